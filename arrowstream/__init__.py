@@ -1,0 +1,1 @@
+"""arrowstream: a streaming engine for people who work with dataframes."""

@@ -1,0 +1,1 @@
+"""Backends that run segments; see `base.py` for the contract."""

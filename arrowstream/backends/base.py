@@ -1,0 +1,42 @@
+"""The contract of a backend: it makes an evaluator for one segment, or says why not."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+import polars as pl
+
+from arrowstream.batch import Batch
+from arrowstream.program import Program, Refusal
+
+
+class Frames(Protocol):
+    """A segment as a function of a frame: the same steps over a lazy or an eager one."""
+
+    def apply_lazy(self, frame: pl.LazyFrame) -> pl.LazyFrame: ...
+
+    def apply_eager(self, frame: pl.DataFrame) -> pl.DataFrame: ...
+
+
+Evaluator = Callable[[Batch], Batch]
+"""Runs one segment over one batch. Pure, thread-safe, and exact: same rows for any cut of the input."""
+
+
+class Backend(ABC):
+    """One way of running segments."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator | Refusal:
+        """An evaluator for this segment, or all the reasons why this backend will not run it.
+
+        Parameters
+        ----------
+        segment
+            The segment as a function over Polars frames.
+        program
+            The segment lowered, or why it could not be.
+        """

@@ -1,0 +1,1 @@
+"""Connectors: one per file; see `base.py` for the contract."""

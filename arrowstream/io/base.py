@@ -1,0 +1,140 @@
+"""The contract of connectors: specs that describe, readers and writers that run.
+
+A spec is an immutable description; nothing is opened, read or created before `open`. The blocking
+kinds are plain synchronous code and run on a worker thread; the others are awaited on the loop.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal
+
+import polars as pl
+
+from arrowstream.batch import Batch, Element
+
+Query = Callable[[pl.LazyFrame], pl.LazyFrame]
+"""A row-wise piece of the pipeline as a function of a lazy frame."""
+
+
+class SourceSpec(ABC):
+    """Where batches come from."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """One line for `explain()` and errors, such as ``file bids/*.parquet (parquet, 3 files)``."""
+
+    @abstractmethod
+    def schema(self) -> pl.Schema | None:
+        """The schema of the batches, or None if only the first batch will tell.
+
+        Raises
+        ------
+        SourceError, SchemaError
+            The source can be looked at and does not exist or has no single schema.
+        """
+
+    @property
+    def pushdown(self) -> Literal["none", "columns", "query"]:
+        """What of the pipeline's start the source can do while reading: nothing, a choice of columns, or all."""
+        return "none"
+
+    @abstractmethod
+    def open(self, query: Query | None = None) -> Reader | BlockingReader:
+        """Start reading.
+
+        Parameters
+        ----------
+        query
+            What the planner pushed into the read; never given when `pushdown` is ``"none"``, and only
+            a choice of columns when it is ``"columns"``. The batches then have the query's schema.
+        """
+
+    def explain_read(self, query: Query) -> tuple[str, ...]:
+        """Lines for `explain()`: which columns and filters the read takes over from the pipeline."""
+        return ()
+
+
+class Reader(ABC):
+    """A running source on the event loop."""
+
+    @abstractmethod
+    async def read(self) -> Element | None:
+        """The next element, or None at the end of the stream."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of everything; called once, at the end or after a failure."""
+
+
+class BlockingReader(ABC):
+    """A running source that blocks; the runtime calls it on a worker thread, one call at a time."""
+
+    @abstractmethod
+    def read(self) -> Batch | None:
+        """The next batch, or None at the end of the stream."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything; called once, at the end or after a failure."""
+
+    @property
+    def rows_read(self) -> int | None:
+        """Rows looked at so far, where that differs from the rows handed out (a filter in the read); else None."""
+        return None
+
+
+class SinkSpec(ABC):
+    """Where batches go."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """One line for `explain()` and errors, such as ``file out.parquet (parquet)``."""
+
+    @property
+    @abstractmethod
+    def guarantee(self) -> str:
+        """What a reader of the sink can rely on, in one line for `explain()`."""
+
+    @abstractmethod
+    def check(self, schema: pl.Schema) -> None:
+        """Raise SchemaError or PlanError if batches of this schema cannot be written."""
+
+    @abstractmethod
+    def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
+        """Start writing batches of this schema."""
+
+
+class Writer(ABC):
+    """A running sink on the event loop."""
+
+    @abstractmethod
+    async def write(self, batch: Batch) -> None:
+        """Take one batch; waiting here is what slows the source down."""
+
+    @abstractmethod
+    async def finish(self) -> None:
+        """The stream ended well: make everything visible and durable."""
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """The run failed: leave nothing half-written visible. Must be safe after any failure, also of `finish`."""
+
+
+class BlockingWriter(ABC):
+    """A running sink that blocks; the runtime calls it on a worker thread, one call at a time."""
+
+    @abstractmethod
+    def write(self, batch: Batch) -> None:
+        """Take one batch."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """The stream ended well: make everything visible and durable."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """The run failed: leave nothing half-written visible. Must be safe after any failure, also of `finish`."""

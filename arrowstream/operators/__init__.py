@@ -1,0 +1,1 @@
+"""Operators: one per file; see `base.py` for the contract."""

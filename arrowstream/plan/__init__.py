@@ -1,0 +1,1 @@
+"""From the pipeline a user built to the plan that runs."""

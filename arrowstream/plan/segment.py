@@ -1,0 +1,35 @@
+"""A segment: neighbouring expression operators, fused into one function of a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from arrowstream.operators.base import Expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Expression operators in order, with the schemas before and after them."""
+
+    steps: tuple[Expressions, ...]
+    schema: pl.Schema
+    output: pl.Schema
+
+    def apply_lazy(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """The segment over a lazy frame: what is pushed into file reads and lowered to a program."""
+        for step in self.steps:
+            frame = step.apply(frame)
+        return frame
+
+    def apply_eager(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The segment over rows in memory, a step at a time: less overhead than a lazy plan for few rows."""
+        for step in self.steps:
+            frame = step.apply(frame)
+        return frame
+
+    @property
+    def name(self) -> str:
+        """The operators' names in order, such as ``with_columns+filter``."""
+        return "+".join(step.name for step in self.steps)
