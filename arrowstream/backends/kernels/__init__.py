@@ -1,0 +1,1 @@
+"""Polars functions as `pyarrow.compute` calls, a file for each namespace."""

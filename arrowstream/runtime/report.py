@@ -1,0 +1,75 @@
+"""What a run tells: progress while it goes, a report when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A moment of a running pipeline.
+
+    Parameters
+    ----------
+    rows_in, rows_out
+        Rows the source has read and the sink has taken so far.
+    seconds
+        Time since the run began.
+    total_rows
+        Rows the source will read in all, where it can tell; else None.
+    """
+
+    rows_in: int
+    rows_out: int
+    seconds: float
+    total_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """One stage's share of a run.
+
+    Parameters
+    ----------
+    rows_in, rows_out
+        Rows that went into and came out of the stage.
+    batches
+        Number of batches by the backend that ran them; opaque stages count under their own name.
+    busy_seconds
+        Time spent working, waiting excluded.
+    """
+
+    name: str
+    rows_in: int
+    rows_out: int
+    batches: dict[str, int] = field(default_factory=dict)
+    busy_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a finished run did.
+
+    Parameters
+    ----------
+    rows_in, rows_out
+        Rows read by the source and written by the sink.
+    seconds
+        Wall time of the run.
+    stages
+        One entry a stage, in order: the source first, the sink last.
+    stopped
+        Why the run ended before the stream did (``"stop"``, ``"limit"``, ``"duration"``), or None.
+    """
+
+    name: str
+    rows_in: int
+    rows_out: int
+    seconds: float
+    stages: tuple[StageReport, ...]
+    stopped: str | None = None
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows read a second."""
+        return self.rows_in / self.seconds if self.seconds > 0 else 0.0
