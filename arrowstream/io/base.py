@@ -68,6 +68,11 @@ class Reader(ABC):
     async def close(self) -> None:
         """Let go of everything; called once, at the end or after a failure."""
 
+    @property
+    def total_rows(self) -> int | None:
+        """Rows it will read in all, where it can tell, for the progress bar."""
+        return None
+
 
 class BlockingReader(ABC):
     """A running source that blocks; the runtime calls it on a worker thread, one call at a time."""
@@ -79,6 +84,11 @@ class BlockingReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of everything; called once, at the end or after a failure."""
+
+    @property
+    def total_rows(self) -> int | None:
+        """Rows it will look at in all, where it can tell, for the progress bar."""
+        return None
 
     @property
     def rows_read(self) -> int | None:

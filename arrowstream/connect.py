@@ -1,0 +1,175 @@
+"""`Source` and `Sink`: the connectors under the names users know."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.channel import Sender
+from arrowstream.io.channel_sink import ChannelSink
+from arrowstream.io.channel_source import ChannelSource
+from arrowstream.io.file_sink import FileSink
+from arrowstream.io.file_source import FileSource
+from arrowstream.io.frame_source import BATCH_ROWS, FrameSource
+from arrowstream.io.function_sink import FunctionSink
+from arrowstream.io.function_source import FunctionSource
+
+SchemaLike = pl.Schema | Mapping[str, Any]
+"""Column names and Polars types."""
+
+
+class Source:
+    """Where a pipeline's batches come from. Nothing is opened before the pipeline runs."""
+
+    @staticmethod
+    def from_file(
+        path: str | Path | Iterable[str | Path],
+        *,
+        format: str | None = None,
+        schema: SchemaLike | None = None,
+    ) -> FileSource:
+        """Rows of files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz`` or ``.zst``.
+
+        Parameters
+        ----------
+        path
+            A file, a glob, a list of files, or a folder (all files of one format in it; Hive
+            partitions ``key=value`` become columns).
+        format
+            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``, where the name does not tell.
+        schema
+            Types of all columns, or only of those whose type should not be inferred.
+
+        Raises
+        ------
+        SourceError, SchemaError, PlanError
+            At `build()`: no such file, formats or schemas that do not go together.
+
+        Examples
+        --------
+        >>> Source.from_file("bids/*.parquet")  # doctest: +SKIP
+        >>> Source.from_file("prices.csv").with_delimiter(";")  # doctest: +SKIP
+        """
+        return FileSource.of(path, format=format, schema=schema)
+
+    @staticmethod
+    def from_frame(
+        data: Any, *, schema: SchemaLike | None = None, batch_rows: int = BATCH_ROWS
+    ) -> FrameSource:
+        """Rows in memory: an Arrow-like frame (Polars, pandas, pyarrow, ...) or an iterable of them.
+
+        Parameters
+        ----------
+        data
+            A frame, or an iterable of frames with one schema; a generator is read once.
+        schema
+            Types to cast to where no value can be lost; needed only for a generator whose schema
+            should be checked at `build()`.
+        batch_rows
+            Larger frames are cut into slices of so many rows, without copying.
+
+        Raises
+        ------
+        SchemaError
+            `data` is no frame, or (while running) a later frame has another schema.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline
+        >>> source = Source.from_frame(pl.DataFrame({"x": [1, 2, 3]}))
+        >>> Pipeline.builder().source(source).filter(pl.col("x") > 1).collect_sync()["x"].to_list()
+        [2, 3]
+        """
+        return FrameSource.of(data, schema=_schema(schema), batch_rows=batch_rows)
+
+    @staticmethod
+    def from_channel(stream: AsyncIterable[Any], schema: SchemaLike | None = None) -> ChannelSource:
+        """Batches from a channel's receiver, or any async iterable of Arrow-like objects.
+
+        Parameters
+        ----------
+        stream
+            The receiver of `arrowstream.channel()`, an async generator, ...
+        schema
+            The schema of every batch. Without it, the first batch tells, and the pipeline is checked
+            only then.
+        """
+        return ChannelSource(stream, _schema(schema))
+
+    @staticmethod
+    def from_fn(fn: Callable[[], Any], schema: SchemaLike | None = None) -> FunctionSource:
+        """Batches from ``async def fn()``, called until it gives None, or from an async generator function.
+
+        Parameters
+        ----------
+        fn
+            Gives Arrow-like objects.
+        schema
+            As for `from_channel`.
+
+        Raises
+        ------
+        PlanError
+            `fn` is not async.
+        """
+        return FunctionSource(fn, _schema(schema))
+
+
+class Sink:
+    """Where a pipeline's batches go. Nothing is created before the pipeline runs."""
+
+    @staticmethod
+    def to_file(
+        path: str | Path,
+        *,
+        format: str | None = None,
+        partition_by: Iterable[str] = (),
+        compression: str | None = None,
+        overwrite: bool = False,
+    ) -> FileSink:
+        """One file, or part files in a folder, or Hive partitions; visible only once complete.
+
+        Parameters
+        ----------
+        path
+            A file, or a folder (existing, or ending in ``/``) for part files.
+        format
+            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``, where the name does not tell.
+        partition_by
+            Columns whose values become folders ``key=value``.
+        compression
+            What the format offers, such as ``"zstd"``, ``"snappy"``, ``"gzip"``.
+        overwrite
+            Replace the data files that a folder already holds; without it such a folder is refused.
+
+        Raises
+        ------
+        SinkError, SchemaError, PlanError
+            The target cannot be written, or the format cannot hold a column's type.
+        """
+        return FileSink.of(
+            path,
+            format=format,
+            partition_by=tuple(partition_by),
+            compression=compression,
+            overwrite=overwrite,
+        )
+
+    @staticmethod
+    def to_channel(sender: Sender[pa.RecordBatch]) -> ChannelSink:
+        """Each batch as a `pyarrow.RecordBatch` into a channel, which ends when the stream ends."""
+        return ChannelSink(sender)
+
+    @staticmethod
+    def to_fn(fn: Callable[[pa.RecordBatch], Any]) -> FunctionSink:
+        """Call ``fn(batch)``, plain or async, with each batch as a `pyarrow.RecordBatch`."""
+        return FunctionSink(fn)
+
+
+def _schema(schema: SchemaLike | None) -> pl.Schema | None:
+    return None if schema is None else pl.Schema(schema)

@@ -1,0 +1,47 @@
+"""Durations as people write them: ``"10s"``, ``"50ms"``, a number of seconds, a timedelta."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from arrowstream.errors import PlanError
+
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+
+
+def seconds(duration: str | float | timedelta) -> float:
+    """A duration in seconds.
+
+    Parameters
+    ----------
+    duration
+        A text of numbers with units (us, ms, s, m, h, d) such as ``"1m30s"``, seconds, or a timedelta.
+
+    Raises
+    ------
+    PlanError
+        The text is no duration, or the duration is negative.
+
+    Examples
+    --------
+    >>> seconds("1m30s"), seconds("50ms"), seconds(2)
+    (90.0, 0.05, 2.0)
+    """
+    if isinstance(duration, timedelta):
+        value = duration.total_seconds()
+    elif isinstance(duration, str):
+        parts = _PART.findall(duration)
+        if not parts or "".join(number + unit for number, unit in parts) != duration:
+            raise PlanError(
+                f"{duration!r} is not a duration",
+                expected="numbers with units, such as '10s', '50ms' or '1m30s'",
+                hint=f"units are {', '.join(_SECONDS)}",
+            )
+        value = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    else:
+        value = float(duration)
+    if value < 0:
+        raise PlanError("a duration is negative", expected="zero or more seconds", found=str(value))
+    return value

@@ -1,0 +1,50 @@
+"""Batches into a channel, for the program around the pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.batch import Batch
+from arrowstream.channel import Sender
+from arrowstream.io.base import SinkSpec, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSink(SinkSpec):
+    """Sends each batch as a `pyarrow.RecordBatch`; ends the channel when the stream ends."""
+
+    sender: Sender[pa.RecordBatch]
+
+    @property
+    def label(self) -> str:
+        return "channel"
+
+    @property
+    def guarantee(self) -> str:
+        return "at most once: a batch counts as delivered when it is in the channel"
+
+    def check(self, schema: pl.Schema) -> None:
+        """Any schema can be sent."""
+
+    def open(self, schema: pl.Schema) -> Writer:
+        return _ChannelWriter(self.sender)
+
+
+class _ChannelWriter(Writer):
+    __slots__ = ("_sender",)
+
+    def __init__(self, sender: Sender[pa.RecordBatch]) -> None:
+        self._sender = sender
+
+    async def write(self, batch: Batch) -> None:
+        await self._sender.send(batch.arrow())
+
+    async def finish(self) -> None:
+        self._sender.close()
+
+    async def abort(self) -> None:
+        # The receiver must not take a broken stream for a finished one.
+        self._sender.fail(RuntimeError("the pipeline that fed this channel failed"))

@@ -1,0 +1,184 @@
+"""The two ends of a pipeline while it runs: counted, timed, with errors that name their stage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from arrowstream.batch import Batch, Element
+from arrowstream.clock import Clock
+from arrowstream.errors import ArrowstreamError, SinkError, SourceError, StageError
+from arrowstream.io.base import BlockingReader, BlockingWriter, Reader, Writer
+from arrowstream.runtime.stage import Tally, first_line
+from arrowstream.runtime.threads import Threads
+
+T = TypeVar("T")
+
+
+class RunningSource:
+    """A reader with counters and a gentle stop between two batches."""
+
+    __slots__ = ("_clock", "_interrupted", "_reader", "_reading", "_stopped", "_threads", "tally")
+
+    def __init__(self, reader: Reader | BlockingReader, clock: Clock, threads: Threads) -> None:
+        self.tally = Tally("source")
+        self._reader = reader
+        self._clock = clock
+        self._threads = threads
+        self._stopped = False
+        self._interrupted = False
+        self._reading: asyncio.Task[object] | None = None
+
+    @property
+    def blocking(self) -> bool:
+        """Whether it reads on a worker thread."""
+        return isinstance(self._reader, BlockingReader)
+
+    @property
+    def total_rows(self) -> int | None:
+        """Rows it will read in all, if it can tell."""
+        return self._reader.total_rows
+
+    def stop(self) -> None:
+        """Read nothing more; a source that only waits for its next batch is interrupted."""
+        self._stopped = True
+        if self._reading is not None and not self._interrupted:
+            self._interrupted = True
+            self._reading.cancel()
+
+    async def read(self) -> Element | None:
+        """The next element, or None at the end of the stream or after `stop`."""
+        if self._stopped:
+            return None
+        reader, tally = self._reader, self.tally
+        begin = self._clock.now_ns()
+        try:
+            if isinstance(reader, BlockingReader):
+                element: Element | None = await self._threads.call(reader.read)
+                tally.busy_ns += self._clock.now_ns() - begin
+            else:
+                element = await self._interruptible(reader)
+        except Exception as error:
+            raise _named("source", error, SourceError) from error
+        if isinstance(element, Batch):
+            element.ingest_ns = self._clock.now_ns()
+            tally.rows_out += element.num_rows
+            tally.count("read")
+        tally.rows_in = tally.rows_out
+        if isinstance(reader, BlockingReader) and reader.rows_read is not None:
+            tally.rows_in = reader.rows_read
+        return element
+
+    async def close(self) -> None:
+        """Let go of the reader."""
+        if isinstance(self._reader, BlockingReader):
+            await self._threads.call(self._reader.close)
+        else:
+            await self._reader.close()
+
+    async def _interruptible(self, reader: Reader) -> Element | None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._reading = task
+        try:
+            return await reader.read()
+        except asyncio.CancelledError:
+            # Only our own interruption ends the stream; a cancellation from outside goes on.
+            if self._interrupted and task.uncancel() == 0:
+                return None
+            raise
+        finally:
+            self._reading = None
+
+
+class RunningSink:
+    """A writer with counters and a limit of rows."""
+
+    __slots__ = ("_clock", "_limit", "_on_write", "_threads", "_writer", "tally")
+
+    def __init__(
+        self,
+        writer: Writer | BlockingWriter,
+        clock: Clock,
+        threads: Threads,
+        *,
+        limit: int | None,
+        on_write: Callable[[], None],
+    ) -> None:
+        self.tally = Tally("sink")
+        self._writer = writer
+        self._clock = clock
+        self._threads = threads
+        self._limit = limit
+        self._on_write = on_write
+
+    @property
+    def blocking(self) -> bool:
+        """Whether it writes on a worker thread."""
+        return isinstance(self._writer, BlockingWriter)
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit of rows is reached."""
+        return self._limit is not None and self.tally.rows_out >= self._limit
+
+    async def write(self, element: Element) -> None:
+        """Write a batch, or what the limit still lets through of it."""
+        if not isinstance(element, Batch):
+            return
+        batch, tally, writer = element, self.tally, self._writer
+        if self._limit is not None and batch.num_rows > self._limit - tally.rows_out:
+            batch = batch.slice(0, self._limit - tally.rows_out)
+        if batch.num_rows == 0:
+            return
+        begin = self._clock.now_ns()
+        try:
+            if isinstance(writer, BlockingWriter):
+                await self._threads.call(writer.write, batch)
+            else:
+                await writer.write(batch)
+        except Exception as error:
+            raise _named("sink", error, SinkError, batch) from error
+        tally.busy_ns += self._clock.now_ns() - begin
+        tally.rows_in += batch.num_rows
+        tally.rows_out += batch.num_rows
+        tally.count("write")
+        self._on_write()
+
+    async def finish(self) -> None:
+        """Make everything visible and durable."""
+        begin = self._clock.now_ns()
+        try:
+            if isinstance(self._writer, BlockingWriter):
+                await self._threads.call(self._writer.finish)
+            else:
+                await self._writer.finish()
+        except Exception as error:
+            raise _named("sink", error, SinkError) from error
+        self.tally.busy_ns += self._clock.now_ns() - begin
+
+    async def abort(self) -> None:
+        """Leave nothing half-written visible."""
+        if isinstance(self._writer, BlockingWriter):
+            await self._threads.call(self._writer.abort)
+        else:
+            await self._writer.abort()
+
+
+def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:
+    """Open an end; what goes wrong names it."""
+    try:
+        return open_it()
+    except Exception as error:
+        raise _named(stage, error, kind) from error
+
+
+def _named(
+    stage: str, error: Exception, kind: type[StageError], batch: Batch | None = None
+) -> ArrowstreamError:
+    if isinstance(error, ArrowstreamError):
+        error.stage = error.stage or stage
+        return error
+    position = str(batch.position) if batch is not None and batch.position is not None else None
+    return kind(first_line(error), stage=stage, position=position)

@@ -1,0 +1,36 @@
+"""The loop of one task: read an element, run the stage, pass on what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.runtime.stage import RunningStage
+
+Read = Callable[[], Awaitable[Element | None]]
+Emit = Callable[[Element], Awaitable[None]]
+
+
+async def drive(read: Read, stage: RunningStage | None, emit: Emit, end: Callable[[], None]) -> None:
+    """Move elements from `read` through `stage` to `emit` until the stream ends, then call `end`.
+
+    Marks keep their place among the batches: what a stage still owes for a watermark goes out before
+    the watermark itself. Batches without rows are not passed on. If anything fails, `end` is not
+    called: the next task must never take a failure for the end of the stream.
+    """
+    while (element := await read()) is not None:
+        if stage is None:
+            await emit(element)
+        elif isinstance(element, Batch):
+            for out in await stage.process(element):
+                if out.num_rows:
+                    await emit(out)
+        else:
+            if isinstance(element, Watermark):
+                for out in await stage.on_watermark(element.time_us):
+                    await emit(out)
+            await emit(element)
+    if stage is not None:
+        for out in await stage.finish():
+            await emit(out)
+    end()

@@ -1,0 +1,42 @@
+"""Blocking calls on worker threads, never abandoned half-way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Threads:
+    """Worker threads of one run, one for each party that may block."""
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, workers: int) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="arrowstream")
+
+    async def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run ``function(*arguments)`` on a thread and wait for it, also when cancelled.
+
+        A thread cannot be interrupted. Returning while it still reads or writes would let `close` or
+        `abort` run beside it, so a cancellation is passed on only once the call has ended.
+        """
+        future = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            while not future.done():
+                try:
+                    await asyncio.wait([future])
+                except asyncio.CancelledError:
+                    continue
+            if not future.cancelled():
+                future.exception()  # seen: the cancellation is what the caller gets
+            raise
+
+    def close(self) -> None:
+        """End the threads; every call has returned by now."""
+        self._pool.shutdown(wait=True)
