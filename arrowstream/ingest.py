@@ -74,7 +74,8 @@ def polars_schema(schema: pa.Schema) -> pl.Schema:
     """
     try:
         return cast(pl.DataFrame, pl.from_arrow(schema.empty_table())).schema
-    except (pl.exceptions.PolarsError, pa.ArrowException, ValueError) as error:
+    # Polars panics, outside the Exception tree, on some Arrow types it does not know.
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, ValueError) as error:
         raise SchemaError(
             "rows of this Arrow schema cannot be taken in",
             expected="types that Polars has, each column under a name of its own",

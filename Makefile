@@ -1,0 +1,49 @@
+# Two commands do everything: `make demo` and `make test`. Both set up their own .venv first.
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+BIN := $(VENV)/bin
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint types unit oldest bench clean
+.DEFAULT_GOAL := test
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "arrowstream needs Python >= 3.11; say which with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) --editable '.[dev]'
+	@touch $@
+
+# The other end of the Polars versions that are supported; the package is taken from the checkout.
+$(OLDEST)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python $(PIP) 'polars==1.35.*' 'pyarrow==19.*' 'numpy<2.3' --editable '.[dev]'
+	@touch $@
+
+.data/flights.csv: $(VENV)/.ready
+	$(BIN)/python examples/fetch_flights.py $@
+
+demo: $(VENV)/.ready .data/flights.csv
+	$(BIN)/python examples/flights.py
+
+test: lint types unit oldest
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+unit: $(VENV)/.ready .data/flights.csv
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=100 --durations=10
+
+oldest: $(OLDEST)/.ready .data/flights.csv
+	$(OLDEST)/bin/python -m pytest -n 2
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) $(OLDEST) .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

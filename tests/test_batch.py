@@ -1,0 +1,57 @@
+"""A batch in its two forms."""
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.batch import Batch, Position, to_record
+from arrowstream.errors import StageError
+
+FRAME = pl.DataFrame({"x": [1, 2, 3], "s": ["a", "b", "c"]})
+
+
+def test_each_form_is_made_once_from_the_other() -> None:
+    batch = Batch(FRAME)
+    assert batch.is_polars
+    assert batch.arrow() is batch.arrow()
+    other = Batch(batch.arrow())
+    assert not other.is_polars
+    assert other.polars() is other.polars()
+    assert other.polars().equals(FRAME)
+
+
+def test_a_frame_without_rows_is_still_a_record_of_its_schema() -> None:
+    record = to_record(FRAME.clear())
+    assert record.num_rows == 0
+    assert record.schema.names == ["x", "s"]
+    assert pl.DataFrame(Batch(record).polars()).schema == FRAME.schema
+
+
+def test_a_frame_of_several_chunks_becomes_one_record() -> None:
+    chunks = pl.concat([FRAME, FRAME], rechunk=False)
+    assert to_record(chunks).num_rows == 6
+
+
+def test_slices_share_memory_and_count_only_their_own_bytes() -> None:
+    record = pa.RecordBatch.from_pydict({"x": pa.array(range(1000))})
+    part = Batch(record, Position("f", 0, 1000), 7).slice(10, 5)
+    assert (part.num_rows, part.nbytes, part.ingest_ns) == (5, 40, 7)
+    assert part.arrow()["x"].buffers()[1].address == record["x"].buffers()[1].address
+    assert Batch(FRAME).slice(1, 1).polars().rows() == [(2, "b")]
+    assert Batch(pl.DataFrame({"x": range(1000)})).slice(0, 10).nbytes == 80
+
+
+def test_texts_say_where_rows_came_from() -> None:
+    assert repr(Batch(FRAME, Position("a.csv", 10, 13))) == "Batch(3 rows, a.csv rows 10-13)"
+    assert repr(Batch(FRAME)) == "Batch(3 rows)"
+
+
+def test_errors_teach() -> None:
+    error = StageError("it failed", stage="2 filter", position="f rows 0-3", expected="a", found="b", hint="c")
+    assert str(error).splitlines() == [
+        "it failed (stage 2 filter)",
+        "  position: f rows 0-3",
+        "  expected: a",
+        "  found: b",
+        "  hint: c",
+    ]
+    assert str(StageError("it failed")) == "it failed"

@@ -1,0 +1,265 @@
+"""The channel: order, bounds, the three endings (waiting and not), cancellation."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from arrowstream.channel import ChannelStatistics, Receiver, Sender, WouldBlock, channel
+from arrowstream.errors import ChannelClosed, PeerGone, PlanError
+
+
+def run(main: Callable[[], Awaitable[Any]]) -> Any:
+    return asyncio.run(main())
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+class Sized:
+    def __init__(self, nbytes: object) -> None:
+        self.nbytes = nbytes
+
+
+def test_items_come_out_in_order_and_iteration_stops_at_the_end() -> None:
+    async def main() -> list[int]:
+        tx, rx = channel(capacity=2)
+
+        async def produce() -> None:
+            async with tx:
+                for number in range(100):
+                    await tx.send(number)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(produce())
+            return [item async for item in rx]
+
+    assert run(main) == list(range(100))
+
+
+def test_capacity_bounds_items() -> None:
+    async def main() -> ChannelStatistics:
+        tx, rx = channel(capacity=2)
+        tx.send_nowait(1)
+        tx.send_nowait(2)
+        with pytest.raises(WouldBlock):
+            tx.send_nowait(3)
+        waiting = asyncio.create_task(tx.send(3))
+        await settle()
+        before = rx.statistics()
+        assert await anext(rx) == 1
+        await waiting
+        assert tx.statistics().length == 2
+        return before
+
+    assert run(main) == ChannelStatistics(2, 0, 2, 1, 0)
+
+
+def test_bytes_bound_too_but_an_oversized_item_passes_alone() -> None:
+    async def main() -> None:
+        tx, rx = channel(capacity=10, nbytes=100)
+        tx.send_nowait(Sized(60))
+        with pytest.raises(WouldBlock):
+            tx.send_nowait(Sized(41))
+        tx.send_nowait(Sized(40))
+        assert rx.statistics().nbytes == 100
+        rx.receive_nowait()
+        rx.receive_nowait()
+        tx.send_nowait(Sized(1000))
+        with pytest.raises(WouldBlock):
+            tx.send_nowait(Sized(1))
+        rx.receive_nowait()
+        assert rx.statistics().nbytes == 0
+        tx.send_nowait(Sized("not a number of bytes"))
+        assert rx.statistics().nbytes == 0
+
+    run(main)
+
+
+@pytest.mark.parametrize("bounds", [{"capacity": 0}, {"nbytes": 0}])
+def test_bounds_must_let_something_through(bounds: dict[str, int]) -> None:
+    with pytest.raises(PlanError, match=next(iter(bounds))):
+        channel(**bounds)
+
+
+def test_using_a_closed_end_is_the_users_own_mistake() -> None:
+    async def main() -> None:
+        tx, rx = channel()
+        tx.close()
+        tx.close()
+        with pytest.raises(ChannelClosed):
+            await tx.send(1)
+        rx.close()
+        with pytest.raises(ChannelClosed):
+            await anext(rx)
+
+    run(main)
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_closing_ends_the_stream_after_what_is_buffered(waiting: bool) -> None:
+    async def main() -> list[str]:
+        tx, rx = channel()
+
+        async def consume() -> list[str]:
+            return [item async for item in rx]
+
+        task = asyncio.create_task(consume())
+        if waiting:
+            await settle()
+            assert rx.statistics().waiting_receivers == 1
+        tx.send_nowait("last")
+        tx.close()
+        return await task
+
+    assert run(main) == ["last"]
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_failed_sender_is_not_the_end_of_the_stream(waiting: bool) -> None:
+    async def main() -> None:
+        tx, rx = channel()
+
+        async def produce() -> None:
+            async with tx:
+                await tx.send("before")
+                if waiting:
+                    await settle()
+                raise ValueError("broken")
+
+        async def consume() -> list[str]:
+            got = []
+            with pytest.raises(PeerGone, match="broken") as caught:
+                async for item in rx:
+                    got.append(item)
+            assert isinstance(caught.value.__cause__, ValueError)
+            return got
+
+        consumer = asyncio.create_task(consume())
+        with pytest.raises(ValueError, match="broken"):
+            await produce()
+        assert await consumer == ["before"]
+
+    run(main)
+
+
+def test_failing_after_closing_changes_nothing() -> None:
+    async def main() -> list[int]:
+        tx, rx = channel()
+        tx.close()
+        tx.fail(ValueError("too late"))
+        return [item async for item in rx]
+
+    assert run(main) == []
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_receiver_that_goes_away_tells_the_sender(waiting: bool) -> None:
+    async def main() -> None:
+        tx, rx = channel(capacity=1)
+        tx.send_nowait(1)
+        task = asyncio.create_task(tx.send(2))
+        if waiting:
+            await settle()
+        rx.close()
+        with pytest.raises(PeerGone):
+            await task
+
+    run(main)
+
+
+def test_cancelling_a_waiting_sender_leaves_its_item_out() -> None:
+    async def main() -> list[int]:
+        tx, rx = channel(capacity=1)
+        tx.send_nowait(1)
+        task = asyncio.create_task(tx.send(2))
+        await settle()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert tx.statistics().waiting_senders == 0
+        tx.close()
+        return [item async for item in rx]
+
+    assert run(main) == [1]
+
+
+@pytest.mark.parametrize("side", ["senders", "receivers"])
+def test_a_wakeup_is_handed_on_when_the_woken_task_is_cancelled(side: str) -> None:
+    async def main() -> None:
+        tx: Sender[int]
+        rx: Receiver[int]
+        tx, rx = channel(capacity=1)
+        if side == "senders":
+            tx.send_nowait(0)
+            tasks = [asyncio.create_task(tx.send(number)) for number in (1, 2)]
+            await settle()
+            assert rx.receive_nowait() == 0
+        else:
+            tasks = [asyncio.create_task(anext(rx)) for _ in range(2)]  # type: ignore[arg-type]
+            await settle()
+            tx.send_nowait(7)
+        # The first waiter has been woken but has not run yet.
+        tasks[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+        async with asyncio.timeout(5):
+            result = await tasks[1]
+        assert (rx.receive_nowait() == 2) if side == "senders" else (result == 7)
+
+    run(main)
+
+
+def test_waking_skips_a_waiter_that_was_cancelled() -> None:
+    async def main() -> int:
+        tx, rx = channel()
+        first, second = (asyncio.create_task(anext(rx)) for _ in range(2))  # type: ignore[arg-type]
+        await settle()
+        first.cancel()  # its future is done, but the task has not removed it from the queue yet
+        tx.send_nowait(1)
+        async with asyncio.timeout(5):
+            return await second
+
+    assert run(main) == 1
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_item_is_lost_or_doubled_under_random_cancellation(seed: int) -> None:
+    """Senders and receivers are cancelled at random; every item sent is received once, in order a sender."""
+    import random
+
+    chance = random.Random(seed)
+
+    async def main() -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        tx, rx = channel(capacity=chance.randint(1, 3))
+        sent: list[tuple[int, int]] = []
+        got: list[tuple[int, int]] = []
+
+        async def produce(name: int) -> None:
+            for number in range(20):
+                await tx.send((name, number))
+                sent.append((name, number))
+
+        async def consume() -> None:
+            async for item in rx:
+                got.append(item)
+                if chance.random() < 0.3:
+                    await asyncio.sleep(0)
+
+        producers = [asyncio.create_task(produce(name)) for name in range(4)]
+        consumers = [asyncio.create_task(consume()) for _ in range(3)]
+        for _ in range(40):
+            await asyncio.sleep(0)
+            if chance.random() < 0.2:
+                chance.choice(producers[1:] + consumers[1:]).cancel()
+        await asyncio.gather(*producers, return_exceptions=True)
+        tx.close()
+        await asyncio.gather(*consumers, return_exceptions=True)
+        return sent, got
+
+    sent, got = run(main)
+    assert sorted(sent) == sorted(got)
+    assert len(got) == len(set(got))

@@ -1,0 +1,28 @@
+"""Durations as people write them."""
+
+from datetime import timedelta
+
+import pytest
+
+from arrowstream.duration import seconds
+from arrowstream.errors import PlanError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("10s", 10), ("50ms", 0.05), ("1m30s", 90), ("1.5h", 5400), ("2d", 172800), ("7us", 7e-6), (3, 3)],
+)
+def test_durations(text: str | float, expected: float) -> None:
+    assert seconds(text) == pytest.approx(expected)
+    assert seconds(timedelta(seconds=expected)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["", "10", "s", "10 s", "10x", "-5s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(PlanError, match="is not a duration"):
+        seconds(text)
+
+
+def test_negative_durations_are_refused() -> None:
+    with pytest.raises(PlanError, match="negative"):
+        seconds(-1)
