@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pyarrow as pa
@@ -25,10 +26,13 @@ def _over_a_column(kernel: Kernel) -> Kernel:
     return checked
 
 
-def _join(arguments: tuple[Values, ...], separator: str, dtype: pa.DataType, nulls: str) -> Values:
+def _join(
+    values: Sequence[Values], dtype: pa.DataType, separator: str = "", nulls: str = "emit_null"
+) -> Values:
     # Arrow joins values of one string type only.
-    alike = [value if value.type == dtype else value.cast(dtype) for value in arguments]
-    return pc.binary_join_element_wise(*alike, pa.scalar(separator, dtype), null_handling=nulls)
+    alike = [value if value.type == dtype else value.cast(dtype) for value in values]
+    between = pa.scalar(separator, dtype)
+    return pc.binary_join_element_wise(*alike, between, null_handling=nulls, null_replacement="")
 
 
 def _not_joinable(call: Call) -> str | None:
@@ -43,11 +47,11 @@ def _concat_horizontal(call: Call) -> Evaluate | str:
 
     def evaluate(*values: Values) -> Values:
         if not ignore_nulls:
-            return _join(values, separator, call.dtype, "emit_null")
-        joined = _join(values, separator, call.dtype, "skip")
-        # Arrow gives no rows at all where every value is null; each is an empty string.
-        rows = max(len(value) for value in values if isinstance(value, pa.Array))
-        return joined if len(joined) == rows else pa.repeat(pa.scalar("", call.dtype), rows)
+            return _join(values, call.dtype, separator)
+        # Arrow's own way to skip nulls loses the rows that are null in every column. So each value
+        # brings its separator along, a null neither, and the first separator is cut off.
+        pieces = [_join((pa.scalar(separator, call.dtype), value), call.dtype) for value in values]
+        return pc.utf8_slice_codeunits(_join(pieces, call.dtype, nulls="replace"), len(separator))
 
     return _not_joinable(call) or evaluate
 
@@ -63,7 +67,7 @@ def _format(call: Call) -> Evaluate | str:
         pieces = [between[0]]
         for value, after in zip(values, between[1:], strict=True):
             pieces += [value, after]
-        return _join(tuple(pieces), "", call.dtype, "emit_null")
+        return _join(pieces, call.dtype)
 
     return _not_joinable(call) or evaluate
 
