@@ -98,6 +98,13 @@ class Batch:
         """Other rows made from these: same position and ingest time."""
         return Batch(rows, self.position, self.ingest_ns)
 
+    def at(self, position: Position) -> Batch:
+        """The same rows, known to come from `position`."""
+        batch = Batch.__new__(Batch)
+        batch._frame, batch._record, batch.ingest_ns = self._frame, self._record, self.ingest_ns
+        batch.position = position
+        return batch
+
     def slice(self, offset: int, length: int) -> Batch:
         """`length` rows from `offset`, sharing memory with this batch."""
         rows = self._frame if self._frame is not None else self._record

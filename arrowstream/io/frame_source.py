@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,13 @@ class FrameSource(SourceSpec):
             raise PlanError("batch_rows is too small", expected="at least 1", found=str(batch_rows))
         if _is_frame(data) or not isinstance(data, Iterable):
             data = [data]
-        frames = list(data) if isinstance(data, list | tuple) else data
-        if isinstance(frames, list):
-            # Converted here, so that what is no frame is found before anything runs.
-            frames = [batch for frame in frames for batch in batches_of(frame)]
-            if schema is None and frames:
-                schema = schema_of(frames[0])
-        return cls(frames, schema, batch_rows)
+        if not isinstance(data, list | tuple):
+            return cls(data, schema, batch_rows)
+        # Converted and checked here, so that what does not fit is found before anything runs.
+        batches = [batch for frame in data for batch in batches_of(frame)]
+        if schema is None and batches:
+            schema = schema_of(batches[0])
+        return cls([conform(batch, schema) for batch in batches if schema], schema, batch_rows)
 
     @property
     def label(self) -> str:
@@ -62,9 +62,10 @@ class FrameSource(SourceSpec):
 
 
 class _FrameReader(Reader):
-    __slots__ = ("_batches",)
+    __slots__ = ("_batches", "_frames")
 
     def __init__(self, source: FrameSource) -> None:
+        self._frames = source.frames
         self._batches = _slices(source)
 
     async def read(self) -> Element | None:
@@ -73,22 +74,30 @@ class _FrameReader(Reader):
     async def close(self) -> None:
         self._batches.close()
 
+    @property
+    def total_rows(self) -> int | None:
+        return sum(batch.num_rows for batch in self._frames) if isinstance(self._frames, list) else None
 
-def _slices(source: FrameSource) -> Any:
-    schema, start = source.expected, 0
+
+def _slices(source: FrameSource) -> Generator[Batch, None, None]:
+    start = 0
+    for batch in _batches(source):
+        for offset in range(0, max(batch.num_rows, 1), source.batch_rows):
+            part = batch if batch.num_rows <= source.batch_rows else batch.slice(offset, source.batch_rows)
+            stop = start + part.num_rows
+            yield part.at(Position("frame", start, stop))
+            start = stop
+
+
+def _batches(source: FrameSource) -> Iterator[Batch]:
+    if isinstance(source.frames, list):
+        yield from source.frames
+        return
+    schema = source.expected
     for frame in source.frames:
         for batch in batches_of(frame):
             schema = schema or schema_of(batch)
-            whole = conform(batch, schema)
-            for part in _cut(whole, source.batch_rows):
-                part.position = Position("frame", start, start + part.num_rows)
-                start += part.num_rows
-                yield part
-
-
-def _cut(batch: Batch, rows: int) -> Iterator[Batch]:
-    for offset in range(0, max(batch.num_rows, 1), rows):
-        yield batch.slice(offset, rows)
+            yield conform(batch, schema)
 
 
 def _is_frame(data: Any) -> bool:

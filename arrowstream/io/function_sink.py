@@ -47,7 +47,7 @@ class _FunctionWriter(Writer):
 
     async def write(self, batch: Batch) -> None:
         result = self._fn(batch.arrow())
-        if inspect.isawaitable(result):
+        if result is not None and inspect.isawaitable(result):
             await result
 
     async def finish(self) -> None:

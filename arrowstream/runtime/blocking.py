@@ -19,8 +19,10 @@ def run_blocking(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(start())
-    return _run_beside(start)
+        beside = False
+    else:
+        beside = True
+    return _run_beside(start) if beside else asyncio.run(start())
 
 
 def _run_beside(start: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from arrowstream.batch import Batch, Element
@@ -19,7 +20,17 @@ T = TypeVar("T")
 class RunningSource:
     """A reader with counters and a gentle stop between two batches."""
 
-    __slots__ = ("_clock", "_interrupted", "_reader", "_reading", "_stopped", "_threads", "tally")
+    __slots__ = (
+        "_clock",
+        "_interrupted",
+        "_read",
+        "_reader",
+        "_reading",
+        "_stopped",
+        "_threads",
+        "blocking",
+        "tally",
+    )
 
     def __init__(self, reader: Reader | BlockingReader, clock: Clock, threads: Threads) -> None:
         self.tally = Tally("source")
@@ -29,11 +40,10 @@ class RunningSource:
         self._stopped = False
         self._interrupted = False
         self._reading: asyncio.Task[object] | None = None
-
-    @property
-    def blocking(self) -> bool:
-        """Whether it reads on a worker thread."""
-        return isinstance(self._reader, BlockingReader)
+        self.blocking = isinstance(reader, BlockingReader)
+        self._read: Callable[[], Awaitable[Element | None]] = (
+            self._on_thread(reader) if isinstance(reader, BlockingReader) else reader.read
+        )
 
     @property
     def total_rows(self) -> int | None:
@@ -51,23 +61,17 @@ class RunningSource:
         """The next element, or None at the end of the stream or after `stop`."""
         if self._stopped:
             return None
-        reader, tally = self._reader, self.tally
-        begin = self._clock.now_ns()
+        tally = self.tally
         try:
-            if isinstance(reader, BlockingReader):
-                element: Element | None = await self._threads.call(reader.read)
-                tally.busy_ns += self._clock.now_ns() - begin
-            else:
-                element = await self._interruptible(reader)
+            element = await (self._read() if self.blocking else self._interruptible())
         except Exception as error:
             raise _named("source", error, SourceError) from error
         if isinstance(element, Batch):
             element.ingest_ns = self._clock.now_ns()
             tally.rows_out += element.num_rows
             tally.count("read")
-        tally.rows_in = tally.rows_out
-        if isinstance(reader, BlockingReader) and reader.rows_read is not None:
-            tally.rows_in = reader.rows_read
+        if not self.blocking:
+            tally.rows_in = tally.rows_out
         return element
 
     async def close(self) -> None:
@@ -77,12 +81,25 @@ class RunningSource:
         else:
             await self._reader.close()
 
-    async def _interruptible(self, reader: Reader) -> Element | None:
+    def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
+        async def read() -> Element | None:
+            begin = self._clock.now_ns()
+            batch = await self._threads.call(reader.read)
+            tally = self.tally
+            tally.busy_ns += self._clock.now_ns() - begin
+            looked_at = reader.rows_read
+            handed_out = tally.rows_out + (batch.num_rows if batch is not None else 0)
+            tally.rows_in = handed_out if looked_at is None else looked_at
+            return batch
+
+        return read
+
+    async def _interruptible(self) -> Element | None:
         task = asyncio.current_task()
         assert task is not None
         self._reading = task
         try:
-            return await reader.read()
+            return await self._read()
         except asyncio.CancelledError:
             # Only our own interruption ends the stream; a cancellation from outside goes on.
             if self._interrupted and task.uncancel() == 0:
@@ -95,7 +112,7 @@ class RunningSource:
 class RunningSink:
     """A writer with counters and a limit of rows."""
 
-    __slots__ = ("_clock", "_limit", "_on_write", "_threads", "_writer", "tally")
+    __slots__ = ("_clock", "_limit", "_on_write", "_threads", "_write", "_writer", "blocking", "tally")
 
     def __init__(
         self,
@@ -112,11 +129,10 @@ class RunningSink:
         self._threads = threads
         self._limit = limit
         self._on_write = on_write
-
-    @property
-    def blocking(self) -> bool:
-        """Whether it writes on a worker thread."""
-        return isinstance(self._writer, BlockingWriter)
+        self.blocking = isinstance(writer, BlockingWriter)
+        self._write: Callable[[Batch], Awaitable[None]] = (
+            partial(threads.call, writer.write) if isinstance(writer, BlockingWriter) else writer.write
+        )
 
     @property
     def full(self) -> bool:
@@ -127,22 +143,20 @@ class RunningSink:
         """Write a batch, or what the limit still lets through of it."""
         if not isinstance(element, Batch):
             return
-        batch, tally, writer = element, self.tally, self._writer
+        batch, tally = element, self.tally
         if self._limit is not None and batch.num_rows > self._limit - tally.rows_out:
             batch = batch.slice(0, self._limit - tally.rows_out)
-        if batch.num_rows == 0:
+        rows = batch.num_rows
+        if rows == 0:
             return
         begin = self._clock.now_ns()
         try:
-            if isinstance(writer, BlockingWriter):
-                await self._threads.call(writer.write, batch)
-            else:
-                await writer.write(batch)
+            await self._write(batch)
         except Exception as error:
             raise _named("sink", error, SinkError, batch) from error
         tally.busy_ns += self._clock.now_ns() - begin
-        tally.rows_in += batch.num_rows
-        tally.rows_out += batch.num_rows
+        tally.rows_in += rows
+        tally.rows_out += rows
         tally.count("write")
         self._on_write()
 

@@ -138,7 +138,11 @@ class Run:
     async def _with_sink(self, plan: Plan, source: RunningSource, read: Read, threads: Threads) -> RunReport:
         writer = opened("sink", SinkError, lambda: plan.sink.open(plan.output))
         sink = RunningSink(
-            writer, self._clock, threads, limit=self._options.limit, on_write=lambda: self._written(source, sink)
+            writer,
+            self._clock,
+            threads,
+            limit=self._options.limit,
+            on_write=lambda: self._written(source, sink),
         )
         finished = False
         try:
