@@ -1,0 +1,53 @@
+"""`drop`: all but these columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from arrowstream.expression_text import columns_text
+from arrowstream.operators.base import Expressions, Frame
+from arrowstream.operators.inputs import Column, parse_columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drop(Expressions):
+    """All columns but these, as `polars.LazyFrame.drop`; a name that is not there is an error.
+
+    Parameters
+    ----------
+    columns
+        Names and selectors.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.operators.drop import Drop
+    >>> Drop.of("x").apply(pl.DataFrame({"x": [1], "y": [2]})).columns
+    ['y']
+    """
+
+    name: ClassVar[str] = "drop"
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of(cls, *columns: Any) -> Drop:
+        """The step from names, selectors, or iterables of them.
+
+        Raises
+        ------
+        PlanError
+            No column is named, or an input is neither a name nor a selector.
+        """
+        return cls(parse_columns(cls.name, columns))
+
+    def apply(self, frame: Frame) -> Frame:
+        return frame.drop(*self.columns)
+
+    def expressions(self) -> tuple[pl.Expr, ...]:
+        return ()
+
+    def describe(self) -> str:
+        return f"drop({columns_text(self.columns)})"

@@ -1,0 +1,75 @@
+"""`explode`: a row for each element of a list."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+import polars.selectors as cs
+
+from arrowstream.expression_text import columns_text
+from arrowstream.operators.base import Expressions, Frame
+from arrowstream.operators.inputs import Column, parse_columns
+
+_TAKES_EMPTY_AS_NULL = "empty_as_null" in inspect.signature(pl.DataFrame.explode).parameters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explode(Expressions):
+    """A row for each element of list or array columns, as `polars.LazyFrame.explode` of Polars 2.
+
+    The other columns repeat. A null list gives one row with null; an empty list gives no row. Polars
+    before 2 gave a null row for an empty list too: here the result is the same on every version.
+
+    Parameters
+    ----------
+    columns
+        Names and selectors of list or array columns. With several, the lists of a row must be equally
+        long; where they are not, the run fails.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.operators.explode import Explode
+    >>> frame = pl.DataFrame({"k": ["a", "b", "c"], "xs": [[1, 2], [], None]})
+    >>> Explode.of("xs").apply(frame).rows()
+    [('a', 1), ('a', 2), ('c', None)]
+    """
+
+    name: ClassVar[str] = "explode"
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of(cls, *columns: Any) -> Explode:
+        """The step from names, selectors, or iterables of them.
+
+        Raises
+        ------
+        PlanError
+            No column is named, or an input is neither a name nor a selector.
+        """
+        return cls(parse_columns(cls.name, columns))
+
+    def apply(self, frame: Frame) -> Frame:
+        if _TAKES_EMPTY_AS_NULL:
+            return frame.explode(*self.columns, empty_as_null=False)
+        return frame.filter(self._has_elements()).explode(*self.columns)
+
+    def expressions(self) -> tuple[pl.Expr, ...]:
+        return ()
+
+    def describe(self) -> str:
+        return f"explode({columns_text(self.columns)})"
+
+    def _has_elements(self) -> pl.Expr:
+        """Whether a row gives rows: any of its lists is null or has elements, or is an array."""
+        chosen = cs.empty()
+        for column in self.columns:
+            chosen = chosen | (cs.by_name(column) if isinstance(column, str) else column)
+        arrays = (chosen & cs.array()).as_expr()
+        lists = (chosen & cs.list()).as_expr()
+        return pl.any_horizontal(
+            lists.is_null() | (lists.list.len() > 0), arrays.is_null() | arrays.is_not_null()
+        )

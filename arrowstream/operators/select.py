@@ -1,0 +1,65 @@
+"""`select`: only these columns and expressions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from arrowstream.expression_text import expression_text
+from arrowstream.operators.base import Expressions, Frame
+from arrowstream.operators.inputs import parse_expressions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Select(Expressions):
+    """Rows of exactly these columns, as `polars.LazyFrame.select` gives them.
+
+    Parameters
+    ----------
+    exprs
+        What comes out, in this order. At least one must refer to a column of its row: constants alone
+        would give one row for every batch.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.operators.select import Select
+    >>> step = Select.of("auction", eur=pl.col("price") * 0.5)
+    >>> step.apply(pl.DataFrame({"auction": [1], "price": [4.0]})).rows()
+    [(1, 2.0)]
+    >>> step.describe()
+    'select(auction, eur = price * 0.5)'
+    """
+
+    name: ClassVar[str] = "select"
+    broadcasts: ClassVar[bool] = False
+    exprs: tuple[pl.Expr, ...]
+
+    @classmethod
+    def of(cls, *exprs: Any, **named: Any) -> Select:
+        """The step from what `polars.LazyFrame.select` accepts.
+
+        Parameters
+        ----------
+        exprs
+            Expressions, column names, selectors, constants, or one iterable of them.
+        named
+            The same, under the name of the keyword.
+
+        Raises
+        ------
+        PlanError
+            There is nothing to select, or an input is no expression.
+        """
+        return cls(parse_expressions(cls.name, exprs, named))
+
+    def apply(self, frame: Frame) -> Frame:
+        return frame.select(self.exprs)
+
+    def expressions(self) -> tuple[pl.Expr, ...]:
+        return self.exprs
+
+    def describe(self) -> str:
+        return f"select({', '.join(map(expression_text, self.exprs))})"

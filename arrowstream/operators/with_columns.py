@@ -1,0 +1,63 @@
+"""`with_columns`: columns added or replaced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from arrowstream.expression_text import expression_text
+from arrowstream.operators.base import Expressions, Frame
+from arrowstream.operators.inputs import parse_expressions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WithColumns(Expressions):
+    """All columns, these added or in place of those of their name, as `polars.LazyFrame.with_columns`.
+
+    Parameters
+    ----------
+    exprs
+        The new columns; all are computed from the columns that come in, not from one another.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.operators.with_columns import WithColumns
+    >>> step = WithColumns.of(twice=pl.col("x") * 2)
+    >>> step.apply(pl.DataFrame({"x": [1, 2]})).rows()
+    [(1, 2), (2, 4)]
+    >>> step.describe()
+    'with_columns(twice = x * 2)'
+    """
+
+    name: ClassVar[str] = "with_columns"
+    exprs: tuple[pl.Expr, ...]
+
+    @classmethod
+    def of(cls, *exprs: Any, **named: Any) -> WithColumns:
+        """The step from what `polars.LazyFrame.with_columns` accepts.
+
+        Parameters
+        ----------
+        exprs
+            Expressions, column names, selectors, constants, or one iterable of them.
+        named
+            The same, under the name of the keyword.
+
+        Raises
+        ------
+        PlanError
+            There is no expression, or an input is none.
+        """
+        return cls(parse_expressions(cls.name, exprs, named))
+
+    def apply(self, frame: Frame) -> Frame:
+        return frame.with_columns(self.exprs)
+
+    def expressions(self) -> tuple[pl.Expr, ...]:
+        return self.exprs
+
+    def describe(self) -> str:
+        return f"with_columns({', '.join(map(expression_text, self.exprs))})"
