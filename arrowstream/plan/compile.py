@@ -6,13 +6,15 @@ batch has come, by the same code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import groupby
 
 import polars as pl
 
 from arrowstream.backends.base import Backend, Evaluator
+from arrowstream.batch import arrow_schema
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.base import Query, SinkSpec, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
@@ -42,7 +44,9 @@ def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
                 stage=step.operator.name,
                 expected=" or ".join(repr(name) for name in names),
                 found=repr(step.backend),
-                hint=f"did you mean {close[0]!r}?" if close else "`arrowstream doctor` says which are installed",
+                hint=f"did you mean {close[0]!r}?"
+                if close
+                else "`arrowstream doctor` says which are installed",
             )
     return source
 
@@ -56,6 +60,8 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
         A step, a pin or the sink does not fit; the error names the stage.
     """
     source, sink = _ends(graph)
+    with _naming("source"):
+        arrow_schema(schema)  # raises for types that no edge can carry
     runs = _fuse(graph, schema)
     query: Query | None = None
     absorbed: Segment | None = None
@@ -69,7 +75,8 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
     stages = tuple(_stage(name, part, pin, backends) for name, part, pin in runs)
     read = source.explain_read(query) if query is not None else ()
     plan = Plan(graph.name, source, sink, schema, query, absorbed, stages, read)
-    _check_sink(plan)
+    with _naming("sink"):
+        sink.check(plan.output)
     return plan
 
 
@@ -92,7 +99,8 @@ def _check_step(number: int, step: Step, schema: pl.Schema) -> pl.Schema:
     name = f"{number} {step.operator.name}"
     if isinstance(step.operator, Expressions):
         return check(step.operator, schema, name)
-    return step.operator.output_schema(schema)
+    with _naming(name):
+        return step.operator.output_schema(schema)
 
 
 _Run = tuple[str, Segment | OperatorStage, str]
@@ -158,9 +166,11 @@ def _stage(name: str, part: Segment | OperatorStage, pin: str, backends: Sequenc
     return SegmentStage(name, part, evaluators, Placement(tuple(evaluators), refused, pin))
 
 
-def _check_sink(plan: Plan) -> None:
+@contextmanager
+def _naming(stage: str) -> Iterator[None]:
+    """Errors raised inside name `stage`, unless they name one already."""
     try:
-        plan.sink.check(plan.output)
+        yield
     except ArrowstreamError as error:
-        error.stage = error.stage or "sink"
+        error.stage = error.stage or stage
         raise

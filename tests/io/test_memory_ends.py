@@ -1,0 +1,221 @@
+"""Sources and sinks in memory: frames, channels, functions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from arrowstream import Pipeline, Sink, Source, channel
+from arrowstream.errors import PlanError, SchemaError, SourceError
+from arrowstream.io.function_sink import CollectSink
+from arrowstream.testing import TestSource
+
+FRAME = pl.DataFrame({"x": [1, 2, 3], "s": ["a", None, "c"]})
+
+
+def collect(source: Any) -> pl.DataFrame:
+    return Pipeline.builder().source(source).collect_sync()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        FRAME,
+        FRAME.to_arrow(),
+        FRAME.to_arrow().to_batches()[0],
+        FRAME.to_pandas(),
+        [FRAME[:1], FRAME[1:].to_arrow()],
+        (FRAME,),
+        (frame for frame in (FRAME[:2], FRAME[2:])),
+    ],
+    ids=["polars", "table", "record", "pandas", "list", "tuple", "generator"],
+)
+@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+def test_frames(data: Any, batch_rows: int) -> None:
+    if not isinstance(data, list | tuple | pl.DataFrame | pd.DataFrame | pa.Table | pa.RecordBatch):
+        data = (frame for frame in (FRAME[:2], FRAME[2:]))  # a generator serves one test only
+    assert collect(Source.from_frame(data, batch_rows=batch_rows)).equals(FRAME)
+
+
+def test_large_frames_are_cut_without_copying() -> None:
+    records: list[pa.RecordBatch] = []
+    record = pa.RecordBatch.from_pydict({"x": pa.array(range(10))})
+    source = Source.from_frame(record, batch_rows=4)
+    Pipeline.builder().source(source).sink(Sink.to_fn(records.append)).build().run_sync()
+    assert [part.num_rows for part in records] == [4, 4, 2]
+    first = record["x"].buffers()[1].address
+    assert {part["x"].buffers()[1].address for part in records} == {first}
+
+
+def test_a_declared_schema_widens_frames_at_once() -> None:
+    widened = Source.from_frame(pl.DataFrame({"x": [1]}, schema={"x": pl.Int8}), schema={"x": pl.Int64})
+    assert collect(widened).schema == {"x": pl.Int64}
+    with pytest.raises(SchemaError, match="missing"):
+        Source.from_frame(FRAME.select("s"), schema={"x": pl.Int64})
+
+
+def test_types_without_an_arrow_form_are_refused_when_building() -> None:
+    source = Source.from_frame(FRAME.select("x"), schema={"x": pl.Int128})
+    with pytest.raises(SchemaError, match=r"(?s)stage source.*x: Int128"):
+        Pipeline.builder().source(source).sink(CollectSink()).build()
+
+
+def test_frames_that_do_not_go_together_are_found_before_anything_runs() -> None:
+    with pytest.raises(SchemaError, match="y: Int32 unexpected"):
+        Source.from_frame([FRAME, FRAME.with_columns(y=1)])
+
+
+@pytest.mark.parametrize("data", ["text", {"x": [1]}, 7, None])
+def test_what_is_no_frame_is_refused(data: Any) -> None:
+    with pytest.raises(SchemaError, match="not a frame"):
+        Source.from_frame(data)
+
+
+def test_no_frames_and_no_schema_is_an_empty_stream() -> None:
+    assert collect(Source.from_frame([])).is_empty()
+    declared = collect(Source.from_frame([], schema=FRAME.schema))
+    assert declared.schema == FRAME.schema
+
+
+def test_batch_rows_must_be_positive() -> None:
+    with pytest.raises(PlanError, match="batch_rows"):
+        Source.from_frame(FRAME, batch_rows=0)
+
+
+@pytest.mark.parametrize("schema", [None, FRAME.schema])
+def test_channels_in_and_out(schema: pl.Schema | None) -> None:
+    async def main() -> list[pa.RecordBatch]:
+        tx, rx = channel(capacity=1)
+        out_tx, out_rx = channel(capacity=1)
+        source = Source.from_channel(rx, schema=schema)
+        pipeline = Pipeline.builder().source(source).sink(Sink.to_channel(out_tx)).build()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pipeline.run())
+
+            async def feed() -> None:
+                for frame in (FRAME[:1], FRAME[1:].to_arrow()):
+                    await tx.send(frame)
+                tx.close()
+
+            group.create_task(feed())
+            return [record async for record in out_rx]
+
+    records = asyncio.run(main())
+    assert pl.from_arrow(pa.Table.from_batches(records)).equals(FRAME)  # type: ignore[union-attr]
+
+
+def test_any_async_iterable_is_a_channel() -> None:
+    async def frames() -> AsyncIterator[pl.DataFrame]:
+        yield FRAME[:1]
+        yield FRAME[1:]
+
+    assert collect(Source.from_channel(frames())).equals(FRAME)
+    with pytest.raises(PlanError, match="not an async iterable"):
+        Source.from_channel([FRAME])  # type: ignore[arg-type]
+
+
+def test_the_users_own_stream_is_not_closed() -> None:
+    closed: list[bool] = []
+
+    class Stream:
+        def __aiter__(self) -> "Stream":
+            return self
+
+        async def __anext__(self) -> pl.DataFrame:
+            return FRAME
+
+        async def aclose(self) -> None:
+            closed.append(True)
+
+    source = Source.from_channel(Stream(), schema=FRAME.schema)
+    assert Pipeline.builder().source(source).collect_sync(limit=1).height == 1
+    assert closed == []
+
+
+def test_functions_give_batches_until_none() -> None:
+    frames: list[Any] = [FRAME[:1], FRAME[1:], None]
+
+    async def fetch() -> Any:
+        return frames.pop(0)
+
+    assert collect(Source.from_fn(fetch)).equals(FRAME)
+
+
+def test_generator_functions_are_closed_when_the_run_stops_early() -> None:
+    closed: list[bool] = []
+
+    async def endless() -> AsyncIterator[pl.DataFrame]:
+        try:
+            while True:
+                yield FRAME
+        finally:
+            closed.append(True)
+
+    source = Source.from_fn(endless, schema=FRAME.schema)
+    assert Pipeline.builder().source(source).collect_sync(limit=4).height == 4
+    assert closed == [True]
+    assert "endless" in source.label
+
+
+@pytest.mark.parametrize("fn", [lambda: FRAME, FRAME])
+def test_plain_functions_are_refused(fn: Any) -> None:
+    with pytest.raises(PlanError, match="async function"):
+        Source.from_fn(fn)
+
+
+def test_a_function_that_gives_no_frame_is_named() -> None:
+    async def fetch() -> Any:
+        return {"x": 1}
+
+    with pytest.raises(SchemaError, match=r"not a frame \(stage source\)"):
+        collect(Source.from_fn(fetch))
+
+
+def test_a_function_that_fails_is_named() -> None:
+    async def fetch() -> Any:
+        raise ConnectionError("gone")
+
+    with pytest.raises(SourceError, match="ConnectionError: gone"):
+        collect(Source.from_fn(fetch, schema=FRAME.schema))
+
+
+def test_functions_as_sinks_may_be_plain_or_async() -> None:
+    plain: list[int] = []
+    waited: list[int] = []
+
+    async def later(record: pa.RecordBatch) -> None:
+        await asyncio.sleep(0)
+        waited.append(record.num_rows)
+
+    def now(record: pa.RecordBatch) -> int:
+        plain.append(record.num_rows)
+        return 0
+
+    for fn in (now, later):
+        Pipeline.builder().source(Source.from_frame(FRAME, batch_rows=2)).sink(
+            Sink.to_fn(fn)
+        ).build().run_sync()
+    assert plain == waited == [2, 1]
+    with pytest.raises(PlanError, match="to_fn needs a function"):
+        Sink.to_fn("no function")  # type: ignore[arg-type]
+
+
+def test_labels_and_guarantees_are_told() -> None:
+    tx, rx = channel()
+    sinks = [Sink.to_fn(print), Sink.to_channel(tx), CollectSink()]
+    assert [sink.label for sink in sinks] == ["fn print", "channel", "memory"]
+    assert all(sink.guarantee for sink in sinks)
+    assert Source.from_channel(rx).label == "channel"
+    assert Source.from_frame(FRAME).label == "frame"
+
+
+def test_what_was_collected_before_a_failure_can_be_looked_at() -> None:
+    sink = CollectSink()
+    source = TestSource.from_frames([FRAME, ValueError("broken")])
+    with pytest.raises(SourceError):
+        Pipeline.builder().source(source).sink(sink).build().run_sync()
+    assert sink.frame().equals(FRAME)

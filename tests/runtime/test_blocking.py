@@ -1,0 +1,61 @@
+"""Running a coroutine from plain code, with and without a running loop."""
+
+import asyncio
+import threading
+
+import pytest
+
+from arrowstream.runtime.blocking import run_blocking
+
+
+async def answer() -> int:
+    await asyncio.sleep(0)
+    return 42
+
+
+async def fail() -> int:
+    raise ValueError("no")
+
+
+def test_without_a_loop() -> None:
+    assert run_blocking(answer) == 42
+    with pytest.raises(ValueError, match="no"):
+        run_blocking(fail)
+
+
+def test_inside_a_running_loop() -> None:
+    async def main() -> int:
+        with pytest.raises(ValueError, match="no"):
+            run_blocking(fail)
+        return run_blocking(answer)
+
+    assert asyncio.run(main()) == 42
+
+
+def test_an_interrupt_inside_a_running_loop_cancels_and_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned: list[bool] = []
+    started = threading.Event()
+
+    async def forever() -> None:
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        finally:
+            cleaned.append(True)
+
+    join, joins = threading.Thread.join, []
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        if thread.name == "arrowstream-loop" and not joins:
+            joins.append(thread)
+            assert started.wait(30)
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    async def main() -> None:
+        run_blocking(forever)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert cleaned == [True]

@@ -1,0 +1,419 @@
+"""Runs: endings, stops, limits, failures, order of marks. Time is manual; nothing sleeps."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import polars as pl
+import pytest
+from scripted import BlockingSource, Ledger, LedgerSink, ScriptedOperator, ScriptedProcess
+
+from arrowstream import Builder, Pipeline, Sink, Source, channel
+from arrowstream.batch import Barrier, Batch, Element, Watermark
+from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError, StageError
+from arrowstream.io.base import SourceSpec
+from arrowstream.plan.physical import OperatorStage
+from arrowstream.runtime.section import drive
+from arrowstream.runtime.stage import start_stage
+from arrowstream.runtime.threads import Threads
+from arrowstream.testing import ManualClock, TestSink, TestSource
+
+NUMBERS = [pl.DataFrame({"value": [start, start + 1]}) for start in range(0, 10, 2)]
+
+
+def run(main: Callable[[], Awaitable[Any]]) -> Any:
+    return asyncio.run(main())
+
+
+def sources() -> dict[str, Callable[[], SourceSpec]]:
+    return {
+        "plain": lambda: TestSource.from_frames(NUMBERS),
+        "undeclared": lambda: TestSource.from_frames(NUMBERS).undeclared(),
+        "blocking": lambda: BlockingSource(NUMBERS[0].schema, [Batch(frame) for frame in NUMBERS]),
+    }
+
+
+@pytest.mark.parametrize("source", sources())
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_every_shape_of_pipeline_delivers_all_rows_and_commits_once(
+    source: str, blocking: bool, steps: int
+) -> None:
+    sink = LedgerSink(blocking)
+    builder = Pipeline.builder().source(sources()[source]())
+    if steps:
+        builder = builder.with_columns(value=pl.col("value") + 1)
+    if steps == 2:
+        builder = builder.batch(rows=3)
+    report = builder.sink(sink).build().run_sync()
+    assert sink.ledger.rows == [value + bool(steps) for value in range(10)]
+    assert sink.ledger.calls == ["open", *["write"] * (4 if steps == 2 else 5), "finish"]
+    assert (report.rows_out, report.stopped) == (10, None)
+    assert [stage.rows_out for stage in report.stages] == [10] * (steps + 2)
+    assert report.rows_in == (60 if source == "blocking" else 10)
+    assert report.rows_per_second > 0
+
+
+def test_a_pipeline_runs_again_from_the_start() -> None:
+    sink = LedgerSink(blocking=False)
+    pipeline = Pipeline.builder().source(TestSource.from_list([1, 2])).sink(sink).build()
+    pipeline.run_sync()
+    pipeline.run_sync()
+    assert sink.ledger.rows == [1, 2, 1, 2]
+
+
+def test_the_plan_of_an_undeclared_source_follows_each_runs_first_batch() -> None:
+    frames = [pl.DataFrame({"x": [1]}), pl.DataFrame({"x": ["a"]})]
+
+    async def give() -> Any:
+        yield frames.pop(0)
+
+    got: list[Any] = []
+    pipeline = (
+        Pipeline.builder()
+        .source(Source.from_fn(give))
+        .with_columns(y=pl.col("x"))
+        .sink(Sink.to_fn(lambda batch: got.extend(batch["y"].to_pylist())))
+        .build()
+    )
+    assert "learnt from the first batch" in pipeline.explain()
+    pipeline.run_sync()
+    assert "y: Int64" in pipeline.explain()
+    pipeline.run_sync()
+    assert got == [1, "a"]
+
+
+def test_an_undeclared_stream_that_does_not_fit_fails_with_the_build_error() -> None:
+    source = TestSource.from_list(["a"]).undeclared()
+    pipeline = Pipeline.builder().source(source).filter(pl.col("nope") > 1).sink(TestSink()).build()
+    with pytest.raises(SchemaError, match="nope"):
+        pipeline.run_sync()
+
+
+def test_an_undeclared_stream_without_batches_gives_an_empty_report() -> None:
+    report = Pipeline.builder().source(TestSource(())).sink(TestSink()).build().run_sync()
+    assert (report.rows_in, report.rows_out, len(report.stages)) == (0, 0, 1)
+    assert Pipeline.builder().source(TestSource(())).collect_sync().is_empty()
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, 9, 10, 11])
+@pytest.mark.parametrize("source", sources())
+def test_limit_delivers_exactly_so_many_rows_and_stops_the_source(limit: int, source: str) -> None:
+    frame = Pipeline.builder().source(sources()[source]()).collect_sync(limit=limit)
+    assert [row[0] for row in frame.rows()] == list(range(min(limit, 10)))
+
+
+def test_limit_stops_an_endless_source() -> None:
+    async def forever() -> Any:
+        while True:
+            yield NUMBERS[0]
+
+    sink = TestSink()
+    source = Source.from_fn(forever, schema={"value": pl.Int64})
+    report = Pipeline.builder().source(source).sink(sink).build().run_sync(limit=5)
+    assert sink.received() == [0, 1, 0, 1, 0]
+    assert report.stopped == "limit"
+    assert report.rows_in <= 8
+
+
+def test_a_negative_limit_is_refused() -> None:
+    with pytest.raises(PlanError, match="limit is negative"):
+        Pipeline.builder().source(TestSource.from_list([1])).sink(TestSink()).build().run_sync(limit=-1)
+
+
+def test_duration_stops_gently_on_the_injected_clock() -> None:
+    async def main() -> tuple[Any, list[int]]:
+        clock, sink = ManualClock(), TestSink()
+        tx, rx = channel()
+        source = Source.from_channel(rx, schema={"value": pl.Int64})
+        running = asyncio.create_task(
+            Pipeline.builder().source(source).sink(sink).build(clock=clock).run(duration="1h")
+        )
+        await tx.send(NUMBERS[0])
+        await clock.advance(3599)
+        assert not running.done()
+        await tx.send(NUMBERS[1])
+        await clock.advance(1)
+        return await running, sink.received()
+
+    report, rows = run(main)
+    assert (report.stopped, report.seconds, rows) == ("duration", 3600.0, [0, 1, 2, 3])
+
+
+def test_stop_delivers_what_is_in_flight_and_commits() -> None:
+    async def main() -> tuple[Any, Ledger]:
+        sink = LedgerSink(blocking=True)
+        tx, rx = channel()
+        source = Source.from_channel(rx, schema={"value": pl.Int64})
+        pipeline = Pipeline.builder().source(source).batch(rows=100).sink(sink).build()
+        running = asyncio.create_task(pipeline.run())
+        for frame in NUMBERS:
+            await tx.send(frame)
+        await ManualClock().advance(0)  # lets every task go as far as it can
+        assert tx.statistics().length == 0
+        pipeline.stop()
+        pipeline.stop()
+        return await running, sink.ledger
+
+    report, ledger = run(main)
+    assert report.stopped == "stop"
+    assert ledger.rows == list(range(10))
+    assert ledger.calls == ["open", "write", "finish"]
+
+
+def test_stop_before_anything_was_read_ends_at_once() -> None:
+    async def main() -> Any:
+        pipeline = Pipeline.builder().source(TestSource.from_frames(NUMBERS)).sink(TestSink()).build()
+        running = asyncio.create_task(pipeline.run())
+        await asyncio.sleep(0)
+        pipeline.stop()
+        return await running
+
+    assert run(main).stopped in (None, "stop")
+
+
+def test_cancelling_a_run_aborts_the_sink_and_closes_the_source() -> None:
+    async def main() -> Ledger:
+        sink = LedgerSink(blocking=False)
+        tx, rx = channel()
+        source = Source.from_channel(rx, schema={"value": pl.Int64})
+        running = asyncio.create_task(Pipeline.builder().source(source).sink(sink).build().run())
+        await tx.send(NUMBERS[0])
+        for _ in range(20):
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return sink.ledger
+
+    assert run(main).calls == ["open", "write", "abort"]
+
+
+def test_cancelling_waits_for_a_thread_that_still_reads() -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow() -> Batch:
+        started.set()
+        assert go_on.wait(30)
+        return Batch(NUMBERS[0])
+
+    source, sink = BlockingSource(NUMBERS[0].schema, [slow]), LedgerSink(blocking=False)
+
+    async def main() -> None:
+        running = asyncio.create_task(Pipeline.builder().source(source).sink(sink).build().run())
+        await asyncio.to_thread(started.wait, 30)
+        running.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        running.cancel()  # impatience changes nothing
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert "close" not in source.ledger.calls
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    run(main)
+    assert source.ledger.calls == ["open", "close"]
+    assert sink.ledger.calls == ["open", "abort"]
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("step", ["write", "finish"])
+def test_a_failing_sink_is_aborted_and_named(blocking: bool, step: str) -> None:
+    sink = LedgerSink(blocking, fail_in=step)
+    pipeline = Pipeline.builder().source(TestSource.from_frames(NUMBERS)).sink(sink).build()
+    with pytest.raises(SinkError, match=rf"OSError: no {step} today \(stage sink\)") as caught:
+        pipeline.run_sync()
+    assert isinstance(caught.value.__cause__, OSError)
+    assert sink.ledger.calls[-1] == "abort"
+
+
+def test_a_sink_that_does_not_open_is_named_and_the_source_closed() -> None:
+    source = BlockingSource(NUMBERS[0].schema, [])
+    with pytest.raises(SinkError, match="no open today"):
+        Pipeline.builder().source(source).sink(LedgerSink(False, fail_in="open")).build().run_sync()
+    assert source.ledger.calls == ["open", "close"]
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_failing_source_aborts_the_sink(blocking: bool) -> None:
+    script = [Batch(NUMBERS[0]), ValueError("cable cut")]
+    source = (
+        BlockingSource(NUMBERS[0].schema, script)
+        if blocking
+        else TestSource.from_frames([NUMBERS[0], script[1]])
+    )
+    sink = LedgerSink(blocking=False)
+    with pytest.raises(SourceError, match=r"ValueError: cable cut \(stage source\)"):
+        Pipeline.builder().source(source).sink(sink).build().run_sync()
+    assert sink.ledger.calls[-1] == "abort"
+
+
+def test_a_batch_of_another_schema_names_the_source() -> None:
+    frames = [NUMBERS[0], pl.DataFrame({"other": [1]})]
+    with pytest.raises(SchemaError, match="stage source"):
+        Pipeline.builder().source(TestSource.from_frames(frames)).sink(TestSink()).build().run_sync()
+
+
+def test_a_failing_expression_names_its_step_and_position() -> None:
+    frame = pl.DataFrame({"s": ["1", "2", "x"]})
+    builder = (
+        Pipeline.builder()
+        .source(Source.from_frame(frame, batch_rows=1))
+        .with_columns(n=pl.col("s").cast(pl.Int64))
+        .filter(pl.col("n") > 0)
+    )
+    with pytest.raises(StageError, match="conversion from") as caught:
+        builder.collect_sync()
+    assert caught.value.position == "frame rows 2-3"
+    assert str(caught.value.stage).startswith("1-2 with_columns+filter, in with_columns(")
+    with pytest.raises(StageError, match=r"stage 1 with_columns\)"):
+        Pipeline.builder().source(Source.from_frame(frame)).with_columns(
+            n=pl.col("s").cast(pl.Int64)
+        ).collect_sync()
+
+
+def test_only_one_of_several_failures_is_raised_the_others_are_noted() -> None:
+    async def broken(batch: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("second")
+
+    async def main() -> None:
+        async def feed() -> Any:
+            yield NUMBERS[0]
+            await asyncio.sleep(0)
+            raise RuntimeError("first")
+
+        pipeline = (
+            Pipeline.builder()
+            .source(Source.from_fn(feed, schema={"value": pl.Int64}))
+            .batch(rows=1)
+            .batch(rows=1)
+            .sink(Sink.to_fn(broken))
+            .build()
+        )
+        await pipeline.run()
+
+    with pytest.raises(SourceError, match="first") as caught:
+        run(main)
+    assert any("second" in note for note in caught.value.__notes__)
+
+
+def test_a_failed_pipeline_fails_the_channel_it_feeds() -> None:
+    async def main() -> None:
+        tx, rx = channel()
+        source = TestSource.from_frames([NUMBERS[0], ValueError("broken")])
+        running = asyncio.create_task(
+            Pipeline.builder().source(source).sink(Sink.to_channel(tx)).build().run()
+        )
+        assert (await anext(rx))["value"].to_pylist() == [0, 1]
+        with pytest.raises(PeerGone):
+            await anext(rx)
+        with pytest.raises(SourceError):
+            await running
+
+    run(main)
+
+
+class Holding(ScriptedProcess):
+    """Keeps batches until a watermark comes; gives an empty batch meanwhile."""
+
+    def __init__(self) -> None:
+        self._held: list[Batch] = []
+
+    def process(self, batch: Batch) -> list[Batch]:
+        self._held.append(batch)
+        return [batch.slice(0, 0)]
+
+    def on_watermark(self, time_us: int) -> list[Batch]:
+        held, self._held = self._held, []
+        return held
+
+    def finish(self) -> list[Batch]:
+        return self._held
+
+
+def test_marks_keep_their_place_among_batches_and_reach_operators_first() -> None:
+    """What an operator owes for a watermark goes out before the watermark."""
+    first, second = Batch(NUMBERS[0]), Batch(NUMBERS[1])
+    script = iter([first, Barrier(1), Watermark(5), second, Watermark(6), None])
+    out: list[Element] = []
+    ended: list[bool] = []
+
+    async def read() -> Element | None:
+        return next(script)
+
+    async def emit(element: Element) -> None:
+        out.append(element)
+
+    async def main() -> None:
+        threads = Threads(1)
+        schema = NUMBERS[0].schema
+        planned = OperatorStage("1 holding", ScriptedOperator("holding", Holding), schema, schema)
+        stage = start_stage(planned, ManualClock(), threads)
+        await drive(read, stage, emit, lambda: ended.append(True))
+        threads.close()
+
+    asyncio.run(main())
+    assert out == [Barrier(1), first, Watermark(5), second, Watermark(6)]
+    assert ended == [True]
+
+
+def test_marks_pass_through_segments_and_are_not_given_to_writers() -> None:
+    script = [NUMBERS[0], Watermark(1), Barrier(1), NUMBERS[1]]
+    sink = TestSink()
+    builder = (
+        Pipeline.builder().source(TestSource.from_frames(script)).with_columns(value=pl.col("value") + 1)
+    )
+    builder.batch(rows=1).sink(sink).build().run_sync()
+    assert sink.received() == [1, 2, 3, 4]
+    undeclared = TestSource.from_frames([Watermark(0), *script]).undeclared()
+    assert Pipeline.builder().source(undeclared).collect_sync()["value"].to_list() == [0, 1, 2, 3]
+
+
+def test_slow_work_goes_to_a_thread_and_quick_work_stays() -> None:
+    clock, on_loop = ManualClock(), []
+
+    class Slow(ScriptedProcess):
+        def process(self, batch: Batch) -> list[Batch]:
+            on_loop.append(threading.current_thread() is threading.main_thread())
+            clock.set_ns(clock.now_ns() + (5_000_000 if len(on_loop) == 2 else 0))
+            return [batch]
+
+    graph = (
+        Pipeline.builder()
+        .source(TestSource.from_frames(NUMBERS))
+        .graph.with_step(ScriptedOperator("slow", Slow))
+    )
+    asyncio.run(Builder(graph).sink(TestSink()).build(clock=clock).run())
+    assert on_loop == [True, True, False, True, True]
+
+
+def test_an_operator_that_fails_names_its_stage() -> None:
+    class Broken(ScriptedProcess):
+        def finish(self) -> list[Batch]:
+            raise RuntimeError
+
+    graph = (
+        Pipeline.builder()
+        .source(TestSource.from_frames(NUMBERS))
+        .graph.with_step(ScriptedOperator("broken", Broken))
+    )
+    with pytest.raises(StageError, match=r"RuntimeError: no message \(stage 1 broken\)"):
+        Builder(graph).sink(TestSink()).build().run_sync()
+
+
+def test_progress_is_told_now_and_then_and_at_the_end() -> None:
+    clock, seen = ManualClock(), []
+
+    async def tick(batch: Any) -> None:
+        clock.set_ns(clock.now_ns() + 60_000_000)
+
+    source = Source.from_frame(NUMBERS)
+    pipeline = Pipeline.builder().source(source).sink(Sink.to_fn(tick)).build(clock=clock)
+    pipeline.run_sync(progress=seen.append)
+    assert [(p.rows_in, p.rows_out, p.total_rows) for p in seen] == [(4, 4, 10), (8, 8, 10), (10, 10, 10)]

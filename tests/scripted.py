@@ -1,0 +1,154 @@
+"""Scripted ends and operators: they do what a test says and note what was asked of them."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.batch import Batch
+from arrowstream.io.base import BlockingReader, BlockingWriter, Query, Reader, SinkSpec, SourceSpec, Writer
+from arrowstream.operators.base import Operator, Process
+
+
+class Ledger:
+    """What a scripted end was asked to do."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.rows: list[int] = []
+
+
+class ScriptedReader(BlockingReader):
+    def __init__(self, ledger: Ledger, script: list[Any]) -> None:
+        self._ledger = ledger
+        self._script = iter(script)
+        self._looked_at = 0
+
+    def read(self) -> Batch | None:
+        item = next(self._script, None)
+        if isinstance(item, Exception):
+            raise item
+        if callable(item):
+            item = item()
+        self._looked_at += 10
+        return item
+
+    def close(self) -> None:
+        self._ledger.calls.append("close")
+
+    @property
+    def rows_read(self) -> int | None:
+        return self._looked_at
+
+
+class BlockingSource(SourceSpec):
+    """A blocking source over a script of batches, exceptions and callables that give a batch."""
+
+    def __init__(self, schema: pl.Schema, script: list[Any]) -> None:
+        self.ledger = Ledger()
+        self._schema = schema
+        self._script = script
+
+    @property
+    def label(self) -> str:
+        return "blocking"
+
+    def schema(self) -> pl.Schema | None:
+        return self._schema
+
+    def open(self, query: Query | None = None) -> Reader | BlockingReader:
+        self.ledger.calls.append("open")
+        return ScriptedReader(self.ledger, self._script)
+
+
+class LedgerSink(SinkSpec):
+    """Records what happens to it, fails where it is told to, and blocks or not."""
+
+    def __init__(self, blocking: bool, fail_in: str = "") -> None:
+        self.ledger = Ledger()
+        self._blocking = blocking
+        self._fail_in = fail_in
+
+    @property
+    def label(self) -> str:
+        return "ledger"
+
+    @property
+    def guarantee(self) -> str:
+        return "none"
+
+    def check(self, schema: pl.Schema) -> None: ...
+
+    def note(self, call: str) -> None:
+        self.ledger.calls.append(call)
+        if call == self._fail_in:
+            raise OSError(f"no {call} today")
+
+    def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
+        self.note("open")
+        return _LedgerBlockingWriter(self) if self._blocking else _LedgerWriter(self)
+
+
+class _LedgerWriter(Writer):
+    def __init__(self, sink: LedgerSink) -> None:
+        self._sink = sink
+
+    async def write(self, batch: Batch) -> None:
+        self._sink.note("write")
+        self._sink.ledger.rows += batch.polars().to_series().to_list()
+
+    async def finish(self) -> None:
+        self._sink.note("finish")
+
+    async def abort(self) -> None:
+        self._sink.note("abort")
+
+
+class _LedgerBlockingWriter(BlockingWriter):
+    def __init__(self, sink: LedgerSink) -> None:
+        self._sink = sink
+
+    def write(self, batch: Batch) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        self._sink.note("write")
+        self._sink.ledger.rows += batch.polars().to_series().to_list()
+
+    def finish(self) -> None:
+        self._sink.note("finish")
+
+    def abort(self) -> None:
+        self._sink.note("abort")
+
+
+class ScriptedProcess(Process):
+    """Passes batches through; subclasses change what a test is about."""
+
+    def process(self, batch: Batch) -> list[Batch]:
+        return [batch]
+
+    def snapshot(self) -> pa.Table:
+        return pa.table({})
+
+    def restore(self, state: pa.Table) -> None: ...
+
+    def finish(self) -> list[Batch]:
+        return []
+
+
+class ScriptedOperator(Operator):
+    """An operator of a test's own process; the schema does not change."""
+
+    def __init__(self, name: str, start: Callable[[], Process]) -> None:
+        self.name = name  # type: ignore[misc]
+        self._start = start
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        return schema
+
+    def start(self, schema: pl.Schema) -> Process:
+        return self._start()
+
+    def describe(self) -> str:
+        return f"{self.name}()"
