@@ -1,0 +1,229 @@
+"""Writing rows into files that nobody sees before the run has succeeded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from arrowstream.batch import Batch
+from arrowstream.io.base import BlockingWriter
+from arrowstream.io.encoders import Encoder, Piece
+from arrowstream.io.file_errors import sink_errors
+from arrowstream.io.partition import Partitions
+from arrowstream.io.row_buffer import RowBuffer
+from arrowstream.io.staging import Staging
+
+WAITING_BYTES: Final = 64 << 20
+"""How much all partitions together hold back for fuller row groups."""
+
+
+class GrowingFile:
+    """A file that rows are appended to; it is open only while that happens.
+
+    Parameters
+    ----------
+    path
+        Where it is written.
+    shown
+        The name it will have, for errors.
+    encoder
+        Of its format, fresh.
+    """
+
+    __slots__ = ("_encoder", "_path", "_shown", "rows")
+
+    def __init__(self, path: Path, shown: Path, encoder: Encoder) -> None:
+        self._path = path
+        self._shown = shown
+        self._encoder = encoder
+        self.rows = 0
+
+    def append(self, frame: pl.DataFrame) -> None:
+        """Encode these rows and write them."""
+        self._write(self._encoder.encode(frame))
+        self.rows += frame.height
+
+    def close(self) -> None:
+        """End the file and wait until it is on disk."""
+        self._write(self._encoder.finish(), sync=True)
+
+    def _write(self, pieces: Iterable[Piece], sync: bool = False) -> None:
+        with sink_errors("cannot write", self._shown), self._path.open("ab") as file:
+            file.writelines(pieces)
+            if sync:
+                file.flush()
+                # Waits for what earlier openings wrote, too, and reports their failures.
+                os.fsync(file.fileno())
+
+
+class SingleFileWriter(BlockingWriter):
+    """Everything into one file.
+
+    Parameters
+    ----------
+    staging
+        Where the file waits until it is complete.
+    target
+        Its final name.
+    encoder
+        Of its format, fresh.
+    unit_rows
+        How many rows to encode together.
+    """
+
+    def __init__(self, staging: Staging, target: Path, encoder: Encoder, unit_rows: int) -> None:
+        self._staging = staging
+        self._file = GrowingFile(staging.path(target.name), target, encoder)
+        self._waiting = RowBuffer(unit_rows)
+
+    def write(self, batch: Batch) -> None:
+        for unit in self._waiting.add(batch.polars()):
+            self._file.append(unit)
+
+    def finish(self) -> None:
+        if self._waiting.height:
+            self._file.append(self._waiting.take())
+        self._file.close()
+        self._staging.publish()
+
+    def abort(self) -> None:
+        self._staging.discard()
+
+
+class FolderWriter(BlockingWriter):
+    """Part files, in a folder of their own for each partition.
+
+    Parameters
+    ----------
+    staging
+        Where the files wait until all of them are complete.
+    target
+        The folder they are for.
+    partitions
+        How rows are spread over folders.
+    new_encoder
+        Makes the encoder of a file with these columns.
+    suffix
+        Of the files, such as ``".csv.gz"``.
+    max_rows
+        Of a file; then the next one is begun.
+    unit_rows
+        How many rows to encode together.
+    schema
+        Of the batches.
+    """
+
+    def __init__(
+        self,
+        staging: Staging,
+        target: Path,
+        *,
+        partitions: Partitions,
+        new_encoder: Callable[[pl.Schema], Encoder],
+        suffix: str,
+        max_rows: int,
+        unit_rows: int,
+        schema: pl.Schema,
+    ) -> None:
+        self._staging = staging
+        self._target = target
+        self._partitions = partitions
+        self._new_encoder = new_encoder
+        self._suffix = suffix
+        self._max_rows = max_rows
+        self._schema = schema
+        self._file_schema = partitions.file_schema(schema)
+        self._unit_rows = unit_rows
+        self._incoming = RowBuffer(unit_rows)
+        self._parts: dict[str, _Part] = {}
+        self._waiting = 0
+
+    def write(self, batch: Batch) -> None:
+        rows = batch.polars()
+        # Split in large units: a batch spread over thousands of partitions would leave each a few rows.
+        for unit in self._incoming.add(rows) if self._partitions.columns else [rows]:
+            self._spread(unit)
+
+    def finish(self) -> None:
+        if self._incoming.height:
+            self._spread(self._incoming.take())
+        for part in self._parts.values():
+            part.flush()
+            part.close()
+        if not self._parts:
+            # Readers of a folder without rows still want its columns, those it would be partitioned by too.
+            self._open("", self._schema, 0).close()
+        self._staging.publish()
+
+    def abort(self) -> None:
+        self._staging.discard()
+
+    def _open(self, folder: str, schema: pl.Schema, number: int) -> GrowingFile:
+        name = f"{folder}part-{number:05d}{self._suffix}"
+        return GrowingFile(self._staging.path(name), self._target / name, self._new_encoder(schema))
+
+    def _spread(self, unit: pl.DataFrame) -> None:
+        for folder, rows in self._partitions.split(unit):
+            part = self._parts.get(folder)
+            if part is None:
+                part = _Part(partial(self._open, folder, self._file_schema), self._unit_rows, self._max_rows)
+                self._parts[folder] = part
+            before = part.nbytes
+            part.add(rows)
+            self._waiting += part.nbytes - before
+        if self._waiting > WAITING_BYTES:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Write what the fullest partitions hold, until at most half of what may wait is left."""
+        for part in sorted(self._parts.values(), key=lambda part: part.nbytes, reverse=True):
+            self._waiting -= part.nbytes
+            part.flush()
+            if self._waiting <= WAITING_BYTES // 2:
+                break
+
+
+class _Part:
+    """One partition: its rows that wait, and the file of it that grows at the moment."""
+
+    __slots__ = ("_buffer", "_file", "_max_rows", "_number", "_open")
+
+    def __init__(self, open_file: Callable[[int], GrowingFile], unit_rows: int, max_rows: int) -> None:
+        self._open = open_file
+        self._buffer = RowBuffer(unit_rows)
+        self._max_rows = max_rows
+        self._number = 0
+        self._file: GrowingFile | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return self._buffer.nbytes
+
+    def add(self, rows: pl.DataFrame) -> None:
+        for unit in self._buffer.add(rows):
+            self._append(unit)
+
+    def flush(self) -> None:
+        if self._buffer.height:
+            self._append(self._buffer.take())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _append(self, rows: pl.DataFrame) -> None:
+        while rows.height:
+            if self._file is None:
+                self._file = self._open(self._number)
+                self._number += 1
+            fitting = rows.head(self._max_rows - self._file.rows)
+            self._file.append(fitting)
+            if self._file.rows == self._max_rows:
+                self.close()
+            rows = rows.slice(fitting.height)

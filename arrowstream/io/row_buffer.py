@@ -1,0 +1,89 @@
+"""Rows that wait until there are enough of them to be encoded together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import polars as pl
+
+UNIT_BYTES: Final = 64 << 20
+"""Rows are encoded once they take about this many bytes, however few they are."""
+
+_RUN: Final = 64
+_FRAME_BYTES: Final = 1024
+# What a frame weighs beside its values, about.
+
+
+class RowBuffer:
+    """Frames of one schema, given back in units of `rows` rows, or fewer that take about `UNIT_BYTES`.
+
+    Parameters
+    ----------
+    rows
+        Rows of a full unit.
+
+    Examples
+    --------
+    >>> buffer = RowBuffer(rows=2)
+    >>> [unit.height for unit in buffer.add(pl.DataFrame({"x": [1, 2, 3, 4, 5]}))]
+    [2, 2]
+    >>> buffer.take().height
+    1
+    """
+
+    __slots__ = ("_frames", "_rows", "_small", "height", "nbytes")
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._frames: list[pl.DataFrame] = []
+        self._small: list[pl.DataFrame] = []
+        self.height = 0
+        self.nbytes = 0
+
+    def add(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Take rows over; gives the units that are full with them."""
+        if frame.height:
+            self._keep(frame, frame_bytes(frame))
+        while self.height >= self._rows or self.nbytes >= UNIT_BYTES:
+            nbytes = self.nbytes
+            rows = self.take()
+            count = max(1, min(self._rows, rows.height * UNIT_BYTES // nbytes))
+            if count < rows.height:
+                self._keep(rows.slice(count), nbytes - nbytes * count // rows.height)
+            yield rows.head(count)
+
+    def take(self) -> pl.DataFrame:
+        """All rows that wait, in one frame; there must be some."""
+        frames = [*self._frames, *self._small]
+        self._frames, self._small = [], []
+        self.height = self.nbytes = 0
+        return frames[0] if len(frames) == 1 else pl.concat(frames)
+
+    def _keep(self, frame: pl.DataFrame, nbytes: int) -> None:
+        self.height += frame.height
+        self.nbytes += nbytes
+        self._small.append(frame)
+        # Many small frames weigh more than their rows and are slow to encode. Copied in two steps, a row
+        # is copied some rows / _RUN**2 times, rather than with every frame that comes.
+        if len(self._small) == _RUN:
+            self._frames.append(pl.concat(self._small, rechunk=True))
+            self._small = []
+            if len(self._frames) == _RUN:
+                self._frames = [pl.concat(self._frames, rechunk=True)]
+
+
+def frame_bytes(frame: pl.DataFrame) -> int:
+    """Bytes the values of a frame take, and about what the frame itself does.
+
+    Polars' own estimate counts for a slice of strings the whole buffers it shares with others.
+    """
+    return _FRAME_BYTES + sum(_column_bytes(column) for column in frame.get_columns())
+
+
+def _column_bytes(column: pl.Series) -> int:
+    if column.dtype == pl.String:
+        return 16 * column.len() + int(column.str.len_bytes().sum())
+    if column.dtype == pl.Binary:
+        return 16 * column.len() + int(column.bin.size().sum())
+    return int(column.estimated_size())

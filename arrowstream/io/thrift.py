@@ -1,0 +1,162 @@
+"""Thrift's compact protocol, as far as Parquet footers use it, without a schema.
+
+A struct is read into a dict from field number to (wire type, value) and can be written back byte for
+byte, so a footer can be changed in the few fields that hold file offsets while everything else,
+known or not, passes through. Follows the "Thrift compact protocol" specification of Apache Thrift.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+BOOLEANS: Final = (1, 2)
+BYTE: Final = 3
+VARINTS: Final = (4, 5, 6)
+DOUBLE: Final = 7
+BINARY: Final = 8
+LIST: Final = 9
+STRUCT: Final = 12
+
+Struct = dict[int, tuple[int, Any]]
+"""Field number to (wire type, value); a list's value is (wire type of the items, items)."""
+
+
+def read_struct(data: bytes | memoryview) -> Struct:
+    """The struct that starts `data`.
+
+    Raises
+    ------
+    ValueError
+        A wire type that Parquet's metadata does not use (maps and sets).
+
+    Examples
+    --------
+    >>> read_struct(bytes([0x15, 0x02, 0x00]))
+    {1: (5, 1)}
+    """
+    return _Cursor(data).struct()
+
+
+class _Cursor:
+    """Reads values one after the other."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = data
+        self._at = 0
+
+    def struct(self) -> Struct:
+        fields: Struct = {}
+        number = 0
+        while header := self._take(1)[0]:
+            wire, step = header & 0x0F, header >> 4
+            number = number + step if step else self._zigzag()
+            # A boolean field has its value in its type; only in lists is there a byte of its own.
+            fields[number] = (wire, wire == 1 if wire in BOOLEANS else self._value(wire))
+        return fields
+
+    def _value(self, wire: int) -> Any:
+        if wire in VARINTS:
+            return self._zigzag()
+        if wire == BINARY:
+            return bytes(self._take(self._varint()))
+        if wire == STRUCT:
+            return self.struct()
+        if wire == LIST:
+            return self._list()
+        if wire in (BYTE, *BOOLEANS):
+            return self._take(1)[0]
+        if wire == DOUBLE:
+            return bytes(self._take(8))
+        raise ValueError(f"wire type {wire} is not used in Parquet metadata")
+
+    def _list(self) -> tuple[int, list[Any]]:
+        header = self._take(1)[0]
+        wire, size = header & 0x0F, header >> 4
+        if size == 15:
+            size = self._varint()
+        return wire, [self._value(wire) for _ in range(size)]
+
+    def _take(self, size: int) -> bytes | memoryview:
+        start = self._at
+        self._at += size
+        return self._data[start : self._at]
+
+    def _varint(self) -> int:
+        value = shift = 0
+        while (byte := self._take(1)[0]) & 0x80:
+            value |= (byte & 0x7F) << shift
+            shift += 7
+        return value | byte << shift
+
+    def _zigzag(self) -> int:
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)
+
+
+def write_struct(fields: Struct, previous: int = 0) -> bytes:
+    """The bytes of a struct, or of its rest behind field `previous`; the inverse of `read_struct`."""
+    out = bytearray()
+    _struct(out, fields, previous)
+    return bytes(out)
+
+
+def list_header(wire: int, size: int) -> bytes:
+    """What precedes the items of a list, for a list whose items are already bytes."""
+    if size < 15:
+        return bytes([size << 4 | wire])
+    out = bytearray([0xF0 | wire])
+    _varint(out, size)
+    return bytes(out)
+
+
+def field_header(number: int, previous: int, wire: int) -> bytes:
+    """What precedes a struct's field `number` after field `previous` (0 before the first)."""
+    step = number - previous
+    if 0 < step <= 15:
+        return bytes([step << 4 | wire])
+    out = bytearray([wire])
+    _zigzag(out, number)
+    return bytes(out)
+
+
+def _struct(out: bytearray, fields: Struct, previous: int) -> None:
+    for number, (wire, value) in fields.items():
+        if wire in BOOLEANS:
+            out += field_header(number, previous, 1 if value else 2)
+        else:
+            out += field_header(number, previous, wire)
+            _value(out, wire, value)
+        previous = number
+    out.append(0)
+
+
+def _value(out: bytearray, wire: int, value: Any) -> None:
+    if wire in VARINTS:
+        _zigzag(out, value)
+    elif wire == BINARY:
+        _varint(out, len(value))
+        out += value
+    elif wire == STRUCT:
+        _struct(out, value, 0)
+    elif wire == LIST:
+        item, items = value
+        out += list_header(item, len(items))
+        for each in items:
+            _value(out, item, each)
+    elif wire == DOUBLE:
+        out += value
+    else:
+        out.append(value)
+
+
+def _varint(out: bytearray, value: int) -> None:
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+def _zigzag(out: bytearray, value: int) -> None:
+    _varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
