@@ -1,0 +1,135 @@
+"""A TOML job, read into a pipeline.
+
+::
+
+    [pipeline]
+    name = "late-flights"                          # optional; else the file's name
+    [source]
+    kind = "file"
+    path = "flights.csv"                           # or a glob, a folder, an array of files
+    [[steps]]
+    filter = "dep_delay > 60"                      # SQL, as polars.sql_expr reads it
+    [[steps]]
+    with_columns = { mph = "distance / (air_time / 60.0)" }
+    backend = "arrow"                              # pins this step
+    [sink]
+    kind = "file"
+    path = "late.parquet"
+
+Relative paths start at the current directory, as in a shell. Every mistake is a `JobError` of one
+line with its place, whether it is found in the text, in a value, or by the checks of `build()`::
+
+    flights.toml:7: unknown key 'fitler' in [[steps]] (did you mean 'filter'?)
+    flights.toml:4: 'kind' in [source]: unknown name 'kafak' (one of 'file')
+    flights.toml:7: 'filter' in [[steps]]: 'dep_delay >' is no SQL expression: ...
+    flights.toml:7: 'filter' in [[steps]]: there is no column 'dep_dely'; hint: did you mean 'dep_delay'?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from arrowstream.connect import Sink
+from arrowstream.errors import ArrowstreamError
+from arrowstream.job_file import JobFile, Value
+from arrowstream.job_parts import SINKS, SOURCES, connector, placed, step
+from arrowstream.pipeline import Builder, Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The job as far as one of its parts, so that a mistake can be laid at the right one.
+
+    Parameters
+    ----------
+    value
+        Where the part stands.
+    label
+        Its name for people: ``source``, or ``step 1 filter``.
+    builder
+        The pipeline up to and including it.
+    """
+
+    value: Value
+    label: str
+    builder: Builder
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job whose values are all well-formed; whether they fit the data, `pipeline` finds out."""
+
+    name: str
+    parts: tuple[Part, ...]
+    sink: Value
+    complete: Builder
+
+    @classmethod
+    def load(cls, path: str | Path) -> Job:
+        """Read a job.
+
+        Raises
+        ------
+        JobError
+            The file, its TOML, a key or a value is wrong.
+        """
+        job = JobFile.read(path).root
+        job.check_keys(("pipeline", "source", "steps", "sink"), required=("source", "sink"))
+        name = job.maybe("pipeline", _name) or Path(path).stem
+        source, sink = job.need("source"), job.need("sink")
+        builder = Pipeline.builder(name).source(connector(source, SOURCES))
+        parts = [Part(source.table().get("path", source), "source", builder)]
+        for number, value in enumerate(job.maybe("steps", _steps) or (), 1):
+            operator, builder = step(value, builder)
+            parts.append(Part(operator, f"step {number} {operator.at[-1]}", builder))
+        return cls(name, tuple(parts), sink, builder.sink(connector(sink, SINKS)))
+
+    def pipeline(self) -> Pipeline:
+        """The pipeline, checked as `Builder.build` does.
+
+        Raises
+        ------
+        JobError
+            A file is missing, or a column, type or expression does not fit.
+        """
+        try:
+            return self.complete.build()
+        except ArrowstreamError:
+            for part in self.parts:
+                with placed(part.value):
+                    part.builder.sink(Sink.to_fn(_ignore)).build()
+        # Every part builds when the job is cut off there: it is the sink that does not fit.
+        with placed(self.sink):
+            return self.complete.build()
+
+    def schemas(self) -> Iterator[tuple[str, pl.Schema | None]]:
+        """What comes out of the source and of each step, each with a label and its place.
+
+        Raises
+        ------
+        JobError
+            As for `pipeline`.
+        """
+        for part in self.parts:
+            with placed(part.value):
+                schema = part.builder.schema()
+            yield f"{part.label} ({part.value.file.path}:{part.value.line})", schema
+
+
+def _name(settings: Value) -> str | None:
+    settings.check_keys(("name",))
+    return settings.maybe("name", Value.text)
+
+
+def _steps(value: Value) -> list[Value]:
+    if not isinstance(value.found, list):
+        raise value.error("a step is written under [[steps]], in two pairs of brackets")
+    return value.items()
+
+
+def _ignore(batch: object) -> None:
+    """Where the rows of a job that is only checked would go."""

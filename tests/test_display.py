@@ -1,0 +1,148 @@
+"""The progress bar and the report table."""
+
+import io
+import re
+import sys
+
+import pytest
+from rich.console import Console
+
+from arrowstream.display import PIPED_WIDTH, print_report, progress_bar, summary
+from arrowstream.errors import MissingExtra
+from arrowstream.runtime.report import Progress, RunReport, StageReport
+
+REPORT = RunReport(
+    "late",
+    336_776,
+    26_581,
+    0.5,
+    (
+        StageReport("source", 336_776, 336_776, {"read": 12}, 0.2),
+        StageReport("1-2 with_columns+filter[x]", 336_776, 26_581, {"arrow": 3, "polars": 1200}, 0.1234),
+        StageReport("sink", 26_581, 26_581),
+    ),
+)
+
+
+def terminal(width: int = 110) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None, highlight=False)
+
+
+def text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_bar_is_there_before_the_first_batch() -> None:
+    console = terminal()
+    with progress_bar("late", console=console):
+        assert "late" in text(console)
+
+
+def test_the_bar_shows_rows_and_speed() -> None:
+    console = terminal()
+    with progress_bar("late", console=console) as show:
+        show(Progress(1000, 10, 0.5, 4000))
+        assert "1,000 rows in, 10 out, 2,000 rows/s" in text(console)
+        show(Progress(2000, 20, 0.0))
+        assert "2,000 rows in, 20 out, 0 rows/s" in text(console)
+
+
+@pytest.mark.parametrize(("known", "told"), [(4000, None), (None, 4000), (9, 4000)])
+def test_the_bar_is_as_long_as_the_rows_read(known: int | None, told: int | None) -> None:
+    console = terminal()
+    with progress_bar("late", known, console=console) as show:
+        show(Progress(2000, 0, 1.0, told))
+        assert text(console).split("\r")[-1].count("━") == 10  # half of 20
+
+
+def test_a_name_with_brackets_is_no_markup() -> None:
+    console = terminal()
+    with progress_bar("late[red]", console=console):
+        assert "late[red]" in text(console)
+
+
+def test_output_of_the_users_code_is_not_moved_to_the_bars_stream() -> None:
+    before = sys.stdout
+    with progress_bar("late", console=terminal()):
+        assert sys.stdout is before
+
+
+def test_nothing_is_drawn_off_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress_bar("late") as show:
+        show(Progress(1, 1, 1.0))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_bar_goes_to_stderr_of_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bar("late") as show:
+        show(Progress(1, 1, 1.0))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "late" in err
+
+
+def test_the_report_is_a_line_of_totals_and_a_table_of_stages() -> None:
+    console = terminal()
+    print_report(REPORT, console=console)
+    assert [line.rstrip() for line in text(console).splitlines()] == [
+        "late: 336,776 rows in, 26,581 rows out, 0.50 s, 673,552 rows/s",
+        "stage                       rows in  rows out  busy s  batches",
+        "source                      336,776   336,776   0.200  read 12",
+        "1-2 with_columns+filter[x]  336,776    26,581   0.123  arrow 3, polars 1,200",
+        "sink                         26,581    26,581   0.000",
+    ]
+
+
+def test_a_narrow_terminal_folds_names_but_never_numbers() -> None:
+    console = terminal(width=44)
+    print_report(REPORT, console=console)
+    lines = text(console).splitlines()
+    assert lines[0] == summary(REPORT)
+    assert all("…" not in line and len(line) <= 44 for line in lines[1:])
+    assert any("336,776    26,581   0.123" in line for line in lines)
+
+
+def test_a_piped_report_is_plain_and_wide(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "1-9 " + "with_columns+" * 7
+    print_report(RunReport("late", 0, 0, 0.0, (StageReport(name, 1, 1),)))
+    out, err = capsys.readouterr()
+    assert name in out
+    assert "\x1b" not in out
+    assert err == ""
+    assert max(map(len, out.splitlines())) <= PIPED_WIDTH
+
+
+def test_a_report_on_a_terminal_has_its_width(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("TERM", "xterm")
+    print_report(REPORT)
+    plain = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert max(map(len, plain.splitlines()[1:])) <= 50
+
+
+def test_the_summary_says_why_a_run_ended_early() -> None:
+    assert summary(RunReport("late", 2, 1, 0.0, (), "limit")).endswith("0 rows/s, ended early (limit)")
+
+
+def test_without_rich_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    with (
+        pytest.raises(MissingExtra, match=r"progress bar needs the extra 'cli'") as raised,
+        progress_bar("x"),
+    ):
+        pass
+    assert raised.value.hint == "pip install 'arrowstream[cli]'"
+    with pytest.raises(MissingExtra, match="a report needs the extra 'cli'"):
+        print_report(REPORT)
