@@ -71,7 +71,15 @@ def tree_text(tree: Any) -> str:
     try:
         return _top(tree)
     except (_NoShortForm, pl.exceptions.PolarsError):
-        return " ".join(str(_rebuild(tree)).split())
+        return " ".join(str(rebuild(tree)).split())
+
+
+def rebuild(tree: Any) -> pl.Expr:
+    """The expression of a serialised tree; NaN and infinities, which JSON cannot hold, become 0.0."""
+    text = json.dumps(tree)
+    for kind in ("Float", "Float64", "Float32"):
+        text = text.replace(f'{{"{kind}": null}}', f'{{"{kind}": 0.0}}')
+    return pl.Expr.deserialize(io.BytesIO(text.encode()), format="json")
 
 
 def name_text(name: str) -> str:
@@ -102,6 +110,9 @@ def _write(tree: Any) -> tuple[str, int]:
             return "element()", _CALL
         case {"Column": str(name)}:
             return name_text(name), _CALL
+        # NaN and infinities, which JSON cannot hold apart.
+        case {"Literal": {"Dyn": {"Float": None}} | {"Scalar": {"Float64": None} | {"Float32": None}}}:
+            raise _NoShortForm
         case {"Literal": _} | {"Cast": {"expr": {"Literal": _}}}:
             return _constant(tree), _CALL
         case "Len":
@@ -210,7 +221,7 @@ def _operand(tree: Any, binding: int) -> str:
 
 def _constant(tree: Any) -> str:
     # Polars reads its own literals best, and only the value matters: it writes some of them in two ways.
-    frame = pl.select(_rebuild(tree))
+    frame = pl.select(rebuild(tree))
     value = frame.to_series().to_list()
     if len(value) != 1 or "Series" in tree.get("Literal", ()):
         raise _NoShortForm
@@ -231,11 +242,7 @@ def _value(value: Any) -> str:
 
 def _cast_type(tree: Any) -> str:
     cast = {**tree["Cast"], "expr": {"Literal": {"Scalar": {"Null": "Null"}}}}
-    return str(pl.select(_rebuild({"Cast": cast})).dtypes[0])
-
-
-def _rebuild(tree: Any) -> pl.Expr:
-    return pl.Expr.deserialize(io.BytesIO(json.dumps(tree).encode()), format="json")
+    return str(pl.select(rebuild({"Cast": cast})).dtypes[0])
 
 
 def _quote(text: str) -> str:

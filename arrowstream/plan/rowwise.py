@@ -1,0 +1,126 @@
+"""Which functions of Polars look at one row only, by the names its serialised expressions use.
+
+A whitelist: what is not named here is refused. `ROW_WISE` gives, for every family of functions,
+those whose result in a row depends on that row alone. `WITHIN_A_LIST` adds those that look at several
+values but are sound inside ``list.eval``, where the values are those of one row. `REASONS` says why the
+commonest of the rest are refused, and what to write instead.
+"""
+
+from __future__ import annotations
+
+
+def _names(*lines: str) -> frozenset[str]:
+    return frozenset(name for line in lines for name in line.split())
+
+
+ROW_WISE: dict[str, frozenset[str]] = {
+    "": _names(
+        "Abs AsStruct Atan2 Ceil Clip Coalesce Cut Erf Erfc Exp FillNull Floor Hash Log Log1p",
+        "MaxHorizontal MeanHorizontal MinHorizontal Negate Rechunk Reinterpret RepeatBy Replace",
+        "ReplaceStrict Round RoundSF Sign SumHorizontal ToPhysical Truncate FillNullWithStrategy Bin",
+    ),
+    "Trigonometry": _names(
+        "ArcCos ArcCosh ArcSin ArcSinh ArcTan ArcTanh Cos Cosh Cot Degrees Radians Sin Sinh Tan Tanh"
+    ),
+    "Pow": _names("Cbrt Generic Sqrt"),
+    "Bitwise": _names("CountOnes CountZeros LeadingOnes LeadingZeros TrailingOnes TrailingZeros"),
+    "Boolean": _names(
+        "AllHorizontal AnyHorizontal IsBetween IsClose IsFinite IsIn IsInfinite IsNan IsNotNan IsNotNull",
+        "IsNull Not",
+    ),
+    # How Polars 2 writes what `sql_expr` reads with the rules of SQL.
+    "Sql": _names("Binary IsIn Round ToFloat"),
+    "Business": _names("AddBusinessDay BusinessDayCount IsBusinessDay"),
+    "Range": _names("DateRanges DatetimeRanges IntRanges LinearSpaces TimeRanges"),
+    "BinaryExpr": _names(
+        "Base64Decode Base64Encode Contains EndsWith Get Head HexDecode HexEncode Reinterpret Size Slice",
+        "StartsWith Tail",
+    ),
+    "Categorical": _names("EndsWith LenBytes LenChars Slice StartsWith To"),
+    "StringExpr": _names(
+        "Base64Decode Base64Encode ConcatHorizontal Contains ContainsAny CountMatches EndsWith EscapeRegex",
+        "Extract ExtractAll ExtractGroups ExtractMany Find FindMany Format Head HexDecode HexEncode",
+        "JsonDecode JsonPathMatch LenBytes LenChars Lowercase Normalize PadEnd PadStart Replace",
+        "ReplaceMany Reverse Slice Split SplitExact SplitN StartsWith StripChars StripCharsEnd",
+        "StripCharsStart StripPrefix StripSuffix Strptime Tail Titlecase ToDecimal ToInteger Uppercase",
+        "ZFill",
+    ),
+    "TemporalExpr": _names(
+        "BaseUtcOffset CastTimeUnit Century Combine ConvertTimeZone DSTOffset Date Datetime",
+        "DatetimeFunction Day DaysInMonth Duration Hour IsLeapYear IsoYear Microsecond Millennium",
+        "Millisecond Minute Month MonthEnd MonthStart Nanosecond OffsetBy OrdinalDay Quarter Replace",
+        "ReplaceTimeZone Round Second Time TimeStamp ToString TotalDays TotalHours TotalMicroseconds",
+        "TotalMilliseconds TotalMinutes TotalNanoseconds TotalSeconds Truncate Week WeekDay WithTimeUnit",
+        "Year",
+    ),
+    "StructExpr": _names(
+        "Drop FieldByName JsonEncode MapFieldNames PrefixFields RenameFields SelectFields SuffixFields",
+        "WithFields",
+    ),
+    "ListExpr": _names(
+        "All Any ArgMax ArgMin Concat Contains CountMatches Diff DropNulls Gather GatherEvery Get Join",
+        "Length Max Mean Median Min NUnique Reverse SetOperation Shift Slice Sort Std Sum ToArray ToMap",
+        "ToStruct Unique Var",
+    ),
+    "ArrayExpr": _names(
+        "All Any ArgMax ArgMin Concat Contains CountMatches Dot Get Join Length Max Mean Median Min",
+        "NUnique Reverse Shift Slice Sort Std Sum ToList ToStruct Unique Var",
+    ),
+    "MapExpr": _names("ContainsKey Entries Get Keys Length Values"),
+}
+
+WITHIN_A_LIST: dict[str, frozenset[str]] = {
+    "": _names(
+        "ArgMax ArgMin ArgSort ArgUnique ArgWhere CumCount CumMax CumMin CumProd CumSum Diff DropNans",
+        "DropNulls Entropy GatherEvery Interpolate Kurtosis Mode NullCount PctChange PeakMax PeakMin",
+        "Product Quantile Rank Reverse Shift Skew TopK Unique",
+    ),
+    "Bitwise": _names("And Or Xor"),
+    "Boolean": _names(
+        "All Any HasNulls IsDuplicated IsEmpty IsFirstDistinct IsLastDistinct IsSorted IsUnique"
+    ),
+}
+
+SCAN = "a running value goes into scan(...)"
+WINDOW = "an aggregate goes into window(...) or reduce(...)"
+STEP = "make it a step of its own: .filter(...) or .explode(...)"
+ORDER = "a stream has no end to sort or compare against: do it inside window(...).agg(...)"
+LIMIT = "to stop after some rows use run(limit=...) or preview(...)"
+RANDOM = "the result would differ from run to run: draw the numbers before they enter the stream"
+PYTHON = "the engine cannot see into Python functions: say it with Polars expressions, names with rename(...)"
+NUMBER = "rows have no number in a stream: put one into the source, or count with scan(...)"
+
+REASONS: dict[str, str] = {
+    **dict.fromkeys(
+        _names(
+            "CumCount CumMax CumMin CumProd CumSum Diff EwmMean EwmMeanBy EwmStd EwmSum EwmSumBy EwmVar",
+            "Interpolate InterpolateBy PctChange RLE RLEID Shift FillNullWithStrategy IsFirstDistinct",
+            "IsLastDistinct PeakMax PeakMin Cumulative",
+        ),
+        SCAN,
+    ),
+    **dict.fromkeys(
+        _names(
+            "Agg Len All Any And Or Xor HasNulls NullCount NUnique ApproxNUnique ApproxQuantile ArgMax",
+            "ArgMin Entropy Hist IsEmpty IsSorted Kurtosis MaxBy MinBy Mode Product Quantile Skew",
+            "UniqueCounts ValueCounts Correlation RollingExpr RollingExprBy ConcatVertical Rolling",
+            "LowerBound UpperBound",
+        ),
+        WINDOW,
+    ),
+    **dict.fromkeys(
+        _names(
+            "Sort SortBy Rank TopK TopKBy ArgSort ArgUnique Unique IsUnique IsDuplicated QCut Reverse",
+            "SearchSorted IndexOf Gather GatherEvery SetSortedFlag",
+        ),
+        ORDER,
+    ),
+    **dict.fromkeys(_names("Filter DropNulls DropNans ArgWhere Explode"), STEP),
+    **dict.fromkeys(_names("IntRange DateRange DatetimeRange TimeRange LinearSpace Repeat"), NUMBER),
+    **dict.fromkeys(_names("Over Window"), "per-group values go into reduce(by=...) or scan(by=...)"),
+    "AnonymousFunction": PYTHON,
+    "Slice": LIMIT,
+    "Random": RANDOM,
+    "Sample": RANDOM,
+}
+"""What to write instead, by the name of the refused node or function."""

@@ -1,0 +1,101 @@
+"""The schema after a step, and every error of names and types in it, found before data moves."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+import polars as pl
+
+from arrowstream.batch import arrow_schema
+from arrowstream.errors import PlanError, SchemaError
+from arrowstream.operators.base import Expressions
+
+# A panic in Polars' Rust code is no `Exception`, but it only means that it cannot do what was asked.
+_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError)
+
+
+def outgoing_schema(step: Expressions, schema: pl.Schema, stage: str) -> pl.Schema:
+    """The schema of what `step` makes of rows of `schema`, as Polars' lazy plan gives it.
+
+    Raises
+    ------
+    SchemaError
+        A column is not there, types do not fit, or a type has no Arrow form.
+    PlanError
+        No column is left.
+    """
+    try:
+        outgoing = step.apply(pl.LazyFrame(schema=schema)).collect_schema()
+    except _FAILURES as error:
+        raise _translated(error, step, schema, stage) from error
+    if not outgoing:
+        raise PlanError(
+            f"{step.name}() leaves no column",
+            stage=stage,
+            expected="at least one column",
+            found=step.describe(),
+        )
+    try:
+        arrow_schema(outgoing)
+    except SchemaError as error:
+        error.stage = stage
+        raise
+    return outgoing
+
+
+def check_on_no_rows(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, stage: str) -> None:
+    """Run `step` over no rows: finds type errors the lazy plan lets pass, and lone constants.
+
+    Raises
+    ------
+    SchemaError
+        Types do not fit, or the rows have other types than the plan says.
+    PlanError
+        Rows come out where none went in.
+    """
+    try:
+        result = step.apply(pl.DataFrame(schema=schema))
+    except _FAILURES as error:
+        raise _translated(error, step, schema, stage) from error
+    if result.schema != outgoing:
+        raise SchemaError(
+            f"{step.name}() gives other types than Polars' plan says",
+            stage=stage,
+            expected=_schema_text(outgoing),
+            found=_schema_text(result.schema),
+            hint="cast the column to the type you want",
+        )
+    if result.height:
+        raise PlanError(
+            f"{step.name}() refers to no column, so it would give one row for every batch",
+            stage=stage,
+            expected="at least one expression over the columns of a row",
+            found=step.describe(),
+            hint="add constants with with_columns(...)",
+        )
+
+
+def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stage: str) -> SchemaError:
+    message = str(error).split("\n\n")[0]
+    quoted = re.search(r'"([^"]*)"', message)
+    if isinstance(error, pl.exceptions.ColumnNotFoundError) and quoted:
+        name = quoted[1]
+        close = difflib.get_close_matches(name, schema.names(), 1)
+        return SchemaError(
+            f"{step.name}() names a column that is not there",
+            stage=stage,
+            expected=f"one of the columns {', '.join(schema.names())}",
+            found=name,
+            hint=f"did you mean {close[0]!r}?" if close else None,
+        )
+    return SchemaError(
+        f"{step.name}() does not fit the columns that come in",
+        stage=stage,
+        expected=f"expressions over {_schema_text(schema)}",
+        found=f"{message}, in {step.describe()}",
+    )
+
+
+def _schema_text(schema: pl.Schema) -> str:
+    return ", ".join(f"{name}: {dtype}" for name, dtype in schema.items())
