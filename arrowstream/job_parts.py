@@ -134,6 +134,17 @@ def placed(value: Value) -> Iterator[None]:
     except JobError:
         raise
     except ArrowstreamError as error:
-        details = [("expected", error.expected), ("found", error.found), ("hint", error.hint)]
-        parts = [error.what, *(f"{name}: {text}" for name, text in details if text)]
-        raise value.error("; ".join(parts)) from error
+        raise value.error(one_line(error)) from error
+
+
+def one_line(error: ArrowstreamError) -> str:
+    """What an error teaches, on one line.
+
+    Examples
+    --------
+    >>> one_line(ArrowstreamError("no column 'y'", stage="2 filter", found="x", hint="did you mean 'x'?"))
+    "no column 'y'; found: x; hint: did you mean 'x'?"
+    """
+    details = [("expected", error.expected), ("found", error.found), ("hint", error.hint)]
+    text = "; ".join([error.what, *(f"{label}: {detail}" for label, detail in details if detail)])
+    return " ".join(text.split())

@@ -26,11 +26,15 @@ def expression(value: Value) -> pl.Expr:
     text = value.text()
     try:
         pl.sql_expr(text)  # first as written, so that a position in its message fits
-        # Polars before 2 reads "a > 1, b" as "a > 1" and says nothing. In brackets the rest is an error;
-        # a line of its own for the closing one, because SQL comments run to the end of theirs.
-        return pl.sql_expr(f"({text}\n)")
+        # A line break closes a comment that runs to the end of its line.
+        found = pl.sql_expr(f"({text}\n)")
+        followed = pl.sql_expr(f"({text}\n) IS NULL")
     except pl.exceptions.PolarsError as error:
         raise value.error(f"{text!r} is no SQL expression: {error}") from None
+    # Polars before 2 reads "a > 1) b" as "a > 1" and says nothing: then it has not come to IS NULL either.
+    if not followed.meta.eq(found.is_null()):
+        raise value.error(f"{text!r} is no SQL expression: there is more after its end")
+    return found
 
 
 def named_expression(value: Value) -> pl.Expr:

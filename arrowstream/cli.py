@@ -1,0 +1,25 @@
+"""``arrowstream``: the command line. What it needs beyond the library is the extra ``cli``.
+
+Without that extra it prints one line and exits with 2::
+
+    arrowstream: the command line needs the extra 'cli', which is not installed: pip install 'arrowstream[cli]'
+"""
+
+from __future__ import annotations
+
+import sys
+
+from arrowstream.display import missing_cli
+
+
+def main() -> None:
+    """Run the command line that `sys.argv` holds; see `arrowstream.commands` for exit codes."""
+    try:
+        from arrowstream.commands import app
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("typer", "click", "rich"):
+            raise
+        lacking = missing_cli("the command line")
+        print(f"arrowstream: {lacking.what}: {lacking.hint}", file=sys.stderr)
+        sys.exit(2)
+    app(prog_name="arrowstream")

@@ -1,0 +1,145 @@
+"""The commands: run, explain, schema, doctor.
+
+Results go to stdout; progress, notices and errors to stderr. A mistake in a job is one line with file
+and line number. Exit codes::
+
+    0    done; also when a first SIGINT or SIGTERM stopped the run gently: what was read is delivered
+    1    the run failed; nothing half-written has a final name
+    2    the job or the command line is wrong; nothing ran
+    130  a second SIGINT ended the run at once (143: SIGTERM)
+
+Paths, on the command line and in jobs, start at the current directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from arrowstream import doctor as checks
+from arrowstream.connect import Source
+from arrowstream.display import print_report
+from arrowstream.duration import seconds
+from arrowstream.errors import ArrowstreamError
+from arrowstream.interrupts import EndedAtOnce, run_until_told
+from arrowstream.job import Job
+from arrowstream.job_parts import one_line
+from arrowstream.pipeline import BACKENDS
+
+app = typer.Typer(
+    help="Streaming over Arrow batches: run, explain and check pipelines written as TOML jobs.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+JobPath = Annotated[str, typer.Argument(metavar="JOB.toml", help="The job.")]
+
+
+@app.command()
+def run(
+    job: JobPath,
+    limit: Annotated[int | None, typer.Option(min=0, help="Stop once so many rows have come out.")] = None,
+    duration: Annotated[str | None, typer.Option(help="Stop after this time, such as 10s or 1m30s.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Run a job; Ctrl-C stops it gently, a second Ctrl-C at once."""
+    with _refusing():
+        time = None if duration is None else seconds(duration)
+        pipeline = Job.load(job).pipeline()
+
+    def on_stop() -> None:
+        if not quiet:
+            typer.echo("stopping: what was read is still delivered; again to end at once", err=True)
+
+    try:
+        report = asyncio.run(
+            run_until_told(pipeline, on_stop=on_stop, progress=not quiet, limit=limit, duration=time)
+        )
+    except EndedAtOnce as ended:
+        raise typer.Exit(ended.code) from None
+    except ArrowstreamError as error:
+        typer.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
+        raise typer.Exit(1) from None
+    if not quiet:
+        print_report(report)
+
+
+@app.command()
+def explain(job: JobPath) -> None:
+    """Print the plan of a job: stages, fusion, schemas, backends and why."""
+    with _refusing():
+        typer.echo(Job.load(job).pipeline().explain())
+
+
+@app.command()
+def schema(
+    target: Annotated[
+        str, typer.Argument(metavar="FILE_OR_JOB", help="A data file, folder or glob; or a job (.toml).")
+    ],
+) -> None:
+    """Print names and types: of data files, or of a job's source and each of its steps.
+
+    They are written as a job's [source.schema] has them, to copy and change.
+    """
+    with _refusing():
+        if target.endswith(".toml"):
+            outcomes = list(Job.load(target).schemas())
+        else:
+            outcomes = [(target, Source.from_file(target).schema())]
+    typer.echo("\n\n".join(f"# {label}\n{_toml(columns)}" for label, columns in outcomes))
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, backends, cores, memory, GPU, and what each extra lacks."""
+    typer.echo(checks.report(checks.findings([backend.name for backend in BACKENDS])))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"arrowstream {checks.installed('arrowstream') or '(not installed)'}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Print what is wrong with the input on one line and exit with 2."""
+    try:
+        yield
+    except ArrowstreamError as error:
+        typer.echo(one_line(error), err=True)
+        raise typer.Exit(2) from None
+
+
+def _toml(columns: pl.Schema | None) -> str:
+    """A schema as lines of TOML."""
+    if columns is None:
+        return "# known only once the first batch has come"
+    return "\n".join(f"{_key(name)} = {_string(str(dtype))}" for name, dtype in columns.items())
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _string(name)
+
+
+def _string(text: str) -> str:
+    # JSON's escapes are TOML's, but for the delete character, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
