@@ -1,15 +1,16 @@
 """Which regular expressions mean the same to Polars (Rust's regex) and to Arrow (RE2).
 
-Both descend from the same design, but differ in Unicode classes (``\\d`` is ASCII in RE2, any decimal
-digit in Rust), in escapes and in set operations inside brackets. `is_portable` accepts a grammar in
-which those cannot be written: characters, escaped punctuation, ``.``, brackets of ASCII characters and
-ranges, groups, alternation, anchors and repetition. Within it both engines find a match in
-the same texts and at the same leftmost place.
+Both descend from the same design and find the leftmost match, preferring as Perl does. They differ in
+Unicode classes (``\\d`` is ASCII in RE2, any decimal digit in Rust), in escapes and in set operations
+inside brackets. `read` accepts a grammar in which those cannot be written: characters, escaped punctuation,
+``.``, brackets of ASCII characters and ranges, groups, alternation, anchors and repetition. In an ASCII
+pattern it also accepts ``\\d \\w \\s \b`` and a leading ``(?i)``, which the engines read alike in ASCII text.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
@@ -17,26 +18,82 @@ import pyarrow.compute as pc
 
 _CHARACTER = r"[^\\.+*?()|\[\]{}^$]"
 _ESCAPE = r"\\[\\.+*?()|\[\]{}^$\-]"
-_BRACKET = r"\[\^?(?:[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9 _.,:;/@%!=+*'\"<>])+\]"
-_REPEAT = r"(?:(?:[*+?]|\{\d{1,2}(?:,\d{0,2})?\})\??)"
-_PORTABLE = re.compile(
-    rf"(?:\((?:\?:)?|\){_REPEAT}?|(?:{_CHARACTER}|{_ESCAPE}|\\[nrt]|{_BRACKET}|\.){_REPEAT}?|[|^$])*"
-)
+_MEMBER = r"[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9 _.,:;/@%!=+*'\"<>]"
+_REPEAT = r"(?:(?:[*+?]|\{\d{1,2}(?:,\d{0,2})?\})\??)?"
+
+
+def _grammar(atoms: str, members: str, marks: str) -> re.Pattern[str]:
+    atom = rf"{_CHARACTER}|{_ESCAPE}|\\[nrt]|\.|\[\^?(?:{members})+\]{atoms}"
+    return re.compile(rf"(?:\((?:\?:)?|\){_REPEAT}|(?:{atom}){_REPEAT}|{marks})*")
+
+
 _PLAIN = re.compile(rf"(?:{_CHARACTER}|{_ESCAPE})*")
+_ANYWHERE = _grammar("", _MEMBER, r"[|^$]")
+_IN_ASCII = _grammar(r"|\\[dDwWsS]", rf"{_MEMBER}|\\[dws]", r"[|^$]|\\b")
+_TOKEN = re.compile(r"\\.|\[[^\]]*\]")
+_SPACE = r"\t\n\v\f\r "
+r"""Rust's ``\s`` within ASCII; RE2's lacks the vertical tab."""
 
 
-def plain_text(pattern: str) -> str | None:
-    """The text that a regular expression without any operator stands for; None if it has one."""
-    return re.sub(r"\\(.)", r"\1", pattern) if _PLAIN.fullmatch(pattern) else None
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What to look for, in Arrow's terms.
+
+    Parameters
+    ----------
+    text
+        Plain text, or a regular expression of RE2.
+    is_regex
+        Which of the two.
+    only_ascii
+        Whether the engines are known to agree in ASCII text only.
+    may_be_empty
+        Whether it can match between characters, where engines go on differently.
+    is_anchored
+        Whether it can ask where in the text it is; Arrow forgets that as it counts on.
+    """
+
+    text: str
+    is_regex: bool = False
+    only_ascii: bool = False
+    may_be_empty: bool = False
+    is_anchored: bool = False
 
 
-def is_portable(pattern: str) -> bool:
-    """Whether both engines accept `pattern` and match the same texts with it."""
-    if not _PORTABLE.fullmatch(pattern):
-        return False
+def plain(text: str) -> Pattern:
+    """Exactly this text."""
+    return Pattern(text, may_be_empty=not text)
+
+
+def read(regex: str) -> Pattern | None:
+    """A regular expression of Polars' in Arrow's terms; None where the two may read it differently."""
+    if _PLAIN.fullmatch(regex):
+        return plain(re.sub(r"\\(.)", r"\1", regex))
+    if _ANYWHERE.fullmatch(regex):
+        return _compiled(regex, regex, only_ascii=False)
+    if regex.isascii() and _IN_ASCII.fullmatch(regex.removeprefix("(?i)")):
+        return _compiled(regex, _TOKEN.sub(_spelled_out, regex), only_ascii=True)
+    return None
+
+
+def _spelled_out(token: re.Match[str]) -> str:
+    if token[0].startswith("["):
+        return token[0].replace(r"\s", _SPACE)
+    return {r"\s": f"[{_SPACE}]", r"\S": f"[^{_SPACE}]"}.get(token[0], token[0])
+
+
+def _compiled(regex: str, text: str, only_ascii: bool) -> Pattern | None:
+    """The pattern, if both engines accept it."""
     try:
-        pc.match_substring_regex(pa.array([""]), pattern)
-        pl.Series([""]).str.contains(pattern)
+        found = pc.match_substring_regex(pa.scalar(""), text).as_py()
+        pl.Series([""]).str.contains(regex)
     except (pa.ArrowInvalid, pl.exceptions.ComputeError):
-        return False
-    return True
+        return None
+    at_a_word = r"\b" in text
+    return Pattern(
+        text,
+        is_regex=True,
+        only_ascii=only_ascii,
+        may_be_empty=found or at_a_word,
+        is_anchored=at_a_word or "^" in text or "$" in text,
+    )

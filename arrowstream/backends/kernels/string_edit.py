@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowstream.backends.kernels.arguments import constant_int, constant_text
+from arrowstream.backends.kernels.ascii import is_ascii, text_bytes
 from arrowstream.backends.kernels.base import Evaluate, Kernel
 from arrowstream.backends.kernels.fallback import InPolars, fast_where
 from arrowstream.program import Call, Literal
@@ -20,38 +20,26 @@ _WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".jo
     map(chr, range(0x2000, 0x200B))
 )
 
-
-def _bytes(values: pa.Array) -> npt.NDArray[np.uint8]:
-    """The UTF-8 bytes of all rows, one after another, without a copy."""
-    _, offsets, data = values.buffers()
-    if len(values) == 0 or data is None or data.size == 0:
-        return np.empty(0, np.uint8)
-    width = np.int64 if pa.types.is_large_string(values.type) else np.int32
-    bounds = np.frombuffer(offsets, width)[values.offset : values.offset + len(values) + 1]
-    return np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]]
-
-
-def _is_ascii(values: pa.Array) -> bool:
-    return bool(_bytes(values).max(initial=0) < 128)
+_SIGNS = np.frombuffer(b"+-", np.uint8)
 
 
 def _is_one_byte_clusters(values: pa.Array) -> bool:
     """Whether every byte is a grapheme of its own: ASCII, and no carriage return that could pair up."""
-    return _is_ascii(values) and not bool((_bytes(values) == ord("\r")).any())
+    return is_ascii(values) and not bool((text_bytes(values) == ord("\r")).any())
 
 
 def _length(measure: Callable[..., pa.Array]) -> Kernel:
     return lambda call: lambda values: measure(values).cast(call.dtype)
 
 
-def _ascii(fast: Evaluate, slow: InPolars, safe: Callable[[pa.Array], bool] = _is_ascii) -> Kernel:
+def _ascii(fast: Evaluate, slow: InPolars, safe: Callable[[pa.Array], bool] = is_ascii) -> Kernel:
     """Case mappings and graphemes follow different Unicode versions and rules: Arrow only does ASCII."""
     return lambda call: fast_where(safe, fast, slow, call.dtype)
 
 
 def _normalize(call: Call) -> Evaluate | str:
     (form,) = call.options
-    return fast_where(_is_ascii, lambda values: values, lambda s: s.str.normalize(form.upper()), call.dtype)
+    return fast_where(is_ascii, lambda values: values, lambda s: s.str.normalize(form.upper()), call.dtype)
 
 
 def _strip(trim: Callable[..., pa.Array]) -> Kernel:
@@ -129,6 +117,8 @@ def _zfill(call: Call) -> Evaluate | str:
         return "the length must be constant and above 0"
 
     def fast(values: pa.Array, *_: pa.Array) -> pa.Array:
+        if not np.isin(text_bytes(values), _SIGNS).any():
+            return pc.ascii_lpad(values, width, "0")
         first = pc.utf8_slice_codeunits(values, 0, 1)
         rest = pc.ascii_lpad(pc.utf8_slice_codeunits(values, 1), width - 1, "0")
         signed = pc.or_(pc.equal(first, "-"), pc.equal(first, "+"))
@@ -136,7 +126,7 @@ def _zfill(call: Call) -> Evaluate | str:
         return pc.if_else(signed, joined, pc.ascii_lpad(values, width, "0"))
 
     # Polars 1 counts bytes behind a sign, Polars 2 characters: the same only for ASCII.
-    return fast_where(_is_ascii, fast, lambda s: s.str.zfill(width), call.dtype)
+    return fast_where(is_ascii, fast, lambda s: s.str.zfill(width), call.dtype)
 
 
 def _split(call: Call) -> Evaluate | str:

@@ -9,31 +9,41 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowstream.backends.kernels.arguments import constant_text
+from arrowstream.backends.kernels.ascii import is_ascii
 from arrowstream.backends.kernels.base import Evaluate, Kernel
-from arrowstream.backends.kernels.patterns import is_portable, plain_text
+from arrowstream.backends.kernels.fallback import InPolars, fast_where
+from arrowstream.backends.kernels.patterns import Pattern, plain, read
 from arrowstream.program import Call, Literal
 
 _NOT_CONSTANT = "what to look for must be constant text"
-_NOT_PORTABLE = "Arrow and Polars may read this regular expression differently"
 
 
-def _sought(call: Call, literal: bool) -> str | None:
-    """The constant text that is looked for: as it is, or of a regular expression without operators."""
-    pattern = constant_text(call, 1)
-    return pattern if pattern is None or literal else plain_text(pattern)
+def _sought(call: Call, literal: bool) -> tuple[str, Pattern] | str:
+    """What is looked for, in Polars' terms and in Arrow's, if both read it alike; or why not."""
+    text = constant_text(call, 1)
+    if text is None:
+        return _NOT_CONSTANT
+    pattern = plain(text) if literal else read(text)
+    return (text, pattern) if pattern else f"Arrow and Polars may read the expression {text!r} differently"
+
+
+def _where_alike(call: Call, only_ascii: bool, fast: Evaluate, slow: InPolars) -> Evaluate:
+    return fast_where(is_ascii, fast, slow, call.dtype) if only_ascii else fast
 
 
 def _contains(call: Call) -> Evaluate | str:
     literal, _strict = call.options
-    pattern = constant_text(call, 1)
-    if pattern is None:
-        return _NOT_CONSTANT
-    text = pattern if literal else plain_text(pattern)
-    if text is not None:
-        return lambda values, *_: pc.match_substring(values, text)
-    if is_portable(pattern):
-        return lambda values, *_: pc.match_substring_regex(values, pattern)
-    return _NOT_PORTABLE
+    sought = _sought(call, literal)
+    if isinstance(sought, str):
+        return sought
+    text, pattern = sought
+    match = pc.match_substring_regex if pattern.is_regex else pc.match_substring
+    return _where_alike(
+        call,
+        pattern.only_ascii,
+        lambda values, *_: match(values, pattern.text),
+        lambda s: s.str.contains(text),
+    )
 
 
 def _contains_any(call: Call) -> Evaluate | str:
@@ -56,35 +66,59 @@ def _edge(match: Callable[..., pa.Array]) -> Kernel:
 
 def _count_matches(call: Call) -> Evaluate | str:
     (literal,) = call.options
-    # An empty text matches between characters in Polars, between bytes in Arrow.
-    if not (text := _sought(call, literal)):
-        return "what to count must be constant, not empty and without regular expression operators"
-    return lambda values, *_: pc.count_substring(values, text).cast(call.dtype)
+    sought = _sought(call, literal)
+    if isinstance(sought, str):
+        return sought
+    text, pattern = sought
+    if pattern.may_be_empty or pattern.is_anchored:
+        return f"matches of {text!r} that are empty or anchored are counted differently"
+    count = pc.count_substring_regex if pattern.is_regex else pc.count_substring
+    return _where_alike(
+        call,
+        pattern.only_ascii,
+        lambda values, *_: count(values, pattern.text).cast(call.dtype),
+        lambda s: s.str.count_matches(text),
+    )
 
 
 def _find(call: Call) -> Evaluate | str:
     literal, _strict = call.options
-    text = _sought(call, literal)
-    if text is None:
-        return "what to find must be constant and without regular expression operators"
+    sought = _sought(call, literal)
+    if isinstance(sought, str):
+        return sought
+    text, pattern = sought
+    if pattern.is_regex and not text.isascii():
+        return f"the expression {text!r} is not ASCII, which alone is found in the same place"
+    find = pc.find_substring_regex if pattern.is_regex else pc.find_substring
 
-    def evaluate(values: pa.Array, *_: pa.Array) -> pa.Array:
-        place = pc.find_substring(values, text)
+    def fast(values: pa.Array, *_: pa.Array) -> pa.Array:
+        place = find(values, pattern.text)
         return pc.if_else(pc.less(place, 0), pa.scalar(None, place.type), place).cast(call.dtype)
 
-    return evaluate
+    # Older Arrow searches bytes rather than characters here, alone among these functions.
+    return _where_alike(call, pattern.is_regex, fast, lambda s: s.str.find(text))
 
 
 def _replace(call: Call) -> Evaluate | str:
     times, literal = call.options
-    text, replacement = _sought(call, literal), constant_text(call, 2)
-    if not text:
-        return "what to replace must be constant, not empty and without regular expression operators"
-    if replacement is None:
-        return "the replacement must be constant text"
-    if not literal and "$" in replacement:
-        return "the replacement refers to groups of the regular expression"
-    return lambda values, *_: pc.replace_substring(values, text, replacement, max_replacements=times)
+    sought, replacement = _sought(call, literal), constant_text(call, 2)
+    if isinstance(sought, str):
+        return sought
+    text, pattern = sought
+    if pattern.may_be_empty or (pattern.is_anchored and times > 1):
+        return f"matches of {text!r} that are empty or anchored are replaced differently"
+    if replacement is None or ("$" in replacement and not literal):
+        return "the replacement must be constant text without groups of the expression"
+    if pattern.is_regex:
+        replace, new = pc.replace_substring_regex, replacement.replace("\\", r"\\")
+    else:
+        replace, new = pc.replace_substring, replacement
+    return _where_alike(
+        call,
+        pattern.only_ascii,
+        lambda values, *_: replace(values, pattern.text, new, max_replacements=times),
+        lambda s: s.str.replace(text, replacement, n=times),
+    )
 
 
 KERNELS: dict[str, Kernel] = {
