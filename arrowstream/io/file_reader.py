@@ -1,0 +1,177 @@
+"""Reading files one after the other: pieces read ahead, cut into batches that know their place."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from arrowstream.batch import Batch, Position
+from arrowstream.io.base import BlockingReader, Query
+from arrowstream.io.file_list import DataFile
+from arrowstream.io.file_schema import CHECKED_AT_BUILD, check_columns, check_names, table_schema
+from arrowstream.io.parquet_footer import row_groups
+from arrowstream.io.parquet_pieces import parquet_pieces
+from arrowstream.io.pushed import Pushed, pushed
+from arrowstream.io.read_ahead import Piece, ReadAhead
+from arrowstream.io.table_file import Adapt, Table, ipc_pieces, ipc_rows, scan_ipc, scan_parquet
+from arrowstream.io.text_file import TextFile
+from arrowstream.io.text_format import Csv
+
+BATCH_ROWS = 131_072
+"""Rows of a batch; a piece of few more is not cut."""
+
+
+class FileReader(BlockingReader):
+    """Files while they are read.
+
+    Parameters
+    ----------
+    files
+        The files.
+    delimiter
+        Between the fields of CSV files.
+    stored
+        Columns inside the files.
+    partitions
+        One row for each file: the columns that its folders tell.
+    schema
+        Columns before `query`: stored ones, then partitions, with the types the user gave.
+    query
+        What is computed while reading.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_batches",
+        "_delimiter",
+        "_files",
+        "_partitions",
+        "_path",
+        "_pushed",
+        "_query",
+        "_row",
+        "_schema",
+        "_stored",
+        "_total",
+        "bytes_read",
+    )
+
+    def __init__(
+        self,
+        files: Sequence[DataFile],
+        delimiter: str,
+        stored: pl.Schema,
+        partitions: pl.DataFrame,
+        schema: pl.Schema,
+        query: Query | None,
+    ) -> None:
+        self._files = files
+        self._delimiter = delimiter
+        self._stored = stored
+        self._partitions = partitions
+        self._schema = schema
+        self._query = query
+        self._pushed: Pushed = pushed(query, schema)
+        self._ahead = ReadAhead(self._pieces())
+        self._batches: deque[Batch] = deque()
+        self._path: Path | None = None
+        self._row = 0
+        self._total = 0
+        self.bytes_read = 0
+        """Bytes of the files behind the rows handed out: counted for text; for Parquet, the column
+        chunks that the footers list for the needed columns; for IPC, a share of the file's size."""
+
+    def read(self) -> Batch | None:
+        while not self._batches:
+            drawn = self._ahead.next()
+            if drawn is None:
+                return None
+            piece, rows = drawn
+            if piece.path != self._path:
+                self._path, self._row = piece.path, 0
+            try:
+                frame = rows.result()
+            # Polars panics, outside the Exception tree, on some damaged files.
+            except (Exception, pl.exceptions.PanicException) as error:
+                raise piece.explain(error, self._row) from error
+            self._cut(piece, frame)
+        return self._batches.popleft()
+
+    def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
+        looked_at = frame.height if piece.rows is None else piece.rows
+        # Whether row i of the frame is row i of the piece.
+        kept = self._pushed.predicate is None and frame.height == looked_at
+        parts = max(1, round(frame.height / BATCH_ROWS))
+        size = max(1, -(-frame.height // parts))
+        for offset in range(0, frame.height, size):
+            part = frame.slice(offset, size)
+            start, stop = (offset, offset + part.height) if kept else (0, looked_at)
+            self._batches.append(Batch(part, Position(str(piece.path), self._row + start, self._row + stop)))
+        self._row += looked_at
+        self._total += looked_at
+        self.bytes_read += piece.nbytes
+
+    def close(self) -> None:
+        self._ahead.close()
+        self._batches.clear()
+
+    @property
+    def total_rows(self) -> int | None:
+        if len(self._files) > CHECKED_AT_BUILD:
+            return None
+        match self._files[0].kind.format:
+            case "parquet":
+                return sum(group.rows for file in self._files for group in row_groups(file.path, ()))
+            case "ipc":
+                return sum(ipc_rows(file.path) for file in self._files)
+            case _:
+                return None
+
+    @property
+    def rows_read(self) -> int | None:
+        return self._total if self._files[0].kind.format in ("parquet", "ipc") else None
+
+    def _pieces(self) -> Iterator[Piece]:
+        for number, file in enumerate(self._files):
+            if file.kind.format in ("parquet", "ipc"):
+                yield from self._table(file, self._adapt(number))
+            else:
+                yield from self._text(file, self._adapt(number))
+
+    def _table(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
+        found = table_schema(file)
+        check_columns(file, found, self._files[0], self._stored)
+        columns = tuple(name for name in self._pushed.columns if name in found)
+        if file.kind.format == "ipc":
+            return ipc_pieces(Table(file.path, scan_ipc, found, columns, adapt))
+        return parquet_pieces(Table(file.path, scan_parquet, found, columns, adapt))
+
+    def _text(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
+        text = TextFile(file, self._delimiter)
+        try:
+            if isinstance(text.format, Csv):
+                check_names(file, text.format.names, self._files[0], self._stored)
+            yield from text.pieces(file, self._stored, adapt)
+        finally:
+            text.close()
+
+    def _adapt(self, number: int) -> Adapt:
+        """From the rows of a file as stored to what the query makes of them."""
+        row = self._partitions.row(number) if self._partitions.width else ()
+        told = dict(zip(self._partitions.columns, row, strict=True))
+
+        changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in told.items()]
+        changed += [
+            pl.col(name).cast(self._schema[name])
+            for name, dtype in self._stored.items()
+            if name not in told and dtype != self._schema[name]
+        ]
+
+        def adapt(rows: pl.LazyFrame) -> pl.LazyFrame:
+            rows = rows.with_columns(changed).select(tuple(self._schema))
+            return rows if self._query is None else self._query(rows)
+
+        return adapt

@@ -1,0 +1,153 @@
+"""Rows of files: Parquet, CSV, NDJSON, JSON and Arrow IPC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from arrowstream.errors import ArrowstreamError, PlanError
+from arrowstream.io.base import BlockingReader, Query, SourceSpec
+from arrowstream.io.file_list import DataFile, find_files
+from arrowstream.io.file_reader import FileReader
+from arrowstream.io.file_schema import stored_schema
+from arrowstream.io.formats import Format, detect, format_named
+from arrowstream.io.hive import partition_columns
+from arrowstream.io.parquet_footer import row_groups
+from arrowstream.io.pushed import conditions, pushed
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource(SourceSpec):
+    """Batches of the rows of files, in the order of the files and of their rows.
+
+    Parameters
+    ----------
+    paths
+        Files, globs and folders, as the user wrote them.
+    format
+        The format, or None where the names tell it.
+    given
+        Types the user gave; all others are the file's own, or inferred from the first 10,000 rows of
+        the first text file and then the same for every row of every file.
+    delimiter
+        Between the fields of a CSV file, or None for what the name tells: a comma, a tab in ``.tsv``.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "prices.csv"
+    >>> _ = file.write_text("item;price\\ntea;3\\n")
+    >>> FileSource.of(file).with_delimiter(";").schema()
+    Schema([('item', String), ('price', Int64)])
+    """
+
+    paths: tuple[str, ...]
+    format: Format | None = None
+    given: pl.Schema = field(default_factory=pl.Schema)
+    delimiter: str | None = None
+    _known: list[pl.Schema] = field(default_factory=list, init=False, compare=False, repr=False)
+    """The stored columns' schema once found: what the pipeline was built for is what every run reads."""
+
+    @classmethod
+    def of(
+        cls,
+        path: str | Path | Iterable[str | Path],
+        *,
+        format: str | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> FileSource:
+        """From what a user writes; see `Source.from_file`."""
+        paths = [path] if isinstance(path, str | Path) else path
+        named = None if format is None else format_named(format)
+        return cls(tuple(str(item) for item in paths), named, pl.Schema(schema or {}))
+
+    def with_delimiter(self, delimiter: str) -> FileSource:
+        """The same source with other delimiters between the fields of its CSV files.
+
+        Raises
+        ------
+        PlanError
+            It is not one ASCII character that can stand between fields.
+        """
+        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+            raise PlanError(
+                "this cannot be a delimiter",
+                expected="one ASCII character, no quote and no line end, such as ';'",
+                found=repr(delimiter),
+            )
+        return replace(self, delimiter=delimiter)
+
+    @property
+    def label(self) -> str:
+        try:
+            files = self._files()
+        except ArrowstreamError:
+            return f"file {', '.join(self.paths)}"
+        many = "1 file" if len(files) == 1 else f"{len(files)} files"
+        return f"file {', '.join(self.paths)} ({files[0].kind.format}, {many})"
+
+    def schema(self) -> pl.Schema:
+        files = self._files()
+        schema = pl.Schema({**self._stored(files), **self._partitions(files).schema})
+        return pl.Schema({name: self.given.get(name, dtype) for name, dtype in schema.items()})
+
+    @property
+    def pushdown(self) -> Literal["columns", "query"]:
+        format = self.format or detect(self._files()[0].path).format
+        return "query" if format in ("parquet", "ipc") else "columns"
+
+    def open(self, query: Query | None = None) -> BlockingReader:
+        files = self._files()
+        return FileReader(
+            files, self._delimiter(files), self._stored(files), self._partitions(files), self.schema(), query
+        )
+
+    def explain_read(self, query: Query) -> tuple[str, ...]:
+        files, schema = self._files(), self.schema()
+        found = pushed(query, schema)
+        chosen, all_columns = list(found.columns), list(schema)
+        names = f" ({', '.join(chosen)})" if len(chosen) < len(all_columns) else ""
+        lines = [f"columns: {len(chosen)} of {len(all_columns)}{names}"]
+        if found.predicate is not None:
+            lines.append(f"filter: {conditions(found.predicate)}")
+        if files[0].kind.format == "parquet":
+            needed = sum(group.stored for file in files for group in row_groups(file.path, chosen))
+            whole = sum(group.stored for file in files for group in row_groups(file.path))
+            lines.append(f"bytes: {_size(needed)} of {_size(whole)}")
+        return tuple(lines)
+
+    def _files(self) -> tuple[DataFile, ...]:
+        files = find_files(self.paths, self.format)
+        if self.delimiter is not None and files[0].kind.format != "csv":
+            raise PlanError(
+                "only CSV files have a delimiter",
+                expected="CSV files",
+                found=f"{files[0].kind.format} in {files[0].path}",
+                hint="leave out with_delimiter()",
+            )
+        return files
+
+    def _stored(self, files: tuple[DataFile, ...]) -> pl.Schema:
+        if not self._known:
+            self._known.append(stored_schema(files, self._delimiter(files), self.given))
+        return self._known[0]
+
+    def _partitions(self, files: tuple[DataFile, ...]) -> pl.DataFrame:
+        return partition_columns(files, self.given)
+
+    def _delimiter(self, files: tuple[DataFile, ...]) -> str:
+        return self.delimiter or files[0].kind.delimiter
+
+
+def _size(nbytes: int) -> str:
+    """A number of bytes as ``12 B``, ``1.2 KB``, ``14.6 MB``: decimal units."""
+    size, unit = float(nbytes), "B"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"

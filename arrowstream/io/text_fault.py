@@ -1,0 +1,133 @@
+"""Which record of a block cannot be read, and why: told by the parser that refused it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from arrowstream.errors import SourceError
+from arrowstream.io.text_format import TextFormat, Uneven
+
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A block that could not be read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    format, schema
+        How the block was read.
+    adapt
+        What was made of the rows.
+    block
+        Its bytes.
+    line
+        Line of the file on which it begins, counted from 1; None if lines were not kept.
+    """
+
+    path: str
+    format: TextFormat
+    schema: pl.Schema
+    adapt: Callable[[pl.LazyFrame], pl.LazyFrame]
+    block: bytes
+    line: int | None
+
+    def explain(self, error: BaseException, first_row: int) -> SourceError:
+        """The error that names file, row, line, column and value."""
+        ends = self.format.ends(self.block)
+        if isinstance(error, RaggedRecord):
+            bad, uneven = error.uneven.record, error.uneven
+        else:
+            bad, uneven = self._first_bad([int(end) for end in (0, *ends)]), None
+        start = int(ends[bad - 1]) if bad else 0
+        record = self.block[start : int(ends[bad])]
+        rows_before = self._rows(self.block[:start])
+        row = first_row + rows_before + 1
+        where = f"row {row}"
+        if self.line is not None:
+            where += f" (line {self.line + self.block.count(bytes([10]), 0, start)})"
+        text = _shorten(record)
+        if uneven is not None:
+            return SourceError(
+                f"{where} of {self.path} has {'more' if uneven.found > uneven.expected else 'fewer'} "
+                "fields than there are columns",
+                position=f"{self.path} {where}",
+                expected=f"{uneven.expected} fields",
+                found=f"{uneven.found} fields: {text}",
+                hint="quote fields that hold the delimiter; if all rows are like this, see with_delimiter()",
+            )
+        column = self._column(record)
+        if column is None:
+            return SourceError(
+                f"{where} of {self.path} cannot be read",
+                position=f"{self.path} {where}",
+                expected="a well-formed record in UTF-8",
+                found=f"{text}: {str(error).splitlines()[0]}",
+                hint="repair this row, or check that the file has the format it is read as",
+            )
+        return SourceError(
+            f"{where} of {self.path} does not fit its column {column!r}",
+            position=f"{self.path} {where}",
+            expected=f"{column}: {self.schema[column]}",
+            found=self._value(record, column) or text,
+            hint=f"repair this row, or read the column as another type: schema={{{column!r}: pl.String}}",
+        )
+
+    def _first_bad(self, cuts: list[int]) -> int:
+        """The first record that is refused, by halving; each record is parsed about once more."""
+        low, high = 0, len(cuts) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._reads(self.block[cuts[low] : cuts[middle]]):
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _reads(self, part: bytes) -> bool:
+        return self._try(self.format.scan(part, self.schema)) is not None
+
+    def _try(self, rows: pl.LazyFrame, *, adapted: bool = False) -> pl.DataFrame | None:
+        try:
+            return (rows if adapted else self.adapt(rows)).collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            return None
+
+    def _rows(self, part: bytes) -> int:
+        frame = self._try(self.format.scan(part, self.schema)) if part else None
+        return 0 if frame is None else frame.height
+
+    def _column(self, record: bytes) -> str | None:
+        """The column that is refused, if all others of the record can be read as text."""
+        lenient = pl.Schema(dict.fromkeys(self.schema, pl.String()))
+        if self._try(self.format.scan(record, lenient), adapted=True) is None:
+            return None
+        for name, dtype in self.schema.items():
+            only = pl.Schema({**lenient, name: dtype})
+            if self._try(self.format.scan(record, only), adapted=True) is None:
+                return name
+        return None
+
+    def _value(self, record: bytes, column: str) -> str | None:
+        lenient = pl.Schema(dict.fromkeys(self.schema, pl.String()))
+        frame = self._try(self.format.scan(record, lenient).select(column), adapted=True)
+        return None if frame is None else repr(frame.item(0, 0))
+
+
+class RaggedRecord(Exception):
+    """Raised while a block is read, and explained once the number of its first row is known."""
+
+    def __init__(self, uneven: Uneven) -> None:
+        super().__init__(f"record {uneven.record} has {uneven.found} fields")
+        self.uneven = uneven
+
+
+def _shorten(record: bytes) -> str:
+    text = record.decode("utf-8", "replace").rstrip("\r\n")
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")

@@ -1,0 +1,132 @@
+"""CSV, NDJSON and JSON files: their schemas, and their rows in pieces of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import polars as pl
+
+from arrowstream.errors import SchemaError, SourceError
+from arrowstream.io.byte_stream import FileBytes
+from arrowstream.io.file_list import DataFile
+from arrowstream.io.json_array import JsonLines
+from arrowstream.io.read_ahead import Piece
+from arrowstream.io.records import BLOCK_BYTES, blocks
+from arrowstream.io.text_fault import Fault, RaggedRecord
+from arrowstream.io.text_format import Csv, Ndjson, TextFormat
+
+Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
+
+
+class TextFile:
+    """A text file opened, its header read if it has one. Close it.
+
+    Parameters
+    ----------
+    file
+        The file.
+    delimiter
+        Between the fields of a CSV file.
+    block_bytes
+        Bytes of a block.
+
+    Raises
+    ------
+    SourceError, SchemaError
+        It cannot be opened, is empty where a header should be, or names two columns alike.
+    """
+
+    __slots__ = ("_blocks", "_bytes", "_counted", "_lines", "_path", "first", "format")
+
+    def __init__(self, file: DataFile, delimiter: str, block_bytes: int = BLOCK_BYTES) -> None:
+        self._path = str(file.path)
+        self._bytes = FileBytes(file.path, file.kind.compression)
+        self._counted = 0
+        self._lines: int | None = 1
+        try:
+            self._open(file, delimiter, block_bytes)
+        except BaseException:
+            self._bytes.close()
+            raise
+
+    def _open(self, file: DataFile, delimiter: str, block_bytes: int) -> None:
+        text: FileBytes | JsonLines = self._bytes
+        self.format: TextFormat = Csv(delimiter) if file.kind.format == "csv" else Ndjson()
+        if file.kind.format == "json":
+            text = JsonLines(self._bytes, self._path)
+            if text.is_array:
+                self._lines = None
+        self._blocks = blocks(text, self.format.last_end, name=self._path, size=block_bytes)
+        self.first = next(self._blocks, b"")
+        if isinstance(self.format, Csv):
+            body = self.first.lstrip(b"\r\n")
+            end = int(self.format.ends(body)[0]) if body else 0
+            if not end:
+                raise SourceError(
+                    f"{self._path} is empty",
+                    position=self._path,
+                    expected="a header line that names the columns",
+                    found=f"{self._bytes.bytes_read} bytes",
+                    hint="remove the file, or write the header also where there are no rows",
+                )
+            self.format = self.format.under(body[:end], self._path)
+            self._lines = 1 + self.first.count(b"\n", 0, len(self.first) - len(body) + end)
+            self.first = body[end:]
+
+    def infer(self, overrides: pl.Schema) -> pl.Schema:
+        """Names and types of the columns, from the first block."""
+        try:
+            return self.format.infer(self.first, overrides)
+        except pl.exceptions.PolarsError as error:
+            fault = Fault(self._path, self.format, overrides, lambda rows: rows, self.first, self._lines)
+            raise fault.explain(error, 0) from error
+
+    def pieces(self, file: DataFile, schema: pl.Schema, adapt: Adapt) -> Iterator[Piece]:
+        """The blocks, each to be parsed as `schema`; every column must be named as in `schema`."""
+        block: bytes | None = self.first
+        self.first = b""
+        while block is not None:
+            if block:
+                yield self._piece(file, block, schema, adapt)
+                if self._lines is not None:
+                    self._lines += block.count(b"\n")
+            block = next(self._blocks, None)
+
+    def _piece(self, file: DataFile, block: bytes, schema: pl.Schema, adapt: Adapt) -> Piece:
+        format = self.format
+
+        def read() -> pl.DataFrame:
+            if (uneven := format.uneven(block)) is not None:
+                raise RaggedRecord(uneven)
+            return adapt(format.scan(block, schema)).collect(engine="in-memory")
+
+        before, self._counted = self._counted, self._bytes.bytes_read
+        fault = Fault(self._path, format, schema, adapt, block, self._lines)
+        return Piece(file.path, None, self._counted - before, read, fault.explain)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._bytes.close()
+
+
+def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
+    """Names and types of a text file's columns: those `given`, the others inferred from its first rows.
+
+    Raises
+    ------
+    SchemaError
+        There are no rows to infer types from, and none are given.
+    """
+    text = TextFile(file, delimiter)
+    try:
+        schema = text.infer(given)
+    finally:
+        text.close()
+    if not schema:
+        raise SchemaError(
+            f"{file.path} holds no rows to learn the columns from",
+            expected="at least one object with a key",
+            found="none",
+            hint="give the columns: schema={'name': pl.String, ...}",
+        )
+    return schema
