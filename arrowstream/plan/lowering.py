@@ -1,0 +1,146 @@
+"""Lowering: from Polars' optimised, typed plan of a segment to a program that other backends can run.
+
+Whatever the plan holds is in the program, or the segment is refused with every reason: an unknown step,
+expression or version is never guessed at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from arrowstream.batch import arrow_schema
+from arrowstream.errors import SchemaError
+from arrowstream.io.base import Query
+from arrowstream.plan.lowering_expressions import ExpressionLowering, arrow_type
+from arrowstream.plan.lowering_names import snake_case
+from arrowstream.plan.segment import Segment
+from arrowstream.plan.typed_plan import TypedPlan, Unreadable
+from arrowstream.program import Call, Cast, Column, Expression, Filter, Literal, Program, Project, Refusal
+
+# A filter moved before a cast that can fail would hide the failure, here but not where steps run one
+# by one; and moving it means computing twice what it looks at.
+_OPTIMIZATIONS = pl.QueryOptFlags(predicate_pushdown=False)
+
+
+def lower(segment: Segment) -> Program | Refusal:
+    """The segment as a program, or every reason why it has none.
+
+    Functions get Polars' own names (see `arrowstream.plan.lowering_names`), with their options in
+    Polars' order. A literal date, time or duration is the integer that Arrow stores for it.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.operators.filter import Filter
+    >>> from arrowstream.plan.lowering import lower
+    >>> from arrowstream.plan.segment import Segment
+    >>> schema = pl.Schema({"x": pl.Int64})
+    >>> program = lower(Segment((Filter.of(pl.col("x") > 100),), schema, schema))
+    >>> program.steps[0].predicate.function
+    'gt'
+    """
+    reasons: list[str] = []
+    try:
+        plan = TypedPlan(segment.apply_lazy, segment.schema, _OPTIMIZATIONS)
+        steps = _steps(plan, reasons)
+        if not reasons and plan.schema(plan.steps[-1]) != segment.output:
+            reasons.append("Polars' plan gives other columns than the segment was built for")
+        if reasons:
+            return Refusal(tuple(dict.fromkeys(reasons)))
+        return Program(arrow_schema(segment.schema), tuple(steps), arrow_schema(segment.output))
+    except Unreadable as reason:
+        return Refusal((*reasons, str(reason)))
+    except SchemaError as error:
+        return Refusal((*reasons, f"{error.what}: {error.found}"))
+
+
+def required_columns(query: Query, schema: pl.Schema) -> tuple[str, ...] | None:
+    """The columns of its source that a query really needs, in the source's order.
+
+    Parameters
+    ----------
+    query
+        A row-wise piece of a pipeline.
+    schema
+        Schema of the source.
+
+    Returns
+    -------
+    tuple of str or None
+        Names such that `query` gives the same over a source of only these; None where that cannot be told.
+    """
+    try:
+        plan = TypedPlan(query, schema, pl.QueryOptFlags())
+        chosen = plan.at(plan.steps[0]).projection
+    except Unreadable:
+        return None
+    needed = tuple(name for name in schema if chosen is None or name in chosen)
+    narrowed = pl.LazyFrame(schema={name: schema[name] for name in needed})
+    try:
+        # A column that nobody reads can still matter: drop() names it, with_columns() keeps its place.
+        same = query(narrowed).collect_schema().items() == plan.schema(plan.steps[-1]).items()
+    except pl.exceptions.PolarsError:
+        return None
+    return needed if same else None
+
+
+def _steps(plan: TypedPlan, reasons: list[str]) -> list[Project | Filter]:
+    steps: list[Project | Filter] = []
+    if plan.at(plan.steps[0]).projection is not None:
+        steps.append(Project(_columns(plan.schema(plan.steps[0]))))
+    for before, step in zip(plan.steps, plan.steps[1:], strict=False):
+        node = plan.at(step)
+        expressions = ExpressionLowering(plan.visitor, before, reasons)
+        match type(node).__name__:
+            case "Select":
+                columns = _named(node.expr, expressions)
+                if all(_is_constant(expression) for expression in columns.values()):
+                    reasons.append("constants alone give one row, whatever comes in")
+                _project(steps, columns)
+            case "HStack":
+                _project(steps, dict(_columns(plan.schema(before))) | _named(node.exprs, expressions))
+            case "SimpleProjection":
+                _project(steps, dict(_columns(plan.schema(step))))
+            case "Filter":
+                steps.append(Filter(expressions.lower(node.predicate.node)))
+            case other:
+                reasons.append(f"a program has no {snake_case(other)} step")
+    return steps
+
+
+def _named(roots: list[Any], expressions: ExpressionLowering) -> dict[str, Expression]:
+    return {root.output_name: expressions.lower(root.node) for root in roots}
+
+
+def _columns(schema: pl.Schema) -> tuple[tuple[str, Expression], ...]:
+    return tuple((name, Column(name, arrow_type(dtype))) for name, dtype in schema.items())
+
+
+def _project(steps: list[Project | Filter], columns: dict[str, Expression]) -> None:
+    """Add a projection; one that only chooses among computed columns melts into the one before."""
+    if steps and isinstance(last := steps[-1], Project):
+        computed = dict(last.columns)
+        if all(isinstance(expression, Column) for expression in columns.values()):
+            steps[-1] = Project(
+                tuple(
+                    (name, computed[column.name])
+                    for name, column in columns.items()
+                    if isinstance(column, Column)
+                )
+            )
+            return
+    steps.append(Project(tuple(columns.items())))
+
+
+def _is_constant(expression: Expression) -> bool:
+    match expression:
+        case Literal():
+            return True
+        case Column():
+            return False
+        case Cast():
+            return _is_constant(expression.input)
+        case Call():
+            return all(map(_is_constant, expression.arguments))
