@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from arrowstream.program import Call, Cast, Column, Expression, Literal
+from arrowstream.program import Call, Cast, Expression, Literal
 
 
 def is_constant(expression: Expression) -> bool:
     """Whether no column is in it, so that it has one value for all rows and none for its own length."""
-    match expression:
-        case Literal():
-            return True
-        case Column():
-            return False
-        case Cast():
-            return is_constant(expression.input)
-        case Call():
-            return all(map(is_constant, expression.arguments))
+    if isinstance(expression, Cast):
+        return is_constant(expression.input)
+    if isinstance(expression, Call):
+        return all(map(is_constant, expression.arguments))
+    return isinstance(expression, Literal)
 
 
 def is_text(dtype: pa.DataType) -> bool:

@@ -23,7 +23,7 @@ _REPEAT = r"(?:(?:[*+?]|\{\d{1,2}(?:,\d{0,2})?\})\??)?"
 
 
 def _grammar(atoms: str, members: str, marks: str) -> re.Pattern[str]:
-    atom = rf"{_CHARACTER}|{_ESCAPE}|\\[nrt]|\.|\[\^?(?:{members})+\]{atoms}"
+    atom = rf"{_CHARACTER}|{_ESCAPE}|\\[nrt]|\.|\[\^?-?(?:{members})+-?\]{atoms}"
     return re.compile(rf"(?:\((?:\?:)?|\){_REPEAT}|(?:{atom}){_REPEAT}|{marks})*")
 
 
