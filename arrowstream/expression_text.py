@@ -82,6 +82,13 @@ def rebuild(tree: Any) -> pl.Expr:
     return pl.Expr.deserialize(io.BytesIO(text.encode()), format="json")
 
 
+def cast_type(tree: Any, schema: pl.Schema | None = None) -> pl.DataType:
+    """The type a ``Cast`` node casts to; `schema` is for one that is taken from a column."""
+    cast = {**tree["Cast"], "expr": {"Literal": {"Scalar": {"Null": "Null"}}}}
+    frame = pl.LazyFrame(schema=schema or {})
+    return frame.select(rebuild({"Cast": cast})).collect_schema().dtypes()[0]
+
+
 def name_text(name: str) -> str:
     """A column's name as it stands in an expression: bare, or as ``col("...")`` where it is no identifier."""
     return name if name.isidentifier() and not keyword.iskeyword(name) else f"col({_quote(name)})"
@@ -123,7 +130,7 @@ def _write(tree: Any) -> tuple[str, int]:
             return _binary(left, op, right)
         case {"Cast": {"expr": inner, "options": str(options)}}:
             how = {"NonStrict": ", strict=False", "Overflowing": ", wrap_numerical=True"}.get(options, "")
-            return f"{_operand(inner, _CALL)}.cast({_cast_type(tree)}{how})", _CALL
+            return f"{_operand(inner, _CALL)}.cast({cast_type(tree)}{how})", _CALL
         case {"Ternary": {"predicate": predicate, "truthy": truthy, "falsy": falsy}}:
             parts = [_write(part)[0] for part in (predicate, truthy, falsy)]
             return "when({}).then({}).otherwise({})".format(*parts), _CALL
@@ -141,7 +148,10 @@ def _write(tree: Any) -> tuple[str, int]:
             return f"{_operand(inner, _CALL)}.name.suffix({_quote(text)})", _CALL
         case {"Agg": dict(aggregate)}:
             ((kind, inner),) = aggregate.items()
-            return _call(kind, [inner.get("input", inner)], [])
+            match inner:
+                case {"input": inner} | [inner, _]:
+                    pass
+            return _call(kind, [inner], [])
         case {"Function": {"input": [first, *rest], "function": function}}:
             return _function(function, [first, *rest])
         case _:
@@ -238,11 +248,6 @@ def _value(value: Any) -> str:
             return repr(value)
         case _:
             return str(value)
-
-
-def _cast_type(tree: Any) -> str:
-    cast = {**tree["Cast"], "expr": {"Literal": {"Scalar": {"Null": "Null"}}}}
-    return str(pl.select(rebuild({"Cast": cast})).dtypes[0])
 
 
 def _quote(text: str) -> str:

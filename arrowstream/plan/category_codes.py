@@ -5,22 +5,25 @@ A batch may give a value another code than the batch before it, so no result may
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import polars as pl
 
 
-def has_categories(dtype: Any) -> bool:
+def parts_of_type(dtype: Any) -> list[Any]:
+    """The types just inside a list, array or struct."""
     match dtype:
-        case pl.Categorical():
-            return True
         case pl.List() | pl.Array():
-            return has_categories(dtype.inner)
+            return [dtype.inner]
         case pl.Struct():
-            return any(has_categories(field.dtype) for field in dtype.fields)
+            return [field.dtype for field in dtype.fields]
         case _:
-            return False
+            return []
+
+
+def has_categories(dtype: Any) -> bool:
+    """Whether a Categorical is in it, at any depth."""
+    return isinstance(dtype, pl.Categorical) or any(map(has_categories, parts_of_type(dtype)))
 
 
 def exposes_codes(source: Any, target: Any) -> bool:
@@ -32,7 +35,3 @@ def exposes_codes(source: Any, target: Any) -> bool:
             return exposes_codes(source.inner, target.inner)
         case _:
             return has_categories(source) and not has_categories(target)
-
-
-def mentions_categories(schema: pl.Schema, tree: Any) -> bool:
-    return any(map(has_categories, schema.dtypes())) or '"Categorical"' in json.dumps(tree)

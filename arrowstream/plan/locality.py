@@ -12,15 +12,15 @@ refuses whole families, such as list functions, in some versions. Where a type m
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from arrowstream.errors import PlanError
-from arrowstream.expression_text import expression_text, rebuild, tree_text
+from arrowstream.expression_text import cast_type, expression_text, rebuild, tree_text
 from arrowstream.operators.base import Expressions
-from arrowstream.plan.category_codes import exposes_codes, has_categories, mentions_categories
+from arrowstream.plan.category_codes import exposes_codes, has_categories, parts_of_type
 from arrowstream.plan.expression_tree import (
     function_name,
     is_constant,
@@ -70,6 +70,8 @@ class _Check:
     schema: pl.Schema
     stage: str
     whole: str
+    inside: tuple[pl.DataType, ...] = ()
+    """The types of the lists or structs whose elements or fields the expression is about."""
 
     def visit(self, node: Any, within_list: bool = False) -> None:
         """Raise unless every node below looks at one row only, or at one list while inside of it."""
@@ -85,10 +87,15 @@ class _Check:
                     "a Series has rows of its own, which belong to no batch",
                     "write is_in([...]) or pl.lit([...]) for a list of constants",
                 )
-            case {"Cast": {"expr": inner}} if self.shows_codes(inner, node):
+            case {"Cast": {"expr": inner}} if self.shows_codes(inner, cast_type(node, self.schema)):
                 raise self.codes(node)
             case {"Eval": {"evaluation": evaluation}}:
-                self.visit(evaluation, within_list=True)
+                self.of(parts[0]).visit(evaluation, within_list=True)
+            case {"StructEval": _} | {"Function": {"function": {"StructExpr": "WithFields"}}}:
+                fields = self.of(parts[0])
+                for part in parts[1:]:
+                    fields.visit(part, within_list)
+                parts = parts[:1]
             case {"Function": {"function": function}}:
                 parts = self.function(node, *function_name(function), parts, within_list)
         for part in parts:
@@ -119,6 +126,8 @@ class _Check:
                 raise self.codes(node)
             case "", "FillNullWithStrategy" if payload not in ("Zero", "One"):
                 raise self.error(node, "fill_null with this strategy looks at other rows", SCAN)
+            case "Business", _:
+                return [part for part in inputs if not is_constant(part)]
             case "", "Bin" if "Breaks" not in json.dumps(payload):
                 raise self.error(node, "bins without given breaks look at other rows", "give the breaks")
             case "", "Rank" if "Random" in json.dumps(payload):
@@ -163,16 +172,19 @@ class _Check:
         types = self.types(tree)
         return types is not None and all(isinstance(dtype, pl.List | pl.Array) for dtype in types)
 
-    def shows_codes(self, source: Any, target: Any | None) -> bool:
-        """Whether the codes of a Categorical become visible: in `target`, or (None) at all."""
-        before = self.types(source)
-        after = None if target is None else self.types(target)
-        if before is None or (target is not None and after is None):
-            # Part of a list or struct, which has no type on its own.
-            return mentions_categories(self.schema, source)
-        if after is None:
-            return any(has_categories(dtype) for dtype in before)
-        return any(map(exposes_codes, before, after))
+    def shows_codes(self, source: Any, target: pl.DataType | None) -> bool:
+        """Whether the codes of a Categorical become visible: in values of `target`, or (None) at all."""
+        types = self.types(source)
+        if types is None:
+            # Elements and fields have no type on their own: what they are part of tells.
+            types = [inner for dtype in self.inside for inner in parts_of_type(dtype)]
+        if target is None:
+            return any(map(has_categories, types))
+        return any(exposes_codes(dtype, target) for dtype in types)
+
+    def of(self, source: Any) -> _Check:
+        """The check of what looks into the lists or structs that `source` gives."""
+        return replace(self, inside=tuple(self.types(source) or self.inside))
 
     def types(self, tree: Any) -> list[pl.DataType] | None:
         """The types of what an expression gives, or None if it cannot stand alone."""

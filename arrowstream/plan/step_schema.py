@@ -14,6 +14,8 @@ from arrowstream.operators.base import Expressions
 # A panic in Polars' Rust code is no `Exception`, but it only means that it cannot do what was asked.
 _FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError)
 
+_SHOWN = 20
+
 
 def outgoing_schema(step: Expressions, schema: pl.Schema, stage: str) -> pl.Schema:
     """The schema of what `step` makes of rows of `schema`, as Polars' lazy plan gives it.
@@ -60,11 +62,11 @@ def check_on_no_rows(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, 
         raise _translated(error, step, schema, stage) from error
     if result.schema != outgoing:
         raise SchemaError(
-            f"{step.name}() gives other types than Polars' plan says",
+            f"{step.name}() gives other types for no rows than for some",
             stage=stage,
             expected=_schema_text(outgoing),
             found=_schema_text(result.schema),
-            hint="cast the column to the type you want",
+            hint="write it another way, or use a newer Polars, which may give the same type for both",
         )
     if result.height:
         raise PlanError(
@@ -85,7 +87,7 @@ def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stag
         return SchemaError(
             f"{step.name}() names a column that is not there",
             stage=stage,
-            expected=f"one of the columns {', '.join(schema.names())}",
+            expected=f"one of the columns {_listing(schema.names())}",
             found=name,
             hint=f"did you mean {close[0]!r}?" if close else None,
         )
@@ -98,4 +100,10 @@ def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stag
 
 
 def _schema_text(schema: pl.Schema) -> str:
-    return ", ".join(f"{name}: {dtype}" for name, dtype in schema.items())
+    return _listing([f"{name}: {dtype}" for name, dtype in schema.items()])
+
+
+def _listing(items: list[str]) -> str:
+    """The items, or as many as fit a message."""
+    rest = len(items) - _SHOWN
+    return ", ".join([*items[:_SHOWN], *([f"and {rest} more"] if rest > 0 else [])])
