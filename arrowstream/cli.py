@@ -2,12 +2,13 @@
 
 Without that extra it prints one line and exits with 2::
 
-    arrowstream: the command line needs the extra 'cli', which is not installed: pip install 'arrowstream[cli]'
+    arrowstream: the command line needs the extra 'cli', ...: pip install 'arrowstream[cli]'
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from arrowstream.display import missing_cli
 
@@ -15,6 +16,7 @@ from arrowstream.display import missing_cli
 def main() -> None:
     """Run the command line that `sys.argv` holds; see `arrowstream.commands` for exit codes."""
     try:
+        import_module("rich")  # used only once a run is over: too late to find it missing
         from arrowstream.commands import app
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("typer", "click", "rich"):

@@ -1,0 +1,433 @@
+"""The command line, in this process and as a real one with real signals."""
+
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import AsyncIterator, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import arrowstream
+from arrowstream import cli, job_parts
+from arrowstream.commands import app
+from arrowstream.connect import Source
+from arrowstream.errors import SinkError
+from arrowstream.io.base import SourceSpec
+from arrowstream.io.function_sink import FunctionSink
+from arrowstream.job_parts import Kind
+from arrowstream.testing import TestSource
+
+JOB = """\
+[pipeline]
+name = "late"
+[source]
+kind = "file"
+path = "in.csv"
+[[steps]]
+filter = "a > 1"
+[[steps]]
+with_columns = { c = "a * 2" }
+[sink]
+kind = "file"
+path = "out.parquet"
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with data and a job in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("a,b\n1,x\n2,y\n3,z\n")
+    Path("job.toml").write_text(JOB)
+    return tmp_path
+
+
+def invoke(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_run() -> None:
+    code, out, err = invoke("run", "job.toml")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert re.fullmatch(r"late: 3 rows in, 2 rows out, \d+\.\d\d s, [\d,]+ rows/s", lines[0])
+    assert lines[1].split() == ["stage", "rows", "in", "rows", "out", "busy", "s", "batches"]
+    assert lines[2].startswith("source ")
+    assert lines[-1].startswith("sink ")
+    assert pl.read_parquet("out.parquet").to_dict(as_series=False) == {
+        "a": [2, 3],
+        "b": ["y", "z"],
+        "c": [4, 6],
+    }
+
+
+@pytest.mark.parametrize("option", ["--quiet", "-q"])
+def test_quiet(option: str) -> None:
+    assert invoke("run", "job.toml", option) == (0, "", "")
+    assert Path("out.parquet").exists()
+
+
+def test_limit() -> None:
+    code, out, _ = invoke("run", "job.toml", "--limit", "1")
+    assert code == 0
+    assert "1 rows out" in out
+    assert "ended early (limit)" in out
+    assert pl.read_parquet("out.parquet").height == 1
+
+
+def test_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(job_parts.SOURCES, "endless", Kind((), (), lambda table: endless()))
+    Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
+    code, out, _ = invoke("run", "job.toml", "--duration", "1ms")
+    assert code == 0
+    assert "ended early (duration)" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["job.toml", "--duration", "10 parsecs"],
+            "'10 parsecs' is not a duration; expected: numbers with units",
+        ),
+        (["none.toml"], "none.toml: no such file\n"),
+        (["job.toml", "--limit", "-1"], ""),
+        ([], ""),
+    ],
+)
+def test_a_wrong_command_line_is_2(arguments: list[str], message: str) -> None:
+    code, out, err = invoke("run", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(message)
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["run", "explain", "schema"])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("filter", "fitler", "job.toml:7: unknown key 'fitler' in [[steps]] (did you mean 'filter'?)\n"),
+        (
+            "a > 1",
+            "d > 1",
+            "job.toml:7: 'filter' in [[steps]]: filter() names a column that is not there; expected: ",
+        ),
+        ("in.csv", "on.csv", "job.toml:5: 'path' in [source]: there is no file on.csv; "),
+        ("[sink]", "[sink", "job.toml:10: not TOML: "),
+    ],
+)
+def test_a_wrong_job_is_one_line_and_2(command: str, old: str, new: str, message: str) -> None:
+    Path("job.toml").write_text(JOB.replace(old, new))
+    code, out, err = invoke(command, "job.toml")
+    assert (code, out) == (2, "")
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+    assert not Path("out.parquet").exists()
+
+
+def test_a_failed_run_is_1_and_names_the_stage() -> None:
+    Path("in.csv").write_text("a,b\n" + "1,x\n" * 20_000 + "one,x\n")
+    Path("job.toml").write_text(JOB.replace('path = "in.csv"', 'path = "in.csv"\nschema = { a = "Int64" }'))
+    code, out, err = invoke("run", "job.toml")
+    assert (code, out) == (1, "")
+    assert "(stage source)" in err.splitlines()[0]
+    assert "Traceback" not in err
+    assert not Path("out.parquet").exists()
+
+
+def test_notes_of_a_failure_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(batch: object) -> None:
+        error = SinkError("the disk is full", hint="delete something")
+        error.add_note("and: the network is down")
+        raise error
+
+    monkeypatch.setitem(job_parts.SINKS, "failing", Kind((), (), lambda table: FunctionSink(fail)))
+    Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "out.parquet"', 'kind = "failing"'))
+    code, _, err = invoke("run", "job.toml")
+    assert code == 1
+    assert err == "the disk is full (stage sink)\n  hint: delete something\nand: the network is down\n"
+
+
+def test_explain_runs_nothing() -> None:
+    code, out, err = invoke("explain", "job.toml")
+    assert (code, err) == (0, "")
+    assert out.startswith("pipeline late\n  source: ")
+    assert out.endswith("\n")
+    assert not Path("out.parquet").exists()
+
+
+def test_schema_of_files() -> None:
+    Path("more").mkdir()
+    for name in ("1", "2"):
+        pl.DataFrame({"two words": [1.0], "day": ["x"]}).write_parquet(f"more/{name}.parquet")
+    for target in ("more/*.parquet", "more", "more/1.parquet"):
+        assert invoke("schema", target) == (0, f'# {target}\n"two words" = "Float64"\nday = "String"\n', "")
+
+
+def test_schema_of_a_job() -> None:
+    code, out, err = invoke("schema", "job.toml")
+    assert (code, err) == (0, "")
+    assert out == (
+        '# source (job.toml:5)\na = "Int64"\nb = "String"\n\n'
+        '# step 1 filter (job.toml:7)\na = "Int64"\nb = "String"\n\n'
+        '# step 2 with_columns (job.toml:9)\na = "Int64"\nb = "String"\nc = "Int64"\n'
+    )
+
+
+def test_schema_that_only_the_first_batch_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = TestSource.from_list([1]).undeclared()
+    monkeypatch.setitem(job_parts.SOURCES, "later", Kind((), (), lambda table: source))
+    Path("job.toml").write_text('source = { kind = "later" }\nsink = { kind = "file", path = "o.csv" }')
+    assert invoke("schema", "job.toml") == (
+        0,
+        "# source (job.toml:1)\n# known only once the first batch has come\n",
+        "",
+    )
+
+
+def test_schema_of_nothing() -> None:
+    code, out, err = invoke("schema", "none.parquet")
+    assert (code, out) == (2, "")
+    assert err.startswith("there is no file none.parquet")
+    assert err.count("\n") == 1
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(st.lists(names, min_size=1, max_size=3, unique=True))
+def test_a_printed_schema_is_what_a_job_reads(columns: list[str]) -> None:
+    frame = pl.DataFrame({name: pl.Series([1], dtype=pl.Datetime("ms")) for name in columns})
+    frame.write_ipc("any.arrow")
+    code, out, _ = invoke("schema", "any.arrow")
+    assert code == 0
+    assert tomllib.loads(out) == {name: str(dtype) for name, dtype in frame.schema.items()}
+
+
+def test_doctor() -> None:
+    code, out, err = invoke("doctor")
+    assert (code, err) == (0, "")
+    assert re.search(r"(?m)^  polars +\d+\.", out)
+    assert re.search(r"(?m)^  arrow +ready$", out)
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda package: "9.8.7")
+    assert invoke("--version") == (0, "arrowstream 9.8.7\n", "")
+
+
+def test_help() -> None:
+    code, out, _ = invoke("--help")
+    assert code == 0
+    for command in ("run", "explain", "schema", "doctor"):
+        assert f"  {command} " in out
+
+
+def endless(*signals: signal.Signals) -> SourceSpec:
+    """Batches without end; after the first one, this process gets the signals."""
+
+    async def batches() -> AsyncIterator[pl.DataFrame]:
+        frame = pl.DataFrame({"a": [1, 2, 3]})
+        yield frame
+        for number in signals:
+            signal.raise_signal(number)
+        while True:
+            yield frame
+
+    return Source.from_fn(batches, schema={"a": pl.Int64})
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_signal_stops_gently(quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(job_parts.SOURCES, "endless", Kind((), (), lambda table: endless(signal.SIGINT)))
+    Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
+    code, out, err = invoke("run", "job.toml", *(["--quiet"] if quiet else []))
+    assert code == 0
+    assert ("ended early (stop)" in out, err.startswith("stopping: ")) == (
+        (False, False) if quiet else (True, True)
+    )
+    assert pl.read_parquet("out.parquet").height >= 2
+
+
+def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoTimer(threading.Thread):
+        """Stands for `threading.Timer`, which would end the tests."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__()
+
+        def cancel(self) -> None:
+            self.join()
+
+    monkeypatch.setattr(threading, "Timer", NoTimer)
+    source = Kind((), (), lambda table: endless(signal.SIGINT, signal.SIGTERM))
+    monkeypatch.setitem(job_parts.SOURCES, "endless", source)
+    Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
+    code, out, _ = invoke("run", "job.toml")
+    assert (code, out) == (143, "")
+    assert sorted(path.name for path in Path().iterdir()) == ["in.csv", "job.toml"]
+
+
+def test_main_is_the_app(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["arrowstream", "explain", "none.toml"])
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    assert raised.value.code == 2
+    assert capsys.readouterr().err == "none.toml: no such file\n"
+
+
+def test_python_dash_m(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["arrowstream", "explain", "none.toml"])
+    with pytest.raises(SystemExit):
+        runpy.run_module("arrowstream", run_name="__main__")
+    assert capsys.readouterr().err == "none.toml: no such file\n"
+
+
+@pytest.mark.parametrize("library", ["typer", "rich"])
+def test_without_the_extra_one_line_names_it(
+    library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "arrowstream.commands")
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("typer", "rich")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    assert raised.value.code == 2
+    assert capsys.readouterr().err == (
+        "arrowstream: the command line needs the extra 'cli', which is not installed: "
+        "pip install 'arrowstream[cli]'\n"
+    )
+
+
+def test_another_missing_module_is_not_blamed_on_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "arrowstream.commands")
+    monkeypatch.setitem(sys.modules, "arrowstream.job", None)
+    with pytest.raises(ModuleNotFoundError, match=r"arrowstream\.job"):
+        cli.main()
+
+
+# ---- as a real process -----------------------------------------------------------------------------
+
+
+def environment() -> dict[str, str]:
+    here = str(Path(arrowstream.__file__).parents[1])
+    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def test_importing_the_library_loads_no_extra() -> None:
+    code = "import sys, arrowstream; print(*sorted({'typer', 'rich', 'click'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, check=True)
+    assert out.stdout.strip() == b""
+
+
+def test_a_process_with_pipes() -> None:
+    command = [sys.executable, "-m", "arrowstream", "run", "job.toml"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("late: 3 rows in, 2 rows out")
+    assert "\x1b" not in done.stdout
+    done = subprocess.run([*command, "more"], env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+
+
+ENDLESS = """
+import polars as pl, sys
+from arrowstream import cli, job_parts
+from arrowstream.connect import Source
+
+async def batches():
+    frame = pl.DataFrame({"a": [1, 2, 3]})
+    yield frame
+    print("reading", file=sys.stderr, flush=True)
+    while True:
+        yield frame
+
+source = Source.from_fn(batches, schema={"a": pl.Int64})
+job_parts.SOURCES["file"] = job_parts.Kind(("path",), (), lambda table: source)
+cli.main()
+"""
+
+STUCK = """
+import polars as pl, sys, threading
+from arrowstream import cli, interrupts, job_parts
+from arrowstream.batch import Batch
+from arrowstream.io.base import BlockingReader
+from arrowstream.testing import TestSource
+
+class Stuck(BlockingReader):
+    def __init__(self):
+        self.begun = False
+    def read(self):
+        if not self.begun:
+            self.begun = True
+            return Batch(pl.DataFrame({"a": [1, 2, 3]}))
+        print("reading", file=sys.stderr, flush=True)
+        threading.Event().wait()
+    def close(self):
+        pass
+
+class Source(TestSource):
+    def open(self, query=None):
+        return Stuck()
+
+interrupts.GRACE_SECONDS = 0.01
+source = Source((), pl.Schema({"a": pl.Int64}))
+job_parts.SOURCES["file"] = job_parts.Kind(("path",), (), lambda table: source)
+cli.main()
+"""
+
+
+@pytest.fixture
+def process(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """``arrowstream run job.toml`` with a source of its own, which says "reading" when it is under way."""
+    command = [sys.executable, "-c", request.param, "run", "job.toml"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment(), stdout=pipe, stderr=pipe, text=True) as child:
+        yield child
+        child.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("process", [ENDLESS], indirect=True)
+def test_a_real_signal_stops_gently(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    assert process.stderr is not None
+    assert process.stderr.readline() == "reading\n"
+    process.send_signal(number)
+    out, err = process.communicate()
+    assert process.returncode == 0
+    assert err == "stopping: what was read is still delivered; again to end at once\n"
+    assert "ended early (stop)" in out
+    assert pl.read_parquet("out.parquet")["c"].is_in([4, 6]).all()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("process", [STUCK], indirect=True)
+def test_a_second_real_signal_ends_at_once(
+    process: subprocess.Popen[str], number: signal.Signals, code: int
+) -> None:
+    assert process.stderr is not None
+    assert process.stderr.readline() == "reading\n"
+    process.send_signal(number)
+    assert process.stderr.readline().startswith("stopping: ")
+    process.send_signal(number)
+    process.communicate()
+    assert process.returncode == code
+    assert not Path("out.parquet").exists()
