@@ -16,13 +16,17 @@
     kind = "file"
     path = "late.parquet"
 
-Relative paths start at the current directory, as in a shell. Every mistake is a `JobError` of one
-line with its place, whether it is found in the text, in a value, or by the checks of `build()`::
+Relative paths start at the current directory, as in a shell. SQL means what the installed Polars makes
+of it: Polars 2 reads ``60.0`` as an exact decimal, older ones as a float. ``60::DOUBLE`` is a float in all.
 
-    flights.toml:7: unknown key 'fitler' in [[steps]] (did you mean 'filter'?)
-    flights.toml:4: 'kind' in [source]: unknown name 'kafak' (one of 'file')
-    flights.toml:7: 'filter' in [[steps]]: 'dep_delay >' is no SQL expression: ...
-    flights.toml:7: 'filter' in [[steps]]: there is no column 'dep_dely'; hint: did you mean 'dep_delay'?
+Every mistake is a `JobError` of one line with its place, whether it is found in the text, in a value,
+or by the checks of `build()`::
+
+    flights.toml:8: unknown key 'fitler' in [[steps]] (did you mean 'filter'?)
+    flights.toml:4: 'kind' in [source]: unknown name 'flie' (did you mean 'file'?)
+    flights.toml:5: 'path' in [source]: there is no file flihts.csv; hint: did you mean 'flights.csv'?
+    flights.toml:8: 'filter' in [[steps]]: 'dep_delay >' is no SQL expression: unable to parse ...
+    flights.toml:8: 'filter' in [[steps]]: filter() names a column that is not there; expected: ...
 """
 
 from __future__ import annotations

@@ -25,12 +25,6 @@ from arrowstream.toml_positions import At, positions
 T = TypeVar("T")
 
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-_TYPE_NAMES: tuple[tuple[type, str], ...] = (
-    (bool, "the boolean"),  # before int, which it is a kind of
-    (str, "the string"),
-    (int, "the integer"),
-    (float, "the float"),
-)
 
 
 class JobFile:
@@ -216,8 +210,19 @@ def _section(at: At) -> str:
     return f"[{'.'.join(str(key) for key in at)}]"
 
 
-def _describe(found: Any) -> str:
-    for kind, name in _TYPE_NAMES:
-        if isinstance(found, kind):
-            return f"{name} {str(found).lower() if kind is bool else repr(found)}"
-    return {list: "an array", dict: "a table"}.get(type(found), "a date or time")
+def _describe(found: object) -> str:
+    match found:
+        case bool():  # before int, of which it is a kind
+            return f"the boolean {str(found).lower()}"
+        case str():
+            return f"the string {found!r}"
+        case int():
+            return f"the integer {found}"
+        case float():
+            return f"the float {found}"
+        case list():
+            return "an array"
+        case dict():
+            return "a table"
+        case _:
+            return "a date or time"

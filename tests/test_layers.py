@@ -20,7 +20,10 @@ LAYERS = {
     "runtime": 3,
     "surface": 4,
 }
-SURFACE = {"__init__", "pipeline", "connect", "testing", "cli", "job", "job_file", "doctor", "display"}
+SURFACE = {
+    *("__init__", "__main__", "pipeline", "connect", "testing", "display", "doctor"),
+    *("cli", "commands", "interrupts", "job", "job_file", "job_parts", "job_values"),
+}
 
 OUTSIDE = {
     "ground": {"polars", "pyarrow", "numpy"},
@@ -120,7 +123,17 @@ def test_importing_loads_no_optional_library() -> None:
     code = "import sys, arrowstream; print(' '.join(sorted(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in out.stdout.split()}
-    optional = {"typer", "rich", "pandas", "duckdb", "pylibcudf", "rmm", "cupy", "aiokafka", "prometheus_client"}
+    optional = {
+        "typer",
+        "rich",
+        "pandas",
+        "duckdb",
+        "pylibcudf",
+        "rmm",
+        "cupy",
+        "aiokafka",
+        "prometheus_client",
+    }
     assert not loaded & optional
 
 
