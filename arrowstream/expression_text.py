@@ -71,7 +71,14 @@ def tree_text(tree: Any) -> str:
     try:
         return _top(tree)
     except (_NoShortForm, pl.exceptions.PolarsError):
+        return _polars_text(tree)
+
+
+def _polars_text(tree: Any) -> str:
+    try:
         return " ".join(str(rebuild(tree)).split())
+    except pl.exceptions.PolarsError:
+        return json.dumps(tree)[:80]  # a node of another version: its beginning says enough
 
 
 def rebuild(tree: Any) -> pl.Expr:

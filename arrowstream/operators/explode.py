@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import polars as pl
 import polars.selectors as cs
 
+from arrowstream.errors import SchemaError
 from arrowstream.expression_text import columns_text
 from arrowstream.operators.base import Expressions, Frame
 from arrowstream.operators.inputs import Column, parse_columns
@@ -53,6 +54,9 @@ class Explode(Expressions):
         return cls(parse_columns(cls.name, columns))
 
     def apply(self, frame: Frame) -> Frame:
+        if isinstance(frame, pl.LazyFrame):
+            # Planning: Polars itself would only find this at the first row.
+            self._check_types(frame.select(*self.columns).collect_schema())
         if _TAKES_EMPTY_AS_NULL:
             return frame.explode(*self.columns, empty_as_null=False)
         return frame.filter(self._has_elements()).explode(*self.columns)
@@ -62,6 +66,15 @@ class Explode(Expressions):
 
     def describe(self) -> str:
         return f"explode({columns_text(self.columns)})"
+
+    def _check_types(self, schema: pl.Schema) -> None:
+        for name, dtype in schema.items():
+            if not isinstance(dtype, pl.List | pl.Array):
+                raise SchemaError(
+                    f"explode() cannot take column {name!r} apart",
+                    expected="a list or array column",
+                    found=f"{name}: {dtype}",
+                )
 
     def _has_elements(self) -> pl.Expr:
         """Whether a row gives rows: any of its lists is null or has elements, or is an array."""

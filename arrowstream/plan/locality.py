@@ -17,9 +17,10 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.errors import PlanError
+from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expression_text import cast_type, expression_text, rebuild, tree_text
 from arrowstream.operators.base import Expressions
+from arrowstream.plan.castable import can_cast
 from arrowstream.plan.category_codes import exposes_codes, has_categories, parts_of_type
 from arrowstream.plan.expression_tree import (
     function_name,
@@ -87,8 +88,8 @@ class _Check:
                     "a Series has rows of its own, which belong to no batch",
                     "write is_in([...]) or pl.lit([...]) for a list of constants",
                 )
-            case {"Cast": {"expr": inner}} if self.shows_codes(inner, cast_type(node, self.schema)):
-                raise self.codes(node)
+            case {"Cast": {"expr": inner}}:
+                self.cast(node, inner, cast_type(node, self.schema))
             case {"Eval": {"evaluation": evaluation}}:
                 self.of(parts[0]).visit(evaluation, within_list=True)
             case {"StructEval": _} | {"Function": {"function": {"StructExpr": "WithFields"}}}:
@@ -100,6 +101,19 @@ class _Check:
                 parts = self.function(node, *function_name(function), parts, within_list)
         for part in parts:
             self.visit(part, within_list)
+
+    def cast(self, node: Any, source: Any, target: pl.DataType) -> None:
+        """Check that a cast can be done at all, and shows no codes."""
+        if self.shows_codes(source, target):
+            raise self.codes(node)
+        for dtype in self.types(source) or ():
+            if not can_cast(dtype, target):
+                raise SchemaError(
+                    "there is no such cast",
+                    stage=self.stage,
+                    expected=f"a type that {dtype} can be cast to",
+                    found=f"{target}, in {self.whole}",
+                )
 
     def function(
         self, node: Any, family: str, name: str, payload: Any, inputs: list[Any], within_list: bool

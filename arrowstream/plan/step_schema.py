@@ -29,6 +29,10 @@ def outgoing_schema(step: Expressions, schema: pl.Schema, stage: str) -> pl.Sche
     """
     try:
         outgoing = step.apply(pl.LazyFrame(schema=schema)).collect_schema()
+        arrow_schema(outgoing)
+    except SchemaError as error:
+        error.stage = stage
+        raise
     except _FAILURES as error:
         raise _translated(error, step, schema, stage) from error
     if not outgoing:
@@ -38,11 +42,6 @@ def outgoing_schema(step: Expressions, schema: pl.Schema, stage: str) -> pl.Sche
             expected="at least one column",
             found=step.describe(),
         )
-    try:
-        arrow_schema(outgoing)
-    except SchemaError as error:
-        error.stage = stage
-        raise
     return outgoing
 
 
