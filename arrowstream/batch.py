@@ -157,6 +157,9 @@ def arrow_schema(schema: pl.Schema) -> pa.Schema:
 @lru_cache(maxsize=512)
 def _arrow_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
     try:
+        # Polars would hand out the addresses of Python objects as binary.
+        if any(dtype == pl.Object for _, dtype in items):
+            raise pa.ArrowInvalid("Python objects")
         return pl.DataFrame(schema=dict(items)).to_arrow(compat_level=_OLDEST).schema
     except (pa.ArrowException, pl.exceptions.PolarsError) as error:
         raise SchemaError(
