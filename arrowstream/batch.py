@@ -134,12 +134,18 @@ Element = Batch | Watermark | Barrier
 
 def to_record(frame: pl.DataFrame) -> pa.RecordBatch:
     """A frame as exactly one RecordBatch, in the oldest-compatible Arrow types."""
-    table = frame.to_arrow(compat_level=_OLDEST)
+    try:
+        table = frame.to_arrow(compat_level=_OLDEST)
+    except pa.ArrowInvalid:
+        # Polars 1.35 exports slices of nullable structs with children that are too short, but writes them well.
+        written = frame.write_ipc_stream(None, compat_level=_OLDEST)
+        table = pa.ipc.open_stream(written.getvalue()).read_all()
     batches = table.combine_chunks().to_batches()
     if len(batches) == 1:
         return batches[0]
+    # Not pa.array([], type): before pyarrow 20 that cannot make dictionaries, which categories are.
     return pa.RecordBatch.from_arrays(
-        [pa.array([], type=field.type) for field in table.schema], schema=table.schema
+        [pa.nulls(0, field.type) for field in table.schema], schema=table.schema
     )
 
 
