@@ -94,6 +94,8 @@ class IpcEncoder(Encoder):
 
     def __init__(self, schema: pl.Schema, codec: str | None) -> None:
         self._out = _Pieces()
+        self._empty = pl.DataFrame(schema=schema)
+        self._begun = False
         self._writer = pa.ipc.new_file(
             pa.PythonFile(self._out, mode="w"),
             arrow_schema(schema),
@@ -101,10 +103,14 @@ class IpcEncoder(Encoder):
         )
 
     def encode(self, frame: pl.DataFrame) -> Iterator[Piece]:
+        self._begun = True
         self._writer.write_batch(to_record(frame))
         yield from self._out.take()
 
     def finish(self) -> Iterator[Piece]:
+        if not self._begun:
+            # Without a batch there are no dictionaries, and Polars 1 would not see an enum's categories.
+            yield from self.encode(self._empty)
         self._writer.close()
         yield from self._out.take()
 

@@ -15,10 +15,10 @@ from arrowstream.io.base import BlockingWriter
 from arrowstream.io.encoders import Encoder, Piece
 from arrowstream.io.file_errors import sink_errors
 from arrowstream.io.partition import Partitions
-from arrowstream.io.row_buffer import RowBuffer
+from arrowstream.io.row_buffer import RowBuffer, frame_bytes
 from arrowstream.io.staging import Staging
 
-WAITING_BYTES: Final = 64 << 20
+WAITING_BYTES: Final = 128 << 20
 """How much all partitions together hold back for fuller row groups."""
 
 
@@ -82,7 +82,8 @@ class SingleFileWriter(BlockingWriter):
         self._waiting = RowBuffer(unit_rows)
 
     def write(self, batch: Batch) -> None:
-        for unit in self._waiting.add(batch.polars()):
+        rows = batch.polars()
+        for unit in self._waiting.add(rows, frame_bytes(rows)):
             self._file.append(unit)
 
     def finish(self) -> None:
@@ -144,9 +145,12 @@ class FolderWriter(BlockingWriter):
         self._waiting = 0
 
     def write(self, batch: Batch) -> None:
+        if not batch.num_rows:
+            return
         rows = batch.polars()
         # Split in large units: a batch spread over thousands of partitions would leave each a few rows.
-        for unit in self._incoming.add(rows) if self._partitions.columns else [rows]:
+        units = self._incoming.add(rows, frame_bytes(rows)) if self._partitions.columns else [rows]
+        for unit in units:
             self._spread(unit)
 
     def finish(self) -> None:
@@ -168,13 +172,15 @@ class FolderWriter(BlockingWriter):
         return GrowingFile(self._staging.path(name), self._target / name, self._new_encoder(schema))
 
     def _spread(self, unit: pl.DataFrame) -> None:
+        # Asking each partition's rows for their size would take longer than splitting them.
+        row_bytes = frame_bytes(unit) // unit.height
         for folder, rows in self._partitions.split(unit):
             part = self._parts.get(folder)
             if part is None:
                 part = _Part(partial(self._open, folder, self._file_schema), self._unit_rows, self._max_rows)
                 self._parts[folder] = part
             before = part.nbytes
-            part.add(rows)
+            part.add(rows, row_bytes * rows.height)
             self._waiting += part.nbytes - before
         if self._waiting > WAITING_BYTES:
             self._relieve()
@@ -204,8 +210,8 @@ class _Part:
     def nbytes(self) -> int:
         return self._buffer.nbytes
 
-    def add(self, rows: pl.DataFrame) -> None:
-        for unit in self._buffer.add(rows):
+    def add(self, rows: pl.DataFrame, nbytes: int) -> None:
+        for unit in self._buffer.add(rows, nbytes):
             self._append(unit)
 
     def flush(self) -> None:

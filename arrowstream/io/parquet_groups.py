@@ -25,7 +25,7 @@ GROUP_ROWS: Final = 262_144
 
 _MAGIC: Final = b"PAR1"
 # Field numbers of parquet.thrift: FileMetaData, RowGroup, ColumnChunk, ColumnMetaData, OffsetIndex.
-_SCHEMA, _NUM_ROWS, _ROW_GROUPS, _KEY_VALUES = 2, 3, 4, 5
+_SCHEMA, _NUM_ROWS, _ROW_GROUPS = 2, 3, 4
 _COLUMNS, _GROUP_OFFSET, _ORDINAL = 1, 5, 7
 _CHUNK_OFFSET, _CHUNK_META = 2, 3
 _OFFSET_INDEX, _OFFSET_INDEX_SIZE, _COLUMN_INDEX, _COLUMN_INDEX_SIZE = 4, 5, 6, 7
@@ -53,7 +53,9 @@ class RowGroups:
         self._codec = codec
         self._written = 0
         self._rows = 0
-        self._footer: Struct | None = None
+        # What is the same in the footer of every frame: before the number of rows, and behind the row groups.
+        self._head = b""
+        self._tail = b""
         # Kept encoded: as Python objects, the row groups of a long file would take some 20 times as much.
         self._groups: list[bytes] = []
 
@@ -65,15 +67,19 @@ class RowGroups:
         ValueError
             The frame has another schema than those before it.
         """
-        data, footer = self._encode(frame)
-        if self._footer is None:
-            self._footer = footer
+        data = self._encode(frame)
+        (length,) = struct.unpack("<I", data[-8:-4])
+        footer = bytes(data[-8 - length : -8])
+        if not self._written:
+            self._remember(read_struct(footer))
             self._written = len(_MAGIC)
             yield _MAGIC
-        elif any(self._footer.get(field) != footer.get(field) for field in (_SCHEMA, _KEY_VALUES)):
+        if not (footer.startswith(self._head) and footer.endswith(self._tail)):
             raise ValueError(f"this frame's schema is not that of the file's first one: {frame.schema}")
-        self._rows += footer[_NUM_ROWS][1]
-        for group in footer[_ROW_GROUPS][1][1]:
+        # The schema, much of a footer, need not be read again and again.
+        fields = read_struct(footer[len(self._head) : -len(self._tail)] + b"\0", previous=_SCHEMA)
+        self._rows += fields[_NUM_ROWS][1]
+        for group in fields[_ROW_GROUPS][1][1]:
             for piece in self._move(group, data):
                 self._written += len(piece)
                 yield piece
@@ -81,25 +87,28 @@ class RowGroups:
 
     def finish(self) -> Iterator[bytes]:
         """The bytes that end the file; some frame, if only an empty one, must have been appended."""
-        assert self._footer is not None
-        footer = {**self._footer, _NUM_ROWS: (6, self._rows)}
-        before = {number: field for number, field in footer.items() if number < _ROW_GROUPS}
-        after = {number: field for number, field in footer.items() if number > _ROW_GROUPS}
-        encoded = b"".join(
+        footer = b"".join(
             [
-                write_struct(before)[:-1],
+                self._head,
+                write_struct({_NUM_ROWS: (6, self._rows)}, previous=_SCHEMA)[:-1],
                 field_header(_ROW_GROUPS, _NUM_ROWS, LIST),
                 list_header(STRUCT, len(self._groups)),
                 *self._groups,
-                write_struct(after, previous=_ROW_GROUPS),
+                self._tail,
             ]
         )
-        yield encoded
-        yield struct.pack("<I", len(encoded))
+        yield footer
+        yield struct.pack("<I", len(footer))
         yield _MAGIC
 
-    def _encode(self, frame: pl.DataFrame) -> tuple[memoryview, Struct]:
-        """A Parquet file of just this frame, and its footer."""
+    def _remember(self, footer: Struct) -> None:
+        before = {number: field for number, field in footer.items() if number < _NUM_ROWS}
+        behind = {number: field for number, field in footer.items() if number > _ROW_GROUPS}
+        self._head = write_struct(before)[:-1]
+        self._tail = write_struct(behind, previous=_ROW_GROUPS)
+
+    def _encode(self, frame: pl.DataFrame) -> memoryview:
+        """A Parquet file of just this frame."""
         buffer = io.BytesIO()
         # The streaming engine is named, since the other writer of Polars 1 uses one core only.
         frame.lazy().sink_parquet(
@@ -109,9 +118,7 @@ class RowGroups:
             row_group_size=GROUP_ROWS,
             engine="streaming",
         )
-        data = buffer.getbuffer()
-        (length,) = struct.unpack("<I", data[-8:-4])
-        return data, read_struct(data[-8 - length : -8])
+        return buffer.getbuffer()
 
     def _move(self, group: Struct, data: memoryview) -> Iterator[bytes | memoryview]:
         """What of `data` belongs to a row group, with the group's offsets changed to where it will be."""
@@ -150,7 +157,8 @@ def _move_indexes(column: Struct, data: memoryview, distance: int, at: int) -> I
         at += size
         yield data[start : start + size]
     if _OFFSET_INDEX in column:
-        index = read_struct(data[column[_OFFSET_INDEX][1] :])
+        start, size = column[_OFFSET_INDEX][1], column[_OFFSET_INDEX_SIZE][1]
+        index = read_struct(bytes(data[start : start + size]))
         for page in index[_PAGES][1][1]:
             page[_PAGE_OFFSET] = (6, page[_PAGE_OFFSET][1] + distance)
         encoded = write_struct(index)

@@ -26,7 +26,7 @@ class RowBuffer:
     Examples
     --------
     >>> buffer = RowBuffer(rows=2)
-    >>> [unit.height for unit in buffer.add(pl.DataFrame({"x": [1, 2, 3, 4, 5]}))]
+    >>> [unit.height for unit in buffer.add(pl.DataFrame({"x": [1, 2, 3, 4, 5]}), nbytes=40)]
     [2, 2]
     >>> buffer.take().height
     1
@@ -41,10 +41,10 @@ class RowBuffer:
         self.height = 0
         self.nbytes = 0
 
-    def add(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """Take rows over; gives the units that are full with them."""
+    def add(self, frame: pl.DataFrame, nbytes: int) -> Iterator[pl.DataFrame]:
+        """Take over rows that take `nbytes`, see `frame_bytes`; gives the units that are full with them."""
         if frame.height:
-            self._keep(frame, frame_bytes(frame))
+            self._keep(frame, nbytes + _FRAME_BYTES)
         while self.height >= self._rows or self.nbytes >= UNIT_BYTES:
             nbytes = self.nbytes
             rows = self.take()
@@ -74,11 +74,11 @@ class RowBuffer:
 
 
 def frame_bytes(frame: pl.DataFrame) -> int:
-    """Bytes the values of a frame take, and about what the frame itself does.
+    """Bytes the values of a frame take.
 
     Polars' own estimate counts for a slice of strings the whole buffers it shares with others.
     """
-    return _FRAME_BYTES + sum(_column_bytes(column) for column in frame.get_columns())
+    return sum(_column_bytes(column) for column in frame.get_columns())
 
 
 def _column_bytes(column: pl.Series) -> int:

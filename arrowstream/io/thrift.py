@@ -21,8 +21,8 @@ Struct = dict[int, tuple[int, Any]]
 """Field number to (wire type, value); a list's value is (wire type of the items, items)."""
 
 
-def read_struct(data: bytes | memoryview) -> Struct:
-    """The struct that starts `data`.
+def read_struct(data: bytes, previous: int = 0) -> Struct:
+    """The struct that starts `data`, or its rest behind field `previous`.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def read_struct(data: bytes | memoryview) -> Struct:
     >>> read_struct(bytes([0x15, 0x02, 0x00]))
     {1: (5, 1)}
     """
-    return _Cursor(data).struct()
+    return _Cursor(data).struct(previous)
 
 
 class _Cursor:
@@ -42,14 +42,13 @@ class _Cursor:
 
     __slots__ = ("_at", "_data")
 
-    def __init__(self, data: bytes | memoryview) -> None:
+    def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
-    def struct(self) -> Struct:
+    def struct(self, number: int = 0) -> Struct:
         fields: Struct = {}
-        number = 0
-        while header := self._take(1)[0]:
+        while header := self._byte():
             wire, step = header & 0x0F, header >> 4
             number = number + step if step else self._zigzag()
             # A boolean field has its value in its type; only in lists is there a byte of its own.
@@ -60,35 +59,35 @@ class _Cursor:
         if wire in VARINTS:
             return self._zigzag()
         if wire == BINARY:
-            return bytes(self._take(self._varint()))
+            return self._take(self._varint())
         if wire == STRUCT:
             return self.struct()
         if wire == LIST:
-            return self._list()
+            header = self._byte()
+            item, size = header & 0x0F, header >> 4
+            return item, [self._value(item) for _ in range(size if size < 15 else self._varint())]
         if wire in (BYTE, *BOOLEANS):
-            return self._take(1)[0]
+            return self._byte()
         if wire == DOUBLE:
-            return bytes(self._take(8))
+            return self._take(8)
         raise ValueError(f"wire type {wire} is not used in Parquet metadata")
 
-    def _list(self) -> tuple[int, list[Any]]:
-        header = self._take(1)[0]
-        wire, size = header & 0x0F, header >> 4
-        if size == 15:
-            size = self._varint()
-        return wire, [self._value(wire) for _ in range(size)]
+    def _byte(self) -> int:
+        self._at += 1
+        return self._data[self._at - 1]
 
-    def _take(self, size: int) -> bytes | memoryview:
-        start = self._at
+    def _take(self, size: int) -> bytes:
         self._at += size
-        return self._data[start : self._at]
+        return self._data[self._at - size : self._at]
 
     def _varint(self) -> int:
-        value = shift = 0
-        while (byte := self._take(1)[0]) & 0x80:
+        byte = self._byte()
+        value, shift = byte & 0x7F, 7
+        while byte & 0x80:
+            byte = self._byte()
             value |= (byte & 0x7F) << shift
             shift += 7
-        return value | byte << shift
+        return value
 
     def _zigzag(self) -> int:
         value = self._varint()
