@@ -100,7 +100,6 @@ def test_every_kernel_has_a_case() -> None:
 
 @pytest.mark.parametrize("function", CASES)
 @given(rows=rows())
-@settings(max_examples=40)
 def test_equals_polars(function: str, rows: Rows) -> None:
     frame, record = rows
     for expression, call in calls(function):
@@ -187,7 +186,7 @@ searched = (
 @given(
     expression=expressions, texts=st.lists(searched, max_size=5), new=st.sampled_from(["", "x", "\\1é", "\\"])
 )
-@settings(max_examples=250)
+@settings(max_examples=settings.default.max_examples * 5)
 def test_regular_expressions_equal_polars(expression: str, texts: list[str | None], new: str) -> None:
     frame = pl.DataFrame({"s": texts}, schema={"s": pl.String})
     s = S.str
