@@ -129,7 +129,9 @@ def _missing(what: str, path: Path) -> SourceError:
     close = get_close_matches(wanted, names, _SHOWN, 0.5)
     return SourceError(
         what,
-        found=f"in {folder.resolve()}: {_some(close or names)}" if names else f"{folder.resolve()} is empty",
+        found=f"in {folder.resolve()}: {_some(close or names)}"
+        if names
+        else f"nothing that can be listed in {folder.resolve()}",
         hint=f"did you mean {close[0]!r}?"
         if close
         else "check the path; it is relative to the current folder",

@@ -72,8 +72,7 @@ class JsonLines:
         SourceError
             The array is not closed, or something follows it.
         """
-        head, self._head = self._head[:size], self._head[size:]
-        block = head + self._text.read(size - len(head))
+        block = self._take(size)
         if not self.is_array:
             return block
         if not block:
@@ -112,10 +111,14 @@ class JsonLines:
             found = repr((after or block[end : end + 1])[:40].decode("utf-8", "replace"))
             raise self._broken("nothing after the array's closing ']'", found)
 
+    def _take(self, size: int) -> bytes:
+        head, self._head = self._head[:size], self._head[size:]
+        return head + self._text.read(size - len(head))
+
     def _rest(self) -> bytes:
         """The first bytes after this block that are not blank."""
         rest = b""
-        while not rest and (chunk := self._text.read(4096)):
+        while not rest and (chunk := self._take(4096)):
             rest = chunk.strip(_BLANK)
         return rest
 

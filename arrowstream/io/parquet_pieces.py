@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import polars as pl
 import pyarrow as pa
@@ -13,25 +14,37 @@ from arrowstream.io.read_ahead import Piece
 from arrowstream.io.table_error import damaged_rows, failed_steps
 from arrowstream.io.table_file import PIECE_BYTES, Table, slice_piece
 
-HUGE_BYTES = 3 * PIECE_BYTES
-"""A row group that is larger once decoded is read by pyarrow in slices; Polars only reads whole ones."""
+HUGE_BYTES = 24 << 20
+"""Polars loads all stored bytes of a row group even for a slice of it; pyarrow does not, but is slower."""
 
 
 def parquet_pieces(file: Table) -> Iterator[Piece]:
-    """Row groups, several small ones at a time, each piece read by Polars with the query inside the read."""
+    """Small row groups several at a time, larger ones in slices, huge ones page by page."""
     start = rows = decoded = stored = 0
     for number, group in enumerate(row_groups(file.path, file.columns)):
-        huge = group.decoded > HUGE_BYTES
-        if rows and (huge or decoded + group.decoded > PIECE_BYTES):
+        large = group.decoded > PIECE_BYTES
+        if rows and (large or decoded + group.decoded > PIECE_BYTES):
             yield slice_piece(file, start, rows, stored)
             start, rows, decoded, stored = start + rows, 0, 0, 0
-        if huge:
-            yield from _pages(file, number, group, start)
-            start += group.rows
-        else:
+        if not large:
             rows, decoded, stored = rows + group.rows, decoded + group.decoded, stored + group.stored
+            continue
+        if group.stored > HUGE_BYTES:
+            yield from _pages(file, number, group, start)
+        else:
+            yield from _slices(file, group, start)
+        start += group.rows
     if rows:
         yield slice_piece(file, start, rows, stored)
+
+
+def _slices(file: Table, group: RowGroup, start: int) -> Iterator[Piece]:
+    """Equal parts of one row group; decoding a part skips the pages of the others."""
+    parts = min(group.rows, -(-group.decoded // PIECE_BYTES))
+    cuts = [group.rows * part // parts for part in range(parts + 1)]
+    for low, high in pairwise(cuts):
+        share = group.stored * high // group.rows - group.stored * low // group.rows
+        yield slice_piece(file, start + low, high - low, share)
 
 
 def _pages(file: Table, number: int, group: RowGroup, start: int) -> Iterator[Piece]:
@@ -39,7 +52,7 @@ def _pages(file: Table, number: int, group: RowGroup, start: int) -> Iterator[Pi
 
     Polars decodes whole row groups; pyarrow streams the pages of each column when given a buffer size.
     """
-    size = max(1, group.rows * PIECE_BYTES // group.decoded)
+    size = max(1, group.rows * PIECE_BYTES // (2 * group.decoded))
     try:
         with pq.ParquetFile(file.path, buffer_size=1 << 20, pre_buffer=False) as opened:
             for record in opened.iter_batches(size, row_groups=[number], columns=list(file.columns)):

@@ -27,9 +27,7 @@ class Text(Protocol):
     def read(self, size: int) -> bytes: ...
 
 
-def blocks(
-    text: Text, last_end: Callable[[bytes], int], *, name: str, size: int = BLOCK_BYTES
-) -> Iterator[bytes]:
+def blocks(text: Text, last_end: Callable[[bytes], int], *, name: str, size: int) -> Iterator[bytes]:
     """The stream in blocks of about `size` bytes, each of whole records; together they are the stream.
 
     Parameters

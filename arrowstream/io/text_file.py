@@ -27,8 +27,6 @@ class TextFile:
         The file.
     delimiter
         Between the fields of a CSV file.
-    block_bytes
-        Bytes of a block.
 
     Raises
     ------
@@ -38,25 +36,25 @@ class TextFile:
 
     __slots__ = ("_blocks", "_bytes", "_counted", "_lines", "_path", "first", "format")
 
-    def __init__(self, file: DataFile, delimiter: str, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, file: DataFile, delimiter: str) -> None:
         self._path = str(file.path)
         self._bytes = FileBytes(file.path, file.kind.compression)
         self._counted = 0
         self._lines: int | None = 1
         try:
-            self._open(file, delimiter, block_bytes)
+            self._open(file, delimiter)
         except BaseException:
             self._bytes.close()
             raise
 
-    def _open(self, file: DataFile, delimiter: str, block_bytes: int) -> None:
+    def _open(self, file: DataFile, delimiter: str) -> None:
         text: FileBytes | JsonLines = self._bytes
         self.format: TextFormat = Csv(delimiter) if file.kind.format == "csv" else Ndjson()
         if file.kind.format == "json":
             text = JsonLines(self._bytes, self._path)
             if text.is_array:
                 self._lines = None
-        self._blocks = blocks(text, self.format.last_end, name=self._path, size=block_bytes)
+        self._blocks = blocks(text, self.format.last_end, name=self._path, size=BLOCK_BYTES)
         self.first = next(self._blocks, b"")
         if isinstance(self.format, Csv):
             body = self.first.lstrip(b"\r\n")

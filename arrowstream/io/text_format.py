@@ -51,7 +51,7 @@ class TextFormat(Protocol):
         ...
 
     def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
-        """The rows of a block."""
+        """The rows of a block; types that `schema` lacks are inferred or text."""
         ...
 
     def uneven(self, block: bytes) -> Uneven | None:
@@ -78,7 +78,7 @@ class Ndjson:
     def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
         if not block.strip():
             return pl.LazyFrame(schema=schema)
-        return pl.scan_ndjson(block, schema=schema)
+        return pl.scan_ndjson(block, schema=schema or None, infer_schema_length=None)
 
     def uneven(self, block: bytes) -> Uneven | None:
         return None
@@ -147,7 +147,7 @@ class Csv:
         ).collect_schema()
 
     def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
-        own = pl.Schema({name: schema[name] for name in self.names})
+        own = pl.Schema({name: schema.get(name, pl.String()) for name in self.names})
         return pl.scan_csv(self.header + block, separator=self.delimiter, schema=own)
 
     def uneven(self, block: bytes) -> Uneven | None:

@@ -1,0 +1,374 @@
+"""What goes wrong with files is told with file, row, what was expected, what was found, and what to do."""
+
+import gzip
+import os
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
+from arrowstream.io.file_source import FileSource
+
+
+def drain(source, query=None):
+    reader = source.open(query)
+    try:
+        return sum(batch.num_rows for batch in iter(reader.read, None))
+    finally:
+        reader.close()
+
+
+def failure(kind, source, query=None):
+    with pytest.raises(kind) as caught:
+        drain(source, query)
+    assert type(caught.value) is kind
+    return caught.value
+
+
+@pytest.fixture
+def tiny_blocks(monkeypatch):
+    monkeypatch.setattr("arrowstream.io.text_file.BLOCK_BYTES", 64)
+
+
+# Finding files
+
+
+def test_a_missing_file_names_what_is_close(tmp_path):
+    (tmp_path / "flights.csv").touch()
+    (tmp_path / "other.csv").touch()
+    error = failure(SourceError, FileSource.of(tmp_path / "flight.csv"))
+    assert str(tmp_path / "flight.csv") in error.what
+    assert error.found == f"in {tmp_path}: flights.csv, other.csv"
+    assert error.hint == "did you mean 'flights.csv'?"
+
+
+def test_a_glob_without_a_match_names_what_is_there(tmp_path):
+    for n in range(7):
+        (tmp_path / f"{n}.csv").touch()
+    error = failure(SourceError, FileSource.of(tmp_path / "*.parquet"))
+    assert error.what == f"no file matches {tmp_path}/*.parquet"
+    assert error.found == f"in {tmp_path}: 0.csv, 1.csv, 2.csv, 3.csv, 4.csv, … (7 in all)"
+    assert "check the path" in error.hint
+    (tmp_path / "empty").mkdir()
+    assert failure(SourceError, FileSource.of(tmp_path / "empty" / "a" / "*.csv")).found.startswith("nothing")
+
+
+def test_a_folder_that_cannot_be_listed_is_not_listed(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    assert "nothing that can be listed" in failure(SourceError, FileSource.of(tmp_path / "a.csv")).found
+
+
+def test_a_folder_without_data(tmp_path):
+    assert failure(SourceError, FileSource.of(tmp_path)).found == "an empty folder"
+    (tmp_path / "notes.txt").touch()
+    error = failure(SourceError, FileSource.of(tmp_path))
+    assert error.found == "notes.txt"
+    assert ".parquet, .csv" in error.expected
+
+
+def test_formats_and_partitions_are_not_mixed(tmp_path):
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    (tmp_path / "b.ndjson").write_text('{"a":1}\n')
+    error = failure(PlanError, FileSource.of(tmp_path))
+    assert error.expected == f"csv, as {tmp_path / 'a.csv'} has"
+    assert error.found == f"ndjson in {tmp_path / 'b.ndjson'}"
+    (tmp_path / "x" / "k=1").mkdir(parents=True)
+    (tmp_path / "x" / "k=1" / "a.csv").write_text("a\n1\n")
+    (tmp_path / "x" / "b.csv").write_text("a\n1\n")
+    error = failure(PlanError, FileSource.of(tmp_path / "x"))
+    assert (error.expected[:3], error.found) == ("no ", "k=") or error.found == "no key=value folders"
+
+
+def test_an_empty_list_an_unknown_format_and_a_wrong_delimiter(tmp_path):
+    assert "no file to read" in failure(PlanError, FileSource.of([])).what
+    with pytest.raises(PlanError, match="did you mean 'csv'"):
+        FileSource.of("a.txt", format="cvs")
+    for wrong in ("", ";;", '"', "\n", "é"):
+        with pytest.raises(PlanError, match="cannot be a delimiter"):
+            FileSource.of("a.csv").with_delimiter(wrong)
+    (tmp_path / "a.ndjson").write_text('{"a":1}\n')
+    assert "only CSV" in failure(PlanError, FileSource.of(tmp_path / "a.ndjson").with_delimiter(";")).what
+
+
+# Schemas that do not go together
+
+
+def frame_file(frame, path):
+    {".parquet": frame.write_parquet, ".arrow": frame.write_ipc, ".csv": frame.write_csv}[path.suffix](path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
+@pytest.mark.parametrize("at_build", [True, False])
+def test_files_with_other_columns_are_told_apart(suffix, at_build, tmp_path, monkeypatch):
+    if not at_build:
+        monkeypatch.setattr("arrowstream.io.file_schema.CHECKED_AT_BUILD", 1)
+    base = pl.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    first = frame_file(base, tmp_path / f"1{suffix}")
+    for other, name in (
+        (base.drop("b"), "b"),
+        (base.with_columns(c=1), "c"),
+        (base.with_columns(pl.col("a").cast(pl.String) + "!"), "a"),
+    ):
+        second = frame_file(other, tmp_path / f"2{suffix}")
+        source = FileSource.of([first, second])
+        if suffix == ".csv" and name == "a":
+            error = failure(SourceError, source)
+        else:
+            error = failure(SchemaError, source)
+            assert str(first) in error.expected
+        assert str(second) in str(error)
+        assert name in error.what
+        if at_build and suffix != ".csv":
+            with pytest.raises(SchemaError):
+                source.schema()
+
+
+def test_a_file_that_changed_after_the_build_is_found_before_its_rows_go_out(tmp_path):
+    path = frame_file(pl.DataFrame({"a": [1]}), tmp_path / "1.parquet")
+    source = FileSource.of(path)
+    assert source.schema() == {"a": pl.Int64}
+    frame_file(pl.DataFrame({"a": ["x", "y"]}), path)
+    assert "another type in column 'a'" in failure(SchemaError, source).what
+
+
+def test_a_given_column_that_does_not_exist(tmp_path):
+    path = frame_file(pl.DataFrame({"a": [1]}), tmp_path / "1.csv")
+    assert "'z'" in failure(SchemaError, FileSource.of(path, schema={"z": pl.Int8})).what
+
+
+def test_two_columns_of_one_name(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b,a\n1,2,3\n")
+    error = failure(SchemaError, FileSource.of(tmp_path / "a.csv"))
+    assert "'a'" in error.what and error.found == "the header a, b, a"
+
+
+# Files that cannot be read
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_a_table_file_cut_short_empty_or_of_another_kind(suffix, tmp_path):
+    path = frame_file(pl.DataFrame({"a": range(1000)}), tmp_path / f"t{suffix}")
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"hello, world, this is text", whole[:-1]):
+        path.write_bytes(content)
+        error = failure(SourceError, FileSource.of(path))
+        assert str(path) in error.what
+        assert error.found and error.hint
+    assert "an empty file" in (path.write_bytes(b""), failure(SourceError, FileSource.of(path)))[1].found
+
+
+def test_a_damaged_page_is_told_with_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 8000)
+    path = tmp_path / "t.parquet"
+    table = pa.table({"a": [os.urandom(8).hex() for _ in range(1000)]})
+    pq.write_table(table, path, row_group_size=100, compression="zstd", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 600] = bytes(600)
+    path.write_bytes(content)
+    error = failure(SourceError, FileSource.of(path))
+    assert str(path) in error.what
+    assert "rows" in error.position
+    monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 100)
+    monkeypatch.setattr("arrowstream.io.parquet_pieces.HUGE_BYTES", 1)
+    assert "rows" in failure(SourceError, FileSource.of(path)).position
+
+
+@pytest.mark.parametrize("huge", [False, True])
+def test_a_step_that_fails_inside_the_read_does_not_blame_the_file(huge, tmp_path, monkeypatch):
+    if huge:
+        monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 1)
+        monkeypatch.setattr("arrowstream.io.parquet_pieces.HUGE_BYTES", 1)
+    path = frame_file(pl.DataFrame({"a": ["1", "x"]}), tmp_path / "t.parquet")
+    error = failure(StageError, FileSource.of(path), lambda f: f.with_columns(pl.col("a").cast(pl.Int64)))
+    assert "first steps" in error.what
+    assert str(path) in error.position
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [(".gz", gzip.compress), (".zst", lambda b: pa.compress(b, codec="zstd", asbytes=True))],
+)
+def test_a_packed_file_that_is_damaged(suffix, pack, tmp_path):
+    path = tmp_path / f"t.csv{suffix}"
+    packed = pack(b"a\n" + b"".join(os.urandom(8).hex().encode() + b"\n" for _ in range(10_000)))
+    for content in (packed[:-1], packed[:-9], packed[: len(packed) // 2], b"plain text, not packed"):
+        path.write_bytes(content)
+        error = failure(SourceError, FileSource.of(path))
+        assert str(path) in error.what
+        assert "complete" in error.expected
+        assert "damaged" in error.hint
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    csv = frame_file(pl.DataFrame({"a": [1]}), tmp_path / "t.csv")
+    parquet = frame_file(pl.DataFrame({"a": [1]}), tmp_path / "t.parquet")
+    monkeypatch.setattr("io.FileIO", refuse)
+    assert failure(SourceError, FileSource.of(csv)).found == "Permission denied"
+    monkeypatch.setattr("polars.scan_parquet", refuse)
+    assert failure(SourceError, FileSource.of(parquet)).found == "Permission denied"
+
+
+def test_a_file_that_vanishes_between_finding_and_reading(tmp_path, monkeypatch):
+    path = frame_file(pl.DataFrame({"a": [1]}), tmp_path / "t.parquet")
+    source = FileSource.of(path)
+    reader = source.open()
+    files = source._files()
+    reader.close()
+    path.unlink()
+    monkeypatch.setattr("arrowstream.io.file_source.find_files", lambda *_: files)
+    assert failure(SourceError, FileSource.of(path)).found == "No such file or directory"
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path, tiny_blocks):
+    path = tmp_path / "t.csv"
+    path.write_text("a\n" + "1\n" * 1000)
+    source = FileSource.of(path)
+    reader = source.open()
+    assert reader.read().num_rows
+    os.truncate(path, 200)
+    with pytest.raises(SourceError, match="became shorter while it was read") as caught:
+        while reader.read() is not None:
+            pass
+    assert caught.value.expected.startswith("2002 bytes")
+    reader.close()
+
+
+def test_a_record_without_an_end(tmp_path, tiny_blocks, monkeypatch):
+    monkeypatch.setattr("arrowstream.io.records.MAX_RECORD_BYTES", 200)
+    path = tmp_path / "t.csv"
+    path.write_text('a,b\n1,x\n2,"y\n' + "3,z\n" * 200)
+    assert "a record without an end" in failure(SourceError, FileSource.of(path)).what
+
+
+def test_empty_text_files(tmp_path):
+    for name, content in (("t.csv", ""), ("u.csv", "\n\n")):
+        (tmp_path / name).write_text(content)
+        error = failure(SourceError, FileSource.of(tmp_path / name))
+        assert "is empty" in error.what and "header" in error.expected
+    for name, content in (("t.ndjson", ""), ("t.json", "[]"), ("u.json", "")):
+        (tmp_path / name).write_text(content)
+        assert (
+            "no rows to learn the columns from" in failure(SchemaError, FileSource.of(tmp_path / name)).what
+        )
+
+
+# Rows that cannot be read
+
+
+@pytest.mark.parametrize("crlf", [False, True])
+@pytest.mark.parametrize("bad", [0, 1, 57, 199])
+def test_a_wrong_value_in_csv_is_told_with_row_line_column_and_value(bad, crlf, tmp_path, tiny_blocks):
+    lines = [f'{i},"two\nlines, {i}"' for i in range(200)]
+    lines[bad] = lines[bad].replace(f"{bad},", "12x,", 1)
+    path = tmp_path / "t.csv"
+    path.write_bytes("\n".join(["id,text", *lines]).replace("\n", "\r\n" if crlf else "\n").encode())
+    error = failure(SourceError, FileSource.of(path, schema={"id": pl.Int64}))
+    assert error.what == f"row {bad + 1} (line {2 * bad + 2}) of {path} does not fit its column 'id'"
+    assert error.position == f"{path} row {bad + 1} (line {2 * bad + 2})"
+    assert error.expected == "id: Int64"
+    assert error.found == "'12x'"
+    assert "pl.String" in error.hint
+    # Where nobody needs the column, nobody stumbles over it.
+    assert drain(FileSource.of(path, schema={"id": pl.Int64}), lambda f: f.select("text")) == 200
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [(pl.Int8, "300"), (pl.UInt16, "-1"), (pl.Float64, "1.5x"), (pl.Boolean, "yes"), (pl.Date, "2020-13-01"),
+     (pl.Datetime("us"), "noon"), (pl.Decimal(10, 2), "a"), (pl.Enum(["a"]), "b")],
+)  # fmt: skip
+def test_every_type_tells_the_value_that_does_not_fit(dtype, value, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"n,v\n1,\n2,{value}\n3,\n")
+    error = failure(SourceError, FileSource.of(path, schema={"v": dtype}))
+    assert error.what == f"row 2 (line 3) of {path} does not fit its column 'v'"
+    assert error.found == repr(value)
+
+
+def test_rows_with_too_many_or_too_few_fields(tmp_path, tiny_blocks):
+    path = tmp_path / "t.csv"
+    good = [f"{i},x" for i in range(100)]
+    for bad, fields, many in (
+        ("7", 1, "fewer"),
+        ("7,x,y", 3, "more"),
+        ('"7,x"', 1, "fewer"),
+        ('7,"a,b",c', 3, "more"),
+    ):
+        for at in (0, 50, 99):
+            lines = [*good[:at], bad, *good[at + 1 :]]
+            path.write_text("\n".join(["a,b", *lines, ""]))
+            error = failure(SourceError, FileSource.of(path, schema={"a": pl.String}))
+            assert (
+                error.what
+                == f"row {at + 1} (line {at + 2}) of {path} has {many} fields than there are columns"
+            )
+            assert error.expected == "2 fields"
+            assert error.found.startswith(f"{fields} field")
+            assert "with_delimiter" in error.hint
+
+
+def test_text_that_is_not_utf8(tmp_path, tiny_blocks):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\n" + b"1,x\n" * 50 + b"2,caf\xe9\n" + b"1,x\n" * 50)
+    error = failure(SourceError, FileSource.of(path))
+    assert "row 51 (line 52)" in error.what
+    path.write_bytes(b"a,caf\xe9\n1,2\n")
+    assert "the header of" in failure(SourceError, FileSource.of(path)).what
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("line", "what", "found"),
+    [
+        ('{"a": "x", "b": 1}', "does not fit its column 'a'", "'x'"),
+        ('{"a": 1.5, "b": 1}', "does not fit its column 'a'", "'1.5'"),
+        ('{"a": 1, "b": ', "cannot be read", '\'{"a": 1, "b": \''),
+        ('{"a": 1} trailing', "cannot be read", "'{\"a\": 1} trailing'"),
+        ("[1, 2]", "cannot be read", "'[1, 2]'"),
+    ],
+)
+def test_a_bad_line_of_ndjson_is_told_with_its_number(line, what, found, packed, tmp_path, tiny_blocks):
+    lines = ['{"a": 1, "b": 2}'] * 40 + ["", line] + ['{"a": 1, "b": 2}'] * 40
+    path = tmp_path / ("t.ndjson.gz" if packed else "t.ndjson")
+    content = "\n".join(lines).encode()
+    path.write_bytes(gzip.compress(content) if packed else content)
+    error = failure(SourceError, FileSource.of(path, schema={"a": pl.Int64, "b": pl.Int64}))
+    assert error.what == f"row 41 (line 42) of {path} {what}"
+    assert error.found.startswith(found)
+
+
+def test_a_bad_element_of_a_json_array_is_told_with_its_number(tmp_path, tiny_blocks):
+    path = tmp_path / "t.json"
+    path.write_text("[" + ",\n".join(['{"a": 1}'] * 30 + ['{"a": "x"}'] + ['{"a": 1}'] * 30) + "]")
+    error = failure(SourceError, FileSource.of(path))
+    assert error.what == f"row 31 of {path} does not fit its column 'a'"
+    path.write_text("[1, 2]")
+    assert failure(SourceError, FileSource.of(path)).what == f"row 1 of {path} cannot be read"
+
+
+def test_a_bad_first_row_is_told_when_types_are_inferred(tmp_path):
+    path = tmp_path / "t.ndjson"
+    path.write_text('{"a": 1}\n{"a": \n')
+    error = failure(SourceError, FileSource.of(path))
+    assert error.what == f"row 2 (line 2) of {path} cannot be read"
+
+
+def test_rows_before_the_bad_one_go_out_first(tmp_path, tiny_blocks):
+    path = tmp_path / "t.csv"
+    path.write_text("a\n" + "1\n" * 300 + "x\n")
+    reader = FileSource.of(path, schema={"a": pl.Int64}).open()
+    seen = 0
+    with pytest.raises(SourceError, match="row 301 "):
+        while (batch := reader.read()) is not None:
+            seen += batch.num_rows
+    reader.close()
+    assert seen > 200

@@ -1,0 +1,73 @@
+"""A JSON array of objects, read block by block, gives what Python's parser gives of the whole."""
+
+import io
+import json
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import example, given, settings
+
+from arrowstream.errors import SourceError
+from arrowstream.io.json_array import JsonLines
+
+TRICKY = st.text(st.sampled_from('\\"[]{},:\n\r\t aü\x00'), max_size=10)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TRICKY,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TRICKY, inner, max_size=3),
+    max_leaves=8,
+)
+OBJECTS = st.lists(st.dictionaries(TRICKY, VALUES, max_size=3), max_size=6)
+
+
+def in_blocks(text: bytes, sizes: list[int]) -> bytes:
+    stream, out, turn = JsonLines(io.BytesIO(text), "test.json"), [], 0
+    while part := stream.read(sizes[turn % len(sizes)]):
+        out.append(part)
+        turn += 1
+    return b"".join(out)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    objects=OBJECTS,
+    sizes=st.lists(st.integers(1, 12) | st.just(10_000), min_size=1, max_size=4),
+    indent=st.none() | st.integers(0, 2),
+    ascii_only=st.booleans(),
+    around=st.sampled_from(["", " ", "\r\n\t "]),
+)
+@example([{"a": '\\"'}, {"b": "\\"}], [1], None, True, "")
+@example([{"a": "\\\\\\"}, {}], [2, 3], 1, True, "\n")
+def test_lines_hold_the_objects_of_the_array(objects, sizes, indent, ascii_only, around):
+    text = around + json.dumps(objects, indent=indent, ensure_ascii=ascii_only) + around
+    lines = in_blocks(text.encode(), sizes).decode()
+    assert [json.loads(line) for line in lines.split("\n") if line.strip()] == objects
+
+
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3))
+def test_json_lines_pass_through(sizes):
+    text = b'{"a": [1, 2]}\n{"a": []}\n'
+    assert in_blocks(b"\n " + text, sizes) == text
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 4096])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('[{"a": 1}, {"a": 2}', "the end of the file inside the array"),
+        ('[{"a": "', "the end of the file inside the array"),
+        ("[", "the end of the file inside the array"),
+        ('[{"a": 1}] {"a": 2}', "'{"),
+        ('[{"a": 1}][]', "'["),
+        ("[]   \n x", "'x"),
+        ('[{"a": 1}}', "'}"),
+    ],
+)
+def test_an_array_that_is_not_closed_or_followed_by_more_is_refused(text, found, size):
+    with pytest.raises(SourceError, match=r"test\.json is not one JSON array") as caught:
+        in_blocks(text.encode(), [size])
+    assert caught.value.found.startswith(found)
+
+
+@pytest.mark.parametrize("text", ["", " \n "])
+def test_nothing_gives_nothing(text):
+    assert in_blocks(text.encode(), [5]) == b""
