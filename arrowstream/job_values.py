@@ -29,7 +29,7 @@ def expression(value: Value) -> pl.Expr:
         # A line break closes a comment that runs to the end of its line.
         found = pl.sql_expr(f"({text}\n)")
         followed = pl.sql_expr(f"({text}\n) IS NULL")
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # a panic: INTERVAL 'x'
         raise value.error(f"{text!r} is no SQL expression: {error}") from None
     # Polars before 2 reads "a > 1) b" as "a > 1" and says nothing: then it has not come to IS NULL either.
     if not followed.meta.eq(found.is_null()):

@@ -51,14 +51,14 @@ def test_columns(toml: str, expected: dict[str, list[Any]]) -> None:
     "sql",
     [
         *("", "a >", "a > 1, a < 3", "a > 1; a", "a b c", "a > 'x", "no_such_function(a)"),
-        *("SELECT 1", "a AS b", "a > 1)", "*"),
+        *("SELECT 1", "a AS b", "a > 1)", "*", "a > INTERVAL 'x'"),
     ],
 )
 def test_what_is_no_expression_is_told_on_one_line_with_its_place(sql: str) -> None:
     with pytest.raises(
         JobError, match=r"^j\.toml:2: 'x' in \[\[steps\]\]: .* is no SQL expression: "
     ) as raised:
-        expressions(value(f"'''{sql}'''"))
+        expressions(value(f"'''\n{sql}'''"))
     assert "\n" not in str(raised.value)
     assert sql in str(raised.value)
 
