@@ -1,0 +1,101 @@
+"""The Arrow backend: a program compiled once into `pyarrow.compute` calls, for batches too small for Polars.
+
+A call into Polars costs some 50 µs before it looks at a row, one into Arrow 3 µs. So for batches of up to
+some ten thousand rows Arrow wins, if nothing else happens per batch: every look-up, option and constant
+is settled when the program is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from arrowstream.backends.base import Backend, Evaluator, Frames
+from arrowstream.backends.expressions import Evaluated, ExpressionCompiler
+from arrowstream.batch import Batch
+from arrowstream.program import Column, Filter, Program, Project, Refusal
+
+Step = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+# Called directly, because `RecordBatch.filter` looks both up anew.
+_FILTER = pc.get_function("filter")
+_TRUE_ONLY = pc.FilterOptions("drop")
+
+_FEW = 2
+"""Up to so many columns are cheaper put into a record one by one than by making a new one of all."""
+
+
+class ArrowBackend(Backend):
+    """Runs lowered segments with Arrow's own kernels, where their results equal Polars'."""
+
+    name = "arrow"
+
+    def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator | Refusal:
+        if isinstance(program, Refusal):
+            return program
+        reasons: list[str] = []
+        steps: list[Step] = []
+        schema = program.input
+        for step in program.steps:
+            compiler = ExpressionCompiler(schema, reasons)
+            if isinstance(step, Filter):
+                steps.append(_compile_filter(step, compiler))
+            else:
+                before, schema = schema, _schema_after(step, program.output)
+                steps.append(_compile_project(step, before, schema, compiler))
+        return Refusal(tuple(dict.fromkeys(reasons))) if reasons else _evaluator(tuple(steps))
+
+
+def _evaluator(steps: tuple[Step, ...]) -> Evaluator:
+    def evaluate(batch: Batch) -> Batch:
+        record = batch.arrow()
+        for step in steps:
+            record = step(record)
+        return batch.with_rows(record)
+
+    return evaluate
+
+
+def _schema_after(step: Project, output: pa.Schema) -> pa.Schema:
+    """The schema of a projection; the program's own where it fits, because that has the metadata."""
+    schema = pa.schema([(name, expression.dtype) for name, expression in step.columns])
+    return output if schema.equals(output) else schema
+
+
+def _compile_filter(step: Filter, compiler: ExpressionCompiler) -> Step:
+    predicate = compiler.expression(step.predicate)
+    if not callable(predicate):
+        keep = predicate.as_py() is True
+        return lambda record: record if keep else record.slice(0, 0)
+    return lambda record: _FILTER.call([record, predicate(record)], _TRUE_ONLY)
+
+
+def _compile_project(
+    step: Project, before: pa.Schema, after: pa.Schema, compiler: ExpressionCompiler
+) -> Step:
+    columns = [compiler.column(expression) for _, expression in step.columns]
+    changed = [
+        place
+        for place, (name, expression) in enumerate(step.columns)
+        if place >= len(before)
+        or before.names[place] != name
+        or expression != Column(name, before.types[place])
+    ]
+    if len(changed) <= _FEW and after.names[: len(before)] == before.names:
+        return _edit([(place, after.field(place), columns[place]) for place in changed], len(before))
+    return lambda record: pa.RecordBatch.from_arrays([column(record) for column in columns], schema=after)
+
+
+def _edit(changes: list[tuple[int, pa.Field, Evaluated]], width: int) -> Step:
+    """Put a few columns over those in their places, or behind the last of `width`."""
+
+    def step(record: pa.RecordBatch) -> pa.RecordBatch:
+        edited = record
+        for place, field, column in changes:
+            put = edited.set_column if place < width else edited.add_column
+            edited = put(place, field, column(record))
+        return edited
+
+    return step
