@@ -1,49 +1,68 @@
-"""Single calls, for the tests of kernels: what an expression is lowered to, and its value over a batch."""
+"""Single calls, for the tests of kernels: what an expression is lowered to, and how Arrow computes it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.backends.kernels.base import Kernel, Values
+from arrowstream.backends.arrow import ArrowBackend
+from arrowstream.backends.kernels.registry import KERNELS
+from arrowstream.batch import Batch
 from arrowstream.operators.select import Select
 from arrowstream.plan.lowering import lower
 from arrowstream.plan.segment import Segment
-from arrowstream.program import Call, Column, Expression, Literal, Program, Project
+from arrowstream.program import Call, Column, Literal, Program, Project, Refusal
+
+Computed = Callable[[pa.RecordBatch], pl.Series]
 
 
 def call_of(expression: pl.Expr, schema: pl.Schema) -> Call:
     """The call that Polars' plan of this expression is lowered to."""
-    step = Select.of(x=expression)
-    output = pl.LazyFrame(schema=schema).select(x=expression).collect_schema()
-    program = lower(Segment((step,), schema, output))
-    assert isinstance(program, Program), str(program)
-    last = program.steps[-1]
-    assert isinstance(last, Project)
-    call = dict(last.columns)["x"]
+    step = _program(_segment(expression, schema)).steps[-1]
+    assert isinstance(step, Project)
+    ((_, call),) = step.columns
     assert isinstance(call, Call)
     return call
 
 
-def evaluate(call: Expression, record: pa.RecordBatch, kernels: Mapping[str, Kernel]) -> pl.Series:
-    """Its value over a record batch, computed by `kernels`, in the exact type the call announces."""
-    result = _value(call, record, kernels)
-    assert isinstance(result, pa.Array)
+def in_arrow(expression: pl.Expr, schema: pl.Schema) -> Computed:
+    """The expression as the Arrow backend computes it for a record batch of this schema."""
+    segment = _segment(expression, schema)
+    program = _program(segment)
+    evaluate = ArrowBackend().prepare(segment, program)
+    assert not isinstance(evaluate, Refusal), str(evaluate)
+
+    def compute(record: pa.RecordBatch) -> pl.Series:
+        batch = evaluate(Batch(record))
+        assert batch.arrow().schema.equals(program.output, check_metadata=True)
+        batch.arrow().validate(full=True)
+        return batch.polars()["x"]
+
+    return compute
+
+
+def evaluate(call: Call, record: pa.RecordBatch) -> pl.Series:
+    """A call that was written by hand, of columns and constants only, in the exact type it announces."""
+    compute = KERNELS[call.function](call)
+    assert not isinstance(compute, str), compute
+    values = []
+    for argument in call.arguments:
+        assert isinstance(argument, Column | Literal)
+        is_column = isinstance(argument, Column)
+        values.append(record[argument.name] if is_column else pa.scalar(argument.value, argument.dtype))
+    result = compute(*values)
     assert result.type == call.dtype
     return pl.DataFrame(pa.record_batch({"x": result}))["x"]
 
 
-def _value(expression: Expression, record: pa.RecordBatch, kernels: Mapping[str, Kernel]) -> Values:
-    match expression:
-        case Column(name):
-            return record[name]
-        case Literal(value, dtype):
-            return pa.scalar(list(value) if isinstance(value, tuple) else value, dtype)
-        case Call(function, arguments):
-            compute = kernels[function](expression)
-            assert not isinstance(compute, str), compute
-            return compute(*(_value(argument, record, kernels) for argument in arguments))
-        case _:
-            raise AssertionError(f"no cast is expected: {expression}")
+def _segment(expression: pl.Expr, schema: pl.Schema) -> Segment:
+    output = pl.LazyFrame(schema=schema).select(x=expression).collect_schema()
+    return Segment((Select.of(x=expression),), schema, output)
+
+
+def _program(segment: Segment) -> Program:
+    program = lower(segment)
+    assert isinstance(program, Program), str(program)
+    return program

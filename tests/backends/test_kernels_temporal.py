@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_calls import call_of, evaluate
+from kernel_calls import Computed, call_of, evaluate, in_arrow
 
 from arrowstream.backends.kernels import zones
 from arrowstream.backends.kernels.temporal import KERNELS
@@ -149,10 +149,10 @@ def rows(draw: st.DrawFn) -> Rows:
 
 
 @cache
-def calls(function: str) -> list[tuple[pl.Expr, Call]]:
-    found = [(expression, call_of(expression, SCHEMA)) for expression in CASES[function]]
-    assert {call.function for _, call in found} == {function}
-    return found
+def computed(function: str) -> list[tuple[pl.Expr, Computed]]:
+    """The function's cases, each with the Arrow form that is compiled once."""
+    assert {call_of(expression, SCHEMA).function for expression in CASES[function]} == {function}
+    return [(expression, in_arrow(expression, SCHEMA)) for expression in CASES[function]]
 
 
 def in_polars(expression: pl.Expr, frame: pl.DataFrame) -> pl.Series | None:
@@ -172,15 +172,15 @@ def test_every_kernel_has_a_case() -> None:
 @settings(max_examples=settings.default.max_examples // 2)
 def test_equals_polars(function: str, rows: Rows) -> None:
     frame, record = rows
-    for expression, call in calls(function):
+    for expression, compute in computed(function):
         expected = in_polars(expression, frame)
         if expected is None:
             with pytest.raises((pl.exceptions.PolarsError, pl.exceptions.PanicException)):
-                evaluate(call, record, KERNELS)
+                compute(record)
         else:
-            result = evaluate(call, record, KERNELS)
+            result = compute(record)
             assert result.dtype == expected.dtype
-            assert result.to_physical().to_list() == expected.to_physical().to_list(), call
+            assert result.to_physical().to_list() == expected.to_physical().to_list(), expression
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_clock_changes(zone: str) -> None:
     )["s"].dt.convert_time_zone(zone)
     expression = pl.col("s").dt.to_string("%F %T")
     frame = seconds.to_frame()
-    result = evaluate(call_of(expression, frame.schema), to_record(frame), KERNELS)
-    assert result.equals(frame.select(expression)["s"])
+    result = in_arrow(expression, frame.schema)(to_record(frame))
+    assert result.equals(frame.select(x=expression)["x"])
 
 
 def test_a_constant_time_of_day() -> None:
@@ -205,7 +205,7 @@ def test_a_constant_time_of_day() -> None:
         pa.timestamp("us"),
         ("us",),
     )
-    result = evaluate(call, to_record(frame), KERNELS)
+    result = evaluate(call, to_record(frame))
     assert result.to_list() == frame.select(pl.col("date").dt.combine(of_day))["date"].to_list()
 
 
@@ -219,8 +219,8 @@ def test_what_lies_under_a_null_does_not_matter(under: int, valid: list[bool]) -
     settled = zones.is_settled(pa.date32())(raw)
     assert settled is (under == 5 or not valid[1])
     if settled:
-        call = call_of(pl.col("date").dt.year(), pl.Schema({"date": pl.Date}))
-        result = evaluate(call, pa.record_batch({"date": raw}), KERNELS)
+        compute = in_arrow(pl.col("date").dt.year(), pl.Schema({"date": pl.Date}))
+        result = compute(pa.record_batch({"date": raw}))
         assert result.to_list() == [1970 if flag else None for flag in valid]
 
 
