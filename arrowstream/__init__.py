@@ -1,1 +1,28 @@
-"""arrowstream: a streaming engine for people who work with dataframes."""
+"""arrowstream: a streaming engine for people who work with dataframes.
+
+Data moves as Apache Arrow record batches, transforms are Polars expressions, and a pipeline runs on
+asyncio. Start with `Pipeline.builder()`, `Source` and `Sink`.
+"""
+
+from arrowstream.channel import Receiver, Sender, channel
+from arrowstream.connect import Sink, Source
+from arrowstream.errors import ArrowstreamError
+from arrowstream.pipeline import Builder, Pipeline
+from arrowstream.runtime.report import Progress, RunReport, StageReport
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArrowstreamError",
+    "Builder",
+    "Pipeline",
+    "Progress",
+    "Receiver",
+    "RunReport",
+    "Sender",
+    "Sink",
+    "Source",
+    "StageReport",
+    "__version__",
+    "channel",
+]
