@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -12,6 +12,7 @@ from arrowstream.batch import Batch, Position
 from arrowstream.io.base import BlockingReader, Query
 from arrowstream.io.file_list import DataFile
 from arrowstream.io.file_schema import CHECKED_AT_BUILD, check_columns, check_names, table_schema
+from arrowstream.io.hive import may_match
 from arrowstream.io.parquet_footer import row_groups
 from arrowstream.io.parquet_pieces import parquet_pieces
 from arrowstream.io.pushed import Pushed, pushed
@@ -47,9 +48,10 @@ class FileReader(BlockingReader):
         "_ahead",
         "_batches",
         "_delimiter",
+        "_file",
         "_files",
+        "_needed",
         "_partitions",
-        "_path",
         "_pushed",
         "_query",
         "_row",
@@ -75,9 +77,14 @@ class FileReader(BlockingReader):
         self._schema = schema
         self._query = query
         self._pushed: Pushed = pushed(query, schema)
+        self._needed = [
+            number
+            for number in range(len(files))
+            if may_match(self._pushed.predicate, partitions.slice(number, 1))
+        ]
         self._ahead = ReadAhead(self._pieces())
         self._batches: deque[Batch] = deque()
-        self._path: Path | None = None
+        self._file = -1
         self._row = 0
         self._total = 0
         self.bytes_read = 0
@@ -90,8 +97,8 @@ class FileReader(BlockingReader):
             if drawn is None:
                 return None
             piece, rows = drawn
-            if piece.path != self._path:
-                self._path, self._row = piece.path, 0
+            if piece.file != self._file:
+                self._file, self._row = piece.file, 0
             try:
                 frame = rows.result()
             # Polars panics, outside the Exception tree, on some damaged files.
@@ -120,13 +127,14 @@ class FileReader(BlockingReader):
 
     @property
     def total_rows(self) -> int | None:
-        if len(self._files) > CHECKED_AT_BUILD:
+        files = [self._files[number] for number in self._needed]
+        if len(files) > CHECKED_AT_BUILD:
             return None
         match self._files[0].kind.format:
             case "parquet":
-                return sum(group.rows for file in self._files for group in row_groups(file.path, ()))
+                return sum(group.rows for file in files for group in row_groups(file.path, ()))
             case "ipc":
-                return sum(ipc_rows(file.path) for file in self._files)
+                return sum(ipc_rows(file.path) for file in files)
             case _:
                 return None
 
@@ -134,12 +142,11 @@ class FileReader(BlockingReader):
     def rows_read(self) -> int | None:
         return self._total if self._files[0].kind.format in ("parquet", "ipc") else None
 
-    def _pieces(self) -> Iterator[Piece]:
-        for number, file in enumerate(self._files):
-            if file.kind.format in ("parquet", "ipc"):
-                yield from self._table(file, self._adapt(number))
-            else:
-                yield from self._text(file, self._adapt(number))
+    def _pieces(self) -> Generator[Piece, None, None]:
+        for number in self._needed:
+            read = self._table if self._files[number].kind.format in ("parquet", "ipc") else self._text
+            for piece in read(self._files[number], self._adapt(number)):
+                yield replace(piece, file=number)
 
     def _table(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
         found = table_schema(file)
@@ -152,8 +159,10 @@ class FileReader(BlockingReader):
     def _text(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
         text = TextFile(file, self._delimiter)
         try:
-            if isinstance(text.format, Csv):
-                check_names(file, text.format.names, self._files[0], self._stored)
+            # An object may leave out any of its keys, a record none of its fields.
+            optional = () if isinstance(text.format, Csv) else self._stored
+            names = dict.fromkeys([*optional, *text.names()])
+            check_names(file, list(names), self._files[0], self._stored)
             yield from text.pieces(file, self._stored, adapt)
         finally:
             text.close()
@@ -162,7 +171,6 @@ class FileReader(BlockingReader):
         """From the rows of a file as stored to what the query makes of them."""
         row = self._partitions.row(number) if self._partitions.width else ()
         told = dict(zip(self._partitions.columns, row, strict=True))
-
         changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in told.items()]
         changed += [
             pl.col(name).cast(self._schema[name])

@@ -13,9 +13,9 @@ from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.base import BlockingReader, Query, SourceSpec
 from arrowstream.io.file_list import DataFile, find_files
 from arrowstream.io.file_reader import FileReader
-from arrowstream.io.file_schema import stored_schema
+from arrowstream.io.file_schema import CHECKED_AT_BUILD, stored_schema
 from arrowstream.io.formats import Format, detect, format_named
-from arrowstream.io.hive import partition_columns
+from arrowstream.io.hive import may_match, partition_columns
 from arrowstream.io.parquet_footer import row_groups
 from arrowstream.io.pushed import conditions, pushed
 
@@ -49,8 +49,10 @@ class FileSource(SourceSpec):
     format: Format | None = None
     given: pl.Schema = field(default_factory=pl.Schema)
     delimiter: str | None = None
-    _known: list[pl.Schema] = field(default_factory=list, init=False, compare=False, repr=False)
-    """The stored columns' schema once found: what the pipeline was built for is what every run reads."""
+    _known: list[tuple[pl.Schema, pl.Schema]] = field(
+        default_factory=list, init=False, compare=False, repr=False
+    )
+    """The columns once found: what the pipeline was built for is what every run of it reads."""
 
     @classmethod
     def of(
@@ -91,9 +93,8 @@ class FileSource(SourceSpec):
         return f"file {', '.join(self.paths)} ({files[0].kind.format}, {many})"
 
     def schema(self) -> pl.Schema:
-        files = self._files()
-        schema = pl.Schema({**self._stored(files), **self._partitions(files).schema})
-        return pl.Schema({name: self.given.get(name, dtype) for name, dtype in schema.items()})
+        stored, partitions = self._columns(self._files())
+        return self._typed(stored, partitions)
 
     @property
     def pushdown(self) -> Literal["columns", "query"]:
@@ -102,22 +103,29 @@ class FileSource(SourceSpec):
 
     def open(self, query: Query | None = None) -> BlockingReader:
         files = self._files()
+        stored, told = self._columns(files)
+        schema = self._typed(stored, told)
         return FileReader(
-            files, self._delimiter(files), self._stored(files), self._partitions(files), self.schema(), query
+            files, self._delimiter(files), stored, partition_columns(files, told), schema, query
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
-        files, schema = self._files(), self.schema()
+        files = self._files()
+        schema = self._typed(*self._columns(files))
         found = pushed(query, schema)
-        chosen, all_columns = list(found.columns), list(schema)
-        names = f" ({', '.join(chosen)})" if len(chosen) < len(all_columns) else ""
-        lines = [f"columns: {len(chosen)} of {len(all_columns)}{names}"]
+        chosen = list(found.columns)
+        names = f" ({', '.join(chosen)})" if len(chosen) < len(schema) else ""
+        lines = [f"columns: {len(chosen)} of {len(schema)}{names}"]
         if found.predicate is not None:
             lines.append(f"filter: {conditions(found.predicate)}")
-        if files[0].kind.format == "parquet":
-            needed = sum(group.stored for file in files for group in row_groups(file.path, chosen))
+        partitions = partition_columns(files, self._columns(files)[1])
+        needed = [file for i, file in enumerate(files) if may_match(found.predicate, partitions.slice(i, 1))]
+        if len(needed) < len(files):
+            lines.append(f"files: {len(needed)} of {len(files)}")
+        if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD:
+            read = sum(group.stored for file in needed for group in row_groups(file.path, chosen))
             whole = sum(group.stored for file in files for group in row_groups(file.path))
-            lines.append(f"bytes: {_size(needed)} of {_size(whole)}")
+            lines.append(f"bytes: {_size(read)} of {_size(whole)}")
         return tuple(lines)
 
     def _files(self) -> tuple[DataFile, ...]:
@@ -131,13 +139,16 @@ class FileSource(SourceSpec):
             )
         return files
 
-    def _stored(self, files: tuple[DataFile, ...]) -> pl.Schema:
+    def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
+        """The columns inside the files, and those of their partitions."""
         if not self._known:
-            self._known.append(stored_schema(files, self._delimiter(files), self.given))
+            stored = stored_schema(files, self._delimiter(files), self.given)
+            self._known.append((stored, partition_columns(files, self.given).schema))
         return self._known[0]
 
-    def _partitions(self, files: tuple[DataFile, ...]) -> pl.DataFrame:
-        return partition_columns(files, self.given)
+    def _typed(self, stored: pl.Schema, partitions: pl.Schema) -> pl.Schema:
+        both = {**stored, **partitions}
+        return pl.Schema({name: self.given.get(name, dtype) for name, dtype in both.items()})
 
     def _delimiter(self, files: tuple[DataFile, ...]) -> str:
         return self.delimiter or files[0].kind.delimiter

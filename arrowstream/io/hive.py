@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from arrowstream.errors import SchemaError
 from arrowstream.io.file_list import DataFile
+from arrowstream.io.pushed import is_and
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -23,6 +25,11 @@ def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFra
         The files, all partitioned by the same keys.
     given
         Types the user gave.
+
+    Raises
+    ------
+    SchemaError
+        A value does not fit the type that was given for it.
     """
     columns = []
     for number, (key, _) in enumerate(files[0].partitions):
@@ -32,9 +39,43 @@ def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFra
     return pl.DataFrame(columns)
 
 
+def may_match(predicate: pl.Expr | None, partitions: pl.DataFrame) -> bool:
+    """Whether a file can hold rows that pass: False only if its partitions alone decide against them.
+
+    Parameters
+    ----------
+    predicate
+        A filter that comes first, or None.
+    partitions
+        The one row of the file's partitions.
+    """
+    if predicate is None or not partitions.width:
+        return True
+    if is_and(predicate):
+        return all(may_match(part, partitions) for part in predicate.meta.pop())
+    names = predicate.meta.root_names()
+    if not names or not set(names) <= set(partitions.columns):
+        return True
+    return bool(partitions.select(predicate).item())
+
+
 def _typed(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:
-    if dtype is not None and dtype == pl.String:
+    if dtype is None:
+        return _read(column, None)
+    if dtype == pl.String:
         return column
-    text = column.to_frame().write_csv(quote_style="necessary").encode()
-    inferred = pl.read_csv(text, infer_schema_length=None, try_parse_dates=True).to_series()
-    return inferred if dtype is None else inferred.cast(dtype)
+    try:
+        return _read(column, dtype)
+    except pl.exceptions.PolarsError as error:
+        raise SchemaError(
+            f"a partition does not fit the type of its column {column.name!r}",
+            expected=f"{column.name}: {dtype}",
+            found=", ".join(repr(value) for value in column.unique().sort()[:5]),
+            hint=f"leave its type out of schema= ({str(error).splitlines()[0]})",
+        ) from error
+
+
+def _read(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:
+    schema = None if dtype is None else {column.name: dtype}
+    text = column.to_frame().write_csv().encode()
+    return pl.read_csv(text, schema=schema, infer_schema_length=None, try_parse_dates=True).to_series()

@@ -61,6 +61,12 @@ def conditions(predicate: pl.Expr) -> str:
     return " & ".join(sorted(_conjuncts(str(predicate))))
 
 
+def is_and(predicate: pl.Expr) -> bool:
+    """Whether a predicate is two others joined by ``&``."""
+    binary = _binary(str(predicate))
+    return binary is not None and binary[1] == "&"
+
+
 def _conjuncts(text: str) -> list[str]:
     binary = _binary(text)
     if binary is not None and binary[1] == "&":

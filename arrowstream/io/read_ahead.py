@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,8 @@ class Piece:
     explain
         The error to raise if `read` failed: given its exception and the number of the piece's first
         row in the file, counted from 0.
+    file
+        Number of the file among those read; one path may be read twice.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class Piece:
     nbytes: int
     read: Callable[[], pl.DataFrame]
     explain: Callable[[BaseException, int], ArrowstreamError]
+    file: int = 0
 
 
 _Ahead = Future["tuple[Piece, Future[pl.DataFrame]] | None"]
@@ -54,7 +57,7 @@ class ReadAhead:
 
     __slots__ = ("_ahead", "_drawer", "_pieces", "_readers")
 
-    def __init__(self, pieces: Iterator[Piece]) -> None:
+    def __init__(self, pieces: Generator[Piece, None, None]) -> None:
         self._pieces = pieces
         self._drawer = ThreadPoolExecutor(1, "arrowstream-file")
         self._readers = ThreadPoolExecutor(DEPTH, "arrowstream-read")
@@ -78,3 +81,4 @@ class ReadAhead:
         self._drawer.shutdown(wait=True, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._ahead.clear()
+        self._pieces.close()  # closes the file it is in

@@ -79,6 +79,10 @@ class TextFile:
             fault = Fault(self._path, self.format, overrides, lambda rows: rows, self.first, self._lines)
             raise fault.explain(error, 0) from error
 
+    def names(self) -> tuple[str, ...]:
+        """The columns that the header, or else the first rows, tell of."""
+        return self.format.names if isinstance(self.format, Csv) else tuple(self.infer(pl.Schema()))
+
     def pieces(self, file: DataFile, schema: pl.Schema, adapt: Adapt) -> Iterator[Piece]:
         """The blocks, each to be parsed as `schema`; every column must be named as in `schema`."""
         block: bytes | None = self.first
@@ -113,8 +117,10 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
     Raises
     ------
     SchemaError
-        There are no rows to infer types from, and none are given.
+        There are no rows to infer types from, and none are given; or CSV cannot hold a given type.
     """
+    if file.kind.format == "csv":
+        _check_readable(given)
     text = TextFile(file, delimiter)
     try:
         schema = text.infer(given)
@@ -128,3 +134,14 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
             hint="give the columns: schema={'name': pl.String, ...}",
         )
     return schema
+
+
+def _check_readable(given: pl.Schema) -> None:
+    for name, dtype in given.items():
+        if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object):
+            raise SchemaError(
+                f"column {name!r} cannot be read from CSV as {dtype}",
+                expected="numbers, booleans, text, categories, dates or times",
+                found=str(dtype),
+                hint="read it as pl.String and convert it by a step of the pipeline",
+            )

@@ -441,3 +441,46 @@ def test_many_files_are_not_all_counted_before_they_are_read(tmp_path, monkeypat
     reader = FileSource.of([path, path]).open()
     assert reader.total_rows is None
     reader.close()
+
+
+def test_partitions_that_a_filter_rules_out_are_not_read(tmp_path):
+    for day in range(4):
+        write(PLAIN.slice(day * 10, 10), tmp_path / f"day={day}" / "f.parquet")
+    source = FileSource.of(tmp_path)
+    wide, pruned = (
+        lambda f: f.filter(pl.col("id") > 5),
+        lambda f: f.filter(pl.col("id") > 5, (pl.col("day") == 2) | (pl.col("day") == 0)).select("id"),
+    )
+    assert_frame_equal(
+        rows(source, pruned),
+        rows(source).filter(pl.col("id") > 5, pl.col("day").is_in([0, 2]))["id"].to_frame(),
+    )
+    reader = source.open(pruned)
+    assert reader.total_rows == 20
+    while reader.read() is not None:
+        pass
+    reader.close()
+    assert reader.rows_read == 20
+    assert "files: 2 of 4" in source.explain_read(pruned)
+    assert not any(line.startswith("files") for line in source.explain_read(wide))
+    assert rows(source, lambda f: f.filter(pl.col("day") == 9)).height == 0
+    assert rows(source, lambda f: f.filter(pl.lit(True))).height == 40
+
+
+def test_a_partition_wins_over_a_column_of_its_name(tmp_path):
+    path = tmp_path / "id=5" / "f.parquet"
+    write(PLAIN.head(2), path)
+    assert_frame_equal(rows(FileSource.of(tmp_path)), pl.read_parquet(tmp_path))
+
+
+def test_a_file_read_twice_counts_its_rows_anew(tmp_path):
+    path = write(PLAIN, tmp_path / "p.csv")
+    assert [batch.position.start for batch in batches(FileSource.of([path, path]))] == [0, 0]
+
+
+def test_new_files_are_read_as_what_the_pipeline_was_built_for(tmp_path):
+    write(PLAIN.head(1), tmp_path / "k=1" / "f.csv")
+    source = FileSource.of(tmp_path)
+    assert source.schema()["k"] == pl.Int64
+    write(PLAIN.tail(1), tmp_path / "k=2" / "f.csv")
+    assert rows(source)["k"].to_list() == [1, 2]

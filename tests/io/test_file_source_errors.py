@@ -142,6 +142,31 @@ def test_a_given_column_that_does_not_exist(tmp_path):
     assert "'z'" in failure(SchemaError, FileSource.of(path, schema={"z": pl.Int8})).what
 
 
+def test_a_partition_that_does_not_fit_the_type_of_the_others(tmp_path):
+    for value in ("1", "x"):
+        (tmp_path / f"k={value}").mkdir()
+        frame_file(pl.DataFrame({"a": [1]}), tmp_path / f"k={value}" / "f.csv")
+    error = failure(SchemaError, FileSource.of(tmp_path, schema={"k": pl.Int64}))
+    assert "'k'" in error.what and error.found == "'1', 'x'"
+
+
+def test_a_new_key_in_a_later_file_is_not_dropped(tmp_path):
+    (tmp_path / "1.ndjson").write_text('{"a": 1}\n')
+    (tmp_path / "2.ndjson").write_text('{"a": 1, "z": 2}\n')
+    error = failure(SchemaError, FileSource.of(tmp_path))
+    assert "a column 'z' more" in error.what
+    assert str(tmp_path / "2.ndjson") in error.what
+
+
+@pytest.mark.parametrize(
+    "dtype", [pl.Duration("us"), pl.List(pl.Int64), pl.Binary, pl.Struct({"a": pl.Int8})]
+)
+def test_a_type_that_csv_cannot_hold(dtype, tmp_path):
+    path = frame_file(pl.DataFrame({"a": [1]}), tmp_path / "1.csv")
+    error = failure(SchemaError, FileSource.of(path, schema={"a": dtype}))
+    assert "cannot be read from CSV" in error.what and "pl.String" in error.hint
+
+
 def test_two_columns_of_one_name(tmp_path):
     (tmp_path / "a.csv").write_text("a,b,a\n1,2,3\n")
     error = failure(SchemaError, FileSource.of(tmp_path / "a.csv"))
