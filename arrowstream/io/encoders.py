@@ -93,24 +93,25 @@ class IpcEncoder(Encoder):
     """The Arrow IPC file format, with the oldest-compatible Arrow types, which every reader knows."""
 
     def __init__(self, schema: pl.Schema, codec: str | None) -> None:
+        self._schema = schema
+        self._codec = codec
         self._out = _Pieces()
-        self._empty = pl.DataFrame(schema=schema)
-        self._begun = False
-        self._writer = pa.ipc.new_file(
-            pa.PythonFile(self._out, mode="w"),
-            arrow_schema(schema),
-            options=pa.ipc.IpcWriteOptions(compression=codec),
-        )
+        self._writer: pa.RecordBatchFileWriter | None = None
 
     def encode(self, frame: pl.DataFrame) -> Iterator[Piece]:
-        self._begun = True
+        if self._writer is None:
+            # No rows are not compressed: Polars 1 fails on a compressed buffer of no bytes.
+            options = pa.ipc.IpcWriteOptions(compression=self._codec if frame.height else None)
+            file = pa.PythonFile(self._out, mode="w")
+            self._writer = pa.ipc.new_file(file, arrow_schema(self._schema), options=options)
         self._writer.write_batch(to_record(frame))
         yield from self._out.take()
 
     def finish(self) -> Iterator[Piece]:
-        if not self._begun:
+        if self._writer is None:
             # Without a batch there are no dictionaries, and Polars 1 would not see an enum's categories.
-            yield from self.encode(self._empty)
+            yield from self.encode(pl.DataFrame(schema=self._schema))
+        assert self._writer is not None
         self._writer.close()
         yield from self._out.take()
 

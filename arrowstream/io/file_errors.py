@@ -18,6 +18,7 @@ _HINTS = {
     errno.EPERM: "check who may write there",
     errno.EROFS: "that file system is read-only: write somewhere else",
     errno.ENOENT: "create the folder first, or end the path with '/' to have a folder created",
+    errno.EEXIST: "a part of the path is a file, not a folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.ENAMETOOLONG: "shorten the name; a partition column's value becomes a folder's name",
 }

@@ -58,6 +58,7 @@ class Partitions:
                 raise SchemaError(
                     f"column {name!r} cannot name a folder: readers do not decode the names of columns",
                     expected="a name without any of \" # % ' * / : = ? \\ { [ ] ^",
+                    found=repr(name),
                     hint="rename the column before the sink",
                 )
             if not _names_folders(schema[name]):
@@ -73,7 +74,7 @@ class Partitions:
                 found=", ".join(map(repr, self.columns)),
                 hint="name each column once",
             )
-        if len(self.columns) == len(schema):
+        if self.columns and len(self.columns) == len(schema):
             raise SchemaError(
                 "every column is partitioned by, so nothing is left for the files",
                 expected=f"fewer than all of {', '.join(map(repr, schema))}",

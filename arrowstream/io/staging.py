@@ -84,12 +84,15 @@ class NewFolder(Staging):
 
     def __init__(self, target: Path) -> None:
         self._target = target
-        self._made: list[Path] = []
-        with sink_errors("cannot write to", target):
-            self._made = _make_folders(target.parent)
-            _note_leftovers(target.parent, target.name)
-            self._staged = target.with_name(_hidden(target.name))
-            self._staged.mkdir()
+        self._made = _missing_folders(target.parent)
+        self._staged = target.with_name(_hidden(target.name))
+        _note_leftovers(target.parent, target.name)
+        try:
+            with sink_errors("cannot write to", target):
+                self._staged.mkdir(parents=True)
+        except SinkError:
+            self.discard()
+            raise
 
     def path(self, name: str) -> Path:
         return _nested(self._staged, self._target, name)
@@ -136,15 +139,14 @@ class FilledFolder(Staging):
 
     def publish(self) -> None:
         late = self._place()
-        with sink_errors(
-            "all new files are in place, but not all old ones could be removed from", self._target
-        ):
-            for old in self._old:
-                old.unlink()
-            # Only now are the names of old files free for the new ones.
-            for interim, final in late:
-                interim.replace(final)
-        self._sync()
+        if self._old:
+            with sink_errors("all new files are in place, but old ones may still be, in", self._target):
+                for old in self._old:
+                    old.unlink()
+                # Only now are the names of old files free for the new ones.
+                for interim, final in late:
+                    interim.replace(final)
+                self._sync()
         _remove_empty(parent for old in self._old for parent in _folders_between(old, self._target))
         _remove_tree(self._staged)
 
@@ -161,7 +163,8 @@ class FilledFolder(Staging):
                         expected="nobody else writing to the same folder",
                         hint="run again with overwrite=True once the other writer has finished",
                     )
-                self._made += _make_folders(final.parent)
+                self._made += _missing_folders(final.parent)
+                final.parent.mkdir(parents=True, exist_ok=True)
                 (self._staged / name).replace(place)
                 self._placed.append(place)
                 if place != final:
@@ -213,12 +216,9 @@ def _nested(staged: Path, target: Path, name: str) -> Path:
     return path
 
 
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder with its parents; gives those that were made, outermost first."""
-    missing = [folder] if not folder.exists() else []
-    missing += [parent for parent in folder.parents if missing and not parent.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing[::-1]
+def _missing_folders(folder: Path) -> list[Path]:
+    """What of a folder and its parents is not there yet, the outermost first."""
+    return [path for path in (*reversed(folder.parents), folder) if not path.exists()]
 
 
 def _folders_between(path: Path, top: Path) -> list[Path]:

@@ -1,0 +1,395 @@
+"""Nothing unfinished under a final name, nothing left behind, whatever fails and whenever."""
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from arrowstream.batch import Batch
+from arrowstream.errors import SinkError
+from arrowstream.io import file_writer, staging
+from arrowstream.io.file_sink import FileSink
+
+ROWS = pl.DataFrame({"k": ["a", "b", "a", "c"], "x": [1, 2, 3, 4]})
+TARGETS = [
+    ("out.parquet", {}),
+    ("out.csv.gz", {}),
+    ("new/", {"max_rows_per_file": 1}),
+    ("deep/er/new", {"partition_by": ["k"]}),
+    ("there", {"max_rows_per_file": 1}),
+    ("there", {"partition_by": ["k"]}),
+]
+
+
+def tree(folder):
+    """Every file with its content, and every folder, below `folder`."""
+    paths = sorted(folder.rglob("*"))
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in paths}
+
+
+def run(sink, rows=ROWS):
+    writer = sink.open(rows.schema)
+    try:
+        writer.write(Batch(rows))
+        writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").write_text("not data")
+    return tmp_path
+
+
+def sink_at(place, path, options):
+    return FileSink.of(f"{place}/{path}", **options)
+
+
+@pytest.mark.parametrize(("path", "options"), TARGETS)
+def test_nothing_is_seen_before_the_end_and_nothing_is_left_after_an_abort(path, options, place):
+    before = tree(place)
+    writer = sink_at(place, path, options).open(ROWS.schema)
+    writer.write(Batch(ROWS))
+    visible = [p for p in tree(place) if not any(part.startswith(".") for part in Path(p).parts)]
+    assert set(visible) <= {*before, "deep", "deep/er"}
+    assert not [p for p in visible if "part-" in p]
+    writer.abort()
+    writer.abort()
+    assert tree(place) == before
+
+
+@pytest.mark.parametrize(("path", "options"), TARGETS)
+def test_an_abort_after_the_end_removes_nothing(path, options, place):
+    writer = sink_at(place, path, options).open(ROWS.schema)
+    writer.write(Batch(ROWS))
+    writer.finish()
+    after = tree(place)
+    writer.abort()
+    assert tree(place) == after
+    assert not [p for p in after if "inprogress" in p]
+
+
+class Disk:
+    """Fails one of the calls that a writer makes, the n-th."""
+
+    def __init__(self, monkeypatch, number):
+        self.left = number
+        self.failed = False
+        self._patch(monkeypatch, os, "fsync")
+        for name in ("replace", "rename", "mkdir", "touch", "open"):
+            self._patch(monkeypatch, Path, name)
+
+    def _patch(self, monkeypatch, owner, name):
+        call = getattr(owner, name)
+
+        def maybe(*arguments, **options):
+            self.left -= 1
+            if self.left == 0:
+                self.failed = True
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return call(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, maybe)
+
+
+@pytest.mark.parametrize(("path", "options"), TARGETS)
+def test_whatever_call_fails_everything_is_as_before(path, options, place):
+    """The disk fills up at the first call, at the second, ... until the run gets through."""
+    sink = sink_at(place, path, options)
+    before = tree(place)
+    for number in range(1, 200):
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch, number)
+            try:
+                run(sink)
+            except SinkError as error:
+                caught = error
+            else:
+                assert not disk.failed
+                break
+        assert str(place / path.rstrip("/")) in caught.what
+        assert caught.found == "No space left on device"
+        assert "free some space" in caught.hint
+        # The very last step makes the final name durable; it is there already, complete.
+        if tree(place) != before:
+            assert_complete(place / path, options)
+            break
+    assert number > 4
+
+
+def assert_complete(path, options):
+    if "csv" in path.name:
+        assert pl.read_csv(path).equals(ROWS)
+        return
+    frame = pl.scan_parquet(path if path.is_file() else f"{path}/**/*.parquet").collect()
+    assert frame.sort("x").select("x").equals(ROWS.select("x"))
+
+
+def test_a_file_that_was_there_is_kept_until_it_is_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    with monkeypatch.context() as patch:
+        Disk(patch, 3)
+        with pytest.raises(SinkError):
+            run(FileSink.of(path))
+    assert tree(tmp_path) == {"out.csv": b"old"}
+    run(FileSink.of(path))
+    assert pl.read_csv(path).equals(ROWS)
+
+
+def test_a_full_disk_while_writing(tmp_path, monkeypatch):
+    path = tmp_path / "out.parquet"
+
+    class Full(file_writer.GrowingFile):
+        def append(self, frame):
+            with file_writer.sink_errors("cannot write", path):
+                raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(file_writer, "GrowingFile", Full)
+    with pytest.raises(SinkError, match="Disk quota exceeded") as caught:
+        run(FileSink.of(path))
+    assert caught.value.what == f"cannot write {path}"
+    assert tree(tmp_path) == {}
+
+
+SCRIPT = """
+import resource, sys
+import polars as pl
+from arrowstream.batch import Batch
+from arrowstream.errors import SinkError
+from arrowstream.io.file_sink import FileSink
+
+frame = pl.DataFrame({"x": range(100_000)}).with_columns(k=pl.col("x") % 2000)
+LIMIT
+writer = FileSink.of(sys.argv[1], OPTIONS).open(frame.schema)
+try:
+    for start in range(0, 100_000, 50_000):
+        writer.write(Batch(frame.slice(start, 50_000)))
+    writer.finish()
+except SinkError as error:
+    writer.abort()
+    print(error)
+"""
+
+
+def run_limited(path, limit, options=""):
+    script = SCRIPT.replace("LIMIT", limit).replace("OPTIONS", options)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.json", "parts/"])
+def test_a_limit_on_the_size_of_files(name, tmp_path):
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+    printed = run_limited(f"{tmp_path}/{name}", limit, "compression='none'")
+    assert printed.startswith("cannot write")
+    assert "File too large" in printed and "ulimit -f" in printed
+    assert tree(tmp_path) == {}
+
+
+def test_thousands_of_partitions_with_few_open_files(tmp_path):
+    limit = "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
+    assert run_limited(tmp_path / "parts", limit, "format='csv', partition_by='k'") == ""
+    assert len(list((tmp_path / "parts").iterdir())) == 2000
+    for k in (0, 7, 1999):
+        part = tmp_path / "parts" / f"k={k}" / "part-00000.csv"
+        assert part.read_text().split() == ["x", *map(str, range(k, 100_000, 2000))]
+
+
+def test_partitions_that_wait_are_written_once_they_take_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_writer, "WAITING_BYTES", 200_000)
+    frame = pl.DataFrame({"x": range(60_000)}).with_columns(k=pl.col("x") % 7)
+    writer = FileSink.of(tmp_path / "parts", format="csv", partition_by="k").open(frame.schema)
+    for start in range(0, 60_000, 10_000):
+        # As if each batch filled a unit.
+        writer._spread(frame.slice(start, 10_000))
+    written = sum(path.stat().st_size for path in tmp_path.rglob("part-*"))
+    assert written > 100_000
+    writer.finish()
+    for k in range(7):
+        part = pl.read_csv(tmp_path / "parts" / f"k={k}" / "part-00000.csv")
+        assert part["x"].to_list() == list(range(k, 60_000, 7))
+
+
+def test_missing_folder_of_a_file(tmp_path):
+    with pytest.raises(SinkError) as caught:
+        FileSink.of(tmp_path / "nope" / "out.parquet").open(ROWS.schema)
+    assert caught.value.what == f"cannot write to {tmp_path}/nope/out.parquet"
+    assert "create the folder first" in caught.value.hint
+    assert tree(tmp_path) == {}
+
+
+def test_a_file_as_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in ("file/out.parquet", "file/parts/"):
+        with pytest.raises(SinkError) as caught:
+            FileSink.of(f"{tmp_path}/{path}").open(ROWS.schema)
+        assert caught.value.hint == "a part of the path is a file, not a folder"
+    with pytest.raises(SinkError, match="file is a file"):
+        FileSink.of(f"{tmp_path}/file", partition_by="k").open(ROWS.schema)
+
+
+def test_a_place_that_cannot_be_written_to():
+    with pytest.raises(SinkError, match=r"cannot write to /proc/out\.parquet"):
+        FileSink.of("/proc/out.parquet").open(ROWS.schema)
+
+
+def test_a_folder_that_takes_the_place_of_the_file(tmp_path):
+    sink = FileSink.of(tmp_path / "out.parquet")
+    assert not sink._is_folder
+    (tmp_path / "out.parquet").mkdir()
+    with pytest.raises(SinkError, match="is a folder"):
+        staging.StagedFile(tmp_path / "out.parquet")
+
+
+def test_a_value_too_long_for_a_folder_name(tmp_path):
+    with pytest.raises(SinkError, match="File name too long") as caught:
+        run(FileSink.of(tmp_path / "p", partition_by="k"), ROWS.with_columns(k=pl.lit("y" * 300)))
+    assert "shorten the name" in caught.value.hint
+    assert tree(tmp_path) == {}
+
+
+def test_unknown_errors_have_no_hint(tmp_path):
+    with pytest.raises(SinkError) as caught, file_writer.sink_errors("cannot write", tmp_path):
+        raise OSError("odd")
+    assert (caught.value.found, caught.value.hint) == ("odd", None)
+
+
+def test_data_in_the_folder_is_refused_without_overwrite(tmp_path):
+    (tmp_path / "k=a").mkdir()
+    (tmp_path / "k=a" / "old.csv").write_text("x\n1\n")
+    with pytest.raises(SinkError) as caught:
+        FileSink.of(tmp_path).open(ROWS.schema)
+    assert caught.value.what == f"{tmp_path} already holds data files"
+    assert caught.value.found == "1 files, such as k=a/old.csv"
+    assert "overwrite=True" in caught.value.hint
+
+
+def old_files(folder):
+    """Data of an earlier run, and things that are not a sink's business."""
+    for name in ("part-00000.parquet", "part-00001.parquet", "k=z/x=1/part-00000.parquet", "k=a/old.parquet"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ROWS.select("x").write_parquet(path)
+    for name in ("k=a/other.csv", "notes.txt", "_meta.parquet", ".hidden.parquet", "sub/keep.parquet"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("kept")
+
+
+KEPT = {"k=a", "k=a/other.csv", "notes.txt", "_meta.parquet", ".hidden.parquet", "sub", "sub/keep.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("options", "new"),
+    [
+        ({"max_rows_per_file": 2}, {"part-00000.parquet", "part-00001.parquet"}),
+        ({"partition_by": ["k"]}, {f"k={k}/part-00000.parquet" for k in "abc"} | {"k=b", "k=c"}),
+    ],
+)
+def test_overwrite_replaces_the_data_files_of_the_format(options, new, tmp_path):
+    old_files(tmp_path)
+    run(FileSink.of(tmp_path, overwrite=True, **options))
+    after = tree(tmp_path)
+    assert set(after) == KEPT | new
+    assert sorted(pl.concat(pl.read_parquet(tmp_path / p) for p in new if "part" in p)["x"]) == [1, 2, 3, 4]
+    assert after["sub/keep.parquet"] == b"kept"
+
+
+@pytest.mark.parametrize("options", [{"max_rows_per_file": 1}, {"partition_by": ["k"]}])
+def test_overwriting_never_leaves_less_than_one_of_both_sets(options, tmp_path):
+    """Whatever call fails, all old rows or all new ones can be read."""
+    for number in range(1, 200):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        old_files(folder)
+        old = {p for p in tree(folder) if p.endswith("part-00000.parquet") or "old" in p or "00001" in p}
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch, number)
+            patch.setattr(Path, "unlink", fail_at(disk, Path.unlink))
+            try:
+                run(FileSink.of(folder, overwrite=True, **options))
+            except SinkError as error:
+                message = error.what
+        if not disk.failed:
+            break
+        after = {p for p in tree(folder) if "part-" in p or "old" in p}
+        contents = [pl.read_parquet(folder / p, hive_partitioning=False) for p in after - old]
+        new_rows = sorted(x for frame in contents for x in frame["x"]) if contents else []
+        complete = "all new files are in place" in message
+        if complete:
+            # Some of the new ones may already have the name of an old one, which then is gone.
+            assert len([p for p in after if "part-" in p]) >= 3
+        else:
+            assert old <= after
+            assert new_rows == []
+    assert number > 10
+
+
+def fail_at(disk, call):
+    def maybe(path, missing_ok=False):
+        # Removing what was staged goes with missing_ok; only old files are counted here.
+        if not missing_ok:
+            disk.left -= 1
+            if disk.left == 0:
+                disk.failed = True
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return call(path, missing_ok=missing_ok)
+
+    return maybe
+
+
+def test_a_file_that_came_meanwhile_is_not_overwritten(place):
+    sink = FileSink.of(place / "there")
+    writer = sink.open(ROWS.schema)
+    writer.write(Batch(ROWS))
+    (place / "there" / "part-00000.parquet").write_text("somebody else's")
+    before = {p: data for p, data in tree(place).items() if "inprogress" not in p}
+    with pytest.raises(SinkError, match="was not there when this run began"):
+        writer.finish()
+    writer.abort()
+    assert tree(place) == before
+
+
+def test_a_folder_that_came_meanwhile_is_not_replaced(tmp_path):
+    writer = FileSink.of(f"{tmp_path}/new/").open(ROWS.schema)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "theirs").write_text("")
+    with pytest.raises(SinkError, match="cannot finish"):
+        writer.finish()
+    writer.abort()
+    assert set(tree(tmp_path)) == {"new", "new/theirs"}
+
+
+def test_leftovers_of_another_run_are_named_and_left(tmp_path, caplog):
+    left = [tmp_path / ".out.csv.1-ab.inprogress", tmp_path / "there" / ".1-ab.inprogress"]
+    left[1].mkdir(parents=True)
+    left[0].write_text("half")
+    for path in ("out.csv", "there/"):
+        run(FileSink.of(f"{tmp_path}/{path}"))
+    assert all(path.exists() for path in left)
+    assert [str(path) in record.message for path, record in zip(left, caplog.records, strict=True)] == [
+        True
+    ] * 2
+
+
+def test_what_cannot_be_removed_is_logged(tmp_path, caplog, monkeypatch):
+    writer = FileSink.of(tmp_path / "out.csv").open(ROWS.schema)
+
+    def fail(path, missing_ok=False):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(Path, "unlink", fail)
+        writer.abort()
+    assert "could not be removed: [Errno 30] Read-only file system" in caplog.text
