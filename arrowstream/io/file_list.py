@@ -68,27 +68,34 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
 
 def _expand(path: str, format: str | None) -> Iterator[DataFile]:
     root = Path(path).expanduser()
+    while root.name == "**":  # all files below a folder: what the folder alone means too
+        root = root.parent
     if root.is_dir():
         yield from _in_folder(root, root, format)
     elif root.exists():
         yield DataFile(root, detect(root, format))
-    elif _WILDCARDS.isdisjoint(path):
+    elif _WILDCARDS.isdisjoint(str(root)):
         raise _missing(f"there is no file {path}", root)
     else:
-        # What stands before the first wildcard is a place, what comes after may tell partitions.
-        parts = root.parts
-        fixed = next(i for i, part in enumerate(parts) if not _WILDCARDS.isdisjoint(part))
-        base = Path(*parts[:fixed])
-        found = [match for match in sorted(base.glob(str(Path(*parts[fixed:])))) if match.name[0] != "."]
-        for match in found:
-            if match.is_dir():
-                # "**" matches the folders too, whose files it also matches one by one.
-                if "**" not in path:
-                    yield from _in_folder(match, base, format)
-            else:
-                yield DataFile(match, detect(match, format), _partitions(match, base))
-        if not found:
-            raise _missing(f"no file matches {path}", root)
+        yield from _matching(root, format)
+
+
+def _matching(pattern: Path, format: str | None) -> Iterator[DataFile]:
+    """Files that match a glob, and those inside folders that match it; hidden ones are left out."""
+    parts = pattern.parts
+    # What stands before the first wildcard is a place, what comes after may tell partitions.
+    fixed = next(i for i, part in enumerate(parts) if not _WILDCARDS.isdisjoint(part))
+    base, rest = Path(*parts[:fixed]), parts[fixed:]
+    deep = "**" in rest  # matches folders as well as the files in them, one by one
+    found = sorted(base.glob(str(Path(*rest))))
+    found = [path for path in found if path.name[0] != "." and not (deep and path.is_dir())]
+    if not found:
+        raise _missing(f"no file matches {pattern}", pattern)
+    for path in found:
+        if path.is_dir():
+            yield from _in_folder(path, base, format)
+        else:
+            yield DataFile(path, detect(path, format), _partitions(path, base))
 
 
 def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFile]:

@@ -156,9 +156,5 @@ class FileSource(SourceSpec):
 
 def _size(nbytes: int) -> str:
     """A number of bytes as ``12 B``, ``1.2 KB``, ``14.6 MB``: decimal units."""
-    size, unit = float(nbytes), "B"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+    step = min((len(str(nbytes)) - 1) // 3, 4)
+    return f"{nbytes / 1000**step:.{min(step, 1)}f} {('B', 'KB', 'MB', 'GB', 'TB')[step]}"

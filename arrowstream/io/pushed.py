@@ -46,7 +46,7 @@ def pushed(query: Query | None, schema: pl.Schema) -> Pushed:
             columns = tuple(name for name in schema if name in with_columns)
         yield pl.DataFrame(schema={name: schema[name] for name in columns})
 
-    query(register_io_source(source, schema=schema)).collect()
+    query(register_io_source(source, schema=schema)).collect(engine="in-memory")
     return Pushed(columns, predicate)
 
 

@@ -108,11 +108,12 @@ class Fault:
         lenient = pl.Schema(dict.fromkeys(self.schema, pl.String()))
         if self._try(self.format.scan(record, lenient), adapted=True) is None:
             return None
-        for name, dtype in self.schema.items():
-            only = pl.Schema({**lenient, name: dtype})
-            if self._try(self.format.scan(record, only), adapted=True) is None:
-                return name
-        return None
+        refused = (
+            name
+            for name, dtype in self.schema.items()
+            if self._try(self.format.scan(record, pl.Schema({**lenient, name: dtype})), adapted=True) is None
+        )
+        return next(refused, None)
 
     def _value(self, record: bytes, column: str) -> str | None:
         lenient = pl.Schema(dict.fromkeys(self.schema, pl.String()))

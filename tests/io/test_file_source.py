@@ -17,7 +17,8 @@ from polars.testing import assert_frame_equal
 from polars.testing.parametric import dataframes
 
 from arrowstream.batch import Batch
-from arrowstream.io.file_source import FileSource
+from arrowstream.io.file_source import FileSource, _size
+from arrowstream.io.pushed import conditions
 
 SMALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -248,6 +249,7 @@ def test_a_list_a_glob_and_a_folder_give_their_files_in_order(tmp_path):
         tmp_path,
         str(tmp_path / "deep" / "*.csv"),
         str(tmp_path / "**" / "p?.csv"),
+        tmp_path / "*" / "**",
         tmp_path / "d*",
     ):
         source = FileSource.of(path)
@@ -424,6 +426,34 @@ def test_the_kernel_too_sees_fewer_bytes_read(tmp_path):
         return int(Path("/proc/self/io").read_text().split()[1]) - before
 
     assert read_bytes(lambda f: f.select("id")) < 0.5 * read_bytes(lambda f: f)
+
+
+@pytest.mark.parametrize(
+    ("predicate", "text"),
+    [
+        (pl.col("x") > 110, "x > 110"),
+        ((pl.col("b") == "it (is)") & (pl.col("a") < 2) & pl.col("c"), 'a < 2 & b == "it (is)" & c'),
+        ((pl.col("a") + 1 > 5) | (pl.col("b") == "x"), '((a + 1) > 5) | (b == "x")'),
+        (pl.col("s").str.contains("a"), 'col("s").str.contains(["a"])'),
+        (pl.lit(True), "true"),
+    ],
+)
+def test_conditions_are_written_as_people_write_them(predicate, text):
+    assert conditions(predicate) == text
+
+
+def test_sizes_are_written_with_their_unit():
+    sizes = [0, 12, 999, 1234, 14_600_000, 2_000_000_000, 3 * 10**12, 5 * 10**16]
+    assert [_size(n) for n in sizes] == [
+        "0 B",
+        "12 B",
+        "999 B",
+        "1.2 KB",
+        "14.6 MB",
+        "2.0 GB",
+        "3.0 TB",
+        "50000.0 TB",
+    ]
 
 
 def test_closing_early_stops_reading(tmp_path, tiny_pieces):

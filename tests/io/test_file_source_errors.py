@@ -10,6 +10,8 @@ import pytest
 
 from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
 from arrowstream.io.file_source import FileSource
+from arrowstream.io.parquet_footer import row_groups
+from arrowstream.io.table_file import ipc_rows
 
 
 def drain(source, query=None):
@@ -186,6 +188,13 @@ def test_a_table_file_cut_short_empty_or_of_another_kind(suffix, tmp_path):
         assert str(path) in error.what
         assert error.found and error.hint
     assert "an empty file" in (path.write_bytes(b""), failure(SourceError, FileSource.of(path)))[1].found
+
+
+def test_a_table_file_that_breaks_between_two_looks_at_it(tmp_path):
+    for look, name in ((row_groups, "t.parquet"), (ipc_rows, "t.arrow")):
+        (tmp_path / name).write_bytes(b"not any more")
+        with pytest.raises(SourceError, match="is not a complete"):
+            look(tmp_path / name)
 
 
 def test_a_damaged_page_is_told_with_its_rows(tmp_path, monkeypatch):
