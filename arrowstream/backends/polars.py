@@ -24,9 +24,24 @@ class PolarsBackend(Backend):
     def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator:
         def evaluate(batch: Batch) -> Batch:
             frame = batch.polars()
+            if frame.height == 1:
+                return batch.with_rows(_single(segment, frame))
+            if frame.n_chunks() > 1 and 1 in frame.to_series().chunk_lengths():
+                frame = frame.rechunk()
             if frame.height < _LAZY_FROM:
                 return batch.with_rows(segment.apply_eager(frame))
             query = segment.apply_lazy(frame.lazy())
             return batch.with_rows(query.collect(optimizations=_OPTIMIZATIONS))
 
         return evaluate
+
+
+def _single(segment: Frames, frame: pl.DataFrame) -> pl.DataFrame:
+    """The segment over one row, as it would be among others.
+
+    Polars takes one row, and one row that is a chunk of its own, for a constant, and divides constants in
+    another way: 5 / 3 is 1.6666666666666667, but with a second row both are 1.6666666666666665. So the
+    row is given twice, and as no row depends on another, the first half of what comes out is its own.
+    """
+    twice = segment.apply_eager(pl.DataFrame([column.clone().extend(column) for column in frame]))
+    return twice.head(twice.height // 2)

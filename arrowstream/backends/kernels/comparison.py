@@ -11,7 +11,6 @@ from arrowstream.backends.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.kernels.types import is_bytes, is_float, is_integer, is_moment, is_plain
 from arrowstream.program import Call, Expression, Literal
 
-_MIRRORED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 _IEEE = {
     "eq": pc.equal,
     "ne": pc.not_equal,
@@ -70,11 +69,7 @@ def compare(name: str, left: Expression, right: Expression) -> Evaluate | str:
     if dtype != right.dtype:
         return f"{dtype} and {right.dtype} are compared after a cast"
     if is_float(dtype):
-        if _is_number(right):
-            return _WITH_NUMBER[name]
-        if _is_number(left):
-            return _swapped(_WITH_NUMBER[_MIRRORED[name]])
-        return _TOTAL[name]
+        return (_WITH_NUMBER if _is_number(right) else _TOTAL)[name]
     return _IEEE[name] if is_plain(dtype) else f"{dtype} has no order here"
 
 

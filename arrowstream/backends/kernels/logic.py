@@ -50,11 +50,6 @@ def _on_floats(function: Evaluate) -> Kernel:
     return kernel
 
 
-def _across(function: Evaluate) -> Kernel:
-    """A boolean function of two, over any number of columns."""
-    return lambda call: differing(call) or (lambda *values: reduce(function, values))
-
-
 def _first_valid(call: Call) -> Evaluate | str:
     if not is_plain(call.dtype):
         return f"not for {call.dtype}"
@@ -94,15 +89,26 @@ def _extreme(function: Evaluate) -> Kernel:
             return "versions of Polars differ in how NaN counts"
         if not (is_integer(dtype) or is_bytes(dtype) or is_moment(dtype)):
             return f"not for {dtype}"
+        if _types.is_timestamp(dtype) and dtype.tz is not None:
+            return differing(call) or _without_zone(call, function)
         return _same_type(call, function)
 
     return kernel
+
+
+def _without_zone(call: Call, function: Evaluate) -> Evaluate | str:
+    """`function` of timestamps as the integers underneath: Arrow has no form of it for those with a zone."""
+    if any(map(is_constant, call.arguments)):
+        return "not for constants with a time zone"
+    return lambda *values: function(*(value.view(pa.int64()) for value in values)).view(call.dtype)
 
 
 def _sum(call: Call) -> Evaluate | str:
     (ignore_nulls,) = call.options
     if not is_number(call.dtype) or any(_types.is_boolean(argument.dtype) for argument in call.arguments):
         return f"not for {', '.join(str(argument.dtype) for argument in call.arguments)}"
+    if is_float(call.dtype) and len(call.arguments) > 2:
+        return "floats are added in another order"
     zero = pa.scalar(0, call.dtype)
 
     def evaluate(*values: Values) -> Values:
@@ -123,8 +129,6 @@ KERNELS: dict[str, Kernel] = {
     "or": _bits(pc.or_kleene, pc.bit_wise_or),
     "xor": _bits(pc.xor, pc.bit_wise_xor),
     "not": _bits(pc.invert, pc.bit_wise_not),
-    "any_horizontal": _across(pc.or_kleene),
-    "all_horizontal": _across(pc.and_kleene),
     "is_null": _any_type(pc.is_null),
     "is_not_null": _any_type(pc.is_valid),
     "is_nan": _on_floats(pc.is_nan),

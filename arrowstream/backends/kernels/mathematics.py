@@ -35,8 +35,8 @@ def _of_floats(function: Evaluate) -> Kernel:
 
 def _log(call: Call) -> Evaluate | str:
     base = call.arguments[1]
-    if not isinstance(base, Literal) or base.value is None:
-        return "the base must be constant"
+    if not isinstance(base, Literal) or base.value is None or not base.value > 1:
+        return "the base must be a constant above 1"
     # Not Arrow's `ln` either: in single precision it rounds differently.
     by = pa.scalar(float(base.value), call.dtype)
     return _of_floats(lambda values, _: pc.logb(values, by))(call)

@@ -1,0 +1,113 @@
+"""Frames to test with: every type that is carried, nulls everywhere, empty, sliced, and cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+from hypothesis import strategies as st
+
+SIGNED = (pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64())
+UNSIGNED = (pl.UInt8(), pl.UInt16(), pl.UInt32(), pl.UInt64())
+INTEGERS = SIGNED + UNSIGNED
+FLOATS = (pl.Float32(), pl.Float64())
+NUMBERS = INTEGERS + FLOATS
+DATETIMES = tuple(
+    pl.Datetime(unit, zone) for unit in ("ms", "us", "ns") for zone in (None, "UTC", "Europe/Amsterdam")
+)
+DURATIONS = (pl.Duration("ms"), pl.Duration("us"), pl.Duration("ns"))
+MOMENTS = (pl.Date(), pl.Time(), *DATETIMES, *DURATIONS)
+PLAIN = (*NUMBERS, pl.Boolean(), pl.String(), pl.Binary(), *MOMENTS, pl.Decimal(12, 2))
+CODED = (pl.Categorical(), pl.Enum(["red", "green", "blue"]))
+NESTED = (
+    pl.List(pl.Int64()),
+    pl.List(pl.String()),
+    pl.Struct({"x": pl.Int64(), "y": pl.String()}),
+)
+TYPES: tuple[pl.DataType, ...] = (*PLAIN, *CODED, *NESTED, pl.Null())
+"""Every kind of type a pipeline carries."""
+
+_PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_SECONDS = 9_000_000_000  # from 1684 to 2255, which nanoseconds can hold, too
+_DAYS = 100_000
+_SPECIAL_FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, float("nan"), float("inf"), float("-inf")]
+_TEXTS = ["", "a", "B", "aa", " a ", "é", "ß", "1", "-1", "日本", "🦀", "a\nb"]
+
+
+def values(dtype: pl.DataType) -> st.SearchStrategy[Any]:
+    """Python values of a type, its corners more often than chance would bring them; never None."""
+    if dtype.is_integer():
+        bits = int(str(dtype).lstrip("UInt"))
+        low, high = (0, 2**bits - 1) if dtype in UNSIGNED else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        corners = [
+            corner for corner in (low, low + 1, high - 1, high, 0, 1, 2, 3, -1) if low <= corner <= high
+        ]
+        return st.one_of(st.sampled_from(corners), st.integers(max(low, -50), 50), st.integers(low, high))
+    if dtype.is_float():
+        width = 32 if dtype == pl.Float32 else 64
+        ordinary = st.floats(-1_000, 1_000, width=width)
+        return st.one_of(st.sampled_from(_SPECIAL_FLOATS), ordinary, st.floats(width=width))
+    if isinstance(dtype, pl.Datetime | pl.Duration):
+        bound = _SECONDS * _PER_SECOND[dtype.time_unit or "us"]
+        return st.one_of(st.sampled_from([0, 1, -1, bound]), st.integers(-bound, bound))
+    if isinstance(dtype, pl.List):
+        return st.lists(st.none() | values(_instance(dtype.inner)), max_size=3)
+    if isinstance(dtype, pl.Struct):
+        return st.fixed_dictionaries(
+            {field.name: st.none() | values(_instance(field.dtype)) for field in dtype.fields}
+        )
+    if isinstance(dtype, pl.Enum):
+        return st.sampled_from(dtype.categories.to_list())
+    if isinstance(dtype, pl.Decimal):
+        return st.integers(-(10**9), 10**9).map(lambda cents: Decimal(cents).scaleb(-2))
+    simple: dict[Any, st.SearchStrategy[Any]] = {
+        pl.Boolean: st.booleans(),
+        pl.String: st.sampled_from(_TEXTS) | st.text(max_size=5),
+        pl.Binary: st.binary(max_size=4),
+        pl.Date: st.integers(-_DAYS, _DAYS),
+        pl.Time: st.integers(0, 24 * 3_600 * 10**9 - 1),
+        pl.Categorical: st.sampled_from(["red", "green", "blue"]),
+        pl.Null: st.none(),
+    }
+    return simple[dtype.base_type()]
+
+
+def make_series(name: str, data: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    """A series of values as `values` gives them: dates and times are integers."""
+    if dtype.is_temporal():
+        physical = pl.Int32 if dtype == pl.Date else pl.Int64
+        return pl.Series(name, data, physical).cast(dtype)
+    return pl.Series(name, data, dtype)
+
+
+@st.composite
+def frames(
+    draw: st.DrawFn, schema: Mapping[str, pl.DataType] | None = None, max_rows: int = 12
+) -> pl.DataFrame:
+    """Frames of a schema, or of a few columns of any types; some empty, some slices of larger ones."""
+    if schema is None:
+        types = draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=5))
+        schema = {f"c{place}": dtype for place, dtype in enumerate(types)}
+    rows = draw(st.integers(0, max_rows))
+    columns = {
+        name: draw(st.lists(st.none() | values(dtype), min_size=rows, max_size=rows))
+        for name, dtype in schema.items()
+    }
+    frame = pl.DataFrame([make_series(name, columns[name], dtype) for name, dtype in schema.items()])
+    start = draw(st.integers(0, min(3, rows)))
+    return frame.slice(start, draw(st.integers(0, rows - start)) if start else None)
+
+
+@st.composite
+def cuts(draw: st.DrawFn, frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """The same rows as some batches, of which some may be empty; together they give `frame` again."""
+    inner = draw(st.lists(st.integers(0, frame.height), max_size=4))
+    bounds = [0, *sorted(inner), frame.height]
+    return [frame.slice(start, stop - start) for start, stop in pairwise(bounds)]
+
+
+def _instance(dtype: Any) -> pl.DataType:
+    return dtype if isinstance(dtype, pl.DataType) else dtype()
