@@ -201,7 +201,6 @@ class _Pieces(io.RawIOBase):
     def __init__(self) -> None:
         super().__init__()
         self._pieces: list[bytes] = []
-        self._size = 0
 
     def writable(self) -> bool:
         return True
@@ -209,11 +208,7 @@ class _Pieces(io.RawIOBase):
     def write(self, data: Any) -> int:
         piece = bytes(data)
         self._pieces.append(piece)
-        self._size += len(piece)
         return len(piece)
-
-    def tell(self) -> int:
-        return self._size
 
     def take(self) -> list[bytes]:
         pieces, self._pieces = self._pieces, []

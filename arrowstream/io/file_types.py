@@ -42,10 +42,9 @@ def check_types(format: Format, schema: pl.Schema) -> None:
     for name, dtype in schema.items():
         _check_listed(format, name, dtype)
     if format in ("parquet", "ipc") and _failure(format, schema) is not None:
-        for name, dtype in schema.items():
-            reason = _failure(format, pl.Schema({name: dtype}))
-            if reason is not None:
-                raise _refused(format, name, dtype, reason, "drop the column, or cast it, before the sink")
+        alone = {name: _failure(format, pl.Schema({name: dtype})) for name, dtype in schema.items()}
+        name, reason = next((name, reason) for name, reason in alone.items() if reason is not None)
+        raise _refused(format, name, schema[name], reason, "drop the column, or cast it, before the sink")
 
 
 def _check_listed(format: Format, name: str, dtype: pl.DataType) -> None:

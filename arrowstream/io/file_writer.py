@@ -187,11 +187,11 @@ class FolderWriter(BlockingWriter):
 
     def _relieve(self) -> None:
         """Write what the fullest partitions hold, until at most half of what may wait is left."""
-        for part in sorted(self._parts.values(), key=lambda part: part.nbytes, reverse=True):
+        fullest_last = sorted(self._parts.values(), key=lambda part: part.nbytes)
+        while self._waiting > WAITING_BYTES // 2:
+            part = fullest_last.pop()
             self._waiting -= part.nbytes
             part.flush()
-            if self._waiting <= WAITING_BYTES // 2:
-                break
 
 
 class _Part:
@@ -215,10 +215,12 @@ class _Part:
             self._append(unit)
 
     def flush(self) -> None:
+        """Write the rows that wait."""
         if self._buffer.height:
             self._append(self._buffer.take())
 
     def close(self) -> None:
+        """End the file; the next rows begin another."""
         if self._file is not None:
             self._file.close()
             self._file = None

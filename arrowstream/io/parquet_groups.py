@@ -127,8 +127,7 @@ class RowGroups:
         moved_by: list[int] = []
         # Optional, and 16 bits would not do to number the groups of a long file.
         group.pop(_ORDINAL, None)
-        if _GROUP_OFFSET in group:
-            group[_GROUP_OFFSET] = (6, at)
+        group[_GROUP_OFFSET] = (6, at)
         for column in columns:
             meta: Struct = column[_CHUNK_META][1]
             start = min(meta[field][1] for field in (_DATA_PAGE, _DICTIONARY_PAGE) if field in meta)

@@ -169,6 +169,14 @@ def test_more_rows_than_a_unit_in_every_format(tmp_path):
         assert read(tmp_path / name, kind, frame.schema).equals(frame)
 
 
+def test_more_rows_than_a_unit_in_part_files(tmp_path):
+    frame = pl.DataFrame({"x": range(300_000)})
+    write(FileSink.of(tmp_path, format="csv", max_rows_per_file=140_000), frame.schema, [Batch(frame)])
+    parts = sorted(tmp_path.iterdir())
+    assert [pl.read_csv(part).height for part in parts] == [140_000, 140_000, 20_000]
+    assert pl.concat(pl.read_csv(part) for part in parts).equals(frame)
+
+
 def test_decimals_survive_json_as_text(tmp_path):
     frame = pl.DataFrame({"n": pl.Series([Decimal("1.50"), None], dtype=pl.Decimal(10, 2))})
     write(FileSink.of(tmp_path / "out.ndjson"), frame.schema, [Batch(frame)])
