@@ -9,7 +9,7 @@ from arrowstream.batch import Batch
 from arrowstream.program import Program, Refusal
 
 _LAZY_FROM = 20_000
-"""Rows from which a lazy plan, made anew for each batch, is cheaper than running the steps one by one."""
+"""Rows from which one lazy plan, made anew for each batch, is cheaper than several steps one by one."""
 
 # A filter moved before a cast that can fail would hide the failure, here but not where the steps run
 # one by one, nor in the other backends.
@@ -31,7 +31,8 @@ class PolarsBackend(Backend):
             if frame.height < _LAZY_FROM:
                 return batch.with_rows(segment.apply_eager(frame))
             query = segment.apply_lazy(frame.lazy())
-            return batch.with_rows(query.collect(optimizations=_OPTIMIZATIONS))
+            # Not the streaming engine: it may cut rows into pieces of one.
+            return batch.with_rows(query.collect(engine="in-memory", optimizations=_OPTIMIZATIONS))
 
         return evaluate
 

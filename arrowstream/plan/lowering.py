@@ -80,10 +80,10 @@ def required_columns(query: Query, schema: pl.Schema) -> tuple[str, ...] | None:
     narrowed = pl.LazyFrame(schema={name: schema[name] for name in needed})
     try:
         # A column that nobody reads can still matter: drop() names it, with_columns() keeps its place.
-        same = query(narrowed).collect_schema().items() == plan.schema(plan.steps[-1]).items()
+        found, expected = query(narrowed).collect_schema(), plan.schema(plan.steps[-1])
     except pl.exceptions.PolarsError:
         return None
-    return needed if same else None
+    return needed if list(found.items()) == list(expected.items()) else None
 
 
 def _steps(plan: TypedPlan, reasons: list[str]) -> list[Project | Filter]:

@@ -14,4 +14,4 @@ Evaluate = Callable[..., Values]
 """Computes one call from its arguments' values, in order."""
 
 Kernel = Callable[[Call], "Evaluate | str"]
-"""Looks at a call's argument types, literals and options once: how to compute it, or why it must be refused."""
+"""Looks once at a call's argument types, literals and options: how to compute it, or why not."""
