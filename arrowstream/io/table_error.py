@@ -12,6 +12,14 @@ def damaged_file(path: Path, error: Exception, what: str) -> SourceError:
     """A file whose footer cannot be read."""
     if isinstance(error, PermissionError | FileNotFoundError):
         return unreadable(path, error)
+    if _begins_as_stream(path):
+        return SourceError(
+            f"{path} is an Arrow IPC stream, not a file",
+            position=str(path),
+            expected="the file form, which has a footer",
+            found="the stream form",
+            hint="read it by Source.from_frame(pyarrow.ipc.open_stream(path)), or write it as a file",
+        )
     return SourceError(
         f"{path} is not a complete {what} file",
         position=str(path),
@@ -19,6 +27,11 @@ def damaged_file(path: Path, error: Exception, what: str) -> SourceError:
         found="an empty file" if not path.stat().st_size else str(error).splitlines()[0],
         hint="the file is damaged, was not copied completely, or is still being written",
     )
+
+
+def _begins_as_stream(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\xff\xff\xff\xff"
 
 
 def damaged_rows(path: Path, error: BaseException, start: int, rows: int) -> SourceError:

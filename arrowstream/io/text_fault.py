@@ -11,6 +11,7 @@ from arrowstream.errors import SourceError
 from arrowstream.io.text_format import TextFormat, Uneven
 
 _SHOWN = 60
+_STRAY_QUOTE = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ class Fault:
                 position=f"{self.path} {where}",
                 expected=f"{uneven.expected} fields",
                 found=f"{uneven.found} fields: {text}",
-                hint="quote fields that hold the delimiter; if all rows are like this, see with_delimiter()",
+                hint=_STRAY_QUOTE
+                if b"\n" in record.rstrip(b"\r\n")
+                else "quote fields that hold the delimiter; if all rows are like this, see with_delimiter()",
             )
         column = self._column(record)
         if column is None:
@@ -69,7 +72,9 @@ class Fault:
                 position=f"{self.path} {where}",
                 expected="a well-formed record in UTF-8",
                 found=f"{text}: {str(error).splitlines()[0]}",
-                hint="repair this row, or check that the file has the format it is read as",
+                hint=_STRAY_QUOTE
+                if self.format.quotes and b'"' in record
+                else "repair this row, or check that the file has the format it is read as",
             )
         return SourceError(
             f"{where} of {self.path} does not fit its column {column!r}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import polars as pl
@@ -38,6 +38,9 @@ class Uneven:
 class TextFormat(Protocol):
     """What differs between CSV and NDJSON."""
 
+    quotes: ClassVar[bool]
+    """Whether quotes around a field hide the ends of records."""
+
     def last_end(self, block: bytes) -> int:
         """Where the last whole record of a block ends."""
         ...
@@ -62,6 +65,8 @@ class TextFormat(Protocol):
 @dataclass(frozen=True, slots=True)
 class Ndjson:
     """One JSON object a line; blank lines count for nothing."""
+
+    quotes: ClassVar[bool] = False
 
     def last_end(self, block: bytes) -> int:
         return last_line_end(block)
@@ -99,6 +104,7 @@ class Csv:
         The columns it names.
     """
 
+    quotes: ClassVar[bool] = True
     delimiter: str
     header: bytes = b""
     names: tuple[str, ...] = ()

@@ -190,6 +190,25 @@ def test_a_table_file_cut_short_empty_or_of_another_kind(suffix, tmp_path):
     assert "an empty file" in (path.write_bytes(b""), failure(SourceError, FileSource.of(path)))[1].found
 
 
+def test_an_arrow_stream_is_told_from_a_file(tmp_path):
+    path = tmp_path / "t.arrow"
+    pl.DataFrame({"a": [1]}).write_ipc_stream(path)
+    error = failure(SourceError, FileSource.of(path))
+    assert "is an Arrow IPC stream" in error.what and "open_stream" in error.hint
+
+
+def test_a_quote_inside_a_field_is_told_as_such(tmp_path):
+    path = tmp_path / "t.csv"
+    for content, what in (
+        ('a,b,c\n0,x,y\n1,5" pipe,z\n2,c,d\n', "has fewer fields"),
+        ('a,b,c\n0,x,y\n1,5" pipe,z\n2,6" pipe,d\n', "cannot be read"),
+    ):
+        path.write_text(content)
+        error = failure(SourceError, FileSource.of(path))
+        assert f"row 2 (line 3) of {path} {what}" in error.what
+        assert "written twice" in error.hint
+
+
 def test_a_table_file_that_breaks_between_two_looks_at_it(tmp_path):
     for look, name in ((row_groups, "t.parquet"), (ipc_rows, "t.arrow")):
         (tmp_path / name).write_bytes(b"not any more")
