@@ -16,7 +16,7 @@ from arrowstream.program import Call, Cast, Column, Expression, Literal
 Evaluated = Callable[[pa.RecordBatch], Values]
 """The values of an expression for the rows of a record."""
 
-_NOTHING = pa.scalar(None)
+_NOTHING = pa.NULL
 
 
 class ExpressionCompiler:

@@ -106,7 +106,9 @@ def _steps(plan: TypedPlan, reasons: list[str]) -> list[Project | Filter]:
             case "Filter":
                 steps.append(Filter(expressions.lower(node.predicate.node)))
             case other:
+                # What follows speaks of columns that no step here could name.
                 reasons.append(f"a program has no {snake_case(other)} step")
+                break
     return steps
 
 

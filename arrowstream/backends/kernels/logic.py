@@ -22,7 +22,8 @@ from arrowstream.backends.kernels.types import (
 from arrowstream.program import Call
 
 _types = pa.types
-_FALSE = pa.scalar(False)
+# Not pa.scalar(False): converting a Python value makes pyarrow import pandas, if there is one.
+_FALSE = pc.is_valid(pa.NULL)
 
 
 def _bits(on_booleans: Evaluate, on_integers: Evaluate) -> Kernel:

@@ -99,11 +99,11 @@ def _round(call: Call) -> Evaluate | str:
 
 def _scaled(factor: float) -> Kernel:
     """Between degrees and radians, in double precision only: the constant is rounded differently else."""
-    by = pa.scalar(factor)
 
     def kernel(call: Call) -> Evaluate | str:
         if call.arguments[0].dtype != pa.float64():
             return f"not for {call.arguments[0].dtype}"
+        by = pa.scalar(factor)
         return lambda values: pc.multiply(values, by)
 
     return kernel
