@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import polars as pl
 import pyarrow as pa
@@ -18,7 +18,7 @@ from arrowstream.batch import arrow_schema, to_record
 from arrowstream.io.formats import Format
 from arrowstream.io.parquet_groups import GROUP_ROWS, Codec, RowGroups
 
-Piece = bytes | memoryview | pa.Buffer
+Piece: TypeAlias = bytes | memoryview | pa.Buffer
 
 
 def encoder_for(format: Format, schema: pl.Schema, compression: str | None, delimiter: str = ",") -> Encoder:
