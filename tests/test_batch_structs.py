@@ -2,6 +2,7 @@
 
 import polars as pl
 import pyarrow as pa
+
 from arrowstream.batch import Batch, arrow_schema, to_record
 
 ROWS = pl.DataFrame(

@@ -110,8 +110,10 @@ def test_conform_leaves_a_fitting_batch_alone() -> None:
 def test_conform_reorders_and_widens() -> None:
     batch = Batch(pl.DataFrame({"b": [1], "a": [None]}, schema={"b": pl.Int8, "a": pl.Null}))
     schema = pl.Schema({"a": pl.String, "b": pl.Int64})
-    assert conform(batch, schema).polars().equals(
-        pl.DataFrame({"a": [None], "b": [1]}, schema=schema), null_equal=True
+    assert (
+        conform(batch, schema)
+        .polars()
+        .equals(pl.DataFrame({"a": [None], "b": [1]}, schema=schema), null_equal=True)
     )
 
 
