@@ -43,8 +43,7 @@ class ExpressionCompiler:
                 return self._literal(expression)
             case Cast():
                 return self._cast(expression)
-            case Call():
-                return self._call(expression)
+        return self._call(expression)
 
     def column(self, expression: Expression) -> Evaluated:
         """How to compute an array of as many values as the record has rows."""

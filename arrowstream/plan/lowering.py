@@ -10,14 +10,15 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.backends.kernels.arguments import is_constant
 from arrowstream.batch import arrow_schema
 from arrowstream.errors import SchemaError
 from arrowstream.io.base import Query
-from arrowstream.plan.lowering_expressions import ExpressionLowering, arrow_type
+from arrowstream.plan.lowering_expressions import ExpressionLowering, Unlowered, arrow_type
 from arrowstream.plan.lowering_names import snake_case
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.typed_plan import TypedPlan, Unreadable
-from arrowstream.program import Call, Cast, Column, Expression, Filter, Literal, Program, Project, Refusal
+from arrowstream.program import Column, Expression, Filter, Program, Project, Refusal
 
 # A filter moved before a cast that can fail would hide the failure, here but not where steps run one
 # by one; and moving it means computing twice what it looks at.
@@ -50,7 +51,7 @@ def lower(segment: Segment) -> Program | Refusal:
         if reasons:
             return Refusal(tuple(dict.fromkeys(reasons)))
         return Program(arrow_schema(segment.schema), tuple(steps), arrow_schema(segment.output))
-    except Unreadable as reason:
+    except (Unreadable, Unlowered) as reason:
         return Refusal((*reasons, str(reason)))
     except SchemaError as error:
         return Refusal((*reasons, f"{error.what}: {error.found}"))
@@ -96,7 +97,7 @@ def _steps(plan: TypedPlan, reasons: list[str]) -> list[Project | Filter]:
         match type(node).__name__:
             case "Select":
                 columns = _named(node.expr, expressions)
-                if all(_is_constant(expression) for expression in columns.values()):
+                if all(is_constant(expression) for expression in columns.values()):
                     reasons.append("constants alone give one row, whatever comes in")
                 _project(steps, columns)
             case "HStack":
@@ -134,15 +135,3 @@ def _project(steps: list[Project | Filter], columns: dict[str, Expression]) -> N
             )
             return
     steps.append(Project(tuple(columns.items())))
-
-
-def _is_constant(expression: Expression) -> bool:
-    match expression:
-        case Literal():
-            return True
-        case Column():
-            return False
-        case Cast():
-            return _is_constant(expression.input)
-        case Call():
-            return all(map(_is_constant, expression.arguments))

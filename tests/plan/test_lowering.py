@@ -205,9 +205,10 @@ def test_a_plan_of_another_shape_is_refused() -> None:
 
 def test_a_schema_without_arrow_form_is_refused() -> None:
     schema = pl.Schema({"i": pl.Int64(), "huge": pl.Int128()})
-    refusal = lower(segment(FilterStep.of(pl.col("i") > 1), schema=schema))
-    assert isinstance(refusal, Refusal)
-    assert "no Arrow form" in str(refusal)
+    for step in (FilterStep.of(pl.col("i") > 1), WithColumns.of(x=pl.col("i") + 1)):
+        refusal = lower(segment(step, schema=schema))
+        assert isinstance(refusal, Refusal)
+        assert "no Arrow form" in str(refusal)
 
 
 def visiting(monkeypatch: pytest.MonkeyPatch, **shown: Any) -> None:

@@ -34,11 +34,12 @@ def _subtract(call: Call) -> Evaluate | str:
     left, right = (argument.dtype for argument in call.arguments)
     if _types.is_date32(left) and _types.is_date32(right) and call.dtype == pa.duration("us"):
         return _days_between
+    subtract: Evaluate = pc.subtract
     if _types.is_timestamp(left) and left == right and call.dtype == pa.duration(left.unit):
-        return pc.subtract
+        return subtract
     if _types.is_duration(right) and (_types.is_timestamp(left) or _types.is_duration(left)):
-        return pc.subtract if left == call.dtype and left.unit == right.unit else _units(call)
-    return _on_numbers(pc.subtract)(call)
+        return subtract if left == call.dtype and left.unit == right.unit else _units(call)
+    return _on_numbers(subtract)(call)
 
 
 def _days_between(left: Values, right: Values) -> Values:
