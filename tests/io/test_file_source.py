@@ -436,6 +436,7 @@ def test_the_kernel_too_sees_fewer_bytes_read(tmp_path):
         ((pl.col("a") + 1 > 5) | (pl.col("b") == "x"), '((a + 1) > 5) | (b == "x")'),
         (pl.col("s").str.contains("a"), 'col("s").str.contains(["a"])'),
         (pl.lit(True), "true"),
+        (pl.lit('x"(') == pl.col("a"), '[("x"(") == (col("a"))]'),
     ],
 )
 def test_conditions_are_written_as_people_write_them(predicate, text):
@@ -454,6 +455,37 @@ def test_sizes_are_written_with_their_unit():
         "3.0 TB",
         "50000.0 TB",
     ]
+
+
+@pytest.mark.parametrize("group_rows", [7, 100, 600])
+def test_row_groups_of_any_size_follow_each_other(group_rows, tmp_path, tiny_pieces):
+    path = tmp_path / "p.parquet"
+    pq.write_table(PLAIN.to_arrow(), path, row_group_size=group_rows)
+    read = batches(FileSource.of(path))
+    assert [batch.position.start for batch in read[1:]] == [batch.position.stop for batch in read[:-1]]
+    assert_frame_equal(rows(FileSource.of(path)), PLAIN)
+
+
+def test_a_huge_row_group_is_never_loaded_whole(tmp_path, tiny_pieces, monkeypatch):
+    path = write(PLAIN, tmp_path / "p.parquet")
+    monkeypatch.setattr("arrowstream.io.parquet_pieces.HUGE_BYTES", 1)
+    monkeypatch.delattr("arrowstream.io.parquet_pieces.slice_piece")
+    read = batches(FileSource.of(path))
+    assert max(batch.num_rows for batch in read) < 200
+    assert read[-1].position.stop == 1000
+
+
+def test_closing_early_closes_the_file(tmp_path, tiny_pieces, monkeypatch):
+    closed = []
+    monkeypatch.setattr(
+        "arrowstream.io.text_file.TextFile.close", lambda text: closed.append(text._bytes.close())
+    )
+    source = FileSource.of(write(PLAIN, tmp_path / "p.csv"))
+    reader = source.open()
+    assert reader.read().num_rows
+    before = len(closed)
+    reader.close()
+    assert len(closed) == before + 1
 
 
 def test_closing_early_stops_reading(tmp_path, tiny_pieces):
