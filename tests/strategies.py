@@ -33,26 +33,47 @@ TYPES: tuple[pl.DataType, ...] = (*PLAIN, *CODED, *NESTED, pl.Null())
 _PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _SECONDS = 9_000_000_000  # from 1684 to 2255, which nanoseconds can hold, too
 _DAYS = 100_000
-_SPECIAL_FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, float("nan"), float("inf"), float("-inf")]
+_FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, 127.9, -128.9, float("nan"), float("inf"), float("-inf"), 5e-324]
+_FLOATS += [sign * 2.0**bits for bits in (7, 8, 15, 16, 31, 32, 63, 64, 127) for sign in (1, -1)]
 _TEXTS = ["", "a", "B", "aa", " a ", "é", "ß", "1", "-1", "日本", "🦀", "a\nb"]
+
+
+def corners(dtype: pl.DataType) -> list[Any]:
+    """The values of a plain type where functions are most likely to differ; None is the last."""
+    if dtype.is_integer():
+        bits = int(str(dtype).lstrip("UInt"))
+        low, high = (0, 2**bits - 1) if dtype in UNSIGNED else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        near = {low, low + 1, high - 1, high, -2, -1, 0, 1, 2, 3}
+        return [*sorted(value for value in near if low <= value <= high), None]
+    if dtype.is_float():
+        # What single precision cannot hold becomes what it rounds to.
+        return [*pl.Series(_FLOATS).cast(dtype).to_list(), None]
+    if isinstance(dtype, pl.Datetime | pl.Duration):
+        bound = _SECONDS * _PER_SECOND[dtype.time_unit or "us"]
+        return [-bound, -1, 0, 1, bound, None]
+    simple: dict[Any, list[Any]] = {
+        pl.Boolean: [False, True],
+        pl.String: _TEXTS,
+        pl.Binary: [b"", b"a", b"\xff", b"\x00"],
+        pl.Date: [-_DAYS, -1, 0, 1, _DAYS],
+        pl.Time: [0, 1, 24 * 3_600 * 10**9 - 1],
+        pl.Decimal: [Decimal(cents).scaleb(-2) for cents in (-(10**9), -1, 0, 1, 10**9)],
+    }
+    return [*simple.get(dtype.base_type(), []), None]
 
 
 def values(dtype: pl.DataType) -> st.SearchStrategy[Any]:
     """Python values of a type, its corners more often than chance would bring them; never None."""
+    special = corners(dtype)[:-1]
     if dtype.is_integer():
-        bits = int(str(dtype).lstrip("UInt"))
-        low, high = (0, 2**bits - 1) if dtype in UNSIGNED else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        corners = [
-            corner for corner in (low, low + 1, high - 1, high, 0, 1, 2, 3, -1) if low <= corner <= high
-        ]
-        return st.one_of(st.sampled_from(corners), st.integers(max(low, -50), 50), st.integers(low, high))
+        low, high = special[0], special[-1]
+        return st.one_of(st.sampled_from(special), st.integers(max(low, -50), 50), st.integers(low, high))
     if dtype.is_float():
         width = 32 if dtype == pl.Float32 else 64
         ordinary = st.floats(-1_000, 1_000, width=width)
-        return st.one_of(st.sampled_from(_SPECIAL_FLOATS), ordinary, st.floats(width=width))
+        return st.one_of(st.sampled_from(special), ordinary, st.floats(width=width))
     if isinstance(dtype, pl.Datetime | pl.Duration):
-        bound = _SECONDS * _PER_SECOND[dtype.time_unit or "us"]
-        return st.one_of(st.sampled_from([0, 1, -1, bound]), st.integers(-bound, bound))
+        return st.one_of(st.sampled_from(special), st.integers(special[0], special[-1]))
     if isinstance(dtype, pl.List):
         return st.lists(st.none() | values(_instance(dtype.inner)), max_size=3)
     if isinstance(dtype, pl.Struct):

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,18 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import DATETIMES, DURATIONS, FLOATS, INTEGERS, NUMBERS, PLAIN, SIGNED, frames
+from strategies import (
+    DATETIMES,
+    DURATIONS,
+    FLOATS,
+    INTEGERS,
+    NUMBERS,
+    PLAIN,
+    SIGNED,
+    corners,
+    frames,
+    make_series,
+)
 
 from arrowstream.backends.arrow import ArrowBackend
 from arrowstream.backends.base import Evaluator
@@ -332,18 +344,39 @@ def test_same_rows_as_polars(function: str) -> None:
     @given(st.data())
     def check(data: st.DataObject) -> None:
         case = data.draw(st.sampled_from(cases))
-        segment, evaluate = prepared(case)
-        frame = data.draw(frames(case.schema))
-        record = to_record(frame)
-        try:
-            expected = on_polars(segment, frame)
-        except pl.exceptions.PolarsError:
-            with pytest.raises(pa.ArrowInvalid):
-                evaluate(Batch(record))
-        else:
-            assert_same(evaluate(Batch(record)).arrow(), expected, case.ulps)
+        compare(case, data.draw(frames(case.schema)))
 
     check()
+
+
+@pytest.mark.parametrize("function", BY_FUNCTION)
+def test_same_corners_as_polars(function: str) -> None:
+    """Every pair of special values, in every case."""
+    for case in BY_FUNCTION[function]:
+        axes = [corners(dtype) for dtype in case.types]
+        rows = list(product(*axes[:2], *(axis[-2:] for axis in axes[2:])))
+        columns = zip(*rows, strict=True)
+        compare(
+            case,
+            pl.DataFrame(
+                [
+                    make_series(name, list(column), dtype)
+                    for (name, dtype), column in zip(case.schema.items(), columns, strict=True)
+                ]
+            ),
+        )
+
+
+def compare(case: Case, frame: pl.DataFrame) -> None:
+    segment, evaluate = prepared(case)
+    record = to_record(frame)
+    try:
+        expected = on_polars(segment, frame)
+    except pl.exceptions.PolarsError:
+        with pytest.raises(pa.ArrowInvalid):
+            evaluate(Batch(record))
+    else:
+        assert_same(evaluate(Batch(record)).arrow(), expected, case.ulps)
 
 
 def test_every_kernel_has_a_case() -> None:
