@@ -1,14 +1,22 @@
 """What a backend costs: a line through its own measurements, fitted while the pipeline runs.
 
 ``fixed + slope * rows`` in microseconds, by recursive least squares with a forgetting factor (L. Ljung,
-*System Identification: Theory for the User*, 2nd ed. 1999, section 11.2), each sample weighted by the
-inverse of what was expected, because timings scatter in proportion to their size.
+*System Identification: Theory for the User*, 2nd ed. 1999, section 11.2). Batches of one size say nothing
+about other sizes, and plain forgetting would lose what is known about those until the line swings about; so
+a little of the first uncertainty always stays (S. Gunnarsson, "Combining tracking and regularization in
+recursive least squares identification", *Proc. 35th IEEE CDC*, 1996).
+
+Timings are no textbook samples. They scatter in proportion to their size: each is weighted by the inverse
+of what was expected. Some are far too long, because the machine did something else: those are cut. But where
+one follows another the machine has changed: each cut one halves the trust in what was known.
 """
 
 from __future__ import annotations
 
-FORGETTING = 0.98
-"""Weight a sample loses with each later one: some 50 samples are remembered."""
+from math import inf
+
+FORGETTING = 0.95
+"""Weight a sample loses with each later one: some 20 are remembered."""
 
 WARM_UP = 2
 """First samples that are dropped: they pay for imports, caches and thread pools."""
@@ -17,7 +25,13 @@ OUTLIER = 3.0
 """A sample counts at most as so many times what was expected: a busy machine is not a slow backend."""
 
 SCATTER = 0.2
-"""Relative spread of timings that the start values are trusted against."""
+"""Relative spread of timings; start values are taken to be uncertain by their own size."""
+
+LIGHTEST = 0.01
+"""Start values are never scaled below this share of themselves; a clock that stands still would say 0."""
+
+_REMAINS = 0.1 * (1.0 - FORGETTING)
+"""Share of the start values' certainty that comes back with each sample."""
 
 
 class LineCost:
@@ -26,19 +40,44 @@ class LineCost:
     Parameters
     ----------
     fixed, slope
-        Start values: microseconds a batch, and microseconds a row.
+        Start values, above 0: microseconds a batch, and microseconds a row.
+
+    Examples
+    --------
+    >>> cost = LineCost(20.0, 0.005)
+    >>> for _ in range(20):
+    ...     cost.observe(1_000, 50.0)
+    >>> round(cost.predict(1_000))
+    50
     """
 
-    __slots__ = ("_limit", "_p00", "_p01", "_p11", "fixed", "samples", "slope")
+    # _i..: the information matrix, the inverse of the covariance; _add..: what comes back of the first one.
+    __slots__ = ("_add00", "_add11", "_factor", "_i00", "_i01", "_i11", "fixed", "samples", "slope")
 
     def __init__(self, fixed: float, slope: float) -> None:
+        self.samples = 0
+        self._factor = inf
+        self._start(fixed, slope)
+
+    def _start(self, fixed: float, slope: float) -> None:
         self.fixed = fixed
         self.slope = slope
-        self.samples = 0
-        self._p00 = (fixed / SCATTER) ** 2
-        self._p01 = 0.0
-        self._p11 = (slope / SCATTER) ** 2
-        self._limit = (self._p00 * 100.0, self._p11 * 100.0)
+        self._i00 = (SCATTER / fixed) ** 2
+        self._i01 = 0.0
+        self._i11 = (SCATTER / slope) ** 2
+        self._add00 = _REMAINS * self._i00
+        self._add11 = _REMAINS * self._i11
+
+    def scale(self, factor: float) -> None:
+        """Start from `factor` times the start values; before anything was measured."""
+        factor = max(factor, LIGHTEST)
+        self._factor /= factor
+        self._start(self.fixed * factor, self.slope * factor)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the line rests on samples and not only on start values."""
+        return self.samples > WARM_UP
 
     def predict(self, rows: int) -> float:
         """Microseconds a batch of `rows` rows is expected to take; never negative."""
@@ -47,23 +86,45 @@ class LineCost:
     def observe(self, rows: int, micros: float) -> None:
         """Learn that a batch of `rows` rows took `micros` microseconds."""
         self.samples += 1
-        if self.samples <= WARM_UP:
+        if self.samples <= WARM_UP + 1:
+            self._begin(rows, micros)
             return
-        expected = max(self.predict(rows), 1.0)
-        weight = 1.0 / expected
-        y = min(micros, OUTLIER * expected) * weight
-        x0, x1 = weight, weight * rows
-        p00, p01, p11 = self._p00, self._p01, self._p11
-        px0, px1 = p00 * x0 + p01 * x1, p01 * x0 + p11 * x1
-        gain = 1.0 / (FORGETTING + x0 * px0 + x1 * px1)
-        error = y - (self.fixed * x0 + self.slope * x1)
-        self.fixed = max(self.fixed + px0 * gain * error, 0.0)
-        self.slope = max(self.slope + px1 * gain * error, 0.0)
-        p00, p01, p11 = p00 - px0 * px0 * gain, p01 - px0 * px1 * gain, p11 - px1 * px1 * gain
-        # Batches of one size say nothing about the other direction, whose uncertainty would grow for ever.
-        if p00 < self._limit[0] and p11 < self._limit[1]:
-            p00, p01, p11 = p00 / FORGETTING, p01 / FORGETTING, p11 / FORGETTING
-        self._p00, self._p01, self._p11 = p00, p01, p11
+        fixed, slope = self.fixed, self.slope
+        expected = fixed + slope * rows
+        # Near 0 a sample would weigh without bound.
+        weight = 1.0 / max(expected, 1.0)
+        x1 = weight * rows
+        i00 = FORGETTING * self._i00 + self._add00
+        i01 = FORGETTING * self._i01
+        i11 = FORGETTING * self._i11 + self._add11
+        # Rounding may leave nothing of it where one direction is known far better than the other.
+        determinant = max(i00 * i11 - i01 * i01, 1e-12 * i00 * i11)
+        gain0 = (i11 * weight - i01 * x1) / determinant
+        gain1 = (i00 * x1 - i01 * weight) / determinant
+        uncertainty = weight * gain0 + x1 * gain1
+        sample, trust = micros * weight, 1.0
+        if sample > OUTLIER:
+            # Negative: half of what was known in this direction goes.
+            sample, trust = OUTLIER, -0.5 / max(uncertainty, 1e-3)
+        step = (sample - expected * weight) / (1.0 + uncertainty)
+        fixed += gain0 * step
+        slope += gain1 * step
+        self._i00 = i00 = i00 + trust * weight * weight
+        self._i01 = i01 = i01 + trust * weight * x1
+        self._i11 = i11 = i11 + trust * x1 * x1
+        # A part that would be negative is none; the other is then the best one for that.
+        if slope < 0.0:
+            fixed, slope = fixed + slope * i01 / i00, 0.0
+        elif fixed < 0.0:
+            fixed, slope = 0.0, slope + fixed * i01 / i11
+        self.fixed = fixed if fixed > 0.0 else 0.0
+        self.slope = slope if slope > 0.0 else 0.0
+
+    def _begin(self, rows: int, micros: float) -> None:
+        """Warm up, then scale the start values to the fastest of the first samples."""
+        self._factor = min(self._factor, micros / self.predict(rows))
+        if self.measured:
+            self.scale(self._factor)
 
     def __str__(self) -> str:
         return f"{self.fixed:.0f} us + {self.slope * 1000:.1f} ns/row"

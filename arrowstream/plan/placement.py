@@ -1,25 +1,32 @@
 """Which backend runs a batch: the cheapest by fitted costs, without flapping, with a look at the other.
 
 Batches of one stream may differ much in size, so the choice is kept for each power of two of rows: small
-batches can stay with one backend and large ones with another at the same time.
+batches can stay with one backend and large ones with another at the same time. Nothing here is random:
+the same batches with the same timings are placed the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from math import inf
+from typing import NamedTuple
 
-from arrowstream.plan.costs import LineCost
+from arrowstream.plan.costs import WARM_UP, LineCost
 
 START_COSTS: Mapping[str, tuple[float, float]] = {"arrow": (20.0, 0.0055), "polars": (170.0, 0.0022)}
 """Costs before any sample: two operations over two numeric columns on two cores (us, us per row)."""
 
 PROBE_EVERY = 50
-"""Every so-manieth batch goes to the second-best backend, so that its cost stays known: 2 %."""
+"""Batches after which one goes to the second-best backend, so that its cost stays known: 2 %."""
 
 PROBE_WITHIN = 4.0
 """... unless it is expected to take more than so many times the best."""
+
+TRY_AFTER = 16
+"""The first look at a size comes earlier, as a line through other sizes, or start costs, may be far off, ..."""
+
+TRY_WITHIN = 10.0
+"""... and is taken where more is expected to be lost."""
 
 GAIN = 1.2
 """A backend takes over only if the present one is expected to cost so many times as much, ..."""
@@ -30,18 +37,22 @@ STREAK = 5
 REST = 50
 """... and not before so many batches have passed since the last change."""
 
+MOST_ROWS = 1e9
+"""Where lines meet at more rows than any batch has, they do not meet."""
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A backend for one batch, what it is expected to take (us), and why it was chosen."""
+
+class Choice(NamedTuple):
+    """A backend for one batch, what it is expected to take (us), and why it was chosen.
+
+    Made for every batch, like `Standing`, hence a named tuple: a frozen dataclass costs twice as much.
+    """
 
     backend: str
     predicted_us: float
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where the choice for batches of one size stands.
 
     Parameters
@@ -52,16 +63,20 @@ class Standing:
         For how many batches in a row another one has been expected to be clearly cheaper.
     rest
         Batches to go before the winner may change again.
+    unprobed
+        Batches since the second-best was last looked at.
+    tried
+        Whether the second-best has been measured at this size.
     """
 
     winner: str
     streak: int = 0
     rest: int = 0
+    unprobed: int = 0
+    tried: bool = False
 
 
-def choose(
-    rows: int, costs: Mapping[str, LineCost], standing: Standing | None, *, probe: bool
-) -> tuple[Choice, Standing]:
+def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) -> tuple[Choice, Standing]:
     """The backend for a batch of `rows` rows, and the standing after it. A pure function.
 
     Parameters
@@ -70,22 +85,26 @@ def choose(
         The fitted costs of every backend that can run the segment; at least two.
     standing
         The standing for batches of this size, or None for the first.
-    probe
-        Whether it is time to look at the second-best.
     """
-    expected = {name: cost.predict(rows) for name, cost in costs.items()}
-    best = min(expected, key=expected.__getitem__)
     if standing is None:
-        standing = Standing(best)
-    winner, streak, rest = standing.winner, standing.streak, max(standing.rest - 1, 0)
-    streak = streak + 1 if expected[winner] > GAIN * expected[best] else 0
-    if streak >= STREAK and rest == 0:
-        winner, streak, rest = best, 0, REST
-    if probe:
-        other = min((name for name in expected if name != winner), key=expected.__getitem__)
-        if expected[other] <= PROBE_WITHIN * expected[winner]:
-            return Choice(other, expected[other], "probe"), Standing(winner, streak, rest)
-    return Choice(winner, expected[winner], "cheapest"), Standing(winner, streak, rest)
+        standing = Standing(min(costs, key=lambda name: costs[name].predict(rows)))
+    winner, streak, rest, unprobed, tried = standing
+    present = rival = costs[winner]
+    second, rival_us = winner, inf
+    for name, cost in costs.items():
+        if cost is not present and (expected := cost.fixed + cost.slope * rows) < rival_us:
+            second, rival, rival_us = name, cost, expected
+    present_us = present.fixed + present.slope * rows
+    streak = streak + 1 if present_us > GAIN * rival_us else 0
+    rest = rest - 1 if rest else 0
+    unprobed += 1
+    if streak >= STREAK and not rest:
+        return Choice(second, rival_us, "cheapest"), Standing(second, 0, REST, 0, tried)
+    every, within = (PROBE_EVERY, PROBE_WITHIN) if tried else (TRY_AFTER, TRY_WITHIN)
+    if unprobed >= every and rival_us <= within * present_us:
+        # This batch counts as a measurement unless it warms the backend up.
+        return Choice(second, rival_us, "probe"), Standing(winner, streak, rest, 0, rival.samples >= WARM_UP)
+    return Choice(winner, present_us, "cheapest"), Standing(winner, streak, rest, unprobed, tried)
 
 
 class Placement:
@@ -99,20 +118,27 @@ class Placement:
         Why the others cannot.
     pin
         The backend the user asked for, or ``"auto"``.
+
+    Examples
+    --------
+    >>> placement = Placement(["arrow", "polars"], {})
+    >>> placement.choose(100).backend, placement.choose(1_000_000).backend
+    ('arrow', 'polars')
+    >>> placement.explain()
+    'backend: auto: arrow below ~45,000 rows, polars above'
     """
 
-    __slots__ = ("_batches", "_costs", "_only", "_reason", "_standings")
+    __slots__ = ("_costs", "_only", "_reason", "_standings")
 
     def __init__(self, available: Sequence[str], refused: Mapping[str, str], pin: str = "auto") -> None:
-        self._costs = {name: LineCost(*START_COSTS.get(name, START_COSTS["polars"])) for name in available}
+        self._costs = {name: _start(name) for name in available}
         self._standings: dict[int, Standing] = {}
-        self._batches = 0
         self._only = pin if pin != "auto" else available[0] if len(available) == 1 else None
         if pin != "auto":
             self._reason = f"pinned: {pin}"
         elif self._only is not None:
-            because = "; ".join(f"{name} refused: {why}" for name, why in refused.items())
-            self._reason = f"{self._only} only" + (f" ({because})" if because else "")
+            because = "; ".join(f"{name} refused ({why})" for name, why in refused.items())
+            self._reason = f"{self._only} only" + (f": {because}" if because else "")
         else:
             self._reason = ""
 
@@ -120,33 +146,58 @@ class Placement:
         """The backend for a batch of `rows` rows."""
         if self._only is not None:
             return Choice(self._only, self._costs[self._only].predict(rows), self._reason)
-        self._batches += 1
-        size = rows.bit_length()
-        probe = self._batches % PROBE_EVERY == 0
-        choice, self._standings[size] = choose(rows, self._costs, self._standings.get(size), probe=probe)
+        size, standings = rows.bit_length(), self._standings
+        choice, standings[size] = choose(rows, self._costs, standings.get(size))
         return choice
 
     def observe(self, backend: str, rows: int, seconds: float) -> None:
         """Learn what a batch took."""
-        self._costs[backend].observe(rows, seconds * 1e6)
+        cost = self._costs[backend]
+        if cost.samples == WARM_UP:
+            self._measure(cost, rows, seconds * 1e6)
+        else:
+            cost.observe(rows, seconds * 1e6)
+
+    def _measure(self, cost: LineCost, rows: int, micros: float) -> None:
+        """Take the first sample that counts. A heavier segment is so for the backends not measured yet, too."""
+        before = cost.predict(rows)
+        cost.observe(rows, micros)
+        for other in self._costs.values():
+            if not other.measured:
+                other.scale(cost.predict(rows) / before)
 
     def explain(self) -> str:
         """The backend and the reason; once there are measurements, the fitted costs."""
-        lines = [f"backend: {self._reason or self._crossover()}"]
-        if any(cost.samples for cost in self._costs.values()):
-            measured = [
-                f"{name} {cost} ({cost.samples:,} batches)" for name, cost in self._costs.items() if cost.samples
-            ]
+        lines = [f"backend: {self._reason or self._crossovers()}"]
+        measured = [
+            f"{name} {cost} ({cost.samples:,} batches)" for name, cost in self._costs.items() if cost.samples
+        ]
+        if measured:
             lines.append(f"costs: {', '.join(measured)}")
         return "\n".join(lines)
 
-    def _crossover(self) -> str:
-        """Where the two cheapest lines cross, in words."""
-        by_fixed = sorted(self._costs, key=lambda name: self._costs[name].fixed)
-        small, large = by_fixed[0], min(self._costs, key=lambda name: self._costs[name].slope)
-        first, second = self._costs[small], self._costs[large]
-        if small == large or first.slope <= second.slope:
-            return f"auto: {small} at every size"
-        rows = (second.fixed - first.fixed) / (first.slope - second.slope)
-        digits = max(len(str(int(rows))) - 2, 0)
-        return f"auto: {small} below ~{round(rows, -digits):,.0f} rows, {large} above"
+    def _crossovers(self) -> str:
+        """The cheapest backend for each range of rows, in words: the lower envelope of the lines."""
+        costs = self._costs
+        name = min(costs, key=lambda name: costs[name].predict(1))
+        ranges: list[str] = []
+        while meetings := {
+            rows: other
+            for other in costs
+            if costs[other].slope < costs[name].slope
+            and (rows := _meeting(costs[name], costs[other])) <= MOST_ROWS
+        }:
+            ranges.append(f"{name} below ~{min(meetings):,.0f} rows")
+            name = meetings[min(meetings)]
+        return f"auto: {', '.join(ranges)}, {name} above" if ranges else f"auto: {name} at every size"
+
+
+def _start(backend: str) -> LineCost:
+    """What is known of a backend before any sample."""
+    return LineCost(*START_COSTS.get(backend, START_COSTS["polars"]))
+
+
+def _meeting(first: LineCost, flatter: LineCost) -> float:
+    """Rows from which the flatter of two lines is the lower one, to two digits."""
+    rows = (flatter.fixed - first.fixed) / (first.slope - flatter.slope)
+    return round(rows, 2 - len(str(int(rows))))

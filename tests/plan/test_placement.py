@@ -1,0 +1,270 @@
+"""The placement over simulated backends: close to the best possible, calm, and never out of bounds."""
+
+import math
+import random
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arrowstream.plan.costs import LineCost
+from arrowstream.plan.placement import PROBE_EVERY, REST, Choice, Placement, Standing, choose
+
+Line = tuple[float, float]
+REFERENCE: dict[str, Line] = {"arrow": (20, 0.0055), "polars": (170, 0.0022)}
+CASES: dict[str, dict[str, Line]] = {
+    "reference": REFERENCE,
+    "heavy text": {"arrow": (60, 0.15), "polars": (250, 0.09)},
+    "many steps": {"arrow": (300, 0.06), "polars": (900, 0.012)},
+    "light": {"arrow": (8, 0.0004), "polars": (60, 0.0002)},
+    "arrow is slow": {"arrow": (400, 0.03), "polars": (150, 0.002)},
+    "polars is slow": {"arrow": (20, 0.003), "polars": (400, 0.006)},
+}
+
+
+class Machine:
+    """Backends with known costs, 15 % scatter, and one sample in fifty far too long."""
+
+    def __init__(self, lines: dict[str, Line], seed: int = 0) -> None:
+        self.lines = lines
+        self.placement = Placement(tuple(lines), {})
+        self.choices: list[Choice] = []
+        self.spent = 0.0
+        self.least = 0.0
+        self._rng = random.Random(seed)
+
+    def micros(self, backend: str, rows: int) -> float:
+        fixed, slope = self.lines[backend]
+        return fixed + slope * rows
+
+    def run(self, sizes: list[int]) -> None:
+        for rows in sizes:
+            choice = self.placement.choose(rows)
+            mean = self.micros(choice.backend, rows)
+            noise = self._rng.lognormvariate(0, 0.15)
+            if self._rng.random() < 0.02:
+                noise *= self._rng.uniform(3, 30)
+            self.placement.observe(choice.backend, rows, mean * noise / 1e6)
+            self.choices.append(choice)
+            self.spent += mean
+            self.least += min(self.micros(name, rows) for name in self.lines)
+
+    @property
+    def regret(self) -> float:
+        """Share of time spent beyond what the best backend for each batch would have taken."""
+        return self.spent / self.least - 1
+
+
+def of_sizes(*sizes: int) -> Callable[[int], list[int]]:
+    return lambda count: [sizes[number % len(sizes)] for number in range(count)]
+
+
+def mixed(count: int) -> list[int]:
+    rng = random.Random(7)
+    return [int(10 ** rng.uniform(0, 6)) for _ in range(count)]
+
+
+STREAMS = {
+    "one row": of_sizes(1),
+    "1k": of_sizes(1_000),
+    "64k": of_sizes(65_536),
+    "1M": of_sizes(1_000_000),
+    "alternating": of_sizes(100, 1_000_000),
+    "mixed": mixed,
+}
+
+
+@pytest.mark.parametrize("lines", CASES)
+@pytest.mark.parametrize("stream", STREAMS)
+def test_comes_close_to_the_best_choice_for_every_batch(stream: str, lines: str) -> None:
+    regrets = []
+    for seed in range(2):
+        machine = Machine(CASES[lines], seed)
+        machine.run(STREAMS[stream](1_500))
+        regrets.append(machine.regret)
+    assert max(regrets) < 0.2, regrets
+
+
+@pytest.mark.parametrize("lines", CASES)
+def test_is_not_far_off_from_the_start(lines: str) -> None:
+    machine = Machine(CASES[lines])
+    machine.run([1_000_000] * 200)
+    assert machine.regret < 0.4
+
+
+def test_alternating_sizes_each_keep_their_backend() -> None:
+    machine = Machine(REFERENCE)
+    machine.run(of_sizes(100, 1_000_000)(1_000))
+    settled = [choice for choice in machine.choices if choice.reason != "probe"]
+    assert {choice.backend for choice in settled if choice.predicted_us < 500} == {"arrow"}
+    assert {choice.backend for choice in settled if choice.predicted_us >= 500} == {"polars"}
+
+
+def test_follows_a_machine_whose_costs_change() -> None:
+    machine = Machine({"arrow": (20, 0.0055), "polars": (170, 0.0022)})
+    machine.run([100_000] * 1_000)
+    assert machine.choices[-1].backend == "polars"
+    machine.lines["polars"] = (170, 0.02)  # somebody took the other cores away
+    machine.run([100_000] * 200)
+    assert machine.choices[-1].backend == "arrow"
+    machine.lines["polars"] = (170, 0.0022)
+    machine.run([100_000] * 1_500)
+    assert machine.choices[-1].backend == "polars"
+
+
+def test_close_backends_do_not_flap() -> None:
+    machine = Machine({"arrow": (20, 0.004), "polars": (170, 0.0025)}, seed=5)
+    machine.run([100_000] * 3_000)
+    used = [choice.backend for choice in machine.choices if choice.reason != "probe"]
+    assert sum(one != other for one, other in pairwise(used)) <= 2
+
+
+def test_the_second_best_is_looked_at_now_and_then() -> None:
+    machine = Machine(REFERENCE)
+    machine.run([65_536] * 2_000)
+    probes = [number for number, choice in enumerate(machine.choices) if choice.reason == "probe"]
+    assert all(after - before == PROBE_EVERY for before, after in pairwise(probes[3:]))
+    assert 0.015 < len(probes) / 2_000 <= 0.025
+
+
+def test_what_is_far_off_is_left_alone() -> None:
+    machine = Machine(REFERENCE)
+    machine.run([1] * 1_000)
+    first, later = machine.choices[:100], machine.choices[100:]
+    assert [choice.reason for choice in first].count("probe") == 3
+    assert {choice.backend for choice in later} == {"arrow"}
+
+
+def test_the_same_timings_are_placed_the_same_way() -> None:
+    first, second = Machine(REFERENCE, 3), Machine(REFERENCE, 3)
+    first.run(mixed(300))
+    second.run(mixed(300))
+    assert first.choices == second.choices
+
+
+def test_a_switch_needs_a_streak_and_rest() -> None:
+    costs = {"arrow": LineCost(100, 0.001), "polars": LineCost(50, 0.001)}
+    standing: Standing | None = Standing("arrow", rest=10)
+    backends = []
+    for _ in range(12):
+        choice, standing = choose(10, costs, standing)
+        backends.append(choice.backend)
+    assert backends == ["arrow"] * 9 + ["polars"] * 3
+    assert standing == Standing("polars", streak=0, rest=REST - 2, unprobed=2)
+
+
+def test_a_gain_that_does_not_last_changes_nothing() -> None:
+    standing: Standing | None = Standing("arrow")
+    for polars in [50, 50, 50, 50, 90] * 3:
+        choice, standing = choose(
+            10, {"arrow": LineCost(100, 0.001), "polars": LineCost(polars, 0.001)}, standing
+        )
+        assert choice.backend == "arrow"
+
+
+def test_the_second_best_of_three_is_what_is_probed() -> None:
+    costs = {"a": LineCost(10, 0.001), "b": LineCost(30, 0.001), "c": LineCost(20, 0.001)}
+    choice, standing = choose(1, costs, Standing("a", unprobed=PROBE_EVERY - 1))
+    assert choice == Choice("c", 20.001, "probe")
+    assert standing == Standing("a", tried=False)
+
+
+def test_without_a_choice_there_is_nothing_to_weigh() -> None:
+    placement = Placement(["polars"], {"arrow": "function str.json_decode"})
+    assert placement.choose(1_000_000) == Choice(
+        "polars", pytest.approx(2370), "polars only: arrow refused (function str.json_decode)"
+    )
+    pinned = Placement(["arrow", "polars"], {}, "arrow")
+    for _ in range(200):
+        choice = pinned.choose(1_000_000)
+        assert (choice.backend, choice.reason) == ("arrow", "pinned: arrow")
+        pinned.observe("arrow", 1_000_000, 0.002)
+    assert choice.predicted_us == pytest.approx(2_000, rel=0.01)
+
+
+def test_explains_itself_before_a_run() -> None:
+    refused = {"arrow": "function str.json_decode"}
+    assert Placement(["arrow", "polars"], {}).explain() == (
+        "backend: auto: arrow below ~45,000 rows, polars above"
+    )
+    assert Placement(["arrow", "polars"], {}, "arrow").explain() == "backend: pinned: arrow"
+    assert Placement(["polars"], refused).explain() == (
+        "backend: polars only: arrow refused (function str.json_decode)"
+    )
+    assert Placement(["polars"], {}).explain() == "backend: polars only"
+
+
+def test_explains_fitted_costs_after_a_run() -> None:
+    placement = Placement(["arrow", "polars"], {})
+    for _ in range(100):
+        for rows in (10, 100_000):
+            placement.observe("arrow", rows, (14 + 0.004 * rows) / 1e6)
+            placement.observe("polars", rows, (120 + 0.001 * rows) / 1e6)
+    assert placement.explain() == (
+        "backend: auto: arrow below ~35,000 rows, polars above\n"
+        "costs: arrow 14 us + 4.0 ns/row (200 batches), polars 120 us + 1.0 ns/row (200 batches)"
+    )
+
+
+@pytest.mark.parametrize(
+    "lines, words",
+    [
+        ({"arrow": (10, 0.001), "polars": (50, 0.002)}, "auto: arrow at every size"),
+        ({"arrow": (50, 0.002), "polars": (10, 0.001)}, "auto: polars at every size"),
+        ({"arrow": (10, 0.001), "polars": (50, 0.001)}, "auto: arrow at every size"),
+        ({"arrow": (10, 0.0010000001), "polars": (5_000, 0.001)}, "auto: arrow at every size"),
+        ({"arrow": (10, 0.1), "polars": (10.5, 0.0)}, "auto: arrow below ~5 rows, polars above"),
+        (
+            {"a": (10, 0.01), "b": (100, 0.002), "c": (5_000, 0.0001), "d": (6_000, 0.0005)},
+            "auto: a below ~11,000 rows, b below ~2,600,000 rows, c above",
+        ),
+    ],
+)
+def test_says_where_the_lines_cross(lines: dict[str, Line], words: str) -> None:
+    placement = Placement(list(lines), {})
+    for name, (fixed, slope) in lines.items():
+        for rows in (1, 1_000_000) * 100:
+            placement.observe(name, rows, (fixed + slope * rows) / 1e6)
+    assert placement.explain().splitlines()[0] == f"backend: {words}"
+
+
+positive = st.floats(0.1, 1e5)
+
+
+@given(
+    lines=st.lists(st.tuples(positive, st.floats(1e-6, 1)), min_size=2, max_size=3),
+    sizes=st.lists(st.integers(0, 10**8), min_size=1, max_size=4),
+    noise=st.lists(st.floats(0, 1e4), min_size=1, max_size=7),
+)
+def test_bounds_hold_whatever_the_timings(lines: list[Line], sizes: list[int], noise: list[float]) -> None:
+    names = ["arrow", "polars", "other"][: len(lines)]
+    placement = Placement(names, {})
+    count = 400 * len(sizes)
+    in_use: dict[int, str] = {}
+    changed: dict[int, int] = {}
+    seen: dict[int, int] = {}
+    probes: dict[int, int] = {}
+    for number in range(count):
+        rows = sizes[number % len(sizes)]
+        size = rows.bit_length()
+        seen[size] = seen.get(size, 0) + 1
+        choice = placement.choose(rows)
+        assert choice.backend in names
+        assert math.isfinite(choice.predicted_us)
+        assert choice.predicted_us >= 0
+        if choice.reason == "probe":
+            probes[size] = probes.get(size, 0) + 1
+            assert choice.backend != in_use.get(size)
+        elif in_use.get(size) != choice.backend:
+            assert size not in changed or seen[size] - changed[size] >= REST
+            if size in in_use:
+                changed[size] = seen[size]
+            in_use[size] = choice.backend
+        fixed, slope = lines[names.index(choice.backend)]
+        placement.observe(choice.backend, rows, (fixed + slope * rows) * noise[number % len(noise)] / 1e6)
+    # Three more for each backend that had never been measured.
+    for size, probed in probes.items():
+        assert probed <= 0.02 * seen[size] + 3 * (len(names) - 1)
+    assert sum(probes.values()) <= 0.03 * count
