@@ -48,10 +48,8 @@ class TestSource(SourceSpec):
     @classmethod
     def from_list(cls, values: Sequence[Any], batch_rows: int | None = None) -> TestSource:
         """One column ``value`` of `values`, or columns from dicts, in batches of `batch_rows` (default: one)."""
-        if values and isinstance(values[0], dict):
-            frame = pl.DataFrame(values)
-        else:
-            frame = pl.DataFrame({"value": values})
+        dicts = bool(values) and isinstance(values[0], dict)
+        frame = pl.DataFrame(values if dicts else {"value": values})
         step = batch_rows or max(frame.height, 1)
         return cls.from_frames(frame.slice(start, step) for start in range(0, max(frame.height, 1), step))
 

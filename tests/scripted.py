@@ -24,7 +24,6 @@ class ScriptedReader(BlockingReader):
     def __init__(self, ledger: Ledger, script: list[Any]) -> None:
         self._ledger = ledger
         self._script = iter(script)
-        self._looked_at = 0
 
     def read(self) -> Batch | None:
         item = next(self._script, None)
@@ -32,22 +31,38 @@ class ScriptedReader(BlockingReader):
             raise item
         if callable(item):
             item = item()
-        self._looked_at += 10
         return item
 
     def close(self) -> None:
         self._ledger.calls.append("close")
 
+
+class CountingReader(ScriptedReader):
+    """One that looks at 10 rows for each batch it hands out, and would at 60 in all."""
+
+    def __init__(self, ledger: Ledger, script: list[Any]) -> None:
+        super().__init__(ledger, script)
+        self._looked_at = 0
+
+    def read(self) -> Batch | None:
+        self._looked_at += 10
+        return super().read()
+
     @property
     def rows_read(self) -> int | None:
         return self._looked_at
+
+    @property
+    def total_rows(self) -> int | None:
+        return 60
 
 
 class BlockingSource(SourceSpec):
     """A blocking source over a script of batches, exceptions and callables that give a batch."""
 
-    def __init__(self, schema: pl.Schema, script: list[Any]) -> None:
+    def __init__(self, schema: pl.Schema, script: list[Any], counts: bool = False) -> None:
         self.ledger = Ledger()
+        self._counts = counts
         self._schema = schema
         self._script = script
 
@@ -60,7 +75,7 @@ class BlockingSource(SourceSpec):
 
     def open(self, query: Query | None = None) -> Reader | BlockingReader:
         self.ledger.calls.append("open")
-        return ScriptedReader(self.ledger, self._script)
+        return (CountingReader if self._counts else ScriptedReader)(self.ledger, self._script)
 
 
 class LedgerSink(SinkSpec):

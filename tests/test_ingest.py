@@ -54,6 +54,15 @@ def test_every_arrow_like_object_gives_the_same_rows(data: Any) -> None:
     assert batch.arrow().schema.equals(arrow_schema(FRAME.schema), check_metadata=True)
 
 
+def test_other_arrow_types_of_the_same_values_are_taken_in() -> None:
+    record = pa.RecordBatch.from_arrays(
+        [pa.array(["a", None]), pa.array([1, 2], pa.timestamp("s"))], names=["s", "t"]
+    )
+    (batch,) = batches_of(record)
+    assert schema_of(batch) == {"s": pl.String, "t": pl.Datetime("ms")}
+    assert batch.arrow().schema.types == [pa.large_string(), pa.timestamp("ms")]
+
+
 def test_pandas_comes_without_its_index() -> None:
     data = pd.DataFrame({"x": [1.5, 2.5]}, index=["a", "b"])
     (batch,) = batches_of(data)

@@ -64,3 +64,7 @@ def test_the_manual_clock_wakes_sleepers_in_order_and_only_then() -> None:
         return woken
 
     assert asyncio.run(main()) == [("a", 1_000_000_005), ("b", 2_000_000_005)]
+
+
+def test_labels() -> None:
+    assert (TestSource.from_list([1]).label, TestSink().label) == ("test", "test")

@@ -28,8 +28,3 @@ class Segment:
         for step in self.steps:
             frame = step.apply(frame)
         return frame
-
-    @property
-    def name(self) -> str:
-        """The operators' names in order, such as ``with_columns+filter``."""
-        return "+".join(step.name for step in self.steps)

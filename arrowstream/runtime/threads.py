@@ -33,8 +33,7 @@ class Threads:
                     await asyncio.wait([future])
                 except asyncio.CancelledError:
                     continue
-            if not future.cancelled():
-                future.exception()  # seen: the cancellation is what the caller gets
+            future.exception()  # seen: the cancellation is what the caller gets
             raise
 
     def close(self) -> None:

@@ -9,11 +9,15 @@ import polars as pl
 import pytest
 from scripted import BlockingSource, Ledger, LedgerSink, ScriptedOperator, ScriptedProcess
 
-from arrowstream import Builder, Pipeline, Sink, Source, channel
+from arrowstream import Builder, Pipeline, Progress, Sink, Source, channel
 from arrowstream.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError, StageError
 from arrowstream.io.base import SourceSpec
-from arrowstream.plan.physical import OperatorStage
+from arrowstream.operators.filter import Filter
+from arrowstream.operators.with_columns import WithColumns
+from arrowstream.plan.physical import OperatorStage, SegmentStage
+from arrowstream.plan.placement import Placement
+from arrowstream.plan.segment import Segment
 from arrowstream.runtime.section import drive
 from arrowstream.runtime.stage import start_stage
 from arrowstream.runtime.threads import Threads
@@ -31,6 +35,9 @@ def sources() -> dict[str, Callable[[], SourceSpec]]:
         "plain": lambda: TestSource.from_frames(NUMBERS),
         "undeclared": lambda: TestSource.from_frames(NUMBERS).undeclared(),
         "blocking": lambda: BlockingSource(NUMBERS[0].schema, [Batch(frame) for frame in NUMBERS]),
+        "counting": lambda: BlockingSource(
+            NUMBERS[0].schema, [Batch(frame) for frame in NUMBERS], counts=True
+        ),
     }
 
 
@@ -51,7 +58,7 @@ def test_every_shape_of_pipeline_delivers_all_rows_and_commits_once(
     assert sink.ledger.calls == ["open", *["write"] * (4 if steps == 2 else 5), "finish"]
     assert (report.rows_out, report.stopped) == (10, None)
     assert [stage.rows_out for stage in report.stages] == [10] * (steps + 2)
-    assert report.rows_in == (60 if source == "blocking" else 10)
+    assert report.rows_in == (60 if source == "counting" else 10)
     assert report.rows_per_second > 0
 
 
@@ -82,6 +89,14 @@ def test_the_plan_of_an_undeclared_source_follows_each_runs_first_batch() -> Non
     assert "y: Int64" in pipeline.explain()
     pipeline.run_sync()
     assert got == [1, "a"]
+
+
+def test_an_undeclared_source_of_the_same_schema_keeps_the_plan_and_its_costs() -> None:
+    source = TestSource.from_frames(NUMBERS).undeclared()
+    pipeline = Pipeline.builder().source(source).filter(pl.col("value") > 1).sink(TestSink()).build()
+    pipeline.run_sync()
+    pipeline.run_sync()
+    assert "(10 batches)" in pipeline.explain()
 
 
 def test_an_undeclared_stream_that_does_not_fit_fails_with_the_build_error() -> None:
@@ -275,6 +290,63 @@ def test_a_failing_expression_names_its_step_and_position() -> None:
         ).collect_sync()
 
 
+def test_a_failure_that_no_single_step_shows_names_the_whole_stage() -> None:
+    def broken(batch: Batch) -> Batch:
+        raise MemoryError("too much at once")
+
+    steps = (WithColumns.of(a=pl.col("value") + 1), Filter.of(pl.col("a") > 0))
+    segment = Segment(steps, NUMBERS[0].schema, NUMBERS[0].with_columns(a=1).schema)
+    planned = SegmentStage("1-2 both", segment, {"polars": broken}, Placement(["polars"], {}))
+
+    async def main() -> None:
+        threads = Threads(1)
+        try:
+            await start_stage(planned, ManualClock(), threads).process(Batch(NUMBERS[0]))
+        finally:
+            threads.close()
+
+    with pytest.raises(StageError, match=r"MemoryError: too much at once \(stage 1-2 both\)"):
+        run(main)
+
+
+def test_an_operators_own_typed_error_is_kept_and_named() -> None:
+    class Strict(ScriptedProcess):
+        def process(self, batch: Batch) -> list[Batch]:
+            raise SchemaError("not this batch")
+
+    graph = (
+        Pipeline.builder()
+        .source(TestSource.from_frames(NUMBERS))
+        .graph.with_step(ScriptedOperator("strict", Strict))
+    )
+    with pytest.raises(SchemaError, match=r"not this batch \(stage 1 strict\)"):
+        Builder(graph).sink(TestSink()).build().run_sync()
+
+
+def test_a_thread_is_waited_for_however_often_its_caller_is_cancelled() -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        assert go_on.wait(30)
+        raise OSError("nobody hears this")
+
+    async def main() -> None:
+        threads = Threads(1)
+        calling = asyncio.create_task(threads.call(work))
+        await asyncio.to_thread(started.wait, 30)
+        for _ in range(3):
+            calling.cancel()
+            await ManualClock().advance(0)
+            assert not calling.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        threads.close()
+
+    run(main)
+
+
 def test_only_one_of_several_failures_is_raised_the_others_are_noted() -> None:
     async def broken(batch: Any) -> None:
         try:
@@ -417,3 +489,12 @@ def test_progress_is_told_now_and_then_and_at_the_end() -> None:
     pipeline = Pipeline.builder().source(source).sink(Sink.to_fn(tick)).build(clock=clock)
     pipeline.run_sync(progress=seen.append)
     assert [(p.rows_in, p.rows_out, p.total_rows) for p in seen] == [(4, 4, 10), (8, 8, 10), (10, 10, 10)]
+
+
+@pytest.mark.parametrize(("counts", "total"), [(False, None), (True, 60)])
+def test_progress_of_a_blocking_source(counts: bool, total: int | None) -> None:
+    seen: list[Progress] = []
+    source = BlockingSource(NUMBERS[0].schema, [Batch(NUMBERS[0])], counts)
+    Pipeline.builder().source(source).sink(TestSink()).build().run_sync(progress=seen.append)
+    assert seen[-1].total_rows == total
+    assert seen[-1].rows_in == (20 if counts else 2)

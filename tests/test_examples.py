@@ -1,0 +1,69 @@
+"""The main job, as Python and as TOML, against the same query in Polars; and the examples in docstrings."""
+
+import doctest
+import importlib
+import pkgutil
+import runpy
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import arrowstream
+from arrowstream.job import Job
+
+ROOT = Path(__file__).parents[1]
+FLIGHTS = ROOT / ".data" / "flights.csv"
+
+
+def oracle() -> pl.DataFrame:
+    """The job in plain Polars, written for this test."""
+    numbers = ("dep_delay", "arr_delay", "air_time")
+    flights = pl.read_csv(FLIGHTS, null_values="NA", schema_overrides=dict.fromkeys(numbers, pl.Int64))
+    late = flights.filter(pl.col("dep_delay") > 60).drop_nulls("arr_delay")
+    return late.select(
+        "month",
+        "day",
+        "carrier",
+        "flight",
+        "origin",
+        "dest",
+        "dep_delay",
+        made_up=pl.col("dep_delay") - pl.col("arr_delay"),
+        mph=(pl.col("distance") / (pl.col("air_time") / 60.0)).round(1),
+    )
+
+
+def written(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "**/*.parquet", hive_partitioning=True)
+
+
+@pytest.mark.parametrize("form", ["python", "toml"])
+def test_the_main_job_equals_polars(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".data").symlink_to(FLIGHTS.parent)
+    if form == "python":
+        runpy.run_path(str(ROOT / "examples" / "flights.py"), run_name="__main__")
+        assert "336,776 flights in, 26,329 late ones out" in capsys.readouterr().out
+    else:
+        report = Job.load(ROOT / "examples" / "flights.toml").pipeline().run_sync()
+        assert (report.rows_in, report.rows_out) == (336_776, 26_329)
+    expected = oracle()
+    found = written(tmp_path / "out" / "late-flights").select(expected.columns)
+    assert_frame_equal(found, expected, check_row_order=False, check_exact=True)
+
+
+def modules() -> list[str]:
+    names = [module.name for module in pkgutil.walk_packages(arrowstream.__path__, "arrowstream.")]
+    return ["arrowstream", *(name for name in names if not name.endswith("__main__"))]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    failures, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failures == 0
