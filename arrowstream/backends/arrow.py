@@ -43,8 +43,10 @@ class ArrowBackend(Backend):
             if isinstance(step, Filter):
                 steps.append(_compile_filter(step, compiler))
             else:
-                before, schema = schema, _schema_after(step, program.output)
+                before, schema = schema, _schema_after(step, schema, program.output)
                 steps.append(_compile_project(step, before, schema, compiler))
+        if not schema.equals(program.output, check_metadata=True):
+            steps.append(lambda record: pa.RecordBatch.from_arrays(record.columns, schema=program.output))
         return Refusal(tuple(dict.fromkeys(reasons))) if reasons else _evaluator(tuple(steps))
 
 
@@ -58,9 +60,16 @@ def _evaluator(steps: tuple[Step, ...]) -> Evaluator:
     return evaluate
 
 
-def _schema_after(step: Project, output: pa.Schema) -> pa.Schema:
-    """The schema of a projection; the program's own where it fits, because that has the metadata."""
-    schema = pa.schema([(name, expression.dtype) for name, expression in step.columns])
+def _schema_after(step: Project, before: pa.Schema, output: pa.Schema) -> pa.Schema:
+    """The schema of a projection; a column that passes keeps its metadata: the categories of an Enum."""
+    schema = pa.schema(
+        [
+            before.field(expression.name).with_name(name)
+            if isinstance(expression, Column)
+            else pa.field(name, expression.dtype)
+            for name, expression in step.columns
+        ]
+    )
     return output if schema.equals(output) else schema
 
 
@@ -83,9 +92,15 @@ def _compile_project(
         or before.names[place] != name
         or expression != Column(name, before.types[place])
     ]
-    if len(changed) <= _FEW and after.names[: len(before)] == before.names:
+    kept = [place for place in range(len(before)) if place not in changed]
+    grown = len(after) >= len(before)
+    if grown and len(changed) <= _FEW and all(_same_field(before, after, place) for place in kept):
         return _edit([(place, after.field(place), columns[place]) for place in changed], len(before))
     return lambda record: pa.RecordBatch.from_arrays([column(record) for column in columns], schema=after)
+
+
+def _same_field(before: pa.Schema, after: pa.Schema, place: int) -> bool:
+    return bool(before.field(place).equals(after.field(place), check_metadata=True))
 
 
 def _edit(changes: list[tuple[int, pa.Field, Evaluated]], width: int) -> Step:

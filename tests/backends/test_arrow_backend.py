@@ -18,6 +18,7 @@ from arrowstream.backends.kernels.conversion import convert
 from arrowstream.backends.kernels.registry import KERNELS
 from arrowstream.batch import Batch, Position, to_record
 from arrowstream.operators.base import Expressions
+from arrowstream.operators.cast import Cast as CastStep
 from arrowstream.operators.filter import Filter as FilterStep
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
@@ -120,6 +121,30 @@ def test_metadata_of_the_output_is_kept() -> None:
     output = pa.schema([INPUT.field("x").with_metadata({"unit": "m"}), *list(INPUT)[1:]])
     again = Project((("x", Call("add", (X, X), INT)), ("y", Y), ("s", S)))
     assert run(again, output=output).schema.field("x").metadata == {b"unit": b"m"}
+
+
+def test_metadata_comes_through_several_steps() -> None:
+    schema = pl.Schema({"i": pl.Int64(), "kind": pl.Enum(["b", "a"])})
+    segment = segment_of(
+        schema,
+        CastStep.of({"i": pl.Int16}),
+        Select.of(pl.all(), none=pl.lit(None, pl.Enum(["c"]))),
+        CastStep.of({"i": pl.Int8}),
+    )
+    program = lower(segment)
+    assert isinstance(program, Program), program
+    evaluate = ArrowBackend().prepare(segment, program)
+    assert callable(evaluate), evaluate
+    frame = pl.DataFrame({"i": [1], "kind": ["a"]}, schema=schema)
+    record = evaluate(Batch(to_record(frame))).arrow()
+    assert record.schema.equals(program.output, check_metadata=True)
+    assert pl.DataFrame(pl.from_arrow(record)).equals(segment.apply_eager(frame))
+
+
+def test_metadata_that_no_step_could_keep() -> None:
+    output = pa.schema([INPUT.field("x").with_metadata({"unit": "m"}), *list(INPUT)[1:]])
+    kept = run(Filter(Call("gt", (X, Literal(1, INT)), BOOL)), output=output)
+    assert kept.to_pydict() == {"x": [2], "y": [None], "s": ["é"]}
 
 
 @given(st.data())
