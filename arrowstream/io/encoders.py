@@ -55,8 +55,8 @@ def encoder_for(format: Format, schema: pl.Schema, compression: str | None, deli
 
 def unit_rows(format: Format) -> int:
     """How many rows are best encoded together."""
-    # Two row groups at a time keep both of two cores busy, even where there is only one column.
-    return 2 * GROUP_ROWS if format == "parquet" else 131_072
+    # One row group of several columns keeps two cores busy; more would only take memory.
+    return GROUP_ROWS if format == "parquet" else 131_072
 
 
 class Encoder(ABC):

@@ -27,7 +27,7 @@ from arrowstream.runtime.stage import RunningStage, start_stage
 from arrowstream.runtime.threads import Threads
 
 PROGRESS_NS = 100_000_000
-CHANNEL_BATCHES = 4
+CHANNEL_BATCHES = 2
 """Batches between two stages: enough to keep both busy, little enough to keep memory small."""
 
 WORKERS = 8
