@@ -1,0 +1,1 @@
+"""Benchmarks: what the engine costs beside what it is compared to, in the same run."""

@@ -1,0 +1,50 @@
+"""``python -m benchmarks [NAME ...] [--quick]``: measure, print, and keep a complete run in results.md."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import bare_loop, etl, imports, latency, memory, throughput
+from benchmarks.harness import Scale, Section, as_markdown, as_text
+from benchmarks.machine import description
+
+BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
+    "bare_loop": bare_loop.run,
+    "throughput": throughput.run,
+    "latency": latency.run,
+    "memory": memory.run,
+    "etl": etl.run,
+    "imports": imports.run,
+}
+RESULTS = Path(__file__).with_name("results.md")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmarks that are asked for, all by default."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all without one"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller sizes and fewer rounds; nothing is kept"
+    )
+    chosen = parser.parse_args(arguments)
+    if unknown := sorted(set(chosen.names) - set(BENCHMARKS)):
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    header = description()
+    print("\n".join(header), end="\n\n", flush=True)
+    names = chosen.names or list(BENCHMARKS)
+    sections = []
+    for name in names:
+        print(f"measuring {name} ...", flush=True)
+        sections.append(BENCHMARKS[name]("quick" if chosen.quick else "full"))
+    print("\n" + as_text(sections))
+    if not chosen.quick and not chosen.names:
+        RESULTS.write_text(as_markdown(sections, header))
+        print(f"\nkept in {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()

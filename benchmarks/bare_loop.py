@@ -1,0 +1,77 @@
+"""The engine against the same kernels called in a bare loop: what pipelines, channels and counting cost.
+
+Both get Arrow records and hand Arrow records over. The bare loop of ``auto`` is the faster of the two.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream import Pipeline, Sink, Source
+from benchmarks.data import DOUBLED, LARGE, by_arrow, by_polars, record
+from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn, ratio, timed
+
+_BATCHES = {
+    "full": {1: 4_000, 1_000: 4_000, 65_536: 200, 1_000_000: 16},
+    "quick": {1: 1_000, 1_000: 1_000, 65_536: 50, 1_000_000: 4},
+    "tiny": {1: 3, 1_000: 3},
+}
+_BUDGETS = {1_000: 0.6, 65_536: 0.9}
+_DISTINCT = 4
+_OLDEST = pl.CompatLevel.oldest()
+
+
+def run(scale: Scale) -> Section:
+    """The ratio at each batch size, for each backend; 1 is as fast as the bare loop."""
+    figures = []
+    for rows, batches in _BATCHES[scale].items():
+        figures += _at(rows, batches, ROUNDS[scale])
+    return Section(
+        "Engine against the same kernels in a bare loop (map + filter, two numeric columns)", tuple(figures)
+    )
+
+
+def _at(rows: int, batches: int, rounds: int) -> list[Figure]:
+    distinct = [record(rows, seed) for seed in range(_DISTINCT)]
+    data = [distinct[number % _DISTINCT] for number in range(batches)]
+    seen: list[int] = []
+    rivals: dict[str, Callable[[], object]] = {
+        "bare arrow": lambda: seen.extend([by_arrow(batch).num_rows for batch in data]),
+        "bare polars": lambda: seen.extend([_through_polars(batch).num_rows for batch in data]),
+        **{backend: _engine(data, backend, seen).run_sync for backend in ("arrow", "polars", "auto")},
+    }
+    for warm_up in rivals.values():
+        warm_up()
+    assert seen == seen[:batches] * len(rivals), "the rivals do not give the same rows"
+    measured = in_turn({name: timed(work) for name, work in rivals.items()}, rounds)
+    micros = {name: statistics.median(seconds) / batches * 1e6 for name, seconds in measured.items()}
+    faster = min("arrow", "polars", key=lambda name: micros[f"bare {name}"])
+    figures = []
+    for backend in ("arrow", "polars", "auto"):
+        bare = f"bare {faster if backend == 'auto' else backend}"
+        figures.append(
+            Figure(
+                f"{backend}, batches of {rows:,} row{'s' if rows > 1 else ''}",
+                ratio(measured[bare], measured[backend]),
+                "x",
+                at_least=_BUDGETS.get(rows),
+                note=f"{micros[backend]:,.0f} us a batch, {bare} loop {micros[bare]:,.0f} us",
+            )
+        )
+    return figures
+
+
+def _engine(data: list[pa.RecordBatch], backend: str, seen: list[int]) -> Pipeline:
+    source = Source.from_frame(data, batch_rows=1_000_000)
+    steps = Pipeline.builder().source(source).map(x=DOUBLED).backend(backend).filter(LARGE).backend(backend)
+    return steps.sink(Sink.to_fn(lambda batch: seen.append(batch.num_rows))).build()
+
+
+def _through_polars(batch: pa.RecordBatch) -> pa.Table:
+    frame = pl.from_arrow(batch)
+    assert isinstance(frame, pl.DataFrame)
+    return by_polars(frame).to_arrow(compat_level=_OLDEST)

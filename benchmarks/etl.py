@@ -1,0 +1,123 @@
+"""Parquet to Parquet: read, filter, two computed columns, write; beside Polars' streaming engine and DuckDB.
+
+Every run has a process of its own, for its peak of memory. The outputs are compared equal, row by row and
+in order, before anything is measured. Only arrowstream waits until its file is on the disk (fsync).
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from polars.testing import assert_frame_equal
+
+from benchmarks.etl_job import ENGINES
+from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn, ratio
+from benchmarks.machine import DATA, ROOT
+
+_ROWS = {"full": 20_000_000, "quick": 2_000_000, "tiny": 1_000}
+_CHUNK = 1_000_000
+
+
+def run(scale: Scale) -> Section:
+    """Ratios of time and of peak memory."""
+    source = _source(_ROWS[scale])
+    peaks: dict[str, list[float]] = {engine: [] for engine in ENGINES}
+    with TemporaryDirectory(dir=DATA) as folder:
+        targets = {engine: Path(folder) / f"{engine}.parquet" for engine in ENGINES}
+
+        def job(engine: str) -> Callable[[], float]:
+            def measure() -> float:
+                seconds, peak = _run(engine, source, targets[engine])
+                peaks[engine].append(peak)
+                return seconds
+
+            return measure
+
+        jobs = {engine: job(engine) for engine in ENGINES}
+        for warm_up in jobs.values():
+            warm_up()
+        for engine in ("polars", "duckdb"):
+            _check_same(targets["arrowstream"], targets[engine])
+        measured = in_turn(jobs, ROUNDS[scale])
+    seconds = {engine: statistics.median(times) for engine, times in measured.items()}
+    memory = {engine: statistics.median(values) / 2**20 for engine, values in peaks.items()}
+    own = f"{seconds['arrowstream']:.2f} s"
+    return Section(
+        f"Parquet ETL, {_ROWS[scale]:,} rows of 4 columns (filter, 2 computed columns, zstd level 1)",
+        (
+            Figure(
+                "speed against Polars' streaming engine",
+                ratio(measured["polars"], measured["arrowstream"]),
+                "x",
+                at_least=0.9,
+                note=f"{own}, Polars {seconds['polars']:.2f} s",
+            ),
+            Figure(
+                "speed against DuckDB",
+                ratio(measured["duckdb"], measured["arrowstream"]),
+                "x",
+                at_least=1.0,
+                note=f"{own}, DuckDB {seconds['duckdb']:.2f} s",
+            ),
+            Figure(
+                "peak memory against Polars",
+                memory["arrowstream"] / memory["polars"],
+                "x",
+                at_most=1.2,
+                note=", ".join(f"{engine} {peak:,.0f} MB" for engine, peak in memory.items()),
+            ),
+        ),
+    )
+
+
+def _source(rows: int) -> Path:
+    """The input, made once."""
+    path = DATA / f"benchmark-etl-{rows}.parquet"
+    if path.exists():
+        return path
+    DATA.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    partial = path.with_suffix(".partial")
+    schema = pa.schema(
+        {"id": pa.int64(), "customer": pa.int64(), "price": pa.float64(), "quantity": pa.int32()}
+    )
+    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for start in range(0, rows, _CHUNK):
+            count = min(_CHUNK, rows - start)
+            columns = {
+                "id": np.arange(start, start + count),
+                "customer": rng.integers(0, 1_000_000, count),
+                "price": rng.integers(1, 10_000, count) / 100,
+                "quantity": rng.integers(1, 20, count, dtype=np.int32),
+            }
+            writer.write_table(pa.table(columns, schema=schema))
+    partial.rename(path)
+    return path
+
+
+def _run(engine: str, source: Path, target: Path) -> tuple[float, float]:
+    """Seconds and peak bytes of one run in its own process."""
+    target.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "benchmarks.etl_job", engine, str(source), str(target)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds, peak = done.stdout.split()
+    return float(seconds), float(peak)
+
+
+def _check_same(one: Path, other: Path) -> None:
+    left, right = pl.scan_parquet(one), pl.scan_parquet(other)
+    rows = left.select(pl.len()).collect().item()
+    assert rows == right.select(pl.len()).collect().item()
+    for start in range(0, rows, _CHUNK):
+        assert_frame_equal(
+            left.slice(start, _CHUNK).collect(), right.slice(start, _CHUNK).collect(), check_exact=True
+        )
