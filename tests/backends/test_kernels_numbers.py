@@ -91,7 +91,8 @@ def arithmetic_cases() -> Iterator[Case]:
             yield Case("modulo", A % number, both)
         yield Case("floor_divide", 7 // A, both)
         yield Case("modulo", 7 % A, both)
-        yield Case("true_divide", 7 / A, both)
+        if dtype != F32:  # Polars 1.35 announces double precision for it, and gives single
+            yield Case("true_divide", 7 / A, both)
         yield Case("floor_divide", A // 0, both)
         yield Case("modulo", A % 0, both)
         yield Case("true_divide", A / 0, both)
