@@ -41,7 +41,9 @@ def batches_of(data: Any) -> Iterator[Batch]:
             found = True
             yield _of_record(record)
         if not found:
-            yield _of_record(pa.RecordBatch.from_pylist([], schema=reader.schema))
+            # Not from_pylist: it cannot make dictionary columns on the oldest pyarrow.
+            nothing = [pa.nulls(0, dtype) for dtype in reader.schema.types]
+            yield _of_record(pa.RecordBatch.from_arrays(nothing, schema=reader.schema))
     elif hasattr(data, "__arrow_c_array__"):
         yield _of_record(pa.record_batch(data))
     else:

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from strategies import TYPES, cuts, frames
 
 from arrowstream import Pipeline, Source
+from arrowstream.batch import to_record
 
 FIXED: dict[str, pl.DataType] = {
     "i": pl.Int64(),
@@ -88,7 +89,8 @@ def test_rows_do_not_depend_on_cuts_or_backends(
     expected = through(steps, whole)
     as_records = data.draw(st.booleans())
     for backend in ("arrow", "polars", "auto"):
-        parts = [part.to_arrow() for part in batches] if as_records else batches
+        # Not part.to_arrow(): Polars 1.35 exports slices of structs wrongly.
+        parts = [to_record(part) for part in batches] if as_records else batches
         start = Pipeline.builder().source(Source.from_frame(parts, schema=whole.schema))
         found = through(steps, start, backend).collect_sync()
         assert_frame_equal(found, expected, check_exact=True, categorical_as_str=True)

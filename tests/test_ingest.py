@@ -70,10 +70,11 @@ def test_pandas_comes_without_its_index() -> None:
 
 
 def test_a_stream_without_batches_still_tells_its_schema() -> None:
-    empty = pa.Table.from_batches([], schema=pa.schema({"x": pa.int16()}))
+    words = pa.dictionary(pa.uint32(), pa.large_string())
+    empty = pa.Table.from_batches([], schema=pa.schema({"x": pa.int16(), "w": words}))
     (batch,) = batches_of(empty)
     assert batch.num_rows == 0
-    assert schema_of(batch) == pl.Schema({"x": pl.Int16})
+    assert schema_of(batch) == pl.Schema({"x": pl.Int16, "w": pl.Categorical()})
 
 
 def test_a_record_in_the_engines_types_is_taken_as_it_is() -> None:
