@@ -26,7 +26,7 @@ class PolarsBackend(Backend):
             frame = batch.polars()
             if frame.height == 1:
                 return batch.with_rows(_single(segment, frame))
-            if frame.n_chunks() > 1 and 1 in frame.to_series().chunk_lengths():
+            if max(frame.n_chunks("all")) > 1 and _misread_in_chunks(frame):
                 frame = frame.rechunk()
             if frame.height < _LAZY_FROM:
                 return batch.with_rows(segment.apply_eager(frame))
@@ -37,6 +37,15 @@ class PolarsBackend(Backend):
         return evaluate
 
 
+def _misread_in_chunks(frame: pl.DataFrame) -> bool:
+    """Whether Polars may take chunks of this frame for something else.
+
+    A chunk of one row for a constant (see `_single`); and before Polars 2, `list.eval` gives the lists of
+    several chunks values of the wrong rows where the chunks are slices.
+    """
+    return any(column.dtype.is_nested() or 1 in column.chunk_lengths() for column in frame)
+
+
 def _single(segment: Frames, frame: pl.DataFrame) -> pl.DataFrame:
     """The segment over one row, as it would be among others.
 
@@ -44,5 +53,5 @@ def _single(segment: Frames, frame: pl.DataFrame) -> pl.DataFrame:
     another way: 5 / 3 is 1.6666666666666667, but with a second row both are 1.6666666666666665. So the
     row is given twice, and as no row depends on another, the first half of what comes out is its own.
     """
-    twice = segment.apply_eager(pl.DataFrame([column.clone().extend(column) for column in frame]))
+    twice = segment.apply_eager(pl.DataFrame([column.clone().extend(column).rechunk() for column in frame]))
     return twice.head(twice.height // 2)

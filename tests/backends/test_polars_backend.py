@@ -76,3 +76,14 @@ def test_a_batch_keeps_where_it_came_from() -> None:
     position = Position("here", 0, 1)
     result = evaluate(Batch(pl.DataFrame({"x": [2]}), position, 5))
     assert (result.position, result.ingest_ns) == (position, 5)
+
+
+@pytest.mark.parametrize("rows", [[1], [1, 2]])
+def test_lists_that_are_slices_keep_their_rows(rows: list[int]) -> None:
+    """Polars 1.35 mixes up the rows of sliced lists in several chunks."""
+    frame = pl.DataFrame({"xs": [[9, 8], [3, 2], [7, 5, 4]]})
+    step = WithColumns.of(xs=pl.col("xs").list.eval(pl.element().sort()))
+    evaluate = PolarsBackend().prepare(segment_of(frame.schema, step), NOT_LOWERED)
+    slices = pl.concat([frame.slice(row, 1) for row in rows], rechunk=False)
+    found = evaluate(Batch(slices)).polars()["xs"].to_list()
+    assert found == [sorted(frame["xs"][row]) for row in rows]
