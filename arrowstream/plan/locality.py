@@ -144,6 +144,12 @@ class _Check:
                 return [part for part in inputs if not is_constant(part)]
             case "", "Bin" if "Breaks" not in json.dumps(payload):
                 raise self.error(node, "bins without given breaks look at other rows", "give the breaks")
+            case "", "Mode" | "Unique" if payload is not True and payload != {"maintain_order": True}:
+                raise self.error(
+                    node,
+                    "without maintain_order its values come in an order that differs from run to run",
+                    "write unique(maintain_order=True)",
+                )
             case "", "Rank" if "Random" in json.dumps(payload):
                 raise self.error(node, "a random rank differs from run to run", RANDOM)
             case "StringExpr", "Strptime" if payload[1]["format"] is None:

@@ -84,7 +84,20 @@ def required_columns(query: Query, schema: pl.Schema) -> tuple[str, ...] | None:
         found, expected = query(narrowed).collect_schema(), plan.schema(plan.steps[-1])
     except pl.exceptions.PolarsError:
         return None
-    return needed if list(found.items()) == list(expected.items()) else None
+    if list(found.items()) != list(expected.items()):
+        return None
+    # Nor must a column be meant by its number: nth(1) of fewer columns is another one.
+    return (
+        needed
+        if _described(query, pl.Schema(narrowed.collect_schema())) == _described(query, schema)
+        else None
+    )
+
+
+def _described(query: Query, schema: pl.Schema) -> list[str]:
+    """What an optimised query does, as Polars words it, but for mere choices of columns."""
+    text = query(pl.DataFrame(schema=schema).clear(3).lazy()).explain()
+    return [line for line in map(str.strip, text.splitlines()) if not line.startswith(("DF [", "simple π"))]
 
 
 def _steps(plan: TypedPlan, reasons: list[str]) -> list[Project | Filter]:

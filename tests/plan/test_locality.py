@@ -103,6 +103,15 @@ def test_a_python_function_that_can_be_serialised_is_refused_too() -> None:
     assert "Python functions" in str(raised.value.hint)
 
 
+@pytest.mark.parametrize("expr", [pl.element().unique(), pl.element().mode()])
+def test_values_without_an_order_are_refused(expr: pl.Expr) -> None:
+    error = error_of(WithColumns.of(x=bids.list.eval(expr)))
+    assert isinstance(error, PlanError)
+    assert "maintain_order" in str(error.hint)
+    ordered = WithColumns.of(x=bids.list.eval(pl.element().unique(maintain_order=True)))
+    assert check(ordered, SCHEMA, "1 step")["x"] == SCHEMA["bids"]
+
+
 def test_a_choice_of_columns_that_comes_out_empty_leaves_only_constants() -> None:
     error = error_of(Select.of(pl.lit(1)))
     assert isinstance(error, PlanError)

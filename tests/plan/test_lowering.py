@@ -320,6 +320,9 @@ class _Named:
         ((Explode.of("xs"), Select.of("xs")), ("xs",)),
         # Nobody reads i, but drop() names it.
         ((Drop.of("i"),), None),
+        # Fewer columns have other numbers.
+        ((Select.of("t", x=pl.nth(4)),), None),
+        ((WithColumns.of(x=pl.nth(4), y=pl.nth(-4)), Select.of("x", "y")), None),
     ],
 )
 def test_required_columns(steps: tuple[Expressions, ...], expected: tuple[str, ...] | None) -> None:
