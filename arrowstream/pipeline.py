@@ -166,7 +166,7 @@ class Pipeline:
         self._clock = clock
         self._plan: Plan | None = None
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
-        self._source = check_graph(graph, BACKENDS)
+        self._source, self._sink = check_graph(graph, BACKENDS)
         schema = self._source.schema()
         self._planned_ahead = schema is not None
         if schema is not None:
@@ -243,7 +243,7 @@ class Pipeline:
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            return await run.execute(Prepared(self.name, self._source, plan, self._compile))
+            return await run.execute(Prepared(self.name, self._source, self._sink, plan, self._compile))
         finally:
             del self._runs[run]
 

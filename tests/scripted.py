@@ -24,6 +24,7 @@ class ScriptedReader(BlockingReader):
     def __init__(self, ledger: Ledger, script: list[Any]) -> None:
         self._ledger = ledger
         self._script = iter(script)
+        self.fails_to_close = False
 
     def read(self) -> Batch | None:
         item = next(self._script, None)
@@ -35,6 +36,8 @@ class ScriptedReader(BlockingReader):
 
     def close(self) -> None:
         self._ledger.calls.append("close")
+        if self.fails_to_close:
+            raise OSError("no close today")
 
 
 class CountingReader(ScriptedReader):
@@ -60,7 +63,8 @@ class CountingReader(ScriptedReader):
 class BlockingSource(SourceSpec):
     """A blocking source over a script of batches, exceptions and callables that give a batch."""
 
-    def __init__(self, schema: pl.Schema, script: list[Any], counts: bool = False) -> None:
+    def __init__(self, schema: pl.Schema, script: list[Any], counts: bool = False, fail_in: str = "") -> None:
+        self._fail_in = fail_in
         self.ledger = Ledger()
         self._counts = counts
         self._schema = schema
@@ -75,13 +79,18 @@ class BlockingSource(SourceSpec):
 
     def open(self, query: Query | None = None) -> Reader | BlockingReader:
         self.ledger.calls.append("open")
-        return (CountingReader if self._counts else ScriptedReader)(self.ledger, self._script)
+        if self._fail_in == "open":
+            raise OSError("no open today")
+        reader = (CountingReader if self._counts else ScriptedReader)(self.ledger, self._script)
+        reader.fails_to_close = self._fail_in == "close"
+        return reader
 
 
 class LedgerSink(SinkSpec):
     """Records what happens to it, fails where it is told to, and blocks or not."""
 
-    def __init__(self, blocking: bool, fail_in: str = "") -> None:
+    def __init__(self, blocking: bool, fail_in: str = "", error: type[BaseException] = OSError) -> None:
+        self._error = error
         self.ledger = Ledger()
         self._blocking = blocking
         self._fail_in = fail_in
@@ -98,8 +107,8 @@ class LedgerSink(SinkSpec):
 
     def note(self, call: str) -> None:
         self.ledger.calls.append(call)
-        if call == self._fail_in:
-            raise OSError(f"no {call} today")
+        if call in self._fail_in.split():
+            raise self._error(f"no {call} today")
 
     def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
         self.note("open")

@@ -117,6 +117,13 @@ class SinkSpec(ABC):
     def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
         """Start writing batches of this schema."""
 
+    def left_out(self, failure: BaseException | None) -> None:
+        """The run ended before `open`, by `failure` or (None) because no batch told a schema.
+
+        Only a sink at whose other end somebody waits needs to do anything.
+        """
+        return
+
 
 class Writer(ABC):
     """A running sink on the event loop."""

@@ -32,6 +32,13 @@ class ChannelSink(SinkSpec):
     def open(self, schema: pl.Schema) -> Writer:
         return _ChannelWriter(self.sender)
 
+    def left_out(self, failure: BaseException | None) -> None:
+        """The receiver waits all the same: end the channel."""
+        if failure is None:
+            self.sender.close()
+        else:
+            self.sender.fail(failure)
+
 
 class _ChannelWriter(Writer):
     __slots__ = ("_sender",)

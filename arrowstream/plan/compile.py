@@ -26,7 +26,7 @@ from arrowstream.plan.placement import Placement
 from arrowstream.plan.segment import Segment
 
 
-def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
+def check_graph(graph: Graph, backends: Sequence[Backend]) -> tuple[SourceSpec, SinkSpec]:
     """What can be checked without a schema: both ends are there, and every pin names a backend that is.
 
     Raises
@@ -34,7 +34,7 @@ def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
     PlanError
         An end is missing, or there is no such backend.
     """
-    source, _ = _ends(graph)
+    ends = _ends(graph)
     names = ["auto", *(backend.name for backend in backends)]
     for step in graph.steps:
         if step.backend not in names:
@@ -48,7 +48,7 @@ def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
                 if close
                 else "`arrowstream doctor` says which are installed",
             )
-    return source
+    return ends
 
 
 def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -> Plan:

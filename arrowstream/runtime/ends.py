@@ -11,7 +11,7 @@ from arrowstream.batch import Batch, Element
 from arrowstream.clock import Clock
 from arrowstream.errors import ArrowstreamError, SinkError, SourceError, StageError
 from arrowstream.io.base import BlockingReader, BlockingWriter, Reader, Writer
-from arrowstream.runtime.stage import Tally, first_line
+from arrowstream.runtime.stage import FAILURES, Tally, first_line
 from arrowstream.runtime.threads import Threads
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class RunningSource:
         tally = self.tally
         try:
             element = await (self._read() if self.blocking else self._interruptible())
-        except Exception as error:
+        except FAILURES as error:
             raise _named("source", error, SourceError) from error
         if isinstance(element, Batch):
             element.ingest_ns = self._clock.now_ns()
@@ -76,10 +76,13 @@ class RunningSource:
 
     async def close(self) -> None:
         """Let go of the reader."""
-        if isinstance(self._reader, BlockingReader):
-            await self._threads.call(self._reader.close)
-        else:
-            await self._reader.close()
+        try:
+            if isinstance(self._reader, BlockingReader):
+                await self._threads.call(self._reader.close)
+            else:
+                await self._reader.close()
+        except FAILURES as error:
+            raise _named("source", error, SourceError) from error
 
     def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
         async def read() -> Element | None:
@@ -152,7 +155,7 @@ class RunningSink:
         begin = self._clock.now_ns()
         try:
             await self._write(batch)
-        except Exception as error:
+        except FAILURES as error:
             raise _named("sink", error, SinkError, batch) from error
         tally.busy_ns += self._clock.now_ns() - begin
         tally.rows_in += rows
@@ -168,28 +171,31 @@ class RunningSink:
                 await self._threads.call(self._writer.finish)
             else:
                 await self._writer.finish()
-        except Exception as error:
+        except FAILURES as error:
             raise _named("sink", error, SinkError) from error
         self.tally.busy_ns += self._clock.now_ns() - begin
 
     async def abort(self) -> None:
         """Leave nothing half-written visible."""
-        if isinstance(self._writer, BlockingWriter):
-            await self._threads.call(self._writer.abort)
-        else:
-            await self._writer.abort()
+        try:
+            if isinstance(self._writer, BlockingWriter):
+                await self._threads.call(self._writer.abort)
+            else:
+                await self._writer.abort()
+        except FAILURES as error:
+            raise _named("sink", error, SinkError) from error
 
 
 def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:
     """Open an end; what goes wrong names it."""
     try:
         return open_it()
-    except Exception as error:
+    except FAILURES as error:
         raise _named(stage, error, kind) from error
 
 
 def _named(
-    stage: str, error: Exception, kind: type[StageError], batch: Batch | None = None
+    stage: str, error: BaseException, kind: type[StageError], batch: Batch | None = None
 ) -> ArrowstreamError:
     if isinstance(error, ArrowstreamError):
         error.stage = error.stage or stage

@@ -8,7 +8,7 @@ where the two sides can really work at the same time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -18,7 +18,7 @@ from arrowstream.channel import Receiver, Sender, channel
 from arrowstream.clock import Clock
 from arrowstream.errors import SinkError, SourceError
 from arrowstream.ingest import schema_of
-from arrowstream.io.base import SourceSpec
+from arrowstream.io.base import SinkSpec, SourceSpec
 from arrowstream.plan.physical import Plan
 from arrowstream.runtime.ends import RunningSink, RunningSource, opened
 from arrowstream.runtime.report import Progress, RunReport
@@ -59,6 +59,7 @@ class Prepared:
 
     name: str
     source: SourceSpec
+    sink: SinkSpec
     plan: Plan | None
     compile: Callable[[pl.Schema], Plan]
 
@@ -66,13 +67,21 @@ class Prepared:
 class Run:
     """One execution. Make a new one for each."""
 
-    __slots__ = ("_begin_ns", "_clock", "_options", "_reported_ns", "_sink", "_source", "_stop_reason")
+    __slots__ = (
+        "_begin_ns",
+        "_clock",
+        "_options",
+        "_reported_ns",
+        "_sink_reached",
+        "_source",
+        "_stop_reason",
+    )
 
     def __init__(self, clock: Clock, options: Options) -> None:
         self._clock = clock
         self._options = options
         self._source: RunningSource | None = None
-        self._sink: RunningSink | None = None
+        self._sink_reached = False
         self._stop_reason: str | None = None
         self._begin_ns = self._reported_ns = clock.now_ns()
 
@@ -102,9 +111,13 @@ class Run:
                 timer = group.create_task(self._stop_in_time(), name="duration")
                 report = await self._with_source(prepared, threads)
                 timer.cancel()
+            if not self._sink_reached:
+                prepared.sink.left_out(None)
             return report
-        except BaseExceptionGroup as failures:
-            failure = _root(failures)
+        except BaseException as raised:
+            failure = _root(raised)
+            if not self._sink_reached:
+                prepared.sink.left_out(failure)
         finally:
             threads.close()
         raise failure  # out here, so that it keeps its own cause and drags no group along
@@ -122,20 +135,30 @@ class Run:
         if self._stop_reason is not None:
             source.stop()
         try:
-            held: list[Element] = []
-            while plan is None:
-                element = await source.read()
-                if element is None:
-                    return self._report(prepared.name, source, [], None)
-                held.append(element)
-                if isinstance(element, Batch):
-                    plan = prepared.compile(schema_of(element))
-            return await self._with_sink(plan, source, _after(held, source.read), threads)
+            report = await self._from_source(prepared, plan, source, threads)
+        except BaseException as failure:
+            await _despite(failure, source.close)
+            raise
         finally:
             self._source = None
-            await source.close()
+        await source.close()
+        return report
+
+    async def _from_source(
+        self, prepared: Prepared, plan: Plan | None, source: RunningSource, threads: Threads
+    ) -> RunReport:
+        held: list[Element] = []
+        while plan is None:
+            element = await source.read()
+            if element is None:
+                return self._report(prepared.name, source, [], None)
+            held.append(element)
+            if isinstance(element, Batch):
+                plan = prepared.compile(schema_of(element))
+        return await self._with_sink(plan, source, _after(held, source.read), threads)
 
     async def _with_sink(self, plan: Plan, source: RunningSource, read: Read, threads: Threads) -> RunReport:
+        self._sink_reached = True
         writer = opened("sink", SinkError, lambda: plan.sink.open(plan.output))
         sink = RunningSink(
             writer,
@@ -144,16 +167,14 @@ class Run:
             limit=self._options.limit,
             on_write=lambda: self._written(source, sink),
         )
-        finished = False
         try:
             stages = [start_stage(stage, self._clock, threads) for stage in plan.stages]
             async with asyncio.TaskGroup() as group:
                 _start(group, source, stages, sink, read)
             await sink.finish()
-            finished = True
-        finally:
-            if not finished:
-                await sink.abort()
+        except BaseException as failure:
+            await _despite(failure, sink.abort)
+            raise
         self._tell(source, sink)
         return self._report(plan.name, source, stages, sink)
 
@@ -237,17 +258,25 @@ def _after(held: list[Element], read: Read) -> Read:
     return first_held
 
 
-def _root(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+async def _despite(failure: BaseException, clean_up: Callable[[], Awaitable[None]]) -> None:
+    """Clean up after `failure`, which must stay what the user sees if that fails, too."""
+    try:
+        await clean_up()
+    except Exception as error:
+        next(_leaves(failure)).add_note(f"and: {error}")
+
+
+def _root(failure: BaseException) -> BaseException:
     """The failure that came first; the others, if any, become notes on it."""
-    first, *others = _leaves(failures)
+    first, *others = _leaves(failure)
     for other in others:
         first.add_note(f"and: {other}")
     return first
 
 
-def _leaves(failures: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for failure in failures.exceptions:
-        if isinstance(failure, BaseExceptionGroup):
-            yield from _leaves(failure)
-        else:
-            yield failure
+def _leaves(failure: BaseException) -> Iterator[BaseException]:
+    if isinstance(failure, BaseExceptionGroup):
+        for inner in failure.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from arrowstream.batch import Batch, Element, Watermark
@@ -9,6 +10,12 @@ from arrowstream.runtime.stage import RunningStage
 
 Read = Callable[[], Awaitable[Element | None]]
 Emit = Callable[[Element], Awaitable[None]]
+
+TURN_SECONDS = 0.005
+"""How long a task may go on without waiting before the loop's other tasks get a turn.
+
+Between ends in memory nothing ever waits, so `stop`, timers and everything else on the loop would starve.
+"""
 
 
 async def drive(read: Read, stage: RunningStage | None, emit: Emit, end: Callable[[], None]) -> None:
@@ -18,6 +25,8 @@ async def drive(read: Read, stage: RunningStage | None, emit: Emit, end: Callabl
     the watermark itself. Batches without rows are not passed on. If anything fails, `end` is not
     called: the next task must never take a failure for the end of the stream.
     """
+    loop = asyncio.get_running_loop()
+    turn_ends = loop.time() + TURN_SECONDS
     while (element := await read()) is not None:
         if stage is None:
             await emit(element)
@@ -30,6 +39,9 @@ async def drive(read: Read, stage: RunningStage | None, emit: Emit, end: Callabl
                 for out in await stage.on_watermark(element.time_us):
                     await emit(out)
             await emit(element)
+        if loop.time() >= turn_ends:
+            await asyncio.sleep(0)
+            turn_ends = loop.time() + TURN_SECONDS
     if stage is not None:
         for out in await stage.finish():
             await emit(out)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
+import polars as pl
+
 from arrowstream.batch import Batch
 from arrowstream.clock import Clock
 from arrowstream.errors import ArrowstreamError, StageError
@@ -18,6 +20,9 @@ INLINE_NS = 1_000_000
 A hop to a worker thread and back costs 60-110 us, so at 200 us it would cost a third of the work;
 and nothing else on the loop (channel hops, timers) minds waiting a millisecond.
 """
+
+FAILURES = (Exception, pl.exceptions.PanicException)
+"""What counts as a failure of a stage: Polars' panics are outside the tree of `Exception`."""
 
 
 class Tally:
@@ -84,7 +89,7 @@ class RunningSegment(RunningStage):
                 result = evaluate(batch)
             else:
                 result = await self._threads.call(evaluate, batch)
-        except Exception as error:
+        except FAILURES as error:
             raise _failure(stage, batch, error) from error
         taken = clock.now_ns() - begin
         stage.placement.observe(choice.backend, rows, taken / 1e9)
@@ -123,7 +128,7 @@ class RunningOperator(RunningStage):
         try:
             # The last call is the best guess at this one.
             result = work() if self._last_ns < INLINE_NS else await self._threads.call(work)
-        except Exception as error:
+        except FAILURES as error:
             raise stage_error(self.tally.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
         self.tally.busy_ns += self._last_ns
@@ -138,7 +143,7 @@ def start_stage(stage: Stage, clock: Clock, threads: Threads) -> RunningStage:
     return RunningOperator(stage, clock, threads)
 
 
-def stage_error(stage: str, batch: Batch | None, error: Exception) -> ArrowstreamError:
+def stage_error(stage: str, batch: Batch | None, error: BaseException) -> ArrowstreamError:
     """`error` as one that names its stage and where in the source the batch came from."""
     if isinstance(error, ArrowstreamError):
         error.stage = error.stage or stage
@@ -147,12 +152,12 @@ def stage_error(stage: str, batch: Batch | None, error: Exception) -> Arrowstrea
     return StageError(first_line(error), stage=stage, position=position)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """An error's kind and the first line of what it says."""
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}"
 
 
-def _failure(stage: SegmentStage, batch: Batch, error: Exception) -> ArrowstreamError:
+def _failure(stage: SegmentStage, batch: Batch, error: BaseException) -> ArrowstreamError:
     """Name the one step of a fused segment that fails, by running them one at a time."""
     name = stage.name
     if len(stage.segment.steps) > 1:
@@ -160,7 +165,7 @@ def _failure(stage: SegmentStage, batch: Batch, error: Exception) -> Arrowstream
         for step in stage.segment.steps:
             try:
                 frame = step.apply(frame)
-            except Exception:
+            except FAILURES:
                 name = f"{stage.name}, in {step.describe()}"
                 break
     return stage_error(name, batch, error)

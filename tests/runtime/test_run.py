@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import polars as pl
@@ -243,6 +243,75 @@ def test_a_failing_sink_is_aborted_and_named(blocking: bool, step: str) -> None:
         pipeline.run_sync()
     assert isinstance(caught.value.__cause__, OSError)
     assert sink.ledger.calls[-1] == "abort"
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_failure_stays_the_first_thing_told_when_cleaning_up_fails_too(blocking: bool) -> None:
+    source = BlockingSource(NUMBERS[0].schema, [Batch(NUMBERS[0])], fail_in="close")
+    sink = LedgerSink(blocking, fail_in="write abort")
+    with pytest.raises(SinkError, match="no write today") as caught:
+        Pipeline.builder().source(source).sink(sink).build().run_sync()
+    assert caught.value.__notes__ == [
+        "and: OSError: no abort today (stage sink)",
+        "and: OSError: no close today (stage source)",
+    ]
+
+
+def test_a_source_that_does_not_close_is_named() -> None:
+    source = BlockingSource(NUMBERS[0].schema, [], fail_in="close")
+    with pytest.raises(SourceError, match=r"no close today \(stage source\)"):
+        Pipeline.builder().source(source).sink(LedgerSink(False)).build().run_sync()
+
+
+def test_a_panic_names_its_stage() -> None:
+    sink = LedgerSink(False, fail_in="write", error=pl.exceptions.PanicException)
+    with pytest.raises(SinkError, match=r"PanicException: no write today \(stage sink\)"):
+        Pipeline.builder().source(TestSource.from_frames(NUMBERS)).sink(sink).build().run_sync()
+    assert sink.ledger.calls[-1] == "abort"
+
+
+def test_ends_in_memory_leave_the_loop_to_others() -> None:
+    stopped = False
+
+    def endless() -> Iterator[pl.DataFrame]:
+        for _ in range(10_000_000):
+            assert not stopped
+            yield NUMBERS[0]
+
+    async def main() -> Any:
+        nonlocal stopped
+        source = Source.from_frame(endless(), schema=NUMBERS[0].schema)
+        pipeline = Pipeline.builder().source(source).sink(Sink.to_fn(lambda batch: None)).build()
+        running = asyncio.create_task(pipeline.run())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        pipeline.stop()
+        report = await running
+        stopped = True
+        return report
+
+    assert run(main).stopped == "stop"
+
+
+def test_a_channel_ends_also_where_its_sink_was_never_opened() -> None:
+    async def received(source: SourceSpec) -> list[Any]:
+        tx, rx = channel()
+        builder = Pipeline.builder().source(source).with_columns(x=pl.col("value") + 1)
+        running = asyncio.create_task(builder.sink(Sink.to_channel(tx)).build().run())
+        try:
+            return [batch async for batch in rx]
+        finally:
+            await asyncio.wait([running])
+            running.exception()
+
+    async def main() -> None:
+        assert await received(TestSource((), None)) == []
+        with pytest.raises(PeerGone, match="not there"):
+            await received(TestSource((pl.DataFrame({"other": [1]}),), None))
+        with pytest.raises(PeerGone, match="no open today"):
+            await received(BlockingSource(NUMBERS[0].schema, [], fail_in="open"))
+
+    run(main)
 
 
 def test_a_sink_that_does_not_open_is_named_and_the_source_closed() -> None:
