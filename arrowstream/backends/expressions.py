@@ -1,8 +1,9 @@
-"""A program's expressions compiled into closures over a record batch."""
+"""A program's expressions compiled into functions of a record batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from operator import methodcaller
 
 import pyarrow as pa
@@ -94,15 +95,34 @@ class ExpressionCompiler:
 
 
 def _applied(evaluate: Evaluate, arguments: list[Evaluated | pa.Scalar]) -> Evaluated:
-    """`evaluate` of the arguments' values; the common shapes without a list and its unpacking."""
+    """`evaluate` of the arguments' values; the common shapes without a list and its unpacking.
+
+    Partials rather than closures: a pipeline keeps one for each call, at half the memory.
+    """
     match arguments:
         case [first] if callable(first):
-            return lambda record: evaluate(first(record))
+            return partial(_of_one, evaluate, first)
         case [first, second] if callable(first) and callable(second):
-            return lambda record: evaluate(first(record), second(record))
+            return partial(_of_two, evaluate, first, second)
         case [first, constant] if callable(first):
-            return lambda record: evaluate(first(record), constant)
+            return partial(_with_constant, evaluate, first, constant)
         case _:
-            return lambda record: evaluate(
-                *[value(record) if callable(value) else value for value in arguments]
-            )
+            return partial(_of_any, evaluate, arguments)
+
+
+def _of_one(evaluate: Evaluate, first: Evaluated, record: pa.RecordBatch) -> Values:
+    return evaluate(first(record))
+
+
+def _of_two(evaluate: Evaluate, first: Evaluated, second: Evaluated, record: pa.RecordBatch) -> Values:
+    return evaluate(first(record), second(record))
+
+
+def _with_constant(
+    evaluate: Evaluate, first: Evaluated, constant: pa.Scalar, record: pa.RecordBatch
+) -> Values:
+    return evaluate(first(record), constant)
+
+
+def _of_any(evaluate: Evaluate, arguments: list[Evaluated | pa.Scalar], record: pa.RecordBatch) -> Values:
+    return evaluate(*[value(record) if callable(value) else value for value in arguments])
