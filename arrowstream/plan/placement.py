@@ -28,14 +28,17 @@ TRY_AFTER = 16
 TRY_WITHIN = 10.0
 """... and is taken where more is expected to be lost."""
 
-GAIN = 1.2
-"""A backend takes over only if the present one is expected to cost so many times as much, ..."""
+NEGLIGIBLE = 1.05
+"""The present backend stays while it is expected to cost at most so many times the best; beyond that ..."""
 
-STREAK = 5
-"""... for so many batches in a row, ..."""
+GAIN = 0.2
+"""... what each batch would save on the best, in batches and at most this much, is added up, ..."""
+
+ENOUGH = 0.999
+"""... and at a whole batch the best takes over: after 5 batches in a row for a large gain, more for less; ..."""
 
 REST = 50
-"""... and not before so many batches have passed since the last change."""
+"""... but not before so many batches have passed since the last change."""
 
 MOST_ROWS = 1e9
 """Where lines meet at more rows than any batch has, they do not meet."""
@@ -59,8 +62,8 @@ class Standing(NamedTuple):
     ----------
     winner
         The backend in use.
-    streak
-        For how many batches in a row another one has been expected to be clearly cheaper.
+    lost
+        What it has been expected to cost, batch by batch, that another one is clearly cheaper; in batches.
     rest
         Batches to go before the winner may change again.
     unprobed
@@ -70,7 +73,7 @@ class Standing(NamedTuple):
     """
 
     winner: str
-    streak: int = 0
+    lost: float = 0.0
     rest: int = 0
     unprobed: int = 0
     tried: bool = False
@@ -88,23 +91,25 @@ def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) 
     """
     if standing is None:
         standing = Standing(min(costs, key=lambda name: costs[name].predict(rows)))
-    winner, streak, rest, unprobed, tried = standing
+    winner, lost, rest, unprobed, tried = standing
     present = rival = costs[winner]
     second, rival_us = winner, inf
     for name, cost in costs.items():
         if cost is not present and (expected := cost.fixed + cost.slope * rows) < rival_us:
             second, rival, rival_us = name, cost, expected
     present_us = present.fixed + present.slope * rows
-    streak = streak + 1 if present_us > GAIN * rival_us else 0
+    lost = lost + min(1.0 - rival_us / present_us, GAIN) if present_us > NEGLIGIBLE * rival_us else 0.0
     rest = rest - 1 if rest else 0
     unprobed += 1
-    if streak >= STREAK and not rest:
-        return Choice(second, rival_us, "cheapest"), Standing(second, 0, REST, 0, tried)
-    every, within = (PROBE_EVERY, PROBE_WITHIN) if tried else (TRY_AFTER, TRY_WITHIN)
-    if unprobed >= every and rival_us <= within * present_us:
+    enough = lost >= ENOUGH
+    if enough and tried and not rest:
+        return Choice(second, rival_us, "cheapest"), Standing(second, 0.0, REST, 0, tried)
+    # What has not been tried is not trusted with more than a try.
+    due, within = (PROBE_EVERY, PROBE_WITHIN) if tried else (1 if enough else TRY_AFTER, TRY_WITHIN)
+    if unprobed >= due and rival_us <= within * present_us:
         # This batch counts as a measurement unless it warms the backend up.
-        return Choice(second, rival_us, "probe"), Standing(winner, streak, rest, 0, rival.samples >= WARM_UP)
-    return Choice(winner, present_us, "cheapest"), Standing(winner, streak, rest, unprobed, tried)
+        return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, 0, rival.samples >= WARM_UP)
+    return Choice(winner, present_us, "cheapest"), Standing(winner, lost, rest, unprobed, tried)
 
 
 class Placement:
