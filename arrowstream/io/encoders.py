@@ -95,6 +95,7 @@ class IpcEncoder(Encoder):
     def __init__(self, schema: pl.Schema, codec: str | None) -> None:
         self._schema = schema
         self._codec = codec
+        self._nested = [name for name, dtype in schema.items() if dtype.is_nested()]
         self._out = _Pieces()
         self._writer: pa.RecordBatchFileWriter | None = None
 
@@ -104,6 +105,10 @@ class IpcEncoder(Encoder):
             options = pa.ipc.IpcWriteOptions(compression=self._codec if frame.height else None)
             file = pa.PythonFile(self._out, mode="w")
             self._writer = pa.ipc.new_file(file, arrow_schema(self._schema), options=options)
+        if self._codec is not None and self._nested:
+            # A slice shares the texts of its neighbours, some of which pyarrow would write too; Polars 1
+            # refuses a compressed buffer with more bytes than it needs. Gathered rows are a copy.
+            frame = frame.with_columns(pl.col(self._nested).gather(pl.int_range(pl.len())))
         self._writer.write_batch(to_record(frame))
         yield from self._out.take()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from urllib.parse import unquote
 from arrowstream.errors import PlanError, SourceError
 from arrowstream.io.formats import FileKind, detect, kind_of, known_suffixes
 
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _WILDCARDS = frozenset("*?[")
 _SHOWN = 5
 
@@ -26,12 +28,12 @@ class DataFile:
     kind
         What it is.
     partitions
-        Hive partitions ``key=value`` from the folders it was found under, values as they are written.
+        Hive partitions ``key=value`` from the folders it was found under; None is Hive's name for null.
     """
 
     path: Path
     kind: FileKind
-    partitions: tuple[tuple[str, str], ...] = ()
+    partitions: tuple[tuple[str, str | None], ...] = ()
 
 
 def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFile, ...]:
@@ -40,11 +42,11 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
     Raises
     ------
     SourceError
-        There is no such file, nothing matches a glob, or a folder holds no data.
+        There is no such file, nothing matches a glob, a folder holds no data or cannot be looked into.
     PlanError
         A suffix tells no format, or the files do not all have one format.
     """
-    files = [file for path in paths for file in _expand(path, format)]
+    files = [file for path in paths for file in _found(path, format)]
     first = files[0] if files else None
     if first is None:
         raise PlanError("there is no file to read", expected="at least one path", found="an empty list")
@@ -64,6 +66,19 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
                 hint="read folders that are partitioned in another way by a source of their own",
             )
     return tuple(files)
+
+
+def _found(path: str, format: str | None) -> list[DataFile]:
+    try:
+        return list(_expand(path, format))
+    # RuntimeError: "~" of a user who is not there; ValueError: "**" beside other characters.
+    except (OSError, RuntimeError, ValueError) as error:
+        folder = f" in {error.filename}" if isinstance(error, OSError) and error.filename != path else ""
+        raise SourceError(
+            f"{path} cannot be looked for",
+            found=(error.strerror if isinstance(error, OSError) else None) or str(error),
+            hint=f"check the path{folder}, and that you may read there",
+        ) from error
 
 
 def _expand(path: str, format: str | None) -> Iterator[DataFile]:
@@ -102,9 +117,9 @@ def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFil
     """Data files at any depth; names that begin with ``.`` or ``_`` are not data (``_SUCCESS``)."""
     found = False
     others: list[str] = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_all_files(folder)):
         inner = path.relative_to(folder).parts
-        if any(part[0] in "._" for part in inner) or path.is_dir():
+        if any(part[0] in "._" for part in inner):
             continue
         if format is None and kind_of(path) is None:
             others.append(str(Path(*inner)))
@@ -120,10 +135,25 @@ def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFil
         )
 
 
-def _partitions(path: Path, base: Path) -> tuple[tuple[str, str], ...]:
+def _all_files(folder: Path) -> Iterator[Path]:
+    # Not rglob: it would leave out what is in a folder that cannot be listed, and say nothing.
+    for place, _, names in os.walk(folder, onerror=_refuse):
+        yield from (Path(place, name) for name in names)
+
+
+def _refuse(error: OSError) -> None:
+    raise error
+
+
+def _partitions(path: Path, base: Path) -> tuple[tuple[str, str | None], ...]:
     folders = path.relative_to(base).parts[:-1]
     pairs = (part.partition("=") for part in folders)
-    return tuple((unquote(key), unquote(value)) for key, equals, value in pairs if key and equals)
+    # Compared before it is decoded: text that reads like Hive's null has one of its characters escaped.
+    return tuple(
+        (unquote(key), None if value == NO_VALUE else unquote(value))
+        for key, equals, value in pairs
+        if key and equals
+    )
 
 
 def _missing(what: str, path: Path) -> SourceError:

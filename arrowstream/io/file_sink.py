@@ -13,6 +13,7 @@ import polars as pl
 from arrowstream.errors import PlanError, SinkError
 from arrowstream.io.base import BlockingWriter, SinkSpec
 from arrowstream.io.encoders import encoder_for, unit_rows
+from arrowstream.io.file_errors import sink_errors
 from arrowstream.io.file_types import check_types
 from arrowstream.io.file_writer import FolderWriter, SingleFileWriter
 from arrowstream.io.formats import (
@@ -171,7 +172,8 @@ class FileSink(SinkSpec):
 
     @property
     def _is_folder(self) -> bool:
-        return self.path.endswith("/") or bool(self.partition_by) or Path(self.path).is_dir()
+        with sink_errors("cannot write to", Path(self.path)):
+            return self.path.endswith("/") or bool(self.partition_by) or Path(self.path).is_dir()
 
     def _kind(self) -> FileKind:
         if not self._is_folder:
@@ -242,8 +244,11 @@ def _suffix(format: Format, compression: str | None) -> str:
 def _data_files(folder: Path) -> Iterator[tuple[Path, Format]]:
     """Visible data files in a folder and its partitions; what else it holds is not a sink's business."""
     for entry in folder.iterdir():
+        # Hidden: what another run has not finished yet, be it the folder of one partition.
+        if entry.name.startswith((".", "_")):
+            continue
         if entry.is_dir():
             if "=" in entry.name:
                 yield from _data_files(entry)
-        elif (kind := kind_of(entry)) is not None and not entry.name.startswith((".", "_")):
+        elif (kind := kind_of(entry)) is not None:
             yield entry, kind.format

@@ -10,8 +10,6 @@ from arrowstream.errors import SchemaError
 from arrowstream.io.file_list import DataFile
 from arrowstream.io.pushed import is_and
 
-_NULL = "__HIVE_DEFAULT_PARTITION__"
-
 
 def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFrame:
     """One row for each file with the values of its partitions.
@@ -34,7 +32,7 @@ def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFra
     columns = []
     for number, (key, _) in enumerate(files[0].partitions):
         values = [file.partitions[number][1] for file in files]
-        column = pl.Series(key, [None if value == _NULL else value for value in values], pl.String)
+        column = pl.Series(key, values, pl.String)
         columns.append(_typed(column, given.get(key)))
     return pl.DataFrame(columns)
 
@@ -56,7 +54,10 @@ def may_match(predicate: pl.Expr | None, partitions: pl.DataFrame) -> bool:
     names = predicate.meta.root_names()
     if not names or not set(names) <= set(partitions.columns):
         return True
-    return bool(partitions.select(predicate).item())
+    try:
+        return bool(partitions.select(predicate).item())
+    except pl.exceptions.PolarsError:
+        return True  # the read will fail on it too, and say where
 
 
 def _typed(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:

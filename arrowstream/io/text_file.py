@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.byte_stream import FileBytes
 from arrowstream.io.file_list import DataFile
+from arrowstream.io.formats import Format
 from arrowstream.io.json_array import JsonLines
 from arrowstream.io.read_ahead import Piece
 from arrowstream.io.records import BLOCK_BYTES, blocks
 from arrowstream.io.text_fault import Fault, RaggedRecord
 from arrowstream.io.text_format import Csv, Ndjson, TextFormat
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -117,10 +122,9 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
     Raises
     ------
     SchemaError
-        There are no rows to infer types from, and none are given; or CSV cannot hold a given type.
+        There are no rows to infer types from, and none are given; or the format cannot hold a given type.
     """
-    if file.kind.format == "csv":
-        _check_readable(given)
+    _check_readable(file.kind.format, given)
     text = TextFile(file, delimiter)
     try:
         schema = text.infer(given)
@@ -136,12 +140,27 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
     return schema
 
 
-def _check_readable(given: pl.Schema) -> None:
+def _check_readable(format: Format, given: pl.Schema) -> None:
     for name, dtype in given.items():
-        if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object):
+        if format == "csv":
+            readable = not (dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object))
+            types = "numbers, booleans, text, categories, dates or times"
+        else:
+            # A decimal would come by way of a float, which is not exact.
+            readable = not _holds(dtype, (pl.Binary, pl.Duration, pl.Time, pl.Decimal, pl.Object))
+            types = "integers, floats, booleans, text, categories, dates, datetimes, and lists or structs of these"
+        if not readable:
             raise SchemaError(
-                f"column {name!r} cannot be read from CSV as {dtype}",
-                expected="numbers, booleans, text, categories, dates or times",
+                f"column {name!r} cannot be read from {format.upper()} as {dtype}",
+                expected=types,
                 found=str(dtype),
                 hint="read it as pl.String and convert it by a step of the pipeline",
             )
+
+
+def _holds(dtype: PolarsDataType, kinds: tuple[type[pl.DataType], ...]) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_holds(field.dtype, kinds) for field in dtype.fields)
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return _holds(dtype.inner, kinds)
+    return dtype in kinds

@@ -23,6 +23,9 @@ from arrowstream.io.records import (
 INFER_ROWS = 10_000
 """Rows at the beginning of the first file from which types are inferred."""
 
+_NARROW = (pl.Int8, pl.Int16, pl.UInt8, pl.UInt16)
+# Polars' NDJSON reader panics when asked for these outside of lists and structs.
+
 Scan = Callable[[bytes, pl.Schema], pl.LazyFrame]
 
 
@@ -83,7 +86,10 @@ class Ndjson:
     def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
         if not block.strip():
             return pl.LazyFrame(schema=schema)
-        return pl.scan_ndjson(block, schema=schema or None, infer_schema_length=None)
+        narrow = {name: dtype for name, dtype in schema.items() if dtype in _NARROW}
+        wide = pl.Schema({**schema, **dict.fromkeys(narrow, pl.Int64())})
+        rows = pl.scan_ndjson(block, schema=wide or None, infer_schema_length=None)
+        return rows.with_columns(pl.col(name).cast(dtype) for name, dtype in narrow.items())
 
     def uneven(self, block: bytes) -> Uneven | None:
         return None
