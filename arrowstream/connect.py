@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.channel import Sender
+from arrowstream.errors import SchemaError
 from arrowstream.io.channel_sink import ChannelSink
 from arrowstream.io.channel_source import ChannelSource
 from arrowstream.io.file_sink import FileSink
@@ -54,7 +55,7 @@ class Source:
         >>> Source.from_file("bids/*.parquet")  # doctest: +SKIP
         >>> Source.from_file("prices.csv").with_delimiter(";")  # doctest: +SKIP
         """
-        return FileSource.of(path, format=format, schema=schema)
+        return FileSource.of(path, format=format, schema=_schema(schema))
 
     @staticmethod
     def from_frame(
@@ -172,4 +173,16 @@ class Sink:
 
 
 def _schema(schema: SchemaLike | None) -> pl.Schema | None:
-    return None if schema is None else pl.Schema(schema)
+    if schema is None:
+        return None
+    for name, dtype in schema.items():
+        try:
+            pl.Schema({name: dtype})
+        except TypeError as error:
+            raise SchemaError(
+                f"{name!r} has no type in the declared schema",
+                expected="a Polars type, such as pl.Int64 or pl.Datetime('us')",
+                found=repr(dtype),
+                hint=str(error),
+            ) from None
+    return pl.Schema(schema)

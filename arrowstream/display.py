@@ -47,6 +47,9 @@ def progress_bar(
     >>> with progress_bar("flights") as show:
     ...     show(Progress(rows_in=1000, rows_out=10, seconds=0.5))
     """
+    if console is None and not sys.stderr.isatty():
+        yield _draw_nothing  # a pipe needs no library that draws
+        return
     try:
         from rich import progress
         from rich.console import Console

@@ -51,7 +51,9 @@ def batches_of(data: Any) -> Iterator[Batch]:
             "this is not a frame",
             expected="an Arrow-like object: a Polars or pandas frame, a pyarrow Table or RecordBatch, ...",
             found=f"{type(data).__module__}.{type(data).__qualname__}",
-            hint="make a frame of it first, such as pl.DataFrame(rows)",
+            hint="call .collect() on it first"
+            if isinstance(data, pl.LazyFrame)
+            else "make a frame of it first, such as pl.DataFrame(rows)",
         )
 
 

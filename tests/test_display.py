@@ -138,6 +138,9 @@ def test_the_summary_says_why_a_run_ended_early() -> None:
 def test_without_rich_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
     monkeypatch.setitem(sys.modules, "rich.console", None)
+    with progress_bar("x") as show:  # off a terminal there is nothing to draw with
+        show(Progress(1, 1, 1.0))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with (
         pytest.raises(MissingExtra, match=r"progress bar needs the extra 'cli'") as raised,
         progress_bar("x"),

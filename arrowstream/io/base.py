@@ -109,6 +109,14 @@ class SinkSpec(ABC):
     def guarantee(self) -> str:
         """What a reader of the sink can rely on, in one line for `explain()`."""
 
+    @property
+    def needs_schema(self) -> bool:
+        """Whether a stream without any batch leaves something here, for which its columns must be known.
+
+        A file does: writing none would leave an older one in place, as if it were the result.
+        """
+        return False
+
     @abstractmethod
     def check(self, schema: pl.Schema) -> None:
         """Raise SchemaError or PlanError if batches of this schema cannot be written."""

@@ -131,6 +131,10 @@ class FileSink(SinkSpec):
         return f"files {self.path.rstrip('/')}/{partitions} ({details})"
 
     @property
+    def needs_schema(self) -> bool:
+        return True
+
+    @property
     def guarantee(self) -> str:
         if self._is_folder and Path(self.path).is_dir():
             return "no partial files: all of them appear at the end of a run that has succeeded"

@@ -43,7 +43,7 @@ class FrameSource(SourceSpec):
         if _is_frame(data) or not isinstance(data, Iterable):
             data = [data]
         if not isinstance(data, list | tuple):
-            return cls(data, schema, batch_rows)
+            return cls(_Once(data) if iter(data) is data else data, schema, batch_rows)
         # Converted and checked here, so that what does not fit is found before anything runs.
         batches = [batch for frame in data for batch in batches_of(frame)]
         if schema is None and batches:
@@ -59,6 +59,24 @@ class FrameSource(SourceSpec):
 
     def open(self, query: Query | None = None) -> Reader:
         return _FrameReader(self)
+
+
+class _Once:
+    """An iterator's items, and an error instead of nothing when it is read a second time."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items: Iterator[Any] | None = items
+
+    def __iter__(self) -> Iterator[Any]:
+        items, self._items = self._items, None
+        if items is None:
+            raise PlanError(
+                "a generator of frames has been read already",
+                expected="one run, preview or collect of a pipeline over a generator",
+                found="another one",
+                hint="pass a list of the frames, or build the pipeline again over a new generator",
+            )
+        return items
 
 
 class _FrameReader(Reader):

@@ -35,7 +35,7 @@ class FunctionSource(SourceSpec):
                 "from_fn needs an async function",
                 expected="async def fn() that returns a frame or None, or yields frames",
                 found=getattr(self.fn, "__qualname__", repr(self.fn)),
-                hint="write `async def`; for frames in memory use Source.from_frame",
+                hint="pass the function itself, not what it returns; for frames in memory use Source.from_frame",
             )
 
     @property

@@ -33,7 +33,7 @@ class Graph:
                 "source() needs a source",
                 expected="Source.from_file(...), Source.from_frame(...), ...",
                 found=type(source).__name__,
-                hint="for a frame in memory write .source(Source.from_frame(frame))",
+                hint="write .source(Source.from_file(path)), or .source(Source.from_frame(frame))",
             )
         if self.source is not None:
             raise PlanError("a pipeline has one source", found="a second call of source()")

@@ -81,14 +81,15 @@ WITHIN_A_LIST: dict[str, frozenset[str]] = {
     ),
 }
 
-SCAN = "a running value goes into scan(...)"
-WINDOW = "an aggregate goes into window(...) or reduce(...)"
+LATER = "; this version has none of it yet: collect() and go on in Polars"
+SCAN = "a running value goes into scan(...)" + LATER
+WINDOW = "an aggregate goes into window(...) or reduce(...)" + LATER
 STEP = "make it a step of its own: .filter(...) or .explode(...)"
-ORDER = "a stream has no end to sort or compare against: do it inside window(...).agg(...)"
+ORDER = "a stream has no end to sort or compare against: do it inside window(...).agg(...)" + LATER
 LIMIT = "to stop after some rows use run(limit=...) or preview(...)"
 RANDOM = "the result would differ from run to run: draw the numbers before they enter the stream"
 PYTHON = "the engine cannot see into Python functions: say it with Polars expressions, names with rename(...)"
-NUMBER = "rows have no number in a stream: put one into the source, or count with scan(...)"
+NUMBER = "rows have no number in a stream: put one into the source, or count with scan(...)" + LATER
 
 REASONS: dict[str, str] = {
     **dict.fromkeys(
@@ -117,7 +118,7 @@ REASONS: dict[str, str] = {
     ),
     **dict.fromkeys(_names("Filter DropNulls DropNans ArgWhere Explode"), STEP),
     **dict.fromkeys(_names("IntRange DateRange DatetimeRange TimeRange LinearSpace Repeat"), NUMBER),
-    **dict.fromkeys(_names("Over Window"), "per-group values go into reduce(by=...) or scan(by=...)"),
+    **dict.fromkeys(_names("Over Window"), "per-group values go into reduce(by=...) or scan(by=...)" + LATER),
     "AnonymousFunction": PYTHON,
     "Slice": LIMIT,
     "Random": RANDOM,

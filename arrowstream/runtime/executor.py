@@ -16,7 +16,7 @@ import polars as pl
 from arrowstream.batch import Batch, Element
 from arrowstream.channel import Receiver, Sender, channel
 from arrowstream.clock import Clock
-from arrowstream.errors import SinkError, SourceError
+from arrowstream.errors import SchemaError, SinkError, SourceError
 from arrowstream.ingest import schema_of
 from arrowstream.io.base import SinkSpec, SourceSpec
 from arrowstream.plan.physical import Plan
@@ -151,7 +151,14 @@ class Run:
         while plan is None:
             element = await source.read()
             if element is None:
-                return self._report(prepared.name, source, [], None)
+                if self._stop_reason is not None or not prepared.sink.needs_schema:
+                    return self._report(prepared.name, source, [], None)
+                raise SchemaError(
+                    "the stream ended before its first batch, so nobody knows its columns",
+                    stage="source",
+                    expected="at least one batch, or a declared schema",
+                    hint="pass schema=... to the source: an empty stream then gives an empty result",
+                )
             held.append(element)
             if isinstance(element, Batch):
                 plan = prepared.compile(schema_of(element))

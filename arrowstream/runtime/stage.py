@@ -149,7 +149,10 @@ def stage_error(stage: str, batch: Batch | None, error: BaseException) -> Arrows
         error.stage = error.stage or stage
         return error
     position = str(batch.position) if batch is not None and batch.position is not None else None
-    return StageError(first_line(error), stage=stage, position=position)
+    # Polars says so of every strict cast that meets a value it cannot take.
+    is_cast = isinstance(error, pl.exceptions.InvalidOperationError) and "conversion" in str(error)
+    hint = "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit" if is_cast else None
+    return StageError(first_line(error), stage=stage, position=position, hint=hint)
 
 
 def first_line(error: BaseException) -> str:

@@ -1,7 +1,8 @@
 """Sources and sinks in memory: frames, channels, functions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -49,6 +50,35 @@ def test_large_frames_are_cut_without_copying() -> None:
     assert [part.num_rows for part in records] == [4, 4, 2]
     first = record["x"].buffers()[1].address
     assert {part["x"].buffers()[1].address for part in records} == {first}
+
+
+def test_a_generator_is_read_once_and_says_so() -> None:
+    builder = Pipeline.builder().source(Source.from_frame(FRAME for _ in range(3)))
+    assert builder.preview(1).height == 1
+    with pytest.raises(PlanError, match="has been read already"):
+        builder.collect_sync()
+
+    class Again:
+        def __iter__(self) -> Iterator[pl.DataFrame]:
+            return iter([FRAME])
+
+    again = Pipeline.builder().source(Source.from_frame(Again()))
+    assert again.collect_sync().equals(again.collect_sync())
+
+
+@pytest.mark.parametrize("dtype", [pl.Datetime, "int32"])
+def test_declared_types_must_be_types(dtype: Any) -> None:
+    for declare in (
+        lambda schema: Source.from_file("x.csv", schema=schema),
+        partial(Source.from_frame, FRAME),
+    ):
+        with pytest.raises(SchemaError, match="'t' has no type"):
+            declare(schema={"t": dtype})
+
+
+def test_a_lazy_frame_is_to_be_collected_first() -> None:
+    with pytest.raises(SchemaError, match=r"call \.collect"):
+        Source.from_frame(FRAME.lazy())
 
 
 def test_a_declared_schema_widens_frames_at_once() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -104,6 +105,18 @@ def test_an_undeclared_stream_that_does_not_fit_fails_with_the_build_error() -> 
     pipeline = Pipeline.builder().source(source).filter(pl.col("nope") > 1).sink(TestSink()).build()
     with pytest.raises(SchemaError, match="nope"):
         pipeline.run_sync()
+
+
+def test_an_undeclared_stream_without_batches_leaves_no_old_file_as_its_result(tmp_path: Path) -> None:
+    target = tmp_path / "x.csv"
+    target.write_text("old")
+    pipeline = Pipeline.builder().source(TestSource(())).sink(Sink.to_file(target)).build()
+    with pytest.raises(SchemaError, match="ended before its first batch"):
+        pipeline.run_sync()
+    assert pipeline.run_sync(limit=0).stopped == "limit"
+    declared = TestSource((), NUMBERS[0].schema)
+    Pipeline.builder().source(declared).sink(Sink.to_file(target)).build().run_sync()
+    assert target.read_text() == "value\n"
 
 
 def test_an_undeclared_stream_without_batches_gives_an_empty_report() -> None:
@@ -353,6 +366,7 @@ def test_a_failing_expression_names_its_step_and_position() -> None:
         builder.collect_sync()
     assert caught.value.position == "frame rows 2-3"
     assert str(caught.value.stage).startswith("1-2 with_columns+filter, in with_columns(")
+    assert "strict=False" in str(caught.value.hint)
     with pytest.raises(StageError, match=r"stage 1 with_columns\)"):
         Pipeline.builder().source(Source.from_frame(frame)).with_columns(
             n=pl.col("s").cast(pl.Int64)
