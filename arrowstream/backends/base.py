@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 import polars as pl
@@ -12,12 +12,19 @@ from arrowstream.batch import Batch
 from arrowstream.program import Program, Refusal
 
 
+class Step(Protocol):
+    """One step of a segment."""
+
+    def apply(self, frame: pl.DataFrame) -> pl.DataFrame: ...
+
+
 class Frames(Protocol):
-    """A segment as a function of a frame: the same steps over a lazy or an eager one."""
+    """A segment as a function of a frame: whole over a lazy one, or step by step."""
+
+    @property
+    def steps(self) -> Sequence[Step]: ...
 
     def apply_lazy(self, frame: pl.LazyFrame) -> pl.LazyFrame: ...
-
-    def apply_eager(self, frame: pl.DataFrame) -> pl.DataFrame: ...
 
 
 Evaluator = Callable[[Batch], Batch]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from arrowstream.backends.base import Backend, Evaluator, Frames
+from arrowstream.backends.base import Backend, Evaluator, Frames, Step
 from arrowstream.batch import Batch
 from arrowstream.program import Program, Refusal
 
@@ -24,12 +24,12 @@ class PolarsBackend(Backend):
     def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator:
         def evaluate(batch: Batch) -> Batch:
             frame = batch.polars()
-            if frame.height == 1:
-                return batch.with_rows(_single(segment, frame))
-            if max(frame.n_chunks("all")) > 1 and _misread_in_chunks(frame):
-                frame = frame.rechunk()
             if frame.height < _LAZY_FROM:
-                return batch.with_rows(segment.apply_eager(frame))
+                for step in segment.steps:
+                    # A filter may leave one row, too.
+                    frame = _among_others(step, frame)
+                return batch.with_rows(frame)
+            frame = _joined(frame)
             query = segment.apply_lazy(frame.lazy())
             # Not the streaming engine: it may cut rows into pieces of one.
             return batch.with_rows(query.collect(engine="in-memory", optimizations=_OPTIMIZATIONS))
@@ -37,21 +37,26 @@ class PolarsBackend(Backend):
         return evaluate
 
 
-def _misread_in_chunks(frame: pl.DataFrame) -> bool:
-    """Whether Polars may take chunks of this frame for something else.
+def _joined(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame without chunks that Polars takes for something else.
 
-    A chunk of one row for a constant (see `_single`); and before Polars 2, `list.eval` gives the lists of
-    several chunks values of the wrong rows where the chunks are slices.
+    A chunk of one row passes for a constant (see `_among_others`); and before Polars 2, `list.eval` gives
+    the lists of several chunks values of the wrong rows where the chunks are slices.
     """
-    return any(column.dtype.is_nested() or 1 in column.chunk_lengths() for column in frame)
+    if max(frame.n_chunks("all")) == 1:
+        return frame
+    misread = any(column.dtype.is_nested() or 1 in column.chunk_lengths() for column in frame)
+    return frame.rechunk() if misread else frame
 
 
-def _single(segment: Frames, frame: pl.DataFrame) -> pl.DataFrame:
-    """The segment over one row, as it would be among others.
+def _among_others(step: Step, frame: pl.DataFrame) -> pl.DataFrame:
+    """A step over a frame, one row as it would be among others.
 
     Polars takes one row, and one row that is a chunk of its own, for a constant, and divides constants in
     another way: 5 / 3 is 1.6666666666666667, but with a second row both are 1.6666666666666665. So the
     row is given twice, and as no row depends on another, the first half of what comes out is its own.
     """
-    twice = segment.apply_eager(pl.DataFrame([column.clone().extend(column).rechunk() for column in frame]))
+    if frame.height != 1:
+        return step.apply(_joined(frame))
+    twice = step.apply(pl.DataFrame([column.clone().extend(column).rechunk() for column in frame]))
     return twice.head(twice.height // 2)

@@ -87,3 +87,12 @@ def test_lists_that_are_slices_keep_their_rows(rows: list[int]) -> None:
     slices = pl.concat([frame.slice(row, 1) for row in rows], rechunk=False)
     found = evaluate(Batch(slices)).polars()["xs"].to_list()
     assert found == [sorted(frame["xs"][row]) for row in rows]
+
+
+def test_one_row_that_a_filter_leaves_is_divided_as_among_others() -> None:
+    frame = pl.DataFrame({"i": [1, 2, 3, 3, 3], "x": [5.0] * 5})
+    evaluate = PolarsBackend().prepare(
+        segment_of(frame.schema, Filter.of(pl.col("i") == 3), WithColumns.of(y=pl.col("x") / 3)), NOT_LOWERED
+    )
+    alone, together = (evaluate(Batch(part)).polars()["y"] for part in (frame.head(3), frame.tail(3)))
+    assert alone.to_list() == together.to_list()[:1]
