@@ -146,7 +146,9 @@ class Sink:
         compression
             What the format offers, such as ``"zstd"``, ``"snappy"``, ``"gzip"``.
         overwrite
-            Replace the data files that a folder already holds; without it such a folder is refused.
+            Replace all data files of this format that a folder and its partitions already hold, whoever
+            wrote them; without it such a folder is refused. Files of other formats are never touched: a
+            folder that holds such data is refused.
 
         Raises
         ------

@@ -236,7 +236,15 @@ class FileSink(SinkSpec):
                 found=f"{len(found)} files, such as {found[0][0].relative_to(target)}",
                 hint="choose another folder, or pass overwrite=True to replace them",
             )
-        return FilledFolder(target, (file for file, held in found if held == format))
+        others = [(file, held) for file, held in found if held != format]
+        if others:
+            raise SinkError(
+                f"{target} holds data files of another format",
+                expected=f"{format} files, which overwrite=True replaces",
+                found=f"{len(others)} others, such as {others[0][0].relative_to(target)} ({others[0][1]})",
+                hint="a folder of two formats cannot be read again: choose another one, or delete those files",
+            )
+        return FilledFolder(target, (file for file, _ in found))
 
 
 def _suffix(format: Format, compression: str | None) -> str:

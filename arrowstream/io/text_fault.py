@@ -65,7 +65,7 @@ class Fault:
                 if b"\n" in record.rstrip(b"\r\n")
                 else "quote fields that hold the delimiter; if all rows are like this, see with_delimiter()",
             )
-        column = self._column(record)
+        column = self._column(self.block[: int(ends[bad])])
         if column is None:
             return SourceError(
                 f"{where} of {self.path} cannot be read",
@@ -76,20 +76,24 @@ class Fault:
                 if self.format.quotes and b'"' in record
                 else "repair this row, or check that the file has the format it is read as",
             )
+        dtype = self.schema[column]
         return SourceError(
             f"{where} of {self.path} does not fit its column {column!r}",
             position=f"{self.path} {where}",
-            expected=f"{column}: {self.schema[column]}",
+            expected=f"{column}: {dtype}",
             found=self._value(record, column) or text,
-            hint=f"repair this row, or read the column as another type: schema={{{column!r}: pl.String}}",
+            hint=f"repair this row, or read the column as another type: schema={{{column!r}: {_wider(dtype)}}}",
         )
 
     def _first_bad(self, cuts: list[int]) -> int:
-        """The first record that is refused, by halving; each record is parsed about once more."""
+        """The first record that is refused, by halving what is read from the first record on.
+
+        Always from the first one: what a date looks like, the parser learns there.
+        """
         low, high = 0, len(cuts) - 1
         while high - low > 1:
             middle = (low + high) // 2
-            if self._reads(self.block[cuts[low] : cuts[middle]]):
+            if self._reads(self.block[: cuts[middle]]):
                 low = middle
             else:
                 high = middle
@@ -108,15 +112,15 @@ class Fault:
         frame = self._try(self.format.scan(part, self.schema)) if part else None
         return 0 if frame is None else frame.height
 
-    def _column(self, record: bytes) -> str | None:
-        """The column that is refused, if all others of the record can be read as text."""
+    def _column(self, part: bytes) -> str | None:
+        """The column that is refused at the end of `part`, if all others can be read as text."""
         lenient = pl.Schema(dict.fromkeys(self.schema, pl.String()))
-        if self._try(self.format.scan(record, lenient), adapted=True) is None:
+        if self._try(self.format.scan(part, lenient), adapted=True) is None:
             return None
         refused = (
             name
             for name, dtype in self.schema.items()
-            if self._try(self.format.scan(record, pl.Schema({**lenient, name: dtype})), adapted=True) is None
+            if self._try(self.format.scan(part, pl.Schema({**lenient, name: dtype})), adapted=True) is None
         )
         return next(refused, None)
 
@@ -132,6 +136,11 @@ class RaggedRecord(Exception):
     def __init__(self, uneven: Uneven) -> None:
         super().__init__(f"record {uneven.record} has {uneven.found} fields")
         self.uneven = uneven
+
+
+def _wider(dtype: pl.DataType) -> str:
+    """A type to suggest that takes more."""
+    return "pl.Float64 or pl.String" if dtype.is_integer() else "pl.String"
 
 
 def _shorten(record: bytes) -> str:

@@ -281,13 +281,13 @@ def old_files(folder):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         ROWS.select("x").write_parquet(path)
-    for name in ("k=a/other.csv", "notes.txt", "_meta.parquet", ".hidden.parquet", "sub/keep.parquet"):
+    for name in ("k=a/other.md", "notes.txt", "_meta.parquet", ".hidden.parquet", "sub/keep.parquet"):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("kept")
 
 
-KEPT = {"k=a", "k=a/other.csv", "notes.txt", "_meta.parquet", ".hidden.parquet", "sub", "sub/keep.parquet"}
+KEPT = {"k=a", "k=a/other.md", "notes.txt", "_meta.parquet", ".hidden.parquet", "sub", "sub/keep.parquet"}
 
 
 @pytest.mark.parametrize(
@@ -304,6 +304,15 @@ def test_overwrite_replaces_the_data_files_of_the_format(options, new, tmp_path)
     assert set(after) == KEPT | new
     assert sorted(pl.concat(pl.read_parquet(tmp_path / p) for p in new if "part" in p)["x"]) == [1, 2, 3, 4]
     assert after["sub/keep.parquet"] == b"kept"
+
+
+def test_overwriting_data_of_another_format_is_refused(tmp_path):
+    (tmp_path / "mine.csv").write_text("x\n1\n")
+    ROWS.write_parquet(tmp_path / "part-00000.parquet")
+    with pytest.raises(SinkError) as caught:
+        FileSink.of(tmp_path, overwrite=True).open(ROWS.schema)
+    assert caught.value.found == "1 others, such as mine.csv (csv)"
+    assert set(tree(tmp_path)) == {"mine.csv", "part-00000.parquet"}
 
 
 @pytest.mark.parametrize("options", [{"max_rows_per_file": 1}, {"partition_by": ["k"]}])

@@ -425,3 +425,22 @@ def test_rows_before_the_bad_one_go_out_first(tmp_path, tiny_blocks):
             seen += batch.num_rows
     reader.close()
     assert seen > 200
+
+
+def test_a_date_that_looks_unlike_the_first_one_is_the_one_named(tmp_path):
+    """Each alone is a date to the parser; only after the first does the second not fit."""
+    path = tmp_path / "x.csv"
+    path.write_text("id,d\n0,2024-01-02\n1,03/04/2024\n2,05.06.2024\n")
+    error = failure(SourceError, FileSource.of(path, schema={"d": pl.Date}))
+    assert error.what == f"row 2 (line 3) of {path} does not fit its column 'd'"
+    assert (error.expected, error.found) == ("d: Date", "'03/04/2024'")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wider"), [(pl.Int64, "pl.Float64 or pl.String"), (pl.Float64, "pl.String")]
+)
+def test_a_type_that_takes_more_is_suggested(tmp_path, dtype, wider):
+    path = tmp_path / "x.csv"
+    path.write_text("x\n1\nsome\n")
+    error = failure(SourceError, FileSource.of(path, schema={"x": dtype}))
+    assert error.hint.endswith(f"{{'x': {wider}}}")
