@@ -99,6 +99,9 @@ class Source:
         schema
             The schema of every batch. Without it, the first batch tells, and the pipeline is checked
             only then.
+
+        The stream stays yours: if the run ends before it does (limit, stop, a failure), close the
+        receiver, and its sender gets `PeerGone` instead of waiting for room.
         """
         return ChannelSource(stream, _schema(schema))
 

@@ -214,6 +214,7 @@ def logic_cases() -> Iterator[Case]:
         yield Case("sum_horizontal", pl.sum_horizontal(A, B, ignore_nulls=False), (dtype, dtype))
     yield Case("sum_horizontal", pl.sum_horizontal(A, B, C), (pl.Int8(), I64, pl.UInt8()))
     yield Case("sum_horizontal", pl.sum_horizontal(A, B), (pl.Int8(), F64))
+    yield Case("sum_horizontal", pl.sum_horizontal(A, B), (pl.Int32(), pl.UInt32()))
     yield Case("max_horizontal", pl.max_horizontal(A, B), (pl.Int8(), I64))
     yield Case("fill_null", A.fill_null(7), (I64,))
     yield Case("fill_null", A.fill_null("x"), (TEXT,))
