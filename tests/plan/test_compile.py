@@ -54,7 +54,14 @@ def start(source: SourceSpec | None = None) -> Builder:
 
 
 def test_neighbours_that_are_expressions_are_fused() -> None:
-    builder = start().with_columns(c=pl.col("a") * 2).filter(pl.col("c") > 2).batch(rows=2).select("a", "c").drop("c")
+    builder = (
+        start()
+        .with_columns(c=pl.col("a") * 2)
+        .filter(pl.col("c") > 2)
+        .batch(rows=2)
+        .select("a", "c")
+        .drop("c")
+    )
     names = [stage.name for stage in plan_of(builder).stages]
     assert names == ["1-2 with_columns+filter", "3 batch", "4-5 select+drop"]
 
