@@ -135,6 +135,13 @@ def test_the_summary_says_why_a_run_ended_early() -> None:
     assert summary(RunReport("late", 2, 1, 0.0, (), "limit")).endswith("0 rows/s, ended early (limit)")
 
 
+def test_nothing_is_drawn_on_a_console_that_is_no_terminal() -> None:
+    text = io.StringIO()
+    with progress_bar("x", console=Console(file=text)) as show:
+        show(Progress(1, 1, 1.0))
+    assert text.getvalue() == ""
+
+
 def test_without_rich_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
     monkeypatch.setitem(sys.modules, "rich.console", None)

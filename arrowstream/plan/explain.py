@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from arrowstream.plan.graph import Graph
-from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage
+from arrowstream.plan.physical import Plan, SegmentStage
 
 
 def explain_plan(plan: Plan) -> str:
@@ -18,27 +18,26 @@ def explain_plan(plan: Plan) -> str:
     lines.append(f"    -> {_columns(plan.schema)}")
     for stage in plan.stages:
         lines.append(f"  stage {stage.name}")
-        match stage:
-            case SegmentStage():
-                lines += [f"      {step.describe()}" for step in stage.segment.steps]
-                lines += [f"    {line}" for line in stage.placement.explain().splitlines()]
-            case OperatorStage():
-                lines.append(f"      {stage.operator.describe()}")
+        if isinstance(stage, SegmentStage):
+            lines += [f"      {step.describe()}" for step in stage.segment.steps]
+            lines += [f"    {line}" for line in stage.placement.explain().splitlines()]
+        else:
+            lines.append(f"      {stage.operator.describe()}")
         lines.append(f"    -> {_columns(stage.output)}")
     lines += [f"  sink: {plan.sink.label}", f"    guarantee: {plan.sink.guarantee}"]
     return "\n".join(lines)
 
 
 def explain_graph(graph: Graph) -> str:
-    """What can be said before the source's schema is known."""
-    lines = [f"pipeline {graph.name}"]
-    if graph.source is not None:
-        lines += [f"  source: {graph.source.label}", "    schema: learnt from the first batch, then checked"]
+    """What can be said of a complete graph before its source's schema is known."""
+    assert graph.source is not None
+    assert graph.sink is not None
+    lines = [f"pipeline {graph.name}", f"  source: {graph.source.label}"]
+    lines.append("    schema: learnt from the first batch, then checked")
     for number, step in enumerate(graph.steps, 1):
         pin = "" if step.backend == "auto" else f"  [backend {step.backend}]"
         lines.append(f"  step {number} {step.operator.describe()}{pin}")
-    if graph.sink is not None:
-        lines += [f"  sink: {graph.sink.label}", f"    guarantee: {graph.sink.guarantee}"]
+    lines += [f"  sink: {graph.sink.label}", f"    guarantee: {graph.sink.guarantee}"]
     return "\n".join(lines)
 
 

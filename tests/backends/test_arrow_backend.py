@@ -261,6 +261,7 @@ REFUSED: list[tuple[str, Expression]] = [
     ("with a time zone", Call("max_horizontal", (col(ZONED), lit(0, ZONED)), ZONED)),
     ("not for bool", Call("sum_horizontal", (col(BOOL), col(BOOL)), pa.uint32(), (True,))),
     ("another order", Call("sum_horizontal", (Y, Y, Y), FLOAT, (True,))),
+    ("another type", Call("sum_horizontal", (Y, Y), pa.float32(), (True,))),
 ]
 
 
