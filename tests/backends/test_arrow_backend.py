@@ -262,6 +262,7 @@ REFUSED: list[tuple[str, Expression]] = [
     ("not for bool", Call("sum_horizontal", (col(BOOL), col(BOOL)), pa.uint32(), (True,))),
     ("another order", Call("sum_horizontal", (Y, Y, Y), FLOAT, (True,))),
     ("another type", Call("sum_horizontal", (Y, Y), pa.float32(), (True,))),
+    ("another type", Call("sum_horizontal", (X, col(INT8)), INT, (True,))),
 ]
 
 
