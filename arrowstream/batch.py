@@ -1,4 +1,4 @@
-"""What travels through a pipeline: batches of rows, and two kinds of in-band marks.
+"""What travels through a pipeline: batches of rows, and in-band marks.
 
 A `Batch` holds its rows as Arrow memory in one of two forms, a `pyarrow.RecordBatch` or a
 `polars.DataFrame`, and makes the other form once, when somebody first asks for it. Both are Arrow
@@ -108,7 +108,12 @@ class Batch:
     def slice(self, offset: int, length: int) -> Batch:
         """`length` rows from `offset`, sharing memory with this batch."""
         rows = self._frame if self._frame is not None else self._record
-        return self.with_rows(rows.slice(offset, length))
+        part, position = self.with_rows(rows.slice(offset, length)), self.position
+        # Where no row was added or taken away on the way, a part's own place in the source is known.
+        if position is not None and position.stop - position.start == self.num_rows:
+            start = position.start + offset
+            part.position = Position(position.origin, start, start + part.num_rows)
+        return part
 
     def __repr__(self) -> str:
         return f"Batch({self.num_rows} rows{f', {self.position}' if self.position else ''})"
@@ -128,7 +133,13 @@ class Barrier:
     epoch: int
 
 
-Element = Batch | Watermark | Barrier
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """This input is silent: until it delivers again, nobody waits for its watermarks where streams meet."""
+
+
+Mark = Watermark | Barrier | Idle
+Element = Batch | Mark
 """What a channel between stages carries."""
 
 

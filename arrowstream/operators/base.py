@@ -15,7 +15,7 @@ from typing import ClassVar, TypeVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch
+from arrowstream.batch import Batch, Element, Watermark
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -54,7 +54,7 @@ class Operator(ABC):
         """The schema that comes out for one that goes in; raises SchemaError or PlanError."""
 
     @abstractmethod
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema) -> Process | AsyncProcess:
         """A fresh running form for batches of `schema`."""
 
     @abstractmethod
@@ -68,12 +68,20 @@ class Process(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def process(self, batch: Batch) -> Iterable[Batch]:
+    def process(self, batch: Batch) -> Iterable[Element]:
         """What comes out for this batch."""
 
-    def on_watermark(self, time_us: int) -> Iterable[Batch]:
-        """What comes out once no row before `time_us` is expected any more."""
-        return ()
+    def on_watermark(self, time_us: int) -> Iterable[Element]:
+        """What comes out once no row before `time_us` is expected any more, the mark for the next stage included.
+
+        A process that holds rows back must hold the mark back, too, until those rows are out: to the
+        next stage they would be late.
+        """
+        return (Watermark(time_us),)
+
+    def take_late(self) -> Batch | None:
+        """The rows that came too late to be counted since this was last asked."""
+        return None
 
     @abstractmethod
     def snapshot(self) -> pa.Table:
@@ -84,5 +92,69 @@ class Process(ABC):
         """Take over a snapshot."""
 
     @abstractmethod
-    def finish(self) -> Iterable[Batch]:
+    def finish(self) -> Iterable[Element]:
         """What is still held when the stream ends."""
+
+
+class TimedProcess(Process):
+    """A process for which time matters; the runtime tells it the time and wakes it, it never looks itself.
+
+    Times are readings of the run's monotonic clock in nanoseconds; `set_time` comes before every call
+    of `process`, `on_watermark` and `finish`.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def set_time(self, now_ns: int) -> None:
+        """It is `now_ns`; never earlier than the last one."""
+
+    @property
+    @abstractmethod
+    def deadline_ns(self) -> int | None:
+        """When `on_time` should be called at the latest; None while nothing is waiting."""
+
+    @abstractmethod
+    def on_time(self, now_ns: int) -> Iterable[Element]:
+        """What comes out now that a deadline has passed."""
+
+    @property
+    def wants_input(self) -> bool:
+        """Whether the next batch may come; where not, the source is slowed down until `on_time` has made room."""
+        return True
+
+
+class AsyncProcess(ABC):
+    """An operator that waits for something: the user's own coroutines, or workers elsewhere.
+
+    It runs on the event loop. With a `concurrency` above 1 the runtime calls `process` for so many
+    batches at a time and passes the results on in the order of the batches.
+    """
+
+    __slots__ = ()
+
+    concurrency: int = 1
+
+    async def open(self) -> None:
+        """Before the first batch."""
+        return
+
+    @abstractmethod
+    async def process(self, batch: Batch) -> Iterable[Batch]:
+        """What comes out for this batch."""
+
+    async def finish(self) -> Iterable[Batch]:
+        """What is still held when the stream ends well."""
+        return ()
+
+    async def close(self) -> None:
+        """After the last call, also after a failure or a cancellation; once for each `open` that was begun."""
+        return
+
+    def snapshot(self) -> pa.Table:
+        """All state, as Arrow; `restore` of it on a fresh process continues exactly here."""
+        return pa.table({})
+
+    def restore(self, state: pa.Table) -> None:
+        """Take over a snapshot."""
+        return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.batch import Batch, Element
 from arrowstream.runtime.stage import RunningStage
 
 Read = Callable[[], Awaitable[Element | None]]
@@ -21,8 +21,7 @@ Between ends in memory nothing ever waits, so `stop`, timers and everything else
 async def drive(read: Read, stage: RunningStage | None, emit: Emit, end: Callable[[], None]) -> None:
     """Move elements from `read` through `stage` to `emit` until the stream ends, then call `end`.
 
-    Marks keep their place among the batches: what a stage still owes for a watermark goes out before
-    the watermark itself. Batches without rows are not passed on. If anything fails, `end` is not
+    Marks keep their place among the batches. Batches without rows are not passed on. If anything fails, `end` is not
     called: the next task must never take a failure for the end of the stream.
     """
     loop = asyncio.get_running_loop()
@@ -32,13 +31,11 @@ async def drive(read: Read, stage: RunningStage | None, emit: Emit, end: Callabl
             await emit(element)
         elif isinstance(element, Batch):
             for out in await stage.process(element):
-                if out.num_rows:
+                if not isinstance(out, Batch) or out.num_rows:
                     await emit(out)
         else:
-            if isinstance(element, Watermark):
-                for out in await stage.on_watermark(element.time_us):
-                    await emit(out)
-            await emit(element)
+            for out in await stage.on_mark(element):
+                await emit(out)
         if loop.time() >= turn_ends:
             await asyncio.sleep(0)
             turn_ends = loop.time() + TURN_SECONDS

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
-from arrowstream.batch import Batch
+from arrowstream.batch import Batch, Element, Mark, Watermark
 from arrowstream.clock import Clock
 from arrowstream.errors import ArrowstreamError, StageError
+from arrowstream.operators.base import Process
 from arrowstream.plan.physical import OperatorStage, SegmentStage, Stage
 from arrowstream.runtime.report import StageReport
 from arrowstream.runtime.threads import Threads
@@ -55,14 +56,14 @@ class RunningStage(ABC):
         self.tally = Tally(name)
 
     @abstractmethod
-    async def process(self, batch: Batch) -> Iterable[Batch]:
+    async def process(self, batch: Batch) -> Iterable[Element]:
         """What comes out for this batch."""
 
-    async def on_watermark(self, time_us: int) -> Iterable[Batch]:
-        """What comes out when event time has reached `time_us`."""
-        return ()
+    async def on_mark(self, mark: Mark) -> Iterable[Element]:
+        """What comes out for a mark, the mark itself included."""
+        return (mark,)
 
-    async def finish(self) -> Iterable[Batch]:
+    async def finish(self) -> Iterable[Element]:
         """What is still held when the stream ends."""
         return ()
 
@@ -78,7 +79,7 @@ class RunningSegment(RunningStage):
         self._clock = clock
         self._threads = threads
 
-    async def process(self, batch: Batch) -> Iterable[Batch]:
+    async def process(self, batch: Batch) -> Iterable[Element]:
         stage, tally, clock = self._stage, self.tally, self._clock
         rows = batch.num_rows
         choice = stage.placement.choose(rows)
@@ -105,25 +106,27 @@ class RunningOperator(RunningStage):
 
     __slots__ = ("_clock", "_last_ns", "_process", "_threads")
 
-    def __init__(self, stage: OperatorStage, clock: Clock, threads: Threads) -> None:
-        super().__init__(stage.name)
-        self._process = stage.operator.start(stage.schema)
+    def __init__(self, name: str, process: Process, clock: Clock, threads: Threads) -> None:
+        super().__init__(name)
+        self._process = process
         self._clock = clock
         self._threads = threads
         self._last_ns = 0
 
-    async def process(self, batch: Batch) -> Iterable[Batch]:
+    async def process(self, batch: Batch) -> Iterable[Element]:
         self.tally.rows_in += batch.num_rows
         self.tally.count(self.tally.name.partition(" ")[2])
         return await self._run(lambda: list(self._process.process(batch)), batch)
 
-    async def on_watermark(self, time_us: int) -> Iterable[Batch]:
-        return await self._run(lambda: list(self._process.on_watermark(time_us)), None)
+    async def on_mark(self, mark: Mark) -> Iterable[Element]:
+        if isinstance(mark, Watermark):
+            return await self._run(lambda: list(self._process.on_watermark(mark.time_us)), None)
+        return (mark,)
 
-    async def finish(self) -> Iterable[Batch]:
+    async def finish(self) -> Iterable[Element]:
         return await self._run(lambda: list(self._process.finish()), None)
 
-    async def _run(self, work: Callable[[], list[Batch]], batch: Batch | None) -> list[Batch]:
+    async def _run(self, work: Callable[[], list[Element]], batch: Batch | None) -> list[Element]:
         begin = self._clock.now_ns()
         try:
             # The last call is the best guess at this one.
@@ -132,7 +135,7 @@ class RunningOperator(RunningStage):
             raise stage_error(self.tally.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
         self.tally.busy_ns += self._last_ns
-        self.tally.rows_out += sum(out.num_rows for out in result)
+        self.tally.rows_out += sum(out.num_rows for out in result if isinstance(out, Batch))
         return result
 
 
@@ -140,7 +143,9 @@ def start_stage(stage: Stage, clock: Clock, threads: Threads) -> RunningStage:
     """The running form of a planned stage."""
     if isinstance(stage, SegmentStage):
         return RunningSegment(stage, clock, threads)
-    return RunningOperator(stage, clock, threads)
+    process = stage.operator.start(stage.schema)
+    assert isinstance(process, Process)
+    return RunningOperator(stage.name, process, clock, threads)
 
 
 def stage_error(stage: str, batch: Batch | None, error: BaseException) -> ArrowstreamError:

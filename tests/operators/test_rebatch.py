@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.batch import Batch
+from arrowstream.batch import Batch, Watermark
 from arrowstream.errors import PlanError
 from arrowstream.operators.rebatch import Rebatch
 
@@ -54,7 +54,7 @@ def test_a_snapshot_anywhere_continues_exactly(sizes: list[int], rows: int, cut:
 
 
 def test_watermarks_owe_nothing() -> None:
-    assert list(Rebatch(4).start(SCHEMA).on_watermark(1)) == []
+    assert list(Rebatch(4).start(SCHEMA).on_watermark(1)) == [Watermark(1)]
 
 
 def test_rows_must_be_positive() -> None:

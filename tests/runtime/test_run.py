@@ -484,9 +484,9 @@ class Holding(ScriptedProcess):
         self._held.append(batch)
         return [batch.slice(0, 0)]
 
-    def on_watermark(self, time_us: int) -> list[Batch]:
+    def on_watermark(self, time_us: int) -> list[Element]:
         held, self._held = self._held, []
-        return held
+        return [*held, Watermark(time_us)]
 
     def finish(self) -> list[Batch]:
         return self._held
