@@ -11,7 +11,7 @@ from arrowstream.batch import Batch, Element, Mark, Watermark
 from arrowstream.clock import Clock
 from arrowstream.errors import ArrowstreamError, StageError
 from arrowstream.operators.base import Process
-from arrowstream.plan.physical import OperatorStage, SegmentStage, Stage
+from arrowstream.plan.physical import SegmentStage, Stage
 from arrowstream.runtime.report import StageReport
 from arrowstream.runtime.threads import Threads
 
