@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import to_record
-from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators.inputs import flatten
+from arrowstream.errors import PlanError, StageError
 from arrowstream.operators.key_store import KeyStore, rows_equal
 from arrowstream.operators.key_table import Array, KeyTable, Same
 
@@ -56,7 +54,7 @@ class KeyIndex:
     Parameters
     ----------
     schema
-        The key columns, at least one; see `key_schema` for the types.
+        The key columns, at least one; see `arrowstream.operators.key_columns` for the types.
     max_keys
         The most keys to hold, or None for as many as memory allows (some 24 bytes a key and the key itself).
     on_full
@@ -231,57 +229,6 @@ def check_limit(max_keys: int | None, on_full: str) -> None:
         raise PlanError("max_keys is out of range", expected="1 to 4,000,000,000", found=str(max_keys))
     if on_full not in ("error", "evict"):
         raise PlanError("on_full is no policy", expected="'error' or 'evict'", found=repr(on_full))
-
-
-def parse_keys(step: str, by: Any) -> tuple[str, ...]:
-    """The names of key columns: one, or an iterable of them; None for no keys.
-
-    Raises
-    ------
-    PlanError
-        Something is no name, or a name comes twice.
-    """
-    names = () if by is None else tuple(flatten((by,)))
-    for name in names:
-        if not isinstance(name, str):
-            raise PlanError(
-                f"{step}(by=...) takes names of columns",
-                expected="a name or a list of names",
-                found=f"{type(name).__name__} {name!s}",
-                hint="compute a key with with_columns(...) first",
-            )
-    if len(set(names)) < len(names):
-        raise PlanError(f"{step}(by=...) names a column twice", found=", ".join(names))
-    return names
-
-
-def key_schema(step: str, by: tuple[str, ...], schema: pl.Schema) -> pl.Schema:
-    """The key columns of `schema`, checked.
-
-    Raises
-    ------
-    SchemaError
-        A column is not there.
-    PlanError
-        A column's type cannot be a key.
-    """
-    for name in by:
-        if name not in schema:
-            close = get_close_matches(name, schema.names(), 1)
-            raise SchemaError(
-                f"{step}(by=...) names a column that is not there",
-                expected=f"one of the columns {', '.join(schema.names())}",
-                found=name,
-                hint=f"did you mean {close[0]!r}?" if close else None,
-            )
-        if schema[name].is_nested() or schema[name] == pl.Object:
-            raise PlanError(
-                f"{step}(by=...) names a column of a type that cannot be a key",
-                expected="numbers, text, binary, booleans, dates, times, categories",
-                found=f"{name}: {schema[name]}",
-                hint="take its parts out into columns first, as with unnest(...)",
-            )
-    return pl.Schema({name: schema[name] for name in by})
 
 
 def _hash(keys: pl.DataFrame) -> Array:

@@ -11,7 +11,8 @@ from strategies import CODED, PLAIN, cuts, frames
 
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators import keyed_state
-from arrowstream.operators.keyed_state import KeyIndex, key_schema, parse_keys
+from arrowstream.operators.key_columns import key_schema, parse_keys
+from arrowstream.operators.keyed_state import KeyIndex
 
 KEYS = (*PLAIN, *CODED, pl.Null())
 
