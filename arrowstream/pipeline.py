@@ -23,14 +23,18 @@ from arrowstream.operators.cast import Cast
 from arrowstream.operators.drop import Drop
 from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
+from arrowstream.operators.keyed_state import OnFull
 from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.rename import Rename
+from arrowstream.operators.scan import Scan
+from arrowstream.operators.scan_function import ScanFunction, is_scan_function
 from arrowstream.operators.select import Select
 from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
+from arrowstream.plan.locality import check
 from arrowstream.plan.physical import Plan
 from arrowstream.runtime.blocking import run_blocking
 from arrowstream.runtime.executor import Options, Prepared, Run
@@ -92,6 +96,20 @@ class Builder:
     def batch(self, rows: int) -> Builder:
         """The same rows in batches of `rows`; slices share memory."""
         return self._then(Rebatch(rows))
+
+    def scan(
+        self,
+        *exprs: Any,
+        by: Any = None,
+        state: Any = None,
+        max_keys: int | None = None,
+        on_full: OnFull = "error",
+        **named: Any,
+    ) -> Builder:
+        """Running values, a row out for a row in, by expressions or ``fn(frame, state)``."""
+        if is_scan_function(exprs):
+            return self._then(ScanFunction.of(*exprs, state=state, by=by, named=named))
+        return self._then(Scan.of(check, exprs, named, by=by, max_keys=max_keys, on_full=on_full))
 
     def backend(self, name: str) -> Builder:
         """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""
