@@ -1,4 +1,4 @@
-"""`scan` by key: a running sum over 10,000 to 1,000,000 keys in batches of 65,536 rows, and what the keys alone cost."""
+"""`scan` by key: a running sum over 10,000 to 1,000,000 keys, and what the slots of the keys cost alone."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _rows(keys: int, scale: Scale) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
 
 
 def _scan_rate(known: pl.DataFrame, batches: list[pl.DataFrame]) -> float:
-    """Million rows a second, between the sink's sightings of the batches, so that the keys' first rows do not count."""
+    """Million rows a second once the keys are known: between the sink's sightings of the later batches."""
     seen: list[float] = []
     (
         Pipeline.builder()
