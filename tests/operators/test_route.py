@@ -8,6 +8,7 @@ from hypothesis import given
 from polars.testing import assert_frame_equal
 from strategies import cuts, frames
 
+from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch, Position
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.route import OTHERWISE, Router
@@ -17,11 +18,15 @@ NAMES = pl.Enum(["a", "b", "c", "z"])
 BY_NAME = pl.col("name")
 
 
+def route(router: Router, batch: Batch) -> list[tuple[str, Batch]]:
+    return router.route(batch, batch.with_rows(router.apply(batch.polars())))
+
+
 def routed(router: Router, batches: list[Batch]) -> dict[str, pl.DataFrame]:
     """All rows of each branch, in the order in which they came."""
     found: dict[str, list[pl.DataFrame]] = {}
     for batch in batches:
-        for name, part in router.route(batch):
+        for name, part in route(router, batch):
             assert part.num_rows
             found.setdefault(name, []).append(part.polars())
     return {name: pl.concat(parts) for name, parts in found.items()}
@@ -33,10 +38,10 @@ def routed(router: Router, batches: list[Batch]) -> dict[str, pl.DataFrame]:
 def test_however_rows_are_cut_each_branch_gets_its_own_in_order(
     data: st.DataObject, dtype: pl.DataType, branches: tuple[str, ...]
 ) -> None:
-    frame = data.draw(frames({"name": NAMES, "x": pl.Int64(), "s": pl.String()}, max_rows=20))
+    frame = data.draw(frames({"name": NAMES, "s": pl.List(pl.String())}, max_rows=12))
     frame = frame.with_columns(pl.col("name").cast(pl.String).cast(dtype))
     batches = [Batch(part) for part in data.draw(cuts(frame))]
-    if data.draw(st.booleans()):
+    if data.draw(st.booleans()):  # as Arrow
         batches = [Batch(batch.arrow()) for batch in batches]
     text = pl.col("name").cast(pl.String)
     expected = {name: frame.filter(text == name) for name in branches}
@@ -49,7 +54,7 @@ def test_however_rows_are_cut_each_branch_gets_its_own_in_order(
 
 def test_branches_come_in_their_order_and_otherwise_last() -> None:
     batch = Batch(pl.DataFrame({"name": ["z", "b", None, "a"]}))
-    parts = Router(BY_NAME, ("a", "none", "b"), otherwise=True).route(batch)
+    parts = route(Router(BY_NAME, ("a", "none", "b"), otherwise=True), batch)
     assert [(name, part.polars()["name"].to_list()) for name, part in parts] == [
         ("a", ["a"]),
         ("b", ["b"]),
@@ -72,7 +77,7 @@ def test_names_may_be_booleans_and_whole_numbers(
     frame = pl.DataFrame({"x": values}).with_row_index()
     router = Router(pl.col("x"), branches)
     router.check(frame.schema)
-    parts = {name: part.polars()["index"].to_list() for name, part in router.route(Batch(frame))}
+    parts = {name: part.polars()["index"].to_list() for name, part in route(router, Batch(frame))}
     assert parts == {branches[0]: [1], branches[1]: [0, 2]}
 
 
@@ -80,27 +85,27 @@ def test_names_may_be_booleans_and_whole_numbers(
 def test_a_batch_that_goes_one_way_is_passed_on_as_it_is(value: str | None) -> None:
     record = pa.RecordBatch.from_pydict({"name": pa.array([value] * 3, pa.large_string())})
     batch = Batch(record, Position("o", 0, 3), 5)
-    ((name, part),) = Router(BY_NAME, ("b", "a"), otherwise=True).route(batch)
+    ((name, part),) = route(Router(BY_NAME, ("b", "a"), otherwise=True), batch)
     assert name == ("a" if value == "a" else OTHERWISE)
     assert part is batch
     assert part.arrow() is record
 
 
 def test_no_rows_go_nowhere() -> None:
-    assert Router(BY_NAME, ("a",), otherwise=True).route(Batch(pl.DataFrame({"name": [""]})[:0])) == []
-    assert Router(BY_NAME, ("a",)).route(Batch(pl.DataFrame({"name": [""]})[:0])) == []
+    assert route(Router(BY_NAME, ("a",), otherwise=True), Batch(pl.DataFrame({"name": [""]})[:0])) == []
+    assert route(Router(BY_NAME, ("a",)), Batch(pl.DataFrame({"name": [""]})[:0])) == []
 
 
 def test_parts_remember_where_and_when_their_rows_came_in() -> None:
     batch = Batch(pl.DataFrame({"name": ["a", "b"]}), Position("o", 4, 6), 5)
-    for _, part in Router(BY_NAME, ("a", "b")).route(batch):
+    for _, part in route(Router(BY_NAME, ("a", "b")), batch):
         assert (part.position, part.ingest_ns) == (Position("o", 4, 6), 5)
 
 
 def test_a_row_for_no_branch_is_an_error_that_names_value_and_place() -> None:
     batch = Batch(pl.DataFrame({"name": ["a", "b", "zebra", "a"]}), Position("bids.csv", 10, 14))
     with pytest.raises(StageError) as caught:
-        Router(BY_NAME, ("a", "b")).route(batch)
+        route(Router(BY_NAME, ("a", "b")), batch)
     assert str(caught.value) == "\n".join(
         [
             "a row is for no branch",
@@ -114,7 +119,7 @@ def test_a_row_for_no_branch_is_an_error_that_names_value_and_place() -> None:
 
 def test_several_rows_for_no_branch_are_counted_null_among_them() -> None:
     with pytest.raises(StageError) as caught:
-        Router(BY_NAME, ("a",)).route(Batch(pl.DataFrame({"name": ["a", None, "z"]})))
+        route(Router(BY_NAME, ("a",)), Batch(pl.DataFrame({"name": ["a", None, "z"]})))
     assert caught.value.what == "2 rows are for no branch"
     assert caught.value.found == "None, the first of them"
     assert caught.value.position is None
@@ -122,7 +127,7 @@ def test_several_rows_for_no_branch_are_counted_null_among_them() -> None:
 
 def test_a_branch_may_be_called_otherwise_if_there_is_none_for_the_rest() -> None:
     batch = Batch(pl.DataFrame({"name": ["otherwise", "a"]}))
-    assert [name for name, _ in Router(BY_NAME, ("otherwise", "a")).route(batch)] == ["otherwise", "a"]
+    assert [name for name, _ in route(Router(BY_NAME, ("otherwise", "a")), batch)] == ["otherwise", "a"]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +161,24 @@ def test_expressions_that_give_no_names(expr: pl.Expr, found: str, hint: str | N
     with pytest.raises(SchemaError) as caught:
         Router(expr, ("a",)).check(pl.Schema({"f": pl.Float64, "d": pl.Date, "n": pl.Null}))
     assert (caught.value.found, caught.value.hint) == (found, hint)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_row_takes_the_same_way_alone_as_among_others(rows: int) -> None:
+    """Polars takes a row that is alone for a constant, and divides constants in another way."""
+    frame = pl.DataFrame({"x": [5.0] * 3})
+    among_others = frame.select(pl.col("x") / 3).to_series()[0]
+    assert among_others != frame.head(1).select(pl.col("x") / 3).item()
+    found = (
+        Pipeline.builder()
+        .source(Source.from_frame([frame.slice(start, rows) for start in range(0, 3, rows)]))
+        .split(pl.col("x") / 3 == among_others)
+        .branch("true", lambda rows: rows.map(way=pl.lit("equal")))
+        .branch("false", lambda rows: rows.map(way=pl.lit("not equal")))
+        .merge()
+        .collect_sync()
+    )
+    assert found["way"].to_list() == ["equal"] * 3
 
 
 SCHEMA = pl.Schema({"name": pl.String, "x": pl.Int64})
