@@ -368,31 +368,33 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
 def test_a_thousand_schedules_give_the_same_rows() -> None:
     """A diamond with retry, split, merge and a slow sink."""
     expected = ROWS.with_columns(way=pl.when(k=0).then(pl.lit("a")).otherwise(pl.lit("b")))
-    for seed in range(1000):
-        chance, got, tries = random.Random(seed), [], []
+    chance, got, tries = random.Random(), [], []
 
-        async def slow(batch: Any, chance: random.Random = chance, got: list[Any] = got) -> None:
-            for _ in range(chance.randrange(3)):
-                await asyncio.sleep(0)
-            got.append(pl.from_arrow(batch))
-
-        async def flaky(batch: Any, chance: random.Random = chance, tries: list[Any] = tries) -> None:
-            tries.append(pl.from_arrow(batch))
+    async def slow(batch: Any) -> None:
+        for _ in range(chance.randrange(3)):
             await asyncio.sleep(0)
-            if chance.random() < 0.3:
-                tries.pop()
-                raise OSError("once more")
+        got.append(pl.from_arrow(batch))
 
-        pipeline = (
-            source(10)
-            .split(pl.col("k") == 0)
-            .branch("true", lambda rows: rows.map(way=pl.lit("a")).buffer(2))
-            .branch("false", lambda rows: rows.map(way=pl.lit("b")).batch(17))
-            .merge()
-            .sink(Sink.fanout([Sink.to_fn(slow), Sink.to_fn(flaky)]))
-            .on_error(ErrorHandler.retry(50, delay=0))
-            .build()
-        )
+    async def flaky(batch: Any) -> None:
+        await asyncio.sleep(0)
+        if chance.random() < 0.3:
+            raise OSError("once more")
+        tries.append(pl.from_arrow(batch))
+
+    pipeline = (
+        source(10)
+        .split(pl.col("k") == 0)
+        .branch("true", lambda rows: rows.map(way=pl.lit("a")).buffer(2))
+        .branch("false", lambda rows: rows.map(way=pl.lit("b")).batch(17))
+        .merge()
+        .sink(Sink.fanout([Sink.to_fn(slow), Sink.to_fn(flaky)]))
+        .on_error(ErrorHandler.retry(50, delay=0))
+        .build()
+    )
+    for seed in range(1000):
+        chance.seed(seed)
+        got.clear()
+        tries.clear()
         with asyncio.Runner(loop_factory=lambda seed=seed: ShuffledLoop(seed)) as runner:
             report = runner.run(pipeline.run())
         assert pl.concat(got).sort("x").equals(expected), seed
