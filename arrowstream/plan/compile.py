@@ -15,6 +15,7 @@ from arrowstream.backends.base import Backend
 from arrowstream.batch import arrow_schema
 from arrowstream.errors import PlanError
 from arrowstream.io.base import SourceSpec
+from arrowstream.operators.route import Router
 from arrowstream.plan.fuse import Piece, fuse, naming
 from arrowstream.plan.graph import Branch, Graph, Split, Step, Union
 from arrowstream.plan.physical import (
@@ -23,10 +24,12 @@ from arrowstream.plan.physical import (
     OperatorStage,
     Outlet,
     Plan,
+    Route,
     SplitStage,
     Stage,
     UnionStage,
 )
+from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.segment_stage import segment_stage
@@ -152,7 +155,13 @@ class _Compiler:
     def _split(self, piece: Piece, split: Split) -> SplitStage:
         router = router_of(piece.name, split, piece.schema)
         branches = tuple(self._branch(piece, branch) for branch in split.all)
-        return SplitStage(piece.name, split.describe(), router.route, branches, piece.output)
+        return SplitStage(piece.name, split.describe(), self._route(piece, router), branches, piece.output)
+
+    def _route(self, piece: Piece, router: Router) -> Route:
+        names = Segment((router,), piece.schema, router.apply(pl.DataFrame(schema=piece.schema)).schema)
+        # Not the selector over the frame itself: backends compute a single row as among others.
+        evaluate = segment_stage(piece.name, names, "polars", self._backends, Policies()).evaluators["polars"]
+        return lambda batch: router.route(batch, evaluate(batch))
 
     def _branch(self, piece: Piece, branch: Branch) -> BranchPlan:
         prefix = _prefix(piece.name, branch.name)
