@@ -14,7 +14,7 @@ from itertools import groupby
 import polars as pl
 
 from arrowstream.backends.base import Backend, Evaluator
-from arrowstream.batch import arrow_schema
+from arrowstream.batch import Batch, arrow_schema
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.base import Query, SinkSpec, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
@@ -72,7 +72,10 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
         elif source.pushdown != "none" and (narrowed := _narrow(first)) is not None:
             query, schema = _choose(tuple(narrowed.schema)), narrowed.schema
             runs[0] = (runs[0][0], narrowed, pin)
-    stages = tuple(_stage(name, part, pin, backends) for name, part, pin in runs)
+    stages = tuple(
+        _stage(name, part, pin, backends, into_arrow=sink.takes_arrow and number == len(runs))
+        for number, (name, part, pin) in enumerate(runs, 1)
+    )
     read = source.explain_read(query) if query is not None else ()
     plan = Plan(graph.name, source, sink, schema, query, absorbed, stages, read)
     with _naming("sink"):
@@ -144,7 +147,9 @@ def _choose(columns: tuple[str, ...]) -> Query:
     return lambda frame: frame.select(columns)
 
 
-def _stage(name: str, part: Segment | OperatorStage, pin: str, backends: Sequence[Backend]) -> Stage:
+def _stage(
+    name: str, part: Segment | OperatorStage, pin: str, backends: Sequence[Backend], *, into_arrow: bool
+) -> Stage:
     if isinstance(part, OperatorStage):
         return part
     program = lower(part)
@@ -153,7 +158,7 @@ def _stage(name: str, part: Segment | OperatorStage, pin: str, backends: Sequenc
     for backend in backends:
         prepared = backend.prepare(part, program)
         if callable(prepared):
-            evaluators[backend.name] = prepared
+            evaluators[backend.name] = _into_arrow(prepared) if into_arrow else prepared
         else:
             refused[backend.name] = str(prepared)
     if pin in refused:
@@ -164,6 +169,17 @@ def _stage(name: str, part: Segment | OperatorStage, pin: str, backends: Sequenc
             hint='take the pin away, or use backend("polars"), which runs every expression',
         )
     return SegmentStage(name, part, evaluators, Placement(tuple(evaluators), refused, pin))
+
+
+def _into_arrow(evaluate: Evaluator) -> Evaluator:
+    """With the rows' Arrow form made at once: that is part of what a backend that gives another one costs."""
+
+    def evaluate_into_arrow(batch: Batch) -> Batch:
+        result = evaluate(batch)
+        result.arrow()
+        return result
+
+    return evaluate_into_arrow
 
 
 @contextmanager
