@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -98,7 +98,7 @@ class _Writing(Process):
         self._layout = Layout(arrow_schema(schema))
         self._buffers: list[ZeroCopyBuffer] = []
 
-    def process(self, batch: Batch) -> Iterator[Batch]:
+    def process(self, batch: Batch) -> Iterable[Batch]:
         columns = ZeroCopyColumns(batch.arrow(), self._layout, self._free(batch.num_rows))
         for fn in self._fns:
             result = fn(columns)
@@ -107,7 +107,7 @@ class _Writing(Process):
                     f"{function_name(fn)} returned a {type(result).__name__} of its own; "
                     f"map_zero_copy changes columns in place: columns[name][:] = ..."
                 )
-        yield batch.with_rows(columns.record())
+        return (batch.with_rows(columns.record()),)
 
     def snapshot(self) -> pa.Table:
         return pa.table({})

@@ -202,5 +202,7 @@ def _pickled(error: BaseException) -> bytes:
         data = pickle.dumps(error)
         pickle.loads(data)
     except Exception:
-        return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+        plain = RuntimeError(f"{type(error).__name__}: {error}")
+        plain.__notes__ = error.__notes__
+        return pickle.dumps(plain)
     return data

@@ -52,17 +52,20 @@ class Layout:
 class ZeroCopyColumns(Mapping[str, npt.NDArray[Any]]):
     """Columns by name, as writable arrays; a column is copied into the step's memory when first asked for.
 
-    Whole numbers, floats, datetimes and durations have NumPy types of their own; dates are days since
-    1970 (int32) and times of day nanoseconds (int64). Booleans, strings, decimals, lists and structs have no
-    array here and pass through unchanged. Nulls stay nulls, whatever is written over them; they read as 0.
+    ``columns[name] = values`` writes into the array, too. Whole numbers, floats, datetimes and durations
+    have NumPy types of their own; dates are days since 1970 (int32) and times of day nanoseconds (int64).
+    Booleans, strings, decimals, lists and structs have no array here and pass through unchanged. Nulls stay
+    nulls, whatever is written over them; they read as 0. Nothing that is written becomes null: a NaT is a
+    moment far out of range.
     """
 
-    __slots__ = ("_arrays", "_buffer", "_layout", "_offsets", "_record")
+    __slots__ = ("_arrays", "_buffer", "_hold", "_layout", "_offsets", "_record")
 
     def __init__(self, record: pa.RecordBatch, layout: Layout, buffer: ZeroCopyBuffer) -> None:
         self._record = record
         self._layout = layout
         self._buffer = buffer
+        self._hold = buffer.array(np.uint8, 0)  # as long as this lives, no other batch gets the memory
         self._offsets = layout.offsets(record.num_rows)
         self._arrays: dict[str, npt.NDArray[Any]] = {}
 
@@ -70,6 +73,12 @@ class ZeroCopyColumns(Mapping[str, npt.NDArray[Any]]):
         if name not in self._arrays:
             self._arrays[name] = self._copy(name)
         return self._arrays[name]
+
+    def __setitem__(self, name: str, values: npt.ArrayLike) -> None:
+        """Write `values` into the column's array; TypeError if that would lose the fraction of a number."""
+        array = self[name]
+        if values is not array:  # as it is after ``columns[name] *= 2``
+            np.copyto(array, values, casting="same_kind")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._offsets)
