@@ -1,7 +1,7 @@
 """`map_zero_copy`: in place where the step alone holds the memory, and nowhere else."""
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -211,7 +211,7 @@ def test_types_of_the_arrays() -> None:
 def test_moments_are_changed_as_numpy_does() -> None:
     frame = pl.DataFrame(
         {
-            "at": [datetime(2024, 1, 1, tzinfo=timezone.utc), None],
+            "at": [datetime(2024, 1, 1, tzinfo=UTC), None],
             "took": [timedelta(seconds=1), None],
             "day": [date(2024, 1, 1), None],
             "clock": [time(1), None],
@@ -226,7 +226,7 @@ def test_moments_are_changed_as_numpy_does() -> None:
 
     out = through(started(later, schema=frame.schema), frame).polars()
     assert out.row(0) == (
-        datetime(2024, 1, 2, tzinfo=timezone.utc),
+        datetime(2024, 1, 2, tzinfo=UTC),
         timedelta(seconds=2),
         date(2024, 1, 2),
         time(1, 0, 0, 1),
