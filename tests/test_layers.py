@@ -21,7 +21,7 @@ LAYERS = {
     "surface": 4,
 }
 SURFACE = {
-    *("__init__", "__main__", "pipeline", "connect", "testing", "display", "doctor"),
+    *("__init__", "__main__", "pipeline", "splitting", "connect", "testing", "display", "doctor"),
     *("cli", "commands", "interrupts", "job", "job_file", "job_parts", "job_values"),
 }
 
