@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, Literal
 
 import polars as pl
@@ -109,7 +108,7 @@ class Builder:
 
     def filter_map(self, what: Any, **options: Any) -> Builder:
         """A filter and the expressions after it; or batches by ``fn``, see `FilterMap`."""
-        return reduce(Builder._then, filter_mapping(what, **options), self)
+        return self._then(filter_mapping(what, **options))
 
     def process(self, processor: Processor | Callable[[], Processor]) -> Builder:
         """Batches by a `Processor` of your own, with state and resources; see `ProcessorStep`."""

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from arrowstream.operators.base import Expressions, Operator
+import polars as pl
+
+from arrowstream.expression_text import expression_text
+from arrowstream.operators.base import Expressions, Frame, Operator
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.function_step import FunctionStep
 from arrowstream.operators.with_columns import WithColumns
@@ -37,8 +40,40 @@ class FilterMap(FunctionStep):
         return () if result is None else (result,)
 
 
-def filter_mapping(what: Any, **options: Any) -> tuple[Expressions | Operator, ...]:
-    """The steps for `filter_map`: a function alone, or a filter and the expressions after it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class FilterMapExpressions(Expressions):
+    """Rows for which a condition is true, with columns added or replaced: `Filter`, then `WithColumns`.
+
+    It is one step, not two, so that what is said about it afterwards (`on_error`, `backend`) holds for both.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.operators.filter_map import filter_mapping
+    >>> step = filter_mapping(pl.col("x") > 1, y=pl.col("x") * 2)
+    >>> step.apply(pl.DataFrame({"x": [1, 2]})).rows()
+    [(2, 4)]
+    >>> step.describe()
+    'filter_map(x > 1, y = x * 2)'
+    """
+
+    name: ClassVar[str] = "filter_map"
+    condition: Filter
+    columns: WithColumns
+
+    def apply(self, frame: Frame) -> Frame:
+        return self.columns.apply(self.condition.apply(frame))
+
+    def expressions(self) -> tuple[pl.Expr, ...]:
+        return (*self.condition.expressions(), *self.columns.expressions())
+
+    def describe(self) -> str:
+        return f"filter_map({', '.join(map(expression_text, self.expressions()))})"
+
+
+def filter_mapping(what: Any, **options: Any) -> Expressions | Operator:
+    """The step for `filter_map`: a function alone, or a condition and the expressions after it."""
     if callable(what):
-        return (FilterMap(what, **options),)
-    return (Filter.of(what), WithColumns.of(**options)) if options else (Filter.of(what),)
+        return FilterMap(what, **options)
+    condition = Filter.of(what)
+    return FilterMapExpressions(condition, WithColumns.of(**options)) if options else condition
