@@ -1,7 +1,6 @@
 """Functions for worker processes, which find them by the name of their module."""
 
 import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -47,21 +46,15 @@ def dying(record: pa.RecordBatch) -> pa.RecordBatch:
     return record
 
 
-def killed(record: pa.RecordBatch) -> pa.RecordBatch:
-    if record.num_rows:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return record
-
-
 class Waiting:
-    """Says in a file that it has begun, and then never comes back."""
+    """Tells its process id into a named pipe, and then never comes back."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, pipe: Path) -> None:
+        self.pipe = pipe
 
     def __call__(self, record: pa.RecordBatch) -> pa.RecordBatch:
         if record.num_rows:
-            (self.folder / f"{os.getpid()}").touch()
+            self.pipe.write_text(str(os.getpid()))
             while True:
                 time.sleep(3600)
         return record
