@@ -121,7 +121,9 @@ def test_bytes_are_measured_on_a_sample() -> None:
     counters = StageCounters("map")
     small, large = Batch(pl.DataFrame({"x": [1]})), Batch(pl.DataFrame({"x": [1], "y": [2]}))
     assert counters.nbytes == 0
-    counters.weigh(Batch(pl.DataFrame({"x": []}, schema={"x": pl.Int64})))  # weighs nothing, so the next is asked
+    counters.weigh(
+        Batch(pl.DataFrame({"x": []}, schema={"x": pl.Int64}))
+    )  # weighs nothing, so the next is asked
     for _ in range(SAMPLE):
         counters.rows_out += 1
         counters.weigh(small)
