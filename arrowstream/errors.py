@@ -12,7 +12,8 @@
     │   └── PeerGone          the other end went away before the stream ended
     └── StageError            a stage failed while running; wraps the cause
         ├── SourceError       reading failed: where, which row, what was found
-        └── SinkError         writing failed: nothing is left under a final name
+        ├── SinkError         writing failed: nothing is left under a final name
+        └── StageTimeout      a batch took longer than its step may
 
 The end of a stream is not an error: a receiver's iteration simply stops.
 A message says what failed, where, what was expected, what was found, and what to do.
@@ -125,3 +126,7 @@ class SourceError(StageError):
 
 class SinkError(StageError):
     """Writing to a sink failed; nothing half-written stays under a final name."""
+
+
+class StageTimeout(StageError):
+    """A step took longer for one batch than its time limit allows."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -14,11 +13,12 @@ from arrowstream.backends.arrow import ArrowBackend
 from arrowstream.backends.base import Backend
 from arrowstream.backends.polars import PolarsBackend
 from arrowstream.clock import Clock, MonotonicClock
-from arrowstream.duration import seconds
+from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.io.base import SinkSpec, SourceSpec
 from arrowstream.io.function_sink import CollectSink
 from arrowstream.operators.base import Expressions, Operator
+from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.cast import Cast
 from arrowstream.operators.drop import Drop
 from arrowstream.operators.explode import Explode
@@ -30,13 +30,15 @@ from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
-from arrowstream.plan.graph import Graph
+from arrowstream.plan.graph import Graph, Union
 from arrowstream.plan.physical import Plan
+from arrowstream.plan.policies import Policies
+from arrowstream.policy import ErrorHandler
 from arrowstream.runtime.blocking import run_blocking
 from arrowstream.runtime.executor import Options, Prepared, Run
 from arrowstream.runtime.report import Progress, RunReport
+from arrowstream.splitting import Splitting
 
-Duration = str | float | timedelta
 ShowProgress = bool | Callable[[Progress], None]
 
 BACKENDS: tuple[Backend, ...] = (ArrowBackend(), PolarsBackend())
@@ -96,6 +98,26 @@ class Builder:
     def backend(self, name: str) -> Builder:
         """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""
         return Builder(self.graph.with_backend(name))
+
+    def buffer(self, capacity: int) -> Builder:
+        """Room for `capacity` batches here, so that what comes before may run ahead."""
+        return self._then(Buffer(capacity))
+
+    def split(self, selector: Any) -> Splitting[Builder]:
+        """Send each row down the branch that `selector` names; see `Splitting`."""
+        return Splitting.of(self, selector)
+
+    def merge(self, *others: Builder) -> Builder:
+        """The rows of other pipelines without a sink, of the same schema, added as they come."""
+        return Builder(self.graph.with_step(Union.of(other.graph for other in others)))
+
+    def on_error(self, handler: ErrorHandler) -> Builder:
+        """What to do when the step before this fails, or the sink; after several calls, in their order."""
+        return Builder(self.graph.with_policies("on_error", Policies(handlers=(handler,))))
+
+    def timeout(self, duration: Duration, on_timeout: Literal["fail", "skip"] = "fail") -> Builder:
+        """Fail, or leave the batch out, if the step before this takes longer for one batch."""
+        return Builder(self.graph.with_policies("timeout", Policies.time_limit(duration, on_timeout)))
 
     def sink(self, sink: SinkSpec) -> Builder:
         """Write to `sink`; see `Sink`."""
@@ -166,7 +188,7 @@ class Pipeline:
         self._clock = clock
         self._plan: Plan | None = None
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
-        self._source, self._sink = check_graph(graph, BACKENDS)
+        self._source = check_graph(graph, BACKENDS)
         schema = self._source.schema()
         self._planned_ahead = schema is not None
         if schema is not None:
@@ -243,13 +265,15 @@ class Pipeline:
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            return await run.execute(Prepared(self.name, self._source, self._sink, plan, self._compile))
+            return await run.execute(
+                Prepared(self.name, self._source, self._graph.sinks, plan, self._compile)
+            )
         finally:
             del self._runs[run]
 
     def _compile(self, schema: pl.Schema) -> Plan:
         # A later run over the same schema keeps the plan, and with it the fitted costs.
-        if self._plan is None or self._plan.schema != schema:
+        if self._plan is None or self._plan.source_schema != schema:
             self._plan = compile_plan(self._graph, schema, BACKENDS)
         return self._plan
 

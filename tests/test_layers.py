@@ -21,7 +21,8 @@ LAYERS = {
     "surface": 4,
 }
 SURFACE = {
-    *("__init__", "__main__", "pipeline", "connect", "testing", "display", "doctor", "metrics_server"),
+    *("__init__", "__main__", "pipeline", "splitting", "connect", "testing", "display", "doctor"),
+    "metrics_server",
     *("cli", "commands", "interrupts", "job", "job_file", "job_parts", "job_values"),
 }
 

@@ -49,6 +49,11 @@ class Operator(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def room(self) -> int | None:
+        """Batches that may wait before this step, where it is for that; else None: few, to keep memory small."""
+        return None
+
     @abstractmethod
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         """The schema that comes out for one that goes in; raises SchemaError or PlanError."""

@@ -88,7 +88,7 @@ def test_a_pin_splits_a_segment_and_is_kept() -> None:
 
 def test_schemas_are_on_every_edge() -> None:
     plan = plan_of(start().with_columns(c=pl.col("a") / 2).batch(rows=1).select("c"))
-    assert plan.schema == FRAME.schema
+    assert plan.input.schema == FRAME.schema
     assert [stage.output for stage in plan.stages] == [
         {"a": pl.Int64, "b": pl.Float64, "s": pl.String, "c": pl.Float64},
         {"a": pl.Int64, "b": pl.Float64, "s": pl.String, "c": pl.Float64},
@@ -105,8 +105,8 @@ def test_a_whole_segment_is_absorbed_by_a_source_that_can(pin: str) -> None:
     builder = start(source).with_columns(c=pl.col("a") * 2).backend(pin).batch(rows=5)
     plan = plan_of(builder)
     assert [stage.name for stage in plan.stages] == ["2 batch"]
-    assert plan.absorbed is not None
-    assert plan.schema == {**FRAME.schema, "c": pl.Int64}
+    assert plan.input.absorbed is not None
+    assert plan.input.schema == {**FRAME.schema, "c": pl.Int64}
     assert builder.collect_sync()["c"].to_list() == [2, 4]
     assert source.query is not None
 
@@ -116,8 +116,8 @@ def test_otherwise_only_the_needed_columns_are_pushed(pushdown: str, pin: str) -
     source = PushSource(pushdown)
     builder = start(source).filter(pl.col("b") > 0).backend(pin).select("a").backend(pin)
     plan = plan_of(builder)
-    assert plan.absorbed is None
-    assert plan.schema == {"a": pl.Int64, "b": pl.Float64}
+    assert plan.input.absorbed is None
+    assert plan.input.schema == {"a": pl.Int64, "b": pl.Float64}
     assert builder.collect_sync().to_dict(as_series=False) == {"a": [1]}
     assert source.query is not None
     assert source.query(FRAME.lazy()).collect().columns == ["a", "b"]
@@ -134,8 +134,8 @@ def test_otherwise_only_the_needed_columns_are_pushed(pushdown: str, pin: str) -
 )
 def test_nothing_is_pushed_where_nothing_can_be(pushdown: str, build: Any) -> None:
     plan = plan_of(build(start(PushSource(pushdown))))
-    assert plan.query is None
-    assert plan.schema == FRAME.schema
+    assert plan.input.query is None
+    assert plan.input.schema == FRAME.schema
 
 
 @pytest.mark.parametrize(
