@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from arrowstream.histogram import Histogram, Latency
 from arrowstream.prometheus import exposition
-from arrowstream.stage_metrics import StageCounters, StageMetrics
+from arrowstream.stage_metrics import Queue, StageCounters, StageMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,23 @@ class Metrics:
         Rows that sources have read and sinks have taken.
     latency
         How long rows took from being read until a sink had them.
+    queue_depth
+        Batches that wait anywhere between the stages.
     stages
         Each stage by the name that `explain()` prints, sources first, sinks last.
 
     Examples
     --------
-    >>> stage = StageCounters("1 filter")
-    >>> stage.ran("arrow", rows_in=1000, rows_out=400, taken_ns=50_000)
-    >>> metrics = Metrics.of("late", between=[stage], seconds=2.0)
-    >>> metrics.stages["1 filter"].rows_out, metrics.queue_depth
-    (400, 0)
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> from arrowstream.testing import TestSink
+    >>> frame = pl.DataFrame({"x": [1, 2, 3]})
+    >>> builder = Pipeline.builder(name="odd").source(Source.from_frame(frame)).filter(pl.col("x") % 2 == 1)
+    >>> pipeline = builder.sink(TestSink()).build()
+    >>> report = pipeline.run_sync()
+    >>> metrics = pipeline.metrics()
+    >>> metrics.rows_in, metrics.rows_out, metrics.stages["sink"].rows_in, metrics.queue_depth
+    (3, 2, 2, 0)
     """
 
     name: str
@@ -45,6 +52,7 @@ class Metrics:
     rows_in: int
     rows_out: int
     latency: Latency
+    queue_depth: int
     stages: Mapping[str, StageMetrics]
 
     @classmethod
@@ -55,6 +63,8 @@ class Metrics:
         sources: Iterable[StageCounters] = (),
         between: Iterable[StageCounters] = (),
         sinks: Iterable[StageCounters] = (),
+        beside: Iterable[StageCounters] = (),
+        queues: Iterable[Queue] = (),
         seconds: float = 0.0,
         running: bool = False,
         wall_us: int = 0,
@@ -63,12 +73,18 @@ class Metrics:
 
         Parameters
         ----------
+        sources, between, sinks, beside
+            Where rows begin, pass and end, and where others leave: late ones and those that failed.
+        queues
+            Every channel between them.
+        seconds, running
+            How long the run has taken, and whether it goes on.
         wall_us
             The wall clock, in microseconds since 1970 UTC, for the lag of watermarks.
         """
         sources, between, sinks = tuple(sources), tuple(between), tuple(sinks)
         stages: dict[str, StageMetrics] = {}
-        for counters in (*sources, *between, *sinks):
+        for counters in (*sources, *between, *sinks, *beside):
             stages[_free(counters.name, stages)] = counters.snapshot(wall_us)
         latency = Histogram()
         for counters in sinks:
@@ -80,6 +96,7 @@ class Metrics:
             sum(counters.rows_in for counters in sources),
             sum(counters.rows_out for counters in sinks),
             Latency.of(latency),
+            sum(queue().length for queue in queues),
             MappingProxyType(stages),
         )
 
@@ -99,14 +116,23 @@ class Metrics:
         return self.latency.p99_ms
 
     @property
-    def queue_depth(self) -> int:
-        """Batches that wait between the stages."""
-        return sum(stage.queue_depth for stage in self.stages.values())
-
-    @property
     def errors(self) -> int:
-        """Failures in all stages, handled ones included."""
+        """Tries that failed in all stages, handled ones included."""
         return sum(stage.errors for stage in self.stages.values())
+
+    def __str__(self) -> str:
+        """One line for a log.
+
+        Examples
+        --------
+        >>> print(Metrics.of("bids", seconds=2.0))
+        bids: 0 rows in, 0 out in 2 s, 0 rows/s, p50 nan ms, p99 nan ms, 0 batches wait, 0 errors
+        """
+        return (
+            f"{self.name}: {self.rows_in:,} rows in, {self.rows_out:,} out in {self.seconds:,.0f} s, "
+            f"{self.throughput:,.0f} rows/s, p50 {self.latency_p50_ms:.3g} ms, p99 {self.latency_p99_ms:.3g} ms, "
+            f"{self.queue_depth} batches wait, {self.errors} errors"
+        )
 
     def export_prometheus(self) -> str:
         """The metrics as text that Prometheus reads.

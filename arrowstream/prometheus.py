@@ -22,8 +22,10 @@ _COUNTERS: tuple[tuple[str, str, Value], ...] = (
     ("rows_out", "Rows that came out of a stage.", lambda stage: stage.rows_out),
     ("bytes", "Bytes of the rows that came out, from a sample of batches.", lambda stage: stage.nbytes),
     ("busy_seconds", "Time spent working.", lambda stage: stage.busy_seconds),
-    ("errors", "Failures, handled ones included.", lambda stage: stage.errors),
+    ("errors", "Tries that failed, handled ones included.", lambda stage: stage.errors),
+    ("failed_rows", "Rows that failed for good.", lambda stage: stage.failed_rows),
     ("late_rows", "Rows that came after their window was closed.", lambda stage: stage.late_rows),
+    ("dropped_rows", "Rows that a sink of best effort had no room for.", lambda stage: stage.dropped_rows),
 )
 _GAUGES: tuple[tuple[str, str, Value], ...] = (
     ("queue_batches", "Batches that wait before a stage.", lambda stage: stage.queue_depth),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from arrowstream.batch import Batch
+from arrowstream.batch import Batch, Mark, Watermark
 from arrowstream.channel import ChannelStatistics
 from arrowstream.histogram import Histogram, Latency
 
@@ -36,9 +36,13 @@ class StageMetrics:
         Batches that wait before this stage, their bytes, and how many may wait; 0 where the stage shares
         its neighbour's task and nothing can wait.
     errors
-        Failures, those that an error handler dealt with included.
+        Tries that failed, those that a handler dealt with included.
+    failed_rows
+        Rows that failed for good and were left out or put aside.
     late_rows
         Rows that came after the watermark had passed their window.
+    dropped_rows
+        Rows that a sink of best effort had no room for.
     watermark_us
         The last watermark, in microseconds since 1970 UTC; None without event time.
     watermark_lag_seconds
@@ -56,7 +60,9 @@ class StageMetrics:
     queue_bytes: int = 0
     queue_capacity: int = 0
     errors: int = 0
+    failed_rows: int = 0
     late_rows: int = 0
+    dropped_rows: int = 0
     watermark_us: int | None = None
     watermark_lag_seconds: float | None = None
 
@@ -72,10 +78,10 @@ class StageCounters:
     Examples
     --------
     >>> counters = StageCounters("map")
-    >>> counters.ran("arrow", rows_in=1000, rows_out=400, taken_ns=50_000)
+    >>> counters.ran("arrow", rows=1000, taken_ns=50_000)
     >>> moment = counters.snapshot(wall_us=0)
-    >>> moment.rows_out, dict(moment.batches), moment.busy_seconds
-    (400, {'arrow': 1}, 5e-05)
+    >>> dict(moment.batches), moment.busy_seconds, moment.latency.count
+    ({'arrow': 1}, 5e-05, 1000)
     """
 
     __slots__ = (
@@ -84,11 +90,13 @@ class StageCounters:
         "_until_measured",
         "batches",
         "busy_ns",
+        "dropped_rows",
         "errors",
+        "failed_rows",
         "late_rows",
         "latency",
         "name",
-        "queue",
+        "queues",
         "rows_in",
         "rows_out",
         "watermark_us",
@@ -101,10 +109,12 @@ class StageCounters:
         self.busy_ns = 0
         self.batches: dict[str, int] = {}
         self.errors = 0
+        self.failed_rows = 0
         self.late_rows = 0
+        self.dropped_rows = 0
         self.latency = Histogram()
         self.watermark_us: int | None = None
-        self.queue: Queue | None = None
+        self.queues: list[Queue] = []
         self._until_measured = 0
         self._measured_rows = 0
         self._measured_bytes = 0
@@ -113,20 +123,28 @@ class StageCounters:
         """One more batch run by `kind`."""
         self.batches[kind] = self.batches.get(kind, 0) + 1
 
-    def ran(self, kind: str, rows_in: int, rows_out: int, taken_ns: int) -> None:
-        """A batch was run by `kind` in `taken_ns`."""
-        self.rows_in += rows_in
-        self.rows_out += rows_out
+    def ran(self, kind: str, rows: int, taken_ns: int) -> None:
+        """A batch of `rows` was run by `kind` in `taken_ns`."""
         self.busy_ns += taken_ns
-        self.count(kind)
-        self.latency.record(taken_ns, rows_in)
+        self.batches[kind] = self.batches.get(kind, 0) + 1
+        self.latency.record(taken_ns, rows)
 
-    def weigh(self, batch: Batch) -> None:
-        """Measure the bytes of a batch that came out, if it is its turn."""
+    def fail(self, rows: int) -> None:
+        """So many rows have failed for good, and were left out."""
+        self.failed_rows += rows
+
+    def saw(self, mark: Mark) -> None:
+        """A mark came to this stage."""
+        if isinstance(mark, Watermark):
+            self.watermark_us = mark.time_us
+
+    def came_out(self, batch: Batch) -> None:
+        """Count the rows of a batch that came out, and measure its bytes if it is its turn."""
+        rows = batch.num_rows
+        self.rows_out += rows
         if self._until_measured:
             self._until_measured -= 1
             return
-        rows = batch.num_rows
         if rows:
             self._until_measured = SAMPLE - 1
             self._measured_bytes += batch.nbytes
@@ -145,7 +163,7 @@ class StageCounters:
         wall_us
             The wall clock, in microseconds since 1970 UTC, for the watermark's lag.
         """
-        queue = self.queue() if self.queue is not None else ChannelStatistics(0, 0, 0, 0, 0)
+        queues = [queue() for queue in self.queues]
         watermark = self.watermark_us
         return StageMetrics(
             self.name,
@@ -155,11 +173,13 @@ class StageCounters:
             self.nbytes,
             self.busy_ns / 1e9,
             Latency.of(self.latency),
-            queue.length,
-            queue.nbytes,
-            queue.capacity,
+            sum(queue.length for queue in queues),
+            sum(queue.nbytes for queue in queues),
+            sum(queue.capacity for queue in queues),
             self.errors,
+            self.failed_rows,
             self.late_rows,
+            self.dropped_rows,
             watermark,
             None if watermark is None else (wall_us - watermark) / 1e6,
         )

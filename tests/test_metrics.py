@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from arrowstream.batch import Batch
+from arrowstream.batch import Barrier, Batch, Idle, Watermark
 from arrowstream.channel import ChannelStatistics
 from arrowstream.errors import MissingExtra, PlanError
 from arrowstream.metrics import Metrics
@@ -25,14 +25,18 @@ def counted() -> dict[str, StageCounters]:
     source, stage, sink = StageCounters("source"), StageCounters("1 filter"), StageCounters("sink")
     source.rows_in, source.rows_out = 1_000, 900
     source.count("read")
-    stage.ran("arrow", 600, 500, 2_000_000)
-    stage.ran("polars", 300, 200, 4_000_000)
-    stage.ran("polars", 100, 50, 4_000_000)
-    stage.weigh(Batch(pl.DataFrame({"x": [1, 2, 3]})))
-    stage.errors, stage.late_rows, stage.watermark_us = 2, 7, 8_000_000
-    stage.queue = lambda: ChannelStatistics(1, 4_096, 2, 0, 0)
-    sink.ran("write", 700, 700, 1_000_000)
-    sink.queue = lambda: ChannelStatistics(2, 100, 5, 0, 0)
+    stage.rows_in = 1_000
+    for kind, rows, taken_ms in (("arrow", 600, 2), ("polars", 300, 4), ("polars", 100, 4)):
+        stage.ran(kind, rows, taken_ms * 1_000_000)
+    stage.came_out(Batch(pl.DataFrame({"x": range(750)})))
+    stage.errors, stage.late_rows, stage.dropped_rows = 2, 7, 9
+    stage.fail(3)
+    stage.fail(1)
+    for mark in (Watermark(8_000_000), Barrier(1), Idle()):
+        stage.saw(mark)
+    stage.queues = [lambda: ChannelStatistics(1, 4_096, 2, 0, 0), lambda: ChannelStatistics(0, 0, 3, 0, 0)]
+    sink.rows_out = 700
+    sink.ran("write", 700, 1_000_000)
     return {"source": source, "stage": stage, "sink": sink}
 
 
@@ -43,6 +47,8 @@ def picture() -> Metrics:
         sources=[counters["source"]],
         between=[counters["stage"]],
         sinks=[counters["sink"]],
+        beside=[StageCounters("late rows of 1 filter")],
+        queues=[lambda: ChannelStatistics(1, 0, 2, 0, 0), lambda: ChannelStatistics(2, 0, 2, 0, 0)],
         seconds=2.0,
         running=True,
         wall_us=10_500_000,
@@ -63,8 +69,8 @@ def test_a_stage() -> None:
     stage = picture().stages["1 filter"]
     assert (stage.rows_in, stage.rows_out, stage.busy_seconds) == (1_000, 750, 0.01)
     assert stage.batches == {"arrow": 1, "polars": 2}
-    assert (stage.queue_depth, stage.queue_bytes, stage.queue_capacity) == (1, 4_096, 2)
-    assert (stage.errors, stage.late_rows) == (2, 7)
+    assert (stage.queue_depth, stage.queue_bytes, stage.queue_capacity) == (1, 4_096, 5)
+    assert (stage.errors, stage.failed_rows, stage.late_rows, stage.dropped_rows) == (2, 4, 7, 9)
     assert (stage.watermark_us, stage.watermark_lag_seconds) == (8_000_000, 2.5)
     assert stage.nbytes == 750 * 8
     assert stage.latency.count == 1_000
@@ -74,7 +80,7 @@ def test_a_stage() -> None:
 
 def test_the_pipeline() -> None:
     metrics = picture()
-    assert list(metrics.stages) == ["source", "1 filter", "sink"]
+    assert list(metrics.stages) == ["source", "1 filter", "sink", "late rows of 1 filter"]
     assert (metrics.rows_in, metrics.rows_out, metrics.throughput) == (1_000, 700, 500.0)
     assert (metrics.queue_depth, metrics.errors, metrics.running) == (3, 2, True)
     # What rows took on their whole way is what the sinks have counted.
@@ -83,9 +89,9 @@ def test_the_pipeline() -> None:
 
 def test_several_sinks_count_together() -> None:
     fast, slow = StageCounters("sink"), StageCounters("sink")
-    fast.ran("write", 99, 99, 1_000_000)
-    slow.ran("write", 1, 1, 50_000_000)
-    slow.ran("write", 1, 1, 50_000_000)
+    fast.latency.record(1_000_000, 99)
+    slow.latency.record(50_000_000, 2)
+    fast.rows_out, slow.rows_out = 99, 2
     metrics = Metrics.of("two", sinks=[fast, slow])
     assert list(metrics.stages) == ["sink", "sink #2"]
     assert metrics.rows_out == 101
@@ -105,8 +111,8 @@ def test_before_anything_ran() -> None:
 def test_a_picture_does_not_change() -> None:
     counters = StageCounters("map")
     metrics = Metrics.of("p", between=[counters])
-    counters.ran("arrow", 1, 1, 1)
-    counters.errors = 1
+    counters.ran("arrow", 1, 1)
+    counters.rows_in = counters.errors = 1
     stage = metrics.stages["map"]
     assert (stage.rows_in, dict(stage.batches), stage.latency.count, stage.errors) == (0, {}, 0, 0)
     with pytest.raises(FrozenInstanceError):
@@ -121,15 +127,13 @@ def test_bytes_are_measured_on_a_sample() -> None:
     counters = StageCounters("map")
     small, large = Batch(pl.DataFrame({"x": [1]})), Batch(pl.DataFrame({"x": [1], "y": [2]}))
     assert counters.nbytes == 0
-    counters.weigh(
-        Batch(pl.DataFrame({"x": []}, schema={"x": pl.Int64}))
-    )  # weighs nothing, so the next is asked
+    counters.came_out(
+        Batch(pl.DataFrame(schema={"x": pl.Int64}))
+    )  # without rows, it says nothing of their size
     for _ in range(SAMPLE):
-        counters.rows_out += 1
-        counters.weigh(small)
+        counters.came_out(small)
     assert counters.nbytes == SAMPLE * 8
-    counters.rows_out += 1
-    counters.weigh(large)
+    counters.came_out(large)
     assert counters.nbytes == round((SAMPLE + 1) * (8 + 16) / 2)
 
 
@@ -143,12 +147,14 @@ def test_prometheus_text() -> None:
         ("arrowstream_bytes_total", *stage): 6_000,
         ("arrowstream_busy_seconds_total", *stage): 0.01,
         ("arrowstream_errors_total", *stage): 2,
+        ("arrowstream_failed_rows_total", *stage): 4,
         ("arrowstream_late_rows_total", *stage): 7,
+        ("arrowstream_dropped_rows_total", *stage): 9,
         ("arrowstream_batches_total", *stage, "arrow"): 1,
         ("arrowstream_batches_total", *stage, "polars"): 2,
         ("arrowstream_queue_batches", *stage): 1,
         ("arrowstream_queue_bytes", *stage): 4_096,
-        ("arrowstream_queue_capacity_batches", *stage): 2,
+        ("arrowstream_queue_capacity_batches", *stage): 5,
         ("arrowstream_watermark_lag_seconds", *stage): 2.5,
         ("arrowstream_latency_seconds_bucket", *stage, "0.001"): 0,
         ("arrowstream_latency_seconds_bucket", *stage, "0.005"): 1_000,

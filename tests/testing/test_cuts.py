@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from scripted import ScriptedOperator, ScriptedProcess
 
-from arrowstream import Builder, Pipeline
+from arrowstream import Builder
 from arrowstream.batch import Batch
 from arrowstream.errors import ArrowstreamError
 from arrowstream.io.base import SourceSpec

@@ -53,7 +53,8 @@ FRAME = pl.DataFrame({"k": ["a", "b", "c"], "x": [1, 2, 3]})
     [
         (FRAME.with_columns(x=pl.Series([1, 7, 3])), {},
          "row 1 differs\n  expected: {'k': 'b', 'x': 2}\n  found:    {'k': 'b', 'x': 7}"),
-        (FRAME[:2], {}, "3 rows expected, 2 found; row 2 differs\n  expected: {'k': 'c', 'x': 3}\n  found:    no such row"),
+        (FRAME[:2], {},
+         "3 rows expected, 2 found; row 2 differs\n  expected: {'k': 'c', 'x': 3}\n  found:    no such row"),
         (pl.concat([FRAME, FRAME[:1]]), {},
          "3 rows expected, 4 found; row 3 differs\n  expected: no such row\n  found:    {'k': 'a', 'x': 1}"),
         (FRAME.reverse().with_columns(x=pl.Series([9, 2, 1])), {"any_order": True},
