@@ -23,7 +23,7 @@ LAYERS = {
 SURFACE = {
     *("__init__", "__main__", "pipeline", "splitting", "connect", "testing", "display", "doctor"),
     "metrics_server",
-    *("cli", "commands", "interrupts", "job", "job_file", "job_parts", "job_values"),
+    *("cli", "commands", "interrupts", "job", "job_parts", "job_values"),
 }
 
 OUTSIDE = {
