@@ -17,6 +17,8 @@ from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.io.base import SinkSpec, SourceSpec
 from arrowstream.io.function_sink import CollectSink
+from arrowstream.metrics import Metrics
+from arrowstream.metrics_server import MetricsServer, serve
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.cast import Cast
@@ -215,6 +217,7 @@ class Pipeline:
         self._clock = clock
         self._plan: Plan | None = None
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
+        self._metrics = Metrics.of(graph.name)
         self._source = check_graph(graph, BACKENDS)
         schema = self._source.schema()
         self._planned_ahead = schema is not None
@@ -287,6 +290,15 @@ class Pipeline:
         for run, loop in list(self._runs.items()):
             loop.call_soon_threadsafe(run.stop)
 
+    def metrics(self) -> Metrics:
+        """A frozen picture of the run that began last, or of the one that ended last; from any thread."""
+        runs = list(self._runs)
+        return runs[-1].metrics(self.name) if runs else self._metrics
+
+    def serve_metrics(self, port: int = 9464, host: str = "127.0.0.1") -> MetricsServer:
+        """Serve metrics to Prometheus until the server is closed; see `arrowstream.metrics_server.serve`."""
+        return serve(self.metrics, port=port, host=host)
+
     async def _execute(self, options: Options) -> RunReport:
         run = Run(self._clock, options)
         self._runs[run] = asyncio.get_running_loop()
@@ -296,6 +308,7 @@ class Pipeline:
                 Prepared(self.name, self._source, self._graph.sinks, plan, self._compile)
             )
         finally:
+            self._metrics = run.metrics(self.name)
             del self._runs[run]
 
     def _compile(self, schema: pl.Schema) -> Plan:
