@@ -9,6 +9,7 @@ from arrowstream.connect import Sink, Source
 from arrowstream.errors import ArrowstreamError
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.runtime.report import Progress, RunReport, StageReport
+from arrowstream.settings import Settings
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ __all__ = [
     "Receiver",
     "RunReport",
     "Sender",
+    "Settings",
     "Sink",
     "Source",
     "StageReport",
