@@ -7,6 +7,8 @@ asyncio. Start with `Pipeline.builder()`, `Source` and `Sink`.
 from arrowstream.channel import Receiver, Sender, channel
 from arrowstream.connect import Sink, Source
 from arrowstream.errors import ArrowstreamError
+from arrowstream.operators.processor import Processor
+from arrowstream.operators.zero_copy_buffer import ZeroCopyBuffer
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.runtime.report import Progress, RunReport, StageReport
 from arrowstream.settings import Settings
@@ -17,6 +19,7 @@ __all__ = [
     "ArrowstreamError",
     "Builder",
     "Pipeline",
+    "Processor",
     "Progress",
     "Receiver",
     "RunReport",
@@ -25,6 +28,7 @@ __all__ = [
     "Sink",
     "Source",
     "StageReport",
+    "ZeroCopyBuffer",
     "__version__",
     "channel",
 ]

@@ -26,11 +26,18 @@ from arrowstream.operators.cast import Cast
 from arrowstream.operators.drop import Drop
 from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
+from arrowstream.operators.filter_map import filter_mapping
+from arrowstream.operators.flat_map import flat_mapping
+from arrowstream.operators.map_function import mapping
+from arrowstream.operators.map_zero_copy import MapZeroCopy
+from arrowstream.operators.parallel_map import ParallelMap
+from arrowstream.operators.processor import Processor, ProcessorStep
 from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.rename import Rename
 from arrowstream.operators.select import Select
 from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.with_columns import WithColumns
+from arrowstream.operators.zero_copy_columns import ZeroCopyColumns
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph, Union
@@ -70,8 +77,8 @@ class Builder:
         return self._then(WithColumns.of(*exprs, **named))
 
     def map(self, *exprs: Any, **named: Any) -> Builder:
-        """Rows transformed by expressions: `with_columns` under the name streaming engines use."""
-        return self.with_columns(*exprs, **named)
+        """Rows transformed by expressions, as `with_columns`; or batches by ``fn``, see `MapFunction`."""
+        return self._then(mapping(*exprs, **named))
 
     def filter(self, *predicates: Any, **constraints: Any) -> Builder:
         """Only rows for which every predicate is true, as in Polars."""
@@ -100,6 +107,26 @@ class Builder:
     def batch(self, rows: int) -> Builder:
         """The same rows in batches of `rows`; slices share memory."""
         return self._then(Rebatch(rows))
+
+    def flat_map(self, what: Any, **options: Any) -> Builder:
+        """One batch to many by ``fn``, see `FlatMap`; or a row for each element of a list column."""
+        return self._then(flat_mapping(what, **options))
+
+    def filter_map(self, what: Any, **options: Any) -> Builder:
+        """A filter and the expressions after it; or batches by ``fn``, see `FilterMap`."""
+        return self._then(filter_mapping(what, **options))
+
+    def process(self, processor: Processor | Callable[[], Processor]) -> Builder:
+        """Batches by a `Processor` of your own, with state and resources; see `ProcessorStep`."""
+        return self._then(ProcessorStep(processor))
+
+    def parallel_map(self, fn: Callable[[Any], Any], **options: Any) -> Builder:
+        """Several batches at a time by `fn`, in order; see `ParallelMap`."""
+        return self._then(ParallelMap(fn, **options))
+
+    def map_zero_copy(self, *fns: Callable[[ZeroCopyColumns], Any]) -> Builder:
+        """Columns changed in place as NumPy arrays; see `MapZeroCopy`."""
+        return self._then(MapZeroCopy(fns))
 
     def backend(self, name: str) -> Builder:
         """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""

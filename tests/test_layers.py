@@ -28,7 +28,7 @@ SURFACE = {
 
 OUTSIDE = {
     "ground": {"polars", "pyarrow", "numpy"},
-    "operators": {"polars", "pyarrow"},
+    "operators": {"polars", "pyarrow", "numpy"},
     "io": {"polars", "pyarrow", "numpy"},
     "backends": {"polars", "pyarrow", "numpy"},
     "gpu": {"polars", "pyarrow", "numpy", "pylibcudf", "rmm", "cupy"},

@@ -98,7 +98,7 @@ class RunningSegment(RunningStage):
             tally.errors += 1
             raise _failure(stage, batch, error) from error
         taken = clock.now_ns() - begin
-        stage.placement.observe(choice.backend, rows, taken / 1e9)
+        stage.placement.observe(choice, rows, taken / 1e9)
         tally.ran(choice.backend, rows, taken)
         return [result]
 
