@@ -169,12 +169,10 @@ class Retry(ErrorHandler):
             wait = min(wait * self.factor, longest)
 
     def describe(self) -> str:
-        told = [
-            "" if self.times is None else f"{self.times}",
-            "" if self.delay is None else f"delay={self.delay:g} s",
-            "" if self.budget is None else f"budget={self.budget:g} s",
-        ]
-        return f"retry({', '.join(filter(None, told))})"
+        times = _TIMES if self.times is None else self.times
+        delay = _DELAY_S if self.delay is None else self.delay
+        budget = "" if self.budget is None else f", budget={self.budget:g} s"
+        return f"retry({times}, delay={delay:g} s{budget})"
 
 
 @dataclass(frozen=True, slots=True)
