@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -42,10 +43,13 @@ from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph, Union
 from arrowstream.plan.physical import Plan
 from arrowstream.plan.policies import Policies
+from arrowstream.plan.settle import settle
 from arrowstream.policy import ErrorHandler
 from arrowstream.runtime.blocking import run_blocking
 from arrowstream.runtime.executor import Options, Prepared, Run
 from arrowstream.runtime.report import Progress, RunReport
+from arrowstream.runtime.wiring import Room
+from arrowstream.settings import Settings
 from arrowstream.splitting import Splitting
 
 ShowProgress = bool | Callable[[Progress], None]
@@ -152,20 +156,23 @@ class Builder:
         """Write to `sink`; see `Sink`."""
         return Builder(self.graph.with_sink(sink))
 
-    def build(self, *, clock: Clock | None = None) -> Pipeline:
+    def build(self, *, clock: Clock | None = None, settings: Settings | None = None) -> Pipeline:
         """Check names and types of the whole pipeline and plan it; no data moves.
 
         Parameters
         ----------
         clock
             Time for the runs; a `arrowstream.testing.ManualClock` in tests.
+        settings
+            What holds where the pipeline says nothing, such as ``Settings.load("arrowstream.toml")``.
 
         Raises
         ------
         SchemaError, PlanError
             A column, type, expression, source or sink does not fit; the error names the stage.
         """
-        return Pipeline(self.graph, clock or MonotonicClock())
+        settings = settings or Settings()
+        return Pipeline(settle(self.graph, settings), clock or MonotonicClock(), settings)
 
     def schema(self) -> pl.Schema | None:
         """The schema that comes out of the last step; None if only the first batch will tell."""
@@ -212,9 +219,10 @@ class Pipeline:
     (3, [12])
     """
 
-    def __init__(self, graph: Graph, clock: Clock) -> None:
+    def __init__(self, graph: Graph, clock: Clock, settings: Settings) -> None:
         self._graph = graph
         self._clock = clock
+        self._settings = settings
         self._plan: Plan | None = None
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
@@ -263,17 +271,28 @@ class Pipeline:
         SchemaError, PlanError
             The first batch of a source without a schema does not fit the pipeline.
         MissingExtra
-            ``progress=True`` without the library it draws with.
+            ``progress=True`` without the library it draws with, or the setting `export_prometheus` without
+            prometheus-client.
         """
         if limit is not None and limit < 0:
             raise PlanError("limit is negative", expected="0 or more rows", found=str(limit))
-        time = None if duration is None else seconds(duration)
-        if progress is True:
-            from arrowstream.display import progress_bar
+        options = Options(
+            limit,
+            None if duration is None else seconds(duration),
+            room=Room(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
+            workers=self._settings.worker_threads,
+            log_seconds=self._settings.metrics_interval_secs or None,
+        )
+        with ExitStack() as stack:
+            if self._settings.export_prometheus:
+                stack.enter_context(
+                    self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
+                )
+            if progress is True:
+                from arrowstream.display import progress_bar
 
-            with progress_bar(self.name) as on_progress:
-                return await self._execute(Options(limit, time, on_progress))
-        return await self._execute(Options(limit, time, progress or None))
+                progress = stack.enter_context(progress_bar(self.name))
+            return await self._execute(replace(options, on_progress=progress or None))
 
     def run_sync(
         self,
