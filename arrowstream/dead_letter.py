@@ -52,7 +52,8 @@ def dead_letter_frame(batch: Batch, failed: Sequence[FailedRows], stage: str) ->
             "start": [part.offset for part in failed],
             "stop": [part.offset + part.length for part in failed],
             error: [part.error for part in failed],
-        }
+        },
+        schema={"start": pl.Int64, "stop": pl.Int64, error: pl.String},
     )
     reasons = (
         parts.with_columns(row=pl.int_ranges("start", "stop"))
@@ -86,4 +87,7 @@ def _position(batch: Batch) -> pl.Expr:
     if place.stop - place.start != batch.num_rows:
         return pl.lit(str(place))
     row = pl.col("row") + place.start
-    return pl.format("{} rows {}-{}", pl.lit(place.origin), row, row + 1)
+    # Not pl.format: on Polars 1.35 it panics over columns in several chunks.
+    return pl.concat_str(
+        pl.lit(f"{place.origin} rows "), row.cast(pl.String), pl.lit("-"), (row + 1).cast(pl.String)
+    )

@@ -20,6 +20,8 @@ OTHERWISE = "otherwise"
 class Router(Expressions):
     """Divides batches into one for each branch. As a function of a frame, it gives the column of names.
 
+    That function is for a backend to evaluate, like any other expressions: backends know how to compute a
+    row that is alone in its batch as if it were among others, so that its way never depends on the cut.
     A batch whose rows all go one way is passed on as it is; else rows are filtered, which copies them once.
 
     Parameters
@@ -46,7 +48,8 @@ class Router(Expressions):
     >>> size = pl.when(pl.col("x") > 2).then(pl.lit("high")).otherwise(pl.lit("low"))
     >>> router = Router(size, ("high", "low"))
     >>> router.check(pl.Schema({"x": pl.Int64}))
-    >>> parts = router.route(Batch(pl.DataFrame({"x": [1, 5, 2, 3]})))
+    >>> batch = Batch(pl.DataFrame({"x": [1, 5, 2, 3]}))
+    >>> parts = router.route(batch, batch.with_rows(router.apply(batch.polars())))
     >>> [(name, part.polars()["x"].to_list()) for name, part in parts]
     [('high', [5, 3]), ('low', [1, 2])]
     """
@@ -99,22 +102,28 @@ class Router(Expressions):
             hint="make it text with .cast(pl.String)" if len(found) == 1 else None,
         )
 
-    def route(self, batch: Batch) -> list[tuple[str, Batch]]:
+    def route(self, batch: Batch, names: Batch) -> list[tuple[str, Batch]]:
         """The rows of each branch that gets any, in their order; branches in theirs, ``"otherwise"`` last.
+
+        Parameters
+        ----------
+        batch
+            The rows.
+        names
+            One column: what the selector gives for each of them.
 
         Raises
         ------
         StageError
             A row is for no branch.
         """
-        frame = batch.polars()
-        names = frame.select(self.selector.cast(pl.String)).to_series()
-        rest = frame.height
+        named = names.polars().to_series().cast(pl.String)
+        rest = len(named)
         parts: list[tuple[str, pl.Series]] = []
         for name in self.branches:
-            mask = names.eq_missing(name)
+            mask = named.eq_missing(name)
             count = int(mask.sum())
-            if count == frame.height and count:
+            if count == len(named) and count:
                 return [(name, batch)]
             if count:
                 parts.append((name, mask))
@@ -122,15 +131,15 @@ class Router(Expressions):
             if not rest:
                 break
         if rest:
-            others = ~names.is_in(self.branches).fill_null(False)
+            others = ~named.is_in(self.branches).fill_null(False)
             if not self.otherwise:
-                raise self._lost(batch, names, others)
+                raise self._lost(batch, named, others)
             if not parts:
                 return [(OTHERWISE, batch)]
             parts.append((OTHERWISE, others))
-        return [(name, batch.with_rows(frame.filter(mask))) for name, mask in parts]
+        return [(name, batch.with_rows(batch.polars().filter(mask))) for name, mask in parts]
 
-    def _lost(self, batch: Batch, names: pl.Series, others: pl.Series) -> StageError:
+    def _lost(self, batch: Batch, named: pl.Series, others: pl.Series) -> StageError:
         first = others.arg_max()
         assert first is not None
         position = batch.slice(first, 1).position
@@ -139,7 +148,7 @@ class Router(Expressions):
             "a row is for no branch" if count == 1 else f"{count} rows are for no branch",
             position=None if position is None else str(position),
             expected=f"one of the branches {', '.join(map(repr, self.branches))}",
-            found=f"{names[first]!r}{', the first of them' if count > 1 else ''}",
+            found=f"{named[first]!r}{', the first of them' if count > 1 else ''}",
             hint="add .otherwise(...) for all other rows, null included",
         )
 

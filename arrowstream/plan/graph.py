@@ -134,8 +134,10 @@ class Graph:
             return replace(self, source=source.source, steps=(step,))
         return replace(self, source=source)
 
-    def with_step(self, operator: Expressions | Operator | Split | Union) -> Graph:
-        """This graph with one more step at its end."""
+    def with_step(
+        self, operator: Expressions | Operator | Split | Union, *, late: SinkSpec | None = None
+    ) -> Graph:
+        """This graph with one more step at its end, whose late rows leave by `late`."""
         if self.source is None and not self.inner:
             raise PlanError(
                 f"{operator.name}() before source()", hint="begin with Pipeline.builder().source(...)"
@@ -147,7 +149,7 @@ class Graph:
                 f"{operator.name}() after a split whose branches all have sinks",
                 hint="leave .sink(...) out of the branches whose rows should go on",
             )
-        return replace(self, steps=(*self.steps, Step(operator)))
+        return replace(self, steps=(*self.steps, Step(operator, policies=Policies(late=late))))
 
     def with_backend(self, backend: str) -> Graph:
         """This graph with its last step pinned to `backend`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 
 from arrowstream.batch import Batch, Element
@@ -84,13 +85,15 @@ class Spare:
 
     async def offer(self, element: Element) -> None:
         """Put `element` in line, or drop it."""
-        if self._sink.lost:
-            return
-        try:
-            self._sender.send_nowait(element)
-        except WouldBlock:
-            if isinstance(element, Batch):
-                self._sink.tally.dropped_rows += element.num_rows
+        for turn in range(2):
+            try:
+                return self._sender.send_nowait(element)
+            except WouldBlock:
+                # A sink that is quick enough, and only has had no turn yet, gets one.
+                if turn == 0:
+                    await asyncio.sleep(0)
+        if isinstance(element, Batch):
+            self._sink.tally.dropped_rows += element.num_rows
 
     async def write(self, element: Element) -> None:
         """Write what stood in line; the first failure is logged, and nothing is written after it."""

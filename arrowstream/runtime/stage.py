@@ -133,7 +133,7 @@ class RunningSegment(RunningStage):
         except FAILURES as error:
             raise _failure(stage, batch, error) from error
         taken = clock.now_ns() - begin
-        stage.placement.observe(choice.backend, rows, taken / 1e9)
+        stage.placement.observe(choice, rows, taken / 1e9)
         tally.busy_ns += taken
         tally.count(choice.backend)
         return [result]

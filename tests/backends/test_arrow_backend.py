@@ -123,6 +123,23 @@ def test_metadata_of_the_output_is_kept() -> None:
     assert run(again, output=output).schema.field("x").metadata == {b"unit": b"m"}
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_fields_that_differ_in_metadata_only_are_told_apart(nested: bool) -> None:
+    seen = []
+    for category in "ab":
+        kind = pl.Enum([category])
+        schema = pl.Schema({"i": pl.Int64(), "kind": pl.List(kind) if nested else kind})
+        segment = segment_of(schema, WithColumns.of(again=pl.col("kind")))
+        program = lower(segment)
+        assert isinstance(program, Program), program
+        evaluate = ArrowBackend().prepare(segment, program)
+        assert callable(evaluate), evaluate
+        record = evaluate(Batch(to_record(pl.DataFrame(schema=schema)))).arrow()
+        assert record.schema.equals(program.output, check_metadata=True)
+        seen.append(record.schema)
+    assert not seen[0].equals(seen[1], check_metadata=True)
+
+
 def test_metadata_comes_through_several_steps() -> None:
     schema = pl.Schema({"i": pl.Int64(), "kind": pl.Enum(["b", "a"])})
     segment = segment_of(
