@@ -8,7 +8,7 @@ import polars as pl
 
 from arrowstream.errors import SchemaError
 from arrowstream.io.file_list import DataFile
-from arrowstream.io.pushed import is_and
+from arrowstream.io.pushed import conjuncts
 
 
 def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFrame:
@@ -49,8 +49,10 @@ def may_match(predicate: pl.Expr | None, partitions: pl.DataFrame) -> bool:
     """
     if predicate is None or not partitions.width:
         return True
-    if is_and(predicate):
-        return all(may_match(part, partitions) for part in predicate.meta.pop())
+    return all(_may_hold(part, partitions) for part in conjuncts(predicate))
+
+
+def _may_hold(predicate: pl.Expr, partitions: pl.DataFrame) -> bool:
     names = predicate.meta.root_names()
     if not names or not set(names) <= set(partitions.columns):
         return True
