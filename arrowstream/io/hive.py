@@ -9,6 +9,7 @@ import polars as pl
 from arrowstream.errors import SchemaError
 from arrowstream.io.file_list import DataFile
 from arrowstream.io.pushed import conjuncts
+from arrowstream.io.text_file import check_width
 
 
 def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFrame:
@@ -34,7 +35,9 @@ def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFra
         values = [file.partitions[number][1] for file in files]
         column = pl.Series(key, values, pl.String)
         columns.append(_typed(column, given.get(key)))
-    return pl.DataFrame(columns)
+    partitions = pl.DataFrame(columns)
+    check_width(partitions.schema, given, str(files[0].path))
+    return partitions
 
 
 def may_match(predicate: pl.Expr | None, partitions: pl.DataFrame) -> bool:
