@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Unpack
 
 import polars as pl
 
@@ -27,6 +27,7 @@ from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.rename import Rename
 from arrowstream.operators.select import Select
 from arrowstream.operators.unnest import Unnest
+from arrowstream.operators.window import WindowOptions, Windows, windows
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
@@ -92,6 +93,10 @@ class Builder:
     def batch(self, rows: int) -> Builder:
         """The same rows in batches of `rows`; slices share memory."""
         return self._then(Rebatch(rows))
+
+    def window(self, size: Duration | None = None, **options: Unpack[WindowOptions]) -> Windows[Builder]:
+        """Windows of event time, sessions or rows, for `.agg(...)`; see `arrowstream.operators.window.windows`."""
+        return windows(self._then, size, **options)
 
     def backend(self, name: str) -> Builder:
         """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""
