@@ -65,7 +65,7 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, schema_of: Schem
             part: Segment | Operator | Split | Union = Segment(fused, before, after)
         elif isinstance(operator, Operator):
             same = [other for other in operators if isinstance(other, Operator)]
-            part = reduce(lambda melted, after: melted.melted(after), same)
+            part = reduce(lambda one, next_one: one.melted(next_one), same)
         else:
             part = operator
         pieces.append(Piece(name, part, before, after, step.backend, step.policies))
