@@ -11,6 +11,7 @@ from arrowstream.operators.processor import Processor
 from arrowstream.operators.zero_copy_buffer import ZeroCopyBuffer
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.runtime.report import Progress, RunReport, StageReport
+from arrowstream.settings import Settings
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,7 @@ __all__ = [
     "Receiver",
     "RunReport",
     "Sender",
+    "Settings",
     "Sink",
     "Source",
     "StageReport",

@@ -61,6 +61,7 @@ class MapZeroCopy(Operator):
     """
 
     name: ClassVar[str] = "map_zero_copy"
+    repeatable: ClassVar[bool] = True
     melts: ClassVar[bool] = True
     fns: tuple[Callable[[ZeroCopyColumns], Any], ...]
 
