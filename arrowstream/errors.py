@@ -6,6 +6,7 @@
     ├── SchemaError           names or types do not fit                     (build, or first batch)
     ├── PlanError             the pipeline cannot be built as written       (build)
     ├── JobError              a TOML job is wrong: file, line, what to do   (command line)
+    ├── SettingsError         a setting is wrong: where it stands, what was expected
     ├── MissingExtra          an optional library is not installed          (also an ImportError)
     ├── ChannelError
     │   ├── ChannelClosed     this end was closed by its own user
@@ -73,6 +74,10 @@ class PlanError(ArrowstreamError):
 
 class JobError(ArrowstreamError):
     """A TOML job cannot be read; the message starts with ``file:line``."""
+
+
+class SettingsError(ArrowstreamError):
+    """A setting is unknown or does not fit; the message starts with ``file:line``, or its variable."""
 
 
 class MissingExtra(ArrowstreamError, ImportError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 
@@ -18,6 +18,8 @@ from arrowstream.errors import PlanError
 
 Duration = str | float | timedelta
 
+_TIMES = 3
+_DELAY_S = 0.1
 _LONGEST_S = 60.0
 
 
@@ -43,8 +45,8 @@ class ErrorHandler(ABC):
 
     @staticmethod
     def retry(
-        times: int,
-        delay: Duration = "100ms",
+        times: int | None = None,
+        delay: Duration | None = None,
         *,
         factor: float = 2.0,
         jitter: float = 0.5,
@@ -56,9 +58,10 @@ class ErrorHandler(ABC):
         Parameters
         ----------
         times
-            Tries after the first one, at least 1.
+            Tries after the first one, at least 1; by default as the settings say: 3.
         delay
-            The wait before the first of them: ``"100ms"``, seconds, a timedelta.
+            The wait before the first of them: ``"100ms"``, seconds, a timedelta; by default as the settings
+            say: 0.1 seconds.
         factor
             How many times as long each wait is as the one before, at least 1.
         jitter
@@ -74,8 +77,8 @@ class ErrorHandler(ABC):
         PlanError
             A value is out of its range, or a duration is none.
         """
-        wait = _seconds("delay", delay)
-        longest = max(wait, _LONGEST_S) if max_delay is None else _seconds("max_delay", max_delay)
+        wait = None if delay is None else _seconds("delay", delay)
+        longest = None if max_delay is None else _seconds("max_delay", max_delay)
         limit = None if budget is None else _seconds("budget", budget)
         return Retry(times, wait, factor, jitter, limit, longest)
 
@@ -129,33 +132,47 @@ class ErrorHandler(ABC):
 class Retry(ErrorHandler):
     """Try again after waits that grow; durations are in seconds. See `ErrorHandler.retry`."""
 
-    times: int
-    delay: float
+    times: int | None
+    delay: float | None
     factor: float
     jitter: float
     budget: float | None
-    max_delay: float
+    max_delay: float | None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.times, int) or isinstance(self.times, bool) or self.times < 1:
+        times = 1 if self.times is None else self.times
+        if not isinstance(times, int) or isinstance(times, bool) or times < 1:
             raise _out_of_range("times", "a whole number, at least 1", self.times)
         if not 1 <= self.factor < math.inf:
             raise _out_of_range("factor", "at least 1", self.factor)
         if not 0 <= self.jitter <= 1:
             raise _out_of_range("jitter", "between 0 and 1", self.jitter)
-        if self.max_delay < self.delay:
+        if self.max_delay is not None and self.delay is not None and self.max_delay < self.delay:
             raise _out_of_range("max_delay", f"at least the delay, {self.delay:g} s", f"{self.max_delay:g} s")
+
+    def settled(self, times: int, delay: float) -> Retry:
+        """This with a number of tries and a first wait, where it names none; the wait is at most `max_delay`."""
+        longest = math.inf if self.max_delay is None else self.max_delay
+        return replace(
+            self,
+            times=times if self.times is None else self.times,
+            delay=min(delay, longest) if self.delay is None else self.delay,
+        )
 
     def waits(self, random: Random) -> Iterator[float]:
         """Seconds to wait before each further try."""
-        wait = self.delay
-        for _ in range(self.times):
+        times = _TIMES if self.times is None else self.times
+        wait = _DELAY_S if self.delay is None else self.delay
+        longest = max(wait, _LONGEST_S) if self.max_delay is None else self.max_delay
+        for _ in range(times):
             yield wait * (1 - self.jitter * random.random())
-            wait = min(wait * self.factor, self.max_delay)
+            wait = min(wait * self.factor, longest)
 
     def describe(self) -> str:
+        times = _TIMES if self.times is None else self.times
+        delay = _DELAY_S if self.delay is None else self.delay
         budget = "" if self.budget is None else f", budget={self.budget:g} s"
-        return f"retry({self.times}, delay={self.delay:g} s{budget})"
+        return f"retry({times}, delay={delay:g} s{budget})"
 
 
 @dataclass(frozen=True, slots=True)

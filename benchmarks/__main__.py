@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bare_loop, etl, imports, latency, memory, throughput
+from benchmarks import bare_loop, etl, imports, latency, memory, metrics, throughput
 from benchmarks.harness import Scale, Section, as_markdown, as_text
 from benchmarks.machine import description
 
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "throughput": throughput.run,
     "latency": latency.run,
     "memory": memory.run,
+    "metrics": metrics.run,
     "etl": etl.run,
     "imports": imports.run,
 }

@@ -78,7 +78,6 @@ def test_only_handlers_are_handlers(stranger: Any) -> None:
         ({"times": 1.5}, "times"),
         ({"delay": -1}, "negative"),
         ({"delay": "soon"}, "is not a duration"),
-        ({"delay": None}, "delay"),
         ({"delay": float("inf")}, "delay.*finite.*inf"),
         ({"delay": float("nan")}, "delay"),
         ({"factor": 0.99}, "factor"),
@@ -89,7 +88,7 @@ def test_only_handlers_are_handlers(stranger: Any) -> None:
         ({"budget": -1}, "negative"),
         ({"budget": float("inf")}, "budget"),
         ({"budget": []}, "budget"),
-        ({"max_delay": "1ms"}, r"max_delay.*at least the delay, 0.1 s.*0.001 s"),
+        ({"delay": 0.1, "max_delay": "1ms"}, r"max_delay.*at least the delay, 0.1 s.*0.001 s"),
         ({"max_delay": object()}, "max_delay"),
     ],
 )
@@ -106,6 +105,15 @@ def test_waits_double_up_to_the_longest() -> None:
     assert waits(times=5, delay=1, jitter=0, max_delay=6) == [1, 2, 4, 6, 6]
     assert waits(times=3, delay=timedelta(seconds=2), factor=1, jitter=0) == [2, 2, 2]
     assert waits(times=3, delay=0) == [0, 0, 0]
+
+
+def test_what_is_not_named_is_as_the_settings_say() -> None:
+    settled = ErrorHandler.retry().settled(5, 0.25)
+    assert (settled.times, settled.delay) == (5, 0.25)
+    assert settled.describe() == "retry(5, delay=0.25 s)"
+    assert ErrorHandler.retry(2, "1s").settled(5, 0.25) == ErrorHandler.retry(2, "1s")
+    assert ErrorHandler.retry(max_delay="1ms").settled(5, 0.25).delay == 0.001
+    assert len(waits()) == 3
 
 
 def test_waits_are_at_most_a_minute_unless_the_first_one_is_longer() -> None:

@@ -172,6 +172,11 @@ class SinkSpec(ABC):
         """
         return False
 
+    @property
+    def takes_arrow(self) -> bool:
+        """Whether every batch is taken as a RecordBatch, so that one in Polars' form costs a conversion."""
+        return False
+
     @abstractmethod
     def check(self, schema: pl.Schema) -> None:
         """Raise SchemaError or PlanError if batches of this schema cannot be written."""

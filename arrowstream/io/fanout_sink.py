@@ -52,17 +52,9 @@ class FanoutSink(SinkSpec):
     def guarantee(self) -> str:
         return "; ".join(sink.guarantee for sink in self.sinks)
 
-    @property
-    def needs_schema(self) -> bool:
-        return any(sink.needs_schema for sink in self.sinks)
-
     def check(self, schema: pl.Schema) -> None:
         for sink in self.sinks:
             sink.check(schema)
 
     def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
         raise AssertionError("the planner opens the parts of a fan-out")  # pragma: no cover - no caller
-
-    def left_out(self, failure: BaseException | None) -> None:
-        for sink in self.sinks:
-            sink.left_out(failure)

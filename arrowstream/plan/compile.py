@@ -29,7 +29,6 @@ from arrowstream.plan.physical import (
     Stage,
     UnionStage,
 )
-from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.segment_stage import segment_stage
@@ -112,7 +111,11 @@ class _Compiler:
             arrow_schema(schema)  # raises for types that no edge can carry
         pieces = fuse(graph.steps, schema, prefix, self.schema_of)
         start, pieces = push_down(source, schema, pieces)
-        stages = tuple(self._stage(piece) for piece in pieces)
+        # What the sink takes in another form than it comes is part of what the last stage costs.
+        into_arrow = graph.sink is not None and graph.sink.takes_arrow
+        stages = tuple(
+            self._stage(piece, into_arrow and number == len(pieces)) for number, piece in enumerate(pieces, 1)
+        )
         return start, stages, stages[-1].output if stages else start.schema
 
     def schema_after(self, steps: Sequence[Step], schema: pl.Schema, prefix: str) -> pl.Schema | None:
@@ -135,10 +138,10 @@ class _Compiler:
         }
         return merged_schema(name, outputs)
 
-    def _stage(self, piece: Piece) -> Stage:
+    def _stage(self, piece: Piece, into_arrow: bool = False) -> Stage:
         part = piece.part
         if isinstance(part, Segment):
-            return segment_stage(piece.name, part, piece.pin, self._backends, piece.policies)
+            return segment_stage(piece, part, self._backends, into_arrow=into_arrow)
         if isinstance(part, Split):
             return self._split(piece, part)
         if isinstance(part, Union):
@@ -160,7 +163,10 @@ class _Compiler:
     def _route(self, piece: Piece, router: Router) -> Route:
         names = Segment((router,), piece.schema, router.apply(pl.DataFrame(schema=piece.schema)).schema)
         # Not the selector over the frame itself: backends compute a single row as among others.
-        evaluate = segment_stage(piece.name, names, "polars", self._backends, Policies()).evaluators["polars"]
+        stage = segment_stage(
+            Piece(piece.name, names, names.schema, names.output, "polars"), names, self._backends
+        )
+        evaluate = stage.evaluators["polars"]
         return lambda batch: router.route(batch, evaluate(batch))
 
     def _branch(self, piece: Piece, branch: Branch) -> BranchPlan:

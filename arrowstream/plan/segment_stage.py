@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrowstream.backends.base import Backend, Evaluator
+from arrowstream.batch import Batch
 from arrowstream.errors import PlanError
+from arrowstream.plan.fuse import Piece
 from arrowstream.plan.lowering import lower
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement import Placement
-from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
 
 
 def segment_stage(
-    name: str, segment: Segment, pin: str, backends: Sequence[Backend], policies: Policies
+    piece: Piece, segment: Segment, backends: Sequence[Backend], *, into_arrow: bool = False
 ) -> SegmentStage:
-    """The stage of a segment.
+    """The stage of a piece that is a segment.
+
+    Parameters
+    ----------
+    into_arrow
+        Whether the rows are needed in Arrow form right after it.
 
     Raises
     ------
@@ -29,14 +35,26 @@ def segment_stage(
     for backend in backends:
         prepared = backend.prepare(segment, program)
         if callable(prepared):
-            evaluators[backend.name] = prepared
+            evaluators[backend.name] = _into_arrow(prepared) if into_arrow else prepared
         else:
             refused[backend.name] = str(prepared)
-    if pin in refused:
+    if piece.pin in refused:
         raise PlanError(
-            f"the {pin} backend cannot run this step",
-            stage=name,
-            found=refused[pin],
+            f"the {piece.pin} backend cannot run this step",
+            stage=piece.name,
+            found=refused[piece.pin],
             hint='take the pin away, or use backend("polars"), which runs every expression',
         )
-    return SegmentStage(name, segment, evaluators, Placement(tuple(evaluators), refused, pin), policies)
+    placement = Placement(tuple(evaluators), refused, piece.pin)
+    return SegmentStage(piece.name, segment, evaluators, placement, piece.policies)
+
+
+def _into_arrow(evaluate: Evaluator) -> Evaluator:
+    """With the rows' Arrow form made at once: that is part of what a backend that gives another one costs."""
+
+    def evaluate_into_arrow(batch: Batch) -> Batch:
+        result = evaluate(batch)
+        result.arrow()
+        return result
+
+    return evaluate_into_arrow

@@ -14,8 +14,8 @@ from arrowstream.errors import ArrowstreamError, SinkError, SourceError, StageEr
 from arrowstream.io.base import BlockingReader, BlockingWriter, Reader, Writer
 from arrowstream.runtime.deadline import Attempt
 from arrowstream.runtime.failures import FAILURES, first_line
-from arrowstream.runtime.stage import Tally
 from arrowstream.runtime.threads import Threads
+from arrowstream.stage_metrics import StageCounters
 
 T = TypeVar("T")
 _log = logging.getLogger("arrowstream")
@@ -37,7 +37,7 @@ class RunningSource:
     )
 
     def __init__(self, name: str, reader: Reader | BlockingReader, clock: Clock, threads: Threads) -> None:
-        self.tally = Tally(name)
+        self.tally = StageCounters(name)
         self._reader = reader
         self._clock = clock
         self._threads = threads
@@ -69,11 +69,14 @@ class RunningSource:
         try:
             element = await (self._read() if self.blocking else self._interruptible())
         except FAILURES as error:
+            tally.errors += 1
             raise _named(self.tally.name, error, SourceError) from error
         if isinstance(element, Batch):
             element.ingest_ns = self._clock.now_ns()
-            tally.rows_out += element.num_rows
+            tally.came_out(element)
             tally.count("read")
+        elif element is not None:
+            tally.saw(element)
         if not self.blocking:
             tally.rows_in = tally.rows_out
         return element
@@ -147,7 +150,7 @@ class RunningSink:
         on_write: Callable[[], None],
         best_effort: bool = False,
     ) -> None:
-        self.tally = Tally(name)
+        self.tally = StageCounters(name)
         self._best_effort = best_effort
         self.lost = False
         self._attempt: Attempt = self.attempt
@@ -169,6 +172,7 @@ class RunningSink:
     async def write(self, element: Element) -> None:
         """Write a batch, or what the limit still lets through of it."""
         if not isinstance(element, Batch):
+            self.tally.saw(element)
             return
         batch, tally = element, self.tally
         if self._limit is not None and batch.num_rows > self._limit - tally.rows_out:
@@ -187,9 +191,13 @@ class RunningSink:
         try:
             await self._write(batch)
         except FAILURES as error:
+            self.tally.errors += 1
             raise _named(self.tally.name, error, SinkError, batch) from error
-        self.tally.busy_ns += self._clock.now_ns() - begin
-        self.tally.rows_out += batch.num_rows
+        end, tally = self._clock.now_ns(), self.tally
+        tally.busy_ns += end - begin
+        tally.came_out(batch)
+        if batch.ingest_ns is not None:
+            tally.latency.record(end - batch.ingest_ns, batch.num_rows)
         return []
 
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:

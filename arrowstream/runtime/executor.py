@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -13,18 +15,20 @@ from arrowstream.clock import Clock
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.ingest import schema_of
 from arrowstream.io.base import SinkSpec, SourceSpec
+from arrowstream.metrics import Metrics
 from arrowstream.plan.physical import Input, Outlet, Plan
 from arrowstream.runtime.ends import RunningSink, RunningSource, opened
 from arrowstream.runtime.outlets import Outlets
-from arrowstream.runtime.report import Progress, RunReport
+from arrowstream.runtime.report import Progress, RunReport, StageReport
 from arrowstream.runtime.section import Read
 from arrowstream.runtime.stage import RunningStage
 from arrowstream.runtime.threads import Threads
-from arrowstream.runtime.wiring import Wiring
+from arrowstream.runtime.wiring import Feed, Room, Wiring
 
 PROGRESS_NS = 100_000_000
 WORKERS = 8
-"""Threads of a run at most; they are started only when needed, one for each party that blocks."""
+"""Threads of a run where nothing else was asked for."""
+_log = logging.getLogger("arrowstream.metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,20 @@ class Options:
         Stop after this time.
     on_progress
         Called on the loop at most ten times a second, and at the end.
+    room
+        What may wait between two stages.
+    workers
+        Threads at most; they are started only when needed, one for each party that blocks.
+    log_seconds
+        How often a line of metrics is logged; None for never.
     """
 
     limit: int | None = None
     seconds: float | None = None
     on_progress: Callable[[Progress], None] | None = None
+    room: Room = field(default_factory=Room)
+    workers: int = WORKERS
+    log_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,7 @@ class Run:
     __slots__ = (
         "_begin_ns",
         "_clock",
+        "_end_ns",
         "_ends",
         "_options",
         "_outlets",
@@ -84,16 +98,19 @@ class Run:
         "_sources",
         "_stop_reason",
         "_threads",
+        "_wiring",
     )
 
     def __init__(self, clock: Clock, options: Options) -> None:
         self._clock = clock
         self._options = options
         self._sources: list[RunningSource] = []
-        self._threads = Threads(WORKERS)
+        self._threads = Threads(options.workers)
         self._outlets = Outlets(clock, self._threads)
         self._ends: list[RunningSink] = []
+        self._wiring: Wiring | None = None
         self._stop_reason: str | None = None
+        self._end_ns: int | None = None
         self._begin_ns = self._reported_ns = clock.now_ns()
 
     def stop(self, reason: str = "stop") -> None:
@@ -118,15 +135,20 @@ class Run:
             self.stop("limit")
         try:
             async with asyncio.TaskGroup() as group:
-                timer = group.create_task(self._stop_in_time(), name="duration")
+                timers = [
+                    group.create_task(self._stop_in_time(), name="duration"),
+                    group.create_task(self._log_metrics(prepared.name), name="metrics"),
+                ]
                 report = await self._with_sources(prepared)
-                timer.cancel()
+                for timer in timers:
+                    timer.cancel()
             self._leave_out(prepared, None)
             return report
         except BaseException as raised:
             failure = _root(raised)
             self._leave_out(prepared, failure)
         finally:
+            self._end_ns = self._clock.now_ns()
             self._threads.close()
         raise failure  # out here, so that it keeps its own cause and drags no group along
 
@@ -140,6 +162,27 @@ class Run:
         if self._options.seconds is not None:
             await self._clock.sleep(self._options.seconds)
             self.stop("duration")
+
+    async def _log_metrics(self, name: str) -> None:
+        while self._options.log_seconds is not None:
+            await self._clock.sleep(self._options.log_seconds)
+            _log.info("%s", self.metrics(name))
+
+    def metrics(self, name: str) -> Metrics:
+        """A picture of all counters as they stand; from any thread."""
+        wiring, sinks = self._wiring, list(self._outlets)
+        return Metrics.of(
+            name,
+            sources=[source.tally for source in list(self._sources)],
+            between=[] if wiring is None else [stage.tally for stage in list(wiring.stages)],
+            sinks=[sink.tally for sink in sinks if sink in self._ends],
+            beside=[sink.tally for sink in sinks if sink not in self._ends],
+            queues=[] if wiring is None else list(wiring.queues),
+            seconds=self._seconds(),
+            running=self._end_ns is None,
+            # Only the lag of watermarks needs the wall clock: they tell the time of the rows.
+            wall_us=time.time_ns() // 1_000,
+        )
 
     async def _with_sources(self, prepared: Prepared) -> RunReport:
         try:
@@ -185,9 +228,16 @@ class Run:
 
     async def _with_sinks(self, plan: Plan, source: RunningSource, read: Read) -> RunReport:
         try:
-            wiring = Wiring(self._clock, self._threads, self._outlets, self._open_source, self._open_end)
+            wiring = self._wiring = Wiring(
+                self._clock,
+                self._threads,
+                self._outlets,
+                self._open_source,
+                self._open_end,
+                self._options.room,
+            )
             goal = wiring.goal(plan.outlet) if plan.outlet is not None else None
-            wiring.line(read, source.blocking, plan.stages, goal)
+            wiring.line(Feed(read, source.blocking), plan.stages, goal)
             async with asyncio.TaskGroup() as group:
                 wiring.start(group)
             await self._outlets.finish()
@@ -226,7 +276,8 @@ class Run:
         return sum(sink.tally.rows_out for sink in self._ends)
 
     def _seconds(self) -> float:
-        return (self._clock.now_ns() - self._begin_ns) / 1e9
+        end_ns = self._clock.now_ns() if self._end_ns is None else self._end_ns
+        return (end_ns - self._begin_ns) / 1e9
 
     def _report(self, name: str, stages: Sequence[RunningStage]) -> RunReport:
         parts = (*self._sources, *stages, *self._outlets)
@@ -235,7 +286,7 @@ class Run:
             self._rows_in(),
             self._rows_out(),
             self._seconds(),
-            tuple(part.tally.report() for part in parts),
+            tuple(StageReport.of(part.tally) for part in parts),
             self._stop_reason,
         )
 

@@ -20,7 +20,7 @@ WriteLate = Callable[[Batch], Awaitable[None]]
 class RunningProcess(RunningStage):
     """A process, on the loop's thread or a worker thread."""
 
-    __slots__ = ("_clock", "_last_ns", "_process", "_room", "_threads", "_write_late")
+    __slots__ = ("_clock", "_kind", "_last_ns", "_process", "_room", "_threads", "_write_late")
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class RunningProcess(RunningStage):
     ) -> None:
         super().__init__(stage.name)
         self._process = process
+        self._kind = stage.operator.name
         self._room = stage.operator.room
         self._clock = clock
         self._threads = threads
@@ -43,10 +44,13 @@ class RunningProcess(RunningStage):
         return self._room
 
     async def attempt(self, batch: Batch) -> list[Element]:
-        self.tally.count(self.tally.name.rpartition(" ")[2])
-        return await self._run(lambda: list(self._process.process(batch)), batch)
+        out = await self._run(lambda: list(self._process.process(batch)), batch)
+        self.tally.count(self._kind)
+        self.tally.latency.record(self._last_ns, batch.num_rows)
+        return out
 
     async def on_mark(self, mark: Mark) -> Iterable[Element]:
+        self.tally.saw(mark)
         if isinstance(mark, Watermark):
             return await self._counted(lambda: list(self._process.on_watermark(mark.time_us)))
         return (mark,)
@@ -56,7 +60,9 @@ class RunningProcess(RunningStage):
 
     async def _counted(self, work: Callable[[], list[Element]]) -> list[Element]:
         out = await self._run(work, None)
-        self.tally.rows_out += sum(element.num_rows for element in out if isinstance(element, Batch))
+        for element in out:
+            if isinstance(element, Batch):
+                self.tally.came_out(element)
         return out
 
     async def _run(self, work: Callable[[], list[Element]], batch: Batch | None) -> list[Element]:
@@ -65,6 +71,7 @@ class RunningProcess(RunningStage):
             # The last call is the best guess at this one.
             result = work() if self._last_ns < INLINE_NS else await self._threads.call(work)
         except FAILURES as error:
+            self.tally.errors += 1
             raise stage_error(self.tally.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
         self.tally.busy_ns += self._last_ns
@@ -118,11 +125,12 @@ class RunningTimed(RunningProcess):
 class RunningAsync(RunningStage):
     """An operator of coroutines, on the loop."""
 
-    __slots__ = ("_clock", "_process")
+    __slots__ = ("_clock", "_kind", "_process")
 
     def __init__(self, stage: OperatorStage, process: AsyncProcess, clock: Clock) -> None:
         super().__init__(stage.name)
         self._process = process
+        self._kind = stage.operator.name
         self._clock = clock
 
     @property
@@ -134,15 +142,15 @@ class RunningAsync(RunningStage):
         await self._named(self._process.open())
 
     async def attempt(self, batch: Batch) -> list[Element]:
-        self.tally.count(self.tally.name.rpartition(" ")[2])
         begin = self._clock.now_ns()
         out = await self._named(self._process.process(batch), batch)
-        self.tally.busy_ns += self._clock.now_ns() - begin
+        self.tally.ran(self._kind, batch.num_rows, self._clock.now_ns() - begin)
         return list(out)
 
     async def finish(self) -> Iterable[Element]:
         out = list(await self._named(self._process.finish()))
-        self.tally.rows_out += sum(batch.num_rows for batch in out)
+        for batch in out:
+            self.tally.came_out(batch)
         return out
 
     async def close(self) -> None:
@@ -152,6 +160,7 @@ class RunningAsync(RunningStage):
         try:
             return await work
         except FAILURES as error:
+            self.tally.errors += 1
             raise stage_error(self.tally.name, batch, error) from error
 
 

@@ -15,6 +15,7 @@ from arrowstream.runtime.ends import RunningSink, opened
 from arrowstream.runtime.failures import FAILURES
 from arrowstream.runtime.section import Read
 from arrowstream.runtime.threads import Threads
+from arrowstream.stage_metrics import Queue
 
 
 class Outlets:
@@ -82,6 +83,7 @@ class Spare:
         receiver: Receiver[Element]
         self._sender, receiver = channel(buffer)
         self.read: Read = lambda: _next(receiver)
+        self.queue: Queue = receiver.statistics
 
     async def offer(self, element: Element) -> None:
         """Put `element` in line, or drop it."""

@@ -11,8 +11,8 @@ from arrowstream.errors import ArrowstreamError
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.runtime.deadline import Attempt
 from arrowstream.runtime.failures import FAILURES, stage_error
-from arrowstream.runtime.report import StageReport
 from arrowstream.runtime.threads import Threads
+from arrowstream.stage_metrics import StageCounters
 
 INLINE_NS = 1_000_000
 """Work predicted to take less runs on the loop's own thread.
@@ -22,50 +22,13 @@ and nothing else on the loop (channel hops, timers) minds waiting a millisecond.
 """
 
 
-class Tally:
-    """Counters of one stage."""
-
-    __slots__ = (
-        "batches",
-        "busy_ns",
-        "dropped_rows",
-        "failed_rows",
-        "late_rows",
-        "name",
-        "rows_in",
-        "rows_out",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.rows_in = 0
-        self.rows_out = 0
-        self.late_rows = 0
-        self.dropped_rows = 0
-        self.failed_rows = 0
-        self.busy_ns = 0
-        self.batches: dict[str, int] = {}
-
-    def count(self, kind: str) -> None:
-        """One more batch run by `kind`."""
-        self.batches[kind] = self.batches.get(kind, 0) + 1
-
-    def fail(self, rows: int) -> None:
-        """So many rows have failed for good, and were left out."""
-        self.failed_rows += rows
-
-    def report(self) -> StageReport:
-        """The counters as they stand."""
-        return StageReport(self.name, self.rows_in, self.rows_out, dict(self.batches), self.busy_ns / 1e9)
-
-
 class RunningStage(ABC):
     """A stage of the plan with its counters."""
 
     __slots__ = ("_attempt", "tally")
 
     def __init__(self, name: str) -> None:
-        self.tally = Tally(name)
+        self.tally = StageCounters(name)
         self._attempt: Attempt = self.attempt
 
     @property
@@ -84,7 +47,7 @@ class RunningStage(ABC):
         tally.rows_in += batch.num_rows
         for element in out:
             if isinstance(element, Batch):
-                tally.rows_out += element.num_rows
+                tally.came_out(element)
         return out
 
     @abstractmethod
@@ -97,6 +60,7 @@ class RunningStage(ABC):
 
     async def on_mark(self, mark: Mark) -> Iterable[Element]:
         """What comes out for a mark, the mark itself included."""
+        self.tally.saw(mark)
         return (mark,)
 
     async def finish(self) -> Iterable[Element]:
@@ -131,11 +95,11 @@ class RunningSegment(RunningStage):
             else:
                 result = await self._threads.call(evaluate, batch)
         except FAILURES as error:
+            tally.errors += 1
             raise _failure(stage, batch, error) from error
         taken = clock.now_ns() - begin
-        stage.placement.observe(choice.backend, rows, taken / 1e9)
-        tally.busy_ns += taken
-        tally.count(choice.backend)
+        stage.placement.observe(choice, rows, taken / 1e9)
+        tally.ran(choice.backend, rows, taken)
         return [result]
 
 

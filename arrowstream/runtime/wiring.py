@@ -35,9 +35,21 @@ from arrowstream.runtime.outlets import Outlets, Spare
 from arrowstream.runtime.section import Emit, End, Read, run_section
 from arrowstream.runtime.stage import RunningSegment, RunningStage
 from arrowstream.runtime.threads import Threads
+from arrowstream.stage_metrics import Queue, StageCounters
 
 CHANNEL_BATCHES = 2
 """Batches between two stages: enough to keep both busy, little enough to keep memory small."""
+
+CHANNEL_BYTES = 256 * 2**20
+"""Bytes between two stages: what bounds memory where batches are large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What may wait between two stages, where nothing else was asked for: batches, and their bytes."""
+
+    batches: int = CHANNEL_BATCHES
+    nbytes: int = CHANNEL_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +62,38 @@ class Goal:
         Take an element; take the end of the stream.
     blocks
         Whether `emit` waits for a thread, so that it deserves a task of its own.
+    counters
+        Those of the sink, if it is one.
     """
 
     emit: Emit
     end: End
     blocks: bool
+    counters: StageCounters | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Where the elements of a line come from.
+
+    Parameters
+    ----------
+    read
+        The next element.
+    blocks
+        Whether `read` waits for a thread.
+    queue
+        What waits to be read, if it is a channel.
+    """
+
+    read: Read
+    blocks: bool = False
+    queue: Queue | None = None
+
+    @classmethod
+    def of(cls, receiver: Receiver[Element]) -> Feed:
+        """The elements of a channel."""
+        return cls(partial(_receive, receiver), queue=receiver.statistics)
 
 
 class Wiring:
@@ -66,6 +105,8 @@ class Wiring:
         The sinks of the run.
     open_source, open_end
         Open a further source, and a sink at an end.
+    room
+        What may wait between two stages.
     """
 
     def __init__(
@@ -75,13 +116,16 @@ class Wiring:
         outlets: Outlets,
         open_source: Callable[[str, Input], RunningSource],
         open_end: Callable[[Outlet], RunningSink],
+        room: Room,
     ) -> None:
         self._clock = clock
         self._threads = threads
         self._outlets = outlets
         self._open_source = open_source
         self._open_end = open_end
+        self._room = room
         self.stages: list[RunningStage] = []
+        self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
 
     def start(self, group: asyncio.TaskGroup) -> None:
@@ -89,8 +133,8 @@ class Wiring:
         for name, work in self._tasks:
             group.create_task(_run(work), name=name)
 
-    def line(self, read: Read, blocks: bool, stages: Sequence[Stage], goal: Goal | None) -> None:
-        """Everything from `read` to `goal`; None if a split at the end leads to sinks."""
+    def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
+        """Everything from `feed` to `goal`; None if a split at the end leads to sinks."""
         part: list[RunningStage] = []
         for number, stage in enumerate(stages):
             if isinstance(stage, SegmentStage | OperatorStage):
@@ -98,20 +142,17 @@ class Wiring:
                 continue
             # What comes before a split or a union ends there, in a task that hands its elements on.
             rest = stages[number + 1 :]
-            if isinstance(stage, SplitStage):
-                meet = self._split(read, blocks, part, stage)
-            else:
-                meet = self._union(read, blocks, part, stage)
+            meet = self._meeting(feed, part, stage)
             if meet is not None:
-                self.line(meet, False, rest, goal)
+                self.line(meet, rest, goal)
             return
         assert goal is not None
-        self._tasks_of(read, blocks, part, goal)
+        self._tasks_of(feed, part, goal)
 
     def goal(self, outlet: Outlet) -> Goal:
         """The way into a sink at an end, which is opened."""
         sink = self._sink(outlet)
-        return Goal(sink.write, _nothing, sink.blocking)
+        return Goal(sink.write, _nothing, sink.blocking, sink.tally)
 
     def _sink(self, outlet: Outlet) -> RunningSink:
         sink = self._open_end(outlet)
@@ -133,8 +174,11 @@ class Wiring:
         self.stages.append(running)
         return running
 
-    def _tasks_of(self, read: Read, blocks: bool, stages: Sequence[RunningStage], goal: Goal) -> None:
+    def _tasks_of(self, feed: Feed, stages: Sequence[RunningStage], goal: Goal) -> None:
         """A task for each stage; an end that does not block shares its neighbour's."""
+        read, blocks = feed.read, feed.blocks
+        if feed.queue is not None:
+            self._count(feed.queue, stages[0].tally if stages else goal.counters)
         sections: list[RunningStage | None] = list(stages)
         if blocks or not sections or stages[0].room is not None:
             sections.insert(0, None)
@@ -143,21 +187,37 @@ class Wiring:
         *before, last = sections
         for stage, after in zip(before, sections[1:], strict=True):
             room = after.room if after is not None else None
-            sender, receiver = _channel(room or CHANNEL_BATCHES)
+            sender, receiver = self._channel(room)
+            self._count(receiver.statistics, after.tally if after is not None else goal.counters)
             self._task(read, stage, sender.send, partial(_close, sender))
             read = partial(_receive, receiver)
         self._task(read, last, goal.emit, goal.end)
+
+    def _channel(self, room: int | None = None) -> tuple[Sender[Element], Receiver[Element]]:
+        return channel(room or self._room.batches, nbytes=self._room.nbytes)
+
+    def _count(self, queue: Queue, before: StageCounters | None) -> None:
+        """Let what waits in a channel be seen: in all, and before the stage or sink that takes it."""
+        self.queues.append(queue)
+        if before is not None:
+            before.queues.append(queue)
 
     def _task(self, read: Read, stage: RunningStage | None, emit: Emit, end: End) -> None:
         name = stage.tally.name if stage is not None else "end"
         self._tasks.append((name, lambda: run_section(read, stage, emit, end, self._clock)))
 
-    def _split(
-        self, read: Read, blocks: bool, before: Sequence[RunningStage], stage: SplitStage
-    ) -> Read | None:
+    def _meeting(
+        self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage | UnionStage
+    ) -> Feed | None:
+        """What goes on after several ways or inputs; None if nothing does."""
+        if isinstance(stage, SplitStage):
+            return self._split(feed, before, stage)
+        return self._union(feed, before, stage)
+
+    def _split(self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage) -> Feed | None:
         """The branches of a split, each with a line of its own; gives what comes out where they meet."""
         on = [branch for branch in stage.branches if not branch.ended]
-        merge, meet = _merge(len(on)) if on else (None, None)
+        merge, meet = self._merge(len(on)) if on else (None, None)
         ways: dict[str, tuple[Emit, End]] = {}
         for branch in stage.branches:
             goal = None
@@ -171,41 +231,35 @@ class Wiring:
             if stage.route is None
             else partial(_route, stage.name, stage.route, ways)
         )
-        self._tasks_of(read, blocks, before, Goal(emit, partial(_end_all, ways), False))
+        self._tasks_of(feed, before, Goal(emit, partial(_end_all, ways), False))
         return meet
 
     def _branch(self, branch: BranchPlan, goal: Goal | None) -> tuple[Emit, End]:
-        if branch.outlet is None:
-            sender, receiver = _channel(CHANNEL_BATCHES)
-            self.line(partial(_receive, receiver), False, branch.stages, goal)
-            return sender.send, partial(_close, sender)
-        if (spare := branch.outlet.sink.spare) is not None:
+        if branch.outlet is not None and (spare := branch.outlet.sink.spare) is not None:
             sink = self._sink(branch.outlet)
             way = Spare(sink, spare)
-            self.line(way.read, False, branch.stages, Goal(way.write, _nothing, sink.blocking))
+            goal = Goal(way.write, _nothing, sink.blocking, sink.tally)
+            self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
             return way.offer, way.end
-        sender, receiver = _channel(CHANNEL_BATCHES)
-        self.line(partial(_receive, receiver), False, branch.stages, self.goal(branch.outlet))
+        sender, receiver = self._channel()
+        if branch.outlet is not None:
+            goal = self.goal(branch.outlet)
+        self.line(Feed.of(receiver), branch.stages, goal)
         return sender.send, partial(_close, sender)
 
-    def _union(self, read: Read, blocks: bool, before: Sequence[RunningStage], stage: UnionStage) -> Read:
+    def _union(self, feed: Feed, before: Sequence[RunningStage], stage: UnionStage) -> Feed:
         """This stream and others, each with a line of its own, and where they meet."""
-        merge, meet = _merge(1 + len(stage.inputs))
-        self._tasks_of(read, blocks, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
+        merge, meet = self._merge(1 + len(stage.inputs))
+        self._tasks_of(feed, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
         for number, (start, stages) in enumerate(stage.inputs, 1):
             source = self._open_source(f"source {number + 1}", start)
             goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
-            self.line(source.read, source.blocking, stages, goal)
+            self.line(Feed(source.read, source.blocking), stages, goal)
         return meet
 
-
-def _merge(inputs: int) -> tuple[Merge, Read]:
-    sender, receiver = _channel(CHANNEL_BATCHES)
-    return Merge(inputs, sender), partial(_receive, receiver)
-
-
-def _channel(capacity: int) -> tuple[Sender[Element], Receiver[Element]]:
-    return channel(capacity)
+    def _merge(self, inputs: int) -> tuple[Merge, Feed]:
+        sender, receiver = self._channel()
+        return Merge(inputs, sender), Feed.of(receiver)
 
 
 async def _receive(receiver: Receiver[Element]) -> Element | None:

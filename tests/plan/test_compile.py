@@ -7,8 +7,10 @@ import pytest
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Sink, Source
+from arrowstream.batch import Batch
+from arrowstream.channel import channel
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.io.base import Query, Reader, SourceSpec
+from arrowstream.io.base import Query, Reader, SinkSpec, SourceSpec
 from arrowstream.pipeline import BACKENDS
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage
@@ -166,6 +168,32 @@ def test_a_pinned_backend_that_refuses_says_why() -> None:
     builder = start().select(pl.concat_list("a", "a")).backend("arrow").sink(TestSink())
     with pytest.raises(PlanError, match=r"(?s)the arrow backend cannot run this step \(stage 1 select\)"):
         builder.build()
+
+
+@pytest.mark.parametrize(
+    "sink, made",
+    [
+        (Sink.to_fn(print), [False, True]),
+        (Sink.to_channel(channel(1)[0]), [False, True]),
+        (Sink.to_file("out.parquet"), [False, False]),
+    ],
+)
+def test_what_a_sink_takes_is_made_by_the_last_stage(
+    sink: SinkSpec, made: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversions: list[pl.DataFrame] = []
+    monkeypatch.setattr(
+        "arrowstream.batch.to_record", lambda frame: conversions.append(frame) or frame.to_arrow()
+    )
+    builder = start().with_columns(c=pl.col("a")).backend("polars").filter(pl.col("c") > 1).sink(sink)
+    plan = compile_plan(builder.graph, FRAME.schema, BACKENDS)
+    seen = []
+    for stage in plan.stages:
+        assert isinstance(stage, SegmentStage)
+        conversions.clear()
+        stage.evaluators["polars"](Batch(FRAME.with_columns(c="a") if seen else FRAME))
+        seen.append(bool(conversions))
+    assert seen == made
 
 
 def test_errors_of_operators_and_sinks_name_their_stage() -> None:

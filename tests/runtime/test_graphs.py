@@ -3,15 +3,17 @@
 import asyncio
 import random
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import LedgerSink
+from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
+from arrowstream.batch import Barrier, Element, Watermark
 from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, StageTimeout
 from arrowstream.policy import ErrorHandler
 from arrowstream.testing import TestSink, TestSource
@@ -306,6 +308,8 @@ def test_a_step_that_takes_too_long_fails_or_is_left_out() -> None:
 
     with pytest.raises(StageTimeout):
         source().sink(Sink.to_fn(stuck)).timeout("1ms").build().run_sync()
+    quick = source().select("x").timeout("1h").sink(TestSink()).build()
+    assert quick.run_sync().rows_out == 100
     pipeline = source().sink(Sink.to_fn(stuck)).timeout(0.001, on_timeout="skip").build()
     assert pipeline.run_sync().rows_out == 0
     assert "timeout: 0.001 s, then leave the batch out" in pipeline.explain()
@@ -349,6 +353,39 @@ def test_explain_shows_other_inputs() -> None:
     text = source().merge(source().filter(pl.col("k") == 0)).sink(TestSink()).build().explain()
     assert "  stage 1 merge\n      merge(pipeline)\n      source: frame\n" in text
     assert "      stage 1/1/1 filter\n" in text
+
+
+def test_marks_go_down_every_branch_and_meet_again() -> None:
+    script = [ROWS, Watermark(3), Barrier(1), ROWS]
+    seen: list[str] = []
+
+    class Noting(ScriptedProcess):
+        def on_watermark(self, time_us: int) -> list[Element]:
+            seen.append(f"watermark {time_us}")
+            return [Watermark(time_us)]
+
+    split = (
+        Pipeline.builder().source(TestSource.from_frames(script)).split(pl.col("k")).branch("0").otherwise()
+    )
+    graph = split.merge().graph.with_step(ScriptedOperator("noting", Noting))
+    assert Builder(graph).collect_sync().height == 200
+    assert seen == ["watermark 3"]
+
+
+def test_a_fan_out_before_the_schema_is_known(tmp_path: Path) -> None:
+    fan = Sink.fanout([TestSink(), Sink.to_file(tmp_path / "x.parquet").best_effort()])
+    pipeline = Pipeline.builder().source(TestSource.from_frames([]).undeclared()).sink(fan).build()
+    assert "sink: fan-out to 2 sinks" in pipeline.explain()
+    assert "guarantee: in memory: complete when the run has ended well; best effort" in pipeline.explain()
+    with pytest.raises(SchemaError, match="nobody knows its columns"):
+        pipeline.run_sync()
+    tx, rx = channel()
+    sink = Sink.to_channel(tx).best_effort()
+    Pipeline.builder().source(TestSource.from_frames([]).undeclared()).sink(
+        Sink.fanout([sink])
+    ).build().run_sync()
+    with pytest.raises(StopAsyncIteration):
+        rx.receive_nowait()
 
 
 class ShuffledLoop(asyncio.SelectorEventLoop):
