@@ -4,21 +4,21 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import BlockingSource, LedgerSink, ScriptedOperator, ScriptedProcess
+from scripted import BlockingSource, LedgerSink
 from strategies import cuts
 
-from arrowstream import Builder, Pipeline, Sink, Source
+from arrowstream import Builder, Pipeline, Processor, Sink, Source
 from arrowstream.batch import Batch, Position
 from arrowstream.errors import SinkError, StageError
-from arrowstream.operators.base import AsyncProcess
 from arrowstream.policy import ErrorHandler
 from arrowstream.testing import ManualClock, TestSink
 
@@ -30,51 +30,58 @@ def fails_on_odd(batch: Batch) -> None:
         raise ValueError(f"{odd['x'][0]} is odd")
 
 
-class Even(ScriptedProcess):
+def even(record: pa.RecordBatch) -> pa.RecordBatch:
     """Passes even numbers and fails on odd ones."""
-
-    def process(self, batch: Batch) -> list[Batch]:
-        fails_on_odd(batch)
-        return [batch]
+    fails_on_odd(Batch(record))
+    return record
 
 
-class EvenLater(AsyncProcess):
-    """The same, of several batches at a time."""
+def even_in_place(columns: Any) -> None:
+    """The same, which has already written by the time it fails."""
+    columns["x"][:] += 100
+    if (columns["x"] % 2 == 1).any():
+        raise ValueError("odd")
+    columns["x"][:] -= 100
 
-    concurrency = 3
 
-    async def process(self, batch: Batch) -> Iterable[Batch]:
+class Even(Processor):
+    """The same, as a processor."""
+
+    async def process(self, batch: pa.RecordBatch) -> Any:
         await asyncio.sleep(0)
-        fails_on_odd(batch)
-        return [batch]
+        return even(batch)
 
 
-KINDS = ("expression", "process", "waiting", "sink", "blocking sink")
+STEPS: dict[str, Callable[[Builder], Builder]] = {
+    # Half an odd number is "1.5", which is no integer.
+    "expression": lambda rows: rows.map(
+        half=(pl.col("x") / 2).cast(pl.String).str.strip_suffix(".0").cast(pl.Int64)
+    ),
+    "function": lambda rows: rows.map(even),
+    "in place": lambda rows: rows.map_zero_copy(even_in_place),
+    "processor": lambda rows: rows.process(Even),
+    "parallel": lambda rows: rows.parallel_map(even, workers=3),
+}
+KINDS = (*STEPS, "sink", "blocking sink")
 
 
 def even_pipeline(kind: str, source: Any, good: Any, *handlers: ErrorHandler) -> Pipeline:
     """Even numbers arrive; odd ones fail in a step or a sink of this kind."""
     builder = Pipeline.builder().source(source)
-    if kind == "expression":
-        # Half an odd number is "1.5", which is no integer.
-        builder = builder.map(half=(pl.col("x") / 2).cast(pl.String).str.strip_suffix(".0").cast(pl.Int64))
-    elif kind in ("process", "waiting"):
-        process = Even if kind == "process" else EvenLater
-        builder = Builder(builder.graph.with_step(ScriptedOperator("even", process)))
+    if kind in STEPS:
+        builder = STEPS[kind](builder)
     elif kind == "sink":
 
         async def write(batch: Any) -> None:
-            rows = Batch(batch)
             await asyncio.sleep(0)
-            fails_on_odd(rows)
-            good.batches.append(rows)
+            good.batches.append(Batch(even(batch)))
 
         builder = builder.sink(Sink.to_fn(write))
     else:
         builder = builder.sink(_blocking(good))
     for handler in handlers:
         builder = builder.on_error(handler)
-    return (builder if "sink" in kind else builder.sink(good)).build(clock=ManualClock())
+    return (builder.sink(good) if kind in STEPS else builder).build(clock=ManualClock())
 
 
 def _blocking(good: TestSink) -> LedgerSink:
@@ -118,15 +125,16 @@ def test_every_row_arrives_or_is_put_aside_once_and_in_order(
         report = pipeline.run_sync()
     finally:
         logging.disable(logging.NOTSET)
-    even, odd = frame.filter(pl.col("x") % 2 == 0), frame.with_row_index("at").filter(pl.col("x") % 2 == 1)
-    assert (pl.concat([b.polars() for b in good.batches])["x"].to_list() if good.batches else []) == even[
-        "x"
-    ].to_list()
-    assert report.rows_out == even.height
+    good_rows, odd = (
+        frame.filter(pl.col("x") % 2 == 0),
+        frame.with_row_index("at").filter(pl.col("x") % 2 == 1),
+    )
+    assert [value for batch in good.batches for value in batch.polars()["x"]] == good_rows["x"].to_list()
+    assert report.rows_out == good_rows.height
     letters = dead.frame() if dead.batches else pl.DataFrame({"x": [], "position": []})
     found = sorted(zip(letters["position"], letters["x"], strict=True))
     assert found == sorted((f"n.csv rows {at}-{at + 1}", x) for at, x in odd.rows())
-    if kind != "waiting":  # those of batches at work together come as they are found
+    if kind != "parallel":  # those of batches at work together come as they are found
         assert letters["x"].to_list() == odd["x"].to_list()
 
 
@@ -273,11 +281,10 @@ def test_chaos(seed: int) -> None:
     chance = random.Random(seed)
     rows = pl.DataFrame({"x": range(60), "s": [chance.choice(["1", "2", "bad"]) for _ in range(60)]})
 
-    class Flaky(ScriptedProcess):
-        def process(self, batch: Batch) -> list[Batch]:
-            if chance.random() < 0.4:
-                raise ConnectionError("lost")
-            return [batch]
+    def flaky_step(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.num_rows and chance.random() < 0.4:
+            raise ConnectionError("lost")
+        return batch
 
     written: list[int] = []
 
@@ -293,10 +300,12 @@ def test_chaos(seed: int) -> None:
 
     again = ErrorHandler.retry(25, delay=0)
     not_numbers, refused = TestSink(), TestSink()
-    builder = Pipeline.builder().source(Source.from_frame(rows, batch_rows=chance.randrange(1, 20)))
-    builder = Builder(builder.graph.with_step(ScriptedOperator("flaky", Flaky))).on_error(again)
     pipeline = (
-        builder.split(pl.col("x") % 2 == 0)
+        Pipeline.builder()
+        .source(Source.from_frame(rows, batch_rows=chance.randrange(1, 20)))
+        .map(flaky_step)
+        .on_error(again)
+        .split(pl.col("x") % 2 == 0)
         .branch(
             "true", lambda even: even.cast({"s": pl.Int64}).on_error(ErrorHandler.dead_letter(not_numbers))
         )
