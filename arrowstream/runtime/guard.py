@@ -50,7 +50,7 @@ class Guard:
         Called with the number of rows that failed for good, once for each batch with any.
     """
 
-    __slots__ = ("_clock", "_errors", "_handlers", "_last", "_random", "_stage", "_write")
+    __slots__ = ("_clock", "_errors", "_handlers", "_last", "_random", "_stage", "_write", "_writing")
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class Guard:
         self._clock = clock
         self._random = random
         self._write = write
+        self._writing = asyncio.Lock()
         self._errors = errors
 
     async def run(self, batch: Batch, attempt: Attempt) -> list[Element]:
@@ -134,7 +135,10 @@ class Guard:
         self._errors(sum(part.length for part in failed))
         if isinstance(last, DeadLetter):
             assert self._write is not None
-            await self._write(batch.with_rows(dead_letter_frame(batch, failed, self._stage)))
+            letters = batch.with_rows(dead_letter_frame(batch, failed, self._stage))
+            # A stage may work on several batches at a time, a sink takes one.
+            async with self._writing:
+                await self._write(letters)
         elif isinstance(last, Fail):
             named = stage_error(self._stage, batch, error)
             if named is error:
