@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, Unpack
 
 import polars as pl
 
@@ -36,6 +37,7 @@ from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.rename import Rename
 from arrowstream.operators.select import Select
 from arrowstream.operators.unnest import Unnest
+from arrowstream.operators.window import WindowOptions, Windows, windows
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.operators.zero_copy_columns import ZeroCopyColumns
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
@@ -128,6 +130,15 @@ class Builder:
         """Columns changed in place as NumPy arrays; see `MapZeroCopy`."""
         return self._then(MapZeroCopy(fns))
 
+    def window(
+        self, size: Duration | None = None, *, late: SinkSpec | None = None, **options: Unpack[WindowOptions]
+    ) -> Windows[Builder]:
+        """Windows of event time, sessions or rows, for `.agg(...)`; see `arrowstream.operators.window.windows`.
+
+        Rows that come too late for their windows leave by `late`.
+        """
+        return windows(partial(self._then, late=late), size, **options)
+
     def backend(self, name: str) -> Builder:
         """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""
         return Builder(self.graph.with_backend(name))
@@ -196,8 +207,8 @@ class Builder:
         """The first `rows` rows that come out."""
         return self.collect_sync(limit=rows)
 
-    def _then(self, operator: Expressions | Operator) -> Builder:
-        return Builder(self.graph.with_step(operator))
+    def _then(self, operator: Expressions | Operator, late: SinkSpec | None = None) -> Builder:
+        return Builder(self.graph.with_step(operator, late=late))
 
 
 class Pipeline:

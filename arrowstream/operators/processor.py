@@ -61,7 +61,8 @@ class Processor(ABC):
     async def process(self, batch: pa.RecordBatch) -> Any:
         """What comes out for this batch: a frame, an iterable or async iterable of frames, or None.
 
-        It may also be an async generator of frames.
+        It may also be an async generator of frames. Where it raises it should leave the state as it was:
+        an error handler may try the batch again, or parts of it.
         """
 
     async def finish(self) -> Any:
@@ -77,7 +78,7 @@ class Processor(ABC):
         return None
 
     def restore(self, state: pa.Table) -> None:
-        """Take over what `snapshot` gave, on a fresh processor, after `open`."""
+        """Take over what `snapshot` gave, before the first batch."""
         raise NotImplementedError(f"{type(self).__name__} has a snapshot() but no restore(state)")
 
 

@@ -436,6 +436,7 @@ def test_the_kernel_too_sees_fewer_bytes_read(tmp_path):
         ((pl.col("a") + 1 > 5) | (pl.col("b") == "x"), '((a + 1) > 5) | (b == "x")'),
         (pl.col("s").str.contains("a"), 'col("s").str.contains(["a"])'),
         (pl.lit(True), "true"),
+        ((pl.col("a") == '")]) & (') & pl.col("b"), 'a == "")]) & (" & b'),
         (pl.lit('x"(') == pl.col("a"), '[("x"(") == (col("a"))]'),
     ],
 )
@@ -527,6 +528,13 @@ def test_partitions_that_a_filter_rules_out_are_not_read(tmp_path):
     assert not any(line.startswith("files") for line in source.explain_read(wide))
     assert rows(source, lambda f: f.filter(pl.col("day") == 9)).height == 0
     assert rows(source, lambda f: f.filter(pl.lit(True))).height == 40
+
+
+def test_a_text_in_a_filter_that_reads_like_its_brackets_rules_out_no_partition(tmp_path):
+    text = '")]) & ('
+    write(PLAIN, tmp_path / "p=b" / "f.parquet")
+    found = rows(FileSource.of(tmp_path), lambda f: f.filter((pl.col("p") == text) | (pl.col("p") == "b")))
+    assert found.height == PLAIN.height
 
 
 def test_a_partition_wins_over_a_column_of_its_name(tmp_path):

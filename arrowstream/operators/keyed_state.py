@@ -1,0 +1,240 @@
+"""Keys to dense slot numbers, a batch at a time: what every operator with a state for each key is built on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.batch import to_record
+from arrowstream.errors import PlanError, StageError
+from arrowstream.operators.key_store import KeyStore, rows_equal
+from arrowstream.operators.key_table import Array, KeyTable, Same
+
+_MOST = 4_000_000_000  # slots are 32 bits in the table
+OnFull = Literal["error", "evict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The slots of some rows of a batch.
+
+    Parameters
+    ----------
+    start
+        The first of the rows they belong to.
+    slots
+        The slot of each row (int64).
+    fresh
+        The slots that went to new keys with these rows, in the order in which the keys came. A state kept by
+        slot begins anew there: the slot may have belonged to a key that was evicted.
+    """
+
+    start: int
+    slots: Array
+    fresh: Array
+
+
+class KeyIndex:
+    """Gives every key, a row of one or more columns, a slot number; for states kept in arrays by slot.
+
+    Slots are dense: n keys have the slots 0 to n - 1, in the order in which the keys first came. Null is a
+    key like others, NaN equals NaN, and 0.0 equals -0.0, as in Polars' `group_by`.
+
+    The algorithm: Polars hashes the rows, a vectorised open-addressing table (`key_table`) gives a
+    candidate for each, and its key, kept in a few runs of doubling size (`key_store`), is compared with the row's, so
+    that keys with equal hashes stay apart. A batch costs a few random reads a row, whatever the number of
+    keys; new keys cost O(log n) copies each, and the table is rebuilt whenever it has doubled, so that
+    the cost is flat on average, while the one batch that doubles 1,000,000 keys waits some 0.1 s.
+
+    Parameters
+    ----------
+    schema
+        The key columns, at least one; see `arrowstream.operators.key_columns` for the types.
+    max_keys
+        The most keys to hold, or None for as many as memory allows (some 24 bytes a key and the key itself).
+    on_full
+        What to do with one more: ``"error"``, or ``"evict"`` the key that first came the longest ago, whose
+        slot then goes to the new key. That happens row by row, so it does not depend on how the rows
+        are cut into batches; should the evicted key come again, it is a new one.
+
+    Raises
+    ------
+    PlanError
+        `max_keys` is below 1.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.operators.keyed_state import KeyIndex
+    >>> index = KeyIndex(pl.Schema({"k": pl.String}))
+    >>> [part] = index.assign(pl.DataFrame({"k": ["a", "b", None, "a"]}))
+    >>> part.slots.tolist(), part.fresh.tolist()
+    ([0, 1, 2, 0], [0, 1, 2])
+    >>> [part] = index.assign(pl.DataFrame({"k": ["c", "b"]}))
+    >>> part.slots.tolist(), part.fresh.tolist(), len(index)
+    ([3, 1], [3], 4)
+    """
+
+    __slots__ = ("_max", "_oldest", "_on_full", "_piece", "_schema", "_store", "_table")
+
+    def __init__(self, schema: pl.Schema, max_keys: int | None = None, on_full: OnFull = "error") -> None:
+        check_limit(max_keys, on_full)
+        self._schema = schema
+        self._max = max_keys
+        self._on_full = on_full
+        self._table = KeyTable()
+        self._store = KeyStore(schema)
+        self._oldest = 0
+        self._piece = _MOST
+
+    def __len__(self) -> int:
+        """The keys now held."""
+        return self._store.stop - self._oldest
+
+    @property
+    def capacity(self) -> int:
+        """One more than the highest slot given so far."""
+        return min(self._store.stop, self._max or self._store.stop)
+
+    def assign(self, keys: pl.DataFrame) -> Iterator[Assigned]:
+        """The slots of these rows, new keys added; in several parts only where keys are evicted in between.
+
+        A state must be brought forward with one part before the next one is asked for.
+
+        Raises
+        ------
+        StageError
+                There are more keys than `max_keys`, and `on_full` is ``"error"``; none of these was added.
+        """
+        hashes = _hash(keys)
+        start = 0
+        while start < keys.height:
+            rows = min(self._piece, keys.height - start)
+            part = self._try(start, keys.slice(start, rows), hashes[start : start + rows])
+            if part is None:
+                self._piece = rows // 2
+                continue
+            yield part
+            start += rows
+            self._piece = min(2 * self._piece, _MOST)
+
+    def keys(self) -> pl.DataFrame:
+        """The keys held, the oldest first."""
+        return self._store.frame(self._oldest)
+
+    def slots(self) -> Array:
+        """The slots of `keys`, in the same order: take a state's values from there for a snapshot."""
+        return self._slots_of(np.arange(self._oldest, self._store.stop))
+
+    def snapshot(self) -> pa.Table:
+        """The keys as Arrow. Once restored, they have the slots 0 to n - 1 in this order."""
+        return pa.Table.from_batches([to_record(self.keys())])
+
+    def restore(self, state: pa.Table) -> None:
+        """Take over a snapshot, on an index that has no keys yet."""
+        keys = pl.DataFrame(state, schema=self._schema)
+        for _ in self.assign(keys):
+            pass
+
+    def _try(self, start: int, keys: pl.DataFrame, hashes: Array) -> Assigned | None:
+        """The slots of some rows, or None if a key that they name would be evicted before they are through."""
+        slots, places = self._table.find(hashes, self._same(keys))
+        unknown = np.flatnonzero(slots < 0)
+        if not len(unknown):
+            return Assigned(start, slots, unknown)
+        if len(unknown) < len(slots):
+            keys, hashes, places = keys[unknown], hashes[unknown], places[unknown]
+        if not self._table.has_room(len(unknown)):
+            self._rebuild(len(unknown))
+            _, places = self._table.find(hashes, self._same(keys))
+        columns = keys.get_columns()
+        # Claims are marked by numbers that no slot has, while the rows of one key find each other.
+        first, places = self._table.claim(
+            hashes, places, self.capacity, lambda rows, others: rows_equal(columns, others, keys[rows])
+        )
+        firsts = np.flatnonzero(first == np.arange(len(first)))
+        if not self._make_room(len(firsts), slots):
+            self._table.release(places[firsts])
+            if self._on_full == "evict":
+                return None
+            raise self._full(len(firsts))
+        fresh = self._slots_of(np.arange(self._store.stop, self._store.stop + len(firsts)))
+        self._table.settle(hashes[firsts], places[firsts], fresh)
+        self._store.append(keys[firsts], self._oldest)
+        ranks = np.empty(len(first), np.int64)
+        ranks[firsts] = fresh
+        slots[unknown] = ranks[first]
+        return Assigned(start, slots, fresh)
+
+    def _same(self, keys: pl.DataFrame) -> Same:
+        def same(rows: Array, slots: Array) -> Array:
+            asked = keys if len(rows) == keys.height else keys[rows]
+            return self._store.equal(self._numbers_of(slots), asked)
+
+        return same
+
+    def _make_room(self, count: int, slots: Array) -> bool:
+        """Evict for so many new keys; False if that may not be, or a row of the same part has an evicted key."""
+        over = 0 if self._max is None else len(self) + count - self._max
+        if over <= 0:
+            return True
+        if self._on_full == "error" or over > len(self):
+            return False
+        if (self._numbers_of(slots[slots >= 0]) < self._oldest + over).any():
+            return False
+        self._oldest += over
+        return True
+
+    def _rebuild(self, count: int) -> None:
+        """A larger table with room for so many more, without the entries of evicted keys."""
+        self._table = KeyTable(len(self) + count)
+        hashes = _hash(self.keys())
+        homes = self._table.find(hashes, _never)[1]
+        _, places = self._table.claim(hashes, homes, 0, _never)
+        self._table.settle(hashes, places, self.slots())
+
+    def _slots_of(self, numbers: Array) -> Array:
+        return numbers if self._max is None else numbers % self._max
+
+    def _numbers_of(self, slots: Array) -> Array:
+        """The numbers, in the order of coming, of the keys that have these slots now."""
+        if self._max is None:
+            return slots
+        last = self._store.stop - 1
+        return last - (last - slots) % self._max
+
+    def _full(self, count: int) -> StageError:
+        return StageError(
+            "there are more keys than max_keys allows",
+            expected=f"at most {self._max:,}",
+            found=f"{len(self):,} and {count:,} new ones in one batch",
+            hint='raise max_keys, or let the oldest go with on_full="evict"',
+        )
+
+
+def check_limit(max_keys: int | None, on_full: str) -> None:
+    """Refuse a limit that cannot be kept.
+
+    Raises
+    ------
+    PlanError
+        `max_keys` is below 1, or `on_full` is no policy.
+    """
+    if max_keys is not None and not 1 <= max_keys < _MOST:
+        raise PlanError("max_keys is out of range", expected="1 to 4,000,000,000", found=str(max_keys))
+    if on_full not in ("error", "evict"):
+        raise PlanError("on_full is no policy", expected="'error' or 'evict'", found=repr(on_full))
+
+
+def _hash(keys: pl.DataFrame) -> Array:
+    return keys.hash_rows().to_numpy()
+
+
+def _never(rows: Array, slots: Array) -> Array:
+    """No key equals another: they are known to differ."""
+    return np.zeros(len(rows), np.bool_)
