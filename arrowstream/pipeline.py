@@ -29,12 +29,15 @@ from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.filter_map import filter_mapping
 from arrowstream.operators.flat_map import flat_mapping
+from arrowstream.operators.keyed_state import OnFull
 from arrowstream.operators.map_function import mapping
 from arrowstream.operators.map_zero_copy import MapZeroCopy
 from arrowstream.operators.parallel_map import ParallelMap
 from arrowstream.operators.processor import Processor, ProcessorStep
 from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.rename import Rename
+from arrowstream.operators.scan import Scan
+from arrowstream.operators.scan_function import ScanFunction, is_scan_function
 from arrowstream.operators.select import Select
 from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.window import WindowOptions, Windows, windows
@@ -43,6 +46,7 @@ from arrowstream.operators.zero_copy_columns import ZeroCopyColumns
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph, Union
+from arrowstream.plan.locality import check
 from arrowstream.plan.physical import Plan
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.settle import settle
@@ -138,6 +142,20 @@ class Builder:
         Rows that come too late for their windows leave by `late`.
         """
         return windows(partial(self._then, late=late), size, **options)
+
+    def scan(
+        self,
+        *exprs: Any,
+        by: Any = None,
+        state: Any = None,
+        max_keys: int | None = None,
+        on_full: OnFull = "error",
+        **named: Any,
+    ) -> Builder:
+        """Running values, a row out for a row in, by expressions or ``fn(frame, state)``."""
+        if is_scan_function(exprs):
+            return self._then(ScanFunction.of(*exprs, state=state, by=by, named=named))
+        return self._then(Scan.of(check, exprs, named, by=by, max_keys=max_keys, on_full=on_full))
 
     def backend(self, name: str) -> Builder:
         """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""

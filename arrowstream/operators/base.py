@@ -48,6 +48,8 @@ class Operator(ABC):
     __slots__ = ()
 
     name: ClassVar[str]
+    repeatable: ClassVar[bool] = False
+    """Whether a batch that failed may be tried again, whole or in parts: `process` then leaves nothing behind."""
 
     @property
     def room(self) -> int | None:

@@ -60,6 +60,7 @@ class MapZeroCopy(Operator):
     """
 
     name: ClassVar[str] = "map_zero_copy"
+    repeatable: ClassVar[bool] = True
     fns: tuple[Callable[[ZeroCopyColumns], Any], ...]
 
     def __post_init__(self) -> None:

@@ -102,6 +102,7 @@ class ProcessorStep(Operator):
     """
 
     name: ClassVar[str] = "process"
+    repeatable: ClassVar[bool] = True
     processor: Processor | Callable[[], Processor]
 
     def __post_init__(self) -> None:

@@ -173,6 +173,12 @@ class Graph:
                 f"{call}() cannot govern {last.operator.name}()",
                 expected="a step that transforms rows, or a sink, directly before it",
             )
+        if added.repeats and isinstance(last.operator, Operator) and not last.operator.repeatable:
+            raise PlanError(
+                f"{call}() cannot govern {last.operator.name}()",
+                expected="a step without state of its own: expressions, functions, processors, or a sink",
+                hint="what fails in the step before it is governed by a handler there",
+            )
         policies = last.policies.then(call, last.operator.name, added)
         return replace(self, steps=(*self.steps[:-1], replace(last, policies=policies)))
 

@@ -59,6 +59,11 @@ class Policies:
         """Whether the step must be a stage of its own."""
         return bool(self.handlers) or self.timeout_s is not None
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a batch may be tried again, in parts, or left out half-way."""
+        return bool(self.handlers) or self.skip_late_batches
+
     def check(self, schema: pl.Schema) -> None:
         """Raise unless what rows of `schema` leave by takes them: late ones, and those that failed."""
         if self.late is not None:
