@@ -41,7 +41,10 @@ TRANSFORM: Pages = {
         Form("operators.filter_map.FilterMapExpressions", "filter_map(predicate, **exprs)"),
         Form("operators.filter_map.FilterMap"),
     ),
-    "process": (Form("operators.processor.ProcessorStep"), Form("operators.processor.Processor", "Processor")),
+    "process": (
+        Form("operators.processor.ProcessorStep"),
+        Form("operators.processor.Processor", "Processor"),
+    ),
     "parallel_map": (Form("operators.parallel_map.ParallelMap"),),
     "map_zero_copy": (
         Form("operators.map_zero_copy.MapZeroCopy", "map_zero_copy(*fns)"),
@@ -53,7 +56,10 @@ TRANSFORM: Pages = {
 
 AGGREGATE: Pages = {
     "batch": (Form("operators.rebatch.Rebatch"),),
-    "window": (Form("operators.window.windows"), Form("operators.window.Windows.agg", ".agg(*exprs, **named)")),
+    "window": (
+        Form("operators.window.windows"),
+        Form("operators.window.Windows.agg", ".agg(*exprs, **named)"),
+    ),
 }
 
 FLOW: Pages = {
