@@ -7,8 +7,11 @@ asyncio. Start with `Pipeline.builder()`, `Source` and `Sink`.
 from arrowstream.channel import Receiver, Sender, channel
 from arrowstream.connect import Sink, Source
 from arrowstream.errors import ArrowstreamError
+from arrowstream.operators.processor import Processor
+from arrowstream.operators.zero_copy_buffer import ZeroCopyBuffer
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.runtime.report import Progress, RunReport, StageReport
+from arrowstream.settings import Settings
 
 __version__ = "0.1.0"
 
@@ -16,13 +19,16 @@ __all__ = [
     "ArrowstreamError",
     "Builder",
     "Pipeline",
+    "Processor",
     "Progress",
     "Receiver",
     "RunReport",
     "Sender",
+    "Settings",
     "Sink",
     "Source",
     "StageReport",
+    "ZeroCopyBuffer",
     "__version__",
     "channel",
 ]

@@ -17,6 +17,7 @@ import polars as pl
 from arrowstream.errors import PlanError
 from arrowstream.expression_text import expression_text, rebuild
 from arrowstream.operators.base import Expressions
+from arrowstream.operators.scan_ewm import EwmMean
 from arrowstream.operators.scan_fold import FOLDS, Fold
 from arrowstream.operators.scan_rolling import ROLLING, Rolling
 from arrowstream.operators.scan_rows_before import Diff, Forward, RowsBefore
@@ -28,7 +29,7 @@ Check = Callable[[Expressions, pl.Schema, str], pl.Schema]
 
 POSSIBLE = (
     "cum_sum, cum_prod, cum_min, cum_max, cum_count, shift, diff, forward_fill, rolling_sum, rolling_mean, "
-    "rolling_min, rolling_max, and row by row what is made of them"
+    "rolling_min, rolling_max, ewm_mean(adjust=False, ignore_nulls=True), and row by row what is made of them"
 )
 _RUNNING = FOLDS | {
     *("Shift", "ShiftAndFill", "Diff", "PctChange", "FillNullWithStrategy", "RollingExpr", "RollingExprBy"),
@@ -46,6 +47,7 @@ _TYPES: dict[str, frozenset[Any]] = {
     "CumMax": _NUMBERS | _MOMENTS | {pl.Boolean},
     "Diff": _NUMBERS - {pl.UInt64} | {pl.Date, pl.Datetime, pl.Duration},
     "RollingExpr": _NUMBERS,
+    "EwmMean": _NUMBERS,
 }
 """Over which types a running function is exact here; where nothing is said, over all."""
 
@@ -212,4 +214,6 @@ def _maker(
             rows, least = window["window_size"], window["min_periods"]
             if least > 0 and not window["center"] and window["weights"] is None:
                 return lambda: Rolling(function, rows, least, result)
+        case "EwmMean", {"options": {"adjust": False, "ignore_nulls": True, "alpha": alpha} as ewm}, []:
+            return lambda: EwmMean(alpha, ewm["min_periods"], result)
     return None

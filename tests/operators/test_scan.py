@@ -43,6 +43,7 @@ EXACT: dict[str, tuple[Callable[[], pl.Expr], list[Any]]] = {
     "rolling_min": (lambda: X.rolling_min(5, min_samples=2), [pl.Int8, pl.Int64, pl.UInt32]),
     "rolling_max": (lambda: X.rolling_max(1), [pl.Int8, pl.Int64, pl.UInt32]),
     "rolling_mean": (lambda: X.rolling_mean(4, min_samples=1), [pl.Int8, pl.UInt8]),
+    "ewm_mean": (lambda: X.ewm_mean(alpha=0.3, adjust=False, ignore_nulls=True, min_samples=2), NUMBERS),
     "of running": (lambda: (X.cum_sum() * 2 + X.shift(1)).cum_max(), [pl.Int8, pl.Int32]),
 }
 
@@ -205,7 +206,8 @@ REFUSED = {
     "limit": X.forward_fill(2),
     "backward": X.backward_fill(),
     "change": X.pct_change(),
-    "ewm": X.ewm_mean(alpha=0.5),
+    "adjusted": X.ewm_mean(alpha=0.5, ignore_nulls=True),
+    "aged by nulls": X.ewm_mean(alpha=0.5, adjust=False),
     "centred": X.rolling_sum(3, center=True),
     "weights": X.rolling_sum(2, weights=[1.0, 2.0]),
     "nothing is enough": X.rolling_sum(2, min_samples=0),

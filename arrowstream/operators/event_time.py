@@ -1,0 +1,120 @@
+"""Columns of event times as ticks since 1970 UTC: Datetime of any unit and zone, Date, integers of microseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+
+import polars as pl
+
+from arrowstream.duration import seconds
+from arrowstream.errors import PlanError, SchemaError, StageError
+
+_PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
+_DAY = Fraction(1, 86_400_000_000)
+
+
+def microseconds(step: str, name: str, duration: str | float | timedelta, at_least: int = 1) -> int:
+    """A duration in whole microseconds.
+
+    Raises
+    ------
+    PlanError
+        It is no duration, or shorter than `at_least`.
+    """
+    length = round(seconds(duration) * 1e6)
+    if length < at_least:
+        raise PlanError(
+            f"{step}({name}=...) is too short", expected="at least one microsecond", found=repr(duration)
+        )
+    return length
+
+
+@dataclass(frozen=True, slots=True)
+class EventTime:
+    """How a column of event times counts.
+
+    Parameters
+    ----------
+    column
+        Its name.
+    dtype
+        Its type; window bounds have it, too, but for integers, whose bounds are Int64.
+    """
+
+    column: str
+    dtype: pl.DataType
+    _per_us: Fraction
+
+    @classmethod
+    def of(cls, step: str, column: str, schema: pl.Schema) -> EventTime:
+        """The event times in `column`.
+
+        Raises
+        ------
+        SchemaError
+            There is no such column, or its type is no time.
+        """
+        dtype = schema.get(column)
+        if dtype is None:
+            raise SchemaError(
+                f"{step} takes its event times from a column that is not there",
+                expected=f"one of the columns {', '.join(schema)}",
+                found=column,
+            )
+        if isinstance(dtype, pl.Datetime):
+            return cls(column, dtype, _PER_US[dtype.time_unit])
+        if dtype == pl.Date:
+            return cls(column, dtype, _DAY)
+        if dtype.is_integer():
+            return cls(column, pl.Int64(), Fraction(1))
+        raise SchemaError(
+            f"{step} cannot read event times from this column",
+            expected="a Datetime, a Date, or integers of microseconds since 1970 UTC",
+            found=f"{column}: {dtype}",
+            hint="convert it first, for text with str.to_datetime(...)",
+        )
+
+    def ticks(self, time_us: int) -> int:
+        """A duration or time in the column's own unit.
+
+        Raises
+        ------
+        SchemaError
+            The unit is too coarse for it.
+        """
+        ticks = time_us * self._per_us
+        if ticks.denominator != 1:
+            raise SchemaError(
+                "a window does not begin or end at times its column can hold",
+                expected=f"a length of whole multiples of {1 / self._per_us} us",
+                found=f"{time_us} us, over {self.column}: {self.dtype}",
+                hint='cast the column to a finer type first, such as pl.Datetime("us")',
+            )
+        return int(ticks)
+
+    def expression(self) -> pl.Expr:
+        """The column's ticks, as Int64."""
+        return pl.col(self.column).to_physical().cast(pl.Int64)
+
+    def from_ticks(self, ticks: pl.Expr) -> pl.Expr:
+        """Ticks as the column's type."""
+        return ticks.cast(pl.Int32).cast(self.dtype) if self.dtype == pl.Date else ticks.cast(self.dtype)
+
+    def check(self, frame: pl.DataFrame, step: str) -> None:
+        """Refuse rows without a time.
+
+        Raises
+        ------
+        StageError
+            A time is null.
+        """
+        nulls = frame[self.column].null_count()
+        if nulls:
+            raise StageError(
+                f"{step} met rows without an event time",
+                expected=f"a time in every row of {self.column}",
+                found=f"{nulls} of {frame.height} rows with null",
+                hint=f'filter them out, or give them a time, before: .filter(pl.col("{self.column}").is_not_null())',
+            )

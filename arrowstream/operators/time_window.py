@@ -1,0 +1,198 @@
+"""`window(size=...)`: aggregates over stretches of event time, tumbling or hopping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import gcd
+from typing import ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.errors import PlanError
+from arrowstream.expression_text import columns_text, expression_text
+from arrowstream.operators.aggregation import Aggregation
+from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.event_time import EventTime
+from arrowstream.operators.key_columns import key_schema
+from arrowstream.operators.late_rows import LateRows
+from arrowstream.operators.pane_store import PANE, PaneStore, in_order
+from arrowstream.operators.partials import ROW
+from arrowstream.operators.state_table import from_table, to_table
+from arrowstream.operators.window_columns import check_names, time_bounds, window_schema
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimeWindow(Operator):
+    """Aggregates of the rows of every stretch of event time; see `arrowstream.operators.window`.
+
+    Parameters
+    ----------
+    size_us, every_us
+        Length of a window, and from the beginning of one to that of the next, in microseconds; windows begin at
+        multiples of `every_us` since 1970 UTC.
+    on
+        The column of event times.
+    by
+        The columns rows are grouped by within a window.
+    lateness_us
+        How long after the watermark has passed its end a window still takes rows.
+    exprs
+        Aggregations.
+
+    Raises
+    ------
+    PlanError
+        `every_us` is longer than `size_us`: the rows between windows would belong to none.
+    """
+
+    name: ClassVar[str] = "window"
+    size_us: int
+    every_us: int
+    on: str
+    by: tuple[str, ...]
+    lateness_us: int
+    exprs: tuple[pl.Expr, ...]
+
+    def __post_init__(self) -> None:
+        if self.every_us > self.size_us:
+            raise PlanError(
+                "window(every=...) is longer than its size, so rows between windows would be lost",
+                expected=f"at most the size, {self.size_us} us",
+                found=f"{self.every_us} us",
+                hint="filter those rows out first, and leave every out",
+            )
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
+        time.ticks(self.size_us), time.ticks(self.every_us)
+        aggregation = self._aggregation(schema)
+        return window_schema(time.dtype, keys, aggregation.output)
+
+    def start(self, schema: pl.Schema) -> Process:
+        return _TimeWindows(self, EventTime.of("window", self.on, schema), schema, self._aggregation(schema))
+
+    def describe(self) -> str:
+        every = f", every={self.every_us / 1e6:g}s" if self.every_us < self.size_us else ""
+        by = f", by=[{columns_text(self.by)}]" if self.by else ""
+        aggregates = ", ".join(map(expression_text, self.exprs))
+        return f"window(size={self.size_us / 1e6:g}s{every}, on={self.on}{by}).agg({aggregates})"
+
+    def _aggregation(self, schema: pl.Schema) -> Aggregation:
+        check_names("window", schema, self.by)
+        # The panes of a hopping window are merged pane after pane, not as their rows came.
+        return Aggregation.of("window", self.exprs, schema, self.by, in_order=self.every_us == self.size_us)
+
+
+class _TimeWindows(Process):
+    """Rows are aggregated by pane, the greatest common part of size and every, and panes merged into windows."""
+
+    __slots__ = (
+        "_aggregation",
+        "_by",
+        "_every",
+        "_every_us",
+        "_late",
+        "_lateness_us",
+        "_next_row",
+        "_open",
+        "_pane",
+        "_per_every",
+        "_per_size",
+        "_size_us",
+        "_store",
+        "_time",
+    )
+
+    def __init__(
+        self, operator: TimeWindow, time: EventTime, schema: pl.Schema, aggregation: Aggregation
+    ) -> None:
+        pane_us = gcd(operator.size_us, operator.every_us)
+        self._time = time
+        self._by = operator.by
+        self._aggregation = aggregation
+        self._size_us, self._every_us = operator.size_us, operator.every_us
+        self._lateness_us = operator.lateness_us
+        self._pane = time.ticks(pane_us)
+        self._per_size, self._per_every = operator.size_us // pane_us, operator.every_us // pane_us
+        self._store = PaneStore(operator.by, aggregation)
+        self._late = LateRows(schema)
+        self._next_row = 0
+        self._open: int | None = None
+        """The first window that is not closed, as a multiple of `every`; None before any watermark."""
+
+    def process(self, batch: Batch) -> Iterator[Element]:
+        frame = batch.polars()
+        if not frame.height:
+            return iter(())
+        self._time.check(frame, "window")
+        start, self._next_row = self._next_row, self._next_row + frame.height
+        rows = frame.with_columns(
+            (self._time.expression() // self._pane).alias(PANE),
+            pl.int_range(start, start + pl.len(), dtype=pl.Int64).alias(ROW),
+        )
+        if self._open is not None:
+            rows = self._late.sift(rows, pl.col(PANE) < self._open * self._per_every)
+        if rows.height:
+            self._store.add(rows)
+        return iter(())
+
+    def on_watermark(self, time_us: int) -> Iterator[Element]:
+        until = (time_us - self._lateness_us - self._size_us) // self._every_us + 1
+        if self._open is None or until > self._open:
+            yield from self._close(until)
+            self._open = until
+        # No window that comes out later begins before the first one that is open.
+        yield Watermark(self._open * self._every_us)
+
+    def take_late(self) -> Batch | None:
+        return self._late.take()
+
+    def finish(self) -> Iterator[Element]:
+        return self._close(None)
+
+    def snapshot(self) -> pa.Table:
+        return to_table(self._store.frame(), next_row=self._next_row, open=self._open)
+
+    def restore(self, state: pa.Table) -> None:
+        frame, values = from_table(state)
+        self._next_row, self._open = values["next_row"], values["open"]
+        if frame is not None:
+            self._store.restore(frame)
+
+    def _close(self, until: int | None) -> Iterator[Batch]:
+        """The windows before `until`, a multiple of `every`, that were not closed before; all for None."""
+        last = None if until is None else (until - 1) * self._per_every + self._per_size
+        groups = self._store.take(last)
+        if groups is None:
+            return
+        if self._per_size > 1:
+            if until is not None:
+                later = groups.filter(pl.col(PANE) >= until * self._per_every)
+                if later.height:
+                    self._store.put_back(later)
+            groups = self._windows(groups, until)
+        if groups.height:
+            yield self._emit(in_order(groups))
+
+    def _windows(self, panes: pl.DataFrame, until: int | None) -> pl.DataFrame:
+        """Panes merged into the windows, from the first open one to before `until`, that they belong to."""
+        pane = pl.col(PANE)
+        parts = []
+        for back in range(-(-self._per_size // self._per_every)):
+            window = pane // self._per_every - back
+            belongs = pane < window * self._per_every + self._per_size
+            if until is not None:
+                belongs &= window < until
+            if self._open is not None:
+                belongs &= window >= self._open
+            parts.append(panes.filter(belongs).with_columns(window.alias(PANE)))
+        rows = pl.concat(parts)
+        return self._store.merged(rows) if rows.height else rows
+
+    def _emit(self, windows: pl.DataFrame) -> Batch:
+        start = pl.col(PANE) * self._time.ticks(self._every_us)
+        bounds = time_bounds(self._time, start, start + self._time.ticks(self._size_us))
+        return Batch(self._aggregation.results(windows, [*bounds, *map(pl.col, self._by)]))

@@ -1,0 +1,177 @@
+"""`window`: which kind of window the arguments ask for, and the value that waits for `.agg(...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Generic, TypedDict, TypeVar
+
+import polars as pl
+
+from arrowstream.errors import PlanError
+from arrowstream.operators.base import Operator
+from arrowstream.operators.event_time import microseconds
+from arrowstream.operators.inputs import parse_expressions
+from arrowstream.operators.key_columns import parse_keys
+from arrowstream.operators.time_window import TimeWindow
+
+Built = TypeVar("Built")
+Duration = str | float | timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Windows(Generic[Built]):
+    """Windows without aggregates yet: say with `agg` what comes out of them."""
+
+    _then: Callable[[Operator], Built]
+    _make: Callable[[tuple[pl.Expr, ...]], Operator]
+
+    def agg(self, *exprs: Any, **named: Any) -> Built:
+        """A row for every window and key, with these aggregates.
+
+        Parameters
+        ----------
+        exprs, named
+            What `polars.DataFrame.group_by(...).agg(...)` takes.
+
+        Raises
+        ------
+        PlanError
+            There is none, or an input is no expression.
+        """
+        return self._then(self._make(parse_expressions("window(...).agg", exprs, named)))
+
+
+class WindowOptions(TypedDict, total=False):
+    """The keyword arguments of `windows`, for the builder's method."""
+
+    every: Duration | None
+    session: Duration | None
+    rows: int | None
+    on: str | None
+    by: Any
+    allowed_lateness: Duration
+
+
+def windows(
+    then: Callable[[Operator], Built],
+    size: Duration | None = None,
+    *,
+    every: Duration | None = None,
+    session: Duration | None = None,
+    rows: int | None = None,
+    on: str | None = None,
+    by: Any = None,
+    allowed_lateness: Duration = 0,
+) -> Windows[Built]:
+    """Group the rows of a stream into windows, for aggregates over each of them.
+
+    Results are those of Polars' ``group_by([window, *by]).agg(...)`` over all rows at once, whatever the aggregation,
+    and however the stream is cut into batches. A sum, mean, variance or standard deviation of floats may
+    differ in its last digits: additions are done in another order. A row comes out for every window
+    that has rows and every key in it: ``window_start`` and ``window_end`` (of the type of `on`; Int64
+    for integers), which windows of `rows` do not have, then the keys, then the aggregates.
+
+    Parameters
+    ----------
+    then
+        What to make of the operator; a `Builder` puts it behind its last step.
+    size
+        Length of a window in event time (``"10s"``, seconds, a timedelta). A window has the rows from
+        its start up to, not including, its end; windows start at multiples of `every` since 1970 UTC.
+    every
+        From one start to the next; `size` by default, so that every row is in one window. If it is
+        shorter, windows overlap, and a row is in several.
+    session
+        Instead of `size`: a window for each stretch of activity of a key. A gap of this length or more between
+        two rows ends one; its ``window_end`` is its last row's time plus the gap.
+    rows
+        Instead of `size`: windows of so many rows of a key, in the order in which they come. What is
+        left at the end of the stream is a smaller one.
+    on
+        The column of event times: Datetime of any unit and zone (without a zone it counts as UTC), Date,
+        or integers of microseconds since 1970 UTC. Windows of `rows` have none.
+    by
+        The columns to group by, a name or several; null is a key like others.
+    allowed_lateness
+        How long in event time a window still takes rows after the watermark has passed its end.
+
+    Raises
+    ------
+    PlanError
+        Not exactly one of `size`, `session` and `rows` is given, or an argument does not go with it.
+
+    Notes
+    -----
+    Windows of event time come out once the watermark is past their end and `allowed_lateness`, those that no
+    watermark passes at the end of the stream. They come in the order of their start, within a window in the
+    order in which keys first came. A row whose windows are all closed is late: it is counted and
+    handed out, and changes nothing. A row without an event time is a StageError.
+
+    Sums, counts, means, variances, extremes, first and last values, `any`, `all` and `n_unique`, and arithmetic on
+    them, keep a few values for each window and key; any other aggregation keeps the values of
+    the columns it reads until the window closes.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> bids = pl.DataFrame(
+    ...     {
+    ...         "ts": [datetime(2026, 1, 1, 0, 0, second) for second in (1, 4, 11, 12)],
+    ...         "item": ["a", "b", "a", "a"],
+    ...         "price": [10, 20, 30, 50],
+    ...     }
+    ... )
+    >>> builder = Pipeline.builder().source(Source.from_frame(bids))
+    >>> builder.window(size="10s", on="ts", by="item").agg(pl.col("price").mean(), n=pl.len()).collect_sync()
+    shape: (3, 5)
+    ┌─────────────────────┬─────────────────────┬──────┬───────┬─────┐
+    │ window_start        ┆ window_end          ┆ item ┆ price ┆ n   │
+    │ ---                 ┆ ---                 ┆ ---  ┆ ---   ┆ --- │
+    │ datetime[μs]        ┆ datetime[μs]        ┆ str  ┆ f64   ┆ u32 │
+    ╞═════════════════════╪═════════════════════╪══════╪═══════╪═════╡
+    │ 2026-01-01 00:00:00 ┆ 2026-01-01 00:00:10 ┆ a    ┆ 10.0  ┆ 1   │
+    │ 2026-01-01 00:00:00 ┆ 2026-01-01 00:00:10 ┆ b    ┆ 20.0  ┆ 1   │
+    │ 2026-01-01 00:00:10 ┆ 2026-01-01 00:00:20 ┆ a    ┆ 40.0  ┆ 2   │
+    └─────────────────────┴─────────────────────┴──────┴───────┴─────┘
+    >>> builder.window(rows=3).agg(pl.col("price").sum()).collect_sync()["price"].to_list()
+    [60, 50]
+    """
+    if [size, session, rows].count(None) != 2:
+        raise PlanError(
+            "window() needs to know what ends a window",
+            expected='one of size="10s", session="30s" and rows=1000',
+            found=f"size={size!r}, session={session!r}, rows={rows!r}",
+        )
+    keys = parse_keys("window", by)
+    if rows is not None:
+        _without("rows", every=every, on=on, allowed_lateness=allowed_lateness or None)
+        raise NotImplementedError
+    if not isinstance(on, str):
+        raise PlanError(
+            "window() needs a column of event times",
+            expected='its name, as in on="ts"',
+            found=repr(on),
+            hint="window(rows=...) needs none",
+        )
+    lateness = microseconds("window", "allowed_lateness", allowed_lateness, 0)
+    if session is not None:
+        _without("session", every=every)
+        raise NotImplementedError
+    assert size is not None
+    size_us = microseconds("window", "size", size)
+    every_us = size_us if every is None else microseconds("window", "every", every)
+    return Windows(then, lambda exprs: TimeWindow(size_us, every_us, on, keys, lateness, exprs))
+
+
+def _without(kind: str, **others: Any) -> None:
+    for name, value in others.items():
+        if value is not None:
+            raise PlanError(
+                f"window({kind}=...) has no {name}",
+                expected=f"{kind} without {name}",
+                found=f"{name}={value!r}",
+            )

@@ -1,0 +1,65 @@
+"""The columns of what comes out of windows, and the names that go in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from arrowstream.batch import arrow_schema
+from arrowstream.errors import SchemaError
+from arrowstream.operators.event_time import EventTime
+
+START, END = "window_start", "window_end"
+
+
+def check_names(step: str, schema: pl.Schema, by: Sequence[str]) -> None:
+    """Refuse names that the state or the result has itself.
+
+    Raises
+    ------
+    SchemaError
+        A column begins and ends with two underscores, or a key is called like a bound of the window.
+    """
+    for name in schema:
+        if name.startswith("__") and name.endswith("__"):
+            raise SchemaError(
+                f"{step} keeps names with two underscores on either side for itself",
+                expected="other names",
+                found=name,
+                hint=f'rename it: .rename({{"{name}": "{name.strip("_")}"}})',
+            )
+    for name in by:
+        if name in (START, END):
+            raise SchemaError(
+                f"{step} gives a column of this name itself",
+                expected="a key of another name",
+                found=name,
+                hint=f'rename it: .rename({{"{name}": "earlier_{name}"}})',
+            )
+
+
+def window_schema(bound: pl.DataType, keys: pl.Schema, results: pl.Schema) -> pl.Schema:
+    """Bounds of the window, keys, results.
+
+    Raises
+    ------
+    SchemaError
+        A result is called like a bound.
+    """
+    for name in results:
+        if name in (START, END):
+            raise SchemaError(
+                "window gives a column of this name itself",
+                expected="a result of another name",
+                found=name,
+                hint='name it with .alias("...")',
+            )
+    schema = pl.Schema({START: bound, END: bound, **keys, **results})
+    arrow_schema(schema)
+    return schema
+
+
+def time_bounds(time: EventTime, start: pl.Expr, end: pl.Expr) -> list[pl.Expr]:
+    """The bounds of a window from its ticks."""
+    return [time.from_ticks(start).alias(START), time.from_ticks(end).alias(END)]

@@ -1,0 +1,269 @@
+"""`window(size=...)` against Polars on all rows at once."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import hypothesis.strategies as st
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from polars.testing import assert_frame_equal
+from strategies import DATETIMES, cuts
+from windowing import AGGREGATES, MERGED, SCHEMA, end, events, feed, joined
+
+from arrowstream import Pipeline, Source
+from arrowstream.batch import Batch, Watermark
+from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.operators.base import Operator
+from arrowstream.operators.window import windows
+
+S = 1_000_000
+SIZES = [(10 * S, 10 * S), (10 * S, 2 * S), (5 * S, 3 * S), (S, S)]
+CLOSE: dict[str, Any] = {"rel_tol": 1e-12, "categorical_as_str": True}
+ROWS = pl.Schema(SCHEMA)
+
+
+def window(*exprs: Any, size: int = 10 * S, every: int | None = None, by: Any = "k", **rest: Any) -> Operator:
+    step = None if every is None else every / S
+    return windows(lambda operator: operator, size / S, every=step, on="ts", by=by, **rest).agg(*exprs)
+
+
+def whole(rows: pl.DataFrame, exprs: list[pl.Expr], size: int, every: int, by: list[str]) -> pl.DataFrame:
+    """Polars on all rows at once, each given to every window it belongs to."""
+    start = pl.col("window_start")
+    starts = [(pl.col("ts") // every - back) * every for back in range(-(-size // every))]
+    given = rows.with_row_index("row").with_columns(pl.concat_list(starts).alias("window_start"))
+    given = given.explode("window_start").filter(pl.col("ts") < start + size).sort("window_start", "row")
+    given = given.drop("row").with_columns(window_end=start + size)
+    return given.group_by(["window_start", "window_end", *by], maintain_order=True).agg(*exprs)
+
+
+def aggregates(name: str) -> list[pl.Expr]:
+    """One under test, beside one of the plainest."""
+    return [AGGREGATES[name], pl.len().alias("rows")]
+
+
+@pytest.mark.parametrize("name", AGGREGATES)
+@settings(max_examples=12)
+@given(data=st.data())
+def test_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
+    rows = data.draw(events())
+    size, every = data.draw(st.sampled_from(SIZES))
+    by = data.draw(st.sampled_from([["k"], ["g", "k"], []]))
+    exprs = aggregates(name)
+    operator = window(*exprs, size=size, every=every, by=by)
+    process = operator.start(ROWS)
+    out = feed(process, data.draw(cuts(rows))) + end(process)
+    expected = whole(rows, exprs, size, every, by) if rows.height else joined(operator, ROWS, [])
+    assert_frame_equal(joined(operator, ROWS, out), expected, **CLOSE)
+
+
+@given(data=st.data())
+def test_windows_come_when_the_watermark_has_passed_and_late_rows_are_handed_out(data: st.DataObject) -> None:
+    rows = data.draw(events())
+    size, every = data.draw(st.sampled_from(SIZES))
+    lateness = data.draw(st.sampled_from([0, 3 * S]))
+    exprs = [pl.col("x").sum(), pl.col("x").last().alias("last"), pl.col("f").median()]
+    operator = window(*exprs, size=size, every=every, allowed_lateness=lateness / S)
+    process = operator.start(ROWS)
+    out: list[Any] = []
+    in_time, late, mark = [], [], None
+    for part in data.draw(cuts(rows)):
+        closed = pl.lit(False) if mark is None else pl.col("ts") // every * every + size + lateness <= mark
+        in_time.append(part.filter(~closed))
+        late.append(part.filter(closed))
+        out += feed(process, [part])
+        handed = process.take_late()
+        assert_frame_equal(late[-1], handed.polars() if handed else ROWS.to_frame(), categorical_as_str=True)
+        time = data.draw(st.integers(-5, 70)) * S // 2
+        mark = time if mark is None else max(mark, time)
+        now = feed(process, [time])
+        *frames, passed = now
+        assert isinstance(passed, Watermark)
+        for frame in frames:
+            assert frame["window_end"].max() + lateness <= mark
+        out += now
+    out += end(process)
+    expected = whole(pl.concat([ROWS.to_frame(), *in_time]), exprs, size, every, ["k"])
+    # A row that comes when some of its windows are closed counts only in the others.
+    if every == size:
+        assert_frame_equal(joined(operator, ROWS, out), expected, **CLOSE)
+    promised = None
+    for each in out:
+        if isinstance(each, Watermark):
+            assert promised is None or each.time_us >= promised
+            promised = each.time_us
+        elif promised is not None:
+            assert each["window_start"].min() >= promised
+
+
+def test_a_row_counts_in_those_of_its_windows_that_are_open() -> None:
+    operator = window(pl.len(), size=10 * S, every=5 * S, by=[])
+    process = operator.start(ROWS)
+    row = pl.DataFrame({"ts": [7 * S]}, schema={"ts": pl.Int64})
+    row = pl.concat([ROWS.to_frame(), row], how="diagonal")
+    out = feed(process, [row, 10 * S, row, 15 * S, row]) + end(process)
+    assert process.take_late() is not None
+    assert [frame.rows() for frame in out if isinstance(frame, pl.DataFrame)] == [
+        [(0, 10 * S, 1)],
+        [(5 * S, 15 * S, 2)],
+    ]
+    assert [mark.time_us for mark in out if isinstance(mark, Watermark)] == [5 * S, 10 * S]
+
+
+@given(data=st.data())
+def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
+    rows = data.draw(events())
+    size, every = data.draw(st.sampled_from(SIZES))
+    names = data.draw(st.lists(st.sampled_from(sorted(AGGREGATES)), min_size=1, max_size=3, unique=True))
+    exprs = [AGGREGATES[name].name.prefix(f"{place}_") for place, name in enumerate(names)]
+    operator = window(*exprs, size=size, every=every)
+    items: list[Any] = []
+    for part in data.draw(cuts(rows)):
+        items += [part, *data.draw(st.lists(st.integers(0, 30).map(lambda time: time * S), max_size=1))]
+    cut = data.draw(st.integers(0, len(items)))
+    straight, first, second = (operator.start(ROWS) for _ in range(3))
+    expected = feed(straight, items) + end(straight)
+    out = feed(first, items[:cut])
+    second.restore(first.snapshot())
+    out += feed(second, items[cut:]) + end(second)
+    assert_frame_equal(joined(operator, ROWS, out), joined(operator, ROWS, expected), **CLOSE)
+    assert [each for each in out if isinstance(each, Watermark)] == [
+        each for each in expected if isinstance(each, Watermark)
+    ]
+
+
+@pytest.mark.parametrize("dtype", [*DATETIMES, pl.Date(), pl.Int64(), pl.UInt64(), pl.Int32()], ids=str)
+def test_every_type_of_time(dtype: pl.DataType) -> None:
+    days = pl.Series("ts", [-3, -1, 0, 0, 1], pl.Int32).cast(pl.Date)
+    if dtype.is_integer():
+        rows = pl.DataFrame({"ts": pl.Series([0, 1, 2, 3, 5], dtype=dtype)})
+        size, bound = timedelta(microseconds=2), pl.Int64()
+        bounds = [(0, 2, 2), (2, 4, 2), (4, 6, 1)]
+    else:
+        rows = pl.DataFrame({"ts": days.cast(pl.Datetime("us")).cast(dtype) if dtype != pl.Date else days})
+        size, bound = timedelta(days=2), dtype
+        bounds = [(-4, -2, 1), (-2, 0, 1), (0, 2, 3)]
+    operator = windows(lambda each: each, size, on="ts").agg(pl.len())
+    schema = operator.output_schema(rows.schema)
+    assert schema == {"window_start": bound, "window_end": bound, "len": pl.UInt32}
+    process = operator.start(rows.schema)
+    (out,) = feed(process, [rows]) + end(process)
+    assert out.schema == schema
+    if not dtype.is_integer():
+        out = out.with_columns(
+            pl.col("window_start", "window_end").to_physical().cast(dtype).dt.epoch("d").cast(pl.Int64)
+        )
+    assert out.rows() == bounds
+
+
+def test_many_rows_of_many_keys_and_windows() -> None:
+    """So many that batches go in unreduced, and the streaming engine merges them."""
+    count = 400_000
+    rows = pl.DataFrame({"ts": range(count), "k": range(count), "x": range(count)}).with_columns(
+        pl.col("k") * 7919 % 150_001, pl.col("ts") * 100
+    )
+    operator = window(pl.col("x").sum(), pl.len())
+    process = operator.start(rows.schema)
+    items: list[Any] = []
+    for start in range(0, count, 30_000):
+        items += [rows[start : start + 30_000], start * 100]
+    out = joined(operator, rows.schema, feed(process, items) + end(process))
+    assert_frame_equal(out, whole(rows, [pl.col("x").sum(), pl.len()], 10 * S, 10 * S, ["k"]))
+
+
+def test_in_a_pipeline() -> None:
+    rows = pl.DataFrame({"at": [datetime(2026, 1, 1, 0, 0, second) for second in (1, 4, 11)], "x": [1, 2, 3]})
+    builder = (
+        Pipeline.builder()
+        .source(Source.from_frame(rows))
+        .window(size="10s", on="at")
+        .agg(x=pl.col("x").sum())
+    )
+    assert builder.collect_sync()["x"].to_list() == [3, 3]
+    assert builder.schema() == {
+        "window_start": rows.schema["at"],
+        "window_end": rows.schema["at"],
+        "x": pl.Int64,
+    }
+
+
+def test_text() -> None:
+    assert window(pl.col("x").sum()).describe() == "window(size=10s, on=ts, by=[k]).agg(x.sum())"
+    assert (
+        window(pl.len(), every=S // 2, by=[]).describe() == "window(size=10s, every=0.5s, on=ts).agg(len())"
+    )
+
+
+def test_rows_without_a_time_are_refused() -> None:
+    process = window(pl.len()).start(ROWS)
+    with pytest.raises(StageError, match="without an event time") as raised:
+        feed(process, [pl.DataFrame({"ts": [1, None]}, schema={"ts": pl.Int64})])
+    assert "1 of 2 rows" in str(raised.value)
+
+
+def through(schema: Any, *exprs: Any, **options: Any) -> None:
+    windows(lambda each: each, **options).agg(*(exprs or (pl.len(),))).output_schema(pl.Schema(schema))
+
+
+TIMES = {"ts": pl.Datetime("us"), "x": pl.Int64()}
+WRONG: dict[str, tuple[type[Exception], str, Any]] = {
+    "nothing": (PlanError, "what ends a window", lambda: through(TIMES)),
+    "two sizes": (PlanError, "what ends a window", lambda: through(TIMES, size=1, rows=1)),
+    "no column": (PlanError, "needs a column", lambda: through(TIMES, size=1)),
+    "no such column": (SchemaError, "found: t", lambda: through(TIMES, size=1, on="t")),
+    "no time": (SchemaError, "x: String", lambda: through({"x": pl.String()}, size=1, on="x")),
+    "no length": (PlanError, "one microsecond", lambda: through(TIMES, size=0, on="ts")),
+    "gaps": (PlanError, "would be lost", lambda: through(TIMES, size=1, every=2, on="ts")),
+    "too fine": (SchemaError, "1000 us", lambda: through({"t": pl.Datetime("ms")}, size="10us", on="t")),
+    "hours of dates": (SchemaError, "cast the column", lambda: through({"t": pl.Date()}, size="1h", on="t")),
+    "no aggregate": (PlanError, "no expression", lambda: windows(print, 1, on="ts").agg()),
+    "no such key": (SchemaError, "found: z", lambda: through(TIMES, size=1, on="ts", by="z")),
+    "no such value": (SchemaError, "found: unable", lambda: through(TIMES, pl.col("z").sum(), size=1, on="ts")),
+    "a bad type": (
+        SchemaError,
+        "does not fit",
+        lambda: through({**TIMES, "s": pl.String()}, pl.col("s").dt.year(), size=1, on="ts"),
+    ),
+    "our name": (SchemaError, '"__row__": "row"', lambda: through({**TIMES, "__row__": pl.Int8()}, size=1, on="ts")),
+    "a key like a bound": (
+        SchemaError,
+        "earlier_window_end",
+        lambda: through({**TIMES, "window_end": pl.Int8()}, size=1, on="ts", by="window_end"),
+    ),
+    "a result like a bound": (
+        SchemaError,
+        "a result of another name",
+        lambda: through(TIMES, pl.len().alias("window_start"), size=1, on="ts"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_mistakes_are_found_before_data_moves(case: str) -> None:
+    kind, said, make = WRONG[case]
+    with pytest.raises(kind) as raised:
+        make()
+    assert said in str(raised.value)
+
+
+def test_dates() -> None:
+    rows = pl.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)]})
+    operator = windows(lambda each: each, "1d", on="day").agg(pl.len())
+    process = operator.start(rows.schema)
+    (out,) = feed(process, [rows]) + end(process)
+    assert out.rows() == [(date(2026, 1, 1), date(2026, 1, 2), 1), (date(2026, 1, 2), date(2026, 1, 3), 1)]
+
+
+def test_most_aggregations_keep_no_rows() -> None:
+    for name, expr in AGGREGATES.items():
+        process: Any = window(expr).start(ROWS)
+        assert bool(process._aggregation._whole) == (name not in MERGED), name
+
+
+def test_without_rows_nothing_comes() -> None:
+    process = window(pl.len()).start(ROWS)
+    assert list(process.process(Batch(ROWS.to_frame()))) == []
+    assert feed(process, [5 * S]) == [Watermark(0)]
+    assert process.take_late() is None
+    assert end(process) == []

@@ -1,0 +1,116 @@
+"""What the tests of windows share: rows of events, feeding a process, and the answer of Polars on the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+from hypothesis import strategies as st
+
+from arrowstream.batch import Batch
+from arrowstream.operators.base import Operator, Process
+
+x, f, s = pl.col("x"), pl.col("f"), pl.col("s")
+
+MERGED: dict[str, pl.Expr] = {
+    "sum": x.sum(),
+    "sum of small integers": pl.col("k").sum().alias("small"),
+    "count": x.count(),
+    "len": pl.len(),
+    "len of a column": x.len(),
+    "nulls": x.null_count(),
+    "min": x.min(),
+    "max": s.max(),
+    "max of floats": f.max(),
+    "mean": x.mean(),
+    "var": x.var(),
+    "std": (x / 7).std(ddof=0),
+    "first": x.first(),
+    "last": s.last(),
+    "any": (x > 1).any(),
+    "all": (x > 1).all(),
+    "any with nulls": (x > 1).any(ignore_nulls=False),
+    "all with nulls": (x > 1).all(ignore_nulls=False),
+    "n_unique": s.n_unique(),
+    "computed": (x.sum() / pl.len()).round(2).alias("r"),
+    "conditional": pl.when(x.sum() > 3).then(pl.len()).otherwise(None),
+    "filtered": x.filter(x > 0).sum(),
+    "filtered away": x.filter(x > 0).min(),
+    "renamed": x.max().name.suffix("_max"),
+    "several": pl.col("x", "f").min(),
+    "cast": x.sum().cast(pl.String),
+    "duration": x.cast(pl.Duration("ms")).sum(),
+    "nan": f.nan_min(),
+}  # fmt: skip
+KEPT: dict[str, pl.Expr] = {
+    "median": x.median(),
+    "quantile": x.quantile(0.3, "linear"),
+    "values": s,
+    "sorted": s.sort_by("x", maintain_order=True).first(),
+    "running": x.cum_sum(),
+    "constant": pl.lit(3),
+    "a function": x.map_batches(lambda values: values.head(1), pl.Int64, returns_scalar=True),
+    "key": pl.col("k").median().alias("again"),
+    "filtered ends": x.filter(x > 0).last(),
+    "unique lists": pl.concat_list(x, x).n_unique(),
+    "nan literal": x.cast(pl.Float64).fill_null(float("nan")).sum(),
+    "everything": pl.all().sort_by(x, maintain_order=True).first().name.prefix("of_"),
+}
+AGGREGATES = MERGED | KEPT
+
+
+def answer(rows: pl.DataFrame, groups: Sequence[str], exprs: Iterable[pl.Expr]) -> pl.DataFrame:
+    """Polars over all rows, the groups in the order in which they first came."""
+    return rows.group_by(groups, maintain_order=True).agg(*exprs)
+
+
+SCHEMA: dict[str, pl.DataType] = {
+    "ts": pl.Int64(),
+    "k": pl.Int8(),
+    "g": pl.Categorical(),
+    "x": pl.Int64(),
+    "f": pl.Float64(),
+    "s": pl.String(),
+}
+
+
+@st.composite
+def events(draw: st.DrawFn, max_rows: int = 30, spread: int = 60) -> pl.DataFrame:
+    """Rows with times of a few seconds, a key of a few values, numbers that add up exactly, and text."""
+    rows = draw(st.integers(0, max_rows))
+
+    def column(values: st.SearchStrategy[Any]) -> list[Any]:
+        return draw(st.lists(values, min_size=rows, max_size=rows))
+
+    small = st.integers(-5, 5)
+    return pl.DataFrame(
+        {
+            "ts": column(st.integers(-10, spread).map(lambda seconds: seconds * 500_000)),
+            "k": column(st.none() | st.integers(0, 2)),
+            "g": column(st.none() | st.sampled_from(["red", "green"])),
+            "x": column(st.none() | small),
+            "f": column(st.none() | small.map(float) | st.just(float("nan"))),
+            "s": column(st.none() | st.sampled_from(["a", "b", "é"])),
+        },
+        schema=SCHEMA,
+    )
+
+
+def feed(process: Process, items: Iterable[pl.DataFrame | int]) -> list[Any]:
+    """What a process gives for frames and for watermarks (integers): frames and marks."""
+    out: list[Any] = []
+    for item in items:
+        elements = process.on_watermark(item) if isinstance(item, int) else process.process(Batch(item))
+        out += [each.polars() if isinstance(each, Batch) else each for each in elements]
+    return out
+
+
+def end(process: Process) -> list[Any]:
+    return [each.polars() if isinstance(each, Batch) else each for each in process.finish()]
+
+
+def joined(operator: Operator, schema: pl.Schema, out: Iterable[Any]) -> pl.DataFrame:
+    """All rows that came out, as one frame."""
+    empty = pl.DataFrame(schema=operator.output_schema(schema))
+    return pl.concat([empty, *(each for each in out if isinstance(each, pl.DataFrame))])
