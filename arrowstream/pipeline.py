@@ -24,6 +24,7 @@ from arrowstream.operators.drop import Drop
 from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.rebatch import Rebatch
+from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.rename import Rename
 from arrowstream.operators.select import Select
 from arrowstream.operators.unnest import Unnest
@@ -97,6 +98,10 @@ class Builder:
     def window(self, size: Duration | None = None, **options: Unpack[WindowOptions]) -> Windows[Builder]:
         """Windows of event time, sessions or rows, for `.agg(...)`; see `arrowstream.operators.window.windows`."""
         return windows(self._then, size, **options)
+
+    def reduce(self, *exprs: Any, by: Any = None, **named: Any) -> Builder:
+        """Aggregates over the stream so far for each key; see `arrowstream.operators.reduce.Reduce`."""
+        return self._then(Reduce.of(*exprs, by=by, **named))
 
     def backend(self, name: str) -> Builder:
         """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""
