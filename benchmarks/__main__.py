@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bare_loop, etl, imports, latency, memory, throughput
+from benchmarks import bare_loop, etl, imports, latency, memory, throughput, windows
 from benchmarks.harness import Scale, Section, as_markdown, as_text
 from benchmarks.machine import description
 
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "latency": latency.run,
     "memory": memory.run,
     "etl": etl.run,
+    "windows": windows.run,
     "imports": imports.run,
 }
 RESULTS = Path(__file__).with_name("results.md")

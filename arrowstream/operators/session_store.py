@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
+from arrowstream.operators.partials import ROW
 
 FIRST, LAST = "__first__", "__last__"
 """The times of the first and the last row of a session, in ticks."""
@@ -39,7 +40,7 @@ class SessionStore:
 
     def add(self, rows: pl.DataFrame, time: pl.Expr) -> None:
         """Take in rows, at least one, of these times."""
-        rows = self._numbered(rows.with_columns(time.alias(FIRST), time.alias(LAST)))
+        rows = self._numbered(rows.with_columns(time.alias(FIRST), time.alias(LAST))).sort(ROW)
         self._added.append(self._grouped(rows, self._aggregation.first))
         self._added_rows += self._added[-1].height
         if self._added_rows > 2 * (0 if self._merged is None else self._merged.height):
