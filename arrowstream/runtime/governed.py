@@ -40,6 +40,6 @@ def govern(
     if isinstance(last, DeadLetter):
         assert isinstance(last.sink, SinkSpec)
         outlet = Outlet(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
-        write = outlets.open(outlet).write
+        write = outlets.aside(outlet)
     guard = Guard(name, policies.handlers, clock, Random(name), write, tally.fail)
     running.govern(lambda attempt: partial(guard.run, attempt=attempt))
