@@ -24,6 +24,7 @@ from arrowstream.metrics_server import MetricsServer, serve
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.cast import Cast
+from arrowstream.operators.debounce import Debounce
 from arrowstream.operators.drop import Drop
 from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
@@ -39,6 +40,7 @@ from arrowstream.operators.rename import Rename
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.scan_function import ScanFunction, is_scan_function
 from arrowstream.operators.select import Select
+from arrowstream.operators.throttle import Throttle
 from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.window import WindowOptions, Windows, windows
 from arrowstream.operators.with_columns import WithColumns
@@ -110,9 +112,21 @@ class Builder:
         """The fields of these struct columns as columns, as in Polars."""
         return self._then(Unnest.of(*columns))
 
-    def batch(self, rows: int) -> Builder:
-        """The same rows in batches of `rows`; slices share memory."""
-        return self._then(Rebatch(rows))
+    def batch(
+        self, rows: int | None = None, *, nbytes: int | None = None, max_delay: Duration | None = None
+    ) -> Builder:
+        """The same rows in batches of `rows` or `nbytes`, none held longer than `max_delay`; slices share memory."""
+        return self._then(Rebatch(rows, nbytes, max_delay))
+
+    def throttle(
+        self, rows: int | None = None, *, batches: int | None = None, per: Duration = "1s"
+    ) -> Builder:
+        """At most so many rows or batches in a time; what comes before is slowed down."""
+        return self._then(Throttle(rows, batches, per))
+
+    def debounce(self, quiet: Duration, *, by: Any = None) -> Builder:
+        """The last row of every run of events, by key, once nothing came for `quiet`."""
+        return self._then(Debounce.of(quiet, by))
 
     def flat_map(self, what: Any, **options: Any) -> Builder:
         """One batch to many by ``fn``, see `FlatMap`; or a row for each element of a list column."""

@@ -56,6 +56,13 @@ class Operator(ABC):
         """Batches that may wait before this step, where it is for that; else None: few, to keep memory small."""
         return None
 
+    melts: ClassVar[bool] = False
+    """Whether neighbours of this kind become one stage, because that saves something."""
+
+    def melted(self, after: Operator) -> Operator:
+        """One operator that does this, then `after`, which is of the same kind; for those that melt."""
+        raise NotImplementedError(self.name)
+
     @abstractmethod
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         """The schema that comes out for one that goes in; raises SchemaError or PlanError."""

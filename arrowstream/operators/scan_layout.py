@@ -44,7 +44,8 @@ class Layout:
     @cached_property
     def offsets(self) -> Array:
         """How many rows of the same slot are before each place in this batch."""
-        return np.arange(len(self.order)) - np.repeat(self.begins, self.lengths)
+        firsts: Array = np.repeat(self.begins, self.lengths)
+        return np.arange(len(self.order)) - firsts
 
     @property
     def lasts(self) -> Array:

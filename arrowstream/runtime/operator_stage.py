@@ -60,9 +60,7 @@ class RunningProcess(RunningStage):
 
     async def _counted(self, work: Callable[[], list[Element]]) -> list[Element]:
         out = await self._run(work, None)
-        for element in out:
-            if isinstance(element, Batch):
-                self.tally.came_out(element)
+        self._count(out)
         return out
 
     async def _run(self, work: Callable[[], list[Element]], batch: Batch | None) -> list[Element]:
@@ -149,8 +147,7 @@ class RunningAsync(RunningStage):
 
     async def finish(self) -> Iterable[Element]:
         out = list(await self._named(self._process.finish()))
-        for batch in out:
-            self.tally.came_out(batch)
+        self._count(out)
         return out
 
     async def close(self) -> None:

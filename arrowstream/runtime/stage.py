@@ -25,9 +25,10 @@ and nothing else on the loop (channel hops, timers) minds waiting a millisecond.
 class RunningStage(ABC):
     """A stage of the plan with its counters."""
 
-    __slots__ = ("_attempt", "tally")
+    __slots__ = ("_attempt", "_ingest_ns", "tally")
 
     def __init__(self, name: str) -> None:
+        self._ingest_ns: int | None = None
         self.tally = StageCounters(name)
         self._attempt: Attempt = self.attempt
 
@@ -45,10 +46,17 @@ class RunningStage(ABC):
         out = await self._attempt(batch)
         tally = self.tally
         tally.rows_in += batch.num_rows
+        self._ingest_ns = batch.ingest_ns
+        self._count(out)
+        return out
+
+    def _count(self, out: Iterable[Element]) -> None:
+        """Count what comes out; rows made anew, such as a window's, are as old as the batch that let them out."""
         for element in out:
             if isinstance(element, Batch):
-                tally.came_out(element)
-        return out
+                self.tally.came_out(element)
+                if element.ingest_ns is None:
+                    element.ingest_ns = self._ingest_ns
 
     @abstractmethod
     async def attempt(self, batch: Batch) -> list[Element]:

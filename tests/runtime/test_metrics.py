@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from scripted import BlockingSource, LedgerSink
+from scripted import BlockingSource, LedgerSink, ScriptedOperator, ScriptedProcess
 
-from arrowstream import ArrowstreamError, Pipeline, Sink
+from arrowstream import ArrowstreamError, Builder, Pipeline, Sink
 from arrowstream.batch import Batch
 from arrowstream.io.base import SinkSpec
 from arrowstream.metrics import Metrics
@@ -226,6 +226,34 @@ def test_watermarks() -> None:
     for stage in pipeline.metrics().stages.values():
         assert stage.watermark_us == mark.time_us
         assert stage.watermark_lag_seconds == pytest.approx(3_600, abs=60)
+
+
+def test_rows_made_anew_are_as_old_as_the_batch_that_let_them_out() -> None:
+    async def main() -> Metrics:
+        clock = ManualClock()
+
+        def anew() -> ScriptedProcess:
+            class Anew(ScriptedProcess):
+                def process(self, batch: Batch) -> list[Batch]:
+                    clock.set_ns(clock.now_ns() + 1_000_000)
+                    return [Batch(batch.polars())]
+
+                def finish(self) -> list[Batch]:
+                    clock.set_ns(clock.now_ns() + 1_000_000)
+                    return [Batch(FRAME)]
+
+            return Anew()
+
+        builder = Pipeline.builder().source(TestSource.from_frames(frames(1)))
+        made = Builder(builder.graph.with_step(ScriptedOperator("anew", anew)))
+        pipeline = made.sink(TestSink()).build(clock=clock)
+        await pipeline.run()
+        return pipeline.metrics()
+
+    metrics = asyncio.run(main())
+    assert metrics.latency.count == 8
+    assert metrics.latency_p50_ms == pytest.approx(1, rel=0.01)
+    assert metrics.latency_p99_ms == pytest.approx(2, rel=0.01)
 
 
 def test_a_line_in_the_log_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
