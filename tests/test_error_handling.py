@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from scripted import BlockingSource, LedgerSink
 from strategies import cuts
 
-from arrowstream import Builder, Pipeline, Processor, Sink, Source
+from arrowstream import Builder, ErrorHandler, Pipeline, Processor, Sink, Source
 from arrowstream.batch import Batch, Position
 from arrowstream.errors import PlanError, SinkError, StageError
 from arrowstream.io.base import SinkSpec
-from arrowstream.policy import ErrorHandler
 from arrowstream.testing import ManualClock, TestSink
 
 TEXTS = pl.DataFrame({"s": ["1", "a", "3", None, "b", "6"]})
@@ -422,7 +421,7 @@ def test_chaos(seed: int) -> None:
         .sink(Sink.to_fn(flaky))
         .on_error(again)
         .on_error(ErrorHandler.dead_letter(refused, whole_batch=True))
-        .build()
+        .build(clock=ManualClock())
     )
     pipeline.run_sync()
     even, bad = pl.col("x") % 2 == 0, pl.col("s") == "bad"

@@ -41,5 +41,6 @@ def govern(
         assert isinstance(last.sink, SinkSpec)
         outlet = Outlet(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
         write = outlets.aside(outlet)
-    guard = Guard(name, policies.handlers, clock, Random(name), write, tally.fail)
+    # Not seeded: chance is there to keep apart the retries of many processes that run the same job.
+    guard = Guard(name, policies.handlers, clock, Random(), write, tally.fail)
     running.govern(lambda attempt: partial(guard.run, attempt=attempt))
