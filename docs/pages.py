@@ -41,7 +41,10 @@ TRANSFORM: Pages = {
         Form("operators.filter_map.FilterMapExpressions", "filter_map(predicate, **exprs)"),
         Form("operators.filter_map.FilterMap"),
     ),
-    "process": (Form("operators.processor.ProcessorStep"), Form("operators.processor.Processor", "Processor")),
+    "process": (
+        Form("operators.processor.ProcessorStep"),
+        Form("operators.processor.Processor", "Processor"),
+    ),
     "parallel_map": (Form("operators.parallel_map.ParallelMap"),),
     "map_zero_copy": (
         Form("operators.map_zero_copy.MapZeroCopy", "map_zero_copy(*fns)"),
@@ -53,11 +56,20 @@ TRANSFORM: Pages = {
 
 AGGREGATE: Pages = {
     "batch": (Form("operators.rebatch.Rebatch"),),
-    "window": (Form("operators.window.windows"), Form("operators.window.Windows.agg", ".agg(*exprs, **named)")),
+    "window": (
+        Form("operators.window.windows"),
+        Form("operators.window.Windows.agg", ".agg(*exprs, **named)"),
+    ),
+    "scan": (
+        Form("operators.scan.Scan", 'scan(*exprs, by=None, max_keys=None, on_full="error", **named)'),
+        Form("operators.scan_function.ScanFunction", "scan(fn, state=None)"),
+    ),
 }
 
 FLOW: Pages = {
     "buffer": (Form("operators.buffer.Buffer"),),
+    "throttle": (Form("operators.throttle.Throttle"),),
+    "debounce": (Form("operators.debounce.Debounce"),),
     "timeout": (Form("plan.policies.Policies.time_limit"),),
     "split": (
         Form("splitting.Splitting", "split(selector)"),
