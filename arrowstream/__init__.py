@@ -7,22 +7,30 @@ asyncio. Start with `Pipeline.builder()`, `Source` and `Sink`.
 from arrowstream.channel import Receiver, Sender, channel
 from arrowstream.connect import Sink, Source
 from arrowstream.errors import ArrowstreamError
+from arrowstream.operators.processor import Processor
+from arrowstream.operators.zero_copy_buffer import ZeroCopyBuffer
 from arrowstream.pipeline import Builder, Pipeline
+from arrowstream.policy import ErrorHandler
 from arrowstream.runtime.report import Progress, RunReport, StageReport
+from arrowstream.settings import Settings
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArrowstreamError",
     "Builder",
+    "ErrorHandler",
     "Pipeline",
+    "Processor",
     "Progress",
     "Receiver",
     "RunReport",
     "Sender",
+    "Settings",
     "Sink",
     "Source",
     "StageReport",
+    "ZeroCopyBuffer",
     "__version__",
     "channel",
 ]

@@ -8,7 +8,8 @@ and line number. Exit codes::
     2    the job or the command line is wrong; nothing ran
     130  a second SIGINT ended the run at once (143: SIGTERM)
 
-Paths, on the command line and in jobs, start at the current directory.
+Paths, on the command line and in jobs, start at the current directory. Settings come from
+``arrowstream.toml`` there, if there is one, and from variables such as ``ARROWSTREAM_MAX_RETRIES``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from arrowstream.interrupts import EndedAtOnce, run_until_told
 from arrowstream.job import Job
 from arrowstream.job_parts import one_line
 from arrowstream.pipeline import BACKENDS
+from arrowstream.settings import Settings
 
 app = typer.Typer(
     help="Streaming over Arrow batches: run, explain and check pipelines written as TOML jobs.",
@@ -54,7 +56,7 @@ def run(
     """Run a job; Ctrl-C stops it gently, a second Ctrl-C at once."""
     with _refusing():
         time = None if duration is None else seconds(duration)
-        pipeline = Job.load(job).pipeline()
+        pipeline = Job.load(job).pipeline(Settings.load())
 
     def on_stop() -> None:
         if not quiet:
@@ -77,7 +79,7 @@ def run(
 def explain(job: JobPath) -> None:
     """Print the plan of a job: stages, fusion, schemas, backends and why."""
     with _refusing():
-        typer.echo(Job.load(job).pipeline().explain())
+        typer.echo(Job.load(job).pipeline(Settings.load()).explain())
 
 
 @app.command()
@@ -99,8 +101,16 @@ def schema(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Print every setting and where its value comes from instead.")
+    ] = False,
+) -> None:
     """Print versions, backends, cores, memory, GPU, and what each extra lacks."""
+    if settings:
+        with _refusing():
+            typer.echo(checks.settings_table(Settings.load()))
+        return
     typer.echo(checks.report(checks.findings([backend.name for backend in BACKENDS])))
 
 

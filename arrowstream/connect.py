@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from arrowstream.channel import Sender
 from arrowstream.errors import SchemaError
+from arrowstream.io.base import SinkSpec
 from arrowstream.io.channel_sink import ChannelSink
 from arrowstream.io.channel_source import ChannelSource
+from arrowstream.io.fanout_sink import FanoutSink
 from arrowstream.io.file_sink import FileSink
 from arrowstream.io.file_source import FileSource
 from arrowstream.io.frame_source import BATCH_ROWS, FrameSource
@@ -175,6 +177,11 @@ class Sink:
     def to_fn(fn: Callable[[pa.RecordBatch], Any]) -> FunctionSink:
         """Call ``fn(batch)``, plain or async, with each batch as a `pyarrow.RecordBatch`."""
         return FunctionSink(fn)
+
+    @staticmethod
+    def fanout(sinks: Sequence[SinkSpec]) -> FanoutSink:
+        """Every batch into each of `sinks`; the slowest sets the pace, but for those that are `best_effort`."""
+        return FanoutSink.of(sinks)
 
 
 def _schema(schema: SchemaLike | None) -> pl.Schema | None:

@@ -19,6 +19,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from arrowstream.settings import Settings
+
 VARIABLES = (
     "POLARS_MAX_THREADS",
     "POLARS_ENGINE_AFFINITY",
@@ -171,6 +173,19 @@ def report(found: Iterable[Finding]) -> str:
             lines.append(heading)
         lines.append(f"  {finding.name:<{width}}  {finding.found}")
     return "\n".join(lines)
+
+
+def settings_table(settings: Settings) -> str:
+    """Each setting, its value, and where that came from; secrets are hidden.
+
+    Examples
+    --------
+    >>> print(settings_table(Settings(max_retries=5)).splitlines()[6])
+    max_retries            5          argument max_retries
+    """
+    rows = list(settings.table())
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for key, value, origin in rows)
 
 
 def _backends(ready: tuple[str, ...]) -> Iterator[Finding]:

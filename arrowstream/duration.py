@@ -7,11 +7,14 @@ from datetime import timedelta
 
 from arrowstream.errors import PlanError
 
+Duration = str | float | timedelta
+"""What users may write: text with units, seconds, or a timedelta."""
+
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
 
 
-def seconds(duration: str | float | timedelta) -> float:
+def seconds(duration: Duration) -> float:
     """A duration in seconds.
 
     Parameters

@@ -6,13 +6,15 @@
     ├── SchemaError           names or types do not fit                     (build, or first batch)
     ├── PlanError             the pipeline cannot be built as written       (build)
     ├── JobError              a TOML job is wrong: file, line, what to do   (command line)
+    ├── SettingsError         a setting is wrong: where it stands, what was expected
     ├── MissingExtra          an optional library is not installed          (also an ImportError)
     ├── ChannelError
     │   ├── ChannelClosed     this end was closed by its own user
     │   └── PeerGone          the other end went away before the stream ended
     └── StageError            a stage failed while running; wraps the cause
         ├── SourceError       reading failed: where, which row, what was found
-        └── SinkError         writing failed: nothing is left under a final name
+        ├── SinkError         writing failed: nothing is left under a final name
+        └── StageTimeout      a batch took longer than its step may
 
 The end of a stream is not an error: a receiver's iteration simply stops.
 A message says what failed, where, what was expected, what was found, and what to do.
@@ -74,6 +76,10 @@ class JobError(ArrowstreamError):
     """A TOML job cannot be read; the message starts with ``file:line``."""
 
 
+class SettingsError(ArrowstreamError):
+    """A setting is unknown or does not fit; the message starts with ``file:line``, or its variable."""
+
+
 class MissingExtra(ArrowstreamError, ImportError):
     """An optional library is missing; the hint names the extra to install."""
 
@@ -125,3 +131,7 @@ class SourceError(StageError):
 
 class SinkError(StageError):
     """Writing to a sink failed; nothing half-written stays under a final name."""
+
+
+class StageTimeout(StageError):
+    """A step took longer for one batch than its time limit allows."""

@@ -42,6 +42,7 @@ from arrowstream.errors import ArrowstreamError
 from arrowstream.job_file import JobFile, Value
 from arrowstream.job_parts import SINKS, SOURCES, connector, placed, step
 from arrowstream.pipeline import Builder, Pipeline
+from arrowstream.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ class Job:
             parts.append(Part(operator, f"step {number} {operator.at[-1]}", builder))
         return cls(name, tuple(parts), sink, builder.sink(connector(sink, SINKS)))
 
-    def pipeline(self) -> Pipeline:
-        """The pipeline, checked as `Builder.build` does.
+    def pipeline(self, settings: Settings | None = None) -> Pipeline:
+        """The pipeline, checked as `Builder.build` does, under these settings.
 
         Raises
         ------
@@ -101,14 +102,14 @@ class Job:
             A file is missing, or a column, type or expression does not fit.
         """
         try:
-            return self.complete.build()
+            return self.complete.build(settings=settings)
         except ArrowstreamError:
             for part in self.parts:
                 with placed(part.value):
-                    part.builder.sink(Sink.to_fn(_ignore)).build()
+                    part.builder.sink(Sink.to_fn(_ignore)).build(settings=settings)
         # Every part builds when the job is cut off there: it is the sink that does not fit.
         with placed(self.sink):
-            return self.complete.build()
+            return self.complete.build(settings=settings)
 
     def schemas(self) -> Iterator[tuple[str, pl.Schema | None]]:
         """What comes out of the source and of each step, each with a label and its place.

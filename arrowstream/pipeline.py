@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Unpack
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, Unpack
 
 import polars as pl
 
@@ -14,31 +15,52 @@ from arrowstream.backends.arrow import ArrowBackend
 from arrowstream.backends.base import Backend
 from arrowstream.backends.polars import PolarsBackend
 from arrowstream.clock import Clock, MonotonicClock
-from arrowstream.duration import seconds
+from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.io.base import SinkSpec, SourceSpec
 from arrowstream.io.function_sink import CollectSink
+from arrowstream.metrics import Metrics
+from arrowstream.metrics_server import MetricsServer, serve
 from arrowstream.operators.base import Expressions, Operator
+from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.cast import Cast
+from arrowstream.operators.debounce import Debounce
 from arrowstream.operators.drop import Drop
 from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
+from arrowstream.operators.filter_map import filter_mapping
+from arrowstream.operators.flat_map import flat_mapping
+from arrowstream.operators.keyed_state import OnFull
+from arrowstream.operators.map_function import mapping
+from arrowstream.operators.map_zero_copy import MapZeroCopy
+from arrowstream.operators.parallel_map import ParallelMap
+from arrowstream.operators.processor import Processor, ProcessorStep
 from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.rename import Rename
+from arrowstream.operators.scan import Scan
+from arrowstream.operators.scan_function import ScanFunction, is_scan_function
 from arrowstream.operators.select import Select
+from arrowstream.operators.throttle import Throttle
 from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.window import WindowOptions, Windows, windows
 from arrowstream.operators.with_columns import WithColumns
+from arrowstream.operators.zero_copy_columns import ZeroCopyColumns
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
-from arrowstream.plan.graph import Graph
+from arrowstream.plan.graph import Graph, Union
+from arrowstream.plan.locality import check
 from arrowstream.plan.physical import Plan
+from arrowstream.plan.policies import Policies
+from arrowstream.plan.settle import settle
+from arrowstream.policy import ErrorHandler
 from arrowstream.runtime.blocking import run_blocking
 from arrowstream.runtime.executor import Options, Prepared, Run
 from arrowstream.runtime.report import Progress, RunReport
+from arrowstream.runtime.wiring import Room
+from arrowstream.settings import Settings
+from arrowstream.splitting import Splitting
 
-Duration = str | float | timedelta
 ShowProgress = bool | Callable[[Progress], None]
 
 BACKENDS: tuple[Backend, ...] = (ArrowBackend(), PolarsBackend())
@@ -64,8 +86,8 @@ class Builder:
         return self._then(WithColumns.of(*exprs, **named))
 
     def map(self, *exprs: Any, **named: Any) -> Builder:
-        """Rows transformed by expressions: `with_columns` under the name streaming engines use."""
-        return self.with_columns(*exprs, **named)
+        """Rows transformed by expressions, as `with_columns`; or batches by ``fn``, see `MapFunction`."""
+        return self._then(mapping(*exprs, **named))
 
     def filter(self, *predicates: Any, **constraints: Any) -> Builder:
         """Only rows for which every predicate is true, as in Polars."""
@@ -91,13 +113,64 @@ class Builder:
         """The fields of these struct columns as columns, as in Polars."""
         return self._then(Unnest.of(*columns))
 
-    def batch(self, rows: int) -> Builder:
-        """The same rows in batches of `rows`; slices share memory."""
-        return self._then(Rebatch(rows))
+    def batch(
+        self, rows: int | None = None, *, nbytes: int | None = None, max_delay: Duration | None = None
+    ) -> Builder:
+        """The same rows in batches of `rows` or `nbytes`, none held longer than `max_delay`; slices share memory."""
+        return self._then(Rebatch(rows, nbytes, max_delay))
 
-    def window(self, size: Duration | None = None, **options: Unpack[WindowOptions]) -> Windows[Builder]:
-        """Windows of event time, sessions or rows, for `.agg(...)`; see `arrowstream.operators.window.windows`."""
-        return windows(self._then, size, **options)
+    def throttle(
+        self, rows: int | None = None, *, batches: int | None = None, per: Duration = "1s"
+    ) -> Builder:
+        """At most so many rows or batches in a time; what comes before is slowed down."""
+        return self._then(Throttle(rows, batches, per))
+
+    def debounce(self, quiet: Duration, *, by: Any = None) -> Builder:
+        """The last row of every run of events, by key, once nothing came for `quiet`."""
+        return self._then(Debounce.of(quiet, by))
+
+    def flat_map(self, what: Any, **options: Any) -> Builder:
+        """One batch to many by ``fn``, see `FlatMap`; or a row for each element of a list column."""
+        return self._then(flat_mapping(what, **options))
+
+    def filter_map(self, what: Any, **options: Any) -> Builder:
+        """A filter and the expressions after it; or batches by ``fn``, see `FilterMap`."""
+        return self._then(filter_mapping(what, **options))
+
+    def process(self, processor: Processor | Callable[[], Processor]) -> Builder:
+        """Batches by a `Processor` of your own, with state and resources; see `ProcessorStep`."""
+        return self._then(ProcessorStep(processor))
+
+    def parallel_map(self, fn: Callable[[Any], Any], **options: Any) -> Builder:
+        """Several batches at a time by `fn`, in order; see `ParallelMap`."""
+        return self._then(ParallelMap(fn, **options))
+
+    def map_zero_copy(self, *fns: Callable[[ZeroCopyColumns], Any]) -> Builder:
+        """Columns changed in place as NumPy arrays; see `MapZeroCopy`."""
+        return self._then(MapZeroCopy(fns))
+
+    def window(
+        self, size: Duration | None = None, *, late: SinkSpec | None = None, **options: Unpack[WindowOptions]
+    ) -> Windows[Builder]:
+        """Windows of event time, sessions or rows, for `.agg(...)`; see `arrowstream.operators.window.windows`.
+
+        Rows that come too late for their windows leave by `late`.
+        """
+        return windows(partial(self._then, late=late), size, **options)
+
+    def scan(
+        self,
+        *exprs: Any,
+        by: Any = None,
+        state: Any = None,
+        max_keys: int | None = None,
+        on_full: OnFull = "error",
+        **named: Any,
+    ) -> Builder:
+        """Running values, a row out for a row in, by expressions or ``fn(frame, state)``."""
+        if is_scan_function(exprs):
+            return self._then(ScanFunction.of(*exprs, state=state, by=by, named=named))
+        return self._then(Scan.of(check, exprs, named, by=by, max_keys=max_keys, on_full=on_full))
 
     def reduce(self, *exprs: Any, by: Any = None, **named: Any) -> Builder:
         """Aggregates over the stream so far for each key; see `arrowstream.operators.reduce.Reduce`."""
@@ -107,24 +180,47 @@ class Builder:
         """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""
         return Builder(self.graph.with_backend(name))
 
+    def buffer(self, capacity: int) -> Builder:
+        """Room for `capacity` batches here, so that what comes before may run ahead."""
+        return self._then(Buffer(capacity))
+
+    def split(self, selector: Any) -> Splitting[Builder]:
+        """Send each row down the branch that `selector` names; see `Splitting`."""
+        return Splitting.of(self, selector)
+
+    def merge(self, *others: Builder) -> Builder:
+        """The rows of other pipelines without a sink, of the same schema, added as they come."""
+        return Builder(self.graph.with_step(Union.of(other.graph for other in others)))
+
+    def on_error(self, handler: ErrorHandler) -> Builder:
+        """What to do when the step before this fails, or the sink; after several calls, in their order."""
+        return Builder(self.graph.with_policies("on_error", Policies(handlers=(handler,))))
+
+    def timeout(self, duration: Duration, on_timeout: Literal["fail", "skip"] = "fail") -> Builder:
+        """Fail, or leave the batch out, if the step before this takes longer for one batch."""
+        return Builder(self.graph.with_policies("timeout", Policies.time_limit(duration, on_timeout)))
+
     def sink(self, sink: SinkSpec) -> Builder:
         """Write to `sink`; see `Sink`."""
         return Builder(self.graph.with_sink(sink))
 
-    def build(self, *, clock: Clock | None = None) -> Pipeline:
+    def build(self, *, clock: Clock | None = None, settings: Settings | None = None) -> Pipeline:
         """Check names and types of the whole pipeline and plan it; no data moves.
 
         Parameters
         ----------
         clock
             Time for the runs; a `arrowstream.testing.ManualClock` in tests.
+        settings
+            What holds where the pipeline says nothing, such as ``Settings.load("arrowstream.toml")``.
 
         Raises
         ------
         SchemaError, PlanError
             A column, type, expression, source or sink does not fit; the error names the stage.
         """
-        return Pipeline(self.graph, clock or MonotonicClock())
+        settings = settings or Settings()
+        return Pipeline(settle(self.graph, settings), clock or MonotonicClock(), settings)
 
     def schema(self) -> pl.Schema | None:
         """The schema that comes out of the last step; None if only the first batch will tell."""
@@ -148,8 +244,8 @@ class Builder:
         """The first `rows` rows that come out."""
         return self.collect_sync(limit=rows)
 
-    def _then(self, operator: Expressions | Operator) -> Builder:
-        return Builder(self.graph.with_step(operator))
+    def _then(self, operator: Expressions | Operator, late: SinkSpec | None = None) -> Builder:
+        return Builder(self.graph.with_step(operator, late=late))
 
 
 class Pipeline:
@@ -171,12 +267,14 @@ class Pipeline:
     (3, [12])
     """
 
-    def __init__(self, graph: Graph, clock: Clock) -> None:
+    def __init__(self, graph: Graph, clock: Clock, settings: Settings) -> None:
         self._graph = graph
         self._clock = clock
+        self._settings = settings
         self._plan: Plan | None = None
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
-        self._source, self._sink = check_graph(graph, BACKENDS)
+        self._metrics = Metrics.of(graph.name)
+        self._source = check_graph(graph, BACKENDS)
         schema = self._source.schema()
         self._planned_ahead = schema is not None
         if schema is not None:
@@ -221,17 +319,28 @@ class Pipeline:
         SchemaError, PlanError
             The first batch of a source without a schema does not fit the pipeline.
         MissingExtra
-            ``progress=True`` without the library it draws with.
+            ``progress=True`` without the library it draws with, or the setting `export_prometheus` without
+            prometheus-client.
         """
         if limit is not None and limit < 0:
             raise PlanError("limit is negative", expected="0 or more rows", found=str(limit))
-        time = None if duration is None else seconds(duration)
-        if progress is True:
-            from arrowstream.display import progress_bar
+        options = Options(
+            limit,
+            None if duration is None else seconds(duration),
+            room=Room(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
+            workers=self._settings.worker_threads,
+            log_seconds=self._settings.metrics_interval_secs or None,
+        )
+        with ExitStack() as stack:
+            if self._settings.export_prometheus:
+                stack.enter_context(
+                    self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
+                )
+            if progress is True:
+                from arrowstream.display import progress_bar
 
-            with progress_bar(self.name) as on_progress:
-                return await self._execute(Options(limit, time, on_progress))
-        return await self._execute(Options(limit, time, progress or None))
+                progress = stack.enter_context(progress_bar(self.name))
+            return await self._execute(replace(options, on_progress=progress or None))
 
     def run_sync(
         self,
@@ -248,18 +357,30 @@ class Pipeline:
         for run, loop in list(self._runs.items()):
             loop.call_soon_threadsafe(run.stop)
 
+    def metrics(self) -> Metrics:
+        """A frozen picture of the run that began last, or of the one that ended last; from any thread."""
+        runs = list(self._runs)
+        return runs[-1].metrics(self.name) if runs else self._metrics
+
+    def serve_metrics(self, port: int = 9464, host: str = "127.0.0.1") -> MetricsServer:
+        """Serve metrics to Prometheus until the server is closed; see `arrowstream.metrics_server.serve`."""
+        return serve(self.metrics, port=port, host=host)
+
     async def _execute(self, options: Options) -> RunReport:
         run = Run(self._clock, options)
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            return await run.execute(Prepared(self.name, self._source, self._sink, plan, self._compile))
+            return await run.execute(
+                Prepared(self.name, self._source, self._graph.sinks, plan, self._compile)
+            )
         finally:
+            self._metrics = run.metrics(self.name)
             del self._runs[run]
 
     def _compile(self, schema: pl.Schema) -> Plan:
         # A later run over the same schema keeps the plan, and with it the fitted costs.
-        if self._plan is None or self._plan.schema != schema:
+        if self._plan is None or self._plan.source_schema != schema:
             self._plan = compile_plan(self._graph, schema, BACKENDS)
         return self._plan
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bare_loop, etl, imports, latency, memory, throughput, windows
+from benchmarks import bare_loop, etl, imports, keyed, latency, memory, metrics, throughput, windows
 from benchmarks.harness import Scale, Section, as_markdown, as_text
 from benchmarks.machine import description
 
@@ -15,6 +15,8 @@ BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "throughput": throughput.run,
     "latency": latency.run,
     "memory": memory.run,
+    "metrics": metrics.run,
+    "keyed": keyed.run,
     "etl": etl.run,
     "windows": windows.run,
     "imports": imports.run,

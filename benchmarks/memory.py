@@ -7,6 +7,7 @@ cancels out. The expressions themselves are the user's and made before; so are t
 from __future__ import annotations
 
 import gc
+import sys
 import tracemalloc
 from collections.abc import Callable
 
@@ -92,4 +93,6 @@ class _Traced:
     @staticmethod
     def _allocated() -> int:
         gc.collect()
+        # The interpreter's own cache of looked-up methods, some 200 KB at most, fills by chance.
+        sys._clear_type_cache()
         return tracemalloc.get_traced_memory()[0]

@@ -227,6 +227,25 @@ def test_doctor() -> None:
     assert re.search(r"(?m)^  arrow +ready$", out)
 
 
+def test_doctor_shows_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("arrowstream.toml").write_text("[streaming]\nworker_threads = 3\n")
+    monkeypatch.setenv("ARROWSTREAM_MAX_RETRIES", "5")
+    code, out, err = invoke("doctor", "--settings")
+    assert (code, err) == (0, "")
+    rows = [line.split() for line in out.splitlines()]
+    assert ["worker_threads", "3", "arrowstream.toml:2"] in rows
+    assert ["max_retries", "5", "ARROWSTREAM_MAX_RETRIES"] in rows
+    assert ["buffer_mb", "256", "default"] in rows
+
+
+@pytest.mark.parametrize("command", [["doctor", "--settings"], ["run", "job.toml"], ["explain", "job.toml"]])
+def test_wrong_settings_are_one_line_and_2(command: list[str]) -> None:
+    Path("arrowstream.toml").write_text("[streaming]\nworker_threads = 0\n")
+    code, _, err = invoke(*command)
+    assert code == 2
+    assert err == "arrowstream.toml:2: 'worker_threads' in [streaming]: expected `int` >= 2, found 0\n"
+
+
 def test_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "version", lambda package: "9.8.7")
     assert invoke("--version") == (0, "arrowstream 9.8.7\n", "")

@@ -21,14 +21,15 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     a_few_flights()
     namespace: dict[str, Any] = {}
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 8
     for block in blocks:
         exec(compile(block, str(README), "exec"), namespace)
     assert pl.read_parquet("late.parquet")["made_up"].to_list() == [20, -10]
     assert pl.read_parquet("orders.parquet")["total"].to_list() == [12.5, 35.0]
     out = capsys.readouterr().out
     assert "costs: arrow" in out
-    assert out.endswith("12\n")
+    assert "\n12\n" in out
+    assert "batches wait" in out
 
 
 def test_the_readmes_job_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +37,16 @@ def test_the_readmes_job_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.chdir(tmp_path)
     a_few_flights()
-    (block,) = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
+    block, _ = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
     Path("flights.toml").write_text(block)
     Job.load("flights.toml").pipeline().run_sync()
     assert pl.read_parquet("late.parquet")["made_up"].to_list() == [20, -10]
+
+
+def test_the_readmes_settings_are_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from arrowstream import Settings
+
+    monkeypatch.chdir(tmp_path)
+    _, block = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
+    Path("arrowstream.toml").write_text(block)
+    assert Settings.load(environ={}) == Settings()

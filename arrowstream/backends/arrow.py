@@ -8,13 +8,13 @@ is settled when the program is compiled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowstream.backends.base import Backend, Evaluator, Frames
-from arrowstream.backends.expressions import Evaluated, ExpressionCompiler
+from arrowstream.backends.expressions import Evaluated, ExpressionCompiler, bound
 from arrowstream.batch import Batch
 from arrowstream.program import Column, Filter, Program, Project, Refusal
 
@@ -96,9 +96,21 @@ def _compile_project(
     kept = [place for place in range(len(before)) if place not in changed]
     grown = len(after) >= len(before)
     if grown and len(changed) <= _FEW and all(_same_field(before, after, place) for place in kept):
-        changes = [(place, after.field(place), columns[place]) for place in changed]
+        changes = [(place, _field(after, place), columns[place]) for place in changed]
         return _edit_one(*changes[0], len(before)) if len(changes) == 1 else _edit(changes, len(before))
     return lambda record: pa.RecordBatch.from_arrays([column(record) for column in columns], schema=after)
+
+
+def _field(schema: pa.Schema, place: int) -> pa.Field:
+    """A field, the same object for equal ones: a long pipeline keeps few of them rather than one a step."""
+    field = schema.field(place)
+    # Equality overlooks metadata, which a field inside a nested one may have, too.
+    return field if field.metadata or pa.types.is_nested(field.type) else _first_equal(field)
+
+
+@lru_cache(maxsize=512)
+def _first_equal(field: pa.Field) -> pa.Field:
+    return field
 
 
 def _same_field(before: pa.Schema, after: pa.Schema, place: int) -> bool:
@@ -119,13 +131,15 @@ def _edit(changes: list[tuple[int, pa.Field, Evaluated]], width: int) -> Step:
 
 
 def _edit_one(place: int, field: pa.Field, column: Evaluated, width: int) -> Step:
-    """The commonest case of `_edit`; a partial, because it takes half the memory of a closure."""
-    return partial(_replace if place < width else _add, place, field, column)
+    """The commonest case of `_edit`."""
+    return bound(_replace if place < width else _add, (place, field, column))
 
 
-def _replace(place: int, field: pa.Field, column: Evaluated, record: pa.RecordBatch) -> pa.RecordBatch:
+def _replace(parts: tuple[int, pa.Field, Evaluated], record: pa.RecordBatch) -> pa.RecordBatch:
+    place, field, column = parts
     return record.set_column(place, field, column(record))
 
 
-def _add(place: int, field: pa.Field, column: Evaluated, record: pa.RecordBatch) -> pa.RecordBatch:
+def _add(parts: tuple[int, pa.Field, Evaluated], record: pa.RecordBatch) -> pa.RecordBatch:
+    place, field, column = parts
     return record.add_column(place, field, column(record))

@@ -17,6 +17,8 @@ class Step(Protocol):
 
     def apply(self, frame: pl.DataFrame) -> pl.DataFrame: ...
 
+    def expressions(self) -> Sequence[pl.Expr]: ...
+
 
 class Frames(Protocol):
     """A segment as a function of a frame: whole over a lazy one, or step by step."""

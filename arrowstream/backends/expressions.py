@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache
 from operator import methodcaller
+from types import MethodType
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -16,6 +18,9 @@ from arrowstream.program import Call, Cast, Column, Expression, Literal
 
 Evaluated = Callable[[pa.RecordBatch], Values]
 """The values of an expression for the rows of a record."""
+
+Parts = TypeVar("Parts")
+Result = TypeVar("Result")
 
 _NOTHING = pa.NULL
 
@@ -39,7 +44,7 @@ class ExpressionCompiler:
         """How to compute it, or its value where it is constant; null where there was a reason not to."""
         match expression:
             case Column():
-                return methodcaller("column", self._schema.get_field_index(expression.name))
+                return _column(self._schema.get_field_index(expression.name))
             case Literal():
                 return self._literal(expression)
             case Cast():
@@ -94,35 +99,51 @@ class ExpressionCompiler:
         return _applied(evaluate, arguments)
 
 
-def _applied(evaluate: Evaluate, arguments: list[Evaluated | pa.Scalar]) -> Evaluated:
-    """`evaluate` of the arguments' values; the common shapes without a list and its unpacking.
+@lru_cache(maxsize=512)
+def _column(place: int) -> Evaluated:
+    """The values of a column; one function for all expressions that read that place."""
+    return methodcaller("column", place)
 
-    Partials rather than closures: a pipeline keeps one for each call, at half the memory.
+
+def bound(
+    function: Callable[[Parts, pa.RecordBatch], Result], parts: Parts
+) -> Callable[[pa.RecordBatch], Result]:
+    """`function` with its first argument given.
+
+    A bound method, because a pipeline keeps one for each call: it takes half the memory of a closure and
+    two thirds of a partial, and is the fastest to call.
     """
+    return MethodType(function, parts)
+
+
+def _applied(evaluate: Evaluate, arguments: list[Evaluated | pa.Scalar]) -> Evaluated:
+    """`evaluate` of the arguments' values; the common shapes without a list and its unpacking."""
     match arguments:
         case [first] if callable(first):
-            return partial(_of_one, evaluate, first)
+            return bound(_of_one, (evaluate, first))
         case [first, second] if callable(first) and callable(second):
-            return partial(_of_two, evaluate, first, second)
+            return bound(_of_two, (evaluate, first, second))
         case [first, constant] if callable(first):
-            return partial(_with_constant, evaluate, first, constant)
+            return bound(_with_constant, (evaluate, first, constant))
         case _:
-            return partial(_of_any, evaluate, arguments)
+            return bound(_of_any, (evaluate, arguments))
 
 
-def _of_one(evaluate: Evaluate, first: Evaluated, record: pa.RecordBatch) -> Values:
+def _of_one(parts: tuple[Evaluate, Evaluated], record: pa.RecordBatch) -> Values:
+    evaluate, first = parts
     return evaluate(first(record))
 
 
-def _of_two(evaluate: Evaluate, first: Evaluated, second: Evaluated, record: pa.RecordBatch) -> Values:
+def _of_two(parts: tuple[Evaluate, Evaluated, Evaluated], record: pa.RecordBatch) -> Values:
+    evaluate, first, second = parts
     return evaluate(first(record), second(record))
 
 
-def _with_constant(
-    evaluate: Evaluate, first: Evaluated, constant: pa.Scalar, record: pa.RecordBatch
-) -> Values:
+def _with_constant(parts: tuple[Evaluate, Evaluated, pa.Scalar], record: pa.RecordBatch) -> Values:
+    evaluate, first, constant = parts
     return evaluate(first(record), constant)
 
 
-def _of_any(evaluate: Evaluate, arguments: list[Evaluated | pa.Scalar], record: pa.RecordBatch) -> Values:
+def _of_any(parts: tuple[Evaluate, list[Evaluated | pa.Scalar]], record: pa.RecordBatch) -> Values:
+    evaluate, arguments = parts
     return evaluate(*[value(record) if callable(value) else value for value in arguments])

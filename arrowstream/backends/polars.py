@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import maxsize
+
 import polars as pl
 
 from arrowstream.backends.base import Backend, Evaluator, Frames, Step
@@ -22,12 +24,18 @@ class PolarsBackend(Backend):
     name = "polars"
 
     def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator:
+        spreads = [_gives_constants(step) for step in segment.steps]
+        # One query would compute with a constant of an earlier step, where a batch has a column of it.
+        lazy_from = maxsize if any(spreads[:-1]) else _LAZY_FROM
+
         def evaluate(batch: Batch) -> Batch:
-            frame = batch.polars()
-            if frame.height < _LAZY_FROM:
-                for step in segment.steps:
+            frame = _spread(batch.polars())
+            if frame.height < lazy_from:
+                for step, spread in zip(segment.steps, spreads, strict=True):
                     # A filter may leave one row, too.
                     frame = _among_others(step, frame)
+                    if spread:
+                        frame = _spread(frame)
                 return batch.with_rows(frame)
             frame = _joined(frame)
             query = segment.apply_lazy(frame.lazy())
@@ -35,6 +43,20 @@ class PolarsBackend(Backend):
             return batch.with_rows(query.collect(engine="in-memory", optimizations=_OPTIMIZATIONS))
 
         return evaluate
+
+
+def _gives_constants(step: Step) -> bool:
+    return any(not expression.meta.root_names() for expression in step.expressions())
+
+
+def _spread(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with a value for every row in columns that Polars keeps as one value and a length.
+
+    It divides by those as by constants (see `_among_others`). They come from constants, and from joining
+    single rows that are alike; a frame does not tell which of its columns they are, but taking a column
+    out of it spreads the column.
+    """
+    return pl.DataFrame(frame.get_columns()) if frame.height > 1 and frame.width else frame
 
 
 def _joined(frame: pl.DataFrame) -> pl.DataFrame:

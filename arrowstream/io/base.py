@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
 
 from arrowstream.batch import Batch, Element
+from arrowstream.duration import Duration, seconds
+from arrowstream.errors import PlanError
 
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 """A row-wise piece of the pipeline as a function of a lazy frame."""
@@ -55,6 +58,58 @@ class SourceSpec(ABC):
     def explain_read(self, query: Query) -> tuple[str, ...]:
         """Lines for `explain()`: which columns and filters the read takes over from the pipeline."""
         return ()
+
+    def with_event_time(
+        self, column: str, lateness: Duration = 0.0, idle: Duration | None = None
+    ) -> EventTimeSource:
+        """This source with watermarks: after each batch, the latest time seen so far less `lateness`.
+
+        Parameters
+        ----------
+        column
+            The event time: a Datetime, a Date, or whole microseconds since 1970 (UTC).
+        lateness
+            How much later than others of its time a row may come (``"5s"``, seconds, a timedelta).
+        idle
+            Silence after which nobody waits for this source where streams meet; by default they always do.
+
+        Raises
+        ------
+        PlanError
+            A duration is none.
+        """
+        idle_ns = None if idle is None else round(seconds(idle) * 1e9)
+        return EventTimeSource(self, column, round(seconds(lateness) * 1e6), idle_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class EventTimeSource(SourceSpec):
+    """A source whose rows tell the time; the planner takes it apart into `source` and a step that marks.
+
+    Parameters
+    ----------
+    source
+        Where the rows come from.
+    column
+        The event time.
+    lateness_us, idle_ns
+        Microseconds that rows may be late, nanoseconds of silence after which it is not waited for.
+    """
+
+    source: SourceSpec
+    column: str
+    lateness_us: int
+    idle_ns: int | None
+
+    @property
+    def label(self) -> str:
+        return self.source.label
+
+    def schema(self) -> pl.Schema | None:
+        return self.source.schema()
+
+    def open(self, query: Query | None = None) -> Reader | BlockingReader:
+        return self.source.open(query)
 
 
 class Reader(ABC):
@@ -117,9 +172,40 @@ class SinkSpec(ABC):
         """
         return False
 
+    @property
+    def takes_arrow(self) -> bool:
+        """Whether every batch is taken as a RecordBatch, so that one in Polars' form costs a conversion."""
+        return False
+
     @abstractmethod
     def check(self, schema: pl.Schema) -> None:
         """Raise SchemaError or PlanError if batches of this schema cannot be written."""
+
+    @property
+    def place(self) -> str | None:
+        """What two sinks of one run must not both write, such as the path of a file; None if any number may."""
+        return None
+
+    @property
+    def parts(self) -> tuple[SinkSpec, ...]:
+        """The sinks that this one stands for, each of which gets every batch; none for a plain sink."""
+        return ()
+
+    @property
+    def spare(self) -> int | None:
+        """Batches that may wait for a sink which never holds others back, before some are dropped; else None."""
+        return None
+
+    def best_effort(self, buffer: int = 64) -> SinkSpec:
+        """This sink as part of a fan-out that never waits for it.
+
+        Parameters
+        ----------
+        buffer
+            Batches that may wait; what comes while so many do is dropped here, and counted. Nor does its
+            failure end the run: it gets nothing more, and the failure is logged.
+        """
+        return BestEffort(self, buffer)
 
     @abstractmethod
     def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
@@ -131,6 +217,49 @@ class SinkSpec(ABC):
         Only a sink at whose other end somebody waits needs to do anything.
         """
         return
+
+
+@dataclass(frozen=True, slots=True)
+class BestEffort(SinkSpec):
+    """A sink that may miss batches rather than hold others back; see `SinkSpec.best_effort`."""
+
+    sink: SinkSpec
+    buffer: int
+
+    def __post_init__(self) -> None:
+        if self.buffer < 1:
+            raise PlanError(
+                "best_effort(buffer=...) is too small", expected="at least 1", found=str(self.buffer)
+            )
+
+    @property
+    def label(self) -> str:
+        return f"{self.sink.label}, best effort"
+
+    @property
+    def guarantee(self) -> str:
+        return f"best effort: misses batches when more than {self.buffer} wait"
+
+    @property
+    def needs_schema(self) -> bool:
+        return self.sink.needs_schema
+
+    @property
+    def place(self) -> str | None:
+        return self.sink.place
+
+    @property
+    def spare(self) -> int | None:
+        return self.buffer
+
+    def check(self, schema: pl.Schema) -> None:
+        self.sink.check(schema)
+
+    def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
+        return self.sink.open(schema)
+
+    def left_out(self, failure: BaseException | None) -> None:
+        self.sink.left_out(failure)
 
 
 class Writer(ABC):

@@ -26,6 +26,10 @@ class ChannelSink(SinkSpec):
     def guarantee(self) -> str:
         return "at most once: a batch counts as delivered when it is in the channel"
 
+    @property
+    def takes_arrow(self) -> bool:
+        return True
+
     def check(self, schema: pl.Schema) -> None:
         """Any schema can be sent."""
 

@@ -32,6 +32,10 @@ class FunctionSink(SinkSpec):
     def guarantee(self) -> str:
         return "at most once: fn is called once a batch, in order"
 
+    @property
+    def takes_arrow(self) -> bool:
+        return True
+
     def check(self, schema: pl.Schema) -> None:
         """Any schema can be handed over."""
 

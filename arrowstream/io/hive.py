@@ -8,7 +8,8 @@ import polars as pl
 
 from arrowstream.errors import SchemaError
 from arrowstream.io.file_list import DataFile
-from arrowstream.io.pushed import is_and
+from arrowstream.io.pushed import conjuncts
+from arrowstream.io.text_file import check_width
 
 
 def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFrame:
@@ -34,7 +35,9 @@ def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFra
         values = [file.partitions[number][1] for file in files]
         column = pl.Series(key, values, pl.String)
         columns.append(_typed(column, given.get(key)))
-    return pl.DataFrame(columns)
+    partitions = pl.DataFrame(columns)
+    check_width(partitions.schema, given, str(files[0].path))
+    return partitions
 
 
 def may_match(predicate: pl.Expr | None, partitions: pl.DataFrame) -> bool:
@@ -49,8 +52,10 @@ def may_match(predicate: pl.Expr | None, partitions: pl.DataFrame) -> bool:
     """
     if predicate is None or not partitions.width:
         return True
-    if is_and(predicate):
-        return all(may_match(part, partitions) for part in predicate.meta.pop())
+    return all(_may_hold(part, partitions) for part in conjuncts(predicate))
+
+
+def _may_hold(predicate: pl.Expr, partitions: pl.DataFrame) -> bool:
     names = predicate.meta.root_names()
     if not names or not set(names) <= set(partitions.columns):
         return True

@@ -58,20 +58,18 @@ def conditions(predicate: pl.Expr) -> str:
     >>> conditions((pl.col("price") > 110) & (pl.col("bidder") == 7))
     'bidder == 7 & price > 110'
     """
-    return " & ".join(sorted(_conjuncts(str(predicate))))
+    return " & ".join(sorted(_plain(str(part), top=True) for part in conjuncts(predicate)))
 
 
-def is_and(predicate: pl.Expr) -> bool:
-    """Whether a predicate is two others joined by ``&``."""
-    binary = _binary(str(predicate))
-    return binary is not None and binary[1] == "&"
+def conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
+    """The parts of a predicate that are joined by ``&``; itself, if it is none of several.
 
-
-def _conjuncts(text: str) -> list[str]:
-    binary = _binary(text)
-    if binary is not None and binary[1] == "&":
-        return [*_conjuncts(binary[0]), *_conjuncts(binary[2])]
-    return [_plain(text, top=True)]
+    Told by building it again, not by its text: text in it may hold any signs.
+    """
+    parts = predicate.meta.pop()
+    if len(parts) == 2 and (parts[1] & parts[0]).meta.eq(predicate):
+        return [*conjuncts(parts[1]), *conjuncts(parts[0])]
+    return [predicate]
 
 
 def _plain(text: str, *, top: bool = False) -> str:

@@ -137,7 +137,20 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
             found="none",
             hint="give the columns: schema={'name': pl.String, ...}",
         )
+    check_width(schema, given, str(file.path))
     return schema
+
+
+def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
+    """Raise SchemaError for an inferred type that Arrow does not have: long numbers are Int128 to Polars 2."""
+    for name, dtype in schema.items():
+        if name not in given and _holds(dtype, (pl.Int128,)):
+            raise SchemaError(
+                f"column {name!r} of {where} holds integers of more than 64 bits",
+                expected="integers that Int64 holds, or a type given for them",
+                found=f"{dtype}, inferred from the values",
+                hint=f"say how to read it: schema={{{name!r}: pl.String}}, or pl.UInt64 or pl.Float64",
+            )
 
 
 def _check_readable(format: Format, given: pl.Schema) -> None:

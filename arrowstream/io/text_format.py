@@ -139,6 +139,15 @@ class Csv:
                 found=f"{header[:80]!r}: {str(error).splitlines()[0]}",
                 hint="save the file as UTF-8",
             ) from error
+        if b'"' not in header and b"\r" in header.rstrip(b"\r\n"):
+            # To Polars all of the file would be a header, and no row of it would be missed.
+            raise SourceError(
+                f"the lines of {path} end in carriage returns alone",
+                position=f"{path} line 1",
+                expected="lines that end in a newline",
+                found=f"{header[:80]!r}",
+                hint="save the file with the line ends of Unix or Windows",
+            )
         names = tuple(name or "" for name in row)
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if twice is not None:

@@ -7,26 +7,36 @@ batch has come, by the same code.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from difflib import get_close_matches
-from itertools import groupby
 
 import polars as pl
 
-from arrowstream.backends.base import Backend, Evaluator
+from arrowstream.backends.base import Backend
 from arrowstream.batch import arrow_schema
-from arrowstream.errors import ArrowstreamError, PlanError
-from arrowstream.io.base import Query, SinkSpec, SourceSpec
-from arrowstream.operators.base import Expressions, Operator
-from arrowstream.plan.graph import Graph, Step
-from arrowstream.plan.locality import check
-from arrowstream.plan.lowering import lower, required_columns
-from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage, Stage
-from arrowstream.plan.placement import Placement
+from arrowstream.errors import PlanError
+from arrowstream.io.base import SourceSpec
+from arrowstream.operators.route import Router
+from arrowstream.plan.fuse import Piece, fuse, naming
+from arrowstream.plan.graph import Branch, Graph, Split, Step, Union
+from arrowstream.plan.physical import (
+    BranchPlan,
+    Input,
+    OperatorStage,
+    Outlet,
+    Plan,
+    Route,
+    SplitStage,
+    Stage,
+    UnionStage,
+)
+from arrowstream.plan.places import check_places
+from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
+from arrowstream.plan.segment_stage import segment_stage
+from arrowstream.plan.split_schema import merged_schema, router_of, same_schema
 
 
-def check_graph(graph: Graph, backends: Sequence[Backend]) -> tuple[SourceSpec, SinkSpec]:
+def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
     """What can be checked without a schema: both ends are there, and every pin names a backend that is.
 
     Raises
@@ -34,9 +44,12 @@ def check_graph(graph: Graph, backends: Sequence[Backend]) -> tuple[SourceSpec, 
     PlanError
         An end is missing, or there is no such backend.
     """
-    ends = _ends(graph)
+    if graph.source is None:
+        raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
+    if graph.sink is None and not graph.ended:
+        raise PlanError("the pipeline has no sink", hint="end with .sink(...), or use collect()")
     names = ["auto", *(backend.name for backend in backends)]
-    for step in graph.steps:
+    for step in _all_steps(graph):
         if step.backend not in names:
             close = get_close_matches(step.backend, names, 1)
             raise PlanError(
@@ -48,7 +61,19 @@ def check_graph(graph: Graph, backends: Sequence[Backend]) -> tuple[SourceSpec, 
                 if close
                 else "`arrowstream doctor` says which are installed",
             )
-    return ends
+    return graph.source
+
+
+def _all_steps(graph: Graph) -> Iterator[Step]:
+    for step in graph.steps:
+        yield step
+        inner = step.operator
+        if isinstance(inner, Split):
+            for branch in inner.all:
+                yield from _all_steps(branch.graph)
+        elif isinstance(inner, Union):
+            for other in inner.others:
+                yield from _all_steps(other)
 
 
 def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -> Plan:
@@ -57,120 +82,146 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
     Raises
     ------
     PlanError, SchemaError
-        A step, a pin or the sink does not fit; the error names the stage.
+        A step, a pin or a sink does not fit; the error names the stage.
     """
-    source, sink = _ends(graph)
-    with _naming("source"):
-        arrow_schema(schema)  # raises for types that no edge can carry
-    runs = _fuse(graph, schema)
-    query: Query | None = None
-    absorbed: Segment | None = None
-    if runs and isinstance(first := runs[0][1], Segment):
-        pin = runs[0][2]
-        if source.pushdown == "query" and pin in ("auto", "polars"):
-            query, absorbed, schema, runs = first.apply_lazy, first, first.output, runs[1:]
-        elif source.pushdown != "none" and (narrowed := _narrow(first)) is not None:
-            query, schema = _choose(tuple(narrowed.schema)), narrowed.schema
-            runs[0] = (runs[0][0], narrowed, pin)
-    stages = tuple(_stage(name, part, pin, backends) for name, part, pin in runs)
-    read = source.explain_read(query) if query is not None else ()
-    plan = Plan(graph.name, source, sink, schema, query, absorbed, stages, read)
-    with _naming("sink"):
-        sink.check(plan.output)
+    start, stages, output = _Compiler(backends).line(graph, schema, "")
+    outlet = _outlet("sink", graph, output)
+    if outlet is not None and outlet.sink.parts:
+        stages, outlet = (*stages, _fan_out(outlet)), None
+    plan = Plan(graph.name, schema, start, stages, output, outlet)
+    check_places(plan)
     return plan
 
 
-def _ends(graph: Graph) -> tuple[SourceSpec, SinkSpec]:
-    if graph.source is None:
-        raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
-    if graph.sink is None:
-        raise PlanError("the pipeline has no sink", hint="end with .sink(...), or use collect()")
-    return graph.source, graph.sink
+def output_schema(graph: Graph, schema: pl.Schema) -> pl.Schema | None:
+    """The schema after the last step, each step checked on the way; None if all rows leave before."""
+    return _Compiler(()).schema_after(graph.steps, schema, "")
 
 
-def output_schema(graph: Graph, schema: pl.Schema) -> pl.Schema:
-    """The schema after the last step, each step checked on the way."""
-    for number, step in enumerate(graph.steps, 1):
-        schema = _check_step(number, step, schema)
-    return schema
+class _Compiler:
+    """One compilation; `backends` are those that stages may run on."""
 
+    def __init__(self, backends: Sequence[Backend]) -> None:
+        self._backends = backends
 
-def _check_step(number: int, step: Step, schema: pl.Schema) -> pl.Schema:
-    name = f"{number} {step.operator.name}"
-    if isinstance(step.operator, Expressions):
-        return check(step.operator, schema, name)
-    with _naming(name):
-        return step.operator.output_schema(schema)
-
-
-_Run = tuple[str, Segment | OperatorStage, str]
-"""A stage's name, what it does, and its backend pin."""
-
-
-def _fuse(graph: Graph, schema: pl.Schema) -> list[_Run]:
-    """Check every step and melt neighbours that are plain expressions with the same pin."""
-    runs: list[_Run] = []
-    numbered = enumerate(graph.steps, 1)
-    # An opaque operator never melts: its own number keeps it apart from its neighbours.
-    for _, group in groupby(
-        numbered, lambda item: (item[0] if isinstance(item[1].operator, Operator) else 0, item[1].backend)
-    ):
-        members = list(group)
-        before = schema
-        for number, step in members:
-            schema = _check_step(number, step, schema)
-        first, last = members[0][0], members[-1][0]
-        span = str(first) if first == last else f"{first}-{last}"
-        operators = [step.operator for _, step in members]
-        name = f"{span} {'+'.join(operator.name for operator in operators)}"
-        if isinstance(operators[0], Operator):
-            runs.append((name, OperatorStage(name, operators[0], before, schema), "auto"))
-        else:
-            steps = tuple(operator for operator in operators if isinstance(operator, Expressions))
-            runs.append((name, Segment(steps, before, schema), members[0][1].backend))
-    return runs
-
-
-def _narrow(segment: Segment) -> Segment | None:
-    """The segment over only those columns it needs, or None if it needs all."""
-    needed = required_columns(segment.apply_lazy, segment.schema)
-    if needed is None or not 0 < len(needed) < len(segment.schema):
-        return None
-    schema = pl.Schema({name: dtype for name, dtype in segment.schema.items() if name in needed})
-    return Segment(segment.steps, schema, segment.output)
-
-
-def _choose(columns: tuple[str, ...]) -> Query:
-    return lambda frame: frame.select(columns)
-
-
-def _stage(name: str, part: Segment | OperatorStage, pin: str, backends: Sequence[Backend]) -> Stage:
-    if isinstance(part, OperatorStage):
-        return part
-    program = lower(part)
-    evaluators: dict[str, Evaluator] = {}
-    refused: dict[str, str] = {}
-    for backend in backends:
-        prepared = backend.prepare(part, program)
-        if callable(prepared):
-            evaluators[backend.name] = prepared
-        else:
-            refused[backend.name] = str(prepared)
-    if pin in refused:
-        raise PlanError(
-            f"the {pin} backend cannot run this step",
-            stage=name,
-            found=refused[pin],
-            hint='take the pin away, or use backend("polars"), which runs every expression',
+    def line(
+        self, graph: Graph, schema: pl.Schema, prefix: str
+    ) -> tuple[Input, tuple[Stage, ...], pl.Schema | None]:
+        """The source of a graph, the stages after it, and what comes out of them."""
+        source = graph.source
+        assert source is not None
+        with naming(f"{prefix}source"):
+            arrow_schema(schema)  # raises for types that no edge can carry
+        pieces = fuse(graph.steps, schema, prefix, self.schema_of)
+        start, pieces = push_down(source, schema, pieces)
+        # What the sink takes in another form than it comes is part of what the last stage costs.
+        into_arrow = graph.sink is not None and graph.sink.takes_arrow
+        stages = tuple(
+            self._stage(piece, into_arrow and number == len(pieces)) for number, piece in enumerate(pieces, 1)
         )
-    return SegmentStage(name, part, evaluators, Placement(tuple(evaluators), refused, pin))
+        return start, stages, stages[-1].output if stages else start.schema
+
+    def schema_after(self, steps: Sequence[Step], schema: pl.Schema, prefix: str) -> pl.Schema | None:
+        """What comes out of these steps."""
+        pieces = fuse(steps, schema, prefix, self.schema_of)
+        return pieces[-1].output if pieces else schema
+
+    def schema_of(self, name: str, composite: Split | Union, schema: pl.Schema) -> pl.Schema | None:
+        """What comes out of a split or a union for rows of `schema`."""
+        if isinstance(composite, Union):
+            for number, other in enumerate(composite.others, 1):
+                found = self._other(name, number, other)[2]
+                same_schema(name, f"the rows of {other.name!r}", found, schema)
+            return schema
+        router_of(name, composite, schema)
+        outputs = {
+            branch.name: self.schema_after(branch.graph.steps, schema, _prefix(name, branch.name))
+            for branch in composite.all
+            if branch.goes_on
+        }
+        return merged_schema(name, outputs)
+
+    def _stage(self, piece: Piece, into_arrow: bool = False) -> Stage:
+        part = piece.part
+        if isinstance(part, Segment):
+            return segment_stage(piece, part, self._backends, into_arrow=into_arrow)
+        if isinstance(part, Split):
+            return self._split(piece, part)
+        if isinstance(part, Union):
+            inputs = [self._other(piece.name, number, other) for number, other in enumerate(part.others, 1)]
+            return UnionStage(
+                piece.name,
+                part.describe(),
+                tuple((start, stages) for start, stages, _ in inputs),
+                piece.schema,
+            )
+        assert piece.output is not None
+        return OperatorStage(piece.name, part, piece.schema, piece.output, piece.policies)
+
+    def _split(self, piece: Piece, split: Split) -> SplitStage:
+        router = router_of(piece.name, split, piece.schema)
+        branches = tuple(self._branch(piece, branch) for branch in split.all)
+        return SplitStage(piece.name, split.describe(), self._route(piece, router), branches, piece.output)
+
+    def _route(self, piece: Piece, router: Router) -> Route:
+        names = Segment((router,), piece.schema, router.apply(pl.DataFrame(schema=piece.schema)).schema)
+        # Not the selector over the frame itself: backends compute a single row as among others.
+        stage = segment_stage(
+            Piece(piece.name, names, names.schema, names.output, "polars"), names, self._backends
+        )
+        evaluate = stage.evaluators["polars"]
+        return lambda batch: router.route(batch, evaluate(batch))
+
+    def _branch(self, piece: Piece, branch: Branch) -> BranchPlan:
+        prefix = _prefix(piece.name, branch.name)
+        pieces = fuse(branch.graph.steps, piece.schema, prefix, self.schema_of)
+        stages = tuple(self._stage(part) for part in pieces)
+        output = stages[-1].output if stages else piece.schema
+        outlet = _outlet(f"{prefix}sink", branch.graph, output)
+        if outlet is not None and outlet.sink.parts:
+            return BranchPlan(branch.name, (*stages, _fan_out(outlet)), output, None, True)
+        return BranchPlan(branch.name, stages, output, outlet, not branch.goes_on)
+
+    def _other(
+        self, name: str, number: int, other: Graph
+    ) -> tuple[Input, tuple[Stage, ...], pl.Schema | None]:
+        assert other.source is not None
+        schema = other.source.schema()
+        if schema is None:
+            raise PlanError(
+                f"the columns of {other.name!r} are not known before it runs",
+                stage=name,
+                expected="a source that declares its schema",
+                hint="give its source a schema=",
+            )
+        return self.line(other, schema, _prefix(name, str(number)))
 
 
-@contextmanager
-def _naming(stage: str) -> Iterator[None]:
-    """Errors raised inside name `stage`, unless they name one already."""
-    try:
-        yield
-    except ArrowstreamError as error:
-        error.stage = error.stage or stage
-        raise
+def _prefix(stage: str, branch: str) -> str:
+    """What the names of a branch's stages begin with: the number of the split, and the branch."""
+    return f"{stage.split()[0]}/{branch}/"
+
+
+def _outlet(name: str, graph: Graph, schema: pl.Schema | None) -> Outlet | None:
+    if graph.sink is None:
+        return None
+    assert schema is not None
+    with naming(name):
+        graph.sink.check(schema)
+        graph.sink_policies.check(schema)
+    return Outlet(name, graph.sink, schema, graph.sink_policies)
+
+
+def _fan_out(outlet: Outlet) -> SplitStage:
+    """A split in which every batch takes all branches, each of them a sink."""
+    branches = tuple(
+        BranchPlan(
+            str(number),
+            (),
+            outlet.schema,
+            Outlet(f"{outlet.name} {number}", part, outlet.schema, outlet.policies),
+            True,
+        )
+        for number, part in enumerate(outlet.sink.parts, 1)
+    )
+    return SplitStage(outlet.name, f"fan-out to {len(branches)} sinks", None, branches, None)

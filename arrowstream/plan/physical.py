@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from arrowstream.backends.base import Evaluator
+from arrowstream.batch import Batch
 from arrowstream.io.base import Query, SinkSpec, SourceSpec
 from arrowstream.operators.base import Operator
 from arrowstream.plan.placement import Placement
+from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
 
 
@@ -25,6 +28,7 @@ class SegmentStage:
     segment: Segment
     evaluators: dict[str, Evaluator]
     placement: Placement
+    policies: Policies = field(default_factory=Policies)
 
     @property
     def output(self) -> pl.Schema:
@@ -39,9 +43,82 @@ class OperatorStage:
     operator: Operator
     schema: pl.Schema
     output: pl.Schema
+    policies: Policies = field(default_factory=Policies)
 
 
-Stage = SegmentStage | OperatorStage
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A source and what it does while reading.
+
+    Parameters
+    ----------
+    source
+        Where the rows come from.
+    schema
+        What the source hands over, after `query`.
+    query
+        What the source does while reading, or None.
+    absorbed
+        The segment that `query` runs entirely inside the read, or None; its stage is not among the stages.
+    read
+        Lines for `explain()` about the read.
+    """
+
+    source: SourceSpec
+    schema: pl.Schema
+    query: Query | None = None
+    absorbed: Segment | None = None
+    read: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A sink, what comes to it, and its name in reports."""
+
+    name: str
+    sink: SinkSpec
+    schema: pl.Schema
+    policies: Policies = field(default_factory=Policies)
+
+
+@dataclass(frozen=True, slots=True)
+class BranchPlan:
+    """The stages of one way after a split, and the sink at its end, if there is one; `ended` if it does not go on."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    output: pl.Schema | None
+    outlet: Outlet | None = None
+    ended: bool = False
+
+
+Route = Callable[[Batch], list[tuple[str, Batch]]]
+"""Divides a batch into one for each branch that gets rows of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitStage:
+    """Every row takes the branch that `route` gives it; without `route`, every batch takes all of them."""
+
+    name: str
+    describe: str
+    route: Route | None
+    branches: tuple[BranchPlan, ...]
+    output: pl.Schema | None
+    """What comes out where branches meet again; None if all of them end in sinks."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnionStage:
+    """Other sources with stages of their own, whose rows are added as they come."""
+
+    name: str
+    describe: str
+    inputs: tuple[tuple[Input, tuple[Stage, ...]], ...]
+    output: pl.Schema
+
+
+Stage = SegmentStage | OperatorStage | SplitStage | UnionStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +129,21 @@ class Plan:
     ----------
     name
         The pipeline's name.
-    source, sink
-        The two ends.
-    schema
-        What the source hands over, after `query`.
-    query
-        What the source does while reading, or None.
-    absorbed
-        The segment that `query` runs entirely inside the read, or None; its stage is not in `stages`.
+    source_schema
+        What the plan was made for: the schema of the source before anything is pushed into the read.
+    input
+        The source, with what it does while reading.
     stages
-        The steps between, in order.
+        The steps between, in order. A fan-out of sinks is a split at the end.
+    output
+        The schema after the last stage; None if every row has left through a branch's sink.
+    outlet
+        The sink at the end, or None if there are others instead.
     """
 
     name: str
-    source: SourceSpec
-    sink: SinkSpec
-    schema: pl.Schema
-    query: Query | None
-    absorbed: Segment | None
+    source_schema: pl.Schema
+    input: Input
     stages: tuple[Stage, ...]
-    read: tuple[str, ...] = field(default=())
-
-    @property
-    def output(self) -> pl.Schema:
-        """The schema of what the sink gets."""
-        return self.stages[-1].output if self.stages else self.schema
+    output: pl.Schema | None
+    outlet: Outlet | None

@@ -16,8 +16,12 @@ from arrowstream.plan.costs import WARM_UP, LineCost
 START_COSTS: Mapping[str, tuple[float, float]] = {"arrow": (20.0, 0.0055), "polars": (170.0, 0.0022)}
 """Costs before any sample: two operations over two numeric columns on two cores (us, us per row)."""
 
-PROBE_EVERY = 50
-"""Batches after which one goes to the second-best backend, so that its cost stays known: 2 %."""
+PROBE_EVERY = 196
+"""Batches after which some go to the second-best backend, so that its cost stays known: 2 % of all."""
+
+PROBES = 4
+"""... so many in a row, because the first one after another backend's does not count: its memory was given
+back and is in no cache, so that it can take twice as long."""
 
 PROBE_WITHIN = 4.0
 """... unless it is expected to take more than so many times the best."""
@@ -48,11 +52,13 @@ class Choice(NamedTuple):
     """A backend for one batch, what it is expected to take (us), and why it was chosen.
 
     Made for every batch, like `Standing`, hence a named tuple: a frozen dataclass costs twice as much.
+    What it takes only `counts` where no other backend ran just before.
     """
 
     backend: str
     predicted_us: float
     reason: str
+    counts: bool = True
 
 
 class Standing(NamedTuple):
@@ -67,7 +73,7 @@ class Standing(NamedTuple):
     rest
         Batches to go before the winner may change again.
     unprobed
-        Batches since the second-best was last looked at.
+        Batches since the second-best was last looked at; below 0 while it is: how many are left.
     tried
         Whether the second-best has been measured at this size.
     """
@@ -90,7 +96,7 @@ def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) 
         The standing for batches of this size, or None for the first.
     """
     if standing is None:
-        standing = Standing(min(costs, key=lambda name: costs[name].predict(rows)))
+        standing = Standing(min(costs, key=lambda name: costs[name].predict(rows)), unprobed=1)
     winner, lost, rest, unprobed, tried = standing
     present = rival = costs[winner]
     second, rival_us = winner, inf
@@ -100,16 +106,19 @@ def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) 
     present_us = present.fixed + present.slope * rows
     lost = lost + min(1.0 - rival_us / present_us, GAIN) if present_us > NEGLIGIBLE * rival_us else 0.0
     rest = rest - 1 if rest else 0
-    unprobed += 1
+    if unprobed < 0:
+        return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, unprobed + 1, tried)
     enough = lost >= ENOUGH
     if enough and tried and not rest:
-        return Choice(second, rival_us, "cheapest"), Standing(second, 0.0, REST, 0, tried)
+        return Choice(second, rival_us, "cheapest", False), Standing(second, 0.0, REST, 1, tried)
+    if tried and unprobed >= PROBE_EVERY and rival_us <= PROBE_WITHIN * present_us:
+        return Choice(second, rival_us, "probe", False), Standing(winner, lost, rest, 1 - PROBES, tried)
     # What has not been tried is not trusted with more than a try.
-    due, within = (PROBE_EVERY, PROBE_WITHIN) if tried else (1 if enough else TRY_AFTER, TRY_WITHIN)
-    if unprobed >= due and rival_us <= within * present_us:
+    if not tried and (enough or unprobed >= TRY_AFTER) and rival_us <= TRY_WITHIN * present_us:
         # This batch counts as a measurement unless it warms the backend up.
         return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, 0, rival.samples >= WARM_UP)
-    return Choice(winner, present_us, "cheapest"), Standing(winner, lost, rest, unprobed, tried)
+    choice = Choice(winner, present_us, "cheapest", unprobed > 0)
+    return choice, Standing(winner, lost, rest, unprobed + 1, tried)
 
 
 class Placement:
@@ -155,9 +164,11 @@ class Placement:
         choice, standings[size] = choose(rows, self._costs, standings.get(size))
         return choice
 
-    def observe(self, backend: str, rows: int, seconds: float) -> None:
-        """Learn what a batch took."""
-        cost = self._costs[backend]
+    def observe(self, choice: Choice, rows: int, seconds: float) -> None:
+        """Learn what the batch took that `choice` was made for."""
+        if not choice.counts:
+            return
+        cost = self._costs[choice.backend]
         if cost.samples == WARM_UP:
             self._measure(cost, rows, seconds * 1e6)
         else:

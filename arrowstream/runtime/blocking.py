@@ -22,23 +22,34 @@ def run_blocking(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         beside = False
     else:
         beside = True
-    return _run_beside(start) if beside else asyncio.run(start())
-
-
-def _run_beside(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     results: list[T] = []
+
+    async def kept() -> None:
+        # Not as the task's own result: asyncio.run has that written out (the signal module puts the old
+        # handler, which holds the task, into a message that nobody reads). Of a frame this takes longer
+        # than a small run, and where Polars cannot write a value, the rows and the handler are lost.
+        results.append(await start())
+
+    if beside:
+        _run_beside(kept)
+    else:
+        asyncio.run(kept())
+    return results[0]
+
+
+def _run_beside(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
     failures: list[BaseException] = []
     running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
 
-    async def noted() -> T:
+    async def noted() -> None:
         task = asyncio.current_task()
         assert task is not None
         running.append((asyncio.get_running_loop(), task))
-        return await start()
+        await start()
 
     def run() -> None:
         try:
-            results.append(asyncio.run(noted()))
+            asyncio.run(noted())
         except BaseException as error:
             failures.append(error)
 
@@ -53,4 +64,3 @@ def _run_beside(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         raise
     if failures:
         raise failures[0]
-    return results[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -11,10 +12,13 @@ from arrowstream.batch import Batch, Element
 from arrowstream.clock import Clock
 from arrowstream.errors import ArrowstreamError, SinkError, SourceError, StageError
 from arrowstream.io.base import BlockingReader, BlockingWriter, Reader, Writer
-from arrowstream.runtime.stage import FAILURES, Tally, first_line
+from arrowstream.runtime.deadline import Attempt
+from arrowstream.runtime.failures import FAILURES, first_line
 from arrowstream.runtime.threads import Threads
+from arrowstream.stage_metrics import StageCounters
 
 T = TypeVar("T")
+_log = logging.getLogger("arrowstream")
 
 
 class RunningSource:
@@ -32,8 +36,8 @@ class RunningSource:
         "tally",
     )
 
-    def __init__(self, reader: Reader | BlockingReader, clock: Clock, threads: Threads) -> None:
-        self.tally = Tally("source")
+    def __init__(self, name: str, reader: Reader | BlockingReader, clock: Clock, threads: Threads) -> None:
+        self.tally = StageCounters(name)
         self._reader = reader
         self._clock = clock
         self._threads = threads
@@ -65,11 +69,14 @@ class RunningSource:
         try:
             element = await (self._read() if self.blocking else self._interruptible())
         except FAILURES as error:
-            raise _named("source", error, SourceError) from error
+            tally.errors += 1
+            raise _named(self.tally.name, error, SourceError) from error
         if isinstance(element, Batch):
             element.ingest_ns = self._clock.now_ns()
-            tally.rows_out += element.num_rows
+            tally.came_out(element)
             tally.count("read")
+        elif element is not None:
+            tally.saw(element)
         if not self.blocking:
             tally.rows_in = tally.rows_out
         return element
@@ -82,7 +89,7 @@ class RunningSource:
             else:
                 await self._reader.close()
         except FAILURES as error:
-            raise _named("source", error, SourceError) from error
+            raise _named(self.tally.name, error, SourceError) from error
 
     def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
         async def read() -> Element | None:
@@ -113,20 +120,40 @@ class RunningSource:
 
 
 class RunningSink:
-    """A writer with counters and a limit of rows."""
+    """A writer with counters and a limit of rows.
 
-    __slots__ = ("_clock", "_limit", "_on_write", "_threads", "_write", "_writer", "blocking", "tally")
+    One that is `best_effort` is lost at its first failure, which is logged; the run goes on without it.
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_best_effort",
+        "_clock",
+        "_limit",
+        "_on_write",
+        "_threads",
+        "_write",
+        "_writer",
+        "blocking",
+        "lost",
+        "tally",
+    )
 
     def __init__(
         self,
+        name: str,
         writer: Writer | BlockingWriter,
         clock: Clock,
         threads: Threads,
         *,
         limit: int | None,
         on_write: Callable[[], None],
+        best_effort: bool = False,
     ) -> None:
-        self.tally = Tally("sink")
+        self.tally = StageCounters(name)
+        self._best_effort = best_effort
+        self.lost = False
+        self._attempt: Attempt = self.attempt
         self._writer = writer
         self._clock = clock
         self._threads = threads
@@ -145,6 +172,7 @@ class RunningSink:
     async def write(self, element: Element) -> None:
         """Write a batch, or what the limit still lets through of it."""
         if not isinstance(element, Batch):
+            self.tally.saw(element)
             return
         batch, tally = element, self.tally
         if self._limit is not None and batch.num_rows > self._limit - tally.rows_out:
@@ -152,19 +180,49 @@ class RunningSink:
         rows = batch.num_rows
         if rows == 0:
             return
+        await self._attempt(batch)
+        tally.rows_in += rows
+        tally.count("write")
+        self._on_write()
+
+    async def attempt(self, batch: Batch) -> list[Element]:
+        """Write a batch once."""
         begin = self._clock.now_ns()
         try:
             await self._write(batch)
         except FAILURES as error:
-            raise _named("sink", error, SinkError, batch) from error
-        tally.busy_ns += self._clock.now_ns() - begin
-        tally.rows_in += rows
-        tally.rows_out += rows
-        tally.count("write")
-        self._on_write()
+            self.tally.errors += 1
+            raise _named(self.tally.name, error, SinkError, batch) from error
+        end, tally = self._clock.now_ns(), self.tally
+        tally.busy_ns += end - begin
+        tally.came_out(batch)
+        if batch.ingest_ns is not None:
+            tally.latency.record(end - batch.ingest_ns, batch.num_rows)
+        return []
+
+    def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:
+        """Let `attempts` decide how often, and with which parts of a batch, writing is tried."""
+        self._attempt = attempts(self._attempt)
+
+    def lose(self, error: BaseException) -> None:
+        """Go on without this sink."""
+        self.lost = True
+        _log.warning("%s gets nothing more: %s", self.tally.name, error)
 
     async def finish(self) -> None:
-        """Make everything visible and durable."""
+        """Make everything visible and durable; a sink that was lost is aborted."""
+        if self.lost:
+            await self.abort()
+            return
+        try:
+            await self._finish()
+        except FAILURES as error:
+            if not self._best_effort:
+                raise
+            self.lose(error)
+            await self.abort()
+
+    async def _finish(self) -> None:
         begin = self._clock.now_ns()
         try:
             if isinstance(self._writer, BlockingWriter):
@@ -172,7 +230,7 @@ class RunningSink:
             else:
                 await self._writer.finish()
         except FAILURES as error:
-            raise _named("sink", error, SinkError) from error
+            raise _named(self.tally.name, error, SinkError) from error
         self.tally.busy_ns += self._clock.now_ns() - begin
 
     async def abort(self) -> None:
@@ -183,7 +241,7 @@ class RunningSink:
             else:
                 await self._writer.abort()
         except FAILURES as error:
-            raise _named("sink", error, SinkError) from error
+            raise _named(self.tally.name, error, SinkError) from error
 
 
 def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:

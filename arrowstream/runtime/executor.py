@@ -1,37 +1,34 @@
-"""One run of a plan: a task for each stage, channels between them, and three ways to end.
-
-The source's task runs the first stage too if the source does not block, and the last task writes to
-the sink if the sink does not block: passing a batch between tasks costs some 10 us, which only pays
-where the two sides can really work at the same time.
-"""
+"""One run of a plan, from opening its ends to the report, with three ways to end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from arrowstream.batch import Batch, Element
-from arrowstream.channel import Receiver, Sender, channel
 from arrowstream.clock import Clock
-from arrowstream.errors import SchemaError, SinkError, SourceError
+from arrowstream.errors import SchemaError, SourceError
 from arrowstream.ingest import schema_of
 from arrowstream.io.base import SinkSpec, SourceSpec
-from arrowstream.plan.physical import Plan
+from arrowstream.metrics import Metrics
+from arrowstream.plan.physical import Input, Outlet, Plan
 from arrowstream.runtime.ends import RunningSink, RunningSource, opened
-from arrowstream.runtime.report import Progress, RunReport
-from arrowstream.runtime.section import Read, drive
-from arrowstream.runtime.stage import RunningStage, start_stage
+from arrowstream.runtime.outlets import Outlets
+from arrowstream.runtime.report import Progress, RunReport, StageReport
+from arrowstream.runtime.section import Read
+from arrowstream.runtime.stage import RunningStage
 from arrowstream.runtime.threads import Threads
+from arrowstream.runtime.wiring import Feed, Room, Wiring
 
 PROGRESS_NS = 100_000_000
-CHANNEL_BATCHES = 2
-"""Batches between two stages: enough to keep both busy, little enough to keep memory small."""
-
 WORKERS = 8
-"""Threads of a run at most; they are started only when needed, one for each party that blocks."""
+"""Threads of a run where nothing else was asked for."""
+_log = logging.getLogger("arrowstream.metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +43,43 @@ class Options:
         Stop after this time.
     on_progress
         Called on the loop at most ten times a second, and at the end.
+    room
+        What may wait between two stages.
+    workers
+        Threads at most; they are started only when needed, one for each party that blocks.
+    log_seconds
+        How often a line of metrics is logged; None for never.
     """
 
     limit: int | None = None
     seconds: float | None = None
     on_progress: Callable[[Progress], None] | None = None
+    room: Room = field(default_factory=Room)
+    workers: int = WORKERS
+    log_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What to run: a plan, or how to make one once the first batch has told its schema."""
+    """What to run: a plan, or how to make one once the first batch has told its schema.
+
+    Parameters
+    ----------
+    name
+        The pipeline's name.
+    source
+        Its first source.
+    sinks
+        Every sink it has, also those at the ends of branches.
+    plan
+        The plan, or None.
+    compile
+        Makes it from the source's schema.
+    """
 
     name: str
     source: SourceSpec
-    sink: SinkSpec
+    sinks: tuple[SinkSpec, ...]
     plan: Plan | None
     compile: Callable[[pl.Schema], Plan]
 
@@ -70,30 +90,38 @@ class Run:
     __slots__ = (
         "_begin_ns",
         "_clock",
+        "_end_ns",
+        "_ends",
         "_options",
+        "_outlets",
         "_reported_ns",
-        "_sink_reached",
-        "_source",
+        "_sources",
         "_stop_reason",
+        "_threads",
+        "_wiring",
     )
 
     def __init__(self, clock: Clock, options: Options) -> None:
         self._clock = clock
         self._options = options
-        self._source: RunningSource | None = None
-        self._sink_reached = False
+        self._sources: list[RunningSource] = []
+        self._threads = Threads(options.workers)
+        self._outlets = Outlets(clock, self._threads)
+        self._ends: list[RunningSink] = []
+        self._wiring: Wiring | None = None
         self._stop_reason: str | None = None
+        self._end_ns: int | None = None
         self._begin_ns = self._reported_ns = clock.now_ns()
 
     def stop(self, reason: str = "stop") -> None:
-        """End gently: the source stops, what is in flight is delivered, the sink commits.
+        """End gently: the sources stop, what is in flight is delivered, the sinks commit.
 
         Call it on the run's own loop. Idempotent; the first reason stays.
         """
         if self._stop_reason is None:
             self._stop_reason = reason
-            if self._source is not None:
-                self._source.stop()
+            for source in self._sources:
+                source.stop()
 
     async def execute(self, prepared: Prepared) -> RunReport:
         """Run to the end of the stream, or until stopped.
@@ -101,58 +129,92 @@ class Run:
         Raises
         ------
         ArrowstreamError
-            The first failure; everything else was cancelled and the sink aborted.
+            The first failure; everything else was cancelled and the sinks aborted.
         """
-        threads = Threads(WORKERS)
         if self._options.limit == 0:
             self.stop("limit")
         try:
             async with asyncio.TaskGroup() as group:
-                timer = group.create_task(self._stop_in_time(), name="duration")
-                report = await self._with_source(prepared, threads)
-                timer.cancel()
-            if not self._sink_reached:
-                prepared.sink.left_out(None)
+                timers = [
+                    group.create_task(self._stop_in_time(), name="duration"),
+                    group.create_task(self._log_metrics(prepared.name), name="metrics"),
+                ]
+                report = await self._with_sources(prepared)
+                for timer in timers:
+                    timer.cancel()
+            self._leave_out(prepared, None)
             return report
         except BaseException as raised:
             failure = _root(raised)
-            if not self._sink_reached:
-                prepared.sink.left_out(failure)
+            self._leave_out(prepared, failure)
         finally:
-            threads.close()
+            self._end_ns = self._clock.now_ns()
+            self._threads.close()
         raise failure  # out here, so that it keeps its own cause and drags no group along
+
+    def _leave_out(self, prepared: Prepared, failure: BaseException | None) -> None:
+        """Tell the sinks whose turn never came."""
+        for sink in prepared.sinks:
+            if not any(sink is reached for reached in self._outlets.reached):
+                sink.left_out(failure)
 
     async def _stop_in_time(self) -> None:
         if self._options.seconds is not None:
             await self._clock.sleep(self._options.seconds)
             self.stop("duration")
 
-    async def _with_source(self, prepared: Prepared, threads: Threads) -> RunReport:
-        plan, spec = prepared.plan, prepared.source
-        query = plan.query if plan is not None else None
-        reader = opened("source", SourceError, lambda: spec.open(query))
-        source = self._source = RunningSource(reader, self._clock, threads)
-        if self._stop_reason is not None:
-            source.stop()
+    async def _log_metrics(self, name: str) -> None:
+        while self._options.log_seconds is not None:
+            await self._clock.sleep(self._options.log_seconds)
+            _log.info("%s", self.metrics(name))
+
+    def metrics(self, name: str) -> Metrics:
+        """A picture of all counters as they stand; from any thread."""
+        wiring, sinks = self._wiring, list(self._outlets)
+        return Metrics.of(
+            name,
+            sources=[source.tally for source in list(self._sources)],
+            between=[] if wiring is None else [stage.tally for stage in list(wiring.stages)],
+            sinks=[sink.tally for sink in sinks if sink in self._ends],
+            beside=[sink.tally for sink in sinks if sink not in self._ends],
+            queues=[] if wiring is None else list(wiring.queues),
+            seconds=self._seconds(),
+            running=self._end_ns is None,
+            # Only the lag of watermarks needs the wall clock: they tell the time of the rows.
+            wall_us=time.time_ns() // 1_000,
+        )
+
+    async def _with_sources(self, prepared: Prepared) -> RunReport:
         try:
-            report = await self._from_source(prepared, plan, source, threads)
+            report = await self._from_source(prepared)
         except BaseException as failure:
-            await _despite(failure, source.close)
+            for source in self._sources:
+                await _despite(failure, source.close)
             raise
-        finally:
-            self._source = None
-        await source.close()
+        for source in self._sources:
+            await source.close()
         return report
 
-    async def _from_source(
-        self, prepared: Prepared, plan: Plan | None, source: RunningSource, threads: Threads
-    ) -> RunReport:
+    def _open_source(self, name: str, start: Input) -> RunningSource:
+        reader = opened(name, SourceError, lambda: start.source.open(start.query))
+        source = RunningSource(name, reader, self._clock, self._threads)
+        self._sources.append(source)
+        if self._stop_reason is not None:
+            source.stop()
+        return source
+
+    async def _from_source(self, prepared: Prepared) -> RunReport:
         held: list[Element] = []
+        plan = prepared.plan
+        unknown = pl.Schema()
+        source = self._open_source(
+            "source", plan.input if plan is not None else Input(prepared.source, unknown)
+        )
         while plan is None:
             element = await source.read()
             if element is None:
-                if self._stop_reason is not None or not prepared.sink.needs_schema:
-                    return self._report(prepared.name, source, [], None)
+                if self._stop_reason is not None or not any(sink.needs_schema for sink in prepared.sinks):
+                    return self._report(prepared.name, [])
                 raise SchemaError(
                     "the stream ended before its first batch, so nobody knows its columns",
                     stage="source",
@@ -162,93 +224,71 @@ class Run:
             held.append(element)
             if isinstance(element, Batch):
                 plan = prepared.compile(schema_of(element))
-        return await self._with_sink(plan, source, _after(held, source.read), threads)
+        return await self._with_sinks(plan, source, _after(held, source.read))
 
-    async def _with_sink(self, plan: Plan, source: RunningSource, read: Read, threads: Threads) -> RunReport:
-        self._sink_reached = True
-        writer = opened("sink", SinkError, lambda: plan.sink.open(plan.output))
-        sink = RunningSink(
-            writer,
-            self._clock,
-            threads,
-            limit=self._options.limit,
-            on_write=lambda: self._written(source, sink),
-        )
+    async def _with_sinks(self, plan: Plan, source: RunningSource, read: Read) -> RunReport:
         try:
-            stages = [start_stage(stage, self._clock, threads) for stage in plan.stages]
+            wiring = self._wiring = Wiring(
+                self._clock,
+                self._threads,
+                self._outlets,
+                self._open_source,
+                self._open_end,
+                self._options.room,
+            )
+            goal = wiring.goal(plan.outlet) if plan.outlet is not None else None
+            wiring.line(Feed(read, source.blocking), plan.stages, goal)
             async with asyncio.TaskGroup() as group:
-                _start(group, source, stages, sink, read)
-            await sink.finish()
+                wiring.start(group)
+            await self._outlets.finish()
         except BaseException as failure:
-            await _despite(failure, sink.abort)
+            await _despite(failure, self._outlets.abort)
             raise
-        self._tell(source, sink)
-        return self._report(plan.name, source, stages, sink)
+        self._tell()
+        return self._report(plan.name, wiring.stages)
 
-    def _written(self, source: RunningSource, sink: RunningSink) -> None:
-        if sink.full:
+    def _open_end(self, outlet: Outlet) -> RunningSink:
+        """A sink that is an end of the pipeline: its rows have come out, and the limit holds for it."""
+        sink = self._outlets.open(outlet, self._options.limit, self._written)
+        self._ends.append(sink)
+        return sink
+
+    def _written(self) -> None:
+        if any(sink.full for sink in self._ends):
             self.stop("limit")
         if self._options.on_progress is not None:
             now = self._clock.now_ns()
             if now - self._reported_ns >= PROGRESS_NS:
                 self._reported_ns = now
-                self._tell(source, sink)
+                self._tell()
 
-    def _tell(self, source: RunningSource, sink: RunningSink) -> None:
+    def _tell(self) -> None:
         if self._options.on_progress is not None:
-            self._options.on_progress(
-                Progress(source.tally.rows_in, sink.tally.rows_out, self._seconds(), source.total_rows)
-            )
+            totals = [source.total_rows for source in self._sources]
+            known = [total for total in totals if total is not None]
+            total = sum(known) if len(known) == len(totals) else None
+            self._options.on_progress(Progress(self._rows_in(), self._rows_out(), self._seconds(), total))
+
+    def _rows_in(self) -> int:
+        return sum(source.tally.rows_in for source in self._sources)
+
+    def _rows_out(self) -> int:
+        return sum(sink.tally.rows_out for sink in self._ends)
 
     def _seconds(self) -> float:
-        return (self._clock.now_ns() - self._begin_ns) / 1e9
+        end_ns = self._clock.now_ns() if self._end_ns is None else self._end_ns
+        return (end_ns - self._begin_ns) / 1e9
 
-    def _report(
-        self, name: str, source: RunningSource, stages: list[RunningStage], sink: RunningSink | None
-    ) -> RunReport:
-        tallies = [source.tally, *(stage.tally for stage in stages), *([sink.tally] if sink else [])]
+    def _report(self, name: str, stages: Sequence[RunningStage]) -> RunReport:
+        parts = (*self._sources, *stages, *self._outlets)
         return RunReport(
             name,
-            source.tally.rows_in,
-            sink.tally.rows_out if sink else 0,
+            self._rows_in(),
+            self._rows_out(),
             self._seconds(),
-            tuple(tally.report() for tally in tallies),
+            tuple(StageReport.of(part.tally) for part in parts),
             self._stop_reason,
         )
-
-
-def _start(
-    group: asyncio.TaskGroup,
-    source: RunningSource,
-    stages: list[RunningStage],
-    sink: RunningSink,
-    read: Read,
-) -> None:
-    """A task for each stage; an end that does not block shares its neighbour's task."""
-    sections: list[RunningStage | None] = list(stages)
-    if source.blocking or not sections:
-        sections.insert(0, None)
-    if sink.blocking and (source.blocking or stages):
-        sections.append(None)
-    *before, last = sections
-    for stage in before:
-        sender: Sender[Element]
-        receiver: Receiver[Element]
-        sender, receiver = channel(CHANNEL_BATCHES)
-        group.create_task(drive(read, stage, sender.send, sender.close), name=_name(stage))
-        read = _receive(receiver)
-    group.create_task(drive(read, last, sink.write, lambda: None), name=_name(last))
-
-
-def _name(stage: RunningStage | None) -> str:
-    return stage.tally.name if stage is not None else "end"
-
-
-def _receive(receiver: Receiver[Element]) -> Read:
-    async def read() -> Element | None:
-        return await anext(receiver, None)
-
-    return read
 
 
 def _after(held: list[Element], read: Read) -> Read:
@@ -275,7 +315,8 @@ async def _despite(failure: BaseException, clean_up: Callable[[], Awaitable[None
 
 def _root(failure: BaseException) -> BaseException:
     """The failure that came first; the others, if any, become notes on it."""
-    first, *others = _leaves(failure)
+    # One that passed through several tasks is found several times.
+    first, *others = dict.fromkeys(_leaves(failure))
     for other in others:
         first.add_note(f"and: {other}")
     return first

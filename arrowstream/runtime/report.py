@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from arrowstream.stage_metrics import StageCounters
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -44,6 +46,17 @@ class StageReport:
     rows_out: int
     batches: dict[str, int] = field(default_factory=dict)
     busy_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, counters: StageCounters) -> StageReport:
+        """What these counters say."""
+        return cls(
+            counters.name,
+            counters.rows_in,
+            counters.rows_out,
+            dict(counters.batches),
+            counters.busy_ns / 1e9,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,19 @@
-"""The loop of one task: read an element, run the stage, pass on what comes out."""
+"""The loops of one task: read an element, run the stage, pass on what comes out."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
-from arrowstream.batch import Batch, Element
+from arrowstream.batch import Batch, Element, Mark
+from arrowstream.channel import Receiver, Sender, channel
+from arrowstream.clock import Clock
+from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
 from arrowstream.runtime.stage import RunningStage
 
 Read = Callable[[], Awaitable[Element | None]]
 Emit = Callable[[Element], Awaitable[None]]
+End = Callable[[], Awaitable[None]]
 
 TURN_SECONDS = 0.005
 """How long a task may go on without waiting before the loop's other tasks get a turn.
@@ -18,28 +22,135 @@ Between ends in memory nothing ever waits, so `stop`, timers and everything else
 """
 
 
-async def drive(read: Read, stage: RunningStage | None, emit: Emit, end: Callable[[], None]) -> None:
+async def run_section(read: Read, stage: RunningStage | None, emit: Emit, end: End, clock: Clock) -> None:
     """Move elements from `read` through `stage` to `emit` until the stream ends, then call `end`.
 
-    Marks keep their place among the batches. Batches without rows are not passed on. If anything fails, `end` is not
-    called: the next task must never take a failure for the end of the stream.
+    Marks keep their place among the batches. Batches without rows are not passed on. If anything
+    fails, `end` is not called: the next task must never take a failure for the end of the stream.
     """
-    loop = asyncio.get_running_loop()
-    turn_ends = loop.time() + TURN_SECONDS
+    if stage is None:
+        await _pass_on(read, emit)
+    else:
+        try:
+            await stage.open()
+            if isinstance(stage, RunningTimed):
+                await _drive_timed(read, stage, emit, clock)
+            elif isinstance(stage, RunningAsync) and stage.concurrency > 1:
+                await _drive_concurrent(read, stage, emit)
+            else:
+                await _drive(read, stage, emit)
+            await _emit_all(await stage.finish(), emit)
+        finally:
+            await stage.close()
+    await end()
+
+
+async def _pass_on(read: Read, emit: Emit) -> None:
+    turns = _Turns()
     while (element := await read()) is not None:
-        if stage is None:
-            await emit(element)
-        elif isinstance(element, Batch):
-            for out in await stage.process(element):
-                if not isinstance(out, Batch) or out.num_rows:
-                    await emit(out)
+        await emit(element)
+        await turns.yield_if_due()
+
+
+async def _drive(read: Read, stage: RunningStage, emit: Emit) -> None:
+    turns = _Turns()
+    while (element := await read()) is not None:
+        if isinstance(element, Batch):
+            out = await stage.process(element)
         else:
-            for out in await stage.on_mark(element):
-                await emit(out)
-        if loop.time() >= turn_ends:
+            out = await stage.on_mark(element)
+        for passed in out:
+            if not isinstance(passed, Batch) or passed.num_rows:
+                await emit(passed)
+        await turns.yield_if_due()
+
+
+async def _emit_all(out: Iterable[Element], emit: Emit) -> None:
+    for element in out:
+        if not isinstance(element, Batch) or element.num_rows:
+            await emit(element)
+
+
+async def _drive_timed(read: Read, stage: RunningTimed, emit: Emit, clock: Clock) -> None:
+    """One that may also have something to say while nothing comes in, or that takes nothing for a while."""
+    reading: asyncio.Task[Element | None] | None = None
+    alarm: asyncio.Task[None] | None = None
+    try:
+        while True:
+            if stage.wants_input and reading is None:
+                reading = asyncio.ensure_future(_awaited(read))
+            if (deadline := stage.deadline_ns) is not None:
+                alarm = asyncio.ensure_future(clock.sleep(max(deadline - clock.now_ns(), 0) / 1e9))
+            waits = [task for task in (reading if stage.wants_input else None, alarm) if task is not None]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if alarm is not None:
+                await _cancelled(alarm)
+                alarm = None
+            if deadline is not None and clock.now_ns() >= deadline:
+                await _emit_all(await stage.on_time(), emit)
+            if stage.wants_input and reading is not None and reading.done():
+                element, reading = reading.result(), None
+                if element is None:
+                    return
+                out = await (stage.process(element) if isinstance(element, Batch) else stage.on_mark(element))
+                await _emit_all(out, emit)
+    finally:
+        for task in (reading, alarm):
+            if task is not None:
+                await _cancelled(task)
+
+
+async def _drive_concurrent(read: Read, stage: RunningAsync, emit: Emit) -> None:
+    """Several batches in the making, passed on in the order in which they came."""
+    free = asyncio.Semaphore(stage.concurrency)
+    sender: Sender[Mark | asyncio.Task[Iterable[Element]]]
+    receiver: Receiver[Mark | asyncio.Task[Iterable[Element]]]
+    sender, receiver = channel(stage.concurrency)
+
+    async def process(batch: Batch) -> Iterable[Element]:
+        try:
+            return await stage.process(batch)
+        finally:
+            free.release()
+
+    async def begin() -> None:
+        while (element := await read()) is not None:
+            if isinstance(element, Batch):
+                await free.acquire()
+                await sender.send(group.create_task(process(element)))
+            else:
+                await sender.send(element)
+        sender.close()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(begin())
+        async for item in receiver:
+            out = await item if isinstance(item, asyncio.Task) else await stage.on_mark(item)
+            await _emit_all(out, emit)
+
+
+class _Turns:
+    """Lets the loop's other tasks run now and then."""
+
+    __slots__ = ("_ends", "_loop")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ends = self._loop.time() + TURN_SECONDS
+
+    async def yield_if_due(self) -> None:
+        if self._loop.time() >= self._ends:
             await asyncio.sleep(0)
-            turn_ends = loop.time() + TURN_SECONDS
-    if stage is not None:
-        for out in await stage.finish():
-            await emit(out)
-    end()
+            self._ends = self._loop.time() + TURN_SECONDS
+
+
+async def _awaited(read: Read) -> Element | None:
+    return await read()
+
+
+async def _cancelled(task: asyncio.Task[object]) -> None:
+    """Cancel a task and wait until it has ended; a failure it had is seen by nobody else any more."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()

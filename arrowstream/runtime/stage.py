@@ -5,15 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 
-import polars as pl
-
-from arrowstream.batch import Batch, Element, Mark, Watermark
+from arrowstream.batch import Batch, Element, Mark
 from arrowstream.clock import Clock
-from arrowstream.errors import ArrowstreamError, StageError
-from arrowstream.operators.base import Process
-from arrowstream.plan.physical import SegmentStage, Stage
-from arrowstream.runtime.report import StageReport
+from arrowstream.errors import ArrowstreamError
+from arrowstream.plan.physical import SegmentStage
+from arrowstream.runtime.deadline import Attempt
+from arrowstream.runtime.failures import FAILURES, stage_error
 from arrowstream.runtime.threads import Threads
+from arrowstream.stage_metrics import StageCounters
 
 INLINE_NS = 1_000_000
 """Work predicted to take less runs on the loop's own thread.
@@ -22,50 +21,63 @@ A hop to a worker thread and back costs 60-110 us, so at 200 us it would cost a 
 and nothing else on the loop (channel hops, timers) minds waiting a millisecond.
 """
 
-FAILURES = (Exception, pl.exceptions.PanicException)
-"""What counts as a failure of a stage: Polars' panics are outside the tree of `Exception`."""
-
-
-class Tally:
-    """Counters of one stage."""
-
-    __slots__ = ("batches", "busy_ns", "name", "rows_in", "rows_out")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.rows_in = 0
-        self.rows_out = 0
-        self.busy_ns = 0
-        self.batches: dict[str, int] = {}
-
-    def count(self, kind: str) -> None:
-        """One more batch run by `kind`."""
-        self.batches[kind] = self.batches.get(kind, 0) + 1
-
-    def report(self) -> StageReport:
-        """The counters as they stand."""
-        return StageReport(self.name, self.rows_in, self.rows_out, dict(self.batches), self.busy_ns / 1e9)
-
 
 class RunningStage(ABC):
     """A stage of the plan with its counters."""
 
-    __slots__ = ("tally",)
+    __slots__ = ("_attempt", "_ingest_ns", "tally")
 
     def __init__(self, name: str) -> None:
-        self.tally = Tally(name)
+        self._ingest_ns: int | None = None
+        self.tally = StageCounters(name)
+        self._attempt: Attempt = self.attempt
 
-    @abstractmethod
+    @property
+    def room(self) -> int | None:
+        """Batches that may wait before this stage, where that was asked for."""
+        return None
+
+    def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:
+        """Let `attempts` decide how often, and with which parts of a batch, the work is tried."""
+        self._attempt = attempts(self._attempt)
+
     async def process(self, batch: Batch) -> Iterable[Element]:
         """What comes out for this batch."""
+        out = await self._attempt(batch)
+        tally = self.tally
+        tally.rows_in += batch.num_rows
+        self._ingest_ns = batch.ingest_ns
+        self._count(out)
+        return out
+
+    def _count(self, out: Iterable[Element]) -> None:
+        """Count what comes out; rows made anew, such as a window's, are as old as the batch that let them out."""
+        for element in out:
+            if isinstance(element, Batch):
+                self.tally.came_out(element)
+                if element.ingest_ns is None:
+                    element.ingest_ns = self._ingest_ns
+
+    @abstractmethod
+    async def attempt(self, batch: Batch) -> list[Element]:
+        """Do the work once."""
+
+    async def open(self) -> None:
+        """Before the first batch."""
+        return
 
     async def on_mark(self, mark: Mark) -> Iterable[Element]:
         """What comes out for a mark, the mark itself included."""
+        self.tally.saw(mark)
         return (mark,)
 
     async def finish(self) -> Iterable[Element]:
         """What is still held when the stream ends."""
         return ()
+
+    async def close(self) -> None:
+        """After the last call, whatever came before."""
+        return
 
 
 class RunningSegment(RunningStage):
@@ -79,7 +91,7 @@ class RunningSegment(RunningStage):
         self._clock = clock
         self._threads = threads
 
-    async def process(self, batch: Batch) -> Iterable[Element]:
+    async def attempt(self, batch: Batch) -> list[Element]:
         stage, tally, clock = self._stage, self.tally, self._clock
         rows = batch.num_rows
         choice = stage.placement.choose(rows)
@@ -91,78 +103,12 @@ class RunningSegment(RunningStage):
             else:
                 result = await self._threads.call(evaluate, batch)
         except FAILURES as error:
+            tally.errors += 1
             raise _failure(stage, batch, error) from error
         taken = clock.now_ns() - begin
-        stage.placement.observe(choice.backend, rows, taken / 1e9)
-        tally.busy_ns += taken
-        tally.rows_in += rows
-        tally.rows_out += result.num_rows
-        tally.count(choice.backend)
-        return (result,)
-
-
-class RunningOperator(RunningStage):
-    """An opaque operator's process."""
-
-    __slots__ = ("_clock", "_last_ns", "_process", "_threads")
-
-    def __init__(self, name: str, process: Process, clock: Clock, threads: Threads) -> None:
-        super().__init__(name)
-        self._process = process
-        self._clock = clock
-        self._threads = threads
-        self._last_ns = 0
-
-    async def process(self, batch: Batch) -> Iterable[Element]:
-        self.tally.rows_in += batch.num_rows
-        self.tally.count(self.tally.name.partition(" ")[2])
-        return await self._run(lambda: list(self._process.process(batch)), batch)
-
-    async def on_mark(self, mark: Mark) -> Iterable[Element]:
-        if isinstance(mark, Watermark):
-            return await self._run(lambda: list(self._process.on_watermark(mark.time_us)), None)
-        return (mark,)
-
-    async def finish(self) -> Iterable[Element]:
-        return await self._run(lambda: list(self._process.finish()), None)
-
-    async def _run(self, work: Callable[[], list[Element]], batch: Batch | None) -> list[Element]:
-        begin = self._clock.now_ns()
-        try:
-            # The last call is the best guess at this one.
-            result = work() if self._last_ns < INLINE_NS else await self._threads.call(work)
-        except FAILURES as error:
-            raise stage_error(self.tally.name, batch, error) from error
-        self._last_ns = self._clock.now_ns() - begin
-        self.tally.busy_ns += self._last_ns
-        self.tally.rows_out += sum(out.num_rows for out in result if isinstance(out, Batch))
-        return result
-
-
-def start_stage(stage: Stage, clock: Clock, threads: Threads) -> RunningStage:
-    """The running form of a planned stage."""
-    if isinstance(stage, SegmentStage):
-        return RunningSegment(stage, clock, threads)
-    process = stage.operator.start(stage.schema)
-    assert isinstance(process, Process)
-    return RunningOperator(stage.name, process, clock, threads)
-
-
-def stage_error(stage: str, batch: Batch | None, error: BaseException) -> ArrowstreamError:
-    """`error` as one that names its stage and where in the source the batch came from."""
-    if isinstance(error, ArrowstreamError):
-        error.stage = error.stage or stage
-        return error
-    position = str(batch.position) if batch is not None and batch.position is not None else None
-    # Polars says so of every strict cast that meets a value it cannot take.
-    is_cast = isinstance(error, pl.exceptions.InvalidOperationError) and "conversion" in str(error)
-    hint = "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit" if is_cast else None
-    return StageError(first_line(error), stage=stage, position=position, hint=hint)
-
-
-def first_line(error: BaseException) -> str:
-    """An error's kind and the first line of what it says."""
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}"
+        stage.placement.observe(choice, rows, taken / 1e9)
+        tally.ran(choice.backend, rows, taken)
+        return [result]
 
 
 def _failure(stage: SegmentStage, batch: Batch, error: BaseException) -> ArrowstreamError:

@@ -123,6 +123,23 @@ def test_metadata_of_the_output_is_kept() -> None:
     assert run(again, output=output).schema.field("x").metadata == {b"unit": b"m"}
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_fields_that_differ_in_metadata_only_are_told_apart(nested: bool) -> None:
+    seen = []
+    for category in "ab":
+        kind = pl.Enum([category])
+        schema = pl.Schema({"i": pl.Int64(), "kind": pl.List(kind) if nested else kind})
+        segment = segment_of(schema, WithColumns.of(again=pl.col("kind")))
+        program = lower(segment)
+        assert isinstance(program, Program), program
+        evaluate = ArrowBackend().prepare(segment, program)
+        assert callable(evaluate), evaluate
+        record = evaluate(Batch(to_record(pl.DataFrame(schema=schema)))).arrow()
+        assert record.schema.equals(program.output, check_metadata=True)
+        seen.append(record.schema)
+    assert not seen[0].equals(seen[1], check_metadata=True)
+
+
 def test_metadata_comes_through_several_steps() -> None:
     schema = pl.Schema({"i": pl.Int64(), "kind": pl.Enum(["b", "a"])})
     segment = segment_of(
@@ -190,6 +207,7 @@ def col(dtype: pa.DataType) -> Column:
 
 
 COMPUTED = Call("negate", (lit(1),), INT)
+COMPUTED_FLOAT = Call("negate", (Literal(1.0, FLOAT),), FLOAT)
 """A constant whose value only running it would tell."""
 INT8, UINT8, FLOAT32, DATE = pa.int8(), pa.uint8(), pa.float32(), pa.date32()
 ZONED, DECIMAL = pa.timestamp("us", "UTC"), pa.decimal128(9, 2)
@@ -216,6 +234,8 @@ REFUSED: list[tuple[str, Expression]] = [
     ("not for duration", Call("true_divide", (col(LENGTH), X), LENGTH)),
     ("not divided as float", Call("true_divide", (col(INT8), col(INT8)), FLOAT32)),
     ("not known", Call("true_divide", (Y, COMPUTED), FLOAT)),
+    ("not known", Call("add", (Y, COMPUTED_FLOAT), FLOAT)),
+    ("not known", Call("subtract", (COMPUTED_FLOAT, Y), FLOAT)),
     ("not known", Call("floor_divide", (Y, Literal(None, FLOAT)), FLOAT)),
     ("not for decimal", Call("modulo", (col(DECIMAL), col(DECIMAL)), DECIMAL)),
     ("int8 where", Call("floor_divide", (X, col(INT8)), INT)),
@@ -261,6 +281,7 @@ REFUSED: list[tuple[str, Expression]] = [
     ("with a time zone", Call("max_horizontal", (col(ZONED), lit(0, ZONED)), ZONED)),
     ("not for bool", Call("sum_horizontal", (col(BOOL), col(BOOL)), pa.uint32(), (True,))),
     ("another order", Call("sum_horizontal", (Y, Y, Y), FLOAT, (True,))),
+    ("constant zero", Call("sum_horizontal", (Y, Literal(0.0, FLOAT)), FLOAT, (True,))),
     ("another type", Call("sum_horizontal", (Y, Y), pa.float32(), (True,))),
     ("another type", Call("sum_horizontal", (X, col(INT8)), INT, (True,))),
 ]

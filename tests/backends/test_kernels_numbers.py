@@ -114,6 +114,13 @@ def arithmetic_cases() -> Iterator[Case]:
         yield Case("modulo", A % -3, (dtype,))
     yield Case("clip", A.clip(lower_bound=1.5), (F64,))
     yield Case("clip", A.clip(upper_bound=1.5), (F64,))
+    for dtype in FLOATS:
+        for number in (0, -0.0, 1.5, 1e-310):
+            constant = pl.lit(number, dtype)
+            yield Case("add", A + constant, (dtype,))
+            yield Case("add", constant + A, (dtype,))
+            yield Case("subtract", A - constant, (dtype,))
+            yield Case("subtract", constant - A, (dtype,))
     for unit in ("ms", "us", "ns"):
         length = pl.Duration(unit)
         for zone in (None, "Europe/Amsterdam"):

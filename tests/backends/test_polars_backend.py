@@ -96,3 +96,31 @@ def test_one_row_that_a_filter_leaves_is_divided_as_among_others() -> None:
     )
     alone, together = (evaluate(Batch(part)).polars()["y"] for part in (frame.head(3), frame.tail(3)))
     assert alone.to_list() == together.to_list()[:1]
+
+
+@pytest.mark.parametrize("rows", [2, 30_000])
+@pytest.mark.parametrize("constant", [pl.lit(3.0), pl.lit(3)])
+def test_a_constant_of_an_earlier_step_is_a_column_whatever_the_cut(constant: pl.Expr, rows: int) -> None:
+    """Polars keeps it as one value, and divides by that in another way."""
+    frame = pl.DataFrame({"x": [5.0] * rows})
+    segment = segment_of(
+        frame.schema, WithColumns.of(k=constant), WithColumns.of(y=pl.col("x") / pl.col("k"))
+    )
+    evaluate = PolarsBackend().prepare(segment, NOT_LOWERED)
+    together, alone = (evaluate(Batch(part)).polars()["y"][0] for part in (frame, frame.head(1)))
+    assert together == alone == 5 / 3
+
+
+def test_single_rows_that_are_alike_are_divided_by_as_any_others_once_joined() -> None:
+    parts = [pl.DataFrame({"x": [5.0], "k": [3.0]}), pl.DataFrame({"x": [7.0], "k": [3.0]})]
+    step = WithColumns.of(y=pl.col("x") / pl.col("k"))
+    evaluate = PolarsBackend().prepare(segment_of(parts[0].schema, step), NOT_LOWERED)
+    joined = evaluate(Batch(pl.concat(parts))).polars()["y"].to_list()
+    assert joined == [evaluate(Batch(part)).polars()["y"][0] for part in parts]
+
+
+def test_a_constant_column_that_comes_in_is_divided_by_as_any_other() -> None:
+    frame = pl.DataFrame({"x": [5.0, 7.0]}).with_columns(k=pl.lit(3.0))
+    step = WithColumns.of(y=pl.col("x") / pl.col("k"))
+    evaluate = PolarsBackend().prepare(segment_of(frame.schema, step), NOT_LOWERED)
+    assert evaluate(Batch(frame)).polars()["y"].to_list() == [5 / 3, 7 / 3]

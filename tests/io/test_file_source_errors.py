@@ -152,6 +152,29 @@ def test_a_partition_that_does_not_fit_the_type_of_the_others(tmp_path):
     assert "'k'" in error.what and error.found == "'1', 'x'"
 
 
+@pytest.mark.skipif(pl.__version__ < "2", reason="Polars 1 infers Int64, and the row is refused")
+@pytest.mark.parametrize("name", ["f.csv", "f.ndjson", "x=18446744073709551615/f.parquet"])
+def test_numbers_too_long_for_arrow_are_told_as_such(name, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".parquet":
+        frame_file(pl.DataFrame({"a": [1]}), path)
+    else:
+        path.write_text(
+            "x\n18446744073709551615\n" if path.suffix == ".csv" else '{"x": 18446744073709551615}\n'
+        )
+    error = failure(SchemaError, FileSource.of(tmp_path))
+    assert "'x'" in error.what and "more than 64 bits" in error.what
+    assert "schema={'x': pl.String}" in error.hint
+    assert drain(FileSource.of(tmp_path, schema={"x": pl.UInt64}))
+
+
+def test_lines_that_end_in_carriage_returns_alone_are_not_one_long_header(tmp_path):
+    path = tmp_path / "old.csv"
+    path.write_bytes(b"a,b\r1,2\r3,4\r")
+    assert "carriage returns" in failure(SourceError, FileSource.of(path)).what
+
+
 def test_a_new_key_in_a_later_file_is_not_dropped(tmp_path):
     (tmp_path / "1.ndjson").write_text('{"a": 1}\n')
     (tmp_path / "2.ndjson").write_text('{"a": 1, "z": 2}\n')

@@ -1,5 +1,6 @@
 """From graph to plan: fusion, pins, pushdown, errors that name their stage."""
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -7,8 +8,10 @@ import pytest
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Sink, Source
+from arrowstream.batch import Batch
+from arrowstream.channel import channel
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.io.base import Query, Reader, SourceSpec
+from arrowstream.io.base import Query, Reader, SinkSpec, SourceSpec
 from arrowstream.pipeline import BACKENDS
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage
@@ -88,7 +91,7 @@ def test_a_pin_splits_a_segment_and_is_kept() -> None:
 
 def test_schemas_are_on_every_edge() -> None:
     plan = plan_of(start().with_columns(c=pl.col("a") / 2).batch(rows=1).select("c"))
-    assert plan.schema == FRAME.schema
+    assert plan.input.schema == FRAME.schema
     assert [stage.output for stage in plan.stages] == [
         {"a": pl.Int64, "b": pl.Float64, "s": pl.String, "c": pl.Float64},
         {"a": pl.Int64, "b": pl.Float64, "s": pl.String, "c": pl.Float64},
@@ -105,8 +108,8 @@ def test_a_whole_segment_is_absorbed_by_a_source_that_can(pin: str) -> None:
     builder = start(source).with_columns(c=pl.col("a") * 2).backend(pin).batch(rows=5)
     plan = plan_of(builder)
     assert [stage.name for stage in plan.stages] == ["2 batch"]
-    assert plan.absorbed is not None
-    assert plan.schema == {**FRAME.schema, "c": pl.Int64}
+    assert plan.input.absorbed is not None
+    assert plan.input.schema == {**FRAME.schema, "c": pl.Int64}
     assert builder.collect_sync()["c"].to_list() == [2, 4]
     assert source.query is not None
 
@@ -116,11 +119,26 @@ def test_otherwise_only_the_needed_columns_are_pushed(pushdown: str, pin: str) -
     source = PushSource(pushdown)
     builder = start(source).filter(pl.col("b") > 0).backend(pin).select("a").backend(pin)
     plan = plan_of(builder)
-    assert plan.absorbed is None
-    assert plan.schema == {"a": pl.Int64, "b": pl.Float64}
+    assert plan.input.absorbed is None
+    assert plan.input.schema == {"a": pl.Int64, "b": pl.Float64}
     assert builder.collect_sync().to_dict(as_series=False) == {"a": [1]}
     assert source.query is not None
     assert source.query(FRAME.lazy()).collect().columns == ["a", "b"]
+
+
+def test_a_segment_that_computes_with_its_own_constants_is_no_part_of_the_read(tmp_path: Path) -> None:
+    """Polars divides by a constant column as by one value: a file's rows would tell how many it has."""
+    values = [value / 7 for value in range(1, 40)]
+    pl.DataFrame({"f": values, "g": values}).write_parquet(tmp_path / "many.parquet")
+    for number, value in enumerate(values):
+        pl.DataFrame({"f": [value], "g": [value]}).write_parquet(tmp_path / f"one-{number:02}.parquet")
+    rows = []
+    for name in ("many.parquet", "one-*.parquet"):
+        builder = Pipeline.builder().source(Source.from_file(tmp_path / name))
+        divided = builder.with_columns(k=pl.lit(3.0)).with_columns(z=pl.col("f") / pl.col("k")).select("z")
+        assert "columns: 1 of 2 (f)" in divided.sink(TestSink()).build().explain()
+        rows.append(divided.collect_sync())
+    assert rows[0].equals(rows[1])
 
 
 @pytest.mark.parametrize(
@@ -134,8 +152,8 @@ def test_otherwise_only_the_needed_columns_are_pushed(pushdown: str, pin: str) -
 )
 def test_nothing_is_pushed_where_nothing_can_be(pushdown: str, build: Any) -> None:
     plan = plan_of(build(start(PushSource(pushdown))))
-    assert plan.query is None
-    assert plan.schema == FRAME.schema
+    assert plan.input.query is None
+    assert plan.input.schema == FRAME.schema
 
 
 @pytest.mark.parametrize(
@@ -166,6 +184,32 @@ def test_a_pinned_backend_that_refuses_says_why() -> None:
     builder = start().select(pl.concat_list("a", "a")).backend("arrow").sink(TestSink())
     with pytest.raises(PlanError, match=r"(?s)the arrow backend cannot run this step \(stage 1 select\)"):
         builder.build()
+
+
+@pytest.mark.parametrize(
+    "sink, made",
+    [
+        (Sink.to_fn(print), [False, True]),
+        (Sink.to_channel(channel(1)[0]), [False, True]),
+        (Sink.to_file("out.parquet"), [False, False]),
+    ],
+)
+def test_what_a_sink_takes_is_made_by_the_last_stage(
+    sink: SinkSpec, made: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversions: list[pl.DataFrame] = []
+    monkeypatch.setattr(
+        "arrowstream.batch.to_record", lambda frame: conversions.append(frame) or frame.to_arrow()
+    )
+    builder = start().with_columns(c=pl.col("a")).backend("polars").filter(pl.col("c") > 1).sink(sink)
+    plan = compile_plan(builder.graph, FRAME.schema, BACKENDS)
+    seen = []
+    for stage in plan.stages:
+        assert isinstance(stage, SegmentStage)
+        conversions.clear()
+        stage.evaluators["polars"](Batch(FRAME.with_columns(c="a") if seen else FRAME))
+        seen.append(bool(conversions))
+    assert seen == made
 
 
 def test_errors_of_operators_and_sinks_name_their_stage() -> None:

@@ -1,6 +1,7 @@
 """Running a coroutine from plain code, with and without a running loop."""
 
 import asyncio
+import signal
 import threading
 
 import pytest
@@ -21,6 +22,23 @@ def test_without_a_loop() -> None:
     assert run_blocking(answer) == 42
     with pytest.raises(ValueError, match="no"):
         run_blocking(fail)
+
+
+def test_what_a_run_gives_is_never_written_out() -> None:
+    """asyncio.run has a task's result written into a message that nobody reads, which can take long or fail."""
+
+    class Panic(BaseException):
+        """As Polars raises it for a date that it cannot write."""
+
+    class Unwritable:
+        def __repr__(self) -> str:
+            raise Panic
+
+    async def give() -> Unwritable:
+        return Unwritable()
+
+    assert isinstance(run_blocking(give), Unwritable)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_inside_a_running_loop() -> None:

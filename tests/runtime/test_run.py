@@ -19,8 +19,9 @@ from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.physical import OperatorStage, SegmentStage
 from arrowstream.plan.placement import Placement
 from arrowstream.plan.segment import Segment
-from arrowstream.runtime.section import drive
-from arrowstream.runtime.stage import start_stage
+from arrowstream.runtime.operator_stage import start_operator
+from arrowstream.runtime.section import run_section
+from arrowstream.runtime.stage import RunningSegment
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
 
@@ -384,7 +385,7 @@ def test_a_failure_that_no_single_step_shows_names_the_whole_stage() -> None:
     async def main() -> None:
         threads = Threads(1)
         try:
-            await start_stage(planned, ManualClock(), threads).process(Batch(NUMBERS[0]))
+            await RunningSegment(planned, ManualClock(), threads).process(Batch(NUMBERS[0]))
         finally:
             threads.close()
 
@@ -505,12 +506,16 @@ def test_marks_keep_their_place_among_batches_and_reach_operators_first() -> Non
     async def emit(element: Element) -> None:
         out.append(element)
 
+    async def end() -> None:
+        ended.append(True)
+
     async def main() -> None:
         threads = Threads(1)
         schema = NUMBERS[0].schema
         planned = OperatorStage("1 holding", ScriptedOperator("holding", Holding), schema, schema)
-        stage = start_stage(planned, ManualClock(), threads)
-        await drive(read, stage, emit, lambda: ended.append(True))
+        clock = ManualClock()
+        stage = start_operator(planned, clock, threads, None)
+        await run_section(read, stage, emit, end, clock)
         threads.close()
 
     asyncio.run(main())

@@ -15,7 +15,7 @@ from arrowstream.backends.kernels.arguments import is_constant
 from arrowstream.backends.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.kernels.integer_division import divide_integers, remainder_of_integers
 from arrowstream.backends.kernels.types import differing, is_float, is_integer, is_number
-from arrowstream.program import Call, Literal
+from arrowstream.program import Call, Expression, Literal
 
 _types = pa.types
 _US_PER_DAY = 86_400_000_000
@@ -27,7 +27,7 @@ def _add(call: Call) -> Evaluate | str:
         return pc.add if left == call.dtype and left.unit == right.unit else _units(call)
     if _types.is_duration(left) and _types.is_timestamp(right):
         return pc.add if right == call.dtype and left.unit == right.unit else _units(call)
-    return _on_numbers(pc.add)(call)
+    return _plus_or_minus(call, pc.add, lambda other: other)
 
 
 def _subtract(call: Call) -> Evaluate | str:
@@ -39,7 +39,27 @@ def _subtract(call: Call) -> Evaluate | str:
         return subtract
     if _types.is_duration(right) and (_types.is_timestamp(left) or _types.is_duration(left)):
         return subtract if left == call.dtype and left.unit == right.unit else _units(call)
-    return _on_numbers(subtract)(call)
+    return _plus_or_minus(call, subtract, pc.negate)
+
+
+def _plus_or_minus(call: Call, function: Evaluate, after_zero: Evaluate) -> Evaluate | str:
+    """`function` of numbers, but a constant zero beside floats is left out, as in Polars: -0.0 + 0 is -0.0."""
+    evaluate = _on_numbers(function)(call)
+    if isinstance(evaluate, str) or not is_float(call.dtype):
+        return evaluate
+    left, right = call.arguments
+    if is_constant(left) and not is_constant(right):
+        return _unless_zero(left, evaluate, lambda _, other: after_zero(other))
+    if is_constant(right) and not is_constant(left):
+        return _unless_zero(right, evaluate, lambda other, _: other)
+    return evaluate
+
+
+def _unless_zero(constant: Expression, function: Evaluate, with_zero: Evaluate) -> Evaluate | str:
+    if not isinstance(constant, Literal):
+        return "a constant is added or subtracted, but not known"
+    is_zero = constant.value is not None and not pa.scalar(float(constant.value), constant.dtype).as_py()
+    return with_zero if is_zero else function
 
 
 def _days_between(left: Values, right: Values) -> Values:

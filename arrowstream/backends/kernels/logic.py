@@ -110,6 +110,8 @@ def _sum(call: Call) -> Evaluate | str:
         return f"not for {', '.join(str(argument.dtype) for argument in call.arguments)}"
     if is_float(call.dtype) and len(call.arguments) > 2:
         return "floats are added in another order"
+    if is_float(call.dtype) and any(map(is_constant, call.arguments)):
+        return "a constant zero is not added to floats"
     if any(argument.dtype != call.dtype for argument in call.arguments):
         return "the sum has another type than what is added"
     zero = pa.scalar(0, call.dtype)

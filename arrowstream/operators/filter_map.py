@@ -1,0 +1,86 @@
+"""`filter_map`: filter and map in one, by expressions or by a function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from arrowstream.expression_text import expression_text
+from arrowstream.operators.base import Expressions, Frame, Operator
+from arrowstream.operators.filter import Filter
+from arrowstream.operators.function_step import FunctionStep
+from arrowstream.operators.with_columns import WithColumns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilterMap(FunctionStep):
+    """Each batch as ``fn(batch)`` makes it, and none where `fn` returns None.
+
+    Parameters, and the errors raised, are those of `FunctionStep`. Where `fn` returns None for a batch
+    without rows, pass ``schema=``.
+
+    Notes
+    -----
+    A stage of its own, which costs as much as ``map(fn)``. Holds nothing.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> def checked(record):
+    ...     return record if record["x"].null_count == 0 else None
+    >>> source = Source.from_frame([pl.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3, None]})])
+    >>> Pipeline.builder().source(source).filter_map(checked).collect_sync()["x"].to_list()
+    [1, 2]
+    """
+
+    name: ClassVar[str] = "filter_map"
+
+    @staticmethod
+    def frames(result: Any) -> Iterable[Any]:
+        return () if result is None else (result,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilterMapExpressions(Expressions):
+    """Rows for which a condition is true, with columns added or replaced: `Filter`, then `WithColumns`.
+
+    It is one step, not two, so that what is said about it afterwards (`on_error`, `backend`) holds for both.
+
+    Notes
+    -----
+    Fused with the expressions around it. Costs the predicate for each row, and the expressions for each row that
+    stays. No state.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+    >>> builder.filter_map(pl.col("x") > 1, y=pl.col("x") * 2).collect_sync().rows()
+    [(2, 4)]
+    """
+
+    name: ClassVar[str] = "filter_map"
+    condition: Filter
+    columns: WithColumns
+
+    def apply(self, frame: Frame) -> Frame:
+        return self.columns.apply(self.condition.apply(frame))
+
+    def expressions(self) -> tuple[pl.Expr, ...]:
+        return (*self.condition.expressions(), *self.columns.expressions())
+
+    def describe(self) -> str:
+        return f"filter_map({', '.join(map(expression_text, self.expressions()))})"
+
+
+def filter_mapping(what: Any, **options: Any) -> Expressions | Operator:
+    """The step for `filter_map`: a function alone, or a condition and the expressions after it."""
+    if callable(what):
+        return FilterMap(what, **options)
+    condition = Filter.of(what)
+    return FilterMapExpressions(condition, WithColumns.of(**options)) if options else condition

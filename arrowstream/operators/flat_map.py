@@ -1,0 +1,60 @@
+"""`flat_map`: one batch to many, by a function or by a list column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars.selectors as cs
+
+from arrowstream.operators.explode import Explode
+from arrowstream.operators.function_step import FunctionStep
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlatMap(FunctionStep):
+    """All frames that ``fn(batch)`` gives, in order: an iterable of them, or one alone.
+
+    Parameters, and the errors raised, are those of `FunctionStep`; `fn` may also be a generator, plain
+    or async. Every frame it gives has the same schema. Where `fn` gives no frame for a batch without rows,
+    pass ``schema=``.
+
+    Notes
+    -----
+    A stage of its own, which costs as much as ``map(fn)``; each frame that `fn` gives becomes a batch, so that many
+    small ones cost more in the stages after it. Holds the frames of one batch.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> def halves(frame):
+    ...     yield frame.filter(pl.col("x") < 2)
+    ...     yield frame.filter(pl.col("x") >= 2)
+    >>> source = Source.from_frame(pl.DataFrame({"x": [3, 1, 2]}))
+    >>> Pipeline.builder().source(source).flat_map(halves, frame="polars").collect_sync()["x"].to_list()
+    [1, 3, 2]
+    """
+
+    name: ClassVar[str] = "flat_map"
+
+    @staticmethod
+    def frames(result: Any) -> Iterable[Any]:
+        # A frame is iterable too, over its columns: what is none and can be iterated stands for many.
+        return result if isinstance(result, Iterable) and not is_frame(result) else (result,)
+
+
+def is_frame(value: Any) -> bool:
+    """Whether this is one frame, or something that only looks iterable."""
+    return (
+        hasattr(value, "__arrow_c_stream__")
+        or hasattr(value, "__arrow_c_array__")
+        or hasattr(value, "columns")  # pandas before 2.2, and cuDF
+        or isinstance(value, str | bytes | dict)
+    )
+
+
+def flat_mapping(what: Any, **options: Any) -> FlatMap | Explode:
+    """The step for `flat_map`: a column's name explodes it, a function is called."""
+    return Explode.of(what) if isinstance(what, str | cs.Selector) else FlatMap(what, **options)

@@ -1,0 +1,145 @@
+"""`map_zero_copy`: columns changed in place by NumPy, in memory that the step alone holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.batch import Batch, arrow_schema
+from arrowstream.errors import PlanError, SchemaError
+from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.function_schema import check_function, function_name, is_async
+from arrowstream.operators.zero_copy_buffer import ZeroCopyBuffer
+from arrowstream.operators.zero_copy_columns import Layout, ZeroCopyColumns
+
+BUFFERS = 8
+"""Buffers a step keeps to use again. Channels hold a few batches; who keeps more gets new memory each time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MapZeroCopy(Operator):
+    """Functions that change a batch's columns in place, as writable NumPy arrays.
+
+    A column is copied once, when a function first asks for it, into memory that this step alone holds. From
+    then on all functions of the step, and of neighbours of its kind, work on that copy in place, and it goes
+    on as an Arrow column without another copy. Nothing that the user, a source or another branch holds is
+    ever changed, and an error handler tries again with the rows as they came: Arrow cannot tell who else
+    reads a buffer, so memory that comes from elsewhere is never taken for the step's own. The memory is used
+    again for a later batch once nobody looks at it any more, the user included.
+
+    Parameters
+    ----------
+    fns
+        Called in turn with a `ZeroCopyColumns`: a mapping from column names to writable arrays, with
+        ``valid(name)`` for where a column is not null. What they return is ignored if it is one of the
+        arrays, as `numpy.multiply` with ``out=`` returns it.
+
+    Raises
+    ------
+    PlanError
+        There is no function, or one is async.
+    SchemaError
+        No column has an array: bits, text and nested values cannot be changed in place.
+    TypeError
+        A function returns an array of its own, as if it had not worked in place.
+
+    Notes
+    -----
+    A stage of its own. Costs one copy of the columns that are asked for, and none of the others; what the
+    functions do in place costs no memory. Holds up to 8 buffers, each as large as the largest batch's columns, to
+    use again.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> def doubled(columns):
+    ...     columns["x"] *= 2
+    >>> frame = pl.DataFrame({"x": [1, 2, None], "name": ["a", "b", "c"]})
+    >>> Pipeline.builder().source(Source.from_frame(frame)).map_zero_copy(doubled).collect_sync().rows()
+    [(2, 'a'), (4, 'b'), (None, 'c')]
+    >>> frame["x"].to_list()
+    [1, 2, None]
+    """
+
+    name: ClassVar[str] = "map_zero_copy"
+    repeatable: ClassVar[bool] = True
+    melts: ClassVar[bool] = True
+    fns: tuple[Callable[[ZeroCopyColumns], Any], ...]
+
+    def __post_init__(self) -> None:
+        if not self.fns:
+            raise PlanError("map_zero_copy() has no function", expected="fn(columns)")
+        for fn in self.fns:
+            check_function(self.name, fn)
+            if is_async(fn):
+                raise PlanError(
+                    "map_zero_copy() takes plain functions",
+                    found=f"{function_name(fn)} is async",
+                    hint="columns must not be waited for while they are written; use map(fn)",
+                )
+
+    def melted(self, after: Operator) -> MapZeroCopy:
+        assert isinstance(after, MapZeroCopy)
+        return MapZeroCopy(self.fns + after.fns)
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        if not Layout(arrow_schema(schema)).dtypes:
+            raise SchemaError(
+                "map_zero_copy() has no column it could change in place",
+                expected="at least one column of numbers, dates or times",
+                found=", ".join(f"{name}: {dtype}" for name, dtype in schema.items()),
+            )
+        return schema
+
+    def start(self, schema: pl.Schema) -> Process:
+        return _Writing(self.fns, schema)
+
+    def describe(self) -> str:
+        return f"map_zero_copy({', '.join(map(function_name, self.fns))})"
+
+
+class _Writing(Process):
+    __slots__ = ("_buffers", "_fns", "_layout")
+
+    def __init__(self, fns: tuple[Callable[[ZeroCopyColumns], Any], ...], schema: pl.Schema) -> None:
+        self._fns = fns
+        self._layout = Layout(arrow_schema(schema))
+        self._buffers: list[ZeroCopyBuffer] = []
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        columns = ZeroCopyColumns(batch.arrow(), self._layout, self._free(batch.num_rows))
+        for fn in self._fns:
+            result = fn(columns)
+            if not (result is None or any(result is array for array in columns.written())):
+                raise TypeError(
+                    f"{function_name(fn)} returned a {type(result).__name__} of its own; "
+                    f"map_zero_copy changes columns in place: columns[name][:] = ..."
+                )
+        return (batch.with_rows(columns.record()),)
+
+    def snapshot(self) -> pa.Table:
+        return pa.table({})
+
+    def restore(self, state: pa.Table) -> None:
+        """No row is ever held."""
+
+    def finish(self) -> Iterable[Batch]:
+        return ()
+
+    def _free(self, rows: int) -> ZeroCopyBuffer:
+        """A buffer nobody looks at, with room for so many rows."""
+        nbytes = self._layout.nbytes(rows)
+        for place, buffer in enumerate(self._buffers):
+            if not buffer.in_use:
+                if buffer.nbytes < nbytes:
+                    self._buffers[place] = buffer = ZeroCopyBuffer(nbytes)
+                return buffer
+        if len(self._buffers) == BUFFERS:
+            self._buffers.pop(0)  # its memory goes when the last one who holds it lets go
+        self._buffers.append(ZeroCopyBuffer(nbytes))
+        return self._buffers[-1]

@@ -1,0 +1,158 @@
+"""Which way rows go at a split: by the branch name that an expression gives each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import polars as pl
+
+from arrowstream.batch import Batch
+from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.expression_text import expression_text
+from arrowstream.operators.base import Expressions, Frame
+
+OTHERWISE = "otherwise"
+"""The name of the branch for rows that no other is for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Router(Expressions):
+    """Divides batches into one for each branch. As a function of a frame, it gives the column of names.
+
+    That function is for a backend to evaluate, like any other expressions: backends know how to compute a
+    row that is alone in its batch as if it were among others, so that its way never depends on the cut.
+    A batch whose rows all go one way is passed on as it is; else rows are filtered, which copies them once.
+
+    Parameters
+    ----------
+    selector
+        A branch's name for every row: text, a category, a whole number (``1`` is ``"1"``) or a boolean
+        (``"true"``, ``"false"``).
+    branches
+        The names there are.
+    otherwise
+        Whether there is a branch ``"otherwise"`` for rows with another name or none; without it such a row
+        is a `StageError`.
+
+    Raises
+    ------
+    PlanError
+        There is no branch, or a name is empty or given twice.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.batch import Batch
+    >>> from arrowstream.operators.route import Router
+    >>> size = pl.when(pl.col("x") > 2).then(pl.lit("high")).otherwise(pl.lit("low"))
+    >>> router = Router(size, ("high", "low"))
+    >>> router.check(pl.Schema({"x": pl.Int64}))
+    >>> batch = Batch(pl.DataFrame({"x": [1, 5, 2, 3]}))
+    >>> parts = router.route(batch, batch.with_rows(router.apply(batch.polars())))
+    >>> [(name, part.polars()["x"].to_list()) for name, part in parts]
+    [('high', [5, 3]), ('low', [1, 2])]
+    """
+
+    name: ClassVar[str] = "split"
+    broadcasts: ClassVar[bool] = False
+    selector: pl.Expr
+    branches: tuple[str, ...]
+    otherwise: bool = False
+
+    def __post_init__(self) -> None:
+        names = (*self.branches, OTHERWISE) if self.otherwise else self.branches
+        if not self.branches:
+            raise PlanError("split() has no branch", expected='at least one .branch("name", ...)')
+        for place, name in enumerate(names):
+            if not isinstance(name, str) or not name:
+                raise PlanError(
+                    "a branch needs a name",
+                    expected="a text that the split's expression gives",
+                    found=repr(name),
+                    hint='whole numbers and booleans are matched as text: "1", "true", "false"',
+                )
+            if name in names[:place]:
+                raise PlanError(f"two branches are called {name!r}", expected="a name of its own for each")
+
+    def apply(self, frame: Frame) -> Frame:
+        return frame.select(self.selector)
+
+    def expressions(self) -> tuple[pl.Expr, ...]:
+        return (self.selector,)
+
+    def describe(self) -> str:
+        return f"split({expression_text(self.selector)})"
+
+    def check(self, schema: pl.Schema) -> None:
+        """Check that rows of `schema`, for which the expression itself is right, get one name each.
+
+        Raises
+        ------
+        SchemaError
+            The expression gives several columns, or one whose values are no names.
+        """
+        found = pl.LazyFrame(schema=schema).select(self.selector).collect_schema()
+        if len(found) == 1 and _names(found.dtypes()[0]):
+            return
+        raise SchemaError(
+            "split() needs one name for every row",
+            expected="one column of text, categories, whole numbers or booleans",
+            found=f"{', '.join(f'{name}: {dtype}' for name, dtype in found.items())}, from {self.describe()}",
+            hint="make it text with .cast(pl.String)" if len(found) == 1 else None,
+        )
+
+    def route(self, batch: Batch, names: Batch) -> list[tuple[str, Batch]]:
+        """The rows of each branch that gets any, in their order; branches in theirs, ``"otherwise"`` last.
+
+        Parameters
+        ----------
+        batch
+            The rows.
+        names
+            One column: what the selector gives for each of them.
+
+        Raises
+        ------
+        StageError
+            A row is for no branch.
+        """
+        named = names.polars().to_series().cast(pl.String)
+        rest = len(named)
+        parts: list[tuple[str, pl.Series]] = []
+        for name in self.branches:
+            mask = named.eq_missing(name)
+            count = int(mask.sum())
+            if count == len(named) and count:
+                return [(name, batch)]
+            if count:
+                parts.append((name, mask))
+                rest -= count
+            if not rest:
+                break
+        if rest:
+            others = ~named.is_in(self.branches).fill_null(False)
+            if not self.otherwise:
+                raise self._lost(batch, named, others)
+            if not parts:
+                return [(OTHERWISE, batch)]
+            parts.append((OTHERWISE, others))
+        return [(name, batch.with_rows(batch.polars().filter(mask))) for name, mask in parts]
+
+    def _lost(self, batch: Batch, named: pl.Series, others: pl.Series) -> StageError:
+        first = others.arg_max()
+        assert first is not None
+        position = batch.slice(first, 1).position
+        count = int(others.sum())
+        return StageError(
+            "a row is for no branch" if count == 1 else f"{count} rows are for no branch",
+            position=None if position is None else str(position),
+            expected=f"one of the branches {', '.join(map(repr, self.branches))}",
+            found=f"{named[first]!r}{', the first of them' if count > 1 else ''}",
+            hint="add .otherwise(...) for all other rows, null included",
+        )
+
+
+def _names(dtype: pl.DataType) -> bool:
+    """Whether values of this type, as text, are names."""
+    return dtype.is_integer() or dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)

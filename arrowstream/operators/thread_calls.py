@@ -1,0 +1,56 @@
+"""Calls on worker threads that are never left running behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ThreadCalls:
+    """So many threads for the calls of one process.
+
+    Parameters
+    ----------
+    workers
+        How many calls run at a time.
+    """
+
+    __slots__ = ("_pool", "_running")
+
+    def __init__(self, workers: int) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="arrowstream-parallel")
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run ``function(*arguments)`` on a thread; a cancellation is passed on at once, the call runs on."""
+        future = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        # A thread cannot be interrupted: shielded, the future is done when the call is, and `close` waits for it.
+        return await asyncio.shield(future)
+
+    async def close(self) -> None:
+        """Drop the calls that have not begun, wait for the others, and end the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            await until_done(self._running)
+        finally:
+            self._pool.shutdown(wait=True)
+
+
+async def until_done(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait until all are done, whatever they give; a cancellation meanwhile is passed on only then."""
+    waiting = set(futures)
+    cancelled: asyncio.CancelledError | None = None
+    while waiting:
+        try:
+            _, waiting = await asyncio.wait(waiting)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            waiting = {future for future in waiting if not future.done()}
+    if cancelled is not None:
+        raise cancelled

@@ -1,0 +1,123 @@
+"""Watermarks from the rows themselves: how far event time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.batch import Batch, Element, Idle, Watermark
+from arrowstream.errors import SchemaError
+from arrowstream.operators.base import Operator, Process, TimedProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks(Operator):
+    """After each batch, a mark that says how far event time has come: the latest time seen, less `lateness_us`.
+
+    Parameters
+    ----------
+    column
+        The event time: a Datetime, a Date, or whole microseconds since 1970 (UTC).
+    lateness_us
+        Microseconds by which rows may come out of order.
+    idle_ns
+        Nanoseconds of silence after which others no longer wait for this source, or None: they always do.
+    """
+
+    name: ClassVar[str] = "event_time"
+    column: str
+    lateness_us: int = 0
+    idle_ns: int | None = None
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        dtype = schema.get(self.column)
+        if dtype is None:
+            raise SchemaError(
+                "the event time names a column that is not there",
+                expected=f"one of the columns {', '.join(schema)}",
+                found=self.column,
+            )
+        if not (dtype.is_integer() or dtype == pl.Date or dtype == pl.Datetime):
+            raise SchemaError(
+                f"column {self.column!r} is no time",
+                expected="a Datetime, a Date, or an integer of microseconds since 1970",
+                found=str(dtype),
+                hint="parse text before it comes in: give from_file(..., schema={...}) its type",
+            )
+        return schema
+
+    def start(self, schema: pl.Schema) -> Process:
+        return _Marking(self) if self.idle_ns is None else _IdlingMarking(self, self.idle_ns)
+
+    def describe(self) -> str:
+        idle = "" if self.idle_ns is None else f", idle={self.idle_ns / 1e9:g} s"
+        return f"event_time({self.column}, lateness={self.lateness_us / 1e6:g} s{idle})"
+
+
+class _Marking(Process):
+    __slots__ = ("_latest", "_operator")
+
+    def __init__(self, operator: Watermarks) -> None:
+        self._operator = operator
+        self._latest: int | None = None
+
+    def process(self, batch: Batch) -> Iterator[Element]:
+        yield batch
+        latest = latest_us(batch.polars()[self._operator.column])
+        if latest is not None and (self._latest is None or latest > self._latest):
+            self._latest = latest
+            yield Watermark(latest - self._operator.lateness_us)
+
+    def snapshot(self) -> pa.Table:
+        return pa.table({"latest_us": pa.array([self._latest], pa.int64())})
+
+    def restore(self, state: pa.Table) -> None:
+        self._latest = state["latest_us"][0].as_py()
+
+    def finish(self) -> Iterator[Element]:
+        return iter(())
+
+
+class _IdlingMarking(_Marking, TimedProcess):
+    __slots__ = ("_deadline_ns", "_idle_ns", "_now_ns")
+
+    def __init__(self, operator: Watermarks, idle_ns: int) -> None:
+        super().__init__(operator)
+        self._idle_ns = idle_ns
+        self._now_ns = 0
+        self._deadline_ns: int | None = None
+
+    def set_time(self, now_ns: int) -> None:
+        # The silence begins when the run does, not with the first batch: that may never come.
+        if self._now_ns == 0:
+            self._deadline_ns = now_ns + self._idle_ns
+        self._now_ns = now_ns
+
+    @property
+    def deadline_ns(self) -> int | None:
+        return self._deadline_ns
+
+    def process(self, batch: Batch) -> Iterator[Element]:
+        self._deadline_ns = self._now_ns + self._idle_ns
+        return super().process(batch)
+
+    def on_time(self, now_ns: int) -> Iterator[Element]:
+        self._deadline_ns = None
+        yield Idle()
+
+
+def latest_us(times: pl.Series) -> int | None:
+    """The latest of some times, in microseconds since 1970 (rounded down); None if there is none."""
+    if times.dtype == pl.Datetime:
+        # Cast to the unit, not to the zone: the instant is what counts.
+        latest = times.dt.epoch("us").max()
+    elif times.dtype == pl.Date:
+        latest = times.cast(pl.Datetime("us")).dt.epoch("us").max()
+    else:
+        latest = times.max()
+    assert latest is None or isinstance(latest, int)
+    return latest

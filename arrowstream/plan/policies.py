@@ -1,0 +1,117 @@
+"""What governs a step besides what it does: errors, time limits, and where late rows go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from arrowstream.dead_letter import dead_letter_schema
+from arrowstream.duration import Duration, seconds
+from arrowstream.errors import PlanError
+from arrowstream.io.base import SinkSpec
+from arrowstream.policy import DeadLetter, ErrorHandler, check_handlers
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The policies of one step; none by default.
+
+    Parameters
+    ----------
+    handlers
+        What to do about failures, in order; without any, the first one ends the run.
+    timeout_s
+        Seconds the step may take for one batch, or None.
+    skip_late_batches
+        Whether a batch that takes longer is left out, and does not fail.
+    late
+        Where rows go that came too late for their window.
+    """
+
+    handlers: tuple[ErrorHandler, ...] = ()
+    timeout_s: float | None = None
+    skip_late_batches: bool = False
+    late: SinkSpec | None = None
+
+    @classmethod
+    def time_limit(cls, duration: Duration, on_timeout: str) -> Policies:
+        """Let the step before this take so long for one batch and no longer.
+
+        Parameters
+        ----------
+        duration
+            The longest time for one batch: ``"5s"``, seconds, a timedelta.
+        on_timeout
+            ``"fail"`` ends the run with a `StageTimeout`, unless a handler of `on_error` deals with it;
+            ``"skip"`` leaves the batch out and counts its rows as failed.
+
+        Raises
+        ------
+        PlanError
+            The duration is none or 0, or there is no such way to go on.
+
+        Notes
+        -----
+        Costs a task and a timer for each batch, some tens of microseconds, and the step becomes a stage of its
+        own, not fused with others. No state. Work on a worker thread cannot be interrupted: it is waited for, and
+        counts as too late all the same.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> builder.map(y=pl.col("x") * 2).timeout("5s").collect_sync()["y"].to_list()
+        [2, 4]
+        """
+        limit = seconds(duration)
+        if limit <= 0:
+            raise PlanError("timeout() is too short", expected="more than 0 seconds", found=f"{limit:g} s")
+        if on_timeout not in ("fail", "skip"):
+            raise PlanError(
+                "timeout() cannot go on like that",
+                expected="on_timeout='fail' or on_timeout='skip'",
+                found=repr(on_timeout),
+            )
+        return cls(timeout_s=limit, skip_late_batches=on_timeout == "skip")
+
+    @property
+    def alone(self) -> bool:
+        """Whether the step must be a stage of its own."""
+        return bool(self.handlers) or self.timeout_s is not None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a batch may be tried again, in parts, or left out half-way."""
+        return bool(self.handlers) or self.skip_late_batches
+
+    def check(self, schema: pl.Schema) -> None:
+        """Raise unless what rows of `schema` leave by takes them: late ones, and those that failed."""
+        if self.late is not None:
+            self.late.check(schema)
+        for handler in self.handlers:
+            if isinstance(handler, DeadLetter):
+                if not isinstance(handler.sink, SinkSpec):
+                    raise PlanError(
+                        "dead_letter() needs a sink",
+                        expected='a sink, such as Sink.to_file("bad/")',
+                        found=type(handler.sink).__name__,
+                    )
+                handler.sink.check(dead_letter_schema(schema))
+
+    @property
+    def sinks(self) -> tuple[SinkSpec, ...]:
+        """The sinks that rows may leave by."""
+        dead = [handler.sink for handler in self.handlers if isinstance(handler, DeadLetter)]
+        return tuple(sink for sink in (self.late, *dead) if isinstance(sink, SinkSpec))
+
+    def then(self, call: str, step: str, added: Policies) -> Policies:
+        """These and what `call` adds to them."""
+        if added.timeout_s is not None:
+            if self.timeout_s is not None:
+                raise PlanError(f"{call}() twice for one step", stage=step)
+            return replace(self, timeout_s=added.timeout_s, skip_late_batches=added.skip_late_batches)
+        handlers = (*self.handlers, *added.handlers)
+        check_handlers(handlers)
+        return replace(self, handlers=handlers)

@@ -1,0 +1,84 @@
+"""A time limit for what a step does with one batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from arrowstream.batch import Batch, Element
+from arrowstream.clock import Clock
+from arrowstream.errors import StageTimeout
+
+Attempt = Callable[[Batch], Awaitable[list[Element]]]
+"""What is tried with a batch: all that comes out, or a failure that leaves nothing behind."""
+
+
+class Deadline:
+    """Lets an attempt take so long and no longer.
+
+    What is late is cancelled, and waited for until it has really ended: a call on a worker thread, which
+    nobody can interrupt, holds the stage up until it returns, and then counts as late all the same.
+
+    Parameters
+    ----------
+    stage
+        Its name, for errors.
+    seconds
+        How long an attempt may take for one batch.
+    clock
+        Time.
+    skip
+        Called with the number of rows of each batch that is left out because it took too long; without
+        it, such a batch is a `StageTimeout`.
+    """
+
+    __slots__ = ("_clock", "_seconds", "_skip", "_stage")
+
+    def __init__(
+        self, stage: str, seconds: float, clock: Clock, skip: Callable[[int], None] | None = None
+    ) -> None:
+        self._stage = stage
+        self._seconds = seconds
+        self._clock = clock
+        self._skip = skip
+
+    async def run(self, batch: Batch, attempt: Attempt) -> list[Element]:
+        """What `attempt` makes of the batch; nothing if it took too long and such batches are left out."""
+        work = asyncio.ensure_future(attempt(batch))
+        timer = asyncio.ensure_future(self._clock.sleep(self._seconds))
+        try:
+            await asyncio.wait((work, timer), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+        finally:
+            await _end(timer, work)
+        if self._skip is None:
+            # A failure on the way out is what became of the work, but its being late is why it ended.
+            cause = None if work.cancelled() else work.exception()
+            raise StageTimeout(
+                "a batch took too long",
+                stage=self._stage,
+                position=None if batch.position is None else str(batch.position),
+                expected=f"at most {self._seconds:g} s for {batch.num_rows} rows",
+                hint="make batches smaller with batch(...), or leave such batches out with on_timeout",
+            ) from cause
+        self._skip(batch.num_rows)
+        return []
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel these and wait until each has ended, even if we are cancelled meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    for task in tasks:
+        task.cancel()
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen: whoever waits gets something else
+    if cancelled is not None:
+        raise cancelled

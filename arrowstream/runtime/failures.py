@@ -1,0 +1,28 @@
+"""What counts as a failure of a stage, and how it is named."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from arrowstream.batch import Batch
+from arrowstream.errors import ArrowstreamError, StageError
+
+FAILURES = (Exception, pl.exceptions.PanicException)
+"""What counts as a failure of a stage: Polars' panics are outside the tree of `Exception`."""
+
+
+def stage_error(stage: str, batch: Batch | None, error: BaseException) -> ArrowstreamError:
+    """`error` as one that names its stage and where in the source the batch came from."""
+    if isinstance(error, ArrowstreamError):
+        error.stage = error.stage or stage
+        return error
+    position = str(batch.position) if batch is not None and batch.position is not None else None
+    # Polars says so of every strict cast that meets a value it cannot take.
+    is_cast = isinstance(error, pl.exceptions.InvalidOperationError) and "conversion" in str(error)
+    hint = "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit" if is_cast else None
+    return StageError(first_line(error), stage=stage, position=position, hint=hint)
+
+
+def first_line(error: BaseException) -> str:
+    """An error's kind and the first line of what it says."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}"

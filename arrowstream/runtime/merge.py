@@ -1,0 +1,95 @@
+"""Where streams meet: batches as they come, marks only when every input has reached them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from arrowstream.batch import Barrier, Batch, Element, Idle, Watermark
+from arrowstream.channel import Sender
+
+
+class Merge:
+    """Several inputs into one channel.
+
+    The watermark is the least of those of all inputs that are neither idle nor ended, and never goes
+    back. An input that has delivered a barrier waits until all others have, so that what is passed on
+    before a barrier is exactly what came before it on every input (the alignment of P. Carbone et al.,
+    "Lightweight asynchronous snapshots for distributed dataflows", 2015).
+
+    Parameters
+    ----------
+    inputs
+        How many there are.
+    sender
+        Where everything goes; closed when the last input has ended.
+    """
+
+    def __init__(self, inputs: int, sender: Sender[Element]) -> None:
+        self._sender = sender
+        self._watermarks: list[int | None] = [None] * inputs
+        self._idle = [False] * inputs
+        self._open = [True] * inputs
+        self._passed: int | None = None
+        self._barrier: Barrier | None = None
+        self._waiting: set[int] = set()
+        self._released = asyncio.Event()
+        self._lock = asyncio.Lock()
+        """Held while sending: two marks never overtake each other while they wait for room."""
+
+    async def send(self, number: int, element: Element) -> None:
+        """Take an element of input `number`, waiting while that input is ahead by a barrier."""
+        while number in self._waiting:
+            await self._released.wait()
+        if isinstance(element, Batch):
+            self._idle[number] = False
+            async with self._lock:
+                await self._sender.send(element)
+        elif isinstance(element, Watermark):
+            self._idle[number] = False
+            self._watermarks[number] = element.time_us
+            await self._advance()
+        elif isinstance(element, Idle):
+            self._idle[number] = True
+            await self._advance()
+        else:
+            self._barrier = element
+            self._waiting.add(number)
+            await self._align()
+
+    async def end(self, number: int) -> None:
+        """Input `number` has ended: nobody waits for it any more."""
+        self._open[number] = False
+        if not any(self._open):
+            self._sender.close()
+            return
+        await self._advance()
+        await self._align()
+
+    async def _advance(self) -> None:
+        """Pass on how far all inputs have come, if that is further than before."""
+        counted = [
+            self._watermarks[number]
+            for number, is_open in enumerate(self._open)
+            if is_open and not self._idle[number]
+        ]
+        async with self._lock:
+            if not counted:
+                await self._sender.send(Idle())
+                return
+            known = [time for time in counted if time is not None]
+            if len(known) == len(counted) and (self._passed is None or min(known) > self._passed):
+                self._passed = min(known)
+                await self._sender.send(Watermark(self._passed))
+
+    async def _align(self) -> None:
+        """Once every open input waits at the barrier, pass it on and let all go on."""
+        if self._barrier is None or not all(
+            number in self._waiting for number, is_open in enumerate(self._open) if is_open
+        ):
+            return
+        barrier, self._barrier = self._barrier, None
+        async with self._lock:
+            await self._sender.send(barrier)
+        self._waiting.clear()
+        self._released.set()
+        self._released = asyncio.Event()

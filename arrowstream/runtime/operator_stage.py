@@ -1,0 +1,173 @@
+"""Opaque operators while they run: pure processes, those that need the time, and those that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from arrowstream.batch import Batch, Element, Mark, Watermark
+from arrowstream.clock import Clock
+from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
+from arrowstream.plan.physical import OperatorStage
+from arrowstream.runtime.failures import FAILURES, stage_error
+from arrowstream.runtime.stage import INLINE_NS, RunningStage
+from arrowstream.runtime.threads import Threads
+
+T = TypeVar("T")
+WriteLate = Callable[[Batch], Awaitable[None]]
+
+
+class RunningProcess(RunningStage):
+    """A process, on the loop's thread or a worker thread."""
+
+    __slots__ = ("_clock", "_kind", "_last_ns", "_process", "_room", "_threads", "_write_late")
+
+    def __init__(
+        self,
+        stage: OperatorStage,
+        process: Process,
+        clock: Clock,
+        threads: Threads,
+        write_late: WriteLate | None = None,
+    ) -> None:
+        super().__init__(stage.name)
+        self._process = process
+        self._kind = stage.operator.name
+        self._room = stage.operator.room
+        self._clock = clock
+        self._threads = threads
+        self._write_late = write_late
+        self._last_ns = 0
+
+    @property
+    def room(self) -> int | None:
+        return self._room
+
+    async def attempt(self, batch: Batch) -> list[Element]:
+        out = await self._run(lambda: list(self._process.process(batch)), batch)
+        self.tally.count(self._kind)
+        self.tally.latency.record(self._last_ns, batch.num_rows)
+        return out
+
+    async def on_mark(self, mark: Mark) -> Iterable[Element]:
+        self.tally.saw(mark)
+        if isinstance(mark, Watermark):
+            return await self._counted(lambda: list(self._process.on_watermark(mark.time_us)))
+        return (mark,)
+
+    async def finish(self) -> Iterable[Element]:
+        return await self._counted(lambda: list(self._process.finish()))
+
+    async def _counted(self, work: Callable[[], list[Element]]) -> list[Element]:
+        out = await self._run(work, None)
+        self._count(out)
+        return out
+
+    async def _run(self, work: Callable[[], list[Element]], batch: Batch | None) -> list[Element]:
+        begin = self._clock.now_ns()
+        try:
+            # The last call is the best guess at this one.
+            result = work() if self._last_ns < INLINE_NS else await self._threads.call(work)
+        except FAILURES as error:
+            self.tally.errors += 1
+            raise stage_error(self.tally.name, batch, error) from error
+        self._last_ns = self._clock.now_ns() - begin
+        self.tally.busy_ns += self._last_ns
+        late = self._process.take_late()
+        if late is not None:
+            self.tally.late_rows += late.num_rows
+            if self._write_late is not None:
+                await self._write_late(late)
+        return result
+
+
+class RunningTimed(RunningProcess):
+    """A process that is told the time before every call and woken at its deadlines."""
+
+    __slots__ = ("_timed",)
+
+    def __init__(
+        self,
+        stage: OperatorStage,
+        process: TimedProcess,
+        clock: Clock,
+        threads: Threads,
+        write_late: WriteLate | None = None,
+    ) -> None:
+        super().__init__(stage, process, clock, threads, write_late)
+        self._timed = process
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `on_time` is due; None while nothing waits."""
+        return self._timed.deadline_ns
+
+    @property
+    def wants_input(self) -> bool:
+        """Whether the next element may come."""
+        return self._timed.wants_input
+
+    async def open(self) -> None:
+        self._timed.set_time(self._clock.now_ns())
+
+    async def on_time(self) -> Iterable[Element]:
+        """What comes out now that the deadline has passed."""
+        now = self._clock.now_ns()
+        return await self._counted(lambda: list(self._timed.on_time(now)))
+
+    async def _run(self, work: Callable[[], list[Element]], batch: Batch | None) -> list[Element]:
+        self._timed.set_time(self._clock.now_ns())
+        return await super()._run(work, batch)
+
+
+class RunningAsync(RunningStage):
+    """An operator of coroutines, on the loop."""
+
+    __slots__ = ("_clock", "_kind", "_process")
+
+    def __init__(self, stage: OperatorStage, process: AsyncProcess, clock: Clock) -> None:
+        super().__init__(stage.name)
+        self._process = process
+        self._kind = stage.operator.name
+        self._clock = clock
+
+    @property
+    def concurrency(self) -> int:
+        """Batches it works on at a time."""
+        return self._process.concurrency
+
+    async def open(self) -> None:
+        await self._named(self._process.open())
+
+    async def attempt(self, batch: Batch) -> list[Element]:
+        begin = self._clock.now_ns()
+        out = await self._named(self._process.process(batch), batch)
+        self.tally.ran(self._kind, batch.num_rows, self._clock.now_ns() - begin)
+        return list(out)
+
+    async def finish(self) -> Iterable[Element]:
+        out = list(await self._named(self._process.finish()))
+        self._count(out)
+        return out
+
+    async def close(self) -> None:
+        await self._named(self._process.close())
+
+    async def _named(self, work: Awaitable[T], batch: Batch | None = None) -> T:
+        try:
+            return await work
+        except FAILURES as error:
+            self.tally.errors += 1
+            raise stage_error(self.tally.name, batch, error) from error
+
+
+def start_operator(
+    stage: OperatorStage, clock: Clock, threads: Threads, write_late: WriteLate | None
+) -> RunningStage:
+    """The running form of an opaque operator."""
+    process = stage.operator.start(stage.schema)
+    if isinstance(process, AsyncProcess):
+        return RunningAsync(stage, process, clock)
+    if isinstance(process, TimedProcess):
+        return RunningTimed(stage, process, clock, threads, write_late)
+    return RunningProcess(stage, process, clock, threads, write_late)

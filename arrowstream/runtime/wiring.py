@@ -1,0 +1,300 @@
+"""Tasks for the stages of a plan, and channels between them.
+
+A source that does not block shares a task with the stage after it, and a sink that does not block
+with the stage before it: passing a batch between tasks costs some 10 us, which only pays where the
+two sides can really work at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from arrowstream.batch import Batch, Element
+from arrowstream.channel import Receiver, Sender, channel
+from arrowstream.clock import Clock
+from arrowstream.plan.physical import (
+    BranchPlan,
+    Input,
+    OperatorStage,
+    Outlet,
+    Route,
+    SegmentStage,
+    SplitStage,
+    Stage,
+    UnionStage,
+)
+from arrowstream.runtime.ends import RunningSink, RunningSource
+from arrowstream.runtime.failures import FAILURES, stage_error
+from arrowstream.runtime.governed import govern
+from arrowstream.runtime.merge import Merge
+from arrowstream.runtime.operator_stage import start_operator
+from arrowstream.runtime.outlets import Outlets, Spare
+from arrowstream.runtime.section import Emit, End, Read, run_section
+from arrowstream.runtime.stage import RunningSegment, RunningStage
+from arrowstream.runtime.threads import Threads
+from arrowstream.stage_metrics import Queue, StageCounters
+
+CHANNEL_BATCHES = 2
+"""Batches between two stages: enough to keep both busy, little enough to keep memory small."""
+
+CHANNEL_BYTES = 256 * 2**20
+"""Bytes between two stages: what bounds memory where batches are large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What may wait between two stages, where nothing else was asked for: batches, and their bytes."""
+
+    batches: int = CHANNEL_BATCHES
+    nbytes: int = CHANNEL_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Where the elements of a line go in the end.
+
+    Parameters
+    ----------
+    emit, end
+        Take an element; take the end of the stream.
+    blocks
+        Whether `emit` waits for a thread, so that it deserves a task of its own.
+    counters
+        Those of the sink, if it is one.
+    """
+
+    emit: Emit
+    end: End
+    blocks: bool
+    counters: StageCounters | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Where the elements of a line come from.
+
+    Parameters
+    ----------
+    read
+        The next element.
+    blocks
+        Whether `read` waits for a thread.
+    queue
+        What waits to be read, if it is a channel.
+    """
+
+    read: Read
+    blocks: bool = False
+    queue: Queue | None = None
+
+    @classmethod
+    def of(cls, receiver: Receiver[Element]) -> Feed:
+        """The elements of a channel."""
+        return cls(partial(_receive, receiver), queue=receiver.statistics)
+
+
+class Wiring:
+    """The running form of a plan, made before its tasks are started.
+
+    Parameters
+    ----------
+    outlets
+        The sinks of the run.
+    open_source, open_end
+        Open a further source, and a sink at an end.
+    room
+        What may wait between two stages.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        threads: Threads,
+        outlets: Outlets,
+        open_source: Callable[[str, Input], RunningSource],
+        open_end: Callable[[Outlet], RunningSink],
+        room: Room,
+    ) -> None:
+        self._clock = clock
+        self._threads = threads
+        self._outlets = outlets
+        self._open_source = open_source
+        self._open_end = open_end
+        self._room = room
+        self.stages: list[RunningStage] = []
+        self.queues: list[Queue] = []
+        self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Start every task."""
+        for name, work in self._tasks:
+            group.create_task(_run(work), name=name)
+
+    def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
+        """Everything from `feed` to `goal`; None if a split at the end leads to sinks."""
+        part: list[RunningStage] = []
+        for number, stage in enumerate(stages):
+            if isinstance(stage, SegmentStage | OperatorStage):
+                part.append(self._start(stage))
+                continue
+            # What comes before a split or a union ends there, in a task that hands its elements on.
+            rest = stages[number + 1 :]
+            meet = self._meeting(feed, part, stage)
+            if meet is not None:
+                self.line(meet, rest, goal)
+            return
+        assert goal is not None
+        self._tasks_of(feed, part, goal)
+
+    def goal(self, outlet: Outlet) -> Goal:
+        """The way into a sink at an end, which is opened."""
+        sink = self._sink(outlet)
+        return Goal(sink.write, _nothing, sink.blocking, sink.tally)
+
+    def _sink(self, outlet: Outlet) -> RunningSink:
+        sink = self._open_end(outlet)
+        govern(sink, outlet.policies, outlet.schema, self._clock, self._outlets)
+        return sink
+
+    def _start(self, stage: SegmentStage | OperatorStage) -> RunningStage:
+        running: RunningStage
+        if isinstance(stage, SegmentStage):
+            running = RunningSegment(stage, self._clock, self._threads)
+        else:
+            late = stage.policies.late
+            write = None
+            if late is not None:
+                write = self._outlets.open(Outlet(f"late rows of {stage.name}", late, stage.schema)).write
+            running = start_operator(stage, self._clock, self._threads, write)
+        schema = stage.segment.schema if isinstance(stage, SegmentStage) else stage.schema
+        govern(running, stage.policies, schema, self._clock, self._outlets)
+        self.stages.append(running)
+        return running
+
+    def _tasks_of(self, feed: Feed, stages: Sequence[RunningStage], goal: Goal) -> None:
+        """A task for each stage; an end that does not block shares its neighbour's."""
+        read, blocks = feed.read, feed.blocks
+        if feed.queue is not None:
+            self._count(feed.queue, stages[0].tally if stages else goal.counters)
+        sections: list[RunningStage | None] = list(stages)
+        if blocks or not sections or stages[0].room is not None:
+            sections.insert(0, None)
+        if goal.blocks and (blocks or stages):
+            sections.append(None)
+        *before, last = sections
+        for stage, after in zip(before, sections[1:], strict=True):
+            room = after.room if after is not None else None
+            sender, receiver = self._channel(room)
+            self._count(receiver.statistics, after.tally if after is not None else goal.counters)
+            self._task(read, stage, sender.send, partial(_close, sender))
+            read = partial(_receive, receiver)
+        self._task(read, last, goal.emit, goal.end)
+
+    def _channel(self, room: int | None = None) -> tuple[Sender[Element], Receiver[Element]]:
+        return channel(room or self._room.batches, nbytes=self._room.nbytes)
+
+    def _count(self, queue: Queue, before: StageCounters | None) -> None:
+        """Let what waits in a channel be seen: in all, and before the stage or sink that takes it."""
+        self.queues.append(queue)
+        if before is not None:
+            before.queues.append(queue)
+
+    def _task(self, read: Read, stage: RunningStage | None, emit: Emit, end: End) -> None:
+        name = stage.tally.name if stage is not None else "end"
+        self._tasks.append((name, lambda: run_section(read, stage, emit, end, self._clock)))
+
+    def _meeting(
+        self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage | UnionStage
+    ) -> Feed | None:
+        """What goes on after several ways or inputs; None if nothing does."""
+        if isinstance(stage, SplitStage):
+            return self._split(feed, before, stage)
+        return self._union(feed, before, stage)
+
+    def _split(self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage) -> Feed | None:
+        """The branches of a split, each with a line of its own; gives what comes out where they meet."""
+        on = [branch for branch in stage.branches if not branch.ended]
+        merge, meet = self._merge(len(on)) if on else (None, None)
+        ways: dict[str, tuple[Emit, End]] = {}
+        for branch in stage.branches:
+            goal = None
+            if not branch.ended:
+                assert merge is not None
+                number = on.index(branch)
+                goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
+            ways[branch.name] = self._branch(branch, goal)
+        emit = (
+            partial(_broadcast, ways)
+            if stage.route is None
+            else partial(_route, stage.name, stage.route, ways)
+        )
+        self._tasks_of(feed, before, Goal(emit, partial(_end_all, ways), False))
+        return meet
+
+    def _branch(self, branch: BranchPlan, goal: Goal | None) -> tuple[Emit, End]:
+        if branch.outlet is not None and (spare := branch.outlet.sink.spare) is not None:
+            sink = self._sink(branch.outlet)
+            way = Spare(sink, spare)
+            goal = Goal(way.write, _nothing, sink.blocking, sink.tally)
+            self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
+            return way.offer, way.end
+        sender, receiver = self._channel()
+        if branch.outlet is not None:
+            goal = self.goal(branch.outlet)
+        self.line(Feed.of(receiver), branch.stages, goal)
+        return sender.send, partial(_close, sender)
+
+    def _union(self, feed: Feed, before: Sequence[RunningStage], stage: UnionStage) -> Feed:
+        """This stream and others, each with a line of its own, and where they meet."""
+        merge, meet = self._merge(1 + len(stage.inputs))
+        self._tasks_of(feed, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
+        for number, (start, stages) in enumerate(stage.inputs, 1):
+            source = self._open_source(f"source {number + 1}", start)
+            goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
+            self.line(Feed(source.read, source.blocking), stages, goal)
+        return meet
+
+    def _merge(self, inputs: int) -> tuple[Merge, Feed]:
+        sender, receiver = self._channel()
+        return Merge(inputs, sender), Feed.of(receiver)
+
+
+async def _receive(receiver: Receiver[Element]) -> Element | None:
+    return await anext(receiver, None)
+
+
+async def _close(sender: Sender[Element]) -> None:
+    sender.close()
+
+
+async def _nothing() -> None:
+    return
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+async def _broadcast(ways: dict[str, tuple[Emit, End]], element: Element) -> None:
+    for emit, _ in ways.values():
+        await emit(element)
+
+
+async def _route(name: str, route: Route, ways: dict[str, tuple[Emit, End]], element: Element) -> None:
+    if not isinstance(element, Batch):
+        await _broadcast(ways, element)
+        return
+    try:
+        parts = route(element)
+    except FAILURES as error:
+        raise stage_error(name, element, error) from error
+    for way, part in parts:
+        await ways[way][0](part)
+
+
+async def _end_all(ways: dict[str, tuple[Emit, End]]) -> None:
+    for _, end in ways.values():
+        await end()

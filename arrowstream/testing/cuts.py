@@ -1,0 +1,172 @@
+"""Does a pipeline give the same rows wherever its input is cut into batches?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+
+from arrowstream.errors import ArrowstreamError
+from arrowstream.ingest import batches_of
+from arrowstream.io.base import SourceSpec
+from arrowstream.operators.base import Expressions
+from arrowstream.pipeline import BACKENDS, Builder, Pipeline
+from arrowstream.testing.frames import assert_frames_equal
+from arrowstream.testing.source import TestSource
+
+Steps = Callable[[Builder], Builder]
+Cut = tuple[int, ...]
+"""Where batches begin and end: ``(0, 2, 2, 5)`` is rows 0-2, an empty batch, rows 2-5."""
+
+_ROW_BY_ROW = 200
+"""Longest frame that is also tried with a batch for each row."""
+
+
+def check_cut_independence(
+    steps: Steps,
+    frame: Any,
+    *,
+    examples: int = 20,
+    seed: int = 0,
+    any_order: bool = False,
+    exact: bool = True,
+    source: Callable[[TestSource], SourceSpec] = lambda source: source,
+) -> None:
+    """Raise unless `steps` give the same rows wherever `frame` is cut, and on every backend.
+
+    The rows that come out for the whole frame as one batch are compared with those for a batch for each
+    row, for empty batches at both ends, and for random cuts; all that with the backend that the engine
+    chooses, and with every step of expressions pinned to each backend that can run it. A cut that fails
+    is made simpler as long as it still fails.
+
+    Parameters
+    ----------
+    steps
+        Steps from a builder to a builder, as a user writes them.
+    frame
+        The input, Arrow-like: some ten to a hundred rows with nulls, repeated keys and extreme values.
+    examples
+        Random cuts to try for each backend.
+    seed
+        Other seeds give other cuts; the same seed always the same.
+    any_order
+        The order of the rows that come out does not matter.
+    exact
+        Floats must be equal; else they may differ a little, as sums in another order do.
+    source
+        What to make of the source first, such as ``lambda source: source.with_event_time("ts")``.
+
+    Raises
+    ------
+    AssertionError
+        Rows differ, or only some cuts fail; the message shows the simplest such cut as code.
+    ArrowstreamError
+        `steps` fail for the whole frame already.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"x": [3, None, 1, 2, 2]})
+    >>> check_cut_independence(lambda builder: builder.filter(pl.col("x") > 1).batch(rows=2), frame)
+    """
+    __tracebackhide__ = True
+    whole = pl.concat([batch.polars() for batch in batches_of(frame)])
+    trial = _Trial(steps, whole, source, any_order, exact)
+    for backend in ("auto", *(backend.name for backend in BACKENDS)):
+        pinned = trial.pinnable(backend) if backend != "auto" else frozenset()
+        if backend != "auto" and not pinned:
+            continue
+        for cut in _cuts(whole.height, examples, random.Random(seed)):
+            if trial.failure(cut, backend, pinned) is not None:
+                simple = trial.simplest(cut, backend, pinned)
+                raise AssertionError(_told(simple, backend, trial.failure(simple, backend, pinned) or ""))
+
+
+class _Trial:
+    """Steps and their input, to be tried with one cut and one backend at a time."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        whole: pl.DataFrame,
+        source: Callable[[TestSource], SourceSpec],
+        any_order: bool,
+        exact: bool,
+    ) -> None:
+        self._steps = steps
+        self._whole = whole
+        self._source = source
+        self._any_order = any_order
+        self._exact = exact
+        self._expected = self._built((0, whole.height)).collect_sync()
+
+    def pinnable(self, backend: str) -> frozenset[int]:
+        """The steps of expressions, of those that are not pinned yet, that `backend` can run together."""
+        chosen: frozenset[int] = frozenset()
+        for place, step in enumerate(self._built((0, 0)).graph.steps):
+            free = isinstance(step.operator, Expressions) and step.backend == "auto"
+            if free and self._takes(chosen | {place}, backend):
+                chosen |= {place}
+        return chosen
+
+    def failure(self, cut: Cut, backend: str, pinned: frozenset[int]) -> str | None:
+        """What is wrong with the rows that come out; None if nothing is."""
+        try:
+            found = _pin(self._built(cut), backend, pinned).collect_sync()
+            assert_frames_equal(found, self._expected, any_order=self._any_order, exact=self._exact)
+        except (AssertionError, ArrowstreamError) as error:
+            return str(error) if isinstance(error, AssertionError) else f"the run fails: {error}"
+        return None
+
+    def simplest(self, cut: Cut, backend: str, pinned: frozenset[int]) -> Cut:
+        """The cut with every place taken out that is not needed for it to fail."""
+        place = 1
+        while place < len(cut) - 1:
+            simpler = cut[:place] + cut[place + 1 :]
+            if self.failure(simpler, backend, pinned) is None:
+                place += 1
+            else:
+                cut, place = simpler, 1
+        return cut
+
+    def _built(self, cut: Cut) -> Builder:
+        batches = [self._whole[start:stop] for start, stop in pairwise(cut)]
+        source = self._source(TestSource.from_frames(batches, schema=self._whole.schema))
+        return self._steps(Pipeline.builder().source(source))
+
+    def _takes(self, places: frozenset[int], backend: str) -> bool:
+        try:
+            _pin(self._built((0, 0)), backend, places).collect_sync()
+        except ArrowstreamError:
+            return False
+        return True
+
+
+def _pin(builder: Builder, backend: str, places: frozenset[int]) -> Builder:
+    steps = tuple(
+        replace(step, backend=backend) if place in places else step
+        for place, step in enumerate(builder.graph.steps)
+    )
+    return Builder(replace(builder.graph, steps=steps))
+
+
+def _cuts(rows: int, examples: int, chance: random.Random) -> Iterator[Cut]:
+    yield (0, rows)
+    yield (0, 0, rows, rows)
+    if rows <= _ROW_BY_ROW:
+        yield tuple(range(rows + 1))
+    for _ in range(examples):
+        inner = sorted(chance.randint(0, rows) for _ in range(chance.randint(1, 8)))
+        yield (0, *inner, rows)
+
+
+def _told(cut: Cut, backend: str, failure: str) -> str:
+    batches = ", ".join(f"frame[{start}:{stop}]" for start, stop in pairwise(cut))
+    lines = ["the rows depend on where the stream is cut"]
+    if len(cut) == 2:
+        lines = ["the rows depend on the backend, or differ from run to run"]
+    lines += [f"  source:   Source.from_frame([{batches}])", f"  backend:  {backend}"]
+    return "\n".join([*lines, *(f"  {line}" for line in failure.splitlines())])

@@ -1,0 +1,111 @@
+"""Are these the same rows? If not: where is the first that differs?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from polars.testing import assert_frame_equal
+
+from arrowstream.ingest import batches_of
+
+
+def assert_frames_equal(
+    found: Any,
+    expected: Any,
+    *,
+    any_order: bool = False,
+    any_column_order: bool = False,
+    exact: bool = True,
+) -> None:
+    """Raise unless two frames have the same columns, types and rows.
+
+    Parameters
+    ----------
+    found, expected
+        Arrow-like frames, such as `TestSink.frame()` gives; or lists of them, which are joined.
+    any_order
+        Rows may come in another order; each must come as often.
+    any_column_order
+        Columns may come in another order.
+    exact
+        Floats must be equal; else they may differ as much as `polars.testing` lets them.
+
+    Raises
+    ------
+    AssertionError
+        They differ; the message names the columns, or the first row that differs and both its forms.
+
+    Examples
+    --------
+    >>> assert_frames_equal(pl.DataFrame({"x": [1, 2]}), [pl.DataFrame({"x": [1]}), pl.DataFrame({"x": [2]})])
+    >>> assert_frames_equal(pl.DataFrame({"x": [1, 2, 3]}), pl.DataFrame({"x": [1, 5, 3]}))
+    Traceback (most recent call last):
+        ...
+    AssertionError: row 1 differs
+      expected: {'x': 5}
+      found:    {'x': 2}
+    """
+    __tracebackhide__ = True
+    left, right = _frame(found), _frame(expected)
+    if any_column_order and set(left.columns) == set(right.columns):
+        left = left.select(right.columns)
+    if left.schema != right.schema or left.columns != right.columns:
+        raise AssertionError(_columns_differ(left.schema, right.schema))
+    if any_order:
+        left, right = _sorted(left), _sorted(right)
+    if _equal(left, right, exact):
+        return
+    row = _first_difference(left, right, exact)
+    what = f"row {row}{' of the sorted rows' if any_order else ''} differs"
+    if left.height != right.height:
+        what = f"{right.height} rows expected, {left.height} found; {what}"
+    raise AssertionError(f"{what}\n  expected: {_row(right, row)}\n  found:    {_row(left, row)}")
+
+
+def _frame(data: Any) -> pl.DataFrame:
+    parts = data if isinstance(data, list | tuple) else [data]
+    return pl.concat([batch.polars() for part in parts for batch in batches_of(part)])
+
+
+def _columns_differ(found: pl.Schema, expected: pl.Schema) -> str:
+    lines = ["columns differ"]
+    lines += [f"  missing:  {name}: {dtype}" for name, dtype in expected.items() if name not in found]
+    lines += [f"  too many: {name}: {dtype}" for name, dtype in found.items() if name not in expected]
+    lines += [
+        f"  {name}: expected {dtype}, found {found[name]}"
+        for name, dtype in expected.items()
+        if name in found and found[name] != dtype
+    ]
+    if len(lines) == 1:
+        lines.append(f"  expected the order {', '.join(expected)}, found {', '.join(found)}")
+    return "\n".join(lines)
+
+
+def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.sort(pl.all(), nulls_last=True) if frame.width else frame
+
+
+def _equal(left: pl.DataFrame, right: pl.DataFrame, exact: bool) -> bool:
+    try:
+        assert_frame_equal(left, right, check_exact=exact, categorical_as_str=True)
+    except AssertionError:
+        return False
+    return True
+
+
+def _first_difference(left: pl.DataFrame, right: pl.DataFrame, exact: bool) -> int:
+    """The first row that differs, by halving; where only the lengths do, the first that is too many."""
+    low, high = 0, min(left.height, right.height)
+    while low < high:
+        middle = (low + high) // 2
+        rows = middle + 1 - low
+        if _equal(left.slice(low, rows), right.slice(low, rows), exact):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _row(frame: pl.DataFrame, row: int) -> str:
+    return str(frame.row(row, named=True)) if row < frame.height else "no such row"

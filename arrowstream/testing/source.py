@@ -1,0 +1,174 @@
+"""A source that plays a script."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import polars as pl
+
+from arrowstream.batch import Barrier, Element, Idle, Watermark
+from arrowstream.clock import Clock, MonotonicClock
+from arrowstream.ingest import batches_of, conform, schema_of
+from arrowstream.io.base import Query, Reader, SourceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """In a script: nothing comes for `seconds` on the source's clock.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> from arrowstream import Pipeline
+    >>> from arrowstream.testing import ManualClock, TestSink
+    >>> clock, sink = ManualClock(), TestSink()
+    >>> script = [pl.DataFrame({"x": [1]}), Pause(60), pl.DataFrame({"x": [2]})]
+    >>> source = TestSource.from_frames(script, clock=clock)
+    >>> async def main():
+    ...     running = asyncio.create_task(Pipeline.builder().source(source).sink(sink).build().run())
+    ...     await clock.advance(59)
+    ...     before = sink.received()
+    ...     await clock.advance(1)
+    ...     await running
+    ...     return before, sink.received()
+    >>> asyncio.run(main())
+    ([1], [1, 2])
+    """
+
+    seconds: float
+
+
+class Aborted(BaseException):
+    """What an `Abort` raises. Not an `Exception`: as with a killed process, no error handler gets a say."""
+
+
+class Abort:
+    """In a script: the run ends here as if its process were killed, once.
+
+    The first run that gets here ends with `Aborted`; later runs of the same script, which begin anew,
+    pass over it.
+
+    Examples
+    --------
+    >>> from arrowstream import Pipeline
+    >>> from arrowstream.testing import TestSink
+    >>> source = TestSource.from_frames([pl.DataFrame({"x": [1]}), Abort(), pl.DataFrame({"x": [2]})])
+    >>> sink = TestSink()
+    >>> pipeline = Pipeline.builder().source(source).sink(sink).build()
+    >>> try:
+    ...     pipeline.run_sync()
+    ... except Aborted:
+    ...     print("aborted after", sink.received())
+    aborted after [1]
+    >>> pipeline.run_sync().rows_out
+    2
+    """
+
+    __slots__ = ("_done",)
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def act(self) -> None:
+        """End the run, unless it has done so before."""
+        if not self._done:
+            self._done = True
+            raise Aborted("the script says so")
+
+
+_NO_ROWS = (Watermark, Barrier, Idle, BaseException, Pause, Abort)
+
+
+@dataclass(frozen=True, slots=True)
+class TestSource(SourceSpec):
+    """A scripted source. Begin with `TestSource.from_list` or `TestSource.from_frames`.
+
+    Parameters
+    ----------
+    script
+        What happens, in order: Arrow-like frames of one schema, `Watermark`s, `Barrier`s and
+        `Idle`s that are passed on, a `Pause`, an `Abort`, and exceptions, which are raised when reached.
+    declared
+        The schema, or None to let the pipeline learn it from the first batch.
+    clock
+        Time for pauses; give a `ManualClock` and no test has to wait.
+
+    Examples
+    --------
+    >>> from arrowstream import Pipeline
+    >>> source = TestSource.from_list([1, 2, 3, 4, 5], batch_rows=2)
+    >>> Pipeline.builder().source(source).filter(pl.col("value") > 3).collect_sync()["value"].to_list()
+    [4, 5]
+    """
+
+    __test__: ClassVar[bool] = False
+
+    script: tuple[Any, ...]
+    declared: pl.Schema | None = None
+    clock: Clock = field(default_factory=MonotonicClock)
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any], batch_rows: int | None = None) -> TestSource:
+        """One column ``value`` of `values`, or columns from dicts, in batches of `batch_rows` (default: one)."""
+        dicts = bool(values) and isinstance(values[0], dict)
+        frame = pl.DataFrame(values if dicts else {"value": values})
+        step = batch_rows or max(frame.height, 1)
+        return cls.from_frames(frame.slice(start, step) for start in range(0, max(frame.height, 1), step))
+
+    @classmethod
+    def from_frames(
+        cls, script: Iterable[Any], *, schema: pl.Schema | None = None, clock: Clock | None = None
+    ) -> TestSource:
+        """The script's items in order; the schema is that of the first frame unless given."""
+        items = tuple(script)
+        for item in items:
+            if schema is None and not isinstance(item, _NO_ROWS):
+                schema = schema_of(next(batches_of(item)))
+        return cls(items, schema, clock or MonotonicClock())
+
+    def undeclared(self) -> TestSource:
+        """The same script, its schema known only at the first batch."""
+        return TestSource(self.script, None, self.clock)
+
+    @property
+    def label(self) -> str:
+        return "test"
+
+    def schema(self) -> pl.Schema | None:
+        return self.declared
+
+    def open(self, query: Query | None = None) -> Reader:
+        return _ScriptReader(self)
+
+
+class _ScriptReader(Reader):
+    __slots__ = ("_elements",)
+
+    def __init__(self, source: TestSource) -> None:
+        self._elements = _play(source)
+
+    async def read(self) -> Element | None:
+        return await anext(self._elements, None)
+
+    async def close(self) -> None:
+        await self._elements.aclose()
+
+
+async def _play(source: TestSource) -> AsyncGenerator[Element, None]:
+    schema = source.declared
+    for item in source.script:
+        match item:
+            case BaseException():
+                raise item
+            case Abort():
+                item.act()
+            case Pause(seconds):
+                await source.clock.sleep(seconds)
+            case Watermark() | Barrier() | Idle():
+                yield item
+            case _:
+                for batch in batches_of(item):
+                    schema = schema or schema_of(batch)
+                    yield conform(batch, schema)

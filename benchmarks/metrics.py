@@ -1,0 +1,99 @@
+"""What metrics cost: the engine as it is, and with counters that only count rows, as a report needs them.
+
+Two runs of the whole engine differ from one round to the next by more than that, so the calls for one
+batch are also timed alone, and set against the time that the engine takes for a batch.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from unittest.mock import patch
+
+from arrowstream import Pipeline, Sink, Source
+from arrowstream.batch import Batch
+from arrowstream.histogram import Histogram
+from arrowstream.stage_metrics import StageCounters
+from benchmarks.data import record, steps
+from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn, ratio, timed
+
+_BATCHES = {"full": 4_000, "quick": 1_000, "tiny": 3}
+_CALLS = {"full": 50_000, "quick": 20_000, "tiny": 100}
+_ROWS = 1_000
+
+
+def run(scale: Scale) -> Section:
+    """The share of a batch's time that metrics take."""
+    batches, calls = _BATCHES[scale], _CALLS[scale]
+    pipeline = _pipeline(batches)
+    pipeline.run_sync()
+
+    rivals: dict[str, Callable[[], object]] = {
+        "engine": pipeline.run_sync,
+        "engine, rows only": lambda: _without_metrics(pipeline.run_sync),
+        "calls": lambda: _calls_of_batches(calls),
+        "calls, rows only": lambda: _without_metrics(lambda: _calls_of_batches(calls)),
+    }
+    measured = in_turn({name: timed(work) for name, work in rivals.items()}, ROUNDS[scale])
+    micros = {
+        name: statistics.median(seconds) / (batches if "engine" in name else calls) * 1e6
+        for name, seconds in measured.items()
+    }
+    added = micros["calls"] - micros["calls, rows only"]
+    whole = 1 - ratio(measured["engine, rows only"], measured["engine"])
+    return Section(
+        "Metrics, at batches of 1,000 rows (map + filter, in memory)",
+        (
+            Figure(
+                "calls for metrics, of the engine's time for a batch",
+                added / micros["engine"] * 100,
+                "%",
+                at_most=2,
+                note=f"{added:.2f} of {micros['engine']:.1f} us; with those for rows {micros['calls']:.2f} us",
+            ),
+            Figure("the whole engine against one that only counts rows", whole * 100, "%", note="noisy"),
+        ),
+    )
+
+
+def _pipeline(batches: int) -> Pipeline:
+    data = [record(_ROWS, seed) for seed in range(4)] * (batches // 4 + 1)
+    source = Source.from_frame(data[:batches], batch_rows=_ROWS)
+    return steps(Pipeline.builder().source(source)).sink(Sink.to_fn(lambda batch: None)).build()
+
+
+def _calls_of_batches(count: int) -> None:
+    """What source, stage and sink count for each of so many batches."""
+    batch = Batch(record(_ROWS))
+    source, stage, sink = StageCounters("source"), StageCounters("stage"), StageCounters("sink")
+    for number in range(count):
+        source.came_out(batch)
+        source.count("read")
+        stage.ran("arrow", _ROWS, 30_000 + number)
+        stage.rows_in += _ROWS
+        stage.came_out(batch)
+        sink.came_out(batch)
+        sink.latency.record(60_000 + number, _ROWS)
+        sink.rows_in += _ROWS
+        sink.count("write")
+
+
+def _without_metrics(work: Callable[[], object]) -> None:
+    """Do `work` with counters that only count rows and batches."""
+
+    def ran(self: StageCounters, kind: str, rows: int, taken_ns: int) -> None:
+        self.busy_ns += taken_ns
+        self.batches[kind] = self.batches.get(kind, 0) + 1
+
+    def came_out(self: StageCounters, batch: Batch) -> None:
+        self.rows_out += batch.num_rows
+
+    def no_record(self: Histogram, nanoseconds: int, weight: int = 1) -> None:
+        return
+
+    with (
+        patch.object(StageCounters, "ran", ran),
+        patch.object(StageCounters, "came_out", came_out),
+        patch.object(Histogram, "record", no_record),
+    ):
+        work()

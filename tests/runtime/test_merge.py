@@ -1,0 +1,120 @@
+"""Where streams meet: what is passed on, and in which order."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arrowstream.batch import Barrier, Batch, Element, Idle, Watermark
+from arrowstream.channel import Receiver, Sender, channel
+from arrowstream.runtime.merge import Merge
+
+ROWS = pl.DataFrame({"x": [1]})
+
+
+def merged(inputs: int, *script: Coroutine[Any, Any, None] | Any, room: int = 100) -> list[Element]:
+    """What comes out when `script`, a function of the merge, has run and all inputs have ended."""
+
+    async def main() -> list[Element]:
+        sender: Sender[Element]
+        receiver: Receiver[Element]
+        sender, receiver = channel(room)
+        merge = Merge(inputs, sender)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(script[0](merge))
+            return [element async for element in receiver]
+
+    return asyncio.run(main())
+
+
+def test_the_watermark_is_the_least_of_all_inputs_and_never_goes_back() -> None:
+    async def script(merge: Merge) -> None:
+        await merge.send(0, Watermark(5))
+        await merge.send(1, Watermark(3))
+        await merge.send(1, Watermark(9))
+        await merge.send(0, Watermark(4))
+        await merge.send(0, Watermark(7))
+        await merge.end(0)
+        await merge.end(1)
+
+    assert merged(2, script) == [Watermark(3), Watermark(5), Watermark(7), Watermark(9)]
+
+
+def test_nobody_waits_for_an_idle_input_until_it_delivers_again() -> None:
+    first = Batch(ROWS)
+
+    async def script(merge: Merge) -> None:
+        await merge.send(0, Watermark(5))
+        await merge.send(1, Idle())
+        await merge.send(1, first)
+        await merge.send(0, Watermark(8))
+        await merge.send(1, Watermark(7))
+        await merge.send(0, Idle())
+        await merge.send(1, Idle())
+        await merge.end(0)
+        await merge.end(1)
+
+    assert merged(2, script) == [Watermark(5), first, Watermark(7), Idle(), Idle()]
+
+
+def test_an_input_waits_at_a_barrier_for_the_others() -> None:
+    early, late, after = Batch(ROWS), Batch(ROWS), Batch(ROWS)
+
+    async def script(merge: Merge) -> None:
+        async def quick() -> None:
+            await merge.send(0, Barrier(1))
+            await merge.send(0, after)
+            await merge.end(0)
+
+        async def slow() -> None:
+            await merge.send(1, early)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            await merge.send(1, late)
+            await merge.send(1, Barrier(1))
+            await merge.end(1)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(quick())
+            group.create_task(slow())
+
+    assert merged(2, script) == [early, late, Barrier(1), after]
+
+
+def test_nobody_waits_at_a_barrier_for_an_input_that_has_ended() -> None:
+    async def script(merge: Merge) -> None:
+        await merge.send(0, Barrier(1))
+        await merge.end(1)
+        await merge.send(0, Watermark(3))
+        await merge.end(0)
+
+    assert merged(2, script) == [Barrier(1), Watermark(3)]
+
+
+ELEMENTS = st.one_of(
+    st.integers(0, 20).map(Watermark), st.just(Idle()), st.just(None)
+)  # None is a batch without a name
+
+
+@given(scripts=st.lists(st.lists(ELEMENTS, max_size=8), min_size=1, max_size=4), room=st.integers(1, 3))
+def test_marks_rise_and_no_batch_is_lost_whatever_the_order(
+    scripts: list[list[Watermark | Idle | None]], room: int
+) -> None:
+    async def script(merge: Merge) -> None:
+        async def feed(number: int, elements: list[Watermark | Idle | None]) -> None:
+            for element in elements:
+                await merge.send(number, Batch(ROWS) if element is None else element)
+            await merge.end(number)
+
+        async with asyncio.TaskGroup() as group:
+            for number, elements in enumerate(scripts):
+                group.create_task(feed(number, elements))
+
+    out = merged(len(scripts), script, room=room)
+    marks = [element.time_us for element in out if isinstance(element, Watermark)]
+    assert marks == sorted(set(marks))
+    batches = sum(element is None for elements in scripts for element in elements)
+    assert sum(isinstance(element, Batch) for element in out) == batches

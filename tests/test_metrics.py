@@ -1,0 +1,206 @@
+"""Pictures of counters, as values, as Prometheus text, and over HTTP."""
+
+import math
+import sys
+import threading
+import urllib.request
+from dataclasses import FrozenInstanceError
+
+import polars as pl
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from arrowstream.batch import Barrier, Batch, Idle, Watermark
+from arrowstream.channel import ChannelStatistics
+from arrowstream.errors import MissingExtra, PlanError
+from arrowstream.metrics import Metrics
+from arrowstream.metrics_server import serve
+from arrowstream.stage_metrics import SAMPLE, StageCounters, StageMetrics
+
+Samples = dict[tuple[str, ...], float]
+
+
+def counted() -> dict[str, StageCounters]:
+    """Counters of a source, a stage and a sink, each number its own."""
+    source, stage, sink = StageCounters("source"), StageCounters("1 filter"), StageCounters("sink")
+    source.rows_in, source.rows_out = 1_000, 900
+    source.count("read")
+    stage.rows_in = 1_000
+    for kind, rows, taken_ms in (("arrow", 600, 2), ("polars", 300, 4), ("polars", 100, 4)):
+        stage.ran(kind, rows, taken_ms * 1_000_000)
+    stage.came_out(Batch(pl.DataFrame({"x": range(750)})))
+    stage.errors, stage.late_rows, stage.dropped_rows = 2, 7, 9
+    stage.fail(3)
+    stage.fail(1)
+    for mark in (Watermark(8_000_000), Barrier(1), Idle()):
+        stage.saw(mark)
+    stage.queues = [lambda: ChannelStatistics(1, 4_096, 2, 0, 0), lambda: ChannelStatistics(0, 0, 3, 0, 0)]
+    sink.rows_out = 700
+    sink.ran("write", 700, 1_000_000)
+    return {"source": source, "stage": stage, "sink": sink}
+
+
+def picture() -> Metrics:
+    counters = counted()
+    return Metrics.of(
+        "late",
+        sources=[counters["source"]],
+        between=[counters["stage"]],
+        sinks=[counters["sink"]],
+        beside=[StageCounters("late rows of 1 filter")],
+        queues=[lambda: ChannelStatistics(1, 0, 2, 0, 0), lambda: ChannelStatistics(2, 0, 2, 0, 0)],
+        seconds=2.0,
+        running=True,
+        wall_us=10_500_000,
+    )
+
+
+def samples(text: str) -> Samples:
+    """Every sample by its name and the values of its labels."""
+    order = ("pipeline", "stage", "backend", "le")
+    return {
+        (sample.name, *(sample.labels[label] for label in order if label in sample.labels)): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_a_stage() -> None:
+    stage = picture().stages["1 filter"]
+    assert (stage.rows_in, stage.rows_out, stage.busy_seconds) == (1_000, 750, 0.01)
+    assert stage.batches == {"arrow": 1, "polars": 2}
+    assert (stage.queue_depth, stage.queue_bytes, stage.queue_capacity) == (1, 4_096, 5)
+    assert (stage.errors, stage.failed_rows, stage.late_rows, stage.dropped_rows) == (2, 4, 7, 9)
+    assert (stage.watermark_us, stage.watermark_lag_seconds) == (8_000_000, 2.5)
+    assert stage.nbytes == 750 * 8
+    assert stage.latency.count == 1_000
+    assert stage.latency.p50_ms == pytest.approx(2, rel=0.01)
+    assert stage.latency.p99_ms == stage.latency.p999_ms == pytest.approx(4, rel=0.01)
+
+
+def test_the_pipeline() -> None:
+    metrics = picture()
+    assert list(metrics.stages) == ["source", "1 filter", "sink", "late rows of 1 filter"]
+    assert (metrics.rows_in, metrics.rows_out, metrics.throughput) == (1_000, 700, 500.0)
+    assert (metrics.queue_depth, metrics.errors, metrics.running) == (3, 2, True)
+    # What rows took on their whole way is what the sinks have counted.
+    assert metrics.latency_p50_ms == metrics.latency_p99_ms == pytest.approx(1, rel=0.01)
+
+
+def test_several_sinks_count_together() -> None:
+    fast, slow = StageCounters("sink"), StageCounters("sink")
+    fast.latency.record(1_000_000, 99)
+    slow.latency.record(50_000_000, 2)
+    fast.rows_out, slow.rows_out = 99, 2
+    metrics = Metrics.of("two", sinks=[fast, slow])
+    assert list(metrics.stages) == ["sink", "sink #2"]
+    assert metrics.rows_out == 101
+    assert metrics.latency_p50_ms == pytest.approx(1, rel=0.01)
+    assert metrics.latency_p99_ms == pytest.approx(50, rel=0.01)
+
+
+def test_before_anything_ran() -> None:
+    metrics = Metrics.of("new", between=[StageCounters("map"), StageCounters("map"), StageCounters("map")])
+    assert list(metrics.stages) == ["map", "map #2", "map #3"]
+    assert metrics.stages["map"] == StageMetrics("map", latency=metrics.stages["map"].latency)
+    assert (metrics.throughput, metrics.queue_depth, metrics.rows_in) == (0.0, 0, 0)
+    assert math.isnan(metrics.latency_p50_ms)
+    assert math.isnan(metrics.latency_p99_ms)
+
+
+def test_a_picture_does_not_change() -> None:
+    counters = StageCounters("map")
+    metrics = Metrics.of("p", between=[counters])
+    counters.ran("arrow", 1, 1)
+    counters.rows_in = counters.errors = 1
+    stage = metrics.stages["map"]
+    assert (stage.rows_in, dict(stage.batches), stage.latency.count, stage.errors) == (0, {}, 0, 0)
+    with pytest.raises(FrozenInstanceError):
+        stage.rows_in = 5  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        metrics.stages["other"] = stage  # type: ignore[index]
+    with pytest.raises(TypeError):
+        stage.batches["arrow"] = 5  # type: ignore[index]
+
+
+def test_bytes_are_measured_on_a_sample() -> None:
+    counters = StageCounters("map")
+    small, large = Batch(pl.DataFrame({"x": [1]})), Batch(pl.DataFrame({"x": [1], "y": [2]}))
+    assert counters.nbytes == 0
+    counters.came_out(
+        Batch(pl.DataFrame(schema={"x": pl.Int64}))
+    )  # without rows, it says nothing of their size
+    for _ in range(SAMPLE):
+        counters.came_out(small)
+    assert counters.nbytes == SAMPLE * 8
+    counters.came_out(large)
+    assert counters.nbytes == round((SAMPLE + 1) * (8 + 16) / 2)
+
+
+def test_prometheus_text() -> None:
+    found = samples(picture().export_prometheus())
+    stage = ("late", "1 filter")
+    expected = {
+        ("arrowstream_run_seconds", "late"): 2.0,
+        ("arrowstream_rows_in_total", *stage): 1_000,
+        ("arrowstream_rows_out_total", *stage): 750,
+        ("arrowstream_bytes_total", *stage): 6_000,
+        ("arrowstream_busy_seconds_total", *stage): 0.01,
+        ("arrowstream_errors_total", *stage): 2,
+        ("arrowstream_failed_rows_total", *stage): 4,
+        ("arrowstream_late_rows_total", *stage): 7,
+        ("arrowstream_dropped_rows_total", *stage): 9,
+        ("arrowstream_batches_total", *stage, "arrow"): 1,
+        ("arrowstream_batches_total", *stage, "polars"): 2,
+        ("arrowstream_queue_batches", *stage): 1,
+        ("arrowstream_queue_bytes", *stage): 4_096,
+        ("arrowstream_queue_capacity_batches", *stage): 5,
+        ("arrowstream_watermark_lag_seconds", *stage): 2.5,
+        ("arrowstream_latency_seconds_bucket", *stage, "0.001"): 0,
+        ("arrowstream_latency_seconds_bucket", *stage, "0.005"): 1_000,
+        ("arrowstream_latency_seconds_bucket", *stage, "+Inf"): 1_000,
+        ("arrowstream_latency_seconds_count", *stage): 1_000,
+        ("arrowstream_rows_out_total", "late", "sink"): 700,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+    assert found["arrowstream_latency_seconds_sum", *stage] == pytest.approx(2.8, rel=0.01)
+    # Without event time there is no lag, rather than one of zero.
+    assert ("arrowstream_watermark_lag_seconds", "late", "sink") not in found
+
+
+def test_names_that_prometheus_must_not_misread() -> None:
+    odd = 'a "b" \\ \n c'
+    found = samples(Metrics.of(odd, between=[StageCounters(odd)]).export_prometheus())
+    assert found["arrowstream_rows_in_total", odd, odd] == 0
+
+
+def test_a_scrape_gets_a_fresh_picture() -> None:
+    counters = StageCounters("map")
+    with serve(lambda: Metrics.of("p", between=[counters]), port=0) as server:
+        for rows in (1, 2):
+            counters.rows_in = rows
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
+                assert answer.headers["Content-Type"].startswith("text/plain; version=")
+                found = samples(answer.read().decode())
+            assert found["arrowstream_rows_in_total", "p", "map"] == rows
+
+
+def test_a_closed_server_is_gone() -> None:
+    before = threading.active_count()
+    server = serve(lambda: Metrics.of("p"), port=0)
+    port = server.port
+    server.close()
+    server.close()
+    assert threading.active_count() == before
+    again = serve(lambda: Metrics.of("p"), port=port)
+    with again, pytest.raises(PlanError, match=f"127.0.0.1:{port}: .*in use"):
+        serve(lambda: Metrics.of("p"), port=port)
+
+
+@pytest.mark.parametrize(
+    "use", [lambda: Metrics.of("p").export_prometheus(), lambda: serve(lambda: Metrics.of("p"), port=0)]
+)
+def test_the_extra_is_named_where_it_is_missing(use, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(MissingExtra, match=r"arrowstream\[metrics\]"):
+        use()
