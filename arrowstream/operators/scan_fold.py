@@ -60,8 +60,13 @@ class Fold(Running):
         places[rows] = np.arange(len(rows))
         return folded.gather(_index(places))
 
+    def totals(self, slots: Array) -> Array:
+        """The totals of these slots as they stand."""
+        totals: Array = self._states[slots]
+        return totals
+
     def snapshot(self, slots: Array) -> list[pl.Series]:
-        return [pl.Series(self._states[slots])]
+        return [pl.Series(self.totals(slots))]
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
         self._states = columns[0].to_numpy(writable=True)

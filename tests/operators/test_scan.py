@@ -17,6 +17,7 @@ from strategies import cuts, frames
 from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.operators import scan_rolling_spread
 from arrowstream.operators.base import Process
 from arrowstream.operators.scan import Scan
 from arrowstream.plan.locality import check
@@ -43,6 +44,7 @@ EXACT: dict[str, tuple[Callable[[], pl.Expr], list[Any]]] = {
     "rolling_min": (lambda: X.rolling_min(5, min_samples=2), [pl.Int8, pl.Int64, pl.UInt32]),
     "rolling_max": (lambda: X.rolling_max(1), [pl.Int8, pl.Int64, pl.UInt32]),
     "rolling_mean": (lambda: X.rolling_mean(4, min_samples=1), [pl.Int8, pl.UInt8]),
+    "ewm_mean": (lambda: X.ewm_mean(alpha=0.3, adjust=False, ignore_nulls=True, min_samples=2), NUMBERS),
     "of running": (lambda: (X.cum_sum() * 2 + X.shift(1)).cum_max(), [pl.Int8, pl.Int32]),
 }
 
@@ -78,7 +80,9 @@ def test_equals_polars_over_the_whole(name: str, by: Any, data: st.DataObject) -
     )
 
 
-@pytest.mark.parametrize("function", ["rolling_sum", "rolling_mean", "rolling_min", "rolling_max"])
+@pytest.mark.parametrize(
+    "function", ["rolling_sum", "rolling_mean", "rolling_min", "rolling_max", "rolling_var", "rolling_std"]
+)
 @settings(max_examples=25)
 @given(data=st.data(), window=st.integers(1, 9))
 def test_rolling_floats_depend_on_their_window_alone(function: str, window: int, data: st.DataObject) -> None:
@@ -99,6 +103,14 @@ def test_rolling_floats_depend_on_their_window_alone(function: str, window: int,
     out(process, [lead])
     later = pl.concat([found.clear(), *out(process, data.draw(cuts(whole)))])
     assert later.slice(2 * window).equals(found.slice(2 * window))
+
+
+def test_spreads_of_long_windows_are_laid_out_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_rolling_spread, "_CELLS", 100)
+    whole = pl.DataFrame({"x": np.random.default_rng(2).normal(size=300)})
+    exprs = {"v": X.rolling_var(30, min_samples=3, ddof=0), "s": X.rolling_std(30, ddof=2)}
+    found = pl.concat(out(scan_of(whole.schema, None, **exprs), [whole[:7], whole[7:250], whole[250:]]))
+    assert_frame_equal(found, whole.with_columns(**exprs))
 
 
 @pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64])
@@ -205,7 +217,8 @@ REFUSED = {
     "limit": X.forward_fill(2),
     "backward": X.backward_fill(),
     "change": X.pct_change(),
-    "ewm": X.ewm_mean(alpha=0.5),
+    "adjusted": X.ewm_mean(alpha=0.5, ignore_nulls=True),
+    "aged by nulls": X.ewm_mean(alpha=0.5, adjust=False),
     "centred": X.rolling_sum(3, center=True),
     "weights": X.rolling_sum(2, weights=[1.0, 2.0]),
     "nothing is enough": X.rolling_sum(2, min_samples=0),
