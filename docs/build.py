@@ -8,7 +8,7 @@ from pathlib import Path
 
 import griffe
 
-from docs.docstrings import ROOT, Documented, Parameter, load, parameters_of, read
+from docs.docstrings import ROOT, STARS, Documented, Parameter, load, parameters_of, quoted, read
 from docs.pages import GROUPS, Form
 
 FOLDER = ROOT / "docs" / "operators"
@@ -53,24 +53,28 @@ def index(methods: dict[str, griffe.Function]) -> Iterator[str]:
 
 
 def summary(method: griffe.Function) -> str:
-    """The first line of the builder's docstring, without the pointer to where more is said."""
+    """The first paragraph of the builder's docstring."""
+    return told(method).split("\n\n")[0].replace("\n", " ")
+
+
+def told(method: griffe.Function) -> str:
+    """The builder's docstring, without the pointer to where more is said."""
     assert method.docstring is not None, method.path
-    first = method.docstring.value.split("\n\n")[0].replace("\n", " ")
-    return markdown(re.sub(r"[,;] see `[^`]+`", "", first))
+    return markdown(re.sub(r"[,;] see `[^`]+`", "", method.docstring.value))
 
 
 def page(
     package: griffe.Module, method: griffe.Function, forms: tuple[Form, ...], group: str
 ) -> Iterator[str]:
     """The page of one operator."""
-    yield from (f"# {method.name}", "", summary(method), "")
+    yield from (f"# {method.name}", "", told(method), "")
     yield f"[{group}](index.md#{group.lower().replace(' ', '-')})"
     yield from ("", "```python", f"Builder.{signature(method)}", "```", "")
     for form in forms:
         item = package[form.documented]
         if len(forms) > 1:
             yield from (f"## `{form.usage or usage(method.name, item)}`", "")
-        yield from body(read(item), "###" if len(forms) > 1 else "##")
+        yield from body(read(item, method), "###" if len(forms) > 1 else "##")
 
 
 def body(said: Documented, level: str) -> Iterator[str]:
@@ -114,16 +118,15 @@ def usage(name: str, item: griffe.Object) -> str:
     """The call as a user writes it: names and defaults, without types."""
     if isinstance(item.parent, griffe.Class):
         name = f"{item.parent.name}.{item.name}"
-    parts = []
+    parts: list[str] = []
     named_only = False
     for parameter in parameters_of(item).values():
         if parameter.kind is griffe.ParameterKind.keyword_only and not named_only:
             named_only = True
             if not any(part.startswith("*") for part in parts):
                 parts.append("*")
-        stars = {griffe.ParameterKind.var_positional: "*", griffe.ParameterKind.var_keyword: "**"}
-        star = stars.get(parameter.kind, "") if parameter.kind is not None else ""
-        default = "" if parameter.default is None or star else f"={parameter.default}"
+        star = STARS.get(parameter.kind, "") if parameter.kind is not None else ""
+        default = "" if parameter.default is None or star else f"={quoted(str(parameter.default))}"
         parts.append(f"{star}{parameter.name}{default}")
     return f"{name}({', '.join(parts)})"
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import griffe
 
 ROOT = Path(__file__).parents[1]
+
+INTERNAL = {"self", "cls", "then", "check", "before", "branches", "rest"}
+"""Parameters that the builder gives, not its user."""
+
+STARS = {griffe.ParameterKind.var_positional: "*", griffe.ParameterKind.var_keyword: "**"}
 
 
 @dataclass(slots=True)
@@ -49,12 +53,20 @@ def call_of(item: griffe.Object) -> griffe.Object:
 def parameters_of(item: griffe.Object) -> dict[str, griffe.Parameter]:
     """The parameters of a call, without those that the user never gives."""
     call = call_of(item)
-    given = call.parameters if isinstance(call, griffe.Function | griffe.Class) else ()
-    return {parameter.name: parameter for parameter in given if parameter.name not in ("self", "cls", "then")}
+    found = _taken(call)
+    # An `of` without parameters of its own in its docstring leaves them to the fields of its class.
+    if call is not item and "Parameters\n" not in (call.docstring.value if call.docstring else ""):
+        found = {**_taken(item), **found}
+    return found
 
 
-def read(item: griffe.Object) -> Documented:
-    """What is said about `item`; of a class with `of`, the parameters are those of `of`."""
+def _taken(item: griffe.Object) -> dict[str, griffe.Parameter]:
+    given = item.parameters if isinstance(item, griffe.Function | griffe.Class) else ()
+    return {parameter.name: parameter for parameter in given if parameter.name not in INTERNAL}
+
+
+def read(item: griffe.Object, method: griffe.Function) -> Documented:
+    """What is said about `item`; types and defaults are those of the builder's `method` where it names them."""
     found = Documented()
     for source in _sources(item):
         own = source is item
@@ -64,19 +76,18 @@ def read(item: griffe.Object) -> Documented:
                     found.text = section.value
                 case griffe.DocstringSectionParameters():
                     for entry in section.value:
-                        for name in str(entry.name).split(", "):
-                            found.parameters.setdefault(name.lstrip("*"), Parameter(name, entry.description))
+                        found.parameters.setdefault(entry.name, Parameter(entry.name, entry.description))
                 case griffe.DocstringSectionRaises():
-                    found.raises += [
-                        (str(entry.annotation), entry.description.strip()) for entry in section.value
-                    ]
+                    for raised in section.value:
+                        error = (str(raised.annotation), raised.description.strip())
+                        found.raises += [error] if error not in found.raises else []
                 case griffe.DocstringSectionAdmonition() if own and section.title == "Notes":
                     found.notes = section.value.contents
                 case griffe.DocstringSectionExamples() if own:
                     found.examples = [text for _, text in section.value]
                 case _:
                     pass
-    _complete(found, item)
+    _complete(found, parameters_of(item), parameters_of(method))
     return found
 
 
@@ -90,18 +101,27 @@ def _sources(item: griffe.Object) -> Iterator[griffe.Object]:
         yield from item.mro()
 
 
-def _complete(found: Documented, item: griffe.Object) -> None:
-    """Only what the call takes, in its order, with types and defaults; everything, where it takes anything."""
-    taken = parameters_of(item)
-    order: dict[str, Any] = {name: taken[name] for name in taken if name in found.parameters}
-    if order:
-        found.parameters = {name: found.parameters[name] for name in order}
-    found.parameters.pop("then", None)
-    for name, parameter in order.items():
-        shown = found.parameters[name]
-        shown.annotation = None if parameter.annotation is None else str(parameter.annotation)
-        shown.default = None if parameter.default is None else str(parameter.default)
-        if parameter.kind is griffe.ParameterKind.var_positional:
-            shown.name, shown.default = f"*{name}", None
-        elif parameter.kind is griffe.ParameterKind.var_keyword:
-            shown.name, shown.default = f"**{name}", None
+def _complete(
+    found: Documented, taken: dict[str, griffe.Parameter], written: dict[str, griffe.Parameter]
+) -> None:
+    """Only what the call takes or the builder's method names, in the order of the call, with types and defaults."""
+    known = {
+        **taken,
+        **{name: written[name] for name in written if name in taken or name in found.parameters},
+    }
+    documented, found.parameters = found.parameters, {}
+    for name, parameter in known.items():
+        if name in documented:
+            found.parameters[name] = _shown(parameter, documented[name].text)
+
+
+def _shown(parameter: griffe.Parameter, text: str) -> Parameter:
+    annotation = None if parameter.annotation is None else str(parameter.annotation)
+    stars = STARS.get(parameter.kind, "") if parameter.kind is not None else ""
+    default = None if parameter.default is None or stars else quoted(str(parameter.default))
+    return Parameter(f"{stars}{parameter.name}", text, annotation, default)
+
+
+def quoted(source: str) -> str:
+    """A default as it stands in the source, its quotes double."""
+    return f'"{source[1:-1]}"' if source.startswith("'") and '"' not in source else source

@@ -60,10 +60,16 @@ AGGREGATE: Pages = {
         Form("operators.window.windows"),
         Form("operators.window.Windows.agg", ".agg(*exprs, **named)"),
     ),
+    "scan": (
+        Form("operators.scan.Scan", 'scan(*exprs, by=None, max_keys=None, on_full="error", **named)'),
+        Form("operators.scan_function.ScanFunction", "scan(fn, state=None)"),
+    ),
 }
 
 FLOW: Pages = {
     "buffer": (Form("operators.buffer.Buffer"),),
+    "throttle": (Form("operators.throttle.Throttle"),),
+    "debounce": (Form("operators.debounce.Debounce"),),
     "timeout": (Form("plan.policies.Policies.time_limit"),),
     "split": (
         Form("splitting.Splitting", "split(selector)"),

@@ -47,6 +47,11 @@ class Debounce(Operator):
     SchemaError
         A key column is not there.
 
+    Notes
+    -----
+    A stage of its own. Costs a look-up of each row's key and a copy of the rows that are kept, whatever the number of
+    keys. Holds a row for each key that is not silent yet, and the keys of up to 65,536 others.
+
     Examples
     --------
     >>> import polars as pl

@@ -47,6 +47,12 @@ class MapZeroCopy(Operator):
     TypeError
         A function returns an array of its own, as if it had not worked in place.
 
+    Notes
+    -----
+    A stage of its own. Costs one copy of the columns that are asked for, and none of the others; what the
+    functions do in place costs no memory. Holds up to 8 buffers, each as large as the largest batch's columns, to
+    use again.
+
     Examples
     --------
     >>> import polars as pl

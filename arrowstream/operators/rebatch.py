@@ -42,6 +42,11 @@ class Rebatch(Operator):
     PlanError
         There is no limit, one is below 1, or `max_delay` is no duration.
 
+    Notes
+    -----
+    A stage of its own. Slices cost some microseconds each, however large; only rows of smaller batches are copied,
+    once. Holds the rows of one batch that is not full yet.
+
     Examples
     --------
     >>> import polars as pl

@@ -32,9 +32,6 @@ class Scan(Operator):
     but for rolling sums and means of floats: here these come from the rows of their window alone, in Polars
     from all rows before, so that they differ in the last digits.
 
-    A batch costs the same for 10,000 keys as for 1,000,000, cache misses apart. For each key there are kept the
-    key, 8 bytes for a running total, and as many values as a `shift` or a rolling function looks back.
-
     Parameters
     ----------
     exprs
@@ -58,6 +55,11 @@ class Scan(Operator):
         A column is not there, or types do not fit.
     StageError
         While running: there are more keys than `max_keys`.
+
+    Notes
+    -----
+    A batch costs the same for 10,000 keys as for 1,000,000, cache misses apart. For each key there are kept the
+    key, 8 bytes for a running total, and as many values as a `shift` or a rolling function looks back.
 
     Examples
     --------
