@@ -36,6 +36,7 @@ from arrowstream.operators.map_zero_copy import MapZeroCopy
 from arrowstream.operators.parallel_map import ParallelMap
 from arrowstream.operators.processor import Processor, ProcessorStep
 from arrowstream.operators.rebatch import Rebatch
+from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.rename import Rename
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.scan_function import ScanFunction, is_scan_function
@@ -170,6 +171,10 @@ class Builder:
         if is_scan_function(exprs):
             return self._then(ScanFunction.of(*exprs, state=state, by=by, named=named))
         return self._then(Scan.of(check, exprs, named, by=by, max_keys=max_keys, on_full=on_full))
+
+    def reduce(self, *exprs: Any, by: Any = None, **named: Any) -> Builder:
+        """Aggregates over the stream so far for each key; see `arrowstream.operators.reduce.Reduce`."""
+        return self._then(Reduce.of(*exprs, by=by, **named))
 
     def backend(self, name: str) -> Builder:
         """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""

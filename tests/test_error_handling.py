@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from scripted import BlockingSource, LedgerSink
 from strategies import cuts
 
-from arrowstream import Builder, Pipeline, Processor, Sink, Source
+from arrowstream import Builder, ErrorHandler, Pipeline, Processor, Sink, Source
 from arrowstream.batch import Batch, Position
-from arrowstream.errors import SinkError, StageError
-from arrowstream.policy import ErrorHandler
+from arrowstream.errors import PlanError, SinkError, StageError
+from arrowstream.io.base import SinkSpec
 from arrowstream.testing import ManualClock, TestSink
 
 TEXTS = pl.DataFrame({"s": ["1", "a", "3", None, "b", "6"]})
@@ -211,6 +211,113 @@ def test_dead_letters_are_a_file_even_if_nothing_failed(tmp_path: Path) -> None:
     }
 
 
+def two_casts(first: SinkSpec, second: SinkSpec, *, same_columns: bool = True) -> Builder:
+    frame = pl.DataFrame({"s": ["1", "a", "3"], "t": ["b", "2", "3"]})
+    return (
+        Pipeline.builder()
+        .source(Source.from_frame(frame))
+        .cast({"s": pl.Int64})
+        .on_error(ErrorHandler.dead_letter(first))
+        .cast({"s": pl.String if same_columns else pl.Int32})
+        .cast({"t": pl.Int64})
+        .on_error(ErrorHandler.dead_letter(second))
+    )
+
+
+@pytest.mark.parametrize("name", ["bad/", "bad.parquet"])
+def test_steps_whose_rows_have_the_same_columns_share_a_sink(name: str, tmp_path: Path) -> None:
+    sink = Sink.to_file(f"{tmp_path}/{name}")
+    assert two_casts(sink, sink).collect_sync().rows() == [("3", 3)]
+    letters = pl.read_parquet(f"{tmp_path}/{name}")
+    assert letters.select("s", "t", "stage").rows() == [("a", "2", "1 cast"), ("1", "b", "3 cast")]
+
+
+def test_the_sinks_of_a_fan_out_share_their_dead_letters(tmp_path: Path) -> None:
+    def refuse(batch: Any) -> None:
+        raise ValueError("no")
+
+    pipeline = (
+        Pipeline.builder()
+        .source(Source.from_frame(TEXTS))
+        .sink(Sink.fanout([Sink.to_fn(refuse), Sink.to_fn(refuse)]))
+        .on_error(ErrorHandler.dead_letter(Sink.to_file(tmp_path / "bad.parquet")))
+        .build()
+    )
+    pipeline.run_sync()
+    counts = pl.read_parquet(tmp_path / "bad.parquet")["stage"].value_counts()
+    assert sorted(counts.rows()) == [("sink 1", 6), ("sink 2", 6)]
+
+
+def texts() -> Builder:
+    return Pipeline.builder().source(Source.from_frame(TEXTS))
+
+
+CLASHES: dict[str, Callable[[Path, SinkSpec], Builder]] = {
+    "dead letters of 3 cast": lambda path, sink: two_casts(sink, sink, same_columns=False),
+    "sink 2": lambda path, sink: texts().sink(Sink.fanout([sink, sink])),
+    "sink": lambda path, sink: two_casts(sink, TestSink()).sink(Sink.to_file(path).best_effort()),
+    "dead letters of 1/b/1 cast": lambda path, sink: (
+        texts()
+        .split(pl.col("s"))
+        .branch("a", lambda rows: rows.sink(Sink.to_file(path)))
+        .branch("b", lambda rows: rows.cast({"s": pl.Int64}).on_error(ErrorHandler.dead_letter(sink)))
+        .merge()
+    ),
+    "dead letters of sink": lambda path, sink: (
+        texts()
+        .merge(texts().filter(pl.col("s") > "").on_error(ErrorHandler.dead_letter(sink)))
+        .sink(TestSink())
+        .on_error(ErrorHandler.dead_letter(Sink.to_file(path)))
+    ),
+}
+
+
+@pytest.mark.parametrize("stage", CLASHES)
+def test_sinks_that_would_overwrite_each_other_are_refused(stage: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.parquet"
+    builder = CLASHES[stage](path, Sink.to_file(path))
+    with pytest.raises(PlanError, match="two sinks write to the same place") as caught:
+        (builder if builder.graph.sink is not None else builder.sink(TestSink())).build()
+    assert caught.value.stage == stage
+    assert str(path) in str(caught.value.found)
+
+
+def test_late_rows_have_a_place_of_their_own(tmp_path: Path) -> None:
+    sink = Sink.to_file(tmp_path / "late.parquet")
+    frame = pl.DataFrame({"ts": [0, 5], "x": [1, 2]}, schema={"ts": pl.Datetime("us"), "x": pl.Int64})
+    builder = (
+        Pipeline.builder()
+        .source(Source.from_frame(frame).with_event_time("ts"))
+        .window(size="1s", on="ts", late=sink)
+        .agg(n=pl.len())
+    )
+    builder.sink(TestSink()).build()
+    with pytest.raises(PlanError, match=r"for late rows of .* and for sink"):
+        builder.sink(sink).build()
+
+
+def test_a_sink_for_dead_letters_takes_one_batch_at_a_time() -> None:
+    writing, most, rows = 0, 0, 0
+
+    async def write(batch: Any) -> None:
+        nonlocal writing, most, rows
+        writing += 1
+        most = max(most, writing)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        writing -= 1
+        rows += batch.num_rows
+
+    def refuse(batch: Any) -> None:
+        raise ValueError("no")
+
+    source = Source.from_frame(pl.DataFrame({"x": range(20)}), batch_rows=2)
+    fan = Sink.fanout([Sink.to_fn(refuse) for _ in range(4)])
+    builder = Pipeline.builder().source(source).sink(fan)
+    builder.on_error(ErrorHandler.dead_letter(Sink.to_fn(write))).build().run_sync()
+    assert (rows, most) == (80, 1)
+
+
 def test_dead_letters_that_cannot_be_written_end_the_run() -> None:
     dead = LedgerSink(blocking=True, fail_in="write")
     pipeline = (
@@ -314,7 +421,7 @@ def test_chaos(seed: int) -> None:
         .sink(Sink.to_fn(flaky))
         .on_error(again)
         .on_error(ErrorHandler.dead_letter(refused, whole_batch=True))
-        .build()
+        .build(clock=ManualClock())
     )
     pipeline.run_sync()
     even, bad = pl.col("x") % 2 == 0, pl.col("s") == "bad"

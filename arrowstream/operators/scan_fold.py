@@ -77,10 +77,12 @@ class Fold(Running):
     def _fold(self, values: Array, layout: Layout) -> Array:
         ordered = values[layout.order]
         folded = np.empty_like(ordered)
-        longest_first = np.argsort(-layout.lengths, kind="stable")
+        # Numbers of 8 bits are sorted by radix.
+        turns = np.minimum(layout.lengths, _MANY).astype(np.uint8)
+        longest_first = np.argsort(_MANY - turns, kind="stable")
         lengths, begins = layout.lengths[longest_first], layout.begins[longest_first]
-        totals = self._states[layout.owners[longest_first]]
-        many = int(np.searchsorted(-lengths, -_MANY, side="right"))
+        totals = self._states[layout.owners][longest_first]
+        many = int(np.count_nonzero(turns == _MANY))
         for run in range(many):
             rows = slice(begins[run], begins[run] + lengths[run])
             alone = np.concatenate([totals[run : run + 1], ordered[rows]])

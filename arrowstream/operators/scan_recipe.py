@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -83,10 +83,17 @@ def take_apart(exprs: Iterable[pl.Expr], schema: pl.Schema, check: Check) -> Rec
     """
     work = _Work(schema, check)
     finals = tuple(map(work.expression, exprs))
-    with_leaves = check(WithColumns(finals), work.schema, "")
+    with_leaves = check(_Columns(finals), work.schema, "")
     names = {leaf.name for leaf in work.leaves}
     outgoing = {name: dtype for name, dtype in with_leaves.items() if name not in names}
     return Recipe(tuple(work.leaves), finals, pl.Schema(outgoing))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns(WithColumns):
+    """Columns computed row by row, under the name that a user knows."""
+
+    name: ClassVar[str] = "scan"
 
 
 class _Work:
@@ -136,14 +143,14 @@ class _Work:
         if name not in _RUNNING or options in ("Zero", "One", "Min", "Max", "Mean"):
             return None
         column = self.rebuild(inputs[0])
+        if len(self.types(column)) > 1:
+            raise self.refusal("a running function over several columns", "write an expression for each")
         if not column.meta.root_names():
             raise self.refusal(
                 "a running function over no column by name", "name the column that it runs over"
             )
-        if len(self.types(column)) > 1:
-            raise self.refusal("a running function over several columns", "write an expression for each")
         leaf = self.free_name()
-        self._check(WithColumns((column.alias(leaf),)), self.schema, "")
+        self._check(_Columns((column.alias(leaf),)), self.schema, "")
         (source,) = self.types(column)
         if source.base_type() not in _TYPES.get(name, {source.base_type()}):
             raise self.refusal(f"{name} over {source}", "cast the column first")

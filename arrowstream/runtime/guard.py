@@ -44,13 +44,14 @@ class Guard:
     clock, random
         Time, and the chance that spreads retries.
     write
-        Takes the rows of the dead letters, in the schema that `dead_letter_schema` gives; what it raises
-        ends the run, so it must name itself. Needed where a handler is `DeadLetter`.
+        Takes the rows of the dead letters, in the schema that `dead_letter_schema` gives, also of several
+        batches at a time; what it raises ends the run, so it must name itself. Needed where a handler is
+        `DeadLetter`.
     errors
         Called with the number of rows that failed for good, once for each batch with any.
     """
 
-    __slots__ = ("_clock", "_errors", "_handlers", "_last", "_random", "_stage", "_write", "_writing")
+    __slots__ = ("_clock", "_errors", "_handlers", "_last", "_random", "_stage", "_write")
 
     def __init__(
         self,
@@ -68,7 +69,6 @@ class Guard:
         self._clock = clock
         self._random = random
         self._write = write
-        self._writing = asyncio.Lock()
         self._errors = errors
 
     async def run(self, batch: Batch, attempt: Attempt) -> list[Element]:
@@ -135,10 +135,7 @@ class Guard:
         self._errors(sum(part.length for part in failed))
         if isinstance(last, DeadLetter):
             assert self._write is not None
-            letters = batch.with_rows(dead_letter_frame(batch, failed, self._stage))
-            # A stage may work on several batches at a time, a sink takes one.
-            async with self._writing:
-                await self._write(letters)
+            await self._write(batch.with_rows(dead_letter_frame(batch, failed, self._stage)))
         elif isinstance(last, Fail):
             named = stage_error(self._stage, batch, error)
             if named is error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from strategies import cuts, frames
 
+from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch
+from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Process
 from arrowstream.operators.scan import Scan
 from arrowstream.plan.locality import check
@@ -95,3 +99,151 @@ def test_rolling_floats_depend_on_their_window_alone(function: str, window: int,
     out(process, [lead])
     later = pl.concat([found.clear(), *out(process, data.draw(cuts(whole)))])
     assert later.slice(2 * window).equals(found.slice(2 * window))
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64])
+def test_sums_and_products_of_floats_are_those_of_polars_bit_for_bit(dtype: Any) -> None:
+    """Keys with very many and with few rows, more keys than 16 bits number, and states that grow on the way."""
+    rng = np.random.default_rng(1)
+    keys = np.concatenate(
+        [rng.permutation(70_000), rng.integers(0, 70_000, 30_000), np.zeros(20_000), [5] * 40]
+    )
+    keys[rng.integers(0, len(keys), 5_000)] = 3
+    whole = pl.DataFrame({"k": keys, "x": rng.normal(size=len(keys)) * 1e6}).cast({"x": dtype})
+    whole = whole.with_columns(x=pl.when(pl.col("k") % 7 != 1).then("x"), p=(X / 3e6 + 1))
+    exprs = {"y": X.cum_sum(), "z": pl.col("p").cum_prod(), "f": X.forward_fill(), "s": X.shift(2)}
+    bounds = [0, 1, 1_000, 80_000, 80_050, len(keys)]
+    batches = [whole[start:stop] for start, stop in pairwise(bounds)]
+    found = pl.concat(out(scan_of(whole.schema, "k", **exprs), batches))
+    expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
+    assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_values_looked_back_to_are_swept_out_in_time() -> None:
+    schema = pl.Schema({"k": pl.Int64, "x": pl.String})
+    process: Any = scan_of(schema, "k", y=X.shift(2), z=X.forward_fill())
+    for start in range(0, 6_000, 12):
+        numbers = pl.Series("x", range(start, start + 12))
+        frame = pl.DataFrame({"k": numbers % 3, "x": numbers.cast(pl.String)})
+        [found] = out(process, [frame])
+        before = (numbers - 6).cast(pl.String)
+        assert found["y"].to_list() == [None] * (0 if start else 6) + before[0 if start else 6 :].to_list()
+        assert found["z"].to_list() == frame["x"].to_list()
+    logs = [running._log for _, running in process._leaves]
+    assert all(len(log) < 1_100 and len(log._runs) < 8 for log in logs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=st.lists(st.integers(0, 9), max_size=40), most=st.integers(1, 8), data=st.data())
+def test_evicted_keys_begin_anew_whatever_the_cuts(values: list[int], most: int, data: st.DataObject) -> None:
+    whole = pl.DataFrame({"k": values, "x": range(len(values))}, schema={"k": pl.Int64, "x": pl.Int64})
+    totals: dict[int, tuple[int, int | None]] = {}
+    expected: list[tuple[int, int | None]] = []
+    for key, value in whole.rows():
+        if key not in totals and len(totals) == most:
+            del totals[next(iter(totals))]
+        total, last = totals.get(key, (0, None))
+        expected.append((total + value, last))
+        totals[key] = (total + value, value)
+    exprs = {"y": X.cum_sum(), "z": X.shift(1), "m": X.rolling_max(2, min_samples=1), "f": X.forward_fill()}
+    batches, cut = data.draw(cuts(whole)), data.draw(st.integers(0, 5))
+    first, second = (scan_of(whole.schema, "k", max_keys=most, on_full="evict", **exprs) for _ in range(2))
+    found = out(first, batches[:cut])
+    second.restore(first.snapshot())
+    found += out(second, batches[cut:])
+    rows = [(y, z) for frame in found for _, _, y, z, _, _ in frame.rows()]
+    assert rows == expected
+    assert all(m == max(x, z or 0) and f == x for frame in found for _, x, _, z, m, f in frame.rows())
+
+
+def test_more_keys_than_allowed_are_an_error() -> None:
+    process = scan_of(pl.Schema({"k": pl.Int64, "x": pl.Int64}), "k", y=X.cum_sum(), max_keys=2)
+    with pytest.raises(StageError, match="max_keys"):
+        out(process, [pl.DataFrame({"k": [1, 2, 3], "x": [1, 2, 3]})])
+
+
+def test_in_a_pipeline_with_names_that_are_taken() -> None:
+    frame = pl.DataFrame(
+        {"k": ["a", "b", "a"], "x": [1, 2, None], "scan 0": [7, 8, 9], "l": [[1, 2], [3], None]}
+    )
+    builder = Pipeline.builder().source(Source.from_frame(frame)).batch(rows=1)
+    found = builder.scan(
+        X.cum_sum().name.suffix("_total"),
+        pl.col("x").fill_null(strategy="zero").alias("zero"),
+        pl.col("l").list.eval(pl.element().cum_sum()).alias("inside"),
+        by=["k"],
+        share=X / X.cum_sum().clip(1),
+        x=X.shift(1),
+    )
+    expected = frame.with_columns(
+        pl.col("x").cum_sum().over("k").alias("x_total"),
+        pl.Series("zero", [1, 2, 0]),
+        pl.Series("inside", [[1, 3], [3], None]),
+        (X / X.cum_sum().over("k").clip(1)).alias("share"),
+        X.shift(1).over("k"),
+    )
+    assert_frame_equal(found.collect_sync(), expected)
+    assert found.schema() == expected.schema
+    text = found.graph.steps[-1].operator.describe()
+    assert text.startswith("scan(by=[k], ") and "cum_sum" in text
+    whole = Pipeline.builder().source(Source.from_frame(frame)).scan(n=X.cum_count())
+    assert whole.collect_sync()["n"].to_list() == [1, 2, 2]
+    assert "by" not in whole.graph.steps[-1].operator.describe()
+
+
+SCHEMA = pl.Schema(
+    {"k": pl.Int64, "x": pl.Float64, "i": pl.Int64, "s": pl.String, "u": pl.UInt64, "d": pl.Decimal(9, 2)}
+)
+REFUSED = {
+    "reverse": X.cum_sum(reverse=True),
+    "rows to come": X.shift(-1),
+    "no rows": X.shift(0),
+    "number of rows from a column": X.shift(pl.col("i").first()),
+    "filled": X.shift(1, fill_value=0),
+    "dropped": X.diff(null_behavior="drop"),
+    "diff to come": X.diff(-1),
+    "limit": X.forward_fill(2),
+    "backward": X.backward_fill(),
+    "change": X.pct_change(),
+    "ewm": X.ewm_mean(alpha=0.5),
+    "centred": X.rolling_sum(3, center=True),
+    "weights": X.rolling_sum(2, weights=[1.0, 2.0]),
+    "nothing is enough": X.rolling_sum(2, min_samples=0),
+    "median": X.rolling_median(3),
+    "text": pl.col("s").cum_max(),
+    "decimal": pl.col("d").cum_sum(),
+    "unsigned": pl.col("u").diff(),
+    "several": pl.col("x", "i").cum_sum(),
+    "no column": pl.lit(1).cum_sum(),
+    "infinity": X.cum_sum() / float("inf"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_run_is_refused_and_what_can_is_named(name: str) -> None:
+    with pytest.raises(PlanError, match="scan\\(\\) cannot run this expression") as raised:
+        scan_of(SCHEMA, "k", y=REFUSED[name])
+    assert "cum_sum, cum_prod" in str(raised.value)
+    assert raised.value.found and raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "expr, kind, match",
+    [
+        (X.sum(), PlanError, "looks at other rows"),
+        (X.sort().cum_sum(), PlanError, "looks at other rows"),
+        (X.cum_sum().over("k"), PlanError, "looks at other rows"),
+        (X.map_elements(abs), PlanError, "Python function"),
+        (X.cum_sum().map_elements(abs), PlanError, "Python function"),
+        (pl.col("y").cum_sum(), SchemaError, "not there"),
+        (pl.col("s").sqrt().cum_sum(), SchemaError, "other types|does not fit"),
+    ],
+)
+def test_the_rest_must_look_at_one_row(expr: pl.Expr, kind: type[Exception], match: str) -> None:
+    with pytest.raises(kind, match=match):
+        Scan.of(check, (expr,), {}, by="k").output_schema(SCHEMA)
+
+
+def test_a_key_must_be_there() -> None:
+    with pytest.raises(SchemaError, match="not there"):
+        Scan.of(check, (X.cum_sum(),), {}, by="z").output_schema(SCHEMA)

@@ -304,25 +304,6 @@ def test_dead_letters_keep_what_the_batch_knew() -> None:
     assert_frame_equal(written[0].polars(), pl.DataFrame(expected))
 
 
-def test_dead_letters_of_batches_at_work_together_are_written_one_after_the_other() -> None:
-    writing: list[int] = []
-    most = 0
-
-    async def write(batch: Batch) -> None:
-        nonlocal most
-        writing.append(batch.num_rows)
-        most = max(most, len(writing))
-        await asyncio.sleep(0)
-        writing.pop()
-
-    async def main() -> None:
-        guard = Guard("s", [ErrorHandler.dead_letter(object())], JumpingClock(), Random(0), write)
-        await asyncio.gather(*(guard.run(numbers(3), failing_on(1)) for _ in range(3)))
-
-    asyncio.run(main())
-    assert most == 1
-
-
 def test_dead_letters_that_cannot_be_written_end_the_run() -> None:
     async def write(batch: Batch) -> None:
         raise OSError("disk full")
