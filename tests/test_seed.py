@@ -30,6 +30,7 @@ from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
 T = TypeVar("T")
 NUMBERS = pl.DataFrame({"x": [1, 60, 3, 70]})
+KEYED = NUMBERS.with_columns(k=pl.Series(["a", "b", "a", "b"]))
 
 
 def begin(data: Any = NUMBERS, batch_rows: int = 2) -> Builder:
@@ -310,9 +311,19 @@ def test_window_of_time() -> None:
     assert out.collect_sync()["n"].to_list() == [61, 73]
 
 
+def test_window_of_rows() -> None:
+    assert begin().window(rows=3).agg(n=pl.col("x").sum()).collect_sync()["n"].to_list() == [64, 70]
+
+
+def test_reduce() -> None:
+    totals = begin(KEYED).reduce(by="k", total=pl.col("x").sum())
+    assert totals.collect_sync().rows() == [("a", 4), ("b", 130)]
+    updates = begin(KEYED).reduce(by="k", total=pl.col("x").sum(), emit="updates")
+    assert updates.collect_sync().rows() == [("a", 1), ("b", 60), ("a", 4), ("b", 130)]
+
+
 def test_scan() -> None:
-    keyed = pl.DataFrame({"k": ["a", "b", "a", "b"], "x": [1, 60, 3, 70]})
-    out = begin(keyed).scan(by="k", running=pl.col("x").cum_sum()).collect_sync()
+    out = begin(KEYED).scan(by="k", running=pl.col("x").cum_sum()).collect_sync()
     assert out["running"].to_list() == [1, 60, 4, 130]
 
 
