@@ -131,7 +131,7 @@ class _Parts:
         self._in_order = in_order
         self._known: set[str] = set()
         self._columns = 0
-        self.first: list[pl.Expr] = [pl.col(ROW).min()]
+        self.first: list[pl.Expr] = [pl.col(ROW).first()]
         self.merge: list[pl.Expr] = []
         self.one: list[pl.Expr] = [pl.col(ROW)]
         self.has_one = True

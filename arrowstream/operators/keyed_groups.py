@@ -10,7 +10,8 @@ import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.keyed_state import Assigned, KeyIndex, OnFull
-from arrowstream.operators.slot_store import SLOT, Array, SlotStore, Touched
+from arrowstream.operators.row_log import Array
+from arrowstream.operators.slot_store import SLOT, SlotStore, Touched
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Part:
         The rows, with a column `SLOT` that tells which of `slots` they belong to, by number.
     slots
         The slots of the keys, in the order in which they come.
+    keys
+        The keys of the slots, behind such a column.
     state
         State that there is for them, with the same column.
     evicted
@@ -31,6 +34,7 @@ class Part:
 
     rows: pl.DataFrame
     slots: Array
+    keys: pl.DataFrame
     state: pl.DataFrame | None
     evicted: pl.DataFrame | None
 
@@ -70,7 +74,8 @@ class KeyedGroups:
             if len(gone):
                 evicted = self._store.get(gone)
                 self._store.drop(gone)
-            slots, which = self._touched.of(assigned.slots)
+            firsts, which = self._touched.of(assigned.slots)
+            slots = assigned.slots[firsts]
             known = self._store.has(slots)
             state = None
             if known.any():
@@ -78,7 +83,7 @@ class KeyedGroups:
                     pl.Series(SLOT, np.flatnonzero(known), pl.Int64)
                 )
             part = rows.slice(assigned.start, len(which)).with_columns(pl.Series(SLOT, which, pl.Int64))
-            yield Part(part, slots, state, evicted)
+            yield Part(part, slots, part.select(SLOT, *self.keys)[firsts], state, evicted)
 
     def merged(self, part: Part, beside: tuple[str, ...] = ()) -> pl.DataFrame:
         """The state with the rows counted in, in the order of `SLOT`.
@@ -91,13 +96,14 @@ class KeyedGroups:
             More columns to group by, which both must have.
         """
         aggregation, by = self._aggregation, [SLOT, *beside]
-        keys = [pl.col(name).first() for name in self.keys]
         if aggregation.one:
-            new = part.rows.select(*by, *self.keys, *aggregation.one)
+            new = part.rows.select(*by, *aggregation.one)
         else:
-            new = part.rows.group_by(by).agg(*keys, *aggregation.first)
+            new = part.rows.group_by(by).agg(*aggregation.first)
         both = new if part.state is None else pl.concat([part.state.select(new.columns), new])
-        return both.group_by(by).agg(*keys, *aggregation.merge).sort(by)
+        merged = both.group_by(by).agg(*aggregation.merge).sort(by)
+        keys = part.keys[merged[SLOT]] if beside else part.keys
+        return merged.hstack(keys.get_columns()[1:])
 
     def put(self, slots: Array, state: pl.DataFrame) -> None:
         """Keep this state of these slots."""

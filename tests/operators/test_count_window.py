@@ -39,7 +39,7 @@ def whole(rows: pl.DataFrame, exprs: list[pl.Expr], size: int, by: list[str]) ->
 
 
 @pytest.mark.parametrize("name", AGGREGATES)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(data=st.data(), size=st.integers(1, 6))
 def test_equals_polars_on_the_whole(name: str, data: st.DataObject, size: int) -> None:
     rows = data.draw(events())
@@ -54,7 +54,7 @@ def test_equals_polars_on_the_whole(name: str, data: st.DataObject, size: int) -
     assert_frame_equal(found, whole(rows, exprs, size, by) if rows.height else found.clear(), **CLOSE)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data(), size=st.integers(1, 6))
 def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject, size: int) -> None:
     parts = data.draw(cuts(data.draw(events())))

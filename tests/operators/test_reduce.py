@@ -27,7 +27,7 @@ def whole(rows: pl.DataFrame, exprs: list[pl.Expr], by: list[str]) -> pl.DataFra
 
 
 @pytest.mark.parametrize("name", AGGREGATES)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_the_end_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -42,7 +42,7 @@ def test_the_end_equals_polars_on_the_whole(name: str, data: st.DataObject) -> N
     assert_frame_equal(found, expected, **CLOSE)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_updates_tell_the_aggregate_up_to_there(data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -59,7 +59,7 @@ def test_updates_tell_the_aggregate_up_to_there(data: st.DataObject) -> None:
     assert end(process) == []
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     parts = data.draw(cuts(data.draw(events())))
@@ -79,7 +79,7 @@ def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     assert_frame_equal(joined(operator, ROWS, out), joined(operator, ROWS, expected), **CLOSE)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data(), most=st.integers(1, 3))
 def test_evicted_keys_come_out_when_they_go_wherever_the_cuts_are(data: st.DataObject, most: int) -> None:
     rows = data.draw(events())
