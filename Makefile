@@ -5,7 +5,7 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types unit oldest bench clean
+.PHONY: demo test lint types unit oldest bench docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml
@@ -44,6 +44,9 @@ oldest: $(OLDEST)/.ready .data/flights.csv
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.ready
+	$(BIN)/python -m docs.build
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

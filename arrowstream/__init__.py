@@ -10,6 +10,7 @@ from arrowstream.errors import ArrowstreamError
 from arrowstream.operators.processor import Processor
 from arrowstream.operators.zero_copy_buffer import ZeroCopyBuffer
 from arrowstream.pipeline import Builder, Pipeline
+from arrowstream.policy import ErrorHandler
 from arrowstream.runtime.report import Progress, RunReport, StageReport
 from arrowstream.settings import Settings
 
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArrowstreamError",
     "Builder",
+    "ErrorHandler",
     "Pipeline",
     "Processor",
     "Progress",

@@ -24,18 +24,24 @@ from arrowstream.metrics_server import MetricsServer, serve
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.cast import Cast
+from arrowstream.operators.debounce import Debounce
 from arrowstream.operators.drop import Drop
 from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.filter_map import filter_mapping
 from arrowstream.operators.flat_map import flat_mapping
+from arrowstream.operators.keyed_state import OnFull
 from arrowstream.operators.map_function import mapping
 from arrowstream.operators.map_zero_copy import MapZeroCopy
 from arrowstream.operators.parallel_map import ParallelMap
 from arrowstream.operators.processor import Processor, ProcessorStep
 from arrowstream.operators.rebatch import Rebatch
+from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.rename import Rename
+from arrowstream.operators.scan import Scan
+from arrowstream.operators.scan_function import ScanFunction, is_scan_function
 from arrowstream.operators.select import Select
+from arrowstream.operators.throttle import Throttle
 from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.window import WindowOptions, Windows, windows
 from arrowstream.operators.with_columns import WithColumns
@@ -43,6 +49,7 @@ from arrowstream.operators.zero_copy_columns import ZeroCopyColumns
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph, Union
+from arrowstream.plan.locality import check
 from arrowstream.plan.physical import Plan
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.settle import settle
@@ -106,9 +113,21 @@ class Builder:
         """The fields of these struct columns as columns, as in Polars."""
         return self._then(Unnest.of(*columns))
 
-    def batch(self, rows: int) -> Builder:
-        """The same rows in batches of `rows`; slices share memory."""
-        return self._then(Rebatch(rows))
+    def batch(
+        self, rows: int | None = None, *, nbytes: int | None = None, max_delay: Duration | None = None
+    ) -> Builder:
+        """The same rows in batches of `rows` or `nbytes`, none held longer than `max_delay`; slices share memory."""
+        return self._then(Rebatch(rows, nbytes, max_delay))
+
+    def throttle(
+        self, rows: int | None = None, *, batches: int | None = None, per: Duration = "1s"
+    ) -> Builder:
+        """At most so many rows or batches in a time; what comes before is slowed down."""
+        return self._then(Throttle(rows, batches, per))
+
+    def debounce(self, quiet: Duration, *, by: Any = None) -> Builder:
+        """The last row of every run of events, by key, once nothing came for `quiet`."""
+        return self._then(Debounce.of(quiet, by))
 
     def flat_map(self, what: Any, **options: Any) -> Builder:
         """One batch to many by ``fn``, see `FlatMap`; or a row for each element of a list column."""
@@ -138,6 +157,24 @@ class Builder:
         Rows that come too late for their windows leave by `late`.
         """
         return windows(partial(self._then, late=late), size, **options)
+
+    def scan(
+        self,
+        *exprs: Any,
+        by: Any = None,
+        state: Any = None,
+        max_keys: int | None = None,
+        on_full: OnFull = "error",
+        **named: Any,
+    ) -> Builder:
+        """Running values, a row out for a row in, by expressions or ``fn(frame, state)``."""
+        if is_scan_function(exprs):
+            return self._then(ScanFunction.of(*exprs, state=state, by=by, named=named))
+        return self._then(Scan.of(check, exprs, named, by=by, max_keys=max_keys, on_full=on_full))
+
+    def reduce(self, *exprs: Any, by: Any = None, **named: Any) -> Builder:
+        """Aggregates over the stream so far for each key; see `arrowstream.operators.reduce.Reduce`."""
+        return self._then(Reduce.of(*exprs, by=by, **named))
 
     def backend(self, name: str) -> Builder:
         """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""

@@ -26,15 +26,32 @@ _LONGEST_S = 60.0
 class ErrorHandler(ABC):
     """One thing to do about a failure; make them with the methods here and give them to `on_error`.
 
-    Any number of `retry` and `log` may come first; one of `skip`, `dead_letter` and `fail` may come last.
+    Any number of `retry` and `log` may come first; one of `skip`, `dead_letter` and `fail` may come last. They act
+    in the order given: each gets the failure that those before it could not do away with. Where none is left,
+    the failure ends the run, with the stage, the position of the batch and the cause.
+
+    Notes
+    -----
+    Costs nothing for each row as long as nothing fails, but the step becomes a stage of its own, not fused with
+    others, which costs some 20 us a batch. A failure costs what the handlers do: `retry` the waits and the work
+    again; `skip` and `dead_letter` some ``2 * log2(rows)`` tries for each row that fails. No state.
+
+    Governed can be what does a batch's work in one go: expressions, functions, processors and sinks. A step that
+    changes its state on the way, such as a window, cannot be tried again.
 
     Examples
     --------
-    >>> from arrowstream.policy import ErrorHandler, check_handlers
-    >>> handlers = (ErrorHandler.retry(3, delay="100ms"), ErrorHandler.log(), ErrorHandler.skip())
-    >>> check_handlers(handlers)
-    >>> [handler.describe() for handler in handlers]
-    ['retry(3, delay=0.1 s)', 'log()', 'skip()']
+    >>> import polars as pl
+    >>> from arrowstream import ErrorHandler, Pipeline, Source
+    >>> builder = (
+    ...     Pipeline.builder()
+    ...     .source(Source.from_frame(pl.DataFrame({"x": ["1", "two", "3"]})))
+    ...     .cast({"x": pl.Int64})
+    ...     .on_error(ErrorHandler.retry(2, delay="1ms"))
+    ...     .on_error(ErrorHandler.skip())
+    ... )
+    >>> builder.collect_sync()["x"].to_list()
+    [1, 3]
     """
 
     __slots__ = ()

@@ -42,6 +42,13 @@ class Splitting(Generic[B]):
     branches, rest
         The ways so far, and that of all other rows.
 
+    Notes
+    -----
+    Costs a few passes over the names of a batch's rows, and a copy of the rows into the batches of their
+    branches; none where all rows of a batch go one way. Each branch has a task and a channel of its own, some 10
+    us a batch, as has what comes after the merge; up to 2 batches wait before each (setting
+    ``default_buffer_size``). No state.
+
     Examples
     --------
     >>> import polars as pl
@@ -73,6 +80,13 @@ class Splitting(Generic[B]):
     def branch(self, name: str, steps: Callable[[B], B] = lambda rows: rows) -> Self:
         """Rows of this name go through `steps`, a function from a builder to a builder.
 
+        Parameters
+        ----------
+        name
+            What `selector` gives for these rows; whole numbers and booleans as text.
+        steps
+            Puts steps, and perhaps a sink, behind the builder that it gets; by default it leaves it as it is.
+
         Raises
         ------
         PlanError
@@ -82,6 +96,11 @@ class Splitting(Generic[B]):
 
     def otherwise(self, steps: Callable[[B], B] = lambda rows: rows) -> Self:
         """All other rows, those without a name included; without this, such a row is an error.
+
+        Parameters
+        ----------
+        steps
+            As for `branch`.
 
         Raises
         ------

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bare_loop, etl, imports, latency, memory, metrics, throughput
+from benchmarks import bare_loop, etl, imports, keyed, latency, memory, metrics, throughput, windows
 from benchmarks.harness import Scale, Section, as_markdown, as_text
 from benchmarks.machine import description
 
@@ -16,7 +16,9 @@ BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "latency": latency.run,
     "memory": memory.run,
     "metrics": metrics.run,
+    "keyed": keyed.run,
     "etl": etl.run,
+    "windows": windows.run,
     "imports": imports.run,
 }
 RESULTS = Path(__file__).with_name("results.md")

@@ -182,6 +182,11 @@ class SinkSpec(ABC):
         """Raise SchemaError or PlanError if batches of this schema cannot be written."""
 
     @property
+    def place(self) -> str | None:
+        """What two sinks of one run must not both write, such as the path of a file; None if any number may."""
+        return None
+
+    @property
     def parts(self) -> tuple[SinkSpec, ...]:
         """The sinks that this one stands for, each of which gets every batch; none for a plain sink."""
         return ()
@@ -238,6 +243,10 @@ class BestEffort(SinkSpec):
     @property
     def needs_schema(self) -> bool:
         return self.sink.needs_schema
+
+    @property
+    def place(self) -> str | None:
+        return self.sink.place
 
     @property
     def spare(self) -> int | None:

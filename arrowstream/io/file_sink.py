@@ -131,6 +131,10 @@ class FileSink(SinkSpec):
         return f"files {self.path.rstrip('/')}/{partitions} ({details})"
 
     @property
+    def place(self) -> str | None:
+        return str(Path(self.path).absolute())
+
+    @property
     def needs_schema(self) -> bool:
         return True
 

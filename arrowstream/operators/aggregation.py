@@ -118,7 +118,7 @@ class Aggregation:
             rows = state.select(pl.int_range(pl.len()).alias(_GROUP), pl.col(_KEPT).alias(ROW), *lists)
             rows = rows.explode(ROW, *self._kept).sort(ROW).drop(ROW)
             found = rows.group_by(_GROUP).agg(*self._whole).sort(_GROUP).drop(_GROUP)
-            out = out.hstack(found)
+            out = out.hstack(found) if out.width else found
         names = out.columns[: len(beside)]
         return out.select(*names, *(pl.col(name).cast(dtype) for name, dtype in self.output.items()))
 
@@ -131,7 +131,7 @@ class _Parts:
         self._in_order = in_order
         self._known: set[str] = set()
         self._columns = 0
-        self.first: list[pl.Expr] = [pl.col(ROW).min()]
+        self.first: list[pl.Expr] = [pl.col(ROW).first()]
         self.merge: list[pl.Expr] = []
         self.one: list[pl.Expr] = [pl.col(ROW)]
         self.has_one = True

@@ -48,11 +48,20 @@ class Operator(ABC):
     __slots__ = ()
 
     name: ClassVar[str]
+    repeatable: ClassVar[bool] = False
+    """Whether a batch that failed may be tried again, whole or in parts: `process` then leaves nothing behind."""
 
     @property
     def room(self) -> int | None:
         """Batches that may wait before this step, where it is for that; else None: few, to keep memory small."""
         return None
+
+    melts: ClassVar[bool] = False
+    """Whether neighbours of this kind become one stage, because that saves something."""
+
+    def melted(self, after: Operator) -> Operator:
+        """One operator that does this, then `after`, which is of the same kind; for those that melt."""
+        raise NotImplementedError(self.name)
 
     @abstractmethod
     def output_schema(self, schema: pl.Schema) -> pl.Schema:

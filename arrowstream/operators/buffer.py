@@ -30,6 +30,11 @@ class Buffer(Operator):
     PlanError
         `capacity` is below 1.
 
+    Notes
+    -----
+    Costs a task and a channel: some 10 us a batch, whatever its size; no row is copied. Holds up to `capacity`
+    batches, and no more than 256 MiB of them (setting ``buffer_mb``) as long as there are two.
+
     Examples
     --------
     >>> import polars as pl

@@ -26,15 +26,18 @@ class Cast(Expressions):
     strict
         Whether a value that does not fit its new type is an error; if not, it becomes null.
 
+    Notes
+    -----
+    Fused with the expressions around it. Costs a pass over the columns that change their type, most where text is
+    read or written; the others stay in the memory they have. No state.
+
     Examples
     --------
     >>> import polars as pl
-    >>> from arrowstream.operators.cast import Cast
-    >>> step = Cast.of({"x": pl.Int8})
-    >>> step.apply(pl.DataFrame({"x": [1.0], "y": [2]})).dtypes
+    >>> from arrowstream import Pipeline, Source
+    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1.0], "y": [2]})))
+    >>> builder.cast({"x": pl.Int8}).collect_sync().dtypes
     [Int8, Int64]
-    >>> step.describe()
-    'cast(x: Int8)'
     """
 
     name: ClassVar[str] = "cast"
@@ -51,7 +54,7 @@ class Cast(Expressions):
             A mapping from column names, selectors or types (all columns of that type) to types, Polars'
             or Python's; or one type.
         strict
-            See the class.
+            Whether a value that does not fit its new type is an error; if not, it becomes null.
 
         Raises
         ------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
+from math import ceil, floor
 
 import polars as pl
 
@@ -93,6 +94,14 @@ class EventTime:
                 hint='cast the column to a finer type first, such as pl.Datetime("us")',
             )
         return int(ticks)
+
+    def first_tick(self, time_us: int) -> int:
+        """The first tick that is not before a time."""
+        return ceil(time_us * self._per_us)
+
+    def to_us(self, ticks: int) -> int:
+        """The last whole microsecond that is not after a tick."""
+        return floor(ticks / self._per_us)
 
     def expression(self) -> pl.Expr:
         """The column's ticks, as Int64."""

@@ -22,6 +22,10 @@ class FilterMap(FunctionStep):
     Parameters, and the errors raised, are those of `FunctionStep`. Where `fn` returns None for a batch
     without rows, pass ``schema=``.
 
+    Notes
+    -----
+    A stage of its own, which costs as much as ``map(fn)``. Holds nothing.
+
     Examples
     --------
     >>> import polars as pl
@@ -46,15 +50,18 @@ class FilterMapExpressions(Expressions):
 
     It is one step, not two, so that what is said about it afterwards (`on_error`, `backend`) holds for both.
 
+    Notes
+    -----
+    Fused with the expressions around it. Costs the predicate for each row, and the expressions for each row that
+    stays. No state.
+
     Examples
     --------
     >>> import polars as pl
-    >>> from arrowstream.operators.filter_map import filter_mapping
-    >>> step = filter_mapping(pl.col("x") > 1, y=pl.col("x") * 2)
-    >>> step.apply(pl.DataFrame({"x": [1, 2]})).rows()
+    >>> from arrowstream import Pipeline, Source
+    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+    >>> builder.filter_map(pl.col("x") > 1, y=pl.col("x") * 2).collect_sync().rows()
     [(2, 4)]
-    >>> step.describe()
-    'filter_map(x > 1, y = x * 2)'
     """
 
     name: ClassVar[str] = "filter_map"

@@ -20,6 +20,11 @@ class FlatMap(FunctionStep):
     or async. Every frame it gives has the same schema. Where `fn` gives no frame for a batch without rows,
     pass ``schema=``.
 
+    Notes
+    -----
+    A stage of its own, which costs as much as ``map(fn)``; each frame that `fn` gives becomes a batch, so that many
+    small ones cost more in the stages after it. Holds the frames of one batch.
+
     Examples
     --------
     >>> import polars as pl

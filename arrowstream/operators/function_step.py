@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 import pyarrow as pa
@@ -51,6 +51,7 @@ class FunctionStep(Operator):
         `fn` returns other columns or types than its schema says; narrower types are widened.
     """
 
+    repeatable: ClassVar[bool] = True
     fn: Callable[[Any], Any]
     frame: str = "arrow"
     schema: pl.Schema | None = None

@@ -22,7 +22,7 @@ class KeyTable:
 
     An entry is 64 bits: the upper half of the key's hash as a tag, and its slot + 1; 0 is an empty place. Every
     round gathers one entry a row, and those rows that found neither their tag nor an empty place go on to
-    the next one. At most half of the places are taken, so a few rounds do. The tag only spares
+    the next one. A third of the places stays empty, so a few rounds do. The tag only spares
     comparisons: whether a key is the same is asked of `Same`, so that no collision merges two keys, and
     an entry whose slot meanwhile went to another key is passed over like any other key's.
 
@@ -32,14 +32,14 @@ class KeyTable:
     __slots__ = ("_entries", "_mask", "_used")
 
     def __init__(self, expected: int = 0) -> None:
-        size = max(_LEAST, 1 << (4 * expected - 1).bit_length() if expected else 0)
+        size = max(_LEAST, 1 << (2 * expected).bit_length())
         self._entries = np.zeros(size, np.uint64)
         self._mask = np.uint64(size - 1)
         self._used = 0
 
     def has_room(self, count: int) -> bool:
-        """Whether half of the places stay empty with so many entries more."""
-        return 2 * (self._used + count) <= len(self._entries)
+        """Whether a third of the places stays empty with so many entries more."""
+        return 3 * (self._used + count) <= 2 * len(self._entries)
 
     def find(self, hashes: Array, same: Same) -> tuple[Array, Array]:
         """For each hash the slot, or -1, and the place: that of the entry, or the empty one where it would go."""

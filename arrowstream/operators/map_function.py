@@ -16,7 +16,13 @@ class MapFunction(FunctionStep):
 
     Parameters, and the errors raised, are those of `FunctionStep`. `fn` returns anything Arrow-like: a
     Polars or pandas frame, a `pyarrow.Table` or `RecordBatch`, ... What it does must not depend on where
-    the stream is cut into batches. Costs some 2 us a batch over what `fn` takes.
+    the stream is cut into batches.
+
+    Notes
+    -----
+    A stage of its own. Costs some 2 us a batch over what `fn` takes, and what the frame takes that it asks for:
+    nothing for numbers, for text some 7 ns a row where Arrow's has to become Polars' or the other way round; pandas
+    and cuDF take more. Holds nothing.
 
     Examples
     --------

@@ -24,11 +24,12 @@ BUFFERS = 8
 class MapZeroCopy(Operator):
     """Functions that change a batch's columns in place, as writable NumPy arrays.
 
-    A column is copied once, when a function first asks for it, into memory that this step alone holds; from
-    then on all functions of the step work on that copy in place, and it goes on as an Arrow column without
-    another copy. Nothing that the user, a source or another branch holds is ever changed: Arrow cannot
-    tell who else reads a buffer, so memory that comes from elsewhere is never taken for the step's own.
-    The memory is used again for a later batch once nobody looks at it any more, the user included.
+    A column is copied once, when a function first asks for it, into memory that this step alone holds. From
+    then on all functions of the step, and of neighbours of its kind, work on that copy in place, and it goes
+    on as an Arrow column without another copy. Nothing that the user, a source or another branch holds is
+    ever changed, and an error handler tries again with the rows as they came: Arrow cannot tell who else
+    reads a buffer, so memory that comes from elsewhere is never taken for the step's own. The memory is used
+    again for a later batch once nobody looks at it any more, the user included.
 
     Parameters
     ----------
@@ -46,6 +47,12 @@ class MapZeroCopy(Operator):
     TypeError
         A function returns an array of its own, as if it had not worked in place.
 
+    Notes
+    -----
+    A stage of its own. Costs one copy of the columns that are asked for, and none of the others; what the
+    functions do in place costs no memory. Holds up to 8 buffers, each as large as the largest batch's columns, to
+    use again.
+
     Examples
     --------
     >>> import polars as pl
@@ -60,6 +67,8 @@ class MapZeroCopy(Operator):
     """
 
     name: ClassVar[str] = "map_zero_copy"
+    repeatable: ClassVar[bool] = True
+    melts: ClassVar[bool] = True
     fns: tuple[Callable[[ZeroCopyColumns], Any], ...]
 
     def __post_init__(self) -> None:
@@ -73,6 +82,10 @@ class MapZeroCopy(Operator):
                     found=f"{function_name(fn)} is async",
                     hint="columns must not be waited for while they are written; use map(fn)",
                 )
+
+    def melted(self, after: Operator) -> MapZeroCopy:
+        assert isinstance(after, MapZeroCopy)
+        return MapZeroCopy(self.fns + after.fns)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         if not Layout(arrow_schema(schema)).dtypes:

@@ -45,6 +45,12 @@ class ParallelMap(FunctionStep):
     StageError
         A worker process died; the error says which, and how. The others are ended with it.
 
+    Notes
+    -----
+    A stage of its own. Costs a hop to a thread and back for each batch, 60 to 110 us; with processes also a copy
+    of its rows each way, and once the start of the workers, each of which imports Polars. Holds `workers` batches
+    in the making and as many more that wait for their turn to come out.
+
     Examples
     --------
     >>> import polars as pl

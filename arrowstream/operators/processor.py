@@ -99,9 +99,16 @@ class ProcessorStep(Operator):
     SchemaError
         Rows that come out have another schema than `Processor.output_schema` says; narrower types are
         widened.
+
+    Notes
+    -----
+    A stage of its own. Costs a coroutine for each batch, some microseconds, and what the processor does; that
+    happens on the event loop, so long computations hold up everything else and belong into `parallel_map`, or
+    into ``asyncio.to_thread`` inside the processor. Holds what the processor holds.
     """
 
     name: ClassVar[str] = "process"
+    repeatable: ClassVar[bool] = True
     processor: Processor | Callable[[], Processor]
 
     def __post_init__(self) -> None:

@@ -4,32 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ClassVar
 
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, arrow_schema
+from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.duration import seconds
 from arrowstream.errors import PlanError
-from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.base import Operator, Process, TimedProcess
+from arrowstream.operators.row_queue import RowQueue
+
+_ENDLESS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
 class Rebatch(Operator):
-    """Re-cut the stream into batches of `rows` rows; the last one may be smaller.
+    """Re-cut the stream into batches of `rows` rows, of about `nbytes` bytes, or of what comes in a while.
 
     A batch that is large enough is only sliced, which shares its memory; smaller ones are collected
-    and joined once.
+    and joined once. Of several limits the one that is reached first ends a batch; the last one may be smaller.
+    A watermark that comes while rows are held waits until they are out.
 
     Parameters
     ----------
     rows
-        Rows of every batch that comes out, at least 1.
+        The most rows of a batch that comes out, at least 1.
+    nbytes
+        The most bytes of a batch that comes out, at least 1, taking all rows of a batch that comes in as equally
+        large; a single row may be larger.
+    max_delay
+        How long a row may be held at most, such as ``"50ms"``; None for as long as it takes to fill a batch.
 
     Raises
     ------
     PlanError
-        `rows` is below 1.
+        There is no limit, one is below 1, or `max_delay` is no duration.
+
+    Notes
+    -----
+    A stage of its own. Slices cost some microseconds each, however large; only rows of smaller batches are copied,
+    once. Holds the rows of one batch that is not full yet.
 
     Examples
     --------
@@ -41,61 +57,114 @@ class Rebatch(Operator):
     """
 
     name: ClassVar[str] = "batch"
-    rows: int
+    rows: int | None = None
+    nbytes: int | None = None
+    max_delay: str | float | timedelta | None = None
 
     def __post_init__(self) -> None:
-        if self.rows < 1:
-            raise PlanError("batch(rows=...) is too small", expected="at least 1", found=str(self.rows))
+        for name, limit in (("rows", self.rows), ("nbytes", self.nbytes)):
+            if limit is not None and limit < 1:
+                raise PlanError(f"batch({name}=...) is too small", expected="at least 1", found=str(limit))
+        if self.rows is None and self.nbytes is None and self.max_delay is None:
+            raise PlanError("batch() has no limit", expected="rows=, nbytes= or max_delay=")
+        _nanoseconds(self.max_delay)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
     def start(self, schema: pl.Schema) -> Process:
-        return _Rebatching(self.rows, schema)
+        delay = _nanoseconds(self.max_delay)
+        if delay is None:
+            return _Rebatching(self.rows, self.nbytes, schema)
+        return _TimedRebatching(self.rows, self.nbytes, schema, delay)
 
     def describe(self) -> str:
-        return f"batch(rows={self.rows})"
+        limits = {"rows": self.rows, "nbytes": self.nbytes, "max_delay": self.max_delay}
+        return f"batch({', '.join(f'{name}={value}' for name, value in limits.items() if value is not None)})"
+
+
+def _nanoseconds(duration: str | float | timedelta | None) -> int | None:
+    return None if duration is None else round(seconds(duration) * 1e9)
 
 
 class _Rebatching(Process):
-    __slots__ = ("_held", "_held_rows", "_rows", "_schema")
+    __slots__ = ("_bytes", "_most_bytes", "_most_rows", "_queue", "_schema")
 
-    def __init__(self, rows: int, schema: pl.Schema) -> None:
-        self._rows = rows
+    def __init__(self, rows: int | None, nbytes: int | None, schema: pl.Schema) -> None:
+        self._most_rows = rows or _ENDLESS
+        self._most_bytes = nbytes or _ENDLESS
         self._schema = schema
-        self._held: list[Batch] = []
-        self._held_rows = 0
+        self._queue = RowQueue()
+        self._bytes = 0.0
 
-    def process(self, batch: Batch) -> Iterator[Batch]:
-        offset = 0
+    def process(self, batch: Batch) -> Iterator[Element]:
+        offset, rows = 0, batch.num_rows
+        row_bytes = max(batch.nbytes / rows, 1e-9) if rows and self._most_bytes < _ENDLESS else 1e-9
         # Rows are joined only to fill the one batch that was begun earlier; the rest are slices.
-        while self._held_rows + batch.num_rows - offset >= self._rows:
-            wanted = self._rows - self._held_rows
-            self._hold(batch.slice(offset, wanted))
-            offset += wanted
-            yield self._release()
-        if offset < batch.num_rows:
-            self._hold(batch.slice(offset, batch.num_rows - offset))
+        while offset < rows:
+            room = self._room(row_bytes)
+            part = batch.slice(offset, min(room, rows - offset))
+            if part.num_rows:
+                self._hold(part, row_bytes * part.num_rows)
+                offset += part.num_rows
+            if part.num_rows == room:
+                yield from self._release()
+
+    def on_watermark(self, time_us: int) -> Iterator[Element]:
+        return self._queue.mark(Watermark(time_us))
 
     def snapshot(self) -> pa.Table:
-        return pa.Table.from_batches(
-            [batch.arrow() for batch in self._held], schema=arrow_schema(self._schema)
-        )
+        return self._queue.snapshot(self._schema)
 
     def restore(self, state: pa.Table) -> None:
-        self._held = [Batch(record) for record in state.to_batches()]
-        self._held_rows = state.num_rows
+        self._queue.restore(state)
+        self._bytes = float(state.nbytes)
 
-    def finish(self) -> Iterator[Batch]:
-        if self._held:
-            yield self._release()
+    def finish(self) -> Iterator[Element]:
+        if self._queue.rows:
+            yield from self._release()
 
-    def _hold(self, batch: Batch) -> None:
-        self._held.append(batch)
-        self._held_rows += batch.num_rows
+    def _room(self, row_bytes: float) -> int:
+        """How many rows of this size fit beside those held; one always does where none is held."""
+        by_bytes = int((self._most_bytes - self._bytes) / row_bytes)
+        return min(self._most_rows - self._queue.rows, max(by_bytes, 0 if self._queue.rows else 1))
 
-    def _release(self) -> Batch:
-        held, self._held, self._held_rows = self._held, [], 0
-        if len(held) == 1:
-            return held[0]
-        return held[0].with_rows(pl.concat([batch.polars() for batch in held]))
+    def _hold(self, batch: Batch, nbytes: float) -> None:
+        self._queue.push(batch)
+        self._bytes += nbytes
+
+    def _release(self) -> Iterator[Element]:
+        self._bytes = 0.0
+        held = list(self._queue.take(self._queue.rows))
+        batches = [item for item in held if isinstance(item, Batch)]
+        if len(batches) == 1:
+            yield batches[0]
+        else:
+            yield batches[0].with_rows(pl.concat([batch.polars() for batch in batches]))
+        yield from [item for item in held if isinstance(item, Watermark)][-1:]
+
+
+class _TimedRebatching(_Rebatching, TimedProcess):
+    __slots__ = ("_delay", "_now", "_since")
+
+    def __init__(self, rows: int | None, nbytes: int | None, schema: pl.Schema, delay: int) -> None:
+        super().__init__(rows, nbytes, schema)
+        self._delay = delay
+        self._now = 0
+        self._since = 0  # where rows are restored, they have waited long enough
+
+    def set_time(self, now_ns: int) -> None:
+        self._now = now_ns
+
+    @property
+    def deadline_ns(self) -> int | None:
+        return self._since + self._delay if self._queue.rows else None
+
+    def on_time(self, now_ns: int) -> Iterator[Element]:
+        if self._queue.rows and now_ns >= self._since + self._delay:
+            yield from self._release()
+
+    def _hold(self, batch: Batch, nbytes: float) -> None:
+        if not self._queue.rows:
+            self._since = self._now
+        super()._hold(batch, nbytes)

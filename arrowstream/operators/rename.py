@@ -22,15 +22,17 @@ class Rename(Expressions):
     names
         Pairs of an old name, which must be there, and the new one.
 
+    Notes
+    -----
+    Fused with the expressions around it. Costs nothing for each row: only names change. No state.
+
     Examples
     --------
     >>> import polars as pl
-    >>> from arrowstream.operators.rename import Rename
-    >>> step = Rename.of({"x": "id"})
-    >>> step.apply(pl.DataFrame({"x": [1], "y": [2]})).columns
+    >>> from arrowstream import Pipeline, Source
+    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1], "y": [2]})))
+    >>> builder.rename({"x": "id"}).collect_sync().columns
     ['id', 'y']
-    >>> step.describe()
-    'rename(x -> id)'
     """
 
     name: ClassVar[str] = "rename"
@@ -39,6 +41,11 @@ class Rename(Expressions):
     @classmethod
     def of(cls, mapping: Mapping[str, str]) -> Rename:
         """The step from ``{old: new}``.
+
+        Parameters
+        ----------
+        mapping
+            Old names, which must be there, and the new ones.
 
         Raises
         ------

@@ -11,9 +11,11 @@ import polars as pl
 
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator
+from arrowstream.operators.count_window import CountWindow
 from arrowstream.operators.event_time import microseconds
 from arrowstream.operators.inputs import parse_expressions
 from arrowstream.operators.key_columns import parse_keys
+from arrowstream.operators.session_window import SessionWindow
 from arrowstream.operators.time_window import TimeWindow
 
 Built = TypeVar("Built")
@@ -109,9 +111,18 @@ def windows(
     order in which keys first came. A row whose windows are all closed is late: it is counted and
     handed out, and changes nothing. A row without an event time is a StageError.
 
+    Sessions are looked through four times a gap of event time, so they come up to a quarter of a gap after
+    that, those that are found together in the order of their start. A row from before the
+    watermark and `allowed_lateness` is late for every session.
+
+    Windows of `rows` come as soon as they are full, in that order; what is left in the end, in the
+    order of its first rows. They hold every watermark back.
+
     Sums, counts, means, variances, extremes, first and last values, `any`, `all` and `n_unique`, and arithmetic on
     them, keep a few values for each window and key; any other aggregation keeps the values of
-    the columns it reads until the window closes.
+    the columns it reads until the window closes. A batch costs a ``group_by`` of its rows and a merge with what is
+    held, done so seldom that its share does not grow with the number of open windows and keys; a window costs its own
+    rows and keys when it closes.
 
     Examples
     --------
@@ -149,7 +160,7 @@ def windows(
     keys = parse_keys("window", by)
     if rows is not None:
         _without("rows", every=every, on=on, allowed_lateness=allowed_lateness or None)
-        raise NotImplementedError
+        return Windows(then, lambda exprs: CountWindow(rows, keys, exprs))
     if not isinstance(on, str):
         raise PlanError(
             "window() needs a column of event times",
@@ -160,7 +171,8 @@ def windows(
     lateness = microseconds("window", "allowed_lateness", allowed_lateness, 0)
     if session is not None:
         _without("session", every=every)
-        raise NotImplementedError
+        gap_us = microseconds("window", "session", session)
+        return Windows(then, lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs))
     assert size is not None
     size_us = microseconds("window", "size", size)
     every_us = size_us if every is None else microseconds("window", "every", every)

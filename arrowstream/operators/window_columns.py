@@ -13,7 +13,7 @@ from arrowstream.operators.event_time import EventTime
 START, END = "window_start", "window_end"
 
 
-def check_names(step: str, schema: pl.Schema, by: Sequence[str]) -> None:
+def check_names(step: str, schema: pl.Schema, by: Sequence[str] = ()) -> None:
     """Refuse names that the state or the result has itself.
 
     Raises

@@ -21,15 +21,18 @@ class WithColumns(Expressions):
     exprs
         The new columns; all are computed from the columns that come in, not from one another.
 
+    Notes
+    -----
+    Fused with the expressions around it. For each row it costs what Polars or pyarrow take for the new columns; the
+    others are passed on in the memory they have. No state.
+
     Examples
     --------
     >>> import polars as pl
-    >>> from arrowstream.operators.with_columns import WithColumns
-    >>> step = WithColumns.of(twice=pl.col("x") * 2)
-    >>> step.apply(pl.DataFrame({"x": [1, 2]})).rows()
+    >>> from arrowstream import Pipeline, Source
+    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+    >>> builder.with_columns(twice=pl.col("x") * 2).collect_sync().rows()
     [(1, 2), (2, 4)]
-    >>> step.describe()
-    'with_columns(twice = x * 2)'
     """
 
     name: ClassVar[str] = "with_columns"

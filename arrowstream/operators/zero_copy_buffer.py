@@ -44,23 +44,24 @@ class ZeroCopyBuffer:
     False
     """
 
-    __slots__ = ("_memory", "_whole")
+    __slots__ = ("_address", "_memory", "_nbytes", "_whole")
 
     def __init__(self, nbytes: int) -> None:
         if nbytes < 0:
             raise PlanError("a ZeroCopyBuffer is too small", expected="0 bytes or more", found=str(nbytes))
         self._memory = pa.allocate_buffer(nbytes)
+        self._nbytes, self._address = nbytes, int(self._memory.address)
         self._whole: weakref.ref[npt.NDArray[Any]] | None = None
 
     @property
     def nbytes(self) -> int:
         """Its size in bytes."""
-        return int(self._memory.size)
+        return self._nbytes
 
     @property
     def address(self) -> int:
         """Where it begins in memory."""
-        return int(self._memory.address)
+        return self._address
 
     @property
     def in_use(self) -> bool:
@@ -87,10 +88,10 @@ class ZeroCopyBuffer:
             They do not fit.
         """
         part = self._part(offset, nbytes)
-        return pa.foreign_buffer(self.address + offset, nbytes, base=part)
+        return pa.foreign_buffer(self._address + offset, nbytes, base=part)
 
     def _part(self, offset: int, nbytes: int) -> npt.NDArray[Any]:
-        if offset < 0 or nbytes < 0 or offset + nbytes > self.nbytes:
+        if offset < 0 or nbytes < 0 or offset + nbytes > self._nbytes:
             raise ValueError(f"bytes {offset} to {offset + nbytes} of a buffer of {self.nbytes}")
         # Every view of an array keeps the array it was cut from alive, and so do Arrow buffers over it. Whether
         # the one they are all cut from still lives tells whether anybody looks at the memory.

@@ -29,6 +29,7 @@ from arrowstream.plan.physical import (
     Stage,
     UnionStage,
 )
+from arrowstream.plan.places import check_places
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.segment_stage import segment_stage
@@ -86,8 +87,10 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
     start, stages, output = _Compiler(backends).line(graph, schema, "")
     outlet = _outlet("sink", graph, output)
     if outlet is not None and outlet.sink.parts:
-        return Plan(graph.name, schema, start, (*stages, _fan_out(outlet)), output, None)
-    return Plan(graph.name, schema, start, stages, output, outlet)
+        stages, outlet = (*stages, _fan_out(outlet)), None
+    plan = Plan(graph.name, schema, start, stages, output, outlet)
+    check_places(plan)
+    return plan
 
 
 def output_schema(graph: Graph, schema: pl.Schema) -> pl.Schema | None:

@@ -1,10 +1,11 @@
-"""Neighbours that are plain expressions melt into one segment; everything else stands alone."""
+"""Neighbours that are plain expressions melt into one segment; other operators only with their own kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from itertools import groupby
 
 import polars as pl
@@ -62,6 +63,9 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, schema_of: Schem
             assert after is not None
             fused = tuple(operator for operator in operators if isinstance(operator, Expressions))
             part: Segment | Operator | Split | Union = Segment(fused, before, after)
+        elif isinstance(operator, Operator):
+            same = [other for other in operators if isinstance(other, Operator)]
+            part = reduce(lambda one, next_one: one.melted(next_one), same)
         else:
             part = operator
         pieces.append(Piece(name, part, before, after, step.backend, step.policies))
@@ -70,10 +74,13 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, schema_of: Schem
     return pieces
 
 
-def _melts_with(number: int, step: Step) -> tuple[int, str]:
+def _melts_with(number: int, step: Step) -> tuple[int, str, str]:
     """Equal for neighbours that become one piece; its own number keeps a step apart."""
-    alone = not isinstance(step.operator, Expressions) or step.policies.alone
-    return (number if alone else 0, step.backend)
+    operator = step.operator
+    fuses = isinstance(operator, Expressions)
+    melts = fuses or (isinstance(operator, Operator) and operator.melts)
+    alone = not melts or step.policies.alone
+    return (number if alone else 0, "" if fuses else operator.name, step.backend)
 
 
 def _after(

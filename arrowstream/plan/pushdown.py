@@ -25,7 +25,8 @@ def push_down(source: SourceSpec, schema: pl.Schema, pieces: list[Piece]) -> tup
     first = pieces[0]
     segment = first.part
     if isinstance(segment, Segment):
-        if source.pushdown == "query" and first.pin in ("auto", "polars") and not first.policies.alone:
+        whole = first.pin in ("auto", "polars") and not first.policies.alone and not _uses_constants(segment)
+        if source.pushdown == "query" and whole:
             query = segment.apply_lazy
             return Input(source, segment.output, query, segment, source.explain_read(query)), pieces[1:]
         return _only_needed(source, schema, [], first, pieces[1:])
@@ -49,6 +50,19 @@ def _only_needed(
         first.over(narrowed),
         *rest,
     ]
+
+
+def _uses_constants(segment: Segment) -> bool:
+    """Whether a step may compute with a column of constants from a step before it.
+
+    Polars keeps such a column as one value, and divides by it in another way than by the same value in
+    rows; the read would show by its results how many rows it took at a time. A stage does not.
+    """
+    return any(
+        not expr.meta.root_names() and not expr.meta.has_multiple_outputs()
+        for step in segment.steps[:-1]
+        for expr in step.expressions()
+    )
 
 
 def _narrow(segment: Segment, also: set[str]) -> Segment | None:

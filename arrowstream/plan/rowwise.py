@@ -82,14 +82,14 @@ WITHIN_A_LIST: dict[str, frozenset[str]] = {
 }
 
 LATER = "; this version has none of it yet: collect() and go on in Polars"
-SCAN = "a running value goes into scan(...)" + LATER
+SCAN = "a running value goes into scan(...)"
 WINDOW = "an aggregate goes into window(...) or reduce(...)" + LATER
 STEP = "make it a step of its own: .filter(...) or .explode(...)"
 ORDER = "a stream has no end to sort or compare against: do it inside window(...).agg(...)" + LATER
 LIMIT = "to stop after some rows use run(limit=...) or preview(...)"
 RANDOM = "the result would differ from run to run: draw the numbers before they enter the stream"
 PYTHON = "the engine cannot see into Python functions: say it with Polars expressions, names with rename(...)"
-NUMBER = "rows have no number in a stream: put one into the source, or count with scan(...)" + LATER
+NUMBER = "rows have no number in a stream: put one into the source, or count with scan(...)"
 
 REASONS: dict[str, str] = {
     **dict.fromkeys(

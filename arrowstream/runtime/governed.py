@@ -40,6 +40,7 @@ def govern(
     if isinstance(last, DeadLetter):
         assert isinstance(last.sink, SinkSpec)
         outlet = Outlet(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
-        write = outlets.open(outlet).write
-    guard = Guard(name, policies.handlers, clock, Random(name), write, tally.fail)
+        write = outlets.aside(outlet)
+    # Not seeded: chance is there to keep apart the retries of many processes that run the same job.
+    guard = Guard(name, policies.handlers, clock, Random(), write, tally.fail)
     running.govern(lambda attempt: partial(guard.run, attempt=attempt))

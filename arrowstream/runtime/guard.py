@@ -44,8 +44,9 @@ class Guard:
     clock, random
         Time, and the chance that spreads retries.
     write
-        Takes the rows of the dead letters, in the schema that `dead_letter_schema` gives; what it raises
-        ends the run, so it must name itself. Needed where a handler is `DeadLetter`.
+        Takes the rows of the dead letters, in the schema that `dead_letter_schema` gives, also of several
+        batches at a time; what it raises ends the run, so it must name itself. Needed where a handler is
+        `DeadLetter`.
     errors
         Called with the number of rows that failed for good, once for each batch with any.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from arrowstream.batch import Batch, Element
 from arrowstream.channel import Receiver, Sender, WouldBlock, channel
@@ -25,6 +25,7 @@ class Outlets:
         self._clock = clock
         self._threads = threads
         self._sinks: list[RunningSink] = []
+        self._asides: list[tuple[Outlet, Callable[[Batch], Awaitable[None]]]] = []
         self._finished = 0
         self.reached: list[SinkSpec] = []
         """The specs whose turn to be opened has come."""
@@ -50,6 +51,18 @@ class Outlets:
         self._sinks.append(sink)
         return sink
 
+    def aside(self, outlet: Outlet) -> Callable[[Batch], Awaitable[None]]:
+        """Where a stage puts rows aside: a sink that others may share, if they put aside rows of one schema.
+
+        What is given back takes one batch at a time, whoever calls it.
+        """
+        for known, write in self._asides:
+            if known.sink is outlet.sink and known.schema == outlet.schema:
+                return write
+        write = _in_turn(self.open(outlet))
+        self._asides.append((outlet, write))
+        return write
+
     async def finish(self) -> None:
         """Make everything visible and durable, one sink after the other."""
         for sink in self._sinks:
@@ -72,6 +85,16 @@ class Outlets:
             for other in others:
                 first.add_note(f"and: {other}")
             raise first
+
+
+def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:
+    lock = asyncio.Lock()
+
+    async def write(batch: Batch) -> None:
+        async with lock:
+            await sink.write(batch)
+
+    return write
 
 
 class Spare:

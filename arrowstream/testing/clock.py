@@ -35,7 +35,10 @@ class ManualClock:
         self._now_ns = now_ns
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until `advance` has moved the time `seconds` further."""
+        """Wait until `advance` has moved the time `seconds` further; not at all for 0 seconds."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._count += 1
         heapq.heappush(self._sleepers, (self._now_ns + round(seconds * 1e9), self._count, future))

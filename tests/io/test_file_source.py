@@ -109,6 +109,7 @@ def tiny_pieces(monkeypatch):
     monkeypatch.setattr("arrowstream.io.text_file.BLOCK_BYTES", 700)
     monkeypatch.setattr("arrowstream.io.table_file.PIECE_BYTES", 5000)
     monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 5000)
+    monkeypatch.setattr("arrowstream.io.parquet_pieces.WHOLE", 1)
     monkeypatch.setattr("arrowstream.io.file_reader.BATCH_ROWS", 90)
 
 
@@ -123,6 +124,19 @@ def test_every_format_and_compression_gives_the_rows_that_were_written(suffix, t
     assert source.schema() == PLAIN.schema
     assert_frame_equal(rows(source), PLAIN)
     assert rows(source, lambda frame: frame.select("x")).equals(PLAIN.select("x"))
+
+
+@pytest.mark.parametrize(
+    ("group", "pieces"),
+    [(30, [120] * 10), (100, [100] * 12), (400, [400] * 3), (600, [300] * 4), (1200, [400] * 3)],
+)
+def test_row_groups_are_read_together_or_whole_or_in_few_slices(group, pieces, tmp_path, monkeypatch):
+    monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 1000)
+    frame = pl.DataFrame({"x": range(1200)})
+    frame.write_parquet(tmp_path / "data.parquet", row_group_size=group)
+    source = FileSource.of(tmp_path / "data.parquet")
+    assert [batch.num_rows for batch in batches(source)] == pieces
+    assert rows(source).equals(frame)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -173,6 +187,7 @@ def test_any_table_comes_back_from_parquet_and_ipc(frame, piece, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("arrowstream.io.table_file.PIECE_BYTES", piece)
         patch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", piece)
+        patch.setattr("arrowstream.io.parquet_pieces.WHOLE", 1)
         for suffix in (".parquet", ".arrow"):
             path = write(frame, tmp_path / f"any{suffix}")
             expected = pl.read_parquet(path) if suffix == ".parquet" else pl.read_ipc(path)

@@ -19,7 +19,9 @@ from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.ingest import batches_of
 from arrowstream.operators.base import Process
 from arrowstream.operators.map_zero_copy import BUFFERS, MapZeroCopy
+from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.zero_copy_columns import Layout, ZeroCopyColumns, numpy_type
+from arrowstream.policy import ErrorHandler
 
 SCHEMA = pl.Schema({"x": pl.Int64, "y": pl.Float64, "s": pl.String})
 FRAME = pl.DataFrame({"x": [1, 2, None, 4], "y": [0.5, None, 1.5, 2.5], "s": ["a", None, "", "d"]})
@@ -313,3 +315,58 @@ def test_through_a_pipeline() -> None:
     assert frame["x"].to_list() == list(range(10))
     with pytest.raises(StageError, match="1 map_zero_copy"):
         Pipeline.builder().source(Source.from_frame(frame)).map_zero_copy(lambda c: c["z"]).collect_sync()
+
+
+def test_neighbours_share_the_memory_unless_something_is_said_about_one_of_them() -> None:
+    seen: list[int] = []
+
+    def noted(columns: ZeroCopyColumns) -> None:
+        seen.append(columns["x"].ctypes.data)
+        columns["x"] += 1
+
+    out: list[pa.RecordBatch] = []
+    frame = pl.DataFrame({"x": [1, 2]})
+    steps = Pipeline.builder().source(Source.from_frame(frame)).map_zero_copy(noted).map_zero_copy(noted)
+    pipeline = steps.sink(Sink.to_fn(out.append)).build()
+    assert "1-2 map_zero_copy+map_zero_copy" in pipeline.explain()
+    pipeline.run_sync()
+    assert out[0]["x"].to_pylist() == [3, 4]
+    assert seen == [address(out[0], "x")] * 2
+
+    seen.clear()
+    apart = steps.map_zero_copy(noted).on_error(ErrorHandler.skip()).map_zero_copy(noted)
+    assert apart.collect_sync()["x"].to_list() == [5, 6]
+    assert frame["x"].to_list() == [1, 2]
+    assert len(set(seen)) == 3
+
+
+def test_a_retry_begins_with_the_rows_as_they_came() -> None:
+    failures = iter([True, False])
+
+    def fallible(columns: ZeroCopyColumns) -> None:
+        columns["x"] += 1
+        if next(failures):
+            raise OSError
+
+    steps = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+    steps = steps.map_zero_copy(fallible).on_error(ErrorHandler.retry(1, delay="0s"))
+    assert steps.collect_sync()["x"].to_list() == [2, 3]
+
+
+def test_streams_of_the_same_rows_do_not_see_each_other() -> None:
+    frame = pl.DataFrame({"x": [1, 2]})
+    plain = Pipeline.builder().source(Source.from_frame([frame, frame]))
+    both = plain.map_zero_copy(doubled).merge(plain)
+    assert sorted(both.collect_sync()["x"]) == [1, 1, 2, 2, 2, 2, 4, 4]
+    split = (
+        plain.split(pl.when(pl.col("x") > 0).then(pl.lit("all")))
+        .branch("all", lambda b: b.map_zero_copy(doubled))
+        .merge()
+    )
+    assert split.collect_sync()["x"].to_list() == [2, 4, 2, 4]
+    assert frame["x"].to_list() == [1, 2]
+
+
+def test_only_operators_that_melt_are_asked_to() -> None:
+    with pytest.raises(NotImplementedError, match="batch"):
+        Rebatch(2).melted(Rebatch(2))

@@ -238,14 +238,16 @@ def test_a_cancelled_run_kills_a_worker_that_never_comes_back(tmp_path: Path) ->
     pipe = tmp_path / "pid"
     os.mkfifo(pipe)
 
+    steps = Pipeline.builder().source(Source.from_frame([pl.DataFrame({"x": [1]})] * 3))
+    steps = steps.parallel_map(fns.Waiting(pipe), workers=1, executor="process")
+
     async def main() -> int:
-        async with opened(ParallelMap(fns.Waiting(pipe), workers=1, executor="process")) as process:
-            task = asyncio.create_task(_awaited(process.process(batch(1))))
-            pid = int(await asyncio.to_thread(pipe.read_text))
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            return pid
+        task = asyncio.create_task(steps.collect())
+        pid = int(await asyncio.to_thread(pipe.read_text))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return pid
 
     assert is_gone(asyncio.run(main()))
 

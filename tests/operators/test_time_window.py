@@ -44,7 +44,7 @@ def aggregates(name: str) -> list[pl.Expr]:
 
 
 @pytest.mark.parametrize("name", AGGREGATES)
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -58,6 +58,7 @@ def test_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
     assert_frame_equal(joined(operator, ROWS, out), expected, **CLOSE)
 
 
+@settings(max_examples=15)
 @given(data=st.data())
 def test_windows_come_when_the_watermark_has_passed_and_late_rows_are_handed_out(data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -111,6 +112,7 @@ def test_a_row_counts_in_those_of_its_windows_that_are_open() -> None:
     assert [mark.time_us for mark in out if isinstance(mark, Watermark)] == [5 * S, 10 * S]
 
 
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     rows = data.draw(events())

@@ -1,5 +1,6 @@
 """From graph to plan: fusion, pins, pushdown, errors that name their stage."""
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -123,6 +124,21 @@ def test_otherwise_only_the_needed_columns_are_pushed(pushdown: str, pin: str) -
     assert builder.collect_sync().to_dict(as_series=False) == {"a": [1]}
     assert source.query is not None
     assert source.query(FRAME.lazy()).collect().columns == ["a", "b"]
+
+
+def test_a_segment_that_computes_with_its_own_constants_is_no_part_of_the_read(tmp_path: Path) -> None:
+    """Polars divides by a constant column as by one value: a file's rows would tell how many it has."""
+    values = [value / 7 for value in range(1, 40)]
+    pl.DataFrame({"f": values, "g": values}).write_parquet(tmp_path / "many.parquet")
+    for number, value in enumerate(values):
+        pl.DataFrame({"f": [value], "g": [value]}).write_parquet(tmp_path / f"one-{number:02}.parquet")
+    rows = []
+    for name in ("many.parquet", "one-*.parquet"):
+        builder = Pipeline.builder().source(Source.from_file(tmp_path / name))
+        divided = builder.with_columns(k=pl.lit(3.0)).with_columns(z=pl.col("f") / pl.col("k")).select("z")
+        assert "columns: 1 of 2 (f)" in divided.sink(TestSink()).build().explain()
+        rows.append(divided.collect_sync())
+    assert rows[0].equals(rows[1])
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,10 @@ def test_every_type_can_be_cast_to_itself(dtype: pl.DataType) -> None:
     assert can_cast(dtype, dtype)
 
 
+def test_what_comes_out_of_a_cast_as_another_type_is_no_cast() -> None:
+    assert not can_cast(pl.Struct({"a": pl.Int64}), pl.Binary())
+
+
 def test_a_type_without_an_arrow_form() -> None:
     schema = pl.Schema({"x": pl.Int64(), "thing": pl.Object()})
     error = error_of(Rename.of({"x": "y"}), schema)

@@ -55,6 +55,10 @@ def test_a_scripted_failure_is_raised_when_reached() -> None:
     assert sink.received() == [1]
 
 
+def test_the_manual_clock_lets_sleep_of_no_time_pass() -> None:
+    asyncio.run(asyncio.wait_for(ManualClock().sleep(0), 5))
+
+
 def test_the_manual_clock_wakes_sleepers_in_order_and_only_then() -> None:
     async def main() -> list[tuple[str, int]]:
         clock, woken = ManualClock(start_ns=5), []

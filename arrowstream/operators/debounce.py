@@ -1,0 +1,209 @@
+"""`debounce`: of a rapid run of events, the last."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.duration import seconds
+from arrowstream.operators.base import Operator, Process, TimedProcess
+from arrowstream.operators.key_columns import key_schema, parse_keys
+from arrowstream.operators.key_table import Array
+from arrowstream.operators.keyed_state import KeyIndex
+from arrowstream.operators.row_queue import Held, pack, unpack
+from arrowstream.operators.scan_running import grown
+
+_NONE: Array = np.empty(0, np.int64)
+_FORGOTTEN = 65_536
+"""So many keys that are not held any more are kept at least before the index is begun anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Debounce(Operator):
+    """A key's row once no other row of that key has come for `quiet`; a newer row takes the place of an older one.
+
+    Time is when batches arrive, not a column. What is held at the end of the stream comes out then. A
+    watermark waits until the rows that were held when it came are out or replaced, `quiet` at most.
+
+    Parameters
+    ----------
+    quiet
+        How long a key must be silent, such as ``"200ms"``.
+    by
+        Key columns: every key has a run of its own. Without, there is one run.
+
+    Raises
+    ------
+    PlanError
+        `quiet` is no duration, or `by` no names of columns that can be keys.
+    SchemaError
+        A key column is not there.
+
+    Notes
+    -----
+    A stage of its own. Costs a look-up of each row's key and a copy of the rows that are kept, whatever the number of
+    keys. Holds a row for each key that is not silent yet, and the keys of up to 65,536 others.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> frame = pl.DataFrame({"k": ["a", "b", "a"], "x": [1, 2, 3]})
+    >>> Pipeline.builder().source(Source.from_frame(frame)).debounce("200ms", by="k").collect_sync().rows()
+    [('b', 2), ('a', 3)]
+    """
+
+    name: ClassVar[str] = "debounce"
+    quiet: str | float | timedelta
+    by: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        seconds(self.quiet)
+
+    @classmethod
+    def of(cls, quiet: str | float | timedelta, by: Any = None) -> Debounce:
+        """The step from what a user wrote."""
+        return cls(quiet, parse_keys(cls.name, by))
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        key_schema(self.name, self.by, schema)
+        return schema
+
+    def start(self, schema: pl.Schema) -> Process:
+        keys = key_schema(self.name, self.by, schema)
+        return _Debouncing(round(seconds(self.quiet) * 1e9), keys, schema)
+
+    def describe(self) -> str:
+        by = f", by=[{', '.join(self.by)}]" if self.by else ""
+        return f"debounce({self.quiet}{by})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """The last row of every key of one batch, and which number each row has."""
+
+    due_ns: int
+    batch: Batch
+    slots: Array
+    first: int
+
+    @property
+    def numbers(self) -> Array:
+        return np.arange(self.first, self.first + len(self.slots))
+
+
+class _Debouncing(TimedProcess):
+    """A queue of batches, oldest first; a row that is not the newest of its key is left out when its turn comes.
+
+    The newest row's number is kept by slot, so that a batch costs as much as it has rows. The index of keys is
+    begun anew when most of its keys are not held any more.
+    """
+
+    __slots__ = ("_entries", "_index", "_keys", "_newest", "_next", "_now", "_quiet", "_rows", "_schema")
+
+    def __init__(self, quiet_ns: int, keys: pl.Schema, schema: pl.Schema) -> None:
+        self._quiet = quiet_ns
+        self._keys = keys
+        self._schema = schema
+        self._entries: deque[_Entry | Watermark] = deque()
+        self._rows = 0
+        self._next = 0
+        self._now = 0
+        self._index = KeyIndex(keys) if keys else None
+        self._newest = np.full(1, -1, np.int64)
+
+    def set_time(self, now_ns: int) -> None:
+        self._now = now_ns
+
+    @property
+    def deadline_ns(self) -> int | None:
+        return next((entry.due_ns for entry in self._entries if isinstance(entry, _Entry)), None)
+
+    def process(self, batch: Batch) -> Iterator[Element]:
+        if batch.num_rows:
+            self._hold(batch, self._now + self._quiet)
+        return iter(())
+
+    def on_time(self, now_ns: int) -> Iterator[Element]:
+        return self._release(now_ns)
+
+    def on_watermark(self, time_us: int) -> Iterator[Element]:
+        if not self._entries:
+            yield Watermark(time_us)
+            return
+        if isinstance(self._entries[-1], Watermark):
+            self._entries.pop()
+        self._entries.append(Watermark(time_us))
+
+    def snapshot(self) -> pa.Table:
+        held = [part for item in self._entries for part in self._newest_of(item)]
+        return pack(held, self._schema)
+
+    def restore(self, state: pa.Table) -> None:
+        for item in unpack(state):
+            if isinstance(item, Batch):
+                self._hold(item, 0)  # the silence was long enough
+            else:
+                self._entries.append(item)
+
+    def finish(self) -> Iterator[Element]:
+        return self._release(None)
+
+    def _hold(self, batch: Batch, due_ns: int) -> None:
+        frame = batch.polars()
+        names = list(self._keys)
+        last = frame.unique(names, keep="last", maintain_order=True) if names else frame.tail(1)
+        if self._index is not None and len(self._index) > 2 * self._rows + _FORGOTTEN:
+            self._forget()
+        self._add(batch.with_rows(last), due_ns, self._next)
+        self._next += last.height
+
+    def _add(self, batch: Batch, due_ns: int, first: int) -> None:
+        if self._index is None:
+            slots = np.zeros(batch.num_rows, np.int64)
+        else:
+            (part,) = self._index.assign(batch.polars().select(list(self._keys)))
+            slots = part.slots
+            self._newest = grown(self._newest, self._index.capacity, -1)
+        entry = _Entry(due_ns, batch, slots, first)
+        self._newest[slots] = entry.numbers
+        self._entries.append(entry)
+        self._rows += batch.num_rows
+
+    def _forget(self) -> None:
+        """Begin the index anew, with the keys that are held."""
+        held, self._entries, self._rows = self._entries, deque(), 0
+        self._index, self._newest = KeyIndex(self._keys), _NONE
+        for item in held:
+            if isinstance(item, _Entry):
+                self._add(item.batch, item.due_ns, item.first)
+            else:
+                self._entries.append(item)
+
+    def _release(self, now_ns: int | None) -> Iterator[Element]:
+        """All that is due; with None simply all."""
+        while self._entries:
+            head = self._entries[0]
+            if isinstance(head, _Entry) and now_ns is not None and head.due_ns > now_ns:
+                return
+            self._entries.popleft()
+            if isinstance(head, _Entry):
+                self._rows -= head.batch.num_rows
+            yield from self._newest_of(head)
+
+    def _newest_of(self, item: _Entry | Watermark) -> Iterator[Held]:
+        """The rows of an entry that no newer row has replaced; a mark as it is."""
+        if isinstance(item, Watermark):
+            yield item
+            return
+        frame = item.batch.polars().filter(pl.Series(self._newest[item.slots] == item.numbers))
+        if frame.height:
+            yield item.batch.with_rows(frame)

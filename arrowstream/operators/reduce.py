@@ -1,0 +1,168 @@
+"""`reduce`: aggregates over the whole stream so far, for each key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.batch import Batch, Element, Watermark, arrow_schema
+from arrowstream.errors import PlanError
+from arrowstream.expression_text import columns_text, expression_text
+from arrowstream.operators.aggregation import Aggregation
+from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.inputs import parse_expressions
+from arrowstream.operators.key_columns import key_schema, parse_keys
+from arrowstream.operators.keyed_groups import KeyedGroups
+from arrowstream.operators.keyed_state import OnFull, check_limit
+from arrowstream.operators.partials import ROW
+from arrowstream.operators.state_table import from_table, to_table
+from arrowstream.operators.window_columns import check_names
+
+Emit = Literal["end", "updates"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduce(Operator):
+    """A running aggregate for each key.
+
+    With ``emit="end"`` a row comes out for each key when the stream has ended, in the order in which the
+    keys first came: what Polars' ``group_by(by, maintain_order=True).agg(...)`` gives over all rows at once,
+    however the stream was cut into batches. Without `by` it is one row for all; none if there was no row.
+
+    With ``emit="updates"`` every batch gives a row for each key in it, in the order in which they first
+    came in that batch, with the aggregates over all rows of the key up to there. How many updates there are
+    follows the batches, so it depends on how the stream was cut; what does not is the last one of every key,
+    which is what ``"end"`` gives. Put ``batch(rows=...)`` before it to have updates at known rows.
+
+    Parameters
+    ----------
+    by
+        The columns to group by; null is a key like others.
+    exprs
+        Aggregations, of any kind Polars has; see `arrowstream.operators.window.windows` for which of them
+        keep a few values for each key and which all values of the columns they read.
+    emit
+        When rows come out.
+    max_keys
+        The most keys to hold; None for as many as there is memory for.
+    on_full
+        What to do with one more: ``"error"``, or ``"evict"`` the key that first came the longest ago. With
+        ``emit="end"`` its row comes out then; should the key come again, it begins anew.
+
+    Raises
+    ------
+    PlanError
+        There is no aggregate, `emit` or `on_full` is unknown, `max_keys` is below 1, or an argument is no
+        column name or expression.
+
+    Notes
+    -----
+    A batch costs a ``group_by`` of its rows, however many keys are held, cache misses apart. Held are
+    each key and a few values for it, or all values of the columns that an aggregation reads which cannot be merged.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> frame = pl.DataFrame({"k": ["a", "b", "a"], "x": [1, 2, 3]})
+    >>> builder = Pipeline.builder().source(Source.from_frame(frame))
+    >>> builder.reduce(by="k", total=pl.col("x").sum()).collect_sync().rows()
+    [('a', 4), ('b', 2)]
+    >>> builder.batch(rows=2).reduce(by="k", total=pl.col("x").sum(), emit="updates").collect_sync().rows()
+    [('a', 1), ('b', 2), ('a', 4)]
+    """
+
+    name: ClassVar[str] = "reduce"
+    by: tuple[str, ...]
+    exprs: tuple[pl.Expr, ...]
+    emit: Emit = "end"
+    max_keys: int | None = None
+    on_full: OnFull = "error"
+
+    def __post_init__(self) -> None:
+        check_limit(self.max_keys, self.on_full)
+        if self.emit not in ("end", "updates"):
+            raise PlanError(
+                "reduce(emit=...) is unknown", expected="'end' or 'updates'", found=repr(self.emit)
+            )
+
+    @classmethod
+    def of(
+        cls,
+        *exprs: Any,
+        by: Any = None,
+        emit: Emit = "end",
+        max_keys: int | None = None,
+        on_full: OnFull = "error",
+        **named: Any,
+    ) -> Reduce:
+        """The step from column names and what Polars' `agg` takes."""
+        return cls(
+            parse_keys("reduce", by), parse_expressions("reduce", exprs, named), emit, max_keys, on_full
+        )
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        keys = key_schema("reduce", self.by, schema)
+        output = pl.Schema({**keys, **self._aggregation(schema).output})
+        arrow_schema(output)
+        return output
+
+    def start(self, schema: pl.Schema) -> Process:
+        return _Reducing(self, key_schema("reduce", self.by, schema), self._aggregation(schema))
+
+    def describe(self) -> str:
+        by = f"by=[{columns_text(self.by)}], " if self.by else ""
+        emit = ", emit=updates" if self.emit == "updates" else ""
+        return f"reduce({by}{', '.join(map(expression_text, self.exprs))}{emit})"
+
+    def _aggregation(self, schema: pl.Schema) -> Aggregation:
+        check_names("reduce", schema)
+        return Aggregation.of("reduce", self.exprs, schema, self.by, in_order=True)
+
+
+class _Reducing(Process):
+    __slots__ = ("_aggregation", "_by", "_groups", "_next_row", "_updates")
+
+    def __init__(self, operator: Reduce, keys: pl.Schema, aggregation: Aggregation) -> None:
+        self._by = [pl.col(name) for name in operator.by]
+        self._aggregation = aggregation
+        self._groups = KeyedGroups(keys, aggregation, operator.max_keys, operator.on_full)
+        self._next_row = 0
+        self._updates = operator.emit == "updates"
+
+    def process(self, batch: Batch) -> Iterator[Element]:
+        frame = batch.polars()
+        start, self._next_row = self._next_row, self._next_row + frame.height
+        rows = frame.with_columns(pl.int_range(start, start + pl.len(), dtype=pl.Int64).alias(ROW))
+        results = []
+        for part in self._groups.parts(rows):
+            state = self._groups.merged(part)
+            self._groups.put(part.slots, state)
+            if self._updates:
+                results.append(self._aggregation.results(state, self._by))
+            elif part.evicted is not None:
+                results.append(self._aggregation.results(part.evicted, self._by))
+        if results:
+            yield batch.with_rows(pl.concat(results))
+
+    def on_watermark(self, time_us: int) -> Iterator[Element]:
+        # The rows at the end may be of any time, so nothing can be promised before them.
+        return iter((Watermark(time_us),) if self._updates else ())
+
+    def finish(self) -> Iterator[Element]:
+        state = self._groups.frame()
+        if not self._updates and state is not None:
+            yield Batch(self._aggregation.results(state.sort(ROW), self._by))
+
+    def snapshot(self) -> pa.Table:
+        return to_table(self._groups.frame(), next_row=self._next_row)
+
+    def restore(self, state: pa.Table) -> None:
+        frame, values = from_table(state)
+        self._next_row = values["next_row"]
+        if frame is not None:
+            self._groups.restore(frame)

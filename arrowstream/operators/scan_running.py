@@ -1,0 +1,42 @@
+"""What a running function of `scan` is: a state for each slot, brought forward a batch at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import polars as pl
+
+from arrowstream.operators.key_table import Array
+from arrowstream.operators.scan_layout import Layout
+
+
+class Running(ABC):
+    """One running function over one column."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def begin(self, fresh: Array, capacity: int) -> None:
+        """These slots, all below `capacity`, belong to new keys now: their state is that before any row."""
+
+    @abstractmethod
+    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+        """The values for the rows of a batch, in their order."""
+
+    @abstractmethod
+    def snapshot(self, slots: Array) -> list[pl.Series]:
+        """The states of these slots."""
+
+    @abstractmethod
+    def restore(self, columns: list[pl.Series], count: int) -> None:
+        """Take over a snapshot of `count` slots, which are 0 to `count` - 1 now."""
+
+
+def grown(states: Array, capacity: int, empty: object) -> Array:
+    """States for `capacity` slots at least, twice as many as before where more are needed."""
+    if capacity <= len(states):
+        return states
+    larger = np.full((max(capacity, 2 * len(states)), *states.shape[1:]), empty, states.dtype)
+    larger[: len(states)] = states
+    return larger

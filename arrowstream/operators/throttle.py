@@ -1,0 +1,150 @@
+"""`throttle`: no more than so many rows, or batches, in a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.duration import seconds
+from arrowstream.errors import PlanError
+from arrowstream.operators.base import Operator, Process, TimedProcess
+from arrowstream.operators.row_queue import RowQueue
+
+_CREDIT = b"arrowstream.credit"
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle(Operator):
+    """Let through at most `rows` rows, or `batches` batches, `per` time; the source is slowed down by it.
+
+    A token bucket (Turner, "New directions in communications", 1986): it holds at most `rows` tokens, is full
+    at first, and fills at an even rate, so that after a silence `rows` rows may pass at once. A batch of
+    more rows than there are tokens is cut into slices, each of a tenth of `rows` at least; a watermark waits for
+    the rows before it, and so does the end of the stream.
+
+    Parameters
+    ----------
+    rows, batches
+        How many may pass; one of the two, at least 1.
+    per
+        In what time, such as ``"1s"``.
+
+    Raises
+    ------
+    PlanError
+        Not exactly one of `rows` and `batches` is given, it is below 1, or `per` is no time.
+
+    Notes
+    -----
+    A stage of its own. Costs some microseconds for each batch or slice that passes; no row is copied. Holds what is
+    left of the last batch, as no further one is taken while it waits.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> frame = pl.DataFrame({"x": [1, 2, 3]})
+    >>> Pipeline.builder().source(Source.from_frame(frame)).throttle(rows=10_000, per="1s").collect_sync().height
+    3
+    """
+
+    name: ClassVar[str] = "throttle"
+    rows: int | None = None
+    batches: int | None = None
+    per: str | float | timedelta = "1s"
+
+    def __post_init__(self) -> None:
+        if (self.rows is None) == (self.batches is None):
+            raise PlanError("throttle() limits rows or batches", expected="one of rows= and batches=")
+        if self._count < 1:
+            raise PlanError("throttle() lets nothing through", expected="at least 1", found=str(self._count))
+        if not self._per_ns:
+            raise PlanError("throttle(per=...) is no time", expected="more than 0", found=str(self.per))
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        return schema
+
+    def start(self, schema: pl.Schema) -> Process:
+        return _Throttling(self._count, self._per_ns, self.rows is None, schema)
+
+    def describe(self) -> str:
+        return f"throttle({'batches' if self.rows is None else 'rows'}={self._count}, per={self.per})"
+
+    @property
+    def _count(self) -> int:
+        return self.rows or self.batches or 0
+
+    @property
+    def _per_ns(self) -> int:
+        return round(seconds(self.per) * 1e9)
+
+
+class _Throttling(TimedProcess):
+    """Credit is counted in tokens times `per`, so that it fills by whole numbers: `count` a nanosecond."""
+
+    __slots__ = ("_count", "_credit", "_full", "_now", "_per", "_queue", "_schema", "_whole")
+
+    def __init__(self, count: int, per_ns: int, whole: bool, schema: pl.Schema) -> None:
+        self._count = count
+        self._per = per_ns
+        self._whole = whole
+        self._schema = schema
+        self._queue = RowQueue()
+        self._full = count * per_ns
+        self._credit = self._full
+        self._now: int | None = None
+
+    def set_time(self, now_ns: int) -> None:
+        passed = 0 if self._now is None else now_ns - self._now
+        self._credit = min(self._full, self._credit + passed * self._count)
+        self._now = now_ns
+
+    @property
+    def wants_input(self) -> bool:
+        return not self._queue.rows
+
+    @property
+    def deadline_ns(self) -> int | None:
+        if not self._queue.rows:
+            return None
+        missing = self._least() * self._per - self._credit
+        return (self._now or 0) + max(-(-missing // self._count), 0)
+
+    def on_time(self, now_ns: int) -> Iterator[Element]:
+        self.set_time(now_ns)
+        return self._drain()
+
+    def process(self, batch: Batch) -> Iterator[Element]:
+        if batch.num_rows:
+            self._queue.push(batch)
+        return self._drain()
+
+    def on_watermark(self, time_us: int) -> Iterator[Element]:
+        return self._queue.mark(Watermark(time_us))
+
+    def snapshot(self) -> pa.Table:
+        table = self._queue.snapshot(self._schema)
+        return table.replace_schema_metadata({**table.schema.metadata, _CREDIT: str(self._credit)})
+
+    def restore(self, state: pa.Table) -> None:
+        self._queue.restore(state)
+        self._credit = int(state.schema.metadata[_CREDIT])
+
+    def finish(self) -> Iterator[Element]:
+        return self._queue.take(self._queue.rows)
+
+    def _least(self) -> int:
+        """Tokens that the next part needs: all its rows, or as many as make a slice worth it."""
+        return 1 if self._whole else min(self._queue.rows, max(self._count // 10, 1))
+
+    def _drain(self) -> Iterator[Element]:
+        while self._queue.rows and (tokens := self._credit // self._per) >= self._least():
+            spent = 1 if self._whole else min(tokens, self._queue.rows)
+            self._credit -= spent * self._per
+            yield from self._queue.take_batch() if self._whole else self._queue.take(spent)

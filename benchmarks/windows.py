@@ -1,0 +1,125 @@
+"""Windows and running aggregates over a stream in batches, beside one Polars `group_by` over all rows at once."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from arrowstream.batch import Batch, Element
+from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.reduce import Reduce
+from arrowstream.operators.window import windows
+from benchmarks.harness import Figure, Scale, Section, in_turn, ratio, timed
+
+_ROWS = {"full": 8_000_000, "quick": 2_000_000, "tiny": 20_000}
+_ROUNDS = {"full": 3, "quick": 1, "tiny": 1}
+_BATCH = 65_536
+_KEYS = (10_000, 1_000_000)
+_GROWING = (10_000, 100_000, 1_000_000)
+_SECONDS = 100
+_AGGREGATES = (pl.len(), pl.col("x").sum())
+
+
+def run(scale: Scale) -> Section:
+    """Rates of windows and `reduce`, and how the cost of a batch grows with the keys."""
+    figures: list[Figure] = []
+    for keys in _KEYS:
+        figures += _windows(_events(_ROWS[scale], keys), keys, _ROUNDS[scale])
+    figures += _reduce(scale)
+    return Section("Windows and running aggregates, count and sum, 64k rows a batch", tuple(figures))
+
+
+def _events(rows: int, keys: int) -> pl.DataFrame:
+    """Events in the order of their times, over 100 seconds."""
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.integers(0, _SECONDS * 1_000_000, rows))
+    columns = {"ts": times, "k": rng.integers(0, keys, rows), "x": rng.integers(0, 1_000, rows)}
+    return pl.DataFrame(columns).with_columns(pl.col("ts").cast(pl.Datetime("us")))
+
+
+def _windows(events: pl.DataFrame, keys: int, rounds: int) -> list[Figure]:
+    marks = events["ts"].to_physical().gather_every(_BATCH, _BATCH - 1).to_list()
+
+    def whole() -> None:
+        window = pl.col("ts").dt.truncate("10s").alias("window_start")
+        events.with_columns(window).group_by("window_start", "k").agg(*_AGGREGATES)
+
+    def stream(every: int) -> None:
+        operator = windows(_itself, 10, every=every, on="ts", by="k").agg(*_AGGREGATES)
+        process = _started(operator, events.schema)
+        for number, start in enumerate(range(0, events.height, _BATCH)):
+            _drain(process.process(Batch(events[start : start + _BATCH])))
+            if number < len(marks):
+                _drain(process.on_watermark(marks[number]))
+        _drain(process.finish())
+
+    measured = in_turn(
+        {
+            "whole": timed(whole),
+            "tumbling": timed(lambda: stream(10)),
+            "hopping": timed(lambda: stream(2)),
+        },
+        rounds,
+    )
+    rate = events.height / 1e6 / statistics.median(measured["tumbling"])
+    few = keys == _KEYS[0]
+    hopping = "5 windows a row; the rows that come out are 5 times as many, too" if not few else ""
+    return [
+        Figure(
+            f"tumbling 10 s, {keys:,} keys, against Polars on the whole",
+            ratio(measured["whole"], measured["tumbling"]),
+            "x",
+            at_least=2.0 if few else 1.2,
+            note=f"{rate:.1f} M rows/s",
+        ),
+        Figure(
+            f"hopping 10 s / 2 s, {keys:,} keys, against tumbling",
+            ratio(measured["tumbling"], measured["hopping"]),
+            "x",
+            at_least=0.3 if few else None,
+            note=hopping,
+        ),
+    ]
+
+
+def _reduce(scale: Scale) -> list[Figure]:
+    figures = []
+    for keys in _GROWING:
+        events = _events(_ROWS[scale], keys)
+        seconds = _batch_seconds(Reduce.of(*_AGGREGATES, by="k", emit="updates"), events)
+        last = statistics.median(seconds[-len(seconds) // 4 :])
+        note = f"a batch at the end {last * 1e3:.1f} ms, the slowest {max(seconds) * 1e3:.0f} ms"
+        least = 2.0 if keys == max(_GROWING) else None
+        rate = events.height / 1e6 / sum(seconds)
+        figures.append(Figure(f"reduce with updates, {keys:,} keys", rate, "M rows/s", least, note=note))
+    return figures
+
+
+def _batch_seconds(operator: Operator, events: pl.DataFrame) -> list[float]:
+    process = _started(operator, events.schema)
+    seconds = []
+    for start in range(0, events.height, _BATCH):
+        batch = Batch(events[start : start + _BATCH])
+        begin = time.perf_counter()
+        _drain(process.process(batch))
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def _itself(operator: Operator) -> Operator:
+    return operator
+
+
+def _started(operator: Operator, schema: pl.Schema) -> Process:
+    process = operator.start(schema)
+    assert isinstance(process, Process)
+    return process
+
+
+def _drain(elements: Iterable[Element]) -> None:
+    for _ in elements:
+        pass

@@ -1,0 +1,100 @@
+"""Which docstrings make the page of which operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way to call an operator.
+
+    Parameters
+    ----------
+    documented
+        The dotted name, below ``arrowstream``, of the class or function whose docstring says what it does.
+    usage
+        How it is written, where that is not the operator's name with the parameters of `documented`.
+    """
+
+    documented: str
+    usage: str | None = None
+
+
+Pages = dict[str, tuple[Form, ...]]
+
+TRANSFORM: Pages = {
+    "select": (Form("operators.select.Select"),),
+    "with_columns": (Form("operators.with_columns.WithColumns"),),
+    "filter": (Form("operators.filter.Filter"),),
+    "drop": (Form("operators.drop.Drop"),),
+    "rename": (Form("operators.rename.Rename"),),
+    "cast": (Form("operators.cast.Cast"),),
+    "explode": (Form("operators.explode.Explode"),),
+    "unnest": (Form("operators.unnest.Unnest"),),
+    "map": (Form("operators.with_columns.WithColumns"), Form("operators.map_function.MapFunction")),
+    "flat_map": (
+        Form("operators.flat_map.FlatMap"),
+        Form("operators.explode.Explode", "flat_map(column)"),
+    ),
+    "filter_map": (
+        Form("operators.filter_map.FilterMapExpressions", "filter_map(predicate, **exprs)"),
+        Form("operators.filter_map.FilterMap"),
+    ),
+    "process": (
+        Form("operators.processor.ProcessorStep"),
+        Form("operators.processor.Processor", "Processor"),
+    ),
+    "parallel_map": (Form("operators.parallel_map.ParallelMap"),),
+    "map_zero_copy": (
+        Form("operators.map_zero_copy.MapZeroCopy", "map_zero_copy(*fns)"),
+        Form("operators.zero_copy_columns.ZeroCopyColumns", "ZeroCopyColumns"),
+        Form("operators.zero_copy_buffer.ZeroCopyBuffer", "ZeroCopyBuffer(nbytes)"),
+    ),
+    "backend": (Form("plan.graph.Graph.with_backend"),),
+}
+
+AGGREGATE: Pages = {
+    "batch": (Form("operators.rebatch.Rebatch"),),
+    "window": (
+        Form("operators.window.windows"),
+        Form("operators.window.Windows.agg", ".agg(*exprs, **named)"),
+    ),
+    "reduce": (Form("operators.reduce.Reduce"),),
+    "scan": (
+        Form("operators.scan.Scan", 'scan(*exprs, by=None, max_keys=None, on_full="error", **named)'),
+        Form("operators.scan_function.ScanFunction", "scan(fn, state=None)"),
+    ),
+}
+
+FLOW: Pages = {
+    "buffer": (Form("operators.buffer.Buffer"),),
+    "throttle": (Form("operators.throttle.Throttle"),),
+    "debounce": (Form("operators.debounce.Debounce"),),
+    "timeout": (Form("plan.policies.Policies.time_limit"),),
+    "split": (
+        Form("splitting.Splitting", "split(selector)"),
+        Form("splitting.Splitting.branch", ".branch(name, steps=lambda rows: rows)"),
+        Form("splitting.Splitting.otherwise", ".otherwise(steps=lambda rows: rows)"),
+        Form("splitting.Splitting.merge", ".merge()"),
+    ),
+    "merge": (Form("plan.graph.Union", "merge(*others)"),),
+}
+
+ERRORS: Pages = {
+    "on_error": (
+        Form("policy.ErrorHandler", "on_error(handler)"),
+        Form("policy.ErrorHandler.retry"),
+        Form("policy.ErrorHandler.log"),
+        Form("policy.ErrorHandler.skip"),
+        Form("policy.ErrorHandler.dead_letter"),
+        Form("policy.ErrorHandler.fail"),
+    ),
+}
+
+GROUPS: dict[str, Pages] = {
+    "Transform": TRANSFORM,
+    "Aggregate": AGGREGATE,
+    "Flow control": FLOW,
+    "Error handling": ERRORS,
+}

@@ -1,0 +1,142 @@
+"""`reduce` against Polars' `group_by` on all rows at once."""
+
+from typing import Any
+
+import hypothesis.strategies as st
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from polars.testing import assert_frame_equal
+from strategies import cuts
+from windowing import AGGREGATES, SCHEMA, end, events, feed, joined
+
+from arrowstream import Pipeline, Source
+from arrowstream.batch import Watermark
+from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.operators.reduce import Reduce
+
+ROWS = pl.Schema(SCHEMA)
+CLOSE: dict[str, Any] = {"rel_tol": 1e-12, "categorical_as_str": True}
+
+
+def whole(rows: pl.DataFrame, exprs: list[pl.Expr], by: list[str]) -> pl.DataFrame:
+    if by:
+        return rows.group_by(by, maintain_order=True).agg(*exprs)
+    grouped = rows.group_by(pl.lit(0).alias("none"), maintain_order=True).agg(*exprs)
+    return grouped.drop("none")
+
+
+@pytest.mark.parametrize("name", AGGREGATES)
+@settings(max_examples=4)
+@given(data=st.data())
+def test_the_end_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
+    rows = data.draw(events())
+    by = data.draw(st.sampled_from([["k"], ["g", "k"], []]))
+    exprs = [AGGREGATES[name], pl.len().alias("rows")]
+    operator = Reduce.of(*exprs, by=by)
+    process = operator.start(ROWS)
+    out = feed(process, data.draw(cuts(rows)))
+    assert out == []
+    found = joined(operator, ROWS, end(process))
+    expected = whole(rows, exprs, by) if rows.height else found.clear()
+    assert_frame_equal(found, expected, **CLOSE)
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_updates_tell_the_aggregate_up_to_there(data: st.DataObject) -> None:
+    rows = data.draw(events())
+    exprs = [pl.col("x").sum(), pl.col("s").last(), pl.col("f").median()]
+    operator = Reduce.of(*exprs, by="k", emit="updates")
+    process = operator.start(ROWS)
+    seen = ROWS.to_frame()
+    for part in data.draw(cuts(rows)):
+        seen = pl.concat([seen, part])
+        out = joined(operator, ROWS, feed(process, [part]))
+        touched = part.select("k").unique(maintain_order=True)
+        expected = touched.join(whole(seen, exprs, ["k"]), on="k", nulls_equal=True, maintain_order="left")
+        assert_frame_equal(out, expected)
+    assert end(process) == []
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
+    parts = data.draw(cuts(data.draw(events())))
+    cut = data.draw(st.integers(0, len(parts)))
+    names = data.draw(st.lists(st.sampled_from(sorted(AGGREGATES)), min_size=1, max_size=3, unique=True))
+    exprs = [AGGREGATES[name].name.prefix(f"{place}_") for place, name in enumerate(names)]
+    operator = Reduce.of(
+        *exprs,
+        by=data.draw(st.sampled_from([["k", "s"], []])),
+        emit=data.draw(st.sampled_from(["end", "updates"])),
+    )
+    straight, first, second = (operator.start(ROWS) for _ in range(3))
+    expected = feed(straight, parts) + end(straight)
+    out = feed(first, parts[:cut])
+    second.restore(first.snapshot())
+    out += feed(second, parts[cut:]) + end(second)
+    assert_frame_equal(joined(operator, ROWS, out), joined(operator, ROWS, expected), **CLOSE)
+
+
+@settings(max_examples=15)
+@given(data=st.data(), most=st.integers(1, 3))
+def test_evicted_keys_come_out_when_they_go_wherever_the_cuts_are(data: st.DataObject, most: int) -> None:
+    rows = data.draw(events())
+    operator = Reduce.of(pl.col("x").sum(), by=["k", "s"], max_keys=most, on_full="evict")
+    process = operator.start(ROWS)
+    held: dict[Any, int] = {}
+    expected = []
+    for key, word, x in rows.select("k", "s", "x").rows():
+        if (key, word) not in held and len(held) == most:
+            oldest = next(iter(held))
+            expected.append((*oldest, held.pop(oldest)))
+        held[key, word] = held.get((key, word), 0) + (x or 0)
+    expected += [(*key, total) for key, total in held.items()]
+    out = feed(process, data.draw(cuts(rows))) + end(process)
+    assert joined(operator, ROWS, out).rows() == expected
+
+
+def test_too_many_keys_fail() -> None:
+    process = Reduce.of(pl.len(), by="x", max_keys=2).start(pl.Schema({"x": pl.Int64}))
+    with pytest.raises(StageError, match="more keys than max_keys"):
+        feed(process, [pl.DataFrame({"x": [1, 2, 3]})])
+
+
+def test_watermarks_pass_updates_only() -> None:
+    assert feed(Reduce.of(pl.len()).start(ROWS), [5]) == []
+    assert feed(Reduce.of(pl.len(), emit="updates").start(ROWS), [5]) == [Watermark(5)]
+
+
+def test_many_keys_over_many_batches() -> None:
+    rows = pl.DataFrame({"k": range(400_000), "s": ["a", "b"] * 200_000}).with_columns(
+        pl.col("k") * 7919 % 90_001, x=pl.col("k")
+    )
+    exprs = [pl.col("x").sum(), pl.col("s").first(), pl.len()]
+    operator = Reduce.of(*exprs, by="k")
+    process = operator.start(rows.schema)
+    feed(process, [rows[start : start + 20_000] for start in range(0, rows.height, 20_000)])
+    (out,) = end(process)
+    assert_frame_equal(out, whole(rows, exprs, ["k"]))
+
+
+def test_in_a_pipeline() -> None:
+    source = Source.from_frame(pl.DataFrame({"k": ["a", "b", "a"], "x": [1, 2, 3]}))
+    builder = Pipeline.builder().source(source).reduce(by="k", total=pl.col("x").sum(), emit="updates")
+    assert builder.batch(rows=1).collect_sync().rows() == [("a", 4), ("b", 2)]
+
+
+def test_text() -> None:
+    assert Reduce.of(total=pl.col("x").sum(), by="k").describe() == "reduce(by=[k], total = x.sum())"
+    assert Reduce.of(pl.len(), emit="updates").describe() == "reduce(len(), emit=updates)"
+
+
+def test_mistakes_are_found_before_data_moves() -> None:
+    with pytest.raises(PlanError, match="unknown"):
+        Reduce.of(pl.len(), emit="sometimes")  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match="max_keys"):
+        Reduce.of(pl.len(), max_keys=0)
+    with pytest.raises(PlanError, match="no expression"):
+        Reduce.of(by="k")
+    with pytest.raises(SchemaError, match="not there"):
+        Reduce.of(pl.len(), by="z").output_schema(ROWS)

@@ -1,0 +1,262 @@
+"""`scan`: running values equal those of Polars over the whole input, whatever the cuts, keys and snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from strategies import cuts, frames
+
+from arrowstream import Pipeline, Source
+from arrowstream.batch import Batch
+from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.operators import scan_rolling_spread
+from arrowstream.operators.base import Process
+from arrowstream.operators.scan import Scan
+from arrowstream.plan.locality import check
+
+X = pl.col("x")
+NUMBERS = [pl.Int8, pl.Int32, pl.Int64, pl.UInt8, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64]
+MOMENTS = [pl.Date, pl.Time, pl.Datetime("us"), pl.Datetime("ns", "UTC"), pl.Duration("ms")]
+ANY = [*NUMBERS, *MOMENTS, pl.Boolean, pl.String, pl.Categorical, pl.List(pl.Int64), pl.Decimal(12, 2)]
+
+EXACT: dict[str, tuple[Callable[[], pl.Expr], list[Any]]] = {
+    "cum_sum": (lambda: X.cum_sum(), [*NUMBERS, pl.Boolean, pl.Duration("us")]),
+    "cum_prod": (lambda: X.cum_prod(), NUMBERS),
+    "cum_min": (lambda: X.cum_min(), [*NUMBERS, *MOMENTS, pl.Boolean]),
+    "cum_max": (lambda: X.cum_max(), [*NUMBERS, *MOMENTS, pl.Boolean]),
+    "cum_count": (lambda: X.cum_count(), ANY),
+    "shift": (lambda: X.shift(1), ANY),
+    "shift far": (lambda: X.shift(3), ANY),
+    "forward_fill": (lambda: X.forward_fill(), ANY),
+    "diff": (
+        lambda: X.diff(2),
+        [pl.Int8, pl.Int32, pl.UInt8, pl.UInt32, pl.Float32, pl.Float64, *MOMENTS[2:], pl.Date],
+    ),
+    "rolling_sum": (lambda: X.rolling_sum(3), [pl.Int8, pl.Int32, pl.UInt8]),
+    "rolling_min": (lambda: X.rolling_min(5, min_samples=2), [pl.Int8, pl.Int64, pl.UInt32]),
+    "rolling_max": (lambda: X.rolling_max(1), [pl.Int8, pl.Int64, pl.UInt32]),
+    "rolling_mean": (lambda: X.rolling_mean(4, min_samples=1), [pl.Int8, pl.UInt8]),
+    "ewm_mean": (lambda: X.ewm_mean(alpha=0.3, adjust=False, ignore_nulls=True, min_samples=2), NUMBERS),
+    "of running": (lambda: (X.cum_sum() * 2 + X.shift(1)).cum_max(), [pl.Int8, pl.Int32]),
+}
+
+
+def scan_of(schema: pl.Schema, by: Any, *exprs: Any, **options: Any) -> Process:
+    named = {name: options.pop(name) for name in list(options) if name not in ("max_keys", "on_full")}
+    return Scan.of(check, exprs, named, by=by, **options).start(schema)
+
+
+def out(process: Process, batches: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    return [part.polars() for batch in batches for part in process.process(Batch(batch))]
+
+
+@pytest.mark.parametrize("name", EXACT)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data(), by=st.sampled_from([None, "k", ["k", "j"]]))
+def test_equals_polars_over_the_whole(name: str, by: Any, data: st.DataObject) -> None:
+    dtype = data.draw(st.sampled_from(EXACT[name][1]))
+    dtype = dtype if isinstance(dtype, pl.DataType) else dtype()
+    whole = data.draw(frames({"k": pl.Int8(), "j": pl.Boolean(), "x": dtype}, max_rows=30))
+    whole = whole.with_columns(k=pl.col("k") % 3)
+    batches, cut = data.draw(cuts(whole)), data.draw(st.integers(0, 5))
+    expr = EXACT[name][0]()
+    expected = whole.with_columns(y=expr if by is None else expr.over(by))
+    first = scan_of(whole.schema, by, y=expr)
+    found = out(first, batches[:cut])
+    second = scan_of(whole.schema, by, y=expr)
+    second.restore(first.snapshot())
+    found += out(second, batches[cut:])
+    assert list(second.finish()) == []
+    assert_frame_equal(
+        pl.concat([expected.clear(), *found]), expected, check_exact=True, categorical_as_str=True
+    )
+
+
+@pytest.mark.parametrize(
+    "function", ["rolling_sum", "rolling_mean", "rolling_min", "rolling_max", "rolling_var", "rolling_std"]
+)
+@settings(max_examples=25)
+@given(data=st.data(), window=st.integers(1, 9))
+def test_rolling_floats_depend_on_their_window_alone(function: str, window: int, data: st.DataObject) -> None:
+    values = data.draw(st.lists(st.none() | st.floats(-1e3, 1e3, width=32), max_size=30))
+    whole = pl.DataFrame(
+        {"k": [i % 2 for i in range(len(values))], "x": values}, schema={"k": pl.Int64, "x": pl.Float64}
+    )
+    expr = getattr(X, function)(window, min_samples=1)
+    found = pl.concat(
+        [whole.clear().with_columns(y=X), *out(scan_of(whole.schema, "k", y=expr), data.draw(cuts(whole)))]
+    )
+    assert_frame_equal(
+        found, whole.with_columns(y=expr.over("k")), check_exact=False, rel_tol=1e-9, abs_tol=1e-7
+    )
+    # The same rows after others: not a bit may differ.
+    lead = pl.DataFrame({"k": [0, 1] * window, "x": [1e300] * 2 * window})
+    process = scan_of(whole.schema, "k", y=expr)
+    out(process, [lead])
+    later = pl.concat([found.clear(), *out(process, data.draw(cuts(whole)))])
+    assert later.slice(2 * window).equals(found.slice(2 * window))
+
+
+def test_spreads_of_long_windows_are_laid_out_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_rolling_spread, "_CELLS", 100)
+    whole = pl.DataFrame({"x": np.random.default_rng(2).normal(size=300)})
+    exprs = {"v": X.rolling_var(30, min_samples=3, ddof=0), "s": X.rolling_std(30, ddof=2)}
+    found = pl.concat(out(scan_of(whole.schema, None, **exprs), [whole[:7], whole[7:250], whole[250:]]))
+    assert_frame_equal(found, whole.with_columns(**exprs))
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64])
+def test_sums_and_products_of_floats_are_those_of_polars_bit_for_bit(dtype: Any) -> None:
+    """Keys with very many and with few rows, more keys than 16 bits number, and states that grow on the way."""
+    rng = np.random.default_rng(1)
+    keys = np.concatenate(
+        [rng.permutation(70_000), rng.integers(0, 70_000, 30_000), np.zeros(20_000), [5] * 40]
+    )
+    keys[rng.integers(0, len(keys), 5_000)] = 3
+    whole = pl.DataFrame({"k": keys, "x": rng.normal(size=len(keys)) * 1e6}).cast({"x": dtype})
+    whole = whole.with_columns(x=pl.when(pl.col("k") % 7 != 1).then("x"), p=(X / 3e6 + 1))
+    exprs = {"y": X.cum_sum(), "z": pl.col("p").cum_prod(), "f": X.forward_fill(), "s": X.shift(2)}
+    bounds = [0, 1, 1_000, 80_000, 80_050, len(keys)]
+    batches = [whole[start:stop] for start, stop in pairwise(bounds)]
+    found = pl.concat(out(scan_of(whole.schema, "k", **exprs), batches))
+    expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
+    assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_values_looked_back_to_are_swept_out_in_time() -> None:
+    schema = pl.Schema({"k": pl.Int64, "x": pl.String})
+    process: Any = scan_of(schema, "k", y=X.shift(2), z=X.forward_fill())
+    for start in range(0, 6_000, 12):
+        numbers = pl.Series("x", range(start, start + 12))
+        frame = pl.DataFrame({"k": numbers % 3, "x": numbers.cast(pl.String)})
+        [found] = out(process, [frame])
+        before = (numbers - 6).cast(pl.String)
+        assert found["y"].to_list() == [None] * (0 if start else 6) + before[0 if start else 6 :].to_list()
+        assert found["z"].to_list() == frame["x"].to_list()
+    logs = [running._log for _, running in process._leaves]
+    assert all(len(log) < 1_100 and len(log._runs) < 8 for log in logs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=st.lists(st.integers(0, 9), max_size=40), most=st.integers(1, 8), data=st.data())
+def test_evicted_keys_begin_anew_whatever_the_cuts(values: list[int], most: int, data: st.DataObject) -> None:
+    whole = pl.DataFrame({"k": values, "x": range(len(values))}, schema={"k": pl.Int64, "x": pl.Int64})
+    totals: dict[int, tuple[int, int | None]] = {}
+    expected: list[tuple[int, int | None]] = []
+    for key, value in whole.rows():
+        if key not in totals and len(totals) == most:
+            del totals[next(iter(totals))]
+        total, last = totals.get(key, (0, None))
+        expected.append((total + value, last))
+        totals[key] = (total + value, value)
+    exprs = {"y": X.cum_sum(), "z": X.shift(1), "m": X.rolling_max(2, min_samples=1), "f": X.forward_fill()}
+    batches, cut = data.draw(cuts(whole)), data.draw(st.integers(0, 5))
+    first, second = (scan_of(whole.schema, "k", max_keys=most, on_full="evict", **exprs) for _ in range(2))
+    found = out(first, batches[:cut])
+    second.restore(first.snapshot())
+    found += out(second, batches[cut:])
+    rows = [(y, z) for frame in found for _, _, y, z, _, _ in frame.rows()]
+    assert rows == expected
+    assert all(m == max(x, z or 0) and f == x for frame in found for _, x, _, z, m, f in frame.rows())
+
+
+def test_more_keys_than_allowed_are_an_error() -> None:
+    process = scan_of(pl.Schema({"k": pl.Int64, "x": pl.Int64}), "k", y=X.cum_sum(), max_keys=2)
+    with pytest.raises(StageError, match="max_keys"):
+        out(process, [pl.DataFrame({"k": [1, 2, 3], "x": [1, 2, 3]})])
+
+
+def test_in_a_pipeline_with_names_that_are_taken() -> None:
+    frame = pl.DataFrame(
+        {"k": ["a", "b", "a"], "x": [1, 2, None], "scan 0": [7, 8, 9], "l": [[1, 2], [3], None]}
+    )
+    builder = Pipeline.builder().source(Source.from_frame(frame)).batch(rows=1)
+    found = builder.scan(
+        X.cum_sum().name.suffix("_total"),
+        pl.col("x").fill_null(strategy="zero").alias("zero"),
+        pl.col("l").list.eval(pl.element().cum_sum()).alias("inside"),
+        by=["k"],
+        share=X / X.cum_sum().clip(1),
+        x=X.shift(1),
+    )
+    expected = frame.with_columns(
+        pl.col("x").cum_sum().over("k").alias("x_total"),
+        pl.Series("zero", [1, 2, 0]),
+        pl.Series("inside", [[1, 3], [3], None]),
+        (X / X.cum_sum().over("k").clip(1)).alias("share"),
+        X.shift(1).over("k"),
+    )
+    assert_frame_equal(found.collect_sync(), expected)
+    assert found.schema() == expected.schema
+    text = found.graph.steps[-1].operator.describe()
+    assert text.startswith("scan(by=[k], ") and "cum_sum" in text
+    whole = Pipeline.builder().source(Source.from_frame(frame)).scan(n=X.cum_count())
+    assert whole.collect_sync()["n"].to_list() == [1, 2, 2]
+    assert "by" not in whole.graph.steps[-1].operator.describe()
+
+
+SCHEMA = pl.Schema(
+    {"k": pl.Int64, "x": pl.Float64, "i": pl.Int64, "s": pl.String, "u": pl.UInt64, "d": pl.Decimal(9, 2)}
+)
+REFUSED = {
+    "reverse": X.cum_sum(reverse=True),
+    "rows to come": X.shift(-1),
+    "no rows": X.shift(0),
+    "number of rows from a column": X.shift(pl.col("i").first()),
+    "filled": X.shift(1, fill_value=0),
+    "dropped": X.diff(null_behavior="drop"),
+    "diff to come": X.diff(-1),
+    "limit": X.forward_fill(2),
+    "backward": X.backward_fill(),
+    "change": X.pct_change(),
+    "adjusted": X.ewm_mean(alpha=0.5, ignore_nulls=True),
+    "aged by nulls": X.ewm_mean(alpha=0.5, adjust=False),
+    "centred": X.rolling_sum(3, center=True),
+    "weights": X.rolling_sum(2, weights=[1.0, 2.0]),
+    "nothing is enough": X.rolling_sum(2, min_samples=0),
+    "median": X.rolling_median(3),
+    "text": pl.col("s").cum_max(),
+    "decimal": pl.col("d").cum_sum(),
+    "unsigned": pl.col("u").diff(),
+    "several": pl.col("x", "i").cum_sum(),
+    "no column": pl.lit(1).cum_sum(),
+    "infinity": X.cum_sum() / float("inf"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_run_is_refused_and_what_can_is_named(name: str) -> None:
+    with pytest.raises(PlanError, match="scan\\(\\) cannot run this expression") as raised:
+        scan_of(SCHEMA, "k", y=REFUSED[name])
+    assert "cum_sum, cum_prod" in str(raised.value)
+    assert raised.value.found and raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "expr, kind, match",
+    [
+        (X.sum(), PlanError, "looks at other rows"),
+        (X.sort().cum_sum(), PlanError, "looks at other rows"),
+        (X.cum_sum().over("k"), PlanError, "looks at other rows"),
+        (X.map_elements(abs), PlanError, "Python function"),
+        (X.cum_sum().map_elements(abs), PlanError, "Python function"),
+        (pl.col("y").cum_sum(), SchemaError, "not there"),
+        (pl.col("s").sqrt().cum_sum(), SchemaError, "other types|does not fit"),
+    ],
+)
+def test_the_rest_must_look_at_one_row(expr: pl.Expr, kind: type[Exception], match: str) -> None:
+    with pytest.raises(kind, match=match):
+        Scan.of(check, (expr,), {}, by="k").output_schema(SCHEMA)
+
+
+def test_a_key_must_be_there() -> None:
+    with pytest.raises(SchemaError, match="not there"):
+        Scan.of(check, (X.cum_sum(),), {}, by="z").output_schema(SCHEMA)
