@@ -1,6 +1,7 @@
 """`parallel_map`: several batches at a time, in order, and no worker left behind whatever happens."""
 
 import asyncio
+import gc
 import os
 import pickle
 import signal
@@ -146,6 +147,30 @@ def test_a_failure_on_a_thread_is_raised_as_it_is() -> None:
                 await process.process(batch(1))
 
     asyncio.run(main())
+
+
+def test_a_call_that_fails_after_its_caller_was_cancelled_is_no_complaint() -> None:
+    complaints: list[Any] = []
+    go = threading.Event()
+
+    def fail() -> None:
+        go.wait(5)
+        raise ValueError("late")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        calls = ThreadCalls(1)
+        tasks = [asyncio.create_task(calls.call(fail)) for _ in range(2)]  # the second one never begins
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        go.set()
+        await calls.close()
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []
 
 
 def test_waiting_for_nothing() -> None:
