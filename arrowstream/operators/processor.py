@@ -102,9 +102,9 @@ class ProcessorStep(Operator):
 
     Notes
     -----
-    A stage of its own. Costs a coroutine for each batch, some microseconds, and what the processor does; that
-    happens on the event loop, so long computations hold up everything else and belong into `parallel_map`, or
-    into ``asyncio.to_thread`` inside the processor. Holds what the processor holds.
+    A stage of its own. Costs a coroutine for each batch, some 10 us, and what the processor does; that happens on
+    the event loop, so long computations hold up everything else and belong into `parallel_map`, or into
+    ``asyncio.to_thread`` inside the processor. Holds what the processor holds.
     """
 
     name: ClassVar[str] = "process"
