@@ -60,6 +60,7 @@ AGGREGATE: Pages = {
         Form("operators.window.windows"),
         Form("operators.window.Windows.agg", ".agg(*exprs, **named)"),
     ),
+    "reduce": (Form("operators.reduce.Reduce"),),
     "scan": (
         Form("operators.scan.Scan", 'scan(*exprs, by=None, max_keys=None, on_full="error", **named)'),
         Form("operators.scan_function.ScanFunction", "scan(fn, state=None)"),

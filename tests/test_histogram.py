@@ -58,6 +58,15 @@ def test_larger_values_never_land_in_lower_buckets(value: int) -> None:
     assert low <= high <= low + 1
 
 
+@given(samples=SAMPLES)
+def test_a_copy_goes_its_own_way(samples: list[tuple[int, int]]) -> None:
+    histogram = recorded(samples)
+    copy = histogram.copy()
+    assert copy.buckets() == histogram.buckets()
+    copy.record(5)
+    assert histogram.buckets() == recorded(samples).buckets()
+
+
 def test_nothing_recorded() -> None:
     latency = Latency.of(Histogram())
     assert (latency.count, latency.sum_seconds, set(latency.below)) == (0, 0.0, {0})

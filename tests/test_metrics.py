@@ -15,7 +15,7 @@ from arrowstream.channel import ChannelStatistics
 from arrowstream.errors import MissingExtra, PlanError
 from arrowstream.metrics import Metrics
 from arrowstream.metrics_server import serve
-from arrowstream.stage_metrics import SAMPLE, StageCounters, StageMetrics
+from arrowstream.stage_metrics import NOTES, SAMPLE, StageCounters, StageMetrics
 
 Samples = dict[tuple[str, ...], float]
 
@@ -27,7 +27,7 @@ def counted() -> dict[str, StageCounters]:
     source.count("read")
     stage.rows_in = 1_000
     for kind, rows, taken_ms in (("arrow", 600, 2), ("polars", 300, 4), ("polars", 100, 4)):
-        stage.ran(kind, rows, taken_ms * 1_000_000)
+        stage.ran(kind, rows, taken_ms * 1_000_000, taken_ms * 1_000_000)
     stage.came_out(Batch(pl.DataFrame({"x": range(750)})))
     stage.errors, stage.late_rows, stage.dropped_rows = 2, 7, 9
     stage.fail(3)
@@ -36,7 +36,7 @@ def counted() -> dict[str, StageCounters]:
         stage.saw(mark)
     stage.queues = [lambda: ChannelStatistics(1, 4_096, 2, 0, 0), lambda: ChannelStatistics(0, 0, 3, 0, 0)]
     sink.rows_out = 700
-    sink.ran("write", 700, 1_000_000)
+    sink.ran("write", 700, 500, 1_000_000)
     return {"source": source, "stage": stage, "sink": sink}
 
 
@@ -89,8 +89,8 @@ def test_the_pipeline() -> None:
 
 def test_several_sinks_count_together() -> None:
     fast, slow = StageCounters("sink"), StageCounters("sink")
-    fast.latency.record(1_000_000, 99)
-    slow.latency.record(50_000_000, 2)
+    fast.ran("write", 99, 0, 1_000_000)
+    slow.ran("write", 2, 0, 50_000_000)
     fast.rows_out, slow.rows_out = 99, 2
     metrics = Metrics.of("two", sinks=[fast, slow])
     assert list(metrics.stages) == ["sink", "sink #2"]
@@ -111,7 +111,7 @@ def test_before_anything_ran() -> None:
 def test_a_picture_does_not_change() -> None:
     counters = StageCounters("map")
     metrics = Metrics.of("p", between=[counters])
-    counters.ran("arrow", 1, 1)
+    counters.ran("arrow", 1, 1, 1)
     counters.rows_in = counters.errors = 1
     stage = metrics.stages["map"]
     assert (stage.rows_in, dict(stage.batches), stage.latency.count, stage.errors) == (0, {}, 0, 0)
@@ -135,6 +135,36 @@ def test_bytes_are_measured_on_a_sample() -> None:
     assert counters.nbytes == SAMPLE * 8
     counters.came_out(large)
     assert counters.nbytes == round((SAMPLE + 1) * (8 + 16) / 2)
+
+
+def test_notes_are_added_up_and_seen_before() -> None:
+    counters = StageCounters("map")
+    for number in range(1, 2 * NOTES + 5):
+        counters.ran("arrow" if number % 2 else "polars", number, 10, number * 1_000_000)
+        moment = counters.snapshot(0)
+        assert sum(moment.batches.values()) == number
+        assert moment.busy_seconds == number * 10 / 1e9
+        assert moment.latency.count == counters.latency.count == number * (number + 1) / 2
+    counters.add_up()
+    assert counters.batches == {"arrow": NOTES + 2, "polars": NOTES + 2}
+    assert counters.busy_ns == (2 * NOTES + 4) * 10
+
+
+def test_counters_never_go_back_while_others_look() -> None:
+    counters, seen, stop = StageCounters("map"), [0], threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.append(counters.snapshot(0).latency.count)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for _ in range(20_000):
+        counters.ran("arrow", 1, 1, 1_000)
+    stop.set()
+    thread.join()
+    assert seen == sorted(seen)
+    assert counters.latency.count == 20_000
 
 
 def test_prometheus_text() -> None:

@@ -199,31 +199,8 @@ def test_nothing_is_loaded_for_the_defaults(monkeypatch: pytest.MonkeyPatch) -> 
 # What each is for.
 
 
-async def read_ahead(settings: Settings) -> int:
-    """Batches that are read before a sink that takes none lets the source wait."""
-    go_on = asyncio.Event()
-
-    async def wait(batch: Any) -> None:
-        await go_on.wait()
-
-    builder = Pipeline.builder().source(TestSource.from_frames([FRAME] * 50)).batch(rows=1).batch(rows=1)
-    pipeline = builder.sink(Sink.to_fn(wait)).build(settings=settings)
-    running = asyncio.create_task(pipeline.run())
-    for _ in range(200):
-        await asyncio.sleep(0)
-    rows = pipeline.metrics().queue_depth
-    go_on.set()
-    await running
-    return rows
-
-
-def test_default_buffer_size() -> None:
-    assert asyncio.run(read_ahead(Settings(default_buffer_size=7))) == 7
-
-
-def test_buffer_mb(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(default_buffer_size=7, buffer_mb=1)
-    large = pl.DataFrame({"x": range(100_000)})  # 0.8 MB: a second one does not fit
+def read_ahead(frame: pl.DataFrame, settings: Settings) -> int:
+    """Batches that wait between two stages for a sink that takes none."""
 
     async def main() -> int:
         go_on = asyncio.Event()
@@ -231,19 +208,29 @@ def test_buffer_mb(monkeypatch: pytest.MonkeyPatch) -> None:
         async def wait(batch: Any) -> None:
             await go_on.wait()
 
-        builder = Pipeline.builder().source(TestSource.from_frames([large] * 9)).batch(rows=100_000)
-        pipeline = builder.batch(rows=100_000).sink(Sink.to_fn(wait)).build(settings=settings)
+        builder = Pipeline.builder().source(TestSource.from_frames([frame] * 50)).batch(rows=frame.height)
+        sink = Sink.to_fn(wait)
+        # On a clock that stands still no stage ever looks slow, so all of them stay on this thread.
+        pipeline = builder.batch(rows=frame.height).sink(sink).build(clock=ManualClock(), settings=settings)
         running = asyncio.create_task(pipeline.run())
-        for _ in range(200):
-            await asyncio.sleep(0.001)
-            if pipeline.metrics().queue_depth:
-                break
-        found = pipeline.metrics().queue_depth
+        for _ in range(500):
+            await asyncio.sleep(0)
+        waiting = pipeline.metrics().queue_depth
         go_on.set()
         await running
-        return found
+        return waiting
 
-    assert asyncio.run(main()) == 1
+    return asyncio.run(main())
+
+
+def test_default_buffer_size() -> None:
+    assert read_ahead(FRAME, Settings(default_buffer_size=7)) == 7
+
+
+def test_buffer_mb() -> None:
+    large = pl.DataFrame({"x": range(100_000)})  # 0.8 MB: a second one does not fit into 1 MiB
+    assert read_ahead(large, Settings(default_buffer_size=7, buffer_mb=1)) == 1
+    assert read_ahead(large, Settings(default_buffer_size=7, buffer_mb=4)) == 5
 
 
 def test_max_buffer_size() -> None:

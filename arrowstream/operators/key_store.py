@@ -7,7 +7,7 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 
-_RATIO = 8
+RATIO = 8
 """How much longer a run is than the one after it.
 
 Up to 8 chunks Polars gathers from a chunked column as it is; from more it would first copy the whole column.
@@ -41,7 +41,7 @@ class KeyStore:
         runs.append(keys)
         while runs and self._first + runs[0].height <= oldest:
             self._first += runs.pop(0).height
-        while len(runs) > 1 and runs[-2].height < _RATIO * runs[-1].height:
+        while len(runs) > 1 and runs[-2].height < RATIO * runs[-1].height:
             last, before = runs.pop(), runs.pop()
             if not runs:
                 # The longest run is copied anyway: leave out what is not needed any more.

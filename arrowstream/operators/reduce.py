@@ -59,6 +59,11 @@ class Reduce(Operator):
         There is no aggregate, `emit` or `on_full` is unknown, `max_keys` is below 1, or an argument is no
         column name or expression.
 
+    Notes
+    -----
+    A batch costs a ``group_by`` of its rows, however many keys are held, cache misses apart. Held are
+    each key and a few values for it, or all values of the columns that an aggregation reads which cannot be merged.
+
     Examples
     --------
     >>> import polars as pl

@@ -26,11 +26,15 @@ class Scan(Operator):
     """All columns and running values beside them: what Polars gives for ``expr.over(by)`` on the whole input.
 
     Expressions may use `cum_sum`, `cum_prod`, `cum_min`, `cum_max`, `cum_count`, `shift` and `diff` by a positive
-    number of rows, `forward_fill`, `rolling_sum`, `rolling_mean`, `rolling_min` and `rolling_max` over the last n
-    rows, inside of one another too, and anything that looks at one row. The result does not depend on how the
-    rows are cut into batches, and equals that of Polars exactly, up to the sign of a zero that is an extreme,
-    but for rolling sums and means of floats: here these come from the rows of their window alone, in Polars
-    from all rows before, so that they differ in the last digits.
+    number of rows, `forward_fill`, `rolling_sum`, `_mean`, `_min`, `_max`, `_var` and `_std` over the last n
+    rows, `ewm_mean` with ``adjust=False, ignore_nulls=True``, inside of one another too, and anything that
+    looks at one row. The result does not depend on how the rows are cut into batches, and equals that of Polars
+    exactly, up to the sign of a zero that is an extreme, but for rolling sums, means and spreads of floats:
+    here these come from the rows of their window alone, in Polars from all rows before, so that they differ in
+    the last digits.
+
+    A batch costs the same for 10,000 keys as for 1,000,000, cache misses apart. For each key there are kept the
+    key, 8 bytes for a running total, and as many values as a `shift` or a rolling function looks back.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_running import Running, grown
+from arrowstream.operators.scan_running import Running, grown, index
 
 _MANY = 32
 """From so many rows of a key in a batch on, its rows are folded alone rather than one each in turn."""
@@ -58,10 +58,15 @@ class Fold(Running):
         folded = self._series(self._fold(self._numbers(values.drop_nulls()), Layout(layout.slots[rows])))
         places = np.full(len(values), -1, np.int64)
         places[rows] = np.arange(len(rows))
-        return folded.gather(_index(places))
+        return folded.gather(index(places))
+
+    def totals(self, slots: Array) -> Array:
+        """The totals of these slots as they stand."""
+        totals: Array = self._states[slots]
+        return totals
 
     def snapshot(self, slots: Array) -> list[pl.Series]:
-        return [pl.Series(self._states[slots])]
+        return [pl.Series(self.totals(slots))]
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
         self._states = columns[0].to_numpy(writable=True)
@@ -96,11 +101,6 @@ class Fold(Running):
             folded[at] = totals[:going]
         self._states[layout.owners] = folded[layout.lasts]
         return layout.back(folded)
-
-
-def _index(places: Array) -> pl.Series:
-    """Places to gather from, null for -1."""
-    return pl.Series(places).replace(-1, None)
 
 
 def _kind(function: str, dtype: pl.DataType) -> np.dtype[Any]:

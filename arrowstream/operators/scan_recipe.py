@@ -17,8 +17,10 @@ import polars as pl
 from arrowstream.errors import PlanError
 from arrowstream.expression_text import expression_text, rebuild
 from arrowstream.operators.base import Expressions
+from arrowstream.operators.scan_ewm import EwmMean
 from arrowstream.operators.scan_fold import FOLDS, Fold
 from arrowstream.operators.scan_rolling import ROLLING, Rolling
+from arrowstream.operators.scan_rolling_spread import SPREADS, RollingSpread
 from arrowstream.operators.scan_rows_before import Diff, Forward, RowsBefore
 from arrowstream.operators.scan_running import Running
 from arrowstream.operators.with_columns import WithColumns
@@ -28,7 +30,8 @@ Check = Callable[[Expressions, pl.Schema, str], pl.Schema]
 
 POSSIBLE = (
     "cum_sum, cum_prod, cum_min, cum_max, cum_count, shift, diff, forward_fill, rolling_sum, rolling_mean, "
-    "rolling_min, rolling_max, and row by row what is made of them"
+    "rolling_min, rolling_max, rolling_var, rolling_std, ewm_mean(adjust=False, ignore_nulls=True), and row by "
+    "row what is made of them"
 )
 _RUNNING = FOLDS | {
     *("Shift", "ShiftAndFill", "Diff", "PctChange", "FillNullWithStrategy", "RollingExpr", "RollingExprBy"),
@@ -46,6 +49,7 @@ _TYPES: dict[str, frozenset[Any]] = {
     "CumMax": _NUMBERS | _MOMENTS | {pl.Boolean},
     "Diff": _NUMBERS - {pl.UInt64} | {pl.Date, pl.Datetime, pl.Duration},
     "RollingExpr": _NUMBERS,
+    "EwmMean": _NUMBERS,
 }
 """Over which types a running function is exact here; where nothing is said, over all."""
 
@@ -208,8 +212,14 @@ def _maker(
             return lambda: Diff(count, source, result)
         case "FillNullWithStrategy", {"Forward": None}, []:
             return lambda: Forward(source)
-        case "RollingExpr", {"function": function, "options": window}, [] if function in ROLLING:
-            rows, least = window["window_size"], window["min_periods"]
-            if least > 0 and not window["center"] and window["weights"] is None:
+        case "RollingExpr", {"function": function, "options": window}, []:
+            rows, least, parameters = window["window_size"], window["min_periods"], window["fn_params"]
+            if least == 0 or window["center"] or window["weights"] is not None:
+                return None
+            if function in ROLLING:
                 return lambda: Rolling(function, rows, least, result)
+            if function in SPREADS:
+                return lambda: RollingSpread(function, rows, least, result, parameters["Var"]["ddof"])
+        case "EwmMean", {"options": {"adjust": False, "ignore_nulls": True, "alpha": alpha} as ewm}, []:
+            return lambda: EwmMean(alpha, ewm["min_periods"], result)
     return None

@@ -54,9 +54,7 @@ class Rolling(Running):
         values[pasts], seen[pasts] = self._values[layout.owners], self._seen[layout.owners]
         values[places], seen[places] = ordered, valid
         counts = self._windows(np.add, seen.astype(np.int64))[places]
-        result = self._windows(self._step, np.where(seen, values, self._neutral()))[places]
-        if self._mean:
-            result = result / counts
+        result = self._results(values, seen, places, counts)
         # The rows kept for the next batch are the last ones of each key.
         kept = (layout.begins + layout.lengths + np.arange(len(layout.begins)) * before)[:, None] + np.arange(
             before
@@ -80,6 +78,11 @@ class Rolling(Running):
         for place, column in enumerate(columns):
             self._values[:, place] = column.fill_null(strategy="zero").to_numpy()
             self._seen[:, place] = column.is_not_null().to_numpy()
+
+    def _results(self, values: Array, seen: Array, places: Array, counts: Array) -> Array:
+        """What the windows that end at these places give; any number where there are too few values."""
+        result = self._windows(self._step, np.where(seen, values, self._neutral()))[places]
+        return result / counts if self._mean else result
 
     def _neutral(self) -> Any:
         """What changes no result; a window of nothing else is null, as at least one value is asked for."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from arrowstream.operators.key_store import RATIO
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_running import Running, grown
+from arrowstream.operators.scan_running import Running, grown, index
+
+_SPARE = 1024
+"""So many values that nobody asks for any more are kept at least before they are swept out."""
 
 
 class RowLog:
@@ -28,7 +32,7 @@ class RowLog:
         """
         runs = self._runs
         runs.append(values.cast(runs[0].dtype))
-        while len(runs) > 1 and len(runs[-2]) < 8 * len(runs[-1]):
+        while len(runs) > 1 and len(runs[-2]) < RATIO * len(runs[-1]):
             last, before = runs.pop(), runs.pop()
             runs.append(pl.concat([before, last]).rechunk())
 
@@ -36,9 +40,12 @@ class RowLog:
         """The values of these numbers, null for -1."""
         return pl.concat(self._runs, rechunk=False).gather(index(numbers))
 
-    def keep(self, numbers: Array) -> None:
-        """Only these, numbered from 0 in this order."""
-        self._runs = [self.take(numbers)]
+    def sweep(self, numbers: Array) -> None:
+        """Once these are less than half of all, keep only them; they are numbered anew, in place. -1 is none."""
+        if len(self) > 2 * numbers.size + _SPARE:
+            held = np.nonzero(numbers >= 0)
+            self._runs = [self.take(numbers[held])]
+            numbers[held] = np.arange(len(held[0]))
 
 
 class RowsBefore(Running):
@@ -76,7 +83,7 @@ class RowsBefore(Running):
         numbers = np.full(len(column), -1, np.int64)
         numbers[kept] = np.arange(known, known + len(kept))
         self._push(layout, numbers)
-        self._sweep()
+        self._log.sweep(self._numbers)
         return result
 
     def snapshot(self, slots: Array) -> list[pl.Series]:
@@ -100,12 +107,6 @@ class RowsBefore(Running):
             1,
         )
         self._numbers[layout.owners] = np.where(is_new, new, old)
-
-    def _sweep(self) -> None:
-        if len(self._log) > 2 * self._numbers.size + 1024:
-            held = np.nonzero(self._numbers >= 0)
-            self._log.keep(self._numbers[held])
-            self._numbers[held] = np.arange(len(held[0]))
 
 
 class Diff(Running):
@@ -158,10 +159,7 @@ class Forward(Running):
         known = len(self._log)
         self._log.add(column.gather(pl.Series(ends[seen])))
         self._last[layout.owners[seen]] = np.arange(known, len(self._log))
-        if len(self._log) > 2 * len(self._last) + 1024:
-            held = np.flatnonzero(self._last >= 0)
-            self._log.keep(self._last[held])
-            self._last[held] = np.arange(len(held))
+        self._log.sweep(self._last)
         return result
 
     def snapshot(self, slots: Array) -> list[pl.Series]:
@@ -170,11 +168,6 @@ class Forward(Running):
     def restore(self, columns: list[pl.Series], count: int) -> None:
         self._log.add(columns[0])
         self._last = np.arange(count)
-
-
-def index(places: Array) -> pl.Series:
-    """Places to gather from, null for -1."""
-    return pl.Series(places).replace(-1, None)
 
 
 def either(here: pl.Series, past: pl.Series) -> pl.Series:

@@ -40,3 +40,8 @@ def grown(states: Array, capacity: int, empty: object) -> Array:
     larger = np.full((max(capacity, 2 * len(states)), *states.shape[1:]), empty, states.dtype)
     larger[: len(states)] = states
     return larger
+
+
+def index(places: Array) -> pl.Series:
+    """Places to gather from, null for -1."""
+    return pl.Series(places).replace(-1, None)

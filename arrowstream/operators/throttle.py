@@ -26,7 +26,7 @@ class Throttle(Operator):
     A token bucket (Turner, "New directions in communications", 1986): it holds at most `rows` tokens, is full
     at first, and fills at an even rate, so that after a silence `rows` rows may pass at once. A batch of
     more rows than there are tokens is cut into slices, each of a tenth of `rows` at least; a watermark waits for
-    the rows before it. What is still held when the stream has ended goes at once.
+    the rows before it, and so does the end of the stream.
 
     Parameters
     ----------

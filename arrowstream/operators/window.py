@@ -120,8 +120,9 @@ def windows(
 
     Sums, counts, means, variances, extremes, first and last values, `any`, `all` and `n_unique`, and arithmetic on
     them, keep a few values for each window and key; any other aggregation keeps the values of
-    the columns it reads until the window closes. A batch costs a ``group_by`` of its rows, however many windows and
-    keys are open; a window costs its own rows and keys when it closes.
+    the columns it reads until the window closes. A batch costs a ``group_by`` of its rows and a merge with what is
+    held, done so seldom that its share does not grow with the number of open windows and keys; a window costs its own
+    rows and keys when it closes.
 
     Examples
     --------

@@ -182,7 +182,6 @@ class RunningSink:
             return
         await self._attempt(batch)
         tally.rows_in += rows
-        tally.count("write")
         self._on_write()
 
     async def attempt(self, batch: Batch) -> list[Element]:
@@ -194,10 +193,9 @@ class RunningSink:
             self.tally.errors += 1
             raise _named(self.tally.name, error, SinkError, batch) from error
         end, tally = self._clock.now_ns(), self.tally
-        tally.busy_ns += end - begin
         tally.came_out(batch)
-        if batch.ingest_ns is not None:
-            tally.latency.record(end - batch.ingest_ns, batch.num_rows)
+        age = None if batch.ingest_ns is None else end - batch.ingest_ns
+        tally.ran("write", batch.num_rows, end - begin, age)
         return []
 
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:

@@ -45,8 +45,7 @@ class RunningProcess(RunningStage):
 
     async def attempt(self, batch: Batch) -> list[Element]:
         out = await self._run(lambda: list(self._process.process(batch)), batch)
-        self.tally.count(self._kind)
-        self.tally.latency.record(self._last_ns, batch.num_rows)
+        self.tally.ran(self._kind, batch.num_rows, self._last_ns, self._last_ns)
         return out
 
     async def on_mark(self, mark: Mark) -> Iterable[Element]:
@@ -72,7 +71,8 @@ class RunningProcess(RunningStage):
             self.tally.errors += 1
             raise stage_error(self.tally.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
-        self.tally.busy_ns += self._last_ns
+        if batch is None:
+            self.tally.busy_ns += self._last_ns
         late = self._process.take_late()
         if late is not None:
             self.tally.late_rows += late.num_rows
@@ -142,7 +142,8 @@ class RunningAsync(RunningStage):
     async def attempt(self, batch: Batch) -> list[Element]:
         begin = self._clock.now_ns()
         out = await self._named(self._process.process(batch), batch)
-        self.tally.ran(self._kind, batch.num_rows, self._clock.now_ns() - begin)
+        taken = self._clock.now_ns() - begin
+        self.tally.ran(self._kind, batch.num_rows, taken, taken)
         return list(out)
 
     async def finish(self) -> Iterable[Element]:

@@ -49,7 +49,8 @@ class StageReport:
 
     @classmethod
     def of(cls, counters: StageCounters) -> StageReport:
-        """What these counters say."""
+        """What these counters say, once the run has ended."""
+        counters.add_up()
         return cls(
             counters.name,
             counters.rows_in,

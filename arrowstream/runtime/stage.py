@@ -107,7 +107,7 @@ class RunningSegment(RunningStage):
             raise _failure(stage, batch, error) from error
         taken = clock.now_ns() - begin
         stage.placement.observe(choice, rows, taken / 1e9)
-        tally.ran(choice.backend, rows, taken)
+        tally.ran(choice.backend, rows, taken, taken)
         return [result]
 
 

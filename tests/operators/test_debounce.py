@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,12 +11,13 @@ import polars as pl
 import pytest
 from hypothesis import given
 
-from arrowstream import Pipeline, Source
+from arrowstream import Pipeline, Source, channel
 from arrowstream.batch import Batch, Watermark
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators import debounce
 from arrowstream.operators.base import TimedProcess
 from arrowstream.operators.debounce import Debounce
+from arrowstream.testing import ManualClock, TestSink
 
 SCHEMA = pl.Schema({"k": pl.Int64, "x": pl.Int64})
 QUIET = 100
@@ -138,6 +140,25 @@ def test_keys_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
         assert rows(process.on_watermark(turn)) == []
         assert len(rows(process.on_time(turn * 60))) == (0 if turn < 2 else 6)
     assert len(process._index) < 40  # type: ignore[attr-defined]
+
+
+def test_in_a_running_pipeline() -> None:
+    async def run() -> list[list[tuple[int, int]]]:
+        clock, sink = ManualClock(), TestSink()
+        sender, receiver = channel()
+        source = Source.from_channel(receiver, schema=SCHEMA)
+        pipeline = Pipeline.builder().source(source).debounce("1s", by="k").sink(sink).build(clock=clock)
+        running = asyncio.create_task(pipeline.run())
+        seen = []
+        for pairs in ([(1, 1), (2, 2)], [(1, 3)], [], [(2, 4)]):
+            await sender.send(pl.DataFrame(pairs, schema=SCHEMA, orient="row"))
+            await clock.advance(0.6)
+            seen.append(sink.frame().rows())
+        sender.close()
+        await running
+        return [*seen, sink.frame().rows()]
+
+    assert asyncio.run(run()) == [[], [(2, 2)], [(2, 2), (1, 3)], [(2, 2), (1, 3)], [(2, 2), (1, 3), (2, 4)]]
 
 
 def test_arguments_are_checked() -> None:

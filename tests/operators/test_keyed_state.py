@@ -21,7 +21,7 @@ def slots_of(index: KeyIndex, batches: list[pl.DataFrame]) -> list[int]:
     return [slot for batch in batches for part in index.assign(batch) for slot in part.slots.tolist()]
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(types=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3), data=st.data())
 def test_slots_are_those_of_first_appearance_whatever_types_and_cuts(
     types: list[pl.DataType], data: st.DataObject
@@ -55,7 +55,7 @@ class Model:
 
 
 @pytest.mark.parametrize("collide", [False, True])
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(values=st.lists(st.none() | st.integers(0, 12), max_size=60), most=st.integers(1, 9), data=st.data())
 def test_eviction_is_that_of_single_rows(
     collide: bool, values: list[int | None], most: int, data: st.DataObject

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import hypothesis.strategies as st
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch, Watermark
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import TimedProcess
 from arrowstream.operators.throttle import Throttle
+from arrowstream.testing import ManualClock, TestSink
 
 SCHEMA = pl.Schema({"x": pl.Int64})
 SECOND = 10**9
@@ -74,8 +76,9 @@ def test_a_mark_waits_for_the_rows_before_it() -> None:
     assert sizes(process.on_watermark(4)) == [4j]
 
 
+@settings(max_examples=30, deadline=None)
 @given(
-    steps=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3 * SECOND)), max_size=12),
+    steps=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3 * SECOND)), max_size=8),
     rows=st.integers(1, 30),
     cut=st.integers(0, 12),
 )
@@ -129,6 +132,23 @@ def test_slices_share_memory() -> None:
     assert sizes(out) == [4, 4, 2]
     addresses = {part.arrow()["x"].buffers()[1].address for part in out if isinstance(part, Batch)}
     assert addresses == {batch.arrow()["x"].buffers()[1].address}
+
+
+def test_a_running_pipeline_is_slowed_down_to_its_end() -> None:
+    async def run() -> list[int]:
+        clock, sink = ManualClock(), TestSink()
+        source = Source.from_frame([numbered(25).polars(), numbered(10, 25).polars()])
+        pipeline = Pipeline.builder().source(source).throttle(rows=10, per="1s").sink(sink).build(clock=clock)
+        running = asyncio.create_task(pipeline.run())
+        counts = []
+        for _ in range(25):
+            await clock.advance(0.1)
+            counts.append(len(sink.received()))
+        await running
+        assert sink.received() == list(range(35))
+        return counts
+
+    assert asyncio.run(run()) == list(range(11, 36))
 
 
 @pytest.mark.parametrize(

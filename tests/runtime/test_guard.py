@@ -125,6 +125,20 @@ def test_after_the_retries_a_failure_fails() -> None:
     assert scene.errors == [4]
 
 
+def test_what_is_told_is_the_last_failure() -> None:
+    async def attempt(batch: Batch) -> list[Element]:
+        raise ValueError(f"try {len(scene.tries)}")
+
+    for last in (FAIL, ErrorHandler.dead_letter(object())):
+        scene = Scene(ErrorHandler.retry(2), last)
+        try:
+            scene.run([numbers(1)], attempt)
+        except StageError as error:
+            assert error.what == "ValueError: try 3"
+        else:
+            assert scene.dead[0]["error"].to_list() == ["ValueError: try 3"]
+
+
 def test_a_budget_ends_retries_that_would_begin_after_it() -> None:
     scene = Scene(ErrorHandler.retry(9, "1s", jitter=0, budget="7s"), SKIP)
     scene.run([numbers(1)], failing_on(0))
