@@ -10,6 +10,7 @@ import pytest
 from arrowstream import Pipeline, Source, channel
 from arrowstream.batch import Batch, Element, Idle, Watermark
 from arrowstream.errors import PlanError, SchemaError
+from arrowstream.io.base import BlockingReader
 from arrowstream.operators.base import TimedProcess
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.watermarks import Watermarks, latest_us
@@ -99,6 +100,7 @@ def test_in_a_pipeline_marks_come_first_and_only_needed_columns_are_read(tmp_pat
     source = Source.from_file(tmp_path / "x.parquet").with_event_time("ts", lateness="2s")
     assert source.schema() == frame.schema
     assert source.label.startswith("file")
+    assert isinstance(source.open(), BlockingReader)
     sink = TestSink()
     pipeline = Pipeline.builder().source(source).select("a").sink(sink).build()
     text = pipeline.explain()
@@ -149,5 +151,6 @@ def test_a_buffer_changes_nothing() -> None:
     process = Buffer(3).start(pl.Schema({"x": pl.Int64}))
     batch = Batch(pl.DataFrame({"x": [1]}))
     assert list(process.process(batch)) == [batch]
+    assert list(process.on_watermark(5)) == [Watermark(5)]
     process.restore(process.snapshot())
     assert list(process.finish()) == []
