@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, Self, Unpack
 
 from arrowstream.duration import Duration
+from arrowstream.errors import PlanError
 from arrowstream.io.base import SinkSpec, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.buffer import Buffer
@@ -162,6 +163,13 @@ class Steps:
 
     def merge(self, *others: Steps) -> Self:
         """The rows of other pipelines without a sink, of the same schema, added as they come."""
+        for other in others:
+            if not isinstance(other, Steps):
+                raise PlanError(
+                    "merge() takes builders",
+                    expected="such as Pipeline.builder().source(...)",
+                    found=type(other).__name__,
+                )
         return type(self)(self.graph.with_step(Union.of(other.graph for other in others)))
 
     def on_error(self, handler: ErrorHandler) -> Self:

@@ -29,9 +29,14 @@ class ThreadCalls:
         """Run ``function(*arguments)`` on a thread; a cancellation is passed on at once, the call runs on."""
         future = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
         self._running.add(future)
-        future.add_done_callback(self._running.discard)
+        future.add_done_callback(self._ended)
         # A thread cannot be interrupted: shielded, the future is done when the call is, and `close` waits for it.
         return await asyncio.shield(future)
+
+    def _ended(self, future: asyncio.Future[Any]) -> None:
+        self._running.discard(future)
+        if not future.cancelled():
+            future.exception()  # seen: nobody may be waiting any more, and asyncio would complain of it
 
     async def close(self) -> None:
         """Drop the calls that have not begun, wait for the others, and end the threads."""

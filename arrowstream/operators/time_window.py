@@ -60,8 +60,8 @@ class TimeWindow(Operator):
         if self.every_us > self.size_us:
             raise PlanError(
                 "window(every=...) is longer than its size, so rows between windows would be lost",
-                expected=f"at most the size, {self.size_us} us",
-                found=f"{self.every_us} us",
+                expected=f"at most the size, {self.size_us / 1e6:g} s",
+                found=f"{self.every_us / 1e6:g} s",
                 hint="filter those rows out first, and leave every out",
             )
 

@@ -46,7 +46,8 @@ class Watermarks(Operator):
                 f"column {self.column!r} is no time",
                 expected="a Datetime, a Date, or an integer of microseconds since 1970",
                 found=str(dtype),
-                hint="parse text before it comes in: give from_file(..., schema={...}) its type",
+                hint=f'text such as 2026-01-31T12:00:00 is read with from_file(..., schema={{"{self.column}": '
+                'pl.Datetime("us")})',
             )
         return schema
 

@@ -106,10 +106,13 @@ def windows(
 
     Notes
     -----
+    Watermarks are the source's: ``Source.from_frame(...).with_event_time("ts", lateness="5s")``. Without any, no
+    row is late, and all windows come out when the stream ends.
+
     Windows of event time come out once the watermark is past their end and `allowed_lateness`, those that no
     watermark passes at the end of the stream. They come in the order of their start, within a window in the
-    order in which keys first came. A row whose windows are all closed is late: it is counted and
-    handed out, and changes nothing. A row without an event time is a StageError.
+    order in which keys first came. A row whose windows are all closed is late: it is counted, goes
+    to the sink `late` as it came in, and changes nothing. A row without an event time is a StageError.
 
     Sessions are looked through four times a gap of event time, so they come up to a quarter of a gap after
     that, those that are found together in the order of their start. A row from before the
@@ -150,6 +153,13 @@ def windows(
     └─────────────────────┴─────────────────────┴──────┴───────┴─────┘
     >>> builder.window(rows=3).agg(pl.col("price").sum()).collect_sync()["price"].to_list()
     [60, 50]
+
+    >>> from arrowstream import Sink
+    >>> late = []
+    >>> source = Source.from_frame([bids[1:], bids[:1]]).with_event_time("ts", lateness="1s")
+    >>> windows = Pipeline.builder().source(source).window("10s", on="ts", late=Sink.to_fn(late.append))
+    >>> windows.agg(n=pl.len()).collect_sync()["n"].to_list(), late[0].to_pylist()[0]["price"]
+    ([1, 2], 10)
     """
     if [size, session, rows].count(None) != 2:
         raise PlanError(

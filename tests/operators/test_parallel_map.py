@@ -1,6 +1,7 @@
 """`parallel_map`: several batches at a time, in order, and no worker left behind whatever happens."""
 
 import asyncio
+import gc
 import os
 import pickle
 import signal
@@ -146,6 +147,31 @@ def test_a_failure_on_a_thread_is_raised_as_it_is() -> None:
                 await process.process(batch(1))
 
     asyncio.run(main())
+
+
+def test_a_failure_after_a_cancellation_is_nobodys_complaint() -> None:
+    complaints: list[dict[str, Any]] = []
+    begun, may_fail = threading.Event(), threading.Event()
+
+    def failing() -> None:
+        begun.set()
+        may_fail.wait(60)
+        raise LookupError("no such row")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        calls = ThreadCalls(1)
+        task = asyncio.create_task(calls.call(failing))
+        await asyncio.to_thread(begun.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        may_fail.set()
+        await calls.close()
+        gc.collect()
+
+    asyncio.run(main())
+    assert complaints == []
 
 
 def test_waiting_for_nothing() -> None:

@@ -141,6 +141,7 @@ def test_branches_that_meet_have_one_schema() -> None:
         (lambda rows: rows.sink(Sink.fanout(["x"])), "fanout takes sinks"),
         (lambda rows: rows.sink(TestSink().best_effort(0)), "too small"),
         (lambda rows: rows.on_error(ErrorHandler.skip()), "no step before it"),
+        (lambda rows: rows.merge(ROWS), "merge\\(\\) takes builders"),
         (lambda rows: rows.merge(source()).on_error(ErrorHandler.skip()), "cannot govern merge"),
         (lambda rows: rows.batch(2).on_error(ErrorHandler.skip()), "cannot govern batch"),
         (lambda rows: rows.batch(2).timeout("1s", on_timeout="skip"), "cannot govern batch"),
