@@ -32,6 +32,7 @@ from arrowstream.operators.scan_function import ScanFunction, is_scan_function
 from arrowstream.operators.select import Select
 from arrowstream.operators.throttle import Throttle
 from arrowstream.operators.unnest import Unnest
+from arrowstream.operators.watermarks import Watermarks
 from arrowstream.operators.window import WindowOptions, Windows, windows
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.operators.zero_copy_columns import ZeroCopyColumns
@@ -121,6 +122,10 @@ class Steps:
     def map_zero_copy(self, *fns: Callable[[ZeroCopyColumns], Any]) -> Self:
         """Columns changed in place as NumPy arrays; see `MapZeroCopy`."""
         return self._then(MapZeroCopy(fns))
+
+    def with_event_time(self, column: str, lateness: Duration = 0.0, idle: Duration | None = None) -> Self:
+        """From here on `column` tells how far event time has come, for windows; see `Watermarks`."""
+        return self._then(Watermarks.of(column, lateness, idle))
 
     def window(
         self, size: Duration | None = None, *, late: SinkSpec | None = None, **options: Unpack[WindowOptions]

@@ -62,6 +62,7 @@ TRANSFORM: Pages = {
 }
 
 AGGREGATE: Pages = {
+    "with_event_time": (Form("operators.watermarks.Watermarks"),),
     "batch": (Form("operators.rebatch.Rebatch"),),
     "window": (
         Form("operators.window.windows"),

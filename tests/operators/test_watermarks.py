@@ -111,6 +111,22 @@ def test_in_a_pipeline_marks_come_first_and_only_needed_columns_are_read(tmp_pat
     assert Pipeline.builder().source(source).batch(1).collect_sync().equals(frame)
 
 
+def test_a_step_may_tell_the_time_and_then_nobody_before_it_does() -> None:
+    frame = pl.DataFrame({"ts": [50 * SECOND, 1, 2], "text": ["1970-01-01", "1970-01-02", "1970-01-02"]})
+    late = TestSink()
+    rows = (
+        Pipeline.builder()
+        .source(Source.from_frame(frame, batch_rows=1).with_event_time("ts"))
+        .with_columns(at=pl.col("text").str.to_datetime("%Y-%m-%d"))
+        .with_event_time("at", lateness="2d", idle="1h")
+        .window(size="1d", on="at", late=late)
+        .agg(pl.len())
+        .collect_sync()
+    )
+    assert rows["len"].to_list() == [1, 2]
+    assert late.frame().height == 0
+
+
 def test_a_source_that_is_silent_holds_nobody_back() -> None:
     clock = ManualClock()
 
