@@ -25,7 +25,7 @@ def seconds(duration: Duration) -> float:
     Raises
     ------
     PlanError
-        The text is no duration, or the duration is negative.
+        It is no duration, or negative.
 
     Examples
     --------
@@ -44,7 +44,14 @@ def seconds(duration: Duration) -> float:
             )
         value = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     else:
-        value = float(duration)
+        try:
+            value = float(duration)
+        except (TypeError, ValueError) as error:
+            raise PlanError(
+                f"{duration!r} is not a duration",
+                expected="text such as '10s', a number of seconds, or a timedelta",
+                found=type(duration).__name__,
+            ) from error
     if value < 0:
         raise PlanError("a duration is negative", expected="zero or more seconds", found=str(value))
     return value

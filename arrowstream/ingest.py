@@ -33,9 +33,15 @@ def batches_of(data: Any) -> Iterator[Batch]:
         yield _of_record(data)
     elif type(data).__module__.partition(".")[0] == "pandas":
         # Through Polars, because pandas' own Arrow export turns its index into a column.
-        yield Batch(pl.from_pandas(data))
+        frame = pl.from_pandas(data)
+        if not isinstance(frame, pl.DataFrame):
+            raise _no_frame(data)
+        yield Batch(frame)
     elif hasattr(data, "__arrow_c_stream__"):
-        reader = pa.RecordBatchReader.from_stream(data)
+        try:
+            reader = pa.RecordBatchReader.from_stream(data)
+        except pa.ArrowInvalid as error:  # a stream of arrays, not of records
+            raise _no_frame(data) from error
         found = False
         for record in reader:
             found = True
@@ -45,16 +51,30 @@ def batches_of(data: Any) -> Iterator[Batch]:
             nothing = [pa.nulls(0, dtype) for dtype in reader.schema.types]
             yield _of_record(pa.RecordBatch.from_arrays(nothing, schema=reader.schema))
     elif hasattr(data, "__arrow_c_array__"):
-        yield _of_record(pa.record_batch(data))
+        try:
+            record = pa.record_batch(data)
+        except pa.ArrowInvalid as error:
+            raise _no_frame(data) from error
+        yield _of_record(record)
     else:
-        raise SchemaError(
-            "this is not a frame",
-            expected="an Arrow-like object: a Polars or pandas frame, a pyarrow Table or RecordBatch, ...",
-            found=f"{type(data).__module__}.{type(data).__qualname__}",
-            hint="call .collect() on it first"
-            if isinstance(data, pl.LazyFrame)
-            else "make a frame of it first, such as pl.DataFrame(rows)",
-        )
+        raise _no_frame(data)
+
+
+def _no_frame(data: Any) -> SchemaError:
+    if isinstance(data, pl.LazyFrame):
+        hint = "call .collect() on it first"
+    elif (
+        hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__") or hasattr(data, "to_frame")
+    ):
+        hint = 'it is one column: make a frame of it first, such as pl.DataFrame({"x": column})'
+    else:
+        hint = "make a frame of it first, such as pl.DataFrame(rows)"
+    return SchemaError(
+        "this is not a frame",
+        expected="an Arrow-like object: a Polars or pandas frame, a pyarrow Table or RecordBatch, ...",
+        found=f"{type(data).__module__}.{type(data).__qualname__}",
+        hint=hint,
+    )
 
 
 def _of_record(record: pa.RecordBatch) -> Batch:

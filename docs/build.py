@@ -18,12 +18,12 @@ ENDS = {"source", "sink"}
 
 def operators(package: griffe.Module) -> dict[str, griffe.Function]:
     """The builder's methods that give a builder, or what becomes one: the operators."""
-    builder = package["pipeline.Builder"]
+    builder = package["steps.Steps"]
     found = {}
     for name, method in builder.members.items():
         if isinstance(method, griffe.Function) and not name.startswith("_") and name not in ENDS:
             returns = str(method.returns)
-            if returns == "Builder" or returns.endswith("[Builder]"):
+            if returns == "Self" or returns.endswith("[Self]"):
                 found[name] = method
     return found
 
@@ -106,7 +106,7 @@ def bullet(parameter: Parameter) -> str:
 
 def signature(method: griffe.Function) -> str:
     """The call as it is declared, on one line if it fits."""
-    text: str = method.signature()
+    text: str = method.signature().replace("Self", "Builder")
     if len(text) <= 90:
         return text
     start, _, rest = text.partition("(")

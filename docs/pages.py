@@ -44,6 +44,13 @@ TRANSFORM: Pages = {
     "process": (
         Form("operators.processor.ProcessorStep"),
         Form("operators.processor.Processor", "Processor"),
+        Form("operators.processor.Processor.output_schema", ".output_schema(schema)"),
+        Form("operators.processor.Processor.open", "async .open()"),
+        Form("operators.processor.Processor.process", "async .process(batch)"),
+        Form("operators.processor.Processor.finish", "async .finish()"),
+        Form("operators.processor.Processor.close", "async .close()"),
+        Form("operators.processor.Processor.snapshot", ".snapshot()"),
+        Form("operators.processor.Processor.restore", ".restore(state)"),
     ),
     "parallel_map": (Form("operators.parallel_map.ParallelMap"),),
     "map_zero_copy": (
@@ -55,6 +62,7 @@ TRANSFORM: Pages = {
 }
 
 AGGREGATE: Pages = {
+    "with_event_time": (Form("operators.watermarks.Watermarks"),),
     "batch": (Form("operators.rebatch.Rebatch"),),
     "window": (
         Form("operators.window.windows"),

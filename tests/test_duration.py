@@ -1,7 +1,9 @@
 """Durations as people write them."""
 
 from datetime import timedelta
+from typing import Any
 
+import polars as pl
 import pytest
 
 from arrowstream.duration import seconds
@@ -21,6 +23,12 @@ def test_durations(text: str | float, expected: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(PlanError, match="is not a duration"):
         seconds(text)
+
+
+@pytest.mark.parametrize("other", [None, [1], pl.Series([1, 2])])
+def test_what_is_neither_text_nor_a_number_is_refused(other: Any) -> None:
+    with pytest.raises(PlanError, match="is not a duration"):
+        seconds(other)
 
 
 def test_negative_durations_are_refused() -> None:

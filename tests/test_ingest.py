@@ -99,6 +99,12 @@ def test_what_is_no_frame_is_named(data: Any) -> None:
         next(batches_of(data))
 
 
+@pytest.mark.parametrize("data", [pl.Series("x", [1]), pa.array([1]), pd.Series([1])])
+def test_a_column_is_no_frame(data: Any) -> None:
+    with pytest.raises(SchemaError, match=r"this is not a frame\n(.*\n)*.*it is one column"):
+        next(batches_of(data))
+
+
 def test_arrow_types_without_a_polars_form_are_named() -> None:
     schema = pa.schema({"x": pa.month_day_nano_interval()})
     with pytest.raises(SchemaError, match="x: month_day_nano_interval"):

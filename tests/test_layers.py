@@ -21,7 +21,7 @@ LAYERS = {
     "surface": 4,
 }
 SURFACE = {
-    *("__init__", "__main__", "pipeline", "splitting", "connect", "testing", "display", "doctor"),
+    *("__init__", "__main__", "pipeline", "steps", "splitting", "connect", "testing", "display", "doctor"),
     "metrics_server",
     *("cli", "commands", "interrupts", "job", "job_parts", "job_values"),
 }

@@ -21,7 +21,7 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     a_few_flights()
     namespace: dict[str, Any] = {}
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     for block in blocks:
         exec(compile(block, str(README), "exec"), namespace)
     assert pl.read_parquet("late.parquet")["made_up"].to_list() == [20, -10]

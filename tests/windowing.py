@@ -42,6 +42,9 @@ MERGED: dict[str, pl.Expr] = {
     "cast": x.sum().cast(pl.String),
     "duration": x.cast(pl.Duration("ms")).sum(),
     "nan": f.nan_min(),
+    "nan most": f.nan_max(),
+    "functions": x.abs().fill_null(0).sum(),
+    "truths of functions": x.is_null().all(),
 }  # fmt: skip
 KEPT: dict[str, pl.Expr] = {
     "median": x.median(),
@@ -52,8 +55,14 @@ KEPT: dict[str, pl.Expr] = {
     "constant": pl.lit(3),
     "a function": x.map_batches(lambda values: values.head(1), pl.Int64, returns_scalar=True),
     "key": pl.col("k").median().alias("again"),
+    "constants": pl.lit(2).sum(),
+    "sum of decimals": x.cast(pl.Decimal(20, 2)).sum().alias("cents"),
+    "mean of times": x.cast(pl.Duration("us")).mean(),
+    "spread of truths": (x > 1).var(),
+    "least bytes": s.cast(pl.Binary).min(),
+    "function of others": x.sum().cum_sum(),
     "filtered ends": x.filter(x > 0).last(),
-    "unique lists": pl.concat_list(x, x).n_unique(),
+    "unique lists": pl.concat_list("x").n_unique(),
     "nan literal": x.cast(pl.Float64).fill_null(float("nan")).sum(),
     "everything": pl.all().sort_by(x, maintain_order=True).first().name.prefix("of_"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from fractions import Fraction
 from math import ceil, floor
 
@@ -59,10 +60,12 @@ class EventTime:
         """
         dtype = schema.get(column)
         if dtype is None:
+            close = get_close_matches(column, schema.names(), 1)
             raise SchemaError(
                 f"{step} takes its event times from a column that is not there",
                 expected=f"one of the columns {', '.join(schema)}",
                 found=column,
+                hint=f"did you mean {close[0]!r}?" if close else None,
             )
         if isinstance(dtype, pl.Datetime):
             return cls(column, dtype, _PER_US[dtype.time_unit])

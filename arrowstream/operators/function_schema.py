@@ -130,13 +130,22 @@ def await_apart(coroutine: Coroutine[Any, Any, list[Any]]) -> list[Any]:
     return given[0]
 
 
-def conformed(result: Any, batch: Batch, schema: pl.Schema, target: pa.Schema) -> Iterator[Batch]:
+def conformed(
+    result: Any,
+    batch: Batch,
+    schema: pl.Schema,
+    target: pa.Schema,
+    what: str = "the function returned other columns or types than its schema says",
+    hint: str = "cast inside the function, or pass schema={...} if what was learnt is not what it returns",
+) -> Iterator[Batch]:
     """One frame that a function made of `batch`, as batches of exactly `schema`.
 
     Parameters
     ----------
     target
         The Arrow form of `schema`.
+    what, hint
+        The error's, where the frame has other columns or types.
 
     Raises
     ------
@@ -151,10 +160,10 @@ def conformed(result: Any, batch: Batch, schema: pl.Schema, target: pa.Schema) -
             fitted = conform(part, schema)
         except SchemaError as error:
             raise SchemaError(
-                "the function returned other columns or types than its schema says",
+                what,
                 expected=error.expected,
                 found=error.found,
-                hint="cast inside the function, or pass schema={...} if what was learnt is not what it returns",
+                hint=hint,
             ) from error
         yield batch.with_rows(fitted.polars() if fitted.is_polars else fitted.arrow())
 

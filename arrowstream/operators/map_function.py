@@ -20,9 +20,9 @@ class MapFunction(FunctionStep):
 
     Notes
     -----
-    A stage of its own. Costs some 2 us a batch over what `fn` takes, and what the frame takes that it asks for:
-    nothing for numbers, for text some 7 ns a row where Arrow's has to become Polars' or the other way round; pandas
-    and cuDF take more. Holds nothing.
+    A stage of its own. Costs some 10 us a batch over what `fn` takes, and what the frame takes that it asks for:
+    nothing for numbers, for text some 7 ns a row where Arrow's has to become Polars' or the other way round;
+    pandas and cuDF take more. Holds nothing.
 
     Examples
     --------

@@ -19,6 +19,9 @@ from arrowstream.operators.flat_map import FlatMap
 from arrowstream.operators.frame_forms import from_form
 from arrowstream.operators.function_schema import check_schema, conformed, function_name
 
+MISFIT = "the processor returned other columns or types than its output_schema says"
+MISFIT_HINT = "say in output_schema(self, schema) what comes out, or cast inside process"
+
 
 class Processor(ABC):
     """Base of the user's own steps with state; everything but `process` may be left as it is.
@@ -102,9 +105,9 @@ class ProcessorStep(Operator):
 
     Notes
     -----
-    A stage of its own. Costs a coroutine for each batch, some microseconds, and what the processor does; that
-    happens on the event loop, so long computations hold up everything else and belong into `parallel_map`, or
-    into ``asyncio.to_thread`` inside the processor. Holds what the processor holds.
+    A stage of its own. Costs a coroutine for each batch, some 10 us, and what the processor does; that happens on
+    the event loop, so long computations hold up everything else and belong into `parallel_map`, or into
+    ``asyncio.to_thread`` inside the processor. Holds what the processor holds.
     """
 
     name: ClassVar[str] = "process"
@@ -112,8 +115,12 @@ class ProcessorStep(Operator):
     processor: Processor | Callable[[], Processor]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.processor, Processor) and not callable(self.processor):
+        if isinstance(self.processor, Processor):
+            return
+        if not callable(self.processor):
             raise _not_a_processor(self.processor)
+        if needed := _needed(self.processor):
+            raise _not_a_processor(self.processor, needed)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         declared = check_schema(self.name, self._make().output_schema(schema))
@@ -175,13 +182,36 @@ class Processing(AsyncProcess):
             frames: Iterable[Any] = [frame async for frame in result]
         else:
             frames = () if result is None else FlatMap.frames(result)
-        return [part for frame in frames for part in conformed(frame, batch, self._schema, self._target)]
+        return [
+            part
+            for frame in frames
+            for part in conformed(frame, batch, self._schema, self._target, MISFIT, MISFIT_HINT)
+        ]
 
 
-def _not_a_processor(found: Any) -> PlanError:
+def _needed(maker: Callable[..., Any]) -> list[str]:
+    """The parameters without which `maker` cannot be called."""
+    try:
+        parameters = inspect.signature(maker).parameters.values()
+    except (TypeError, ValueError):  # built in: calling it will tell
+        return []
+    return [
+        one.name
+        for one in parameters
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+
+
+def _not_a_processor(found: Any, needed: Iterable[str] = ()) -> PlanError:
+    text, hint = f"{type(found).__name__} {found!r}", "derive from arrowstream.Processor"
+    if names := ", ".join(needed):
+        text = f"{function_name(found)}({names})"
+        hint = f"give it what it needs: process(lambda: {text})"
+    if not isinstance(found, type):
+        hint = "derive from arrowstream.Processor; a plain function of a batch goes into map(fn)"
     return PlanError(
         "process() needs a processor",
         expected="a Processor, its class, or a function without parameters that makes one",
-        found=f"{type(found).__name__} {found!r}",
-        hint="derive from arrowstream.Processor; a plain function of a batch goes into map(fn)",
+        found=text,
+        hint=hint,
     )

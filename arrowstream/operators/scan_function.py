@@ -48,7 +48,7 @@ class ScanFunction(Operator):
 
     Notes
     -----
-    A stage of its own. Costs what `fn` takes for each batch, and some microseconds more. Holds the state alone.
+    A stage of its own. Costs what `fn` takes for each batch, and some 10 us more. Holds the state alone.
 
     Examples
     --------

@@ -133,8 +133,8 @@ class _SessionWindows(Process):
             self._looked_us = until
             yield from self._close(self._time.first_tick(until))
             self._passed_us = self._earliest(until)
-        if self._passed_us is not None:
-            yield Watermark(self._passed_us)
+        assert self._passed_us is not None
+        yield Watermark(self._passed_us)
 
     def take_late(self) -> Batch | None:
         return self._late.take()

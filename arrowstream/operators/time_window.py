@@ -60,8 +60,8 @@ class TimeWindow(Operator):
         if self.every_us > self.size_us:
             raise PlanError(
                 "window(every=...) is longer than its size, so rows between windows would be lost",
-                expected=f"at most the size, {self.size_us} us",
-                found=f"{self.every_us} us",
+                expected=f"at most the size, {self.size_us / 1e6:g} s",
+                found=f"{self.every_us / 1e6:g} s",
                 hint="filter those rows out first, and leave every out",
             )
 
@@ -174,8 +174,7 @@ class _TimeWindows(Process):
                 if later.height:
                     self._store.put_back(later)
             groups = self._windows(groups, until)
-        if groups.height:
-            yield self._emit(in_order(groups))
+        yield self._emit(in_order(groups))
 
     def _windows(self, panes: pl.DataFrame, until: int | None) -> pl.DataFrame:
         """Panes merged into the windows, from the first open one to before `until`, that they belong to."""
@@ -189,8 +188,7 @@ class _TimeWindows(Process):
             if self._open is not None:
                 belongs &= window >= self._open
             parts.append(panes.filter(belongs).with_columns(window.alias(PANE)))
-        rows = pl.concat(parts)
-        return self._store.merged(rows) if rows.height else rows
+        return self._store.merged(pl.concat(parts))
 
     def _emit(self, windows: pl.DataFrame) -> Batch:
         start = pl.col(PANE) * self._time.ticks(self._every_us)

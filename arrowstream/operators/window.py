@@ -106,10 +106,13 @@ def windows(
 
     Notes
     -----
+    Watermarks are the source's: ``Source.from_frame(...).with_event_time("ts", lateness="5s")``. Without any, no
+    row is late, and all windows come out when the stream ends.
+
     Windows of event time come out once the watermark is past their end and `allowed_lateness`, those that no
     watermark passes at the end of the stream. They come in the order of their start, within a window in the
-    order in which keys first came. A row whose windows are all closed is late: it is counted and
-    handed out, and changes nothing. A row without an event time is a StageError.
+    order in which keys first came. A row whose windows are all closed is late: it is counted, goes
+    to the sink `late` as it came in, and changes nothing. A row without an event time is a StageError.
 
     Sessions are looked through four times a gap of event time, so they come up to a quarter of a gap after
     that, those that are found together in the order of their start. A row from before the
@@ -118,11 +121,11 @@ def windows(
     Windows of `rows` come as soon as they are full, in that order; what is left in the end, in the
     order of its first rows. They hold every watermark back.
 
-    Sums, counts, means, variances, extremes, first and last values, `any`, `all` and `n_unique`, and arithmetic on
-    them, keep a few values for each window and key; any other aggregation keeps the values of
-    the columns it reads until the window closes. A batch costs a ``group_by`` of its rows and a merge with what is
-    held, done so seldom that its share does not grow with the number of open windows and keys; a window costs its own
-    rows and keys when it closes.
+    Sums, counts, means, variances, extremes, first and last values, `any`, `all` and `n_unique`, and arithmetic
+    on them, keep a few values for each window and key; any other aggregation keeps the values of the columns it
+    reads until the window closes. A batch costs some 0.5 ms at least, a ``group_by`` of its rows and a merge with
+    what is held, done so seldom that its share does not grow with the number of open windows and keys; a window
+    costs its own rows and keys when it closes.
 
     Examples
     --------
@@ -150,6 +153,13 @@ def windows(
     └─────────────────────┴─────────────────────┴──────┴───────┴─────┘
     >>> builder.window(rows=3).agg(pl.col("price").sum()).collect_sync()["price"].to_list()
     [60, 50]
+
+    >>> from arrowstream import Sink
+    >>> late = []
+    >>> source = Source.from_frame([bids[1:], bids[:1]]).with_event_time("ts", lateness="1s")
+    >>> windows = Pipeline.builder().source(source).window("10s", on="ts", late=Sink.to_fn(late.append))
+    >>> windows.agg(n=pl.len()).collect_sync()["n"].to_list(), late[0].to_pylist()[0]["price"]
+    ([1, 2], 10)
     """
     if [size, session, rows].count(None) != 2:
         raise PlanError(

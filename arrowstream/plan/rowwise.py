@@ -81,11 +81,10 @@ WITHIN_A_LIST: dict[str, frozenset[str]] = {
     ),
 }
 
-LATER = "; this version has none of it yet: collect() and go on in Polars"
 SCAN = "a running value goes into scan(...)"
-WINDOW = "an aggregate goes into window(...) or reduce(...)" + LATER
+WINDOW = "an aggregate goes into window(...) or reduce(...)"
 STEP = "make it a step of its own: .filter(...) or .explode(...)"
-ORDER = "a stream has no end to sort or compare against: do it inside window(...).agg(...)" + LATER
+ORDER = "a stream has no end to sort or compare against: do it inside window(...).agg(...)"
 LIMIT = "to stop after some rows use run(limit=...) or preview(...)"
 RANDOM = "the result would differ from run to run: draw the numbers before they enter the stream"
 PYTHON = "the engine cannot see into Python functions: say it with Polars expressions, names with rename(...)"
@@ -118,7 +117,7 @@ REASONS: dict[str, str] = {
     ),
     **dict.fromkeys(_names("Filter DropNulls DropNans ArgWhere Explode"), STEP),
     **dict.fromkeys(_names("IntRange DateRange DatetimeRange TimeRange LinearSpace Repeat"), NUMBER),
-    **dict.fromkeys(_names("Over Window"), "per-group values go into reduce(by=...) or scan(by=...)" + LATER),
+    **dict.fromkeys(_names("Over Window"), "per-group values go into reduce(by=...) or scan(by=...)"),
     "AnonymousFunction": PYTHON,
     "Slice": LIMIT,
     "Random": RANDOM,

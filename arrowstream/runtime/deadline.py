@@ -17,8 +17,8 @@ Attempt = Callable[[Batch], Awaitable[list[Element]]]
 class Deadline:
     """Lets an attempt take so long and no longer.
 
-    What is late is cancelled, and waited for until it has really ended: a call on a worker thread, which
-    nobody can interrupt, holds the stage up until it returns, and then counts as late all the same.
+    What is late is cancelled, and waited for until it has really ended: work that holds a worker thread or the
+    loop, which nobody can interrupt, holds the stage up until it returns, and then counts as late all the same.
 
     Parameters
     ----------
@@ -45,11 +45,22 @@ class Deadline:
 
     async def run(self, batch: Batch, attempt: Attempt) -> list[Element]:
         """What `attempt` makes of the batch; nothing if it took too long and such batches are left out."""
-        work = asyncio.ensure_future(attempt(batch))
+        # The timer alone would not do: work that never waits is done before the loop looks at the time.
+        taken_ns = 0
+
+        async def timed() -> list[Element]:
+            nonlocal taken_ns
+            begin = self._clock.now_ns()
+            try:
+                return await attempt(batch)
+            finally:
+                taken_ns = self._clock.now_ns() - begin
+
+        work = asyncio.ensure_future(timed())
         timer = asyncio.ensure_future(self._clock.sleep(self._seconds))
         try:
             await asyncio.wait((work, timer), return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
+            if work.done() and taken_ns <= self._seconds * 1e9:
                 return work.result()
         finally:
             await _end(timer, work)
@@ -61,7 +72,7 @@ class Deadline:
                 stage=self._stage,
                 position=None if batch.position is None else str(batch.position),
                 expected=f"at most {self._seconds:g} s for {batch.num_rows} rows",
-                hint="make batches smaller with batch(...), or leave such batches out with on_timeout",
+                hint='make batches smaller with batch(...), or leave such batches out with on_timeout="skip"',
             ) from cause
         self._skip(batch.num_rows)
         return []

@@ -54,7 +54,7 @@ def check_cut_independence(
     seed
         Other seeds give other cuts; the same seed always the same.
     any_order
-        The order of the rows that come out does not matter.
+        The order of the rows that come out does not matter, as where branches or streams meet.
     exact
         Floats must be equal; else they may differ a little, as sums in another order do.
     source
@@ -80,9 +80,9 @@ def check_cut_independence(
         if backend != "auto" and not pinned:
             continue
         for cut in _cuts(whole.height, examples, random.Random(seed)):
-            if trial.failure(cut, backend, pinned) is not None:
-                simple = trial.simplest(cut, backend, pinned)
-                raise AssertionError(_told(simple, backend, trial.failure(simple, backend, pinned) or ""))
+            failure = trial.failure(cut, backend, pinned)
+            if failure is not None:
+                raise AssertionError(_told(backend, *trial.simplest(cut, failure, backend, pinned)))
 
 
 class _Trial:
@@ -116,21 +116,31 @@ class _Trial:
         """What is wrong with the rows that come out; None if nothing is."""
         try:
             found = _pin(self._built(cut), backend, pinned).collect_sync()
-            assert_frames_equal(found, self._expected, any_order=self._any_order, exact=self._exact)
-        except (AssertionError, ArrowstreamError) as error:
-            return str(error) if isinstance(error, AssertionError) else f"the run fails: {error}"
-        return None
+        except ArrowstreamError as error:
+            return f"the run fails: {error}"
+        wrong = self._difference(found, self._any_order)
+        if wrong is not None and not self._any_order and self._difference(found, True) is None:
+            wrong += "\nonly the order differs: pass any_order=True if it does not matter"
+        return wrong
 
-    def simplest(self, cut: Cut, backend: str, pinned: frozenset[int]) -> Cut:
-        """The cut with every place taken out that is not needed for it to fail."""
+    def simplest(self, cut: Cut, failure: str, backend: str, pinned: frozenset[int]) -> tuple[Cut, str]:
+        """The cut with every place taken out that is not needed for it to fail, and how it failed."""
         place = 1
         while place < len(cut) - 1:
             simpler = cut[:place] + cut[place + 1 :]
-            if self.failure(simpler, backend, pinned) is None:
+            wrong = self.failure(simpler, backend, pinned)
+            if wrong is None:
                 place += 1
             else:
-                cut, place = simpler, 1
-        return cut
+                cut, failure, place = simpler, wrong, 1
+        return cut, failure
+
+    def _difference(self, found: pl.DataFrame, any_order: bool) -> str | None:
+        try:
+            assert_frames_equal(found, self._expected, any_order=any_order, exact=self._exact)
+        except AssertionError as error:
+            return str(error)
+        return None
 
     def _built(self, cut: Cut) -> Builder:
         batches = [self._whole[start:stop] for start, stop in pairwise(cut)]
@@ -163,7 +173,7 @@ def _cuts(rows: int, examples: int, chance: random.Random) -> Iterator[Cut]:
         yield (0, *inner, rows)
 
 
-def _told(cut: Cut, backend: str, failure: str) -> str:
+def _told(backend: str, cut: Cut, failure: str) -> str:
     batches = ", ".join(f"frame[{start}:{stop}]" for start, stop in pairwise(cut))
     lines = ["the rows depend on where the stream is cut"]
     if len(cut) == 2:

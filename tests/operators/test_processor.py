@@ -195,7 +195,8 @@ def test_a_schema_may_be_a_dict_and_rows_are_held_to_it() -> None:
         def output_schema(self, schema: pl.Schema) -> Any:
             return {"x": pl.Float64}
 
-    with pytest.raises(SchemaError, match=r"expected: x: Float64\n.*found: x: Int64 instead of Float64"):
+    told = r"the processor .*\n.*expected: x: Float64\n.*found: x: Int64 instead of Float64\n.*output_schema"
+    with pytest.raises(SchemaError, match=told):
         asyncio.run(_process(Widening()))
 
     class Narrow(Widening):
@@ -215,11 +216,28 @@ def test_a_schema_may_be_a_dict_and_rows_are_held_to_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("processor", "found"), [(3, "int 3"), (lambda: 4, "int 4"), (lambda: (yield), "generator")]
+    ("processor", "found"),
+    [(3, "int 3"), (lambda: 4, "int 4"), (lambda: (yield), "generator"), (dict, "dict {}")],
 )
 def test_what_is_no_processor_is_refused(processor: Any, found: str) -> None:
     with pytest.raises(PlanError, match=f"process\\(\\) needs a processor\n.*\n.*found: {found}"):
         ProcessorStep(processor).output_schema(SCHEMA)
+
+
+def test_what_makes_a_processor_takes_no_parameters() -> None:
+    class Above(Plain):
+        def __init__(self, limit: int, *more: int, other: int = 1, **rest: int) -> None:
+            raise AssertionError("not called")
+
+    def doubled(batch: pa.RecordBatch) -> Any:
+        raise AssertionError("not called")
+
+    needs: Any = Above
+    with pytest.raises(PlanError, match=r"found: Above\(limit\)\n.*process\(lambda: Above\(limit\)\)"):
+        ProcessorStep(needs)
+    function: Any = doubled
+    with pytest.raises(PlanError, match=r"found: doubled\(batch\)\n.*a plain function .* map\(fn\)"):
+        ProcessorStep(function)
 
 
 def test_a_failure_names_stage_and_position_and_everything_is_closed() -> None:

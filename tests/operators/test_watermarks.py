@@ -11,6 +11,7 @@ import pytest
 from arrowstream import Builder, Pipeline, Source, channel
 from arrowstream.batch import Batch, Element, Idle, Watermark
 from arrowstream.errors import PlanError, SchemaError
+from arrowstream.io.base import BlockingReader
 from arrowstream.operators.base import Process, TimedProcess
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.reduce import Reduce
@@ -118,6 +119,7 @@ def test_in_a_pipeline_marks_come_first_and_only_needed_columns_are_read(tmp_pat
     source = Source.from_file(tmp_path / "x.parquet").with_event_time("ts", lateness="2s")
     assert source.schema() == frame.schema
     assert source.label.startswith("file")
+    assert isinstance(source.open(), BlockingReader)
     sink = TestSink()
     pipeline = Pipeline.builder().source(source).select("a").sink(sink).build()
     text = pipeline.explain()
@@ -126,6 +128,22 @@ def test_in_a_pipeline_marks_come_first_and_only_needed_columns_are_read(tmp_pat
     pipeline.run_sync()
     assert sink.received() == [1, 2]
     assert Pipeline.builder().source(source).batch(1).collect_sync().equals(frame)
+
+
+def test_a_step_may_tell_the_time_and_then_nobody_before_it_does() -> None:
+    frame = pl.DataFrame({"ts": [50 * SECOND, 1, 2], "text": ["1970-01-01", "1970-01-02", "1970-01-02"]})
+    late = TestSink()
+    rows = (
+        Pipeline.builder()
+        .source(Source.from_frame(frame, batch_rows=1).with_event_time("ts"))
+        .with_columns(at=pl.col("text").str.to_datetime("%Y-%m-%d"))
+        .with_event_time("at", lateness="2d", idle="1h")
+        .window(size="1d", on="at", late=late)
+        .agg(pl.len())
+        .collect_sync()
+    )
+    assert rows["len"].to_list() == [1, 2]
+    assert late.frame().height == 0
 
 
 def test_a_source_that_is_silent_holds_nobody_back() -> None:
@@ -238,5 +256,6 @@ def test_a_buffer_changes_nothing() -> None:
     process = Buffer(3).start(pl.Schema({"x": pl.Int64}))
     batch = Batch(pl.DataFrame({"x": [1]}))
     assert list(process.process(batch)) == [batch]
+    assert list(process.on_watermark(5)) == [Watermark(5)]
     process.restore(process.snapshot())
     assert list(process.finish()) == []

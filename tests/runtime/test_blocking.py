@@ -37,8 +37,13 @@ def test_what_a_run_gives_is_never_written_out() -> None:
     async def give() -> Unwritable:
         return Unwritable()
 
-    assert isinstance(run_blocking(give), Unwritable)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # Where tests run in the background, interrupts are ignored; asyncio then leaves them alone.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert isinstance(run_blocking(give), Unwritable)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_inside_a_running_loop() -> None:

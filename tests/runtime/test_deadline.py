@@ -70,7 +70,7 @@ def test_what_is_late_is_cancelled_and_fails() -> None:
                 "a batch took too long (stage 2 map)",
                 "  position: n.csv rows 3-5",
                 "  expected: at most 5 s for 2 rows",
-                "  hint: make batches smaller with batch(...), or leave such batches out with on_timeout",
+                '  hint: make batches smaller with batch(...), or leave such batches out with on_timeout="skip"',
             ]
         )
         assert caught.value.__cause__ is None
@@ -188,6 +188,21 @@ def test_a_cancellation_that_came_from_the_attempt_itself_is_one() -> None:
 
         with pytest.raises(asyncio.CancelledError):
             await Deadline("s", 5, ManualClock()).run(BATCH, attempt)
+
+    run(main)
+
+
+def test_work_that_holds_the_loop_is_late_too() -> None:
+    async def main() -> None:
+        clock = ManualClock()
+
+        async def attempt(batch: Batch) -> list[Element]:
+            clock.set_ns(clock.now_ns() + batch.num_rows * 1_000_000_000)
+            return [batch]
+
+        assert await Deadline("s", 2, clock).run(BATCH, attempt) == [BATCH]
+        with pytest.raises(StageTimeout, match=r"at most 1\.5 s for 2 rows"):
+            await Deadline("s", 1.5, clock).run(BATCH, attempt)
 
     run(main)
 

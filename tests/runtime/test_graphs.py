@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
-from arrowstream.batch import Barrier, Element, Watermark
+from arrowstream.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, StageTimeout
+from arrowstream.plan.physical import Outlet
 from arrowstream.policy import ErrorHandler
-from arrowstream.testing import TestSink, TestSource
+from arrowstream.runtime.outlets import Outlets, Spare
+from arrowstream.runtime.threads import Threads
+from arrowstream.testing import ManualClock, TestSink, TestSource
 
 ROWS = pl.DataFrame({"x": range(100), "k": [number % 3 for number in range(100)]})
 
@@ -138,6 +141,7 @@ def test_branches_that_meet_have_one_schema() -> None:
         (lambda rows: rows.sink(Sink.fanout(["x"])), "fanout takes sinks"),
         (lambda rows: rows.sink(TestSink().best_effort(0)), "too small"),
         (lambda rows: rows.on_error(ErrorHandler.skip()), "no step before it"),
+        (lambda rows: rows.merge(ROWS), "merge\\(\\) takes builders"),
         (lambda rows: rows.merge(source()).on_error(ErrorHandler.skip()), "cannot govern merge"),
         (lambda rows: rows.batch(2).on_error(ErrorHandler.skip()), "cannot govern batch"),
         (lambda rows: rows.batch(2).timeout("1s", on_timeout="skip"), "cannot govern batch"),
@@ -219,6 +223,24 @@ def test_sinks_that_never_opened_are_told() -> None:
             await anext(rx)
 
     asyncio.run(main())
+
+
+def test_marks_too_are_dropped_where_there_is_no_room() -> None:
+    async def main() -> list[Element]:
+        sink = Outlets(ManualClock(), Threads(1)).open(Outlet("sink", TestSink(), ROWS.schema))
+        way = Spare(sink, 1)
+        first = Batch(ROWS)
+        for element in (first, Watermark(5), Batch(ROWS)):
+            await way.offer(element)
+        await way.end()
+        assert sink.tally.dropped_rows == 100
+        return [element async for element in _all(way.read)]
+
+    async def _all(read: Any) -> Any:
+        while (element := await read()) is not None:
+            yield element
+
+    assert len(asyncio.run(main())) == 1
 
 
 def test_a_best_effort_sink_never_holds_the_others_back() -> None:
@@ -351,6 +373,29 @@ def test_explain_before_the_schema_is_known() -> None:
     assert builder.build().explain() == GOLDEN
 
 
+SPLIT = """\
+  stage 1 split
+      split(k)
+    branch 0
+      stage 1/0/1 with_columns
+          with_columns(x = x * 2)
+        backend: auto: arrow below ~45,000 rows, polars above
+        -> x: Int64, k: Int64
+    branch otherwise
+      sink: test
+        guarantee: in memory: complete when the run has ended well
+    -> x: Int64, k: Int64
+"""
+
+
+def test_explain_shows_every_branch() -> None:
+    split = source().split(pl.col("k")).branch("0", lambda rows: rows.map(x=pl.col("x") * 2))
+    assert (
+        SPLIT
+        in split.otherwise(lambda rows: rows.sink(TestSink())).merge().sink(TestSink()).build().explain()
+    )
+
+
 def test_explain_shows_other_inputs() -> None:
     text = source().merge(source().filter(pl.col("k") == 0)).sink(TestSink()).build().explain()
     assert "  stage 1 merge\n      merge(pipeline)\n      source: frame\n" in text
@@ -421,7 +466,7 @@ def test_a_thousand_schedules_give_the_same_rows() -> None:
         tries.append(pl.from_arrow(batch))
 
     pipeline = (
-        source(10)
+        source(25)
         .split(pl.col("k") == 0)
         .branch("true", lambda rows: rows.map(way=pl.lit("a")).buffer(2))
         .branch("false", lambda rows: rows.map(way=pl.lit("b")).batch(17))

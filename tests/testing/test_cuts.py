@@ -50,7 +50,8 @@ def test_rows_sorted_within_each_batch() -> None:
         "  backend:  auto\n"
         "  row 1 differs\n"
         "    expected: {'x': 0, 's': 'a'}\n"
-        "    found:    {'x': 3, 's': None}"
+        "    found:    {'x': 3, 's': None}\n"
+        "  only the order differs: pass any_order=True if it does not matter"
     )
     check_cut_independence(opaque(sort), FRAME, any_order=True)
 
@@ -64,6 +65,18 @@ def test_a_batch_of_few_rows_that_fails() -> None:
     text = message(opaque(fail))
     assert "frame[0:6], frame[6:7]" in text
     assert "the run fails: ValueError: too few (stage 1 mine)" in text
+
+
+def test_steps_that_fail_once_are_told_as_they_failed() -> None:
+    runs: list[int] = []
+
+    def once(batch: Batch) -> list[Batch]:
+        runs.append(1)
+        return [batch.with_rows(batch.polars().head(1))] if len(runs) == 2 else [batch]
+
+    text = message(opaque(once))
+    assert "Source.from_frame([frame[0:7]])" in text
+    assert "7 rows expected, 1 found" in text
 
 
 def test_steps_that_always_fail_are_no_matter_of_cuts() -> None:
