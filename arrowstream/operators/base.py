@@ -15,7 +15,7 @@ from typing import ClassVar, TypeVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.batch import Batch, Element, Idle, Watermark
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -93,6 +93,13 @@ class Process(ABC):
         """
         return (Watermark(time_us),)
 
+    def on_idle(self) -> Iterable[Element]:
+        """What comes out once nobody need wait for this input, the mark for the next stage included.
+
+        Others then go on without this input, so the mark must not overtake rows that are held back either.
+        """
+        return (Idle(),)
+
     def take_late(self) -> Batch | None:
         """The rows that came too late to be counted since this was last asked."""
         return None
@@ -131,6 +138,13 @@ class TimedProcess(Process):
     @abstractmethod
     def on_time(self, now_ns: int) -> Iterable[Element]:
         """What comes out now that a deadline has passed."""
+
+    def waits(self, now_ns: int) -> None:
+        """From `now_ns` on the next element is waited for; said once for each.
+
+        What passes between an element and this is no silence of the input: the stages behind took it.
+        """
+        return
 
     @property
     def wants_input(self) -> bool:

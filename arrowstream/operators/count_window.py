@@ -112,6 +112,10 @@ class _CountWindows(Process):
         # A window that is not full yet may hold rows of any time, so nothing can be promised after it.
         return iter(())
 
+    def on_idle(self) -> Iterator[Element]:
+        # Nor may others go on without the rows that are held.
+        return iter(())
+
     def finish(self) -> Iterator[Element]:
         state = self._groups.frame()
         if state is not None:

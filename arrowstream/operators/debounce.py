@@ -12,18 +12,20 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.batch import Batch, Element, Idle, Watermark
 from arrowstream.duration import seconds
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.keyed_state import KeyIndex
-from arrowstream.operators.row_queue import Held, pack, unpack
+from arrowstream.operators.row_queue import Held, pack, put_mark, unpack, wake
 from arrowstream.operators.scan_running import grown
 
 _NONE: Array = np.empty(0, np.int64)
 _FORGOTTEN = 65_536
 """So many keys that are not held any more are kept at least before the index is begun anew."""
+_ROWS, _BATCHES = 1024, 16
+"""So many rows and batches, and twice those that were left then, are held before replaced rows are swept out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class Debounce(Operator):
     Notes
     -----
     A stage of its own. Costs some 0.3 ms a batch of 1,000 rows: a look-up of each row's key and a copy of the
-    rows that are kept, whatever the number of keys. Holds a row for each key that is not silent yet, and the keys
-    of up to 65,536 others.
+    rows that are kept, whatever the number of keys. Holds a row for each key that is not silent yet and at most as many that were replaced, or some
+    1,000, and the keys of up to 65,536 others.
 
     Examples
     --------
@@ -89,33 +91,43 @@ class Debounce(Operator):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """The last row of every key of one batch, and which number each row has."""
+    """The last row of every key of one batch, with the slot of its key, and its number in the order of coming."""
 
     due_ns: int
     batch: Batch
     slots: Array
-    first: int
-
-    @property
-    def numbers(self) -> Array:
-        return np.arange(self.first, self.first + len(self.slots))
+    numbers: Array
 
 
 class _Debouncing(TimedProcess):
     """A queue of batches, oldest first; a row that is not the newest of its key is left out when its turn comes.
 
     The newest row's number is kept by slot, so that a batch costs as much as it has rows. The index of keys is
-    begun anew when most of its keys are not held any more.
+    begun anew when most of its keys are not held any more. Rows that were replaced are swept out when they are
+    more than half: while a key never rests, every batch leaves one.
     """
 
-    __slots__ = ("_entries", "_index", "_keys", "_newest", "_next", "_now", "_quiet", "_rows", "_schema")
+    __slots__ = (
+        "_entries",
+        "_index",
+        "_keys",
+        "_most_batches",
+        "_most_rows",
+        "_newest",
+        "_next",
+        "_now",
+        "_quiet",
+        "_rows",
+        "_schema",
+    )
 
     def __init__(self, quiet_ns: int, keys: pl.Schema, schema: pl.Schema) -> None:
         self._quiet = quiet_ns
         self._keys = keys
         self._schema = schema
-        self._entries: deque[_Entry | Watermark] = deque()
+        self._entries: deque[_Entry | Watermark | Idle] = deque()
         self._rows = 0
+        self._most_rows, self._most_batches = _ROWS, _BATCHES
         self._next = 0
         self._now = 0
         self._index = KeyIndex(keys) if keys else None
@@ -131,7 +143,13 @@ class _Debouncing(TimedProcess):
     def process(self, batch: Batch) -> Iterator[Element]:
         if batch.num_rows:
             self._hold(batch, self._now + self._quiet)
-        return iter(())
+            if self._rows > self._most_rows or len(self._entries) > self._most_batches:
+                self._sweep()
+        # Marks at the front waited for rows that were all replaced.
+        out: list[Element] = []
+        while self._entries and not isinstance(self._entries[0], _Entry):
+            out += self._newest_of(self._entries.popleft())
+        return iter(out)
 
     def on_time(self, now_ns: int) -> Iterator[Element]:
         return self._release(now_ns)
@@ -140,9 +158,13 @@ class _Debouncing(TimedProcess):
         if not self._entries:
             yield Watermark(time_us)
             return
-        if isinstance(self._entries[-1], Watermark):
-            self._entries.pop()
-        self._entries.append(Watermark(time_us))
+        put_mark(self._entries, Watermark(time_us))
+
+    def on_idle(self) -> Iterator[Element]:
+        if self._entries:
+            put_mark(self._entries, Idle())
+        else:
+            yield Idle()
 
     def snapshot(self) -> pa.Table:
         held = [part for item in self._entries for part in self._newest_of(item)]
@@ -164,19 +186,19 @@ class _Debouncing(TimedProcess):
         last = frame.unique(names, keep="last", maintain_order=True) if names else frame.tail(1)
         if self._index is not None and len(self._index) > 2 * self._rows + _FORGOTTEN:
             self._forget()
-        self._add(batch.with_rows(last), due_ns, self._next)
+        wake(self._entries)
+        self._add(batch.with_rows(last), due_ns, np.arange(self._next, self._next + last.height))
         self._next += last.height
 
-    def _add(self, batch: Batch, due_ns: int, first: int) -> None:
+    def _add(self, batch: Batch, due_ns: int, numbers: Array) -> None:
         if self._index is None:
             slots = np.zeros(batch.num_rows, np.int64)
         else:
             (part,) = self._index.assign(batch.polars().select(list(self._keys)))
             slots = part.slots
             self._newest = grown(self._newest, self._index.capacity, -1)
-        entry = _Entry(due_ns, batch, slots, first)
-        self._newest[slots] = entry.numbers
-        self._entries.append(entry)
+        self._newest[slots] = numbers
+        self._entries.append(_Entry(due_ns, batch, slots, numbers))
         self._rows += batch.num_rows
 
     def _forget(self) -> None:
@@ -185,9 +207,25 @@ class _Debouncing(TimedProcess):
         self._index, self._newest = KeyIndex(self._keys), _NONE
         for item in held:
             if isinstance(item, _Entry):
-                self._add(item.batch, item.due_ns, item.first)
+                self._add(item.batch, item.due_ns, item.numbers)
             else:
                 self._entries.append(item)
+
+    def _sweep(self) -> None:
+        """Let go of rows that a newer one has replaced."""
+        held, self._entries, self._rows = self._entries, deque(), 0
+        for item in held:
+            if not isinstance(item, _Entry):
+                put_mark(self._entries, item)
+            elif (is_newest := self._newest[item.slots] == item.numbers).any():
+                frame = item.batch.polars().filter(pl.Series(is_newest))
+                part = item.batch.with_rows(frame)
+                self._entries.append(
+                    _Entry(item.due_ns, part, item.slots[is_newest], item.numbers[is_newest])
+                )
+                self._rows += frame.height
+        self._most_rows = _ROWS + 2 * self._rows
+        self._most_batches = _BATCHES + 2 * len(self._entries)
 
     def _release(self, now_ns: int | None) -> Iterator[Element]:
         """All that is due; with None simply all."""
@@ -200,9 +238,9 @@ class _Debouncing(TimedProcess):
                 self._rows -= head.batch.num_rows
             yield from self._newest_of(head)
 
-    def _newest_of(self, item: _Entry | Watermark) -> Iterator[Held]:
+    def _newest_of(self, item: _Entry | Watermark | Idle) -> Iterator[Held]:
         """The rows of an entry that no newer row has replaced; a mark as it is."""
-        if isinstance(item, Watermark):
+        if not isinstance(item, _Entry):
             yield item
             return
         frame = item.batch.polars().filter(pl.Series(self._newest[item.slots] == item.numbers))

@@ -1,8 +1,8 @@
 """State of panes, short stretches of the stream, as sorted runs of partial aggregates.
 
-Every batch adds one run; runs are merged once those added hold more than twice as many groups as what
-was merged before, so that each group is touched a bounded number of times however much state there is.
-A run is sorted by pane, so panes that are over are sliced off its beginning.
+Every batch adds one run, and many small ones become one; runs are merged once those added hold more than twice as
+many groups as what was merged before, so that each group is touched a bounded number of times however much state
+there is. A run is sorted by pane, so panes that are over are sliced off its beginning.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.partials import ROW
+from arrowstream.operators.small_frames import small_at_end
 
 PANE = "__pane__"
 
@@ -78,6 +79,9 @@ class PaneStore:
         if self._added_rows > 2 * (self._merged.frame.height if self._merged is not None else 0):
             self._merged = self._merge(self._merged, self._added)
             self._added, self._added_rows = [], 0
+        elif count := small_at_end(run.frame.height for run in reversed(self._added)):
+            rows = pl.concat([run.frame for run in self._added[-count:]])
+            self._added[-count:] = [Run.of(rows.sort(PANE, maintain_order=True))]
 
     def take(self, pane: int | None) -> pl.DataFrame | None:
         """Remove and return the groups of panes before `pane`, all for None, sorted by pane; None for no groups."""

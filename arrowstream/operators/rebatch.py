@@ -10,7 +10,7 @@ from typing import ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.batch import Batch, Element, Idle, Watermark
 from arrowstream.duration import seconds
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
@@ -25,7 +25,8 @@ class Rebatch(Operator):
 
     A batch that is large enough is only sliced, which shares its memory; smaller ones are collected
     and joined once. Of several limits the one that is reached first ends a batch; the last one may be smaller.
-    A watermark that comes while rows are held waits until they are out.
+    A watermark that comes while rows are held waits until they are out, and so does the news that a source is
+    silent: where streams meet, the others wait for those rows. Give `max_delay` where they should not wait long.
 
     Parameters
     ----------
@@ -113,6 +114,9 @@ class _Rebatching(Process):
     def on_watermark(self, time_us: int) -> Iterator[Element]:
         return self._queue.mark(Watermark(time_us))
 
+    def on_idle(self) -> Iterator[Element]:
+        return self._queue.mark(Idle())
+
     def snapshot(self) -> pa.Table:
         return self._queue.snapshot(self._schema)
 
@@ -142,6 +146,7 @@ class _Rebatching(Process):
         else:
             yield batches[0].with_rows(pl.concat([batch.polars() for batch in batches]))
         yield from [item for item in held if isinstance(item, Watermark)][-1:]
+        yield from [item for item in held if isinstance(item, Idle)]
 
 
 class _TimedRebatching(_Rebatching, TimedProcess):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Element, Watermark, arrow_schema
+from arrowstream.batch import Batch, Element, Idle, Watermark, arrow_schema
 from arrowstream.errors import PlanError
 from arrowstream.expression_text import columns_text, expression_text
 from arrowstream.operators.aggregation import Aggregation
@@ -153,6 +153,9 @@ class _Reducing(Process):
     def on_watermark(self, time_us: int) -> Iterator[Element]:
         # The rows at the end may be of any time, so nothing can be promised before them.
         return iter((Watermark(time_us),) if self._updates else ())
+
+    def on_idle(self) -> Iterator[Element]:
+        return iter((Idle(),) if self._updates else ())
 
     def finish(self) -> Iterator[Element]:
         state = self._groups.frame()

@@ -1,23 +1,24 @@
-"""Rows that an operator holds back, in order, with the watermarks that must wait behind them."""
+"""Rows that an operator holds back, in order, with the marks that must wait behind them."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Watermark, arrow_schema
+from arrowstream.batch import Batch, Idle, Watermark, arrow_schema
 
-Held = Batch | Watermark
+Held = Batch | Watermark | Idle
 
 _MARKS = b"arrowstream.marks"
 
 
 class RowQueue:
-    """First in, first out. A watermark passes only when all rows that came before it are out."""
+    """First in, first out. A mark passes only when all rows that came before it are out."""
 
     __slots__ = ("_held", "_rows")
 
@@ -32,23 +33,22 @@ class RowQueue:
 
     def push(self, batch: Batch) -> None:
         """Hold a batch of at least one row."""
+        wake(self._held)
         self._held.append(batch)
         self._rows += batch.num_rows
 
-    def mark(self, mark: Watermark) -> Iterator[Watermark]:
+    def mark(self, mark: Watermark | Idle) -> Iterator[Held]:
         """Hold a mark, or pass it on at once if nothing is held."""
         if not self._rows:
             yield mark
             return
-        if isinstance(self._held[-1], Watermark):
-            self._held.pop()  # nothing came in between: the later one says more
-        self._held.append(mark)
+        put_mark(self._held, mark)
 
     def take(self, rows: int) -> Iterator[Held]:
         """The first `rows` rows, batches and slices of them, and the marks that need not wait any longer."""
         while self._held:
             head = self._held[0]
-            if isinstance(head, Watermark):
+            if not isinstance(head, Batch):
                 yield head
                 self._held.popleft()
                 continue
@@ -79,13 +79,30 @@ class RowQueue:
         self._rows = state.num_rows
 
 
+def put_mark(held: deque[Any], mark: Watermark | Idle) -> None:
+    """Hold a mark behind what is held; of two watermarks with nothing in between the later one says more."""
+    wake(held)
+    if isinstance(mark, Watermark) and held and isinstance(held[-1], Watermark):
+        held.pop()
+    held.append(mark)
+
+
+def wake(held: deque[Any]) -> None:
+    """Something has come: that the input was silent before is not worth telling any more."""
+    if held and isinstance(held[-1], Idle):
+        held.pop()
+
+
 def pack(held: Iterable[Held], schema: pl.Schema) -> pa.Table:
-    """Rows and marks as one table; the marks and how many rows are before each stand in its metadata."""
+    """Rows and watermarks as one table; the marks and how many rows are before each stand in its metadata.
+
+    That an input was silent is left out: who goes on from here times the silence anew.
+    """
     records, marks, rows = [], [], 0
     for item in held:
         if isinstance(item, Watermark):
             marks.append((rows, item.time_us))
-        else:
+        elif isinstance(item, Batch):
             records.append(item.arrow())
             rows += item.num_rows
     table = pa.Table.from_batches(records, schema=arrow_schema(schema))

@@ -8,6 +8,7 @@ import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.partials import ROW
+from arrowstream.operators.small_frames import small_at_end
 
 FIRST, LAST = "__first__", "__last__"
 """The times of the first and the last row of a session, in ticks."""
@@ -45,6 +46,8 @@ class SessionStore:
         self._added_rows += self._added[-1].height
         if self._added_rows > 2 * (0 if self._merged is None else self._merged.height):
             self.merge()
+        elif count := small_at_end(frame.height for frame in reversed(self._added)):
+            self._added[-count:] = [pl.concat(self._added[-count:], rechunk=True)]
 
     def merge(self) -> pl.DataFrame | None:
         """All sessions as they stand; None if there are none."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.batch import Batch, Element, Idle, Watermark
 from arrowstream.duration import seconds
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
@@ -127,6 +127,9 @@ class _Throttling(TimedProcess):
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
         return self._queue.mark(Watermark(time_us))
+
+    def on_idle(self) -> Iterator[Element]:
+        return self._queue.mark(Idle())
 
     def snapshot(self) -> pa.Table:
         table = self._queue.snapshot(self._schema)

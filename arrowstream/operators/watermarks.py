@@ -136,30 +136,35 @@ class _Marking(Process):
 
 
 class _IdlingMarking(_Marking, TimedProcess):
-    __slots__ = ("_deadline_ns", "_idle_ns", "_now_ns")
+    """Counts the time for which it has waited: while what comes after it is busy, the source is not silent."""
+
+    __slots__ = ("_deadline_ns", "_idle_ns", "_left_ns")
 
     def __init__(self, operator: Watermarks, idle_ns: int) -> None:
         super().__init__(operator)
         self._idle_ns = idle_ns
-        self._now_ns = 0
+        self._left_ns = idle_ns
         self._deadline_ns: int | None = None
 
     def set_time(self, now_ns: int) -> None:
-        # The silence begins when the run does, not with the first batch: that may never come.
-        if self._now_ns == 0:
-            self._deadline_ns = now_ns + self._idle_ns
-        self._now_ns = now_ns
+        # Marks of the source itself end no silence.
+        if self._deadline_ns is not None:
+            self._left_ns = max(self._deadline_ns - now_ns, 0)
+
+    def waits(self, now_ns: int) -> None:
+        if self._left_ns:
+            self._deadline_ns = now_ns + self._left_ns
 
     @property
     def deadline_ns(self) -> int | None:
         return self._deadline_ns
 
     def process(self, batch: Batch) -> Iterator[Element]:
-        self._deadline_ns = self._now_ns + self._idle_ns
+        self._left_ns = self._idle_ns
         return super().process(batch)
 
     def on_time(self, now_ns: int) -> Iterator[Element]:
-        self._deadline_ns = None
+        self._deadline_ns, self._left_ns = None, 0
         yield Idle()
 
 

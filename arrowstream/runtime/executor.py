@@ -256,11 +256,19 @@ class Run:
     def _written(self) -> None:
         if any(sink.full for sink in self._ends):
             self.stop("limit")
+            self._drop_the_rest()
         if self._options.on_progress is not None:
             now = self._clock.now_ns()
             if now - self._reported_ns >= PROGRESS_NS:
                 self._reported_ns = now
                 self._tell()
+
+    def _drop_the_rest(self) -> None:
+        """End at once where no sink takes more: what a step holds back could otherwise take for ever."""
+        # Rows that were put aside have been counted, so those sinks get what is under way to them.
+        if all(sink.full for sink in self._ends) and len(list(self._outlets)) == len(self._ends):
+            assert self._wiring is not None
+            self._wiring.cancel()
 
     def _tell(self) -> None:
         if self._options.on_progress is not None:

@@ -59,11 +59,13 @@ class Merge:
     async def end(self, number: int) -> None:
         """Input `number` has ended: nobody waits for it any more."""
         self._open[number] = False
-        if not any(self._open):
-            self._sender.close()
-            return
-        await self._advance()
+        if any(self._open):
+            await self._advance()
         await self._align()
+        # In turn: a mark of an input that ended before may still wait for room.
+        async with self._lock:
+            if not any(self._open):
+                self._sender.close()
 
     async def _advance(self) -> None:
         """Pass on how far all inputs have come, if that is further than before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from arrowstream.batch import Batch, Element, Mark, Watermark
+from arrowstream.batch import Batch, Element, Idle, Mark, Watermark
 from arrowstream.clock import Clock
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
@@ -52,6 +52,8 @@ class RunningProcess(RunningStage):
         self.tally.saw(mark)
         if isinstance(mark, Watermark):
             return await self._counted(lambda: list(self._process.on_watermark(mark.time_us)))
+        if isinstance(mark, Idle):
+            return await self._counted(lambda: list(self._process.on_idle()))
         return (mark,)
 
     async def finish(self) -> Iterable[Element]:
@@ -106,6 +108,10 @@ class RunningTimed(RunningProcess):
     def wants_input(self) -> bool:
         """Whether the next element may come."""
         return self._timed.wants_input
+
+    def waits(self) -> None:
+        """The next element is waited for from now on."""
+        self._timed.waits(self._clock.now_ns())
 
     async def open(self) -> None:
         self._timed.set_time(self._clock.now_ns())

@@ -79,6 +79,7 @@ async def _drive_timed(read: Read, stage: RunningTimed, emit: Emit, clock: Clock
         while True:
             if stage.wants_input and reading is None:
                 reading = asyncio.ensure_future(_awaited(read))
+                stage.waits()
             if (deadline := stage.deadline_ns) is not None:
                 alarm = asyncio.ensure_future(clock.sleep(max(deadline - clock.now_ns(), 0) / 1e9))
             waits = [task for task in (reading if stage.wants_input else None, alarm) if task is not None]

@@ -127,11 +127,16 @@ class Wiring:
         self.stages: list[RunningStage] = []
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self._started: list[asyncio.Task[None]] = []
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start every task."""
-        for name, work in self._tasks:
-            group.create_task(_run(work), name=name)
+        self._started = [group.create_task(_run(work), name=name) for name, work in self._tasks]
+
+    def cancel(self) -> None:
+        """End every task as it is: nobody wants what is still under way."""
+        for task in self._started:
+            task.cancel()
 
     def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
         """Everything from `feed` to `goal`; None if a split at the end leads to sinks."""

@@ -32,7 +32,10 @@ def start(by: Any = "k") -> TimedProcess:
 def rows(elements: Iterable[Any]) -> list[Any]:
     out: list[Any] = []
     for item in elements:
-        out += [f"mark {item.time_us}"] if isinstance(item, Watermark) else item.polars().rows()
+        if isinstance(item, Batch):
+            out += item.polars().rows()
+        else:
+            out.append(f"mark {item.time_us}" if isinstance(item, Watermark) else "idle")
     return out
 
 
@@ -140,6 +143,42 @@ def test_keys_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
         assert rows(process.on_watermark(turn)) == []
         assert len(rows(process.on_time(turn * 60))) == (0 if turn < 2 else 6)
     assert len(process._index) < 40  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("by", [None, "k"])
+def test_rows_that_were_replaced_are_let_go_while_a_key_never_rests(by: str | None) -> None:
+    process, seen = start(by), []
+    for turn in range(500):
+        process.set_time(turn // 10)
+        seen += rows(process.process(batch(*((key, turn) for key in range(8)))))
+        assert rows(process.on_watermark(turn)) == []
+        assert len(process._entries) <= 40  # type: ignore[attr-defined]
+    assert seen and seen == sorted(seen, key=lambda mark: int(mark.split()[1]))
+    *left, last = rows(process.finish())
+    assert last == "mark 499"
+    assert [item for item in left if "mark" not in item] == [(key, 499) for key in range(0 if by else 7, 8)]
+
+
+def test_many_rows_in_few_batches_are_let_go_too() -> None:
+    process = start()
+    for turn in range(10):
+        process.process(batch((-turn, turn), *((key, turn) for key in range(300))))
+    assert process._rows <= 1024 + 600  # type: ignore[attr-defined]
+    assert rows(process.finish()) == [
+        *((-turn, turn) for turn in range(1, 10)),
+        *((key, 9) for key in range(300)),
+    ]
+
+
+def test_silence_of_the_source_is_told_behind_the_rows_unless_more_come() -> None:
+    process = start()
+    assert rows(process.on_idle()) == ["idle"]
+    process.process(batch((1, 1)))
+    assert rows([*process.on_watermark(1), *process.on_idle(), *process.on_idle()]) == []
+    assert process.snapshot().num_rows == 1
+    process.process(batch((2, 2)))
+    assert rows([*process.on_idle(), *process.on_watermark(2), *process.on_idle()]) == []
+    assert rows(process.finish()) == [(1, 1), "mark 1", (2, 2), "mark 2", "idle"]
 
 
 def test_in_a_running_pipeline() -> None:

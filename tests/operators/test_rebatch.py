@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.batch import Batch
+from arrowstream.batch import Batch, Idle, Watermark
 from arrowstream.errors import PlanError
-from arrowstream.operators.base import TimedProcess
+from arrowstream.operators.base import Process, TimedProcess
 from arrowstream.operators.rebatch import Rebatch
 
 SCHEMA = pl.Schema({"x": pl.Int64})
@@ -34,6 +34,20 @@ def test_all_batches_but_the_last_have_exactly_the_rows(sizes: list[int], rows: 
     assert [value for record in out for value in record["x"].to_pylist()] == list(range(sum(sizes)))
     assert all(record.num_rows == rows for record in out[:-1])
     assert all(0 < record.num_rows <= rows for record in out[-1:])
+
+
+def test_silence_of_the_source_is_told_behind_the_rows_unless_more_come() -> None:
+    process = Rebatch(rows=4).start(SCHEMA)
+    assert isinstance(process, Process)
+    rows = Batch(frames([1])[0])
+    assert list(process.on_idle()) == [Idle()]
+    assert not [*process.process(rows), *process.on_watermark(1), *process.on_idle(), *process.on_idle()]
+    second = Rebatch(rows=4).start(SCHEMA)
+    assert isinstance(second, Process)
+    second.restore(process.snapshot())
+    assert list(second.finish())[1:] == [Watermark(1)]
+    assert not [*process.process(rows), *process.on_idle(), *process.on_watermark(2), *process.on_idle()]
+    assert list(process.finish())[1:] == [Watermark(2), Idle()]
 
 
 def test_slices_share_memory() -> None:

@@ -2,19 +2,21 @@
 
 import asyncio
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 import pytest
 
-from arrowstream import Pipeline, Source, channel
+from arrowstream import Builder, Pipeline, Source, channel
 from arrowstream.batch import Batch, Element, Idle, Watermark
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.base import BlockingReader
-from arrowstream.operators.base import TimedProcess
+from arrowstream.operators.base import Process, TimedProcess
 from arrowstream.operators.buffer import Buffer
+from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.watermarks import Watermarks, latest_us
-from arrowstream.testing import ManualClock, TestSink
+from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
 SECOND = 1_000_000
 
@@ -81,12 +83,29 @@ def test_silence_makes_it_idle_once() -> None:
     process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}))
     assert isinstance(process, TimedProcess)
     process.set_time(5)
+    assert process.deadline_ns is None
+    process.waits(5)  # a source that never says anything is silent, too
     assert process.deadline_ns == 15
     process.set_time(12)
     list(process.process(Batch(pl.DataFrame({"ts": [1]}))))
+    process.waits(12)
     assert process.deadline_ns == 22
+    process.set_time(22)
     assert list(process.on_time(22)) == [Idle()]
     assert process.deadline_ns is None
+    process.set_time(30)
+    process.waits(30)  # behind a mark of the source itself: it is idle as before
+    assert process.deadline_ns is None
+
+
+def test_only_time_spent_waiting_for_the_source_is_silence() -> None:
+    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}))
+    assert isinstance(process, TimedProcess)
+    process.waits(0)
+    process.set_time(4)
+    list(process.on_watermark(1))
+    process.waits(104)  # the stages behind took so long
+    assert process.deadline_ns == 110
 
 
 def test_text() -> None:
@@ -161,6 +180,76 @@ def test_a_source_that_is_silent_holds_nobody_back() -> None:
     before, after = asyncio.run(main())
     assert before.height == 0
     assert after.height == 1
+
+
+TWO = pl.Schema({"ts": pl.Int64, "s": pl.String})
+
+
+def numbered(name: str, step: int) -> Builder:
+    async def rows() -> Any:
+        for number in range(8):
+            yield pl.DataFrame({"ts": [number * step], "s": [name]})
+
+    return Pipeline.builder(name).source(Source.from_fn(rows, schema=TWO).with_event_time("ts", idle="5s"))
+
+
+def test_a_source_that_is_held_up_is_not_silent() -> None:
+    clock, sink = ManualClock(), TestSink()
+
+    async def slow(frame: Any) -> Any:
+        await clock.sleep(10)
+        return frame
+
+    async def main() -> None:
+        both = numbered("near", 10).merge(numbered("far", 1000)).map(slow, schema=TWO)
+        counted = both.window(size=1e-5, on="ts").agg(pl.len()).sink(sink).build(clock=clock)
+        running = asyncio.create_task(counted.run())
+        while not running.done():
+            await clock.advance(10)
+        await running
+
+    asyncio.run(main())
+    assert sink.frame()["len"].sum() == 16
+
+
+HOLDING: list[Callable[[Builder], Builder]] = [
+    lambda rows: rows.batch(rows=10),
+    lambda rows: rows.batch(max_delay="5s"),
+    lambda rows: rows.debounce("5s"),
+    lambda rows: rows.throttle(rows=1, per="5s"),
+    lambda rows: rows.window(rows=10).agg(pl.all().last()),
+    lambda rows: rows.reduce(pl.all().last()),
+    lambda rows: rows,
+]
+
+
+@pytest.mark.parametrize("step", HOLDING)
+def test_that_an_input_is_idle_does_not_overtake_rows_that_are_held(
+    step: Callable[[Builder], Builder],
+) -> None:
+    clock, sink = ManualClock(), TestSink()
+
+    def scripted(name: str, *script: Any) -> Builder:
+        source = TestSource.from_frames([*script, Pause(20)], schema=TWO, clock=clock)
+        return Pipeline.builder(name).source(source)
+
+    async def main() -> None:
+        rows = [pl.DataFrame({"ts": [time], "s": ["x"]}) for time in (5, 500)]
+        quiet = step(scripted("quiet", rows[0], Watermark(0), Idle()))
+        both = quiet.merge(scripted("other", rows[1], Watermark(500)))
+        counted = both.window(size=1e-5, on="ts").agg(pl.len()).sink(sink).build(clock=clock)
+        running = asyncio.create_task(counted.run())
+        await clock.advance(30)
+        await running
+
+    asyncio.run(main())
+    assert sink.frame()["len"].to_list() == [1, 1]
+
+
+def test_updates_of_a_running_aggregate_hold_no_mark_back() -> None:
+    process = Reduce.of(n=pl.len(), emit="updates").start(TWO)
+    assert isinstance(process, Process)
+    assert list(process.on_idle()) == [Idle()]
 
 
 def test_a_buffer_changes_nothing() -> None:

@@ -118,3 +118,29 @@ def test_marks_rise_and_no_batch_is_lost_whatever_the_order(
     assert marks == sorted(set(marks))
     batches = sum(element is None for elements in scripts for element in elements)
     assert sum(isinstance(element, Batch) for element in out) == batches
+
+
+def test_the_last_input_ends_while_a_mark_of_another_waits_for_room() -> None:
+    async def main() -> list[Element]:
+        sender: Sender[Element]
+        receiver: Receiver[Element]
+        sender, receiver = channel(1)
+        merge = Merge(2, sender)
+        await merge.send(0, Watermark(5))
+        await merge.send(1, Watermark(3))
+        async with asyncio.TaskGroup() as group:
+            for number in (1, 0):
+                group.create_task(merge.end(number))
+            await asyncio.sleep(0)
+            return [element async for element in receiver]
+
+    assert asyncio.run(main()) == [Watermark(3), Watermark(5)]
+
+
+def test_a_barrier_that_ends_an_input_is_passed_on_when_the_others_end() -> None:
+    async def script(merge: Merge) -> None:
+        await merge.send(0, Barrier(1))
+        await merge.end(0)
+        await merge.end(1)
+
+    assert merged(2, script) == [Barrier(1)]

@@ -19,6 +19,7 @@ from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.physical import OperatorStage, SegmentStage
 from arrowstream.plan.placement import Placement
 from arrowstream.plan.segment import Segment
+from arrowstream.policy import ErrorHandler
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.section import run_section
 from arrowstream.runtime.stage import RunningSegment
@@ -144,6 +145,27 @@ def test_limit_stops_an_endless_source() -> None:
     assert sink.received() == [0, 1, 0, 1, 0]
     assert report.stopped == "limit"
     assert report.rows_in <= 8
+
+
+@pytest.mark.parametrize("aside", [False, True])
+def test_nobody_waits_for_rows_beyond_the_limit_unless_some_may_be_put_aside(aside: bool) -> None:
+    clock, sink, dead = ManualClock(), TestSink(), TestSink()
+
+    async def main() -> bool:
+        steps = Pipeline.builder().source(TestSource.from_list(list(range(40))))
+        if aside:
+            steps = steps.map(value=pl.col("value") * 1).on_error(ErrorHandler.dead_letter(dead))
+        pipeline = steps.throttle(rows=10, per="1s").sink(sink).build(clock=clock)
+        running = asyncio.create_task(pipeline.run(limit=3))
+        await clock.advance(0.1)
+        ended = running.done()
+        await clock.advance(5)
+        report = await running
+        assert (report.stopped, report.rows_out) == ("limit", 3)
+        return ended
+
+    assert run(main) is not aside
+    assert sink.received() == [0, 1, 2]
 
 
 def test_a_negative_limit_is_refused() -> None:

@@ -1,0 +1,24 @@
+"""When many small frames that are kept in a list should become one: a frame of one row takes kilobytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice, takewhile
+
+SMALL = 1024
+"""Rows below which a frame is small ..."""
+
+MANY = 64
+"""... and so many of those, one after the other, become one. So each row is copied some 8 times at most."""
+
+
+def small_at_end(from_end: Iterable[int]) -> int:
+    """How many frames at the end of a list should be joined, 0 for none.
+
+    Parameters
+    ----------
+    from_end
+        Their heights, the last one first.
+    """
+    small = sum(1 for _ in takewhile(lambda height: height < SMALL, islice(from_end, MANY)))
+    return small if small == MANY else 0

@@ -1,0 +1,44 @@
+"""Batches of single rows: what is kept of them stays few frames, and results are those of the whole."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from arrowstream.batch import Batch
+from arrowstream.operators.small_frames import MANY, SMALL, small_at_end
+from arrowstream.operators.window import windows
+
+
+def test_as_many_small_ones_as_become_one() -> None:
+    assert small_at_end([1] * (MANY - 1)) == 0
+    assert small_at_end([1] * (MANY + 5)) == MANY
+    assert small_at_end([1] * (MANY - 1) + [SMALL]) == 0
+
+
+@pytest.mark.parametrize("kind", ["size", "session"])
+def test_many_batches_of_one_row_beside_a_large_state(kind: str) -> None:
+    kept = pl.DataFrame({"ts": 1, "k": range(3000), "x": 0}, schema_overrides={"x": pl.Int64, "ts": pl.Int64})
+    single = pl.DataFrame(
+        {
+            "ts": [number % 3 * 10 for number in range(500)],
+            "k": [number % 7 for number in range(500)],
+            "x": range(500),
+        }
+    )
+    options: dict[str, Any] = {kind: 1e-5, "on": "ts", "by": "k"}
+    exprs = [pl.col("x").sum(), pl.col("x").first().alias("first"), pl.col("x").last().alias("last")]
+    operator = windows(lambda made: made, **options).agg(*exprs)
+    process: Any = operator.start(kept.schema)
+    list(process.process(Batch(kept)))
+    for number in range(single.height):
+        list(process.process(Batch(single[number])))
+        assert len(process._store._added) < 2 * MANY
+    (found,) = [batch.polars() for batch in process.finish()]
+    rows = pl.concat([kept, single])
+    if kind == "size":
+        window = pl.col("ts") // 10 * 10
+    else:  # rows at 0, 1 and 20 of the keys that have any, else at 1 alone; 10 later than 1 is not a gap of 10
+        window = pl.when(pl.col("ts") >= 20).then(20).when(pl.col("k") < 7).then(0).otherwise(1)
+    wanted = rows.group_by(window.alias("window_start").cast(pl.Int64), "k").agg(*exprs)
+    assert found.drop("window_end").sort("window_start", "k").equals(wanted.sort("window_start", "k"))
