@@ -63,6 +63,7 @@ KEPT: dict[str, pl.Expr] = {
     "function of others": x.sum().cum_sum(),
     "filtered ends": x.filter(x > 0).last(),
     "unique structs": pl.struct("x").n_unique(),
+    "unique bytes": s.cast(pl.Binary).n_unique(),
     "nan literal": x.cast(pl.Float64).fill_null(float("nan")).sum(),
     "everything": pl.all().sort_by(x, maintain_order=True).first().name.prefix("of_"),
 }
