@@ -82,6 +82,7 @@ def on_the_whole(steps: list[str], whole: pl.DataFrame) -> pl.DataFrame:
     return twice.head(twice.height // 2)
 
 
+@pytest.mark.timeout(300)
 @settings(max_examples=500)
 @given(
     stream=streams(),
