@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -15,11 +15,13 @@ from arrowstream.io.base import SinkSpec
 from arrowstream.io.channel_sink import ChannelSink
 from arrowstream.io.channel_source import ChannelSource
 from arrowstream.io.fanout_sink import FanoutSink
-from arrowstream.io.file_sink import FileSink
-from arrowstream.io.file_source import FileSource
 from arrowstream.io.frame_source import BATCH_ROWS, FrameSource
 from arrowstream.io.function_sink import FunctionSink
 from arrowstream.io.function_source import FunctionSource
+
+if TYPE_CHECKING:
+    from arrowstream.io.file_sink import FileSink
+    from arrowstream.io.file_source import FileSource
 
 SchemaLike = pl.Schema | Mapping[str, Any]
 """Column names and Polars types."""
@@ -57,6 +59,8 @@ class Source:
         >>> Source.from_file("bids/*.parquet")  # doctest: +SKIP
         >>> Source.from_file("prices.csv").with_delimiter(";")  # doctest: +SKIP
         """
+        from arrowstream.io.file_source import FileSource  # here: importing arrowstream is to be quick
+
         return FileSource.of(path, format=format, schema=_schema(schema))
 
     @staticmethod
@@ -160,6 +164,8 @@ class Sink:
         SinkError, SchemaError, PlanError
             The target cannot be written, or the format cannot hold a column's type.
         """
+        from arrowstream.io.file_sink import FileSink  # here: importing arrowstream is to be quick
+
         return FileSink.of(
             path,
             format=format,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -17,7 +18,6 @@ from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.io.function_sink import CollectSink
 from arrowstream.metrics import Metrics
-from arrowstream.metrics_server import MetricsServer, serve
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
@@ -29,6 +29,9 @@ from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.wiring import Room
 from arrowstream.settings import Settings
 from arrowstream.steps import Steps
+
+if TYPE_CHECKING:
+    from arrowstream.metrics_server import MetricsServer
 
 ShowProgress = bool | Callable[[Progress], None]
 
@@ -197,6 +200,8 @@ class Pipeline:
 
     def serve_metrics(self, port: int = 9464, host: str = "127.0.0.1") -> MetricsServer:
         """Serve metrics to Prometheus until the server is closed; see `arrowstream.metrics_server.serve`."""
+        from arrowstream.metrics_server import serve
+
         return serve(self.metrics, port=port, host=host)
 
     async def _execute(self, options: Options) -> RunReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
@@ -12,12 +12,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from arrowstream.errors import JobError, SettingsError
-from arrowstream.job_file import JobFile, Value, nearest
 from arrowstream.masking import masked
 
 if TYPE_CHECKING:
     # Loaded only when there is something to check: importing arrowstream should stay fast.
     from msgspec import Meta
+
+    from arrowstream.job_file import Value
 
 FILE = "arrowstream.toml"
 SECTION = "streaming"
@@ -176,6 +177,8 @@ def _checked(key: str, value: Any, place: str, *, text: bool = False) -> Any:
 def _from_file(path: str | Path | None) -> Iterator[tuple[str, Any, str]]:
     if path is None and not Path(FILE).exists():
         return
+    from arrowstream.job_file import JobFile, nearest
+
     try:
         root = JobFile.read(FILE if path is None else path).root
         tables = root.table()
@@ -198,11 +201,17 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any, st
             yield keys[name], _checked(keys[name], text, name, text=True), name
         # A name that is nearly one of ours is a mistake; others belong to somebody else.
         elif name.startswith(PREFIX) and get_close_matches(name, keys, 1, cutoff=0.85):
-            raise SettingsError(f"{name}: unknown setting ({nearest(name, keys)})")
+            raise _unknown(name, name, keys)
 
 
 def _from_arguments(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     for key, value in arguments.items():
         if key not in _defaults():
-            raise SettingsError(f"argument {key}: unknown setting ({nearest(key, _defaults())})")
+            raise _unknown(f"argument {key}", key, _defaults())
         yield key, _checked(key, value, f"argument {key}"), f"argument {key}"
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> SettingsError:
+    from arrowstream.job_file import nearest
+
+    return SettingsError(f"{what}: unknown setting ({nearest(name, known)})")

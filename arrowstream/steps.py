@@ -1,11 +1,14 @@
-"""The vocabulary of pipelines: every step, source and sink that a builder can be given."""
+"""The vocabulary of pipelines: every step, source and sink that a builder can be given.
+
+Operators of some size are imported by the method that makes them: importing arrowstream is to be quick.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from arrowstream.duration import Duration
 from arrowstream.errors import PlanError
@@ -13,34 +16,29 @@ from arrowstream.io.base import SinkSpec, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.cast import Cast
-from arrowstream.operators.debounce import Debounce
 from arrowstream.operators.drop import Drop
 from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.filter_map import filter_mapping
 from arrowstream.operators.flat_map import flat_mapping
-from arrowstream.operators.keyed_state import OnFull
 from arrowstream.operators.map_function import mapping
-from arrowstream.operators.map_zero_copy import MapZeroCopy
-from arrowstream.operators.parallel_map import ParallelMap
 from arrowstream.operators.processor import Processor, ProcessorStep
 from arrowstream.operators.rebatch import Rebatch
-from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.rename import Rename
-from arrowstream.operators.scan import Scan
-from arrowstream.operators.scan_function import ScanFunction, is_scan_function
 from arrowstream.operators.select import Select
-from arrowstream.operators.throttle import Throttle
 from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.watermarks import Watermarks
-from arrowstream.operators.window import WindowOptions, Windows, windows
 from arrowstream.operators.with_columns import WithColumns
-from arrowstream.operators.zero_copy_columns import ZeroCopyColumns
 from arrowstream.plan.graph import Graph, Union
 from arrowstream.plan.locality import check
 from arrowstream.plan.policies import Policies
 from arrowstream.policy import ErrorHandler
 from arrowstream.splitting import Splitting
+
+if TYPE_CHECKING:
+    from arrowstream.operators.keyed_state import OnFull
+    from arrowstream.operators.window import WindowOptions, Windows
+    from arrowstream.operators.zero_copy_columns import ZeroCopyColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +95,14 @@ class Steps:
 
     def throttle(self, rows: int | None = None, *, batches: int | None = None, per: Duration = "1s") -> Self:
         """At most so many rows or batches in a time; what comes before is slowed down."""
+        from arrowstream.operators.throttle import Throttle
+
         return self._then(Throttle(rows, batches, per))
 
     def debounce(self, quiet: Duration, *, by: Any = None) -> Self:
         """The last row of every run of events, by key, once nothing came for `quiet`."""
+        from arrowstream.operators.debounce import Debounce
+
         return self._then(Debounce.of(quiet, by))
 
     def flat_map(self, what: Any, **options: Any) -> Self:
@@ -117,10 +119,14 @@ class Steps:
 
     def parallel_map(self, fn: Callable[[Any], Any], **options: Any) -> Self:
         """Several batches at a time by `fn`, in order; see `ParallelMap`."""
+        from arrowstream.operators.parallel_map import ParallelMap
+
         return self._then(ParallelMap(fn, **options))
 
     def map_zero_copy(self, *fns: Callable[[ZeroCopyColumns], Any]) -> Self:
         """Columns changed in place as NumPy arrays; see `MapZeroCopy`."""
+        from arrowstream.operators.map_zero_copy import MapZeroCopy
+
         return self._then(MapZeroCopy(fns))
 
     def with_event_time(self, column: str, lateness: Duration = 0.0, idle: Duration | None = None) -> Self:
@@ -134,6 +140,8 @@ class Steps:
 
         Rows that come too late for their windows leave by `late`.
         """
+        from arrowstream.operators.window import windows
+
         return windows(partial(self._then, late=late), size, **options)
 
     def scan(
@@ -146,12 +154,17 @@ class Steps:
         **named: Any,
     ) -> Self:
         """Running values, a row out for a row in, by expressions or ``fn(frame, state)``."""
+        from arrowstream.operators.scan import Scan
+        from arrowstream.operators.scan_function import ScanFunction, is_scan_function
+
         if is_scan_function(exprs):
             return self._then(ScanFunction.of(*exprs, state=state, by=by, named=named))
         return self._then(Scan.of(check, exprs, named, by=by, max_keys=max_keys, on_full=on_full))
 
     def reduce(self, *exprs: Any, by: Any = None, **named: Any) -> Self:
         """Aggregates over the stream so far for each key; see `arrowstream.operators.reduce.Reduce`."""
+        from arrowstream.operators.reduce import Reduce
+
         return self._then(Reduce.of(*exprs, by=by, **named))
 
     def backend(self, name: str) -> Self:
