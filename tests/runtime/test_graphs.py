@@ -192,6 +192,11 @@ def test_every_part_of_a_fan_out_gets_every_batch() -> None:
     assert first.received() == second.received() == third.ledger.rows == list(range(100))
 
 
+def test_a_fan_out_is_opened_part_by_part() -> None:
+    with pytest.raises(AssertionError, match="the planner opens the parts"):
+        Sink.fanout([TestSink()]).open(ROWS.schema)
+
+
 def test_a_limit_holds_for_every_part_of_a_fan_out() -> None:
     first, second = TestSink(), TestSink()
     report = source().sink(Sink.fanout([first, second])).build().run_sync(limit=10)
