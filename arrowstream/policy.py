@@ -10,13 +10,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from random import Random
 
-from arrowstream.duration import seconds
+from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
-
-Duration = str | float | timedelta
 
 _TIMES = 3
 _DELAY_S = 0.1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch, Element, Idle, Watermark
-from arrowstream.duration import seconds
+from arrowstream.duration import Duration, seconds
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.key_table import Array
@@ -65,14 +64,14 @@ class Debounce(Operator):
     """
 
     name: ClassVar[str] = "debounce"
-    quiet: str | float | timedelta
+    quiet: Duration
     by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seconds(self.quiet)
 
     @classmethod
-    def of(cls, quiet: str | float | timedelta, by: Any = None) -> Debounce:
+    def of(cls, quiet: Duration, by: Any = None) -> Debounce:
         """The step from what a user wrote."""
         return cls(quiet, parse_keys(cls.name, by))
 

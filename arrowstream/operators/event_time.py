@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from difflib import get_close_matches
 from fractions import Fraction
 from math import ceil, floor
 
 import polars as pl
 
-from arrowstream.duration import seconds
+from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError, SchemaError, StageError
 
 _PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
 _DAY = Fraction(1, 86_400_000_000)
 
 
-def microseconds(step: str, name: str, duration: str | float | timedelta, at_least: int = 1) -> int:
+def microseconds(step: str, name: str, duration: Duration, at_least: int = 1) -> int:
     """A duration in whole microseconds.
 
     Raises

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import ClassVar
 
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch, Element, Idle, Watermark
-from arrowstream.duration import seconds
+from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.row_queue import RowQueue
@@ -60,7 +59,7 @@ class Rebatch(Operator):
     name: ClassVar[str] = "batch"
     rows: int | None = None
     nbytes: int | None = None
-    max_delay: str | float | timedelta | None = None
+    max_delay: Duration | None = None
 
     def __post_init__(self) -> None:
         for name, limit in (("rows", self.rows), ("nbytes", self.nbytes)):
@@ -84,7 +83,7 @@ class Rebatch(Operator):
         return f"batch({', '.join(f'{name}={value}' for name, value in limits.items() if value is not None)})"
 
 
-def _nanoseconds(duration: str | float | timedelta | None) -> int | None:
+def _nanoseconds(duration: Duration | None) -> int | None:
     return None if duration is None else round(seconds(duration) * 1e9)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import ClassVar
 
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch, Element, Idle, Watermark
-from arrowstream.duration import seconds
+from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.row_queue import RowQueue
@@ -57,7 +56,7 @@ class Throttle(Operator):
     name: ClassVar[str] = "throttle"
     rows: int | None = None
     batches: int | None = None
-    per: str | float | timedelta = "1s"
+    per: Duration = "1s"
 
     def __post_init__(self) -> None:
         if (self.rows is None) == (self.batches is None):

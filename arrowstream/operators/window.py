@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Generic, TypedDict, TypeVar
 
 import polars as pl
 
+from arrowstream.duration import Duration
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator
 from arrowstream.operators.count_window import CountWindow
@@ -19,7 +19,6 @@ from arrowstream.operators.session_window import SessionWindow
 from arrowstream.operators.time_window import TimeWindow
 
 Built = TypeVar("Built")
-Duration = str | float | timedelta
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Deadline:
             if work.done() and taken_ns <= self._seconds * 1e9:
                 return work.result()
         finally:
-            await _end(timer, work)
+            await end_tasks(timer, work)
         if self._skip is None:
             # A failure on the way out is what became of the work, but its being late is why it ended.
             cause = None if work.cancelled() else work.exception()
@@ -78,7 +78,7 @@ class Deadline:
         return []
 
 
-async def _end(*tasks: asyncio.Task[Any]) -> None:
+async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
     """Cancel these and wait until each has ended, even if we are cancelled meanwhile."""
     cancelled: asyncio.CancelledError | None = None
     for task in tasks:

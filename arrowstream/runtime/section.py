@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from arrowstream.batch import Batch, Element, Mark
 from arrowstream.channel import Receiver, Sender, channel
 from arrowstream.clock import Clock
+from arrowstream.runtime.deadline import end_tasks
 from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
 from arrowstream.runtime.stage import RunningStage
 
@@ -85,7 +86,7 @@ async def _drive_timed(read: Read, stage: RunningTimed, emit: Emit, clock: Clock
             waits = [task for task in (reading if stage.wants_input else None, alarm) if task is not None]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if alarm is not None:
-                await _cancelled(alarm)
+                await end_tasks(alarm)
                 alarm = None
             if deadline is not None and clock.now_ns() >= deadline:
                 await _emit_all(await stage.on_time(), emit)
@@ -98,7 +99,7 @@ async def _drive_timed(read: Read, stage: RunningTimed, emit: Emit, clock: Clock
     finally:
         for task in (reading, alarm):
             if task is not None:
-                await _cancelled(task)
+                await end_tasks(task)
 
 
 async def _drive_concurrent(read: Read, stage: RunningAsync, emit: Emit) -> None:
@@ -147,11 +148,3 @@ class _Turns:
 
 async def _awaited(read: Read) -> Element | None:
     return await read()
-
-
-async def _cancelled(task: asyncio.Task[object]) -> None:
-    """Cancel a task and wait until it has ended; a failure it had is seen by nobody else any more."""
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()
