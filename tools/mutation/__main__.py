@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,9 +46,21 @@ def main() -> None:
     def task(number: int, mutant: Mutant, source: str) -> Callable[[Try], None]:
         def piece(attempt: Try) -> None:
             text = mutated(source, kinds[mutant.operator], mutant.occurrence)
-            before, after = change(source, text)
-            outcome, by, cpu_s = tried(attempt, known, mutant, text, number)
-            result = Result(mutant.key(source), mutant.path, mutant.line, mutant.operator, before, after, outcome, by, cpu_s)
+            before, after = change(source, text or source)
+            outcome, by, cpu_s = (
+                tried(attempt, known, mutant, text, number) if text else ("not made", "", 0.0)
+            )
+            result = Result(
+                mutant.key(source),
+                mutant.path,
+                mutant.line,
+                mutant.operator,
+                before,
+                after,
+                outcome,
+                by,
+                cpu_s,
+            )
             store(FOLDER, result)
             print(f"{number + 1}/{len(drawn)} {outcome} {mutant.path}:{mutant.line} {after[:90]}", flush=True)
 
@@ -64,9 +74,7 @@ def main() -> None:
     spread(ROOT, given.workers, work)
 
 
-def tried(
-    attempt: Try, known: Covering, mutant: Mutant, text: str, number: int
-) -> tuple[str, str, float]:
+def tried(attempt: Try, known: Covering, mutant: Mutant, text: str, number: int) -> tuple[str, str, float]:
     """What became of a mutant: the outcome, the test that killed it, and the seconds of processor that took."""
     spent, outcome = 0.0, "no test"
     for tests in known.stages(mutant.path, mutant.line):
@@ -81,4 +89,4 @@ def tried(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

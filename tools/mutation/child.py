@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
+from hypothesis import Phase
 
 OPTIONS = (
     *("-x", "-q", "--tb=short", "--no-header", "-p", "no:cacheprovider", "-o", "timeout=0"),
@@ -24,6 +26,14 @@ class Chosen:
         self._order = {test: number for number, test in enumerate(tests)}
         self.passed = 0
         self.by = ""
+
+    def pytest_sessionstart(self) -> None:
+        """That an example fails is enough: looking for the smallest one takes long enough to be taken for a hang."""
+        settings = hypothesis.settings
+        default = settings.get_current_profile_name()
+        phases = [Phase.explicit, Phase.reuse, Phase.generate]
+        settings.register_profile("mutation", parent=settings.get_profile(default), phases=phases)
+        settings.load_profile("mutation")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Drop and sort."""

@@ -73,11 +73,14 @@ def learn(root: Path, folder: Path, workers: int) -> None:
     (folder / "coveragerc").write_text(CONFIGURATION)
     for old in folder.glob("coverage.data*"):
         old.unlink()
-    ignored = [f"--ignore=tests/{name}.py" for name in LEFT_OUT]
+    options = [
+        *("-q", "-n", str(workers), "-p", "no:cacheprovider", "-p", "tools.mutation.recorder"),
+        *("--cov", f"--cov-config={folder / 'coveragerc'}", "--cov-context=test", "--cov-report="),
+        *("-W", "ignore::coverage.exceptions.CoverageWarning"),
+        *(f"--ignore=tests/{name}.py" for name in LEFT_OUT),
+    ]
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "-p", "no:cacheprovider"]
-        + ["-p", "tools.mutation.recorder", "--cov", f"--cov-config={folder / 'coveragerc'}"]
-        + ["--cov-context=test", "--cov-report=", "-W", "ignore::coverage.exceptions.CoverageWarning", *ignored],
+        [sys.executable, "-m", "pytest", *options],
         cwd=root,
         env={
             **os.environ,

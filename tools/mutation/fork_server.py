@@ -1,8 +1,8 @@
-"""A process that has imported the libraries and forks a child for each mutant: ``python -m tools.mutation.fork_server``.
+"""A process that has imported the libraries and forks a child for each mutant.
 
 Importing costs more than most tests. A child of a process in which Polars has already worked would hang, as
-the threads of its pool do not live on in the child; so this process imports, and does nothing else. It reads one trial a
-line, as JSON, and answers each with one line.
+the threads of its pool do not live on in the child; so this process imports, and does nothing else. It reads one
+trial a line, as JSON, and answers each with one line.
 """
 
 from __future__ import annotations
@@ -25,8 +25,20 @@ from tools.mutation import child
 LIBRARIES = (
     *("numpy", "polars", "polars.testing", "pyarrow", "pyarrow.compute", "pyarrow.parquet", "pyarrow.csv"),
     *("pyarrow.json", "pyarrow.feather", "pyarrow.dataset", "pandas", "duckdb", "msgspec", "hypothesis"),
-    *("hypothesis.strategies", "hypothesis.internal.conjecture.engine", "pytest", "_pytest.assertion.rewrite"),
-    *("xdist.plugin", "pytest_timeout", "pytest_cov.plugin", "asyncio", "concurrent.futures.thread", "doctest"),
+    *(
+        "hypothesis.strategies",
+        "hypothesis.internal.conjecture.engine",
+        "pytest",
+        "_pytest.assertion.rewrite",
+    ),
+    *(
+        "xdist.plugin",
+        "pytest_timeout",
+        "pytest_cov.plugin",
+        "asyncio",
+        "concurrent.futures.thread",
+        "doctest",
+    ),
     *("multiprocessing.connection", "typer", "rich.console", "rich.table", "prometheus_client", "griffe"),
 )
 

@@ -12,6 +12,7 @@ TYPE = "a type: an annotation, an alias, or code for type checkers only"
 MESSAGE = "the text of an error"
 DATACLASS = "`frozen` and `slots` of a dataclass, which keep mistakes out and compute nothing"
 MARKER = "a decorator that says something to readers and type checkers, or keeps results only for speed"
+NO_FIELDS = "`@dataclass` over a class that adds no field to those of its parent"
 SYNTAX = "no operator: the `*` of a signature or the `**` of a dictionary"
 
 MARKERS = {"abstractmethod", "overload", "override", "final", "cache", "lru_cache"}
@@ -45,13 +46,13 @@ def parts(tree: ast.Module) -> Iterator[tuple[Reach, str]]:
             yield reach(text), MESSAGE
         for decorator in getattr(node, "decorator_list", ()):
             name = named(decorator)
-            if name == "dataclass" and isinstance(decorator, ast.Call):
-                for keyword in decorator.keywords:
-                    if keyword.arg in {"frozen", "slots"}:
-                        yield reach(keyword), DATACLASS
+            for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
+                if name == "dataclass" and keyword.arg in {"frozen", "slots"}:
+                    yield reach(keyword), DATACLASS
+            if name == "dataclass" and isinstance(node, ast.ClassDef) and not any(fields(node)):
+                yield whole(decorator), NO_FIELDS
             elif name in MARKERS:
-                # The change takes the whole line, beginning at the `@`.
-                yield ((decorator.lineno, 0), end(decorator)), MARKER
+                yield whole(decorator), MARKER
 
 
 def types(node: ast.AST) -> Iterator[ast.AST]:
@@ -83,6 +84,18 @@ def named(node: ast.expr) -> str:
         case ast.Name():
             return node.id
     return ""
+
+
+def fields(node: ast.ClassDef) -> Iterator[ast.AnnAssign]:
+    """What a dataclass declares as fields of its own."""
+    for part in node.body:
+        if isinstance(part, ast.AnnAssign) and "ClassVar" not in ast.unparse(part.annotation):
+            yield part
+
+
+def whole(decorator: ast.expr) -> Reach:
+    """The whole line, beginning at the `@`: removing a decorator begins there."""
+    return (decorator.lineno, 0), end(decorator)
 
 
 def reach(node: ast.AST) -> Reach:

@@ -59,9 +59,13 @@ def mutants(path: str, source: str, kinds: dict[str, Operator]) -> Iterator[tupl
             yield mutant, excuses.reason(mutant.family, (line, column))
 
 
-def mutated(source: str, operator: Operator, occurrence: int) -> str:
-    """The module's text with one change."""
-    text = mutate_code(source, operator, occurrence)
+def mutated(source: str, operator: Operator, occurrence: int) -> str | None:
+    """The module's text with one change, or None where cosmic-ray offers it and cannot make it."""
+    try:
+        text = mutate_code(source, operator, occurrence)
+    except AttributeError:
+        # `except pl.exceptions.PolarsError`: it takes every type of an exception for a plain name.
+        return None
     assert isinstance(text, str), "the occurrence was counted in this text"
     ast.parse(text)
     return text
