@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import hypothesis.strategies as st
@@ -157,6 +158,20 @@ def test_rows_that_were_replaced_are_let_go_while_a_key_never_rests(by: str | No
     *left, last = rows(process.finish())
     assert last == "mark 499"
     assert [item for item in left if "mark" not in item] == [(key, 499) for key in range(0 if by else 7, 8)]
+
+
+def test_a_sweep_waits_until_there_may_be_enough_to_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[int] = []
+    sweep = debounce._Debouncing._sweep
+    monkeypatch.setattr(
+        debounce._Debouncing, "_sweep", lambda process: (swept.append(process._next), sweep(process))
+    )
+    process = start()
+    for turn in range(1000):
+        process.process(batch((turn, turn)))
+    # Nothing can be let go here, so each sweep is after twice as many batches as the one before.
+    assert len(swept) < 8 and all(later > 2 * earlier for earlier, later in pairwise(swept))
+    assert len(rows(process.finish())) == 1000
 
 
 def test_many_rows_in_few_batches_are_let_go_too() -> None:

@@ -135,12 +135,6 @@ def test_lists_of_unequal_length_fail() -> None:
         Explode.of("l", "m").apply(pl.DataFrame({"l": [[1, 2]], "m": [[1, 2, 3]]}))
 
 
-def test_only_select_does_not_broadcast() -> None:
-    steps = [step for step, _ in CASES.values()]
-    assert {type(step) for step in steps if not step.broadcasts} == {Select}
-    assert len({step.name for step in steps}) == 8
-
-
 def test_expressions_are_what_the_check_must_see() -> None:
     assert len(Select.of("a", x=b).expressions()) == 2
     assert len(WithColumns.of("a").expressions()) == 1

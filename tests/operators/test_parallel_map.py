@@ -174,6 +174,23 @@ def test_a_failure_after_a_cancellation_is_nobodys_complaint() -> None:
     assert complaints == []
 
 
+def test_a_cancellation_waits_for_what_is_not_done() -> None:
+    async def main() -> None:
+        done, running = (asyncio.get_running_loop().create_future() for _ in range(2))
+        task = asyncio.create_task(until_done([done, running]))
+        await asyncio.sleep(0)
+        done.set_result(None)
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not task.done()
+        running.set_result(None)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
 def test_waiting_for_nothing() -> None:
     async def main() -> None:
         await until_done([])

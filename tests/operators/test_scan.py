@@ -20,6 +20,7 @@ from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators import scan_rolling_spread, scan_rows_before
 from arrowstream.operators.base import Process
 from arrowstream.operators.scan import Scan
+from arrowstream.operators.scan_running import grown
 from arrowstream.plan.locality import check
 
 X = pl.col("x")
@@ -144,6 +145,41 @@ def test_values_looked_back_to_are_swept_out_in_time(monkeypatch: pytest.MonkeyP
         assert found["z"].to_list() == frame["x"].to_list()
     logs = [running._log for _, running in process._leaves]
     assert all(len(log) < 100 and len(log._runs) < 8 for log in logs)
+
+
+def test_values_are_swept_out_once_they_are_more_than_twice_those_asked_for() -> None:
+    log = scan_rows_before.RowLog(pl.Int64())
+    most = 2 * 3 + scan_rows_before._SPARE
+    log.add(pl.Series(range(most)))
+    numbers = np.array([5, -1, most - 1])
+    log.sweep(numbers)
+    assert len(log) == most
+    log.add(pl.Series([0]))
+    log.sweep(numbers)
+    assert (len(log), numbers.tolist()) == (2, [0, -1, 1])
+    assert log.take(numbers).to_list() == [5, None, most - 1]
+
+
+def test_long_runs_of_values_are_not_copied_for_a_few_more() -> None:
+    log = scan_rows_before.RowLog(pl.Int64())
+    log.add(pl.Series(range(1000)))
+    for number in range(124):
+        log.add(pl.Series([number]))
+        assert len(log._runs[0]) == 1000 and len(log._runs) < 12
+    assert log.take(np.arange(1000, 1124)).to_list() == list(range(124))
+    for count, runs in ((125, [1000, 125]), (126, [1126])):
+        log = scan_rows_before.RowLog(pl.Int64())
+        log.add(pl.Series(range(1000)))
+        log.add(pl.Series(range(count)))
+        assert list(map(len, log._runs)) == runs
+
+
+def test_states_grow_by_doubling_and_only_then() -> None:
+    states = grown(np.arange(5), 3, -1)
+    assert states.tolist() == [0, 1, 2, 3, 4]
+    assert grown(states, 4, -1) is states and grown(states, 5, -1) is states
+    assert grown(states, 6, -1).tolist() == [*range(5), *[-1] * 5]
+    assert grown(states, 11, -1).tolist() == [*range(5), *[-1] * 6]
 
 
 @settings(max_examples=15, deadline=None)

@@ -36,6 +36,11 @@ def test_the_mark_is_the_latest_time_so_far_less_the_lateness() -> None:
     assert found == [Watermark(25), Watermark(26)]
 
 
+def test_nothing_is_late_unless_it_is_said() -> None:
+    assert marks(Watermarks.of("ts"), [10]) == [Watermark(10)]
+    assert marks(Watermarks.of("ts", lateness="1ms"), [10]) == [Watermark(-990)]
+
+
 @pytest.mark.parametrize(
     ("dtype", "value", "expected"),
     [

@@ -63,11 +63,11 @@ def mutated(source: str, operator: Operator, occurrence: int) -> str | None:
     """The module's text with one change, or None where cosmic-ray offers it and cannot make it."""
     try:
         text = mutate_code(source, operator, occurrence)
-    except AttributeError:
-        # `except pl.exceptions.PolarsError`: it takes every type of an exception for a plain name.
+        assert isinstance(text, str), "the occurrence was counted in this text"
+        ast.parse(text)
+    except (AttributeError, SyntaxError):
+        # It takes `except pl.exceptions.PolarsError` for a plain name, and makes `not x := 1` of `x := 1`.
         return None
-    assert isinstance(text, str), "the occurrence was counted in this text"
-    ast.parse(text)
     return text
 
 
