@@ -152,6 +152,17 @@ def test_a_long_run_of_keys_is_left_alone_until_what_follows_is_an_eighth_of_it(
     assert store.frame(1120).rows() == [(number,) for number in range(1120, 1124)]
 
 
+def test_keys_nobody_asks_for_are_let_go() -> None:
+    store = KeyStore(pl.Schema({"k": pl.Int64}))
+    store.append(pl.DataFrame({"k": range(1000)}), 0)
+    store.append(pl.DataFrame({"k": [1000]}), 999)
+    assert [run.height for run in store._runs] == [1000, 1]
+    store.append(pl.DataFrame({"k": [1001]}), 1000)
+    assert sum(run.height for run in store._runs) == 2
+    assert store.stop == 1002 and store.frame(1001).rows() == [(1001,)]
+    assert store.equal(np.array([1001, 1000]), pl.DataFrame({"k": [1001, 1]})).tolist() == [True, False]
+
+
 @pytest.mark.parametrize(("count", "runs"), [(125, [1000, 125]), (126, [1126])])
 def test_runs_of_keys_are_joined_from_an_eighth_on(count: int, runs: list[int]) -> None:
     store = KeyStore(pl.Schema({"k": pl.Int64}))

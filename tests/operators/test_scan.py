@@ -174,6 +174,16 @@ def test_long_runs_of_values_are_not_copied_for_a_few_more() -> None:
         assert list(map(len, log._runs)) == runs
 
 
+@pytest.mark.parametrize("keys", [1, 40])
+def test_floats_that_run_over_are_infinite_and_nobody_is_warned(keys: int) -> None:
+    frame = pl.DataFrame({"k": [number % keys for number in range(200)], "x": [1e308] * 100 + [-1e308] * 100})
+    exprs = {"sum": X.cum_sum(), "prod": X.cum_prod()}
+    [found] = out(scan_of(frame.schema, "k", **exprs), [frame])
+    whole = frame.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
+    assert_frame_equal(found, whole, check_exact=True)
+    assert whole["sum"].is_infinite().any()
+
+
 def test_states_grow_by_doubling_and_only_then() -> None:
     states = grown(np.arange(5), 3, -1)
     assert states.tolist() == [0, 1, 2, 3, 4]

@@ -23,6 +23,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="tools.mutation")
     parser.add_argument("step", choices=["learn", "run", "report"])
+    parser.add_argument("files", nargs="*", help="files of tests to learn, where only these have changed")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--share", type=float, default=0.25, help="of the places of each file")
     parser.add_argument("--seed", type=int, default=0)
@@ -30,8 +31,8 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="try those again that were not killed")
     given = parser.parse_args()
     if given.step == "learn":
-        covering.learn(ROOT, FOLDER, given.workers)
-        verify(ROOT, FOLDER, given.workers)
+        learnt = covering.learn(ROOT, FOLDER, given.workers, given.files)
+        verify(ROOT, FOLDER, given.workers, learnt)
         return
     kinds = operators()
     counted = census(ROOT, kinds, given.seed)

@@ -67,12 +67,16 @@ def nearness(path: str, file: str, count: int) -> tuple[int, bool, int, str]:
     return -len(words), Path(path).parent.name != Path(file).parent.name, -count, file
 
 
-def learn(root: Path, folder: Path, workers: int) -> None:
-    """Run the suite once under coverage; takes some minutes."""
+def learn(root: Path, folder: Path, workers: int, files: list[str]) -> list[str]:
+    """Run the suite once under coverage, which takes some minutes, or some files of it that have changed.
+
+    Returns the tests that passed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "coveragerc").write_text(CONFIGURATION)
-    for old in folder.glob("coverage.data*"):
-        old.unlink()
+    if not files:
+        for old in (*folder.glob("*.coverage"), folder / "durations.json"):
+            old.unlink(missing_ok=True)
     options = [
         *("-q", "-n", str(workers), "-p", "no:cacheprovider", "-p", "tools.mutation.recorder"),
         *("--cov", f"--cov-config={folder / 'coveragerc'}", "--cov-context=test", "--cov-report="),
@@ -80,24 +84,34 @@ def learn(root: Path, folder: Path, workers: int) -> None:
         *(f"--ignore=tests/{name}.py" for name in LEFT_OUT),
     ]
     subprocess.run(
-        [sys.executable, "-m", "pytest", *options],
+        [sys.executable, "-m", "pytest", *options, *files],
         cwd=root,
         env={
             **os.environ,
-            "COVERAGE_FILE": str(folder / "coverage.data"),
-            "MUTATION_DURATIONS": str(folder / "durations.json"),
+            "COVERAGE_FILE": str(folder / f"{len(list(folder.glob('*.coverage')))}.coverage"),
+            "MUTATION_DURATIONS": str(folder / "last.json"),
         },
         check=False,
     )
+    passed: dict[str, float] = json.loads((folder / "last.json").read_text())
+    durations = folder / "durations.json"
+    known = json.loads(durations.read_text()) if durations.exists() else {}
+    kept = {test: spent for test, spent in known.items() if file_of(test) not in files}
+    durations.write_text(json.dumps({**kept, **passed}))
+    return [*passed]
 
 
 def known(root: Path, folder: Path, paths: list[str]) -> Covering:
-    """What the last run of the suite has shown about these modules."""
+    """What runs of the suite have shown about these modules."""
     seconds: dict[str, float] = json.loads((folder / "durations.json").read_text())
-    data = coverage.CoverageData(basename=str(folder / "coverage.data"))
-    data.read()
-    measured = {name: contexts_of(data, name, seconds) for name in data.measured_files()}
-    return Covering(seconds, {path: measured.get(str(root / path), {}) for path in paths})
+    found: dict[str, dict[int, list[str]]] = {path: {} for path in paths}
+    for file in sorted(folder.glob("*.coverage")):
+        data = coverage.CoverageData(basename=str(file))
+        data.read()
+        for path in paths:
+            for line, tests in contexts_of(data, str(root / path), seconds).items():
+                found[path][line] = sorted({*found[path].get(line, ()), *tests})
+    return Covering(seconds, found)
 
 
 def contexts_of(data: coverage.CoverageData, name: str, seconds: dict[str, float]) -> dict[int, list[str]]:

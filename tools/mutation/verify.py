@@ -14,8 +14,8 @@ PIECE = 8
 """Files of tests to a child."""
 
 
-def verify(root: Path, folder: Path, workers: int) -> None:
-    """Run every test on the project as it is, and forget those that do not pass."""
+def verify(root: Path, folder: Path, workers: int, learnt: list[str]) -> None:
+    """Run these tests on the project as it is, and forget those that do not pass."""
     durations = folder / "durations.json"
     seconds: dict[str, float] = json.loads(durations.read_text())
     path = targets(root)[0]
@@ -37,7 +37,7 @@ def verify(root: Path, folder: Path, workers: int) -> None:
 
         return piece
 
-    files = sorted({file_of(test) for test in seconds})
+    files = sorted({file_of(test) for test in learnt})
     parts = [set(files[first : first + PIECE]) for first in range(0, len(files), PIECE)]
-    spread(root, workers, [task([test for test in seconds if file_of(test) in part]) for part in parts])
+    spread(root, workers, [task([test for test in learnt if file_of(test) in part]) for part in parts])
     durations.write_text(json.dumps(seconds))
