@@ -174,6 +174,19 @@ def test_a_sweep_waits_until_there_may_be_enough_to_let_go(monkeypatch: pytest.M
     assert len(rows(process.finish())) == 1000
 
 
+def test_the_index_of_keys_is_begun_anew_only_when_most_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debounce, "_FORGOTTEN", 10)
+    process: Any = start()
+    index = process._index
+    for turn in range(20):
+        process.set_time(turn)
+        process.process(batch((turn, turn)))
+    assert process._index is index
+    assert len(rows(process.on_time(QUIET + 15))) == 16
+    process.process(batch((30, 0)))  # 20 keys for 4 rows: one or two more may be
+    assert process._index is not index and len(process._index) == 5
+
+
 def test_many_rows_in_few_batches_are_let_go_too() -> None:
     process = start()
     for turn in range(10):

@@ -184,6 +184,16 @@ def test_floats_that_run_over_are_infinite_and_nobody_is_warned(keys: int) -> No
     assert whole["sum"].is_infinite().any()
 
 
+def test_only_the_values_asked_for_are_held() -> None:
+    log = scan_rows_before.RowLog(pl.Int64())
+    log.add(pl.Series(range(2_000)))
+    numbers = np.full(4, -1)
+    log.sweep(numbers)
+    assert len(log) == 0 and numbers.tolist() == [-1] * 4
+    states = grown(np.empty(0, np.int64), 3, -1)
+    assert states.tolist() == [-1] * 3
+
+
 def test_states_grow_by_doubling_and_only_then() -> None:
     states = grown(np.arange(5), 3, -1)
     assert states.tolist() == [0, 1, 2, 3, 4]

@@ -8,6 +8,7 @@ import pytest
 
 from arrowstream.batch import Batch
 from arrowstream.operators.row_log import RowLog
+from arrowstream.operators.slot_store import Touched
 from arrowstream.operators.small_frames import MANY, SMALL, small_at_end
 from arrowstream.operators.window import windows
 
@@ -67,3 +68,13 @@ def test_a_slot_without_a_row_has_none_in_a_log() -> None:
     log.put(np.array([2]), pl.DataFrame({"x": [1]}), np.ones(5, np.bool_))
     assert log._places.tolist() == [-1, -1, 0, -1, -1]
     assert log.get(np.array([2]))["x"].to_list() == [1]
+
+
+def test_the_first_rows_of_slots_are_found_up_to_the_highest_slot() -> None:
+    touched = Touched()
+    most = len(touched._scratch)
+    for highest in (most - 1, most, 2 * most, 2 * most + 1, 10 * most):
+        firsts, owners = touched.of(np.array([highest, 0, highest, 3, 0]))
+        assert firsts.tolist() == [0, 1, 3] and owners.tolist() == [0, 1, 0, 2, 1]
+    assert len(touched._scratch) == 10 * most + 1
+    assert touched.of(np.empty(0, np.int64))[0].tolist() == []
