@@ -250,6 +250,24 @@ def test_settings_are_filled_in_everywhere() -> None:
     ]
 
 
+def test_a_pin_is_of_the_step_before_it_whatever_came_first() -> None:
+    plan = plan_of(start().batch(rows=2).select("a").backend("polars"))
+    assert [stage.name for stage in plan.stages] == ["1 batch", "2 select"]
+    with pytest.raises(PlanError, match="no step of expressions before it"):
+        start().select("a").batch(rows=2).backend("polars")
+
+
+def test_a_mistake_in_another_input_is_found_by_its_number() -> None:
+    merged = start().merge(start().select("a", "b", "s"), start().drop("nope")).sink(TestSink())
+    with pytest.raises(SchemaError) as caught:
+        merged.build()
+    assert caught.value.stage == "1/2/1 drop"
+    merged = start().merge(start(), start().select("a")).sink(TestSink())
+    with pytest.raises(SchemaError) as caught:
+        merged.build()
+    assert caught.value.stage == "1 merge"
+
+
 def test_the_builder_is_immutable() -> None:
     first = start().select("a", "b")
     second = first.drop("b")

@@ -78,7 +78,7 @@ def change(source: str, text: str) -> tuple[str, str]:
         del before[0], after[0]
     while before and after and before[-1] == after[-1]:
         del before[-1], after[-1]
-    return " ".join(line.strip() for line in before), " ".join(line.strip() for line in after)
+    return " ".join(line.strip() for line in before).strip(), " ".join(line.strip() for line in after).strip()
 
 
 def targets(root: Path) -> list[str]:
