@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from tools.mutation import covering
 from tools.mutation.covering import Covering
 from tools.mutation.mutants import Mutant, change, mutated, operators, targets
+from tools.mutation.remarks import equivalents, mark
 from tools.mutation.report import write
 from tools.mutation.results import Result, latest, store
 from tools.mutation.sample import census
@@ -41,7 +42,7 @@ def main() -> None:
         write(ROOT, FOLDER, counted, drawn, given.seed)
         return
     known = covering.known(ROOT, FOLDER, targets(ROOT))
-    done = latest(FOLDER)
+    done, remarks = latest(FOLDER), equivalents()
     work: list[Callable[[Try], None]] = []
 
     def task(number: int, mutant: Mutant, source: str) -> Callable[[Try], None]:
@@ -70,9 +71,14 @@ def main() -> None:
     for number, mutant in enumerate(drawn):
         source = (ROOT / mutant.path).read_text()
         before = done.get(mutant.key(source))
-        if given.only in mutant.path and (before is None or (given.again and before.outcome != "killed")):
+        if given.only in mutant.path and (before is None or (given.again and worth_another(before, remarks))):
             work.append(task(number, mutant, source))
     spread(ROOT, given.workers, work)
+
+
+def worth_another(result: Result, remarks: Container[tuple[str, str, str]]) -> bool:
+    """Whether a new test may have changed what became of a mutant."""
+    return result.outcome in ("survived", "timeout") and mark(result) not in remarks
 
 
 def tried(attempt: Try, known: Covering, mutant: Mutant, text: str, number: int) -> tuple[str, str, float]:

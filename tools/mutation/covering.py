@@ -16,7 +16,7 @@ import coverage
 LEFT_OUT = ("test_layers", "test_docs", "test_readme", "test_cli", "test_benchmarks", "test_memory_limit")
 """Tests of text, or that do everything in other processes or for long."""
 
-STAGE_S = 8.0
+STAGE_S = 16.0
 """Tests for one mutant, for each of three parts, in seconds that they take under coverage."""
 
 CONFIGURATION = """\

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -12,10 +11,10 @@ from pathlib import Path
 from platform import python_version
 
 from tools.mutation.mutants import Mutant
+from tools.mutation.remarks import equivalents, mark
 from tools.mutation.results import Result, latest
 from tools.mutation.sample import Census
 
-REMARKS = Path(__file__).with_name("remarks.toml")
 TRIED = ("killed", "timeout", "survived")
 LIBRARIES = ("cosmic-ray", "polars", "pyarrow", "pytest", "hypothesis")
 PARTS = {
@@ -111,14 +110,3 @@ def survivors(results: list[Result]) -> Iterator[str]:
 def code(text: str) -> str:
     """Text in a table's cell."""
     return "`" + text.replace("|", "\\|") + "`" if text else "(nothing)"
-
-
-def mark(result: Result) -> tuple[str, str, str]:
-    """By what a remark is found: lines move, what they say stays."""
-    return result.path, result.before, result.after
-
-
-def equivalents() -> dict[tuple[str, str, str], str]:
-    """The remarks on mutants that no test can notice."""
-    entries = tomllib.loads(REMARKS.read_text()).get("equivalent", [])
-    return {(f"arrowstream/{each['path']}", each["before"], each["after"]): each["why"] for each in entries}
