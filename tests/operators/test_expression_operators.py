@@ -157,6 +157,7 @@ def nothing(frame: Any) -> Any:
 def test_steps_are_equal_only_to_themselves(step: Any) -> None:
     """Expressions compare to an expression, so that nobody could tell whether two steps are equal."""
     other = replace(step)
+    assert step.describe() == other.describe()
     assert step == step and step != other
     assert {step: 1}.get(other) is None
 
