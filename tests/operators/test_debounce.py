@@ -167,11 +167,11 @@ def test_a_sweep_waits_until_there_may_be_enough_to_let_go(monkeypatch: pytest.M
         debounce._Debouncing, "_sweep", lambda process: (swept.append(process._next), sweep(process))
     )
     process = start()
-    for turn in range(1000):
+    for turn in range(300):
         process.process(batch((turn, turn)))
     # Nothing can be let go here, so each sweep is after twice as many batches as the one before.
     assert len(swept) < 8 and all(later > 2 * earlier for earlier, later in pairwise(swept))
-    assert len(rows(process.finish())) == 1000
+    assert len(rows(process.finish())) == 300
 
 
 def test_the_index_of_keys_is_begun_anew_only_when_most_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
