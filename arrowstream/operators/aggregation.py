@@ -108,6 +108,11 @@ class Aggregation:
             tuple(whole),
         )
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of rows that `first` looks at."""
+        return tuple(dict.fromkeys(name for expr in self.first for name in expr.meta.root_names()))
+
     def results(self, state: pl.DataFrame, beside: Sequence[pl.Expr]) -> pl.DataFrame:
         """The results of the groups of `state`, in its order, with expressions over it before them."""
         out = state.select(*beside, *self._leaves).select(

@@ -109,6 +109,13 @@ class EventTime:
         """The column's ticks, as Int64."""
         return pl.col(self.column).to_physical().cast(pl.Int64)
 
+    def span(self, rows: pl.DataFrame) -> tuple[int, int]:
+        """The first and the last tick of rows, at least one, none of them without a time."""
+        ticks = rows[self.column].cast(pl.Int64)
+        first, last = ticks.min(), ticks.max()
+        assert isinstance(first, int) and isinstance(last, int)
+        return first, last
+
     def from_ticks(self, ticks: pl.Expr) -> pl.Expr:
         """Ticks as the column's type."""
         return ticks.cast(pl.Int32).cast(self.dtype) if self.dtype == pl.Date else ticks.cast(self.dtype)

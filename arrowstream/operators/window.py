@@ -122,9 +122,9 @@ def windows(
 
     Sums, counts, means, variances, extremes, first and last values, `any`, `all` and `n_unique`, and arithmetic
     on them, keep a few values for each window and key; any other aggregation keeps the values of the columns it
-    reads until the window closes. A batch costs some 0.5 ms at least, a ``group_by`` of its rows and a merge with
-    what is held, done so seldom that its share does not grow with the number of open windows and keys; a window
-    costs its own rows and keys when it closes.
+    reads until the window closes. Rows are put aside, up to a million or 64 MiB of them, and then grouped together,
+    which takes far less time than batch by batch; what is held is merged so seldom that its share
+    does not grow with the number of open windows and keys. A window costs its own rows and keys when it closes.
 
     Examples
     --------
