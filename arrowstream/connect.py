@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import polars as pl
 import pyarrow as pa
@@ -185,9 +185,13 @@ class Sink:
         return FunctionSink(fn)
 
     @staticmethod
-    def fanout(sinks: Sequence[SinkSpec]) -> FanoutSink:
-        """Every batch into each of `sinks`; the slowest sets the pace, but for those that are `best_effort`."""
-        return FanoutSink.of(sinks)
+    def fanout(sinks: Sequence[SinkSpec], *more: Never) -> FanoutSink:
+        """Every batch into each of `sinks`; the slowest sets the pace, but for those that are `best_effort`.
+
+        ``.on_error(...)`` after ``.sink(...)`` is for all of them; a sink's own, as in
+        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, stands in its place.
+        """
+        return FanoutSink.of(sinks, more)
 
 
 def _schema(schema: SchemaLike | None) -> pl.Schema | None:
