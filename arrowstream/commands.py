@@ -31,7 +31,7 @@ from arrowstream.duration import seconds
 from arrowstream.errors import ArrowstreamError
 from arrowstream.interrupts import EndedAtOnce, run_until_told
 from arrowstream.job import Job
-from arrowstream.job_parts import one_line
+from arrowstream.job_mistakes import one_line
 from arrowstream.pipeline import BACKENDS
 from arrowstream.settings import Settings
 
