@@ -17,6 +17,7 @@ from arrowstream.batch import Batch, Element
 from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.policy import ErrorHandler, check_handlers
+from arrowstream.whole_number import check_whole
 
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 """A row-wise piece of the pipeline as a function of a lazy frame."""
@@ -256,10 +257,8 @@ class SinkPart(SinkSpec):
                 expected="each sink of the fan-out with its own, or .on_error(...) after .sink(...) for all",
                 found=self.sink.label,
             )
-        if self.buffer is not None and self.buffer < 1:
-            raise PlanError(
-                "best_effort(buffer=...) is too small", expected="at least 1", found=str(self.buffer)
-            )
+        if self.buffer is not None:
+            check_whole("best_effort(buffer=...)", self.buffer)
         check_handlers(self.handlers)
 
     @property

@@ -14,6 +14,7 @@ from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.row_queue import RowQueue
+from arrowstream.whole_number import check_whole
 
 _ENDLESS = 1 << 62
 
@@ -63,8 +64,8 @@ class Rebatch(Operator):
 
     def __post_init__(self) -> None:
         for name, limit in (("rows", self.rows), ("nbytes", self.nbytes)):
-            if limit is not None and limit < 1:
-                raise PlanError(f"batch({name}=...) is too small", expected="at least 1", found=str(limit))
+            if limit is not None:
+                check_whole(f"batch({name}=...)", limit)
         if self.rows is None and self.nbytes is None and self.max_delay is None:
             raise PlanError("batch() has no limit", expected="rows=, nbytes= or max_delay=")
         _nanoseconds(self.max_delay)
