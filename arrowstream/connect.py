@@ -47,7 +47,8 @@ class Source:
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``, where the name does not tell.
         schema
-            Types of all columns, or only of those whose type should not be inferred.
+            Types of all columns, or only of those whose type should not be inferred. A key of NDJSON or JSON
+            that first appears after the first 10,000 rows is left out unless it is named here.
 
         Raises
         ------
@@ -106,8 +107,8 @@ class Source:
             The schema of every batch. Without it, the first batch tells, and the pipeline is checked
             only then.
 
-        The stream stays yours: if the run ends before it does (limit, stop, a failure), close the
-        receiver, and its sender gets `PeerGone` instead of waiting for room.
+        A run that ends before the stream does (limit, stop, a failure) closes the receiver of a channel, so
+        that its sender gets `PeerGone` instead of waiting for room. Any other stream stays yours.
         """
         return ChannelSource(stream, _schema(schema))
 
