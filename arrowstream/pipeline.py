@@ -24,9 +24,10 @@ from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
 from arrowstream.plan.settle import settle
 from arrowstream.runtime.blocking import run_blocking
-from arrowstream.runtime.executor import Options, Prepared, Run
+from arrowstream.runtime.executor import Run
+from arrowstream.runtime.line_ends import Room
+from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.report import Progress, RunReport
-from arrowstream.runtime.wiring import Room
 from arrowstream.settings import Settings
 from arrowstream.steps import Steps
 from arrowstream.whole_number import check_whole

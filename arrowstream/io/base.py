@@ -14,7 +14,7 @@ from typing import Literal
 import polars as pl
 
 from arrowstream.batch import Batch, Element
-from arrowstream.duration import Duration, seconds
+from arrowstream.duration import Duration, microseconds, nanoseconds
 from arrowstream.errors import PlanError
 from arrowstream.policy import ErrorHandler, check_handlers
 from arrowstream.whole_number import check_whole
@@ -80,8 +80,8 @@ class SourceSpec(ABC):
         PlanError
             A duration is none.
         """
-        idle_ns = None if idle is None else round(seconds(idle) * 1e9)
-        return EventTimeSource(self, column, round(seconds(lateness) * 1e6), idle_ns)
+        idle_ns = None if idle is None else nanoseconds(idle)
+        return EventTimeSource(self, column, microseconds(lateness), idle_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch, Element, Idle, Watermark
-from arrowstream.duration import Duration, seconds
+from arrowstream.duration import Duration, nanoseconds
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.row_queue import RowQueue
@@ -84,7 +84,7 @@ class Throttle(Operator):
 
     @property
     def _per_ns(self) -> int:
-        return round(seconds(self.per) * 1e9)
+        return nanoseconds(self.per)
 
 
 class _Throttling(TimedProcess):
