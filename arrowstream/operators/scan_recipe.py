@@ -17,7 +17,7 @@ import polars as pl
 from arrowstream.errors import PlanError
 from arrowstream.expression_text import expression_text, rebuild
 from arrowstream.operators.base import Expressions
-from arrowstream.operators.scan_ewm import EwmMean
+from arrowstream.operators.scan_ewm import EWMS, Ewm
 from arrowstream.operators.scan_fold import FOLDS, Fold
 from arrowstream.operators.scan_rolling import ROLLING, Rolling
 from arrowstream.operators.scan_rolling_spread import SPREADS, RollingSpread
@@ -30,7 +30,7 @@ Check = Callable[[Expressions, pl.Schema, str], pl.Schema]
 
 POSSIBLE = (
     "cum_sum, cum_prod, cum_min, cum_max, cum_count, shift, diff, forward_fill, rolling_sum, rolling_mean, "
-    "rolling_min, rolling_max, rolling_var, rolling_std, ewm_mean(adjust=False, ignore_nulls=True), and row by "
+    "rolling_min, rolling_max, rolling_var, rolling_std, ewm_mean, ewm_var, ewm_std, and row by "
     "row what is made of them"
 )
 _RUNNING = FOLDS | {
@@ -49,7 +49,7 @@ _TYPES: dict[str, frozenset[Any]] = {
     "CumMax": _NUMBERS | _MOMENTS | {pl.Boolean},
     "Diff": _NUMBERS - {pl.UInt64} | {pl.Date, pl.Datetime, pl.Duration},
     "RollingExpr": _NUMBERS,
-    "EwmMean": _NUMBERS,
+    **dict.fromkeys(EWMS, _NUMBERS | {pl.Boolean, pl.Decimal}),
 }
 """Over which types a running function is exact here; where nothing is said, over all."""
 
@@ -220,6 +220,6 @@ def _maker(
                 return lambda: Rolling(function, rows, least, result)
             if function in SPREADS:
                 return lambda: RollingSpread(function, rows, least, result, parameters["Var"]["ddof"])
-        case "EwmMean", {"options": {"adjust": False, "ignore_nulls": True, "alpha": alpha} as ewm}, []:
-            return lambda: EwmMean(alpha, ewm["min_periods"], result)
+        case _, {"options": dict(ewm)}, [] if name in EWMS:
+            return lambda: Ewm(name, ewm, result)
     return None

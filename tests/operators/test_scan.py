@@ -218,8 +218,6 @@ REFUSED = {
     "limit": X.forward_fill(2),
     "backward": X.backward_fill(),
     "change": X.pct_change(),
-    "adjusted": X.ewm_mean(alpha=0.5, ignore_nulls=True),
-    "aged by nulls": X.ewm_mean(alpha=0.5, adjust=False),
     "centred": X.rolling_sum(3, center=True),
     "weights": X.rolling_sum(2, weights=[1.0, 2.0]),
     "nothing is enough": X.rolling_sum(2, min_samples=0),
