@@ -55,7 +55,6 @@ _HINTS: dict[str, str] = {
     "RLE": "it gives fewer rows; rle_id() numbers the runs",
     "EwmSum": "ewm_mean() is the same sum over the weights",
 }
-_COMMON = "only rows before count, and no other arguments"
 _RUNNING = FOLDS | EWMS | {"Shift", "ShiftAndFill", "Diff", "PctChange", "FillNullWithStrategy"}
 _RUNNING |= {"RollingExpr", "RLEID", *_HINTS}
 _CONSTANT_FILLS = ("Zero", "One", "Min", "Max", "Mean")
@@ -102,9 +101,8 @@ def maker(
             return lambda: RunIds(source)
         case "RollingExpr", {"function": function, "options": window}, []:
             return _rolling(function, window, result)
-        case _, {"options": dict(ewm)}, []:
-            return lambda: Ewm(name, ewm, result)
-    return Refused(f"{name} with these arguments", _COMMON)
+        case _:
+            return lambda: Ewm(name, options["options"], result)
 
 
 def _before(
@@ -161,4 +159,4 @@ def _rolling(function: str, window: Any, result: pl.DataType) -> Callable[[], Ru
     if function == "Quantile":
         share, method = parameters["Quantile"]["prob"], parameters["Quantile"]["method"]
         return lambda: RollingQuantile(rows, least, result, share, method)
-    return Refused(f"rolling {function}", _COMMON)
+    return Refused(f"rolling {function}", "window(rows=...) keeps all rows of a window for any aggregation")

@@ -43,9 +43,7 @@ class RollingQuantile(RollingWindows):
         below, above = (
             np.take_along_axis(ordered, at.astype(np.int64)[:, None], 1)[:, 0] for at in (low, high)
         )
-        if self._method == "Midpoint":
-            between = (below + above) / 2
-        else:
-            between = (place - low) * (above - below) + below
+        part = place - low
+        between = (below + above) / 2 if self._method == "Midpoint" else part * (above - below) + below
         result: Array = np.where(low == high, below, between)
         return result
