@@ -43,7 +43,7 @@ class Scan(Operator):
     The result does not depend on how the rows are cut into batches, to the last bit, and equals that of Polars
     exactly, up to the sign of a zero that is an extreme. Of floats, two kinds differ from Polars in the last
     digits: rolling functions, which here come from the rows of their window alone, in Polars from all rows
-    before; and the `ewm` functions, after a null or after a key's first 64 values, which here are joined block by block.
+    before; and the `ewm` functions, after a null or after a key's first 64 values: here they are joined of blocks.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ class Scan(Operator):
     -----
     A stage of its own. Costs some 0.5 ms a batch of 1,000 rows, so make small batches larger with `batch`, and
     the same for 10,000 keys as for 1,000,000, cache misses apart. For each key there are kept the key, 8 bytes
-    for a running total, 64 for an `ewm_mean` and 96 for the other two, and as many values as a `shift` or a rolling function
-    looks back.
+    for a running total, 88 for an `ewm_mean` and 136 for the other two, and as many values as a `shift` or a
+    rolling function looks back.
 
     Examples
     --------

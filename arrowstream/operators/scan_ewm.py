@@ -17,6 +17,8 @@ from arrowstream.operators.scan_turns import Turns
 EWMS = frozenset({"EwmMean", "EwmVar", "EwmStd"})
 _BLOCK = 64
 """So many values of a key are walked one after the other; see `Ewm`."""
+_CHAIN = 64 * _BLOCK
+"""So many values are in the blocks that are joined one after the other, before chains are joined in turn."""
 
 
 class Ewm(Running):
@@ -24,12 +26,13 @@ class Ewm(Running):
 
     Each key's values are cut into blocks, counted from the key's first one, so that batches do not move the cuts.
     All blocks of a batch are walked side by side, each on its own, and then every block is joined to what is known
-    of the blocks before it. So one key with many rows costs about what many keys with few rows do. Within a
+    of the blocks before it; that, too, in chains side by side, which are then joined. So one key with many rows
+    costs about what many keys with few rows do. Within a
     key's first block the numbers are those of Polars bit for bit, as the same steps are taken; later the
     last digits differ.
 
-    For each slot there are kept its number of values, the rows since the last one, what is known of its whole
-    blocks, and what is known of the block that has begun.
+    For each slot there are kept its number of values, the rows since the last one, and what is known of its whole
+    chains, of the whole blocks of the chain that has begun, and of the block that has begun.
     """
 
     __slots__ = (
@@ -54,15 +57,14 @@ class Ewm(Running):
         self._decay = Decay(options["alpha"], options["adjust"], function != "EwmMean", kind)
         self._counts = np.empty(0, np.int64)
         self._ages = np.empty(0, np.int64)
-        self._states = np.empty((0, 2, len(self._decay.nothing(0))), kind)
+        self._states = np.empty((0, 3, len(self._decay.nothing(0))), kind)
 
     def begin(self, fresh: Array, capacity: int) -> None:
         self._counts = grown(self._counts, capacity, 0)
         self._ages = grown(self._ages, capacity, 0)
         self._states = grown(self._states, capacity, 0)
         self._counts[fresh] = 0
-        self._states[fresh] = 0
-        self._states[fresh, 1] = self._decay.nothing(1)[:, 0]
+        self._states[fresh] = self._decay.nothing(1)[:, 0]
 
     def run(self, column: pl.Series, layout: Layout) -> pl.Series:
         valid = column.is_not_null().to_numpy()
@@ -76,7 +78,7 @@ class Ewm(Running):
         return known_where(known.back(result), known.back(defined))
 
     def snapshot(self, slots: Array) -> list[pl.Series]:
-        states = self._states[slots].reshape(len(slots), 2 * self._states.shape[2])
+        states = self._states[slots].reshape(len(slots), 3 * self._states.shape[2])
         return [
             pl.Series(self._counts[slots]),
             pl.Series(self._ages[slots]),
@@ -110,29 +112,36 @@ class Ewm(Running):
         heads = np.flatnonzero(known.offsets[starts] == 0)
         states = self._states[owners].transpose(1, 2, 0)
         begun = decay.nothing(len(starts))
-        begun[:, heads] = states[1]
+        begun[:, heads] = states[2]
         turns = Turns(lengths)
         walked = np.empty(len(values), np.int64)
         walked[turns.places] = np.arange(len(values))
         found = decay.walk(
             begun[:, turns.longest], values[walked], aged[walked], numbers[walked] == 0, turns
         )[:, turns.places]
-        ends = found[:, starts + lengths - 1]
-        before = np.zeros_like(begun)
-        before[:, heads] = states[0]
-        blocks = Turns(np.diff(heads, append=len(starts)))
-        chains = heads[blocks.longest]
-        for block, (going, _) in enumerate(blocks):
-            if block:
-                at = chains[:going] + block
-                before[:, at] = decay.join(before[:, at - 1], ends[:, at - 1])
+        blocks = found[:, starts + lengths - 1]
+        # Chains of blocks, and of those chains one chain for each key.
+        is_head = np.zeros(len(starts), np.bool_)
+        is_head[heads] = True
+        links = np.flatnonzero(is_head | (numbers[starts] % _CHAIN == 0))
+        begun = decay.nothing(len(links))
+        begun[:, is_head[links]] = states[1]
+        earlier = decay.chain(links, begun, blocks)
+        ends = _ends(links, len(starts))
+        chains = decay.join(earlier[:, ends], blocks[:, ends])
+        firsts = np.flatnonzero(is_head[links])
+        whole = decay.chain(firsts, states[0], chains)
+        before = decay.join(np.repeat(whole, np.diff(links, append=len(starts)), axis=1), earlier)
         later = np.flatnonzero(np.repeat(before[WEIGHT] > 0, lengths))
         places = np.repeat(np.arange(len(starts)), lengths)[later]
         found[:, later] = decay.join(before[:, places], found[:, later])
-        whole = (numbers[known.lasts] + 1) % _BLOCK == 0
-        lasts = np.append(heads[1:], len(starts))[: len(heads)] - 1
-        states[0] = np.where(whole, found[:, known.lasts], before[:, lasts])
-        states[1] = np.where(whole, decay.nothing(1), ends[:, lasts])
+        last, link = _ends(heads, len(starts)), _ends(firsts, len(links))
+        upto, counts = chains[:, link], numbers[known.lasts] + 1
+        block_done, chain_done = counts % _BLOCK == 0, counts % _CHAIN == 0
+        nothing = decay.nothing(1)
+        states[0] = np.where(chain_done, decay.join(whole[:, link], upto), whole[:, link])
+        states[1] = np.where(chain_done, nothing, np.where(block_done, upto, earlier[:, last]))
+        states[2] = np.where(block_done, nothing, blocks[:, last])
         self._states[owners] = states.transpose(2, 0, 1)
         return found
 
@@ -150,6 +159,12 @@ class Ewm(Running):
             if _one_has_a_spread():
                 result[numbers == 0], defined[numbers == 0] = 0, True
         return (np.sqrt(result) if self._function == "EwmStd" else result), defined
+
+
+def _ends(heads: Array, count: int) -> Array:
+    """The last of each group, of `count` things in all, from the first of each."""
+    ends: Array = np.append(heads[1:], count)[: len(heads)] - 1
+    return ends
 
 
 @cache

@@ -103,6 +103,21 @@ class Decay:
             spread = old * (before[SPREAD] + moved * moved) + after[WEIGHT] * (after[SPREAD] + away * away)
             joined[SPREAD] = spread / weight
             joined[SQUARES] = after[KEPT] * after[KEPT] * before[SQUARES] + after[SQUARES]
+        # Nothing must be computed with no value at all: the other side could be infinity.
+        empty = after[WEIGHT] == 0
+        joined[WEIGHT:, empty] = before[WEIGHT:, empty]
         alone = before[WEIGHT] == 0
-        joined[:, alone] = after[:, alone]
+        joined[WEIGHT:, alone] = after[WEIGHT:, alone]
         return joined
+
+    def chain(self, heads: Array, states: Array, stretches: Array) -> Array:
+        """What is known before each stretch; `heads` are the ones that begin a chain, from `states` on."""
+        before = np.empty_like(stretches)
+        before[:, heads] = states
+        turns = Turns(np.diff(heads, append=stretches.shape[1]))
+        chains = heads[turns.longest]
+        for turn, (going, _) in enumerate(turns):
+            if turn:
+                at = chains[:going] + turn
+                before[:, at] = self.join(before[:, at - 1], stretches[:, at - 1])
+        return before

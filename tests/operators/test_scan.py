@@ -17,7 +17,7 @@ from strategies import cuts, frames
 from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import scan_rolling_windows, scan_value_log
+from arrowstream.operators import scan_ewm, scan_rolling_windows, scan_value_log
 from arrowstream.operators.base import Process
 from arrowstream.operators.scan import Scan
 from arrowstream.plan.locality import check
@@ -204,6 +204,18 @@ def test_ewm_is_that_of_polars_whatever_the_cuts(
     assert_frame_equal(found, expected, rel_tol=digits, abs_tol=digits * 10)
     # Not a bit may depend on the cuts.
     assert found.equals(pl.concat(out(scan_of(whole.schema, "k", **exprs), [whole])))
+
+
+@pytest.mark.parametrize("adjust", [True, False])
+def test_ewm_over_chains_of_blocks(adjust: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_ewm, "_BLOCK", 4)
+    monkeypatch.setattr(scan_ewm, "_CHAIN", 12)
+    exprs = {"y": X.ewm_mean(alpha=0.05, adjust=adjust), "z": X.ewm_var(alpha=0.05, adjust=adjust)}
+    whole = spread_rows(400, 12, pl.Float64)
+    expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
+    at_once = pl.concat(out(scan_of(whole.schema, "k", **exprs), [whole]))
+    assert_frame_equal(at_once, expected, rel_tol=1e-11)
+    assert at_once.equals(cut_and_restored(whole, list(range(0, 401, 8)), exprs))
 
 
 @pytest.mark.parametrize("adjust", [True, False])
