@@ -5,7 +5,7 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types unit oldest bench docs clean
+.PHONY: demo test lint types unit oldest bench mutation docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml
@@ -45,8 +45,15 @@ oldest: $(OLDEST)/.ready .data/flights.csv
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
 
+# Changes arrowstream in some seven hundred places, one at a time; tests/mutation.md says which no test notices.
+mutation: $(VENV)/.ready
+	$(BIN)/python $(PIP) --editable '.[dev,mutation]'
+	$(BIN)/python -m tools.mutation learn
+	$(BIN)/python -m tools.mutation run
+	$(BIN)/python -m tools.mutation report
+
 docs: $(VENV)/.ready
 	$(BIN)/python -m docs.build
 
 clean:
-	rm -rf $(VENV) $(OLDEST) .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(OLDEST) .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .mutation

@@ -26,8 +26,6 @@ class Expressions(ABC):
     __slots__ = ()
 
     name: ClassVar[str]
-    broadcasts: ClassVar[bool] = True
-    """Whether a lone constant is spread over all rows; where not (`select`), it would give one row a batch."""
 
     @abstractmethod
     def apply(self, frame: Frame) -> Frame:

@@ -42,7 +42,7 @@ class Cast(Expressions):
 
     name: ClassVar[str] = "cast"
     casts: tuple[tuple[cs.Selector, pl.DataType], ...]
-    strict: bool = True
+    strict: bool
 
     @classmethod
     def of(cls, dtypes: Any, *, strict: bool = True) -> Cast:

@@ -55,7 +55,6 @@ class Router(Expressions):
     """
 
     name: ClassVar[str] = "split"
-    broadcasts: ClassVar[bool] = False
     selector: pl.Expr
     branches: tuple[str, ...]
     otherwise: bool = False

@@ -38,7 +38,6 @@ class Select(Expressions):
     """
 
     name: ClassVar[str] = "select"
-    broadcasts: ClassVar[bool] = False
     exprs: tuple[pl.Expr, ...]
 
     @classmethod

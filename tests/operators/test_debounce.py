@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import hypothesis.strategies as st
@@ -157,6 +158,33 @@ def test_rows_that_were_replaced_are_let_go_while_a_key_never_rests(by: str | No
     *left, last = rows(process.finish())
     assert last == "mark 499"
     assert [item for item in left if "mark" not in item] == [(key, 499) for key in range(0 if by else 7, 8)]
+
+
+def test_a_sweep_waits_until_there_may_be_enough_to_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[int] = []
+    sweep = debounce._Debouncing._sweep
+    monkeypatch.setattr(
+        debounce._Debouncing, "_sweep", lambda process: (swept.append(process._next), sweep(process))
+    )
+    process = start()
+    for turn in range(300):
+        process.process(batch((turn, turn)))
+    # Nothing can be let go here, so each sweep is after twice as many batches as the one before.
+    assert len(swept) < 8 and all(later > 2 * earlier for earlier, later in pairwise(swept))
+    assert len(rows(process.finish())) == 300
+
+
+def test_the_index_of_keys_is_begun_anew_only_when_most_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debounce, "_FORGOTTEN", 10)
+    process: Any = start()
+    index = process._index
+    for turn in range(20):
+        process.set_time(turn)
+        process.process(batch((turn, turn)))
+    assert process._index is index
+    assert len(rows(process.on_time(QUIET + 15))) == 16
+    process.process(batch((30, 0)))  # 20 keys for 4 rows: one or two more may be
+    assert process._index is not index and len(process._index) == 5
 
 
 def test_many_rows_in_few_batches_are_let_go_too() -> None:

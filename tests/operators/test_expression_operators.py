@@ -1,6 +1,7 @@
 """`select`, `with_columns`, `filter`, `drop`, `rename`, `cast`, `explode`, `unnest` against Polars itself."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -13,7 +14,12 @@ from arrowstream.operators.cast import Cast
 from arrowstream.operators.drop import Drop
 from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
+from arrowstream.operators.filter_map import FilterMap
+from arrowstream.operators.flat_map import FlatMap
+from arrowstream.operators.map_function import MapFunction
+from arrowstream.operators.map_zero_copy import MapZeroCopy
 from arrowstream.operators.rename import Rename
+from arrowstream.operators.route import Router
 from arrowstream.operators.select import Select
 from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.with_columns import WithColumns
@@ -135,10 +141,25 @@ def test_lists_of_unequal_length_fail() -> None:
         Explode.of("l", "m").apply(pl.DataFrame({"l": [[1, 2]], "m": [[1, 2, 3]]}))
 
 
-def test_only_select_does_not_broadcast() -> None:
-    steps = [step for step, _ in CASES.values()]
-    assert {type(step) for step in steps if not step.broadcasts} == {Select}
-    assert len({step.name for step in steps}) == 8
+def nothing(frame: Any) -> Any:
+    return frame
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        *(step for step, _ in CASES.values() if step.expressions()),
+        *(MapFunction(nothing), FlatMap(nothing), FilterMap(nothing), MapZeroCopy((nothing,))),
+        Router(a, ("1",)),
+    ],
+    ids=lambda step: step.describe(),
+)
+def test_steps_are_equal_only_to_themselves(step: Any) -> None:
+    """Expressions compare to an expression, so that nobody could tell whether two steps are equal."""
+    other = replace(step)
+    assert step.describe() == other.describe()
+    assert step == step and step != other
+    assert {step: 1}.get(other) is None
 
 
 def test_expressions_are_what_the_check_must_see() -> None:

@@ -341,6 +341,17 @@ def test_flat_map_takes_one_frame_alone_for_what_it_is(form: str) -> None:
     assert rows(run(FlatMap(lambda frame: frame, form), FRAME)) == FRAME.rows()
 
 
+@pytest.mark.parametrize("protocol", ["__arrow_c_stream__", "__arrow_c_array__"])
+def test_what_gives_arrow_data_is_one_frame_even_if_it_can_be_iterated(protocol: str) -> None:
+    record = pa.RecordBatch.from_pydict({"x": [1, 2]})
+    methods = {
+        protocol: lambda self, *rest: getattr(record, protocol)(*rest),
+        "__iter__": lambda self: iter("ab"),
+    }
+    frame = type("Stranger", (), methods)()
+    assert rows(run(FlatMap(lambda batch: frame, schema={"x": pl.Int64}), FRAME)) == [(1,), (2,)]
+
+
 def test_flat_map_does_not_take_text_apart() -> None:
     with pytest.raises(SchemaError, match=r"found: builtins\.str"):
         run(FlatMap(lambda frame: "ab", schema=FRAME.schema), FRAME)

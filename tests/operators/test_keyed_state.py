@@ -12,6 +12,8 @@ from strategies import CODED, PLAIN, cuts, frames
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators import keyed_state
 from arrowstream.operators.key_columns import key_schema, parse_keys
+from arrowstream.operators.key_store import KeyStore
+from arrowstream.operators.key_table import KeyTable
 from arrowstream.operators.keyed_state import KeyIndex
 
 KEYS = (*PLAIN, *CODED, pl.Null())
@@ -127,6 +129,47 @@ def test_a_snapshot_gives_the_keys_new_slots_in_order(
     for index in (first, second):
         slots_of(index, [whole.slice(cut)])
     assert second.keys().equals(first.keys())
+
+
+@pytest.mark.parametrize("expected", [0, 1, 100, 5_461, 5_462])
+def test_a_third_of_the_table_stays_empty(expected: int) -> None:
+    table = KeyTable(expected)
+    most = 2 * len(table._entries) // 3
+    assert table.has_room(most) and not table.has_room(most + 1)
+    assert expected <= most
+    hashes = np.arange(7, dtype=np.uint64) << np.uint64(32) | np.arange(7, dtype=np.uint64)
+    table.settle(hashes, np.arange(7), np.arange(7))
+    assert table.has_room(most - 7) and not table.has_room(most - 6)
+
+
+def test_a_long_run_of_keys_is_left_alone_until_what_follows_is_an_eighth_of_it() -> None:
+    store = KeyStore(pl.Schema({"k": pl.Int64}))
+    store.append(pl.DataFrame({"k": range(1000)}), 0)
+    first = store._runs[0]
+    for number in range(1000, 1124):
+        store.append(pl.DataFrame({"k": [number]}), 0)
+        assert store._runs[0] is first and len(store._runs) < 12
+    assert store.frame(1120).rows() == [(number,) for number in range(1120, 1124)]
+
+
+def test_keys_nobody_asks_for_are_let_go() -> None:
+    store = KeyStore(pl.Schema({"k": pl.Int64}))
+    store.append(pl.DataFrame({"k": range(1000)}), 0)
+    store.append(pl.DataFrame({"k": [1000]}), 999)
+    assert [run.height for run in store._runs] == [1000, 1]
+    store.append(pl.DataFrame({"k": [1001]}), 1000)
+    assert sum(run.height for run in store._runs) == 2
+    assert store.stop == 1002 and store.frame(1001).rows() == [(1001,)]
+    assert store.equal(np.array([1001, 1000]), pl.DataFrame({"k": [1001, 1]})).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(("count", "runs"), [(125, [1000, 125]), (126, [1126])])
+def test_runs_of_keys_are_joined_from_an_eighth_on(count: int, runs: list[int]) -> None:
+    store = KeyStore(pl.Schema({"k": pl.Int64}))
+    for size in (1000, count):
+        store.append(pl.DataFrame({"k": range(size)}), 0)
+    assert [run.height for run in store._runs] == runs
+    assert store.stop == 1000 + count
 
 
 def test_full_is_an_error_that_changes_nothing() -> None:

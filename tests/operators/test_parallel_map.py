@@ -174,6 +174,46 @@ def test_a_failure_after_a_cancellation_is_nobodys_complaint() -> None:
     assert complaints == []
 
 
+def test_calls_that_have_not_begun_when_all_is_closed_never_do() -> None:
+    begun, may_end, called = threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        may_end.wait(60)
+
+    async def main() -> None:
+        calls = ThreadCalls(1)
+        first, second = (asyncio.create_task(calls.call(fn)) for fn in (slow, lambda: called.append(1)))
+        await asyncio.to_thread(begun.wait, 60)
+        closing = asyncio.create_task(calls.close())
+        await asyncio.sleep(0)
+        may_end.set()
+        await closing
+        await first
+        with pytest.raises(asyncio.CancelledError):
+            await second
+
+    asyncio.run(main())
+    assert called == []
+
+
+def test_a_cancellation_waits_for_what_is_not_done() -> None:
+    async def main() -> None:
+        done, running = (asyncio.get_running_loop().create_future() for _ in range(2))
+        task = asyncio.create_task(until_done([done, running]))
+        await asyncio.sleep(0)
+        done.set_result(None)
+        task.cancel()
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert not task.done()
+        running.set_result(None)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
 def test_waiting_for_nothing() -> None:
     async def main() -> None:
         await until_done([])

@@ -205,6 +205,13 @@ def test_restored_rows_have_waited_long_enough() -> None:
     assert shapes(second.on_time(10**13)) == [[0, 1]]
 
 
+def test_rows_that_take_no_bytes_are_no_reason_to_cut() -> None:
+    nothing = pl.DataFrame({"x": pl.Series([None] * 5, dtype=pl.Null)})
+    process = Rebatch(nbytes=9).start(nothing.schema)
+    out = [*process.process(Batch(nothing)), *process.process(Batch(nothing)), *process.finish()]
+    assert [part.num_rows for part in out if isinstance(part, Batch)] == [10]
+
+
 def test_limits_must_be_there_and_positive() -> None:
     with pytest.raises(PlanError, match="at least 1"):
         Rebatch(0)

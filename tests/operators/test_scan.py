@@ -20,6 +20,7 @@ from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators import scan_ewm, scan_rolling_windows, scan_value_log
 from arrowstream.operators.base import Process
 from arrowstream.operators.scan import Scan
+from arrowstream.operators.scan_running import grown
 from arrowstream.plan.locality import check
 
 X = pl.col("x")
@@ -274,6 +275,61 @@ def test_quantiles_put_nan_last_and_a_shape_of_equal_values_is_nan() -> None:
         cut_and_restored(same, [0, 4], exprs)[2:].select(pl.col("s", "t").is_nan()).rows()
         == [(True, True)] * 2
     )
+
+
+def test_values_are_swept_out_once_they_are_more_than_twice_those_asked_for() -> None:
+    log = scan_value_log.ValueLog(pl.Int64())
+    most = 2 * 3 + scan_value_log._SPARE
+    log.add(pl.Series(range(most)))
+    numbers = np.array([5, -1, most - 1])
+    log.sweep(numbers)
+    assert len(log) == most
+    log.add(pl.Series([0]))
+    log.sweep(numbers)
+    assert (len(log), numbers.tolist()) == (2, [0, -1, 1])
+    assert log.take(numbers).to_list() == [5, None, most - 1]
+
+
+def test_long_runs_of_values_are_not_copied_for_a_few_more() -> None:
+    log = scan_value_log.ValueLog(pl.Int64())
+    log.add(pl.Series(range(1000)))
+    for number in range(124):
+        log.add(pl.Series([number]))
+        assert len(log._runs[0]) == 1000 and len(log._runs) < 12
+    assert log.take(np.arange(1000, 1124)).to_list() == list(range(124))
+    for count, runs in ((125, [1000, 125]), (126, [1126])):
+        log = scan_value_log.ValueLog(pl.Int64())
+        log.add(pl.Series(range(1000)))
+        log.add(pl.Series(range(count)))
+        assert list(map(len, log._runs)) == runs
+
+
+@pytest.mark.parametrize("keys", [1, 40])
+def test_floats_that_run_over_are_infinite_and_nobody_is_warned(keys: int) -> None:
+    frame = pl.DataFrame({"k": [number % keys for number in range(200)], "x": [1e308] * 100 + [-1e308] * 100})
+    exprs = {"sum": X.cum_sum(), "prod": X.cum_prod()}
+    [found] = out(scan_of(frame.schema, "k", **exprs), [frame])
+    whole = frame.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
+    assert_frame_equal(found, whole, check_exact=True)
+    assert whole["sum"].is_infinite().any()
+
+
+def test_only_the_values_asked_for_are_held() -> None:
+    log = scan_value_log.ValueLog(pl.Int64())
+    log.add(pl.Series(range(2_000)))
+    numbers = np.full(4, -1)
+    log.sweep(numbers)
+    assert len(log) == 0 and numbers.tolist() == [-1] * 4
+    states = grown(np.empty(0, np.int64), 3, -1)
+    assert states.tolist() == [-1] * 3
+
+
+def test_states_grow_by_doubling_and_only_then() -> None:
+    states = grown(np.arange(5), 3, -1)
+    assert states.tolist() == [0, 1, 2, 3, 4]
+    assert grown(states, 4, -1) is states and grown(states, 5, -1) is states
+    assert grown(states, 6, -1).tolist() == [*range(5), *[-1] * 5]
+    assert grown(states, 11, -1).tolist() == [*range(5), *[-1] * 6]
 
 
 @settings(max_examples=15, deadline=None)

@@ -118,6 +118,17 @@ def test_a_row_counts_in_those_of_its_windows_that_are_open() -> None:
     assert [mark.time_us for mark in out if isinstance(mark, Watermark)] == [5 * S, 10 * S]
 
 
+@pytest.mark.parametrize(("size", "every"), [(4, 4), (5, 3), (6, 2), (7, 1)])
+def test_only_rows_of_open_windows_are_held(size: int, every: int) -> None:
+    operator = window(pl.len(), size=size * S, every=every * S, by=[])
+    process = operator.start(ROWS)
+    for time in range(100, 300):
+        row = pl.DataFrame({"ts": [time * S]}, schema={"ts": pl.Int64})
+        feed(process, [pl.concat([ROWS.to_frame(), row], how="diagonal"), time * S])
+        # One group at most for each second since the first open window began.
+        assert process.snapshot().num_rows <= size + every
+
+
 @settings(max_examples=15)
 @given(data=st.data())
 def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:

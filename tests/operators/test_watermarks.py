@@ -36,6 +36,13 @@ def test_the_mark_is_the_latest_time_so_far_less_the_lateness() -> None:
     assert found == [Watermark(25), Watermark(26)]
 
 
+def test_nothing_is_late_unless_it_is_said() -> None:
+    assert marks(Watermarks.of("ts"), [10]) == [Watermark(10)]
+    assert marks(Watermarks.of("ts", lateness="1ms"), [10]) == [Watermark(-990)]
+    assert Watermarks.of("ts").idle_ns is None
+    assert Watermarks.of("ts", idle="2s").idle_ns == 2_000_000_000
+
+
 @pytest.mark.parametrize(
     ("dtype", "value", "expected"),
     [

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
-from arrowstream import Builder, Pipeline, Sink, Source
+from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Sink, Source
 from arrowstream.batch import Batch
 from arrowstream.channel import channel
 from arrowstream.errors import PlanError, SchemaError
@@ -15,6 +15,8 @@ from arrowstream.io.base import Query, Reader, SinkSpec, SourceSpec
 from arrowstream.pipeline import BACKENDS
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage
+from arrowstream.plan.settle import settle
+from arrowstream.policy import Retry
 from arrowstream.testing import TestSink, TestSource
 
 FRAME = pl.DataFrame({"a": [1, 2], "b": [0.5, None], "s": ["x", "y"]})
@@ -226,6 +228,44 @@ def test_errors_of_operators_and_sinks_name_their_stage() -> None:
         Builder(graph).sink(TestSink()).build()
     with pytest.raises(SchemaError, match="stage sink"):
         start().sink(Refusing(blocking=False)).build()
+
+
+def test_settings_are_filled_in_everywhere() -> None:
+    other = (
+        start().select("a").on_error(ErrorHandler.retry()).sink(TestSink()).on_error(ErrorHandler.retry(1))
+    )
+    merged = start().merge(start().filter(pl.col("a") > 0).on_error(ErrorHandler.retry(delay="7s")))
+    settings = Settings(max_retries=9, retry_delay_ms=250)
+    alone, union = settle(other.graph, settings), settle(merged.graph, settings)
+    (inner,) = union.steps[0].operator.others  # type: ignore[union-attr]
+    found = [
+        *alone.steps[0].policies.handlers,
+        *alone.sink_policies.handlers,
+        *inner.steps[0].policies.handlers,
+    ]
+    assert [(handler.times, handler.delay) for handler in found if isinstance(handler, Retry)] == [
+        (9, 0.25),
+        (1, 0.25),
+        (9, 7.0),
+    ]
+
+
+def test_a_pin_is_of_the_step_before_it_whatever_came_first() -> None:
+    plan = plan_of(start().batch(rows=2).select("a").backend("polars"))
+    assert [stage.name for stage in plan.stages] == ["1 batch", "2 select"]
+    with pytest.raises(PlanError, match="no step of expressions before it"):
+        start().select("a").batch(rows=2).backend("polars")
+
+
+def test_a_mistake_in_another_input_is_found_by_its_number() -> None:
+    merged = start().merge(start().select("a", "b", "s"), start().drop("nope")).sink(TestSink())
+    with pytest.raises(SchemaError) as caught:
+        merged.build()
+    assert caught.value.stage == "1/2/1 drop"
+    merged = start().merge(start(), start().select("a")).sink(TestSink())
+    with pytest.raises(SchemaError) as caught:
+        merged.build()
+    assert caught.value.stage == "1 merge"
 
 
 def test_the_builder_is_immutable() -> None:

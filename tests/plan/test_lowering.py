@@ -150,6 +150,10 @@ def test_literals(value: Any, dtype: pl.DataType, expected: Any) -> None:
         ("a", pl.Enum(["a"])),
         ({"x": 1}, pl.Struct({"x": pl.Int64})),
         (object(), pl.Int64()),
+        (7, pl.Time()),
+        (dt.timedelta(1), pl.Duration("us")),
+        (7, pl.List(pl.Int64())),
+        ([7], pl.Array(pl.Int64(), 1)),
     ],
 )
 def test_a_literal_that_is_not_exact_is_refused(value: Any, dtype: pl.DataType) -> None:

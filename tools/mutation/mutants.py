@@ -1,0 +1,88 @@
+"""All mutants of a module, by cosmic-ray's operators."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmic_ray import plugins
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.operator import Operator
+
+from tools.mutation.left_out import Excuses
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change to one module: the `occurrence`-th place where `operator` can change it."""
+
+    path: str
+    line: int
+    column: int
+    operator: str
+    occurrence: int
+
+    @property
+    def family(self) -> str:
+        """What kind of change it is: ``ReplaceComparisonOperator``, whichever of them is put in."""
+        return self.operator.partition("_")[0]
+
+    @property
+    def place(self) -> tuple[str, int, int, str]:
+        """What mutants have in common that differ only in what is put in."""
+        return self.path, self.line, self.column, self.family
+
+    def key(self, source: str) -> str:
+        """A name that stays as long as the module's text does."""
+        digest = hashlib.sha256(source.encode()).hexdigest()[:8]
+        return f"{self.path}:{digest}:{self.operator}:{self.occurrence}"
+
+
+def operators() -> dict[str, Operator]:
+    """Cosmic-ray's operators, but those that must be told the name of a variable."""
+    kinds = {name.partition("/")[2]: plugins.get_operator(name) for name in plugins.operator_names()}
+    return {name: kind() for name, kind in sorted(kinds.items()) if not list(kind.arguments())}
+
+
+def mutants(path: str, source: str, kinds: dict[str, Operator]) -> Iterator[tuple[Mutant, str | None]]:
+    """Each mutant of a module, with the reason for leaving it out, if there is one."""
+    nodes = list(ast_nodes(get_ast(source)))
+    excuses = Excuses(ast.parse(source))
+    for name, operator in kinds.items():
+        starts = [start for node in nodes for start, _ in operator.mutation_positions(node)]
+        for occurrence, (line, column) in enumerate(starts):
+            mutant = Mutant(path, line, column, name, occurrence)
+            yield mutant, excuses.reason(mutant.family, (line, column))
+
+
+def mutated(source: str, operator: Operator, occurrence: int) -> str | None:
+    """The module's text with one change, or None where cosmic-ray offers it and cannot make it."""
+    try:
+        text = mutate_code(source, operator, occurrence)
+        assert isinstance(text, str), "the occurrence was counted in this text"
+        ast.parse(text)
+    except (AttributeError, SyntaxError):
+        # It takes `except pl.exceptions.PolarsError` for a plain name, and makes `not x := 1` of `x := 1`.
+        return None
+    return text
+
+
+def change(source: str, text: str) -> tuple[str, str]:
+    """The lines that differ, before and after."""
+    before, after = source.splitlines(), text.splitlines()
+    while before and after and before[0] == after[0]:
+        del before[0], after[0]
+    while before and after and before[-1] == after[-1]:
+        del before[-1], after[-1]
+    return " ".join(line.strip() for line in before).strip(), " ".join(line.strip() for line in after).strip()
+
+
+def targets(root: Path) -> list[str]:
+    """The modules under test, relative to the root."""
+    package = root / "arrowstream"
+    found = [*package.glob("operators/*.py"), *package.glob("plan/*.py"), package / "policy.py"]
+    return sorted(str(path.relative_to(root)) for path in found)
