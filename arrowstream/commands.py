@@ -31,7 +31,7 @@ from arrowstream.duration import seconds
 from arrowstream.errors import ArrowstreamError
 from arrowstream.interrupts import EndedAtOnce, run_until_told
 from arrowstream.job import Job
-from arrowstream.job_parts import one_line
+from arrowstream.job_mistakes import one_line
 from arrowstream.pipeline import BACKENDS
 from arrowstream.settings import Settings
 
@@ -87,6 +87,9 @@ def schema(
     target: Annotated[
         str, typer.Argument(metavar="FILE_OR_JOB", help="A data file, folder or glob; or a job (.toml).")
     ],
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the fields of a CSV file, such as ';' or '\\t'.")
+    ] = None,
 ) -> None:
     """Print names and types: of data files, or of a job's source and each of its steps.
 
@@ -96,8 +99,18 @@ def schema(
         if target.endswith(".toml"):
             outcomes = list(Job.load(target).schemas())
         else:
-            outcomes = [(target, Source.from_file(target).schema())]
+            source = Source.from_file(target)
+            if delimiter is not None:
+                source = source.with_delimiter(delimiter.replace("\\t", "\t"))
+            outcomes = [(target, source.schema())]
     typer.echo("\n\n".join(f"# {label}\n{_toml(columns)}" for label, columns in outcomes))
+    found = _other_delimiter(outcomes[0][1])
+    if found is not None:
+        typer.echo(
+            f"there is one column, with {found!r} in its name: try --delimiter {found!r}, "
+            f"in a job delimiter = {_string(found)}, in Python .with_delimiter({found!r})",
+            err=True,
+        )
 
 
 @app.command()
@@ -137,6 +150,12 @@ def _refusing() -> Iterator[None]:
     except ArrowstreamError as error:
         typer.echo(one_line(error), err=True)
         raise typer.Exit(2) from None
+
+
+def _other_delimiter(columns: pl.Schema | None) -> str | None:
+    """What seems to part the columns of a CSV file that was read with another delimiter."""
+    names = [] if columns is None else columns.names()
+    return next((mark for mark in ";\t|" if mark in names[0]), None) if len(names) == 1 else None
 
 
 def _toml(columns: pl.Schema | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import polars as pl
 import pyarrow as pa
@@ -47,7 +47,8 @@ class Source:
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``, where the name does not tell.
         schema
-            Types of all columns, or only of those whose type should not be inferred.
+            Types of all columns, or only of those whose type should not be inferred. A key of NDJSON or JSON
+            that first appears after the first 10,000 rows is left out unless it is named here.
 
         Raises
         ------
@@ -106,8 +107,8 @@ class Source:
             The schema of every batch. Without it, the first batch tells, and the pipeline is checked
             only then.
 
-        The stream stays yours: if the run ends before it does (limit, stop, a failure), close the
-        receiver, and its sender gets `PeerGone` instead of waiting for room.
+        A run that ends before the stream does (limit, stop, a failure) closes the receiver of a channel, so
+        that its sender gets `PeerGone` instead of waiting for room. Any other stream stays yours.
         """
         return ChannelSource(stream, _schema(schema))
 
@@ -185,9 +186,13 @@ class Sink:
         return FunctionSink(fn)
 
     @staticmethod
-    def fanout(sinks: Sequence[SinkSpec]) -> FanoutSink:
-        """Every batch into each of `sinks`; the slowest sets the pace, but for those that are `best_effort`."""
-        return FanoutSink.of(sinks)
+    def fanout(sinks: Sequence[SinkSpec], *more: Never) -> FanoutSink:
+        """Every batch into each of `sinks`; the slowest sets the pace, but for those that are `best_effort`.
+
+        ``.on_error(...)`` after ``.sink(...)`` is for all of them; a sink's own, as in
+        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, stands in its place.
+        """
+        return FanoutSink.of(sinks, more)
 
 
 def _schema(schema: SchemaLike | None) -> pl.Schema | None:

@@ -113,23 +113,8 @@ def print_report(report: RunReport, *, console: Console | None = None) -> None:
         batches = ", ".join(f"{backend} {count:,}" for backend, count in stage.batches.items())
         counts = f"{stage.rows_in:,}", f"{stage.rows_out:,}", f"{stage.busy_seconds:.3f}"
         table.add_row(_plain(stage.name), *counts, _plain(batches))
-    console.print(_plain(summary(report)), soft_wrap=True)
+    console.print(_plain(report.summary), soft_wrap=True)
     console.print(table)
-
-
-def summary(report: RunReport) -> str:
-    """The totals of a run on one line.
-
-    Examples
-    --------
-    >>> summary(RunReport("flights", 2000, 10, 0.5, (), stopped="limit"))
-    'flights: 2,000 rows in, 10 rows out, 0.50 s, 4,000 rows/s, ended early (limit)'
-    """
-    ending = f", ended early ({report.stopped})" if report.stopped else ""
-    return (
-        f"{report.name}: {report.rows_in:,} rows in, {report.rows_out:,} rows out, "
-        f"{report.seconds:.2f} s, {report.rows_per_second:,.0f} rows/s{ending}"
-    )
 
 
 def missing_cli(what: str) -> MissingExtra:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 
@@ -55,3 +56,42 @@ def seconds(duration: Duration) -> float:
     if value < 0:
         raise PlanError("a duration is negative", expected="zero or more seconds", found=str(value))
     return value
+
+
+def microseconds(duration: Duration) -> int:
+    """A duration in whole microseconds, the unit of event time.
+
+    Raises
+    ------
+    PlanError
+        It is no duration, negative or endless.
+
+    Examples
+    --------
+    >>> microseconds("1.5ms")
+    1500
+    """
+    return _whole(duration, 1e6)
+
+
+def nanoseconds(duration: Duration) -> int:
+    """A duration in whole nanoseconds, the unit of clocks.
+
+    Raises
+    ------
+    PlanError
+        It is no duration, negative or endless.
+
+    Examples
+    --------
+    >>> nanoseconds("2us")
+    2000
+    """
+    return _whole(duration, 1e9)
+
+
+def _whole(duration: Duration, units: float) -> int:
+    value = seconds(duration) * units
+    if not math.isfinite(value):
+        raise PlanError("a duration is endless", expected="a finite duration", found=repr(duration))
+    return round(value)

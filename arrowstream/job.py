@@ -12,9 +12,18 @@
     [[steps]]
     with_columns = { mph = "distance / (air_time / 60.0)" }
     backend = "arrow"                              # pins this step
+    on_error = [{ retry = 3, delay = "100ms" }, "log", "skip"]
+    [[steps]]
+    window = { size = "1h", on = "time", by = "carrier", agg = { n = "count(*)", mph = "avg(mph)" } }
     [sink]
     kind = "file"
     path = "late.parquet"
+
+Steps have the names and arguments of the builder's methods; where an operator has one argument that matters,
+it may stand alone, as in ``batch = 2048``. Beside it may stand ``backend``, ``timeout = "5s"`` and ``on_error``.
+A source may have ``event_time = "ts"``, ``lateness`` and ``idle``, a sink ``on_error``, and of several ``[[sink]]``
+each gets every batch, but for one with ``best_effort = 64`` that may miss some. Functions need Python, and so do
+streams that part or meet.
 
 Relative paths start at the current directory, as in a shell. SQL means what the installed Polars makes
 of it: Polars 2 reads ``60.0`` as an exact decimal, older ones as a float. ``60::DOUBLE`` is a float in all.
@@ -39,8 +48,11 @@ import polars as pl
 
 from arrowstream.connect import Sink
 from arrowstream.errors import ArrowstreamError
+from arrowstream.io.base import SinkSpec
+from arrowstream.job_ends import sinks, sources, together
 from arrowstream.job_file import JobFile, Value
-from arrowstream.job_parts import SINKS, SOURCES, connector, placed, step
+from arrowstream.job_mistakes import placed
+from arrowstream.job_steps import step
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.settings import Settings
 
@@ -54,13 +66,13 @@ class Part:
     value
         Where the part stands.
     label
-        Its name for people: ``source``, or ``step 1 filter``.
+        Its name for people: ``source``, or ``step 1 filter``; None if it leaves names and types as they are.
     builder
         The pipeline up to and including it.
     """
 
     value: Value
-    label: str
+    label: str | None
     builder: Builder
 
 
@@ -70,7 +82,7 @@ class Job:
 
     name: str
     parts: tuple[Part, ...]
-    sink: Value
+    sinks: tuple[tuple[Value, SinkSpec], ...]
     complete: Builder
 
     @classmethod
@@ -85,13 +97,19 @@ class Job:
         job = JobFile.read(path).root
         job.check_keys(("pipeline", "source", "steps", "sink"), required=("source", "sink"))
         name = job.maybe("pipeline", _name) or Path(path).stem
-        source, sink = job.need("source"), job.need("sink")
-        builder = Pipeline.builder(name).source(connector(source, SOURCES))
-        parts = [Part(source.table().get("path", source), "source", builder)]
+        builder = Pipeline.builder(name)
+        parts: list[Part] = []
+        for place, source in sources(job.need("source")):
+            parts.append(Part(place, None if parts else "source", builder.source(source)))
         for number, value in enumerate(job.maybe("steps", _steps) or (), 1):
-            operator, builder = step(value, builder)
-            parts.append(Part(operator, f"step {number} {operator.at[-1]}", builder))
-        return cls(name, tuple(parts), sink, builder.sink(connector(sink, SINKS)))
+            label = f"step {number} "
+            for place, made in step(value, parts[-1].builder):
+                parts.append(Part(place, label and f"{label}{place.at[-1]}", made))
+                label = ""
+        found = sinks(job.need("sink"))
+        with placed(job.need("sink")):
+            complete = parts[-1].builder.sink(together(found))
+        return cls(name, tuple(parts), tuple(found), complete)
 
     def pipeline(self, settings: Settings | None = None) -> Pipeline:
         """The pipeline, checked as `Builder.build` does, under these settings.
@@ -107,8 +125,11 @@ class Job:
             for part in self.parts:
                 with placed(part.value):
                     part.builder.sink(Sink.to_fn(_ignore)).build(settings=settings)
-        # Every part builds when the job is cut off there: it is the sink that does not fit.
-        with placed(self.sink):
+        # Every part builds when the job is cut off there: it is a sink that does not fit.
+        for value, sink in self.sinks:
+            with placed(value):
+                self.parts[-1].builder.sink(sink).build(settings=settings)
+        with placed(self.sinks[-1][0]):
             return self.complete.build(settings=settings)
 
     def schemas(self) -> Iterator[tuple[str, pl.Schema | None]]:
@@ -122,7 +143,8 @@ class Job:
         for part in self.parts:
             with placed(part.value):
                 schema = part.builder.schema()
-            yield f"{part.label} ({part.value.file.path}:{part.value.line})", schema
+            if part.label:
+                yield f"{part.label} ({part.value.file.path}:{part.value.line})", schema
 
 
 def _name(settings: Value) -> str | None:

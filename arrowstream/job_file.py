@@ -134,6 +134,12 @@ class Value:
             raise self._unfit("an integer of at least 1")
         return self.found
 
+    def number(self) -> float:
+        """An integer or a float."""
+        if not isinstance(self.found, int | float) or isinstance(self.found, bool):
+            raise self._unfit("a number")
+        return self.found
+
     def one_of(self, names: Iterable[str]) -> str:
         """One of these strings."""
         known = tuple(names)

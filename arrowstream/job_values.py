@@ -1,12 +1,16 @@
-"""The values of a job that mean something to Polars: SQL expressions and type names."""
+"""The values of a job that mean something to the engine: SQL expressions, types, durations, arguments."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import polars as pl
 
+from arrowstream.duration import seconds
 from arrowstream.job_file import Value
+from arrowstream.job_mistakes import placed
 from arrowstream.type_names import dtype
 
 # Double quotes are SQL's own way to write a name with spaces, or one that is also a keyword.
@@ -56,6 +60,70 @@ def columns(value: Value) -> list[pl.Expr]:
     if isinstance(value.found, dict):
         return [expression(item).alias(name) for name, item in value.table().items()]
     return [named_expression(item) for item in value.items()]
+
+
+_TOTALS = ("cum_sum", "cum_prod", "cum_min", "cum_max", "cum_count", "forward_fill")
+_SHIFTS = ("shift", "diff")
+_ROLLING = ("rolling_sum", "rolling_mean", "rolling_min", "rolling_max", "rolling_var", "rolling_std")
+_RUNNING: dict[str, dict[str, Callable[[Value], Any]]] = {
+    **{name: {} for name in _TOTALS},
+    **{name: {"n": Value.count} for name in _SHIFTS},
+    **{name: {"window_size": Value.count} for name in _ROLLING},
+}
+"""Polars' functions of the rows before, which SQL has no names for, and their arguments."""
+
+
+def running(value: Value) -> list[pl.Expr]:
+    """Running values by name: ``{ total = { cum_sum = "price" }, mean = { rolling_mean = "x", window_size = 9 } }``.
+
+    Raises
+    ------
+    JobError
+        A function is unknown, an argument does not fit, or the operand is no SQL.
+    """
+    return [_running(item).alias(name) for name, item in value.table().items()]
+
+
+def _running(value: Value) -> pl.Expr:
+    if isinstance(value.found, str):
+        return expression(value)
+    names = [key for key in value.table() if key in _RUNNING]
+    if len(names) != 1:
+        known = ", ".join(_RUNNING)
+        raise value.error(f"expected SQL, or a table with one of {known} and its operand")
+    (name,) = names
+    readers = {name: expression, **_RUNNING[name]}
+    required = [key for key in readers if key != "n"]
+    found = arguments(value, readers, required)
+    made: pl.Expr = getattr(found.pop(name), name)(**found)
+    return made
+
+
+def duration(value: Value) -> str | float:
+    """A duration: text such as ``"1m30s"``, or a number of seconds."""
+    found = value.text() if isinstance(value.found, str) else value.number()
+    with placed(value):
+        seconds(found)
+    return found
+
+
+def arguments(
+    value: Value, readers: Mapping[str, Callable[[Value], Any]], required: Collection[str] = ()
+) -> dict[str, Any]:
+    """What a table says, read; a value that is no table is the first argument.
+
+    Raises
+    ------
+    JobError
+        A key is unknown or missing, or a value is wrong.
+    """
+    if isinstance(value.found, dict):
+        value.check_keys(readers, required)
+        return {name: readers[name](item) for name, item in value.table().items()}
+    first, *_ = readers
+    if set(required) - {first}:
+        value.table()  # raises: more is needed than one value
+    return {first: readers[first](value)}
 
 
 def types(value: Value) -> dict[str, pl.DataType]:

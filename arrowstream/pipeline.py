@@ -24,11 +24,13 @@ from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
 from arrowstream.plan.settle import settle
 from arrowstream.runtime.blocking import run_blocking
-from arrowstream.runtime.executor import Options, Prepared, Run
+from arrowstream.runtime.executor import Run
+from arrowstream.runtime.line_ends import Room
+from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.report import Progress, RunReport
-from arrowstream.runtime.wiring import Room
 from arrowstream.settings import Settings
 from arrowstream.steps import Steps
+from arrowstream.whole_number import check_whole
 
 if TYPE_CHECKING:
     from arrowstream.metrics_server import MetricsServer
@@ -68,6 +70,11 @@ class Builder(Steps):
             raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
         schema = source.schema()
         return None if schema is None else output_schema(self.graph, schema)
+
+    def explain(self) -> str:
+        """The plan as text, as far as it is written: what `collect` would run, if there is no sink yet."""
+        ended = self.graph.sink is not None or self.graph.ended
+        return (self if ended else self.sink(CollectSink())).build().explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
         """Run into memory; with `limit`, stop the source once so many rows have come out."""
@@ -158,8 +165,8 @@ class Pipeline:
             ``progress=True`` without the library it draws with, or the setting `export_prometheus` without
             prometheus-client.
         """
-        if limit is not None and limit < 0:
-            raise PlanError("limit is negative", expected="0 or more rows", found=str(limit))
+        if limit is not None:
+            check_whole("limit", limit, least=0)
         options = Options(
             limit,
             None if duration is None else seconds(duration),

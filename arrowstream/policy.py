@@ -10,10 +10,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from random import Random
 
 from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
+from arrowstream.whole_number import check_whole
 
 _TIMES = 3
 _DELAY_S = 0.1
@@ -155,13 +157,12 @@ class Retry(ErrorHandler):
     max_delay: float | None
 
     def __post_init__(self) -> None:
-        times = 1 if self.times is None else self.times
-        if not isinstance(times, int) or isinstance(times, bool) or times < 1:
-            raise _out_of_range("times", "a whole number, at least 1", self.times)
-        if not 1 <= self.factor < math.inf:
-            raise _out_of_range("factor", "at least 1", self.factor)
-        if not 0 <= self.jitter <= 1:
-            raise _out_of_range("jitter", "between 0 and 1", self.jitter)
+        if self.times is not None:
+            check_whole("retry(times=...)", self.times)
+        if not (_is_number(self.factor) and 1 <= self.factor < math.inf):
+            raise _out_of_range("factor", "a number, at least 1", repr(self.factor))
+        if not (_is_number(self.jitter) and 0 <= self.jitter <= 1):
+            raise _out_of_range("jitter", "a number between 0 and 1", repr(self.jitter))
         if self.max_delay is not None and self.delay is not None and self.max_delay < self.delay:
             raise _out_of_range("max_delay", f"at least the delay, {self.delay:g} s", f"{self.max_delay:g} s")
 
@@ -281,3 +282,7 @@ def _seconds(name: str, duration: Duration) -> float:
 
 def _out_of_range(name: str, expected: str, found: object) -> PlanError:
     return PlanError(f"retry({name}=...) does not fit", expected=expected, found=str(found))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

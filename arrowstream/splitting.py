@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import polars as pl
 
@@ -12,6 +12,7 @@ from arrowstream.errors import PlanError
 from arrowstream.operators.inputs import parse_expression
 from arrowstream.operators.route import OTHERWISE
 from arrowstream.plan.graph import Branch, Graph, Split
+from arrowstream.unfinished import unfinished
 
 
 class HasGraph(Protocol):
@@ -115,6 +116,11 @@ class Splitting(Generic[B]):
         """The builder that goes on with the rows of all branches without a sink, in one schema."""
         graph = self.before.graph.with_step(Split(self.selector, self.branches, self.rest))
         return type(self.before)(graph)
+
+    if not TYPE_CHECKING:  # a type checker finds the mistake itself
+
+        def __getattr__(self, name: str) -> Any:
+            raise unfinished("split(...)", name, ".merge()", ".split(...).branch(...).merge()")
 
     def _way(self, name: str, steps: Callable[[B], B]) -> Branch:
         inner = type(self.before)(Graph(name, inner=True))

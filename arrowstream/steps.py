@@ -140,8 +140,9 @@ class Steps:
 
         Rows that come too late for their windows leave by `late`.
         """
-        from arrowstream.operators.window import windows
+        from arrowstream.operators.window import check_options, windows
 
+        check_options(options)
         return windows(partial(self._then, late=late), size, **options)
 
     def scan(

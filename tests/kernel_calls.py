@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -66,3 +67,10 @@ def _program(segment: Segment) -> Program:
     program = lower(segment)
     assert isinstance(program, Program), str(program)
     return program
+
+
+def step_by_step(segment: Any, frame: pl.DataFrame) -> pl.DataFrame:
+    """What Polars makes of a segment when every step runs over all rows before the next."""
+    for step in segment.steps:
+        frame = step.apply(frame)
+    return frame

@@ -450,3 +450,14 @@ def test_a_second_real_signal_ends_at_once(
     process.communicate()
     assert process.returncode == code
     assert not Path("out.parquet").exists()
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_schema_of_a_file_with_another_delimiter(mark: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text(f"x{mark}y\n1{mark}2\n")
+    code, _, err = invoke("schema", "a.csv")
+    assert code == 0
+    assert f"one column, with {mark!r} in its name: try --delimiter {mark!r}" in err
+    told = mark.replace("\t", "\\t")
+    assert invoke("schema", "a.csv", "--delimiter", told) == (0, '# a.csv\nx = "Int64"\ny = "Int64"\n', "")

@@ -7,7 +7,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from arrowstream.display import PIPED_WIDTH, print_report, progress_bar, summary
+from arrowstream.display import PIPED_WIDTH, print_report, progress_bar
 from arrowstream.errors import MissingExtra
 from arrowstream.runtime.report import Progress, RunReport, StageReport
 
@@ -105,7 +105,7 @@ def test_a_narrow_terminal_folds_names_but_never_numbers() -> None:
     console = terminal(width=44)
     print_report(REPORT, console=console)
     lines = text(console).splitlines()
-    assert lines[0] == summary(REPORT)
+    assert lines[0] == REPORT.summary
     assert all("…" not in line and len(line) <= 44 for line in lines[1:])
     assert any("336,776    26,581   0.123" in line for line in lines)
 
@@ -132,7 +132,7 @@ def test_a_report_on_a_terminal_has_its_width(
 
 
 def test_the_summary_says_why_a_run_ended_early() -> None:
-    assert summary(RunReport("late", 2, 1, 0.0, (), "limit")).endswith("0 rows/s, ended early (limit)")
+    assert RunReport("late", 2, 1, 0.0, (), "limit").summary.endswith("0 rows/s, ended early (limit)")
 
 
 def test_nothing_is_drawn_on_a_console_that_is_no_terminal() -> None:
@@ -156,3 +156,14 @@ def test_without_rich_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch)
     assert raised.value.hint == "pip install 'arrowstream[cli]'"
     with pytest.raises(MissingExtra, match="a report needs the extra 'cli'"):
         print_report(REPORT)
+
+
+def test_a_report_as_text() -> None:
+    text = str(REPORT)
+    assert text.splitlines()[0] == REPORT.summary
+    for line, stage in zip(text.splitlines()[1:], REPORT.stages, strict=True):
+        assert line.startswith(f"  {stage.name}")
+        assert f"{stage.rows_in:,} rows in, {stage.rows_out:,} rows out" in line
+    assert str(RunReport("none", 0, 0, 0.0, ())) == "none: 0 rows in, 0 rows out, 0.00 s, 0 rows/s"
+    lone = RunReport("p", 1, 1, 1.0, (StageReport("source", 1, 1),))
+    assert str(lone).endswith("\n  source  1 rows in, 1 rows out, 0.000 s busy")

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from arrowstream.duration import seconds
+from arrowstream.duration import microseconds, nanoseconds, seconds
 from arrowstream.errors import PlanError
 
 
@@ -34,3 +34,12 @@ def test_what_is_neither_text_nor_a_number_is_refused(other: Any) -> None:
 def test_negative_durations_are_refused() -> None:
     with pytest.raises(PlanError, match="negative"):
         seconds(-1)
+
+
+def test_whole_units_and_what_has_no_end() -> None:
+    assert (microseconds("1.5ms"), nanoseconds(2), nanoseconds("1us")) == (1500, 2_000_000_000, 1000)
+    for read in (microseconds, nanoseconds):
+        with pytest.raises(
+            PlanError, match="a duration is endless\n  expected: a finite duration\n  found: inf"
+        ):
+            read(float("inf"))

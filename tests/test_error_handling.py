@@ -430,3 +430,9 @@ def test_chaos(seed: int) -> None:
     aside = refused.frame()["x"].to_list() if refused.batches else []
     assert Counter(written + aside) == Counter(rows.filter(~bad)["x"].to_list())
     assert not any(value % 10 == 7 for value in written)
+
+
+def test_the_error_of_a_lone_row_tells_of_one_value() -> None:
+    bad = TestSink()
+    texts().cast({"s": pl.Int64}).on_error(ErrorHandler.dead_letter(bad)).backend("polars").collect_sync()
+    assert all("1 out of 1 values" in error for error in bad.frame()["error"])

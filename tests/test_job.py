@@ -142,7 +142,7 @@ def test_the_name() -> None:
         (
             "[[steps]]\nbackend = 'arrow'",
             "j.toml:4: a step has exactly one operator, found none (one of 'filter', 'with_columns', "
-            "'select', 'drop', 'rename', 'cast', 'explode', 'unnest', 'batch')",
+            "'select', 'drop', 'rename', 'cast', 'explode', 'unnest', 'batch', 'with_event_time', 'window', ",
         ),
         (
             "[[steps]]\nfilter = 'a > 1'\ndrop = 'a'",
@@ -154,9 +154,9 @@ def test_the_name() -> None:
         ),
         (
             "[[steps]]\nbatch = { rows = 1 }\nbackend = 'polars'",
-            "j.toml:5: 'batch' in [[steps]]: backend('polars') has no step",
+            "j.toml:6: 'backend' in [[steps]]: backend('polars') has no step",
         ),
-        ("[[steps]]\nbatch = {}", "j.toml:5: missing key 'rows' in [[steps]] batch"),
+        ("[[steps]]\nbatch = {}", "j.toml:5: 'batch' in [[steps]]: batch() has no limit"),
         (
             "[[steps]]\nbatch = { row = 1 }",
             "j.toml:5: unknown key 'row' in [[steps]] batch (did you mean 'rows'?)",
@@ -165,7 +165,7 @@ def test_the_name() -> None:
             "[[steps]]\nbatch = { rows = 'x' }",
             "j.toml:5: 'rows' in [[steps]] batch: expected an integer of at least",
         ),
-        ("[[steps]]\nbatch = 3", "j.toml:5: 'batch' in [[steps]]: expected a table, found the integer 3"),
+        ("[[steps]]\nbatch = 0", "j.toml:5: 'batch' in [[steps]]: expected an integer of at least 1, found "),
         ("[[steps]]\nfilter = []", "j.toml:5: 'filter' in [[steps]]: filter() has no predicate"),
         (
             "[[steps]]\nrename = { a = 1 }",

@@ -23,7 +23,8 @@ LAYERS = {
 SURFACE = {
     *("__init__", "__main__", "pipeline", "steps", "splitting", "connect", "testing", "display", "doctor"),
     "metrics_server",
-    *("cli", "commands", "interrupts", "job", "job_parts", "job_values"),
+    *("cli", "commands", "interrupts", "job", "job_ends", "job_handlers", "job_parts", "job_steps"),
+    "job_values",
 }
 
 OUTSIDE = {

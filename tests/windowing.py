@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import polars as pl
 from hypothesis import strategies as st
 
 from arrowstream.batch import Batch
+from arrowstream.operators import pane_store, panes, small_frames
 from arrowstream.operators.base import Operator, Process
 
 x, f, s = pl.col("x"), pl.col("f"), pl.col("s")
@@ -105,6 +108,22 @@ def events(draw: st.DrawFn, max_rows: int = 30, spread: int = 60) -> pl.DataFram
         },
         schema=SCHEMA,
     )
+
+
+@contextmanager
+def little_put_aside(data: st.DataObject) -> Iterator[None]:
+    """Panes that are grouped, and small frames that are joined, after few rows already: what else needs many."""
+    rows = data.draw(st.sampled_from([1, 3, 10, 1 << 20]), "rows put aside")
+    size = data.draw(st.sampled_from([64, 1 << 20]), "bytes put aside")
+    many = data.draw(st.sampled_from([2, 64]), "frames that are many")
+    with (
+        mock.patch.object(pane_store, "_ASIDE_ROWS", rows),
+        mock.patch.object(pane_store, "_ASIDE_BYTES", size),
+        mock.patch.object(small_frames, "MANY", many),
+        mock.patch.object(panes, "_STREAMED", data.draw(st.sampled_from([1, 100_000]), "rows streamed")),
+        mock.patch.object(panes, "_SPARSE", data.draw(st.sampled_from([1, 8]), "numbers apart")),
+    ):
+        yield
 
 
 def feed(process: Process, items: Iterable[pl.DataFrame | int]) -> list[Any]:

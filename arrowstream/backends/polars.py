@@ -80,5 +80,9 @@ def _among_others(step: Step, frame: pl.DataFrame) -> pl.DataFrame:
     """
     if frame.height != 1:
         return step.apply(_joined(frame))
-    twice = step.apply(pl.DataFrame([column.clone().extend(column).rechunk() for column in frame]))
+    try:
+        twice = step.apply(pl.DataFrame([column.clone().extend(column).rechunk() for column in frame]))
+    except pl.exceptions.PolarsError:
+        step.apply(frame)  # its error tells of one value, where that above tells of two
+        raise
     return twice.head(twice.height // 2)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
 
 from arrowstream.batch import Batch, Element
-from arrowstream.duration import Duration, seconds
+from arrowstream.duration import Duration, microseconds, nanoseconds
 from arrowstream.errors import PlanError
+from arrowstream.policy import ErrorHandler, check_handlers
+from arrowstream.whole_number import check_whole
 
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 """A row-wise piece of the pipeline as a function of a lazy frame."""
@@ -78,8 +80,8 @@ class SourceSpec(ABC):
         PlanError
             A duration is none.
         """
-        idle_ns = None if idle is None else round(seconds(idle) * 1e9)
-        return EventTimeSource(self, column, round(seconds(lateness) * 1e6), idle_ns)
+        idle_ns = None if idle is None else nanoseconds(idle)
+        return EventTimeSource(self, column, microseconds(lateness), idle_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +194,16 @@ class SinkSpec(ABC):
         return ()
 
     @property
+    def handlers(self) -> tuple[ErrorHandler, ...]:
+        """What to do when it fails, where that was said of this sink itself."""
+        return ()
+
+    @property
     def spare(self) -> int | None:
         """Batches that may wait for a sink which never holds others back, before some are dropped; else None."""
         return None
 
-    def best_effort(self, buffer: int = 64) -> SinkSpec:
+    def best_effort(self, buffer: int = 64) -> SinkPart:
         """This sink as part of a fan-out that never waits for it.
 
         Parameters
@@ -205,7 +212,23 @@ class SinkSpec(ABC):
             Batches that may wait; what comes while so many do is dropped here, and counted. Nor does its
             failure end the run: it gets nothing more, and the failure is logged.
         """
-        return BestEffort(self, buffer)
+        return SinkPart(self, buffer)
+
+    def on_error(self, handler: ErrorHandler) -> SinkPart:
+        """This sink as part of a fan-out that has handlers of its own; after several calls, in their order.
+
+        Parameters
+        ----------
+        handler
+            What to do when it fails, such as ``ErrorHandler.retry(3)``. It stands in place of the handlers
+            that the whole fan-out has.
+
+        Raises
+        ------
+        PlanError
+            It is no handler, or comes after one that leaves nothing to do.
+        """
+        return SinkPart(self, handlers=(handler,))
 
     @abstractmethod
     def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
@@ -220,29 +243,41 @@ class SinkSpec(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class BestEffort(SinkSpec):
-    """A sink that may miss batches rather than hold others back; see `SinkSpec.best_effort`."""
+class SinkPart(SinkSpec):
+    """A sink, and what is said of it alone; see `SinkSpec.best_effort` and `SinkSpec.on_error`."""
 
     sink: SinkSpec
-    buffer: int
+    buffer: int | None = None
+    handlers: tuple[ErrorHandler, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.buffer < 1:
+        if self.sink.parts:
             raise PlanError(
-                "best_effort(buffer=...) is too small", expected="at least 1", found=str(self.buffer)
+                "on_error() and best_effort() are said of one sink",
+                expected="each sink of the fan-out with its own, or .on_error(...) after .sink(...) for all",
+                found=self.sink.label,
             )
+        if self.buffer is not None:
+            check_whole("best_effort(buffer=...)", self.buffer)
+        check_handlers(self.handlers)
 
     @property
     def label(self) -> str:
-        return f"{self.sink.label}, best effort"
+        return f"{self.sink.label}{', best effort' if self.buffer else ''}"
 
     @property
     def guarantee(self) -> str:
+        if self.buffer is None:
+            return self.sink.guarantee
         return f"best effort: misses batches when more than {self.buffer} wait"
 
     @property
     def needs_schema(self) -> bool:
         return self.sink.needs_schema
+
+    @property
+    def takes_arrow(self) -> bool:
+        return self.sink.takes_arrow
 
     @property
     def place(self) -> str | None:
@@ -251,6 +286,12 @@ class BestEffort(SinkSpec):
     @property
     def spare(self) -> int | None:
         return self.buffer
+
+    def best_effort(self, buffer: int = 64) -> SinkPart:
+        return replace(self, buffer=buffer)
+
+    def on_error(self, handler: ErrorHandler) -> SinkPart:
+        return replace(self, handlers=(*self.handlers, handler))
 
     def check(self, schema: pl.Schema) -> None:
         self.sink.check(schema)

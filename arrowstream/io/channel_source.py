@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.batch import Batch, Element
+from arrowstream.channel import Receiver
 from arrowstream.errors import PlanError
 from arrowstream.ingest import batches_of, conform, schema_of
 from arrowstream.io.base import Query, Reader, SourceSpec
@@ -77,7 +78,9 @@ class ItemReader(Reader):
         return conform(batch, self._schema)
 
     async def close(self) -> None:
-        # A generator the engine made itself must be finalised by it; a user's channel stays the user's.
-        close = getattr(self._items, "aclose", None)
-        if self._close_items and close is not None:
+        # A generator the engine made itself must be finalised by it; other streams stay the user's. A receiver
+        # is closed: nobody else reads it, and its sender would wait for room that never comes.
+        if isinstance(self._items, Receiver):
+            self._items.close()
+        elif self._close_items and (close := getattr(self._items, "aclose", None)) is not None:
             await close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -29,12 +29,14 @@ class FanoutSink(SinkSpec):
     sinks: tuple[SinkSpec, ...]
 
     @classmethod
-    def of(cls, sinks: Sequence[SinkSpec]) -> FanoutSink:
-        """The fan-out to these sinks."""
+    def of(cls, sinks: Sequence[SinkSpec], more: Sequence[object] = ()) -> FanoutSink:
+        """The fan-out to these sinks; `more` are arguments that should have been in the list."""
         flat: list[SinkSpec] = []
+        if more or not isinstance(sinks, Iterable):
+            raise _no_list(", ".join(type(sink).__name__ for sink in (sinks, *more)))
         for sink in sinks:
             if not isinstance(sink, SinkSpec):
-                raise PlanError("fanout takes sinks", expected="a list of sinks", found=type(sink).__name__)
+                raise _no_list(f"a list with {type(sink).__name__} in it")
             flat += sink.parts or (sink,)
         if not flat:
             raise PlanError("fanout has no sink", expected="at least one")
@@ -58,3 +60,9 @@ class FanoutSink(SinkSpec):
 
     def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
         raise AssertionError("the planner opens the parts of a fan-out")
+
+
+def _no_list(found: str) -> PlanError:
+    return PlanError(
+        "fanout takes sinks", expected="a list of sinks", found=found, hint="write Sink.fanout([a, b])"
+    )

@@ -12,6 +12,7 @@ from arrowstream.batch import Batch, Element, Position
 from arrowstream.errors import PlanError
 from arrowstream.ingest import batches_of, conform, schema_of
 from arrowstream.io.base import Query, Reader, SourceSpec
+from arrowstream.whole_number import check_whole
 
 BATCH_ROWS = 131_072
 """Rows of a slice of a large frame: enough for Polars to use every core, little enough to keep memory flat."""
@@ -38,8 +39,7 @@ class FrameSource(SourceSpec):
     @classmethod
     def of(cls, data: Any, *, schema: pl.Schema | None = None, batch_rows: int = BATCH_ROWS) -> FrameSource:
         """From an Arrow-like object, or an iterable of them; see `Source.from_frame`."""
-        if batch_rows < 1:
-            raise PlanError("batch_rows is too small", expected="at least 1", found=str(batch_rows))
+        check_whole("batch_rows", batch_rows)
         if _is_frame(data) or not isinstance(data, Iterable):
             data = [data]
         if not isinstance(data, list | tuple):

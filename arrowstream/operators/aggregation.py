@@ -20,7 +20,7 @@ import polars.selectors as cs
 from arrowstream.batch import arrow_schema
 from arrowstream.errors import SchemaError
 from arrowstream.expression_text import expression_text, rebuild
-from arrowstream.operators.partials import ROW, Mergeable, mergeable, row_wise
+from arrowstream.operators.partials import ROW, Fold, Mergeable, mergeable, row_wise
 
 _GROUP = "__group__"
 _LEAF = "__leaf__"
@@ -46,6 +46,8 @@ class Aggregation:
         Aggregations from state to state.
     one
         Expressions from a single row to its state; empty where there are none.
+    folds
+        How the columns of `one` change with those of one more row; empty if some do otherwise.
     any_order
         Whether state merged in any order gives the same bits.
     output
@@ -55,6 +57,7 @@ class Aggregation:
     first: tuple[pl.Expr, ...]
     merge: tuple[pl.Expr, ...]
     one: tuple[pl.Expr, ...]
+    folds: tuple[Fold, ...]
     any_order: bool
     output: pl.Schema
     _leaves: tuple[pl.Expr, ...]
@@ -100,6 +103,7 @@ class Aggregation:
             tuple(parts.first),
             (pl.col(ROW).min(), *parts.merge),
             tuple(parts.one) if parts.has_one else (),
+            tuple(parts.folds) if parts.has_folds else (),
             parts.any_order,
             output,
             tuple(parts.leaves),
@@ -107,6 +111,11 @@ class Aggregation:
             kept,
             tuple(whole),
         )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of rows that `first` looks at."""
+        return tuple(dict.fromkeys(name for expr in self.first for name in expr.meta.root_names()))
 
     def results(self, state: pl.DataFrame, beside: Sequence[pl.Expr]) -> pl.DataFrame:
         """The results of the groups of `state`, in its order, with expressions over it before them."""
@@ -135,6 +144,8 @@ class _Parts:
         self.merge: list[pl.Expr] = []
         self.one: list[pl.Expr] = [pl.col(ROW)]
         self.has_one = True
+        self.folds: list[Fold] = ["min"]
+        self.has_folds = True
         self.any_order = True
         self.leaves: list[pl.Expr] = []
 
@@ -196,6 +207,8 @@ class _Parts:
         self.merge += [expr.alias(own) for expr, own in zip(leaf.merge(*names), names, strict=True)]
         self.has_one = self.has_one and bool(leaf.one)
         self.one += [expr.alias(own) for expr, own in zip(leaf.one, names, strict=False)]
+        self.has_folds = self.has_folds and bool(leaf.one and leaf.folds)
+        self.folds += leaf.folds
         self.any_order = self.any_order and leaf.any_order
         self.leaves.append(leaf.result(*names).alias(name))
 
@@ -204,7 +217,7 @@ class _Parts:
         for source, own in ((ROW, _KEPT), *((name, _KEPT + name) for name in columns)):
             self.first.append(pl.col(source).implode().alias(own))
             self.merge.append(pl.col(own).explode().implode().alias(own))
-        self.has_one = self.any_order = False
+        self.has_one = self.has_folds = self.any_order = False
 
 
 def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:

@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch
-from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process
+from arrowstream.whole_number import check_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,7 @@ class Buffer(Operator):
     capacity: int
 
     def __post_init__(self) -> None:
-        if self.capacity < 1:
-            raise PlanError("buffer(capacity) is too small", expected="at least 1", found=str(self.capacity))
+        check_whole("buffer(capacity)", self.capacity)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema

@@ -10,7 +10,6 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch, Element, arrow_schema
-from arrowstream.errors import PlanError
 from arrowstream.expression_text import columns_text, expression_text
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.base import Operator, Process
@@ -20,6 +19,7 @@ from arrowstream.operators.partials import ROW
 from arrowstream.operators.slot_store import SLOT
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names
+from arrowstream.whole_number import check_whole
 
 _WINDOW, _COUNT, _LAST = "__window__", "__count__", "__last__"
 
@@ -49,8 +49,7 @@ class CountWindow(Operator):
     exprs: tuple[pl.Expr, ...]
 
     def __post_init__(self) -> None:
-        if self.rows < 1:
-            raise PlanError("window(rows=...) is too small", expected="at least 1", found=str(self.rows))
+        check_whole("window(rows=...)", self.rows)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         keys = key_schema("window", self.by, schema)

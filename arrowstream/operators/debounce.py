@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch, Element, Idle, Watermark
-from arrowstream.duration import Duration, seconds
+from arrowstream.duration import Duration, nanoseconds
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.key_table import Array
@@ -68,7 +68,7 @@ class Debounce(Operator):
     by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        seconds(self.quiet)
+        nanoseconds(self.quiet)
 
     @classmethod
     def of(cls, quiet: Duration, by: Any = None) -> Debounce:
@@ -81,7 +81,7 @@ class Debounce(Operator):
 
     def start(self, schema: pl.Schema) -> Process:
         keys = key_schema(self.name, self.by, schema)
-        return _Debouncing(round(seconds(self.quiet) * 1e9), keys, schema)
+        return _Debouncing(nanoseconds(self.quiet), keys, schema)
 
     def describe(self) -> str:
         by = f", by=[{', '.join(self.by)}]" if self.by else ""

@@ -9,7 +9,8 @@ from math import ceil, floor
 
 import polars as pl
 
-from arrowstream.duration import Duration, seconds
+from arrowstream.duration import Duration
+from arrowstream.duration import microseconds as whole_microseconds
 from arrowstream.errors import PlanError, SchemaError, StageError
 
 _PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
@@ -24,7 +25,7 @@ def microseconds(step: str, name: str, duration: Duration, at_least: int = 1) ->
     PlanError
         It is no duration, or shorter than `at_least`.
     """
-    length = round(seconds(duration) * 1e6)
+    length = whole_microseconds(duration)
     if length < at_least:
         raise PlanError(
             f"{step}({name}=...) is too short", expected="at least one microsecond", found=repr(duration)
@@ -108,6 +109,13 @@ class EventTime:
     def expression(self) -> pl.Expr:
         """The column's ticks, as Int64."""
         return pl.col(self.column).to_physical().cast(pl.Int64)
+
+    def span(self, rows: pl.DataFrame) -> tuple[int, int]:
+        """The first and the last tick of rows, at least one, none of them without a time."""
+        ticks = rows[self.column].cast(pl.Int64)
+        first, last = ticks.min(), ticks.max()
+        assert isinstance(first, int) and isinstance(last, int)
+        return first, last
 
     def from_ticks(self, ticks: pl.Expr) -> pl.Expr:
         """Ticks as the column's type."""

@@ -105,6 +105,19 @@ class KeyedGroups:
         keys = part.keys[merged[SLOT]] if beside else part.keys
         return merged.hstack(keys.get_columns()[1:])
 
+    def fold(self, rows: pl.DataFrame, updates: bool) -> Iterator[pl.DataFrame]:
+        """Count rows in; with `updates` give the state of their keys, in the order in which these first come.
+
+        Without, give that of keys that were evicted.
+        """
+        for part in self.parts(rows):
+            state = self.merged(part)
+            self.put(part.slots, state)
+            if updates:
+                yield state
+            elif part.evicted is not None:
+                yield part.evicted
+
     def put(self, slots: Array, state: pl.DataFrame) -> None:
         """Keep this state of these slots."""
         self._store.put(slots, state.drop(SLOT))

@@ -14,6 +14,7 @@ from arrowstream.batch import to_record
 from arrowstream.errors import PlanError, StageError
 from arrowstream.operators.key_store import KeyStore, rows_equal
 from arrowstream.operators.key_table import Array, KeyTable, Same
+from arrowstream.whole_number import check_whole
 
 _MOST = 4_000_000_000  # slots are 32 bits in the table
 OnFull = Literal["error", "evict"]
@@ -225,8 +226,10 @@ def check_limit(max_keys: int | None, on_full: str) -> None:
     PlanError
         `max_keys` is below 1, or `on_full` is no policy.
     """
-    if max_keys is not None and not 1 <= max_keys < _MOST:
-        raise PlanError("max_keys is out of range", expected="1 to 4,000,000,000", found=str(max_keys))
+    if max_keys is not None:
+        check_whole("max_keys", max_keys)
+        if max_keys >= _MOST:
+            raise PlanError("max_keys is out of range", expected="1 to 4,000,000,000", found=str(max_keys))
     if on_full not in ("error", "evict"):
         raise PlanError("on_full is no policy", expected="'error' or 'evict'", found=repr(on_full))
 

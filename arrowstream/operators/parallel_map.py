@@ -19,6 +19,7 @@ from arrowstream.operators.function_step import Awaiting, Calling, FunctionStep
 from arrowstream.operators.map_function import MapFunction
 from arrowstream.operators.thread_calls import ThreadCalls, until_done
 from arrowstream.operators.worker import Worker, WorkerTask
+from arrowstream.whole_number import check_whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,10 +70,7 @@ class ParallelMap(FunctionStep):
 
     def __post_init__(self) -> None:
         FunctionStep.__post_init__(self)
-        if self.workers < 1:
-            raise PlanError(
-                "parallel_map(workers=...) is too small", expected="at least 1", found=str(self.workers)
-            )
+        check_whole("parallel_map(workers=...)", self.workers)
         if self.executor not in ("thread", "process"):
             raise PlanError(
                 "parallel_map() has no such executor",

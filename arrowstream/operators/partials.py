@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -17,6 +17,9 @@ from arrowstream.expression_text import rebuild
 
 ROW = "__row__"
 """The column that numbers the rows as they came; of a group, the number of its first row."""
+
+Fold = Literal["add", "min", "max"]
+"""How one more value changes a column of state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Mergeable:
         The values for a single row; empty where a row alone has none.
     any_order
         Whether values merged in any order give the same bits.
+    folds
+        How the columns change with the values of one more row, if that is all there is to it.
     """
 
     first: tuple[pl.Expr, ...]
@@ -42,7 +47,12 @@ class Mergeable:
     result: Callable[..., pl.Expr]
     one: tuple[pl.Expr, ...] = ()
     any_order: bool = True
+    folds: tuple[Fold, ...] = ()
 
+
+_INTEGERS = {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64}
+"""Those that numpy has, too."""
+_SUMS = _INTEGERS | {pl.Float32, pl.Float64, pl.Duration}
 
 _Make = Callable[[pl.Expr, pl.DataType], Mergeable | None]
 
@@ -151,7 +161,7 @@ def _added(*names: str) -> tuple[pl.Expr, ...]:
 
 
 def _count(one: pl.Expr, first: pl.Expr) -> Mergeable:
-    return Mergeable((first.cast(pl.UInt32),), _added, pl.col, (one.cast(pl.UInt32),))
+    return Mergeable((first.cast(pl.UInt32),), _added, pl.col, (one.cast(pl.UInt32),), folds=("add",))
 
 
 def _values(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:
@@ -170,7 +180,8 @@ def _sum(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
     if not (dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean or dtype == pl.Duration):
         return None
     total = pl.LazyFrame(schema={"x": dtype}).select(pl.col("x").sum()).collect_schema()["x"]
-    return Mergeable((expr.sum(),), _added, pl.col, (expr.cast(total),), not total.is_float())
+    folds: tuple[Fold, ...] = ("add",) if total.base_type() in _SUMS else ()
+    return Mergeable((expr.sum(),), _added, pl.col, (expr.cast(total),), not total.is_float(), folds)
 
 
 def _mean(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
@@ -183,6 +194,7 @@ def _mean(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
         lambda total, count: pl.when(pl.col(count) > 0).then(pl.col(total) / pl.col(count)),
         (values, expr.is_not_null().cast(pl.UInt32)),
         any_order=False,
+        folds=("add", "add"),
     )
 
 
@@ -211,6 +223,8 @@ def _variance(ddof: int, root: bool) -> _Make:
 
 
 def _extreme(method: str) -> _Make:
+    folds: tuple[Fold, ...] = ("min",) if method in ("min", "nan_min") else ("max",)
+
     def make(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
         if not (dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.String, pl.Boolean)):
             return None
@@ -218,7 +232,12 @@ def _extreme(method: str) -> _Make:
         # Of a zero and a negative zero, the order decides which one is the smaller.
         any_order = not dtype.is_float()
         return Mergeable(
-            (first,), lambda name: (getattr(pl.col(name), method)(),), pl.col, (expr,), any_order
+            (first,),
+            lambda name: (getattr(pl.col(name), method)(),),
+            pl.col,
+            (expr,),
+            any_order,
+            folds if dtype.is_temporal() or dtype.base_type() in _INTEGERS else (),
         )
 
     return make

@@ -10,10 +10,11 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch, Element, Idle, Watermark
-from arrowstream.duration import Duration, seconds
+from arrowstream.duration import Duration, nanoseconds
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.row_queue import RowQueue
+from arrowstream.whole_number import check_whole
 
 _ENDLESS = 1 << 62
 
@@ -63,17 +64,17 @@ class Rebatch(Operator):
 
     def __post_init__(self) -> None:
         for name, limit in (("rows", self.rows), ("nbytes", self.nbytes)):
-            if limit is not None and limit < 1:
-                raise PlanError(f"batch({name}=...) is too small", expected="at least 1", found=str(limit))
+            if limit is not None:
+                check_whole(f"batch({name}=...)", limit)
         if self.rows is None and self.nbytes is None and self.max_delay is None:
             raise PlanError("batch() has no limit", expected="rows=, nbytes= or max_delay=")
-        _nanoseconds(self.max_delay)
+        _delay_ns(self.max_delay)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
     def start(self, schema: pl.Schema) -> Process:
-        delay = _nanoseconds(self.max_delay)
+        delay = _delay_ns(self.max_delay)
         if delay is None:
             return _Rebatching(self.rows, self.nbytes, schema)
         return _TimedRebatching(self.rows, self.nbytes, schema, delay)
@@ -83,8 +84,8 @@ class Rebatch(Operator):
         return f"batch({', '.join(f'{name}={value}' for name, value in limits.items() if value is not None)})"
 
 
-def _nanoseconds(duration: Duration | None) -> int | None:
-    return None if duration is None else round(seconds(duration) * 1e9)
+def _delay_ns(duration: Duration | None) -> int | None:
+    return None if duration is None else nanoseconds(duration)
 
 
 class _Rebatching(Process):

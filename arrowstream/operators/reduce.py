@@ -14,6 +14,7 @@ from arrowstream.errors import PlanError
 from arrowstream.expression_text import columns_text, expression_text
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.folded_groups import FoldedGroups
 from arrowstream.operators.inputs import parse_expressions
 from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.keyed_groups import KeyedGroups
@@ -61,9 +62,11 @@ class Reduce(Operator):
 
     Notes
     -----
-    A stage of its own. Costs some 1 ms a batch of 1,000 rows, so make small batches larger with `batch`: a
-    ``group_by`` of the batch, however many keys are held, cache misses apart. Held are each key and a few values
-    for it, or all values of the columns that an aggregation reads which cannot be merged.
+    A stage of its own. Sums, counts, means, and extremes of integers and times, are folded into arrays, some 100 to
+    400 ns a row for 10,000 to 1,000,000 keys, and 0.5 ms a batch. If there are other aggregates, or keys are
+    evicted, a batch costs a ``group_by`` of its rows and state, at least 1 ms: make small batches larger with
+    `batch`. Held are each key and a few values for it, or all values of the columns that an aggregation reads
+    which cannot be merged.
 
     Examples
     --------
@@ -131,22 +134,21 @@ class _Reducing(Process):
     def __init__(self, operator: Reduce, keys: pl.Schema, aggregation: Aggregation) -> None:
         self._by = [pl.col(name) for name in operator.by]
         self._aggregation = aggregation
-        self._groups = KeyedGroups(keys, aggregation, operator.max_keys, operator.on_full)
+        evicts = operator.max_keys is not None and operator.on_full == "evict"
+        self._groups: FoldedGroups | KeyedGroups
+        if aggregation.folds and not evicts:
+            self._groups = FoldedGroups(keys, aggregation, operator.max_keys)
+        else:
+            self._groups = KeyedGroups(keys, aggregation, operator.max_keys, operator.on_full)
         self._next_row = 0
         self._updates = operator.emit == "updates"
 
     def process(self, batch: Batch) -> Iterator[Element]:
         frame = batch.polars()
         start, self._next_row = self._next_row, self._next_row + frame.height
-        rows = frame.with_columns(pl.int_range(start, start + pl.len(), dtype=pl.Int64).alias(ROW))
-        results = []
-        for part in self._groups.parts(rows):
-            state = self._groups.merged(part)
-            self._groups.put(part.slots, state)
-            if self._updates:
-                results.append(self._aggregation.results(state, self._by))
-            elif part.evicted is not None:
-                results.append(self._aggregation.results(part.evicted, self._by))
+        rows = frame.hstack([pl.int_range(start, self._next_row, dtype=pl.Int64, eager=True).alias(ROW)])
+        states = self._groups.fold(rows, self._updates)
+        results = [self._aggregation.results(state, self._by) for state in states]
         if results:
             yield batch.with_rows(pl.concat(results))
 

@@ -25,17 +25,25 @@ from arrowstream.operators.scan_recipe import Check, Recipe, take_apart
 class Scan(Operator):
     """All columns and running values beside them: what Polars gives for ``expr.over(by)`` on the whole input.
 
-    Expressions may use `cum_sum`, `cum_prod`, `cum_min`, `cum_max`, `cum_count`, `shift` and `diff` by a positive
-    number of rows, `forward_fill`, `rolling_sum`, `_mean`, `_min`, `_max`, `_var` and `_std` over the last n
-    rows, `ewm_mean` with ``adjust=False, ignore_nulls=True``, inside of one another too, and anything that
-    looks at one row. The result does not depend on how the rows are cut into batches, and equals that of Polars
-    exactly, up to the sign of a zero that is an extreme, but for rolling sums, means and spreads of floats:
-    here these come from the rows of their window alone, in Polars from all rows before, so that they differ in
-    the last digits.
+    Expressions may use what the table says, inside of one another too, and anything that looks at one row.
 
-    A stage of its own. Costs some 0.5 ms a batch of 1,000 rows, so make small batches larger with `batch`, and
-    the same for 10,000 keys as for 1,000,000, cache misses apart. For each key there are kept the key, 8 bytes
-    for a running total, and as many values as a `shift` or a rolling function looks back.
+    | running | with |
+    |---|---|
+    | `cum_sum`, `cum_prod`, `cum_min`, `cum_max`, `cum_count` | from the first row on |
+    | `shift`, `diff`, `pct_change` | a positive number of rows; a constant `fill_value` of the same type |
+    | `forward_fill` | any `limit` |
+    | `rle_id` | |
+    | `rolling_sum`, `_mean`, `_min`, `_max`, `_median`, `_quantile` | the last n rows |
+    | `rolling_var`, `_std`, `_skew`, `_kurtosis` | the last n rows |
+    | `ewm_mean`, `ewm_var`, `ewm_std` | all options |
+
+    Refused, with a hint, is what would need rows to come (`reverse=True`, `backward_fill`, `interpolate`, centred
+    windows, negative numbers of rows), windows of time, weights, and `is_first_distinct`.
+
+    The result does not depend on how the rows are cut into batches, to the last bit, and equals that of Polars
+    exactly, up to the sign of a zero that is an extreme. Of floats, two kinds differ from Polars in the last
+    digits: rolling functions, which here come from the rows of their window alone, in Polars from all rows
+    before; and the `ewm` functions, after a null or after a key's first 64 values: here they are joined of blocks.
 
     Parameters
     ----------
@@ -63,8 +71,10 @@ class Scan(Operator):
 
     Notes
     -----
-    A batch costs the same for 10,000 keys as for 1,000,000, cache misses apart. For each key there are kept the
-    key, 8 bytes for a running total, and as many values as a `shift` or a rolling function looks back.
+    A stage of its own. Costs some 0.5 ms a batch of 1,000 rows, so make small batches larger with `batch`, and
+    the same for 10,000 keys as for 1,000,000, cache misses apart. For each key there are kept the key, 8 bytes
+    for a running total, 88 for an `ewm_mean` and 136 for the other two, and as many values as a `shift` or a
+    rolling function looks back.
 
     Examples
     --------

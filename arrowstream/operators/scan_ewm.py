@@ -1,51 +1,173 @@
-"""A running exponentially weighted mean."""
+"""Exponentially weighted running means and spreads: ewm_mean, ewm_var, ewm_std."""
 
 from __future__ import annotations
+
+from functools import cache
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from arrowstream.operators.key_table import Array
-from arrowstream.operators.scan_fold import Fold
+from arrowstream.operators.scan_ewm_walk import MEAN, SPREAD, SQUARES, WEIGHT, Decay
 from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_running import Running, grown
+from arrowstream.operators.scan_running import Running, grown, known_where
+from arrowstream.operators.scan_turns import Turns
+
+EWMS = frozenset({"EwmMean", "EwmVar", "EwmStd"})
+_BLOCK = 64
+"""So many values of a key are walked one after the other; see `Ewm`."""
+_CHAIN = 64 * _BLOCK
+"""So many values are in the blocks that are joined one after the other, before chains are joined in turn."""
 
 
-class EwmMean(Running):
-    """`ewm_mean` with ``adjust=False`` and ``ignore_nulls=True``: the mean alone is its whole state.
+class Ewm(Running):
+    """An exponentially weighted function of all earlier values of a key.
 
-    Polars itself goes on from there: each key's last mean goes before its rows as if it were a first value.
-    With the other options the mean would also depend on a weight that no value in front can stand for.
+    Each key's values are cut into blocks, counted from the key's first one, so that batches do not move the cuts.
+    All blocks of a batch are walked side by side, each on its own, and then every block is joined to what is known
+    of the blocks before it; that, too, in chains side by side, which are then joined. So one key with many rows
+    costs about what many keys with few rows do. Within a
+    key's first block the numbers are those of Polars bit for bit, as the same steps are taken; later the
+    last digits differ.
+
+    For each slot there are kept its number of values, the rows since the last one, and what is known of its whole
+    chains, of the whole blocks of the chain that has begun, and of the block that has begun.
     """
 
-    __slots__ = ("_counts", "_expr", "_least", "_means", "_type")
+    __slots__ = (
+        "_ages",
+        "_bias",
+        "_counts",
+        "_decay",
+        "_function",
+        "_ignore_nulls",
+        "_least",
+        "_states",
+        "_type",
+    )
 
-    def __init__(self, alpha: float, least: int, dtype: pl.DataType) -> None:
-        self._expr = pl.col("x").ewm_mean(alpha=alpha, adjust=False, min_samples=1, ignore_nulls=True)
-        self._least = least
+    def __init__(self, function: str, options: dict[str, Any], dtype: pl.DataType) -> None:
+        kind = pl.Series(dtype=dtype).to_numpy().dtype
+        self._function = function
         self._type = dtype
-        self._counts = Fold("CumCount", pl.UInt32())
-        # NaN where there is none yet: a mean that is NaN itself is told from that by the count.
-        self._means = np.empty(0, pl.Series(dtype=dtype).to_numpy().dtype)
+        self._bias = options["bias"]
+        self._least = max(options["min_periods"], 1)
+        self._ignore_nulls = options["ignore_nulls"]
+        self._decay = Decay(options["alpha"], options["adjust"], function != "EwmMean", kind)
+        self._counts = np.empty(0, np.int64)
+        self._ages = np.empty(0, np.int64)
+        self._states = np.empty((0, 3, len(self._decay.nothing(0))), kind)
 
     def begin(self, fresh: Array, capacity: int) -> None:
-        self._means = grown(self._means, capacity, np.nan)
-        self._counts.begin(fresh, capacity)
+        self._counts = grown(self._counts, capacity, 0)
+        self._ages = grown(self._ages, capacity, 0)
+        self._states = grown(self._states, capacity, 0)
+        self._counts[fresh] = 0
+        self._states[fresh] = self._decay.nothing(1)[:, 0]
 
     def run(self, column: pl.Series, layout: Layout) -> pl.Series:
-        earlier = layout.owners[self._counts.totals(layout.owners) > 0]
-        before = pl.DataFrame({"slot": earlier, "x": self._means[earlier]})
-        rows = pl.DataFrame({"slot": layout.slots, "x": column.cast(self._type)})
-        means = pl.concat([before, rows]).select(self._expr.over("slot")).to_series().slice(before.height)
-        counts = self._counts.run(column, layout)
-        known = np.flatnonzero(column.is_not_null().to_numpy())
-        # Of several values for one slot numpy keeps the last.
-        self._means[layout.slots[known]] = means.to_numpy()[known]
-        return pl.select(pl.when(column.is_not_null() & (counts >= self._least)).then(means)).to_series()
+        valid = column.is_not_null().to_numpy()
+        known = layout.only(valid)
+        values = column.cast(self._type).fill_null(0).to_numpy()[known.order]
+        numbers = np.repeat(self._counts[known.owners], known.lengths) + known.offsets
+        found = self._walk(values, self._aged(valid, layout, known), numbers, known)
+        self._counts[known.owners] += known.lengths
+        result, defined = self._results(found, numbers)
+        defined &= numbers >= self._least - 1
+        return known_where(known.back(result), known.back(defined))
 
     def snapshot(self, slots: Array) -> list[pl.Series]:
-        return [pl.Series(self._means[slots]), *self._counts.snapshot(slots)]
+        states = self._states[slots].reshape(len(slots), 3 * self._states.shape[2])
+        return [
+            pl.Series(self._counts[slots]),
+            pl.Series(self._ages[slots]),
+            *map(pl.Series, states.T.copy()),
+        ]
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._means = columns[0].to_numpy(writable=True)
-        self._counts.restore(columns[1:], count)
+        self._counts, self._ages = (column.to_numpy(writable=True) for column in columns[:2])
+        states = np.stack([column.to_numpy() for column in columns[2:]], axis=1)
+        self._states = states.reshape(count, *self._states.shape[1:])
+
+    def _aged(self, valid: Array, layout: Layout, known: Layout) -> Array:
+        """What each value's key's weights were multiplied with since its value before."""
+        factor = self._decay.factor
+        if self._ignore_nulls:
+            return np.full(len(known.order), factor)
+        at = layout.offsets[valid[layout.order]]
+        gaps = np.diff(at, prepend=0)
+        since = self._ages[known.owners] + at[known.begins] + 1
+        gaps[known.begins] = since
+        self._ages[layout.owners] += layout.lengths
+        self._ages[known.owners] -= since + at[known.lasts] - at[known.begins]
+        aged: Array = np.where(gaps == 1, factor, factor**gaps)
+        return aged
+
+    def _walk(self, values: Array, aged: Array, numbers: Array, known: Layout) -> Array:
+        """What is known at each value, and the states brought forward."""
+        owners, decay = known.owners, self._decay
+        starts = np.flatnonzero((known.offsets == 0) | (numbers % _BLOCK == 0))
+        lengths = np.diff(starts, append=len(values))
+        heads = np.flatnonzero(known.offsets[starts] == 0)
+        states = self._states[owners].transpose(1, 2, 0)
+        begun = decay.nothing(len(starts))
+        begun[:, heads] = states[2]
+        turns = Turns(lengths)
+        walked = np.empty(len(values), np.int64)
+        walked[turns.places] = np.arange(len(values))
+        found = decay.walk(
+            begun[:, turns.longest], values[walked], aged[walked], numbers[walked] == 0, turns
+        )[:, turns.places]
+        blocks = found[:, starts + lengths - 1]
+        # Chains of blocks, and of those chains one chain for each key.
+        is_head = np.zeros(len(starts), np.bool_)
+        is_head[heads] = True
+        links = np.flatnonzero(is_head | (numbers[starts] % _CHAIN == 0))
+        begun = decay.nothing(len(links))
+        begun[:, is_head[links]] = states[1]
+        earlier = decay.chain(links, begun, blocks)
+        ends = _ends(links, len(starts))
+        chains = decay.join(earlier[:, ends], blocks[:, ends])
+        firsts = np.flatnonzero(is_head[links])
+        whole = decay.chain(firsts, states[0], chains)
+        before = decay.join(np.repeat(whole, np.diff(links, append=len(starts)), axis=1), earlier)
+        later = np.flatnonzero(np.repeat(before[WEIGHT] > 0, lengths))
+        places = np.repeat(np.arange(len(starts)), lengths)[later]
+        found[:, later] = decay.join(before[:, places], found[:, later])
+        last, link = _ends(heads, len(starts)), _ends(firsts, len(links))
+        upto, counts = chains[:, link], numbers[known.lasts] + 1
+        block_done, chain_done = counts % _BLOCK == 0, counts % _CHAIN == 0
+        nothing = decay.nothing(1)
+        states[0] = np.where(chain_done, decay.join(whole[:, link], upto), whole[:, link])
+        states[1] = np.where(chain_done, nothing, np.where(block_done, upto, earlier[:, last]))
+        states[2] = np.where(block_done, nothing, blocks[:, last])
+        self._states[owners] = states.transpose(2, 0, 1)
+        return found
+
+    @np.errstate(all="ignore")
+    def _results(self, found: Array, numbers: Array) -> tuple[Array, Array]:
+        """The result at each value, and whether there is one."""
+        if self._function == "EwmMean":
+            return found[MEAN], np.ones(len(numbers), np.bool_)
+        result, defined = found[SPREAD], np.ones(len(numbers), np.bool_)
+        if not self._bias:
+            squared = found[WEIGHT] * found[WEIGHT]
+            rest = squared - found[SQUARES]
+            defined = rest > 0
+            result = squared / rest * result
+            if _one_has_a_spread():
+                result[numbers == 0], defined[numbers == 0] = 0, True
+        return (np.sqrt(result) if self._function == "EwmStd" else result), defined
+
+
+def _ends(heads: Array, count: int) -> Array:
+    """The last of each group, of `count` things in all, from the first of each."""
+    ends: Array = np.append(heads[1:], count)[: len(heads)] - 1
+    return ends
+
+
+@cache
+def _one_has_a_spread() -> bool:
+    """Whether this Polars gives 0 for one value's unbiased spread, as version 1 does."""
+    return bool(pl.Series([1.0]).ewm_var(alpha=0.5)[0] == 0)

@@ -16,6 +16,8 @@ class Layout:
     ----------
     slots
         The slot of each row.
+    order
+        The rows to look at, sorted by slot; all of them if not given.
 
     Attributes
     ----------
@@ -27,14 +29,18 @@ class Layout:
         The slot of each such run of rows.
     """
 
-    def __init__(self, slots: Array) -> None:
+    def __init__(self, slots: Array, order: Array | None = None) -> None:
         self.slots = slots
-        self.order = _sorted(slots)
+        self.order = _sorted(slots) if order is None else order
         ordered = slots[self.order]
         changes = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-        self.begins = np.concatenate([np.zeros(min(len(slots), 1), np.int64), changes])
-        self.lengths = np.diff(self.begins, append=len(slots))
+        self.begins = np.concatenate([np.zeros(min(len(ordered), 1), np.int64), changes])
+        self.lengths = np.diff(self.begins, append=len(ordered))
         self.owners = ordered[self.begins]
+
+    def only(self, rows: Array) -> Layout:
+        """The same without the rows that are False here."""
+        return self if rows.all() else Layout(self.slots, self.order[rows[self.order]])
 
     @cached_property
     def runs(self) -> Array:
@@ -54,8 +60,8 @@ class Layout:
         return lasts
 
     def back(self, ordered: Array) -> Array:
-        """Values in sorted order, in the order of the rows again."""
-        rows: Array = np.empty_like(ordered)
+        """Values in sorted order, in the order of the rows again; 0 for rows that are left out."""
+        rows: Array = np.zeros((len(self.slots), *ordered.shape[1:]), ordered.dtype)
         rows[self.order] = ordered
         return rows
 

@@ -17,42 +17,12 @@ import polars as pl
 from arrowstream.errors import PlanError
 from arrowstream.expression_text import expression_text, rebuild
 from arrowstream.operators.base import Expressions
-from arrowstream.operators.scan_ewm import EwmMean
-from arrowstream.operators.scan_fold import FOLDS, Fold
-from arrowstream.operators.scan_rolling import ROLLING, Rolling
-from arrowstream.operators.scan_rolling_spread import SPREADS, RollingSpread
-from arrowstream.operators.scan_rows_before import Diff, Forward, RowsBefore
+from arrowstream.operators.scan_catalogue import POSSIBLE, Refused, is_running, maker
 from arrowstream.operators.scan_running import Running
 from arrowstream.operators.with_columns import WithColumns
 
 Check = Callable[[Expressions, pl.Schema, str], pl.Schema]
 """Gives the schema after a step of expressions, and raises where one of them looks at other rows."""
-
-POSSIBLE = (
-    "cum_sum, cum_prod, cum_min, cum_max, cum_count, shift, diff, forward_fill, rolling_sum, rolling_mean, "
-    "rolling_min, rolling_max, rolling_var, rolling_std, ewm_mean(adjust=False, ignore_nulls=True), and row by "
-    "row what is made of them"
-)
-_RUNNING = FOLDS | {
-    *("Shift", "ShiftAndFill", "Diff", "PctChange", "FillNullWithStrategy", "RollingExpr", "RollingExprBy"),
-    *("EwmMean", "EwmMeanBy", "EwmStd", "EwmSum", "EwmSumBy", "EwmVar", "Interpolate", "InterpolateBy"),
-    *("RLE", "RLEID", "PeakMax", "PeakMin", "Cumulative"),
-}
-_NUMBERS = frozenset(
-    {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64}
-)
-_MOMENTS = frozenset({pl.Date, pl.Time, pl.Datetime, pl.Duration})
-_TYPES: dict[str, frozenset[Any]] = {
-    "CumSum": _NUMBERS | {pl.Boolean, pl.Duration},
-    "CumProd": _NUMBERS,
-    "CumMin": _NUMBERS | _MOMENTS | {pl.Boolean},
-    "CumMax": _NUMBERS | _MOMENTS | {pl.Boolean},
-    "Diff": _NUMBERS - {pl.UInt64} | {pl.Date, pl.Datetime, pl.Duration},
-    "RollingExpr": _NUMBERS,
-    "EwmMean": _NUMBERS,
-}
-"""Over which types a running function is exact here; where nothing is said, over all."""
-
 
 _FLOATS = ("Float", "Float64", "Float32")
 
@@ -144,7 +114,7 @@ class _Work:
     def running(self, inputs: list[Any], function: Any) -> str | None:
         """The name of the new leaf if this is a running function, else None."""
         name, options = next(iter(function.items())) if isinstance(function, dict) else (function, None)
-        if name not in _RUNNING or options in ("Zero", "One", "Min", "Max", "Mean"):
+        if not is_running(name, options):
             return None
         column = self.rebuild(inputs[0])
         if len(self.types(column)) > 1:
@@ -156,15 +126,12 @@ class _Work:
         leaf = self.free_name()
         self._check(_Columns((column.alias(leaf),)), self.schema, "")
         (source,) = self.types(column)
-        if source.base_type() not in _TYPES.get(name, {source.base_type()}):
-            raise self.refusal(f"{name} over {source}", "cast the column first")
         whole = self.rebuild({"Function": {"input": inputs, "function": function}})
-        (result,) = self.types(whole)
-        make = _maker(name, options, inputs[1:], source, result)
-        if make is None:
-            raise self.refusal(
-                f"{name} with these arguments", "only rows before count, and no other arguments"
-            )
+        results = self.types(whole)
+        make = maker(name, options, inputs[1:], source, results[0] if results else source)
+        if isinstance(make, Refused):
+            raise self.refusal(make.what, make.hint)
+        (result,) = results
         self.leaves.append(Leaf(column, leaf, make))
         self.schema = pl.Schema({**self.schema, leaf: result})
         return leaf
@@ -197,29 +164,3 @@ class _Work:
             found=f"{what}, in {self._whole}",
             hint=hint,
         )
-
-
-def _maker(
-    name: str, options: Any, arguments: list[Any], source: pl.DataType, result: pl.DataType
-) -> Callable[[], Running] | None:
-    """What makes the running function, or None if there is none with these options."""
-    match name, options, arguments:
-        case _, {"reverse": False}, []:
-            return lambda: Fold(name, result)
-        case "Shift", None, [{"Literal": {"Dyn": {"Int": count}}}] if count > 0:
-            return lambda: RowsBefore(count, source)
-        case "Diff", "Ignore", [{"Literal": {"Dyn": {"Int": count}}}] if count > 0:
-            return lambda: Diff(count, source, result)
-        case "FillNullWithStrategy", {"Forward": None}, []:
-            return lambda: Forward(source)
-        case "RollingExpr", {"function": function, "options": window}, []:
-            rows, least, parameters = window["window_size"], window["min_periods"], window["fn_params"]
-            if least == 0 or window["center"] or window["weights"] is not None:
-                return None
-            if function in ROLLING:
-                return lambda: Rolling(function, rows, least, result)
-            if function in SPREADS:
-                return lambda: RollingSpread(function, rows, least, result, parameters["Var"]["ddof"])
-        case "EwmMean", {"options": {"adjust": False, "ignore_nulls": True, "alpha": alpha} as ewm}, []:
-            return lambda: EwmMean(alpha, ewm["min_periods"], result)
-    return None

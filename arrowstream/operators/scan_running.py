@@ -45,3 +45,9 @@ def grown(states: Array, capacity: int, empty: object) -> Array:
 def index(places: Array) -> pl.Series:
     """Places to gather from, null for -1."""
     return pl.Series(places).replace(-1, None)
+
+
+def known_where(values: Array, known: Array) -> pl.Series:
+    """Values, and null where they are not known."""
+    series = pl.Series(values)
+    return series if known.all() else pl.select(pl.when(pl.Series(known)).then(series)).to_series()

@@ -10,10 +10,11 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch, Element, Idle, Watermark
-from arrowstream.duration import Duration, seconds
+from arrowstream.duration import Duration, nanoseconds
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.row_queue import RowQueue
+from arrowstream.whole_number import check_whole
 
 _CREDIT = b"arrowstream.credit"
 
@@ -61,8 +62,10 @@ class Throttle(Operator):
     def __post_init__(self) -> None:
         if (self.rows is None) == (self.batches is None):
             raise PlanError("throttle() limits rows or batches", expected="one of rows= and batches=")
-        if self._count < 1:
-            raise PlanError("throttle() lets nothing through", expected="at least 1", found=str(self._count))
+        check_whole(
+            f"throttle({'batches' if self.rows is None else 'rows'}=...)",
+            self.batches if self.rows is None else self.rows,
+        )
         if not self._per_ns:
             raise PlanError("throttle(per=...) is no time", expected="more than 0", found=str(self.per))
 
@@ -81,7 +84,7 @@ class Throttle(Operator):
 
     @property
     def _per_ns(self) -> int:
-        return round(seconds(self.per) * 1e9)
+        return nanoseconds(self.per)
 
 
 class _Throttling(TimedProcess):

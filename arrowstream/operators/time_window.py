@@ -18,7 +18,8 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.event_time import EventTime
 from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.late_rows import LateRows
-from arrowstream.operators.pane_store import PANE, PaneStore, in_order
+from arrowstream.operators.pane_store import PaneStore
+from arrowstream.operators.panes import PANE, in_order
 from arrowstream.operators.partials import ROW
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names, time_bounds, window_schema
@@ -99,6 +100,7 @@ class _TimeWindows(Process):
         "_next_row",
         "_open",
         "_pane",
+        "_pane_of_row",
         "_per_every",
         "_per_size",
         "_size_us",
@@ -117,7 +119,8 @@ class _TimeWindows(Process):
         self._lateness_us = operator.lateness_us
         self._pane = time.ticks(pane_us)
         self._per_size, self._per_every = operator.size_us // pane_us, operator.every_us // pane_us
-        self._store = PaneStore(operator.by, aggregation)
+        self._pane_of_row = time.expression() // self._pane
+        self._store = PaneStore(operator.by, aggregation, self._pane_of_row)
         self._late = LateRows(schema)
         self._next_row = 0
         self._open: int | None = None
@@ -129,14 +132,14 @@ class _TimeWindows(Process):
             return iter(())
         self._time.check(frame, "window")
         start, self._next_row = self._next_row, self._next_row + frame.height
-        rows = frame.with_columns(
-            (self._time.expression() // self._pane).alias(PANE),
-            pl.int_range(start, start + pl.len(), dtype=pl.Int64).alias(ROW),
-        )
-        if self._open is not None:
-            rows = self._late.sift(rows, pl.col(PANE) < self._open * self._per_every)
-        if rows.height:
-            self._store.add(rows)
+        rows = frame.hstack([pl.int_range(start, self._next_row, dtype=pl.Int64, eager=True).alias(ROW)])
+        low, high = self._panes(rows)
+        if self._open is not None and low < self._open * self._per_every:
+            rows = self._late.sift(rows, self._pane_of_row < self._open * self._per_every)
+            if not rows.height:
+                return iter(())
+            low, high = self._panes(rows)
+        self._store.add(rows, low, high)
         return iter(())
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
@@ -175,6 +178,11 @@ class _TimeWindows(Process):
                     self._store.put_back(later)
             groups = self._windows(groups, until)
         yield self._emit(in_order(groups))
+
+    def _panes(self, rows: pl.DataFrame) -> tuple[int, int]:
+        """The first and the last pane that rows belong to."""
+        first, last = self._time.span(rows)
+        return first // self._pane, last // self._pane
 
     def _windows(self, panes: pl.DataFrame, until: int | None) -> pl.DataFrame:
         """Panes merged into the windows, from the first open one to before `until`, that they belong to."""

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch, Element, Idle, Watermark
-from arrowstream.duration import Duration, seconds
+from arrowstream.duration import Duration, microseconds, nanoseconds
 from arrowstream.errors import SchemaError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 
@@ -78,8 +78,7 @@ class Watermarks(Operator):
         PlanError
             A duration is none.
         """
-        idle_ns = None if idle is None else round(seconds(idle) * 1e9)
-        return cls(column, round(seconds(lateness) * 1e6), idle_ns)
+        return cls(column, microseconds(lateness), None if idle is None else nanoseconds(idle))
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         dtype = schema.get(self.column)

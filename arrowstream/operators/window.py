@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Generic, TypedDict, TypeVar
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
 import polars as pl
 
@@ -17,6 +18,7 @@ from arrowstream.operators.inputs import parse_expressions
 from arrowstream.operators.key_columns import parse_keys
 from arrowstream.operators.session_window import SessionWindow
 from arrowstream.operators.time_window import TimeWindow
+from arrowstream.unfinished import unfinished
 
 Built = TypeVar("Built")
 
@@ -43,6 +45,11 @@ class Windows(Generic[Built]):
         """
         return self._then(self._make(parse_expressions("window(...).agg", exprs, named)))
 
+    if not TYPE_CHECKING:  # a type checker finds the mistake itself
+
+        def __getattr__(self, name: str) -> Any:
+            raise unfinished("window(...)", name, ".agg(...)", ".window(...).agg(n=pl.len())")
+
 
 class WindowOptions(TypedDict, total=False):
     """The keyword arguments of `windows`, for the builder's method."""
@@ -53,6 +60,25 @@ class WindowOptions(TypedDict, total=False):
     on: str | None
     by: Any
     allowed_lateness: Duration
+
+
+def check_options(options: Collection[str]) -> None:
+    """Refuse keyword arguments that windows do not have.
+
+    Raises
+    ------
+    PlanError
+        There is one; the hint is the nearest that they have.
+    """
+    known = WindowOptions.__annotations__
+    for name in options:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            raise PlanError(
+                f"window() has no argument {name!r}",
+                expected=f"size, {', '.join(known)}, late",
+                hint=f"did you mean {close[0]!r}?" if close else "aggregates belong into .agg(...)",
+            )
 
 
 def windows(
@@ -117,14 +143,17 @@ def windows(
     that, those that are found together in the order of their start. A row from before the
     watermark and `allowed_lateness` is late for every session.
 
+    A source that is idle closes no window: where streams meet, the others' times go on without it, and windows close
+    by those; where it is the only one, its windows stay open until a later row, or the end of the stream.
+
     Windows of `rows` come as soon as they are full, in that order; what is left in the end, in the
     order of its first rows. They hold every watermark back.
 
     Sums, counts, means, variances, extremes, first and last values, `any`, `all` and `n_unique`, and arithmetic
     on them, keep a few values for each window and key; any other aggregation keeps the values of the columns it
-    reads until the window closes. A batch costs some 0.5 ms at least, a ``group_by`` of its rows and a merge with
-    what is held, done so seldom that its share does not grow with the number of open windows and keys; a window
-    costs its own rows and keys when it closes.
+    reads until the window closes. Rows are put aside, up to a million or 64 MiB of them, and then grouped together,
+    which takes far less time than batch by batch; what is held is merged so seldom that its share
+    does not grow with the number of open windows and keys. A window costs its own rows and keys when it closes.
 
     Examples
     --------

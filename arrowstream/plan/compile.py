@@ -30,6 +30,7 @@ from arrowstream.plan.physical import (
     UnionStage,
 )
 from arrowstream.plan.places import check_places
+from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.segment_stage import segment_stage
@@ -87,7 +88,7 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
     start, stages, output = _Compiler(backends).line(graph, schema, "")
     outlet = _outlet("sink", graph, output)
     if outlet is not None and outlet.sink.parts:
-        stages, outlet = (*stages, _fan_out(outlet)), None
+        stages, outlet = (*stages, _fan_out(outlet, graph.part_policies)), None
     plan = Plan(graph.name, schema, start, stages, output, outlet)
     check_places(plan)
     return plan
@@ -179,7 +180,7 @@ class _Compiler:
         output = stages[-1].output if stages else piece.schema
         outlet = _outlet(f"{prefix}sink", branch.graph, output)
         if outlet is not None and outlet.sink.parts:
-            return BranchPlan(branch.name, (*stages, _fan_out(outlet)), output, None, True)
+            stages, outlet = (*stages, _fan_out(outlet, branch.graph.part_policies)), None
         return BranchPlan(branch.name, stages, output, outlet, not branch.goes_on)
 
     def _other(
@@ -208,20 +209,21 @@ def _outlet(name: str, graph: Graph, schema: pl.Schema | None) -> Outlet | None:
     assert schema is not None
     with naming(name):
         graph.sink.check(schema)
-        graph.sink_policies.check(schema)
+        for policies in (graph.sink_policies, *graph.part_policies):
+            policies.check(schema)
     return Outlet(name, graph.sink, schema, graph.sink_policies)
 
 
-def _fan_out(outlet: Outlet) -> SplitStage:
-    """A split in which every batch takes all branches, each of them a sink."""
+def _fan_out(outlet: Outlet, own: Sequence[Policies]) -> SplitStage:
+    """A split in which every batch takes all branches, each of them a sink, with its `own` handlers if it has any."""
     branches = tuple(
         BranchPlan(
             str(number),
             (),
             outlet.schema,
-            Outlet(f"{outlet.name} {number}", part, outlet.schema, outlet.policies),
+            Outlet(f"{outlet.name} {number}", part, outlet.schema, outlet.policies.overridden(policies)),
             True,
         )
-        for number, part in enumerate(outlet.sink.parts, 1)
+        for number, (part, policies) in enumerate(zip(outlet.sink.parts, own, strict=True), 1)
     )
     return SplitStage(outlet.name, f"fan-out to {len(branches)} sinks", None, branches, None)

@@ -144,6 +144,8 @@ class Graph:
     sink: SinkSpec | None = None
     inner: bool = False
     sink_policies: Policies = field(default_factory=Policies)
+    part_policies: tuple[Policies, ...] = ()
+    """Of each part of the sink, if it is a fan-out: its own handlers."""
 
     def with_source(self, source: SourceSpec) -> Graph:
         """This graph reading from `source`."""
@@ -248,7 +250,12 @@ class Graph:
             raise PlanError("a pipeline has one sink", found="a second call of sink()")
         if self.ended:
             raise PlanError("sink() after a split whose branches all have sinks", hint="call build()")
-        return replace(self, sink=sink)
+        return replace(
+            self,
+            sink=sink,
+            sink_policies=Policies(handlers=sink.handlers),
+            part_policies=tuple(Policies(handlers=part.handlers) for part in sink.parts),
+        )
 
     @property
     def ended(self) -> bool:
@@ -267,4 +274,6 @@ class Graph:
                 found += [sink for other in step.operator.others for sink in other.sinks]
         if self.sink is not None:
             found += self.sink.parts or (self.sink,)
-        return (*found, *self.sink_policies.sinks)
+        for policies in (self.sink_policies, *self.part_policies):
+            found += policies.sinks
+        return tuple(found)

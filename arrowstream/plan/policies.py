@@ -88,6 +88,13 @@ class Policies:
 
     def check(self, schema: pl.Schema) -> None:
         """Raise unless what rows of `schema` leave by takes them: late ones, and those that failed."""
+        for aside in self.sinks:
+            if aside.parts or aside.handlers:
+                raise PlanError(
+                    "rows that are put aside leave by one sink without handlers of its own",
+                    expected='such as late=Sink.to_file("late/") or dead_letter(Sink.to_file("bad/"))',
+                    found=aside.label if aside.parts else f"{aside.label} with on_error()",
+                )
         if self.late is not None:
             self.late.check(schema)
         for handler in self.handlers:
@@ -99,6 +106,10 @@ class Policies:
                         found=type(handler.sink).__name__,
                     )
                 handler.sink.check(dead_letter_schema(schema))
+
+    def overridden(self, own: Policies) -> Policies:
+        """These with the handlers of `own`, if it has any."""
+        return replace(self, handlers=own.handlers) if own.handlers else self
 
     @property
     def sinks(self) -> tuple[SinkSpec, ...]:

@@ -22,9 +22,3 @@ class Segment:
         for step in self.steps:
             frame = step.apply(frame)
         return frame
-
-    def apply_eager(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The segment over rows in memory, a step at a time: less overhead than a lazy plan for few rows."""
-        for step in self.steps:
-            frame = step.apply(frame)
-        return frame

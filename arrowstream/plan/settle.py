@@ -24,6 +24,7 @@ def settle(graph: Graph, settings: Settings) -> Graph:
         graph,
         steps=tuple(_step(step, settings) for step in graph.steps),
         sink_policies=_policies(graph.sink_policies, settings),
+        part_policies=tuple(_policies(policies, settings) for policies in graph.part_policies),
     )
 
 

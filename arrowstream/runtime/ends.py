@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from arrowstream.batch import Batch, Element
 from arrowstream.clock import Clock
-from arrowstream.errors import ArrowstreamError, SinkError, SourceError, StageError
+from arrowstream.errors import SinkError, SourceError, StageError
 from arrowstream.io.base import BlockingReader, BlockingWriter, Reader, Writer
 from arrowstream.runtime.deadline import Attempt
-from arrowstream.runtime.failures import FAILURES, first_line
+from arrowstream.runtime.failures import FAILURES, stage_error
 from arrowstream.runtime.threads import Threads
 from arrowstream.stage_metrics import StageCounters
 
@@ -70,7 +70,7 @@ class RunningSource:
             element = await (self._read() if self.blocking else self._interruptible())
         except FAILURES as error:
             tally.errors += 1
-            raise _named(self.tally.name, error, SourceError) from error
+            raise stage_error(self.tally.name, None, error, SourceError) from error
         if isinstance(element, Batch):
             element.ingest_ns = self._clock.now_ns()
             tally.came_out(element)
@@ -89,7 +89,7 @@ class RunningSource:
             else:
                 await self._reader.close()
         except FAILURES as error:
-            raise _named(self.tally.name, error, SourceError) from error
+            raise stage_error(self.tally.name, None, error, SourceError) from error
 
     def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
         async def read() -> Element | None:
@@ -191,7 +191,7 @@ class RunningSink:
             await self._write(batch)
         except FAILURES as error:
             self.tally.errors += 1
-            raise _named(self.tally.name, error, SinkError, batch) from error
+            raise stage_error(self.tally.name, batch, error, SinkError) from error
         end, tally = self._clock.now_ns(), self.tally
         tally.came_out(batch)
         age = None if batch.ingest_ns is None else end - batch.ingest_ns
@@ -228,7 +228,7 @@ class RunningSink:
             else:
                 await self._writer.finish()
         except FAILURES as error:
-            raise _named(self.tally.name, error, SinkError) from error
+            raise stage_error(self.tally.name, None, error, SinkError) from error
         self.tally.busy_ns += self._clock.now_ns() - begin
 
     async def abort(self) -> None:
@@ -239,7 +239,7 @@ class RunningSink:
             else:
                 await self._writer.abort()
         except FAILURES as error:
-            raise _named(self.tally.name, error, SinkError) from error
+            raise stage_error(self.tally.name, None, error, SinkError) from error
 
 
 def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:
@@ -247,14 +247,4 @@ def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:
     try:
         return open_it()
     except FAILURES as error:
-        raise _named(stage, error, kind) from error
-
-
-def _named(
-    stage: str, error: BaseException, kind: type[StageError], batch: Batch | None = None
-) -> ArrowstreamError:
-    if isinstance(error, ArrowstreamError):
-        error.stage = error.stage or stage
-        return error
-    position = str(batch.position) if batch is not None and batch.position is not None else None
-    return kind(first_line(error), stage=stage, position=position)
+        raise stage_error(stage, None, error, kind) from error

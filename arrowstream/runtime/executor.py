@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -14,74 +13,21 @@ from arrowstream.batch import Batch, Element
 from arrowstream.clock import Clock
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.ingest import schema_of
-from arrowstream.io.base import SinkSpec, SourceSpec
 from arrowstream.metrics import Metrics
 from arrowstream.plan.physical import Input, Outlet, Plan
+from arrowstream.runtime.cleaning import despite, root
 from arrowstream.runtime.ends import RunningSink, RunningSource, opened
+from arrowstream.runtime.line_ends import Feed
+from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.outlets import Outlets
 from arrowstream.runtime.report import Progress, RunReport, StageReport
 from arrowstream.runtime.section import Read
 from arrowstream.runtime.stage import RunningStage
 from arrowstream.runtime.threads import Threads
-from arrowstream.runtime.wiring import Feed, Room, Wiring
+from arrowstream.runtime.wiring import Wiring
 
 PROGRESS_NS = 100_000_000
-WORKERS = 8
-"""Threads of a run where nothing else was asked for."""
 _log = logging.getLogger("arrowstream.metrics")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to run.
-
-    Parameters
-    ----------
-    limit
-        Stop once so many rows have come out.
-    seconds
-        Stop after this time.
-    on_progress
-        Called on the loop at most ten times a second, and at the end.
-    room
-        What may wait between two stages.
-    workers
-        Threads at most; they are started only when needed, one for each party that blocks.
-    log_seconds
-        How often a line of metrics is logged; None for never.
-    """
-
-    limit: int | None = None
-    seconds: float | None = None
-    on_progress: Callable[[Progress], None] | None = None
-    room: Room = field(default_factory=Room)
-    workers: int = WORKERS
-    log_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What to run: a plan, or how to make one once the first batch has told its schema.
-
-    Parameters
-    ----------
-    name
-        The pipeline's name.
-    source
-        Its first source.
-    sinks
-        Every sink it has, also those at the ends of branches.
-    plan
-        The plan, or None.
-    compile
-        Makes it from the source's schema.
-    """
-
-    name: str
-    source: SourceSpec
-    sinks: tuple[SinkSpec, ...]
-    plan: Plan | None
-    compile: Callable[[pl.Schema], Plan]
 
 
 class Run:
@@ -145,7 +91,7 @@ class Run:
             self._leave_out(prepared, None)
             return report
         except BaseException as raised:
-            failure = _root(raised)
+            failure = root(raised)
             self._leave_out(prepared, failure)
         finally:
             self._end_ns = self._clock.now_ns()
@@ -189,7 +135,7 @@ class Run:
             report = await self._from_source(prepared)
         except BaseException as failure:
             for source in self._sources:
-                await _despite(failure, source.close)
+                await despite(failure, source.close)
             raise
         for source in self._sources:
             await source.close()
@@ -242,7 +188,7 @@ class Run:
                 wiring.start(group)
             await self._outlets.finish()
         except BaseException as failure:
-            await _despite(failure, self._outlets.abort)
+            await despite(failure, self._outlets.abort)
             raise
         self._tell()
         return self._report(plan.name, wiring.stages)
@@ -311,28 +257,3 @@ def _after(held: list[Element], read: Read) -> Read:
         return await read()
 
     return first_held
-
-
-async def _despite(failure: BaseException, clean_up: Callable[[], Awaitable[None]]) -> None:
-    """Clean up after `failure`, which must stay what the user sees if that fails, too."""
-    try:
-        await clean_up()
-    except Exception as error:
-        next(_leaves(failure)).add_note(f"and: {error}")
-
-
-def _root(failure: BaseException) -> BaseException:
-    """The failure that came first; the others, if any, become notes on it."""
-    # One that passed through several tasks is found several times.
-    first, *others = dict.fromkeys(_leaves(failure))
-    for other in others:
-        first.add_note(f"and: {other}")
-    return first
-
-
-def _leaves(failure: BaseException) -> Iterator[BaseException]:
-    if isinstance(failure, BaseExceptionGroup):
-        for inner in failure.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield failure

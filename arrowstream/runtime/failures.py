@@ -11,8 +11,10 @@ FAILURES = (Exception, pl.exceptions.PanicException)
 """What counts as a failure of a stage: Polars' panics are outside the tree of `Exception`."""
 
 
-def stage_error(stage: str, batch: Batch | None, error: BaseException) -> ArrowstreamError:
-    """`error` as one that names its stage and where in the source the batch came from."""
+def stage_error(
+    stage: str, batch: Batch | None, error: BaseException, kind: type[StageError] = StageError
+) -> ArrowstreamError:
+    """`error` as one of this kind that names its stage and where in the source the batch came from."""
     if isinstance(error, ArrowstreamError):
         error.stage = error.stage or stage
         return error
@@ -20,7 +22,7 @@ def stage_error(stage: str, batch: Batch | None, error: BaseException) -> Arrows
     # Polars says so of every strict cast that meets a value it cannot take.
     is_cast = isinstance(error, pl.exceptions.InvalidOperationError) and "conversion" in str(error)
     hint = "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit" if is_cast else None
-    return StageError(first_line(error), stage=stage, position=position, hint=hint)
+    return kind(first_line(error), stage=stage, position=position, hint=hint)
 
 
 def first_line(error: BaseException) -> str:

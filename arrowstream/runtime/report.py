@@ -59,6 +59,14 @@ class StageReport:
             counters.busy_ns / 1e9,
         )
 
+    def told(self, width: int) -> str:
+        """One line, the name padded to `width`."""
+        batches = ", ".join(f"{backend} {count:,}" for backend, count in self.batches.items())
+        return (
+            f"{self.name:{width}}  {self.rows_in:,} rows in, {self.rows_out:,} rows out, "
+            f"{self.busy_seconds:.3f} s busy{f' ({batches})' if batches else ''}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
@@ -87,3 +95,32 @@ class RunReport:
     def rows_per_second(self) -> float:
         """Rows read a second."""
         return self.rows_in / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def summary(self) -> str:
+        """The totals on one line.
+
+        Examples
+        --------
+        >>> RunReport("flights", 2000, 10, 0.5, (), stopped="limit").summary
+        'flights: 2,000 rows in, 10 rows out, 0.50 s, 4,000 rows/s, ended early (limit)'
+        """
+        ending = f", ended early ({self.stopped})" if self.stopped else ""
+        return (
+            f"{self.name}: {self.rows_in:,} rows in, {self.rows_out:,} rows out, "
+            f"{self.seconds:.2f} s, {self.rows_per_second:,.0f} rows/s{ending}"
+        )
+
+    def __str__(self) -> str:
+        """The totals, and a line for each stage.
+
+        Examples
+        --------
+        >>> stages = StageReport("source", 20, 20, {"read": 1}, 0.1), StageReport("1 filter", 20, 3, {"arrow": 1})
+        >>> print(RunReport("p", 20, 3, 0.5, stages))
+        p: 20 rows in, 3 rows out, 0.50 s, 40 rows/s
+          source    20 rows in, 20 rows out, 0.100 s busy (read 1)
+          1 filter  20 rows in, 3 rows out, 0.000 s busy (arrow 1)
+        """
+        width = max((len(stage.name) for stage in self.stages), default=0)
+        return "\n".join([self.summary, *(f"  {stage.told(width)}" for stage in self.stages)])

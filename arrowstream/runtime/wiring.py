@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from arrowstream.batch import Batch, Element
@@ -29,6 +28,7 @@ from arrowstream.plan.physical import (
 from arrowstream.runtime.ends import RunningSink, RunningSource
 from arrowstream.runtime.failures import FAILURES, stage_error
 from arrowstream.runtime.governed import govern
+from arrowstream.runtime.line_ends import Feed, Goal, Room, close, nothing, receive
 from arrowstream.runtime.merge import Merge
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.outlets import Outlets, Spare
@@ -36,64 +36,6 @@ from arrowstream.runtime.section import Emit, End, Read, run_section
 from arrowstream.runtime.stage import RunningSegment, RunningStage
 from arrowstream.runtime.threads import Threads
 from arrowstream.stage_metrics import Queue, StageCounters
-
-CHANNEL_BATCHES = 2
-"""Batches between two stages: enough to keep both busy, little enough to keep memory small."""
-
-CHANNEL_BYTES = 256 * 2**20
-"""Bytes between two stages: what bounds memory where batches are large."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What may wait between two stages, where nothing else was asked for: batches, and their bytes."""
-
-    batches: int = CHANNEL_BATCHES
-    nbytes: int = CHANNEL_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """Where the elements of a line go in the end.
-
-    Parameters
-    ----------
-    emit, end
-        Take an element; take the end of the stream.
-    blocks
-        Whether `emit` waits for a thread, so that it deserves a task of its own.
-    counters
-        Those of the sink, if it is one.
-    """
-
-    emit: Emit
-    end: End
-    blocks: bool
-    counters: StageCounters | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """Where the elements of a line come from.
-
-    Parameters
-    ----------
-    read
-        The next element.
-    blocks
-        Whether `read` waits for a thread.
-    queue
-        What waits to be read, if it is a channel.
-    """
-
-    read: Read
-    blocks: bool = False
-    queue: Queue | None = None
-
-    @classmethod
-    def of(cls, receiver: Receiver[Element]) -> Feed:
-        """The elements of a channel."""
-        return cls(partial(_receive, receiver), queue=receiver.statistics)
 
 
 class Wiring:
@@ -157,7 +99,7 @@ class Wiring:
     def goal(self, outlet: Outlet) -> Goal:
         """The way into a sink at an end, which is opened."""
         sink = self._sink(outlet)
-        return Goal(sink.write, _nothing, sink.blocking, sink.tally)
+        return Goal(sink.write, nothing, sink.blocking, sink.tally)
 
     def _sink(self, outlet: Outlet) -> RunningSink:
         sink = self._open_end(outlet)
@@ -194,8 +136,8 @@ class Wiring:
             room = after.room if after is not None else None
             sender, receiver = self._channel(room)
             self._count(receiver.statistics, after.tally if after is not None else goal.counters)
-            self._task(read, stage, sender.send, partial(_close, sender))
-            read = partial(_receive, receiver)
+            self._task(read, stage, sender.send, partial(close, sender))
+            read = partial(receive, receiver)
         self._task(read, last, goal.emit, goal.end)
 
     def _channel(self, room: int | None = None) -> tuple[Sender[Element], Receiver[Element]]:
@@ -243,14 +185,14 @@ class Wiring:
         if branch.outlet is not None and (spare := branch.outlet.sink.spare) is not None:
             sink = self._sink(branch.outlet)
             way = Spare(sink, spare)
-            goal = Goal(way.write, _nothing, sink.blocking, sink.tally)
+            goal = Goal(way.write, nothing, sink.blocking, sink.tally)
             self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
             return way.offer, way.end
         sender, receiver = self._channel()
         if branch.outlet is not None:
             goal = self.goal(branch.outlet)
         self.line(Feed.of(receiver), branch.stages, goal)
-        return sender.send, partial(_close, sender)
+        return sender.send, partial(close, sender)
 
     def _union(self, feed: Feed, before: Sequence[RunningStage], stage: UnionStage) -> Feed:
         """This stream and others, each with a line of its own, and where they meet."""
@@ -265,18 +207,6 @@ class Wiring:
     def _merge(self, inputs: int) -> tuple[Merge, Feed]:
         sender, receiver = self._channel()
         return Merge(inputs, sender), Feed.of(receiver)
-
-
-async def _receive(receiver: Receiver[Element]) -> Element | None:
-    return await anext(receiver, None)
-
-
-async def _close(sender: Sender[Element]) -> None:
-    sender.close()
-
-
-async def _nothing() -> None:
-    return
 
 
 async def _run(work: Callable[[], Awaitable[None]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.errors import ArrowstreamError
+from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.ingest import batches_of
 from arrowstream.io.base import SourceSpec
 from arrowstream.operators.base import Expressions
@@ -145,7 +145,14 @@ class _Trial:
     def _built(self, cut: Cut) -> Builder:
         batches = [self._whole[start:stop] for start, stop in pairwise(cut)]
         source = self._source(TestSource.from_frames(batches, schema=self._whole.schema))
-        return self._steps(Pipeline.builder().source(source))
+        built: object = self._steps(Pipeline.builder().source(source))
+        if not isinstance(built, Builder):
+            raise PlanError(
+                "the steps to check are a function from a builder to a builder",
+                expected="such as lambda rows: rows.filter(...), which returns what it has built",
+                found=f"a function that returns {type(built).__name__}",
+            )
+        return built
 
     def _takes(self, places: frozenset[int], backend: str) -> bool:
         try:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_calls import step_by_step
 from strategies import cuts, frames
 
 from arrowstream.backends.arrow import ArrowBackend
@@ -37,9 +38,6 @@ class Unused:
     """The Arrow backend never looks at the segment."""
 
     def apply_lazy(self, frame: pl.LazyFrame) -> pl.LazyFrame:
-        raise AssertionError
-
-    def apply_eager(self, frame: pl.DataFrame) -> pl.DataFrame:
         raise AssertionError
 
 
@@ -155,7 +153,7 @@ def test_metadata_comes_through_several_steps() -> None:
     frame = pl.DataFrame({"i": [1], "kind": ["a"]}, schema=schema)
     record = evaluate(Batch(to_record(frame))).arrow()
     assert record.schema.equals(program.output, check_metadata=True)
-    assert pl.DataFrame(pl.from_arrow(record)).equals(segment.apply_eager(frame))
+    assert pl.DataFrame(pl.from_arrow(record)).equals(step_by_step(segment, frame))
 
 
 def test_metadata_that_no_step_could_keep() -> None:
@@ -180,7 +178,7 @@ def test_every_type_passes_through(data: st.DataObject) -> None:
     evaluate = ArrowBackend().prepare(segment, program)
     assert callable(evaluate), evaluate
     found = [evaluate(Batch(to_record(part))).arrow() for part in data.draw(cuts(frame))]
-    expected = segment.apply_eager(frame)
+    expected = step_by_step(segment, frame)
     for record in found:
         record.validate(full=True)
         assert record.schema.equals(program.output, check_metadata=True)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_calls import step_by_step
 from strategies import (
     DATETIMES,
     DURATIONS,
@@ -346,7 +347,7 @@ def prepared(case: Case) -> tuple[Segment, Evaluator]:
 def on_polars(segment: Segment, frame: pl.DataFrame) -> pl.DataFrame:
     """What Polars gives for these rows in a longer frame: a column of one row is divided differently."""
     longer = pl.DataFrame([column.clone().extend(column) for column in frame])
-    return segment.apply_eager(longer).head(frame.height)
+    return step_by_step(segment, longer).head(frame.height)
 
 
 @pytest.mark.parametrize("function", BY_FUNCTION)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from arrowstream import Pipeline, Sink, Source, channel
-from arrowstream.errors import PlanError, SchemaError, SourceError
+from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError
 from arrowstream.io.function_sink import CollectSink
 from arrowstream.testing import TestSource
 
@@ -146,6 +146,29 @@ def test_any_async_iterable_is_a_channel() -> None:
     assert collect(Source.from_channel(frames())).equals(FRAME)
     with pytest.raises(PlanError, match="not an async iterable"):
         Source.from_channel([FRAME])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_that_ends_early_lets_go_of_the_producer(fails: bool) -> None:
+    def refuse(batch: pa.RecordBatch) -> None:
+        if fails:
+            raise ValueError("no")
+
+    async def main() -> None:
+        tx, rx = channel(capacity=1)
+        builder = Pipeline.builder().source(Source.from_channel(rx, schema=FRAME.schema))
+        running = asyncio.create_task(builder.sink(Sink.to_fn(refuse)).build().run(limit=1))
+        async with asyncio.timeout(10):
+            with pytest.raises(PeerGone):
+                while True:
+                    await tx.send(FRAME)
+        if fails:
+            with pytest.raises(SinkError):
+                await running
+        else:
+            assert (await running).stopped == "limit"
+
+    asyncio.run(main())
 
 
 def test_the_users_own_stream_is_not_closed() -> None:

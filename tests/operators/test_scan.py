@@ -17,7 +17,7 @@ from strategies import cuts, frames
 from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import scan_rolling_spread, scan_rows_before
+from arrowstream.operators import scan_ewm, scan_rolling_windows, scan_value_log
 from arrowstream.operators.base import Process
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.scan_running import grown
@@ -46,6 +46,19 @@ EXACT: dict[str, tuple[Callable[[], pl.Expr], list[Any]]] = {
     "rolling_max": (lambda: X.rolling_max(1), [pl.Int8, pl.Int64, pl.UInt32]),
     "rolling_mean": (lambda: X.rolling_mean(4, min_samples=1), [pl.Int8, pl.UInt8]),
     "ewm_mean": (lambda: X.ewm_mean(alpha=0.3, adjust=False, ignore_nulls=True, min_samples=2), NUMBERS),
+    "cum_sum of decimals": (lambda: X.cum_sum(), [pl.Decimal(12, 2)]),
+    "cum_min of decimals": (lambda: X.cum_min(), [pl.Decimal(12, 2)]),
+    "cum_max of decimals": (lambda: X.cum_max(), [pl.Decimal(12, 2)]),
+    "shift filled": (lambda: X.shift(2, fill_value=3), NUMBERS),
+    "shift filled with text": (lambda: X.shift(1, fill_value="none"), [pl.String]),
+    "shift filled with null": (lambda: X.shift(1, fill_value=None), [pl.Int8]),
+    "forward_fill once": (lambda: X.forward_fill(1), ANY),
+    "forward_fill thrice": (lambda: X.forward_fill(3), [pl.Int8]),
+    "forward_fill never": (lambda: X.forward_fill(0), [pl.Int8]),
+    "pct_change": (lambda: X.pct_change(), NUMBERS),
+    "pct_change over three rows": (lambda: X.pct_change(3), [pl.Int8, pl.Float64]),
+    "rle_id": (lambda: X.rle_id(), [*NUMBERS, *MOMENTS, pl.Boolean, pl.String, pl.Categorical]),
+    "rolling_median": (lambda: X.rolling_median(4, min_samples=2), [pl.Int8, pl.UInt32]),
     "of running": (lambda: (X.cum_sum() * 2 + X.shift(1)).cum_max(), [pl.Int8, pl.Int32]),
 }
 
@@ -107,7 +120,7 @@ def test_rolling_floats_depend_on_their_window_alone(function: str, window: int,
 
 
 def test_spreads_of_long_windows_are_laid_out_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_rolling_spread, "_CELLS", 100)
+    monkeypatch.setattr(scan_rolling_windows, "_CELLS", 100)
     whole = pl.DataFrame({"x": np.random.default_rng(2).normal(size=300)})
     exprs = {"v": X.rolling_var(30, min_samples=3, ddof=0), "s": X.rolling_std(30, ddof=2)}
     found = pl.concat(out(scan_of(whole.schema, None, **exprs), [whole[:7], whole[7:250], whole[250:]]))
@@ -133,7 +146,7 @@ def test_sums_and_products_of_floats_are_those_of_polars_bit_for_bit(dtype: Any)
 
 
 def test_values_looked_back_to_are_swept_out_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_rows_before, "_SPARE", 50)
+    monkeypatch.setattr(scan_value_log, "_SPARE", 50)
     schema = pl.Schema({"k": pl.Int64, "x": pl.String})
     process: Any = scan_of(schema, "k", y=X.shift(2), z=X.forward_fill())
     for start in range(0, 600, 12):
@@ -147,9 +160,126 @@ def test_values_looked_back_to_are_swept_out_in_time(monkeypatch: pytest.MonkeyP
     assert all(len(log) < 100 and len(log._runs) < 8 for log in logs)
 
 
+def spread_rows(rows: int, keys: int, dtype: Any) -> pl.DataFrame:
+    """Some keys with many rows and many with few, nulls among the values."""
+    rng = np.random.default_rng(rows)
+    frame = pl.DataFrame({"k": rng.integers(0, keys, rows) ** 2 // keys, "x": rng.normal(size=rows) * 100})
+    return frame.with_columns(pl.when(rng.random(rows) > 0.2).then("x").cast(dtype).alias("x"))
+
+
+def cut_and_restored(whole: pl.DataFrame, bounds: list[int], exprs: dict[str, pl.Expr]) -> pl.DataFrame:
+    """What comes out if after every batch a fresh process goes on from a snapshot."""
+    process, found = scan_of(whole.schema, "k", **exprs), []
+    for start, stop in pairwise(bounds):
+        found += out(process, [whole[start:stop]])
+        state = process.snapshot()
+        process = scan_of(whole.schema, "k", **exprs)
+        process.restore(state)
+    return pl.concat(found)
+
+
+EWM: dict[str, Callable[..., pl.Expr]] = {"mean": X.ewm_mean, "var": X.ewm_var, "std": X.ewm_std}
+
+
+@pytest.mark.parametrize("function", EWM)
+@pytest.mark.parametrize("adjust", [True, False])
+@pytest.mark.parametrize("ignore_nulls", [True, False])
+@pytest.mark.parametrize("dtype", [pl.Float64, pl.Float32, pl.Int16])
+def test_ewm_is_that_of_polars_whatever_the_cuts(
+    function: str, adjust: bool, ignore_nulls: bool, dtype: Any
+) -> None:
+    """Keys with values of many blocks, of one, and with a single one; ages of nulls over many batches."""
+    options: dict[str, Any] = {"adjust": adjust, "ignore_nulls": ignore_nulls}
+    exprs = {
+        "com": EWM[function](com=2, min_samples=3, **options),
+        "span": EWM[function](span=40, min_samples=0, **options),
+        "half_life": EWM[function](half_life=1, **options),
+        "last": EWM[function](alpha=1, **options),
+    }
+    if function != "mean":
+        exprs["bias"] = EWM[function](alpha=0.1, bias=True, **options)
+    whole = spread_rows(1500, 40, dtype)
+    found = cut_and_restored(whole, [0, 1, 3, 70, 900, 1500], exprs)
+    expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
+    digits = 2e-4 if dtype == pl.Float32 else 1e-11
+    assert_frame_equal(found, expected, rel_tol=digits, abs_tol=digits * 10)
+    # Not a bit may depend on the cuts.
+    assert found.equals(pl.concat(out(scan_of(whole.schema, "k", **exprs), [whole])))
+
+
+@pytest.mark.parametrize("adjust", [True, False])
+def test_ewm_over_chains_of_blocks(adjust: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_ewm, "_BLOCK", 4)
+    monkeypatch.setattr(scan_ewm, "_CHAIN", 12)
+    exprs = {"y": X.ewm_mean(alpha=0.05, adjust=adjust), "z": X.ewm_var(alpha=0.05, adjust=adjust)}
+    whole = spread_rows(400, 12, pl.Float64)
+    expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
+    at_once = pl.concat(out(scan_of(whole.schema, "k", **exprs), [whole]))
+    assert_frame_equal(at_once, expected, rel_tol=1e-11)
+    assert at_once.equals(cut_and_restored(whole, list(range(0, 401, 8)), exprs))
+
+
+@pytest.mark.parametrize("adjust", [True, False])
+def test_the_first_values_of_ewm_are_those_of_polars_bit_for_bit(adjust: bool) -> None:
+    whole = spread_rows(300, 5, pl.Float64).drop_nulls().filter(pl.int_range(pl.len()).over("k") < 64)
+    exprs = {"y": X.ewm_mean(alpha=0.1, adjust=adjust), "z": X.ewm_var(alpha=0.1, adjust=adjust, bias=True)}
+    found = cut_and_restored(whole, [0, 3, 100, whole.height], exprs)
+    expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
+    assert_frame_equal(found, expected, check_exact=True)
+
+
+@pytest.mark.parametrize("first", [float("inf"), float("nan"), -0.0, 1e200])
+def test_ewm_of_what_is_no_plain_number(first: float) -> None:
+    whole = pl.DataFrame({"k": [1] * 72, "x": [first, 1.0, first, *[2.0] * 69]})
+    exprs = {"y": X.ewm_mean(alpha=0.5), "z": X.ewm_std(alpha=0.5), "b": X.ewm_var(alpha=0.5, bias=True)}
+    assert_frame_equal(cut_and_restored(whole, [0, 1, 70, 72], exprs), whole.with_columns(**exprs))
+
+
+@pytest.mark.parametrize("dtype", [pl.Boolean, pl.Decimal(9, 2)])
+def test_ewm_of_other_types(dtype: Any) -> None:
+    whole = pl.DataFrame({"k": [1, 1, 1, 1], "x": pl.Series([1, 0, None, 1]).cast(dtype)})
+    exprs = {"y": X.ewm_mean(alpha=0.5), "z": X.ewm_var(alpha=0.5)}
+    assert_frame_equal(cut_and_restored(whole, [0, 2, 4], exprs), whole.with_columns(**exprs))
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Int16])
+def test_quantiles_and_shapes_of_the_last_rows(dtype: Any) -> None:
+    methods: Any = ["nearest", "higher", "lower", "midpoint", "linear", "equiprobable"]
+    exprs = {
+        f"{method} {share}": X.rolling_quantile(share, method, window_size=4, min_samples=1)
+        for method in methods
+        for share in (0, 0.25, 0.3, 0.5, 0.9, 1)
+    }
+    exprs["median"] = X.rolling_median(5)
+    for bias in (True, False):
+        exprs[f"skew {bias}"] = X.rolling_skew(6, bias=bias, min_samples=2)
+        for fisher in (True, False):
+            exprs[f"kurtosis {bias} {fisher}"] = X.rolling_kurtosis(
+                6, bias=bias, fisher=fisher, min_samples=2
+            )
+    whole = spread_rows(300, 9, dtype)
+    found = cut_and_restored(whole, [0, 2, 300], exprs)
+    expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
+    assert_frame_equal(found, expected, rel_tol=1e-4 if dtype == pl.Float32 else 1e-8, abs_tol=1e-5)
+
+
+def test_quantiles_put_nan_last_and_a_shape_of_equal_values_is_nan() -> None:
+    nan, inf = float("nan"), float("inf")
+    whole = pl.DataFrame({"k": [1] * 7, "x": [1.0, nan, 3.0, inf, inf, 0.1, 0.1]})
+    exprs = {f"y{n}": X.rolling_quantile(0.5, "linear", window_size=n, min_samples=1) for n in (1, 2, 3)}
+    found = cut_and_restored(whole, [0, 2, 7], exprs)
+    assert_frame_equal(found, whole.with_columns(**exprs))
+    same = pl.DataFrame({"k": [1] * 4, "x": [0.1] * 4})
+    exprs = {"s": X.rolling_skew(3), "t": X.rolling_kurtosis(3)}
+    assert (
+        cut_and_restored(same, [0, 4], exprs)[2:].select(pl.col("s", "t").is_nan()).rows()
+        == [(True, True)] * 2
+    )
+
+
 def test_values_are_swept_out_once_they_are_more_than_twice_those_asked_for() -> None:
-    log = scan_rows_before.RowLog(pl.Int64())
-    most = 2 * 3 + scan_rows_before._SPARE
+    log = scan_value_log.ValueLog(pl.Int64())
+    most = 2 * 3 + scan_value_log._SPARE
     log.add(pl.Series(range(most)))
     numbers = np.array([5, -1, most - 1])
     log.sweep(numbers)
@@ -161,14 +291,14 @@ def test_values_are_swept_out_once_they_are_more_than_twice_those_asked_for() ->
 
 
 def test_long_runs_of_values_are_not_copied_for_a_few_more() -> None:
-    log = scan_rows_before.RowLog(pl.Int64())
+    log = scan_value_log.ValueLog(pl.Int64())
     log.add(pl.Series(range(1000)))
     for number in range(124):
         log.add(pl.Series([number]))
         assert len(log._runs[0]) == 1000 and len(log._runs) < 12
     assert log.take(np.arange(1000, 1124)).to_list() == list(range(124))
     for count, runs in ((125, [1000, 125]), (126, [1126])):
-        log = scan_rows_before.RowLog(pl.Int64())
+        log = scan_value_log.ValueLog(pl.Int64())
         log.add(pl.Series(range(1000)))
         log.add(pl.Series(range(count)))
         assert list(map(len, log._runs)) == runs
@@ -185,7 +315,7 @@ def test_floats_that_run_over_are_infinite_and_nobody_is_warned(keys: int) -> No
 
 
 def test_only_the_values_asked_for_are_held() -> None:
-    log = scan_rows_before.RowLog(pl.Int64())
+    log = scan_value_log.ValueLog(pl.Int64())
     log.add(pl.Series(range(2_000)))
     numbers = np.full(4, -1)
     log.sweep(numbers)
@@ -268,20 +398,23 @@ REFUSED = {
     "rows to come": X.shift(-1),
     "no rows": X.shift(0),
     "number of rows from a column": X.shift(pl.col("i").first()),
-    "filled": X.shift(1, fill_value=0),
     "dropped": X.diff(null_behavior="drop"),
     "diff to come": X.diff(-1),
-    "limit": X.forward_fill(2),
     "backward": X.backward_fill(),
-    "change": X.pct_change(),
-    "adjusted": X.ewm_mean(alpha=0.5, ignore_nulls=True),
-    "aged by nulls": X.ewm_mean(alpha=0.5, adjust=False),
+    "filled from a column": X.shift(1, fill_value=pl.col("i")),
+    "filled with another type": pl.col("i").shift(1, fill_value=2.5),
+    "change to come": X.pct_change(-1),
+    "ranks": X.rolling_rank(3),
+    "interpolated": X.interpolate(),
+    "peak": X.peak_max(),
+    "runs": X.rle(),
+    "first of its kind": X.is_first_distinct(),
+    "text changed": pl.col("s").pct_change(),
+    "by time": X.rolling_sum_by("i", "2i"),
     "centred": X.rolling_sum(3, center=True),
     "weights": X.rolling_sum(2, weights=[1.0, 2.0]),
     "nothing is enough": X.rolling_sum(2, min_samples=0),
-    "median": X.rolling_median(3),
     "text": pl.col("s").cum_max(),
-    "decimal": pl.col("d").cum_sum(),
     "unsigned": pl.col("u").diff(),
     "several": pl.col("x", "i").cum_sum(),
     "no column": pl.lit(1).cum_sum(),

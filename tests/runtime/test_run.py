@@ -169,7 +169,7 @@ def test_nobody_waits_for_rows_beyond_the_limit_unless_some_may_be_put_aside(asi
 
 
 def test_a_negative_limit_is_refused() -> None:
-    with pytest.raises(PlanError, match="limit is negative"):
+    with pytest.raises(PlanError, match="limit is too small"):
         Pipeline.builder().source(TestSource.from_list([1])).sink(TestSink()).build().run_sync(limit=-1)
 
 

@@ -10,7 +10,7 @@ from scripted import ScriptedOperator, ScriptedProcess
 from arrowstream import Builder
 from arrowstream.backends.arrow import ArrowBackend
 from arrowstream.batch import Batch
-from arrowstream.errors import ArrowstreamError
+from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.base import SourceSpec
 from arrowstream.testing import TestSource, check_cut_independence, cuts
 
@@ -169,3 +169,8 @@ def test_windows_of_event_time_may_be_checked_too() -> None:
     check_cut_independence(
         lambda b: b.filter(pl.col("x") > 2), frame, source=lambda source: source.with_event_time("t")
     )
+
+
+def test_a_function_that_returns_nothing() -> None:
+    with pytest.raises(PlanError, match="found: a function that returns NoneType"):
+        check_cut_independence(lambda rows: None, FRAME)  # type: ignore[arg-type, return-value]

@@ -1,0 +1,149 @@
+"""State of an aggregation for each key, folded row by row into arrays by slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from arrowstream.operators.aggregation import Aggregation
+from arrowstream.operators.keyed_state import KeyIndex
+from arrowstream.operators.partials import Fold
+from arrowstream.operators.row_log import Array
+from arrowstream.operators.slot_store import Touched
+
+_LEAST = 1024
+
+
+class FoldedGroups:
+    """What `KeyedGroups` does, several times as fast, for aggregations that say how they are folded.
+
+    A column of state is an array by slot, and numpy folds the values of a batch into the slots of their rows, in the
+    order of the rows: so a sum of floats has the same bits however the stream is cut. A batch costs a few
+    random accesses a row, whatever the number of keys.
+
+    Parameters
+    ----------
+    keys
+        The key columns; without any all rows have one key.
+    aggregation
+        What is kept; it must have `folds`.
+    max_keys
+        The most keys to hold; one more is an error.
+    """
+
+    def __init__(self, keys: pl.Schema, aggregation: Aggregation, max_keys: int | None = None) -> None:
+        self._keys = list(keys)
+        self._columns = [Folded(fold) for fold in aggregation.folds]
+        self._one = aggregation.one
+        self._index = KeyIndex(keys, max_keys) if keys else None
+        self._touched = Touched()
+        self._used = 0
+
+    def fold(self, rows: pl.DataFrame, updates: bool) -> Iterator[pl.DataFrame]:
+        """Count rows in; with `updates` give the state of their keys, in the order in which these first come."""
+        if not rows.height:
+            return
+        slots = self._slots(rows)
+        for column, values in zip(self._columns, rows.select(self._one), strict=True):
+            column.add(slots, values, self._used)
+        self._used = max(self._used, int(slots.max()) + 1)
+        if updates:
+            firsts, _ = self._touched.of(slots)
+            touched = slots[firsts]
+            state = [column.get(touched) for column in self._columns]
+            keys = (rows[name].gather(firsts) for name in self._keys)
+            yield pl.DataFrame([*state, *keys])
+
+    def frame(self) -> pl.DataFrame | None:
+        """All state, that of the oldest key first; None if there is none."""
+        if not self._used:
+            return None
+        state = [column.get(np.arange(self._used)) for column in self._columns]
+        keys = self._index.keys().get_columns() if self._index is not None else []
+        return pl.DataFrame([*state, *keys])
+
+    def restore(self, state: pl.DataFrame) -> None:
+        """Take over what `frame` gave."""
+        slots = self._slots(state)
+        for column, values in zip(self._columns, state, strict=False):
+            column.add(slots, values, 0)
+        self._used = state.height
+
+    def _slots(self, rows: pl.DataFrame) -> Array:
+        if self._index is None:
+            return np.zeros(rows.height, np.int64)
+        # Where no key is evicted, a batch is one part.
+        (assigned,) = self._index.assign(rows.select(self._keys))
+        return assigned.slots
+
+
+class Folded:
+    """A column of state: by slot the sum, the least or the greatest of the values that were added.
+
+    Parameters
+    ----------
+    fold
+        Which of these.
+    """
+
+    def __init__(self, fold: Fold) -> None:
+        self._fold = {"add": np.add, "min": np.minimum, "max": np.maximum}[fold]
+        self._is_sum = fold == "add"
+        self._values: Array | None = None
+        self._nothing: int | float = 0
+        """What changes no other value by being added to it."""
+        self._has: Array | None = None
+        """Where there are values; None while they are everywhere. A sum of none is 0."""
+
+    def add(self, slots: Array, values: pl.Series, used: int) -> None:
+        """Add values, one for each of `slots`; `used` slots had some before."""
+        if self._values is None:
+            self._begin(values)
+        self._reach(int(slots.max()) + 1)
+        assert self._values is not None
+        self._note_nulls(slots, values, used)
+        plain = values if values.dtype.is_numeric() else values.to_physical()
+        with np.errstate(all="ignore"):
+            self._fold.at(self._values, slots, plain.fill_null(self._nothing).to_numpy())
+
+    def get(self, slots: Array) -> pl.Series:
+        """The state of slots."""
+        assert self._values is not None
+        column = pl.Series(self._name, self._values[slots]).cast(self._dtype)
+        if self._has is None:
+            return column
+        has = pl.lit(pl.Series(self._has[slots]))
+        return column.to_frame().select(pl.when(has).then(pl.first())).to_series()
+
+    def _begin(self, values: pl.Series) -> None:
+        self._name, self._dtype = values.name, values.dtype
+        kind = values.clear().to_physical().to_numpy().dtype
+        if not self._is_sum:
+            limits = np.iinfo(kind)
+            self._nothing = int(limits.max if self._fold is np.minimum else limits.min)
+        self._values = np.full(_LEAST, self._nothing, kind)
+
+    def _reach(self, needed: int) -> None:
+        assert self._values is not None
+        size = len(self._values)
+        if needed <= size:
+            return
+        more = max(needed, 2 * size) - size
+        self._values = np.concatenate([self._values, np.full(more, self._nothing, self._values.dtype)])
+        if self._has is not None:
+            self._has = np.concatenate([self._has, np.zeros(more, np.bool_)])
+
+    def _note_nulls(self, slots: Array, values: pl.Series, used: int) -> None:
+        if self._is_sum:
+            return
+        if not values.null_count():
+            if self._has is not None:
+                self._has[slots] = True
+            return
+        if self._has is None:
+            assert self._values is not None
+            self._has = np.zeros(len(self._values), np.bool_)
+            self._has[:used] = True
+        self._has[slots[values.is_not_null().to_numpy()]] = True

@@ -1,0 +1,139 @@
+"""Rows and groups of rows by pane, a short stretch of the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import polars as pl
+
+from arrowstream.operators.partials import ROW
+
+PANE = "__pane__"
+
+_FEW = 8
+"""So many panes are grouped one by one: over one key instead of two, Polars takes half the time."""
+
+_STREAMED = 100_000
+"""From so many rows on, Polars' streaming engine groups them in less time; its order is not fixed."""
+
+_SPARSE = 8
+"""Numbers of rows are sorted if they are more than so many times as far apart as there are of them."""
+
+
+class Rows(NamedTuple):
+    """Rows in the order in which they came, of panes from `low` to `high`; with a column `PANE` if these differ."""
+
+    low: int
+    high: int
+    frame: pl.DataFrame
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Rows:
+        """Rows with a column `PANE`, at least one."""
+        panes = frame[PANE]
+        low, high = panes.min(), panes.max()
+        assert isinstance(low, int) and isinstance(high, int)
+        return cls(low, high, frame if low < high else frame.drop(PANE))
+
+    def cut(self, pane: int | None) -> tuple[Rows | None, Rows | None]:
+        """What lies before `pane` and what does not."""
+        if pane is None or self.high < pane:
+            return self, None
+        if self.low >= pane:
+            return None, self
+        before = pl.col(PANE) < pane
+        return Rows.of(self.frame.filter(before)), Rows.of(self.frame.filter(~before))
+
+    def one(self, pane: int) -> pl.DataFrame | None:
+        """The rows of one pane, without `PANE`."""
+        if self.low == self.high:
+            return self.frame if self.low == pane else None
+        return self.frame.filter(pl.col(PANE) == pane).drop(PANE)
+
+    def all(self) -> pl.DataFrame:
+        """The rows with `PANE`."""
+        return self.frame if self.low < self.high else _with_pane(self.low, self.frame)
+
+
+class Run(NamedTuple):
+    """Groups sorted by pane, from `low` to `high`."""
+
+    low: int
+    high: int
+    frame: pl.DataFrame
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Run:
+        """Groups, at least one."""
+        panes = frame[PANE]
+        return cls(panes[0], panes[-1], frame)
+
+    def cut(self, pane: int | None) -> tuple[Run | None, Run | None]:
+        """What lies before `pane` and what does not."""
+        if pane is None or self.high < pane:
+            return self, None
+        if self.low >= pane:
+            return None, self
+        place = int(self.frame[PANE].search_sorted(pane))
+        return Run.of(self.frame[:place]), Run.of(self.frame[place:])
+
+
+_Part = TypeVar("_Part", Rows, Run)
+
+
+def cut(parts: list[_Part], pane: int | None) -> tuple[list[_Part], list[_Part]]:
+    """What lies before `pane` of each, and what does not."""
+    cuts = [part.cut(pane) for part in parts]
+    return [before for before, _ in cuts if before is not None], [
+        rest for _, rest in cuts if rest is not None
+    ]
+
+
+def by_pane(
+    parts: Sequence[Rows], keys: Sequence[str], exprs: Sequence[pl.Expr], any_order: bool
+) -> pl.DataFrame:
+    """`exprs` for each pane and keys, sorted by pane; `any_order` if they do not depend on the order of rows."""
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    if not keys or high - low >= _FEW:
+        return _group([part.all() for part in parts], [PANE, *keys], exprs, any_order).sort(PANE)
+    found = []
+    for pane in range(low, high + 1):
+        frames = [frame for part in parts if (frame := part.one(pane)) is not None]
+        if frames:
+            found.append(_with_pane(pane, _group(frames, keys, exprs, any_order)))
+    return pl.concat(found)
+
+
+def in_order(groups: pl.DataFrame) -> pl.DataFrame:
+    """Groups sorted by pane, and within one by their first row."""
+    low, high = groups[PANE][0], groups[PANE][-1]
+    return groups[_by_row(groups[ROW])] if low == high else groups.sort(PANE, ROW)
+
+
+def _by_row(rows: pl.Series) -> pl.Series:
+    """Where the numbers of rows, each there once, stand, in the order of the numbers.
+
+    Numbers close to each other are put at their own places of an array, which takes less time than sorting them.
+    """
+    numbers = rows.to_numpy()
+    first, last = int(numbers.min()), int(numbers.max())
+    if last - first >= _SPARSE * len(numbers):
+        return rows.arg_sort()
+    places = np.zeros(last - first + 1, np.uint32)
+    places[numbers - first] = np.arange(1, len(numbers) + 1, dtype=np.uint32)
+    return pl.Series(places[places > 0] - np.uint32(1))
+
+
+def _with_pane(pane: int, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(pl.lit(pane, pl.Int64).alias(PANE), pl.all())
+
+
+def _group(
+    frames: Sequence[pl.DataFrame], by: Sequence[str], exprs: Sequence[pl.Expr], any_order: bool
+) -> pl.DataFrame:
+    if any_order and sum(frame.height for frame in frames) >= _STREAMED:
+        rows = pl.concat([frame.lazy() for frame in frames])
+        return rows.group_by(by).agg(*exprs).collect(engine="streaming")
+    return pl.concat(frames).group_by(by).agg(*exprs)

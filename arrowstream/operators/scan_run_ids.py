@@ -1,0 +1,38 @@
+"""Numbers of runs of equal values: rle_id."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from arrowstream.operators.key_table import Array
+from arrowstream.operators.scan_fold import Fold
+from arrowstream.operators.scan_layout import Layout
+from arrowstream.operators.scan_rows_before import RowsBefore
+from arrowstream.operators.scan_running import Running
+
+
+class RunIds(Running):
+    """How often a key's value has changed so far; null is a value like others."""
+
+    __slots__ = ("_before", "_runs")
+
+    def __init__(self, dtype: pl.DataType) -> None:
+        self._before = RowsBefore(1, dtype)
+        self._runs = Fold("CumSum", pl.UInt32())
+
+    def begin(self, fresh: Array, capacity: int) -> None:
+        self._before.begin(fresh, capacity)
+        self._runs.begin(fresh, capacity)
+
+    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+        begins = column.ne_missing(self._before.run(column, layout)).to_numpy(writable=True)
+        new = self._runs.totals(layout.owners) == 0
+        begins[layout.order[layout.begins[new]]] = True
+        return self._runs.run(pl.Series(begins), layout) - 1
+
+    def snapshot(self, slots: Array) -> list[pl.Series]:
+        return [*self._runs.snapshot(slots), *self._before.snapshot(slots)]
+
+    def restore(self, columns: list[pl.Series], count: int) -> None:
+        self._runs.restore(columns[:1], count)
+        self._before.restore(columns[1:], count)

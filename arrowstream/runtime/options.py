@@ -1,0 +1,69 @@
+"""What a run is given: how to run, and what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from arrowstream.io.base import SinkSpec, SourceSpec
+from arrowstream.plan.physical import Plan
+from arrowstream.runtime.line_ends import Room
+from arrowstream.runtime.report import Progress
+
+WORKERS = 8
+"""Threads of a run where nothing else was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run.
+
+    Parameters
+    ----------
+    limit
+        Stop once so many rows have come out.
+    seconds
+        Stop after this time.
+    on_progress
+        Called on the loop at most ten times a second, and at the end.
+    room
+        What may wait between two stages.
+    workers
+        Threads at most; they are started only when needed, one for each party that blocks.
+    log_seconds
+        How often a line of metrics is logged; None for never.
+    """
+
+    limit: int | None = None
+    seconds: float | None = None
+    on_progress: Callable[[Progress], None] | None = None
+    room: Room = field(default_factory=Room)
+    workers: int = WORKERS
+    log_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What to run: a plan, or how to make one once the first batch has told its schema.
+
+    Parameters
+    ----------
+    name
+        The pipeline's name.
+    source
+        Its first source.
+    sinks
+        Every sink it has, also those at the ends of branches.
+    plan
+        The plan, or None.
+    compile
+        Makes it from the source's schema.
+    """
+
+    name: str
+    source: SourceSpec
+    sinks: tuple[SinkSpec, ...]
+    plan: Plan | None
+    compile: Callable[[pl.Schema], Plan]

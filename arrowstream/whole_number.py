@@ -1,0 +1,43 @@
+"""Whole numbers as users give them: a text in quotes or a boolean is none, and is told so."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from arrowstream.errors import PlanError
+
+
+def check_whole(what: str, value: object, least: int = 1) -> None:
+    """Raise unless `value` is a whole number of at least `least`.
+
+    Parameters
+    ----------
+    what
+        How the user wrote it, such as ``batch(rows=...)``.
+
+    Raises
+    ------
+    PlanError
+        It is no whole number, or too small.
+
+    Examples
+    --------
+    >>> check_whole("batch(rows=...)", 20)
+    >>> check_whole("batch(rows=...)", "20")
+    Traceback (most recent call last):
+    arrowstream.errors.PlanError: batch(rows=...) takes a whole number
+      expected: a whole number, at least 1
+      found: the str '20'
+      hint: write 20, without quotes
+    """
+    expected = f"a whole number, at least {least}"
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        plain = value.strip() if isinstance(value, str) else ""
+        raise PlanError(
+            f"{what} takes a whole number",
+            expected=expected,
+            found=f"the {type(value).__name__} {value!r}",
+            hint=f"write {plain}, without quotes" if plain.isdecimal() else None,
+        )
+    if int(value) < least:
+        raise PlanError(f"{what} is too small", expected=expected, found=str(value))

@@ -1,0 +1,116 @@
+"""What newcomers write by mistake is told in words, never by an AttributeError or a TypeError."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from arrowstream import ErrorHandler, Pipeline, Sink, Source
+from arrowstream.errors import PlanError
+from arrowstream.pipeline import Builder
+from arrowstream.testing import TestSink
+from arrowstream.whole_number import check_whole
+
+FRAME = pl.DataFrame({"x": [1, 2, 3], "k": ["a", "b", "a"]})
+
+
+def rows() -> Builder:
+    return Pipeline.builder(name="p").source(Source.from_frame(FRAME))
+
+
+NUMBERS: dict[str, Callable[[Any], object]] = {
+    "batch(rows=...)": lambda n: rows().batch(n),
+    "batch(nbytes=...)": lambda n: rows().batch(nbytes=n),
+    "throttle(rows=...)": lambda n: rows().throttle(n),
+    "throttle(batches=...)": lambda n: rows().throttle(batches=n),
+    "buffer(capacity)": lambda n: rows().buffer(n),
+    "window(rows=...)": lambda n: rows().window(rows=n).agg(pl.len()),
+    "max_keys": lambda n: rows().reduce(pl.len(), by="k", max_keys=n),
+    "parallel_map(workers=...)": lambda n: rows().parallel_map(lambda batch: batch, workers=n),
+    "retry(times=...)": lambda n: ErrorHandler.retry(n),
+    "best_effort(buffer=...)": lambda n: TestSink().best_effort(n),
+    "batch_rows": lambda n: Source.from_frame(FRAME, batch_rows=n),
+    "limit": lambda n: rows().collect_sync(limit=n),
+}
+
+
+@pytest.mark.parametrize("what", NUMBERS)
+@pytest.mark.parametrize("wrong", ["20", True, 2.0, "20/s"])
+def test_what_is_no_whole_number_is_told_so(what: str, wrong: Any) -> None:
+    with pytest.raises(PlanError) as raised:
+        NUMBERS[what](wrong)
+    error = raised.value
+    assert error.what == f"{what} takes a whole number"
+    assert error.found == f"the {type(wrong).__name__} {wrong!r}"
+    assert error.hint == ("write 20, without quotes" if wrong == "20" else None)
+
+
+@pytest.mark.parametrize("what", NUMBERS)
+def test_too_small(what: str) -> None:
+    with pytest.raises(
+        PlanError, match=r"is too small\n  expected: a whole number, at least [01]\n  found: -1"
+    ):
+        NUMBERS[what](-1)
+
+
+@pytest.mark.parametrize("what", NUMBERS)
+def test_numbers_of_numpy_are_numbers(what: str) -> None:
+    NUMBERS[what](np.int64(2))
+
+
+def test_the_least() -> None:
+    check_whole("n", 0, least=0)
+    with pytest.raises(PlanError, match="at least 3"):
+        check_whole("n", 2, least=3)
+
+
+@pytest.mark.parametrize("name", ["factor", "jitter"])
+@pytest.mark.parametrize("wrong", ["1", True, None])
+def test_other_numbers_of_retry(name: str, wrong: Any) -> None:
+    with pytest.raises(PlanError, match=f"retry\\({name}=...\\) does not fit"):
+        ErrorHandler.retry(3, **{name: wrong})
+
+
+@pytest.mark.parametrize("name", ["filter", "sink", "collect_sync", "build"])
+def test_a_forgotten_agg(name: str) -> None:
+    with pytest.raises(PlanError, match=rf"followed by .{name}\n  expected: .agg") as raised:
+        getattr(rows().window(rows=3), name)
+    assert raised.value.hint == f"write .window(...).agg(n=pl.len()).{name}"
+
+
+@pytest.mark.parametrize("name", ["filter", "sink", "explain"])
+def test_a_forgotten_merge(name: str) -> None:
+    with pytest.raises(PlanError, match=rf"followed by .{name}\n  expected: .merge"):
+        getattr(rows().split("k").branch("a").otherwise(), name)
+
+
+@pytest.mark.parametrize("waiting", [rows().window(rows=3), rows().split("k")])
+def test_names_that_python_looks_for_are_not_there(waiting: Any) -> None:
+    assert not hasattr(waiting, "__array__")
+    assert not hasattr(waiting, "_repr_html_")
+    assert type(copy.copy(waiting)) is type(waiting)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [("bye", "did you mean 'by'?"), ("total", "aggregates belong into .agg(...)")],
+)
+def test_a_wrong_argument_of_window(wrong: str, hint: str) -> None:
+    with pytest.raises(PlanError) as raised:
+        rows().window("10s", on="x", **{wrong: "k"})  # type: ignore[arg-type]
+    assert raised.value.what == f"window() has no argument {wrong!r}"
+    assert raised.value.hint == hint
+    assert raised.value.expected == "size, every, session, rows, on, by, allowed_lateness, late"
+
+
+def test_a_builder_without_a_sink_explains_what_collect_would_run() -> None:
+    builder = rows().filter(pl.col("x") > 1)
+    text = builder.explain()
+    assert "filter(x > 1)" in text and "backend" in text
+    ended = builder.sink(Sink.to_fn(print))
+    assert ended.explain() == ended.build().explain()
+    out = rows().split("k").branch("a", lambda way: way.sink(TestSink())).merge()
+    assert "branch" in out.explain()
