@@ -3,6 +3,7 @@
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -77,6 +78,63 @@ def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     second.restore(first.snapshot())
     out += feed(second, parts[cut:]) + end(second)
     assert_frame_equal(joined(operator, ROWS, out), joined(operator, ROWS, expected), **CLOSE)
+
+
+FOLDED = [
+    pl.len(),
+    pl.col("x").sum(),
+    pl.col("x").mean().alias("mean"),
+    pl.col("x").min().alias("least"),
+    pl.col("x").max().alias("most"),
+    pl.col("f").sum(),
+    pl.col("k").max().alias("of small ones"),
+    pl.col("x").cast(pl.Duration("ms")).min().alias("shortest"),
+    pl.col("x").cast(pl.Date).max().alias("latest"),
+]
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_what_is_folded_equals_polars_cut_and_restored_anywhere(data: st.DataObject) -> None:
+    rows = data.draw(events())
+    operator = Reduce.of(*FOLDED, by=data.draw(st.sampled_from([["s"], ["k", "g"], []])))
+    process = operator.start(ROWS)
+    for part in data.draw(cuts(rows)):
+        assert feed(process, [part]) == []
+        if data.draw(st.booleans()):
+            state, process = process.snapshot(), operator.start(ROWS)
+            process.restore(state)
+    found = joined(operator, ROWS, end(process))
+    expected = whole(rows, FOLDED, list(operator.by)) if rows.height else found.clear()
+    assert_frame_equal(found, expected, categorical_as_str=True)
+
+
+def test_what_is_folded_over_many_keys_whose_values_are_null_at_times() -> None:
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame({"k": rng.integers(0, 5_000, 40_000), "x": rng.integers(-9, 9, 40_000)})
+    # The first keys have values; nulls come later, for known keys and new ones, and so do values after nulls.
+    sparse = pl.when(pl.int_range(pl.len()).is_between(300, 20_000) & (pl.col("x") < 8)).then(None)
+    rows = rows.with_columns(sparse.otherwise(pl.col("x")).alias("x"))
+    exprs = [pl.col("x").sum(), pl.col("x").min().alias("least"), pl.col("x").max().alias("most")]
+    operator = Reduce.of(*exprs, by="k", emit="updates")
+    process = operator.start(rows.schema)
+    parts = [rows[start : start + 1_000] for start in range(0, rows.height, 1_000)]
+    last = joined(operator, rows.schema, feed(process, parts)).unique("k", keep="last").sort("k")
+    assert rows.head(19_000).group_by("k").agg(pl.col("x").min())["x"].null_count()
+    assert_frame_equal(last, whole(rows, exprs, ["k"]).sort("k"))
+    seen: list[pl.DataFrame] = []
+    fresh = operator.start(rows.schema)
+    for number, part in enumerate(parts[:20]):
+        seen.append(part)
+        out = joined(operator, rows.schema, feed(fresh, [part]))
+        if number % 5 == 4:
+            expected = whole(pl.concat(seen), exprs, ["k"]).join(part.select("k").unique(), on="k")
+            assert_frame_equal(out.sort("k"), expected.sort("k"))
+
+
+def test_no_rows_change_nothing() -> None:
+    process = Reduce.of(pl.len(), by="k", emit="updates").start(ROWS)
+    assert feed(process, [ROWS.to_frame()]) == []
 
 
 @settings(max_examples=15)

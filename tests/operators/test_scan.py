@@ -235,6 +235,17 @@ def test_ewm_of_what_is_no_plain_number(first: float) -> None:
     assert_frame_equal(cut_and_restored(whole, [0, 1, 70, 72], exprs), whole.with_columns(**exprs))
 
 
+@pytest.mark.parametrize("older", [True, False])
+def test_the_spread_of_one_value_is_nought_or_none_as_polars_has_it(
+    older: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older versions of Polars give 0, newer ones null."""
+    monkeypatch.setattr(scan_ewm, "_one_has_a_spread", lambda: older)
+    whole = pl.DataFrame({"k": [1, 1], "x": [1.0, 2.0]})
+    [found] = out(scan_of(whole.schema, "k", z=X.ewm_var(alpha=0.5)), [whole])
+    assert found["z"].to_list() == [0 if older else None, pytest.approx(0.5)]
+
+
 @pytest.mark.parametrize("dtype", [pl.Boolean, pl.Decimal(9, 2)])
 def test_ewm_of_other_types(dtype: Any) -> None:
     whole = pl.DataFrame({"k": [1, 1, 1, 1], "x": pl.Series([1, 0, None, 1]).cast(dtype)})
