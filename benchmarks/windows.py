@@ -16,7 +16,7 @@ from arrowstream.operators.window import windows
 from benchmarks.harness import Figure, Scale, Section, in_turn, ratio, timed
 
 _ROWS = {"full": 8_000_000, "quick": 2_000_000, "tiny": 20_000}
-_ROUNDS = {"full": 3, "quick": 1, "tiny": 1}
+_ROUNDS = {"full": 5, "quick": 1, "tiny": 1}
 _BATCH = 65_536
 _KEYS = (10_000, 1_000_000)
 _GROWING = (10_000, 100_000, 1_000_000)
@@ -88,6 +88,7 @@ def _windows(events: pl.DataFrame, keys: int, rounds: int) -> list[Figure]:
 
 def _reduce(scale: Scale) -> list[Figure]:
     figures = []
+    rates: list[float] = []
     for keys in _GROWING:
         events = _events(_ROWS[scale], keys)
         seconds = _batch_seconds(Reduce.of(*_AGGREGATES, by="k", emit="updates"), events)
@@ -95,7 +96,11 @@ def _reduce(scale: Scale) -> list[Figure]:
         note = f"a batch at the end {last * 1e3:.1f} ms, the slowest {max(seconds) * 1e3:.0f} ms"
         least = 2.0 if keys == max(_GROWING) else None
         rate = events.height / 1e6 / sum(seconds)
+        rates.append(rate)
         figures.append(Figure(f"reduce with updates, {keys:,} keys", rate, "M rows/s", least, note=note))
+    growth = f"cost of a row, {max(_GROWING):,} keys against {min(_GROWING):,}"
+    note = "flat but for what memory out of the caches costs"
+    figures.append(Figure(growth, rates[0] / rates[-1], "x", note=note))
     return figures
 
 
