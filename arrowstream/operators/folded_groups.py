@@ -45,8 +45,10 @@ class FoldedGroups:
         """Count rows in; with `updates` give the state of their keys, in the order in which these first come."""
         if not rows.height:
             return
+        # What may fail comes first, before a new key has a slot.
+        columns = rows.select(self._one)
         slots = self._slots(rows)
-        for column, values in zip(self._columns, rows.select(self._one), strict=True):
+        for column, values in zip(self._columns, columns, strict=True):
             column.add(slots, values, self._used)
         self._used = max(self._used, int(slots.max()) + 1)
         if updates:
@@ -111,11 +113,12 @@ class Folded:
     def get(self, slots: Array) -> pl.Series:
         """The state of slots."""
         assert self._values is not None
-        column = pl.Series(self._name, self._values[slots]).cast(self._dtype)
-        if self._has is None:
-            return column
-        has = pl.lit(pl.Series(self._has[slots]))
-        return column.to_frame().select(pl.when(has).then(pl.first())).to_series()
+        column = pl.Series(self._name, self._values[slots])
+        if self._has is not None:
+            # Before the cast: what stands for no value is no time of a day.
+            has = pl.lit(pl.Series(self._has[slots]))
+            column = column.to_frame().select(pl.when(has).then(pl.first())).to_series()
+        return column.cast(self._dtype)
 
     def _begin(self, values: pl.Series) -> None:
         self._name, self._dtype = values.name, values.dtype

@@ -52,7 +52,7 @@ class Mergeable:
 
 _INTEGERS = {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64}
 """Those that numpy has, too."""
-_SUMS = _INTEGERS | {pl.Float32, pl.Float64, pl.Duration}
+_SUMS = _INTEGERS | {pl.Float64, pl.Duration}
 
 _Make = Callable[[pl.Expr, pl.DataType], Mergeable | None]
 
@@ -179,9 +179,12 @@ def _len(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:
 def _sum(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
     if not (dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean or dtype == pl.Duration):
         return None
+    # 32 bits hold no sum of many rows that are added one by one; the result is cast back.
+    values = expr.cast(pl.Float64) if dtype == pl.Float32 else expr
     total = pl.LazyFrame(schema={"x": dtype}).select(pl.col("x").sum()).collect_schema()["x"]
-    folds: tuple[Fold, ...] = ("add",) if total.base_type() in _SUMS else ()
-    return Mergeable((expr.sum(),), _added, pl.col, (expr.cast(total),), not total.is_float(), folds)
+    state = pl.Float64() if dtype == pl.Float32 else total
+    folds: tuple[Fold, ...] = ("add",) if state.base_type() in _SUMS else ()
+    return Mergeable((values.sum(),), _added, pl.col, (values.cast(state),), not total.is_float(), folds)
 
 
 def _mean(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:

@@ -1,5 +1,6 @@
 """`reduce` against Polars' `group_by` on all rows at once."""
 
+from datetime import time
 from typing import Any
 
 import hypothesis.strategies as st
@@ -130,6 +131,38 @@ def test_what_is_folded_over_many_keys_whose_values_are_null_at_times() -> None:
         if number % 5 == 4:
             expected = whole(pl.concat(seen), exprs, ["k"]).join(part.select("k").unique(), on="k")
             assert_frame_equal(out.sort("k"), expected.sort("k"))
+
+
+@pytest.mark.parametrize("emit", ["end", "updates"])
+def test_the_least_time_of_a_day_where_there_is_none(emit: Any) -> None:
+    rows = pl.DataFrame({"k": ["a", "b"], "t": [None, time(1)]}, schema={"k": pl.String, "t": pl.Time})
+    operator = Reduce.of(pl.col("t").min(), pl.col("t").max().alias("u"), by="k", emit=emit)
+    process, fresh = operator.start(rows.schema), operator.start(rows.schema)
+    found = joined(operator, rows.schema, feed(process, [rows]))
+    fresh.restore(process.snapshot())
+    found = found if emit == "updates" else joined(operator, rows.schema, end(fresh))
+    assert found.rows() == [("a", None, None), ("b", time(1), time(1))]
+
+
+def test_sums_of_many_small_floats_do_not_stand_still() -> None:
+    rows = pl.DataFrame({"k": ["a", "a"], "x": [2.0**24, 1.0]}, schema={"k": pl.String, "x": pl.Float32})
+    for by in ("k", None):
+        operator = Reduce.of(pl.col("x").sum(), by=by)
+        process = operator.start(rows.schema)
+        feed(process, [rows, *[rows[1:]] * 9])
+        assert end(process)[0]["x"].to_list() == [2.0**24 + 10]
+        assert end(process)[0]["x"].dtype == pl.Float32
+
+
+def test_a_batch_that_fails_leaves_no_keys_behind() -> None:
+    frames = [pl.DataFrame({"k": [key], "s": [text]}) for key, text in (("a", "1"), ("b", "x"), ("c", "2"))]
+    operator = Reduce.of(s=pl.col("s").cast(pl.Int64).sum(), by="k")
+    process = operator.start(frames[0].schema)
+    feed(process, frames[:1])
+    with pytest.raises(pl.exceptions.InvalidOperationError):
+        feed(process, frames[1:2])
+    feed(process, frames[2:])
+    assert joined(operator, frames[0].schema, end(process)).rows() == [("a", 1), ("c", 2)]
 
 
 def test_no_rows_change_nothing() -> None:
