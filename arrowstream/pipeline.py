@@ -217,7 +217,7 @@ class Pipeline:
         try:
             plan = self._plan if self._planned_ahead else None
             return await run.execute(
-                Prepared(self.name, self._source, self._graph.sinks, plan, self._compile)
+                Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
             )
         finally:
             self._metrics = run.metrics(self.name)

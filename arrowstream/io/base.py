@@ -57,6 +57,10 @@ class SourceSpec(ABC):
             a choice of columns when it is ``"columns"``. The batches then have the query's schema.
         """
 
+    def left_out(self) -> None:
+        """A run that has this source is over and never opened it: let go those who would wait for it."""
+        return
+
     def explain_read(self, query: Query) -> tuple[str, ...]:
         """Lines for `explain()`: which columns and filters the read takes over from the pipeline."""
         return ()

@@ -53,6 +53,10 @@ class ChannelSource(SourceSpec):
     def open(self, query: Query | None = None) -> Reader:
         return ItemReader(aiter(self.stream), self.expected, close_items=False)
 
+    def left_out(self) -> None:
+        if isinstance(self.stream, Receiver):
+            self.stream.close()
+
 
 class ItemReader(Reader):
     """Reads Arrow-like items of an async iterator; each may hold several batches, all must share one schema."""

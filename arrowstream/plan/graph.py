@@ -263,6 +263,17 @@ class Graph:
         return bool(self.steps) and isinstance(last := self.steps[-1].operator, Split) and not last.merges
 
     @property
+    def sources(self) -> tuple[SourceSpec, ...]:
+        """Every source rows may come from, this graph's own first."""
+        found = [] if self.source is None else [self.source]
+        for step in self.steps:
+            if isinstance(step.operator, Split):
+                found += [source for branch in step.operator.all for source in branch.graph.sources]
+            elif isinstance(step.operator, Union):
+                found += [source for other in step.operator.others for source in other.sources]
+        return tuple(found)
+
+    @property
     def sinks(self) -> tuple[SinkSpec, ...]:
         """Every sink rows may leave by, those of branches, of late rows and of dead letters included."""
         found: list[SinkSpec] = []

@@ -13,6 +13,7 @@ from arrowstream.batch import Batch, Element
 from arrowstream.clock import Clock
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.ingest import schema_of
+from arrowstream.io.base import SourceSpec
 from arrowstream.metrics import Metrics
 from arrowstream.plan.physical import Input, Outlet, Plan
 from arrowstream.runtime.cleaning import despite, root
@@ -38,6 +39,7 @@ class Run:
         "_clock",
         "_end_ns",
         "_ends",
+        "_opened",
         "_options",
         "_outlets",
         "_reported_ns",
@@ -51,6 +53,7 @@ class Run:
         self._clock = clock
         self._options = options
         self._sources: list[RunningSource] = []
+        self._opened: list[SourceSpec] = []
         self._threads = Threads(options.workers)
         self._outlets = Outlets(clock, self._threads)
         self._ends: list[RunningSink] = []
@@ -99,7 +102,10 @@ class Run:
         raise failure  # out here, so that it keeps its own cause and drags no group along
 
     def _leave_out(self, prepared: Prepared, failure: BaseException | None) -> None:
-        """Tell the sinks whose turn never came."""
+        """Tell the ends whose turn never came."""
+        for source in prepared.sources:
+            if not any(source is opened for opened in self._opened):
+                source.left_out()
         for sink in prepared.sinks:
             if not any(sink is reached for reached in self._outlets.reached):
                 sink.left_out(failure)
@@ -145,6 +151,7 @@ class Run:
         reader = opened(name, SourceError, lambda: start.source.open(start.query))
         source = RunningSource(name, reader, self._clock, self._threads)
         self._sources.append(source)
+        self._opened.append(start.source)
         if self._stop_reason is not None:
             source.stop()
         return source
@@ -154,12 +161,14 @@ class Run:
         plan = prepared.plan
         unknown = pl.Schema()
         source = self._open_source(
-            "source", plan.input if plan is not None else Input(prepared.source, unknown)
+            "source", plan.input if plan is not None else Input(prepared.sources[0], unknown)
         )
         while plan is None:
             element = await source.read()
             if element is None:
-                if self._stop_reason is not None or not any(sink.needs_schema for sink in prepared.sinks):
+                # Without a plan nobody reads the other sources, whose rows would be lost.
+                alone = len(prepared.sources) == 1 and not any(sink.needs_schema for sink in prepared.sinks)
+                if self._stop_reason is not None or alone:
                     return self._report(prepared.name, [])
                 raise SchemaError(
                     "the stream ended before its first batch, so nobody knows its columns",

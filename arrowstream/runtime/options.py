@@ -52,8 +52,8 @@ class Prepared:
     ----------
     name
         The pipeline's name.
-    source
-        Its first source.
+    sources
+        Every source it has, the first one first.
     sinks
         Every sink it has, also those at the ends of branches.
     plan
@@ -63,7 +63,7 @@ class Prepared:
     """
 
     name: str
-    source: SourceSpec
+    sources: tuple[SourceSpec, ...]
     sinks: tuple[SinkSpec, ...]
     plan: Plan | None
     compile: Callable[[pl.Schema], Plan]

@@ -171,6 +171,31 @@ def test_a_run_that_ends_early_lets_go_of_the_producer(fails: bool) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("how", ["the sink", "the first source", "an empty first source"])
+def test_a_run_that_never_opens_a_source_lets_go_of_its_producer(how: str) -> None:
+    async def first() -> AsyncIterator[pa.RecordBatch]:
+        if how == "the first source":
+            raise ValueError("broken")
+        if how == "the sink":
+            yield FRAME.to_arrow().to_batches()[0]
+
+    async def main() -> None:
+        tx, rx = channel(capacity=1)
+        other = Pipeline.builder().source(Source.from_channel(rx, schema=FRAME.schema))
+        builder = Pipeline.builder().source(Source.from_channel(first())).merge(other)
+        sink = Sink.to_file("no/such/folder/out.parquet") if how == "the sink" else Sink.to_fn(print)
+        expected = {"the sink": SinkError, "the first source": SourceError}.get(how, SchemaError)
+        running = asyncio.create_task(builder.sink(sink).build().run())
+        async with asyncio.timeout(10):
+            with pytest.raises(PeerGone):
+                while True:
+                    await tx.send(FRAME)
+        with pytest.raises(expected):
+            await running
+
+    asyncio.run(main())
+
+
 def test_the_users_own_stream_is_not_closed() -> None:
     closed: list[bool] = []
 
