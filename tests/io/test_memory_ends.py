@@ -196,6 +196,23 @@ def test_a_run_that_never_opens_a_source_lets_go_of_its_producer(how: str) -> No
     asyncio.run(main())
 
 
+def test_a_stream_of_the_users_own_that_was_never_opened_can_be_read_afterwards() -> None:
+    async def rows() -> AsyncIterator[pl.DataFrame]:
+        yield FRAME
+
+    async def main() -> None:
+        stream = rows()
+        other = Pipeline.builder().source(Source.from_channel(stream, schema=FRAME.schema))
+        failing = Pipeline.builder().source(
+            TestSource.from_frames([ValueError("broken")], schema=FRAME.schema)
+        )
+        with pytest.raises((SinkError, SourceError)):
+            await failing.merge(other).sink(Sink.to_file("no/such/folder/out.parquet")).build().run()
+        assert [frame.height async for frame in stream] == [3]
+
+    asyncio.run(main())
+
+
 def test_the_users_own_stream_is_not_closed() -> None:
     closed: list[bool] = []
 
