@@ -15,7 +15,7 @@ from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.keyed_groups import KeyedGroups, Part
-from arrowstream.operators.partials import ROW
+from arrowstream.operators.partials import ROW, numbered
 from arrowstream.operators.slot_store import SLOT
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names
@@ -95,8 +95,8 @@ class _CountWindows(Process):
 
     def process(self, batch: Batch) -> Iterator[Element]:
         frame = batch.polars()
-        start, self._next_row = self._next_row, self._next_row + frame.height
-        rows = frame.with_columns(pl.int_range(start, start + pl.len(), dtype=pl.Int64).alias(ROW))
+        rows = numbered(frame, self._next_row)
+        self._next_row += frame.height
         for part in self._groups.parts(rows):
             state = self._groups.merged(self._numbered(part), beside=(_WINDOW,))
             is_full = pl.col(_COUNT) == self._rows

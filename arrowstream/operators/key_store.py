@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import polars as pl
 
 from arrowstream.operators.key_table import Array
+
+_Run = TypeVar("_Run", pl.DataFrame, pl.Series)
 
 RATIO = 8
 """How much longer a run is than the one after it.
@@ -59,6 +63,13 @@ class KeyStore:
         if not self._runs:
             return pl.DataFrame(schema=self._schema)
         return pl.concat(self._runs).slice(oldest - self._first)
+
+
+def join_runs(runs: list[_Run]) -> None:
+    """Make the last run one with that before it, as long as this is not `RATIO` times as long."""
+    while len(runs) > 1 and len(runs[-2]) < RATIO * len(runs[-1]):
+        last, before = runs.pop(), runs.pop()
+        runs.append(pl.concat([before, last]).rechunk())
 
 
 def rows_equal(columns: list[pl.Series], places: Array, keys: pl.DataFrame) -> Array:

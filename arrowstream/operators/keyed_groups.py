@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
+from arrowstream.operators.key_table import Array
 from arrowstream.operators.keyed_state import Assigned, KeyIndex, OnFull
-from arrowstream.operators.row_log import Array
 from arrowstream.operators.slot_store import SLOT, SlotStore, Touched
 
 

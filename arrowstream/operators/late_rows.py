@@ -21,8 +21,10 @@ class LateRows:
         self._held: list[pl.DataFrame] = []
 
     def sift(self, rows: pl.DataFrame, is_late: pl.Expr) -> pl.DataFrame:
-        """The rows that are in time; the others, at least one, are kept here."""
+        """The rows that are in time; the others are kept here."""
         late = rows.select(is_late).to_series()
+        if not late.any():
+            return rows
         self._held.append(rows.filter(late).select(self._columns))
         return rows.filter(~late)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
-from arrowstream.operators.panes import PANE, Rows, Run, by_pane, cut
+from arrowstream.operators.panes import PANE, Rows, Run, by_pane, cut, cut_all
 from arrowstream.operators.small_frames import small_at_end
 
 _ASIDE_ROWS = 1 << 20
@@ -60,10 +60,10 @@ class PaneStore:
 
     def take(self, pane: int | None) -> pl.DataFrame | None:
         """Remove and return the groups of panes before `pane`, all for None, sorted by pane; None for no groups."""
-        before, self._merged = self._merged.cut(pane) if self._merged is not None else (None, None)
-        parts, self._added = cut(self._added, pane)
+        before, self._merged = cut(self._merged, pane)
+        parts, self._added = cut_all(self._added, pane)
         self._added_rows = sum(run.frame.height for run in self._added)
-        rows, self._aside = cut(self._aside, pane)
+        rows, self._aside = cut_all(self._aside, pane)
         self._aside, kept = [], self._aside
         self._aside_rows, self._aside_bytes = 0, 0
         for part in kept:
@@ -114,7 +114,7 @@ class PaneStore:
         if not added:
             return merged
         # Panes that nothing was added to are as they should be.
-        kept, open_ = merged.cut(min(run.low for run in added)) if merged is not None else (None, None)
+        kept, open_ = cut(merged, min(run.low for run in added))
         parts = [open_, *added] if open_ is not None else added
         groups = parts[0].frame
         if len(parts) > 1:

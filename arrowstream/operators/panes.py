@@ -37,12 +37,8 @@ class Rows(NamedTuple):
         assert isinstance(low, int) and isinstance(high, int)
         return cls(low, high, frame if low < high else frame.drop(PANE))
 
-    def cut(self, pane: int | None) -> tuple[Rows | None, Rows | None]:
-        """What lies before `pane` and what does not."""
-        if pane is None or self.high < pane:
-            return self, None
-        if self.low >= pane:
-            return None, self
+    def parted(self, pane: int) -> tuple[Rows, Rows]:
+        """What lies before `pane` and what does not, where there is some of both."""
         before = pl.col(PANE) < pane
         return Rows.of(self.frame.filter(before)), Rows.of(self.frame.filter(~before))
 
@@ -70,12 +66,8 @@ class Run(NamedTuple):
         panes = frame[PANE]
         return cls(panes[0], panes[-1], frame)
 
-    def cut(self, pane: int | None) -> tuple[Run | None, Run | None]:
-        """What lies before `pane` and what does not."""
-        if pane is None or self.high < pane:
-            return self, None
-        if self.low >= pane:
-            return None, self
+    def parted(self, pane: int) -> tuple[Run, Run]:
+        """What lies before `pane` and what does not, where there is some of both."""
         place = int(self.frame[PANE].search_sorted(pane))
         return Run.of(self.frame[:place]), Run.of(self.frame[place:])
 
@@ -83,9 +75,16 @@ class Run(NamedTuple):
 _Part = TypeVar("_Part", Rows, Run)
 
 
-def cut(parts: list[_Part], pane: int | None) -> tuple[list[_Part], list[_Part]]:
-    """What lies before `pane` of each, and what does not."""
-    cuts = [part.cut(pane) for part in parts]
+def cut(part: _Part | None, pane: int | None) -> tuple[_Part | None, _Part | None]:
+    """What lies before `pane`, all for None, and what does not."""
+    if part is None or pane is None or part.high < pane:
+        return part, None
+    return (None, part) if part.low >= pane else part.parted(pane)
+
+
+def cut_all(parts: list[_Part], pane: int | None) -> tuple[list[_Part], list[_Part]]:
+    """What lies before `pane` of each, all for None, and what does not."""
+    cuts = [cut(part, pane) for part in parts]
     return [before for before, _ in cuts if before is not None], [
         rest for _, rest in cuts if rest is not None
     ]

@@ -18,6 +18,12 @@ from arrowstream.expression_text import rebuild
 ROW = "__row__"
 """The column that numbers the rows as they came; of a group, the number of its first row."""
 
+
+def numbered(rows: pl.DataFrame, first: int) -> pl.DataFrame:
+    """Rows with their numbers, from `first` on, in a column `ROW`."""
+    return rows.hstack([pl.int_range(first, first + rows.height, dtype=pl.Int64, eager=True).alias(ROW)])
+
+
 Fold = Literal["add", "min", "max"]
 """How one more value changes a column of state."""
 

@@ -19,7 +19,7 @@ from arrowstream.operators.inputs import parse_expressions
 from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.keyed_groups import KeyedGroups
 from arrowstream.operators.keyed_state import OnFull, check_limit
-from arrowstream.operators.partials import ROW
+from arrowstream.operators.partials import ROW, numbered
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names
 
@@ -145,8 +145,8 @@ class _Reducing(Process):
 
     def process(self, batch: Batch) -> Iterator[Element]:
         frame = batch.polars()
-        start, self._next_row = self._next_row, self._next_row + frame.height
-        rows = frame.hstack([pl.int_range(start, self._next_row, dtype=pl.Int64, eager=True).alias(ROW)])
+        rows = numbered(frame, self._next_row)
+        self._next_row += frame.height
         states = self._groups.fold(rows, self._updates)
         results = [self._aggregation.results(state, self._by) for state in states]
         if results:

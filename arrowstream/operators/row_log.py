@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-_RATIO = 8
-"""Up to 8 chunks Polars gathers from a chunked column as it is; from more it would first copy the whole column."""
+from arrowstream.operators.key_store import join_runs
+from arrowstream.operators.key_table import Array
 
 _WASTE = 2
 """The rows are written anew once there are so many times more of them than slots, and some more for few slots."""
@@ -41,11 +37,8 @@ class RowLog:
             self._places = np.concatenate([self._places, more])
         self._places[slots] = np.arange(self._rows, self._rows + len(slots))
         self._rows += len(slots)
-        runs = self._runs
-        runs.append(rows)
-        while len(runs) > 1 and runs[-2].height < _RATIO * runs[-1].height:
-            last, before = runs.pop(), runs.pop()
-            runs.append(pl.concat([before, last]).rechunk())
+        self._runs.append(rows)
+        join_runs(self._runs)
         if self._rows > _WASTE * np.count_nonzero(living) + _SPARE:
             kept = np.flatnonzero(living)
             self._runs = [self.get(kept)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.key_store import RATIO
+from arrowstream.operators.key_store import join_runs
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_running import index
 
@@ -29,11 +29,8 @@ class ValueLog:
 
         Runs are merged as in `KeyStore`, so that there are few and each value is copied seldom.
         """
-        runs = self._runs
-        runs.append(values.cast(runs[0].dtype))
-        while len(runs) > 1 and len(runs[-2]) < RATIO * len(runs[-1]):
-            last, before = runs.pop(), runs.pop()
-            runs.append(pl.concat([before, last]).rechunk())
+        self._runs.append(values.cast(self._runs[0].dtype))
+        join_runs(self._runs)
 
     def take(self, numbers: Array) -> pl.Series:
         """The values of these numbers, null for -1."""

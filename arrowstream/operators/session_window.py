@@ -16,7 +16,7 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.event_time import EventTime
 from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.late_rows import LateRows
-from arrowstream.operators.partials import ROW
+from arrowstream.operators.partials import ROW, numbered
 from arrowstream.operators.session_store import FIRST, LAST, SessionStore
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names, time_bounds, window_schema
@@ -116,8 +116,8 @@ class _SessionWindows(Process):
         if not frame.height:
             return iter(())
         self._time.check(frame, "window")
-        start, self._next_row = self._next_row, self._next_row + frame.height
-        rows = frame.with_columns(pl.int_range(start, start + pl.len(), dtype=pl.Int64).alias(ROW))
+        rows = numbered(frame, self._next_row)
+        self._next_row += frame.height
         if self._taken_from_us is not None:
             is_late = self._time.expression() < self._time.first_tick(self._taken_from_us)
             rows = self._late.sift(rows, is_late)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.row_log import Array, RowLog
+from arrowstream.operators.key_table import Array
+from arrowstream.operators.row_log import RowLog
 
 SLOT = "__slot__"
 

@@ -20,7 +20,7 @@ from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.late_rows import LateRows
 from arrowstream.operators.pane_store import PaneStore
 from arrowstream.operators.panes import PANE, in_order
-from arrowstream.operators.partials import ROW
+from arrowstream.operators.partials import numbered
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names, time_bounds, window_schema
 
@@ -131,8 +131,8 @@ class _TimeWindows(Process):
         if not frame.height:
             return iter(())
         self._time.check(frame, "window")
-        start, self._next_row = self._next_row, self._next_row + frame.height
-        rows = frame.hstack([pl.int_range(start, self._next_row, dtype=pl.Int64, eager=True).alias(ROW)])
+        rows = numbered(frame, self._next_row)
+        self._next_row += frame.height
         low, high = self._panes(rows)
         if self._open is not None and low < self._open * self._per_every:
             rows = self._late.sift(rows, self._pane_of_row < self._open * self._per_every)

@@ -154,3 +154,13 @@ def test_text_and_mistakes() -> None:
     with pytest.raises(PlanError, match="has no every"):
         windows(print, session=1, every=1, on="ts")
     assert list(window(pl.len()).start(ROWS).process(Batch(ROWS.to_frame()))) == []
+
+
+def test_where_no_row_is_late_none_are_handed_out() -> None:
+    process = window(pl.len(), by=[]).start(pl.Schema({"ts": pl.Int64}))
+    row = pl.DataFrame({"ts": [5_000_000]})
+    feed(process, [row, 3_000_000, row])
+    assert process.take_late() is None
+    feed(process, [row.with_columns(ts=pl.lit(1, pl.Int64))])
+    late = process.take_late()
+    assert late is not None and late.num_rows == 1
