@@ -6,9 +6,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch
+from arrowstream.batch import Batch, to_record
 from arrowstream.errors import MissingExtra, PlanError
 
 FORMS = ("arrow", "polars", "pandas", "cudf")
@@ -63,7 +64,12 @@ def _polars(batch: Batch) -> Any:
 
 def _pandas(batch: Batch) -> Any:
     # Arrow's types inside pandas: NumPy's would make floats of integers in just those batches that have nulls.
-    return batch.polars().to_pandas(use_pyarrow_extension_array=True)
+    frame = batch.polars()
+    try:
+        return frame.to_pandas(use_pyarrow_extension_array=True)
+    except pa.ArrowInvalid:
+        # Polars 1.35 exports some slices of nullable structs wrongly; see `to_record`.
+        return pl.DataFrame(to_record(frame)).to_pandas(use_pyarrow_extension_array=True)
 
 
 def _import(library: str, hint: str) -> Any:

@@ -74,6 +74,23 @@ def test_every_type_and_cut_comes_back_as_it_was(form: str, frame: pl.DataFrame,
     assert all(batch.arrow().schema.equals(target, check_metadata=True) for batch in out)
 
 
+def test_pandas_gets_what_polars_exports_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Polars 1.35 does with some slices of nullable structs."""
+    export, refused = pl.DataFrame.to_pandas, []
+
+    def once_wrong(frame: pl.DataFrame, **options: Any) -> Any:
+        if not refused:
+            refused.append(frame)
+            raise pa.ArrowInvalid("Struct child array #0 has length smaller than expected")
+        return export(frame, **options)
+
+    structs = pl.DataFrame({"x": [{"a": 1}, None, {"a": 3}]})
+    monkeypatch.setattr(pl.DataFrame, "to_pandas", once_wrong)
+    out = run(MapFunction(lambda frame: frame, "pandas", structs.schema), structs[1:])
+    assert refused
+    assert_frame_equal(pl.concat([batch.polars() for batch in out]), structs[1:])
+
+
 @pytest.mark.parametrize(
     "back",
     [
