@@ -10,7 +10,7 @@ from arrowstream.job_handlers import handlers
 from arrowstream.job_mistakes import placed
 from arrowstream.job_parts import SINKS, connector
 from arrowstream.job_values import arguments, columns, duration, expressions, running, types
-from arrowstream.operators.keyed_state import OnFull
+from arrowstream.operators.state_limit import OnFull
 from arrowstream.pipeline import BACKENDS, Builder
 
 Make = Callable[[Builder, Value], Builder]
@@ -77,6 +77,7 @@ _WINDOW: dict[str, Callable[[Value], Any]] = {
 _KEYED: dict[str, Callable[[Value], Any]] = {
     "by": Value.texts,
     "max_keys": Value.count,
+    "max_bytes": Value.count,
     "on_full": _one_of(*get_args(OnFull)),
 }
 _REDUCE = {**_KEYED, "agg": columns, "emit": _one_of("end", "updates")}

@@ -36,7 +36,7 @@ from arrowstream.policy import ErrorHandler
 from arrowstream.splitting import Splitting
 
 if TYPE_CHECKING:
-    from arrowstream.operators.keyed_state import OnFull
+    from arrowstream.operators.state_limit import OnFull
     from arrowstream.operators.window import WindowOptions, Windows
     from arrowstream.operators.zero_copy_columns import ZeroCopyColumns
 
@@ -151,16 +151,19 @@ class Steps:
         by: Any = None,
         state: Any = None,
         max_keys: int | None = None,
+        max_bytes: int | None = None,
         on_full: OnFull = "error",
         **named: Any,
     ) -> Self:
         """Running values, a row out for a row in, by expressions or ``fn(frame, state)``."""
         from arrowstream.operators.scan import Scan
         from arrowstream.operators.scan_function import ScanFunction, is_scan_function
+        from arrowstream.operators.state_limit import StateLimit
 
+        limit = StateLimit(max_keys, max_bytes, on_full)
         if is_scan_function(exprs):
-            return self._then(ScanFunction.of(*exprs, state=state, by=by, named=named))
-        return self._then(Scan.of(check, exprs, named, by=by, max_keys=max_keys, on_full=on_full))
+            return self._then(ScanFunction.of(*exprs, state=state, by=by, named=named, limit=limit))
+        return self._then(Scan.of(check, exprs, named, by=by, limit=limit))
 
     def reduce(self, *exprs: Any, by: Any = None, **named: Any) -> Self:
         """Aggregates over the stream so far for each key; see `arrowstream.operators.reduce.Reduce`."""

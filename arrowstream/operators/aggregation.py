@@ -112,6 +112,11 @@ class Aggregation:
             tuple(whole),
         )
 
+    def state_schema(self, schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
+        """Keys and what is kept for each, of rows of `schema`."""
+        rows = pl.LazyFrame(schema={**schema, ROW: pl.Int64()})
+        return rows.group_by(list(keys) or pl.lit(0).alias(_GROUP)).agg(*self.first).collect_schema()
+
     @property
     def reads(self) -> tuple[str, ...]:
         """The columns of rows that `first` looks at."""

@@ -17,6 +17,7 @@ from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.keyed_groups import KeyedGroups, Part
 from arrowstream.operators.partials import ROW, numbered
 from arrowstream.operators.slot_store import SLOT
+from arrowstream.operators.state_memory import StateMemory
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names
 from arrowstream.whole_number import check_whole
@@ -90,7 +91,7 @@ class _CountWindows(Process):
         self._rows = operator.rows
         self._by = [pl.col(name) for name in operator.by]
         self._aggregation = _counting(aggregation)
-        self._groups = KeyedGroups(keys, self._aggregation)
+        self._groups = KeyedGroups(keys, self._aggregation, StateMemory())
         self._next_row = 0
 
     def process(self, batch: Batch) -> Iterator[Element]:
@@ -116,18 +117,22 @@ class _CountWindows(Process):
         return iter(())
 
     def finish(self) -> Iterator[Element]:
-        state = self._groups.frame()
+        state = self._state()
         if state is not None:
             yield Batch(self._aggregation.results(state.sort(ROW), self._by))
 
     def snapshot(self) -> pa.Table:
-        return to_table(self._groups.frame(), next_row=self._next_row)
+        return to_table(self._state(), next_row=self._next_row)
 
     def restore(self, state: pa.Table) -> None:
         frame, values = from_table(state)
         self._next_row = values["next_row"]
         if frame is not None:
             self._groups.restore(frame)
+
+    def _state(self) -> pl.DataFrame | None:
+        frames = list(self._groups.frames())
+        return pl.concat(frames) if frames else None
 
     def _numbered(self, part: Part) -> Part:
         """Rows and state with the number of their window among those of the key: 0 for the one that is open."""

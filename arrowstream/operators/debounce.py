@@ -18,7 +18,7 @@ from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.keyed_state import KeyIndex
 from arrowstream.operators.row_queue import Held, pack, put_mark, unpack, wake
-from arrowstream.operators.scan_running import grown
+from arrowstream.operators.state_memory import StateMemory
 
 _NONE: Array = np.empty(0, np.int64)
 _FORGOTTEN = 65_536
@@ -110,6 +110,7 @@ class _Debouncing(TimedProcess):
         "_entries",
         "_index",
         "_keys",
+        "_memory",
         "_most_batches",
         "_most_rows",
         "_newest",
@@ -130,6 +131,7 @@ class _Debouncing(TimedProcess):
         self._next = 0
         self._now = 0
         self._index = KeyIndex(keys) if keys else None
+        self._memory = StateMemory()
         self._newest = np.full(1, -1, np.int64)
 
     def set_time(self, now_ns: int) -> None:
@@ -195,7 +197,7 @@ class _Debouncing(TimedProcess):
         else:
             (part,) = self._index.assign(batch.polars().select(list(self._keys)))
             slots = part.slots
-            self._newest = grown(self._newest, self._index.capacity, -1)
+            self._newest = self._memory.longer(self._newest, self._index.capacity, -1)
         self._newest[slots] = numbers
         self._entries.append(_Entry(due_ns, batch, slots, numbers))
         self._rows += batch.num_rows

@@ -12,6 +12,7 @@ from arrowstream.operators.key_table import Array
 from arrowstream.operators.keyed_state import KeyIndex
 from arrowstream.operators.partials import Fold
 from arrowstream.operators.slot_store import Touched
+from arrowstream.operators.state_memory import PIECE, StateMemory
 
 _LEAST = 1024
 
@@ -29,16 +30,20 @@ class FoldedGroups:
         The key columns; without any all rows have one key.
     aggregation
         What is kept; it must have `folds`.
+    memory
+        Where it lies.
     max_keys
         The most keys to hold; one more is an error.
     """
 
-    def __init__(self, keys: pl.Schema, aggregation: Aggregation, max_keys: int | None = None) -> None:
+    def __init__(
+        self, keys: pl.Schema, aggregation: Aggregation, memory: StateMemory, max_keys: int | None = None
+    ) -> None:
         self._keys = list(keys)
-        self._columns = [Folded(fold) for fold in aggregation.folds]
+        self._columns = [Folded(fold, memory) for fold in aggregation.folds]
         self._one = aggregation.one
-        self._index = KeyIndex(keys, max_keys) if keys else None
-        self._touched = Touched()
+        self._index = KeyIndex(keys, max_keys, memory=memory) if keys else None
+        self._touched = Touched(memory)
         self._used = 0
 
     def fold(self, rows: pl.DataFrame, updates: bool) -> Iterator[pl.DataFrame]:
@@ -46,11 +51,7 @@ class FoldedGroups:
         if not rows.height:
             return
         # What may fail comes first, before a new key has a slot.
-        columns = rows.select(self._one)
-        slots = self._slots(rows)
-        for column, values in zip(self._columns, columns, strict=True):
-            column.add(slots, values, self._used)
-        self._used = max(self._used, int(slots.max()) + 1)
+        slots = self._add(rows, rows.select(self._one))
         if updates:
             firsts, _ = self._touched.of(slots)
             touched = slots[firsts]
@@ -58,20 +59,26 @@ class FoldedGroups:
             keys = (rows[name].gather(firsts) for name in self._keys)
             yield pl.DataFrame([*state, *keys])
 
-    def frame(self) -> pl.DataFrame | None:
-        """All state, that of the oldest key first; None if there is none."""
-        if not self._used:
-            return None
-        state = [column.get(np.arange(self._used)) for column in self._columns]
-        keys = self._index.keys().get_columns() if self._index is not None else []
-        return pl.DataFrame([*state, *keys])
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """All state, that of the oldest key first, some of it at a time."""
+        for start in range(0, self._used, PIECE):
+            stop = min(start + PIECE, self._used)
+            state = [column.get(np.arange(start, stop)) for column in self._columns]
+            keys = self._index.keys(start, stop).get_columns() if self._index is not None else []
+            yield pl.DataFrame([*state, *keys])
 
     def restore(self, state: pl.DataFrame) -> None:
-        """Take over what `frame` gave."""
-        slots = self._slots(state)
-        for column, values in zip(self._columns, state, strict=False):
-            column.add(slots, values, 0)
-        self._used = state.height
+        """Take over what `frames` gave."""
+        for piece in state.iter_slices(PIECE):
+            self._add(piece, piece)
+
+    def _add(self, rows: pl.DataFrame, columns: pl.DataFrame) -> Array:
+        """Fold the values of `columns` into the slots of the keys of `rows`, and give these slots."""
+        slots = self._slots(rows)
+        for column, values in zip(self._columns, columns, strict=False):
+            column.add(slots, values, self._used)
+        self._used = max(self._used, int(slots.max()) + 1)
+        return slots
 
     def _slots(self, rows: pl.DataFrame) -> Array:
         if self._index is None:
@@ -88,9 +95,12 @@ class Folded:
     ----------
     fold
         Which of these.
+    memory
+        Where they lie.
     """
 
-    def __init__(self, fold: Fold) -> None:
+    def __init__(self, fold: Fold, memory: StateMemory) -> None:
+        self._memory = memory
         self._fold = {"add": np.add, "min": np.minimum, "max": np.maximum}[fold]
         self._is_sum = fold == "add"
         self._values: Array | None = None
@@ -126,17 +136,13 @@ class Folded:
         if not self._is_sum:
             limits = np.iinfo(kind)
             self._nothing = int(limits.max if self._fold is np.minimum else limits.min)
-        self._values = np.full(_LEAST, self._nothing, kind)
+        self._values = self._memory.array((_LEAST,), kind, self._nothing)
 
     def _reach(self, needed: int) -> None:
         assert self._values is not None
-        size = len(self._values)
-        if needed <= size:
-            return
-        more = max(needed, 2 * size) - size
-        self._values = np.concatenate([self._values, np.full(more, self._nothing, self._values.dtype)])
+        self._values = self._memory.longer(self._values, needed, self._nothing)
         if self._has is not None:
-            self._has = np.concatenate([self._has, np.zeros(more, np.bool_)])
+            self._has = self._memory.longer(self._has, len(self._values))
 
     def _note_nulls(self, slots: Array, values: pl.Series, used: int) -> None:
         if self._is_sum:
@@ -147,6 +153,6 @@ class Folded:
             return
         if self._has is None:
             assert self._values is not None
-            self._has = np.zeros(len(self._values), np.bool_)
+            self._has = self._memory.array(self._values.shape, np.bool_)
             self._has[:used] = True
         self._has[slots[values.is_not_null().to_numpy()]] = True

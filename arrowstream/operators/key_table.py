@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from arrowstream.operators.state_memory import StateMemory
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -29,11 +32,12 @@ class KeyTable:
     Linear probing is Knuth's (The Art of Computer Programming 3, 6.4, algorithm L), run over vectors.
     """
 
-    __slots__ = ("_entries", "_mask", "_used")
+    __slots__ = ("_entries", "_mask", "_memory", "_used")
 
-    def __init__(self, expected: int = 0) -> None:
+    def __init__(self, memory: StateMemory, expected: int = 0) -> None:
         size = max(_LEAST, 1 << (2 * expected).bit_length())
-        self._entries = np.zeros(size, np.uint64)
+        self._memory = memory
+        self._entries = memory.array((size,), np.uint64)
         self._mask = np.uint64(size - 1)
         self._used = 0
 
@@ -94,6 +98,10 @@ class KeyTable:
     def release(self, places: Array) -> None:
         """Give claimed places back."""
         self._entries[places] = 0
+
+    def close(self) -> None:
+        """Give the memory back; the table is not used any more."""
+        self._memory.let_go(self._entries)
 
     def _probe(self, places: Array, hashes: Array) -> tuple[Array, Array]:
         """From each place on, the first that is empty or has the hash's tag; with its entry."""

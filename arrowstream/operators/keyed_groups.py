@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.key_table import Array
-from arrowstream.operators.keyed_state import Assigned, KeyIndex, OnFull
+from arrowstream.operators.keyed_state import Assigned, KeyIndex
 from arrowstream.operators.slot_store import SLOT, SlotStore, Touched
+from arrowstream.operators.state_memory import PIECE, StateMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class KeyedGroups:
         The key columns; without any all rows have one key.
     aggregation
         What is kept.
+    memory
+        Where it lies.
     max_keys, on_full
         As for `KeyIndex`.
     """
@@ -56,14 +60,15 @@ class KeyedGroups:
         self,
         keys: pl.Schema,
         aggregation: Aggregation,
+        memory: StateMemory,
         max_keys: int | None = None,
-        on_full: OnFull = "error",
+        on_full: Literal["error", "evict"] = "error",
     ) -> None:
         self.keys = tuple(keys)
         self._aggregation = aggregation
-        self._index = KeyIndex(keys, max_keys, on_full) if keys else None
-        self._store = SlotStore()
-        self._touched = Touched()
+        self._index = KeyIndex(keys, max_keys, on_full, memory) if keys else None
+        self._store = SlotStore(memory)
+        self._touched = Touched(memory)
 
     def parts(self, rows: pl.DataFrame) -> Iterator[Part]:
         """The rows with the state of their keys; `put` must be called before the next part is asked for."""
@@ -126,16 +131,18 @@ class KeyedGroups:
         """Keep no state of these slots any more."""
         self._store.drop(slots)
 
-    def frame(self) -> pl.DataFrame | None:
-        """All state, that of the oldest key first; None if there is none."""
-        slots = self._store.slots() if self._index is None else self._index.slots()
-        slots = slots[self._store.has(slots)]
-        return self._store.get(slots) if len(slots) else None
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """All state, that of the oldest key first, some of it at a time."""
+        for slots in iter((np.zeros(1, np.int64),)) if self._index is None else self._index.pieces():
+            having = slots[self._store.has(slots)]
+            if len(having):
+                yield self._store.get(having)
 
     def restore(self, state: pl.DataFrame) -> None:
-        """Take over what `frame` gave."""
-        for assigned in self._assign(state):
-            self._store.put(assigned.slots, state.slice(assigned.start, len(assigned.slots)))
+        """Take over what `frames` gave."""
+        for piece in state.iter_slices(PIECE):
+            for assigned in self._assign(piece):
+                self._store.put(assigned.slots, piece.slice(assigned.start, len(assigned.slots)))
 
     def _assign(self, rows: pl.DataFrame) -> Iterator[Assigned]:
         if self._index is not None:

@@ -11,13 +11,12 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import to_record
-from arrowstream.errors import PlanError, StageError
-from arrowstream.operators.key_store import KeyStore, rows_equal
+from arrowstream.errors import StageError
+from arrowstream.operators.frame_log import FrameLog, rows_equal
 from arrowstream.operators.key_table import Array, KeyTable, Same
-from arrowstream.whole_number import check_whole
+from arrowstream.operators.state_memory import PIECE, StateMemory
 
-_MOST = 4_000_000_000  # slots are 32 bits in the table
-OnFull = Literal["error", "evict"]
+_MOST = 4_000_000_000  # more than the slots of 32 bits in the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class KeyIndex:
     key like others, NaN equals NaN, and 0.0 equals -0.0, as in Polars' `group_by`.
 
     The algorithm: Polars hashes the rows, a vectorised open-addressing table (`key_table`) gives a
-    candidate for each, and its key, kept in a few runs of doubling size (`key_store`), is compared with the row's, so
+    candidate for each, and its key, kept in a few runs of doubling size (`frame_log`), is compared with the row's, so
     that keys with equal hashes stay apart. A batch costs a few random reads a row, whatever the number of
     keys; new keys cost O(log n) copies each, and the table is rebuilt whenever it has doubled, so that
     the cost is flat on average, while the one batch that doubles 1,000,000 keys waits some 0.1 s.
@@ -62,11 +61,8 @@ class KeyIndex:
         What to do with one more: ``"error"``, or ``"evict"`` the key that first came the longest ago, whose
         slot then goes to the new key. That happens row by row, so it does not depend on how the rows
         are cut into batches; should the evicted key come again, it is a new one.
-
-    Raises
-    ------
-    PlanError
-        `max_keys` is below 1.
+    memory
+        Where keys and table lie; without limits if not given.
 
     Examples
     --------
@@ -81,15 +77,21 @@ class KeyIndex:
     ([3, 1], [3], 4)
     """
 
-    __slots__ = ("_max", "_oldest", "_on_full", "_piece", "_schema", "_store", "_table")
+    __slots__ = ("_max", "_memory", "_oldest", "_on_full", "_piece", "_schema", "_store", "_table")
 
-    def __init__(self, schema: pl.Schema, max_keys: int | None = None, on_full: OnFull = "error") -> None:
-        check_limit(max_keys, on_full)
+    def __init__(
+        self,
+        schema: pl.Schema,
+        max_keys: int | None = None,
+        on_full: Literal["error", "evict"] = "error",
+        memory: StateMemory | None = None,
+    ) -> None:
+        self._memory = memory or StateMemory()
         self._schema = schema
         self._max = max_keys
         self._on_full = on_full
-        self._table = KeyTable()
-        self._store = KeyStore(schema)
+        self._table = KeyTable(self._memory)
+        self._store = FrameLog(schema, self._memory)
         self._oldest = 0
         self._piece = _MOST
 
@@ -124,13 +126,20 @@ class KeyIndex:
             start += rows
             self._piece = min(2 * self._piece, _MOST)
 
-    def keys(self) -> pl.DataFrame:
-        """The keys held, the oldest first."""
-        return self._store.frame(self._oldest)
+    def keys(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
+        """The keys held, the oldest first: those from place `start` up to `stop`."""
+        until = None if stop is None else self._oldest + stop
+        return self._store.frame(self._oldest + start, until)
 
     def slots(self) -> Array:
         """The slots of `keys`, in the same order: take a state's values from there for a snapshot."""
         return self._slots_of(np.arange(self._oldest, self._store.stop))
+
+    def pieces(self) -> Iterator[Array]:
+        """The same, some of them at a time."""
+        stop = self._store.stop
+        for start in range(self._oldest, stop, PIECE):
+            yield self._slots_of(np.arange(start, min(start + PIECE, stop)))
 
     def snapshot(self) -> pa.Table:
         """The keys as Arrow. Once restored, they have the slots 0 to n - 1 in this order."""
@@ -138,9 +147,9 @@ class KeyIndex:
 
     def restore(self, state: pa.Table) -> None:
         """Take over a snapshot, on an index that has no keys yet."""
-        keys = pl.DataFrame(state, schema=self._schema)
-        for _ in self.assign(keys):
-            pass
+        for piece in pl.DataFrame(state, schema=self._schema).iter_slices(PIECE):
+            for _ in self.assign(piece):
+                pass
 
     def _try(self, start: int, keys: pl.DataFrame, hashes: Array) -> Assigned | None:
         """The slots of some rows, or None if a key that they name would be evicted before they are through."""
@@ -166,7 +175,8 @@ class KeyIndex:
             raise self._full(len(firsts))
         fresh = self._slots_of(np.arange(self._store.stop, self._store.stop + len(firsts)))
         self._table.settle(hashes[firsts], places[firsts], fresh)
-        self._store.append(keys[firsts], self._oldest)
+        self._store.forget(self._oldest)
+        self._store.append(keys[firsts])
         ranks = np.empty(len(first), np.int64)
         ranks[firsts] = fresh
         slots[unknown] = ranks[first]
@@ -193,11 +203,15 @@ class KeyIndex:
 
     def _rebuild(self, count: int) -> None:
         """A larger table with room for so many more, without the entries of evicted keys."""
-        self._table = KeyTable(len(self) + count)
-        hashes = _hash(self.keys())
-        homes = self._table.find(hashes, _never)[1]
-        _, places = self._table.claim(hashes, homes, 0, _never)
-        self._table.settle(hashes, places, self.slots())
+        self._table.close()
+        self._table = KeyTable(self._memory, len(self) + count)
+        start = 0
+        for slots in self.pieces():
+            hashes = _hash(self.keys(start, start + len(slots)))
+            homes = self._table.find(hashes, _never)[1]
+            _, places = self._table.claim(hashes, homes, 0, _never)
+            self._table.settle(hashes, places, slots)
+            start += len(slots)
 
     def _slots_of(self, numbers: Array) -> Array:
         return numbers if self._max is None else numbers % self._max
@@ -216,22 +230,6 @@ class KeyIndex:
             found=f"{len(self):,} and {count:,} new ones in one batch",
             hint='raise max_keys, or let the oldest go with on_full="evict"',
         )
-
-
-def check_limit(max_keys: int | None, on_full: str) -> None:
-    """Refuse a limit that cannot be kept.
-
-    Raises
-    ------
-    PlanError
-        `max_keys` is below 1, or `on_full` is no policy.
-    """
-    if max_keys is not None:
-        check_whole("max_keys", max_keys)
-        if max_keys >= _MOST:
-            raise PlanError("max_keys is out of range", expected="1 to 4,000,000,000", found=str(max_keys))
-    if on_full not in ("error", "evict"):
-        raise PlanError("on_full is no policy", expected="'error' or 'evict'", found=repr(on_full))
 
 
 def _hash(keys: pl.DataFrame) -> Array:

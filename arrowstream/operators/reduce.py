@@ -18,8 +18,8 @@ from arrowstream.operators.folded_groups import FoldedGroups
 from arrowstream.operators.inputs import parse_expressions
 from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.keyed_groups import KeyedGroups
-from arrowstream.operators.keyed_state import OnFull, check_limit
-from arrowstream.operators.partials import ROW, numbered
+from arrowstream.operators.partials import numbered
+from arrowstream.operators.state_limit import NO_LIMIT, OnFull, StateLimit
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names
 
@@ -50,15 +50,24 @@ class Reduce(Operator):
         When rows come out.
     max_keys
         The most keys to hold; None for as many as there is memory for.
+    max_bytes
+        The most bytes of memory for keys and state; None for no limit. While something grows it may be up to
+        twice as many.
     on_full
-        What to do with one more: ``"error"``, or ``"evict"`` the key that first came the longest ago. With
-        ``emit="end"`` its row comes out then; should the key come again, it begins anew.
+        What to do with more. ``"error"``: with a key more than `max_keys`, or once there are more than `max_bytes`,
+        batches fail, and change nothing. ``"evict"``: the key that first came the longest ago has to go. With
+        ``emit="end"`` its row comes out then; should the key come again, it begins anew. `max_bytes` is then
+        counted in keys of the size that all have, so texts and lists are refused. ``"spill"``: what is more than
+        `max_bytes` lies in files without a name in the folder that the environment variable ``TMPDIR`` names, else
+        in /var/tmp. Results are the same; keys are as many as the disk has room for.
 
     Raises
     ------
     PlanError
-        There is no aggregate, `emit` or `on_full` is unknown, `max_keys` is below 1, or an argument is no
-        column name or expression.
+        There is no aggregate, `emit` or `on_full` is unknown, a limit is below 1 or does not go with `on_full`, or
+        an argument is no column name or expression.
+    StageError
+        While running: the limit is reached, or the disk is full.
 
     Notes
     -----
@@ -84,11 +93,9 @@ class Reduce(Operator):
     by: tuple[str, ...]
     exprs: tuple[pl.Expr, ...]
     emit: Emit = "end"
-    max_keys: int | None = None
-    on_full: OnFull = "error"
+    limit: StateLimit = NO_LIMIT
 
     def __post_init__(self) -> None:
-        check_limit(self.max_keys, self.on_full)
         if self.emit not in ("end", "updates"):
             raise PlanError(
                 "reduce(emit=...) is unknown", expected="'end' or 'updates'", found=repr(self.emit)
@@ -101,22 +108,26 @@ class Reduce(Operator):
         by: Any = None,
         emit: Emit = "end",
         max_keys: int | None = None,
+        max_bytes: int | None = None,
         on_full: OnFull = "error",
         **named: Any,
     ) -> Reduce:
         """The step from column names and what Polars' `agg` takes."""
-        return cls(
-            parse_keys("reduce", by), parse_expressions("reduce", exprs, named), emit, max_keys, on_full
-        )
+        limit = StateLimit(max_keys, max_bytes, on_full)
+        return cls(parse_keys("reduce", by), parse_expressions("reduce", exprs, named), emit, limit)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         keys = key_schema("reduce", self.by, schema)
-        output = pl.Schema({**keys, **self._aggregation(schema).output})
+        aggregation = self._aggregation(schema)
+        self._max_keys(schema, aggregation)
+        output = pl.Schema({**keys, **aggregation.output})
         arrow_schema(output)
         return output
 
     def start(self, schema: pl.Schema) -> Process:
-        return _Reducing(self, key_schema("reduce", self.by, schema), self._aggregation(schema))
+        aggregation = self._aggregation(schema)
+        keys = key_schema("reduce", self.by, schema)
+        return _Reducing(self, keys, aggregation, self._max_keys(schema, aggregation))
 
     def describe(self) -> str:
         by = f"by=[{columns_text(self.by)}], " if self.by else ""
@@ -127,23 +138,30 @@ class Reduce(Operator):
         check_names("reduce", schema)
         return Aggregation.of("reduce", self.exprs, schema, self.by, in_order=True)
 
+    def _max_keys(self, schema: pl.Schema, aggregation: Aggregation) -> int | None:
+        return self.limit.keys("reduce", lambda: aggregation.state_schema(schema, self.by))
+
 
 class _Reducing(Process):
-    __slots__ = ("_aggregation", "_by", "_groups", "_next_row", "_updates")
+    __slots__ = ("_aggregation", "_by", "_groups", "_memory", "_next_row", "_updates")
 
-    def __init__(self, operator: Reduce, keys: pl.Schema, aggregation: Aggregation) -> None:
+    def __init__(
+        self, operator: Reduce, keys: pl.Schema, aggregation: Aggregation, max_keys: int | None
+    ) -> None:
+        limit = operator.limit
         self._by = [pl.col(name) for name in operator.by]
         self._aggregation = aggregation
-        evicts = operator.max_keys is not None and operator.on_full == "evict"
+        self._memory = limit.memory()
         self._groups: FoldedGroups | KeyedGroups
-        if aggregation.folds and not evicts:
-            self._groups = FoldedGroups(keys, aggregation, operator.max_keys)
+        if aggregation.folds and not limit.evicts:
+            self._groups = FoldedGroups(keys, aggregation, self._memory, max_keys)
         else:
-            self._groups = KeyedGroups(keys, aggregation, operator.max_keys, operator.on_full)
+            self._groups = KeyedGroups(keys, aggregation, self._memory, max_keys, limit.full_keys)
         self._next_row = 0
         self._updates = operator.emit == "updates"
 
     def process(self, batch: Batch) -> Iterator[Element]:
+        self._memory.check()
         frame = batch.polars()
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height
@@ -160,12 +178,16 @@ class _Reducing(Process):
         return iter((Idle(),) if self._updates else ())
 
     def finish(self) -> Iterator[Element]:
-        state = self._groups.frame()
-        if not self._updates and state is not None:
-            yield Batch(self._aggregation.results(state.sort(ROW), self._by))
+        if self._updates:
+            return
+        self._memory.check()
+        # The oldest key first: that is the order of the first rows.
+        for state in self._groups.frames():
+            yield Batch(self._aggregation.results(state, self._by))
 
     def snapshot(self) -> pa.Table:
-        return to_table(self._groups.frame(), next_row=self._next_row)
+        frames = list(self._groups.frames())
+        return to_table(pl.concat(frames) if frames else None, next_row=self._next_row)
 
     def restore(self, state: pa.Table) -> None:
         frame, values = from_table(state)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.key_store import join_runs
+from arrowstream.operators.frame_log import FrameLog
 from arrowstream.operators.key_table import Array
+from arrowstream.operators.state_memory import PIECE, StateMemory
 
 _WASTE = 2
 """The rows are written anew once there are so many times more of them than slots, and some more for few slots."""
@@ -20,27 +23,29 @@ class RowLog:
     many slots there are.
     """
 
-    def __init__(self) -> None:
-        self._places: Array = np.full(0, -1, np.int64)
-        self._runs: list[pl.DataFrame] = []
-        self._rows = 0
+    def __init__(self, schema: pl.Schema, memory: StateMemory) -> None:
+        self._memory = memory
+        self._places = memory.array((0,), np.int64)
+        self._log = FrameLog(schema, memory)
 
     def get(self, slots: Array) -> pl.DataFrame:
         """The rows of slots that have one, at least one of them, in this order."""
-        places = pl.Series(self._places[slots].astype(np.uint32))
-        return pl.concat(self._runs, rechunk=False)[places]
+        return self._log.gather(self._places[slots])
 
     def put(self, slots: Array, rows: pl.DataFrame, living: Array) -> None:
         """Give each slot, none twice, its row; `living` tells by slot which ones are to be kept."""
-        if len(living) > len(self._places):
-            more = np.full(len(living) - len(self._places), -1, np.int64)
-            self._places = np.concatenate([self._places, more])
-        self._places[slots] = np.arange(self._rows, self._rows + len(slots))
-        self._rows += len(slots)
-        self._runs.append(rows)
-        join_runs(self._runs)
-        if self._rows > _WASTE * np.count_nonzero(living) + _SPARE:
-            kept = np.flatnonzero(living)
-            self._runs = [self.get(kept)]
-            self._places[kept] = np.arange(len(kept))
-            self._rows = len(kept)
+        self._places = self._memory.longer(self._places, len(living), -1)
+        first = self._log.stop
+        self._log.append(rows)
+        self._places[slots] = np.arange(first, first + len(slots))
+        if self._log.stop > _WASTE * np.count_nonzero(living) + _SPARE:
+            self._log.keep(self._renumbered(living))
+
+    def _renumbered(self, living: Array) -> Iterator[Array]:
+        """The numbers of the rows of living slots, which then have the numbers from 0 on."""
+        count = 0
+        for start in range(0, len(living), PIECE):
+            slots = start + np.flatnonzero(living[start : start + PIECE])
+            yield self._places[slots]
+            self._places[slots] = np.arange(count, count + len(slots))
+            count += len(slots)

@@ -16,9 +16,11 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.inputs import parse_expressions
 from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.key_table import Array
-from arrowstream.operators.keyed_state import KeyIndex, OnFull, check_limit
+from arrowstream.operators.keyed_state import KeyIndex
 from arrowstream.operators.scan_layout import Layout
 from arrowstream.operators.scan_recipe import Check, Recipe, take_apart
+from arrowstream.operators.state_limit import NO_LIMIT, StateLimit
+from arrowstream.operators.state_memory import StateMemory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,11 +53,9 @@ class Scan(Operator):
         The new columns; all are computed from the columns that come in, not from one another.
     by
         Key columns: every key has running values of its own. Without, the whole stream has.
-    max_keys
-        The most keys to hold; None for no limit.
-    on_full
-        What to do with one more key: ``"error"``, or ``"evict"`` the key that first came the longest ago; should it
-        come again, it begins anew.
+    limit
+        How many keys and bytes to hold, and what to do with more: `max_keys`, `max_bytes` and `on_full` as
+        `arrowstream.operators.reduce.Reduce` has them. A key that was evicted and comes again begins anew.
     check
         The plan's check that an expression looks at one row only.
 
@@ -67,7 +67,7 @@ class Scan(Operator):
     SchemaError
         A column is not there, or types do not fit.
     StageError
-        While running: there are more keys than `max_keys`.
+        While running: the limit is reached, or the disk is full.
 
     Notes
     -----
@@ -90,8 +90,7 @@ class Scan(Operator):
     name: ClassVar[str] = "scan"
     exprs: tuple[pl.Expr, ...]
     by: tuple[str, ...]
-    max_keys: int | None
-    on_full: OnFull
+    limit: StateLimit
     check: Check
 
     @classmethod
@@ -102,23 +101,27 @@ class Scan(Operator):
         named: dict[str, Any],
         *,
         by: Any = None,
-        max_keys: int | None = None,
-        on_full: OnFull = "error",
+        limit: StateLimit = NO_LIMIT,
     ) -> Scan:
         """The step from what a user wrote."""
-        check_limit(max_keys, on_full)
         parsed = parse_expressions(cls.name, exprs, named)
-        return cls(parsed, parse_keys(cls.name, by), max_keys, on_full, check)
+        return cls(parsed, parse_keys(cls.name, by), limit, check)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
-        key_schema(self.name, self.by, schema)
-        return self._recipe(schema).schema
+        recipe = self._recipe(schema)
+        self._max_keys(key_schema(self.name, self.by, schema), recipe)
+        return recipe.schema
 
     def start(self, schema: pl.Schema) -> Process:
+        keys, recipe, memory = (
+            key_schema(self.name, self.by, schema),
+            self._recipe(schema),
+            self.limit.memory(),
+        )
         index = None
         if self.by:
-            index = KeyIndex(key_schema(self.name, self.by, schema), self.max_keys, self.on_full)
-        return _Scanning(self._recipe(schema), self.by, index)
+            index = KeyIndex(keys, self._max_keys(keys, recipe), self.limit.full_keys, memory)
+        return _Scanning(recipe, self.by, index, memory)
 
     def describe(self) -> str:
         by = [f"by=[{', '.join(self.by)}]"] if self.by else []
@@ -127,15 +130,29 @@ class Scan(Operator):
     def _recipe(self, schema: pl.Schema) -> Recipe:
         return take_apart(self.exprs, schema, self.check)
 
+    def _max_keys(self, keys: pl.Schema, recipe: Recipe) -> int | None:
+        def state() -> dict[str, pl.DataType]:
+            none = np.zeros(0, np.int64)
+            kept = [column for leaf in recipe.leaves for column in leaf.make(StateMemory()).snapshot(none)]
+            return {
+                **keys,
+                **{f"the state in column {place}": column.dtype for place, column in enumerate(kept)},
+            }
+
+        return self.limit.keys(self.name, state)
+
 
 class _Scanning(Process):
-    __slots__ = ("_by", "_index", "_leaves", "_recipe")
+    __slots__ = ("_by", "_index", "_leaves", "_memory", "_recipe")
 
-    def __init__(self, recipe: Recipe, by: tuple[str, ...], index: KeyIndex | None) -> None:
+    def __init__(
+        self, recipe: Recipe, by: tuple[str, ...], index: KeyIndex | None, memory: StateMemory
+    ) -> None:
+        self._memory = memory
         self._recipe = recipe
         self._by = by
         self._index = index
-        self._leaves = [(leaf, leaf.make()) for leaf in recipe.leaves]
+        self._leaves = [(leaf, leaf.make(memory)) for leaf in recipe.leaves]
         if index is None:
             self._begin(np.zeros(1, np.int64), 1)
 
@@ -143,6 +160,7 @@ class _Scanning(Process):
         if not batch.num_rows:
             yield batch.with_rows(pl.DataFrame(schema=self._recipe.schema))
             return
+        self._memory.check()
         frame = batch.polars()
         if self._index is None:
             yield batch.with_rows(self._run(frame, np.zeros(frame.height, np.int64)))

@@ -20,6 +20,7 @@ from arrowstream.operators.scan_rolling_spread import SPREADS, RollingSpread
 from arrowstream.operators.scan_rows_before import Diff, RowsBefore
 from arrowstream.operators.scan_run_ids import RunIds
 from arrowstream.operators.scan_running import Running
+from arrowstream.operators.state_memory import StateMemory
 
 POSSIBLE = (
     "cum_sum, cum_prod, cum_min, cum_max, cum_count, shift, diff, pct_change, forward_fill, rle_id, rolling_sum, "
@@ -60,6 +61,10 @@ _RUNNING |= {"RollingExpr", "RLEID", *_HINTS}
 _CONSTANT_FILLS = ("Zero", "One", "Min", "Max", "Mean")
 
 
+Make = Callable[[StateMemory], Running]
+"""What makes a running function whose state lies in this memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """What cannot be run, and what to write instead."""
@@ -77,7 +82,7 @@ def is_running(name: str, options: Any) -> bool:
 
 def maker(
     name: str, options: Any, arguments: list[Any], source: pl.DataType, result: pl.DataType
-) -> Callable[[], Running] | Refused:
+) -> Make | Refused:
     """What makes the running function, or why there is none."""
     if name == "Boolean" or name in _HINTS:
         name = options if name == "Boolean" else name
@@ -89,25 +94,25 @@ def maker(
             return Refused(f"{name} from the last row on", _LATER)
         case _, {"reverse": False}, []:
             if name in RESUMED and isinstance(result, pl.Decimal):
-                return lambda: Resumed(name, result)
-            return lambda: Fold(name, result)
+                return lambda memory: Resumed(memory, name, result)
+            return lambda memory: Fold(memory, name, result)
         case "Shift" | "ShiftAndFill" | "Diff" | "PctChange", _, [number, *rest]:
             return _before(name, options, number, rest, source, result)
         case "FillNullWithStrategy", {"Forward": limit}, []:
-            return lambda: Forward(source, limit)
+            return lambda memory: Forward(memory, source, limit)
         case "FillNullWithStrategy", {"Backward": _}, []:
             return Refused("backward_fill", _LATER)
         case "RLEID", None, []:
-            return lambda: RunIds(source)
+            return lambda memory: RunIds(memory, source)
         case "RollingExpr", {"function": function, "options": window}, []:
             return _rolling(function, window, result)
         case _:
-            return lambda: Ewm(name, options["options"], result)
+            return lambda memory: Ewm(memory, name, options["options"], result)
 
 
 def _before(
     name: str, options: Any, number: Any, rest: list[Any], source: pl.DataType, result: pl.DataType
-) -> Callable[[], Running] | Refused:
+) -> Make | Refused:
     """What looks back some rows."""
     match number:
         case {"Literal": {"Dyn": {"Int": count}}} if count > 0:
@@ -118,7 +123,7 @@ def _before(
             return Refused(f"{name} by a number of rows that is computed", "give the number itself")
     match name, options, rest:
         case "Shift", None, []:
-            return lambda: RowsBefore(count, source)
+            return lambda memory: RowsBefore(memory, count, source)
         case "ShiftAndFill", None, [{"Literal": _} | {"Cast": {"expr": {"Literal": _}}} as constant]:
             # Asked of a column: what Polars' schema says of it differs from what comes, in some versions.
             filled = (
@@ -130,18 +135,18 @@ def _before(
                 return Refused(
                     f"{source} filled with another type", "cast the column to a type that holds both first"
                 )
-            return lambda: RowsBefore(count, source, filled.to_series())
+            return lambda memory: RowsBefore(memory, count, source, filled.to_series())
         case "ShiftAndFill", None, _:
             return Refused("shift filled with what is computed", "fill with a constant")
         case "Diff", "Ignore", []:
-            return lambda: Diff(count, source, result, relative=False)
+            return lambda memory: Diff(memory, count, source, result, relative=False)
         case "Diff", _, []:
             return Refused("diff that drops rows", 'null_behavior="ignore" keeps them')
         case _:
-            return lambda: Diff(count, source, result, relative=True)
+            return lambda memory: Diff(memory, count, source, result, relative=True)
 
 
-def _rolling(function: str, window: Any, result: pl.DataType) -> Callable[[], Running] | Refused:
+def _rolling(function: str, window: Any, result: pl.DataType) -> Make | Refused:
     """What looks at the last rows."""
     rows, least, parameters = window["window_size"], window["min_periods"], window["fn_params"]
     if window["center"]:
@@ -151,12 +156,12 @@ def _rolling(function: str, window: Any, result: pl.DataType) -> Callable[[], Ru
     if least == 0:
         return Refused("min_samples=0", "min_samples=1 gives null where a window has no values")
     if function in ROLLING:
-        return lambda: Rolling(function, rows, least, result)
+        return lambda memory: Rolling(memory, function, rows, least, result)
     if function in SPREADS:
-        return lambda: RollingSpread(function, rows, least, result, parameters["Var"]["ddof"])
+        return lambda memory: RollingSpread(memory, function, rows, least, result, parameters["Var"]["ddof"])
     if function in SHAPES:
-        return lambda: RollingShape(function, rows, least, result, parameters[function])
+        return lambda memory: RollingShape(memory, function, rows, least, result, parameters[function])
     if function == "Quantile":
         share, method = parameters["Quantile"]["prob"], parameters["Quantile"]["method"]
-        return lambda: RollingQuantile(rows, least, result, share, method)
+        return lambda memory: RollingQuantile(memory, rows, least, result, share, method)
     return Refused(f"rolling {function}", "window(rows=...) keeps all rows of a window for any aggregation")

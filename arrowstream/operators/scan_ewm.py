@@ -11,8 +11,9 @@ import polars as pl
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_ewm_walk import MEAN, SPREAD, SQUARES, WEIGHT, Decay
 from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_running import Running, grown, known_where
+from arrowstream.operators.scan_running import Running, known_where
 from arrowstream.operators.scan_turns import Turns
+from arrowstream.operators.state_memory import StateMemory
 
 EWMS = frozenset({"EwmMean", "EwmVar", "EwmStd"})
 _BLOCK = 64
@@ -43,11 +44,15 @@ class Ewm(Running):
         "_function",
         "_ignore_nulls",
         "_least",
+        "_memory",
         "_states",
         "_type",
     )
 
-    def __init__(self, function: str, options: dict[str, Any], dtype: pl.DataType) -> None:
+    def __init__(
+        self, memory: StateMemory, function: str, options: dict[str, Any], dtype: pl.DataType
+    ) -> None:
+        self._memory = memory
         kind = pl.Series(dtype=dtype).to_numpy().dtype
         self._function = function
         self._type = dtype
@@ -55,14 +60,14 @@ class Ewm(Running):
         self._least = max(options["min_periods"], 1)
         self._ignore_nulls = options["ignore_nulls"]
         self._decay = Decay(options["alpha"], options["adjust"], function != "EwmMean", kind)
-        self._counts = np.empty(0, np.int64)
-        self._ages = np.empty(0, np.int64)
-        self._states = np.empty((0, 3, len(self._decay.nothing(0))), kind)
+        self._counts = memory.array((0,), np.int64)
+        self._ages = memory.array((0,), np.int64)
+        self._states = memory.array((0, 3, len(self._decay.nothing(0))), kind)
 
     def begin(self, fresh: Array, capacity: int) -> None:
-        self._counts = grown(self._counts, capacity, 0)
-        self._ages = grown(self._ages, capacity, 0)
-        self._states = grown(self._states, capacity, 0)
+        self._counts = self._memory.longer(self._counts, capacity, 0)
+        self._ages = self._memory.longer(self._ages, capacity, 0)
+        self._states = self._memory.longer(self._states, capacity, 0)
         self._counts[fresh] = 0
         self._states[fresh] = self._decay.nothing(1)[:, 0]
 
@@ -86,9 +91,9 @@ class Ewm(Running):
         ]
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._counts, self._ages = (column.to_numpy(writable=True) for column in columns[:2])
+        self._counts, self._ages = (self._memory.copied(column.to_numpy()) for column in columns[:2])
         states = np.stack([column.to_numpy() for column in columns[2:]], axis=1)
-        self._states = states.reshape(count, *self._states.shape[1:])
+        self._states = self._memory.copied(states.reshape(count, *self._states.shape[1:]))
 
     def _aged(self, valid: Array, layout: Layout, known: Layout) -> Array:
         """What each value's key's weights were multiplied with since its value before."""

@@ -10,7 +10,8 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_running import Running, grown, index
+from arrowstream.operators.scan_running import Running, index
+from arrowstream.operators.state_memory import StateMemory
 
 _MANY = 32
 """From so many rows of a key in a batch on, its rows are folded alone rather than one each in turn."""
@@ -33,18 +34,19 @@ class Fold(Running):
     values are combined one after the other, exactly as over the whole input.
     """
 
-    __slots__ = ("_empty", "_function", "_states", "_step", "_type")
+    __slots__ = ("_empty", "_function", "_memory", "_states", "_step", "_type")
 
-    def __init__(self, function: str, dtype: pl.DataType) -> None:
+    def __init__(self, memory: StateMemory, function: str, dtype: pl.DataType) -> None:
+        self._memory = memory
         self._function = function
         self._step = _STEPS[function]
         self._type = dtype
         kind = _kind(function, dtype)
         self._empty = _empty(function, kind)
-        self._states = np.empty(0, kind)
+        self._states = memory.array((0,), kind)
 
     def begin(self, fresh: Array, capacity: int) -> None:
-        self._states = grown(self._states, capacity, self._empty)
+        self._states = self._memory.longer(self._states, capacity, self._empty)
         self._states[fresh] = self._empty
 
     def run(self, column: pl.Series, layout: Layout) -> pl.Series:
@@ -69,7 +71,7 @@ class Fold(Running):
         return [pl.Series(self.totals(slots))]
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._states = columns[0].to_numpy(writable=True)
+        self._states = self._memory.copied(columns[0].to_numpy())
 
     def _numbers(self, values: pl.Series) -> Array:
         return values.to_numpy().astype(self._states.dtype, copy=False)

@@ -7,25 +7,27 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_running import Running, grown, index
+from arrowstream.operators.scan_running import Running, index
 from arrowstream.operators.scan_value_log import ValueLog, either
+from arrowstream.operators.state_memory import StateMemory
 
 
 class Forward(Running):
     """A row's value, or the last one of its key that is not null and at most `limit` rows before."""
 
-    __slots__ = ("_ages", "_last", "_limit", "_log")
+    __slots__ = ("_ages", "_last", "_limit", "_log", "_memory")
 
-    def __init__(self, dtype: pl.DataType, limit: int | None) -> None:
+    def __init__(self, memory: StateMemory, dtype: pl.DataType, limit: int | None) -> None:
+        self._memory = memory
         self._limit = limit
-        self._log = ValueLog(dtype)
-        self._last = np.empty(0, np.int64)
+        self._log = ValueLog(dtype, memory)
+        self._last = memory.array((0,), np.int64)
         # The rows since the last value.
-        self._ages = np.empty(0, np.int64)
+        self._ages = memory.array((0,), np.int64)
 
     def begin(self, fresh: Array, capacity: int) -> None:
-        self._last = grown(self._last, capacity, -1)
-        self._ages = grown(self._ages, capacity, 0)
+        self._last = self._memory.longer(self._last, capacity, -1)
+        self._ages = self._memory.longer(self._ages, capacity, 0)
         self._last[fresh] = -1
 
     def run(self, column: pl.Series, layout: Layout) -> pl.Series:
@@ -55,5 +57,5 @@ class Forward(Running):
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
         self._log.add(columns[0])
-        self._last = np.arange(count)
-        self._ages = columns[1].to_numpy(writable=True)
+        self._last = self._memory.copied(np.arange(count))
+        self._ages = self._memory.copied(columns[1].to_numpy())

@@ -13,6 +13,7 @@ import pyarrow as pa
 from arrowstream.batch import Batch, arrow_schema, to_record
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.state_limit import NO_LIMIT, StateLimit
 
 State = pl.DataFrame | dict[str, Any] | None
 ScanFn = Callable[[pl.DataFrame, State], tuple[pl.DataFrame, State]]
@@ -67,9 +68,11 @@ class ScanFunction(Operator):
     state: State
 
     @classmethod
-    def of(cls, *functions: Any, state: Any, by: Any, named: Mapping[str, Any]) -> ScanFunction:
+    def of(
+        cls, *functions: Any, state: Any, by: Any, named: Mapping[str, Any], limit: StateLimit
+    ) -> ScanFunction:
         """The step from what a user wrote."""
-        if len(functions) > 1 or by is not None or named:
+        if len(functions) > 1 or by is not None or named or limit != NO_LIMIT:
             raise PlanError(
                 "scan(fn) takes a function and its state only",
                 expected="scan(fn, state=...)",

@@ -17,8 +17,7 @@ import polars as pl
 from arrowstream.errors import PlanError
 from arrowstream.expression_text import expression_text, rebuild
 from arrowstream.operators.base import Expressions
-from arrowstream.operators.scan_catalogue import POSSIBLE, Refused, is_running, maker
-from arrowstream.operators.scan_running import Running
+from arrowstream.operators.scan_catalogue import POSSIBLE, Make, Refused, is_running, maker
 from arrowstream.operators.with_columns import WithColumns
 
 Check = Callable[[Expressions, pl.Schema, str], pl.Schema]
@@ -33,7 +32,7 @@ class Leaf:
 
     column: pl.Expr
     name: str
-    make: Callable[[], Running]
+    make: Make
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_running import Running, grown
+from arrowstream.operators.scan_running import Running
 from arrowstream.operators.scan_value_log import ValueLog
+from arrowstream.operators.state_memory import StateMemory
 
 _FUNCTIONS = {"CumSum": pl.Expr.cum_sum, "CumMin": pl.Expr.cum_min, "CumMax": pl.Expr.cum_max}
 RESUMED = frozenset(_FUNCTIONS)
@@ -17,16 +18,17 @@ RESUMED = frozenset(_FUNCTIONS)
 class Resumed(Running):
     """What Polars itself gives once each key's last total goes before its rows, as if it were a first value."""
 
-    __slots__ = ("_expr", "_last", "_log", "_type")
+    __slots__ = ("_expr", "_last", "_log", "_memory", "_type")
 
-    def __init__(self, function: str, dtype: pl.DataType) -> None:
+    def __init__(self, memory: StateMemory, function: str, dtype: pl.DataType) -> None:
+        self._memory = memory
         self._expr = _FUNCTIONS[function](pl.col("x")).over("slot")
         self._type = dtype
-        self._log = ValueLog(dtype)
-        self._last = np.empty(0, np.int64)
+        self._log = ValueLog(dtype, memory)
+        self._last = memory.array((0,), np.int64)
 
     def begin(self, fresh: Array, capacity: int) -> None:
-        self._last = grown(self._last, capacity, -1)
+        self._last = self._memory.longer(self._last, capacity, -1)
         self._last[fresh] = -1
 
     def run(self, column: pl.Series, layout: Layout) -> pl.Series:
@@ -46,4 +48,4 @@ class Resumed(Running):
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
         self._log.add(columns[0])
-        self._last = np.arange(count)
+        self._last = self._memory.copied(np.arange(count))

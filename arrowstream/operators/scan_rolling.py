@@ -9,7 +9,8 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_running import Running, grown
+from arrowstream.operators.scan_running import Running
+from arrowstream.operators.state_memory import StateMemory
 
 _STEPS: dict[str, np.ufunc] = {"Sum": np.add, "Mean": np.add, "Min": np.minimum, "Max": np.maximum}
 ROLLING = frozenset(_STEPS)
@@ -24,21 +25,22 @@ class Rolling(Running):
     what goes, so for floats its rounding depends on all rows before: there the two differ in the last digits.
     """
 
-    __slots__ = ("_least", "_mean", "_rows", "_seen", "_step", "_type", "_values")
+    __slots__ = ("_least", "_mean", "_memory", "_rows", "_seen", "_step", "_type", "_values")
 
-    def __init__(self, function: str, rows: int, least: int, dtype: pl.DataType) -> None:
+    def __init__(self, memory: StateMemory, function: str, rows: int, least: int, dtype: pl.DataType) -> None:
+        self._memory = memory
         self._step = _STEPS[function]
         self._mean = function == "Mean"
         self._rows = rows
         self._least = least
         self._type = dtype
         kind = np.float64 if dtype.is_float() else pl.Series(dtype=dtype).to_physical().to_numpy().dtype
-        self._values = np.empty((0, rows - 1), kind)
-        self._seen = np.empty((0, rows - 1), np.bool_)
+        self._values = memory.array((0, rows - 1), kind)
+        self._seen = memory.array((0, rows - 1), np.bool_)
 
     def begin(self, fresh: Array, capacity: int) -> None:
-        self._values = grown(self._values, capacity, 0)
-        self._seen = grown(self._seen, capacity, False)
+        self._values = self._memory.longer(self._values, capacity, 0)
+        self._seen = self._memory.longer(self._seen, capacity, False)
         self._seen[fresh] = False
 
     @np.errstate(all="ignore")
@@ -73,8 +75,8 @@ class Rolling(Running):
         ]
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._values = np.zeros((count, self._rows - 1), self._values.dtype)
-        self._seen = np.zeros((count, self._rows - 1), np.bool_)
+        self._values = self._memory.array((count, self._rows - 1), self._values.dtype)
+        self._seen = self._memory.array((count, self._rows - 1), np.bool_)
         for place, column in enumerate(columns):
             self._values[:, place] = column.fill_null(strategy="zero").to_numpy()
             self._seen[:, place] = column.is_not_null().to_numpy()

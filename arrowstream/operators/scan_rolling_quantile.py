@@ -7,6 +7,7 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_rolling_windows import RollingWindows
+from arrowstream.operators.state_memory import StateMemory
 
 
 class RollingQuantile(RollingWindows):
@@ -22,8 +23,10 @@ class RollingQuantile(RollingWindows):
 
     __slots__ = ("_method", "_share")
 
-    def __init__(self, rows: int, least: int, dtype: pl.DataType, share: float, method: str) -> None:
-        super().__init__("Sum", rows, least, dtype)
+    def __init__(
+        self, memory: StateMemory, rows: int, least: int, dtype: pl.DataType, share: float, method: str
+    ) -> None:
+        super().__init__(memory, "Sum", rows, least, dtype)
         self._share = share
         self._method = method
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_rolling_windows import RollingWindows
+from arrowstream.operators.state_memory import StateMemory
 
 SHAPES = frozenset({"Skew", "Kurtosis"})
 _NONE = np.finfo(np.float64).eps
@@ -20,13 +21,19 @@ class RollingShape(RollingWindows):
     __slots__ = ("_bias", "_fisher", "_third")
 
     def __init__(
-        self, function: str, rows: int, least: int, dtype: pl.DataType, options: dict[str, Any]
+        self,
+        memory: StateMemory,
+        function: str,
+        rows: int,
+        least: int,
+        dtype: pl.DataType,
+        options: dict[str, Any],
     ) -> None:
         self._third = function == "Skew"
         self._bias = options["bias"]
         self._fisher = 3 * options.get("fisher", False)
         corrected = 3 if self._third else 4
-        super().__init__("Sum", rows, least if self._bias else max(least, corrected), dtype)
+        super().__init__(memory, "Sum", rows, least if self._bias else max(least, corrected), dtype)
 
     def over(self, values: Array, known: Array, counts: Array) -> Array:
         members = np.where(known, values, 0)

@@ -7,6 +7,7 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_rolling_windows import RollingWindows
+from arrowstream.operators.state_memory import StateMemory
 
 SPREADS = frozenset({"Var", "Std"})
 
@@ -16,8 +17,10 @@ class RollingSpread(RollingWindows):
 
     __slots__ = ("_ddof", "_root")
 
-    def __init__(self, function: str, rows: int, least: int, dtype: pl.DataType, ddof: int) -> None:
-        super().__init__("Sum", rows, max(least, ddof + 1), dtype)
+    def __init__(
+        self, memory: StateMemory, function: str, rows: int, least: int, dtype: pl.DataType, ddof: int
+    ) -> None:
+        super().__init__(memory, "Sum", rows, max(least, ddof + 1), dtype)
         self._root = function == "Std"
         self._ddof = ddof
 

@@ -7,8 +7,9 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_running import Running, grown, index
+from arrowstream.operators.scan_running import Running, index
 from arrowstream.operators.scan_value_log import ValueLog, either
+from arrowstream.operators.state_memory import StateMemory
 
 
 class RowsBefore(Running):
@@ -18,16 +19,19 @@ class RowsBefore(Running):
     the next ones may ask for; what nobody will ask for is swept out when it is more than what is kept.
     """
 
-    __slots__ = ("_count", "_fill", "_log", "_numbers")
+    __slots__ = ("_count", "_fill", "_log", "_memory", "_numbers")
 
-    def __init__(self, count: int, dtype: pl.DataType, fill: pl.Series | None = None) -> None:
+    def __init__(
+        self, memory: StateMemory, count: int, dtype: pl.DataType, fill: pl.Series | None = None
+    ) -> None:
+        self._memory = memory
         self._count = count
         self._fill = fill
-        self._log = ValueLog(dtype)
-        self._numbers = np.empty((0, count), np.int64)
+        self._log = ValueLog(dtype, memory)
+        self._numbers = memory.array((0, count), np.int64)
 
     def begin(self, fresh: Array, capacity: int) -> None:
-        self._numbers = grown(self._numbers, capacity, -1)
+        self._numbers = self._memory.longer(self._numbers, capacity, -1)
         self._numbers[fresh] = -1
 
     def run(self, column: pl.Series, layout: Layout) -> pl.Series:
@@ -62,7 +66,8 @@ class RowsBefore(Running):
         *rows, missing = columns
         for column in rows:
             self._log.add(column)
-        self._numbers = np.arange(count * self._count).reshape(self._count, count).T.copy()
+        numbers = np.arange(count * self._count).reshape(self._count, count).T
+        self._numbers = self._memory.copied(numbers)
         self._numbers[np.arange(self._count) < missing.to_numpy()[:, None]] = -1
 
     def _push(self, layout: Layout, numbers: Array) -> None:
@@ -85,8 +90,10 @@ class Diff(Running):
 
     __slots__ = ("_before", "_relative", "_type")
 
-    def __init__(self, count: int, dtype: pl.DataType, result: pl.DataType, relative: bool) -> None:
-        self._before = RowsBefore(count, dtype)
+    def __init__(
+        self, memory: StateMemory, count: int, dtype: pl.DataType, result: pl.DataType, relative: bool
+    ) -> None:
+        self._before = RowsBefore(memory, count, dtype)
         self._relative = relative
         self._type = result
 

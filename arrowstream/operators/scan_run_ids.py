@@ -9,6 +9,7 @@ from arrowstream.operators.scan_fold import Fold
 from arrowstream.operators.scan_layout import Layout
 from arrowstream.operators.scan_rows_before import RowsBefore
 from arrowstream.operators.scan_running import Running
+from arrowstream.operators.state_memory import StateMemory
 
 
 class RunIds(Running):
@@ -16,9 +17,9 @@ class RunIds(Running):
 
     __slots__ = ("_before", "_runs")
 
-    def __init__(self, dtype: pl.DataType) -> None:
-        self._before = RowsBefore(1, dtype)
-        self._runs = Fold("CumSum", pl.UInt32())
+    def __init__(self, memory: StateMemory, dtype: pl.DataType) -> None:
+        self._before = RowsBefore(memory, 1, dtype)
+        self._runs = Fold(memory, "CumSum", pl.UInt32())
 
     def begin(self, fresh: Array, capacity: int) -> None:
         self._before.begin(fresh, capacity)

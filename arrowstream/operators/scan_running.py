@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import numpy as np
 import polars as pl
 
 from arrowstream.operators.key_table import Array
@@ -31,15 +30,6 @@ class Running(ABC):
     @abstractmethod
     def restore(self, columns: list[pl.Series], count: int) -> None:
         """Take over a snapshot of `count` slots, which are 0 to `count` - 1 now."""
-
-
-def grown(states: Array, capacity: int, empty: object) -> Array:
-    """States for `capacity` slots at least, twice as many as before where more are needed."""
-    if capacity <= len(states):
-        return states
-    larger = np.full((max(capacity, 2 * len(states)), *states.shape[1:]), empty, states.dtype)
-    larger[: len(states)] = states
-    return larger
 
 
 def index(places: Array) -> pl.Series:

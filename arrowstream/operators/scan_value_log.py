@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.key_store import join_runs
+from arrowstream.operators.frame_log import FrameLog
 from arrowstream.operators.key_table import Array
-from arrowstream.operators.scan_running import index
+from arrowstream.operators.state_memory import PIECE, StateMemory
 
 _SPARE = 1024
 """So many values that nobody asks for any more are kept at least before they are swept out."""
@@ -16,32 +18,39 @@ _SPARE = 1024
 class ValueLog:
     """Values of any one type, numbered as they are added; those no longer asked for are swept out in time."""
 
-    __slots__ = ("_runs",)
+    __slots__ = ("_log", "_type")
 
-    def __init__(self, dtype: pl.DataType) -> None:
-        self._runs = [pl.Series(dtype=dtype)]
+    def __init__(self, dtype: pl.DataType, memory: StateMemory) -> None:
+        self._type = dtype
+        self._log = FrameLog(pl.Schema({"": dtype}), memory)
 
     def __len__(self) -> int:
-        return sum(map(len, self._runs))
+        return self._log.stop
 
     def add(self, values: pl.Series) -> None:
-        """Number these on.
-
-        Runs are merged as in `KeyStore`, so that there are few and each value is copied seldom.
-        """
-        self._runs.append(values.cast(self._runs[0].dtype))
-        join_runs(self._runs)
+        """Number these on."""
+        if len(values):
+            self._log.append(values.cast(self._type).alias("").to_frame())
 
     def take(self, numbers: Array) -> pl.Series:
         """The values of these numbers, null for -1."""
-        return pl.concat(self._runs, rechunk=False).gather(index(numbers))
+        return self._log.gather(numbers).to_series()
 
     def sweep(self, numbers: Array) -> None:
         """Once these are less than half of all, keep only them; they are numbered anew, in place. -1 is none."""
         if len(self) > 2 * numbers.size + _SPARE:
-            held = np.nonzero(numbers >= 0)
-            self._runs = [self.take(numbers[held])]
-            numbers[held] = np.arange(len(held[0]))
+            self._log.keep(_renumbered(numbers))
+
+
+def _renumbered(numbers: Array) -> Iterator[Array]:
+    """Numbers piece by piece; each is then where it came in this order."""
+    count = 0
+    for start in range(0, len(numbers), PIECE):
+        piece = numbers[start : start + PIECE]
+        held = np.nonzero(piece >= 0)
+        yield piece[held]
+        piece[held] = np.arange(count, count + len(held[0]))
+        count += len(held[0])
 
 
 def either(here: pl.Series, past: pl.Series) -> pl.Series:

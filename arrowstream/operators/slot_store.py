@@ -7,6 +7,7 @@ import polars as pl
 
 from arrowstream.operators.key_table import Array
 from arrowstream.operators.row_log import RowLog
+from arrowstream.operators.state_memory import StateMemory
 
 SLOT = "__slot__"
 
@@ -25,12 +26,13 @@ class SlotStore:
     Either way a batch costs what it has itself, and its share of doubling what has grown.
     """
 
-    def __init__(self) -> None:
-        self._has: Array = np.zeros(_LEAST, np.bool_)
+    def __init__(self, memory: StateMemory) -> None:
+        self._memory = memory
+        self._has = memory.array((_LEAST,), np.bool_)
         self._schema: pl.Schema | None = None
         self._values: dict[str, Array] = {}
         self._valid: dict[str, Array] = {}
-        self._log = RowLog()
+        self._log: RowLog | None = None
         self._logged: list[str] = []
 
     def has(self, slots: Array) -> Array:
@@ -43,7 +45,7 @@ class SlotStore:
         """The rows of slots that have one, at least one of them, in this order."""
         assert self._schema is not None
         columns = {name: self._plain(name, slots) for name in self._values}
-        if self._logged:
+        if self._log is not None:
             columns |= {column.name: column for column in self._log.get(slots)}
         return pl.DataFrame([columns[name] for name in self._schema])
 
@@ -61,7 +63,7 @@ class SlotStore:
             else:
                 self._valid[name][slots] = True
             values[slots] = column.to_numpy()
-        if self._logged:
+        if self._log is not None:
             self._log.put(slots, rows.select(self._logged), self._has)
 
     def drop(self, slots: Array) -> None:
@@ -86,40 +88,34 @@ class SlotStore:
         for name, dtype in rows.schema.items():
             if dtype.base_type() in _PLAIN:
                 kind = rows[name].clear().to_physical().to_numpy().dtype
-                self._values[name] = np.zeros(len(self._has), kind)
-                self._valid[name] = np.zeros(len(self._has), np.bool_)
+                self._values[name] = self._memory.array(self._has.shape, kind)
+                self._valid[name] = self._memory.array(self._has.shape, np.bool_)
             else:
                 self._logged.append(name)
+        if self._logged:
+            self._log = RowLog(rows.select(self._logged).schema, self._memory)
 
     def _reach(self, slots: Array) -> None:
         needed = int(slots.max(initial=-1)) + 1
-        if needed <= len(self._has):
-            return
-        size = max(needed, 2 * len(self._has))
-        self._has = _longer(self._has, size)
+        self._has = self._memory.longer(self._has, needed)
         for arrays in (self._values, self._valid):
             for name, array in arrays.items():
-                arrays[name] = _longer(array, size)
+                arrays[name] = self._memory.longer(array, len(self._has))
 
 
 class Touched:
     """Which slots a batch names, in the order in which they first come; keeps an array to be quick at it."""
 
-    def __init__(self) -> None:
-        self._scratch: Array = np.empty(_LEAST, np.int64)
+    def __init__(self, memory: StateMemory) -> None:
+        self._memory = memory
+        self._scratch = memory.array((_LEAST,), np.int64)
 
     def of(self, slots: Array) -> tuple[Array, Array]:
         """The rows that are the first of their slot, and for each row which of these slots it has."""
-        needed = int(slots.max(initial=-1)) + 1
-        if needed > len(self._scratch):
-            self._scratch = np.empty(max(needed, 2 * len(self._scratch)), np.int64)
+        self._scratch = self._memory.longer(self._scratch, int(slots.max(initial=-1)) + 1)
         rows = np.arange(len(slots))
         # Of several values for one place numpy keeps the last: backwards, so that the first row wins.
         self._scratch[slots[::-1]] = rows[::-1]
         firsts = np.flatnonzero(self._scratch[slots] == rows)
         self._scratch[slots[firsts]] = np.arange(len(firsts))
         return firsts, self._scratch[slots]
-
-
-def _longer(array: Array, size: int) -> Array:
-    return np.concatenate([array, np.zeros(size - len(array), array.dtype)])

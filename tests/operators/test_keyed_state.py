@@ -11,10 +11,11 @@ from strategies import CODED, PLAIN, cuts, frames
 
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators import keyed_state
+from arrowstream.operators.frame_log import FrameLog
 from arrowstream.operators.key_columns import key_schema, parse_keys
-from arrowstream.operators.key_store import KeyStore
 from arrowstream.operators.key_table import KeyTable
 from arrowstream.operators.keyed_state import KeyIndex
+from arrowstream.operators.state_memory import StateMemory
 
 KEYS = (*PLAIN, *CODED, pl.Null())
 
@@ -133,7 +134,7 @@ def test_a_snapshot_gives_the_keys_new_slots_in_order(
 
 @pytest.mark.parametrize("expected", [0, 1, 100, 5_461, 5_462])
 def test_a_third_of_the_table_stays_empty(expected: int) -> None:
-    table = KeyTable(expected)
+    table = KeyTable(StateMemory(), expected)
     most = 2 * len(table._entries) // 3
     assert table.has_room(most) and not table.has_room(most + 1)
     assert expected <= most
@@ -143,21 +144,23 @@ def test_a_third_of_the_table_stays_empty(expected: int) -> None:
 
 
 def test_a_long_run_of_keys_is_left_alone_until_what_follows_is_an_eighth_of_it() -> None:
-    store = KeyStore(pl.Schema({"k": pl.Int64}))
-    store.append(pl.DataFrame({"k": range(1000)}), 0)
+    store = FrameLog(pl.Schema({"k": pl.Int64}), StateMemory())
+    store.append(pl.DataFrame({"k": range(1000)}))
     first = store._runs[0]
     for number in range(1000, 1124):
-        store.append(pl.DataFrame({"k": [number]}), 0)
+        store.append(pl.DataFrame({"k": [number]}))
         assert store._runs[0] is first and len(store._runs) < 12
     assert store.frame(1120).rows() == [(number,) for number in range(1120, 1124)]
 
 
 def test_keys_nobody_asks_for_are_let_go() -> None:
-    store = KeyStore(pl.Schema({"k": pl.Int64}))
-    store.append(pl.DataFrame({"k": range(1000)}), 0)
-    store.append(pl.DataFrame({"k": [1000]}), 999)
+    store = FrameLog(pl.Schema({"k": pl.Int64}), StateMemory())
+    store.append(pl.DataFrame({"k": range(1000)}))
+    store.forget(999)
+    store.append(pl.DataFrame({"k": [1000]}))
     assert [run.height for run in store._runs] == [1000, 1]
-    store.append(pl.DataFrame({"k": [1001]}), 1000)
+    store.forget(1000)
+    store.append(pl.DataFrame({"k": [1001]}))
     assert sum(run.height for run in store._runs) == 2
     assert store.stop == 1002 and store.frame(1001).rows() == [(1001,)]
     assert store.equal(np.array([1001, 1000]), pl.DataFrame({"k": [1001, 1]})).tolist() == [True, False]
@@ -165,9 +168,9 @@ def test_keys_nobody_asks_for_are_let_go() -> None:
 
 @pytest.mark.parametrize(("count", "runs"), [(125, [1000, 125]), (126, [1126])])
 def test_runs_of_keys_are_joined_from_an_eighth_on(count: int, runs: list[int]) -> None:
-    store = KeyStore(pl.Schema({"k": pl.Int64}))
+    store = FrameLog(pl.Schema({"k": pl.Int64}), StateMemory())
     for size in (1000, count):
-        store.append(pl.DataFrame({"k": range(size)}), 0)
+        store.append(pl.DataFrame({"k": range(size)}))
     assert [run.height for run in store._runs] == runs
     assert store.stop == 1000 + count
 
@@ -179,12 +182,6 @@ def test_full_is_an_error_that_changes_nothing() -> None:
         slots_of(index, [pl.DataFrame({"k": [5, 7, 8, 7]})])
     assert raised.value.found == "2 and 2 new ones in one batch"
     assert slots_of(index, [pl.DataFrame({"k": [8, 6, 8]})]) == [2, 1, 2]
-
-
-@pytest.mark.parametrize("most, policy", [(0, "error"), (5_000_000_000, "error"), (1, "forget")])
-def test_limits_are_checked(most: int, policy: str) -> None:
-    with pytest.raises(PlanError, match=r"max_keys is (?:out of range|too small)|on_full is no policy"):
-        KeyIndex(pl.Schema({"k": pl.Int64}), most, policy)  # type: ignore[arg-type]
 
 
 def test_names_of_keys() -> None:

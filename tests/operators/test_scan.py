@@ -21,6 +21,8 @@ from arrowstream.operators import scan_ewm, scan_rolling_windows, scan_value_log
 from arrowstream.operators.base import Process
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.scan_running import grown
+from arrowstream.operators.state_limit import StateLimit
+from arrowstream.operators.state_memory import StateMemory
 from arrowstream.plan.locality import check
 
 X = pl.col("x")
@@ -64,8 +66,8 @@ EXACT: dict[str, tuple[Callable[[], pl.Expr], list[Any]]] = {
 
 
 def scan_of(schema: pl.Schema, by: Any, *exprs: Any, **options: Any) -> Process:
-    named = {name: options.pop(name) for name in list(options) if name not in ("max_keys", "on_full")}
-    return Scan.of(check, exprs, named, by=by, **options).start(schema)
+    limits = {name: options.pop(name) for name in ("max_keys", "max_bytes", "on_full") if name in options}
+    return Scan.of(check, exprs, options, by=by, limit=StateLimit(**limits)).start(schema)
 
 
 def out(process: Process, batches: list[pl.DataFrame]) -> list[pl.DataFrame]:
@@ -289,7 +291,7 @@ def test_quantiles_put_nan_last_and_a_shape_of_equal_values_is_nan() -> None:
 
 
 def test_values_are_swept_out_once_they_are_more_than_twice_those_asked_for() -> None:
-    log = scan_value_log.ValueLog(pl.Int64())
+    log = scan_value_log.ValueLog(pl.Int64(), StateMemory())
     most = 2 * 3 + scan_value_log._SPARE
     log.add(pl.Series(range(most)))
     numbers = np.array([5, -1, most - 1])
@@ -302,14 +304,14 @@ def test_values_are_swept_out_once_they_are_more_than_twice_those_asked_for() ->
 
 
 def test_long_runs_of_values_are_not_copied_for_a_few_more() -> None:
-    log = scan_value_log.ValueLog(pl.Int64())
+    log = scan_value_log.ValueLog(pl.Int64(), StateMemory())
     log.add(pl.Series(range(1000)))
     for number in range(124):
         log.add(pl.Series([number]))
         assert len(log._runs[0]) == 1000 and len(log._runs) < 12
     assert log.take(np.arange(1000, 1124)).to_list() == list(range(124))
     for count, runs in ((125, [1000, 125]), (126, [1126])):
-        log = scan_value_log.ValueLog(pl.Int64())
+        log = scan_value_log.ValueLog(pl.Int64(), StateMemory())
         log.add(pl.Series(range(1000)))
         log.add(pl.Series(range(count)))
         assert list(map(len, log._runs)) == runs
@@ -326,7 +328,7 @@ def test_floats_that_run_over_are_infinite_and_nobody_is_warned(keys: int) -> No
 
 
 def test_only_the_values_asked_for_are_held() -> None:
-    log = scan_value_log.ValueLog(pl.Int64())
+    log = scan_value_log.ValueLog(pl.Int64(), StateMemory())
     log.add(pl.Series(range(2_000)))
     numbers = np.full(4, -1)
     log.sweep(numbers)

@@ -11,12 +11,13 @@ from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.scan_function import ScanFunction
+from arrowstream.operators.state_limit import StateLimit
 
 SCHEMA = pl.Schema({"x": pl.Int64})
 
 
 def operator(fn: Any, state: Any = None) -> ScanFunction:
-    return ScanFunction.of(fn, state=state, by=None, named={})
+    return ScanFunction.of(fn, state=state, by=None, named={}, limit=StateLimit())
 
 
 def running_total(frame: pl.DataFrame, state: Any) -> Any:

@@ -10,6 +10,7 @@ from arrowstream.batch import Batch
 from arrowstream.operators.row_log import RowLog
 from arrowstream.operators.slot_store import Touched
 from arrowstream.operators.small_frames import MANY, SMALL, small_at_end
+from arrowstream.operators.state_memory import StateMemory
 from arrowstream.operators.window import windows
 
 
@@ -48,7 +49,7 @@ def test_many_batches_of_one_row_beside_a_large_state(kind: str) -> None:
 
 
 def test_a_log_copies_what_is_long_only_when_as_much_as_an_eighth_is_new() -> None:
-    log = RowLog()
+    log = RowLog(pl.Schema({"x": pl.Int64}), StateMemory())
     living = np.ones(1000, np.bool_)
     log.put(np.arange(1000), pl.DataFrame({"x": range(1000)}), living)
     first = log._runs[0]
@@ -57,21 +58,21 @@ def test_a_log_copies_what_is_long_only_when_as_much_as_an_eighth_is_new() -> No
         assert log._runs[0] is first and len(log._runs) < 12
     assert log.get(np.array([3, 123, 900]))["x"].to_list() == [-3, -123, 900]
     for count, runs in ((125, [1000, 125]), (126, [1126])):
-        log = RowLog()
+        log = RowLog(pl.Schema({"x": pl.Int64}), StateMemory())
         for size in (1000, count):
             log.put(np.arange(size), pl.DataFrame({"x": range(size)}), living)
         assert [run.height for run in log._runs] == runs
 
 
 def test_a_slot_without_a_row_has_none_in_a_log() -> None:
-    log = RowLog()
+    log = RowLog(pl.Schema({"x": pl.Int64}), StateMemory())
     log.put(np.array([2]), pl.DataFrame({"x": [1]}), np.ones(5, np.bool_))
     assert log._places.tolist() == [-1, -1, 0, -1, -1]
     assert log.get(np.array([2]))["x"].to_list() == [1]
 
 
 def test_the_first_rows_of_slots_are_found_up_to_the_highest_slot() -> None:
-    touched = Touched()
+    touched = Touched(StateMemory())
     most = len(touched._scratch)
     for highest, room in ((most - 1, 1), (most, 2), (2 * most, 4), (2 * most + 1, 4), (9 * most - 1, 9)):
         firsts, owners = touched.of(np.array([highest, 0, highest, 3, 0]))
