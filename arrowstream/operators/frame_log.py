@@ -87,7 +87,7 @@ class FrameLog:
 
     def gather(self, numbers: Array) -> pl.DataFrame:
         """The rows of these numbers; nulls for -1."""
-        if not self._filed:
+        if not self._filed or not len(numbers):
             return _gathered(self._columns, self._schema, numbers, self._starts[0])
         runs = [*(run.get_columns() for run in self._filed), self._columns]
         which = np.searchsorted(self._starts, np.maximum(numbers, self._starts[0]), side="right") - 1

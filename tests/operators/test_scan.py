@@ -20,7 +20,6 @@ from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators import scan_ewm, scan_rolling_windows, scan_value_log
 from arrowstream.operators.base import Process
 from arrowstream.operators.scan import Scan
-from arrowstream.operators.scan_running import grown
 from arrowstream.operators.state_limit import StateLimit
 from arrowstream.operators.state_memory import StateMemory
 from arrowstream.plan.locality import check
@@ -333,16 +332,16 @@ def test_only_the_values_asked_for_are_held() -> None:
     numbers = np.full(4, -1)
     log.sweep(numbers)
     assert len(log) == 0 and numbers.tolist() == [-1] * 4
-    states = grown(np.empty(0, np.int64), 3, -1)
-    assert states.tolist() == [-1] * 3
 
 
 def test_states_grow_by_doubling_and_only_then() -> None:
-    states = grown(np.arange(5), 3, -1)
-    assert states.tolist() == [0, 1, 2, 3, 4]
-    assert grown(states, 4, -1) is states and grown(states, 5, -1) is states
-    assert grown(states, 6, -1).tolist() == [*range(5), *[-1] * 5]
-    assert grown(states, 11, -1).tolist() == [*range(5), *[-1] * 6]
+    memory = StateMemory()
+    states = memory.copied(np.arange(5))
+    assert memory.longer(states, 3, -1) is states and memory.longer(states, 5, -1) is states
+    longer = memory.longer(states, 6, -1)
+    assert longer.tolist() == [*range(5), *[-1] * 5] and memory.held == 80
+    assert memory.longer(longer, 21, -1).tolist() == [*range(5), *[-1] * 16] and memory.held == 168
+    assert memory.longer(memory.array((0,), np.int64), 3, -1).tolist() == [-1] * 3
 
 
 @settings(max_examples=15, deadline=None)

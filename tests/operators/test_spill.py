@@ -1,0 +1,350 @@
+"""State beyond `max_bytes` lies in files: the same rows come out, and memory stays as small as it was asked to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from strategies import CODED, PLAIN, cuts, frames
+from windowing import AGGREGATES, SCHEMA, end, events, feed, joined
+
+from arrowstream import Pipeline, Source
+from arrowstream.batch import Batch
+from arrowstream.errors import PlanError, StageError
+from arrowstream.operators import (
+    folded_groups,
+    keyed_groups,
+    keyed_state,
+    row_log,
+    scan_value_log,
+    state_memory,
+)
+from arrowstream.operators.base import Process
+from arrowstream.operators.frame_log import FrameLog
+from arrowstream.operators.keyed_state import KeyIndex
+from arrowstream.operators.reduce import Reduce
+from arrowstream.operators.scan import Scan
+from arrowstream.operators.spill_file import array_in_file, folder, frame_in_file
+from arrowstream.operators.state_limit import StateLimit
+from arrowstream.operators.state_memory import StateMemory
+from arrowstream.plan.locality import check
+
+ROWS = pl.Schema(SCHEMA)
+X, S = pl.col("x"), pl.col("s")
+SPILL: dict[str, Any] = {"max_bytes": 1, "on_full": "spill"}
+
+
+@pytest.fixture(autouse=True)
+def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Everything that may lie in a file does, and state is worked on in pieces of few rows."""
+    monkeypatch.setattr(state_memory, "_SMALL", 0)
+    for module in (folded_groups, keyed_groups, keyed_state, row_log, scan_value_log):
+        monkeypatch.setattr(module, "PIECE", 5)
+    yield
+
+
+def in_files(memory: StateMemory) -> bool:
+    return memory.held <= 1
+
+
+@pytest.mark.parametrize("name", ["sum", "max", "mean", "std", "first", "n_unique", "values", "filtered"])
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_reduce_in_files_equals_polars_cut_and_restored_anywhere(name: str, data: st.DataObject) -> None:
+    rows = data.draw(events())
+    by = data.draw(st.sampled_from([["k"], ["g", "k"], []]))
+    exprs = [AGGREGATES[name], pl.len().alias("rows")]
+    operator = Reduce.of(*exprs, by=by, **SPILL)
+    process = operator.start(ROWS)
+    for part in data.draw(cuts(rows)):
+        assert feed(process, [part]) == []
+        if data.draw(st.booleans()):
+            state, process = process.snapshot(), operator.start(ROWS)
+            process.restore(state)
+    held: Any = process
+    assert in_files(held._memory)
+    found = joined(operator, ROWS, end(process))
+    keys = by or [pl.lit(0).alias("none")]
+    expected = rows.group_by(keys, maintain_order=True).agg(*exprs)
+    expected = expected if by else expected.drop("none")
+    assert_frame_equal(
+        found, expected if rows.height else found.clear(), rel_tol=1e-12, categorical_as_str=True
+    )
+
+
+RUNNING: dict[str, pl.Expr] = {
+    "cum_sum": X.cum_sum(),
+    "cum_max": X.cum_max(),
+    "of a Decimal": X.cast(pl.Decimal(20, 2)).cum_sum(),
+    "shift": S.shift(2),
+    "diff": X.diff(),
+    "forward_fill": S.forward_fill(),
+    "rolling": X.rolling_mean(3, min_samples=1),
+    "rolling_median": X.rolling_median(3, min_samples=1),
+    "rolling_skew": X.rolling_skew(4, bias=False),
+    "rolling_std": X.rolling_std(3),
+    "ewm": X.ewm_mean(alpha=0.5),
+    "rle_id": S.rle_id(),
+}
+
+
+@pytest.mark.parametrize("name", RUNNING)
+@settings(max_examples=4, deadline=None)
+@given(data=st.data(), by=st.sampled_from([None, "k", ["k", "s"]]))
+def test_scan_in_files_gives_what_it_gives_in_memory(name: str, by: Any, data: st.DataObject) -> None:
+    rows, expr = data.draw(events()), RUNNING[name].alias("y")
+
+    def run(limit: StateLimit, parts: list[pl.DataFrame]) -> tuple[pl.DataFrame, Process]:
+        operator = Scan.of(check, (expr,), {}, by=by, limit=limit)
+        process = operator.start(ROWS)
+        out = []
+        for part in parts:
+            out += process.process(Batch(part))
+            if limit.max_bytes:
+                state, process = process.snapshot(), operator.start(ROWS)
+                process.restore(state)
+        return joined(operator, ROWS, out), process
+
+    expected, _ = run(StateLimit(), [rows])
+    found, process = run(StateLimit(**SPILL), data.draw(cuts(rows)))
+    assert_frame_equal(found, expected)
+    held: Any = process
+    assert in_files(held._memory)
+
+
+@settings(max_examples=60, deadline=None)
+@given(types=st.lists(st.sampled_from((*PLAIN, *CODED, pl.Null())), min_size=1, max_size=3), data=st.data())
+def test_a_log_of_rows_gives_each_by_its_number(types: list[pl.DataType], data: st.DataObject) -> None:
+    whole = data.draw(frames({f"c{place}": dtype for place, dtype in enumerate(types)}, max_rows=40))
+    limit = data.draw(st.sampled_from([None, 1, 600]))
+    memory = StateMemory(limit, spills=True)
+    log = FrameLog(whole.schema, memory)
+    for part in data.draw(cuts(whole)):
+        if part.height:
+            log.append(part)
+    assert log.stop == whole.height
+    if whole.height:
+        asked = np.array(data.draw(st.lists(st.integers(0, whole.height - 1), max_size=20)), np.int64)
+        assert_frame_equal(log.gather(asked), whole[asked], categorical_as_str=True)
+        shuffled = whole[np.roll(asked, 1)]
+        same = [a == b for a, b in zip(codes(whole[asked]), codes(shuffled), strict=True)]
+        assert log.equal(asked, shuffled).tolist() == same
+        none = log.gather(np.array([0, -1]))
+        assert_frame_equal(none[:1], whole[:1], categorical_as_str=True)
+        assert all(column.null_count() == 1 for column in none[1:])
+    start, stop = sorted(data.draw(st.tuples(*[st.integers(0, whole.height)] * 2)))
+    assert_frame_equal(log.frame(start, stop), whole[start:stop], categorical_as_str=True)
+    pieces = data.draw(st.lists(st.lists(st.integers(0, max(whole.height - 1, 0)), max_size=5), max_size=4))
+    if not whole.height:
+        pieces = []
+    log.keep(np.array(piece, np.int64) for piece in pieces)
+    kept = [number for piece in pieces for number in piece]
+    assert log.stop == len(kept)
+    assert_frame_equal(log.frame(0), whole[kept], categorical_as_str=True)
+    assert memory.held >= 0
+
+
+def codes(rows: pl.DataFrame) -> list[int]:
+    """A number for each row, the same for equal ones."""
+    return rows.with_columns(pl.all().rank("dense")).hash_rows().to_list() if rows.width else []
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_keys_in_files_have_the_same_slots(data: st.DataObject) -> None:
+    whole = data.draw(frames({"a": pl.String(), "b": pl.Int8()}, max_rows=60))
+    here, there = KeyIndex(whole.schema), KeyIndex(whole.schema, memory=StateMemory(1, spills=True))
+    for part in data.draw(cuts(whole)):
+        slots = [[slot for found in index.assign(part) for slot in found.slots] for index in (here, there)]
+        assert slots[0] == slots[1]
+    assert there.keys().equals(here.keys())
+    assert np.concatenate([np.zeros(0), *there.pieces()]).tolist() == here.slots().tolist()
+
+
+def test_a_state_that_is_too_large_fails_the_next_batch_and_stays_as_it_is() -> None:
+    operator = Reduce.of(X.sum(), by="k", max_bytes=100_000)
+    process = operator.start(pl.Schema({"k": pl.Int64, "x": pl.Int64}))
+    rows = pl.DataFrame({"k": range(20_000), "x": 1})
+    assert list(process.process(Batch(rows))) == []
+    with pytest.raises(StageError, match="larger than max_bytes allows") as raised:
+        list(process.process(Batch(rows)))
+    assert 'on_full="spill"' in str(raised.value)
+    before = process.snapshot()
+    with pytest.raises(StageError, match="larger than max_bytes allows"):
+        list(process.finish())
+    assert pl.DataFrame(before)["k"].to_list() == rows["k"].to_list()
+    scanning = Scan.of(check, (X.cum_sum(),), {}, by="k", limit=StateLimit(max_bytes=100_000)).start(
+        rows.schema
+    )
+    assert sum(batch.num_rows for batch in scanning.process(Batch(rows))) == 20_000
+    with pytest.raises(StageError, match="larger than max_bytes allows"):
+        list(scanning.process(Batch(rows)))
+
+
+def test_bytes_of_keys_that_are_evicted_are_those_of_so_many_keys() -> None:
+    rows = pl.DataFrame({"k": [1, 2, 3, 1, 4, 2], "x": [1, 1, 1, 1, 1, 1]})
+    # 24 bytes for the table, and one more than its size for each of k, the sum, and the number of the first row.
+    for max_bytes, same in ((2 * (24 + 9 + 9 + 9), 2), (3 * (24 + 9 + 9 + 9) - 1, 2), (1, 1)):
+        made = [
+            Pipeline.builder()
+            .source(Source.from_frame(rows))
+            .reduce(X.sum(), by="k", on_full="evict", **limit)
+            for limit in (
+                {"max_bytes": max_bytes},
+                {"max_keys": same},
+                {"max_bytes": 10**9, "max_keys": same},
+            )
+        ]
+        found, *others = (builder.collect_sync() for builder in made)
+        assert found.height > same and all(found.equals(other) for other in others)
+    scan = Pipeline.builder().source(Source.from_frame(rows))
+    found, expected = (
+        scan.scan(by="k", on_full="evict", y=X.cum_sum(), **limit).collect_sync()
+        for limit in ({"max_bytes": 2 * (24 + 9 + 9)}, {"max_keys": 2})
+    )
+    assert found.equals(expected) and found["y"].to_list() == [1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("by", "expr", "what"),
+    [("s", X.sum(), "s: String"), ("k", S.max(), "String"), ("k", X.median(), "List")],
+)
+def test_evicting_by_bytes_wants_keys_and_state_of_a_fixed_size(by: str, expr: pl.Expr, what: str) -> None:
+    with pytest.raises(PlanError, match="of a fixed size") as raised:
+        Reduce.of(expr, by=by, max_bytes=1000, on_full="evict").output_schema(ROWS)
+    assert what in str(raised.value)
+
+
+def test_texts_of_a_list_of_choices_have_a_fixed_size() -> None:
+    schema = pl.Schema({"k": pl.Enum(["a", "b"]), "x": pl.Boolean})
+    assert Reduce.of(X.any(), by="k", max_bytes=1000, on_full="evict").output_schema(schema).names() == [
+        "k",
+        "x",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ({"max_keys": 0}, "max_keys is too small"),
+        ({"max_keys": 5_000_000_000}, "max_keys is out of range"),
+        ({"max_bytes": 0}, "max_bytes is too small"),
+        ({"max_bytes": "1"}, "max_bytes takes a whole number"),
+        ({"on_full": "forget"}, "on_full is no policy"),
+        ({"on_full": "spill"}, "is for what is more than max_bytes"),
+        ({"on_full": "spill", "max_bytes": 1, "max_keys": 1}, "is for what is more than max_bytes"),
+    ],
+)
+def test_limits_are_checked(limit: dict[str, Any], message: str) -> None:
+    for step in (
+        lambda rows: rows.reduce(X.sum(), by="k", **limit),
+        lambda rows: rows.scan(X.cum_sum(), **limit),
+    ):
+        with pytest.raises(PlanError, match=message):
+            step(Pipeline.builder().source(Source.from_frame(pl.DataFrame({"k": [1], "x": [1]}))))
+
+
+def test_a_function_with_state_has_no_limit() -> None:
+    with pytest.raises(PlanError, match="a function and its state only"):
+        Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1]}))).scan(
+            lambda frame, state: (frame, state), state={}, max_bytes=1
+        )
+
+
+def test_a_full_disk_is_an_error_and_what_has_half_of_a_batch_gives_no_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    rows = pl.DataFrame({"k": range(5000), "x": 1})
+    process = Reduce.of(X.sum(), by="k", **SPILL).start(rows.schema)
+    assert list(process.process(Batch(rows))) == []
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    for _ in range(2):
+        with pytest.raises(StageError, match="state cannot be spilled") as raised:
+            list(process.process(Batch(rows.with_columns(X.alias("x"), k=pl.col("k") + 5000))))
+        assert "No space left" in str(raised.value) and "TMPDIR" in str(raised.value)
+    with pytest.raises(StageError, match="state cannot be spilled"):
+        list(process.finish())
+
+
+def test_a_frame_that_does_not_fit_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_ipc", full)
+    with pytest.raises(StageError, match="state cannot be spilled"):
+        frame_in_file(pl.DataFrame({"x": [1]}))
+
+
+def test_room_is_taken_where_the_system_has_no_call_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    array = array_in_file((3, 100_000), np.int64)
+    assert not array.any()
+    array[2, -1] = 7
+    assert array.sum() == 7
+
+
+def test_files_are_where_tmpdir_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert folder() == tmp_path
+    frame = frame_in_file(pl.DataFrame({"x": [1, 2]}))
+    assert list(tmp_path.iterdir()) == [] and frame["x"].to_list() == [1, 2]
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    with pytest.raises(StageError, match="state cannot be spilled"):
+        folder()
+    monkeypatch.delenv("TMPDIR")
+    assert folder().is_dir()
+
+
+_MEASURED = """
+import sys
+import numpy as np
+import polars as pl
+from arrowstream.batch import Batch
+from arrowstream.operators.reduce import Reduce
+
+limit = {"max_bytes": 8 << 20, "on_full": "spill"} if sys.argv[1] == "spill" else {}
+schema = pl.Schema({"k": pl.String, "x": pl.Int64})
+process = Reduce.of(pl.col("x").sum(), pl.col("x").mean().alias("m"), by="k", **limit).start(schema)
+
+def anonymous():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+rng = np.random.default_rng(0)
+first = None
+for number in range(24):
+    keys = pl.Series("k", rng.integers(0, 1 << 60, 65_536)).cast(pl.String)
+    list(process.process(Batch(pl.DataFrame([keys, pl.Series("x", np.arange(65_536))]))))
+    if number == 3:
+        first = anonymous()
+print(anonymous() - first)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_process_grows_far_less_when_its_state_lies_in_files() -> None:
+    """1.3 million keys of 18 letters take some 200 MB; in files, next to nothing."""
+
+    def grown(how: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", _MEASURED, how], capture_output=True, text=True, check=True
+        )
+        return int(done.stdout)
+
+    in_memory, spilled = grown("memory"), grown("spill")
+    assert in_memory > 100_000
+    assert spilled < in_memory / 4
