@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from arrowstream.batch import Batch, Element, Idle, Watermark
 from arrowstream.duration import Duration, nanoseconds
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.key_columns import key_schema, parse_keys
-from arrowstream.operators.key_table import Array
 from arrowstream.operators.keyed_state import KeyIndex
 from arrowstream.operators.row_queue import Held, pack, put_mark, unpack, wake
 from arrowstream.operators.state_memory import StateMemory

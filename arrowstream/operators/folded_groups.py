@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.keyed_state import KeyIndex
 from arrowstream.operators.partials import Fold
 from arrowstream.operators.slot_store import Touched

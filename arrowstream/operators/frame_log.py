@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.state_memory import StateMemory
 
 RATIO = 8

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from arrowstream.operators.state_memory import StateMemory
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from arrowstream.operators.arrays import Array
+from arrowstream.operators.state_memory import StateMemory
 
 Same = Callable[[Array, Array], Array]
 """``same(rows, slots)``: whether the key of each row of the batch is the one that has that slot."""

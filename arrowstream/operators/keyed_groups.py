@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.keyed_state import Assigned, KeyIndex
 from arrowstream.operators.slot_store import SLOT, SlotStore, Touched
 from arrowstream.operators.state_memory import PIECE, StateMemory

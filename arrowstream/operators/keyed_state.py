@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from arrowstream.batch import to_record
 from arrowstream.errors import StageError
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.frame_log import FrameLog, rows_equal
-from arrowstream.operators.key_table import Array, KeyTable, Same
+from arrowstream.operators.key_table import KeyTable, Same
 from arrowstream.operators.state_memory import PIECE, StateMemory
 
 _MOST = 4_000_000_000  # more than the slots of 32 bits in the table

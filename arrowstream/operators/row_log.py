@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.frame_log import FrameLog
-from arrowstream.operators.key_table import Array
 from arrowstream.operators.state_memory import PIECE, StateMemory
 
 _WASTE = 2

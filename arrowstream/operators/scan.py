@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from arrowstream.batch import Batch, to_record
 from arrowstream.expression_text import expression_text
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.inputs import parse_expressions
 from arrowstream.operators.key_columns import key_schema, parse_keys
-from arrowstream.operators.key_table import Array
 from arrowstream.operators.keyed_state import KeyIndex
 from arrowstream.operators.scan_layout import Layout
 from arrowstream.operators.scan_recipe import Check, Recipe, take_apart

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.scan_ewm_walk import MEAN, SPREAD, SQUARES, WEIGHT, Decay
 from arrowstream.operators.scan_layout import Layout
 from arrowstream.operators.scan_running import Running, known_where

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.scan_turns import Turns
 
 KEPT, WEIGHT, MEAN, SPREAD, SQUARES = range(5)

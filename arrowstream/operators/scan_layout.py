@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 
 
 class Layout:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.scan_rolling_windows import RollingWindows
 from arrowstream.operators.state_memory import StateMemory
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.scan_rolling import Rolling
 
 _CELLS = 1 << 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.scan_layout import Layout
 from arrowstream.operators.scan_running import Running, index
 from arrowstream.operators.scan_value_log import ValueLog, either

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.scan_fold import Fold
 from arrowstream.operators.scan_layout import Layout
 from arrowstream.operators.scan_rows_before import RowsBefore

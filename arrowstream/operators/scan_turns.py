@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 
 
 class Turns:

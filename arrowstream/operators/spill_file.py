@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.errors import StageError
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 
 
 def folder() -> Path:

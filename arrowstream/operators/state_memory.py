@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.errors import StageError
-from arrowstream.operators.key_table import Array
+from arrowstream.operators.arrays import Array
 from arrowstream.operators.spill_file import array_in_file, frame_in_file
 
 _Kept = TypeVar("_Kept", Array, pl.DataFrame)
