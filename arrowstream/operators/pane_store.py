@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
+from arrowstream.operators.dense_groups import dense_groups
 from arrowstream.operators.panes import PANE, Rows, Run, by_pane, cut, cut_all
 from arrowstream.operators.small_frames import small_at_end
 
@@ -91,8 +92,8 @@ class PaneStore:
 
     def merged(self, state: pl.DataFrame) -> pl.DataFrame:
         """State with one row for each pane and keys, sorted by pane."""
-        aggregation = self._aggregation
-        return by_pane([Rows.of(state)], self._keys, aggregation.merge, aggregation.any_order)
+        values = [pl.col(expr.meta.output_name()) for expr in self._aggregation.one]
+        return self._grouped([Rows.of(state)], self._aggregation.merge, values)
 
     def _put_aside(self, rows: Rows) -> None:
         self._aside.append(rows)
@@ -107,8 +108,14 @@ class PaneStore:
             self._added, self._added_rows = [], 0
 
     def _reduced(self, rows: list[Rows]) -> Run:
-        aggregation = self._aggregation
-        return Run.of(by_pane(rows, self._keys, aggregation.first, aggregation.any_order))
+        return Run.of(self._grouped(rows, self._aggregation.first, self._aggregation.one))
+
+    def _grouped(
+        self, parts: Sequence[Rows], exprs: Sequence[pl.Expr], values: Sequence[pl.Expr]
+    ) -> pl.DataFrame:
+        folds, any_order = self._aggregation.folds, self._aggregation.any_order
+        groups = dense_groups(parts, self._keys, values, folds) if folds else None
+        return by_pane(parts, self._keys, exprs, any_order) if groups is None else groups
 
     def _merge(self, merged: Run | None, added: list[Run]) -> Run | None:
         if not added:
