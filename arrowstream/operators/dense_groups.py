@@ -22,8 +22,10 @@ from arrowstream.operators.partials import Fold
 
 Array = npt.NDArray[Any]
 
-_SPARSE = 4
+_SPARSE = 2
 """The most places a row: more take longer to look through, and more memory, than the rows are worth."""
+
+_LAST = np.iinfo(np.int64).max
 
 _AT = {"add": np.add.at, "min": np.minimum.at, "max": np.maximum.at}
 
@@ -61,27 +63,24 @@ def dense_groups(
     digits = _digits(parts, keys)
     if digits is None:
         return None
+    columns = pl.concat([part.frame.drop(PANE, strict=False) for part in parts]).select(values).get_columns()
+    for place, fold in enumerate(folds):
+        if columns[place].null_count():
+            if fold != "add":
+                return None
+            columns[place] = columns[place].fill_null(0)
     size = prod(digit.span for digit in digits)
-    state: list[Array] = []
-    dtypes: pl.Schema = pl.Schema()
+    state = [_nothing(fold, column, size) for fold, column in zip(folds, columns, strict=True)]
+    start = 0
     for part in parts:
-        columns = part.frame.select(values)
-        if any(fold != "add" and column.null_count() for fold, column in zip(folds, columns, strict=True)):
-            return None
-        if not state:
-            dtypes = columns.schema
-            state = [_nothing(fold, column, size) for fold, column in zip(folds, columns, strict=True)]
-        places = _places(part, digits)
+        places, height = _places(part, digits), part.frame.height
         for array, fold, column in zip(state, folds, columns, strict=True):
             with np.errstate(all="ignore"):
-                _AT[fold](array, places, _plain(column.fill_null(0) if fold == "add" else column))
+                _AT[fold](array, places, _plain(column.slice(start, height)))
+        start += height
+    made = [_typed(array, column) for array, column in zip(state, columns, strict=True)]
     # Each row has a number, and none is the greatest there is.
-    found = np.flatnonzero(state[0] != np.iinfo(np.int64).max)
-    made = [
-        pl.Series(name, array[found]).cast(dtype)
-        for (name, dtype), array in zip(dtypes.items(), state, strict=True)
-    ]
-    return pl.DataFrame([*_keys_at(found, digits), *made])
+    return pl.DataFrame([*_keys(digits), *made]).filter(pl.col(made[0].name) < _LAST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +99,14 @@ class _Digit:
             return (plain - np.uint64(self.least)).view(np.int64)
         return np.subtract(plain, self.least, dtype=np.int64)
 
-    def back(self, digits: Array) -> pl.Series:
-        """The keys of digits."""
+    def keys(self, before: int, after: int) -> pl.Series:
+        """The key of every place, with so many values of the digits before and after this one."""
         kind = np.uint64 if self.dtype == pl.UInt64 else np.int64
-        physical = self.dtype if self.dtype.is_integer() else pl.Series(dtype=self.dtype).to_physical().dtype
-        return pl.Series(self.name, digits.astype(kind) + kind(self.least)).cast(physical).cast(self.dtype)
+        keys = np.arange(self.span, dtype=kind) + kind(self.least)
+        # Without other digits nothing is copied.
+        keys = np.broadcast_to(keys[:, None], (before, self.span, after)).ravel()
+        physical = _physical(pl.Series(dtype=self.dtype)).dtype
+        return pl.Series(self.name, keys).cast(physical).cast(self.dtype)
 
 
 def _digits(parts: Sequence[Rows], keys: Sequence[str]) -> list[_Digit] | None:
@@ -150,13 +152,10 @@ def _places(rows: Rows, digits: Sequence[_Digit]) -> Array:
     return np.full(rows.frame.height, places) if isinstance(places, int) else places
 
 
-def _keys_at(places: Array, digits: Sequence[_Digit]) -> list[pl.Series]:
-    """The pane and the keys of places."""
-    columns = []
-    for digit in reversed(digits[1:]):
-        places, own = np.divmod(places, digit.span)
-        columns.append(digit.back(own))
-    return [digits[0].back(places), *reversed(columns)]
+def _keys(digits: Sequence[_Digit]) -> list[pl.Series]:
+    """The pane and the keys of every place."""
+    spans = [digit.span for digit in digits]
+    return [digit.keys(prod(spans[:place]), prod(spans[place + 1 :])) for place, digit in enumerate(digits)]
 
 
 def _nothing(fold: Fold, column: pl.Series, size: int) -> Array:
@@ -166,6 +165,10 @@ def _nothing(fold: Fold, column: pl.Series, size: int) -> Array:
         return np.zeros(size, kind)
     limits = np.iinfo(kind)
     return np.full(size, limits.max if fold == "min" else limits.min, kind)
+
+
+def _typed(values: Array, column: pl.Series) -> pl.Series:
+    return pl.Series(column.name, values).cast(column.dtype)
 
 
 def _plain(column: pl.Series) -> Array:

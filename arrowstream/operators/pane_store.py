@@ -59,8 +59,8 @@ class PaneStore:
             few = pl.concat([part.all() for part in self._aside[-count:]])
             self._aside[-count:] = [Rows.of(few)]
 
-    def take(self, pane: int | None) -> pl.DataFrame | None:
-        """Remove and return the groups of panes before `pane`, all for None, sorted by pane; None for no groups."""
+    def take(self, pane: int | None) -> Run | None:
+        """Remove and return the groups of panes before `pane`, all for None; None for no groups."""
         before, self._merged = cut(self._merged, pane)
         parts, self._added = cut_all(self._added, pane)
         self._added_rows = sum(run.frame.height for run in self._added)
@@ -71,13 +71,11 @@ class PaneStore:
             self._put_aside(part)
         if rows:
             parts.append(self._reduced(rows))
-        taken = self._merge(before, parts)
-        return None if taken is None else taken.frame
+        return self._merge(before, parts)
 
-    def put_back(self, groups: pl.DataFrame) -> None:
-        """Keep groups that were taken for longer, at least one."""
-        parts = [groups] if self._merged is None else [groups, self._merged.frame]
-        self._merged = Run.of(pl.concat(parts))
+    def put_back(self, groups: Run) -> None:
+        """Keep groups that were taken for longer."""
+        self._merged = groups if self._merged is None else groups.joined(self._merged)
 
     def frame(self) -> pl.DataFrame | None:
         """All state; None if there is none."""
@@ -88,12 +86,12 @@ class PaneStore:
 
     def restore(self, state: pl.DataFrame) -> None:
         """Take over what `frame` gave, at least one group."""
-        self._merged = Run.of(self.merged(state))
+        self._merged = Run.of(self.merged([Rows.of(state)]))
 
-    def merged(self, state: pl.DataFrame) -> pl.DataFrame:
+    def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
         """State with one row for each pane and keys, sorted by pane."""
         values = [pl.col(expr.meta.output_name()) for expr in self._aggregation.one]
-        return self._grouped([Rows.of(state)], self._aggregation.merge, values)
+        return self._grouped(parts, self._aggregation.merge, values)
 
     def _put_aside(self, rows: Rows) -> None:
         self._aside.append(rows)
@@ -123,7 +121,7 @@ class PaneStore:
         # Panes that nothing was added to are as they should be.
         kept, open_ = cut(merged, min(run.low for run in added))
         parts = [open_, *added] if open_ is not None else added
-        groups = parts[0].frame
+        groups = parts[0]
         if len(parts) > 1:
-            groups = self.merged(pl.concat([run.frame for run in parts]))
-        return Run.of(groups if kept is None else pl.concat([kept.frame, groups]))
+            groups = Run.of(self.merged([run.moved(1, 0) for run in parts]))
+        return groups if kept is None else kept.joined(groups)

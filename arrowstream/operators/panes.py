@@ -18,6 +18,9 @@ _FEW = 8
 _STREAMED = 100_000
 """From so many rows on, Polars' streaming engine groups them in less time; its order is not fixed."""
 
+_PIECES = 64
+"""So many pieces of memory make a frame slow to look through."""
+
 _SPARSE = 8
 """Numbers of rows are sorted if they are more than so many times as far apart as there are of them."""
 
@@ -71,6 +74,26 @@ class Run(NamedTuple):
         place = int(self.frame[PANE].search_sorted(pane))
         return Run.of(self.frame[:place]), Run.of(self.frame[place:])
 
+    def only(self, which: pl.Expr) -> Run | None:
+        """The groups for which an expression holds."""
+        frame = self.frame.filter(which)
+        return Run.of(frame) if frame.height else None
+
+    def joined(self, later: Run) -> Run:
+        """With the groups of panes that come after these."""
+        frame = pl.concat([self.frame, later.frame])
+        # Windows that slide leave a piece for every pane.
+        return Run(self.low, later.high, frame if frame.n_chunks() < _PIECES else frame.rechunk())
+
+    def moved(self, every: int, back: int) -> Rows:
+        """As rows, pane 0 to `every` as pane 0 and so on, and that so many `back`."""
+        low, high = self.low // every - back, self.high // every - back
+        if low == high:
+            return Rows(low, high, self.frame.drop(PANE))
+        if every == 1 and not back:
+            return Rows(low, high, self.frame)
+        return Rows(low, high, self.frame.with_columns(pl.col(PANE) // every - back))
+
 
 _Part = TypeVar("_Part", Rows, Run)
 
@@ -120,9 +143,10 @@ def _by_row(rows: pl.Series) -> pl.Series:
     first, last = int(numbers.min()), int(numbers.max())
     if last - first >= _SPARSE * len(numbers):
         return rows.arg_sort()
-    places = np.zeros(last - first + 1, np.uint32)
-    places[numbers - first] = np.arange(1, len(numbers) + 1, dtype=np.uint32)
-    return pl.Series(places[places > 0] - np.uint32(1))
+    array = np.zeros(last - first + 1, np.uint32)
+    array[numbers - first] = np.arange(1, len(numbers) + 1, dtype=np.uint32)
+    places = pl.Series(array)
+    return places.filter(places > 0) - 1
 
 
 def _with_pane(pane: int, frame: pl.DataFrame) -> pl.DataFrame:
