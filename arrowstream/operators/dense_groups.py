@@ -63,7 +63,7 @@ def dense_groups(
     digits = _digits(parts, keys)
     if digits is None:
         return None
-    columns = pl.concat([part.frame.drop(PANE, strict=False) for part in parts]).select(values).get_columns()
+    columns = _values(parts, values)
     for place, fold in enumerate(folds):
         if columns[place].null_count():
             if fold != "add":
@@ -79,8 +79,10 @@ def dense_groups(
                 _AT[fold](array, places, _plain(column.slice(start, height)))
         start += height
     made = [_typed(array, column) for array, column in zip(state, columns, strict=True)]
+    groups = pl.DataFrame([*_keys(digits), *made])
     # Each row has a number, and none is the greatest there is.
-    return pl.DataFrame([*_keys(digits), *made]).filter(pl.col(made[0].name) < _LAST)
+    found = state[0] < _LAST
+    return groups if found.all() else groups.filter(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,13 @@ def _keys(digits: Sequence[_Digit]) -> list[pl.Series]:
     """The pane and the keys of every place."""
     spans = [digit.span for digit in digits]
     return [digit.keys(prod(spans[:place]), prod(spans[place + 1 :])) for place, digit in enumerate(digits)]
+
+
+def _values(parts: Sequence[Rows], values: Sequence[pl.Expr]) -> list[pl.Series]:
+    names = list(dict.fromkeys(name for value in values for name in value.meta.root_names()))
+    rows = pl.concat([part.frame[names] for part in parts])
+    # Columns as they are need no query.
+    return (rows if all(value.meta.is_column() for value in values) else rows.select(values)).get_columns()
 
 
 def _nothing(fold: Fold, column: pl.Series, size: int) -> Array:
