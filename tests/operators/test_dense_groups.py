@@ -13,7 +13,7 @@ from strategies import DATETIMES, DURATIONS, INTEGERS, corners, cuts
 
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.dense_groups import dense_groups
-from arrowstream.operators.panes import PANE, Rows, by_pane
+from arrowstream.operators.panes import PANE, Rows, Run, by_pane
 from arrowstream.operators.partials import ROW, numbered
 
 x, f = pl.col("x"), pl.col("f")
@@ -170,3 +170,11 @@ def test_sums_wrap_and_floats_add_up_in_the_order_of_rows() -> None:
     assert groups is not None
     assert kept.results(groups, []).rows() == [(-(2**63), 1.0)]
     assert groups.columns[:3] == [PANE, "k", ROW]
+
+
+def test_many_pieces_become_one() -> None:
+    run = Run.of(pl.DataFrame({PANE: [0]}))
+    for pane in range(1, 200):
+        run = run.joined(Run.of(pl.DataFrame({PANE: [pane]})))
+        assert run.frame.n_chunks() < 64
+    assert (run.low, run.high, run.frame[PANE].to_list()) == (0, 199, list(range(200)))
