@@ -145,6 +145,7 @@ NOT: dict[str, Any] = {
     "all of 64 bits without a sign": lambda: found(pl.Series([0, 2**64 - 1], dtype=pl.UInt64)),
     "panes far apart": lambda: found(pl.Series([1, 1]), low=-(2**62), high=2**62),
     "many panes of many keys": lambda: found(pl.Series([1, 2]), low=0, high=2),
+    "the greatest of a null": lambda: found(pl.Series([1, 1]), x.max(), values=[1, None]),
     "the least of a null": lambda: found(pl.Series([1, 1]), x.min(), values=[1, None]),
 }
 
@@ -157,6 +158,7 @@ def test_what_is_left_to_polars(case: str) -> None:
 def test_as_far_apart_as_may_be() -> None:
     assert found(pl.Series([3, 0])).rows() == [(0, 0, 1, 1), (0, 3, 0, 1)]
     assert found(pl.Series([2**64 - 1, 2**64 - 4], dtype=pl.UInt64))["k"].to_list() == [2**64 - 4, 2**64 - 1]
+    assert found(pl.Series([2**63 + 1, 2**63], dtype=pl.UInt64))["k"].to_list() == [2**63, 2**63 + 1]
     assert found(pl.Series([2**63 - 1, 2**63 - 4]))["k"].to_list() == [2**63 - 4, 2**63 - 1]
     assert found(pl.Series([1]), low=0, high=0).rows() == [(0, 1, 0, 1)]
 
@@ -170,6 +172,14 @@ def test_sums_wrap_and_floats_add_up_in_the_order_of_rows() -> None:
     assert groups is not None
     assert kept.results(groups, []).rows() == [(-(2**63), 1.0)]
     assert groups.columns[:3] == [PANE, "k", ROW]
+
+
+def test_parts_of_one_pane_each() -> None:
+    rows = numbered(pl.DataFrame({"k": [1, 2, 1, 2], "x": [1, 2, 3, 4]}), 0)
+    kept = aggregation(rows.schema, ["k"], x.sum())
+    groups = dense_groups([Rows(5, 5, rows[:2]), Rows(6, 6, rows[2:])], ["k"], kept.one, kept.folds)
+    assert groups is not None
+    assert groups.rows() == [(5, 1, 0, 1), (5, 2, 1, 2), (6, 1, 2, 3), (6, 2, 3, 4)]
 
 
 def test_many_pieces_become_one() -> None:
