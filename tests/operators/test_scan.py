@@ -307,13 +307,13 @@ def test_long_runs_of_values_are_not_copied_for_a_few_more() -> None:
     log.add(pl.Series(range(1000)))
     for number in range(124):
         log.add(pl.Series([number]))
-        assert len(log._runs[0]) == 1000 and len(log._runs) < 12
+        assert len(log._log._runs[0]) == 1000 and len(log._log._runs) < 12
     assert log.take(np.arange(1000, 1124)).to_list() == list(range(124))
     for count, runs in ((125, [1000, 125]), (126, [1126])):
         log = scan_value_log.ValueLog(pl.Int64(), StateMemory())
         log.add(pl.Series(range(1000)))
         log.add(pl.Series(range(count)))
-        assert list(map(len, log._runs)) == runs
+        assert list(map(len, log._log._runs)) == runs
 
 
 @pytest.mark.parametrize("keys", [1, 40])

@@ -52,16 +52,16 @@ def test_a_log_copies_what_is_long_only_when_as_much_as_an_eighth_is_new() -> No
     log = RowLog(pl.Schema({"x": pl.Int64}), StateMemory())
     living = np.ones(1000, np.bool_)
     log.put(np.arange(1000), pl.DataFrame({"x": range(1000)}), living)
-    first = log._runs[0]
+    first = log._log._runs[0]
     for number in range(124):
         log.put(np.array([number]), pl.DataFrame({"x": [-number]}), living)
-        assert log._runs[0] is first and len(log._runs) < 12
+        assert log._log._runs[0] is first and len(log._log._runs) < 12
     assert log.get(np.array([3, 123, 900]))["x"].to_list() == [-3, -123, 900]
     for count, runs in ((125, [1000, 125]), (126, [1126])):
         log = RowLog(pl.Schema({"x": pl.Int64}), StateMemory())
         for size in (1000, count):
             log.put(np.arange(size), pl.DataFrame({"x": range(size)}), living)
-        assert [run.height for run in log._runs] == runs
+        assert [run.height for run in log._log._runs] == runs
 
 
 def test_a_slot_without_a_row_has_none_in_a_log() -> None:
