@@ -22,7 +22,7 @@ _WHOLE = {
 
 
 class DirectTable:
-    """Keys to numbers by one gather: that of key k is at the place k - base of an array, that of null at its end.
+    """Keys to numbers by one gather: key k has the place k - base of an array, null has the last one.
 
     Places are computed modulo 2**64: then every key out of reach has too great a place, and nothing overflows.
 
@@ -90,7 +90,8 @@ class DirectTable:
 
     def find(self, places: Array) -> Array:
         """The numbers, or -1; a key may have been evicted since it got its number."""
-        found: Array = self._entries.take(places).astype(np.int64) - 1
+        found: Array = self._entries.take(places).astype(np.int64)
+        found -= 1
         return found
 
     def claim(self, places: Array) -> Array:

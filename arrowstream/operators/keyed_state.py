@@ -172,7 +172,7 @@ class KeyIndex:
         return _hash(keys) if places is None else places
 
     def _go_direct(self, coming: pl.Series) -> Array | None:
-        """Places in a direct table that has room for these; None, and a hash table is in use, if there can be none."""
+        """Places in a direct table with room for these; None, and hashes are used, if they lie too far apart."""
         direct = self._direct or DirectTable(np.uint64 if self._on_full == "evict" else np.uint32)
         if direct.cover(self.keys().to_series(), self._oldest, coming, len(self) + len(coming)):
             self._direct, self._table = direct, KeyTable()
