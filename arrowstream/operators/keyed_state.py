@@ -18,6 +18,8 @@ from arrowstream.operators.key_table import Array, KeyTable, Same
 from arrowstream.whole_number import check_whole
 
 _MOST = 4_000_000_000  # slots are 32 bits in the table
+_NEVER = 1 << 62
+_SELDOM = 1_024
 OnFull = Literal["error", "evict"]
 
 
@@ -49,7 +51,7 @@ class KeyIndex:
 
     Keys of one column of whole numbers (or of truth values, times, an `Enum`) are looked up directly where they
     lie close together (`direct_table`): one random read a row. All others, and those once a key comes that lies
-    far off, are hashed, until the hash table is rebuilt and they are found to lie close together.
+    far off, are hashed; whether they lie close together by then is asked now and then.
 
     The algorithm for these: Polars hashes the rows, a vectorised open-addressing table (`key_table`) gives a
     candidate for each, and its key, kept in a few runs of doubling size (`key_store`), is compared with the row's, so
@@ -87,7 +89,7 @@ class KeyIndex:
     """
 
     __slots__ = (
-        "_asked",
+        "_ask_from",
         "_direct",
         "_max",
         "_oldest",
@@ -96,7 +98,6 @@ class KeyIndex:
         "_schema",
         "_store",
         "_table",
-        "_whole",
     )
 
     def __init__(self, schema: pl.Schema, max_keys: int | None = None, on_full: OnFull = "error") -> None:
@@ -108,9 +109,9 @@ class KeyIndex:
         self._store = KeyStore(schema)
         self._oldest = 0
         self._piece = _MOST
-        self._whole = DirectTable.takes(schema)
         self._direct: DirectTable | None = None
-        self._asked: KeyTable | None = None
+        # From which number of keys on it is asked whether they lie close together.
+        self._ask_from = 0 if DirectTable.takes(schema) else _NEVER
 
     def __len__(self) -> int:
         """The keys now held."""
@@ -166,8 +167,7 @@ class KeyIndex:
         places = None
         if self._direct is not None:
             places = self._direct.places(keys.to_series())
-        # Once for each hash table, for that costs O(all keys), as building it did.
-        if places is None and self._whole and self._asked is not self._table:
+        if places is None and self._store.stop >= self._ask_from:
             places = self._go_direct(keys.to_series())
         return _hash(keys) if places is None else places
 
@@ -180,7 +180,8 @@ class KeyIndex:
         if self._direct is not None:
             self._direct = None
             self._rebuild(0)
-        self._asked = self._table
+        # To ask costs O(all keys), so it waits for a fourth as many new ones.
+        self._ask_from = self._store.stop + max(len(self) // 4, _SELDOM)
         return None
 
     def _try(self, start: int, keys: pl.DataFrame, marks: Array) -> Assigned | None:

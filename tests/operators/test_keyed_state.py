@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import CODED, INTEGERS, MOMENTS, PLAIN, cuts, frames, make_series
 
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import direct_table, key_table, keyed_state
+from arrowstream.operators import direct_table, keyed_state
 from arrowstream.operators.direct_table import DirectTable
 from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.key_store import KeyStore
@@ -32,7 +32,7 @@ def looked_up(way: str) -> Iterator[None]:
             patch.setattr(direct_table, "SPARSE", 0 if way == "hashed" else 2)
             patch.setattr(direct_table, "FLOOR", 0)
         if way == "either":
-            patch.setattr(key_table, "_LEAST", 4)
+            patch.setattr(keyed_state, "_SELDOM", 2)
         yield
 
 
@@ -246,17 +246,25 @@ def test_one_key_far_off_has_all_keys_hashed_from_then_on(dtype: type[pl.DataTyp
     assert (index._direct is None) == (dtype != pl.Int8)
 
 
-def test_hashed_keys_are_looked_up_directly_once_they_lie_close() -> None:
-    """Asked whenever the hash table was rebuilt; until then the range is too wide for so few keys."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(direct_table, "FLOOR", 0)
-        index = KeyIndex(pl.Schema({"k": pl.Int64}))
-        keys = np.random.default_rng(0).permutation(20_000)
-        direct = []
-        for part in np.split(keys, 200):
-            slots_of(index, [pl.DataFrame({"k": part})])
-            direct.append(index._direct is not None)
-    assert direct == sorted(direct) and not direct[20] and direct[60]
+@pytest.mark.parametrize("spread", [1, 1_000_003])
+def test_whether_hashed_keys_lie_close_by_now_is_asked_seldom(
+    spread: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct_table, "FLOOR", 0)
+    asked = []
+    cover = DirectTable.cover
+    monkeypatch.setattr(DirectTable, "cover", lambda *given: asked.append(given[2]) or cover(*given))
+    index = KeyIndex(pl.Schema({"k": pl.Int64}))
+    keys = np.random.default_rng(0).permutation(20_000) * spread
+    direct = []
+    for part in np.split(keys, 400):
+        slots_of(index, [pl.DataFrame({"k": part})])
+        direct.append(index._direct is not None)
+    assert direct == sorted(direct) and not direct[20]
+    assert direct[120] == (spread == 1)
+    assert len(asked) <= 15
+    if spread == 1:
+        assert len(index._table._entries) == 1_024
     assert slots_of(index, [pl.DataFrame({"k": keys})]) == list(range(20_000))
 
 
@@ -306,6 +314,13 @@ def test_a_range_too_wide_for_so_many_keys_leaves_a_direct_table_as_it_was() -> 
     assert not table.cover(none, 0, pl.Series([10, 10 + 8 + 65_536]), 1)
     assert table._entries is entries
     assert table.places(pl.Series([10 + 8 + 65_535])) is not None
+
+
+def test_no_key_has_the_place_of_null() -> None:
+    table = DirectTable(np.uint32)
+    assert table.cover(pl.Series(dtype=pl.Int64), 0, pl.Series([5, None]), 2)
+    assert table.places(pl.Series([None, 5])) is not None
+    assert table.places(pl.Series([6])) is table.places(pl.Series([4])) is None
 
 
 @pytest.mark.parametrize("most, policy", [(0, "error"), (5_000_000_000, "error"), (1, "forget")])
