@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.expression_text import rebuild
-from arrowstream.operators.scan_ewm import EWMS, Ewm
+from arrowstream.operators.scan_ewm import EWMS, running_ewm
 from arrowstream.operators.scan_fold import FOLDS, Fold
 from arrowstream.operators.scan_forward import Forward
 from arrowstream.operators.scan_resumed import RESUMED, Resumed
@@ -102,7 +102,7 @@ def maker(
         case "RollingExpr", {"function": function, "options": window}, []:
             return _rolling(function, window, result)
         case _:
-            return lambda: Ewm(name, options["options"], result)
+            return lambda: running_ewm(name, options["options"], result)
 
 
 def _before(

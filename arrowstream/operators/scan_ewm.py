@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.key_table import Array
+from arrowstream.operators.scan_ewm_plain import PlainMean
 from arrowstream.operators.scan_ewm_walk import MEAN, SPREAD, SQUARES, WEIGHT, Decay
 from arrowstream.operators.scan_layout import Layout
 from arrowstream.operators.scan_running import Running, grown, known_where
@@ -159,6 +160,14 @@ class Ewm(Running):
             if _one_has_a_spread():
                 result[numbers == 0], defined[numbers == 0] = 0, True
         return (np.sqrt(result) if self._function == "EwmStd" else result), defined
+
+
+def running_ewm(function: str, options: dict[str, Any], dtype: pl.DataType) -> Running:
+    """What computes an exponentially weighted function with these options."""
+    # With nulls that age the weights, the weight of a mean is part of its state, and only blocks are quick.
+    if function == "EwmMean" and not options["adjust"] and options["ignore_nulls"]:
+        return PlainMean(options, dtype)
+    return Ewm(function, options, dtype)
 
 
 def _ends(heads: Array, count: int) -> Array:

@@ -17,7 +17,7 @@ from strategies import cuts, frames
 from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import scan_ewm, scan_rolling_windows, scan_value_log
+from arrowstream.operators import scan_ewm, scan_ewm_plain, scan_rolling_windows, scan_value_log
 from arrowstream.operators.base import Process
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.scan_running import grown
@@ -226,6 +226,41 @@ def test_the_first_values_of_ewm_are_those_of_polars_bit_for_bit(adjust: bool) -
     found = cut_and_restored(whole, [0, 3, 100, whole.height], exprs)
     expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
     assert_frame_equal(found, expected, check_exact=True)
+
+
+@pytest.mark.parametrize("many", [1, 4, 1_000])
+@settings(max_examples=30)
+@given(
+    alpha=st.floats(0.001, 1),
+    dtype=st.sampled_from([pl.Float32, pl.Float64]),
+    keys=st.integers(1, 3),
+    data=st.data(),
+)
+def test_a_plain_ewm_mean_is_that_of_polars_bit_for_bit(
+    many: int, alpha: float, dtype: Any, keys: int, data: st.DataObject
+) -> None:
+    """Whichever of numpy and Polars walks the values, and over infinity and NaN."""
+    whole = data.draw(frames({"k": pl.UInt8(), "x": dtype()}, max_rows=40)).with_columns(k=pl.col("k") % keys)
+    expr = X.ewm_mean(alpha=alpha, adjust=False, ignore_nulls=True, min_samples=data.draw(st.integers(0, 3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan_ewm_plain, "_MANY", many)
+        batches, cut = data.draw(cuts(whole)), data.draw(st.integers(0, 5))
+        first, second = (scan_of(whole.schema, "k", y=expr) for _ in range(2))
+        found = out(first, batches[:cut])
+        second.restore(first.snapshot())
+        found += out(second, batches[cut:])
+    expected = whole.with_columns(y=expr.over("k"))
+    assert_frame_equal(pl.concat([expected.clear(), *found]), expected, check_exact=True)
+
+
+def test_a_plain_ewm_mean_of_long_batches_is_that_of_polars_bit_for_bit() -> None:
+    whole = spread_rows(3_000, 7, pl.Float64)
+    expr = X.ewm_mean(half_life=3, adjust=False, ignore_nulls=True)
+    for by in (None, "k"):
+        batches = [whole[start:stop] for start, stop in pairwise([0, 3, 1_000, 1_100, whole.height])]
+        found = pl.concat(out(scan_of(whole.schema, by, y=expr), batches))
+        expected = whole.with_columns(y=expr if by is None else expr.over("k"))
+        assert_frame_equal(found, expected, check_exact=True)
 
 
 @pytest.mark.parametrize("first", [float("inf"), float("nan"), -0.0, 1e200])
