@@ -119,7 +119,7 @@ class Ewm(Running):
         walked[turns.places] = np.arange(len(values))
         found = decay.walk(
             begun[:, turns.longest], values[walked], aged[walked], numbers[walked] == 0, turns
-        )[:, turns.places]
+        ).take(turns.places, axis=1)
         blocks = found[:, starts + lengths - 1]
         # Chains of blocks, and of those chains one chain for each key.
         is_head = np.zeros(len(starts), np.bool_)
@@ -135,7 +135,11 @@ class Ewm(Running):
         before = decay.join(np.repeat(whole, np.diff(links, append=len(starts)), axis=1), earlier)
         later = np.flatnonzero(np.repeat(before[WEIGHT] > 0, lengths))
         places = np.repeat(np.arange(len(starts)), lengths)[later]
-        found[:, later] = decay.join(before[:, places], found[:, later])
+        joined = decay.join(before.take(places, axis=1), found.take(later, axis=1))
+        if len(later) == len(values):
+            found = joined
+        else:
+            found[:, later] = joined
         last, link = _ends(heads, len(starts)), _ends(firsts, len(links))
         upto, counts = chains[:, link], numbers[known.lasts] + 1
         block_done, chain_done = counts % _BLOCK == 0, counts % _CHAIN == 0
