@@ -31,9 +31,7 @@ class PlainMean(Running):
         self._expr = pl.col("x").ewm_mean(alpha=alpha, adjust=False, ignore_nulls=True)
         self._least = max(options["min_periods"], 1)
         self._type = dtype
-        share = kind.type(alpha)
-        # What is left of the old weight and the new one do not sum to 1 to the last bit.
-        self._share = share / (kind.type(1) - share + share)
+        self._share = kind.type(alpha)
         self._counts = np.empty(0, np.int64)
         self._means = np.empty(0, kind)
 

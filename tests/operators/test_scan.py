@@ -401,6 +401,16 @@ def test_evicted_keys_begin_anew_whatever_the_cuts(values: list[int], most: int,
     assert all(m == max(x, z or 0) and f == x for frame in found for _, x, _, z, m, f in frame.rows())
 
 
+@pytest.mark.parametrize("options", [{"adjust": False, "ignore_nulls": True}, {"adjust": True}])
+def test_the_mean_of_an_evicted_key_begins_anew(options: dict[str, bool]) -> None:
+    frame = pl.DataFrame({"k": [1, 1, 2, 1], "x": [4.0, 8.0, 16.0, 32.0]})
+    expr = X.ewm_mean(alpha=0.5, min_samples=2, **options)
+    process = scan_of(frame.schema, "k", y=expr, max_keys=1, on_full="evict")
+    found = pl.concat(out(process, [frame, frame.tail(1)]))["y"].to_list()
+    assert [value is None for value in found] == [True, False, True, True, False]
+    assert found[-1] == 32.0
+
+
 def test_more_keys_than_allowed_are_an_error() -> None:
     process = scan_of(pl.Schema({"k": pl.Int64, "x": pl.Int64}), "k", y=X.cum_sum(), max_keys=2)
     with pytest.raises(StageError, match="max_keys"):
