@@ -53,7 +53,7 @@ class FoldedGroups:
         # What may fail comes first, before a new key has a slot.
         slots = self._add(rows, rows.select(self._one))
         if updates:
-            firsts, _ = self._touched.of(slots)
+            firsts = self._touched.firsts(slots)
             touched = slots[firsts]
             state = [column.get(touched) for column in self._columns]
             keys = (rows[name].gather(firsts) for name in self._keys)

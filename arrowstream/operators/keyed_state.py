@@ -13,11 +13,14 @@ import pyarrow as pa
 from arrowstream.batch import to_record
 from arrowstream.errors import StageError
 from arrowstream.operators.arrays import Array
+from arrowstream.operators.direct_table import DirectTable
 from arrowstream.operators.frame_log import FrameLog, rows_equal
 from arrowstream.operators.key_table import KeyTable, Same
 from arrowstream.operators.state_memory import PIECE, StateMemory
 
 _MOST = 4_000_000_000  # more than the slots of 32 bits in the table
+_NEVER = 1 << 62
+_SELDOM = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,11 @@ class KeyIndex:
     Slots are dense: n keys have the slots 0 to n - 1, in the order in which the keys first came. Null is a
     key like others, NaN equals NaN, and 0.0 equals -0.0, as in Polars' `group_by`.
 
-    The algorithm: Polars hashes the rows, a vectorised open-addressing table (`key_table`) gives a
+    Keys of one column of whole numbers (or of truth values, times, an `Enum`) are looked up directly where they
+    lie close together (`direct_table`): one random read a row. All others, and those once a key comes that lies
+    far off, are hashed; whether they lie close together by then is asked now and then.
+
+    The algorithm for these: Polars hashes the rows, a vectorised open-addressing table (`key_table`) gives a
     candidate for each, and its key, kept in a few runs of doubling size (`frame_log`), is compared with the row's, so
     that keys with equal hashes stay apart. A batch costs a few random reads a row, whatever the number of
     keys; new keys cost O(log n) copies each, and the table is rebuilt whenever it has doubled, so that
@@ -78,7 +85,18 @@ class KeyIndex:
     ([3, 1], [3], 4)
     """
 
-    __slots__ = ("_max", "_memory", "_oldest", "_on_full", "_piece", "_schema", "_store", "_table")
+    __slots__ = (
+        "_ask_from",
+        "_direct",
+        "_max",
+        "_memory",
+        "_oldest",
+        "_on_full",
+        "_piece",
+        "_schema",
+        "_store",
+        "_table",
+    )
 
     def __init__(
         self,
@@ -95,6 +113,9 @@ class KeyIndex:
         self._store = FrameLog(schema, self._memory)
         self._oldest = 0
         self._piece = _MOST
+        self._direct: DirectTable | None = None
+        # From which number of keys on it is asked whether they lie close together.
+        self._ask_from = 0 if DirectTable.takes(schema) else _NEVER
 
     def __len__(self) -> int:
         """The keys now held."""
@@ -115,11 +136,11 @@ class KeyIndex:
         StageError
                 There are more keys than `max_keys`, and `on_full` is ``"error"``; none of these was added.
         """
-        hashes = _hash(keys)
+        marks = self._marks(keys)
         start = 0
         while start < keys.height:
             rows = min(self._piece, keys.height - start)
-            part = self._try(start, keys.slice(start, rows), hashes[start : start + rows])
+            part = self._try(start, keys.slice(start, rows), marks[start : start + rows])
             if part is None:
                 self._piece = rows // 2
                 continue
@@ -152,36 +173,82 @@ class KeyIndex:
             for _ in self.assign(piece):
                 pass
 
-    def _try(self, start: int, keys: pl.DataFrame, hashes: Array) -> Assigned | None:
+    def _marks(self, keys: pl.DataFrame) -> Array:
+        """What the rows are looked up by: their places in the direct table, or hashes."""
+        places = None
+        if self._direct is not None:
+            places = self._direct.places(keys.to_series())
+        if places is None and self._store.stop >= self._ask_from:
+            places = self._go_direct(keys.to_series())
+        return _hash(keys) if places is None else places
+
+    def _go_direct(self, coming: pl.Series) -> Array | None:
+        """Places in a direct table with room for these; None, and hashes are used, if they lie too far apart."""
+        direct = self._direct or DirectTable(
+            np.uint64 if self._on_full == "evict" else np.uint32, self._memory
+        )
+        if direct.cover(self.keys().to_series(), self._oldest, coming, len(self) + len(coming)):
+            self._table.close()
+            self._direct, self._table = direct, KeyTable(self._memory)
+            return direct.places(coming)
+        if self._direct is not None:
+            direct.close()
+            self._direct = None
+            self._rebuild(0)
+        # To ask costs O(all keys), so it waits for a fourth as many new ones.
+        self._ask_from = self._store.stop + max(len(self) // 4, _SELDOM)
+        return None
+
+    def _try(self, start: int, keys: pl.DataFrame, marks: Array) -> Assigned | None:
         """The slots of some rows, or None if a key that they name would be evicted before they are through."""
-        slots, places = self._table.find(hashes, self._same(keys))
+        slots, places = self._find(keys, marks)
         unknown = np.flatnonzero(slots < 0)
         if not len(unknown):
             return Assigned(start, slots, unknown)
         if len(unknown) < len(slots):
-            keys, hashes, places = keys[unknown], hashes[unknown], places[unknown]
-        if not self._table.has_room(len(unknown)):
-            self._rebuild(len(unknown))
-            _, places = self._table.find(hashes, self._same(keys))
-        columns = keys.get_columns()
-        # Claims are marked by numbers that no slot has, while the rows of one key find each other.
-        first, places = self._table.claim(
-            hashes, places, self.capacity, lambda rows, others: rows_equal(columns, others, keys[rows])
-        )
+            keys, marks, places = keys[unknown], marks[unknown], places[unknown]
+        first, places = self._claim(keys, marks, places)
         firsts = np.flatnonzero(first == np.arange(len(first)))
+        table = self._direct or self._table
         if not self._make_room(len(firsts), slots):
-            self._table.release(places[firsts])
+            table.release(places[firsts])
             if self._on_full == "evict":
                 return None
             raise self._full(len(firsts))
-        fresh = self._slots_of(np.arange(self._store.stop, self._store.stop + len(firsts)))
-        self._table.settle(hashes[firsts], places[firsts], fresh)
+        numbers = np.arange(self._store.stop, self._store.stop + len(firsts))
+        fresh = self._slots_of(numbers)
+        if self._direct is not None:
+            self._direct.settle(places[firsts], numbers)
+        else:
+            self._table.settle(marks[firsts], places[firsts], fresh)
         self._store.forget(self._oldest)
         self._store.append(keys[firsts])
         ranks = np.empty(len(first), np.int64)
         ranks[firsts] = fresh
         slots[unknown] = ranks[first]
         return Assigned(start, slots, fresh)
+
+    def _find(self, keys: pl.DataFrame, marks: Array) -> tuple[Array, Array]:
+        """The slot of each row, or -1, and its place in the table."""
+        if self._direct is None:
+            return self._table.find(marks, self._same(keys))
+        numbers = self._direct.find(marks)
+        if not self._oldest:
+            return numbers, marks
+        return np.where(numbers < self._oldest, -1, self._slots_of(numbers)), marks
+
+    def _claim(self, keys: pl.DataFrame, marks: Array, places: Array) -> tuple[Array, Array]:
+        """For each row of a new key which one is the first, and its place."""
+        if self._direct is not None:
+            return self._direct.claim(places), places
+        if not self._table.has_room(len(keys)):
+            self._rebuild(len(keys))
+            _, places = self._table.find(marks, self._same(keys))
+        columns = keys.get_columns()
+        # Claims are marked by numbers that no slot has, while the rows of one key find each other.
+        return self._table.claim(
+            marks, places, self.capacity, lambda rows, others: rows_equal(columns, others, keys[rows])
+        )
 
     def _same(self, keys: pl.DataFrame) -> Same:
         def same(rows: Array, slots: Array) -> Array:
@@ -215,11 +282,12 @@ class KeyIndex:
             start += len(slots)
 
     def _slots_of(self, numbers: Array) -> Array:
-        return numbers if self._max is None else numbers % self._max
+        # Before the first eviction they are the same, and dividing takes longer than all else here.
+        return numbers if self._max is None or not self._oldest else numbers % self._max
 
     def _numbers_of(self, slots: Array) -> Array:
         """The numbers, in the order of coming, of the keys that have these slots now."""
-        if self._max is None:
+        if self._max is None or not self._oldest:
             return slots
         last = self._store.stop - 1
         return last - (last - slots) % self._max

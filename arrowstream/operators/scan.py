@@ -46,6 +46,7 @@ class Scan(Operator):
     exactly, up to the sign of a zero that is an extreme. Of floats, two kinds differ from Polars in the last
     digits: rolling functions, which here come from the rows of their window alone, in Polars from all rows
     before; and the `ewm` functions, after a null or after a key's first 64 values: here they are joined of blocks.
+    An `ewm_mean` with ``adjust=False, ignore_nulls=True`` is exact.
 
     Parameters
     ----------
@@ -71,10 +72,12 @@ class Scan(Operator):
 
     Notes
     -----
-    A stage of its own. Costs some 0.5 ms a batch of 1,000 rows, so make small batches larger with `batch`, and
-    the same for 10,000 keys as for 1,000,000, cache misses apart. For each key there are kept the key, 8 bytes
-    for a running total, 88 for an `ewm_mean` and 136 for the other two, and as many values as a `shift` or a
-    rolling function looks back.
+    A stage of its own. Costs 1 to 3 ms a batch of 1,000 rows, an `ewm` joined of blocks 5, so make small batches
+    larger with `batch`: 65,536 rows cost 5 to 25. For 1,000,000 keys the work is the same as for 10,000, but
+    memory out of the caches makes it take two to four times as long. Keys that are whole numbers and lie close
+    together cost least. For each key there are kept the key, 8 bytes for a running total, 16 for an `ewm_mean`
+    that is exact, 88 for another and 136 for the other two,
+    and as many values as a `shift` or a rolling function looks back.
 
     Examples
     --------

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.expression_text import rebuild
-from arrowstream.operators.scan_ewm import EWMS, Ewm
+from arrowstream.operators.scan_ewm import EWMS, running_ewm
 from arrowstream.operators.scan_fold import FOLDS, Fold
 from arrowstream.operators.scan_forward import Forward
 from arrowstream.operators.scan_resumed import RESUMED, Resumed
@@ -107,7 +107,7 @@ def maker(
         case "RollingExpr", {"function": function, "options": window}, []:
             return _rolling(function, window, result)
         case _:
-            return lambda memory: Ewm(memory, name, options["options"], result)
+            return lambda memory: running_ewm(memory, name, options["options"], result)
 
 
 def _before(

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.arrays import Array
+from arrowstream.operators.scan_ewm_plain import PlainMean
 from arrowstream.operators.scan_ewm_walk import MEAN, SPREAD, SQUARES, WEIGHT, Decay
 from arrowstream.operators.scan_layout import Layout
 from arrowstream.operators.scan_running import Running, known_where
@@ -123,7 +124,7 @@ class Ewm(Running):
         walked[turns.places] = np.arange(len(values))
         found = decay.walk(
             begun[:, turns.longest], values[walked], aged[walked], numbers[walked] == 0, turns
-        )[:, turns.places]
+        ).take(turns.places, axis=1)
         blocks = found[:, starts + lengths - 1]
         # Chains of blocks, and of those chains one chain for each key.
         is_head = np.zeros(len(starts), np.bool_)
@@ -139,7 +140,11 @@ class Ewm(Running):
         before = decay.join(np.repeat(whole, np.diff(links, append=len(starts)), axis=1), earlier)
         later = np.flatnonzero(np.repeat(before[WEIGHT] > 0, lengths))
         places = np.repeat(np.arange(len(starts)), lengths)[later]
-        found[:, later] = decay.join(before[:, places], found[:, later])
+        joined = decay.join(before.take(places, axis=1), found.take(later, axis=1))
+        if len(later) == len(values):
+            found = joined
+        else:
+            found[:, later] = joined
         last, link = _ends(heads, len(starts)), _ends(firsts, len(links))
         upto, counts = chains[:, link], numbers[known.lasts] + 1
         block_done, chain_done = counts % _BLOCK == 0, counts % _CHAIN == 0
@@ -164,6 +169,14 @@ class Ewm(Running):
             if _one_has_a_spread():
                 result[numbers == 0], defined[numbers == 0] = 0, True
         return (np.sqrt(result) if self._function == "EwmStd" else result), defined
+
+
+def running_ewm(memory: StateMemory, function: str, options: dict[str, Any], dtype: pl.DataType) -> Running:
+    """What computes an exponentially weighted function with these options."""
+    # With nulls that age the weights, the weight of a mean is part of its state, and only blocks are quick.
+    if function == "EwmMean" and not options["adjust"] and options["ignore_nulls"]:
+        return PlainMean(memory, options, dtype)
+    return Ewm(memory, function, options, dtype)
 
 
 def _ends(heads: Array, count: int) -> Array:

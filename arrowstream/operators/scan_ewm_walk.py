@@ -91,7 +91,7 @@ class Decay:
     @np.errstate(all="ignore")
     def join(self, before: Array, after: Array) -> Array:
         """Two stretches, one following the other, as one (Chan, Golub and LeVeque, 1979, with weights)."""
-        joined = after.copy()
+        joined = np.empty_like(after)
         old = after[KEPT] * before[WEIGHT]
         weight = old + after[WEIGHT]
         mean = before[MEAN] + (after[MEAN] - before[MEAN]) * (after[WEIGHT] / weight)
@@ -104,10 +104,8 @@ class Decay:
             joined[SPREAD] = spread / weight
             joined[SQUARES] = after[KEPT] * after[KEPT] * before[SQUARES] + after[SQUARES]
         # Nothing must be computed with no value at all: the other side could be infinity.
-        empty = after[WEIGHT] == 0
-        joined[WEIGHT:, empty] = before[WEIGHT:, empty]
-        alone = before[WEIGHT] == 0
-        joined[WEIGHT:, alone] = after[WEIGHT:, alone]
+        np.copyto(joined[WEIGHT:], before[WEIGHT:], where=after[WEIGHT] == 0)
+        np.copyto(joined[WEIGHT:], after[WEIGHT:], where=before[WEIGHT] == 0)
         return joined
 
     def chain(self, heads: Array, states: Array, stretches: Array) -> Array:

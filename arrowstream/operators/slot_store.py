@@ -108,14 +108,20 @@ class Touched:
 
     def __init__(self, memory: StateMemory) -> None:
         self._memory = memory
-        self._scratch = memory.array((_LEAST,), np.int64)
+        # Rows of a batch: 32 bits are enough, and lie closer together.
+        self._scratch = memory.array((_LEAST,), np.int32)
 
-    def of(self, slots: Array) -> tuple[Array, Array]:
-        """The rows that are the first of their slot, and for each row which of these slots it has."""
+    def firsts(self, slots: Array) -> Array:
+        """The rows that are the first of their slot."""
         self._scratch = self._memory.longer(self._scratch, int(slots.max(initial=-1)) + 1)
-        rows = np.arange(len(slots))
+        rows = np.arange(len(slots), dtype=np.int32)
         # Of several values for one place numpy keeps the last: backwards, so that the first row wins.
         self._scratch[slots[::-1]] = rows[::-1]
-        firsts = np.flatnonzero(self._scratch[slots] == rows)
-        self._scratch[slots[firsts]] = np.arange(len(firsts))
-        return firsts, self._scratch[slots]
+        return np.flatnonzero(self._scratch.take(slots) == rows)
+
+    def of(self, slots: Array) -> tuple[Array, Array]:
+        """The same, and for each row which of these slots it has."""
+        firsts = self.firsts(slots)
+        self._scratch[slots[firsts]] = np.arange(len(firsts), dtype=np.int32)
+        which: Array = self._scratch.take(slots)
+        return firsts, which.astype(np.int64)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import CODED, PLAIN, cuts, frames
+from strategies import CODED, INTEGERS, MOMENTS, PLAIN, cuts, frames, make_series
 
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import keyed_state
+from arrowstream.operators import direct_table, keyed_state
+from arrowstream.operators.direct_table import DirectTable
 from arrowstream.operators.frame_log import FrameLog
 from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.key_table import KeyTable
@@ -18,6 +22,19 @@ from arrowstream.operators.keyed_state import KeyIndex
 from arrowstream.operators.state_memory import StateMemory
 
 KEYS = (*PLAIN, *CODED, pl.Null())
+WAYS = ("hashed", "direct", "either")
+
+
+@contextmanager
+def looked_up(way: str) -> Iterator[None]:
+    """Whole numbers are looked up in this way; with "either" it changes with every few keys."""
+    with pytest.MonkeyPatch.context() as patch:
+        if way != "direct":
+            patch.setattr(direct_table, "SPARSE", 0 if way == "hashed" else 2)
+            patch.setattr(direct_table, "FLOOR", 0)
+        if way == "either":
+            patch.setattr(keyed_state, "_SELDOM", 2)
+        yield
 
 
 def slots_of(index: KeyIndex, batches: list[pl.DataFrame]) -> list[int]:
@@ -29,7 +46,25 @@ def slots_of(index: KeyIndex, batches: list[pl.DataFrame]) -> list[int]:
 def test_slots_are_those_of_first_appearance_whatever_types_and_cuts(
     types: list[pl.DataType], data: st.DataObject
 ) -> None:
-    whole = data.draw(frames({f"k{place}": dtype for place, dtype in enumerate(types)}, max_rows=30))
+    schema = {f"k{place}": dtype for place, dtype in enumerate(types)}
+    check_first_appearance(data.draw(frames(schema, max_rows=30)), data)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@settings(max_examples=40)
+@given(dtype=st.sampled_from((*INTEGERS, *MOMENTS, CODED[1])), data=st.data())
+def test_keys_that_are_whole_numbers_of_any_type(way: str, dtype: pl.DataType, data: st.DataObject) -> None:
+    """Any values, or such that are close together: around 0, or up to the greatest."""
+    whole = data.draw(frames({"k": dtype}, max_rows=30))
+    if dtype.is_integer() and data.draw(st.booleans()):
+        near = data.draw(st.lists(st.none() | st.integers(0, 12), max_size=40))
+        top = data.draw(st.sampled_from([12, pl.select(dtype.max()).item()]))
+        whole = pl.DataFrame([make_series("k", [key if key is None else top - key for key in near], dtype)])
+    with looked_up(way):
+        check_first_appearance(whole, data)
+
+
+def check_first_appearance(whole: pl.DataFrame, data: st.DataObject) -> None:
     index = KeyIndex(whole.schema)
     found = slots_of(index, data.draw(cuts(whole)))
     firsts = whole.unique(maintain_order=True)
@@ -57,13 +92,20 @@ class Model:
         return self.slots[key]
 
 
-@pytest.mark.parametrize("collide", [False, True])
+FAR = st.sampled_from([-(2**63), 2**63 - 1, 30, -9])
+
+
+@pytest.mark.parametrize(("way", "collide"), [*((way, False) for way in WAYS), ("hashed", True)])
 @settings(max_examples=40)
-@given(values=st.lists(st.none() | st.integers(0, 12), max_size=60), most=st.integers(1, 9), data=st.data())
+@given(
+    values=st.lists(st.none() | st.integers(0, 12) | FAR, max_size=60),
+    most=st.integers(1, 9),
+    data=st.data(),
+)
 def test_eviction_is_that_of_single_rows(
-    collide: bool, values: list[int | None], most: int, data: st.DataObject
+    way: str, collide: bool, values: list[int | None], most: int, data: st.DataObject
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, looked_up(way):
         if collide:
             patch.setattr(keyed_state, "_hash", few_hashes)
         whole = pl.DataFrame({"k": values}, schema={"k": pl.Int64})
@@ -88,20 +130,21 @@ def few_hashes(keys: pl.DataFrame) -> np.ndarray:
 
 def test_equal_hashes_do_not_merge_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyed_state, "_hash", few_hashes)
-    index = KeyIndex(pl.Schema({"k": pl.Int64}))
-    values = np.random.default_rng(0).integers(0, 40, 300)
-    first: dict[int, int] = {}
+    index = KeyIndex(pl.Schema({"k": pl.Float64}))
+    values = np.random.default_rng(0).integers(0, 40, 300).astype(np.float64)
+    first: dict[float, int] = {}
     expected = [first.setdefault(value, len(first)) for value in values.tolist()]
     found = slots_of(index, [pl.DataFrame({"k": part}) for part in np.split(values, [3, 5, 100, 101])])
     assert found == expected
 
 
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64])
 @pytest.mark.parametrize("most", [None, 6_000])
-def test_many_keys_over_many_batches(most: int | None) -> None:
+def test_many_keys_over_many_batches(most: int | None, dtype: type[pl.DataType]) -> None:
     """The table is rebuilt and the runs are merged many times; eviction leaves only what is held."""
-    index = KeyIndex(pl.Schema({"k": pl.Int64}), most, "evict")
+    index = KeyIndex(pl.Schema({"k": dtype}), most, "evict")
     for start in range(0, 20_000, 170):
-        keys = pl.DataFrame({"k": range(start, start + 170)})
+        keys = pl.DataFrame({"k": range(start, start + 170)}, schema={"k": dtype})
         [part] = index.assign(keys)
         assert part.fresh.tolist() == part.slots.tolist()
         [again] = index.assign(keys)
@@ -115,10 +158,20 @@ def test_many_keys_over_many_batches(most: int | None) -> None:
     assert len(index._table._entries) <= 8 * max(held, 20_060 if most is None else 0)
 
 
-@given(values=st.lists(st.integers(0, 9), max_size=30), most=st.none() | st.integers(5, 9), data=st.data())
+@pytest.mark.parametrize("way", WAYS)
+@given(
+    values=st.lists(st.none() | st.integers(0, 9) | FAR, max_size=30),
+    most=st.none() | st.integers(5, 9),
+    data=st.data(),
+)
 def test_a_snapshot_gives_the_keys_new_slots_in_order(
-    values: list[int], most: int | None, data: st.DataObject
+    way: str, values: list[int | None], most: int | None, data: st.DataObject
 ) -> None:
+    with looked_up(way):
+        check_snapshot(values, most, data)
+
+
+def check_snapshot(values: list[int | None], most: int | None, data: st.DataObject) -> None:
     whole = pl.DataFrame({"k": values}, schema={"k": pl.Int64})
     cut = data.draw(st.integers(0, whole.height))
     first = KeyIndex(whole.schema, most, "evict")
@@ -175,13 +228,102 @@ def test_runs_of_keys_are_joined_from_an_eighth_on(count: int, runs: list[int]) 
     assert store.stop == 1000 + count
 
 
-def test_full_is_an_error_that_changes_nothing() -> None:
-    index = KeyIndex(pl.Schema({"k": pl.Int64}), 3)
-    assert slots_of(index, [pl.DataFrame({"k": [5, 6]})]) == [0, 1]
-    with pytest.raises(StageError, match="more keys than max_keys") as raised:
-        slots_of(index, [pl.DataFrame({"k": [5, 7, 8, 7]})])
-    assert raised.value.found == "2 and 2 new ones in one batch"
-    assert slots_of(index, [pl.DataFrame({"k": [8, 6, 8]})]) == [2, 1, 2]
+@pytest.mark.parametrize("way", WAYS)
+def test_full_is_an_error_that_changes_nothing(way: str) -> None:
+    with looked_up(way):
+        index = KeyIndex(pl.Schema({"k": pl.Int64}), 3)
+        assert slots_of(index, [pl.DataFrame({"k": [5, 6]})]) == [0, 1]
+        with pytest.raises(StageError, match="more keys than max_keys") as raised:
+            slots_of(index, [pl.DataFrame({"k": [5, 7, 8, 7]})])
+        assert raised.value.found == "2 and 2 new ones in one batch"
+        assert slots_of(index, [pl.DataFrame({"k": [8, 6, 8]})]) == [2, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.UInt64, pl.Int8])
+def test_one_key_far_off_has_all_keys_hashed_from_then_on(dtype: type[pl.DataType]) -> None:
+    """No memory is asked for as wide as the range of the keys, and no difference overflows."""
+    ends = pl.select(pl.lit(None).fill_null(dtype.min()), high=dtype.max()).row(0)
+    index = KeyIndex(pl.Schema({"k": dtype}))
+    batches = [pl.DataFrame({"k": keys}, schema={"k": dtype}) for keys in ([5, None, 3], ends, [3, None, 6])]
+    assert slots_of(index, batches) == [0, 1, 2, 3, 4, 2, 1, 5]
+    assert (index._direct is None) == (dtype != pl.Int8)
+
+
+@pytest.mark.parametrize("spread", [1, 1_000_003])
+def test_whether_hashed_keys_lie_close_by_now_is_asked_seldom(
+    spread: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct_table, "FLOOR", 0)
+    asked = []
+    cover = DirectTable.cover
+    monkeypatch.setattr(DirectTable, "cover", lambda *given: asked.append(given[2]) or cover(*given))
+    index = KeyIndex(pl.Schema({"k": pl.Int64}))
+    keys = np.random.default_rng(0).permutation(20_000) * spread
+    direct = []
+    for part in np.split(keys, 400):
+        slots_of(index, [pl.DataFrame({"k": part})])
+        direct.append(index._direct is not None)
+    assert direct == sorted(direct) and not direct[20]
+    assert direct[120] == (spread == 1)
+    assert len(asked) <= 15
+    if spread == 1:
+        assert len(index._table._entries) == 1_024
+    assert slots_of(index, [pl.DataFrame({"k": keys})]) == list(range(20_000))
+
+
+def test_a_direct_table_grows_by_doubling_either_way() -> None:
+    """Keys come one by one, up or down: the array is made anew only some dozen times, and stays small."""
+    index = KeyIndex(pl.Schema({"k": pl.Int64}))
+    sizes = set()
+    for key in range(1_000):
+        assert slots_of(index, [pl.DataFrame({"k": [-key if key % 2 else key]})]) == [key]
+        assert index._direct is not None
+        sizes.add(len(index._direct._entries))
+    assert len(sizes) < 24 and max(sizes) < 4_000
+
+
+def test_keys_that_go_up_for_ever_stay_looked_up_directly_while_the_oldest_go() -> None:
+    index = KeyIndex(pl.Schema({"k": pl.Int64}), 50, "evict")
+    for start in range(2**40, 2**40 + 400_000, 1_000):
+        slots_of(index, [pl.DataFrame({"k": range(start, start + 60)})])
+        assert index._direct is not None and len(index._direct._entries) < 120_000
+    assert index.keys()["k"].to_list() == list(range(start + 10, start + 60))
+
+
+@pytest.mark.parametrize("most", [None, 100])
+def test_numbers_that_grow_for_ever_have_64_bits(most: int | None) -> None:
+    index = KeyIndex(pl.Schema({"k": pl.Int64}), most, "error" if most is None else "evict")
+    slots_of(index, [pl.DataFrame({"k": [1]})])
+    assert index._direct is not None
+    assert index._direct._entries.dtype == (np.uint32 if most is None else np.uint64)
+
+
+def test_what_a_direct_table_takes() -> None:
+    whole = [pl.Boolean(), pl.Enum(["a"]), *INTEGERS, *MOMENTS]
+    assert all(DirectTable.takes(pl.Schema({"k": dtype})) for dtype in whole)
+    others = [
+        {"k": pl.Float64()},
+        {"k": pl.String()},
+        {"k": pl.Decimal(9, 2)},
+        {"k": pl.Int64(), "l": pl.Int64()},
+    ]
+    assert not any(DirectTable.takes(pl.Schema(other)) for other in others)
+
+
+def test_a_range_too_wide_for_so_many_keys_leaves_a_direct_table_as_it_was() -> None:
+    table, none = DirectTable(np.uint32, StateMemory()), pl.Series(dtype=pl.Int64)
+    assert table.cover(none, 0, pl.Series([10, 10 + 8 + 65_535]), 1)
+    entries = table._entries
+    assert not table.cover(none, 0, pl.Series([10, 10 + 8 + 65_536]), 1)
+    assert table._entries is entries
+    assert table.places(pl.Series([10 + 8 + 65_535])) is not None
+
+
+def test_no_key_has_the_place_of_null() -> None:
+    table = DirectTable(np.uint32, StateMemory())
+    assert table.cover(pl.Series(dtype=pl.Int64), 0, pl.Series([5, None]), 2)
+    assert table.places(pl.Series([None, 5])) is not None
+    assert table.places(pl.Series([6])) is table.places(pl.Series([4])) is None
 
 
 def test_names_of_keys() -> None:

@@ -17,7 +17,7 @@ from strategies import cuts, frames
 from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import scan_ewm, scan_rolling_windows, scan_value_log
+from arrowstream.operators import scan_ewm, scan_ewm_plain, scan_rolling_windows, scan_value_log
 from arrowstream.operators.base import Process
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.state_limit import StateLimit
@@ -229,6 +229,41 @@ def test_the_first_values_of_ewm_are_those_of_polars_bit_for_bit(adjust: bool) -
     assert_frame_equal(found, expected, check_exact=True)
 
 
+@pytest.mark.parametrize("many", [1, 4, 1_000])
+@settings(max_examples=30)
+@given(
+    alpha=st.floats(0.001, 1),
+    dtype=st.sampled_from([pl.Float32, pl.Float64]),
+    keys=st.integers(1, 3),
+    data=st.data(),
+)
+def test_a_plain_ewm_mean_is_that_of_polars_bit_for_bit(
+    many: int, alpha: float, dtype: Any, keys: int, data: st.DataObject
+) -> None:
+    """Whichever of numpy and Polars walks the values, and over infinity and NaN."""
+    whole = data.draw(frames({"k": pl.UInt8(), "x": dtype()}, max_rows=40)).with_columns(k=pl.col("k") % keys)
+    expr = X.ewm_mean(alpha=alpha, adjust=False, ignore_nulls=True, min_samples=data.draw(st.integers(0, 3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan_ewm_plain, "_MANY", many)
+        batches, cut = data.draw(cuts(whole)), data.draw(st.integers(0, 5))
+        first, second = (scan_of(whole.schema, "k", y=expr) for _ in range(2))
+        found = out(first, batches[:cut])
+        second.restore(first.snapshot())
+        found += out(second, batches[cut:])
+    expected = whole.with_columns(y=expr.over("k"))
+    assert_frame_equal(pl.concat([expected.clear(), *found]), expected, check_exact=True)
+
+
+def test_a_plain_ewm_mean_of_long_batches_is_that_of_polars_bit_for_bit() -> None:
+    whole = spread_rows(3_000, 7, pl.Float64)
+    expr = X.ewm_mean(half_life=3, adjust=False, ignore_nulls=True)
+    for by in (None, "k"):
+        batches = [whole[start:stop] for start, stop in pairwise([0, 3, 1_000, 1_100, whole.height])]
+        found = pl.concat(out(scan_of(whole.schema, by, y=expr), batches))
+        expected = whole.with_columns(y=expr if by is None else expr.over("k"))
+        assert_frame_equal(found, expected, check_exact=True)
+
+
 @pytest.mark.parametrize("first", [float("inf"), float("nan"), -0.0, 1e200])
 def test_ewm_of_what_is_no_plain_number(first: float) -> None:
     whole = pl.DataFrame({"k": [1] * 72, "x": [first, 1.0, first, *[2.0] * 69]})
@@ -365,6 +400,16 @@ def test_evicted_keys_begin_anew_whatever_the_cuts(values: list[int], most: int,
     rows = [(y, z) for frame in found for _, _, y, z, _, _ in frame.rows()]
     assert rows == expected
     assert all(m == max(x, z or 0) and f == x for frame in found for _, x, _, z, m, f in frame.rows())
+
+
+@pytest.mark.parametrize("options", [{"adjust": False, "ignore_nulls": True}, {"adjust": True}])
+def test_the_mean_of_an_evicted_key_begins_anew(options: dict[str, bool]) -> None:
+    frame = pl.DataFrame({"k": [1, 1, 2, 1], "x": [4.0, 8.0, 16.0, 32.0]})
+    expr = X.ewm_mean(alpha=0.5, min_samples=2, **options)
+    process = scan_of(frame.schema, "k", y=expr, max_keys=1, on_full="evict")
+    found = pl.concat(out(process, [frame, frame.tail(1)]))["y"].to_list()
+    assert [value is None for value in found] == [True, False, True, True, False]
+    assert found[-1] == 32.0
 
 
 def test_more_keys_than_allowed_are_an_error() -> None:
