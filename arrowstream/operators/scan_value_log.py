@@ -22,7 +22,7 @@ class ValueLog:
 
     def __init__(self, dtype: pl.DataType, memory: StateMemory) -> None:
         self._type = dtype
-        self._log = FrameLog(pl.Schema({"": dtype}), memory)
+        self._log = FrameLog(pl.Schema({"value": dtype}), memory)
 
     def __len__(self) -> int:
         return self._log.stop
@@ -30,7 +30,7 @@ class ValueLog:
     def add(self, values: pl.Series) -> None:
         """Number these on."""
         if len(values):
-            self._log.append(values.cast(self._type).alias("").to_frame())
+            self._log.append(values.cast(self._type).alias("value").to_frame())
 
     def take(self, numbers: Array) -> pl.Series:
         """The values of these numbers, null for -1."""

@@ -158,7 +158,7 @@ def test_values_looked_back_to_are_swept_out_in_time(monkeypatch: pytest.MonkeyP
         assert found["y"].to_list() == [None] * (0 if start else 6) + before[0 if start else 6 :].to_list()
         assert found["z"].to_list() == frame["x"].to_list()
     logs = [running._log for _, running in process._leaves]
-    assert all(len(log) < 100 and len(log._runs) < 8 for log in logs)
+    assert all(len(log) < 100 and len(log._log._runs) < 8 for log in logs)
 
 
 def spread_rows(rows: int, keys: int, dtype: Any) -> pl.DataFrame:
