@@ -11,6 +11,7 @@ from arrowstream.job_mistakes import placed
 from arrowstream.job_parts import SINKS, connector
 from arrowstream.job_values import arguments, columns, duration, expressions, running, types
 from arrowstream.operators.state_limit import OnFull
+from arrowstream.operators.window import WindowFull
 from arrowstream.pipeline import BACKENDS, Builder
 
 Make = Callable[[Builder, Value], Builder]
@@ -72,6 +73,8 @@ _WINDOW: dict[str, Callable[[Value], Any]] = {
     "by": Value.texts,
     "allowed_lateness": duration,
     "late": _sink,
+    "max_bytes": Value.count,
+    "on_full": _one_of(*get_args(WindowFull)),
     "agg": columns,
 }
 _KEYED: dict[str, Callable[[Value], Any]] = {

@@ -17,7 +17,7 @@ from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.keyed_groups import KeyedGroups, Part
 from arrowstream.operators.partials import ROW, numbered
 from arrowstream.operators.slot_store import SLOT
-from arrowstream.operators.state_memory import StateMemory
+from arrowstream.operators.state_limit import NO_LIMIT, StateLimit
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names
 from arrowstream.whole_number import check_whole
@@ -37,6 +37,8 @@ class CountWindow(Operator):
         The columns rows are grouped by; each key has windows of its own.
     exprs
         Aggregations.
+    limit
+        How much state to hold.
 
     Raises
     ------
@@ -48,6 +50,7 @@ class CountWindow(Operator):
     rows: int
     by: tuple[str, ...]
     exprs: tuple[pl.Expr, ...]
+    limit: StateLimit = NO_LIMIT
 
     def __post_init__(self) -> None:
         check_whole("window(rows=...)", self.rows)
@@ -85,16 +88,18 @@ def _counting(aggregation: Aggregation) -> Aggregation:
 class _CountWindows(Process):
     """The one window of each key that is not full is its state."""
 
-    __slots__ = ("_aggregation", "_by", "_groups", "_next_row", "_rows")
+    __slots__ = ("_aggregation", "_by", "_groups", "_memory", "_next_row", "_rows")
 
     def __init__(self, operator: CountWindow, keys: pl.Schema, aggregation: Aggregation) -> None:
         self._rows = operator.rows
         self._by = [pl.col(name) for name in operator.by]
         self._aggregation = _counting(aggregation)
-        self._groups = KeyedGroups(keys, self._aggregation, StateMemory())
+        self._memory = operator.limit.memory()
+        self._groups = KeyedGroups(keys, self._aggregation, self._memory)
         self._next_row = 0
 
     def process(self, batch: Batch) -> Iterator[Element]:
+        self._memory.check()
         frame = batch.polars()
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height
@@ -117,6 +122,7 @@ class _CountWindows(Process):
         return iter(())
 
     def finish(self) -> Iterator[Element]:
+        self._memory.check()
         state = self._state()
         if state is not None:
             yield Batch(self._aggregation.results(state.sort(ROW), self._by))

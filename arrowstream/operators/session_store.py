@@ -9,6 +9,7 @@ import polars as pl
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.partials import ROW
 from arrowstream.operators.small_frames import small_at_end
+from arrowstream.operators.state_memory import StateMemory
 
 FIRST, LAST = "__first__", "__last__"
 """The times of the first and the last row of a session, in ticks."""
@@ -29,9 +30,12 @@ class SessionStore:
         What is kept of a session.
     gap
         In ticks; rows this far apart or further are of different sessions.
+    memory
+        Where they lie.
     """
 
-    def __init__(self, keys: Sequence[str], aggregation: Aggregation, gap: int) -> None:
+    def __init__(self, keys: Sequence[str], aggregation: Aggregation, gap: int, memory: StateMemory) -> None:
+        self._memory = memory
         self._keys = tuple(keys)
         self._aggregation = aggregation
         self._gap = gap
@@ -48,6 +52,7 @@ class SessionStore:
             self.merge()
         elif count := small_at_end(frame.height for frame in reversed(self._added)):
             self._added[-count:] = [pl.concat(self._added[-count:], rechunk=True)]
+        self._count()
 
     def merge(self) -> pl.DataFrame | None:
         """All sessions as they stand; None if there are none."""
@@ -66,6 +71,7 @@ class SessionStore:
         over = pl.col(LAST) + self._gap <= until
         rest = sessions.filter(~over)
         self._merged = rest if rest.height else None
+        self._count()
         return sessions.filter(over)
 
     def frame(self) -> pl.DataFrame | None:
@@ -76,6 +82,10 @@ class SessionStore:
     def restore(self, state: pl.DataFrame) -> None:
         """Take over what `frame` gave."""
         self._added, self._added_rows = [state], state.height
+
+    def _count(self) -> None:
+        if self._memory.is_limited:
+            self._memory.held = sum(int(part.estimated_size()) for part in (*self._parts(), *self._added))
 
     def _parts(self) -> list[pl.DataFrame]:
         return [] if self._merged is None else [self._merged]

@@ -18,6 +18,7 @@ from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.late_rows import LateRows
 from arrowstream.operators.partials import ROW, numbered
 from arrowstream.operators.session_store import FIRST, LAST, SessionStore
+from arrowstream.operators.state_limit import NO_LIMIT, StateLimit
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names, time_bounds, window_schema
 
@@ -41,6 +42,8 @@ class SessionWindow(Operator):
         How long after the watermark rows are still taken.
     exprs
         Aggregations.
+    limit
+        How much state to hold.
     """
 
     name: ClassVar[str] = "window"
@@ -49,6 +52,7 @@ class SessionWindow(Operator):
     by: tuple[str, ...]
     lateness_us: int
     exprs: tuple[pl.Expr, ...]
+    limit: StateLimit = NO_LIMIT
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
@@ -84,6 +88,7 @@ class _SessionWindows(Process):
         "_late",
         "_lateness_us",
         "_looked_us",
+        "_memory",
         "_next_row",
         "_passed_us",
         "_pause_us",
@@ -101,7 +106,8 @@ class _SessionWindows(Process):
         self._gap = time.ticks(operator.gap_us)
         self._pause_us = operator.gap_us // _PASSES
         self._lateness_us = operator.lateness_us
-        self._store = SessionStore(operator.by, aggregation, self._gap)
+        self._memory = operator.limit.memory()
+        self._store = SessionStore(operator.by, aggregation, self._gap, self._memory)
         self._late = LateRows(schema)
         self._next_row = 0
         self._taken_from_us: int | None = None
@@ -115,6 +121,7 @@ class _SessionWindows(Process):
         frame = batch.polars()
         if not frame.height:
             return iter(())
+        self._memory.check()
         self._time.check(frame, "window")
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -18,6 +19,9 @@ import pyarrow as pa
 
 from arrowstream.errors import StageError
 from arrowstream.operators.arrays import Array
+
+_ALIGNED = 64
+"""Where values begin at multiples of so many bytes, they are used in place."""
 
 
 def folder() -> Path:
@@ -56,22 +60,36 @@ def array_in_file(shape: tuple[int, ...], dtype: Any) -> Array:
         return np.ndarray(shape, kind, buffer=mmap.mmap(file.fileno(), nbytes))
 
 
-def frame_in_file(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same frame, in one chunk, at least one row.
+def frame_in_file(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """These pieces, at least one, none without rows, as one frame in so many chunks.
 
     Raises
     ------
     StageError
         There is no room for it on the disk.
     """
+    spans = []
+    end = 0
     with _file() as file:
-        try:
-            frame.rechunk().write_ipc(file, compression="uncompressed", compat_level=pl.CompatLevel.newest())
-            file.flush()
-        except OSError as error:
-            raise _no_room(int(frame.estimated_size()), error) from error
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all()
+        for piece in pieces:
+            start = file.seek(end + -end % _ALIGNED)
+            try:
+                # Each is a file within the file: a batch of a file may bring no categories of its own.
+                piece.rechunk().write_ipc(
+                    file, compression="uncompressed", compat_level=pl.CompatLevel.newest()
+                )
+                file.flush()
+            except OSError as error:
+                raise _no_room(int(piece.estimated_size()), error) from error
+            end = file.seek(0, os.SEEK_END)
+            spans.append((start, end))
+        mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    frames = [_mapped(mapped.slice(start, stop - start)) for start, stop in spans]
+    return pl.concat(frames, rechunk=False)
+
+
+def _mapped(file: pa.Buffer) -> pl.DataFrame:
+    table = pa.ipc.open_file(pa.BufferReader(file)).read_all()
     return cast(pl.DataFrame, pl.from_arrow(table, rechunk=False))
 
 

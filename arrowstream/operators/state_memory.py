@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,6 +50,16 @@ class StateMemory:
     def is_limited(self) -> bool:
         """Whether there is a limit, so that bytes must be counted."""
         return self._max is not None
+
+    @property
+    def half(self) -> int:
+        """Half of the bytes that there may be in memory."""
+        return sys.maxsize if self._max is None else self._max // 2
+
+    @property
+    def is_short(self) -> bool:
+        """Whether something should go to a file."""
+        return self._is_beyond(0)
 
     def check(self) -> None:
         """Ask before state is changed, and before results are made of it.
@@ -105,11 +116,11 @@ class StateMemory:
         Frames in files are never joined, so none is small beside the limit or beside all that there are: some
         hundreds of them hold a hundred times the limit.
         """
-        return self._is_beyond(0) and nbytes >= max((self._max or 0) // 8, beside // 64, 1)
+        return self.is_short and nbytes >= max((self._max or 0) // 8, beside // 64, 1)
 
-    def in_file(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """A frame, at least one row, that lies in a file."""
-        return self._spilled(lambda: frame_in_file(frame))
+    def in_file(self, pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
+        """Pieces, at least one, none without rows, as one frame that lies in a file."""
+        return self._spilled(lambda: frame_in_file(pieces))
 
     def _is_beyond(self, more: int) -> bool:
         return self._spills and self._max is not None and self.held + more > self._max

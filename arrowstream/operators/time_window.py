@@ -21,6 +21,7 @@ from arrowstream.operators.late_rows import LateRows
 from arrowstream.operators.pane_store import PaneStore
 from arrowstream.operators.panes import PANE, Run, cut, in_order
 from arrowstream.operators.partials import numbered
+from arrowstream.operators.state_limit import NO_LIMIT, StateLimit
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names, time_bounds, window_schema
 
@@ -42,6 +43,8 @@ class TimeWindow(Operator):
         How long after the watermark has passed its end a window still takes rows.
     exprs
         Aggregations.
+    limit
+        How much state to hold.
 
     Raises
     ------
@@ -56,6 +59,7 @@ class TimeWindow(Operator):
     by: tuple[str, ...]
     lateness_us: int
     exprs: tuple[pl.Expr, ...]
+    limit: StateLimit = NO_LIMIT
 
     def __post_init__(self) -> None:
         if self.every_us > self.size_us:
@@ -97,6 +101,7 @@ class _TimeWindows(Process):
         "_every_us",
         "_late",
         "_lateness_us",
+        "_memory",
         "_next_row",
         "_open",
         "_pane",
@@ -120,7 +125,8 @@ class _TimeWindows(Process):
         self._pane = time.ticks(pane_us)
         self._per_size, self._per_every = operator.size_us // pane_us, operator.every_us // pane_us
         self._pane_of_row = time.expression() // self._pane
-        self._store = PaneStore(operator.by, aggregation, self._pane_of_row)
+        self._memory = operator.limit.memory()
+        self._store = PaneStore(operator.by, aggregation, self._pane_of_row, self._memory)
         self._late = LateRows(schema)
         self._next_row = 0
         self._open: int | None = None
@@ -130,6 +136,7 @@ class _TimeWindows(Process):
         frame = batch.polars()
         if not frame.height:
             return iter(())
+        self._memory.check()
         self._time.check(frame, "window")
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height
@@ -145,7 +152,7 @@ class _TimeWindows(Process):
     def on_watermark(self, time_us: int) -> Iterator[Element]:
         until = (time_us - self._lateness_us - self._size_us) // self._every_us + 1
         if self._open is None or until > self._open:
-            yield from self._close(until)
+            yield from self._close_all(until)
             self._open = until
         # No window that comes out later begins before the first one that is open.
         yield Watermark(self._open * self._every_us)
@@ -154,7 +161,7 @@ class _TimeWindows(Process):
         return self._late.take()
 
     def finish(self) -> Iterator[Element]:
-        return self._close(None)
+        return self._close_all(None)
 
     def snapshot(self) -> pa.Table:
         return to_table(self._store.frame(), next_row=self._next_row, open=self._open)
@@ -164,6 +171,18 @@ class _TimeWindows(Process):
         self._next_row, self._open = values["next_row"], values["open"]
         if frame is not None:
             self._store.restore(frame)
+
+    def _close_all(self, until: int | None) -> Iterator[Batch]:
+        """The windows before `until`, all for None; those of one pane at a time where memory holds no more."""
+        self._memory.check()
+        while (pane := self._store.first_of_many) is not None:
+            # The last window that begins no later than the pane.
+            after = pane // self._per_every + 1
+            if until is not None and after >= until:
+                break
+            yield from self._close(after)
+            self._open = after
+        yield from self._close(until)
 
     def _close(self, until: int | None) -> Iterator[Batch]:
         """The windows before `until`, a multiple of `every`, that were not closed before; all for None."""

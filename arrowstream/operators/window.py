@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 
 import polars as pl
 
@@ -17,10 +17,12 @@ from arrowstream.operators.event_time import microseconds
 from arrowstream.operators.inputs import parse_expressions
 from arrowstream.operators.key_columns import parse_keys
 from arrowstream.operators.session_window import SessionWindow
+from arrowstream.operators.state_limit import StateLimit
 from arrowstream.operators.time_window import TimeWindow
 from arrowstream.unfinished import unfinished
 
 Built = TypeVar("Built")
+WindowFull = Literal["error", "spill"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class WindowOptions(TypedDict, total=False):
     on: str | None
     by: Any
     allowed_lateness: Duration
+    max_bytes: int | None
+    on_full: WindowFull
 
 
 def check_options(options: Collection[str]) -> None:
@@ -91,6 +95,8 @@ def windows(
     on: str | None = None,
     by: Any = None,
     allowed_lateness: Duration = 0,
+    max_bytes: int | None = None,
+    on_full: WindowFull = "error",
 ) -> Windows[Built]:
     """Group the rows of a stream into windows, for aggregates over each of them.
 
@@ -123,11 +129,21 @@ def windows(
         The columns to group by, a name or several; null is a key like others.
     allowed_lateness
         How long in event time a window still takes rows after the watermark has passed its end.
+    max_bytes
+        The most bytes of memory that open windows take; None for no limit. While windows are merged or close,
+        there may be more.
+    on_full
+        What to do with more: ``"error"``, all batches fail from then on, or ``"spill"``: state lies in files, as for
+        `arrowstream.operators.reduce.Reduce`, and windows come out in a batch for each pane (the greatest common part
+        of `size` and `every`), which must find room in memory. Sessions cannot be spilled, and no window is
+        closed before its time to make room.
 
     Raises
     ------
     PlanError
         Not exactly one of `size`, `session` and `rows` is given, or an argument does not go with it.
+    StageError
+        While running: a row has no event time, there is more state than `max_bytes`, or the disk is full.
 
     Notes
     -----
@@ -196,9 +212,10 @@ def windows(
             found=f"size={size!r}, session={session!r}, rows={rows!r}",
         )
     keys = parse_keys("window", by)
+    limit = _limit(max_bytes, on_full, session)
     if rows is not None:
         _without("rows", every=every, on=on, allowed_lateness=allowed_lateness or None)
-        return Windows(then, lambda exprs: CountWindow(rows, keys, exprs))
+        return Windows(then, lambda exprs: CountWindow(rows, keys, exprs, limit))
     if not isinstance(on, str):
         raise PlanError(
             "window() needs a column of event times",
@@ -210,11 +227,27 @@ def windows(
     if session is not None:
         _without("session", every=every)
         gap_us = microseconds("window", "session", session)
-        return Windows(then, lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs))
+        return Windows(then, lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs, limit))
     assert size is not None
     size_us = microseconds("window", "size", size)
     every_us = size_us if every is None else microseconds("window", "every", every)
-    return Windows(then, lambda exprs: TimeWindow(size_us, every_us, on, keys, lateness, exprs))
+    return Windows(then, lambda exprs: TimeWindow(size_us, every_us, on, keys, lateness, exprs, limit))
+
+
+def _limit(max_bytes: int | None, on_full: str, session: Duration | None) -> StateLimit:
+    if on_full == "evict":
+        raise PlanError(
+            'window(on_full="evict") would give windows that lack rows',
+            expected="'error' or 'spill'",
+            hint="a shorter allowed_lateness closes windows sooner",
+        )
+    if on_full == "spill" and session is not None:
+        raise PlanError(
+            'window(session=..., on_full="spill") is not possible: all sessions of a key are merged in memory',
+            expected="on_full='error' with sessions",
+            hint="windows of a size can be spilled",
+        )
+    return StateLimit(max_bytes=max_bytes, on_full=on_full)  # type: ignore[arg-type]
 
 
 def _without(kind: str, **others: Any) -> None:

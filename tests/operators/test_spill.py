@@ -17,16 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from strategies import CODED, PLAIN, cuts, frames
-from windowing import AGGREGATES, SCHEMA, end, events, feed, joined
+from windowing import AGGREGATES, SCHEMA, end, events, feed, joined, little_put_aside
 
 from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch
 from arrowstream.errors import PlanError, StageError
 from arrowstream.operators import (
+    direct_table,
     folded_groups,
     keyed_groups,
     keyed_state,
     row_log,
+    run_store,
     scan_value_log,
     state_memory,
 )
@@ -38,6 +40,7 @@ from arrowstream.operators.scan import Scan
 from arrowstream.operators.spill_file import array_in_file, folder, frame_in_file
 from arrowstream.operators.state_limit import StateLimit
 from arrowstream.operators.state_memory import StateMemory
+from arrowstream.operators.window import windows
 from arrowstream.plan.locality import check
 
 ROWS = pl.Schema(SCHEMA)
@@ -49,7 +52,15 @@ SPILL: dict[str, Any] = {"max_bytes": 1, "on_full": "spill"}
 def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Everything that may lie in a file does, and state is worked on in pieces of few rows."""
     monkeypatch.setattr(state_memory, "_SMALL", 0)
-    for module in (folded_groups, keyed_groups, keyed_state, row_log, scan_value_log):
+    for module in (
+        direct_table,
+        folded_groups,
+        keyed_groups,
+        keyed_state,
+        row_log,
+        run_store,
+        scan_value_log,
+    ):
         monkeypatch.setattr(module, "PIECE", 5)
     yield
 
@@ -81,6 +92,95 @@ def test_reduce_in_files_equals_polars_cut_and_restored_anywhere(name: str, data
     assert_frame_equal(
         found, expected if rows.height else found.clear(), rel_tol=1e-12, categorical_as_str=True
     )
+
+
+SIZES = [(10, 10), (10, 2), (7, 3)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_windows_in_files_are_those_in_memory_cut_and_restored_anywhere(data: st.DataObject) -> None:
+    rows = data.draw(events())
+    size, every = data.draw(st.sampled_from(SIZES))
+    by = data.draw(st.sampled_from([["k"], ["g", "k"], []]))
+    name = data.draw(st.sampled_from(["sum", "max", "first", "n_unique", "values", "mean"]))
+    items: list[Any] = []
+    for part in data.draw(cuts(rows)):
+        items += [
+            part,
+            *data.draw(st.lists(st.integers(0, 30).map(lambda time: time * 1_000_000), max_size=1)),
+        ]
+
+    def run(restoring: bool, **limit: Any) -> tuple[pl.DataFrame, list[Any], Any]:
+        operator = windows(lambda made: made, size, every=every, on="ts", by=by, **limit).agg(
+            AGGREGATES[name], pl.len().alias("rows")
+        )
+        process: Any = operator.start(ROWS)
+        out = []
+        for item in items:
+            out += feed(process, [item])
+            if restoring:
+                state, process = process.snapshot(), operator.start(ROWS)
+                process.restore(state)
+        out += end(process)
+        marks = [item for item in out if not isinstance(item, pl.DataFrame)]
+        return joined(operator, ROWS, out), marks, process
+
+    expected, marks, _ = run(False)
+    with little_put_aside(data):
+        found, passed, process = run(data.draw(st.booleans()), **SPILL)
+    assert_frame_equal(found, expected, categorical_as_str=True)
+    assert passed == marks
+    assert process._memory.held == 0
+
+
+@pytest.mark.parametrize("kind", [{"size": 10}, {"session": 10}, {"rows": 2}])
+def test_windows_that_are_too_large_fail_the_next_batch(kind: dict[str, Any]) -> None:
+    on = {} if "rows" in kind else {"on": "ts"}
+    operator = windows(lambda made: made, by="k", max_bytes=100_000, **kind, **on).agg(X.sum())
+    rows = pl.DataFrame({"ts": 1, "k": range(20_000), "x": 1})
+    process = operator.start(rows.schema)
+    assert feed(process, [rows[:100], rows[100:200]]) == []
+    feed(process, [rows])
+    with pytest.raises(StageError, match="larger than max_bytes allows"):
+        feed(process, [rows])
+
+
+def test_memory_for_windows_is_free_again_when_they_close() -> None:
+    operator = windows(lambda made: made, 10, by="k", on="ts", max_bytes=400_000).agg(X.sum())
+    process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.Int64, "x": pl.Int64}))
+    for number in range(5):
+        start = 10_000_000 * number
+        rows = pl.DataFrame({"ts": start, "k": range(5_000), "x": 1}, schema_overrides={"ts": pl.Int64})
+        feed(process, [rows, rows])
+        assert process._memory.held > 100_000
+        assert sum(part.height for part in feed(process, [start + 10_000_000])[:-1]) == 5_000
+        assert process._memory.held == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 10, "on": "ts", "on_full": "evict", "max_bytes": 1}, "would give windows that lack rows"),
+        ({"session": 10, "on": "ts", "on_full": "spill", "max_bytes": 1}, "all sessions of a key"),
+        ({"rows": 10, "on_full": "spill"}, "is for what is more than max_bytes"),
+    ],
+)
+def test_limits_of_windows_are_checked(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        windows(lambda made: made, **options)
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_windows_of_rows_in_files_are_those_in_memory(data: st.DataObject) -> None:
+    parts = data.draw(cuts(data.draw(events())))
+    found = []
+    for limit in ({}, SPILL):
+        operator = windows(lambda made: made, rows=3, by="k", **limit).agg(X.sum(), S.max())
+        process = operator.start(ROWS)
+        found.append(joined(operator, ROWS, feed(process, parts) + end(process)))
+    assert_frame_equal(found[0], found[1])
 
 
 RUNNING: dict[str, pl.Expr] = {
@@ -286,7 +386,7 @@ def test_a_frame_that_does_not_fit_on_the_disk(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(pl.DataFrame, "write_ipc", full)
     with pytest.raises(StageError, match="state cannot be spilled"):
-        frame_in_file(pl.DataFrame({"x": [1]}))
+        frame_in_file([pl.DataFrame({"x": [1]})])
 
 
 def test_room_is_taken_where_the_system_has_no_call_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +400,7 @@ def test_room_is_taken_where_the_system_has_no_call_for_it(monkeypatch: pytest.M
 def test_files_are_where_tmpdir_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert folder() == tmp_path
-    frame = frame_in_file(pl.DataFrame({"x": [1, 2]}))
+    frame = frame_in_file([pl.DataFrame({"x": [1, 2]})])
     assert list(tmp_path.iterdir()) == [] and frame["x"].to_list() == [1, 2]
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
     with pytest.raises(StageError, match="state cannot be spilled"):
