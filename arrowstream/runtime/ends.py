@@ -194,8 +194,11 @@ class RunningSink:
             raise stage_error(self.tally.name, batch, error, SinkError) from error
         end, tally = self._clock.now_ns(), self.tally
         tally.came_out(batch)
-        age = None if batch.ingest_ns is None else end - batch.ingest_ns
-        tally.ran("write", batch.num_rows, end - begin, age)
+        taken, read = end - begin, batch.ingest_ns
+        if read is None:
+            tally.ran("write", 0, taken, taken)
+        else:
+            tally.ran("write", batch.num_rows, taken, end - read)
         return []
 
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:
