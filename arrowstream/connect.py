@@ -107,8 +107,9 @@ class Source:
             The schema of every batch. Without it, the first batch tells, and the pipeline is checked
             only then.
 
-        A run that ends before the stream does (limit, stop, a failure) closes the receiver of a channel, so
-        that its sender gets `PeerGone` instead of waiting for room. Any other stream stays yours.
+        A run that ends before the stream does (limit, stop, a failure; `preview` and `collect(limit=...)`, too)
+        closes the receiver of a channel, so that its sender gets `PeerGone` instead of waiting for room. Any other
+        stream stays yours.
         """
         return ChannelSource(stream, _schema(schema))
 
