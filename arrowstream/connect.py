@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from arrowstream.channel import Sender
 from arrowstream.errors import SchemaError
-from arrowstream.io.base import SinkSpec
 from arrowstream.io.channel_sink import ChannelSink
 from arrowstream.io.channel_source import ChannelSource
 from arrowstream.io.fanout_sink import FanoutSink
 from arrowstream.io.frame_source import BATCH_ROWS, FrameSource
 from arrowstream.io.function_sink import FunctionSink
 from arrowstream.io.function_source import FunctionSource
+from arrowstream.io.sink import SinkSpec
 
 if TYPE_CHECKING:
     from arrowstream.io.file_sink import FileSink

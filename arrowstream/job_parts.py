@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from arrowstream.connect import Sink, Source
-from arrowstream.io.base import SinkSpec, SourceSpec
 from arrowstream.io.formats import Format
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.job_file import Value
 from arrowstream.job_mistakes import placed
 from arrowstream.job_values import types

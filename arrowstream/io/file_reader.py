@@ -9,7 +9,6 @@ from dataclasses import replace
 import polars as pl
 
 from arrowstream.batch import Batch, Position
-from arrowstream.io.base import BlockingReader, Query
 from arrowstream.io.file_list import DataFile
 from arrowstream.io.file_schema import CHECKED_AT_BUILD, check_columns, check_names, table_schema
 from arrowstream.io.hive import may_match
@@ -17,6 +16,7 @@ from arrowstream.io.parquet_footer import row_groups
 from arrowstream.io.parquet_pieces import parquet_pieces
 from arrowstream.io.pushed import Pushed, pushed
 from arrowstream.io.read_ahead import Piece, ReadAhead
+from arrowstream.io.source import BlockingReader, Query
 from arrowstream.io.table_file import Adapt, Table, ipc_pieces, ipc_rows, scan_ipc, scan_parquet
 from arrowstream.io.text_file import TextFile
 from arrowstream.io.text_format import Csv

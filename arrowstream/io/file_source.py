@@ -10,7 +10,6 @@ from typing import Any, Literal
 import polars as pl
 
 from arrowstream.errors import ArrowstreamError, PlanError
-from arrowstream.io.base import BlockingReader, Query, SourceSpec
 from arrowstream.io.file_list import DataFile, find_files
 from arrowstream.io.file_reader import FileReader
 from arrowstream.io.file_schema import CHECKED_AT_BUILD, stored_schema
@@ -18,6 +17,7 @@ from arrowstream.io.formats import Format, detect, format_named
 from arrowstream.io.hive import may_match, partition_columns
 from arrowstream.io.parquet_footer import row_groups
 from arrowstream.io.pushed import conditions, pushed
+from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
 
 @dataclass(frozen=True, slots=True)

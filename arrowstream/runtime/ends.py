@@ -11,7 +11,8 @@ from typing import TypeVar
 from arrowstream.batch import Batch, Element
 from arrowstream.clock import Clock
 from arrowstream.errors import SinkError, SourceError, StageError
-from arrowstream.io.base import BlockingReader, BlockingWriter, Reader, Writer
+from arrowstream.io.sink import BlockingWriter, Writer
+from arrowstream.io.source import BlockingReader, Reader
 from arrowstream.runtime.deadline import Attempt
 from arrowstream.runtime.failures import FAILURES, stage_error
 from arrowstream.runtime.threads import Threads

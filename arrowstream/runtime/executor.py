@@ -13,7 +13,7 @@ from arrowstream.batch import Batch, Element
 from arrowstream.clock import Clock
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.ingest import schema_of
-from arrowstream.io.base import SourceSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.metrics import Metrics
 from arrowstream.plan.physical import Input, Outlet, Plan
 from arrowstream.runtime.cleaning import despite, in_turn, root

@@ -9,7 +9,7 @@ from arrowstream.batch import Batch, Element
 from arrowstream.channel import Receiver, Sender, WouldBlock, channel
 from arrowstream.clock import Clock
 from arrowstream.errors import SinkError
-from arrowstream.io.base import SinkSpec
+from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import Outlet
 from arrowstream.runtime.cleaning import in_turn
 from arrowstream.runtime.ends import RunningSink, opened

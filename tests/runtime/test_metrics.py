@@ -13,7 +13,7 @@ from scripted import BlockingSource, LedgerSink, ScriptedOperator, ScriptedProce
 
 from arrowstream import ArrowstreamError, Builder, Pipeline, Processor, Sink, Source
 from arrowstream.batch import Batch
-from arrowstream.io.base import SinkSpec
+from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics import Metrics
 from arrowstream.policy import ErrorHandler
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource, Watermark

@@ -13,8 +13,8 @@ from scripted import BlockingSource, Ledger, LedgerSink, ScriptedOperator, Scrip
 from arrowstream import Builder, Pipeline, Progress, Sink, Source, channel
 from arrowstream.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError, StageError
-from arrowstream.io.base import SourceSpec
 from arrowstream.io.function_sink import CollectSink
+from arrowstream.io.source import SourceSpec
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.physical import OperatorStage, SegmentStage
