@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,8 @@ _ROWS = {"full": 8_000_000, "quick": 2_000_000, "tiny": 20_000}
 _ROUNDS = {"full": 5, "quick": 1, "tiny": 1}
 _BATCH = 65_536
 _KEYS = (10_000, 1_000_000)
+_FACTOR = -7046029254386353131
+"""An odd number of 64 bits: times this, numbers close together lie anywhere, and differ still."""
 _GROWING = (10_000, 100_000, 1_000_000)
 _SECONDS = 100
 _AGGREGATES = (pl.len(), pl.col("x").sum())
@@ -29,6 +32,7 @@ def run(scale: Scale) -> Section:
     figures: list[Figure] = []
     for keys in _KEYS:
         figures += _windows(_events(_ROWS[scale], keys), keys, _ROUNDS[scale])
+    figures += _other_keys(_events(_ROWS[scale], _KEYS[0]), _ROUNDS[scale])
     figures += _reduce(scale)
     return Section("Windows and running aggregates, count and sum, 64k rows a batch", tuple(figures))
 
@@ -42,30 +46,14 @@ def _events(rows: int, keys: int) -> pl.DataFrame:
 
 
 def _windows(events: pl.DataFrame, keys: int, rounds: int) -> list[Figure]:
-    marks = events["ts"].to_physical().gather_every(_BATCH, _BATCH - 1).to_list()
-
-    def whole() -> None:
-        window = pl.col("ts").dt.truncate("10s").alias("window_start")
-        events.with_columns(window).group_by("window_start", "k").agg(*_AGGREGATES)
-
-    def stream(every: int) -> None:
-        operator = windows(_itself, 10, every=every, on="ts", by="k").agg(*_AGGREGATES)
-        process = _started(operator, events.schema)
-        for number, start in enumerate(range(0, events.height, _BATCH)):
-            _drain(process.process(Batch(events[start : start + _BATCH])))
-            if number < len(marks):
-                _drain(process.on_watermark(marks[number]))
-        _drain(process.finish())
-
     measured = in_turn(
         {
-            "whole": timed(whole),
-            "tumbling": timed(lambda: stream(10)),
-            "hopping": timed(lambda: stream(2)),
+            "whole": timed(lambda: _whole(events)),
+            "tumbling": timed(lambda: _stream(events, 10)),
+            "hopping": timed(lambda: _stream(events, 2)),
         },
         rounds,
     )
-    rate = events.height / 1e6 / statistics.median(measured["tumbling"])
     few = keys == _KEYS[0]
     hopping = "5 windows a row; the rows that come out are 5 times as many, too" if not few else ""
     return [
@@ -74,7 +62,7 @@ def _windows(events: pl.DataFrame, keys: int, rounds: int) -> list[Figure]:
             ratio(measured["whole"], measured["tumbling"]),
             "x",
             at_least=2.0 if few else 1.2,
-            note=f"{rate:.1f} M rows/s",
+            note=_rate(events, measured["tumbling"]),
         ),
         Figure(
             f"hopping 10 s / 2 s, {keys:,} keys, against tumbling",
@@ -84,6 +72,43 @@ def _windows(events: pl.DataFrame, keys: int, rounds: int) -> list[Figure]:
             note=hopping,
         ),
     ]
+
+
+def _other_keys(events: pl.DataFrame, rounds: int) -> list[Figure]:
+    """Keys for which no place can be computed."""
+    kinds = {
+        "strings": pl.format("user-{}", "k").alias("k"),
+        "integers spread over 64 bits": pl.col("k").mul(_FACTOR),
+    }
+    figures = []
+    for kind, key in kinds.items():
+        rows = events.with_columns(key)
+        rivals = {"whole": timed(partial(_whole, rows)), "tumbling": timed(partial(_stream, rows, 10))}
+        measured = in_turn(rivals, rounds)
+        what = f"tumbling 10 s, {_KEYS[0]:,} keys that are {kind}, against Polars on the whole"
+        note = _rate(events, measured["tumbling"])
+        figures.append(Figure(what, ratio(measured["whole"], measured["tumbling"]), "x", note=note))
+    return figures
+
+
+def _whole(events: pl.DataFrame) -> None:
+    window = pl.col("ts").dt.truncate("10s").alias("window_start")
+    events.with_columns(window).group_by("window_start", "k").agg(*_AGGREGATES)
+
+
+def _stream(events: pl.DataFrame, every: int) -> None:
+    marks = events["ts"].to_physical().gather_every(_BATCH, _BATCH - 1).to_list()
+    operator = windows(_itself, 10, every=every, on="ts", by="k").agg(*_AGGREGATES)
+    process = _started(operator, events.schema)
+    for number, start in enumerate(range(0, events.height, _BATCH)):
+        _drain(process.process(Batch(events[start : start + _BATCH])))
+        if number < len(marks):
+            _drain(process.on_watermark(marks[number]))
+    _drain(process.finish())
+
+
+def _rate(events: pl.DataFrame, seconds: list[float]) -> str:
+    return f"{events.height / 1e6 / statistics.median(seconds):.1f} M rows/s"
 
 
 def _reduce(scale: Scale) -> list[Figure]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
+from arrowstream.operators.dense_groups import dense_groups
 from arrowstream.operators.panes import PANE, Rows, Run, by_pane, cut, cut_all
 from arrowstream.operators.small_frames import small_at_end
 
@@ -58,8 +59,8 @@ class PaneStore:
             few = pl.concat([part.all() for part in self._aside[-count:]])
             self._aside[-count:] = [Rows.of(few)]
 
-    def take(self, pane: int | None) -> pl.DataFrame | None:
-        """Remove and return the groups of panes before `pane`, all for None, sorted by pane; None for no groups."""
+    def take(self, pane: int | None) -> Run | None:
+        """Remove and return the groups of panes before `pane`, all for None; None for no groups."""
         before, self._merged = cut(self._merged, pane)
         parts, self._added = cut_all(self._added, pane)
         self._added_rows = sum(run.frame.height for run in self._added)
@@ -70,13 +71,11 @@ class PaneStore:
             self._put_aside(part)
         if rows:
             parts.append(self._reduced(rows))
-        taken = self._merge(before, parts)
-        return None if taken is None else taken.frame
+        return self._merge(before, parts)
 
-    def put_back(self, groups: pl.DataFrame) -> None:
-        """Keep groups that were taken for longer, at least one."""
-        parts = [groups] if self._merged is None else [groups, self._merged.frame]
-        self._merged = Run.of(pl.concat(parts))
+    def put_back(self, groups: Run) -> None:
+        """Keep groups that were taken for longer."""
+        self._merged = groups if self._merged is None else groups.joined(self._merged)
 
     def frame(self) -> pl.DataFrame | None:
         """All state; None if there is none."""
@@ -87,12 +86,12 @@ class PaneStore:
 
     def restore(self, state: pl.DataFrame) -> None:
         """Take over what `frame` gave, at least one group."""
-        self._merged = Run.of(self.merged(state))
+        self._merged = Run.of(self.merged([Rows.of(state)]))
 
-    def merged(self, state: pl.DataFrame) -> pl.DataFrame:
+    def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
         """State with one row for each pane and keys, sorted by pane."""
-        aggregation = self._aggregation
-        return by_pane([Rows.of(state)], self._keys, aggregation.merge, aggregation.any_order)
+        values = [pl.col(expr.meta.output_name()) for expr in self._aggregation.one]
+        return self._grouped(parts, self._aggregation.merge, values)
 
     def _put_aside(self, rows: Rows) -> None:
         self._aside.append(rows)
@@ -107,8 +106,14 @@ class PaneStore:
             self._added, self._added_rows = [], 0
 
     def _reduced(self, rows: list[Rows]) -> Run:
-        aggregation = self._aggregation
-        return Run.of(by_pane(rows, self._keys, aggregation.first, aggregation.any_order))
+        return Run.of(self._grouped(rows, self._aggregation.first, self._aggregation.one))
+
+    def _grouped(
+        self, parts: Sequence[Rows], exprs: Sequence[pl.Expr], values: Sequence[pl.Expr]
+    ) -> pl.DataFrame:
+        folds, any_order = self._aggregation.folds, self._aggregation.any_order
+        groups = dense_groups(parts, self._keys, values, folds) if folds else None
+        return by_pane(parts, self._keys, exprs, any_order) if groups is None else groups
 
     def _merge(self, merged: Run | None, added: list[Run]) -> Run | None:
         if not added:
@@ -116,7 +121,7 @@ class PaneStore:
         # Panes that nothing was added to are as they should be.
         kept, open_ = cut(merged, min(run.low for run in added))
         parts = [open_, *added] if open_ is not None else added
-        groups = parts[0].frame
+        groups = parts[0]
         if len(parts) > 1:
-            groups = self.merged(pl.concat([run.frame for run in parts]))
-        return Run.of(groups if kept is None else pl.concat([kept.frame, groups]))
+            groups = Run.of(self.merged([run.moved(1, 0) for run in parts]))
+        return groups if kept is None else kept.joined(groups)

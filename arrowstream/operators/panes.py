@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
@@ -17,6 +18,9 @@ _FEW = 8
 
 _STREAMED = 100_000
 """From so many rows on, Polars' streaming engine groups them in less time; its order is not fixed."""
+
+_PIECES = 64
+"""So many pieces of memory make a frame slow to look through."""
 
 _SPARSE = 8
 """Numbers of rows are sorted if they are more than so many times as far apart as there are of them."""
@@ -35,18 +39,22 @@ class Rows(NamedTuple):
         panes = frame[PANE]
         low, high = panes.min(), panes.max()
         assert isinstance(low, int) and isinstance(high, int)
-        return cls(low, high, frame if low < high else frame.drop(PANE))
+        return cls(low, high, frame if low < high else _without_pane(frame))
 
     def parted(self, pane: int) -> tuple[Rows, Rows]:
         """What lies before `pane` and what does not, where there is some of both."""
-        before = pl.col(PANE) < pane
+        panes = self.frame[PANE]
+        if panes.is_sorted():
+            place = bisect_left(panes, pane)
+            return Rows.of(self.frame[:place]), Rows.of(self.frame[place:])
+        before = panes < pane
         return Rows.of(self.frame.filter(before)), Rows.of(self.frame.filter(~before))
 
     def one(self, pane: int) -> pl.DataFrame | None:
         """The rows of one pane, without `PANE`."""
         if self.low == self.high:
             return self.frame if self.low == pane else None
-        return self.frame.filter(pl.col(PANE) == pane).drop(PANE)
+        return _without_pane(self.frame.filter(pl.col(PANE) == pane))
 
     def all(self) -> pl.DataFrame:
         """The rows with `PANE`."""
@@ -68,8 +76,28 @@ class Run(NamedTuple):
 
     def parted(self, pane: int) -> tuple[Run, Run]:
         """What lies before `pane` and what does not, where there is some of both."""
-        place = int(self.frame[PANE].search_sorted(pane))
+        place = bisect_left(self.frame[PANE], pane)
         return Run.of(self.frame[:place]), Run.of(self.frame[place:])
+
+    def only(self, which: pl.Expr) -> Run | None:
+        """The groups for which an expression holds."""
+        frame = self.frame.filter(which)
+        return Run.of(frame) if frame.height else None
+
+    def joined(self, later: Run) -> Run:
+        """With the groups of panes that come after these."""
+        frame = pl.concat([self.frame, later.frame])
+        # Windows that slide leave a piece for every pane.
+        return Run(self.low, later.high, frame if frame.n_chunks() < _PIECES else frame.rechunk())
+
+    def moved(self, every: int, back: int) -> Rows:
+        """As rows, pane 0 to `every` as pane 0 and so on, and that so many `back`."""
+        low, high = self.low // every - back, self.high // every - back
+        if low == high:
+            return Rows(low, high, _without_pane(self.frame))
+        if every == 1 and not back:
+            return Rows(low, high, self.frame)
+        return Rows(low, high, self.frame.with_columns(pl.col(PANE) // every - back))
 
 
 _Part = TypeVar("_Part", Rows, Run)
@@ -119,10 +147,15 @@ def _by_row(rows: pl.Series) -> pl.Series:
     numbers = rows.to_numpy()
     first, last = int(numbers.min()), int(numbers.max())
     if last - first >= _SPARSE * len(numbers):
-        return rows.arg_sort()
-    places = np.zeros(last - first + 1, np.uint32)
-    places[numbers - first] = np.arange(1, len(numbers) + 1, dtype=np.uint32)
-    return pl.Series(places[places > 0] - np.uint32(1))
+        return pl.Series(np.argsort(numbers))
+    array = np.zeros(last - first + 1, np.uint32)
+    array[numbers - first] = np.arange(1, len(numbers) + 1, dtype=np.uint32)
+    places = pl.Series(array)
+    return places.filter(places > 0) - 1
+
+
+def _without_pane(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame[[name for name in frame.columns if name != PANE]]
 
 
 def _with_pane(pane: int, frame: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from arrowstream.operators.event_time import EventTime
 from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.late_rows import LateRows
 from arrowstream.operators.pane_store import PaneStore
-from arrowstream.operators.panes import PANE, in_order
+from arrowstream.operators.panes import PANE, Run, cut, in_order
 from arrowstream.operators.partials import numbered
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names, time_bounds, window_schema
@@ -168,35 +168,37 @@ class _TimeWindows(Process):
     def _close(self, until: int | None) -> Iterator[Batch]:
         """The windows before `until`, a multiple of `every`, that were not closed before; all for None."""
         last = None if until is None else (until - 1) * self._per_every + self._per_size
-        groups = self._store.take(last)
-        if groups is None:
+        panes = self._store.take(last)
+        if panes is None:
             return
-        if self._per_size > 1:
-            if until is not None:
-                later = groups.filter(pl.col(PANE) >= until * self._per_every)
-                if later.height:
-                    self._store.put_back(later)
-            groups = self._windows(groups, until)
-        yield self._emit(in_order(groups))
+        if self._per_size == 1:
+            yield self._emit(in_order(panes.frame))
+            return
+        _, later = cut(panes, None if until is None else until * self._per_every)
+        if later is not None:
+            self._store.put_back(later)
+        yield self._emit(in_order(self._windows(panes, until)))
 
     def _panes(self, rows: pl.DataFrame) -> tuple[int, int]:
         """The first and the last pane that rows belong to."""
         first, last = self._time.span(rows)
         return first // self._pane, last // self._pane
 
-    def _windows(self, panes: pl.DataFrame, until: int | None) -> pl.DataFrame:
+    def _windows(self, panes: Run, until: int | None) -> pl.DataFrame:
         """Panes merged into the windows, from the first open one to before `until`, that they belong to."""
-        pane = pl.col(PANE)
+        every = self._per_every
         parts = []
-        for back in range(-(-self._per_size // self._per_every)):
-            window = pane // self._per_every - back
-            belongs = pane < window * self._per_every + self._per_size
-            if until is not None:
-                belongs &= window < until
+        # A pane belongs to the last window that begins before it ends, and to those so many windows back.
+        for back in range(-(-self._per_size // every)):
+            part, _ = cut(panes, None if until is None else (until + back) * every)
             if self._open is not None:
-                belongs &= window >= self._open
-            parts.append(panes.filter(belongs).with_columns(window.alias(PANE)))
-        return self._store.merged(pl.concat(parts))
+                _, part = cut(part, (self._open + back) * every)
+            room = self._per_size - back * every
+            if part is not None and room < every:
+                part = part.only(pl.col(PANE) % every < room)
+            if part is not None:
+                parts.append(part.moved(every, back))
+        return self._store.merged(parts)
 
     def _emit(self, windows: pl.DataFrame) -> Batch:
         start = pl.col(PANE) * self._time.ticks(self._every_us)

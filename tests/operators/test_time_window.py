@@ -50,6 +50,8 @@ def test_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
     rows = data.draw(events())
     size, every = data.draw(st.sampled_from(SIZES))
     by = data.draw(st.sampled_from([["k"], ["g", "k"], []]))
+    if data.draw(st.booleans(), "keys that are not null"):
+        rows = rows.with_columns(pl.col("k").fill_null(3))
     exprs = aggregates(name)
     operator = window(*exprs, size=size, every=every, by=by)
     process = operator.start(ROWS)
@@ -133,6 +135,8 @@ def test_only_rows_of_open_windows_are_held(size: int, every: int) -> None:
 @given(data=st.data())
 def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     rows = data.draw(events())
+    if data.draw(st.booleans(), "keys that are not null"):
+        rows = rows.with_columns(pl.col("k").fill_null(3))
     size, every = data.draw(st.sampled_from(SIZES))
     names = data.draw(st.lists(st.sampled_from(sorted(AGGREGATES)), min_size=1, max_size=3, unique=True))
     exprs = [AGGREGATES[name].name.prefix(f"{place}_") for place, name in enumerate(names)]
@@ -190,6 +194,27 @@ def test_many_rows_of_many_keys_and_windows() -> None:
         items += [rows[start : start + 30_000], start * 100]
     out = joined(operator, rows.schema, feed(process, items) + end(process))
     assert_frame_equal(out, whole(rows, [pl.col("x").sum(), pl.len()], 10 * S, 10 * S, ["k"]))
+
+
+@pytest.mark.parametrize("spread", [1, 1_000_003])
+def test_windows_that_slide_over_keys_close_together_and_far_apart(spread: int) -> None:
+    count = 30_000
+    rows = pl.DataFrame({"ts": range(count), "k": range(count), "x": range(count)}).with_columns(
+        pl.col("k") * 7919 % 300 * spread, pl.col("ts") * 10_000 // 7 * 7
+    )
+    exprs = [pl.col("x").sum(), pl.len()]
+    for size, every in [(10 * S, S), (7 * S, 3 * S)]:
+        process = window(*exprs, size=size, every=every).start(rows.schema)
+        items: list[Any] = []
+        for start in range(0, count, 700):
+            # Some batches are not in the order of their times.
+            items += [rows[start : start + 700][:: 1 - start // 700 % 3 % 2 * 2], start * 10_000 - S]
+        out = pl.concat(
+            each for each in feed(process, items) + end(process) if isinstance(each, pl.DataFrame)
+        )
+        expected = whole(rows, exprs, size, every, ["k"])
+        order = ["window_start", "k"]
+        assert_frame_equal(out.sort(order), expected.sort(order))
 
 
 def test_in_a_pipeline() -> None:

@@ -1,0 +1,190 @@
+"""Groups folded at computed places, against Polars' `group_by` of the same rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from polars.testing import assert_frame_equal
+from strategies import DATETIMES, DURATIONS, INTEGERS, corners, cuts
+
+from arrowstream.operators.aggregation import Aggregation
+from arrowstream.operators.dense_groups import dense_groups
+from arrowstream.operators.panes import PANE, Rows, Run, by_pane
+from arrowstream.operators.partials import ROW, numbered
+
+x, f = pl.col("x"), pl.col("f")
+EXPRS = [
+    pl.len(),
+    x.sum(),
+    x.count().alias("count"),
+    x.mean().alias("mean"),
+    x.min().alias("min"),
+    x.max().alias("max"),
+    f.sum(),
+]
+KEYS = (*INTEGERS, pl.Boolean(), pl.Date(), pl.Time(), *DATETIMES, *DURATIONS)
+
+
+def aggregation(schema: Any, keys: list[str], *exprs: pl.Expr) -> Aggregation:
+    found = Aggregation.of("window", exprs or EXPRS, pl.Schema(schema), keys, in_order=True)
+    assert found.folds
+    return found
+
+
+def close(dtype: pl.DataType, count: int) -> st.SearchStrategy[list[Any]]:
+    """Keys next to each other, often at one end of what the type holds."""
+    ends = [number for number in corners(dtype) if number is not None]
+    if dtype == pl.Boolean:
+        return st.lists(st.booleans(), min_size=count, max_size=count)
+
+    def from_(least: int) -> st.SearchStrategy[list[Any]]:
+        near = st.integers(least, min(least + 2, max(ends)))
+        return st.lists(near, min_size=count, max_size=count)
+
+    return st.sampled_from(ends).flatmap(from_)
+
+
+@st.composite
+def events(draw: st.DrawFn, value: pl.DataType, *keys: pl.DataType) -> pl.DataFrame:
+    """Rows of panes 5 to 7, with keys `k0`, `k1` ... close together, a value and a float."""
+    count = draw(st.integers(1, 20))
+
+    def column(values: st.SearchStrategy[Any]) -> list[Any]:
+        return draw(st.lists(values, min_size=count, max_size=count))
+
+    panes = draw(st.sampled_from([st.just(5), st.integers(5, 7)]))
+    columns = [pl.Series(PANE, column(panes), pl.Int64)]
+    for place, dtype in enumerate(keys):
+        columns.append(pl.Series(f"k{place}", draw(close(dtype, count)), dtype))
+    nulls = draw(st.sampled_from([st.nothing(), st.none()]))
+    columns.append(pl.Series("x", column(st.sampled_from(corners(value)[:-1]) | nulls), value))
+    columns.append(pl.Series("f", column(st.floats(-1e9, 1e9) | nulls), pl.Float64))
+    return numbered(pl.DataFrame(columns), draw(st.sampled_from([0, 10**12])))
+
+
+def parted(rows: pl.DataFrame, data: st.DataObject) -> list[Rows]:
+    return [Rows.of(part) for part in data.draw(cuts(rows)) if part.height]
+
+
+@pytest.mark.parametrize("dtype", KEYS, ids=str)
+@settings(max_examples=8)
+@given(data=st.data())
+def test_equals_polars(dtype: pl.DataType, data: st.DataObject) -> None:
+    keys = [dtype, *data.draw(st.lists(st.sampled_from(KEYS), max_size=1))]
+    names = [f"k{place}" for place in range(len(keys))]
+    rows = data.draw(events(data.draw(st.sampled_from(INTEGERS)), *keys))
+    kept = aggregation(rows.schema, names)
+    parts = parted(rows, data)
+    found = dense_groups(parts, names, kept.one, kept.folds)
+    if found is None:
+        spread = [
+            1 + int(rows[name].to_physical().max()) - int(rows[name].to_physical().min()) for name in names
+        ]
+        panes = rows[PANE].max() - rows[PANE].min() + 1
+        assert rows["x"].null_count() or panes * spread[0] * (spread[1:] or [1])[0] > 2 * rows.height
+        return
+    expected = by_pane(parts, names, kept.first, any_order=False)
+    assert found.schema == expected.schema
+    assert_frame_equal(found, expected.sort(PANE, *names))
+    # Groups of parts are merged into the same.
+    states = [Rows.of(by_pane([part], names, kept.first, any_order=False)) for part in parts]
+    columns = [pl.col(expr.meta.output_name()) for expr in kept.one]
+    merged = dense_groups(states, names, columns, kept.folds)
+    if merged is not None:
+        assert_frame_equal(merged, found, rel_tol=1e-12)
+    whole = rows.group_by(PANE, *names).agg(*EXPRS).sort(PANE, *names).select(pl.exclude(PANE, *names))
+    assert_frame_equal(kept.results(found, []), whole, rel_tol=1e-12)
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_equals_polars_without_keys(data: st.DataObject) -> None:
+    rows = data.draw(events(pl.Int32()))
+    rows = rows.with_columns(x=pl.col("x").fill_null(1))
+    kept = aggregation(rows.schema, [])
+    parts = parted(rows, data)
+    found = dense_groups(parts, [], kept.one, kept.folds)
+    assert found is not None or rows.height == 1
+    if found is not None:
+        assert_frame_equal(found, by_pane(parts, [], kept.first, any_order=False))
+
+
+@pytest.mark.parametrize("dtype", [pl.Date(), pl.Time(), *DATETIMES, *DURATIONS], ids=str)
+def test_least_and_greatest_times_and_sums_of_durations(dtype: pl.DataType) -> None:
+    rows = numbered(pl.DataFrame({"k": [1, 2, 1], "x": pl.Series([3, 1, 2], dtype=dtype)}), 0)
+    exprs = [x.min().alias("min"), x.max().alias("max")]
+    if isinstance(dtype, pl.Duration):
+        rows = pl.concat([rows, numbered(rows.select("k", x=pl.lit(None, dtype)), 3)])
+        exprs = [x.sum()]
+    kept = aggregation(rows.schema, ["k"], *exprs)
+    found = dense_groups([Rows(0, 0, rows)], ["k"], kept.one, kept.folds)
+    assert found is not None
+    assert_frame_equal(kept.results(found, ["k"]), rows.group_by("k").agg(*exprs).sort("k"))
+
+
+def found(keys: pl.Series, *exprs: pl.Expr, values: Any = None, low: int = 0, high: int = 0) -> Any:
+    rows = numbered(pl.DataFrame({"k": keys, "x": pl.Series(values or [1] * len(keys), dtype=pl.Int64)}), 0)
+    kept = aggregation(rows.schema, ["k"], *(exprs or (x.sum(),)))
+    if high > low:
+        rows = rows.with_columns(pl.Series(PANE, [low] + [high] * (rows.height - 1)))
+    return dense_groups([Rows(low, high, rows)], ["k"], kept.one, kept.folds)
+
+
+NOT: dict[str, Any] = {
+    "text": lambda: found(pl.Series(["a", "b"])),
+    "floats": lambda: found(pl.Series([1.0, 2.0])),
+    "categories": lambda: found(pl.Series(["a", "b"], dtype=pl.Categorical())),
+    "a null": lambda: found(pl.Series([1, None, 1, 1])),
+    "only nulls": lambda: found(pl.Series([None, None], dtype=pl.Int8)),
+    "far apart": lambda: found(pl.Series([0, 4])),
+    "all of 64 bits": lambda: found(pl.Series([-(2**63), 2**63 - 1])),
+    "all of 64 bits without a sign": lambda: found(pl.Series([0, 2**64 - 1], dtype=pl.UInt64)),
+    "panes far apart": lambda: found(pl.Series([1, 1]), low=-(2**62), high=2**62),
+    "many panes of many keys": lambda: found(pl.Series([1, 2]), low=0, high=2),
+    "the greatest of a null": lambda: found(pl.Series([1, 1]), x.max(), values=[1, None]),
+    "the least of a null": lambda: found(pl.Series([1, 1]), x.min(), values=[1, None]),
+}
+
+
+@pytest.mark.parametrize("case", NOT)
+def test_what_is_left_to_polars(case: str) -> None:
+    assert NOT[case]() is None
+
+
+def test_as_far_apart_as_may_be() -> None:
+    assert found(pl.Series([3, 0])).rows() == [(0, 0, 1, 1), (0, 3, 0, 1)]
+    assert found(pl.Series([2**64 - 1, 2**64 - 4], dtype=pl.UInt64))["k"].to_list() == [2**64 - 4, 2**64 - 1]
+    assert found(pl.Series([2**63 + 1, 2**63], dtype=pl.UInt64))["k"].to_list() == [2**63, 2**63 + 1]
+    assert found(pl.Series([2**63 - 1, 2**63 - 4]))["k"].to_list() == [2**63 - 4, 2**63 - 1]
+    assert found(pl.Series([1]), low=0, high=0).rows() == [(0, 1, 0, 1)]
+
+
+def test_sums_wrap_and_floats_add_up_in_the_order_of_rows() -> None:
+    rows = pl.DataFrame({"k": [1] * 4, "x": [2**63 - 1, 1, 0, 0], "f": [1.0, 1e16, -1e16, 1.0]})
+    rows = numbered(rows, 0)
+    kept = aggregation(rows.schema, ["k"], x.sum(), f.sum())
+    parts = [Rows(0, 0, rows[:2]), Rows(0, 0, rows[2:])]
+    groups = dense_groups(parts, ["k"], kept.one, kept.folds)
+    assert groups is not None
+    assert kept.results(groups, []).rows() == [(-(2**63), 1.0)]
+    assert groups.columns[:3] == [PANE, "k", ROW]
+
+
+def test_parts_of_one_pane_each() -> None:
+    rows = numbered(pl.DataFrame({"k": [1, 2, 1, 2], "x": [1, 2, 3, 4]}), 0)
+    kept = aggregation(rows.schema, ["k"], x.sum())
+    groups = dense_groups([Rows(5, 5, rows[:2]), Rows(6, 6, rows[2:])], ["k"], kept.one, kept.folds)
+    assert groups is not None
+    assert groups.rows() == [(5, 1, 0, 1), (5, 2, 1, 2), (6, 1, 2, 3), (6, 2, 3, 4)]
+
+
+def test_many_pieces_become_one() -> None:
+    run = Run.of(pl.DataFrame({PANE: [0]}))
+    for pane in range(1, 200):
+        run = run.joined(Run.of(pl.DataFrame({PANE: [pane]})))
+        assert run.frame.n_chunks() < 64
+    assert (run.low, run.high, run.frame[PANE].to_list()) == (0, 199, list(range(200)))
