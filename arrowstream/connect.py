@@ -48,7 +48,8 @@ class Source:
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``, where the name does not tell.
         schema
             Types of all columns, or only of those whose type should not be inferred. A key of NDJSON or JSON
-            that first appears after the first 10,000 rows is left out unless it is named here.
+            that first appears after the first 10,000 rows is left out unless it is named here;
+            with ``.with_strict_keys()`` it is an error.
 
         Raises
         ------
