@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from arrowstream.errors import SourceError
-from arrowstream.io.text_format import TextFormat, Uneven
+from arrowstream.io.text_format import TextFormat, Uneven, unknown_key
 
 _SHOWN = 60
 _STRAY_QUOTE = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
@@ -67,7 +67,7 @@ class Fault:
                 else "quote fields that hold the delimiter; if all rows are like this, see with_delimiter()",
             )
         if isinstance(error, UnknownKey):
-            key = self.format.unknown(record, self.schema) or error.key
+            key = unknown_key(record, self.schema) or error.key
             return SourceError(
                 f"{where} of {self.path} has a key that is no column: {key!r}",
                 position=f"{self.path} {where}",
@@ -110,7 +110,7 @@ class Fault:
         return low
 
     def _knows(self, part: bytes) -> bool:
-        return self.format.unknown(part, self.schema) is None
+        return unknown_key(part, self.schema) is None
 
     def _reads(self, part: bytes) -> bool:
         return self._try(self.format.scan(part, self.schema)) is not None

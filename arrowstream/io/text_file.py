@@ -15,7 +15,7 @@ from arrowstream.io.json_array import JsonLines
 from arrowstream.io.read_ahead import Piece
 from arrowstream.io.records import BLOCK_BYTES, blocks
 from arrowstream.io.text_fault import Fault, RaggedRecord, UnknownKey
-from arrowstream.io.text_format import Csv, Ndjson, TextFormat
+from arrowstream.io.text_format import Csv, Ndjson, TextFormat, unknown_key
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -112,7 +112,7 @@ class TextFile:
         def read() -> pl.DataFrame:
             if (uneven := format.uneven(block)) is not None:
                 raise RaggedRecord(uneven)
-            if strict_keys and (key := format.unknown(block, schema)) is not None:
+            if strict_keys and (key := unknown_key(block, schema)) is not None:
                 raise UnknownKey(key)
             return adapt(format.scan(block, schema)).collect(engine="in-memory")
 

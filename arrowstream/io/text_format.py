@@ -63,10 +63,6 @@ class TextFormat(Protocol):
         """The rows of a block; types that `schema` lacks are inferred or text."""
         ...
 
-    def unknown(self, block: bytes, schema: pl.Schema) -> str | None:
-        """A key in a block that `schema` has no column for, with those of the objects around it (``a.b``)."""
-        ...
-
     def uneven(self, block: bytes) -> Uneven | None:
         """The first record of a block that does not have as many fields as there are columns."""
         ...
@@ -97,13 +93,6 @@ class Ndjson:
         wide = pl.Schema({**schema, **dict.fromkeys(narrow, pl.Int64())})
         rows = pl.scan_ndjson(block, schema=wide or None, infer_schema_length=None)
         return rows.with_columns(pl.col(name).cast(dtype) for name, dtype in narrow.items())
-
-    def unknown(self, block: bytes, schema: pl.Schema) -> str | None:
-        try:
-            found = pl.scan_ndjson(block, infer_schema_length=None).collect_schema()
-        except pl.exceptions.PolarsError:
-            return None  # it holds no rows, or what is wrong with it will be told when it is read
-        return _unknown(pl.Struct(found), pl.Struct(schema))
 
     def uneven(self, block: bytes) -> Uneven | None:
         return None
@@ -185,9 +174,6 @@ class Csv:
         own = pl.Schema({name: schema.get(name, pl.String()) for name in self.names})
         return pl.scan_csv(self.header + block, separator=self.delimiter, schema=own)
 
-    def unknown(self, block: bytes, schema: pl.Schema) -> str | None:
-        return None  # columns are told by the header, which has been compared
-
     def uneven(self, block: bytes) -> Uneven | None:
         expected, delimiter = len(self.names), ord(self.delimiter)
         if b'"' not in block:
@@ -206,6 +192,15 @@ class Csv:
             blank[record] = not block[starts[record] : ends[record]].strip(b"\r\n")
         wrong = np.flatnonzero((found != expected) & ~blank)
         return Uneven(int(wrong[0]), expected, int(found[wrong[0]])) if len(wrong) else None
+
+
+def unknown_key(block: bytes, schema: pl.Schema) -> str | None:
+    """A key in a block of NDJSON that `schema` does not have, after those of the objects around it (``a.b``)."""
+    try:
+        found = pl.scan_ndjson(block, infer_schema_length=None).collect_schema()
+    except pl.exceptions.PolarsError:
+        return None  # it holds no rows, or what is wrong with it will be told when it is read
+    return _unknown(pl.Struct(found), pl.Struct(schema))
 
 
 def _unknown(found: PolarsDataType, known: PolarsDataType) -> str | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import PlanError, SourceError
-from arrowstream.io.text_format import INFER_ROWS, Ndjson
+from arrowstream.io.text_format import INFER_ROWS, unknown_key
 
 PLAIN = {"item": "tea", "of": {"kind": "green", "tags": [{"id": 1}]}}
 
@@ -81,6 +81,6 @@ def test_only_json_has_keys(tmp_path: Path) -> None:
 @given(rows=st.lists(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9)), min_size=1, max_size=8))
 def test_found_where_any_row_has_one(rows: list[dict[str, int]]) -> None:
     block = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    unknown = Ndjson().unknown(block, pl.Schema({"a": pl.Int64, "b": pl.Int64}))
+    unknown = unknown_key(block, pl.Schema({"a": pl.Int64, "b": pl.Int64}))
     strange = {key for row in rows for key in row} - {"a", "b"}
     assert (unknown in strange) if strange else unknown is None
