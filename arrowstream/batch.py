@@ -40,7 +40,7 @@ class Batch:
     ----------
     rows
         The rows. A RecordBatch must already have the schema `arrow_schema` gives for its Polars
-        schema; connectors cast on entry (see `arrowstream.io.base.normalise`).
+        schema; connectors cast on entry (see `arrowstream.ingest.conform`).
     position
         Where the rows came from, for error messages; None if the source cannot tell.
     ingest_ns

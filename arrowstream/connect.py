@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from arrowstream.channel import Sender
 from arrowstream.errors import SchemaError
-from arrowstream.io.base import SinkSpec
 from arrowstream.io.channel_sink import ChannelSink
 from arrowstream.io.channel_source import ChannelSource
 from arrowstream.io.fanout_sink import FanoutSink
 from arrowstream.io.frame_source import BATCH_ROWS, FrameSource
 from arrowstream.io.function_sink import FunctionSink
 from arrowstream.io.function_source import FunctionSource
+from arrowstream.io.sink import SinkSpec
 
 if TYPE_CHECKING:
     from arrowstream.io.file_sink import FileSink
@@ -48,7 +48,8 @@ class Source:
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``, where the name does not tell.
         schema
             Types of all columns, or only of those whose type should not be inferred. A key of NDJSON or JSON
-            that first appears after the first 10,000 rows is left out unless it is named here.
+            that first appears after the first 10,000 rows is left out unless it is named here;
+            with ``.with_strict_keys()`` it is an error.
 
         Raises
         ------
@@ -107,8 +108,9 @@ class Source:
             The schema of every batch. Without it, the first batch tells, and the pipeline is checked
             only then.
 
-        A run that ends before the stream does (limit, stop, a failure) closes the receiver of a channel, so
-        that its sender gets `PeerGone` instead of waiting for room. Any other stream stays yours.
+        A run that ends before the stream does (limit, stop, a failure; `preview` and `collect(limit=...)`, too)
+        closes the receiver of a channel, so that its sender gets `PeerGone` instead of waiting for room. Any other
+        stream stays yours.
         """
         return ChannelSource(stream, _schema(schema))
 

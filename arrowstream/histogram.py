@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import nan
+from typing import NamedTuple
 
 _SUB_BITS = 6
 """Each power of two is cut into 2**6 buckets: half of a bucket's width is at most 0.8 % of its values."""
@@ -20,8 +22,9 @@ BOUNDS_SECONDS = (1e-5, 1e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 10.0, 
 class Histogram:
     """Weighted counts of durations in nanoseconds.
 
-    The buckets between the least and the largest value are kept, eight bytes each: some kilobytes for
-    times that differ a thousandfold. Sums and quantiles are worked out when asked for.
+    There is a row of buckets for each power of two that was hit: half a kilobyte, and 32 bytes for each bucket
+    that was hit. Sums and quantiles are worked out when asked for. The buckets are those of the HdrHistogram
+    (G. Tene, hdrhistogram.org).
 
     Examples
     --------
@@ -32,48 +35,57 @@ class Histogram:
     True
     """
 
-    __slots__ = ("_counts", "_first")
+    __slots__ = ("_rows",)
 
     def __init__(self) -> None:
-        self._first = 0
-        self._counts = array("q")
+        self._rows: dict[int, _Row] = {}
 
     def record(self, nanoseconds: int, weight: int = 1) -> None:
         """Count `nanoseconds` for `weight` rows; a time below 0 counts as 0."""
         self.record_all(((nanoseconds, weight),))
 
-    def record_all(self, samples: Iterable[tuple[int, int]]) -> None:
-        """Count several times, each with its weight."""
-        # One loop without calls: it runs for every batch.
-        first, counts = self._first, self._counts
-        end = first + len(counts)
-        for nanoseconds, weight in samples:
-            if nanoseconds >= _EXACT:
-                shift = nanoseconds.bit_length() - _SUB_BITS - 1
-                bucket = (shift << _SUB_BITS) + (nanoseconds >> shift)
-            else:
-                bucket = max(nanoseconds, 0)
-            if not first <= bucket < end:
-                self._make_room(bucket)
-                first = self._first
-                end = first + len(counts)
-            counts[bucket - first] += weight
+    def record_all(self, samples: Iterable[tuple[int, int, *tuple[object, ...]]]) -> None:
+        """Count several times, each with its weight.
+
+        Parameters
+        ----------
+        samples
+            A time in nanoseconds, its weight, and whatever else there may be in the same tuple. A time
+            below 0 counts as 0.
+        """
+        # One loop without calls, as it runs for every batch; times are mostly in the row of those before them.
+        rows = self._rows
+        least = end = start = shift = 0
+        counts: list[int] = []
+        for sample in samples:
+            time = sample[0]
+            if not least <= time < end:
+                time = max(time, 0)
+                bits = time.bit_length()
+                least, end, shift, start, counts = rows.get(bits) or self._new_row(bits)
+            counts[(time >> shift) - start] += sample[1]
 
     def merge(self, other: Histogram) -> None:
         """Count everything that `other` has counted, too."""
-        for bucket, weight in other.buckets():
-            self._make_room(bucket)
-            self._counts[bucket - self._first] += weight
+        for bits, row in other._rows.items():
+            counts = (self._rows.get(bits) or self._new_row(bits)).counts
+            for place, weight in enumerate(row.counts):
+                counts[place] += weight
 
     def copy(self) -> Histogram:
         """Another one that has counted the same."""
         other = Histogram()
-        other._first, other._counts = self._first, self._counts[:]
+        other._rows = {bits: row._replace(counts=row.counts[:]) for bits, row in self._rows.items()}
         return other
 
     def buckets(self) -> list[tuple[int, int]]:
         """Numbers and weights of the buckets that were hit, in rising order."""
-        return [(bucket, weight) for bucket, weight in enumerate(self._counts, self._first) if weight]
+        return [
+            (bucket, weight)
+            for _, row in sorted(self._rows.items())
+            for bucket, weight in enumerate(row.counts, (row.shift << _SUB_BITS) + row.start)
+            if weight
+        ]
 
     @property
     def count(self) -> int:
@@ -88,18 +100,37 @@ class Histogram:
         share
             From 0 to 1; 0.99 for the 99th percentile.
         """
-        return _quantile(self.buckets(), share)
+        buckets = self.buckets()
+        values = [_middle(bucket) for bucket, _ in buckets]
+        return _quantile(values, [0, *accumulate(weight for _, weight in buckets)], share)
 
-    def _make_room(self, bucket: int) -> None:
-        """Let the counts reach to `bucket`."""
-        counts = self._counts
-        if not counts:
-            self._first = bucket
-        if bucket < self._first:
-            counts[:0] = array("q", bytes((self._first - bucket) * counts.itemsize))
-            self._first = bucket
-        missing = bucket + 1 - self._first - len(counts)
-        counts.frombytes(bytes(max(missing, 0) * counts.itemsize))
+    def _new_row(self, bits: int) -> _Row:
+        end = 1 << bits
+        least = end >> 1
+        shift = max(bits - _SUB_BITS - 1, 0)
+        row = _Row(least, end, shift, least >> shift, [0] * (end - least >> shift))
+        self._rows[bits] = row
+        return row
+
+
+class _Row(NamedTuple):
+    """The buckets of the values between two powers of two.
+
+    Parameters
+    ----------
+    least, end
+        The values from `least` to before `end`.
+    shift, start
+        Values are told apart but for their last `shift` bits; without these, the least is `start`.
+    counts
+        The weights.
+    """
+
+    least: int
+    end: int
+    shift: int
+    start: int
+    counts: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,29 +169,24 @@ class Latency:
         (10, 2.0)
         """
         buckets = histogram.buckets()
-        p50, p99, p999 = (_quantile(buckets, share) / 1e6 for share in (0.5, 0.99, 0.999))
+        values = [_middle(bucket) for bucket, _ in buckets]
+        # How much weight is in the first bucket, in the first two, ...; before them all there is none.
+        seen = [0, *accumulate(weight for _, weight in buckets)]
+        p50, p99, p999 = (_quantile(values, seen, share) / 1e6 for share in (0.5, 0.99, 0.999))
         return cls(
-            sum(weight for _, weight in buckets),
-            sum(_middle(bucket) * weight for bucket, weight in buckets) / 1e9,
+            seen[-1],
+            sum(value * weight for value, (_, weight) in zip(values, buckets, strict=True)) / 1e9,
             p50,
             p99,
             p999,
-            tuple(_below(buckets, bound * 1e9) for bound in BOUNDS_SECONDS),
+            tuple(seen[bisect_right(values, bound * 1e9)] for bound in BOUNDS_SECONDS),
         )
 
 
-def _quantile(buckets: Sequence[tuple[int, int]], share: float) -> float:
-    wanted = share * sum(weight for _, weight in buckets)
-    seen = 0
-    for bucket, weight in buckets:
-        seen += weight
-        if seen >= wanted:
-            return _middle(bucket)
-    return nan
-
-
-def _below(buckets: Sequence[tuple[int, int]], bound: float) -> int:
-    return sum(weight for bucket, weight in buckets if _middle(bucket) <= bound)
+def _quantile(values: Sequence[float], seen: Sequence[int], share: float) -> float:
+    """The first of the rising `values` by which the share of all weight was `seen`; NaN without any."""
+    place = bisect_left(seen, share * seen[-1], 1)
+    return values[place - 1] if values else nan
 
 
 def _middle(bucket: int) -> float:

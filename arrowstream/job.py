@@ -48,7 +48,7 @@ import polars as pl
 
 from arrowstream.connect import Sink
 from arrowstream.errors import ArrowstreamError
-from arrowstream.io.base import SinkSpec
+from arrowstream.io.sink import SinkSpec
 from arrowstream.job_ends import sinks, sources, together
 from arrowstream.job_file import JobFile, Value
 from arrowstream.job_mistakes import placed

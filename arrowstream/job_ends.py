@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from arrowstream.connect import Sink
-from arrowstream.io.base import SinkSpec, SourceSpec
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.job_file import Value
 from arrowstream.job_handlers import handlers
 from arrowstream.job_mistakes import placed

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from arrowstream.connect import Sink, Source
-from arrowstream.io.base import SinkSpec, SourceSpec
 from arrowstream.io.formats import Format
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.job_file import Value
 from arrowstream.job_mistakes import placed
 from arrowstream.job_values import types
@@ -39,7 +40,9 @@ def _file_source(table: Value) -> SourceSpec:
         schema=table.maybe("schema", types),
     )
     delimiter = table.maybe("delimiter", Value.text)
-    return source if delimiter is None else source.with_delimiter(delimiter)
+    if delimiter is not None:
+        source = source.with_delimiter(delimiter)
+    return source.with_strict_keys() if table.maybe("strict_keys", Value.flag) else source
 
 
 def _file_sink(table: Value) -> SinkSpec:
@@ -56,7 +59,7 @@ def _format(value: Value) -> str:
     return value.one_of(get_args(Format))
 
 
-SOURCES = {"file": Kind(("path", "format", "delimiter", "schema"), ("path",), _file_source)}
+SOURCES = {"file": Kind(("path", "format", "delimiter", "schema", "strict_keys"), ("path",), _file_source)}
 """The kinds of sources a job can name."""
 
 SINKS = {"file": Kind(("path", "format", "partition_by", "compression", "overwrite"), ("path",), _file_sink)}

@@ -77,7 +77,16 @@ class Builder(Steps):
         return (self if ended else self.sink(CollectSink())).build().explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
-        """Run into memory; with `limit`, stop the source once so many rows have come out."""
+        """Run into memory; with `limit`, stop the source once so many rows have come out.
+
+        A limit ends the run as it does in `Pipeline.run`: the receiver of a channel source is then closed, and what
+        it still held is lost.
+
+        Parameters
+        ----------
+        limit
+            Rows wanted at most; all of them without it.
+        """
         sink = CollectSink()
         await self.sink(sink).build().run(limit=limit)
         return sink.frame()
@@ -87,7 +96,16 @@ class Builder(Steps):
         return run_blocking(lambda: self.collect(limit))
 
     def preview(self, rows: int = 10) -> pl.DataFrame:
-        """The first `rows` rows that come out."""
+        """The first `rows` rows that come out: `collect_sync` with a limit.
+
+        It takes its rows from the source: those of a channel are gone for a later run, and its receiver is closed. A
+        file, or a list of frames, can be previewed and then run.
+
+        Parameters
+        ----------
+        rows
+            Rows wanted at most.
+        """
         return self.collect_sync(limit=rows)
 
 

@@ -6,20 +6,12 @@ failure that the ones before it could not do away with. Where none is left, the 
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from numbers import Real
-from random import Random
+from dataclasses import dataclass
 
-from arrowstream.duration import Duration, seconds
+from arrowstream.backoff import Backoff, wait_seconds
+from arrowstream.duration import Duration
 from arrowstream.errors import PlanError
-from arrowstream.whole_number import check_whole
-
-_TIMES = 3
-_DELAY_S = 0.1
-_LONGEST_S = 60.0
 
 
 class ErrorHandler(ABC):
@@ -93,9 +85,9 @@ class ErrorHandler(ABC):
         PlanError
             A value is out of its range, or a duration is none.
         """
-        wait = None if delay is None else _seconds("delay", delay)
-        longest = None if max_delay is None else _seconds("max_delay", max_delay)
-        limit = None if budget is None else _seconds("budget", budget)
+        wait = None if delay is None else wait_seconds("delay", delay)
+        longest = None if max_delay is None else wait_seconds("max_delay", max_delay)
+        limit = None if budget is None else wait_seconds("budget", budget)
         return Retry(times, wait, factor, jitter, limit, longest)
 
     @staticmethod
@@ -146,49 +138,11 @@ class ErrorHandler(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Retry(ErrorHandler):
-    """Try again after waits that grow; durations are in seconds. See `ErrorHandler.retry`."""
-
-    times: int | None
-    delay: float | None
-    factor: float
-    jitter: float
-    budget: float | None
-    max_delay: float | None
-
-    def __post_init__(self) -> None:
-        if self.times is not None:
-            check_whole("retry(times=...)", self.times)
-        if not (_is_number(self.factor) and 1 <= self.factor < math.inf):
-            raise _out_of_range("factor", "a number, at least 1", repr(self.factor))
-        if not (_is_number(self.jitter) and 0 <= self.jitter <= 1):
-            raise _out_of_range("jitter", "a number between 0 and 1", repr(self.jitter))
-        if self.max_delay is not None and self.delay is not None and self.max_delay < self.delay:
-            raise _out_of_range("max_delay", f"at least the delay, {self.delay:g} s", f"{self.max_delay:g} s")
-
-    def settled(self, times: int, delay: float) -> Retry:
-        """This with a number of tries and a first wait, where it names none; the wait is at most `max_delay`."""
-        longest = math.inf if self.max_delay is None else self.max_delay
-        return replace(
-            self,
-            times=times if self.times is None else self.times,
-            delay=min(delay, longest) if self.delay is None else self.delay,
-        )
-
-    def waits(self, random: Random) -> Iterator[float]:
-        """Seconds to wait before each further try."""
-        times = _TIMES if self.times is None else self.times
-        wait = _DELAY_S if self.delay is None else self.delay
-        longest = max(wait, _LONGEST_S) if self.max_delay is None else self.max_delay
-        for _ in range(times):
-            yield wait * (1 - self.jitter * random.random())
-            wait = min(wait * self.factor, longest)
+class Retry(Backoff, ErrorHandler):
+    """Try again after waits that grow. See `ErrorHandler.retry`."""
 
     def describe(self) -> str:
-        times = _TIMES if self.times is None else self.times
-        delay = _DELAY_S if self.delay is None else self.delay
-        budget = "" if self.budget is None else f", budget={self.budget:g} s"
-        return f"retry({times}, delay={delay:g} s{budget})"
+        return f"retry({self.told})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,53 +190,3 @@ class Fail(ErrorHandler):
 
     def describe(self) -> str:
         return "fail()"
-
-
-def check_handlers(handlers: Sequence[object]) -> None:
-    """Check that these can act one after the other.
-
-    Raises
-    ------
-    PlanError
-        One is no handler, comes after one that leaves nothing to do, or logs again what was just logged.
-    """
-    previous: ErrorHandler | None = None
-    for handler in handlers:
-        if not isinstance(handler, ErrorHandler):
-            raise PlanError(
-                "on_error() takes error handlers",
-                expected="ErrorHandler.retry(...), .log(), .skip(), .dead_letter(...) or .fail()",
-                found=f"{type(handler).__name__} {handler!r}",
-            )
-        if isinstance(previous, Skip | DeadLetter | Fail):
-            raise PlanError(
-                f"{handler.describe()} comes after {previous.describe()}, which leaves nothing to do",
-                expected="retry(...) and log() first, then one of skip(), dead_letter(...) and fail()",
-                found=", ".join(_described(handlers)),
-                hint="handlers act in the order given: change it, or take one away",
-            )
-        if isinstance(handler, Log) and isinstance(previous, Log):
-            raise PlanError(
-                "log() twice in a row would log every failure twice", hint="take one of them away"
-            )
-        previous = handler
-
-
-def _described(handlers: Sequence[object]) -> Iterator[str]:
-    for handler in handlers:
-        yield handler.describe() if isinstance(handler, ErrorHandler) else repr(handler)
-
-
-def _seconds(name: str, duration: Duration) -> float:
-    value = seconds(duration)
-    if not math.isfinite(value):
-        raise _out_of_range(name, "a finite duration", duration)
-    return value
-
-
-def _out_of_range(name: str, expected: str, found: object) -> PlanError:
-    return PlanError(f"retry({name}=...) does not fit", expected=expected, found=str(found))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from arrowstream.duration import Duration
 from arrowstream.errors import PlanError
-from arrowstream.io.base import SinkSpec, SourceSpec
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.cast import Cast

@@ -1,7 +1,10 @@
 """What metrics cost: the engine as it is, and with counters that only count rows, as a report needs them.
 
-Processor time, because what else runs on the machine moves the wall clock by more than metrics do. The
-calls for one batch are also timed alone, in a tight loop, where they find everything in the caches.
+Processor time, because what else runs on the machine moves the wall clock by more than metrics do; and many
+short runs in pairs, which of a pair comes first in turn, because a percent of a run is less than what two runs
+minutes apart, or the first and second of a pair, differ by. Of the pairs' own shares the median counts, and the
+spread of the middle half of them is told. The calls for one batch are also timed alone, in a tight loop, where
+they find everything in the caches.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from arrowstream import Pipeline, Sink, Source
 from arrowstream.batch import Batch
 from arrowstream.stage_metrics import StageCounters
 from benchmarks.data import record, steps
-from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn, ratio
+from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn
 
 _BATCHES = {"full": 4_000, "quick": 1_000, "tiny": 3}
+_PAIRS = {"full": 24, "quick": 10, "tiny": 2}
 _CALLS = {"full": 50_000, "quick": 20_000, "tiny": 100}
 _ROWS = 1_000
 
@@ -28,31 +32,47 @@ def run(scale: Scale) -> Section:
     pipeline = _pipeline(batches)
     pipeline.run_sync()
 
-    rivals: dict[str, Callable[[], object]] = {
-        "engine": pipeline.run_sync,
-        "engine, rows only": lambda: _without_metrics(pipeline.run_sync),
-        "calls": lambda: _calls_of_batches(calls),
-        "calls, rows only": lambda: _without_metrics(lambda: _calls_of_batches(calls)),
-    }
-    measured = in_turn({name: _cpu(work) for name, work in rivals.items()}, ROUNDS[scale])
-    micros = {
-        name: statistics.median(seconds) / (batches if "engine" in name else calls) * 1e6
-        for name, seconds in measured.items()
-    }
-    added = micros["calls"] - micros["calls, rows only"]
-    whole = 1 - ratio(measured["engine, rows only"], measured["engine"])
+    calls_of = _cpu(lambda: _calls_of_batches(calls)), _without_metrics(lambda: _calls_of_batches(calls))
+    micros = [
+        statistics.median(seconds) / calls * 1e6
+        for seconds in in_turn(dict(zip(("all", "rows"), calls_of, strict=True)), ROUNDS[scale]).values()
+    ]
+    engine, shares = _pairs(_cpu(pipeline.run_sync), _without_metrics(pipeline.run_sync), _PAIRS[scale])
+    low, share, high = statistics.quantiles(shares)
+    added, whole = micros[0] - micros[1], engine / batches * 1e6
     return Section(
         "Metrics, at batches of 1,000 rows (map + filter, in memory)",
         (
             Figure(
                 "calls for metrics, of the engine's time for a batch",
-                added / micros["engine"] * 100,
+                added / whole * 100,
                 "%",
-                note=f"{added:.2f} of {micros['engine']:.1f} us; with those for rows {micros['calls']:.2f} us",
+                note=f"{added:.2f} of {whole:.1f} us; with those for rows {micros[0]:.2f} us",
             ),
-            Figure("the whole engine against one that only counts rows", whole * 100, "%", at_most=2),
+            Figure(
+                "the whole engine against one that only counts rows",
+                share,
+                "%",
+                at_most=2,
+                note=f"half of {len(shares)} pairs between {low:.1f} and {high:.1f} %",
+            ),
         ),
     )
+
+
+def _pairs(
+    with_metrics: Callable[[], float], without: Callable[[], float], count: int
+) -> tuple[float, list[float]]:
+    """The median seconds with metrics, and for each pair of runs the percent of it that metrics took."""
+    seconds, shares = [], []
+    for number in range(count):
+        if number % 2:
+            base, full = without(), with_metrics()
+        else:
+            full, base = with_metrics(), without()
+        seconds.append(full)
+        shares.append((1 - base / full) * 100)
+    return statistics.median(seconds), shares
 
 
 def _cpu(work: Callable[[], object]) -> Callable[[], float]:
@@ -87,18 +107,21 @@ def _calls_of_batches(count: int) -> None:
         sink.rows_in += _ROWS
 
 
-def _without_metrics(work: Callable[[], object]) -> None:
-    """Do `work` with counters that only count rows and batches."""
+def _without_metrics(work: Callable[[], object]) -> Callable[[], float]:
+    """`_cpu` of `work` with counters that only count rows and batches."""
 
-    def ran(self: StageCounters, kind: str, rows: int, taken_ns: int, latency_ns: int | None) -> None:
+    def ran(self: StageCounters, kind: str, rows: int, taken_ns: int, latency_ns: int) -> None:
         self.busy_ns += taken_ns
         self.batches[kind] = self.batches.get(kind, 0) + 1
 
     def came_out(self: StageCounters, batch: Batch) -> None:
         self.rows_out += batch.num_rows
 
-    with (
-        patch.object(StageCounters, "ran", ran),
-        patch.object(StageCounters, "came_out", came_out),
-    ):
-        work()
+    def measure() -> float:
+        with (
+            patch.object(StageCounters, "ran", ran),
+            patch.object(StageCounters, "came_out", came_out),
+        ):
+            return _cpu(work)()
+
+    return measure

@@ -8,7 +8,8 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.batch import Batch
-from arrowstream.io.base import BlockingReader, BlockingWriter, Query, Reader, SinkSpec, SourceSpec, Writer
+from arrowstream.io.sink import BlockingWriter, SinkSpec, Writer
+from arrowstream.io.source import BlockingReader, Query, Reader, SourceSpec
 from arrowstream.operators.base import Operator, Process
 
 

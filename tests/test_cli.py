@@ -24,8 +24,8 @@ from arrowstream import cli, job_parts
 from arrowstream.commands import app
 from arrowstream.connect import Source
 from arrowstream.errors import SinkError
-from arrowstream.io.base import SourceSpec
 from arrowstream.io.function_sink import FunctionSink
+from arrowstream.io.source import SourceSpec
 from arrowstream.job_parts import Kind
 from arrowstream.testing import TestSource
 
@@ -388,7 +388,7 @@ STUCK = """
 import polars as pl, sys, threading
 from arrowstream import cli, interrupts, job_parts
 from arrowstream.batch import Batch
-from arrowstream.io.base import BlockingReader
+from arrowstream.io.source import BlockingReader
 from arrowstream.testing import TestSource
 
 class Stuck(BlockingReader):

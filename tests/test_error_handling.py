@@ -19,7 +19,7 @@ from strategies import cuts
 from arrowstream import Builder, ErrorHandler, Pipeline, Processor, Sink, Source
 from arrowstream.batch import Batch, Position
 from arrowstream.errors import PlanError, SinkError, StageError
-from arrowstream.io.base import SinkSpec
+from arrowstream.io.sink import SinkSpec
 from arrowstream.testing import ManualClock, TestSink
 
 TEXTS = pl.DataFrame({"s": ["1", "a", "3", None, "b", "6"]})

@@ -15,7 +15,7 @@ from arrowstream import interrupts
 from arrowstream.connect import Sink, Source
 from arrowstream.errors import StageError
 from arrowstream.interrupts import EndedAtOnce, run_until_told
-from arrowstream.io.base import SourceSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.pipeline import Pipeline
 from arrowstream.testing import TestSink
 

@@ -7,7 +7,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from arrowstream import job_parts
-from arrowstream.errors import JobError
+from arrowstream.errors import JobError, SourceError
 from arrowstream.job import Job
 from arrowstream.job_parts import Kind
 from arrowstream.testing import TestSource
@@ -105,6 +105,18 @@ def test_a_source_with_all_its_keys() -> None:
     Job.load(write(source=source)).pipeline().run_sync()
     expected = FRAME.select(pl.col("a").cast(pl.Float32), "b")
     assert_frame_equal(pl.read_parquet("out.parquet"), expected)
+
+
+@pytest.mark.parametrize("strict", ["true", "false"])
+def test_a_source_of_objects_that_is_strict(strict: str) -> None:
+    rows = ['{"a": 1, "b": "x"}'] * 10_001 + ['{"a": 1, "c": 3}']
+    Path("in.ndjson").write_text("\n".join(rows), encoding="utf-8")
+    job = Job.load(write(source=f'path = "in.ndjson"\nstrict_keys = {strict}'))
+    if strict == "true":
+        with pytest.raises(SourceError, match="has a key that is no column: 'c'"):
+            job.pipeline().run_sync()
+    else:
+        assert job.pipeline().run_sync().rows_out == 10_002
 
 
 def test_a_sink_with_all_its_keys() -> None:

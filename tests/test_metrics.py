@@ -8,6 +8,8 @@ from dataclasses import FrozenInstanceError
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from arrowstream.batch import Barrier, Batch, Idle, Watermark
@@ -127,14 +129,25 @@ def test_bytes_are_measured_on_a_sample() -> None:
     counters = StageCounters("map")
     small, large = Batch(pl.DataFrame({"x": [1]})), Batch(pl.DataFrame({"x": [1], "y": [2]}))
     assert counters.nbytes == 0
-    counters.came_out(
-        Batch(pl.DataFrame(schema={"x": pl.Int64}))
-    )  # without rows, it says nothing of their size
-    for _ in range(SAMPLE):
-        counters.came_out(small)
-    assert counters.nbytes == SAMPLE * 8
-    counters.came_out(large)
-    assert counters.nbytes == round((SAMPLE + 1) * (8 + 16) / 2)
+    # Without rows, a batch says nothing of their size.
+    counters.came_out(Batch(pl.DataFrame(schema={"x": pl.Int64})))
+    # The first one is measured, the next, the one 4 after that, 16 after that, ... and then each of so many.
+    turns = [1, 2, 6, 22, 86, 342, 342 + SAMPLE, 342 + 2 * SAMPLE]
+    for number in range(1, turns[-1] + 1):
+        counters.came_out(large if number == turns[-1] else small)
+        # Batches that are not measured count as those that were.
+        assert counters.nbytes == (number * 8 if number < turns[-1] else round(number * (7 * 8 + 16) / 8))
+    for number in range(turns[-1] + 1, turns[-1] + SAMPLE):
+        counters.came_out(large)
+        assert counters.nbytes == round(number * (7 * 8 + 16) / 8)
+
+
+@given(rows=st.lists(st.integers(0, 2_000), min_size=1, max_size=30))
+def test_bytes_of_rows_of_one_width_are_exact(rows: list[int]) -> None:
+    counters = StageCounters("map")
+    for height in rows:
+        counters.came_out(Batch(pl.DataFrame({"x": range(height)}, schema={"x": pl.Int64})))
+    assert (counters.rows_out, counters.nbytes) == (sum(rows), 8 * sum(rows))
 
 
 def test_notes_are_added_up_and_seen_before() -> None:
@@ -148,6 +161,13 @@ def test_notes_are_added_up_and_seen_before() -> None:
     counters.add_up()
     assert counters.batches == {"arrow": NOTES + 2, "polars": NOTES + 2}
     assert counters.busy_ns == (2 * NOTES + 4) * 10
+
+
+def test_a_batch_of_unknown_age_counts_but_for_its_age() -> None:
+    counters = StageCounters("sink")
+    counters.ran("write", 0, 10, 10)
+    moment = counters.snapshot(0)
+    assert (dict(moment.batches), moment.busy_seconds, moment.latency.count) == ({"write": 1}, 1e-8, 0)
 
 
 def test_counters_never_go_back_while_others_look() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 
 from arrowstream import Sink
 from arrowstream.errors import PlanError
-from arrowstream.policy import ErrorHandler, check_handlers
+from arrowstream.handler_order import check_handlers
+from arrowstream.policy import ErrorHandler
 
 RETRY, LOG, SKIP = ErrorHandler.retry(3), ErrorHandler.log(), ErrorHandler.skip()
 DEAD, FAIL = ErrorHandler.dead_letter(object()), ErrorHandler.fail()

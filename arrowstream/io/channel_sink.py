@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from arrowstream.batch import Batch
 from arrowstream.channel import Sender
-from arrowstream.io.base import SinkSpec, Writer
+from arrowstream.io.sink import SinkSpec, Writer
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from arrowstream.batch import Batch, Element
 from arrowstream.channel import Receiver
 from arrowstream.errors import PlanError
 from arrowstream.ingest import batches_of, conform, schema_of
-from arrowstream.io.base import Query, Reader, SourceSpec
+from arrowstream.io.source import Query, Reader, SourceSpec
 
 
 @dataclass(frozen=True, slots=True)

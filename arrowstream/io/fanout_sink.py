@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from arrowstream.errors import PlanError
-from arrowstream.io.base import BlockingWriter, SinkSpec, Writer
+from arrowstream.io.sink import BlockingWriter, SinkSpec, Writer
 
 
 @dataclass(frozen=True, slots=True)

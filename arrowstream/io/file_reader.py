@@ -9,7 +9,6 @@ from dataclasses import replace
 import polars as pl
 
 from arrowstream.batch import Batch, Position
-from arrowstream.io.base import BlockingReader, Query
 from arrowstream.io.file_list import DataFile
 from arrowstream.io.file_schema import CHECKED_AT_BUILD, check_columns, check_names, table_schema
 from arrowstream.io.hive import may_match
@@ -17,6 +16,7 @@ from arrowstream.io.parquet_footer import row_groups
 from arrowstream.io.parquet_pieces import parquet_pieces
 from arrowstream.io.pushed import Pushed, pushed
 from arrowstream.io.read_ahead import Piece, ReadAhead
+from arrowstream.io.source import BlockingReader, Query
 from arrowstream.io.table_file import Adapt, Table, ipc_pieces, ipc_rows, scan_ipc, scan_parquet
 from arrowstream.io.text_file import TextFile
 from arrowstream.io.text_format import Csv
@@ -42,6 +42,8 @@ class FileReader(BlockingReader):
         Columns before `query`: stored ones, then partitions, with the types the user gave.
     query
         What is computed while reading.
+    strict_keys
+        Whether a key that is no column is an error.
     """
 
     __slots__ = (
@@ -57,6 +59,7 @@ class FileReader(BlockingReader):
         "_row",
         "_schema",
         "_stored",
+        "_strict_keys",
         "_total",
         "bytes_read",
     )
@@ -69,9 +72,12 @@ class FileReader(BlockingReader):
         partitions: pl.DataFrame,
         schema: pl.Schema,
         query: Query | None,
+        *,
+        strict_keys: bool,
     ) -> None:
         self._files = files
         self._delimiter = delimiter
+        self._strict_keys = strict_keys
         self._stored = stored
         self._partitions = partitions
         self._schema = schema
@@ -163,7 +169,7 @@ class FileReader(BlockingReader):
             optional = () if isinstance(text.format, Csv) else self._stored
             names = dict.fromkeys([*optional, *text.names()])
             check_names(file, list(names), self._files[0], self._stored)
-            yield from text.pieces(file, self._stored, adapt)
+            yield from text.pieces(file, self._stored, adapt, strict_keys=self._strict_keys)
         finally:
             text.close()
 

@@ -11,7 +11,6 @@ from typing import Final
 import polars as pl
 
 from arrowstream.errors import PlanError, SinkError
-from arrowstream.io.base import BlockingWriter, SinkSpec
 from arrowstream.io.encoders import encoder_for, unit_rows
 from arrowstream.io.file_errors import sink_errors
 from arrowstream.io.file_types import check_types
@@ -26,6 +25,7 @@ from arrowstream.io.formats import (
     kind_of,
 )
 from arrowstream.io.partition import Partitions
+from arrowstream.io.sink import BlockingWriter, SinkSpec
 from arrowstream.io.staging import FilledFolder, NewFolder, StagedFile, Staging
 
 ROWS_PER_FILE: Final = 4_194_304

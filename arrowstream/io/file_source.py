@@ -10,7 +10,6 @@ from typing import Any, Literal
 import polars as pl
 
 from arrowstream.errors import ArrowstreamError, PlanError
-from arrowstream.io.base import BlockingReader, Query, SourceSpec
 from arrowstream.io.file_list import DataFile, find_files
 from arrowstream.io.file_reader import FileReader
 from arrowstream.io.file_schema import CHECKED_AT_BUILD, stored_schema
@@ -18,6 +17,7 @@ from arrowstream.io.formats import Format, detect, format_named
 from arrowstream.io.hive import may_match, partition_columns
 from arrowstream.io.parquet_footer import row_groups
 from arrowstream.io.pushed import conditions, pushed
+from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class FileSource(SourceSpec):
         the first text file and then the same for every row of every file.
     delimiter
         Between the fields of a CSV file, or None for what the name tells: a comma, a tab in ``.tsv``.
+    strict_keys
+        Whether a key of NDJSON or JSON that is no column is an error wherever it comes.
 
     Examples
     --------
@@ -49,6 +51,7 @@ class FileSource(SourceSpec):
     format: Format | None = None
     given: pl.Schema = field(default_factory=pl.Schema)
     delimiter: str | None = None
+    strict_keys: bool = False
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -83,6 +86,33 @@ class FileSource(SourceSpec):
             )
         return replace(self, delimiter=delimiter)
 
+    def with_strict_keys(self) -> FileSource:
+        """The same source, for which any key of NDJSON or JSON that is no column is an error.
+
+        Without this, a key that first appears after the first 10,000 rows of a file is left out. To look for such
+        keys is to read the text once more and with more care: that takes twice as long as parsing does, on top of it
+        (100 and 54 ms of processor time for 45,000 rows of 190 bytes).
+
+        Raises
+        ------
+        SourceError
+            While it runs: at the first row with such a key, also one inside an object. Its row, its line and the key
+            are named.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> from arrowstream import Pipeline
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "prices.ndjson"
+        >>> _ = file.write_text('{"item": "tea"}\\n' * 10_000 + '{"item": "tea", "price": 3}\\n')
+        >>> source = FileSource.of(file).with_strict_keys()
+        >>> Pipeline.builder().source(source).collect_sync()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        arrowstream.errors.SourceError: row 10001 (line 10001) of ... has a key that is no column: 'price'...
+        """
+        return replace(self, strict_keys=True)
+
     @property
     def label(self) -> str:
         try:
@@ -105,8 +135,9 @@ class FileSource(SourceSpec):
         files = self._files()
         stored, told = self._columns(files)
         schema = self._typed(stored, told)
+        partitions = partition_columns(files, told)
         return FileReader(
-            files, self._delimiter(files), stored, partition_columns(files, told), schema, query
+            files, self._delimiter(files), stored, partitions, schema, query, strict_keys=self.strict_keys
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
@@ -136,6 +167,13 @@ class FileSource(SourceSpec):
                 expected="CSV files",
                 found=f"{files[0].kind.format} in {files[0].path}",
                 hint="leave out with_delimiter()",
+            )
+        if self.strict_keys and files[0].kind.format not in ("ndjson", "json"):
+            raise PlanError(
+                "only NDJSON and JSON files have keys",
+                expected="NDJSON or JSON files",
+                found=f"{files[0].kind.format} in {files[0].path}",
+                hint="leave out with_strict_keys()",
             )
         return files
 

@@ -11,11 +11,11 @@ from typing import Final
 import polars as pl
 
 from arrowstream.batch import Batch
-from arrowstream.io.base import BlockingWriter
 from arrowstream.io.encoders import Encoder, Piece
 from arrowstream.io.file_errors import sink_errors
 from arrowstream.io.partition import Partitions
 from arrowstream.io.row_buffer import RowBuffer, frame_bytes
+from arrowstream.io.sink import BlockingWriter
 from arrowstream.io.staging import Staging
 
 WAITING_BYTES: Final = 128 << 20

@@ -11,7 +11,7 @@ import polars as pl
 from arrowstream.batch import Batch, Element, Position
 from arrowstream.errors import PlanError
 from arrowstream.ingest import batches_of, conform, schema_of
-from arrowstream.io.base import Query, Reader, SourceSpec
+from arrowstream.io.source import Query, Reader, SourceSpec
 from arrowstream.whole_number import check_whole
 
 BATCH_ROWS = 131_072

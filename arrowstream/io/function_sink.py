@@ -11,7 +11,7 @@ import polars as pl
 
 from arrowstream.batch import Batch
 from arrowstream.errors import PlanError
-from arrowstream.io.base import SinkSpec, Writer
+from arrowstream.io.sink import SinkSpec, Writer
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 
 from arrowstream.errors import PlanError
-from arrowstream.io.base import Query, Reader, SourceSpec
 from arrowstream.io.channel_source import ItemReader
+from arrowstream.io.source import Query, Reader, SourceSpec
 
 
 @dataclass(frozen=True, slots=True)

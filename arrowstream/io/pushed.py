@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from arrowstream.io.base import Query
+from arrowstream.io.source import Query
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from arrowstream.errors import SourceError
-from arrowstream.io.text_format import TextFormat, Uneven
+from arrowstream.io.text_format import TextFormat, Uneven, unknown_key
 
 _SHOWN = 60
 _STRAY_QUOTE = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
@@ -45,7 +45,8 @@ class Fault:
         if isinstance(error, RaggedRecord):
             bad, uneven = error.uneven.record, error.uneven
         else:
-            bad, uneven = self._first_bad([int(end) for end in (0, *ends)]), None
+            fine = self._knows if isinstance(error, UnknownKey) else self._reads
+            bad, uneven = self._first_bad([int(end) for end in (0, *ends)], fine), None
         start = int(ends[bad - 1]) if bad else 0
         record = self.block[start : int(ends[bad])]
         rows_before = self._rows(self.block[:start])
@@ -64,6 +65,15 @@ class Fault:
                 hint=_STRAY_QUOTE
                 if b"\n" in record.rstrip(b"\r\n")
                 else "quote fields that hold the delimiter; if all rows are like this, see with_delimiter()",
+            )
+        if isinstance(error, UnknownKey):
+            key = unknown_key(record, self.schema) or error.key
+            return SourceError(
+                f"{where} of {self.path} has a key that is no column: {key!r}",
+                position=f"{self.path} {where}",
+                expected=f"some of {', '.join(self.schema)}",
+                found=text,
+                hint=f"name it with its type: schema={{{key.split('.')[0]!r}: ...}}; or leave out with_strict_keys()",
             )
         column = self._column(self.block[: int(ends[bad])])
         if column is None:
@@ -85,7 +95,7 @@ class Fault:
             hint=f"repair this row, or read the column as another type: schema={{{column!r}: {_wider(dtype)}}}",
         )
 
-    def _first_bad(self, cuts: list[int]) -> int:
+    def _first_bad(self, cuts: list[int], fine: Callable[[bytes], bool]) -> int:
         """The first record that is refused, by halving what is read from the first record on.
 
         Always from the first one: what a date looks like, the parser learns there.
@@ -93,11 +103,14 @@ class Fault:
         low, high = 0, len(cuts) - 1
         while high - low > 1:
             middle = (low + high) // 2
-            if self._reads(self.block[: cuts[middle]]):
+            if fine(self.block[: cuts[middle]]):
                 low = middle
             else:
                 high = middle
         return low
+
+    def _knows(self, part: bytes) -> bool:
+        return unknown_key(part, self.schema) is None
 
     def _reads(self, part: bytes) -> bool:
         return self._try(self.format.scan(part, self.schema)) is not None
@@ -136,6 +149,14 @@ class RaggedRecord(Exception):
     def __init__(self, uneven: Uneven) -> None:
         super().__init__(f"record {uneven.record} has {uneven.found} fields")
         self.uneven = uneven
+
+
+class UnknownKey(Exception):
+    """Raised while a block is read, and explained once the number of its first row is known."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
 
 
 def _wider(dtype: pl.DataType) -> str:

@@ -14,8 +14,8 @@ from arrowstream.io.formats import Format
 from arrowstream.io.json_array import JsonLines
 from arrowstream.io.read_ahead import Piece
 from arrowstream.io.records import BLOCK_BYTES, blocks
-from arrowstream.io.text_fault import Fault, RaggedRecord
-from arrowstream.io.text_format import Csv, Ndjson, TextFormat
+from arrowstream.io.text_fault import Fault, RaggedRecord, UnknownKey
+from arrowstream.io.text_format import Csv, Ndjson, TextFormat, unknown_key
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -88,23 +88,32 @@ class TextFile:
         """The columns that the header, or else the first rows, tell of."""
         return self.format.names if isinstance(self.format, Csv) else tuple(self.infer(pl.Schema()))
 
-    def pieces(self, file: DataFile, schema: pl.Schema, adapt: Adapt) -> Iterator[Piece]:
-        """The blocks, each to be parsed as `schema`; every column must be named as in `schema`."""
+    def pieces(
+        self, file: DataFile, schema: pl.Schema, adapt: Adapt, *, strict_keys: bool
+    ) -> Iterator[Piece]:
+        """The blocks, each to be parsed as `schema`; every column must be named as in `schema`.
+
+        With `strict_keys`, one with a key that is no column cannot be read.
+        """
         block: bytes | None = self.first
         self.first = b""
         while block is not None:
             if block:
-                yield self._piece(file, block, schema, adapt)
+                yield self._piece(file, block, schema, adapt, strict_keys)
                 if self._lines is not None:
                     self._lines += block.count(b"\n")
             block = next(self._blocks, None)
 
-    def _piece(self, file: DataFile, block: bytes, schema: pl.Schema, adapt: Adapt) -> Piece:
+    def _piece(
+        self, file: DataFile, block: bytes, schema: pl.Schema, adapt: Adapt, strict_keys: bool
+    ) -> Piece:
         format = self.format
 
         def read() -> pl.DataFrame:
             if (uneven := format.uneven(block)) is not None:
                 raise RaggedRecord(uneven)
+            if strict_keys and (key := unknown_key(block, schema)) is not None:
+                raise UnknownKey(key)
             return adapt(format.scan(block, schema)).collect(engine="in-memory")
 
         before, self._counted = self._counted, self._bytes.bytes_read

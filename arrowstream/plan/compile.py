@@ -14,7 +14,7 @@ import polars as pl
 from arrowstream.backends.base import Backend
 from arrowstream.batch import arrow_schema
 from arrowstream.errors import PlanError
-from arrowstream.io.base import SourceSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.operators.route import Router
 from arrowstream.plan.fuse import Piece, fuse, naming
 from arrowstream.plan.graph import Branch, Graph, Split, Step, Union

@@ -10,7 +10,8 @@ import polars as pl
 
 from arrowstream.errors import PlanError
 from arrowstream.expression_text import expression_text
-from arrowstream.io.base import EventTimeSource, SinkSpec, SourceSpec
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.watermarks import Watermarks
 from arrowstream.plan.policies import Policies

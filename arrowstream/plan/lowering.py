@@ -13,7 +13,7 @@ import polars as pl
 from arrowstream.backends.kernels.arguments import is_constant
 from arrowstream.batch import arrow_schema
 from arrowstream.errors import SchemaError
-from arrowstream.io.base import Query
+from arrowstream.io.source import Query
 from arrowstream.plan.lowering_expressions import ExpressionLowering, Unlowered, arrow_type
 from arrowstream.plan.lowering_names import snake_case
 from arrowstream.plan.segment import Segment

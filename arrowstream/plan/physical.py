@@ -9,7 +9,8 @@ import polars as pl
 
 from arrowstream.backends.base import Evaluator
 from arrowstream.batch import Batch
-from arrowstream.io.base import Query, SinkSpec, SourceSpec
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import Query, SourceSpec
 from arrowstream.operators.base import Operator
 from arrowstream.plan.placement import Placement
 from arrowstream.plan.policies import Policies

@@ -8,7 +8,7 @@ import polars as pl
 
 from arrowstream.dead_letter import dead_letter_schema
 from arrowstream.errors import PlanError
-from arrowstream.io.base import SinkSpec
+from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import OperatorStage, Outlet, Plan, SegmentStage, SplitStage, Stage
 from arrowstream.plan.policies import Policies
 from arrowstream.policy import DeadLetter

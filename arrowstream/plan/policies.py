@@ -9,8 +9,9 @@ import polars as pl
 from arrowstream.dead_letter import dead_letter_schema
 from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
-from arrowstream.io.base import SinkSpec
-from arrowstream.policy import DeadLetter, ErrorHandler, check_handlers
+from arrowstream.handler_order import check_handlers
+from arrowstream.io.sink import SinkSpec
+from arrowstream.policy import DeadLetter, ErrorHandler
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from arrowstream.io.base import Query, SourceSpec
+from arrowstream.io.source import Query, SourceSpec
 from arrowstream.operators.watermarks import Watermarks
 from arrowstream.plan.fuse import Piece
 from arrowstream.plan.lowering import required_columns

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+from arrowstream.runtime.failures import FAILURES
 
 
 async def despite(failure: BaseException, clean_up: Callable[[], Awaitable[None]]) -> None:
@@ -11,6 +13,27 @@ async def despite(failure: BaseException, clean_up: Callable[[], Awaitable[None]
         await clean_up()
     except Exception as error:
         next(_leaves(failure)).add_note(f"and: {error}")
+
+
+async def in_turn(clean_ups: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Clean up one after the other, also if one of them fails.
+
+    Raises
+    ------
+    Exception
+        The first failure; the others become notes on it.
+    """
+    failures = []
+    for clean_up in clean_ups:
+        try:
+            await clean_up()
+        except FAILURES as error:
+            failures.append(error)
+    if failures:
+        first, *others = failures
+        for other in others:
+            first.add_note(f"and: {other}")
+        raise first
 
 
 def root(failure: BaseException) -> BaseException:

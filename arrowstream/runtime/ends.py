@@ -11,7 +11,8 @@ from typing import TypeVar
 from arrowstream.batch import Batch, Element
 from arrowstream.clock import Clock
 from arrowstream.errors import SinkError, SourceError, StageError
-from arrowstream.io.base import BlockingReader, BlockingWriter, Reader, Writer
+from arrowstream.io.sink import BlockingWriter, Writer
+from arrowstream.io.source import BlockingReader, Reader
 from arrowstream.runtime.deadline import Attempt
 from arrowstream.runtime.failures import FAILURES, stage_error
 from arrowstream.runtime.threads import Threads
@@ -194,8 +195,11 @@ class RunningSink:
             raise stage_error(self.tally.name, batch, error, SinkError) from error
         end, tally = self._clock.now_ns(), self.tally
         tally.came_out(batch)
-        age = None if batch.ingest_ns is None else end - batch.ingest_ns
-        tally.ran("write", batch.num_rows, end - begin, age)
+        taken, read = end - begin, batch.ingest_ns
+        if read is None:
+            tally.ran("write", 0, taken, taken)
+        else:
+            tally.ran("write", batch.num_rows, taken, end - read)
         return []
 
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:

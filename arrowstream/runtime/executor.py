@@ -13,10 +13,10 @@ from arrowstream.batch import Batch, Element
 from arrowstream.clock import Clock
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.ingest import schema_of
-from arrowstream.io.base import SourceSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.metrics import Metrics
 from arrowstream.plan.physical import Input, Outlet, Plan
-from arrowstream.runtime.cleaning import despite, root
+from arrowstream.runtime.cleaning import despite, in_turn, root
 from arrowstream.runtime.ends import RunningSink, RunningSource, opened
 from arrowstream.runtime.line_ends import Feed
 from arrowstream.runtime.options import Options, Prepared
@@ -143,8 +143,7 @@ class Run:
             for source in self._sources:
                 await despite(failure, source.close)
             raise
-        for source in self._sources:
-            await source.close()
+        await in_turn(source.close for source in self._sources)
         return report
 
     def _open_source(self, name: str, start: Input) -> RunningSource:

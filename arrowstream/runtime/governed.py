@@ -9,7 +9,7 @@ import polars as pl
 
 from arrowstream.clock import Clock
 from arrowstream.dead_letter import dead_letter_schema
-from arrowstream.io.base import SinkSpec
+from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import Outlet
 from arrowstream.plan.policies import Policies
 from arrowstream.policy import DeadLetter

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from arrowstream.io.base import SinkSpec, SourceSpec
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.plan.physical import Plan
 from arrowstream.runtime.line_ends import Room
 from arrowstream.runtime.report import Progress

@@ -9,8 +9,9 @@ from arrowstream.batch import Batch, Element
 from arrowstream.channel import Receiver, Sender, WouldBlock, channel
 from arrowstream.clock import Clock
 from arrowstream.errors import SinkError
-from arrowstream.io.base import SinkSpec
+from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import Outlet
+from arrowstream.runtime.cleaning import in_turn
 from arrowstream.runtime.ends import RunningSink, opened
 from arrowstream.runtime.failures import FAILURES
 from arrowstream.runtime.section import Read
@@ -74,17 +75,7 @@ class Outlets:
 
         Every sink is asked, also if one fails.
         """
-        failures = []
-        for sink in self._sinks[self._finished :]:
-            try:
-                await sink.abort()
-            except FAILURES as error:
-                failures.append(error)
-        if failures:
-            first, *others = failures
-            for other in others:
-                first.add_note(f"and: {other}")
-            raise first
+        await in_turn(sink.abort for sink in self._sinks[self._finished :])
 
 
 def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.ingest import batches_of
-from arrowstream.io.base import SourceSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import Expressions
 from arrowstream.pipeline import BACKENDS, Builder, Pipeline
 from arrowstream.testing.frames import assert_frames_equal

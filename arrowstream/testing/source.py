@@ -11,7 +11,7 @@ import polars as pl
 from arrowstream.batch import Barrier, Element, Idle, Watermark
 from arrowstream.clock import Clock, MonotonicClock
 from arrowstream.ingest import batches_of, conform, schema_of
-from arrowstream.io.base import Query, Reader, SourceSpec
+from arrowstream.io.source import Query, Reader, SourceSpec
 
 
 @dataclass(frozen=True, slots=True)

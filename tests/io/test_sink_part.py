@@ -8,7 +8,7 @@ import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Settings, Sink, Source
 from arrowstream.errors import PlanError, SinkError
-from arrowstream.io.base import SinkSpec
+from arrowstream.io.sink import SinkSpec
 from arrowstream.pipeline import Builder
 from arrowstream.testing import TestSink
 

@@ -11,7 +11,7 @@ import pytest
 from arrowstream import Builder, Pipeline, Source, channel
 from arrowstream.batch import Batch, Element, Idle, Watermark
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.io.base import BlockingReader
+from arrowstream.io.source import BlockingReader
 from arrowstream.operators.base import Process, TimedProcess
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.reduce import Reduce

@@ -11,7 +11,8 @@ from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Sink, Source
 from arrowstream.batch import Batch
 from arrowstream.channel import channel
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.io.base import Query, Reader, SinkSpec, SourceSpec
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import Query, Reader, SourceSpec
 from arrowstream.pipeline import BACKENDS
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage

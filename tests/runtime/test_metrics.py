@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 from scripted import BlockingSource, LedgerSink, ScriptedOperator, ScriptedProcess
 
-from arrowstream import ArrowstreamError, Builder, Pipeline, Sink
+from arrowstream import ArrowstreamError, Builder, Pipeline, Processor, Sink, Source
 from arrowstream.batch import Batch
-from arrowstream.io.base import SinkSpec
+from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics import Metrics
 from arrowstream.policy import ErrorHandler
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource, Watermark
@@ -120,6 +120,23 @@ def test_latency_is_from_the_source_to_the_sink() -> None:
     metrics = asyncio.run(main())
     assert metrics.latency_p50_ms == metrics.latency_p99_ms == pytest.approx(250, rel=0.01)
     assert metrics.stages["sink"].busy_seconds == 0.5
+
+
+def test_rows_that_no_batch_let_out_have_no_age() -> None:
+    class Parting(Processor):
+        async def process(self, batch: Any) -> Any:
+            return None
+
+        async def finish(self) -> Any:
+            return FRAME
+
+    source = Source.from_frame([], schema=FRAME.schema)
+    pipeline = (
+        Pipeline.builder().source(source).process(Parting()).sink(Sink.to_fn(lambda batch: None)).build()
+    )
+    pipeline.run_sync()
+    sink = pipeline.metrics().stages["sink"]
+    assert (sink.rows_in, dict(sink.batches), sink.latency.count) == (FRAME.height, {"write": 1}, 0)
 
 
 def test_a_queue_before_a_blocking_sink_is_the_sinks() -> None:

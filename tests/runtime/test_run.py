@@ -13,7 +13,8 @@ from scripted import BlockingSource, Ledger, LedgerSink, ScriptedOperator, Scrip
 from arrowstream import Builder, Pipeline, Progress, Sink, Source, channel
 from arrowstream.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError, StageError
-from arrowstream.io.base import SourceSpec
+from arrowstream.io.function_sink import CollectSink
+from arrowstream.io.source import SourceSpec
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.physical import OperatorStage, SegmentStage
@@ -348,6 +349,20 @@ def test_a_channel_ends_also_where_its_sink_was_never_opened() -> None:
             await received(BlockingSource(NUMBERS[0].schema, [], fail_in="open"))
 
     run(main)
+
+
+def test_all_sources_are_closed_whichever_of_them_fails_to() -> None:
+    schema = NUMBERS[0].schema
+    sources = [BlockingSource(schema, [Batch(NUMBERS[0])], fail_in=fail) for fail in ("close", "", "close")]
+    first, *others = (Pipeline.builder().source(source) for source in sources)
+    sink = CollectSink()
+    with pytest.raises(SourceError, match=r"no close today \(stage source\)") as caught:
+        first.merge(*others).sink(sink).build().run_sync()
+    assert [source.ledger.calls for source in sources] == [["open", "close"]] * 3
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.__notes__ == ["and: OSError: no close today (stage source 3)"]
+    # What the sources gave had been written by then.
+    assert sink.frame().height == 3 * NUMBERS[0].height
 
 
 def test_a_sink_that_does_not_open_is_named_and_the_source_closed() -> None:

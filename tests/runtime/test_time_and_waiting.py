@@ -12,7 +12,7 @@ from scripted import ScriptedOperator
 from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.batch import Batch, Element, Watermark
 from arrowstream.errors import StageError
-from arrowstream.io.base import SourceSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import AsyncProcess, Operator, Process, TimedProcess
 from arrowstream.testing import ManualClock, TestSink, TestSource
 

@@ -11,7 +11,7 @@ from arrowstream import Builder
 from arrowstream.backends.arrow import ArrowBackend
 from arrowstream.batch import Batch
 from arrowstream.errors import ArrowstreamError, PlanError
-from arrowstream.io.base import SourceSpec
+from arrowstream.io.source import SourceSpec
 from arrowstream.testing import TestSource, check_cut_independence, cuts
 
 FRAME = pl.DataFrame({"x": [5, None, 3, 3, -1, 2**62, 0], "s": ["a", "b", None, "a", "", "c", "a"]})

@@ -7,7 +7,7 @@ import pytest
 
 from arrowstream import Pipeline
 from arrowstream.errors import SourceError
-from arrowstream.io.base import Reader
+from arrowstream.io.source import Reader
 from arrowstream.testing import (
     Abort,
     Aborted,

@@ -17,10 +17,10 @@ from tools.mutation.sample import Census
 
 TRIED = ("killed", "timeout", "survived")
 LIBRARIES = ("cosmic-ray", "polars", "pyarrow", "pytest", "hypothesis")
-PARTS = {
+PARTS: dict[str, str | tuple[str, ...]] = {
     "operators/": "arrowstream/operators/",
     "plan/": "arrowstream/plan/",
-    "policy.py": "arrowstream/policy.py",
+    "policy.py": ("arrowstream/policy.py", "arrowstream/backoff.py", "arrowstream/handler_order.py"),
 }
 
 CARE = """

@@ -1,0 +1,154 @@
+"""The contract of sources: a spec that describes, a reader that runs.
+
+A spec is an immutable description; nothing is opened or read before `open`. The blocking kind of reader is plain
+synchronous code and runs on a worker thread; the other is awaited on the loop.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from arrowstream.batch import Batch, Element
+from arrowstream.duration import Duration, microseconds, nanoseconds
+
+Query = Callable[[pl.LazyFrame], pl.LazyFrame]
+"""A row-wise piece of the pipeline as a function of a lazy frame."""
+
+
+class SourceSpec(ABC):
+    """Where batches come from."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """One line for `explain()` and errors, such as ``file bids/*.parquet (parquet, 3 files)``."""
+
+    @abstractmethod
+    def schema(self) -> pl.Schema | None:
+        """The schema of the batches, or None if only the first batch will tell.
+
+        Raises
+        ------
+        SourceError, SchemaError
+            The source can be looked at and does not exist or has no single schema.
+        """
+
+    @property
+    def pushdown(self) -> Literal["none", "columns", "query"]:
+        """What of the pipeline's start the source can do while reading: nothing, a choice of columns, or all."""
+        return "none"
+
+    @abstractmethod
+    def open(self, query: Query | None = None) -> Reader | BlockingReader:
+        """Start reading.
+
+        Parameters
+        ----------
+        query
+            What the planner pushed into the read; never given when `pushdown` is ``"none"``, and only
+            a choice of columns when it is ``"columns"``. The batches then have the query's schema.
+        """
+
+    def left_out(self) -> None:
+        """A run that has this source is over and never opened it: let go those who would wait for it."""
+        return
+
+    def explain_read(self, query: Query) -> tuple[str, ...]:
+        """Lines for `explain()`: which columns and filters the read takes over from the pipeline."""
+        return ()
+
+    def with_event_time(
+        self, column: str, lateness: Duration = 0.0, idle: Duration | None = None
+    ) -> EventTimeSource:
+        """This source with watermarks: after each batch, the latest time seen so far less `lateness`.
+
+        Parameters
+        ----------
+        column
+            The event time: a Datetime, a Date, or whole microseconds since 1970 (UTC).
+        lateness
+            How much later than others of its time a row may come (``"5s"``, seconds, a timedelta).
+        idle
+            Silence after which nobody waits for this source where streams meet; by default they always do.
+
+        Raises
+        ------
+        PlanError
+            A duration is none.
+        """
+        idle_ns = None if idle is None else nanoseconds(idle)
+        return EventTimeSource(self, column, microseconds(lateness), idle_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class EventTimeSource(SourceSpec):
+    """A source whose rows tell the time; the planner takes it apart into `source` and a step that marks.
+
+    Parameters
+    ----------
+    source
+        Where the rows come from.
+    column
+        The event time.
+    lateness_us, idle_ns
+        Microseconds that rows may be late, nanoseconds of silence after which it is not waited for.
+    """
+
+    source: SourceSpec
+    column: str
+    lateness_us: int
+    idle_ns: int | None
+
+    @property
+    def label(self) -> str:
+        return self.source.label
+
+    def schema(self) -> pl.Schema | None:
+        return self.source.schema()
+
+    def open(self, query: Query | None = None) -> Reader | BlockingReader:
+        return self.source.open(query)
+
+
+class Reader(ABC):
+    """A running source on the event loop."""
+
+    @abstractmethod
+    async def read(self) -> Element | None:
+        """The next element, or None at the end of the stream."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of everything; called once, at the end or after a failure."""
+
+    @property
+    def total_rows(self) -> int | None:
+        """Rows it will read in all, where it can tell, for the progress bar."""
+        return None
+
+
+class BlockingReader(ABC):
+    """A running source that blocks; the runtime calls it on a worker thread, one call at a time."""
+
+    @abstractmethod
+    def read(self) -> Batch | None:
+        """The next batch, or None at the end of the stream."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything; called once, at the end or after a failure."""
+
+    @property
+    def total_rows(self) -> int | None:
+        """Rows it will look at in all, where it can tell, for the progress bar."""
+        return None
+
+    @property
+    def rows_read(self) -> int | None:
+        """Rows looked at so far, where that differs from the rows handed out (a filter in the read); else None."""
+        return None
