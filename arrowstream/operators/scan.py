@@ -54,9 +54,13 @@ class Scan(Operator):
         The new columns; all are computed from the columns that come in, not from one another.
     by
         Key columns: every key has running values of its own. Without, the whole stream has.
-    limit
-        How many keys and bytes to hold, and what to do with more: `max_keys`, `max_bytes` and `on_full` as
-        `arrowstream.operators.reduce.Reduce` has them. A key that was evicted and comes again begins anew.
+    max_keys
+        The most keys to hold; None for no limit.
+    max_bytes
+        The most bytes of memory for keys and state; None for no limit.
+    on_full
+        What to do with more, as for `arrowstream.operators.reduce.Reduce`: ``"error"``, ``"evict"`` the key that first
+        came the longest ago, which begins anew should it come again, or ``"spill"`` to files.
     check
         The plan's check that an expression looks at one row only.
 
