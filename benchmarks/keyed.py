@@ -11,6 +11,7 @@ import polars as pl
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.operators.keyed_state import KeyIndex
+from benchmarks import random_access
 from benchmarks.harness import Figure, Scale, Section
 
 _BATCH = {"full": 65_536, "quick": 65_536, "tiny": 500}
@@ -38,24 +39,33 @@ def run(scale: Scale) -> Section:
             )
         )
     fewest, most = min(rates), max(rates)
+    bare = random_access.growth(fewest, most)
     figures.append(
         Figure(
             f"cost of a row, {most:,} keys against {fewest:,}",
             rates[fewest] / rates[most],
             "x",
-            note="flat but for what memory out of the caches costs",
+            note=f"numpy alone, reading and writing as many places: {bare:.1f}x",
+        )
+    )
+    figures.append(
+        Figure(
+            f"scan cum_sum, {most:,} keys that lie close together",
+            _scan_rate(*_rows(most, scale, apart=1)),
+            "M rows/s",
+            note="looked up without hashing",
         )
     )
     return Section(f"Keyed state, batches of {_BATCH[scale]:,} rows", tuple(figures))
 
 
-def _rows(keys: int, scale: Scale) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+def _rows(keys: int, scale: Scale, apart: int = 7_919) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
     """Every key once, and then batches of keys by chance."""
     rng = np.random.default_rng(0)
-    known = pl.DataFrame({"k": rng.permutation(keys) * 7_919, "x": rng.random(keys)})
+    known = pl.DataFrame({"k": rng.permutation(keys) * apart, "x": rng.random(keys)})
     size = _BATCH[scale]
     batches = [
-        pl.DataFrame({"k": rng.integers(0, keys, size) * 7_919, "x": rng.random(size)})
+        pl.DataFrame({"k": rng.integers(0, keys, size) * apart, "x": rng.random(size)})
         for _ in range(_BATCHES[scale])
     ]
     return known, batches

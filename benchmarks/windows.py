@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from arrowstream.batch import Batch, Element
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.window import windows
+from benchmarks import random_access
 from benchmarks.harness import Figure, Scale, Section, in_turn, ratio, timed
 
 _ROWS = {"full": 8_000_000, "quick": 2_000_000, "tiny": 20_000}
@@ -124,9 +126,32 @@ def _reduce(scale: Scale) -> list[Figure]:
         rates.append(rate)
         figures.append(Figure(f"reduce with updates, {keys:,} keys", rate, "M rows/s", least, note=note))
     growth = f"cost of a row, {max(_GROWING):,} keys against {min(_GROWING):,}"
-    note = "flat but for what memory out of the caches costs"
+    bare = random_access.growth(min(_GROWING), max(_GROWING))
+    note = f"numpy alone, reading and writing as many places: {bare:.1f}x"
     figures.append(Figure(growth, rates[0] / rates[-1], "x", note=note))
+    figures.append(_spilled(scale))
     return figures
+
+
+def _spilled(scale: Scale) -> Figure:
+    """Keys that are texts, new ones in every batch, in memory and with all but 16 MiB in files."""
+    rows = _ROWS[scale] // 4
+    keys = pl.Series("k", np.random.default_rng(0).integers(0, rows, rows)).cast(pl.String)
+    events = pl.DataFrame([keys, pl.Series("x", np.arange(rows))])
+    spill: dict[str, Any] = {"max_bytes": 16 << 20, "on_full": "spill"}
+    measured = in_turn(
+        {
+            name: timed(partial(_batch_seconds, Reduce.of(*_AGGREGATES, by="k", **limit), events))
+            for name, limit in {"memory": {}, "files": spill}.items()
+        },
+        _ROUNDS[scale],
+    )
+    return Figure(
+        "reduce with its state in files, against in memory",
+        ratio(measured["memory"], measured["files"]),
+        "x",
+        note=f"{events['k'].n_unique():,} keys of text, 16 MiB of memory for them",
+    )
 
 
 def _batch_seconds(operator: Operator, events: pl.DataFrame) -> list[float]:

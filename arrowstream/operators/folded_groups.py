@@ -40,8 +40,10 @@ class FoldedGroups:
         self, keys: pl.Schema, aggregation: Aggregation, memory: StateMemory, max_keys: int | None = None
     ) -> None:
         self._keys = list(keys)
-        self._columns = [Folded(fold, memory) for fold in aggregation.folds]
-        self._one = aggregation.one
+        # The first column is the number of the first row, and in that order the keys have their slots.
+        self._columns = [Folded(fold, memory) for fold in aggregation.folds[1:]]
+        self._one = aggregation.one[1:]
+        self._names = [expr.meta.output_name() for expr in self._one]
         self._index = KeyIndex(keys, max_keys, memory=memory) if keys else None
         self._touched = Touched(memory)
         self._used = 0
@@ -51,7 +53,7 @@ class FoldedGroups:
         if not rows.height:
             return
         # What may fail comes first, before a new key has a slot.
-        slots = self._add(rows, rows.select(self._one))
+        slots = self._add(rows, rows.with_columns(self._one).select(self._names))
         if updates:
             firsts = self._touched.firsts(slots)
             touched = slots[firsts]

@@ -162,9 +162,9 @@ class _Reducing(Process):
 
     def process(self, batch: Batch) -> Iterator[Element]:
         self._memory.check()
-        frame = batch.polars()
-        rows = numbered(frame, self._next_row)
-        self._next_row += frame.height
+        rows = batch.polars()
+        if isinstance(self._groups, KeyedGroups):
+            self._next_row, rows = self._next_row + rows.height, numbered(rows, self._next_row)
         states = self._groups.fold(rows, self._updates)
         results = [self._aggregation.results(state, self._by) for state in states]
         if results:
