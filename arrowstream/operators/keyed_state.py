@@ -14,8 +14,9 @@ from arrowstream.batch import to_record
 from arrowstream.errors import StageError
 from arrowstream.operators.arrays import Array
 from arrowstream.operators.direct_table import DirectTable
-from arrowstream.operators.frame_log import FrameLog, rows_equal
-from arrowstream.operators.key_table import KeyTable, Same
+from arrowstream.operators.frame_log import FrameLog
+from arrowstream.operators.hashed_keys import HashedKeys
+from arrowstream.operators.slot_ring import SlotRing
 from arrowstream.operators.state_memory import PIECE, StateMemory
 
 _MOST = 4_000_000_000  # more than the slots of 32 bits in the table
@@ -51,13 +52,8 @@ class KeyIndex:
 
     Keys of one column of whole numbers (or of truth values, times, an `Enum`) are looked up directly where they
     lie close together (`direct_table`): one random read a row. All others, and those once a key comes that lies
-    far off, are hashed; whether they lie close together by then is asked now and then.
-
-    The algorithm for these: Polars hashes the rows, a vectorised open-addressing table (`key_table`) gives a
-    candidate for each, and its key, kept in a few runs of doubling size (`frame_log`), is compared with the row's, so
-    that keys with equal hashes stay apart. A batch costs a few random reads a row, whatever the number of
-    keys; new keys cost O(log n) copies each, and the table is rebuilt whenever it has doubled, so that
-    the cost is flat on average, while the one batch that doubles 1,000,000 keys waits some 0.1 s.
+    far off, are hashed (`hashed_keys`); whether they lie close together by then is asked now and then. New keys
+    cost O(log n) copies each (`frame_log`).
 
     Parameters
     ----------
@@ -88,14 +84,13 @@ class KeyIndex:
     __slots__ = (
         "_ask_from",
         "_direct",
-        "_max",
+        "_hashed",
         "_memory",
-        "_oldest",
         "_on_full",
         "_piece",
+        "_ring",
         "_schema",
         "_store",
-        "_table",
     )
 
     def __init__(
@@ -107,24 +102,24 @@ class KeyIndex:
     ) -> None:
         self._memory = memory or StateMemory()
         self._schema = schema
-        self._max = max_keys
         self._on_full = on_full
-        self._table = KeyTable(self._memory)
+        self._ring = SlotRing(max_keys)
         self._store = FrameLog(schema, self._memory)
-        self._oldest = 0
         self._piece = _MOST
         self._direct: DirectTable | None = None
+        self._hashed = HashedKeys(self._store, self._ring, self._memory)
+        """Not used, and empty, while there is a direct table."""
         # From which number of keys on it is asked whether they lie close together.
         self._ask_from = 0 if DirectTable.takes(schema) else _NEVER
 
     def __len__(self) -> int:
         """The keys now held."""
-        return self._store.stop - self._oldest
+        return len(self._ring)
 
     @property
     def capacity(self) -> int:
         """One more than the highest slot given so far."""
-        return min(self._store.stop, self._max or self._store.stop)
+        return min(self._ring.stop, self._ring.size or self._ring.stop)
 
     def assign(self, keys: pl.DataFrame) -> Iterator[Assigned]:
         """The slots of these rows, new keys added; in several parts only where keys are evicted in between.
@@ -150,18 +145,18 @@ class KeyIndex:
 
     def keys(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
         """The keys held, the oldest first: those from place `start` up to `stop`."""
-        until = None if stop is None else self._oldest + stop
-        return self._store.frame(self._oldest + start, until)
+        oldest = self._ring.oldest
+        return self._store.frame(oldest + start, None if stop is None else oldest + stop)
 
     def slots(self) -> Array:
         """The slots of `keys`, in the same order: take a state's values from there for a snapshot."""
-        return self._slots_of(np.arange(self._oldest, self._store.stop))
+        return self._ring.slots(np.arange(self._ring.oldest, self._ring.stop))
 
     def pieces(self) -> Iterator[Array]:
         """The same, some of them at a time."""
-        stop = self._store.stop
-        for start in range(self._oldest, stop, PIECE):
-            yield self._slots_of(np.arange(start, min(start + PIECE, stop)))
+        ring = self._ring
+        for start in range(ring.oldest, ring.stop, PIECE):
+            yield ring.slots(np.arange(start, min(start + PIECE, ring.stop)))
 
     def snapshot(self) -> pa.Table:
         """The keys as Arrow. Once restored, they have the slots 0 to n - 1 in this order."""
@@ -178,51 +173,55 @@ class KeyIndex:
         places = None
         if self._direct is not None:
             places = self._direct.places(keys.to_series())
-        if places is None and self._store.stop >= self._ask_from:
+        if places is None and self._ring.stop >= self._ask_from:
             places = self._go_direct(keys.to_series())
-        return _hash(keys) if places is None else places
+        return self._hashed.marks(keys) if places is None else places
 
     def _go_direct(self, coming: pl.Series) -> Array | None:
         """Places in a direct table with room for these; None, and hashes are used, if they lie too far apart."""
-        direct = self._direct or DirectTable(
-            np.uint64 if self._on_full == "evict" else np.uint32, self._memory
-        )
-        if direct.cover(self.keys().to_series(), self._oldest, coming, len(self) + len(coming)):
-            self._table.close()
-            self._direct, self._table = direct, KeyTable(self._memory)
+        ring = self._ring
+        kind = np.uint64 if self._on_full == "evict" else np.uint32
+        direct = self._direct or DirectTable(kind, self._memory)
+        if direct.cover(self.keys().to_series(), ring.oldest, coming, len(ring) + len(coming)):
+            self._hashed.clear()
+            self._direct = direct
             return direct.places(coming)
+        direct.close()
         if self._direct is not None:
-            direct.close()
             self._direct = None
-            self._rebuild(0)
+            self._hashed = HashedKeys(self._store, ring, self._memory)
         # To ask costs O(all keys), so it waits for a fourth as many new ones.
-        self._ask_from = self._store.stop + max(len(self) // 4, _SELDOM)
+        self._ask_from = ring.stop + max(len(ring) // 4, _SELDOM)
         return None
 
     def _try(self, start: int, keys: pl.DataFrame, marks: Array) -> Assigned | None:
         """The slots of some rows, or None if a key that they name would be evicted before they are through."""
+        ring = self._ring
         slots, places = self._find(keys, marks)
         unknown = np.flatnonzero(slots < 0)
         if not len(unknown):
             return Assigned(start, slots, unknown)
         if len(unknown) < len(slots):
             keys, marks, places = keys[unknown], marks[unknown], places[unknown]
-        first, places = self._claim(keys, marks, places)
+        if self._direct is not None:
+            first = self._direct.claim(places)
+        else:
+            first, places = self._hashed.claim(keys, marks, places)
         firsts = np.flatnonzero(first == np.arange(len(first)))
-        table = self._direct or self._table
         if not self._make_room(len(firsts), slots):
-            table.release(places[firsts])
+            (self._direct or self._hashed).release(places[firsts])
             if self._on_full == "evict":
                 return None
             raise self._full(len(firsts))
-        numbers = np.arange(self._store.stop, self._store.stop + len(firsts))
-        fresh = self._slots_of(numbers)
+        numbers = np.arange(ring.stop, ring.stop + len(firsts))
+        ring.stop += len(firsts)
         if self._direct is not None:
             self._direct.settle(places[firsts], numbers)
         else:
-            self._table.settle(marks[firsts], places[firsts], fresh)
-        self._store.forget(self._oldest)
+            self._hashed.settle(marks[firsts], places[firsts], numbers)
+        self._store.forget(ring.oldest)
         self._store.append(keys[firsts])
+        fresh = ring.slots(numbers)
         ranks = np.empty(len(first), np.int64)
         ranks[firsts] = fresh
         slots[unknown] = ranks[first]
@@ -231,80 +230,29 @@ class KeyIndex:
     def _find(self, keys: pl.DataFrame, marks: Array) -> tuple[Array, Array]:
         """The slot of each row, or -1, and its place in the table."""
         if self._direct is None:
-            return self._table.find(marks, self._same(keys))
-        numbers = self._direct.find(marks)
-        if not self._oldest:
+            return self._hashed.find(keys, marks)
+        numbers, ring = self._direct.find(marks), self._ring
+        if not ring.oldest:
             return numbers, marks
-        return np.where(numbers < self._oldest, -1, self._slots_of(numbers)), marks
-
-    def _claim(self, keys: pl.DataFrame, marks: Array, places: Array) -> tuple[Array, Array]:
-        """For each row of a new key which one is the first, and its place."""
-        if self._direct is not None:
-            return self._direct.claim(places), places
-        if not self._table.has_room(len(keys)):
-            self._rebuild(len(keys))
-            _, places = self._table.find(marks, self._same(keys))
-        columns = keys.get_columns()
-        # Claims are marked by numbers that no slot has, while the rows of one key find each other.
-        return self._table.claim(
-            marks, places, self.capacity, lambda rows, others: rows_equal(columns, others, keys[rows])
-        )
-
-    def _same(self, keys: pl.DataFrame) -> Same:
-        def same(rows: Array, slots: Array) -> Array:
-            asked = keys if len(rows) == keys.height else keys[rows]
-            return self._store.equal(self._numbers_of(slots), asked)
-
-        return same
+        return np.where(numbers < ring.oldest, -1, ring.slots(numbers)), marks
 
     def _make_room(self, count: int, slots: Array) -> bool:
         """Evict for so many new keys; False if that may not be, or a row of the same part has an evicted key."""
-        over = 0 if self._max is None else len(self) + count - self._max
-        if over <= 0:
+        ring = self._ring
+        over = ring.missing(count)
+        if not over:
             return True
-        if self._on_full == "error" or over > len(self):
+        if self._on_full == "error" or over > len(ring):
             return False
-        if (self._numbers_of(slots[slots >= 0]) < self._oldest + over).any():
+        if (ring.numbers(slots[slots >= 0]) < ring.oldest + over).any():
             return False
-        self._oldest += over
+        ring.oldest += over
         return True
-
-    def _rebuild(self, count: int) -> None:
-        """A larger table with room for so many more, without the entries of evicted keys."""
-        self._table.close()
-        self._table = KeyTable(self._memory, len(self) + count)
-        start = 0
-        for slots in self.pieces():
-            hashes = _hash(self.keys(start, start + len(slots)))
-            homes = self._table.find(hashes, _never)[1]
-            _, places = self._table.claim(hashes, homes, 0, _never)
-            self._table.settle(hashes, places, slots)
-            start += len(slots)
-
-    def _slots_of(self, numbers: Array) -> Array:
-        # Before the first eviction they are the same, and dividing takes longer than all else here.
-        return numbers if self._max is None or not self._oldest else numbers % self._max
-
-    def _numbers_of(self, slots: Array) -> Array:
-        """The numbers, in the order of coming, of the keys that have these slots now."""
-        if self._max is None or not self._oldest:
-            return slots
-        last = self._store.stop - 1
-        return last - (last - slots) % self._max
 
     def _full(self, count: int) -> StageError:
         return StageError(
             "there are more keys than max_keys allows",
-            expected=f"at most {self._max:,}",
-            found=f"{len(self):,} and {count:,} new ones in one batch",
+            expected=f"at most {self._ring.size:,}",
+            found=f"{len(self._ring):,} and {count:,} new ones in one batch",
             hint='raise max_keys, or let the oldest go with on_full="evict"',
         )
-
-
-def _hash(keys: pl.DataFrame) -> Array:
-    return keys.hash_rows().to_numpy()
-
-
-def _never(rows: Array, slots: Array) -> Array:
-    """No key equals another: they are known to differ."""
-    return np.zeros(len(rows), np.bool_)

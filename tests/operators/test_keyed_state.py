@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import CODED, INTEGERS, MOMENTS, PLAIN, cuts, frames, make_series
 
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import direct_table, keyed_state
+from arrowstream.operators import direct_table, hashed_keys, keyed_state
 from arrowstream.operators.direct_table import DirectTable
 from arrowstream.operators.frame_log import FrameLog
 from arrowstream.operators.key_columns import key_schema, parse_keys
@@ -107,7 +107,7 @@ def test_eviction_is_that_of_single_rows(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, looked_up(way):
         if collide:
-            patch.setattr(keyed_state, "_hash", few_hashes)
+            patch.setattr(hashed_keys, "_hash", few_hashes)
         whole = pl.DataFrame({"k": values}, schema={"k": pl.Int64})
         index, model = KeyIndex(whole.schema, most, "evict"), Model(most)
         owner: dict[int, int | None] = {}
@@ -129,7 +129,7 @@ def few_hashes(keys: pl.DataFrame) -> np.ndarray:
 
 
 def test_equal_hashes_do_not_merge_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyed_state, "_hash", few_hashes)
+    monkeypatch.setattr(hashed_keys, "_hash", few_hashes)
     index = KeyIndex(pl.Schema({"k": pl.Float64}))
     values = np.random.default_rng(0).integers(0, 40, 300).astype(np.float64)
     first: dict[float, int] = {}
@@ -155,7 +155,7 @@ def test_many_keys_over_many_batches(most: int | None, dtype: type[pl.DataType])
     assert index.keys()["k"].to_list() == list(range(20_060 - held, 20_060))
     assert len(index._store._runs) <= 8
     assert sum(run.height for run in index._store._runs) < 1.2 * held
-    assert len(index._table._entries) <= 8 * max(held, 20_060 if most is None else 0)
+    assert len(index._hashed._table._entries) <= 8 * max(held, 20_060 if most is None else 0)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -267,7 +267,7 @@ def test_whether_hashed_keys_lie_close_by_now_is_asked_seldom(
     assert direct[120] == (spread == 1)
     assert len(asked) <= 15
     if spread == 1:
-        assert len(index._table._entries) == 1_024
+        assert len(index._hashed._table._entries) == 1_024
     assert slots_of(index, [pl.DataFrame({"k": keys})]) == list(range(20_000))
 
 
