@@ -100,6 +100,14 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         lambda rows: rows.reduce(X.max(), by="k", emit="updates", max_keys=2, on_full="evict"),
     ),
     (
+        'reduce = { agg = "sum(x)", by = "k", max_bytes = 1_000, on_full = "spill" }',
+        lambda rows: rows.reduce(X.sum(), by="k", max_bytes=1_000, on_full="spill"),
+    ),
+    (
+        'window = { rows = 2, agg = "max(x)", max_bytes = 100_000, on_full = "spill" }',
+        lambda rows: rows.window(rows=2, max_bytes=100_000, on_full="spill").agg(X.max()),
+    ),
+    (
         'scan = { by = "k", columns = { total = { cum_sum = "x * 2" }, last = { shift = "x" } } }',
         lambda rows: rows.scan(by="k", total=pl.sql_expr("x * 2").cum_sum(), last=X.shift(1)),
     ),
