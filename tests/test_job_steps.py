@@ -100,8 +100,8 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         lambda rows: rows.reduce(X.max(), by="k", emit="updates", max_keys=2, on_full="evict"),
     ),
     (
-        'reduce = { agg = "sum(x)", by = "k", max_bytes = 1_000, on_full = "spill" }',
-        lambda rows: rows.reduce(X.sum(), by="k", max_bytes=1_000, on_full="spill"),
+        'reduce = { agg = "max(x)", by = "k", max_bytes = 1_000, on_full = "spill" }',
+        lambda rows: rows.reduce(X.max(), by="k", max_bytes=1_000, on_full="spill"),
     ),
     (
         'window = { rows = 2, agg = "max(x)", max_bytes = 100_000, on_full = "spill" }',

@@ -66,7 +66,8 @@ class CountWindow(Operator):
 
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
-        return f"window(rows={self.rows}{by}).agg({', '.join(map(expression_text, self.exprs))})"
+        aggregates = ", ".join(map(expression_text, self.exprs))
+        return f"window(rows={self.rows}{by}{self.limit.describe()}).agg({aggregates})"
 
     def _aggregation(self, schema: pl.Schema) -> Aggregation:
         check_names("window", schema)

@@ -132,7 +132,7 @@ class Reduce(Operator):
     def describe(self) -> str:
         by = f"by=[{columns_text(self.by)}], " if self.by else ""
         emit = ", emit=updates" if self.emit == "updates" else ""
-        return f"reduce({by}{', '.join(map(expression_text, self.exprs))}{emit})"
+        return f"reduce({by}{', '.join(map(expression_text, self.exprs))}{emit}{self.limit.describe()})"
 
     def _aggregation(self, schema: pl.Schema) -> Aggregation:
         check_names("reduce", schema)

@@ -132,7 +132,7 @@ class Scan(Operator):
 
     def describe(self) -> str:
         by = [f"by=[{', '.join(self.by)}]"] if self.by else []
-        return f"scan({', '.join([*by, *map(expression_text, self.exprs)])})"
+        return f"scan({', '.join([*by, *map(expression_text, self.exprs)])}{self.limit.describe()})"
 
     def _recipe(self, schema: pl.Schema) -> Recipe:
         return take_apart(self.exprs, schema, self.check)

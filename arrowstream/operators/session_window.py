@@ -66,7 +66,7 @@ class SessionWindow(Operator):
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
         aggregates = ", ".join(map(expression_text, self.exprs))
-        return f"window(session={self.gap_us / 1e6:g}s, on={self.on}{by}).agg({aggregates})"
+        return f"window(session={self.gap_us / 1e6:g}s, on={self.on}{by}{self.limit.describe()}).agg({aggregates})"
 
     def _aggregation(self, schema: pl.Schema) -> Aggregation:
         check_names("window", schema, self.by)

@@ -68,6 +68,12 @@ class StateLimit:
                 hint="leave max_keys out: files hold as many keys as the disk has room for",
             )
 
+    def describe(self) -> str:
+        """The arguments, each after a comma, as `explain()` shows them; nothing without a limit."""
+        named = {"max_keys": self.max_keys, "max_bytes": self.max_bytes}
+        given = [f", {name}={most:,}" for name, most in named.items() if most is not None]
+        return "".join([*given, f", on_full={self.on_full}"]) if given else ""
+
     @property
     def evicts(self) -> bool:
         """Whether keys may have to go."""

@@ -83,7 +83,8 @@ class TimeWindow(Operator):
         every = f", every={self.every_us / 1e6:g}s" if self.every_us < self.size_us else ""
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
         aggregates = ", ".join(map(expression_text, self.exprs))
-        return f"window(size={self.size_us / 1e6:g}s{every}, on={self.on}{by}).agg({aggregates})"
+        size, limit = f"{self.size_us / 1e6:g}s", self.limit.describe()
+        return f"window(size={size}{every}, on={self.on}{by}{limit}).agg({aggregates})"
 
     def _aggregation(self, schema: pl.Schema) -> Aggregation:
         check_names("window", schema, self.by)

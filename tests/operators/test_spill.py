@@ -355,6 +355,21 @@ def test_limits_are_checked(limit: dict[str, Any], message: str) -> None:
             step(Pipeline.builder().source(Source.from_frame(pl.DataFrame({"k": [1], "x": [1]}))))
 
 
+def test_plans_show_limits() -> None:
+    limit: dict[str, Any] = {"max_bytes": 1_000, "on_full": "spill"}
+    shown = "max_bytes=1,000, on_full=spill)"
+    assert Reduce.of(X.sum(), by="k", **limit).describe() == f"reduce(by=[k], x.sum(), {shown}"
+    assert Scan.of(check, (X.cum_sum(),), {}, limit=StateLimit(**limit)).describe().endswith(f", {shown}")
+    assert Scan.of(check, (X.cum_sum(),), {}).describe().endswith("(reverse=False))")
+    for kind in ({"size": 10, "on": "ts"}, {"rows": 2}):
+        made = windows(lambda made: made, by="k", **kind, **limit).agg(pl.len())
+        assert f", by=[k], {shown}.agg" in made.describe()
+    made = windows(lambda made: made, session=10, on="ts", max_bytes=7).agg(pl.len())
+    assert ", max_bytes=7, on_full=error).agg" in made.describe()
+    evicting = Reduce.of(X.sum(), max_keys=2, max_bytes=3, on_full="evict")
+    assert evicting.describe() == "reduce(x.sum(), max_keys=2, max_bytes=3, on_full=evict)"
+
+
 def test_a_function_with_state_has_no_limit() -> None:
     with pytest.raises(PlanError, match="a function and its state only"):
         Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1]}))).scan(
