@@ -1,0 +1,82 @@
+"""A million keys, rows out of order, cut anywhere, on every backend, in memory and in files, as DuckDB and Polars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from arrowstream import Pipeline, Source
+from arrowstream.pipeline import Builder
+
+ROWS, KEYS = 1_100_000, 1_000_000
+LATENESS_US = 500_000
+X = pl.col("x")
+FILES = {"max_bytes": 8 << 20, "on_full": "spill"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows, and how the steps before and after run."""
+
+    rows: pl.DataFrame
+    backend: str
+    limit: dict[str, Any]
+
+    def builder(self) -> Builder:
+        """The rows in batches of any size, with `x` computed on the way."""
+        cuts = np.sort(np.random.default_rng(1).integers(0, ROWS, 25)).tolist()
+        parts = [self.rows[start:stop] for start, stop in zip([0, *cuts], [*cuts, ROWS], strict=True)]
+        source = Source.from_frame(parts).with_event_time("ts", lateness=LATENESS_US / 1e6)
+        return Pipeline.builder().source(source).with_columns(x=X * 3).backend(self.backend)
+
+
+@pytest.fixture(scope="module", params=["close", "far", "text"])
+def case(request: pytest.FixtureRequest) -> Case:
+    """Rows at most half a second out of order, of a million keys and some nulls."""
+    rng = np.random.default_rng(0)
+    keys = pl.Series("k", np.concatenate([rng.permutation(KEYS), rng.integers(0, KEYS, ROWS - KEYS)]))
+    if request.param == "far":
+        keys = keys * 9_223_372_036_853
+    if request.param == "text":
+        keys = keys.cast(pl.String) + " user"
+    times = np.sort(rng.integers(0, 30_000_000, ROWS)) + rng.integers(0, LATENESS_US, ROWS)
+    frame = pl.DataFrame([pl.Series("ts", times), keys, pl.Series("x", rng.integers(-1_000, 1_000, ROWS))])
+    rows = frame.with_columns(k=pl.when(pl.int_range(pl.len()) % 100_003 > 0).then("k"))
+    backend = {"close": "arrow", "far": "polars", "text": "auto"}[request.param]
+    return Case(rows, backend, {} if request.param == "close" else FILES)
+
+
+def test_windows(case: Case) -> None:
+    windows = case.builder().window("10s", on="ts", by="k", **case.limit)
+    found = windows.agg(X.sum().alias("total"), pl.len().cast(pl.Int64).alias("n")).collect_sync()
+    rows = case.rows  # noqa: F841 (DuckDB finds it by its name)
+    expected = duckdb.sql(
+        "select ts // 10000000 * 10000000 as window_start, k, sum(x * 3)::bigint as total, count(*) as n "
+        "from rows group by all"
+    ).pl()
+    assert_frame_equal(found.drop("window_end"), expected, check_row_order=False)
+    assert found["window_start"].is_sorted()
+
+
+def test_reduce(case: Case) -> None:
+    reduced = case.builder().reduce(X.sum().alias("total"), X.min().alias("least"), by="k", **case.limit)
+    found, rows = reduced.collect_sync(), case.rows
+    expected = duckdb.sql(
+        "select k, sum(x * 3)::bigint as total, min(x * 3) as least from rows group by all"
+    ).pl()
+    assert_frame_equal(found, expected, check_row_order=False)
+    assert_frame_equal(found.select("k"), rows.select(pl.col("k").unique(maintain_order=True)))
+
+
+def test_scan(case: Case) -> None:
+    running = {"total": X.cum_sum(), "before": X.shift(1)}
+    found = case.builder().scan(by="k", **case.limit, **running).collect_sync()
+    tripled = case.rows.with_columns(x=X * 3)
+    expected = tripled.with_columns(**{name: expr.over("k") for name, expr in running.items()})
+    assert_frame_equal(found, expected)
