@@ -103,7 +103,10 @@ def test_a_wrong_argument_of_window(wrong: str, hint: str) -> None:
         rows().window("10s", on="x", **{wrong: "k"})  # type: ignore[arg-type]
     assert raised.value.what == f"window() has no argument {wrong!r}"
     assert raised.value.hint == hint
-    assert raised.value.expected == "size, every, session, rows, on, by, allowed_lateness, max_bytes, on_full, late"
+    assert (
+        raised.value.expected
+        == "size, every, session, rows, on, by, allowed_lateness, max_bytes, on_full, late"
+    )
 
 
 def test_a_builder_without_a_sink_explains_what_collect_would_run() -> None:
