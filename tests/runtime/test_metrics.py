@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from scripted import BlockingSource, LedgerSink, ScriptedOperator, ScriptedProcess
 
-from arrowstream import ArrowstreamError, Builder, Pipeline, Processor, Sink, Source
+from arrowstream import ArrowstreamError, Builder, Pipeline, Processor, RunReport, Sink, Source
 from arrowstream.batch import Batch
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics import Metrics
@@ -32,23 +32,29 @@ def test_before_the_first_run() -> None:
 
 
 def test_after_a_run_they_are_what_the_report_says() -> None:
-    builder = (
-        Pipeline.builder().source(TestSource.from_frames(frames(3))).filter(pl.col("x") > 1).batch(rows=5)
-    )
-    pipeline = builder.sink(TestSink()).build()
-    report = pipeline.run_sync()
+    async def main() -> tuple[Pipeline, RunReport]:
+        clock = ManualClock()
+        source = TestSource.from_frames([FRAME, Pause(2), *frames(2)], clock=clock)
+        builder = Pipeline.builder().source(source).filter(pl.col("x") > 1).batch(rows=5)
+        pipeline = builder.sink(TestSink()).build(clock=clock)
+        running = asyncio.create_task(pipeline.run())
+        await clock.advance(2)
+        return pipeline, await running
+
+    pipeline, report = asyncio.run(main())
     metrics = pipeline.metrics()
     assert (metrics.rows_in, metrics.rows_out, metrics.running) == (12, 9, False)
-    assert metrics.seconds == pytest.approx(report.seconds, rel=0.5)
-    assert metrics.throughput == 12 / metrics.seconds
+    assert (report.seconds, metrics.seconds, metrics.throughput) == (2, 2, 6)
     assert list(metrics.stages) == [stage.name for stage in report.stages]
     for stage in report.stages:
         found = metrics.stages[stage.name]
         assert (found.rows_in, found.rows_out) == (stage.rows_in, stage.rows_out)
         assert (found.batches, found.busy_seconds) == (stage.batches, stage.busy_seconds)
         assert found.nbytes == found.rows_out * 8
+    # The five rows of the first batch are as old as its first one; the others came out at once.
     assert metrics.latency.count == 9
-    assert 0 < metrics.latency_p50_ms <= metrics.latency_p99_ms
+    assert metrics.latency.sum_seconds == pytest.approx(10, rel=0.01)
+    assert metrics.latency_p50_ms == metrics.latency_p99_ms == pytest.approx(2_000, rel=0.01)
     assert pipeline.metrics() is metrics
 
 
