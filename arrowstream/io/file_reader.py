@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from arrowstream.batch import Batch, Position
+from arrowstream.batch import Batch
 from arrowstream.io.file_list import DataFile
 from arrowstream.io.file_schema import CHECKED_AT_BUILD, check_columns, check_names, table_schema
 from arrowstream.io.hive import may_match
@@ -20,6 +20,7 @@ from arrowstream.io.source import BlockingReader, Query
 from arrowstream.io.table_file import Adapt, Table, ipc_pieces, ipc_rows, scan_ipc, scan_parquet
 from arrowstream.io.text_file import TextFile
 from arrowstream.io.text_format import Csv
+from arrowstream.position import Position
 
 BATCH_ROWS = 131_072
 """Rows of a batch; a piece of few more is not cut."""
