@@ -170,7 +170,9 @@ class FileReader(BlockingReader):
             optional = () if isinstance(text.format, Csv) else self._stored
             names = dict.fromkeys([*optional, *text.names()])
             check_names(file, list(names), self._files[0], self._stored)
-            yield from text.pieces(file, self._stored, adapt, strict_keys=self._strict_keys)
+            # A key that folders tell too is a column, whether rows have it or not.
+            known = pl.Schema({**self._stored, **self._partitions.schema}) if self._strict_keys else None
+            yield from text.pieces(file, self._stored, adapt, known=known)
         finally:
             text.close()
 
