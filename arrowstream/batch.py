@@ -17,20 +17,9 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.errors import SchemaError
+from arrowstream.position import Position
 
 _OLDEST = pl.CompatLevel.oldest()
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Rows ``[start, stop)`` of `origin`, counted from 0: where a batch came from."""
-
-    origin: str
-    start: int
-    stop: int
-
-    def __str__(self) -> str:
-        return f"{self.origin} rows {self.start}-{self.stop}"
 
 
 class Batch:
@@ -109,10 +98,8 @@ class Batch:
         """`length` rows from `offset`, sharing memory with this batch."""
         rows = self._frame if self._frame is not None else self._record
         part, position = self.with_rows(rows.slice(offset, length)), self.position
-        # Where no row was added or taken away on the way, a part's own place in the source is known.
-        if position is not None and position.stop - position.start == self.num_rows:
-            start = position.start + offset
-            part.position = Position(position.origin, start, start + part.num_rows)
+        if position is not None:
+            part.position = position.part(offset, part.num_rows, self.num_rows)
         return part
 
     def __repr__(self) -> str:

@@ -84,8 +84,9 @@ def explain(job: JobPath) -> None:
 
 @app.command()
 def schema(
-    target: Annotated[
-        str, typer.Argument(metavar="FILE_OR_JOB", help="A data file, folder or glob; or a job (.toml).")
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE_OR_JOB...", help="Data files, folders or globs; or jobs (.toml)."),
     ],
     delimiter: Annotated[
         str | None, typer.Option(help="Between the fields of a CSV file, such as ';' or '\\t'.")
@@ -96,19 +97,13 @@ def schema(
     They are written as a job's [source.schema] has them, to copy and change.
     """
     with _refusing():
-        if target.endswith(".toml"):
-            outcomes = list(Job.load(target).schemas())
-        else:
-            source = Source.from_file(target)
-            if delimiter is not None:
-                source = source.with_delimiter(delimiter.replace("\\t", "\t"))
-            outcomes = [(target, source.schema())]
-    typer.echo("\n\n".join(f"# {label}\n{_toml(columns)}" for label, columns in outcomes))
-    found = _other_delimiter(outcomes[0][1])
-    if found is not None:
+        found = [_schemas(target, delimiter) for target in targets]
+    typer.echo("\n\n".join(f"# {label}\n{_toml(columns)}" for one in found for label, columns in one))
+    marks = (_other_delimiter(one[0][1]) for one in found)
+    for mark in dict.fromkeys(mark for mark in marks if mark is not None):
         typer.echo(
-            f"there is one column, with {found!r} in its name: try --delimiter {found!r}, "
-            f"in a job delimiter = {_string(found)}, in Python .with_delimiter({found!r})",
+            f"there is one column, with {mark!r} in its name: try --delimiter {mark!r}, "
+            f"in a job delimiter = {_string(mark)}, in Python .with_delimiter({mark!r})",
             err=True,
         )
 
@@ -150,6 +145,16 @@ def _refusing() -> Iterator[None]:
     except ArrowstreamError as error:
         typer.echo(one_line(error), err=True)
         raise typer.Exit(2) from None
+
+
+def _schemas(target: str, delimiter: str | None) -> list[tuple[str, pl.Schema | None]]:
+    """What a file or a job has, each with where it is found."""
+    if target.endswith(".toml"):
+        return list(Job.load(target).schemas())
+    source = Source.from_file(target)
+    if delimiter is not None:
+        source = source.with_delimiter(delimiter.replace("\\t", "\t"))
+    return [(target, source.schema())]
 
 
 def _other_delimiter(columns: pl.Schema | None) -> str | None:

@@ -141,7 +141,7 @@ class Sink:
         path: str | Path,
         *,
         format: str | None = None,
-        partition_by: Iterable[str] = (),
+        partition_by: str | Sequence[str] = (),
         compression: str | None = None,
         overwrite: bool = False,
     ) -> FileSink:
@@ -154,7 +154,7 @@ class Sink:
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``, where the name does not tell.
         partition_by
-            Columns whose values become folders ``key=value``.
+            Column, or columns, whose values become folders ``key=value``.
         compression
             What the format offers, such as ``"zstd"``, ``"snappy"``, ``"gzip"``.
         overwrite
@@ -172,7 +172,7 @@ class Sink:
         return FileSink.of(
             path,
             format=format,
-            partition_by=tuple(partition_by),
+            partition_by=partition_by,
             compression=compression,
             overwrite=overwrite,
         )

@@ -59,13 +59,9 @@ def dead_letter_frame(batch: Batch, failed: Sequence[FailedRows], stage: str) ->
         parts.with_columns(row=pl.int_ranges("start", "stop"))
         .explode("row")
         .drop_nulls("row")  # a range without rows
-        .select(
-            "row",
-            error,
-            pl.lit(stage).alias(in_stage),
-            _position(batch).cast(pl.String).alias(position),
-        )
+        .select("row", error, pl.lit(stage).alias(in_stage))
     )
+    reasons = reasons.with_columns(_positions(batch, reasons["row"]).alias(position))
     rows = frame if reasons.height == frame.height else frame[reasons["row"]]
     return rows.hstack(reasons.drop("row").get_columns())
 
@@ -79,15 +75,24 @@ def _free_names(taken: Collection[str]) -> list[str]:
     return names
 
 
-def _position(batch: Batch) -> pl.Expr:
-    """Where the row with the number in column ``row`` came from, as `Batch.slice` would tell it."""
+def _positions(batch: Batch, rows: pl.Series) -> pl.Series:
+    """Where these rows of the batch, in their order, came from, as `Batch.slice` would tell it."""
     place = batch.position
     if place is None:
-        return pl.lit(None)
-    if place.stop - place.start != batch.num_rows:
-        return pl.lit(str(place))
-    row = pl.col("row") + place.start
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))
+    counts, places = zip(*place.pieces(batch.num_rows), strict=True)
+    pieces = pl.DataFrame(
+        {
+            "rows": counts,
+            "start": [place.start if place.exact else None for place in places],
+            "whole": [str(place) for place in places],
+        },
+        schema={"rows": pl.Int64, "start": pl.Int64, "whole": pl.String},
+    ).with_columns(first=pl.col("rows").cum_sum() - pl.col("rows"))
+    row = pl.col("row") - pl.col("first") + pl.col("start")
     # Not pl.format: on Polars 1.35 it panics over columns in several chunks.
-    return pl.concat_str(
+    own = pl.concat_str(
         pl.lit(f"{place.origin} rows "), row.cast(pl.String), pl.lit("-"), (row + 1).cast(pl.String)
     )
+    found = rows.alias("row").to_frame().join_asof(pieces, left_on="row", right_on="first")
+    return found.select(pl.coalesce(own, "whole")).to_series()

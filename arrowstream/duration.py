@@ -13,6 +13,7 @@ Duration = str | float | timedelta
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_WHOLE = re.compile(f"(?:{_PART.pattern})+")
 
 
 def seconds(duration: Duration) -> float:
@@ -36,14 +37,16 @@ def seconds(duration: Duration) -> float:
     if isinstance(duration, timedelta):
         value = duration.total_seconds()
     elif isinstance(duration, str):
-        parts = _PART.findall(duration)
-        if not parts or "".join(number + unit for number, unit in parts) != duration:
+        if not _WHOLE.fullmatch(duration):
+            together = "".join(duration.split())
             raise PlanError(
                 f"{duration!r} is not a duration",
                 expected="numbers with units, such as '10s', '50ms' or '1m30s'",
-                hint=f"units are {', '.join(_SECONDS)}",
+                hint=f"write {together!r}, without spaces"
+                if _WHOLE.fullmatch(together)
+                else f"units are {', '.join(_SECONDS)}",
             )
-        value = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        value = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(duration))
     else:
         try:
             value = float(duration)

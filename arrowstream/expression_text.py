@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 import json
 import keyword
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
+
+from arrowstream.expression_calls import call_form, snake_case
 
 _COMPARISONS = {"Eq": "==", "NotEq": "!=", "Lt": "<", "LtEq": "<=", "Gt": ">", "GtEq": ">="}
 _BITS = {"Or": "|", "Xor": "^", "And": "&"}
@@ -23,34 +24,43 @@ _ARITHMETIC = {
     "Minus": "-",
     "Multiply": "*",
     "TrueDivide": "/",
+    "Divide": "/",
     "FloorDivide": "//",
     "Modulus": "%",
 }
 _SYMBOLS = {**_COMPARISONS, **_BITS, **_ARITHMETIC}
+# Those of SQL, which round and divide by rules of their own.
+_SQL = {"Mul": "Multiply", "Div": "TrueDivide", "IntDiv": "FloorDivide", "Rem": "Modulus"}
 # How tightly they bind in Python; what binds tightest is a call or a name.
 _BINDING = {
     **dict.fromkeys(_COMPARISONS, 1), "Or": 2, "Xor": 3, "And": 4, "Plus": 5, "Minus": 5,
-    **dict.fromkeys(["Multiply", "TrueDivide", "FloorDivide", "Modulus"], 6),
+    **dict.fromkeys(["Multiply", "TrueDivide", "Divide", "FloorDivide", "Modulus"], 6),
 }  # fmt: skip
 _UNARY, _POWER, _CALL = 7, 8, 9
 
 _NAMESPACES = {
     "StringExpr": "str.", "TemporalExpr": "dt.", "ListExpr": "list.", "ArrayExpr": "arr.",
-    "BinaryExpr": "bin.", "StructExpr": "struct.", "Boolean": "", "Pow": "", "Trigonometry": "",
+    "BinaryExpr": "bin.", "StructExpr": "struct.", "Boolean": "", "Pow": "", "Trigonometry": "", "Sql": "",
 }  # fmt: skip
 
 _NAMES = {
     "EqValidity": "eq_missing", "NotEqValidity": "ne_missing", "AsStruct": "struct",
     "str.ConcatHorizontal": "concat_str", "str.Uppercase": "str.to_uppercase",
-    "str.Lowercase": "str.to_lowercase", "list.Length": "list.len",
+    "str.Lowercase": "str.to_lowercase", "list.Length": "list.len", "str.Titlecase": "str.to_titlecase",
+    "NUnique": "n_unique",
 }  # fmt: skip
 
 # What Polars writes into the tree where the user gave no option: not worth showing.
 _DEFAULTS: dict[str, Any] = {
     "literal": False, "strict": True, "n": 1, "decimals": 0, "mode": "HalfToEven", "closed": "Both",
     "nulls_equal": False, "ignore_nulls": True, "fractional": False, "delimiter": "", "dtype": "Int64",
-    "has_min": True, "has_max": True, "return_dtype": None,
+    "has_min": True, "has_max": True, "return_dtype": None, "reverse": False, "descending": False,
+    "nulls_last": False, "multithreaded": True, "maintain_order": False, "limit": None,
 }  # fmt: skip
+
+
+_SHOWN = 10
+"""Values of a list; the rest is counted."""
 
 
 class _NoShortForm(Exception):
@@ -153,6 +163,10 @@ def _write(tree: Any) -> tuple[str, int]:
             return f"{_operand(inner, _CALL)}.name.prefix({_quote(text)})", _CALL
         case {"RenameAlias": {"function": {"Suffix": str(text)}, "expr": inner}}:
             return f"{_operand(inner, _CALL)}.name.suffix({_quote(text)})", _CALL
+        case {"Agg": {"Count": {"input": inner, "include_nulls": True}}}:
+            return f"{_operand(inner, _CALL)}.len()", _CALL
+        case {"Filter": {"input": inner, "by": predicate}}:
+            return f"{_operand(inner, _CALL)}.filter({_write(predicate)[0]})", _CALL
         case {"Agg": dict(aggregate)}:
             ((kind, inner),) = aggregate.items()
             match inner:
@@ -167,6 +181,11 @@ def _write(tree: Any) -> tuple[str, int]:
 
 def _function(function: Any, inputs: list[Any]) -> tuple[str, int]:
     prefix, payload = "", None
+    match function, inputs:
+        case {"Sql": {"Binary": str(sign)}}, [left, right] if sign in _SQL:
+            return _binary(left, _SQL[sign], right)
+        case {"Sql": "ToFloat"}, [inner]:
+            return _write(inner)
     if isinstance(function, dict):
         ((function, payload),) = function.items()
         if function in _NAMESPACES:
@@ -182,18 +201,24 @@ def _function(function: Any, inputs: list[Any]) -> tuple[str, int]:
             return f"-{_operand(inner, _UNARY)}", _UNARY
         case "Generic", _, [base, power]:
             return f"{_operand(base, _CALL)} ** {_operand(power, _UNARY)}", _POWER
-        case "str.Strptime", [{"Literal": str(dtype)}, {"format": str(form)}], [inner, *_]:
-            return f"{_operand(inner, _CALL)}.str.strptime({dtype}, {_quote(form)})", _CALL
+        case "str.Strptime", [dict(dtype), {"format": None | str() as form}], [inner, *_]:
+            how = "" if form is None else f", {_quote(form)}"
+            found = cast_type({"Cast": {"dtype": dtype, "options": "Strict"}})
+            return f"{_operand(inner, _CALL)}.str.strptime({found}{how})", _CALL
         case "struct.FieldByName", str(name), [inner]:
             return f"{_operand(inner, _CALL)}.struct.field({_quote(name)})", _CALL
         case "dt.ToString", str(form), [inner]:
             return f"{_operand(inner, _CALL)}.dt.to_string({_quote(form)})", _CALL
         case "dt.ConvertTimeZone", {"inner": str(zone)}, [inner]:
             return f"{_operand(inner, _CALL)}.dt.convert_time_zone({_quote(zone)})", _CALL
+        case "dt.ReplaceTimeZone", [{"inner": str(zone)}, "Raise"], [inner, _]:
+            return f"{_operand(inner, _CALL)}.dt.replace_time_zone({_quote(zone)})", _CALL
         case "str.Split" | "list.Get" | "list.Join", False, _:
             return _call(prefix + function, inputs, [])
         case "str.Replace", {"n": -1, "literal": bool(literal)}, _:
             return _call("str.ReplaceAll", inputs, _options({"literal": literal}))
+        case name, _, _ if (called := call_form(name, payload)) is not None:
+            return _call(called[0], inputs, called[1])
         case name, None | dict(), _:
             return _call(name, inputs, _options(payload))
         case _:
@@ -202,7 +227,7 @@ def _function(function: Any, inputs: list[Any]) -> tuple[str, int]:
 
 def _call(name: str, inputs: list[Any], options: list[str]) -> tuple[str, int]:
     name = _NAMES.get(name, name)
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    name = snake_case(name)
     arguments = [_write(part)[0] for part in inputs[1:]]
     while arguments and arguments[-1] == "None":
         arguments.pop()
@@ -238,11 +263,12 @@ def _operand(tree: Any, binding: int) -> str:
 
 def _constant(tree: Any) -> str:
     # Polars reads its own literals best, and only the value matters: it writes some of them in two ways.
-    frame = pl.select(rebuild(tree))
-    value = frame.to_series().to_list()
-    if len(value) != 1 or "Series" in tree.get("Literal", ()):
-        raise _NoShortForm
-    return _value(value[0])
+    series = pl.select(rebuild(tree)).to_series()
+    values = series.to_list()
+    literal = tree["Literal"] if "Literal" in tree else tree["Cast"]["expr"]["Literal"]
+    # The list that SQL's IN takes is a Series of one list.
+    one = "Series" not in literal or (len(values) == 1 and isinstance(series.dtype, pl.List))
+    return _value(values[0] if one else values)
 
 
 def _value(value: Any) -> str:
@@ -250,7 +276,8 @@ def _value(value: Any) -> str:
         case str():
             return _quote(value)
         case list():
-            return f"[{', '.join(map(_value, value))}]"
+            rest = [f"... {len(value) - _SHOWN:,} more"] if len(value) > _SHOWN + 1 else []
+            return f"[{', '.join([*map(_value, value[:_SHOWN] if rest else value), *rest])}]"
         case None | bool() | int() | float() | bytes() | dict():
             return repr(value)
         case _:

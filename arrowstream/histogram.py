@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from math import nan
+from math import isnan, nan
 from typing import NamedTuple
 
 _SUB_BITS = 6
@@ -181,6 +181,24 @@ class Latency:
             p999,
             tuple(seen[bisect_right(values, bound * 1e9)] for bound in BOUNDS_SECONDS),
         )
+
+    def __str__(self) -> str:
+        """What half of the rows and 99 % of them did not exceed; a dash where no row was counted, as at sources.
+
+        Examples
+        --------
+        >>> histogram = Histogram()
+        >>> print(Latency.of(histogram))
+        p50 -, p99 -
+        >>> histogram.record(2_000_000)
+        >>> print(Latency.of(histogram))
+        p50 2.01 ms, p99 2.01 ms
+        """
+        return f"p50 {_told(self.p50_ms)}, p99 {_told(self.p99_ms)}"
+
+
+def _told(milliseconds: float) -> str:
+    return "-" if isnan(milliseconds) else f"{milliseconds:.3g} ms"
 
 
 def _quantile(values: Sequence[float], seen: Sequence[int], share: float) -> float:

@@ -27,6 +27,7 @@ streams that part or meet.
 
 Relative paths start at the current directory, as in a shell. SQL means what the installed Polars makes
 of it: Polars 2 reads ``60.0`` as an exact decimal, older ones as a float. ``60::DOUBLE`` is a float in all.
+``sum(x)`` over nothing but nulls is null in Polars 2, and 0 in older ones; ``coalesce(sum(x), 0)`` is 0 in all.
 
 Every mistake is a `JobError` of one line with its place, whether it is found in the text, in a value,
 or by the checks of `build()`::

@@ -18,6 +18,9 @@ _NAMED = re.compile(
     r'(?P<expression>.+?)\s+AS\s+(?P<name>"[^"]+"|[A-Za-z_]\w*)\s*', re.DOTALL | re.IGNORECASE
 )
 
+_OWN = re.compile(r"unsupported function '(\w+)'|found '(\w+)' clause")
+"""How Polars refuses a word of SQL where a column stands: ``user`` is a function to it, ``order`` a clause."""
+
 
 def expression(value: Value) -> pl.Expr:
     """One SQL expression, as `polars.sql_expr` reads it.
@@ -34,11 +37,20 @@ def expression(value: Value) -> pl.Expr:
         found = pl.sql_expr(f"({text}\n)")
         followed = pl.sql_expr(f"({text}\n) IS NULL")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # a panic: INTERVAL 'x'
-        raise value.error(f"{text!r} is no SQL expression: {error}") from None
+        raise value.error(f"{text!r} is no SQL expression: {error}{_quoted(text, error)}") from None
     # Polars before 2 reads "a > 1) b" as "a > 1" and says nothing: then it has not come to IS NULL either.
     if not followed.meta.eq(found.is_null()):
         raise value.error(f"{text!r} is no SQL expression: there is more after its end")
     return found
+
+
+def _quoted(text: str, error: BaseException) -> str:
+    """How to write the column that SQL takes for something of its own, if that is what is wrong."""
+    found = _OWN.search(str(error))
+    word = found and (found[1] or found[2])
+    if not word or re.search(rf"\b{word}\s*\(", text, re.IGNORECASE):
+        return ""
+    return f'; a column of this name stands in double quotes: "{word}"'
 
 
 def named_expression(value: Value) -> pl.Expr:

@@ -214,7 +214,12 @@ class Pipeline:
         return run_blocking(lambda: self.run(progress=progress, duration=duration, limit=limit))
 
     def stop(self) -> None:
-        """End every run of this pipeline gently, from any thread: what is in flight is delivered."""
+        """End every run of this pipeline gently, from any thread: what is in flight is delivered.
+
+        That is the batch in each step and those that wait before it (setting `default_buffer_size`), which takes as
+        long as the slowest step or sink takes for them. Where that is too long, make batches smaller, or cancel the
+        task of `run`: then the sinks are aborted.
+        """
         for run, loop in list(self._runs.items()):
             loop.call_soon_threadsafe(run.stop)
 

@@ -40,7 +40,8 @@ class Settings:
     buffer_mb
         MiB that may wait between two stages, whatever their number of batches.
     worker_threads
-        Threads of a run at most, at least 2: for files, other ends that block, and long computations.
+        Threads of a run at most: for files, other ends that block, and long computations. At least 2, or a
+        source that waits for its next rows would keep those that are there from being worked on and written.
     gpu_batch_size
         Rows of a batch from which the GPU is considered.
     gpu_memory_pool_mb

@@ -47,7 +47,8 @@ class StageMetrics:
     busy_seconds
         Time spent working, waiting excluded.
     latency
-        How long rows took: at the sink from being read until written, at other stages the stage's own work.
+        How long rows took: at the sink from being read until written, at other stages the stage's own work. A
+        source has none.
     queue_depth, queue_bytes, queue_capacity
         Batches that wait before this stage, their bytes, and how many may wait; 0 where the stage shares
         its neighbour's task and nothing can wait.

@@ -179,6 +179,26 @@ def test_schema_of_files() -> None:
         assert invoke("schema", target) == (0, f'# {target}\n"two words" = "Float64"\nday = "String"\n', "")
 
 
+def test_schemas_of_several() -> None:
+    """As a shell gives them that puts the names in place of a glob."""
+    Path("b.csv").write_text("a;b\n1;2\n")
+    Path("c.csv").write_text("c;d\n1;2\n")
+    code, out, err = invoke("schema", "in.csv", "b.csv", "c.csv", "job.toml")
+    assert code == 0
+    parts = out.split("\n\n")
+    assert [part.splitlines()[0] for part in parts[:4]] == [
+        "# in.csv",
+        "# b.csv",
+        "# c.csv",
+        "# source (job.toml:5)",
+    ]
+    assert parts[0] == '# in.csv\na = "Int64"\nb = "String"'
+    assert err.count("there is one column") == 1
+    code, out, err = invoke("schema", "in.csv", "none.csv")
+    assert (code, out) == (2, "")
+    assert err.startswith("there is no file none.csv")
+
+
 def test_schema_of_a_job() -> None:
     code, out, err = invoke("schema", "job.toml")
     assert (code, err) == (0, "")

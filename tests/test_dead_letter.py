@@ -6,14 +6,19 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from strategies import frames
 
-from arrowstream.batch import Batch, Position, arrow_schema
+from arrowstream.batch import Batch, arrow_schema
 from arrowstream.dead_letter import FailedRows, dead_letter_frame, dead_letter_schema
+from arrowstream.position import Position, joined
 
 
 @given(data=st.data())
 def test_any_rows_of_any_types_are_taken_over_as_they_are(data: st.DataObject) -> None:
     frame = data.draw(frames())
-    place = data.draw(st.sampled_from([None, Position("o", 7, 7 + frame.height), Position("o", 0, 999)]))
+    half = frame.height // 2
+    gap = [(half, Position("o", 0, half)), (frame.height - half, Position("o", 90, 90 + frame.height - half))]
+    vague = [(half, Position("o", 0, 80)), (frame.height - half, Position("o", 90, 90 + frame.height - half))]
+    whole, less = Position("o", 7, 7 + frame.height), Position("o", 0, 999)
+    place = data.draw(st.sampled_from([None, whole, less, joined(gap), joined(vague)]))
     batch = Batch(frame, place)
     if data.draw(st.booleans()):
         batch = Batch(batch.arrow(), place)

@@ -25,6 +25,17 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         seconds(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"), [("10 s", "write '10s', without spaces"), (" 1m 30 s ", "write '1m30s'")]
+)
+def test_spaces_are_told_to_be_left_out(text: str, hint: str) -> None:
+    with pytest.raises(PlanError) as raised:
+        seconds(text)
+    assert str(raised.value.hint).startswith(hint)
+    with pytest.raises(PlanError, match="hint: units are us, ms, s, m, h, d"):
+        seconds("10 x")
+
+
 @pytest.mark.parametrize("other", [None, [1], pl.Series([1, 2])])
 def test_what_is_neither_text_nor_a_number_is_refused(other: Any) -> None:
     with pytest.raises(PlanError, match="is not a duration"):

@@ -17,9 +17,10 @@ from scripted import BlockingSource, LedgerSink
 from strategies import cuts
 
 from arrowstream import Builder, ErrorHandler, Pipeline, Processor, Sink, Source
-from arrowstream.batch import Batch, Position
+from arrowstream.batch import Batch
 from arrowstream.errors import PlanError, SinkError, StageError
 from arrowstream.io.sink import SinkSpec
+from arrowstream.position import Position
 from arrowstream.testing import ManualClock, TestSink
 
 TEXTS = pl.DataFrame({"s": ["1", "a", "3", None, "b", "6"]})
@@ -136,6 +137,38 @@ def test_every_row_arrives_or_is_put_aside_once_and_in_order(
     assert found == sorted((f"n.csv rows {at}-{at + 1}", x) for at, x in odd.rows())
     if kind != "parallel":  # those of batches at work together come as they are found
         assert letters["x"].to_list() == odd["x"].to_list()
+
+
+@given(data=st.data(), texts=st.lists(st.sampled_from(["1", "2", "3", "a", None]), min_size=1, max_size=30))
+def test_a_second_step_knows_the_places_of_what_the_first_one_left(
+    data: st.DataObject, texts: list[str | None]
+) -> None:
+    frame = pl.DataFrame({"s": texts}, schema={"s": pl.String})
+    good, first, second = TestSink(), TestSink(), TestSink()
+
+    def no_threes(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if "3" in batch["s"].to_pylist():
+            raise ValueError("a three")
+        return batch
+
+    batches = data.draw(cuts(frame))
+    (
+        Pipeline.builder()
+        .source(numbered(batches))
+        .map(n=pl.col("s").cast(pl.Int64))
+        .on_error(ErrorHandler.dead_letter(first))
+        .map(no_threes)
+        .on_error(ErrorHandler.dead_letter(second))
+        .sink(good)
+        .build(clock=ManualClock())
+        .run_sync()
+    )
+    for dead, bad in ((first, "a"), (second, "3")):
+        expected = [f"n.csv rows {row}-{row + 1}" for row, text in enumerate(texts) if text == bad]
+        assert [place for batch in dead.batches for place in batch.polars()["position"]] == expected
+    left = [text for text in texts if text not in ("a", "3")]
+    assert [text for batch in good.batches for text in batch.polars()["s"]] == left
+    assert len(good.batches) <= len(batches)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -384,3 +384,11 @@ def test_mistakes_in_sinks(sink: str, message: str) -> None:
 def test_sql_means_what_polars_makes_of_it() -> None:
     total: Any = written("[[steps]]\nreduce = { agg = { n = 'count(*)', top = 'max(x) - min(x)' } }")
     assert total.rows() == [(6, 5)]
+
+
+def test_a_sum_of_nothing_but_nulls_is_what_polars_makes_of_sql() -> None:
+    own = FRAME.group_by("k").agg(pl.sql_expr("sum(x)").alias("s")).sort("k")
+    steps = "[[steps]]\nreduce = {{ by = 'k', agg = {{ s = '{}' }} }}"
+    assert_frame_equal(written(steps.format("sum(x)")).sort("k"), own)
+    filled = written(steps.format("coalesce(sum(x), 0)")).sort("k")
+    assert filled.rows() == [(None, 0), ("a", 10), ("b", 7)]

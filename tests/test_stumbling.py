@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
-from arrowstream.errors import PlanError
+from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.pipeline import Builder
 from arrowstream.testing import TestSink
 from arrowstream.whole_number import check_whole
@@ -107,6 +108,86 @@ def test_a_wrong_argument_of_window(wrong: str, hint: str) -> None:
         raised.value.expected
         == "size, every, session, rows, on, by, allowed_lateness, max_bytes, on_full, late"
     )
+
+
+@pytest.mark.parametrize(
+    ("expr", "running"),
+    [
+        (pl.col("x").sum(), "cum_sum"),
+        (pl.col("x") - pl.col("x").min(), "cum_min"),
+        (pl.col("x").max(), "cum_max"),
+        (pl.col("x").count(), "cum_count"),
+        (pl.col("x").product(), "cum_prod"),
+    ],
+)
+def test_an_aggregate_in_scan(expr: pl.Expr, running: str) -> None:
+    with pytest.raises(PlanError, match="looks at other rows") as raised:
+        rows().scan(y=expr).collect_sync()
+    assert raised.value.hint == (
+        f"an aggregate goes into window(...) or reduce(...); {running}() in scan(...) tells it so far"
+    )
+    with pytest.raises(PlanError) as raised:
+        rows().scan(y=pl.col("x").mean()).collect_sync()
+    assert raised.value.hint == "an aggregate goes into window(...) or reduce(...)"
+
+
+def as_polars(batch: Any) -> Any:
+    return batch.with_columns(y=1)
+
+
+def test_a_function_that_takes_a_batch_for_a_polars_frame() -> None:
+    hint = 'the function gets a pyarrow.RecordBatch; with frame="polars" it gets a Polars frame'
+    with pytest.raises(PlanError) as raised:
+        rows().map(as_polars).collect_sync()
+    assert raised.value.hint == hint
+    declared = {"x": pl.Int64, "k": pl.String, "y": pl.Int32}
+    with pytest.raises(StageError) as failed:
+        rows().map(as_polars, schema=declared).collect_sync()
+    assert failed.value.hint == hint
+    assert rows().map(as_polars, frame="polars").collect_sync().columns == ["x", "k", "y"]
+
+
+def test_a_function_that_writes_a_batch_like_a_polars_frame() -> None:
+    with pytest.raises(StageError) as failed:
+        rows().sink(Sink.to_fn(lambda batch: batch.write_csv())).build().run_sync()
+    assert failed.value.hint is not None and "pl.from_arrow(batch)" in failed.value.hint
+
+
+def test_another_mistake_in_a_function_has_no_such_hint() -> None:
+    with pytest.raises(StageError) as failed:
+        rows().map(lambda batch: batch.nope(), frame="polars", schema={"x": pl.Int64}).collect_sync()
+    assert failed.value.hint is None
+
+
+def test_sql_where_a_column_is_named() -> None:
+    with pytest.raises(SchemaError) as raised:
+        rows().filter("size * 2 > 100").collect_sync()
+    assert raised.value.hint == "text is the name of a column; pl.sql_expr('size * 2 > 100') reads it as SQL"
+    with pytest.raises(SchemaError) as raised:
+        rows().filter("something else").collect_sync()
+    assert raised.value.hint is None
+
+
+WRONG_NAMES: dict[str, Callable[[], Any]] = {
+    "window": lambda: rows().window("10s", on="xx").agg(pl.len()).collect_sync(),
+    "by": lambda: rows().reduce(pl.len(), by="kk").collect_sync(),
+    "select": lambda: rows().select("xx").collect_sync(),
+    "event time": lambda: (
+        Pipeline.builder().source(Source.from_frame(FRAME).with_event_time("xx")).collect_sync()
+    ),
+    "partition_by": lambda: rows().sink(Sink.to_file("never/", format="csv", partition_by="kk")).build(),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_NAMES)
+def test_a_wrong_name_is_told_with_the_nearest_one(name: str) -> None:
+    with pytest.raises(SchemaError, match=r"hint: did you mean '[xk]'"):
+        WRONG_NAMES[name]()
+
+
+def test_one_column_to_partition_by(tmp_path: Path) -> None:
+    rows().sink(Sink.to_file(tmp_path / "out", format="csv", partition_by="k")).build().run_sync()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["k=a", "k=b"]
 
 
 def test_a_builder_without_a_sink_explains_what_collect_would_run() -> None:

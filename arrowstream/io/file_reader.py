@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from arrowstream.batch import Batch, Position
+from arrowstream.batch import Batch
 from arrowstream.io.file_list import DataFile
 from arrowstream.io.file_schema import CHECKED_AT_BUILD, check_columns, check_names, table_schema
 from arrowstream.io.hive import may_match
@@ -20,6 +20,7 @@ from arrowstream.io.source import BlockingReader, Query
 from arrowstream.io.table_file import Adapt, Table, ipc_pieces, ipc_rows, scan_ipc, scan_parquet
 from arrowstream.io.text_file import TextFile
 from arrowstream.io.text_format import Csv
+from arrowstream.position import Position
 
 BATCH_ROWS = 131_072
 """Rows of a batch; a piece of few more is not cut."""
@@ -169,7 +170,9 @@ class FileReader(BlockingReader):
             optional = () if isinstance(text.format, Csv) else self._stored
             names = dict.fromkeys([*optional, *text.names()])
             check_names(file, list(names), self._files[0], self._stored)
-            yield from text.pieces(file, self._stored, adapt, strict_keys=self._strict_keys)
+            # A key that folders tell too is a column, whether rows have it or not.
+            known = pl.Schema({**self._stored, **self._partitions.schema}) if self._strict_keys else None
+            yield from text.pieces(file, self._stored, adapt, known=known)
         finally:
             text.close()
 

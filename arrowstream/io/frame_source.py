@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.batch import Batch, Element, Position
+from arrowstream.batch import Batch, Element
 from arrowstream.errors import PlanError
 from arrowstream.ingest import batches_of, conform, schema_of
 from arrowstream.io.source import Query, Reader, SourceSpec
+from arrowstream.position import Position
 from arrowstream.whole_number import check_whole
 
 BATCH_ROWS = 131_072

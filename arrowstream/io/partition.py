@@ -15,6 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from arrowstream.errors import SchemaError
+from arrowstream.nearest import did_you_mean
 
 NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 
@@ -52,7 +53,7 @@ class Partitions:
                     f"there is no column {name!r} to partition by",
                     expected=f"one of {', '.join(map(repr, schema))}",
                     found=repr(name),
-                    hint="check the name, or compute the column before the sink",
+                    hint=did_you_mean(name, schema) or "compute the column before the sink",
                 )
             if _ESCAPED.search(name):
                 raise SchemaError(

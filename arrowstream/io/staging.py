@@ -11,9 +11,9 @@ one. It is logged when the next run writes to the same place, with the name of w
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
+import re
 import secrets
 import shutil
 from abc import ABC, abstractmethod
@@ -25,6 +25,7 @@ from arrowstream.errors import SinkError
 from arrowstream.io.file_errors import sink_errors
 
 SUFFIX = ".inprogress"
+_PROCESS = secrets.token_hex(4)
 
 _log = logging.getLogger(__name__)
 
@@ -193,7 +194,12 @@ class FilledFolder(Staging):
 
 def _token() -> str:
     """Names this run: its process, for whoever finds a file, and something no other run has."""
-    return f"{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{_own()}{secrets.token_hex(3)}"
+
+
+def _own() -> str:
+    """How tokens of this process begin; its number alone is that of many a run in a container."""
+    return f"{os.getpid()}-{_PROCESS}"
 
 
 def _hidden(name: str, token: str | None = None) -> str:
@@ -201,7 +207,15 @@ def _hidden(name: str, token: str | None = None) -> str:
 
 
 def _note_leftovers(folder: Path, name: str) -> None:
-    found = sorted(folder.glob(f".{glob.escape(name)}*{SUFFIX}"))
+    """Tell what another run has left of this very target; what this process writes is no leftover."""
+    # All of the name, so that neither `out.csv.bad` nor `out2` is taken for a part of `out`.
+    begin = re.escape(f".{name}." if name else ".")
+    whole = re.compile(rf"{begin}(\d+-[0-9a-f]+){re.escape(SUFFIX)}")
+    found = sorted(
+        path
+        for path in folder.glob(f".*{SUFFIX}")
+        if (match := whole.fullmatch(path.name)) and not match[1].startswith(_own())
+    )
     if found:
         _log.warning(
             "%s: unfinished, from a run that was killed or still writes; delete it if none is running",

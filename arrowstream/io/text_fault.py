@@ -45,7 +45,7 @@ class Fault:
         if isinstance(error, RaggedRecord):
             bad, uneven = error.uneven.record, error.uneven
         else:
-            fine = self._knows if isinstance(error, UnknownKey) else self._reads
+            fine = error.knows if isinstance(error, UnknownKey) else self._reads
             bad, uneven = self._first_bad([int(end) for end in (0, *ends)], fine), None
         start = int(ends[bad - 1]) if bad else 0
         record = self.block[start : int(ends[bad])]
@@ -67,13 +67,13 @@ class Fault:
                 else "quote fields that hold the delimiter; if all rows are like this, see with_delimiter()",
             )
         if isinstance(error, UnknownKey):
-            key = unknown_key(record, self.schema) or error.key
+            key = unknown_key(record, error.known) or error.key
             return SourceError(
-                f"{where} of {self.path} has a key that is no column: {key!r}",
+                f"{where} of {self.path} has a key that is no column: {'.'.join(key)!r}",
                 position=f"{self.path} {where}",
-                expected=f"some of {', '.join(self.schema)}",
+                expected=f"some of {', '.join(error.known)}",
                 found=text,
-                hint=f"name it with its type: schema={{{key.split('.')[0]!r}: ...}}; or leave out with_strict_keys()",
+                hint=f"name it with its type: schema={{{key[0]!r}: ...}}; or leave out with_strict_keys()",
             )
         column = self._column(self.block[: int(ends[bad])])
         if column is None:
@@ -108,9 +108,6 @@ class Fault:
             else:
                 high = middle
         return low
-
-    def _knows(self, part: bytes) -> bool:
-        return unknown_key(part, self.schema) is None
 
     def _reads(self, part: bytes) -> bool:
         return self._try(self.format.scan(part, self.schema)) is not None
@@ -154,9 +151,14 @@ class RaggedRecord(Exception):
 class UnknownKey(Exception):
     """Raised while a block is read, and explained once the number of its first row is known."""
 
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
+    def __init__(self, key: tuple[str, ...], known: pl.Schema) -> None:
+        super().__init__(".".join(key))
         self.key = key
+        self.known = known
+
+    def knows(self, part: bytes) -> bool:
+        """Whether all keys in a part of the block are known."""
+        return unknown_key(part, self.known) is None
 
 
 def _wider(dtype: pl.DataType) -> str:

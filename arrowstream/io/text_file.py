@@ -89,31 +89,31 @@ class TextFile:
         return self.format.names if isinstance(self.format, Csv) else tuple(self.infer(pl.Schema()))
 
     def pieces(
-        self, file: DataFile, schema: pl.Schema, adapt: Adapt, *, strict_keys: bool
+        self, file: DataFile, schema: pl.Schema, adapt: Adapt, *, known: pl.Schema | None = None
     ) -> Iterator[Piece]:
         """The blocks, each to be parsed as `schema`; every column must be named as in `schema`.
 
-        With `strict_keys`, one with a key that is no column cannot be read.
+        With `known`, a block with a key that is not among these cannot be read.
         """
         block: bytes | None = self.first
         self.first = b""
         while block is not None:
             if block:
-                yield self._piece(file, block, schema, adapt, strict_keys)
+                yield self._piece(file, block, schema, adapt, known)
                 if self._lines is not None:
                     self._lines += block.count(b"\n")
             block = next(self._blocks, None)
 
     def _piece(
-        self, file: DataFile, block: bytes, schema: pl.Schema, adapt: Adapt, strict_keys: bool
+        self, file: DataFile, block: bytes, schema: pl.Schema, adapt: Adapt, known: pl.Schema | None
     ) -> Piece:
         format = self.format
 
         def read() -> pl.DataFrame:
             if (uneven := format.uneven(block)) is not None:
                 raise RaggedRecord(uneven)
-            if strict_keys and (key := unknown_key(block, schema)) is not None:
-                raise UnknownKey(key)
+            if known is not None and (key := unknown_key(block, known)) is not None:
+                raise UnknownKey(key, known)
             return adapt(format.scan(block, schema)).collect(engine="in-memory")
 
         before, self._counted = self._counted, self._bytes.bytes_read

@@ -194,8 +194,8 @@ class Csv:
         return Uneven(int(wrong[0]), expected, int(found[wrong[0]])) if len(wrong) else None
 
 
-def unknown_key(block: bytes, schema: pl.Schema) -> str | None:
-    """A key in a block of NDJSON that `schema` does not have, after those of the objects around it (``a.b``)."""
+def unknown_key(block: bytes, schema: pl.Schema) -> tuple[str, ...] | None:
+    """A key in a block of NDJSON that `schema` does not have, after those of the objects around it."""
     try:
         found = pl.scan_ndjson(block, infer_schema_length=None).collect_schema()
     except pl.exceptions.PolarsError:
@@ -203,7 +203,7 @@ def unknown_key(block: bytes, schema: pl.Schema) -> str | None:
     return _unknown(pl.Struct(found), pl.Struct(schema))
 
 
-def _unknown(found: PolarsDataType, known: PolarsDataType) -> str | None:
+def _unknown(found: PolarsDataType, known: PolarsDataType) -> tuple[str, ...] | None:
     """The first field of `found`, or of what it holds, that `known` does not have."""
     while isinstance(found, pl.List) and isinstance(known, pl.List | pl.Array):
         found, known = found.inner, known.inner
@@ -212,7 +212,7 @@ def _unknown(found: PolarsDataType, known: PolarsDataType) -> str | None:
     types = {field.name: field.dtype for field in known.fields}
     for field in found.fields:
         if field.name not in types:
-            return field.name
+            return (field.name,)
         if (inner := _unknown(field.dtype, types[field.name])) is not None:
-            return f"{field.name}.{inner}"
+            return (field.name, *inner)
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fractions import Fraction
 from math import ceil, floor
 
@@ -12,6 +11,7 @@ import polars as pl
 from arrowstream.duration import Duration
 from arrowstream.duration import microseconds as whole_microseconds
 from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.nearest import did_you_mean
 
 _PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
 _DAY = Fraction(1, 86_400_000_000)
@@ -60,12 +60,11 @@ class EventTime:
         """
         dtype = schema.get(column)
         if dtype is None:
-            close = get_close_matches(column, schema.names(), 1)
             raise SchemaError(
                 f"{step} takes its event times from a column that is not there",
                 expected=f"one of the columns {', '.join(schema)}",
                 found=column,
-                hint=f"did you mean {close[0]!r}?" if close else None,
+                hint=did_you_mean(column, schema),
             )
         if isinstance(dtype, pl.Datetime):
             return cls(column, dtype, _PER_US[dtype.time_unit])

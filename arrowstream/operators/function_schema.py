@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from arrowstream.arrow_hint import frame_hint
 from arrowstream.batch import Batch, arrow_schema
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
 from arrowstream.ingest import batches_of, conform, schema_of
@@ -89,7 +90,7 @@ def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schem
         raise PlanError(
             "the function failed on a batch without rows, from which the schema of its result is learnt",
             found=f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}",
-            hint=f"{HINT}, or let it accept a batch without rows",
+            hint=frame_hint(error) or f"{HINT}, or let it accept a batch without rows",
         ) from error
     if frame is None:
         raise PlanError(

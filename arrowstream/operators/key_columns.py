@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
 
 import polars as pl
 
 from arrowstream.errors import PlanError, SchemaError
+from arrowstream.nearest import did_you_mean
 from arrowstream.operators.inputs import flatten
 
 
@@ -45,12 +45,11 @@ def key_schema(step: str, by: tuple[str, ...], schema: pl.Schema) -> pl.Schema:
     """
     for name in by:
         if name not in schema:
-            close = get_close_matches(name, schema.names(), 1)
             raise SchemaError(
                 f"{step}(by=...) names a column that is not there",
                 expected=f"one of the columns {', '.join(schema.names())}",
                 found=name,
-                hint=f"did you mean {close[0]!r}?" if close else None,
+                hint=did_you_mean(name, schema),
             )
         if schema[name].is_nested() or schema[name] == pl.Object:
             raise PlanError(

@@ -12,6 +12,7 @@ import pyarrow as pa
 from arrowstream.batch import Batch, Element, Idle, Watermark
 from arrowstream.duration import Duration, microseconds, nanoseconds
 from arrowstream.errors import SchemaError
+from arrowstream.nearest import did_you_mean
 from arrowstream.operators.base import Operator, Process, TimedProcess
 
 
@@ -87,6 +88,7 @@ class Watermarks(Operator):
                 "the event time names a column that is not there",
                 expected=f"one of the columns {', '.join(schema)}",
                 found=self.column,
+                hint=did_you_mean(self.column, schema),
             )
         if not (dtype.is_integer() or dtype == pl.Date or dtype == pl.Datetime):
             raise SchemaError(

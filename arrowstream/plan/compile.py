@@ -7,7 +7,6 @@ batch has come, by the same code.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 
 import polars as pl
 
@@ -15,6 +14,7 @@ from arrowstream.backends.base import Backend
 from arrowstream.batch import arrow_schema
 from arrowstream.errors import PlanError
 from arrowstream.io.source import SourceSpec
+from arrowstream.nearest import did_you_mean
 from arrowstream.operators.route import Router
 from arrowstream.plan.fuse import Piece, fuse, naming
 from arrowstream.plan.graph import Branch, Graph, Split, Step, Union
@@ -52,15 +52,12 @@ def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
     names = ["auto", *(backend.name for backend in backends)]
     for step in _all_steps(graph):
         if step.backend not in names:
-            close = get_close_matches(step.backend, names, 1)
             raise PlanError(
                 f"there is no backend {step.backend!r} here",
                 stage=step.operator.name,
                 expected=" or ".join(repr(name) for name in names),
                 found=repr(step.backend),
-                hint=f"did you mean {close[0]!r}?"
-                if close
-                else "`arrowstream doctor` says which are installed",
+                hint=did_you_mean(step.backend, names) or "`arrowstream doctor` says which are installed",
             )
     return graph.source
 

@@ -169,8 +169,10 @@ class _Check:
         return [inputs[0], *inputs[stop:]]
 
     def refusal(self, node: Any, name: str) -> PlanError:
-        if name in REASONS:
-            return self.error(node, "an expression looks at other rows", REASONS[name])
+        aggregate = next(iter(node["Agg"])) if name == "Agg" else name
+        reason = REASONS.get(aggregate) or REASONS.get(name)
+        if reason is not None:
+            return self.error(node, "an expression looks at other rows", reason)
         hint = f"{name} is not on the list of expressions that do; another way to write it may be"
         return self.error(node, "an expression is not known to look at one row only", hint)
 

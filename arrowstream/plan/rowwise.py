@@ -83,6 +83,8 @@ WITHIN_A_LIST: dict[str, frozenset[str]] = {
 
 SCAN = "a running value goes into scan(...)"
 WINDOW = "an aggregate goes into window(...) or reduce(...)"
+SO_FAR = {"Sum": "cum_sum", "Min": "cum_min", "Max": "cum_max", "Count": "cum_count", "Product": "cum_prod"}
+"""The running forms of aggregates."""
 STEP = "make it a step of its own: .filter(...) or .explode(...)"
 ORDER = "a stream has no end to sort or compare against: do it inside window(...).agg(...)"
 LIMIT = "to stop after some rows use run(limit=...) or preview(...)"
@@ -102,12 +104,13 @@ REASONS: dict[str, str] = {
     **dict.fromkeys(
         _names(
             "Agg Len All Any And Or Xor HasNulls NullCount NUnique ApproxNUnique ApproxQuantile ArgMax",
-            "ArgMin Entropy Hist IsEmpty IsSorted Kurtosis MaxBy MinBy Mode Product Quantile Skew",
+            "ArgMin Entropy Hist IsEmpty IsSorted Kurtosis MaxBy MinBy Mode Quantile Skew",
             "UniqueCounts ValueCounts Correlation RollingExpr RollingExprBy ConcatVertical Rolling",
             "LowerBound UpperBound",
         ),
         WINDOW,
     ),
+    **{name: f"{WINDOW}; {running}() in scan(...) tells it so far" for name, running in SO_FAR.items()},
     **dict.fromkeys(
         _names(
             "Sort SortBy Rank TopK TopKBy ArgSort ArgUnique Unique IsUnique IsDuplicated QCut Reverse",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 import polars as pl
 
 from arrowstream.batch import arrow_schema
 from arrowstream.errors import PlanError, SchemaError
+from arrowstream.nearest import did_you_mean
 from arrowstream.operators.base import Expressions
 
 # A panic in Polars' Rust code is no `Exception`, but it only means that it cannot do what was asked.
@@ -82,13 +82,12 @@ def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stag
     quoted = re.search(r'"([^"]*)"', message)
     if isinstance(error, pl.exceptions.ColumnNotFoundError) and quoted:
         name = quoted[1]
-        close = difflib.get_close_matches(name, schema.names(), 1)
         return SchemaError(
             f"{step.name}() names a column that is not there",
             stage=stage,
             expected=f"one of the columns {_listing(schema.names())}",
             found=name,
-            hint=f"did you mean {close[0]!r}?" if close else None,
+            hint=did_you_mean(name, schema) or _sql_hint(name),
         )
     return SchemaError(
         f"{step.name}() does not fit the columns that come in",
@@ -96,6 +95,12 @@ def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stag
         expected=f"expressions over {_schema_text(schema)}",
         found=f"{message}, in {step.describe()}",
     )
+
+
+def _sql_hint(name: str) -> str | None:
+    """What to write where an expression stands for a name."""
+    is_sql = re.search(r"[<>=+*/()]", name)
+    return f"text is the name of a column; pl.sql_expr({name!r}) reads it as SQL" if is_sql else None
 
 
 def _schema_text(schema: pl.Schema) -> str:

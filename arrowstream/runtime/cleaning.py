@@ -6,31 +6,40 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from arrowstream.runtime.failures import FAILURES
 
+CleanUp = Callable[[], Awaitable[None]]
 
-async def despite(failure: BaseException, clean_up: Callable[[], Awaitable[None]]) -> None:
-    """Clean up after `failure`, which must stay what the user sees if that fails, too."""
+
+async def despite(failure: BaseException, clean_ups: Iterable[CleanUp]) -> None:
+    """Clean up after `failure`, in turn; it must stay what the user sees if that fails, too."""
     try:
-        await clean_up()
-    except Exception as error:
-        next(_leaves(failure)).add_note(f"and: {error}")
+        await in_turn(clean_ups)
+    except FAILURES as error:
+        first = next(_leaves(failure))
+        for note in (f"and: {error}", *getattr(error, "__notes__", ())):
+            first.add_note(note)
 
 
-async def in_turn(clean_ups: Iterable[Callable[[], Awaitable[None]]]) -> None:
-    """Clean up one after the other, also if one of them fails.
+async def in_turn(clean_ups: Iterable[CleanUp]) -> None:
+    """Clean up one after the other, also if one of them fails or is cancelled.
 
     Raises
     ------
     Exception
         The first failure; the others become notes on it.
+    CancelledError
+        We were cancelled meanwhile; failures become notes on it. Whatever else is no failure is raised likewise.
     """
-    failures = []
+    failures: list[BaseException] = []
+    stops: list[BaseException] = []
     for clean_up in clean_ups:
         try:
             await clean_up()
         except FAILURES as error:
             failures.append(error)
-    if failures:
-        first, *others = failures
+        except BaseException as stop:
+            stops.append(stop)
+    if stops or failures:
+        first, *others = [*stops[:1], *failures]
         for other in others:
             first.add_note(f"and: {other}")
         raise first

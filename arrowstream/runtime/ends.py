@@ -213,16 +213,17 @@ class RunningSink:
 
     async def finish(self) -> None:
         """Make everything visible and durable; a sink that was lost is aborted."""
-        if self.lost:
-            await self.abort()
-            return
+        if not self.lost:
+            try:
+                return await self._finish()
+            except FAILURES as error:
+                if not self._best_effort:
+                    raise
+                self.lose(error)
         try:
-            await self._finish()
-        except FAILURES as error:
-            if not self._best_effort:
-                raise
-            self.lose(error)
             await self.abort()
+        except FAILURES as error:
+            _log.warning("%s may have left something half-written: %s", self.tally.name, error)
 
     async def _finish(self) -> None:
         begin = self._clock.now_ns()

@@ -140,8 +140,7 @@ class Run:
         try:
             report = await self._from_source(prepared)
         except BaseException as failure:
-            for source in self._sources:
-                await despite(failure, source.close)
+            await despite(failure, (source.close for source in self._sources))
             raise
         await in_turn(source.close for source in self._sources)
         return report
@@ -196,7 +195,7 @@ class Run:
                 wiring.start(group)
             await self._outlets.finish()
         except BaseException as failure:
-            await despite(failure, self._outlets.abort)
+            await despite(failure, self._outlets.aborts())
             raise
         self._tell()
         return self._report(plan.name, wiring.stages)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from arrowstream.arrow_hint import frame_hint
 from arrowstream.batch import Batch
-from arrowstream.errors import ArrowstreamError, StageError
+from arrowstream.errors import ArrowstreamError, SinkError, StageError
 
 FAILURES = (Exception, pl.exceptions.PanicException)
 """What counts as a failure of a stage: Polars' panics are outside the tree of `Exception`."""
@@ -21,7 +22,11 @@ def stage_error(
     position = str(batch.position) if batch is not None and batch.position is not None else None
     # Polars says so of every strict cast that meets a value it cannot take.
     is_cast = isinstance(error, pl.exceptions.InvalidOperationError) and "conversion" in str(error)
-    hint = "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit" if is_cast else None
+    hint = (
+        "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit"
+        if is_cast
+        else frame_hint(error, sink=kind is SinkError)
+    )
     return kind(first_line(error), stage=stage, position=position, hint=hint)
 
 

@@ -2,9 +2,10 @@
 
 The failing rows are found by halving: the batch has failed as a whole, so its halves are tried, then the
 halves of those that fail, until single rows are left. What the good parts gave is kept as it comes, so
-nothing is tried again once it has succeeded, and rows are neither lost nor doubled. Retries come before
-that and are for the whole batch only: a part is tried once. Retrying parts would multiply the waits by
-all the tries, and a failure that passes has had its time to pass.
+nothing is tried again once it has succeeded, and rows are neither lost nor doubled; in the end it is
+put together again. Retries come before that and are for the whole batch only: a part is tried once.
+Retrying parts would multiply the waits by all the tries, and a failure that passes has had its time to
+pass.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from arrowstream.errors import ArrowstreamError, StageTimeout
 from arrowstream.policy import DeadLetter, ErrorHandler, Fail, Log, Retry, Skip
 from arrowstream.runtime.deadline import Attempt
 from arrowstream.runtime.failures import FAILURES, first_line, stage_error
+from arrowstream.runtime.rejoin import rejoined
 
 LOGGER = logging.getLogger("arrowstream")
 
@@ -124,7 +126,7 @@ class Guard:
             failed.append(_whole(batch, error))
         if failed:
             await self._report(batch, failed, error)
-        return out
+        return rejoined(out, batch.num_rows)
 
     async def _report(self, batch: Batch, failed: Sequence[FailedRows], error: BaseException) -> None:
         """Tell of the rows that failed for good, each once, by all means that are wanted."""

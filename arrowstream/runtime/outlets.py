@@ -11,7 +11,6 @@ from arrowstream.clock import Clock
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import Outlet
-from arrowstream.runtime.cleaning import in_turn
 from arrowstream.runtime.ends import RunningSink, opened
 from arrowstream.runtime.failures import FAILURES
 from arrowstream.runtime.section import Read
@@ -70,12 +69,9 @@ class Outlets:
             await sink.finish()
             self._finished += 1
 
-    async def abort(self) -> None:
-        """Leave nothing half-written visible; what has been finished stays.
-
-        Every sink is asked, also if one fails.
-        """
-        await in_turn(sink.abort for sink in self._sinks[self._finished :])
+    def aborts(self) -> Iterator[Callable[[], Awaitable[None]]]:
+        """What leaves nothing half-written visible; what has been finished stays."""
+        return (sink.abort for sink in self._sinks[self._finished :])
 
 
 def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from arrowstream.batch import Batch, Element, Mark
 from arrowstream.channel import Receiver, Sender, channel
 from arrowstream.clock import Clock
+from arrowstream.runtime.cleaning import despite
 from arrowstream.runtime.deadline import end_tasks
+from arrowstream.runtime.failures import FAILURES
 from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
 from arrowstream.runtime.stage import RunningStage
 
@@ -41,8 +43,13 @@ async def run_section(read: Read, stage: RunningStage | None, emit: Emit, end: E
             else:
                 await _drive(read, stage, emit)
             await _emit_all(await stage.finish(), emit)
-        finally:
+        except FAILURES as failure:
+            await despite(failure, [stage.close])
+            raise
+        except BaseException:
             await stage.close()
+            raise
+        await stage.close()
     await end()
 
 

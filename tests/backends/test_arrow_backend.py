@@ -17,7 +17,7 @@ from arrowstream.backends.base import Evaluator
 from arrowstream.backends.kernels import arithmetic, comparison, conversion, logic, mathematics
 from arrowstream.backends.kernels.conversion import convert
 from arrowstream.backends.kernels.registry import KERNELS
-from arrowstream.batch import Batch, Position, to_record
+from arrowstream.batch import Batch, to_record
 from arrowstream.operators.base import Expressions
 from arrowstream.operators.cast import Cast as CastStep
 from arrowstream.operators.filter import Filter as FilterStep
@@ -25,6 +25,7 @@ from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.lowering import lower
 from arrowstream.plan.segment import Segment
+from arrowstream.position import Position
 from arrowstream.program import Call, Cast, Column, Expression, Filter, Literal, Program, Project, Refusal
 
 INT, FLOAT, TEXT, BOOL = pa.int64(), pa.float64(), pa.large_string(), pa.bool_()

@@ -392,6 +392,24 @@ def test_leftovers_of_another_run_are_named_and_left(tmp_path, caplog):
     ] * 2
 
 
+@pytest.mark.parametrize("target", ["out", "out.csv", "there/", "out/"])
+def test_what_this_run_writes_beside_and_what_others_left_of_other_targets_is_no_leftover(
+    target, tmp_path, caplog
+):
+    (tmp_path / "there").mkdir()
+    others = [".out3.1-ab.inprogress", ".out.csv.worse.1-ab.inprogress", "there/.out.1-ab.inprogress"]
+    for other in others:
+        (tmp_path / other).write_text("half")
+    mine = [
+        FileSink.of(tmp_path / name, format="csv").open(ROWS.schema)
+        for name in ("out.csv", "out.csv.bad", "out2")
+    ]
+    again = FileSink.of(f"{tmp_path}/{target}", format="csv").open(ROWS.schema)
+    assert caplog.records == []
+    for writer in (*mine, again):
+        writer.abort()
+
+
 def test_what_cannot_be_removed_is_logged(tmp_path, caplog, monkeypatch):
     writer = FileSink.of(tmp_path / "out.csv").open(ROWS.schema)
 

@@ -1,10 +1,12 @@
 """A key of NDJSON that is no column, wherever it first comes."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -83,4 +85,77 @@ def test_found_where_any_row_has_one(rows: list[dict[str, int]]) -> None:
     block = "".join(json.dumps(row) + "\n" for row in rows).encode()
     unknown = unknown_key(block, pl.Schema({"a": pl.Int64, "b": pl.Int64}))
     strange = {key for row in rows for key in row} - {"a", "b"}
-    assert (unknown in strange) if strange else unknown is None
+    assert (unknown and unknown[0] in strange) if strange else unknown is None
+
+
+def packed(path: Path, text: str) -> Path:
+    data = text.encode()
+    if path.suffix == ".gz":
+        data = gzip.compress(data)
+    elif path.suffix == ".zst":
+        data = pa.compress(data, codec="zstd", asbytes=True)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+ROWS = [{"a": i, "of": {"k": i}, "t": "x" * (i % 7)} for i in range(50)]
+LINES = [json.dumps(row) + "\n" for row in ROWS]
+
+
+@pytest.mark.parametrize("name", ["b.ndjson", "b.ndjson.gz", "b.ndjson.zst", "b.json", "b.json.gz"])
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('{"a": 1, "of": {"k": 1, "z": 2}}', "of.z"),
+        ('{"a": 1, "\\u0062\\u0063": 1}', "bc"),
+        ('{"a": 1, "q": 2, "q": 3}', "q"),
+        ('{"q.r": 1}', "q.r"),
+        ('{"A": null}', "A"),
+    ],
+)
+def test_file_row_and_key_are_named_in_one_of_several_files_of_small_blocks(
+    name: str, line: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Blocks end within lines, and an array's are made into lines first.
+    monkeypatch.setattr("arrowstream.io.text_file.BLOCK_BYTES", 200)
+    lines = [*LINES[:33], line + "\n", *LINES[33:]]
+    text = "".join(lines) if ".nd" in name else f"[{','.join(lines)}]"
+    file = packed(tmp_path / "in" / name, text)
+    packed(
+        tmp_path / "in" / name.replace("b", "a", 1),
+        "".join(LINES) if ".nd" in name else f"[{','.join(LINES)}]",
+    )
+    with pytest.raises(SourceError, match="has a key that is no column") as raised:
+        Pipeline.builder().source(Source.from_file(tmp_path / "in" / "*").with_strict_keys()).collect_sync()
+    error = raised.value
+    where = "row 34 (line 34)" if ".nd" in name else "row 34"
+    assert error.what == f"{where} of {file} has a key that is no column: {key!r}"
+    assert error.found is not None and repr(line)[:-1] in error.found
+    assert (
+        error.hint is not None
+        and f"schema={{{key if key == 'q.r' else key.split('.')[0]!r}: ...}}" in error.hint
+    )
+
+
+@pytest.mark.parametrize("suffix", ["ndjson", "ndjson.gz", "json"])
+def test_no_false_alarms(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arrowstream.io.text_file.BLOCK_BYTES", 200)
+    odd = ['{"a": 1, "a": 2}\n', '{"\\u0061": 5, "of": {"\\u006b": 1, "k": 2}}\n', "\r\n", "{}\r\n"]
+    text = "".join([*LINES, *odd])
+    if suffix == "json":
+        text = f"[{','.join([*LINES, odd[0], odd[1], odd[3]])}]"
+    source = Source.from_file(packed(tmp_path / f"a.{suffix}", text)).with_strict_keys()
+    frame = Pipeline.builder().source(source).collect_sync()
+    assert frame["a"].to_list() == [*range(50), 1, 5, None]
+    assert Pipeline.builder().source(source).select("t").collect_sync().height == 53
+
+
+def test_a_key_that_the_folders_tell_is_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arrowstream.io.text_file.BLOCK_BYTES", 64)
+    plain = '{"x": 1}\n' * 20
+    packed(tmp_path / "k=a" / "1.ndjson", plain)
+    packed(tmp_path / "k=b" / "1.ndjson", plain + '{"k": "b", "x": 2}\n')
+    source = Source.from_file(f"{tmp_path}/").with_strict_keys()
+    frame = Pipeline.builder().source(source).collect_sync()
+    assert frame["k"].to_list() == ["a"] * 20 + ["b"] * 21

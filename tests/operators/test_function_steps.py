@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 from strategies import cuts, frames
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Batch, Position, arrow_schema
+from arrowstream.batch import Batch, arrow_schema
 from arrowstream.errors import MissingExtra, PlanError, SchemaError, StageError
 from arrowstream.operators import function_schema
 from arrowstream.operators.base import AsyncProcess, Process
@@ -25,6 +25,7 @@ from arrowstream.operators.filter_map import FilterMap, filter_mapping
 from arrowstream.operators.flat_map import FlatMap, flat_mapping
 from arrowstream.operators.function_step import FunctionStep
 from arrowstream.operators.map_function import MapFunction, mapping
+from arrowstream.position import Position
 
 FRAME = pl.DataFrame({"x": [1, 2, 3, 4], "s": ["a", None, "c", "d"]})
 

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from strategies import MOMENTS, NUMBERS, TYPES, cuts, frames
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.batch import Batch, Position, arrow_schema
+from arrowstream.batch import Batch, arrow_schema
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.ingest import batches_of
 from arrowstream.operators.base import Process
@@ -22,6 +22,7 @@ from arrowstream.operators.map_zero_copy import BUFFERS, MapZeroCopy
 from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.zero_copy_columns import Layout, ZeroCopyColumns, numpy_type
 from arrowstream.policy import ErrorHandler
+from arrowstream.position import Position
 
 SCHEMA = pl.Schema({"x": pl.Int64, "y": pl.Float64, "s": pl.String})
 FRAME = pl.DataFrame({"x": [1, 2, None, 4], "y": [0.5, None, 1.5, 2.5], "s": ["a", None, "", "d"]})

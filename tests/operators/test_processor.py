@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arrowstream import Pipeline, Processor, Source
-from arrowstream.batch import Batch, Position
+from arrowstream.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import AsyncProcess
 from arrowstream.operators.processor import ProcessorStep
+from arrowstream.position import Position
 
 SCHEMA = pl.Schema({"x": pl.Int64})
 

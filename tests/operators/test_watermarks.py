@@ -69,6 +69,8 @@ def test_the_column_must_be_a_time() -> None:
     schema = pl.Schema({"a": pl.String})
     with pytest.raises(SchemaError, match="names a column that is not there"):
         Watermarks("ts").output_schema(schema)
+    with pytest.raises(SchemaError, match="did you mean 'time'"):
+        Watermarks("tim").output_schema(pl.Schema({"time": pl.String}))
     with pytest.raises(SchemaError, match="'a' is no time"):
         Watermarks("a").output_schema(schema)
     source = Source.from_frame(pl.DataFrame({"a": ["x"]}))

@@ -66,7 +66,7 @@ def test_the_schema_that_comes_out(step: Expressions, columns: dict[str, pl.Data
     [
         (price - price.mean(), "price.mean(), in x = price - price.mean()", "window(...) or reduce(...)"),
         (price.shift(), "price.shift(1), in x = price.shift(1)", "scan(...)"),
-        (price.fill_null(strategy="forward"), "price.fill_null_with_strategy", "scan(...)"),
+        (price.fill_null(strategy="forward"), "price.forward_fill()", "scan(...)"),
         (price.head(3), "slice", "run(limit=...)"),
         (price.sort(), "sort", "no end to sort"),
         (price.filter(price > 1), "filter", ".filter(...)"),
@@ -74,7 +74,7 @@ def test_the_schema_that_comes_out(step: Expressions, columns: dict[str, pl.Data
         (price.sample(1), "sample", "from run to run"),
         (auction.is_in(auction), "auction.is_in(auction)", "give the values as a list"),
         (auction.replace(auction, auction), "replace", "give its values as lists"),
-        (pl.lit(pl.Series([1, 2])), "Series", "for a list of constants"),
+        (pl.lit(pl.Series([1, 2])), "[1, 2]", "for a list of constants"),
         (name.str.to_date(), "strptime", "give the format"),
         (price.map_elements(lambda x: x, return_dtype=pl.Float64), "price", "Polars expressions"),
         (pl.col("kind").to_physical(), "kind.to_physical()", "String or Enum"),

@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from arrowstream.batch import Batch, Element, Position
+from arrowstream.batch import Batch, Element
 from arrowstream.errors import StageTimeout
+from arrowstream.position import Position
 from arrowstream.runtime.deadline import Deadline
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock

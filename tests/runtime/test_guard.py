@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from strategies import cuts
 
-from arrowstream.batch import Batch, Element, Position, Watermark
+from arrowstream.batch import Batch, Element, Watermark
 from arrowstream.dead_letter import dead_letter_schema
 from arrowstream.errors import SchemaError, StageError, StageTimeout
 from arrowstream.policy import ErrorHandler
+from arrowstream.position import Position
 from arrowstream.runtime.guard import Guard
 
 SKIP, FAIL, LOG = ErrorHandler.skip(), ErrorHandler.fail(), ErrorHandler.log()
@@ -282,6 +283,55 @@ def test_a_batch_whose_parts_are_all_good_lost_nothing(caplog: pytest.LogCapture
     scene = Scene(LOG, ErrorHandler.dead_letter(object()))
     assert values(scene.run([numbers(10)], small_ones_only)) == list(range(10))
     assert (scene.errors, scene.dead, caplog.records) == ([], [], [])
+
+
+def test_what_is_left_of_a_batch_is_one_batch_that_knows_its_places() -> None:
+    (left,) = Scene(SKIP).run([numbers(8, 10)], failing_on(11, 12, 15))
+    assert left.polars()["x"].to_list() == [20, 26, 28, 32, 34]
+    assert left.polars().n_chunks() == 1
+    places = [str(left.slice(row, 1).position) for row in range(5)]
+    assert places == [f"n.csv rows {row}-{row + 1}" for row in (10, 13, 14, 16, 17)]
+    assert str(left.position) == "n.csv rows 10-18"
+
+
+def test_rows_that_are_added_or_left_out_keep_the_places_of_their_parts() -> None:
+    async def attempt(batch: Batch) -> list[Element]:
+        frame = batch.polars()
+        if 2 in frame["x"]:
+            raise ValueError
+        return [batch.with_rows(frame if frame["x"][0] < 2 else pl.concat([frame[:1]] * 2))]
+
+    (left,) = Scene(SKIP).run([numbers(6)], attempt)
+    assert left.polars()["x"].to_list() == [0, 1, 3, 3]
+    places = [str(left.slice(row, 1).position) for row in range(4)]
+    assert places == [f"n.csv rows {place}" for place in ("0-1", "1-2", "3-6", "3-6")]
+
+
+@pytest.mark.parametrize("origin", ["n.csv", None])
+def test_what_came_in_at_another_time_or_place_stays_apart(origin: str | None) -> None:
+    first, second, other = numbers(1, 0, origin), numbers(1, 1, origin), numbers(1, 2, "m.csv")
+    second.ingest_ns = 5
+    later = Batch(numbers(2, 3, "m.csv").arrow(), Position("m.csv", 3, 5))
+
+    async def attempt(batch: Batch) -> list[Element]:
+        if 1 in batch.polars()["x"]:
+            raise ValueError
+        return [first, first, second, other, later]
+
+    out = Scene(SKIP).run([numbers(9, 0)], attempt)
+    known = [(values([batch]), batch.position and batch.position.origin, batch.ingest_ns) for batch in out]
+    assert known[:3] == [([0, 0], origin, None), ([1], origin, 5), ([2, 3, 4], "m.csv", None)]
+
+
+def test_a_step_that_cuts_what_it_makes_is_not_undone() -> None:
+    async def attempt(batch: Batch) -> list[Element]:
+        if 0 in batch.polars()["x"]:
+            raise ValueError
+        rows = pl.concat([batch.polars()] * 12)
+        return [batch.with_rows(rows[:3]), batch.with_rows(rows[:0]), batch.with_rows(rows[3:])]
+
+    out = Scene(SKIP).run([numbers(4)], attempt)
+    assert [batch.num_rows for batch in out] == [3, 9, 3, 21]
 
 
 def test_marks_that_come_out_keep_their_place() -> None:
