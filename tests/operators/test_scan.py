@@ -165,7 +165,9 @@ def spread_rows(rows: int, keys: int, dtype: Any) -> pl.DataFrame:
     """Some keys with many rows and many with few, nulls among the values."""
     rng = np.random.default_rng(rows)
     frame = pl.DataFrame({"k": rng.integers(0, keys, rows) ** 2 // keys, "x": rng.normal(size=rows) * 100})
-    return frame.with_columns(pl.when(rng.random(rows) > 0.2).then("x").cast(dtype).alias("x"))
+    # A series: `when` takes an array of truth values for something else, and gives nulls alone.
+    kept = pl.Series(rng.random(rows) > 0.2)
+    return frame.with_columns(pl.when(kept).then("x").cast(dtype).alias("x"))
 
 
 def cut_and_restored(whole: pl.DataFrame, bounds: list[int], exprs: dict[str, pl.Expr]) -> pl.DataFrame:
