@@ -207,8 +207,8 @@ class _Scanning(Process):
             running.begin(fresh, capacity)
 
     def _run(self, frame: pl.DataFrame, slots: Array) -> pl.DataFrame:
-        layout = Layout(slots)
+        layout, with_leaves = Layout(slots), frame
         for leaf, running in self._leaves:
-            column = frame.select(leaf.column).to_series()
-            frame = frame.with_columns(running.run(column, layout).alias(leaf.name))
-        return frame.with_columns(self._recipe.exprs).drop(leaf.name for leaf, _ in self._leaves)
+            column = with_leaves.select(leaf.column).to_series()
+            with_leaves = with_leaves.with_columns(running.run(column, layout).alias(leaf.name))
+        return self._recipe.finish(frame, with_leaves)
