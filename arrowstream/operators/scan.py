@@ -72,7 +72,8 @@ class Scan(Operator):
     SchemaError
         A column is not there, or types do not fit.
     StageError
-        While running: the limit is reached, or the disk is full.
+        While running: the limit is reached, the disk is full, or a `cum_count` or `rle_id` is larger than its
+        type holds, 4,294,967,295; a `cum_sum` of ``pl.Int64`` goes on.
 
     Notes
     -----
