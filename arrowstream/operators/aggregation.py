@@ -21,11 +21,12 @@ from arrowstream.batch import arrow_schema
 from arrowstream.errors import SchemaError
 from arrowstream.expression_text import expression_text, rebuild
 from arrowstream.operators.partials import ROW, Fold, Mergeable, mergeable, row_wise
+from arrowstream.operators.row_counts import most_rows, too_many
+from arrowstream.operators.window_columns import check_results
 
 _GROUP = "__group__"
-_LEAF = "__leaf__"
 _KEPT = "__kept__"
-"""Before the name of a column whose values are kept."""
+"""The numbers of the rows whose values are kept."""
 _OPERANDS = ("expr", "left", "right", "predicate", "truthy", "falsy", "input")
 """Where the parts of a node that computes stand in it."""
 _NAN = re.compile(r'"Float(32|64)?": null')
@@ -61,6 +62,7 @@ class Aggregation:
     any_order: bool
     output: pl.Schema
     _leaves: tuple[pl.Expr, ...]
+    _counts: tuple[str, ...]
     _results: tuple[pl.Expr, ...]
     _kept: tuple[str, ...]
     _whole: tuple[pl.Expr, ...]
@@ -107,6 +109,7 @@ class Aggregation:
             parts.any_order,
             output,
             tuple(parts.leaves),
+            tuple(parts.counts),
             tuple(results),
             kept,
             tuple(whole),
@@ -123,18 +126,33 @@ class Aggregation:
         return tuple(dict.fromkeys(name for expr in self.first for name in expr.meta.root_names()))
 
     def results(self, state: pl.DataFrame, beside: Sequence[pl.Expr]) -> pl.DataFrame:
-        """The results of the groups of `state`, in its order, with expressions over it before them."""
-        out = state.select(*beside, *self._leaves).select(
-            *(pl.nth(place) for place in range(len(beside))), *self._results
-        )
+        """The results of the groups of `state`, in its order, with expressions over it before them.
+
+        Raises
+        ------
+        StageError
+            There are more rows than Polars' type of a count holds.
+        """
+        try:
+            found = state.select(*beside, *self._leaves)
+        except pl.exceptions.InvalidOperationError as error:
+            raise self._too_many(state, error) from error
+        out = found.select(*(pl.nth(place) for place in range(len(beside))), *self._results)
         if self._whole:
-            lists = [pl.col(_KEPT + name).alias(name) for name in self._kept]
+            lists = [pl.col(_kept(name)).alias(name) for name in self._kept]
             rows = state.select(pl.int_range(pl.len()).alias(_GROUP), pl.col(_KEPT).alias(ROW), *lists)
             rows = rows.explode(ROW, *self._kept).sort(ROW).drop(ROW)
             found = rows.group_by(_GROUP).agg(*self._whole).sort(_GROUP).drop(_GROUP)
             out = out.hstack(found) if out.width else found
         names = out.columns[: len(beside)]
         return out.select(*names, *(pl.col(name).cast(dtype) for name, dtype in self.output.items()))
+
+    def _too_many(self, state: pl.DataFrame, error: Exception) -> Exception:
+        """What is wrong if a count does not fit into its type; else the error as it is."""
+        rows = max((int(state[name].max()) for name in self._counts), default=0)  # type: ignore[arg-type]
+        if rows <= most_rows():
+            return error
+        return too_many(rows, "ask for a wider type, such as pl.len().cast(pl.Int64)")
 
 
 class _Parts:
@@ -153,6 +171,7 @@ class _Parts:
         self.has_folds = True
         self.any_order = True
         self.leaves: list[pl.Expr] = []
+        self.counts: list[str] = []
 
     def take_apart(self, expr: pl.Expr, output: pl.Schema) -> pl.Expr | None:
         """The result from the leaves, or None if the expression cannot be taken apart."""
@@ -175,7 +194,7 @@ class _Parts:
         if leaf is not None:
             text = json.dumps(node)
             found[text] = leaf
-            return {"Column": _LEAF + text}
+            return {"Column": _leaf(text)}
         match node:
             case {"Literal": _}:
                 return node if row_wise(node) else None
@@ -202,11 +221,11 @@ class _Parts:
         return None if None in inputs else inputs
 
     def _add(self, text: str, leaf: Mergeable) -> None:
-        name = _LEAF + text
+        name = _leaf(text)
         if name in self._known:
             return
         self._known.add(name)
-        names = [f"__part__{self._columns + place}" for place in range(len(leaf.first))]
+        names = [f"__part_{self._columns + place}__" for place in range(len(leaf.first))]
         self._columns += len(names)
         self.first += [expr.alias(own) for expr, own in zip(leaf.first, names, strict=True)]
         self.merge += [expr.alias(own) for expr, own in zip(leaf.merge(*names), names, strict=True)]
@@ -216,13 +235,24 @@ class _Parts:
         self.folds += leaf.folds
         self.any_order = self.any_order and leaf.any_order
         self.leaves.append(leaf.result(*names).alias(name))
+        self.counts += names if leaf.counts else []
 
     def keep(self, columns: Sequence[str]) -> None:
         """Keep the values of these columns, and the numbers of their rows."""
-        for source, own in ((ROW, _KEPT), *((name, _KEPT + name) for name in columns)):
+        for source, own in ((ROW, _KEPT), *((name, _kept(name)) for name in columns)):
             self.first.append(pl.col(source).implode().alias(own))
             self.merge.append(pl.col(own).explode().implode().alias(own))
         self.has_one = self.has_folds = self.any_order = False
+
+
+def _leaf(text: str) -> str:
+    """The column of results of an aggregation, by its text."""
+    return f"__leaf_{text}__"
+
+
+def _kept(name: str) -> str:
+    """The column of lists of the values of a column that are kept."""
+    return f"__kept_{name}__"
 
 
 def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
@@ -240,6 +270,7 @@ def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequen
             found=f"{message}, in {', '.join(map(expression_text, exprs))}",
         ) from error
     names = list(whole)[len(by) :]
+    check_results(step, names)
     return pl.Schema({name: whole[name] for name in names})
 
 

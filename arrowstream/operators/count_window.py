@@ -79,10 +79,10 @@ def _counting(aggregation: Aggregation) -> Aggregation:
     count, last = pl.col(_COUNT), pl.col(_LAST)
     return replace(
         aggregation,
-        first=(pl.len().cast(pl.UInt32).alias(_COUNT), pl.col(ROW).max().alias(_LAST), *aggregation.first),
+        first=(pl.len().cast(pl.Int64).alias(_COUNT), pl.col(ROW).max().alias(_LAST), *aggregation.first),
         merge=(count.sum(), last.max(), *aggregation.merge),
         one=aggregation.one
-        and (pl.lit(1, pl.UInt32).alias(_COUNT), pl.col(ROW).alias(_LAST), *aggregation.one),
+        and (pl.lit(1, pl.Int64).alias(_COUNT), pl.col(ROW).alias(_LAST), *aggregation.one),
     )
 
 
@@ -149,7 +149,7 @@ class _CountWindows(Process):
             known = pl.DataFrame({SLOT: range(len(part.slots))}, schema={SLOT: pl.Int64}).join(
                 part.state.select(SLOT, _COUNT), on=SLOT, how="left", maintain_order="left"
             )
-            counts = known[_COUNT].fill_null(0).cast(pl.Int64)
+            counts = known[_COUNT].fill_null(0)
             before = pl.lit(counts.gather(part.rows[SLOT]))
         place = pl.int_range(pl.len()).over(SLOT) + before
         rows = part.rows.with_columns((place // self._rows).alias(_WINDOW))

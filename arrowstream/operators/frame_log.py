@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.arrays import Array
+from arrowstream.operators.owned_rows import held_bytes, owned
 from arrowstream.operators.state_memory import StateMemory
 
 RATIO = 8
@@ -23,7 +24,7 @@ class FrameLog:
 
     Appending costs O(log n) copies a row, amortised: a run is merged with the one before it once that is
     not 8 times as long (a log-structured merge of appended runs; O'Neil et al., 1996). Runs that have gone to a
-    file stay as they are.
+    file stay as they are. Of the batches that rows come from nothing is kept besides.
 
     Parameters
     ----------
@@ -42,6 +43,7 @@ class FrameLog:
         "_oldest",
         "_runs",
         "_schema",
+        "_sizes",
         "_starts",
     )
 
@@ -54,6 +56,8 @@ class FrameLog:
         self._starts = [0]
         """The number of the first row of each run in a file, and of those in memory."""
         self._runs: list[pl.DataFrame] = []
+        self._sizes: list[int] = []
+        """The bytes of each of these."""
         self._held = 0
         self._columns: list[pl.Series] = []
 
@@ -62,21 +66,25 @@ class FrameLog:
         """The number that the next row gets."""
         return self._starts[-1] + sum(run.height for run in self._runs)
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows, wherever they lie."""
+        return self._held + self._filed_bytes
+
     def append(self, rows: pl.DataFrame) -> None:
         """Number these rows, at least one, on."""
         runs = self._runs
-        runs.append(rows)
+        self._push(owned(rows))
         while len(runs) > 1 and runs[-2].height < RATIO * runs[-1].height:
-            last, before = runs.pop(), runs.pop()
+            last, before = self._pop(), self._pop()
             if not runs and self._oldest > self._starts[-1]:
                 # The longest run is copied anyway: leave out what is not needed any more.
-                before = before.slice(self._oldest - self._starts[-1])
+                before = owned(before.slice(self._oldest - self._starts[-1]))
                 self._starts[-1] = self._oldest
-            runs.append(pl.concat([before, last]).rechunk())
-        if self._memory.is_limited:
-            self._hold(sum(int(run.estimated_size()) for run in runs))
-            if self._memory.is_full_with(self._held, self._filed_bytes):
-                self._to_file()
+            self._push(pl.concat([before, last]).rechunk())
+        self._hold(sum(self._sizes))
+        if self._memory.is_full_with(self._held, self._filed_bytes):
+            self._to_file()
         self._columns = pl.concat(self._runs, rechunk=False).get_columns() if self._runs else []
 
     def forget(self, oldest: int) -> None:
@@ -84,6 +92,7 @@ class FrameLog:
         self._oldest = oldest
         while self._runs and self._starts[-1] + self._runs[0].height <= oldest:
             self._starts[-1] += self._runs.pop(0).height
+            self._sizes.pop(0)
 
     def gather(self, numbers: Array) -> pl.DataFrame:
         """The rows of these numbers; nulls for -1."""
@@ -131,8 +140,16 @@ class FrameLog:
         self._starts.append(self.stop)
         self._filed.append(self._memory.in_file([pl.concat(self._runs)]))
         self._filed_bytes += self._held
-        self._runs = []
+        self._runs, self._sizes = [], []
         self._hold(0)
+
+    def _push(self, run: pl.DataFrame) -> None:
+        self._runs.append(run)
+        self._sizes.append(held_bytes(run))
+
+    def _pop(self) -> pl.DataFrame:
+        self._sizes.pop()
+        return self._runs.pop()
 
     def _hold(self, nbytes: int) -> None:
         self._memory.held += nbytes - self._held

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import polars as pl
 
 from arrowstream.expression_text import rebuild
+from arrowstream.operators.row_counts import COUNT
 
 ROW = "__row__"
 """The column that numbers the rows as they came; of a group, the number of its first row."""
@@ -46,6 +47,8 @@ class Mergeable:
         Whether values merged in any order give the same bits.
     folds
         How the columns change with the values of one more row, if that is all there is to it.
+    counts
+        Whether it says how many rows there are.
     """
 
     first: tuple[pl.Expr, ...]
@@ -54,6 +57,7 @@ class Mergeable:
     one: tuple[pl.Expr, ...] = ()
     any_order: bool = True
     folds: tuple[Fold, ...] = ()
+    counts: bool = False
 
 
 _INTEGERS = {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64}
@@ -78,6 +82,8 @@ def mergeable(node: Any, schema: pl.Schema, in_order: bool) -> Mergeable | None:
     match node:
         case "Len":
             return _count(pl.lit(1), pl.len())
+        case {"Cast": {"expr": inner, **how}}:
+            return _counted_as(mergeable(inner, schema, in_order), how)
         case {"Agg": {"Sum": inner}}:
             return _over(inner, schema, _sum)
         case {"Agg": {"Count": {"input": inner, "include_nulls": bool(nulls)}}}:
@@ -167,7 +173,21 @@ def _added(*names: str) -> tuple[pl.Expr, ...]:
 
 
 def _count(one: pl.Expr, first: pl.Expr) -> Mergeable:
-    return Mergeable((first.cast(pl.UInt32),), _added, pl.col, (one.cast(pl.UInt32),), folds=("add",))
+    return Mergeable(
+        (first.cast(pl.Int64),),
+        _added,
+        lambda name: pl.col(name).cast(COUNT),
+        (one.cast(pl.Int64),),
+        folds=("add",),
+        counts=True,
+    )
+
+
+def _counted_as(count: Mergeable | None, how: dict[Any, Any]) -> Mergeable | None:
+    """A count cast to another type, which may hold what Polars' own does not; None for anything else."""
+    if count is None or not count.counts:
+        return None
+    return replace(count, result=lambda name: rebuild({"Cast": {"expr": {"Column": name}, **how}}))
 
 
 def _values(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:
@@ -198,10 +218,10 @@ def _mean(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
         return None
     values = expr.cast(pl.Float64)
     return Mergeable(
-        (values.sum(), expr.count().cast(pl.UInt32)),
+        (values.sum(), expr.count().cast(pl.Int64)),
         _added,
         lambda total, count: pl.when(pl.col(count) > 0).then(pl.col(total) / pl.col(count)),
-        (values, expr.is_not_null().cast(pl.UInt32)),
+        (values, expr.is_not_null().cast(pl.Int64)),
         any_order=False,
         folds=("add", "add"),
     )
@@ -217,14 +237,14 @@ def _variance(ddof: int, root: bool) -> _Make:
         return n.sum(), middle, pl.col(squares).sum() + (n * (m - middle).pow(2)).sum()
 
     def result(count: str, mean: str, squares: str) -> pl.Expr:
-        n = pl.col(count).cast(pl.Int64)
+        n = pl.col(count)
         variance = pl.when(n > ddof).then(pl.col(squares) / (n - ddof))
         return variance.sqrt() if root else variance
 
     def make(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
         if not (dtype.is_integer() or dtype.is_float()):
             return None
-        values, count = expr.cast(pl.Float64), expr.count().cast(pl.UInt32)
+        values, count = expr.cast(pl.Float64), expr.count().cast(pl.Int64)
         first = (count, values.mean(), values.var(ddof=0) * count)
         return Mergeable(first, merge, result, any_order=False)
 

@@ -67,7 +67,7 @@ class Reduce(Operator):
         There is no aggregate, `emit` or `on_full` is unknown, a limit is below 1 or does not go with `on_full`, or
         an argument is no column name or expression.
     StageError
-        While running: the limit is reached, or the disk is full.
+        While running: the limit is reached, the disk is full, or a count is larger than its type holds.
 
     Notes
     -----
@@ -76,6 +76,9 @@ class Reduce(Operator):
     evicted, a batch costs a ``group_by`` of its rows and state, at least 1 ms: make small batches larger with
     `batch`. Held are each key and a few values for it, or all values of the columns that an aggregation reads
     which cannot be merged.
+
+    A count of more rows than its type holds, 4,294,967,295 as Polars counts, is an error;
+    ``pl.len().cast(pl.Int64)`` goes on.
 
     Examples
     --------

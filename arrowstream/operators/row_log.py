@@ -14,6 +14,8 @@ from arrowstream.operators.state_memory import PIECE, StateMemory
 _WASTE = 2
 """The rows are written anew once there are so many times more of them than slots, and some more for few slots."""
 _SPARE = 65_536
+_SPARE_BYTES = 1 << 25
+"""The same is said of bytes: a few rows may be lists that grow with every batch."""
 
 
 class RowLog:
@@ -27,6 +29,8 @@ class RowLog:
         self._memory = memory
         self._places = memory.array((0,), np.int64)
         self._log = FrameLog(schema, memory)
+        self._living_bytes = 0
+        """What the rows took when they were last written anew."""
 
     def get(self, slots: Array) -> pl.DataFrame:
         """The rows of slots that have one, at least one of them, in this order."""
@@ -38,8 +42,16 @@ class RowLog:
         first = self._log.stop
         self._log.append(rows)
         self._places[slots] = np.arange(first, first + len(slots))
-        if self._log.stop > _WASTE * np.count_nonzero(living) + _SPARE:
+        if self._wastes(int(np.count_nonzero(living))):
             self._log.keep(self._renumbered(living))
+            self._living_bytes = self._log.nbytes
+
+    def _wastes(self, living: int) -> bool:
+        """Whether it is time to write the rows of so many slots anew."""
+        if self._log.stop > _WASTE * living + _SPARE:
+            return True
+        too_large = self._log.nbytes > _WASTE * self._living_bytes + _SPARE_BYTES
+        return self._log.stop > living and (too_large or self._memory.is_full)
 
     def _renumbered(self, living: Array) -> Iterator[Array]:
         """The numbers of the rows of living slots, which then have the numbers from 0 on."""

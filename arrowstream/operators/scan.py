@@ -72,7 +72,8 @@ class Scan(Operator):
     SchemaError
         A column is not there, or types do not fit.
     StageError
-        While running: the limit is reached, or the disk is full.
+        While running: the limit is reached, the disk is full, or a `cum_count` or `rle_id` is larger than its
+        type holds, 4,294,967,295; a `cum_sum` of ``pl.Int64`` goes on.
 
     Notes
     -----
@@ -207,8 +208,8 @@ class _Scanning(Process):
             running.begin(fresh, capacity)
 
     def _run(self, frame: pl.DataFrame, slots: Array) -> pl.DataFrame:
-        layout = Layout(slots)
+        layout, with_leaves = Layout(slots), frame
         for leaf, running in self._leaves:
-            column = frame.select(leaf.column).to_series()
-            frame = frame.with_columns(running.run(column, layout).alias(leaf.name))
-        return frame.with_columns(self._recipe.exprs).drop(leaf.name for leaf, _ in self._leaves)
+            column = with_leaves.select(leaf.column).to_series()
+            with_leaves = with_leaves.with_columns(running.run(column, layout).alias(leaf.name))
+        return self._recipe.finish(frame, with_leaves)

@@ -10,7 +10,7 @@ import polars as pl
 
 from arrowstream.operators.arrays import Array
 from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_running import Running, index
+from arrowstream.operators.scan_running import Running, counted, index
 from arrowstream.operators.state_memory import StateMemory
 
 _MANY = 32
@@ -77,8 +77,9 @@ class Fold(Running):
         return values.to_numpy().astype(self._states.dtype, copy=False)
 
     def _series(self, values: Array) -> pl.Series:
-        physical = pl.Series(values)
-        return physical.cast(self._type)
+        if self._function == "CumCount":
+            return counted(values, "count in 64 bits: pl.col(...).is_not_null().cast(pl.Int64).cum_sum()")
+        return pl.Series(values).cast(self._type)
 
     @np.errstate(all="ignore")
     def _fold(self, values: Array, layout: Layout) -> Array:
@@ -107,6 +108,8 @@ class Fold(Running):
 
 def _kind(function: str, dtype: pl.DataType) -> np.dtype[Any]:
     """The numpy type of the totals."""
+    if function == "CumCount":
+        return np.dtype(np.int64)
     kind = pl.Series(dtype=dtype).to_physical().to_numpy().dtype
     return np.dtype(np.float64) if kind == np.float32 and function == "CumSum" and _sums_in_double() else kind
 

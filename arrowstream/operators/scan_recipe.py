@@ -37,11 +37,20 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What `scan` does to the rows of a batch: the leaves in order, then the expressions."""
+    """What `scan` does to the rows of a batch: the leaves in order, then the expressions.
+
+    Those that are plain see no leaves: ``pl.all()`` in them is all columns that came in.
+    """
 
     leaves: tuple[Leaf, ...]
-    exprs: tuple[pl.Expr, ...]
+    plain: tuple[pl.Expr, ...]
+    over_leaves: tuple[pl.Expr, ...]
     schema: pl.Schema
+
+    def finish(self, frame: pl.DataFrame, with_leaves: pl.DataFrame) -> pl.DataFrame:
+        """The rows that come out, from those that came in, and the same with the leaves."""
+        made = with_leaves.select(self.over_leaves).get_columns()
+        return frame.with_columns(*self.plain, *made).select(self.schema.names())
 
 
 def take_apart(exprs: Iterable[pl.Expr], schema: pl.Schema, check: Check) -> Recipe:
@@ -55,11 +64,18 @@ def take_apart(exprs: Iterable[pl.Expr], schema: pl.Schema, check: Check) -> Rec
         A column is not there, or types do not fit.
     """
     work = _Work(schema, check)
-    finals = tuple(map(work.expression, exprs))
-    with_leaves = check(_Columns(finals), work.schema, "")
-    names = {leaf.name for leaf in work.leaves}
-    outgoing = {name: dtype for name, dtype in with_leaves.items() if name not in names}
-    return Recipe(tuple(work.leaves), finals, pl.Schema(outgoing))
+    finals = [(expr, work.expression(expr)) for expr in exprs]
+    plain = tuple(expr for expr, final in finals if final is None)
+    over_leaves = tuple(final for _, final in finals if final is not None)
+    types = check(_Columns(over_leaves), work.schema, "")
+    in_order = tuple(expr if final is None else _of_type(final, types) for expr, final in finals)
+    return Recipe(tuple(work.leaves), plain, over_leaves, check(_Columns(in_order), schema, ""))
+
+
+def _of_type(expr: pl.Expr, types: pl.Schema) -> pl.Expr:
+    """A column of the same name and type without the leaves that it is computed from."""
+    name = expr.meta.output_name()
+    return pl.lit(None, types[name]).alias(name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,16 +94,19 @@ class _Work:
         self._check = check
         self._whole = ""
 
-    def expression(self, expr: pl.Expr) -> pl.Expr:
-        """`expr` over the columns and leaves."""
+    def expression(self, expr: pl.Expr) -> pl.Expr | None:
+        """`expr` over the columns and leaves; None if there is no leaf in it."""
         try:
             tree = json.loads(expr.meta.serialize(format="json"))
         except pl.exceptions.PolarsError:
-            return expr  # a Python function: the check will say so
+            return None  # a Python function: the check will say so
         known, self._whole = len(self.leaves), expression_text(expr)
         rewritten = self.rewrite(tree)
         if len(self.leaves) == known:
-            return expr
+            return None
+        # It would choose leaves, too.
+        if '{"Selector": ' in json.dumps(rewritten):
+            raise self.refusal("a running function beside a choice of columns", "name the columns")
         return self.rebuild(rewritten).alias(expr.meta.output_name())
 
     def rewrite(self, node: Any) -> Any:
@@ -118,7 +137,7 @@ class _Work:
         column = self.rebuild(inputs[0])
         if len(self.types(column)) > 1:
             raise self.refusal("a running function over several columns", "write an expression for each")
-        if not column.meta.root_names():
+        if not column.meta.root_names() or '{"Selector": ' in json.dumps(inputs[0]):
             raise self.refusal(
                 "a running function over no column by name", "name the column that it runs over"
             )

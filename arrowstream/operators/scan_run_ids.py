@@ -8,7 +8,7 @@ from arrowstream.operators.arrays import Array
 from arrowstream.operators.scan_fold import Fold
 from arrowstream.operators.scan_layout import Layout
 from arrowstream.operators.scan_rows_before import RowsBefore
-from arrowstream.operators.scan_running import Running
+from arrowstream.operators.scan_running import Running, counted
 from arrowstream.operators.state_memory import StateMemory
 
 
@@ -19,7 +19,7 @@ class RunIds(Running):
 
     def __init__(self, memory: StateMemory, dtype: pl.DataType) -> None:
         self._before = RowsBefore(memory, 1, dtype)
-        self._runs = Fold(memory, "CumSum", pl.UInt32())
+        self._runs = Fold(memory, "CumSum", pl.Int64())
 
     def begin(self, fresh: Array, capacity: int) -> None:
         self._before.begin(fresh, capacity)
@@ -29,7 +29,10 @@ class RunIds(Running):
         begins = column.ne_missing(self._before.run(column, layout)).to_numpy(writable=True)
         new = self._runs.totals(layout.owners) == 0
         begins[layout.order[layout.begins[new]]] = True
-        return self._runs.run(pl.Series(begins), layout) - 1
+        ids = self._runs.run(pl.Series(begins), layout) - 1
+        return counted(
+            ids.to_numpy(), "count in 64 bits: pl.col(...).ne_missing(...shift(1)).cast(pl.Int64).cum_sum()"
+        )
 
     def snapshot(self, slots: Array) -> list[pl.Series]:
         return [*self._runs.snapshot(slots), *self._before.snapshot(slots)]

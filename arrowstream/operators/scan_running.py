@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import polars as pl
 
 from arrowstream.operators.arrays import Array
+from arrowstream.operators.row_counts import COUNT, most_rows, too_many
 from arrowstream.operators.scan_layout import Layout
 
 
@@ -30,6 +31,20 @@ class Running(ABC):
     @abstractmethod
     def restore(self, columns: list[pl.Series], count: int) -> None:
         """Take over a snapshot of `count` slots, which are 0 to `count` - 1 now."""
+
+
+def counted(numbers: Array, hint: str) -> pl.Series:
+    """Counts in the type that Polars gives them.
+
+    Raises
+    ------
+    StageError
+        One of them is too large for it; `hint` tells what to write instead.
+    """
+    most = int(numbers.max(initial=0))
+    if most > most_rows():
+        raise too_many(most, hint)
+    return pl.Series(numbers).cast(COUNT)
 
 
 def index(places: Array) -> pl.Series:

@@ -18,10 +18,11 @@ _SPARE = 1024
 class ValueLog:
     """Values of any one type, numbered as they are added; those no longer asked for are swept out in time."""
 
-    __slots__ = ("_log", "_type")
+    __slots__ = ("_log", "_memory", "_type")
 
     def __init__(self, dtype: pl.DataType, memory: StateMemory) -> None:
         self._type = dtype
+        self._memory = memory
         self._log = FrameLog(pl.Schema({"value": dtype}), memory)
 
     def __len__(self) -> int:
@@ -37,8 +38,13 @@ class ValueLog:
         return self._log.gather(numbers).to_series()
 
     def sweep(self, numbers: Array) -> None:
-        """Once these are less than half of all, keep only them; they are numbered anew, in place. -1 is none."""
-        if len(self) > 2 * numbers.size + _SPARE:
+        """Once these are less than half of all, keep only them; they are numbered anew, in place. -1 is none.
+
+        Where memory is full, others are not kept at all.
+        """
+        if len(self) > 2 * numbers.size + _SPARE or (
+            self._memory.is_full and len(self) > np.count_nonzero(numbers >= 0)
+        ):
             self._log.keep(_renumbered(numbers))
 
 

@@ -71,10 +71,6 @@ class SlotStore:
         self._reach(slots)
         self._has[slots] = False
 
-    def slots(self) -> Array:
-        """All slots that have a row."""
-        return np.flatnonzero(self._has)
-
     def _plain(self, name: str, slots: Array) -> pl.Series:
         assert self._schema is not None
         column = pl.Series(name, self._values[name][slots]).cast(self._schema[name])

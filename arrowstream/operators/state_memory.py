@@ -61,6 +61,11 @@ class StateMemory:
         """Whether something should go to a file."""
         return self._is_beyond(0)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is more than there may be, and no files to put it into."""
+        return self._max is not None and not self._spills and self.held > self._max
+
     def check(self) -> None:
         """Ask before state is changed, and before results are made of it.
 
@@ -71,7 +76,7 @@ class StateMemory:
         """
         if self._broken is not None:
             raise self._broken
-        if self._max is not None and not self._spills and self.held > self._max:
+        if self.is_full:
             raise StageError(
                 "the state is larger than max_bytes allows",
                 expected=f"at most {self._max:,} bytes",

@@ -22,7 +22,7 @@ def check_names(step: str, schema: pl.Schema, by: Sequence[str] = ()) -> None:
         A column begins and ends with two underscores, or a key is called like a bound of the window.
     """
     for name in schema:
-        if name.startswith("__") and name.endswith("__"):
+        if _is_reserved(name):
             raise SchemaError(
                 f"{step} keeps names with two underscores on either side for itself",
                 expected="other names",
@@ -37,6 +37,28 @@ def check_names(step: str, schema: pl.Schema, by: Sequence[str] = ()) -> None:
                 found=name,
                 hint=f'rename it: .rename({{"{name}": "earlier_{name}"}})',
             )
+
+
+def check_results(step: str, names: Sequence[str]) -> None:
+    """Refuse names of results that state has itself.
+
+    Raises
+    ------
+    SchemaError
+        A name begins and ends with two underscores.
+    """
+    for name in names:
+        if _is_reserved(name):
+            raise SchemaError(
+                f"{step} keeps names with two underscores on either side for itself",
+                expected="a result of another name",
+                found=name,
+                hint='name it with .alias("...")',
+            )
+
+
+def _is_reserved(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
 
 
 def window_schema(bound: pl.DataType, keys: pl.Schema, results: pl.Schema) -> pl.Schema:

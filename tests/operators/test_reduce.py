@@ -15,6 +15,7 @@ from windowing import AGGREGATES, SCHEMA, end, events, feed, joined
 from arrowstream import Pipeline, Source
 from arrowstream.batch import Watermark
 from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.operators.count_window import CountWindow
 from arrowstream.operators.reduce import Reduce
 
 ROWS = pl.Schema(SCHEMA)
@@ -220,6 +221,33 @@ def test_in_a_pipeline() -> None:
 def test_text() -> None:
     assert Reduce.of(total=pl.col("x").sum(), by="k").describe() == "reduce(by=[k], total = x.sum())"
     assert Reduce.of(pl.len(), emit="updates").describe() == "reduce(len(), emit=updates)"
+
+
+INSIDE = ["__slot__", "__row__", "__group__", "__kept__", "__part_0__", '__leaf_"Len"__']
+
+
+@pytest.mark.parametrize("name", INSIDE)
+@pytest.mark.parametrize("expr", [pl.len(), pl.col("x").median(), pl.col("x").n_unique()])
+def test_names_that_state_has_itself_are_refused(name: str, expr: pl.Expr) -> None:
+    rows = {"k": pl.Int64(), "x": pl.Int64()}
+    for step, schema in (
+        (Reduce.of(expr.alias(name), by="k"), rows),
+        (Reduce.of(expr, by=name), rows | {name: pl.Int64()}),
+        (CountWindow(3, ("k",), (expr.alias(name),)), rows),
+        (CountWindow(3, (name,), (expr,)), rows | {name: pl.Int64()}),
+    ):
+        with pytest.raises(SchemaError, match="two underscores on either side") as raised:
+            step.output_schema(pl.Schema(schema))
+        assert raised.value.found == name and raised.value.hint
+
+
+@pytest.mark.parametrize("name", ["__part__0", '__leaf__"Len"', "__kept__x", "__x", "slot", "none"])
+def test_other_names_are_names_like_any(name: str) -> None:
+    rows = pl.DataFrame({name: [1, 2, 1], "x": [3, 4, 5]})
+    exprs = [pl.len(), pl.col("x").median(), pl.col("x").n_unique().alias("__part__1")]
+    process = Reduce.of(*exprs, by=name).start(rows.schema)
+    feed(process, [rows])
+    assert_frame_equal(end(process)[0], whole(rows, exprs, [name]))
 
 
 def test_mistakes_are_found_before_data_moves() -> None:

@@ -165,7 +165,9 @@ def spread_rows(rows: int, keys: int, dtype: Any) -> pl.DataFrame:
     """Some keys with many rows and many with few, nulls among the values."""
     rng = np.random.default_rng(rows)
     frame = pl.DataFrame({"k": rng.integers(0, keys, rows) ** 2 // keys, "x": rng.normal(size=rows) * 100})
-    return frame.with_columns(pl.when(rng.random(rows) > 0.2).then("x").cast(dtype).alias("x"))
+    # A series: `when` takes an array of truth values for something else, and gives nulls alone.
+    kept = pl.Series(rng.random(rows) > 0.2)
+    return frame.with_columns(pl.when(kept).then("x").cast(dtype).alias("x"))
 
 
 def cut_and_restored(whole: pl.DataFrame, bounds: list[int], exprs: dict[str, pl.Expr]) -> pl.DataFrame:
@@ -447,6 +449,31 @@ def test_in_a_pipeline_with_names_that_are_taken() -> None:
     assert "by" not in whole.graph.steps[-1].operator.describe()
 
 
+def test_names_and_choices_of_columns_see_no_running_value_on_its_way() -> None:
+    frame = pl.DataFrame({"k": [1, 2, 1], "x": [1, 5, 2]})
+    exprs = {
+        "scan 0": X.cum_sum(),
+        "row": pl.sum_horizontal(pl.all()),
+        "scan 1": X.shift(1) + X.cum_sum(),
+        "__slot__": pl.struct(pl.all()),
+        "x": X.cum_max(),
+    }
+    running = ("scan 0", "scan 1", "x")
+    expected = frame.with_columns(
+        **{name: expr.over("k") if name in running else expr for name, expr in exprs.items()}
+    )
+    source = Pipeline.builder().source(Source.from_frame(frame))
+    made = source.scan(by="k", **exprs)
+    assert_frame_equal(made.collect_sync(), expected)
+    assert made.schema() == expected.schema
+    text = Pipeline.builder().source(Source.from_frame(frame.cast(pl.String)))
+    loud = text.scan(X.cum_count().alias("n"), pl.all().str.replace("1", "one"))
+    assert loud.collect_sync().rows() == [("one", "one", 1), ("2", "5", 2), ("one", "2", 3)]
+    for exprs_of_one_name in ((X.cum_sum(), X.cum_max()), (X.cum_sum(), X + 1)):
+        with pytest.raises(SchemaError, match="duplicate"):
+            source.scan(*exprs_of_one_name, by="k").schema()
+
+
 SCHEMA = pl.Schema(
     {"k": pl.Int64, "x": pl.Float64, "i": pl.Int64, "s": pl.String, "u": pl.UInt64, "d": pl.Decimal(9, 2)}
 )
@@ -475,6 +502,8 @@ REFUSED = {
     "unsigned": pl.col("u").diff(),
     "several": pl.col("x", "i").cum_sum(),
     "no column": pl.lit(1).cum_sum(),
+    "beside a choice": pl.sum_horizontal("x", pl.col(pl.Int64)) + X.cum_sum(),
+    "over a choice": pl.sum_horizontal("x", pl.col(pl.Int64)).cum_sum(),
     "infinity": X.cum_sum() / float("inf"),
 }
 
