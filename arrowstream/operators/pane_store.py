@@ -50,15 +50,19 @@ class PaneStore:
         self._aside_bytes = 0
         # Of the memory that there is, half is for runs.
         self._most_bytes = min(_ASIDE_BYTES, memory.half)
-        self._runs = RunStore(self.merged, memory)
+        self._runs = RunStore(self.merged, self._keys, memory)
 
-    @property
-    def first_of_many(self) -> int | None:
-        """The first pane, if there may be more groups than memory for them; None if all may be taken together."""
-        if not self._runs.in_files:
+    def first_few(self, pane: int | None, share: int) -> tuple[int, int] | None:
+        """The first pane, and one before which groups may be taken together; None if all before `pane` may.
+
+        That may be as many as are merged at a time, divided by `share`, and those of the first pane always.
+        """
+        if not self._runs.in_files(pane):
             return None
-        lows = [run.low for run in self._runs.runs] + [rows.low for rows in self._aside]
-        return min(lows, default=None)
+        if self._aside:
+            # Else the rows would be cut, and a part of them grouped, for every few panes anew.
+            self._runs.add(self._reduced(self._emptied()))
+        return self._runs.first_few(share)
 
     def add(self, rows: pl.DataFrame, low: int, high: int) -> None:
         """Take in rows, at least one, with a column `ROW`, whose panes reach from `low` to `high`."""
@@ -70,16 +74,15 @@ class PaneStore:
             few = pl.concat([part.all() for part in self._aside[-count:]])
             self._aside[-count:] = [Rows.of(few)]
 
-    def take(self, pane: int | None) -> Run | None:
-        """Remove and return the groups of panes before `pane`, all for None; None for no groups."""
+    def take(self, pane: int | None, keep: int | None) -> Run | None:
+        """The groups of panes before `pane`, or None if there are none; those from `keep` on are kept as well.
+
+        All are taken where `pane` is None, and none of them is kept where `keep` is.
+        """
         rows, kept = cut_all(self._emptied(), pane)
         for part in kept:
             self._put_aside(part)
-        return self._runs.take(pane, self._reduced(rows) if rows else None)
-
-    def put_back(self, groups: Run) -> None:
-        """Keep groups that were taken for longer."""
-        self._runs.put_back(groups)
+        return self._runs.take(pane, keep, self._reduced(rows) if rows else None)
 
     def frame(self) -> pl.DataFrame | None:
         """All state; None if there is none."""
@@ -90,7 +93,7 @@ class PaneStore:
 
     def restore(self, state: pl.DataFrame) -> None:
         """Take over what `frame` gave, at least one group."""
-        self._runs.put_back(Run.of(self.merged([Rows.of(state)])))
+        self._runs.add(Run.of(self.merged([Rows.of(state)])))
 
     def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
         """State with one row for each pane and keys, sorted by pane."""

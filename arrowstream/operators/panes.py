@@ -84,12 +84,11 @@ class Run(NamedTuple):
         frame = self.frame.filter(which)
         return Run.of(frame) if frame.height else None
 
-    def joined(self, later: Run, in_pieces: bool = False) -> Run:
-        """With the groups of panes that come after these; `in_pieces` if they may not be copied into one."""
+    def joined(self, later: Run) -> Run:
+        """With the groups of panes that come after these."""
         frame = pl.concat([self.frame, later.frame], rechunk=False)
         # Windows that slide leave a piece for every pane.
-        one = frame.n_chunks() >= _PIECES and not in_pieces
-        return Run(self.low, later.high, frame.rechunk() if one else frame)
+        return Run(self.low, later.high, frame.rechunk() if frame.n_chunks() >= _PIECES else frame)
 
     def moved(self, every: int, back: int) -> Rows:
         """As rows, pane 0 to `every` as pane 0 and so on, and that so many `back`."""
