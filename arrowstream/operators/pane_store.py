@@ -52,6 +52,10 @@ class PaneStore:
         self._most_bytes = min(_ASIDE_BYTES, memory.half)
         self._runs = RunStore(self.merged, self._keys, memory)
 
+    def in_files(self, pane: int | None) -> bool:
+        """Whether groups of panes before `pane`, of any for None, lie in files."""
+        return self._runs.in_files(pane)
+
     def first_few(self, pane: int | None, share: int) -> tuple[int, int] | None:
         """The first pane, and one before which groups may be taken together; None if all before `pane` may.
 

@@ -21,6 +21,7 @@ from arrowstream.operators.late_rows import LateRows
 from arrowstream.operators.pane_store import PaneStore
 from arrowstream.operators.panes import PANE, Run, cut, in_order
 from arrowstream.operators.partials import numbered
+from arrowstream.operators.spill_file import out_of_file
 from arrowstream.operators.state_limit import NO_LIMIT, StateLimit
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names, time_bounds, window_schema
@@ -195,11 +196,13 @@ class _TimeWindows(Process):
     def _close(self, until: int | None) -> Iterator[Batch]:
         """The windows before `until`, a multiple of `every`, that were not closed before; all for None."""
         end = self._end_of(until)
+        in_files = self._store.in_files(end)
         panes = self._store.take(end, None if until is None else until * self._per_every)
         if panes is None:
             return
         groups = panes.frame if self._per_size == 1 else self._windows(panes, until)
-        yield Batch(self._emit(in_order(groups)))
+        windows = self._emit(in_order(groups))
+        yield Batch(out_of_file(windows) if in_files else windows)
 
     def _end_of(self, until: int | None) -> int | None:
         """The pane after the last one of the windows before `until`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -23,6 +24,10 @@ def events(count: int, span: int) -> pl.DataFrame:
     number = pl.int_range(count, eager=True)
     key = "a key of some letters, " + (number % 7).cast(pl.String)
     return pl.DataFrame({"ts": number * 7919 % span * S, "k": key, "x": number})
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
 @pytest.mark.parametrize("every", [10, 5])
@@ -52,3 +57,17 @@ def test_small_windows_close_together(every: int, marked: bool) -> None:
     assert_frame_equal(
         joined(operator, rows.schema, out), joined(expected, rows.schema, feed(plain, parts) + end(plain))
     )
+
+
+def test_what_comes_out_holds_no_file() -> None:
+    """Whoever keeps rows would keep the files, too, in which the text of their keys lies."""
+    rows = events(2_000, 40)
+    exprs = [pl.len(), pl.col("k").first().alias("first"), pl.col("k").alias("all")]
+    operator = windows(lambda made: made, 10, on="ts", by="k", **SPILL).agg(*exprs)
+    before = open_files()
+    process: Any = operator.start(rows.schema)
+    feed(process, [rows[:1_000], rows[1_000:]])
+    assert process._store.in_files(None) and open_files() > before
+    kept = end(process)
+    assert open_files() == before
+    assert pl.concat(kept)["len"].sum() == rows.height
