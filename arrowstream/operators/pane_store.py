@@ -12,6 +12,7 @@ import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.dense_groups import dense_groups
+from arrowstream.operators.owned_frames import owned
 from arrowstream.operators.panes import PANE, Rows, Run, by_pane, cut_all
 from arrowstream.operators.run_store import RunStore
 from arrowstream.operators.small_frames import small_at_end
@@ -74,9 +75,6 @@ class PaneStore:
         self._put_aside(Rows(low, high, part))
         if self._aside_rows >= _ASIDE_ROWS or self._aside_bytes >= self._most_bytes:
             self._runs.add(self._reduced(self._emptied()))
-        elif count := small_at_end(part.frame.height for part in reversed(self._aside)):
-            few = pl.concat([part.all() for part in self._aside[-count:]])
-            self._aside[-count:] = [Rows.of(few)]
 
     def take(self, pane: int | None, keep: int | None) -> Run | None:
         """The groups of panes before `pane`, or None if there are none; those from `keep` on are kept as well.
@@ -105,17 +103,24 @@ class PaneStore:
         return self._grouped(parts, self._aggregation.merge, values)
 
     def _put_aside(self, rows: Rows) -> None:
-        nbytes = int(rows.frame.estimated_size())
         self._aside.append(rows)
         self._aside_rows += rows.frame.height
+        self._hold(_size(rows))
+        if count := small_at_end(part.frame.height for part in reversed(self._aside)):
+            few = self._aside[-count:]
+            one = Rows.of(owned(pl.concat([part.all() for part in few])))
+            self._aside[-count:] = [one]
+            self._hold(_size(one) - sum(map(_size, few)))
+
+    def _hold(self, nbytes: int) -> None:
         self._aside_bytes += nbytes
         self._memory.held += nbytes
 
     def _emptied(self) -> list[Rows]:
         """What was aside, which is nothing from now on."""
-        self._memory.held -= self._aside_bytes
+        self._hold(-self._aside_bytes)
         parts, self._aside = self._aside, []
-        self._aside_rows, self._aside_bytes = 0, 0
+        self._aside_rows = 0
         return parts
 
     def _reduced(self, rows: list[Rows]) -> Run:
@@ -127,3 +132,7 @@ class PaneStore:
         folds, any_order = self._aggregation.folds, self._aggregation.any_order
         groups = dense_groups(parts, self._keys, values, folds) if folds else None
         return by_pane(parts, self._keys, exprs, any_order) if groups is None else groups
+
+
+def _size(rows: Rows) -> int:
+    return int(rows.frame.estimated_size())

@@ -10,7 +10,6 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -87,14 +86,6 @@ def frame_in_file(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
         mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     frames = [_mapped(mapped.slice(start, stop - start)) for start, stop in spans]
     return pl.concat(frames, rechunk=False)
-
-
-def out_of_file(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same in memory of its own: text that was gathered from a file still lies there, and keeps the file."""
-    memory = BytesIO()
-    frame.write_ipc_stream(memory, compat_level=pl.CompatLevel.newest())
-    memory.seek(0)
-    return pl.read_ipc_stream(memory)
 
 
 def _mapped(file: pa.Buffer) -> pl.DataFrame:

@@ -18,10 +18,10 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.event_time import EventTime
 from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.late_rows import LateRows
+from arrowstream.operators.owned_frames import owned
 from arrowstream.operators.pane_store import PaneStore
 from arrowstream.operators.panes import PANE, Run, cut, in_order
 from arrowstream.operators.partials import numbered
-from arrowstream.operators.spill_file import out_of_file
 from arrowstream.operators.state_limit import NO_LIMIT, StateLimit
 from arrowstream.operators.state_table import from_table, to_table
 from arrowstream.operators.window_columns import check_names, time_bounds, window_schema
@@ -202,7 +202,7 @@ class _TimeWindows(Process):
             return
         groups = panes.frame if self._per_size == 1 else self._windows(panes, until)
         windows = self._emit(in_order(groups))
-        yield Batch(out_of_file(windows) if in_files else windows)
+        yield Batch(owned(windows) if in_files else windows)
 
     def _end_of(self, until: int | None) -> int | None:
         """The pane after the last one of the windows before `until`."""
