@@ -12,6 +12,7 @@ import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.dense_groups import dense_groups
+from arrowstream.operators.owned_frames import owned
 from arrowstream.operators.panes import PANE, Rows, Run, by_pane, cut_all
 from arrowstream.operators.run_store import RunStore
 from arrowstream.operators.small_frames import small_at_end
@@ -50,15 +51,23 @@ class PaneStore:
         self._aside_bytes = 0
         # Of the memory that there is, half is for runs.
         self._most_bytes = min(_ASIDE_BYTES, memory.half)
-        self._runs = RunStore(self.merged, memory)
+        self._runs = RunStore(self.merged, self._keys, memory)
 
-    @property
-    def first_of_many(self) -> int | None:
-        """The first pane, if there may be more groups than memory for them; None if all may be taken together."""
-        if not self._runs.in_files:
+    def in_files(self, pane: int | None) -> bool:
+        """Whether groups of panes before `pane`, of any for None, lie in files."""
+        return self._runs.in_files(pane)
+
+    def first_few(self, pane: int | None, share: int) -> tuple[int, int] | None:
+        """The first pane, and one before which groups may be taken together; None if all before `pane` may.
+
+        That may be as many as are merged at a time, divided by `share`, and those of the first pane always.
+        """
+        if not self._runs.in_files(pane):
             return None
-        lows = [run.low for run in self._runs.runs] + [rows.low for rows in self._aside]
-        return min(lows, default=None)
+        if self._aside:
+            # Else the rows would be cut, and a part of them grouped, for every few panes anew.
+            self._runs.add(self._reduced(self._emptied()))
+        return self._runs.first_few(share)
 
     def add(self, rows: pl.DataFrame, low: int, high: int) -> None:
         """Take in rows, at least one, with a column `ROW`, whose panes reach from `low` to `high`."""
@@ -66,20 +75,16 @@ class PaneStore:
         self._put_aside(Rows(low, high, part))
         if self._aside_rows >= _ASIDE_ROWS or self._aside_bytes >= self._most_bytes:
             self._runs.add(self._reduced(self._emptied()))
-        elif count := small_at_end(part.frame.height for part in reversed(self._aside)):
-            few = pl.concat([part.all() for part in self._aside[-count:]])
-            self._aside[-count:] = [Rows.of(few)]
 
-    def take(self, pane: int | None) -> Run | None:
-        """Remove and return the groups of panes before `pane`, all for None; None for no groups."""
+    def take(self, pane: int | None, keep: int | None) -> Run | None:
+        """The groups of panes before `pane`, or None if there are none; those from `keep` on are kept as well.
+
+        All are taken where `pane` is None, and none of them is kept where `keep` is.
+        """
         rows, kept = cut_all(self._emptied(), pane)
         for part in kept:
             self._put_aside(part)
-        return self._runs.take(pane, self._reduced(rows) if rows else None)
-
-    def put_back(self, groups: Run) -> None:
-        """Keep groups that were taken for longer."""
-        self._runs.put_back(groups)
+        return self._runs.take(pane, keep, self._reduced(rows) if rows else None)
 
     def frame(self) -> pl.DataFrame | None:
         """All state; None if there is none."""
@@ -90,7 +95,7 @@ class PaneStore:
 
     def restore(self, state: pl.DataFrame) -> None:
         """Take over what `frame` gave, at least one group."""
-        self._runs.put_back(Run.of(self.merged([Rows.of(state)])))
+        self._runs.add(Run.of(self.merged([Rows.of(state)])))
 
     def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
         """State with one row for each pane and keys, sorted by pane."""
@@ -98,17 +103,24 @@ class PaneStore:
         return self._grouped(parts, self._aggregation.merge, values)
 
     def _put_aside(self, rows: Rows) -> None:
-        nbytes = int(rows.frame.estimated_size())
         self._aside.append(rows)
         self._aside_rows += rows.frame.height
+        self._hold(_size(rows))
+        if count := small_at_end(part.frame.height for part in reversed(self._aside)):
+            few = self._aside[-count:]
+            one = Rows.of(owned(pl.concat([part.all() for part in few])))
+            self._aside[-count:] = [one]
+            self._hold(_size(one) - sum(map(_size, few)))
+
+    def _hold(self, nbytes: int) -> None:
         self._aside_bytes += nbytes
         self._memory.held += nbytes
 
     def _emptied(self) -> list[Rows]:
         """What was aside, which is nothing from now on."""
-        self._memory.held -= self._aside_bytes
+        self._hold(-self._aside_bytes)
         parts, self._aside = self._aside, []
-        self._aside_rows, self._aside_bytes = 0, 0
+        self._aside_rows = 0
         return parts
 
     def _reduced(self, rows: list[Rows]) -> Run:
@@ -120,3 +132,7 @@ class PaneStore:
         folds, any_order = self._aggregation.folds, self._aggregation.any_order
         groups = dense_groups(parts, self._keys, values, folds) if folds else None
         return by_pane(parts, self._keys, exprs, any_order) if groups is None else groups
+
+
+def _size(rows: Rows) -> int:
+    return int(rows.frame.estimated_size())

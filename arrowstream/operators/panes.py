@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
+from arrowstream.operators.owned_frames import owned
 from arrowstream.operators.partials import ROW
 
 PANE = "__pane__"
@@ -42,13 +43,13 @@ class Rows(NamedTuple):
         return cls(low, high, frame if low < high else _without_pane(frame))
 
     def parted(self, pane: int) -> tuple[Rows, Rows]:
-        """What lies before `pane` and what does not, where there is some of both."""
+        """What lies before `pane` and what does not, where there is some of both; the latter is kept for longer."""
         panes = self.frame[PANE]
         if panes.is_sorted():
             place = bisect_left(panes, pane)
-            return Rows.of(self.frame[:place]), Rows.of(self.frame[place:])
+            return Rows.of(self.frame[:place]), Rows.of(owned(self.frame[place:]))
         before = panes < pane
-        return Rows.of(self.frame.filter(before)), Rows.of(self.frame.filter(~before))
+        return Rows.of(self.frame.filter(before)), Rows.of(owned(self.frame.filter(~before)))
 
     def one(self, pane: int) -> pl.DataFrame | None:
         """The rows of one pane, without `PANE`."""
@@ -84,12 +85,11 @@ class Run(NamedTuple):
         frame = self.frame.filter(which)
         return Run.of(frame) if frame.height else None
 
-    def joined(self, later: Run, in_pieces: bool = False) -> Run:
-        """With the groups of panes that come after these; `in_pieces` if they may not be copied into one."""
+    def joined(self, later: Run) -> Run:
+        """With the groups of panes that come after these."""
         frame = pl.concat([self.frame, later.frame], rechunk=False)
         # Windows that slide leave a piece for every pane.
-        one = frame.n_chunks() >= _PIECES and not in_pieces
-        return Run(self.low, later.high, frame.rechunk() if one else frame)
+        return Run(self.low, later.high, frame.rechunk() if frame.n_chunks() >= _PIECES else frame)
 
     def moved(self, every: int, back: int) -> Rows:
         """As rows, pane 0 to `every` as pane 0 and so on, and that so many `back`."""

@@ -52,6 +52,11 @@ class StateMemory:
         return self._max is not None
 
     @property
+    def spills(self) -> bool:
+        """Whether what is more than there may be lies in files."""
+        return self._spills
+
+    @property
     def half(self) -> int:
         """Half of the bytes that there may be in memory."""
         return sys.maxsize if self._max is None else self._max // 2

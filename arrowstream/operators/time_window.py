@@ -18,6 +18,7 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.event_time import EventTime
 from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.late_rows import LateRows
+from arrowstream.operators.owned_frames import owned
 from arrowstream.operators.pane_store import PaneStore
 from arrowstream.operators.panes import PANE, Run, cut, in_order
 from arrowstream.operators.partials import numbered
@@ -174,30 +175,38 @@ class _TimeWindows(Process):
             self._store.restore(frame)
 
     def _close_all(self, until: int | None) -> Iterator[Batch]:
-        """The windows before `until`, all for None; those of one pane at a time where memory holds no more."""
+        """The windows before `until`, all for None; a few at a time where memory holds no more."""
         self._memory.check()
-        while (pane := self._store.first_of_many) is not None:
-            # The last window that begins no later than the pane.
-            after = pane // self._per_every + 1
-            if until is not None and after >= until:
-                break
-            yield from self._close(after)
-            self._open = after
+        while (few := self._few(until)) is not None:
+            yield from self._close(few)
+            self._open = few
         yield from self._close(until)
+
+    def _few(self, until: int | None) -> int | None:
+        """The end of the first windows, at least one, that there is memory for; None if there is for all."""
+        overlap = -(-self._per_size // self._per_every)
+        panes = self._store.first_few(self._end_of(until), overlap)
+        if panes is None:
+            return None
+        # A window is over before the last pane that may be taken.
+        first, most = ((pane - self._per_size) // self._per_every + 1 for pane in panes)
+        few = max(most, (first if self._open is None else max(first, self._open)) + 1)
+        return few if until is None or few < until else None
 
     def _close(self, until: int | None) -> Iterator[Batch]:
         """The windows before `until`, a multiple of `every`, that were not closed before; all for None."""
-        last = None if until is None else (until - 1) * self._per_every + self._per_size
-        panes = self._store.take(last)
+        end = self._end_of(until)
+        in_files = self._store.in_files(end)
+        panes = self._store.take(end, None if until is None else until * self._per_every)
         if panes is None:
             return
-        if self._per_size == 1:
-            yield self._emit(in_order(panes.frame))
-            return
-        _, later = cut(panes, None if until is None else until * self._per_every)
-        if later is not None:
-            self._store.put_back(later)
-        yield self._emit(in_order(self._windows(panes, until)))
+        groups = panes.frame if self._per_size == 1 else self._windows(panes, until)
+        windows = self._emit(in_order(groups))
+        yield Batch(owned(windows) if in_files else windows)
+
+    def _end_of(self, until: int | None) -> int | None:
+        """The pane after the last one of the windows before `until`."""
+        return None if until is None else (until - 1) * self._per_every + self._per_size
 
     def _panes(self, rows: pl.DataFrame) -> tuple[int, int]:
         """The first and the last pane that rows belong to."""
@@ -220,7 +229,7 @@ class _TimeWindows(Process):
                 parts.append(part.moved(every, back))
         return self._store.merged(parts)
 
-    def _emit(self, windows: pl.DataFrame) -> Batch:
+    def _emit(self, windows: pl.DataFrame) -> pl.DataFrame:
         start = pl.col(PANE) * self._time.ticks(self._every_us)
         bounds = time_bounds(self._time, start, start + self._time.ticks(self._size_us))
-        return Batch(self._aggregation.results(windows, [*bounds, *map(pl.col, self._by)]))
+        return self._aggregation.results(windows, [*bounds, *map(pl.col, self._by)])

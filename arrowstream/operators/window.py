@@ -134,9 +134,8 @@ def windows(
         there may be more.
     on_full
         What to do with more: ``"error"``, all batches fail from then on, or ``"spill"``: state lies in files, as for
-        `arrowstream.operators.reduce.Reduce`, and windows come out in a batch for each pane (the greatest common part
-        of `size` and `every`), which must find room in memory. Sessions cannot be spilled, and no window is
-        closed before its time to make room.
+        `arrowstream.operators.reduce.Reduce`, and windows come out a few at a time; what comes out of one must find
+        room in memory. Sessions cannot be spilled, and no window is closed before its time to make room.
 
     Raises
     ------

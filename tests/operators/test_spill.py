@@ -58,10 +58,11 @@ def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         keyed_groups,
         keyed_state,
         row_log,
-        run_store,
         scan_value_log,
     ):
         monkeypatch.setattr(module, "PIECE", 5)
+    monkeypatch.setattr(run_store, "_LEAST_BYTES", 300)
+    monkeypatch.setattr(run_store, "_FAN", 3)
     yield
 
 

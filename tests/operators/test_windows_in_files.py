@@ -1,0 +1,73 @@
+"""Windows whose state lies in files: closing them costs little, and what comes out is in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from windowing import end, feed, joined
+
+from arrowstream.operators import run_store
+from arrowstream.operators.pane_store import PaneStore
+from arrowstream.operators.window import windows
+
+S = 1_000_000
+SPILL: dict[str, Any] = {"max_bytes": 20_000, "on_full": "spill"}
+
+
+def events(count: int, span: int) -> pl.DataFrame:
+    """Rows all over so many seconds, with keys of text that is too long to lie inside a column of views."""
+    number = pl.int_range(count, eager=True)
+    key = "a key of some letters, " + (number % 7).cast(pl.String)
+    return pl.DataFrame({"ts": number * 7919 % span * S, "k": key, "x": number})
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+@pytest.mark.parametrize("every", [10, 5])
+@pytest.mark.parametrize("marked", [False, True])
+def test_small_windows_close_together(every: int, marked: bool) -> None:
+    rows = events(5_900, 4_000)
+    exprs = [pl.col("x").sum(), pl.len()]
+    expected = windows(lambda made: made, 10, every=every, on="ts", by="k").agg(*exprs)
+    operator = windows(lambda made: made, 10, every=every, on="ts", by="k", **SPILL).agg(*exprs)
+    parts: list[Any] = [rows[start : start + 100] for start in range(0, rows.height, 100)]
+    if marked:
+        parts.append(3_000 * S)
+    process: Any = operator.start(rows.schema)
+    grouped = PaneStore._reduced
+    with (
+        mock.patch.object(run_store, "_LEAST_BYTES", 20_000),
+        mock.patch.object(PaneStore, "_reduced", autospec=True, side_effect=grouped) as reduced,
+    ):
+        out = feed(process, parts)
+        # What is aside is grouped once, and not for each of the windows.
+        taken_in = reduced.call_count
+        out += end(process)
+        assert reduced.call_count <= taken_in + 1
+    frames = [each for each in out if isinstance(each, pl.DataFrame)]
+    assert 3 < len(frames) < 120
+    plain = expected.start(rows.schema)
+    assert_frame_equal(
+        joined(operator, rows.schema, out), joined(expected, rows.schema, feed(plain, parts) + end(plain))
+    )
+
+
+def test_what_comes_out_holds_no_file() -> None:
+    """Whoever keeps rows would keep the files, too, in which the text of their keys lies."""
+    rows = events(2_000, 40)
+    exprs = [pl.len(), pl.col("k").first().alias("first"), pl.col("k").alias("all")]
+    operator = windows(lambda made: made, 10, on="ts", by="k", **SPILL).agg(*exprs)
+    before = open_files()
+    process: Any = operator.start(rows.schema)
+    feed(process, [rows[:1_000], rows[1_000:]])
+    assert process._store.in_files(None) and open_files() > before
+    kept = end(process)
+    assert open_files() == before
+    assert pl.concat(kept)["len"].sum() == rows.height
