@@ -171,6 +171,27 @@ def test_a_second_step_knows_the_places_of_what_the_first_one_left(
     assert len(good.batches) <= len(batches)
 
 
+def test_rows_that_were_left_out_and_added_before_are_not_taken_for_others() -> None:
+    dead = TestSink()
+    (
+        Pipeline.builder()
+        .source(numbered([pl.DataFrame({"x": [0, 2, 4, 5, 6, 8]})]))
+        .filter(pl.col("x") > 4)
+        .flat_map(lambda batch: [batch, batch])
+        .flat_map(
+            lambda batch: [pl.concat([pl.from_arrow(batch)] * 2)]
+        )  # six rows again, but not those of before
+        .map(even)
+        .on_error(ErrorHandler.dead_letter(dead))
+        .sink(TestSink())
+        .build(clock=ManualClock())
+        .run_sync()
+    )
+    letters = dead.frame()
+    assert letters["x"].to_list() == [5, 5, 5, 5]
+    assert set(letters["position"]) == {"n.csv rows 0-6"}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_handlers_the_first_failure_ends_the_run(kind: str) -> None:
     good = TestSink()
