@@ -9,6 +9,7 @@ Polars and written by Polars never pay for it, while small batches stay with Arr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -17,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.errors import SchemaError
-from arrowstream.position import Position
+from arrowstream.position import Position, joined
 
 _OLDEST = pl.CompatLevel.oldest()
 
@@ -84,8 +85,14 @@ class Batch:
         return int(self._frame.estimated_size())
 
     def with_rows(self, rows: pa.RecordBatch | pl.DataFrame) -> Batch:
-        """Other rows made from these: same position and ingest time."""
-        return Batch(rows, self.position, self.ingest_ns)
+        """Other rows made from these: same ingest time, and, if they are as many, the same position.
+
+        Where rows were added or left out, all that is known from then on is among which ones they were.
+        """
+        position = self.position
+        if position is not None and position.exact and len(rows) != self.num_rows:
+            position = position.somewhere()
+        return Batch(rows, position, self.ingest_ns)
 
     def at(self, position: Position) -> Batch:
         """The same rows, known to come from `position`."""
@@ -97,10 +104,10 @@ class Batch:
     def slice(self, offset: int, length: int) -> Batch:
         """`length` rows from `offset`, sharing memory with this batch."""
         rows = self._frame if self._frame is not None else self._record
-        part, position = self.with_rows(rows.slice(offset, length)), self.position
+        part, position = rows.slice(offset, length), self.position
         if position is not None:
-            part.position = position.part(offset, part.num_rows, self.num_rows)
-        return part
+            position = position.part(offset, len(part), self.num_rows)
+        return Batch(part, position, self.ingest_ns)
 
     def __repr__(self) -> str:
         return f"Batch({self.num_rows} rows{f', {self.position}' if self.position else ''})"
@@ -128,6 +135,14 @@ class Idle:
 Mark = Watermark | Barrier | Idle
 Element = Batch | Mark
 """What a channel between stages carries."""
+
+
+def joined_batch(batches: Sequence[Batch], *, rechunk: bool = False) -> Batch:
+    """The rows of several batches, at least one, as one batch: as old as the first, each row with its own place."""
+    rows = pl.concat([batch.polars() for batch in batches], rechunk=rechunk)
+    places = [(batch.num_rows, batch.position) for batch in batches if batch.position is not None]
+    position = joined(places) if len(places) == len(batches) else None
+    return Batch(rows, position, batches[0].ingest_ns)
 
 
 def to_record(frame: pl.DataFrame) -> pa.RecordBatch:

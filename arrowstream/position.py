@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +14,14 @@ class Position:
     Parameters
     ----------
     exact
-        Whether a batch of as many rows is just these. Not so for a part of a batch to which rows were added, or
-        from which rows were taken, on the way: it came from somewhere in here, whatever its size.
+        Whether a batch of as many rows is just these. Not so once rows were added or left out on the way: then
+        these are the ones among which they were, however many there are.
     """
 
     origin: str
     start: int
     stop: int
-    exact: bool = True
+    exact: bool = field(default=True, compare=False, kw_only=True)
 
     @property
     def rows(self) -> int | None:
@@ -31,14 +31,15 @@ class Position:
     def part(self, offset: int, length: int, rows: int) -> Position:
         """Where `length` rows from `offset` came from, of a batch of `rows` that came from here."""
         if rows != self.rows:
-            return self._somewhere()
+            return self.somewhere()
         return Position(self.origin, self.start + offset, self.start + offset + length)
 
     def pieces(self, rows: int) -> list[tuple[int, Position]]:
         """A batch of `rows` that came from here, as runs of neighbours: how many, and where each run came from."""
-        return [(rows, self if rows == self.rows else self._somewhere())]
+        return [(rows, self if rows == self.rows else self.somewhere())]
 
-    def _somewhere(self) -> Position:
+    def somewhere(self) -> Position:
+        """The same for rows that cannot be told apart any more."""
         return Position(self.origin, self.start, self.stop, exact=False)
 
     def __str__(self) -> str:
@@ -47,7 +48,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class JoinedPosition(Position):
-    """Several places in one origin, one behind the other. Begin with `joined`.
+    """Several places, one behind the other. Begin with `joined`.
 
     Parameters
     ----------
@@ -57,16 +58,16 @@ class JoinedPosition(Position):
         Where the rows up to there came from.
     """
 
-    ends: tuple[int, ...] = ()
-    places: tuple[Position, ...] = ()
+    ends: tuple[int, ...]
+    places: tuple[Position, ...]
 
     @property
-    def rows(self) -> int:
-        return self.ends[-1]
+    def rows(self) -> int | None:
+        return self.ends[-1] if self.exact else None
 
     def part(self, offset: int, length: int, rows: int) -> Position:
         if rows != self.rows or not length:
-            return self._somewhere()
+            return self.somewhere()
         found = []
         number, begin = bisect_right(self.ends, offset), offset
         while begin < offset + length:
@@ -79,14 +80,20 @@ class JoinedPosition(Position):
 
     def pieces(self, rows: int) -> list[tuple[int, Position]]:
         if rows != self.rows:
-            return [(rows, self._somewhere())]
+            return [(rows, self.somewhere())]
         starts = (0, *self.ends)
         return [
             (end - start, place) for start, end, place in zip(starts, self.ends, self.places, strict=False)
         ]
 
+    def somewhere(self) -> Position:
+        return replace(self, exact=False)
+
     def __str__(self) -> str:
-        return f"{self.origin} rows {self.start}-{self.stop}"
+        first, last = self.places[0], self.places[-1]
+        if first.origin == last.origin:
+            return f"{self.origin} rows {self.start}-{self.stop}"
+        return f"{first} to {last}"
 
 
 def joined(parts: Iterable[tuple[int, Position]]) -> Position:
@@ -95,7 +102,7 @@ def joined(parts: Iterable[tuple[int, Position]]) -> Position:
     Parameters
     ----------
     parts
-        At least one, of one origin, in the order of the source.
+        At least one, in order.
 
     Examples
     --------
@@ -106,9 +113,9 @@ def joined(parts: Iterable[tuple[int, Position]]) -> Position:
     runs: list[tuple[int, Position]] = []
     for part_rows, part in parts:
         for rows, place in part.pieces(part_rows):
-            if runs and runs[-1][1].exact and place.exact and runs[-1][1].stop == place.start:
-                before = runs[-1][1]
-                runs[-1] = (runs[-1][0] + rows, Position(place.origin, before.start, place.stop))
+            before_rows, before = runs[-1] if runs else (0, None)
+            if before is not None and _follows(place, before):
+                runs[-1] = (before_rows + rows, Position(place.origin, before.start, place.stop))
             else:
                 runs.append((rows, place))
     if len(runs) == 1:
@@ -118,5 +125,11 @@ def joined(parts: Iterable[tuple[int, Position]]) -> Position:
         end += rows
         ends.append(end)
     first, last = runs[0][1], runs[-1][1]
-    places = tuple(place for _, place in runs)
-    return JoinedPosition(first.origin, first.start, last.stop, ends=tuple(ends), places=places)
+    return JoinedPosition(
+        first.origin, first.start, last.stop, tuple(ends), tuple(place for _, place in runs)
+    )
+
+
+def _follows(place: Position, before: Position) -> bool:
+    known = place.exact and before.exact
+    return known and (place.origin, place.start) == (before.origin, before.stop)

@@ -14,11 +14,12 @@ from arrowstream.position import Position, joined
 @given(data=st.data())
 def test_any_rows_of_any_types_are_taken_over_as_they_are(data: st.DataObject) -> None:
     frame = data.draw(frames())
-    half = frame.height // 2
+    half, whole = frame.height // 2, Position("o", 7, 7 + frame.height)
     gap = [(half, Position("o", 0, half)), (frame.height - half, Position("o", 90, 90 + frame.height - half))]
+    others = [(half, Position("p", 0, half)), (frame.height - half, whole)]
     vague = [(half, Position("o", 0, 80)), (frame.height - half, Position("o", 90, 90 + frame.height - half))]
-    whole, less = Position("o", 7, 7 + frame.height), Position("o", 0, 999)
-    place = data.draw(st.sampled_from([None, whole, less, joined(gap), joined(vague)]))
+    less = Position("o", 0, 999)
+    place = data.draw(st.sampled_from([None, whole, less, *map(joined, (gap, others, vague))]))
     batch = Batch(frame, place)
     if data.draw(st.booleans()):
         batch = Batch(batch.arrow(), place)

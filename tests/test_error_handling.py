@@ -171,6 +171,27 @@ def test_a_second_step_knows_the_places_of_what_the_first_one_left(
     assert len(good.batches) <= len(batches)
 
 
+def test_rows_that_were_left_out_and_added_before_are_not_taken_for_others() -> None:
+    dead = TestSink()
+    (
+        Pipeline.builder()
+        .source(numbered([pl.DataFrame({"x": [0, 2, 4, 5, 6, 8]})]))
+        .filter(pl.col("x") > 4)
+        .flat_map(lambda batch: [batch, batch])
+        .flat_map(
+            lambda batch: [pl.concat([pl.from_arrow(batch)] * 2)]
+        )  # six rows again, but not those of before
+        .map(even)
+        .on_error(ErrorHandler.dead_letter(dead))
+        .sink(TestSink())
+        .build(clock=ManualClock())
+        .run_sync()
+    )
+    letters = dead.frame()
+    assert letters["x"].to_list() == [5, 5, 5, 5]
+    assert set(letters["position"]) == {"n.csv rows 0-6"}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_handlers_the_first_failure_ends_the_run(kind: str) -> None:
     good = TestSink()
@@ -469,3 +490,64 @@ def test_the_error_of_a_lone_row_tells_of_one_value() -> None:
     bad = TestSink()
     texts().cast({"s": pl.Int64}).on_error(ErrorHandler.dead_letter(bad)).backend("polars").collect_sync()
     assert all("1 out of 1 values" in error for error in bad.frame()["error"])
+
+
+class Watch:
+    """A clock that only writes move: no timer ever rings, and each write takes as long as it says."""
+
+    now_s = 0.0
+
+    def now_ns(self) -> int:
+        return round(self.now_s * 1e9)
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds:
+            await asyncio.Event().wait()
+
+
+LATE: dict[str, Callable[[Builder, TestSink], Builder]] = {
+    "retry": lambda rows, dead: rows.timeout("5s").on_error(ErrorHandler.retry(1, 0)),
+    "skip": lambda rows, dead: rows.timeout("5s").on_error(ErrorHandler.skip()),
+    "dead letter": lambda rows, dead: rows.timeout("5s").on_error(ErrorHandler.dead_letter(dead)),
+    "left out": lambda rows, dead: rows.timeout("5s", on_timeout="skip"),
+}
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("blocking", [True, False])
+def test_what_a_sink_wrote_late_is_neither_written_twice_nor_told_to_be_missing(
+    late: str, blocking: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, dead, got = Watch(), TestSink(), []
+
+    def write(record: pa.RecordBatch) -> None:
+        clock.now_s += 9 if 3 in record["x"].to_pylist() else 1
+        got.extend(record["x"].to_pylist())
+
+    sink: SinkSpec = Sink.to_fn(write)
+    if blocking:
+        sink = LedgerSink(blocking=True)
+        opened = sink.open
+
+        def open_(schema: pl.Schema) -> Any:
+            writer = opened(schema)
+            writer.write = lambda batch: write(batch.arrow())
+            return writer
+
+        sink.open = open_  # type: ignore[method-assign]
+    source = numbered([pl.DataFrame({"x": [row, row + 1]}) for row in (0, 2, 4)])
+    report = LATE[late](Pipeline.builder().source(source).sink(sink), dead).build(clock=clock).run_sync()
+    assert got == [0, 1, 2, 3, 4, 5]
+    assert (report.rows_out, dead.batches) == (6, [])
+    assert [message.split("; ")[1] for message in caplog.messages] == ["they are written all the same"]
+
+
+def test_a_sink_that_is_late_ends_the_run_where_nobody_says_otherwise() -> None:
+    clock = Watch()
+
+    def write(record: pa.RecordBatch) -> None:
+        clock.now_s += 9
+
+    rows = Pipeline.builder().source(Source.from_frame(TEXTS)).sink(Sink.to_fn(write)).timeout("5s")
+    with pytest.raises(StageError, match="a batch took too long"):
+        rows.on_error(ErrorHandler.log()).build(clock=clock).run_sync()

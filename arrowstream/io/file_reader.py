@@ -90,7 +90,9 @@ class FileReader(BlockingReader):
             if may_match(self._pushed.predicate, partitions.slice(number, 1))
         ]
         self._ahead = ReadAhead(self._pieces())
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[tuple[Batch, int]] = (
+            deque()
+        )  # with the rows of the file that were looked at for it
         self._file = -1
         self._row = 0
         self._total = 0
@@ -112,7 +114,9 @@ class FileReader(BlockingReader):
             except (Exception, pl.exceptions.PanicException) as error:
                 raise piece.explain(error, self._row) from error
             self._cut(piece, frame)
-        return self._batches.popleft()
+        batch, looked_at = self._batches.popleft()
+        self._total += looked_at
+        return batch
 
     def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
         looked_at = frame.height if piece.rows is None else piece.rows
@@ -120,12 +124,16 @@ class FileReader(BlockingReader):
         kept = self._pushed.predicate is None and frame.height == looked_at
         parts = max(1, round(frame.height / BATCH_ROWS))
         size = max(1, -(-frame.height // parts))
+        told = 0
         for offset in range(0, frame.height, size):
             part = frame.slice(offset, size)
             start, stop = (offset, offset + part.height) if kept else (0, looked_at)
-            self._batches.append(Batch(part, Position(str(piece.path), self._row + start, self._row + stop)))
+            batch = Batch(part, Position(str(piece.path), self._row + start, self._row + stop))
+            share = min(offset + size, frame.height) * looked_at // frame.height - told
+            self._batches.append((batch, share))
+            told += share
         self._row += looked_at
-        self._total += looked_at
+        self._total += looked_at - told  # where no row is left, nobody waits for a batch
         self.bytes_read += piece.nbytes
 
     def close(self) -> None:

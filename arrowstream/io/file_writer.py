@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,8 +11,8 @@ from typing import Final
 import polars as pl
 
 from arrowstream.batch import Batch
-from arrowstream.io.encoders import Encoder, Piece
-from arrowstream.io.file_errors import sink_errors
+from arrowstream.io.encoders import Encoder
+from arrowstream.io.growing_file import Backlog, GrowingFile
 from arrowstream.io.partition import Partitions
 from arrowstream.io.row_buffer import RowBuffer, frame_bytes
 from arrowstream.io.sink import BlockingWriter
@@ -22,46 +22,46 @@ WAITING_BYTES: Final = 128 << 20
 """How much all partitions together hold back for fuller row groups."""
 
 
-class GrowingFile:
-    """A file that rows are appended to; it is open only while that happens.
+class FileWriter(BlockingWriter):
+    """Writes into files, so that a batch whose `write` fails is not taken and may be given again.
 
     Parameters
     ----------
-    path
-        Where it is written.
-    shown
-        The name it will have, for errors.
-    encoder
-        Of its format, fresh.
+    staging
+        Where the files wait until all of them are complete.
     """
 
-    __slots__ = ("_encoder", "_path", "_shown", "rows")
+    def __init__(self, staging: Staging) -> None:
+        self._staging = staging
+        self._files = Backlog()
 
-    def __init__(self, path: Path, shown: Path, encoder: Encoder) -> None:
-        self._path = path
-        self._shown = shown
-        self._encoder = encoder
-        self.rows = 0
+    def write(self, batch: Batch) -> None:
+        self._files.check()
+        try:
+            self._take(batch.polars())
+        except BaseException as failure:
+            self._files.give_up(failure)
+            raise
 
-    def append(self, frame: pl.DataFrame) -> None:
-        """Encode these rows and write them."""
-        self._write(self._encoder.encode(frame))
-        self.rows += frame.height
+    def finish(self) -> None:
+        self._files.check()
+        self._end()
+        self._files.check()
+        self._staging.publish()
 
-    def close(self) -> None:
-        """End the file and wait until it is on disk."""
-        self._write(self._encoder.finish(), sync=True)
+    def abort(self) -> None:
+        self._staging.discard()
 
-    def _write(self, pieces: Iterable[Piece], sync: bool = False) -> None:
-        with sink_errors("cannot write", self._shown), self._path.open("ab") as file:
-            file.writelines(pieces)
-            if sync:
-                file.flush()
-                # Waits for what earlier openings wrote, too, and reports their failures.
-                os.fsync(file.fileno())
+    @abstractmethod
+    def _take(self, rows: pl.DataFrame) -> None:
+        """Take over rows."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Write what is held back, and end all files."""
 
 
-class SingleFileWriter(BlockingWriter):
+class SingleFileWriter(FileWriter):
     """Everything into one file.
 
     Parameters
@@ -77,26 +77,21 @@ class SingleFileWriter(BlockingWriter):
     """
 
     def __init__(self, staging: Staging, target: Path, encoder: Encoder, unit_rows: int) -> None:
-        self._staging = staging
-        self._file = GrowingFile(staging.path(target.name), target, encoder)
+        super().__init__(staging)
+        self._file = GrowingFile(partial(staging.path, target.name), target, encoder)
         self._waiting = RowBuffer(unit_rows)
 
-    def write(self, batch: Batch) -> None:
-        rows = batch.polars()
+    def _take(self, rows: pl.DataFrame) -> None:
         for unit in self._waiting.add(rows, frame_bytes(rows)):
-            self._file.append(unit)
+            self._files.append(self._file, unit)
 
-    def finish(self) -> None:
+    def _end(self) -> None:
         if self._waiting.height:
-            self._file.append(self._waiting.take())
-        self._file.close()
-        self._staging.publish()
-
-    def abort(self) -> None:
-        self._staging.discard()
+            self._files.append(self._file, self._waiting.take())
+        self._files.end(self._file)
 
 
-class FolderWriter(BlockingWriter):
+class FolderWriter(FileWriter):
     """Part files, in a folder of their own for each partition.
 
     Parameters
@@ -131,7 +126,7 @@ class FolderWriter(BlockingWriter):
         unit_rows: int,
         schema: pl.Schema,
     ) -> None:
-        self._staging = staging
+        super().__init__(staging)
         self._target = target
         self._partitions = partitions
         self._new_encoder = new_encoder
@@ -144,16 +139,15 @@ class FolderWriter(BlockingWriter):
         self._parts: dict[str, _Part] = {}
         self._waiting = 0
 
-    def write(self, batch: Batch) -> None:
-        if not batch.num_rows:
+    def _take(self, rows: pl.DataFrame) -> None:
+        if not rows.height:
             return
-        rows = batch.polars()
         # Split in large units: a batch spread over thousands of partitions would leave each a few rows.
         units = self._incoming.add(rows, frame_bytes(rows)) if self._partitions.columns else [rows]
         for unit in units:
             self._spread(unit)
 
-    def finish(self) -> None:
+    def _end(self) -> None:
         if self._incoming.height:
             self._spread(self._incoming.take())
         for part in self._parts.values():
@@ -161,15 +155,11 @@ class FolderWriter(BlockingWriter):
             part.close()
         if not self._parts:
             # Readers of a folder without rows still want its columns, those it would be partitioned by too.
-            self._open("", self._schema, 0).close()
-        self._staging.publish()
-
-    def abort(self) -> None:
-        self._staging.discard()
+            self._files.end(self._open("", self._schema, 0))
 
     def _open(self, folder: str, schema: pl.Schema, number: int) -> GrowingFile:
         name = f"{folder}part-{number:05d}{self._suffix}"
-        return GrowingFile(self._staging.path(name), self._target / name, self._new_encoder(schema))
+        return GrowingFile(partial(self._staging.path, name), self._target / name, self._new_encoder(schema))
 
     def _spread(self, unit: pl.DataFrame) -> None:
         # Asking each partition's rows for their size would take longer than splitting them.
@@ -177,7 +167,8 @@ class FolderWriter(BlockingWriter):
         for folder, rows in self._partitions.split(unit):
             part = self._parts.get(folder)
             if part is None:
-                part = _Part(partial(self._open, folder, self._file_schema), self._unit_rows, self._max_rows)
+                open_file = partial(self._open, folder, self._file_schema)
+                part = _Part(self._files, open_file, self._unit_rows, self._max_rows)
                 self._parts[folder] = part
             before = part.nbytes
             part.add(rows, row_bytes * rows.height)
@@ -197,9 +188,12 @@ class FolderWriter(BlockingWriter):
 class _Part:
     """One partition: its rows that wait, and the file of it that grows at the moment."""
 
-    __slots__ = ("_buffer", "_file", "_max_rows", "_number", "_open")
+    __slots__ = ("_buffer", "_file", "_files", "_max_rows", "_number", "_open")
 
-    def __init__(self, open_file: Callable[[int], GrowingFile], unit_rows: int, max_rows: int) -> None:
+    def __init__(
+        self, files: Backlog, open_file: Callable[[int], GrowingFile], unit_rows: int, max_rows: int
+    ) -> None:
+        self._files = files
         self._open = open_file
         self._buffer = RowBuffer(unit_rows)
         self._max_rows = max_rows
@@ -222,7 +216,7 @@ class _Part:
     def close(self) -> None:
         """End the file; the next rows begin another."""
         if self._file is not None:
-            self._file.close()
+            self._files.end(self._file)
             self._file = None
 
     def _append(self, rows: pl.DataFrame) -> None:
@@ -231,7 +225,7 @@ class _Part:
                 self._file = self._open(self._number)
                 self._number += 1
             fitting = rows.head(self._max_rows - self._file.rows)
-            self._file.append(fitting)
+            self._files.append(self._file, fitting)
             if self._file.rows == self._max_rows:
                 self.close()
             rows = rows.slice(fitting.height)

@@ -135,8 +135,9 @@ class FilledFolder(Staging):
             self._staged.mkdir()
 
     def path(self, name: str) -> Path:
+        path = _nested(self._staged, self._target, name)
         self._names.append(name)
-        return _nested(self._staged, self._target, name)
+        return path
 
     def publish(self) -> None:
         late = self._place()

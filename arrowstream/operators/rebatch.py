@@ -9,7 +9,7 @@ from typing import ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Element, Idle, Watermark
+from arrowstream.batch import Batch, Element, Idle, Watermark, joined_batch
 from arrowstream.duration import Duration, nanoseconds
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
@@ -141,10 +141,7 @@ class _Rebatching(Process):
         self._bytes = 0.0
         held = list(self._queue.take(self._queue.rows))
         batches = [item for item in held if isinstance(item, Batch)]
-        if len(batches) == 1:
-            yield batches[0]
-        else:
-            yield batches[0].with_rows(pl.concat([batch.polars() for batch in batches]))
+        yield batches[0] if len(batches) == 1 else joined_batch(batches)
         yield from [item for item in held if isinstance(item, Watermark)][-1:]
         yield from [item for item in held if isinstance(item, Idle)]
 

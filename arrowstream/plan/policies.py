@@ -11,7 +11,7 @@ from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.handler_order import check_handlers
 from arrowstream.io.sink import SinkSpec
-from arrowstream.policy import DeadLetter, ErrorHandler
+from arrowstream.policy import DeadLetter, ErrorHandler, Retry, Skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class Policies:
         -----
         Costs a task and a timer for each batch, some tens of microseconds, and the step becomes a stage of its
         own, not fused with others. No state. Work on a worker thread cannot be interrupted: it is waited for, and
-        counts as too late all the same.
+        counts as too late all the same. What a sink has written late stays written, so that it ends the run, or,
+        where a handler or ``"skip"`` has the run go on, is logged and neither left out nor written again.
 
         Examples
         --------
@@ -86,6 +87,13 @@ class Policies:
     def repeats(self) -> bool:
         """Whether a batch may be tried again, in parts, or left out half-way."""
         return bool(self.handlers) or self.skip_late_batches
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run may go on after a batch that took too long."""
+        return self.skip_late_batches or any(
+            isinstance(handler, Retry | Skip | DeadLetter) for handler in self.handlers
+        )
 
     def check(self, schema: pl.Schema) -> None:
         """Raise unless what rows of `schema` leave by takes them: late ones, and those that failed."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from arrowstream.batch import Batch, Element
 from arrowstream.clock import Clock
 from arrowstream.errors import StageTimeout
+
+_log = logging.getLogger("arrowstream")
 
 Attempt = Callable[[Batch], Awaitable[list[Element]]]
 """What is tried with a batch: all that comes out, or a failure that leaves nothing behind."""
@@ -31,13 +34,27 @@ class Deadline:
     skip
         Called with the number of rows of each batch that is left out because it took too long; without
         it, such a batch is a `StageTimeout`.
+    stays
+        Whether what has been done cannot be undone, as with a sink, while the run goes on: work that ended well is
+        then done, if late, which is logged. Left out or tried again, its rows would be there all the same.
+    blocks
+        Whether work holds a thread, so that cancelling it would only hide how it ended.
     """
 
-    __slots__ = ("_clock", "_seconds", "_skip", "_stage")
+    __slots__ = ("_blocks", "_clock", "_seconds", "_skip", "_stage", "_stays")
 
     def __init__(
-        self, stage: str, seconds: float, clock: Clock, skip: Callable[[int], None] | None = None
+        self,
+        stage: str,
+        seconds: float,
+        clock: Clock,
+        skip: Callable[[int], None] | None = None,
+        *,
+        stays: bool = False,
+        blocks: bool = False,
     ) -> None:
+        self._stays = stays
+        self._blocks = blocks
         self._stage = stage
         self._seconds = seconds
         self._clock = clock
@@ -60,10 +77,21 @@ class Deadline:
         timer = asyncio.ensure_future(self._clock.sleep(self._seconds))
         try:
             await asyncio.wait((work, timer), return_when=asyncio.FIRST_COMPLETED)
+            if self._stays and self._blocks:
+                await asyncio.wait((work,))
             if work.done() and taken_ns <= self._seconds * 1e9:
                 return work.result()
         finally:
             await end_tasks(timer, work)
+        if self._stays and not work.cancelled() and work.exception() is None:
+            _log.warning(
+                "stage %s: %d rows took %.3g s, more than %g s; they are written all the same",
+                self._stage,
+                batch.num_rows,
+                taken_ns / 1e9,
+                self._seconds,
+            )
+            return work.result()
         if self._skip is None:
             # A failure on the way out is what became of the work, but its being late is why it ended.
             cause = None if work.cancelled() else work.exception()

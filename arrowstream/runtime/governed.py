@@ -31,7 +31,14 @@ def govern(
     name, tally = running.tally.name, running.tally
     if policies.timeout_s is not None:
         skip = tally.fail if policies.skip_late_batches else None
-        deadline = Deadline(name, policies.timeout_s, clock, skip)
+        deadline = Deadline(
+            name,
+            policies.timeout_s,
+            clock,
+            skip,
+            stays=isinstance(running, RunningSink) and policies.goes_on,
+            blocks=isinstance(running, RunningSink) and running.blocking,
+        )
         running.govern(lambda attempt: partial(deadline.run, attempt=attempt))
     if not policies.handlers:
         return

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import polars as pl
-
-from arrowstream.batch import Batch, Element
-from arrowstream.position import joined
+from arrowstream.batch import Batch, Element, joined_batch
 
 
 def rejoined(out: Sequence[Element], most: int) -> list[Element]:
@@ -43,13 +40,9 @@ def rejoined(out: Sequence[Element], most: int) -> list[Element]:
 
 def _alike(one: Batch, other: Batch) -> bool:
     """Whether what is known of both can be told by one batch."""
-    origins = {batch.position and batch.position.origin for batch in (one, other)}
-    return one.ingest_ns == other.ingest_ns and len(origins) == 1
+    placed = one.position is not None, other.position is not None
+    return one.ingest_ns == other.ingest_ns and placed[0] == placed[1]
 
 
 def _one(run: list[Batch]) -> list[Element]:
-    if len(run) < 2:
-        return [*run]
-    rows = pl.concat([batch.polars() for batch in run], rechunk=True)
-    places = [(batch.num_rows, batch.position) for batch in run if batch.position is not None]
-    return [Batch(rows, joined(places) if places else None, run[0].ingest_ns)]
+    return [joined_batch(run, rechunk=True)] if len(run) > 1 else [*run]

@@ -12,7 +12,7 @@ import pytest
 
 from arrowstream.batch import Batch
 from arrowstream.errors import SinkError
-from arrowstream.io import file_writer, staging
+from arrowstream.io import file_errors, file_writer, staging
 from arrowstream.io.file_sink import FileSink
 
 ROWS = pl.DataFrame({"k": ["a", "b", "a", "c"], "x": [1, 2, 3, 4]})
@@ -150,7 +150,7 @@ def test_a_full_disk_while_writing(tmp_path, monkeypatch):
 
     class Full(file_writer.GrowingFile):
         def append(self, frame):
-            with file_writer.sink_errors("cannot write", path):
+            with file_errors.sink_errors("cannot write", path):
                 raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
     monkeypatch.setattr(file_writer, "GrowingFile", Full)
@@ -260,7 +260,7 @@ def test_a_value_too_long_for_a_folder_name(tmp_path):
 
 
 def test_unknown_errors_have_no_hint(tmp_path):
-    with pytest.raises(SinkError) as caught, file_writer.sink_errors("cannot write", tmp_path):
+    with pytest.raises(SinkError) as caught, file_errors.sink_errors("cannot write", tmp_path):
         raise OSError("odd")
     assert (caught.value.found, caught.value.hint) == ("odd", None)
 

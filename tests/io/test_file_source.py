@@ -569,3 +569,22 @@ def test_new_files_are_read_as_what_the_pipeline_was_built_for(tmp_path):
     assert source.schema()["k"] == pl.Int64
     write(PLAIN.tail(1), tmp_path / "k=2" / "f.csv")
     assert rows(source)["k"].to_list() == [1, 2]
+
+
+@pytest.mark.parametrize("predicate", [None, pl.col("x") % 7 == 0, pl.col("x") < 10, pl.col("x") < 0])
+def test_rows_that_nobody_has_got_yet_are_not_told_to_be_read(
+    predicate: pl.Expr | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.file_reader.BATCH_ROWS", 10)
+    pl.DataFrame({"x": range(1000)}).write_parquet(tmp_path / "x.parquet", row_group_size=500)
+    query = None if predicate is None else (lambda rows: rows.filter(predicate))
+    reader = FileSource.of(tmp_path / "x.parquet").open(query)
+    read = [0]
+    while (batch := reader.read()) is not None:
+        assert reader.rows_read is not None
+        read.append(reader.rows_read)
+        if predicate is None:
+            assert read[-1] - read[-2] == batch.num_rows
+    assert read == sorted(read)
+    assert reader.rows_read == 1000
+    reader.close()

@@ -14,6 +14,7 @@ from arrowstream.batch import Batch, Idle, Watermark
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Process, TimedProcess
 from arrowstream.operators.rebatch import Rebatch
+from arrowstream.position import Position
 
 SCHEMA = pl.Schema({"x": pl.Int64})
 
@@ -34,6 +35,26 @@ def test_all_batches_but_the_last_have_exactly_the_rows(sizes: list[int], rows: 
     assert [value for record in out for value in record["x"].to_pylist()] == list(range(sum(sizes)))
     assert all(record.num_rows == rows for record in out[:-1])
     assert all(0 < record.num_rows <= rows for record in out[-1:])
+
+
+def test_rows_of_several_batches_know_where_each_came_from() -> None:
+    process = Rebatch(rows=5).start(SCHEMA)
+    assert isinstance(process, Process)
+    parts = [
+        Batch(frame, Position(origin, start, start + frame.height), start)
+        for frame, origin, start in zip(frames([2, 2, 3]), "aab", (0, 2, 0), strict=True)
+    ]
+    found = [
+        *process.process(parts[0]),
+        *process.process(parts[1]),
+        *process.process(parts[2]),
+        *process.finish(),
+    ]
+    out = [batch for batch in found if isinstance(batch, Batch)]
+    assert [batch.ingest_ns for batch in out] == [0, 0]
+    places = [str(batch.slice(row, 1).position) for batch in out for row in range(batch.num_rows)]
+    rows = [("a", 0), ("a", 1), ("a", 2), ("a", 3), ("b", 0), ("b", 1), ("b", 2)]
+    assert places == [f"{origin} rows {row}-{row + 1}" for origin, row in rows]
 
 
 def test_silence_of_the_source_is_told_behind_the_rows_unless_more_come() -> None:

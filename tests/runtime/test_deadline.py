@@ -229,3 +229,51 @@ def test_a_call_on_a_thread_is_waited_for_and_late() -> None:
         threads.close()
 
     run(main)
+
+
+@pytest.mark.parametrize("skip", [None, lambda rows: pytest.fail("left out")])
+def test_what_cannot_be_undone_is_done_however_late(skip: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        work = Work(clock, 9)
+        deadline = Deadline("s", 5, clock, skip, stays=True, blocks=True)
+        task = asyncio.create_task(deadline.run(BATCH, work))
+        await clock.advance(5)
+        assert not task.done()
+        await clock.advance(4)
+        assert (await task, work.ended) == ([BATCH], "done")
+
+    run(main)
+    assert caplog.messages == ["stage s: 2 rows took 9 s, more than 5 s; they are written all the same"]
+
+
+def test_what_does_not_hold_a_thread_is_cancelled_though_what_it_did_may_stay() -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        work = Work(clock, 9)
+        task = asyncio.create_task(Deadline("s", 5, clock, stays=True).run(BATCH, work))
+        await clock.advance(5)
+        with pytest.raises(StageTimeout):
+            await task
+        assert work.ended == "cancelled"
+
+    run(main)
+
+
+def test_what_failed_late_has_done_nothing() -> None:
+    clock = ManualClock()
+
+    async def fails(batch: Batch) -> list[Element]:
+        await clock.sleep(9)
+        raise OSError("no")
+
+    async def main() -> None:
+        deadline = Deadline("s", 5, clock, stays=True, blocks=True)
+        task = asyncio.create_task(deadline.run(BATCH, fails))
+        await clock.advance(5)
+        await clock.advance(4)
+        with pytest.raises(StageTimeout) as raised:
+            await task
+        assert isinstance(raised.value.__cause__, OSError)
+
+    run(main)

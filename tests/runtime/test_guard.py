@@ -320,7 +320,20 @@ def test_what_came_in_at_another_time_or_place_stays_apart(origin: str | None) -
 
     out = Scene(SKIP).run([numbers(9, 0)], attempt)
     known = [(values([batch]), batch.position and batch.position.origin, batch.ingest_ns) for batch in out]
-    assert known[:3] == [([0, 0], origin, None), ([1], origin, 5), ([2, 3, 4], "m.csv", None)]
+    # What the next part gave follows, if its place is known, too.
+    third = [2, 3, 4, *([0, 0] if origin else [])]
+    assert known[:3] == [([0, 0], origin, None), ([1], origin, 5), (third, "m.csv", None)]
+
+
+def test_what_came_from_several_files_is_joined_all_the_same() -> None:
+    async def attempt(batch: Batch) -> list[Element]:
+        if 1 in batch.polars()["x"]:
+            raise ValueError
+        return [numbers(1, 5, "m.csv"), numbers(1, 2, "n.csv"), numbers(1, 9, None), numbers(1, 7)]
+
+    first, unknown, *_ = Scene(SKIP).run([numbers(9)], attempt)
+    assert [str(first.slice(row, 1).position) for row in (0, 1)] == ["m.csv rows 5-6", "n.csv rows 2-3"]
+    assert (values([unknown]), unknown.position) == ([9], None)
 
 
 def test_a_step_that_cuts_what_it_makes_is_not_undone() -> None:
