@@ -182,7 +182,8 @@ class KeyIndex:
         ring = self._ring
         kind = np.uint64 if self._on_full == "evict" else np.uint32
         direct = self._direct or DirectTable(kind, self._memory)
-        if direct.cover(self.keys().to_series(), ring.oldest, coming, len(ring) + len(coming)):
+        count = ring.most(len(ring) + coming.n_unique())
+        if direct.cover(self.keys().to_series(), ring.oldest, coming, count):
             self._hashed.clear()
             self._direct = direct
             return direct.places(coming)
@@ -203,6 +204,10 @@ class KeyIndex:
             return Assigned(start, slots, unknown)
         if len(unknown) < len(slots):
             keys, marks, places = keys[unknown], marks[unknown], places[unknown]
+        if ring.size is not None and len(unknown) > ring.size and (count := keys.n_unique()) > ring.size:
+            # Before a table is made for more keys than there may be.
+            self._refuse(count)
+            return None
         if self._direct is not None:
             first = self._direct.claim(places)
         else:
@@ -210,9 +215,8 @@ class KeyIndex:
         firsts = np.flatnonzero(first == np.arange(len(first)))
         if not self._make_room(len(firsts), slots):
             (self._direct or self._hashed).release(places[firsts])
-            if self._on_full == "evict":
-                return None
-            raise self._full(len(firsts))
+            self._refuse(len(firsts))
+            return None
         numbers = np.arange(ring.stop, ring.stop + len(firsts))
         ring.stop += len(firsts)
         if self._direct is not None:
@@ -249,8 +253,11 @@ class KeyIndex:
         ring.oldest += over
         return True
 
-    def _full(self, count: int) -> StageError:
-        return StageError(
+    def _refuse(self, count: int) -> None:
+        """So many new keys are too many: an error, unless fewer rows at a time may do."""
+        if self._on_full == "evict":
+            return
+        raise StageError(
             "there are more keys than max_keys allows",
             expected=f"at most {self._ring.size:,}",
             found=f"{len(self._ring):,} and {count:,} new ones in one batch",

@@ -84,6 +84,10 @@ class StateMemory:
                 hint='raise max_bytes, or let what is more lie in files with on_full="spill"',
             )
 
+    def takes(self, nbytes: int) -> bool:
+        """Whether so many bytes more are no error."""
+        return self._max is None or self._spills or self.held + nbytes <= self._max
+
     def array(self, shape: tuple[int, ...], dtype: Any, fill: Any = 0) -> Array:
         """An array full of one value."""
         nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
