@@ -189,6 +189,7 @@ class _Reducing(Process):
             yield Batch(self._aggregation.results(state, self._by))
 
     def snapshot(self) -> pa.Table:
+        self._memory.check_whole()
         frames = list(self._groups.frames())
         return to_table(pl.concat(frames) if frames else None, next_row=self._next_row)
 

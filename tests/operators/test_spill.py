@@ -32,7 +32,7 @@ from arrowstream.operators import (
     scan_value_log,
     state_memory,
 )
-from arrowstream.operators.base import Process
+from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.frame_log import FrameLog
 from arrowstream.operators.keyed_state import KeyIndex
 from arrowstream.operators.reduce import Reduce
@@ -377,22 +377,36 @@ def test_a_function_with_state_has_no_limit() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "operator",
+    [
+        Reduce.of(X.sum(), by="k", **SPILL),
+        Reduce.of(X.median(), by="k", **SPILL),
+        Scan.of(check, (X.cum_sum(),), {}, by="k", limit=StateLimit(**SPILL)),
+        windows(lambda made: made, rows=3, by="k", **SPILL).agg(X.sum()),
+    ],
+    ids=["folded", "grouped", "scan", "window"],
+)
 def test_a_full_disk_is_an_error_and_what_has_half_of_a_batch_gives_no_rows(
-    monkeypatch: pytest.MonkeyPatch,
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     rows = pl.DataFrame({"k": range(5000), "x": 1})
-    process = Reduce.of(X.sum(), by="k", **SPILL).start(rows.schema)
-    assert list(process.process(Batch(rows))) == []
+    process = operator.start(rows.schema)
+    list(process.process(Batch(rows)))
+    process.snapshot()
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     for _ in range(2):
         with pytest.raises(StageError, match="state cannot be spilled") as raised:
             list(process.process(Batch(rows.with_columns(X.alias("x"), k=pl.col("k") + 5000))))
         assert "No space left" in str(raised.value) and "TMPDIR" in str(raised.value)
     with pytest.raises(StageError, match="state cannot be spilled"):
-        list(process.finish())
+        process.snapshot()
+    if not isinstance(operator, Scan):
+        with pytest.raises(StageError, match="state cannot be spilled"):
+            list(process.finish())
 
 
 def test_a_frame_that_does_not_fit_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
