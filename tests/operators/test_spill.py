@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from strategies import CODED, PLAIN, cuts, frames
+from strategies import CODED, PLAIN, TYPES, cuts, frames
 from windowing import AGGREGATES, SCHEMA, end, events, feed, joined, little_put_aside
 
 from arrowstream import Pipeline, Source
@@ -221,6 +221,37 @@ def test_scan_in_files_gives_what_it_gives_in_memory(name: str, by: Any, data: s
     assert_frame_equal(found, expected)
     held: Any = process
     assert in_files(held._memory)
+
+
+V = pl.col("v")
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@settings(max_examples=3, deadline=None)
+@given(data=st.data())
+def test_values_and_keys_of_every_type_come_back_from_files(dtype: pl.DataType, data: st.DataObject) -> None:
+    rows = data.draw(frames({"k": pl.Boolean(), "v": dtype, "x": pl.Int8()}, max_rows=25))
+    kept = [V.first().alias("first"), V.last(), V.alias("all"), pl.col("x").median()]
+    seen = [pl.len(), pl.col("x").sum()]
+    running = {"y": V.shift(2), "z": V.forward_fill()}
+    steps: list[tuple[Any, pl.DataFrame]] = [
+        (Reduce.of(*kept, by="k", **SPILL), rows.group_by("k", maintain_order=True).agg(kept)),
+        (
+            Scan.of(check, (), running, by="k", limit=StateLimit(**SPILL)),
+            rows.with_columns(**{name: expr.over("k") for name, expr in running.items()}),
+        ),
+    ]
+    if not dtype.is_nested():
+        steps.append((Reduce.of(*seen, by="v", **SPILL), rows.group_by("v", maintain_order=True).agg(seen)))
+    parts = data.draw(cuts(rows))
+    for operator, expected in steps:
+        process, out = operator.start(rows.schema), []
+        for part in parts:
+            out += feed(process, [part])
+            state, process = process.snapshot(), operator.start(rows.schema)
+            process.restore(state)
+        found = joined(operator, rows.schema, out + end(process))
+        assert_frame_equal(found, expected, categorical_as_str=True)
 
 
 @settings(max_examples=60, deadline=None)
