@@ -93,6 +93,14 @@ class Model:
         return self.slots[key]
 
 
+def test_parts_between_evictions_are_as_long_as_may_be() -> None:
+    """Half of the keys that come were evicted: rows pass up to the first that names a key gone since."""
+    keys = pl.DataFrame({"k": np.random.default_rng(0).integers(0, 2_000, 20_000)})
+    parts = list(KeyIndex(keys.schema, 1_000, "evict").assign(keys))
+    assert sum(len(part.slots) for part in parts) == keys.height
+    assert len(parts) < 450
+
+
 FAR = st.sampled_from([-(2**63), 2**63 - 1, 30, -9])
 
 
