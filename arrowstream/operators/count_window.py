@@ -129,6 +129,7 @@ class _CountWindows(Process):
             yield Batch(self._aggregation.results(state.sort(ROW), self._by))
 
     def snapshot(self) -> pa.Table:
+        self._memory.check_whole()
         return to_table(self._state(), next_row=self._next_row)
 
     def restore(self, state: pa.Table) -> None:

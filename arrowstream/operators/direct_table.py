@@ -65,7 +65,7 @@ class DirectTable:
         return places
 
     def cover(self, held: pl.Series, first: int, coming: pl.Series, count: int) -> bool:
-        """Make room for these keys; False, and nothing changes, if their range is too wide for so many keys.
+        """Make room for these keys; False, and nothing changes, if their range is too wide for so many or for memory.
 
         Costs O(held + range), and leaves a quarter of the range free on either side, so that growing costs
         O(1) a key, amortised.
@@ -83,16 +83,18 @@ class DirectTable:
         """
         ends = [end for keys in (held, coming) for end in _ends(keys)]
         span = max(ends) - min(ends) + 1 if ends else 1
-        if span > SPARSE * count + FLOOR:
+        places = span + 2 * (span // 4) + 1
+        more = places * self._entries.itemsize - self._entries.nbytes
+        if span > SPARSE * count + FLOOR or not self._memory.takes(more):
             return False
         self._base = min(ends, default=0) - span // 4
         self.close()
-        self._entries = self._memory.array((span + 2 * (span // 4) + 1,), self._entries.dtype)
+        self._entries = self._memory.array((places,), self._entries.dtype)
         for start in range(0, len(held), PIECE):
             piece = held[start : start + PIECE]
-            places = self.places(piece)
-            assert places is not None
-            self.settle(places, np.arange(first + start, first + start + len(piece)))
+            found = self.places(piece)
+            assert found is not None
+            self.settle(found, np.arange(first + start, first + start + len(piece)))
         return True
 
     def close(self) -> None:

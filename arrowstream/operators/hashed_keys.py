@@ -49,8 +49,9 @@ class HashedKeys:
 
     def claim(self, keys: pl.DataFrame, marks: Array, places: Array) -> tuple[Array, Array]:
         """Take places for rows that have none: for each which one is the first of its key, and its place."""
-        if not self._table.has_room(len(keys)):
-            self._rebuild(len(keys))
+        # Of many rows few may be of different keys, and to count these takes longer than to see that all have room.
+        if not self._table.has_room(len(keys)) and not self._table.has_room(count := keys.n_unique()):
+            self._rebuild(count)
             _, places = self._table.find(marks, self._same(keys))
         columns = keys.get_columns()
         # Claims are marked by numbers that no slot has, while the rows of one key find each other.

@@ -136,8 +136,8 @@ class KeyIndex:
         while start < keys.height:
             rows = min(self._piece, keys.height - start)
             part = self._try(start, keys.slice(start, rows), marks[start : start + rows])
-            if part is None:
-                self._piece = rows // 2
+            if isinstance(part, int):
+                self._piece = part
                 continue
             yield part
             start += rows
@@ -182,7 +182,8 @@ class KeyIndex:
         ring = self._ring
         kind = np.uint64 if self._on_full == "evict" else np.uint32
         direct = self._direct or DirectTable(kind, self._memory)
-        if direct.cover(self.keys().to_series(), ring.oldest, coming, len(ring) + len(coming)):
+        count = ring.most(len(ring) + coming.n_unique())
+        if direct.cover(self.keys().to_series(), ring.oldest, coming, count):
             self._hashed.clear()
             self._direct = direct
             return direct.places(coming)
@@ -194,8 +195,8 @@ class KeyIndex:
         self._ask_from = ring.stop + max(len(ring) // 4, _SELDOM)
         return None
 
-    def _try(self, start: int, keys: pl.DataFrame, marks: Array) -> Assigned | None:
-        """The slots of some rows, or None if a key that they name would be evicted before they are through."""
+    def _try(self, start: int, keys: pl.DataFrame, marks: Array) -> Assigned | int:
+        """The slots of some rows; or how many of them to try, if a key they name would be evicted on the way."""
         ring = self._ring
         slots, places = self._find(keys, marks)
         unknown = np.flatnonzero(slots < 0)
@@ -203,16 +204,20 @@ class KeyIndex:
             return Assigned(start, slots, unknown)
         if len(unknown) < len(slots):
             keys, marks, places = keys[unknown], marks[unknown], places[unknown]
+        if ring.size is not None and len(unknown) > ring.size and (count := keys.n_unique()) > ring.size:
+            # Before a table is made for more keys than there may be.
+            self._refuse(count)
+            return len(slots) // 2
         if self._direct is not None:
             first = self._direct.claim(places)
         else:
             first, places = self._hashed.claim(keys, marks, places)
         firsts = np.flatnonzero(first == np.arange(len(first)))
-        if not self._make_room(len(firsts), slots):
+        passing = self._make_room(unknown[firsts], slots)
+        if passing < len(slots):
             (self._direct or self._hashed).release(places[firsts])
-            if self._on_full == "evict":
-                return None
-            raise self._full(len(firsts))
+            self._refuse(len(firsts))
+            return passing
         numbers = np.arange(ring.stop, ring.stop + len(firsts))
         ring.stop += len(firsts)
         if self._direct is not None:
@@ -236,21 +241,31 @@ class KeyIndex:
             return numbers, marks
         return np.where(numbers < ring.oldest, -1, ring.slots(numbers)), marks
 
-    def _make_room(self, count: int, slots: Array) -> bool:
-        """Evict for so many new keys; False if that may not be, or a row of the same part has an evicted key."""
-        ring = self._ring
-        over = ring.missing(count)
-        if not over:
-            return True
-        if self._on_full == "error" or over > len(ring):
-            return False
-        if (ring.numbers(slots[slots >= 0]) < ring.oldest + over).any():
-            return False
-        ring.oldest += over
-        return True
+    def _make_room(self, new: Array, slots: Array) -> int:
+        """Evict for the keys that first come in the rows `new`, if all rows may pass; tells how many may.
 
-    def _full(self, count: int) -> StageError:
-        return StageError(
+        Those may that come before a row whose key would be evicted for them, or for those before: no slot may be
+        that of two keys in one part.
+        """
+        ring = self._ring
+        if ring.size is None or not ring.missing(len(new)):
+            return len(slots)
+        if self._on_full == "error":
+            return 0
+        comes = np.zeros(len(slots), np.int64)
+        comes[new] = 1
+        over = np.maximum(len(ring) + np.cumsum(comes) - ring.size, 0)
+        named = np.minimum.accumulate(np.where(slots < 0, _NEVER, ring.numbers(slots)))
+        passing = int(np.count_nonzero((named >= ring.oldest + over) & (over <= len(ring))))
+        if passing == len(slots):
+            ring.oldest += int(over[-1])
+        return passing
+
+    def _refuse(self, count: int) -> None:
+        """So many new keys are too many: an error, unless fewer rows at a time may do."""
+        if self._on_full == "evict":
+            return
+        raise StageError(
             "there are more keys than max_keys allows",
             expected=f"at most {self._ring.size:,}",
             found=f"{len(self._ring):,} and {count:,} new ones in one batch",

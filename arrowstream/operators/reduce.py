@@ -74,8 +74,9 @@ class Reduce(Operator):
     A stage of its own. Sums, counts, means, and extremes of integers and times, are folded into arrays, some 100 to
     400 ns a row for 10,000 to 1,000,000 keys, and 0.5 ms a batch. If there are other aggregates, or keys are
     evicted, a batch costs a ``group_by`` of its rows and state, at least 1 ms: make small batches larger with
-    `batch`. Held are each key and a few values for it, or all values of the columns that an aggregation reads
-    which cannot be merged.
+    `batch`. Where keys that were evicted often come again, such a ``group_by`` is of some hundred rows, and a row
+    costs 10 us or more: let `max_keys` be more than the keys that come again. Held are each key and a few values
+    for it, or all values of the columns that an aggregation reads which cannot be merged.
 
     A count of more rows than its type holds, 4,294,967,295 as Polars counts, is an error;
     ``pl.len().cast(pl.Int64)`` goes on.
@@ -189,6 +190,7 @@ class _Reducing(Process):
             yield Batch(self._aggregation.results(state, self._by))
 
     def snapshot(self) -> pa.Table:
+        self._memory.check_whole()
         frames = list(self._groups.frames())
         return to_table(pl.concat(frames) if frames else None, next_row=self._next_row)
 

@@ -180,6 +180,7 @@ class _Scanning(Process):
         yield batch.with_rows(parts[0] if len(parts) == 1 else pl.concat(parts))
 
     def snapshot(self) -> pa.Table:
+        self._memory.check_whole()
         slots, columns = np.zeros(1, np.int64), []
         if self._index is not None:
             slots, columns = self._index.slots(), self._index.keys().get_columns()

@@ -36,6 +36,10 @@ class SlotRing:
         """How many slots so many new keys lack."""
         return 0 if self.size is None else max(0, len(self) + count - self.size)
 
+    def most(self, count: int) -> int:
+        """How many of so many keys there may be at a time."""
+        return count if self.size is None else min(count, self.size)
+
     def slots(self, numbers: Array) -> Array:
         """The slots of keys by their numbers."""
         # Before the first eviction they are the same, and dividing takes longer than all else here.

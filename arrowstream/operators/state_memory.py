@@ -77,10 +77,9 @@ class StateMemory:
         Raises
         ------
         StageError
-            It is more than it may be, or could not be spilled before, and so may have half of a batch.
+            It is more than it may be, or what `check_whole` says.
         """
-        if self._broken is not None:
-            raise self._broken
+        self.check_whole()
         if self.is_full:
             raise StageError(
                 "the state is larger than max_bytes allows",
@@ -88,6 +87,21 @@ class StateMemory:
                 found=f"{self.held:,} bytes",
                 hint='raise max_bytes, or let what is more lie in files with on_full="spill"',
             )
+
+    def check_whole(self) -> None:
+        """Ask before state is written down.
+
+        Raises
+        ------
+        StageError
+            It could not be spilled before, and so may have half of a batch.
+        """
+        if self._broken is not None:
+            raise self._broken
+
+    def takes(self, nbytes: int) -> bool:
+        """Whether so many bytes more are no error."""
+        return self._max is None or self._spills or self.held + nbytes <= self._max
 
     def array(self, shape: tuple[int, ...], dtype: Any, fill: Any = 0) -> Array:
         """An array full of one value."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -90,6 +91,14 @@ class Model:
             self.slots[key] = self.number % self.most
             self.number += 1
         return self.slots[key]
+
+
+def test_parts_between_evictions_are_as_long_as_may_be() -> None:
+    """Half of the keys that come were evicted: rows pass up to the first that names a key gone since."""
+    keys = pl.DataFrame({"k": np.random.default_rng(0).integers(0, 2_000, 20_000)})
+    parts = list(KeyIndex(keys.schema, 1_000, "evict").assign(keys))
+    assert sum(len(part.slots) for part in parts) == keys.height
+    assert len(parts) < 450
 
 
 FAR = st.sampled_from([-(2**63), 2**63 - 1, 30, -9])
@@ -247,6 +256,47 @@ def test_one_key_far_off_has_all_keys_hashed_from_then_on(dtype: type[pl.DataTyp
     batches = [pl.DataFrame({"k": keys}, schema={"k": dtype}) for keys in ([5, None, 3], ends, [3, None, 6])]
     assert slots_of(index, batches) == [0, 1, 2, 3, 4, 2, 1, 5]
     assert (index._direct is None) == (dtype != pl.Int8)
+
+
+@pytest.mark.parametrize("key", ["a", 0.5, 2**40])
+def test_a_table_is_made_for_new_keys_not_for_their_rows(key: object) -> None:
+    keys = pl.DataFrame({"k": [key] * 100_000})
+    index = KeyIndex(keys.schema)
+    assert set(slots_of(index, [keys])) == {0}
+    assert len(index._hashed._table._entries) == 1_024
+
+
+def test_many_rows_of_a_few_keys_that_lie_far_apart_are_hashed() -> None:
+    index = KeyIndex(pl.Schema({"k": pl.Int64}))
+    assert slots_of(index, [pl.DataFrame({"k": [0] * 99_999 + [700_000]})])[-2:] == [0, 1]
+    assert index._direct is None and len(index._hashed._table._entries) == 1_024
+
+
+@pytest.mark.parametrize("on_full", ["evict", "error"])
+@pytest.mark.parametrize("apart", [1, 1_000])
+def test_no_table_is_made_for_more_keys_than_there_may_be(on_full: Any, apart: int) -> None:
+    keys = pl.DataFrame({"k": np.arange(150_000) * apart})
+    index = KeyIndex(keys.schema, 5, on_full)
+    slots_of(index, [keys[:5]])
+    if on_full == "error":
+        with pytest.raises(StageError, match="more keys than max_keys") as raised:
+            slots_of(index, [keys])
+        assert raised.value.found == "5 and 149,995 new ones in one batch"
+        assert index.keys()["k"].to_list() == keys["k"][:5].to_list()
+    else:
+        assert slots_of(index, [keys[:5_000]]) == [row % 5 for row in range(5_000)]
+        assert index.keys()["k"].to_list() == keys["k"][4_995:5_000].to_list()
+    assert len(index._hashed._table._entries) == 1_024
+    assert index._direct is None or len(index._direct._entries) < 120_000
+
+
+@pytest.mark.parametrize(("most", "is_direct"), [(100_000, False), (400_000, True)])
+def test_keys_are_hashed_where_an_array_of_their_range_is_too_large(most: int, is_direct: bool) -> None:
+    memory = StateMemory(most)
+    index = KeyIndex(pl.Schema({"k": pl.Int64}), memory=memory)
+    assert slots_of(index, [pl.DataFrame({"k": [0, 60_000]})]) == [0, 1]
+    assert (index._direct is not None) == is_direct
+    memory.check()
 
 
 @pytest.mark.parametrize("spread", [1, 1_000_003])

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from strategies import CODED, PLAIN, cuts, frames
+from strategies import CODED, PLAIN, TYPES, cuts, frames
 from windowing import AGGREGATES, SCHEMA, end, events, feed, joined, little_put_aside
 
 from arrowstream import Pipeline, Source
@@ -32,7 +32,7 @@ from arrowstream.operators import (
     scan_value_log,
     state_memory,
 )
-from arrowstream.operators.base import Process
+from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.frame_log import FrameLog
 from arrowstream.operators.keyed_state import KeyIndex
 from arrowstream.operators.reduce import Reduce
@@ -224,6 +224,37 @@ def test_scan_in_files_gives_what_it_gives_in_memory(name: str, by: Any, data: s
     assert in_files(held._memory)
 
 
+V = pl.col("v")
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@settings(max_examples=3, deadline=None)
+@given(data=st.data())
+def test_values_and_keys_of_every_type_come_back_from_files(dtype: pl.DataType, data: st.DataObject) -> None:
+    rows = data.draw(frames({"k": pl.Boolean(), "v": dtype, "x": pl.Int8()}, max_rows=25))
+    kept = [V.first().alias("first"), V.last(), V.alias("all"), pl.col("x").median()]
+    seen = [pl.len(), pl.col("x").sum()]
+    running = {"y": V.shift(2), "z": V.forward_fill()}
+    steps: list[tuple[Any, pl.DataFrame]] = [
+        (Reduce.of(*kept, by="k", **SPILL), rows.group_by("k", maintain_order=True).agg(kept)),
+        (
+            Scan.of(check, (), running, by="k", limit=StateLimit(**SPILL)),
+            rows.with_columns(**{name: expr.over("k") for name, expr in running.items()}),
+        ),
+    ]
+    if not dtype.is_nested():
+        steps.append((Reduce.of(*seen, by="v", **SPILL), rows.group_by("v", maintain_order=True).agg(seen)))
+    parts = data.draw(cuts(rows))
+    for operator, expected in steps:
+        process, out = operator.start(rows.schema), []
+        for part in parts:
+            out += feed(process, [part])
+            state, process = process.snapshot(), operator.start(rows.schema)
+            process.restore(state)
+        found = joined(operator, rows.schema, out + end(process))
+        assert_frame_equal(found, expected, categorical_as_str=True)
+
+
 @settings(max_examples=60, deadline=None)
 @given(types=st.lists(st.sampled_from((*PLAIN, *CODED, pl.Null())), min_size=1, max_size=3), data=st.data())
 def test_a_log_of_rows_gives_each_by_its_number(types: list[pl.DataType], data: st.DataObject) -> None:
@@ -378,22 +409,36 @@ def test_a_function_with_state_has_no_limit() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "operator",
+    [
+        Reduce.of(X.sum(), by="k", **SPILL),
+        Reduce.of(X.median(), by="k", **SPILL),
+        Scan.of(check, (X.cum_sum(),), {}, by="k", limit=StateLimit(**SPILL)),
+        windows(lambda made: made, rows=3, by="k", **SPILL).agg(X.sum()),
+    ],
+    ids=["folded", "grouped", "scan", "window"],
+)
 def test_a_full_disk_is_an_error_and_what_has_half_of_a_batch_gives_no_rows(
-    monkeypatch: pytest.MonkeyPatch,
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     rows = pl.DataFrame({"k": range(5000), "x": 1})
-    process = Reduce.of(X.sum(), by="k", **SPILL).start(rows.schema)
-    assert list(process.process(Batch(rows))) == []
+    process = operator.start(rows.schema)
+    list(process.process(Batch(rows)))
+    process.snapshot()
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     for _ in range(2):
         with pytest.raises(StageError, match="state cannot be spilled") as raised:
             list(process.process(Batch(rows.with_columns(X.alias("x"), k=pl.col("k") + 5000))))
         assert "No space left" in str(raised.value) and "TMPDIR" in str(raised.value)
     with pytest.raises(StageError, match="state cannot be spilled"):
-        list(process.finish())
+        process.snapshot()
+    if not isinstance(operator, Scan):
+        with pytest.raises(StageError, match="state cannot be spilled"):
+            list(process.finish())
 
 
 def test_a_frame_that_does_not_fit_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
