@@ -12,7 +12,7 @@ import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.dense_groups import dense_groups
-from arrowstream.operators.owned_frames import owned
+from arrowstream.operators.owned_frames import owned, with_own_text
 from arrowstream.operators.panes import PANE, Rows, Run, by_pane, cut_all
 from arrowstream.operators.run_store import RunStore
 from arrowstream.operators.small_frames import small_at_end
@@ -124,7 +124,7 @@ class PaneStore:
         return parts
 
     def _reduced(self, rows: list[Rows]) -> Run:
-        return Run.of(self._grouped(rows, self._aggregation.first, self._aggregation.one))
+        return Run.of(with_own_text(self._grouped(rows, self._aggregation.first, self._aggregation.one)))
 
     def _grouped(
         self, parts: Sequence[Rows], exprs: Sequence[pl.Expr], values: Sequence[pl.Expr]

@@ -8,6 +8,7 @@ from itertools import takewhile
 import numpy as np
 import polars as pl
 
+from arrowstream.operators.owned_frames import with_own_text
 from arrowstream.operators.panes import PANE, Rows, Run, cut, cut_all
 from arrowstream.operators.state_memory import StateMemory
 
@@ -117,7 +118,7 @@ class RunStore:
     def _one(self, parts: list[Run]) -> Run:
         if len(parts) == 1:
             return parts[0]
-        return Run.of(self._groups([run.moved(1, 0) for run in parts]))
+        return Run.of(with_own_text(self._groups([run.moved(1, 0) for run in parts])))
 
     def _settle(self) -> None:
         """Count what is in memory, and put it into a file if it is too much."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
+from arrowstream.operators.owned_frames import with_own_text
 from arrowstream.operators.partials import ROW
 from arrowstream.operators.small_frames import small_at_end
 from arrowstream.operators.state_memory import StateMemory
@@ -105,4 +106,4 @@ class SessionStore:
     def _grouped(self, rows: pl.DataFrame, exprs: tuple[pl.Expr, ...]) -> pl.DataFrame:
         keys = [pl.col(name).first() for name in self._keys]
         bounds = pl.col(FIRST).min(), pl.col(LAST).max()
-        return rows.group_by(_SESSION).agg(*keys, *bounds, *exprs).drop(_SESSION)
+        return with_own_text(rows.group_by(_SESSION).agg(*keys, *bounds, *exprs).drop(_SESSION))
