@@ -43,7 +43,7 @@ class StateMemory:
     def __init__(self, max_bytes: int | None = None, spills: bool = False) -> None:
         self._max = max_bytes
         self._spills = spills
-        self._broken: StageError | None = None
+        self._broken: Exception | None = None
         self.held = 0
 
     @property
@@ -83,6 +83,17 @@ class StateMemory:
                 found=f"{self.held:,} bytes",
                 hint='raise max_bytes, or let what is more lie in files with on_full="spill"',
             )
+
+    def check_whole(self) -> None:
+        """Ask before all state is shown.
+
+        Raises
+        ------
+        Exception
+            What went wrong when it was spilled before: it may have half of a batch.
+        """
+        if self._broken is not None:
+            raise self._broken
 
     def array(self, shape: tuple[int, ...], dtype: Any, fill: Any = 0) -> Array:
         """An array full of one value."""
@@ -133,6 +144,6 @@ class StateMemory:
     def _spilled(self, make: Callable[[], _Kept]) -> _Kept:
         try:
             return make()
-        except StageError as error:
+        except Exception as error:
             self._broken = error
             raise

@@ -166,6 +166,7 @@ class _TimeWindows(Process):
         return self._close_all(None)
 
     def snapshot(self) -> pa.Table:
+        self._memory.check_whole()
         return to_table(self._store.frame(), next_row=self._next_row, open=self._open)
 
     def restore(self, state: pa.Table) -> None:
