@@ -66,10 +66,9 @@ class SessionStore:
     def take(self, until: int | None) -> pl.DataFrame | None:
         """Remove and return sessions whose last row is a gap or more before `until`, all for None."""
         sessions = self.merge()
-        if sessions is None or until is None:
-            self._merged = None
-            return sessions
-        over = pl.col(LAST) + self._gap <= until
+        if sessions is None:
+            return None
+        over = pl.lit(True) if until is None else pl.col(LAST) + self._gap <= until
         rest = sessions.filter(~over)
         self._merged = rest if rest.height else None
         self._count()
@@ -83,6 +82,7 @@ class SessionStore:
     def restore(self, state: pl.DataFrame) -> None:
         """Take over what `frame` gave."""
         self._added, self._added_rows = [state], state.height
+        self._count()
 
     def _count(self) -> None:
         if self._memory.is_limited:

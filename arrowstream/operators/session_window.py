@@ -175,6 +175,7 @@ class _SessionWindows(Process):
         return min(until, self._time.to_us(first))
 
     def _close(self, until: int | None) -> Iterator[Batch]:
+        self._memory.check()
         sessions = self._store.take(until)
         if sessions is None or not sessions.height:
             return

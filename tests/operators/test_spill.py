@@ -145,17 +145,26 @@ def test_windows_that_are_too_large_fail_the_next_batch(kind: dict[str, Any]) ->
     feed(process, [rows])
     with pytest.raises(StageError, match="larger than max_bytes allows"):
         feed(process, [rows])
+    with pytest.raises(StageError, match="larger than max_bytes allows"):
+        end(process)
+    restored = operator.start(rows.schema)
+    restored.restore(process.snapshot())
+    with pytest.raises(StageError, match="larger than max_bytes allows"):
+        feed(restored, [rows])
 
 
-def test_memory_for_windows_is_free_again_when_they_close() -> None:
-    operator = windows(lambda made: made, 10, by="k", on="ts", max_bytes=400_000).agg(X.sum())
+@pytest.mark.parametrize("kind", [{"size": 10}, {"session": 9}])
+def test_memory_for_windows_is_free_again_when_they_close(kind: dict[str, Any]) -> None:
+    operator = windows(lambda made: made, by="k", on="ts", max_bytes=400_000, **kind).agg(X.sum())
     process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.Int64, "x": pl.Int64}))
     for number in range(5):
         start = 10_000_000 * number
         rows = pl.DataFrame({"ts": start, "k": range(5_000), "x": 1}, schema_overrides={"ts": pl.Int64})
         feed(process, [rows, rows])
         assert process._memory.held > 100_000
-        assert sum(part.height for part in feed(process, [start + 10_000_000])[:-1]) == 5_000
+        last = number == 4
+        closed = end(process) if last else feed(process, [start + 10_000_000])[:-1]
+        assert sum(part.height for part in closed) == 5_000
         assert process._memory.held == 0
 
 
