@@ -112,25 +112,33 @@ def test_windows_in_files_are_those_in_memory_cut_and_restored_anywhere(data: st
             *data.draw(st.lists(st.integers(0, 30).map(lambda time: time * 1_000_000), max_size=1)),
         ]
 
-    def run(restoring: bool, **limit: Any) -> tuple[pl.DataFrame, list[Any], Any]:
-        operator = windows(lambda made: made, size, every=every, on="ts", by=by, **limit).agg(
-            AGGREGATES[name], pl.len().alias("rows")
-        )
-        process: Any = operator.start(ROWS)
-        out = []
-        for item in items:
+    def run(limits: list[dict[str, Any]]) -> tuple[pl.DataFrame, list[Any], pl.DataFrame, Any]:
+        """With the first of the limits, and after each item continued with the next."""
+        made = [
+            windows(lambda made: made, size, every=every, on="ts", by=by, **limit).agg(
+                AGGREGATES[name], pl.len().alias("rows")
+            )
+            for limit in limits
+        ]
+        process: Any = made[0].start(ROWS)
+        out, late = [], [ROWS.to_frame()]
+        for number, item in enumerate(items, 1):
             out += feed(process, [item])
-            if restoring:
-                state, process = process.snapshot(), operator.start(ROWS)
+            handed = process.take_late()
+            late += [] if handed is None else [handed.polars()]
+            if len(made) > 1:
+                state, process = process.snapshot(), made[number % len(made)].start(ROWS)
                 process.restore(state)
         out += end(process)
         marks = [item for item in out if not isinstance(item, pl.DataFrame)]
-        return joined(operator, ROWS, out), marks, process
+        return joined(made[0], ROWS, out), marks, pl.concat(late), process
 
-    expected, marks, _ = run(False)
+    expected, marks, late, _ = run([{}])
     with little_put_aside(data):
-        found, passed, process = run(data.draw(st.booleans()), **SPILL)
+        limits = data.draw(st.sampled_from([[SPILL], [SPILL, SPILL], [SPILL, {}], [{}, SPILL]]))
+        found, passed, handed, process = run(limits)
     assert_frame_equal(found, expected, categorical_as_str=True)
+    assert_frame_equal(handed, late, categorical_as_str=True)
     assert passed == marks
     assert process._memory.held == 0
 
