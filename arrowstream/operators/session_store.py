@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
-from arrowstream.operators.owned_frames import with_own_text
+from arrowstream.operators.own_text import with_own_text
+from arrowstream.operators.owned_rows import held_bytes
 from arrowstream.operators.partials import ROW
 from arrowstream.operators.small_frames import small_at_end
 from arrowstream.operators.state_memory import StateMemory
@@ -86,7 +87,7 @@ class SessionStore:
 
     def _count(self) -> None:
         if self._memory.is_limited:
-            self._memory.held = sum(int(part.estimated_size()) for part in (*self._parts(), *self._added))
+            self._memory.held = sum(held_bytes(part) for part in (*self._parts(), *self._added))
 
     def _parts(self) -> list[pl.DataFrame]:
         return [] if self._merged is None else [self._merged]

@@ -18,7 +18,7 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.event_time import EventTime
 from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.late_rows import LateRows
-from arrowstream.operators.owned_frames import owned
+from arrowstream.operators.owned_rows import owned
 from arrowstream.operators.pane_store import PaneStore
 from arrowstream.operators.panes import PANE, Run, cut, in_order
 from arrowstream.operators.partials import numbered

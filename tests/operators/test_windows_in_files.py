@@ -57,7 +57,7 @@ def test_small_windows_close_together(every: int, marked: bool) -> None:
         out += end(process)
         assert reduced.call_count <= taken_in + 1
     frames = [each for each in out if isinstance(each, pl.DataFrame)]
-    assert 3 < len(frames) < 120
+    assert 3 < len(frames) < 200
     plain = expected.start(rows.schema)
     assert_frame_equal(
         joined(operator, rows.schema, out), joined(expected, rows.schema, feed(plain, parts) + end(plain))
