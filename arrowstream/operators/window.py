@@ -154,6 +154,10 @@ def windows(
     order in which keys first came. A row whose windows are all closed is late: it is counted, goes
     to the sink `late` as it came in, and changes nothing. A row without an event time is a StageError.
 
+    Where windows overlap, a row that comes too late for some of its windows only counts in the others, and is
+    not late. A watermark follows each batch, so which rows come too late depends on where the stream is cut where
+    it gets its event time; ``.batch(rows=10_000).with_event_time(...)`` makes that the same for the same rows.
+
     Sessions are looked through four times a gap of event time, so they come up to a quarter of a gap after
     that, those that are found together in the order of their start. A row from before the
     watermark and `allowed_lateness` is late for every session.

@@ -16,6 +16,8 @@ from arrowstream.batch import Batch, Watermark
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Operator
 from arrowstream.operators.window import windows
+from arrowstream.pipeline import Builder
+from arrowstream.testing import check_cut_independence
 
 S = 1_000_000
 SIZES = [(10 * S, 10 * S), (10 * S, 2 * S), (5 * S, 3 * S), (S, S)]
@@ -231,6 +233,18 @@ def test_in_a_pipeline() -> None:
         "window_end": rows.schema["at"],
         "x": pl.Int64,
     }
+
+
+def test_which_rows_are_late_depends_on_the_cut_but_not_behind_batches_of_so_many_rows() -> None:
+    rows = pl.DataFrame({"ts": [S, 25 * S, 2 * S, 12 * S, 40 * S, 26 * S], "x": range(6)})
+
+    def steps(builder: Builder) -> Builder:
+        windows = builder.with_event_time("ts").window(10, every=5, on="ts")
+        return windows.agg(pl.col("x"), pl.len().alias("n"))
+
+    check_cut_independence(lambda builder: steps(builder.batch(rows=2)), rows)
+    with pytest.raises(AssertionError):
+        check_cut_independence(steps, rows)
 
 
 def test_text() -> None:
