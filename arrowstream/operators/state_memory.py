@@ -85,12 +85,12 @@ class StateMemory:
             )
 
     def check_whole(self) -> None:
-        """Ask before all state is shown.
+        """Ask before state is written down.
 
         Raises
         ------
-        Exception
-            What went wrong when it was spilled before: it may have half of a batch.
+        StageError
+            It could not be spilled before, and so may have half of a batch.
         """
         if self._broken is not None:
             raise self._broken
