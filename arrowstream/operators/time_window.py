@@ -140,9 +140,9 @@ class _TimeWindows(Process):
             return iter(())
         self._memory.check()
         self._time.check(frame, "window")
+        low, high = self._panes(frame)
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height
-        low, high = self._panes(rows)
         if self._open is not None and low < self._open * self._per_every:
             rows = self._late.sift(rows, self._pane_of_row < self._open * self._per_every)
             if not rows.height:
@@ -212,6 +212,7 @@ class _TimeWindows(Process):
     def _panes(self, rows: pl.DataFrame) -> tuple[int, int]:
         """The first and the last pane that rows belong to."""
         first, last = self._time.span(rows)
+        self._time.check_room(first, last, self._pane * self._per_size, "window")
         return first // self._pane, last // self._pane
 
     def _windows(self, panes: Run, until: int | None) -> pl.DataFrame:

@@ -142,7 +142,8 @@ def windows(
     PlanError
         Not exactly one of `size`, `session` and `rows` is given, or an argument does not go with it.
     StageError
-        While running: a row has no event time, there is more state than `max_bytes`, or the disk is full.
+        While running: a row has no event time, or one so near the end of what its type holds that a bound of its
+        window would not fit, there is more state than `max_bytes`, or the disk is full.
 
     Notes
     -----

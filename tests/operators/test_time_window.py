@@ -261,6 +261,33 @@ def test_rows_without_a_time_are_refused() -> None:
     assert "1 of 2 rows" in str(raised.value)
 
 
+ENDS = {pl.Int64: 2**63, pl.Datetime("ns"): 2**63, pl.Date: 2**31}
+
+
+@pytest.mark.parametrize("dtype", ENDS, ids=str)
+@pytest.mark.parametrize("kind", ["size", "session"])
+def test_times_at_the_end_of_their_type_are_refused(dtype: pl.DataType, kind: str) -> None:
+    days = 10 if dtype == pl.Date else 10 * 86_400_000_000 * (1_000 if dtype == pl.Datetime("ns") else 1)
+    options: dict[str, Any] = {kind: "10d"}
+    for time, fits in (
+        (ENDS[dtype] - 1 - days, True),
+        (ENDS[dtype] - days, False),
+        (days - ENDS[dtype], True),
+        (days - ENDS[dtype] - 1, False),
+    ):
+        ticks = pl.Series("ts", [0, time]).cast(pl.Int32 if dtype == pl.Date else pl.Int64)
+        rows = ticks.cast(dtype).to_frame()
+        process = windows(lambda each: each, on="ts", **options).agg(pl.len()).start(rows.schema)
+        if fits:
+            out = pl.concat(feed(process, [rows]) + end(process))
+            assert (out["window_start"] < out["window_end"]).all() and out.height == 2
+            continue
+        with pytest.raises(StageError, match="cannot hold") as raised:
+            feed(process, [rows])
+        assert f"found: {time}" in str(raised.value)
+        assert process.snapshot().num_rows == 0
+
+
 def through(schema: Any, *exprs: Any, **options: Any) -> None:
     windows(lambda each: each, **options).agg(*(exprs or (pl.len(),))).output_schema(pl.Schema(schema))
 
