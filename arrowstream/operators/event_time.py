@@ -136,3 +136,20 @@ class EventTime:
                 found=f"{nulls} of {frame.height} rows with null",
                 hint=f'filter them out, or give them a time, before: .filter(pl.col("{self.column}").is_not_null())',
             )
+
+    def check_room(self, first: int, last: int, length: int, step: str) -> None:
+        """Refuse times at the ends of what the column can hold: bounds of their windows would wrap around.
+
+        Raises
+        ------
+        StageError
+            From the first or the last tick there is less than `length` to the end.
+        """
+        most = 1 << (31 if self.dtype == pl.Date else 63)
+        if first - length < -most or last + length >= most:
+            raise StageError(
+                f"{step} would begin or end at a time that its column cannot hold",
+                expected=f"{self.column} {length:,} or more from the ends of {self.dtype}",
+                found=f"{last if last + length >= most else first}",
+                hint=f'filter out times that stand for "never": .filter(pl.col("{self.column}") < ...)',
+            )

@@ -12,7 +12,8 @@ import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.dense_groups import dense_groups
-from arrowstream.operators.owned_frames import owned
+from arrowstream.operators.own_text import with_own_text
+from arrowstream.operators.owned_rows import held_bytes, owned
 from arrowstream.operators.panes import PANE, Rows, Run, by_pane, cut_all
 from arrowstream.operators.run_store import RunStore
 from arrowstream.operators.small_frames import small_at_end
@@ -105,12 +106,12 @@ class PaneStore:
     def _put_aside(self, rows: Rows) -> None:
         self._aside.append(rows)
         self._aside_rows += rows.frame.height
-        self._hold(_size(rows))
+        self._hold(held_bytes(rows.frame))
         if count := small_at_end(part.frame.height for part in reversed(self._aside)):
             few = self._aside[-count:]
             one = Rows.of(owned(pl.concat([part.all() for part in few])))
             self._aside[-count:] = [one]
-            self._hold(_size(one) - sum(map(_size, few)))
+            self._hold(held_bytes(one.frame) - sum(held_bytes(part.frame) for part in few))
 
     def _hold(self, nbytes: int) -> None:
         self._aside_bytes += nbytes
@@ -124,7 +125,7 @@ class PaneStore:
         return parts
 
     def _reduced(self, rows: list[Rows]) -> Run:
-        return Run.of(self._grouped(rows, self._aggregation.first, self._aggregation.one))
+        return Run.of(with_own_text(self._grouped(rows, self._aggregation.first, self._aggregation.one)))
 
     def _grouped(
         self, parts: Sequence[Rows], exprs: Sequence[pl.Expr], values: Sequence[pl.Expr]
@@ -132,7 +133,3 @@ class PaneStore:
         folds, any_order = self._aggregation.folds, self._aggregation.any_order
         groups = dense_groups(parts, self._keys, values, folds) if folds else None
         return by_pane(parts, self._keys, exprs, any_order) if groups is None else groups
-
-
-def _size(rows: Rows) -> int:
-    return int(rows.frame.estimated_size())

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.owned_frames import owned
+from arrowstream.operators.owned_rows import owned
 from arrowstream.operators.partials import ROW
 
 PANE = "__pane__"

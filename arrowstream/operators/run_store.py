@@ -8,6 +8,8 @@ from itertools import takewhile
 import numpy as np
 import polars as pl
 
+from arrowstream.operators.own_text import with_own_text
+from arrowstream.operators.owned_rows import held_bytes
 from arrowstream.operators.panes import PANE, Rows, Run, cut, cut_all
 from arrowstream.operators.state_memory import StateMemory
 
@@ -117,13 +119,13 @@ class RunStore:
     def _one(self, parts: list[Run]) -> Run:
         if len(parts) == 1:
             return parts[0]
-        return Run.of(self._groups([run.moved(1, 0) for run in parts]))
+        return Run.of(with_own_text(self._groups([run.moved(1, 0) for run in parts])))
 
     def _settle(self) -> None:
         """Count what is in memory, and put it into a file if it is too much."""
         if not self._memory.is_limited:
             return
-        self._hold(sum(int(run.frame.estimated_size()) for run in self._in_memory()))
+        self._hold(sum(held_bytes(run.frame) for run in self._in_memory()))
         if self._memory.spills and self._held > self._memory.half:
             self._filed.append(self._in_file(self._in_memory()))
             self._merged, self._added = None, []
@@ -140,7 +142,7 @@ class RunStore:
         return max(max(self._memory.half, _LEAST_BYTES) // self._group_bytes, 1)
 
     def _in_file(self, parts: list[Run]) -> Run:
-        nbytes = sum(int(run.frame.estimated_size()) for run in parts)
+        nbytes = sum(held_bytes(run.frame) for run in parts)
         self._group_bytes = max(self._group_bytes, -(-nbytes // sum(run.frame.height for run in parts)))
         low, high = min(run.low for run in parts), max(run.high for run in parts)
         return Run(low, high, self._memory.in_file(self._pieces(parts)))

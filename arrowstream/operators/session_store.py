@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
+from arrowstream.operators.own_text import with_own_text
+from arrowstream.operators.owned_rows import held_bytes
 from arrowstream.operators.partials import ROW
 from arrowstream.operators.small_frames import small_at_end
 from arrowstream.operators.state_memory import StateMemory
@@ -65,10 +67,9 @@ class SessionStore:
     def take(self, until: int | None) -> pl.DataFrame | None:
         """Remove and return sessions whose last row is a gap or more before `until`, all for None."""
         sessions = self.merge()
-        if sessions is None or until is None:
-            self._merged = None
-            return sessions
-        over = pl.col(LAST) + self._gap <= until
+        if sessions is None:
+            return None
+        over = pl.lit(True) if until is None else pl.col(LAST) + self._gap <= until
         rest = sessions.filter(~over)
         self._merged = rest if rest.height else None
         self._count()
@@ -82,10 +83,11 @@ class SessionStore:
     def restore(self, state: pl.DataFrame) -> None:
         """Take over what `frame` gave."""
         self._added, self._added_rows = [state], state.height
+        self._count()
 
     def _count(self) -> None:
         if self._memory.is_limited:
-            self._memory.held = sum(int(part.estimated_size()) for part in (*self._parts(), *self._added))
+            self._memory.held = sum(held_bytes(part) for part in (*self._parts(), *self._added))
 
     def _parts(self) -> list[pl.DataFrame]:
         return [] if self._merged is None else [self._merged]
@@ -105,4 +107,4 @@ class SessionStore:
     def _grouped(self, rows: pl.DataFrame, exprs: tuple[pl.Expr, ...]) -> pl.DataFrame:
         keys = [pl.col(name).first() for name in self._keys]
         bounds = pl.col(FIRST).min(), pl.col(LAST).max()
-        return rows.group_by(_SESSION).agg(*keys, *bounds, *exprs).drop(_SESSION)
+        return with_own_text(rows.group_by(_SESSION).agg(*keys, *bounds, *exprs).drop(_SESSION))

@@ -123,6 +123,7 @@ class _SessionWindows(Process):
             return iter(())
         self._memory.check()
         self._time.check(frame, "window")
+        self._time.check_room(*self._time.span(frame), self._gap, "window")
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height
         if self._taken_from_us is not None:
@@ -175,6 +176,7 @@ class _SessionWindows(Process):
         return min(until, self._time.to_us(first))
 
     def _close(self, until: int | None) -> Iterator[Batch]:
+        self._memory.check()
         sessions = self._store.take(until)
         if sessions is None or not sessions.height:
             return

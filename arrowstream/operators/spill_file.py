@@ -94,7 +94,16 @@ def _mapped(file: pa.Buffer) -> pl.DataFrame:
 
 
 def _file() -> IO[bytes]:
-    return tempfile.TemporaryFile(prefix="arrowstream-", dir=folder())
+    place = folder()
+    try:
+        return tempfile.TemporaryFile(prefix="arrowstream-", dir=place)
+    except OSError as error:
+        raise StageError(
+            "state cannot be spilled",
+            expected=f"a new file in {place}",
+            found=str(error),
+            hint="allow more open files (ulimit -n), or raise max_bytes",
+        ) from error
 
 
 def _take_room(file: IO[bytes], nbytes: int) -> None:

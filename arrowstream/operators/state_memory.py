@@ -43,7 +43,7 @@ class StateMemory:
     def __init__(self, max_bytes: int | None = None, spills: bool = False) -> None:
         self._max = max_bytes
         self._spills = spills
-        self._broken: StageError | None = None
+        self._broken: Exception | None = None
         self.held = 0
 
     @property
@@ -152,6 +152,6 @@ class StateMemory:
     def _spilled(self, make: Callable[[], _Kept]) -> _Kept:
         try:
             return make()
-        except StageError as error:
+        except Exception as error:
             self._broken = error
             raise

@@ -18,7 +18,7 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.event_time import EventTime
 from arrowstream.operators.key_columns import key_schema
 from arrowstream.operators.late_rows import LateRows
-from arrowstream.operators.owned_frames import owned
+from arrowstream.operators.owned_rows import owned
 from arrowstream.operators.pane_store import PaneStore
 from arrowstream.operators.panes import PANE, Run, cut, in_order
 from arrowstream.operators.partials import numbered
@@ -140,9 +140,9 @@ class _TimeWindows(Process):
             return iter(())
         self._memory.check()
         self._time.check(frame, "window")
+        low, high = self._panes(frame)
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height
-        low, high = self._panes(rows)
         if self._open is not None and low < self._open * self._per_every:
             rows = self._late.sift(rows, self._pane_of_row < self._open * self._per_every)
             if not rows.height:
@@ -166,6 +166,7 @@ class _TimeWindows(Process):
         return self._close_all(None)
 
     def snapshot(self) -> pa.Table:
+        self._memory.check_whole()
         return to_table(self._store.frame(), next_row=self._next_row, open=self._open)
 
     def restore(self, state: pa.Table) -> None:
@@ -211,6 +212,7 @@ class _TimeWindows(Process):
     def _panes(self, rows: pl.DataFrame) -> tuple[int, int]:
         """The first and the last pane that rows belong to."""
         first, last = self._time.span(rows)
+        self._time.check_room(first, last, self._pane * self._per_size, "window")
         return first // self._pane, last // self._pane
 
     def _windows(self, panes: Run, until: int | None) -> pl.DataFrame:

@@ -38,6 +38,9 @@ class Watermarks(Operator):
     -----
     A stage of its own. Costs some 20 us a batch, for the latest time in it; holds that time and no rows.
 
+    Where batches end decides when a mark is made, and so which rows of those out of order by more than `lateness_us`
+    come too late for a window. Behind ``.batch(rows=...)`` that depends on the rows alone.
+
     Examples
     --------
     >>> import polars as pl

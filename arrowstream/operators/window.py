@@ -142,7 +142,8 @@ def windows(
     PlanError
         Not exactly one of `size`, `session` and `rows` is given, or an argument does not go with it.
     StageError
-        While running: a row has no event time, there is more state than `max_bytes`, or the disk is full.
+        While running: a row has no event time, or one so near the end of what its type holds that a bound of its
+        window would not fit, there is more state than `max_bytes`, or the disk is full.
 
     Notes
     -----
@@ -153,6 +154,10 @@ def windows(
     watermark passes at the end of the stream. They come in the order of their start, within a window in the
     order in which keys first came. A row whose windows are all closed is late: it is counted, goes
     to the sink `late` as it came in, and changes nothing. A row without an event time is a StageError.
+
+    Where windows overlap, a row that comes too late for some of its windows only counts in the others, and is
+    not late. A watermark follows each batch, so which rows come too late depends on where the stream is cut where
+    it gets its event time; ``.batch(rows=10_000).with_event_time(...)`` makes that the same for the same rows.
 
     Sessions are looked through four times a gap of event time, so they come up to a quarter of a gap after
     that, those that are found together in the order of their start. A row from before the

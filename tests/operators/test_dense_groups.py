@@ -174,6 +174,19 @@ def test_sums_wrap_and_floats_add_up_in_the_order_of_rows() -> None:
     assert groups.columns[:3] == [PANE, "k", ROW]
 
 
+@pytest.mark.parametrize("dtype", [pl.Int64(), pl.UInt64()], ids=str)
+def test_counts_in_state_of_64_bits_add_up_beyond_32(dtype: pl.DataType) -> None:
+    counts = pl.Series("n", [2**32 - 1, 1, 2**32 - 1], dtype=dtype)
+    state = numbered(pl.DataFrame([pl.Series("k", [1, 2, 1]), counts]), 0)
+    parts = [Rows(0, 0, state[:2]), Rows(0, 0, state[2:])]
+    values = [pl.col(ROW), pl.col("n")]
+    found = dense_groups(parts, ["k"], values, ["min", "add"])
+    assert found is not None
+    assert found.rows() == [(0, 1, 0, 2**33 - 2), (0, 2, 1, 1)]
+    merged = by_pane(parts, ["k"], [pl.col(ROW).min(), pl.col("n").sum()], any_order=True)
+    assert_frame_equal(found, merged, check_row_order=False)
+
+
 def test_parts_of_one_pane_each() -> None:
     rows = numbered(pl.DataFrame({"k": [1, 2, 1, 2], "x": [1, 2, 3, 4]}), 0)
     kept = aggregation(rows.schema, ["k"], x.sum())

@@ -112,25 +112,33 @@ def test_windows_in_files_are_those_in_memory_cut_and_restored_anywhere(data: st
             *data.draw(st.lists(st.integers(0, 30).map(lambda time: time * 1_000_000), max_size=1)),
         ]
 
-    def run(restoring: bool, **limit: Any) -> tuple[pl.DataFrame, list[Any], Any]:
-        operator = windows(lambda made: made, size, every=every, on="ts", by=by, **limit).agg(
-            AGGREGATES[name], pl.len().alias("rows")
-        )
-        process: Any = operator.start(ROWS)
-        out = []
-        for item in items:
+    def run(limits: list[dict[str, Any]]) -> tuple[pl.DataFrame, list[Any], pl.DataFrame, Any]:
+        """With the first of the limits, and after each item continued with the next."""
+        made = [
+            windows(lambda made: made, size, every=every, on="ts", by=by, **limit).agg(
+                AGGREGATES[name], pl.len().alias("rows")
+            )
+            for limit in limits
+        ]
+        process: Any = made[0].start(ROWS)
+        out, late = [], [ROWS.to_frame()]
+        for number, item in enumerate(items, 1):
             out += feed(process, [item])
-            if restoring:
-                state, process = process.snapshot(), operator.start(ROWS)
+            handed = process.take_late()
+            late += [] if handed is None else [handed.polars()]
+            if len(made) > 1:
+                state, process = process.snapshot(), made[number % len(made)].start(ROWS)
                 process.restore(state)
         out += end(process)
         marks = [item for item in out if not isinstance(item, pl.DataFrame)]
-        return joined(operator, ROWS, out), marks, process
+        return joined(made[0], ROWS, out), marks, pl.concat(late), process
 
-    expected, marks, _ = run(False)
+    expected, marks, late, _ = run([{}])
     with little_put_aside(data):
-        found, passed, process = run(data.draw(st.booleans()), **SPILL)
+        limits = data.draw(st.sampled_from([[SPILL], [SPILL, SPILL], [SPILL, {}], [{}, SPILL]]))
+        found, passed, handed, process = run(limits)
     assert_frame_equal(found, expected, categorical_as_str=True)
+    assert_frame_equal(handed, late, categorical_as_str=True)
     assert passed == marks
     assert process._memory.held == 0
 
@@ -145,17 +153,26 @@ def test_windows_that_are_too_large_fail_the_next_batch(kind: dict[str, Any]) ->
     feed(process, [rows])
     with pytest.raises(StageError, match="larger than max_bytes allows"):
         feed(process, [rows])
+    with pytest.raises(StageError, match="larger than max_bytes allows"):
+        end(process)
+    restored = operator.start(rows.schema)
+    restored.restore(process.snapshot())
+    with pytest.raises(StageError, match="larger than max_bytes allows"):
+        feed(restored, [rows])
 
 
-def test_memory_for_windows_is_free_again_when_they_close() -> None:
-    operator = windows(lambda made: made, 10, by="k", on="ts", max_bytes=400_000).agg(X.sum())
+@pytest.mark.parametrize("kind", [{"size": 10}, {"session": 9}])
+def test_memory_for_windows_is_free_again_when_they_close(kind: dict[str, Any]) -> None:
+    operator = windows(lambda made: made, by="k", on="ts", max_bytes=400_000, **kind).agg(X.sum())
     process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.Int64, "x": pl.Int64}))
     for number in range(5):
         start = 10_000_000 * number
         rows = pl.DataFrame({"ts": start, "k": range(5_000), "x": 1}, schema_overrides={"ts": pl.Int64})
         feed(process, [rows, rows])
         assert process._memory.held > 100_000
-        assert sum(part.height for part in feed(process, [start + 10_000_000])[:-1]) == 5_000
+        last = number == 4
+        closed = end(process) if last else feed(process, [start + 10_000_000])[:-1]
+        assert sum(part.height for part in closed) == 5_000
         assert process._memory.held == 0
 
 

@@ -16,6 +16,8 @@ from arrowstream.batch import Batch, Watermark
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Operator
 from arrowstream.operators.window import windows
+from arrowstream.pipeline import Builder
+from arrowstream.testing import check_cut_independence
 
 S = 1_000_000
 SIZES = [(10 * S, 10 * S), (10 * S, 2 * S), (5 * S, 3 * S), (S, S)]
@@ -233,6 +235,18 @@ def test_in_a_pipeline() -> None:
     }
 
 
+def test_which_rows_are_late_depends_on_the_cut_but_not_behind_batches_of_so_many_rows() -> None:
+    rows = pl.DataFrame({"ts": [S, 25 * S, 2 * S, 12 * S, 40 * S, 26 * S], "x": range(6)})
+
+    def steps(builder: Builder) -> Builder:
+        windows = builder.with_event_time("ts").window(10, every=5, on="ts")
+        return windows.agg(pl.col("x"), pl.len().alias("n"))
+
+    check_cut_independence(lambda builder: steps(builder.batch(rows=2)), rows)
+    with pytest.raises(AssertionError):
+        check_cut_independence(steps, rows)
+
+
 def test_text() -> None:
     assert window(pl.col("x").sum()).describe() == "window(size=10s, on=ts, by=[k]).agg(x.sum())"
     assert (
@@ -245,6 +259,33 @@ def test_rows_without_a_time_are_refused() -> None:
     with pytest.raises(StageError, match="without an event time") as raised:
         feed(process, [pl.DataFrame({"ts": [1, None]}, schema={"ts": pl.Int64})])
     assert "1 of 2 rows" in str(raised.value)
+
+
+ENDS = {pl.Int64: 2**63, pl.Datetime("ns"): 2**63, pl.Date: 2**31}
+
+
+@pytest.mark.parametrize("dtype", ENDS, ids=str)
+@pytest.mark.parametrize("kind", ["size", "session"])
+def test_times_at_the_end_of_their_type_are_refused(dtype: pl.DataType, kind: str) -> None:
+    days = 10 if dtype == pl.Date else 10 * 86_400_000_000 * (1_000 if dtype == pl.Datetime("ns") else 1)
+    options: dict[str, Any] = {kind: "10d"}
+    for time, fits in (
+        (ENDS[dtype] - 1 - days, True),
+        (ENDS[dtype] - days, False),
+        (days - ENDS[dtype], True),
+        (days - ENDS[dtype] - 1, False),
+    ):
+        ticks = pl.Series("ts", [0, time]).cast(pl.Int32 if dtype == pl.Date else pl.Int64)
+        rows = ticks.cast(dtype).to_frame()
+        process = windows(lambda each: each, on="ts", **options).agg(pl.len()).start(rows.schema)
+        if fits:
+            out = pl.concat(feed(process, [rows]) + end(process))
+            assert (out["window_start"] < out["window_end"]).all() and out.height == 2
+            continue
+        with pytest.raises(StageError, match="cannot hold") as raised:
+            feed(process, [rows])
+        assert f"found: {time}" in str(raised.value)
+        assert process.snapshot().num_rows == 0
 
 
 def through(schema: Any, *exprs: Any, **options: Any) -> None:

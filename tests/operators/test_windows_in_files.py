@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
+import tempfile
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,8 +14,10 @@ import pytest
 from polars.testing import assert_frame_equal
 from windowing import end, feed, joined
 
+from arrowstream.errors import StageError
 from arrowstream.operators import run_store
 from arrowstream.operators.pane_store import PaneStore
+from arrowstream.operators.state_memory import StateMemory
 from arrowstream.operators.window import windows
 
 S = 1_000_000
@@ -52,7 +57,7 @@ def test_small_windows_close_together(every: int, marked: bool) -> None:
         out += end(process)
         assert reduced.call_count <= taken_in + 1
     frames = [each for each in out if isinstance(each, pl.DataFrame)]
-    assert 3 < len(frames) < 120
+    assert 3 < len(frames) < 200
     plain = expected.start(rows.schema)
     assert_frame_equal(
         joined(operator, rows.schema, out), joined(expected, rows.schema, feed(plain, parts) + end(plain))
@@ -71,3 +76,51 @@ def test_what_comes_out_holds_no_file() -> None:
     kept = end(process)
     assert open_files() == before
     assert pl.concat(kept)["len"].sum() == rows.height
+
+
+def no_room(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def no_file(*_: Any, **__: Any) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize(
+    "broken", [(pl.DataFrame, "write_ipc", no_room), (tempfile, "TemporaryFile", no_file)]
+)
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_disk_that_fails_is_remembered_and_no_half_of_a_batch_comes_out(
+    broken: tuple[Any, str, Any], after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it fails while files are merged."""
+    monkeypatch.setattr(run_store, "_FAN", 3)
+    rows = events(2_000, 40)
+    operator = windows(lambda made: made, 10, on="ts", by="x", **SPILL).agg(pl.len())
+    process: Any = operator.start(rows.schema)
+    feed(process, [rows] * (after - 1))
+    where, name, fails = broken
+    monkeypatch.setattr(where, name, fails)
+    with pytest.raises(StageError, match="state cannot be spilled"):
+        feed(process, [rows])
+    # There is room again, but nobody knows what of the batch is in the state.
+    monkeypatch.undo()
+    for again in (
+        lambda: feed(process, [rows]),
+        process.snapshot,
+        lambda: end(process),
+        lambda: feed(process, [10 * S]),
+    ):
+        with pytest.raises(StageError, match="state cannot be spilled"):
+            again()
+
+
+def test_files_that_cannot_be_mapped_are_remembered_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = StateMemory(1, spills=True)
+    with monkeypatch.context() as context:
+        context.setattr(mmap, "mmap", no_file)
+        with pytest.raises(OSError, match="Too many open files"):
+            memory.in_file([pl.DataFrame({"x": [1]})])
+    for asked in (memory.check, memory.check_whole):
+        with pytest.raises(OSError, match="Too many open files"):
+            asked()
