@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import PlanError, SourceError
-from arrowstream.io.text_format import INFER_ROWS, unknown_key
+from arrowstream.io.text_format import INFER_ROWS
+from arrowstream.io.unknown_key import unknown_key
 
 PLAIN = {"item": "tea", "of": {"kind": "green", "tags": [{"id": 1}]}}
 
