@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def frame_hint(error: BaseException, *, sink: bool = False) -> str | None:
+def frame_hint(error: BaseException) -> str | None:
     """How to get a dataframe, if an error says that an Arrow object was used like one; else None.
 
     Told by the error's text: those of worker processes come without the object.
@@ -11,13 +11,8 @@ def frame_hint(error: BaseException, *, sink: bool = False) -> str | None:
     Examples
     --------
     >>> frame_hint(AttributeError("'pyarrow.lib.RecordBatch' object has no attribute 'with_columns'"))
-    'the function gets a pyarrow.RecordBatch; with frame="polars" it gets a Polars frame'
+    'a batch is a pyarrow.RecordBatch: map(fn, frame="polars") gives a frame, as does pl.from_arrow(batch)'
     """
     if not (isinstance(error, AttributeError | TypeError) and "'pyarrow." in str(error)):
         return None
-    how = (
-        "pl.from_arrow(batch) makes a Polars frame of it"
-        if sink
-        else 'with frame="polars" it gets a Polars frame'
-    )
-    return f"the function gets a pyarrow.RecordBatch; {how}"
+    return 'a batch is a pyarrow.RecordBatch: map(fn, frame="polars") gives a frame, as does pl.from_arrow(batch)'

@@ -136,7 +136,7 @@ def as_polars(batch: Any) -> Any:
 
 
 def test_a_function_that_takes_a_batch_for_a_polars_frame() -> None:
-    hint = 'the function gets a pyarrow.RecordBatch; with frame="polars" it gets a Polars frame'
+    hint = 'a batch is a pyarrow.RecordBatch: map(fn, frame="polars") gives a frame, as does pl.from_arrow(batch)'
     with pytest.raises(PlanError) as raised:
         rows().map(as_polars).collect_sync()
     assert raised.value.hint == hint

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from arrowstream.errors import SourceError
-from arrowstream.io.text_format import TextFormat, Uneven, unknown_key
+from arrowstream.io.text_format import TextFormat, Uneven
+from arrowstream.io.unknown_key import unknown_key
 
 _SHOWN = 60
 _STRAY_QUOTE = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'

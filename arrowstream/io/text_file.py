@@ -15,7 +15,8 @@ from arrowstream.io.json_array import JsonLines
 from arrowstream.io.read_ahead import Piece
 from arrowstream.io.records import BLOCK_BYTES, blocks
 from arrowstream.io.text_fault import Fault, RaggedRecord, UnknownKey
-from arrowstream.io.text_format import Csv, Ndjson, TextFormat, unknown_key
+from arrowstream.io.text_format import Csv, Ndjson, TextFormat
+from arrowstream.io.unknown_key import unknown_key
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType

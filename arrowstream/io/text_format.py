@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import polars as pl
@@ -19,9 +19,6 @@ from arrowstream.io.records import (
     positions,
     record_ends,
 )
-
-if TYPE_CHECKING:
-    from polars._typing import PolarsDataType
 
 INFER_ROWS = 10_000
 """Rows at the beginning of the first file from which types are inferred."""
@@ -192,27 +189,3 @@ class Csv:
             blank[record] = not block[starts[record] : ends[record]].strip(b"\r\n")
         wrong = np.flatnonzero((found != expected) & ~blank)
         return Uneven(int(wrong[0]), expected, int(found[wrong[0]])) if len(wrong) else None
-
-
-def unknown_key(block: bytes, schema: pl.Schema) -> tuple[str, ...] | None:
-    """A key in a block of NDJSON that `schema` does not have, after those of the objects around it."""
-    try:
-        found = pl.scan_ndjson(block, infer_schema_length=None).collect_schema()
-    except pl.exceptions.PolarsError:
-        return None  # it holds no rows, or what is wrong with it will be told when it is read
-    return _unknown(pl.Struct(found), pl.Struct(schema))
-
-
-def _unknown(found: PolarsDataType, known: PolarsDataType) -> tuple[str, ...] | None:
-    """The first field of `found`, or of what it holds, that `known` does not have."""
-    while isinstance(found, pl.List) and isinstance(known, pl.List | pl.Array):
-        found, known = found.inner, known.inner
-    if not (isinstance(found, pl.Struct) and isinstance(known, pl.Struct)):
-        return None
-    types = {field.name: field.dtype for field in known.fields}
-    for field in found.fields:
-        if field.name not in types:
-            return (field.name,)
-        if (inner := _unknown(field.dtype, types[field.name])) is not None:
-            return (field.name, *inner)
-    return None

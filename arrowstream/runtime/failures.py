@@ -6,7 +6,7 @@ import polars as pl
 
 from arrowstream.arrow_hint import frame_hint
 from arrowstream.batch import Batch
-from arrowstream.errors import ArrowstreamError, SinkError, StageError
+from arrowstream.errors import ArrowstreamError, StageError
 
 FAILURES = (Exception, pl.exceptions.PanicException)
 """What counts as a failure of a stage: Polars' panics are outside the tree of `Exception`."""
@@ -25,7 +25,7 @@ def stage_error(
     hint = (
         "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit"
         if is_cast
-        else frame_hint(error, sink=kind is SinkError)
+        else frame_hint(error)
     )
     return kind(first_line(error), stage=stage, position=position, hint=hint)
 

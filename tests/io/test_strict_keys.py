@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import PlanError, SourceError
-from arrowstream.io.text_format import INFER_ROWS, unknown_key
+from arrowstream.io.text_format import INFER_ROWS
+from arrowstream.io.unknown_key import unknown_key
 
 PLAIN = {"item": "tea", "of": {"kind": "green", "tags": [{"id": 1}]}}
 
@@ -159,3 +160,27 @@ def test_a_key_that_the_folders_tell_is_a_column(tmp_path: Path, monkeypatch: py
     source = Source.from_file(f"{tmp_path}/").with_strict_keys()
     frame = Pipeline.builder().source(source).collect_sync()
     assert frame["k"].to_list() == ["a"] * 20 + ["b"] * 21
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ([b'{"of": "text"}', b'{"of": {"k": 1, "q": 1}}'], ("of", "q")),
+        ([b'{"l": ["text"]}', b'{"l": [{"q": 1}]}'], ("l", "q")),
+        ([b'{"of": {"in": "text"}}', b'{"of": {"in": {"q": 1}}}'], ("of", "in", "q")),
+        ([b'{"l": [{"z": 1}]}', b'{"l": {"z": 1}}', b'{"q": 1}'], ("q",)),
+        ([b"nonsense", b'{"q": 1}'], ("q",)),
+        ([b'{"of": "text"}', b'{"of": {"k": 1}}'], None),
+        ([b'{"of": {"k": 1}}', b"nonsense"], None),
+        ([b'{"a": "text"}', b'{"a": 1}'], None),
+        ([b'{"l": ["text", {"q": 1}]}'], None),
+        ([b"", b""], None),
+    ],
+)
+def test_objects_among_other_values_are_looked_into(lines: list[bytes], key: tuple[str, ...] | None) -> None:
+    within = pl.Struct({"k": pl.Int64, "in": pl.Struct({"j": pl.Int64})})
+    schema = pl.Schema({"a": pl.Int64, "of": within, "l": pl.List(pl.Struct({"z": pl.Int64}))})
+    for before in (0, 1, 5):
+        block = b"\n".join([b'{"a": 1}'] * before + lines) + b"\n"
+        assert unknown_key(block, schema) == key
+        assert unknown_key(block.rstrip(b"\n"), schema) == key
