@@ -76,7 +76,7 @@ class Fold(Running):
         return [pl.Series(self.totals(slots))]
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._states = self._memory.copied(columns[0].to_numpy())
+        self._states = self._memory.replaced(self._states, columns[0].to_numpy())
 
     def _numbers(self, values: pl.Series) -> Array:
         return values.to_numpy().astype(self._states.dtype, copy=False)
