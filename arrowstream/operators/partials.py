@@ -203,8 +203,10 @@ def _len(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:
 
 
 def _sum(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
-    if not (dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean or dtype == pl.Duration):
+    if not (dtype.is_integer() or dtype.is_float() or dtype in (pl.Boolean, pl.Duration)):
         return None
+    if dtype == pl.Boolean:
+        return _count(expr, expr.sum())
     # 32 bits hold no sum of many rows that are added one by one; the result is cast back.
     values = expr.cast(pl.Float64) if dtype == pl.Float32 else expr
     total = pl.LazyFrame(schema={"x": dtype}).select(pl.col("x").sum()).collect_schema()["x"]

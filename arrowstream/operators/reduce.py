@@ -51,8 +51,8 @@ class Reduce(Operator):
     max_keys
         The most keys to hold; None for as many as there is memory for.
     max_bytes
-        The most bytes of memory for keys and state; None for no limit. While something grows it may be up to
-        twice as many.
+        The most bytes of memory for keys and state, 30,000 to 70,000 of which the first key takes; None for no
+        limit. While something grows it may be up to twice as many.
     on_full
         What to do with more. ``"error"``: with a key more than `max_keys`, or once there are more than `max_bytes`,
         batches fail, and change nothing. ``"evict"``: the key that first came the longest ago has to go. With

@@ -95,7 +95,9 @@ def maker(
         case _, {"reverse": False}, []:
             if name in RESUMED and isinstance(result, pl.Decimal):
                 return lambda memory: Resumed(memory, name, result)
-            return lambda memory: Fold(memory, name, result)
+            # The sum of truth values says how many there are.
+            counts = name == "CumCount" or (name == "CumSum" and source == pl.Boolean)
+            return lambda memory: Fold(memory, name, result, counts)
         case "Shift" | "ShiftAndFill" | "Diff" | "PctChange", _, [number, *rest]:
             return _before(name, options, number, rest, source, result)
         case "FillNullWithStrategy", {"Forward": limit}, []:

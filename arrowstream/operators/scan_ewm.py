@@ -92,9 +92,11 @@ class Ewm(Running):
         ]
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._counts, self._ages = (self._memory.copied(column.to_numpy()) for column in columns[:2])
-        states = np.stack([column.to_numpy() for column in columns[2:]], axis=1)
-        self._states = self._memory.copied(states.reshape(count, *self._states.shape[1:]))
+        counts, ages, *parts = (column.to_numpy() for column in columns)
+        self._counts = self._memory.replaced(self._counts, counts)
+        self._ages = self._memory.replaced(self._ages, ages)
+        states = np.stack(parts, axis=1)
+        self._states = self._memory.replaced(self._states, states.reshape(count, *self._states.shape[1:]))
 
     def _aged(self, valid: Array, layout: Layout, known: Layout) -> Array:
         """What each value's key's weights were multiplied with since its value before."""

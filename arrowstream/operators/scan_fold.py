@@ -24,6 +24,10 @@ _STEPS: dict[str, np.ufunc] = {
     "CumMax": np.fmax,
 }
 FOLDS = frozenset(_STEPS)
+_IN_64_BITS = {
+    "CumSum": "count in 64 bits: pl.col(...).cast(pl.Int64).cum_sum()",
+    "CumCount": "count in 64 bits: pl.col(...).is_not_null().cast(pl.Int64).cum_sum()",
+}
 
 
 class Fold(Running):
@@ -31,17 +35,18 @@ class Fold(Running):
 
     The keys of a batch advance together: first every key's first row, then every key's second row, and so
     on, each a single vector operation; the few keys with many rows are accumulated one by one. So each key's
-    values are combined one after the other, exactly as over the whole input.
+    values are combined one after the other, exactly as over the whole input. Totals that count are kept in 64 bits.
     """
 
-    __slots__ = ("_empty", "_function", "_memory", "_states", "_step", "_type")
+    __slots__ = ("_counts", "_empty", "_function", "_memory", "_states", "_step", "_type")
 
-    def __init__(self, memory: StateMemory, function: str, dtype: pl.DataType) -> None:
+    def __init__(self, memory: StateMemory, function: str, dtype: pl.DataType, counts: bool = False) -> None:
         self._memory = memory
         self._function = function
+        self._counts = counts
         self._step = _STEPS[function]
         self._type = dtype
-        kind = _kind(function, dtype)
+        kind = np.dtype(np.int64) if counts else _kind(function, dtype)
         self._empty = _empty(function, kind)
         self._states = memory.array((0,), kind)
 
@@ -71,14 +76,14 @@ class Fold(Running):
         return [pl.Series(self.totals(slots))]
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._states = self._memory.copied(columns[0].to_numpy())
+        self._states = self._memory.replaced(self._states, columns[0].to_numpy())
 
     def _numbers(self, values: pl.Series) -> Array:
         return values.to_numpy().astype(self._states.dtype, copy=False)
 
     def _series(self, values: Array) -> pl.Series:
-        if self._function == "CumCount":
-            return counted(values, "count in 64 bits: pl.col(...).is_not_null().cast(pl.Int64).cum_sum()")
+        if self._counts:
+            return counted(values, _IN_64_BITS[self._function])
         return pl.Series(values).cast(self._type)
 
     @np.errstate(all="ignore")
@@ -108,8 +113,6 @@ class Fold(Running):
 
 def _kind(function: str, dtype: pl.DataType) -> np.dtype[Any]:
     """The numpy type of the totals."""
-    if function == "CumCount":
-        return np.dtype(np.int64)
     kind = pl.Series(dtype=dtype).to_physical().to_numpy().dtype
     return np.dtype(np.float64) if kind == np.float32 and function == "CumSum" and _sums_in_double() else kind
 

@@ -57,5 +57,5 @@ class Forward(Running):
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
         self._log.add(columns[0])
-        self._last = self._memory.copied(np.arange(count))
-        self._ages = self._memory.copied(columns[1].to_numpy())
+        self._last = self._memory.replaced(self._last, np.arange(count))
+        self._ages = self._memory.replaced(self._ages, columns[1].to_numpy())

@@ -48,4 +48,4 @@ class Resumed(Running):
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
         self._log.add(columns[0])
-        self._last = self._memory.copied(np.arange(count))
+        self._last = self._memory.replaced(self._last, np.arange(count))

@@ -75,6 +75,8 @@ class Rolling(Running):
         ]
 
     def restore(self, columns: list[pl.Series], count: int) -> None:
+        self._memory.let_go(self._values)
+        self._memory.let_go(self._seen)
         self._values = self._memory.array((count, self._rows - 1), self._values.dtype)
         self._seen = self._memory.array((count, self._rows - 1), np.bool_)
         for place, column in enumerate(columns):

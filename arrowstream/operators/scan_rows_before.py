@@ -67,7 +67,7 @@ class RowsBefore(Running):
         for column in rows:
             self._log.add(column)
         numbers = np.arange(count * self._count).reshape(self._count, count).T
-        self._numbers = self._memory.copied(numbers)
+        self._numbers = self._memory.replaced(self._numbers, numbers)
         self._numbers[np.arange(self._count) < missing.to_numpy()[:, None]] = -1
 
     def _push(self, layout: Layout, numbers: Array) -> None:

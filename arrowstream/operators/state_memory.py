@@ -120,6 +120,11 @@ class StateMemory:
         array[...] = values
         return array
 
+    def replaced(self, array: Array, values: Array) -> Array:
+        """An array with these values in place of one that is not used any more."""
+        self.let_go(array)
+        return self.copied(values)
+
     def longer(self, array: Array, needed: int, fill: Any = 0) -> Array:
         """The array, or one with the same values at least twice as long where more are needed, then full of one."""
         if needed <= len(array):

@@ -39,7 +39,7 @@ def long_running(operator: Operator, counts: list[str], rows: int, row: pl.DataF
 
 
 @pytest.mark.parametrize("beside", [[], [S.last()]], ids=["folded", "grouped"])
-@pytest.mark.parametrize("expr", [pl.len(), X.count(), X.len(), (X > 9).null_count()], ids=str)
+@pytest.mark.parametrize("expr", [pl.len(), X.count(), X.len(), (X > 9).null_count(), (X > 1).sum()], ids=str)
 def test_a_count_is_exact_up_to_what_its_type_holds_and_then_an_error(
     expr: pl.Expr, beside: list[pl.Expr]
 ) -> None:
@@ -108,11 +108,13 @@ def scanning(expr: pl.Expr, total: int, place: int) -> Process:
     return process
 
 
-@pytest.mark.parametrize("expr", [X.cum_count(), X.rle_id()], ids=["cum_count", "rle_id"])
+@pytest.mark.parametrize(
+    "expr", [X.cum_count(), X.rle_id(), (X > 1).cum_sum()], ids=["cum_count", "rle_id", "cum_sum"]
+)
 def test_what_scan_counts(expr: pl.Expr) -> None:
     rows = [ROW.with_columns(x=pl.lit(value)) for value in (6.0, 7.0)]
     # The number of a run is one less than how many there are.
-    before = MOST - 1 if "cum_count" in str(expr) else MOST
+    before = MOST if "rle_id" in str(expr) else MOST - 1
     process = scanning(expr, before, 1)
     [found] = feed(process, rows[:1])
     assert found["y"].to_list() == [MOST] and found["y"].dtype == pl.UInt32

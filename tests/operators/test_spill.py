@@ -272,6 +272,25 @@ def test_values_and_keys_of_every_type_come_back_from_files(dtype: pl.DataType, 
         assert_frame_equal(found, expected, categorical_as_str=True)
 
 
+KEPT_ONCE = {
+    **RUNNING,
+    "shift": S.shift(1),
+    "plain ewm": X.ewm_mean(alpha=0.5, adjust=False, ignore_nulls=True),
+}
+
+
+@pytest.mark.parametrize("name", KEPT_ONCE)
+@pytest.mark.parametrize("by", [None, "k"])
+def test_state_that_is_restored_counts_once(name: str, by: Any) -> None:
+    operator = Scan.of(check, (KEPT_ONCE[name],), {}, by=by, limit=StateLimit(max_bytes=10**9))
+    rows = pl.DataFrame({"k": [1], "x": [2], "s": ["a"]})
+    first, second = operator.start(rows.schema), operator.start(rows.schema)
+    feed(first, [rows])
+    second.restore(first.snapshot())
+    held: list[Any] = [first, second]
+    assert held[1]._memory.held == held[0]._memory.held
+
+
 @settings(max_examples=60, deadline=None)
 @given(types=st.lists(st.sampled_from((*PLAIN, *CODED, pl.Null())), min_size=1, max_size=3), data=st.data())
 def test_a_log_of_rows_gives_each_by_its_number(types: list[pl.DataType], data: st.DataObject) -> None:
