@@ -15,11 +15,11 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 from arrowstream.errors import JobError
+from arrowstream.nearest import did_you_mean
 from arrowstream.toml_positions import At, positions
 
 T = TypeVar("T")
@@ -202,8 +202,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     ("did you mean 'filter'?", "one of 'filter', 'select'")
     """
     names = list(known)
-    close = get_close_matches(name, names, 1)
-    return f"did you mean {close[0]!r}?" if close else "one of " + ", ".join(map(repr, names))
+    return did_you_mean(name, names) or "one of " + ", ".join(map(repr, names))
 
 
 def _section(at: At) -> str:

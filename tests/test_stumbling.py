@@ -172,6 +172,7 @@ WRONG_NAMES: dict[str, Callable[[], Any]] = {
     "window": lambda: rows().window("10s", on="xx").agg(pl.len()).collect_sync(),
     "by": lambda: rows().reduce(pl.len(), by="kk").collect_sync(),
     "select": lambda: rows().select("xx").collect_sync(),
+    "reduce": lambda: rows().reduce(pl.col("xx").sum()).collect_sync(),
     "event time": lambda: (
         Pipeline.builder().source(Source.from_frame(FRAME).with_event_time("xx")).collect_sync()
     ),

@@ -20,6 +20,7 @@ import polars.selectors as cs
 from arrowstream.batch import arrow_schema
 from arrowstream.errors import SchemaError
 from arrowstream.expression_text import expression_text, rebuild
+from arrowstream.nearest import did_you_mean, missing_column
 from arrowstream.operators.partials import ROW, Fold, Mergeable, mergeable, row_wise
 from arrowstream.operators.row_counts import most_rows, too_many
 from arrowstream.operators.window_columns import check_results
@@ -263,11 +264,12 @@ def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequen
         pl.DataFrame(schema=schema).group_by(by).agg(*exprs)
         arrow_schema(whole)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
-        message = str(error).split("\n\n")[0]
+        message, missing = str(error).split("\n\n")[0], missing_column(error)
         raise SchemaError(
             f"{step} does not fit the columns that come in",
             expected=f"aggregations over {', '.join(f'{name}: {dtype}' for name, dtype in schema.items())}",
             found=f"{message}, in {', '.join(map(expression_text, exprs))}",
+            hint=None if missing is None else did_you_mean(missing, schema),
         ) from error
     names = list(whole)[len(by) :]
     check_results(step, names)

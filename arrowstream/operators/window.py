@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 
 import polars as pl
 
 from arrowstream.duration import Duration
 from arrowstream.errors import PlanError
+from arrowstream.nearest import did_you_mean
 from arrowstream.operators.base import Operator
 from arrowstream.operators.count_window import CountWindow
 from arrowstream.operators.event_time import microseconds
@@ -77,11 +77,10 @@ def check_options(options: Collection[str]) -> None:
     known = WindowOptions.__annotations__
     for name in options:
         if name not in known:
-            close = get_close_matches(name, known, 1)
             raise PlanError(
                 f"window() has no argument {name!r}",
                 expected=f"size, {', '.join(known)}, late",
-                hint=f"did you mean {close[0]!r}?" if close else "aggregates belong into .agg(...)",
+                hint=did_you_mean(name, known) or "aggregates belong into .agg(...)",
             )
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from arrowstream.batch import arrow_schema
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.nearest import did_you_mean
+from arrowstream.nearest import did_you_mean, missing_column
 from arrowstream.operators.base import Expressions
 
 # A panic in Polars' Rust code is no `Exception`, but it only means that it cannot do what was asked.
@@ -79,9 +79,8 @@ def check_on_no_rows(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, 
 
 def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stage: str) -> SchemaError:
     message = str(error).split("\n\n")[0]
-    quoted = re.search(r'"([^"]*)"', message)
-    if isinstance(error, pl.exceptions.ColumnNotFoundError) and quoted:
-        name = quoted[1]
+    name = missing_column(error)
+    if name is not None:
         return SchemaError(
             f"{step.name}() names a column that is not there",
             stage=stage,
