@@ -7,7 +7,8 @@ from functools import partial
 
 from arrowstream.batch import Element
 from arrowstream.channel import Receiver, Sender
-from arrowstream.runtime.section import Emit, End, Read
+from arrowstream.runtime.section import End, Read
+from arrowstream.runtime.stage import Emit
 from arrowstream.stage_metrics import Queue, StageCounters
 
 CHANNEL_BATCHES = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 from arrowstream.batch import Batch, Element, Idle, Mark, Watermark
@@ -10,11 +10,14 @@ from arrowstream.clock import Clock
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.failures import FAILURES, stage_error
-from arrowstream.runtime.stage import INLINE_NS, RunningStage
+from arrowstream.runtime.stage import INLINE_NS, Emit, RunningStage, emit_all
 from arrowstream.runtime.threads import Threads
 
 T = TypeVar("T")
 WriteLate = Callable[[Batch], Awaitable[None]]
+
+_ROWS_AT_A_TIME = 65_536
+"""From so many rows on, what a process gives at a mark or at the end is passed on before it makes more."""
 
 
 class RunningProcess(RunningStage):
@@ -48,23 +51,28 @@ class RunningProcess(RunningStage):
         self.tally.ran(self._kind, batch.num_rows, self._last_ns, self._last_ns)
         return out
 
-    async def on_mark(self, mark: Mark) -> Iterable[Element]:
+    async def on_mark(self, mark: Mark, emit: Emit) -> None:
         self.tally.saw(mark)
         if isinstance(mark, Watermark):
-            return await self._counted(lambda: list(self._process.on_watermark(mark.time_us)))
-        if isinstance(mark, Idle):
-            return await self._counted(lambda: list(self._process.on_idle()))
-        return (mark,)
+            await self._emit_made(lambda: self._process.on_watermark(mark.time_us), emit)
+        elif isinstance(mark, Idle):
+            await self._emit_made(self._process.on_idle, emit)
+        else:
+            await emit(mark)
 
-    async def finish(self) -> Iterable[Element]:
-        return await self._counted(lambda: list(self._process.finish()))
+    async def finish(self, emit: Emit) -> None:
+        await self._emit_made(self._process.finish, emit)
 
-    async def _counted(self, work: Callable[[], list[Element]]) -> list[Element]:
-        out = await self._run(work, None)
-        self._count(out)
-        return out
+    async def _emit_made(self, make: Callable[[], Iterable[Element]], emit: Emit) -> None:
+        """Give what is made, and make more only once that was taken: it may be more than there is memory for."""
+        made = _begun(make)
+        more = True
+        while more:
+            out, more = await self._run(lambda: _some(made), None)
+            self._count(out)
+            await emit_all(out, emit)
 
-    async def _run(self, work: Callable[[], list[Element]], batch: Batch | None) -> list[Element]:
+    async def _run(self, work: Callable[[], T], batch: Batch | None) -> T:
         begin = self._clock.now_ns()
         try:
             # The last call is the best guess at this one.
@@ -116,12 +124,12 @@ class RunningTimed(RunningProcess):
     async def open(self) -> None:
         self._timed.set_time(self._clock.now_ns())
 
-    async def on_time(self) -> Iterable[Element]:
-        """What comes out now that the deadline has passed."""
+    async def on_time(self, emit: Emit) -> None:
+        """Give what comes out now that the deadline has passed."""
         now = self._clock.now_ns()
-        return await self._counted(lambda: list(self._timed.on_time(now)))
+        await self._emit_made(lambda: self._timed.on_time(now), emit)
 
-    async def _run(self, work: Callable[[], list[Element]], batch: Batch | None) -> list[Element]:
+    async def _run(self, work: Callable[[], T], batch: Batch | None) -> T:
         self._timed.set_time(self._clock.now_ns())
         return await super()._run(work, batch)
 
@@ -152,10 +160,10 @@ class RunningAsync(RunningStage):
         self.tally.ran(self._kind, batch.num_rows, taken, taken)
         return list(out)
 
-    async def finish(self) -> Iterable[Element]:
+    async def finish(self, emit: Emit) -> None:
         out = list(await self._named(self._process.finish()))
         self._count(out)
-        return out
+        await emit_all(out, emit)
 
     async def close(self) -> None:
         await self._named(self._process.close())
@@ -166,6 +174,23 @@ class RunningAsync(RunningStage):
         except FAILURES as error:
             self.tally.errors += 1
             raise stage_error(self.tally.name, batch, error) from error
+
+
+def _begun(make: Callable[[], Iterable[Element]]) -> Iterator[Element]:
+    """What is made, begun where the first of it is asked for."""
+    yield from make()
+
+
+def _some(made: Iterator[Element]) -> tuple[list[Element], bool]:
+    """The next elements, and whether there may be more."""
+    out: list[Element] = []
+    rows = 0
+    for element in made:
+        out.append(element)
+        rows += element.num_rows if isinstance(element, Batch) else 0
+        if rows >= _ROWS_AT_A_TIME:
+            return out, True
+    return out, False
 
 
 def start_operator(

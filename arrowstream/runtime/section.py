@@ -12,10 +12,9 @@ from arrowstream.runtime.cleaning import despite
 from arrowstream.runtime.deadline import end_tasks
 from arrowstream.runtime.failures import FAILURES
 from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
-from arrowstream.runtime.stage import RunningStage
+from arrowstream.runtime.stage import Emit, RunningStage, emit_all
 
 Read = Callable[[], Awaitable[Element | None]]
-Emit = Callable[[Element], Awaitable[None]]
 End = Callable[[], Awaitable[None]]
 
 TURN_SECONDS = 0.005
@@ -42,7 +41,7 @@ async def run_section(read: Read, stage: RunningStage | None, emit: Emit, end: E
                 await _drive_concurrent(read, stage, emit)
             else:
                 await _drive(read, stage, emit)
-            await _emit_all(await stage.finish(), emit)
+            await stage.finish(emit)
         except FAILURES as failure:
             await despite(failure, [stage.close])
             raise
@@ -64,19 +63,10 @@ async def _drive(read: Read, stage: RunningStage, emit: Emit) -> None:
     turns = _Turns()
     while (element := await read()) is not None:
         if isinstance(element, Batch):
-            out = await stage.process(element)
+            await emit_all(await stage.process(element), emit)
         else:
-            out = await stage.on_mark(element)
-        for passed in out:
-            if not isinstance(passed, Batch) or passed.num_rows:
-                await emit(passed)
+            await stage.on_mark(element, emit)
         await turns.yield_if_due()
-
-
-async def _emit_all(out: Iterable[Element], emit: Emit) -> None:
-    for element in out:
-        if not isinstance(element, Batch) or element.num_rows:
-            await emit(element)
 
 
 async def _drive_timed(read: Read, stage: RunningTimed, emit: Emit, clock: Clock) -> None:
@@ -96,13 +86,15 @@ async def _drive_timed(read: Read, stage: RunningTimed, emit: Emit, clock: Clock
                 await end_tasks(alarm)
                 alarm = None
             if deadline is not None and clock.now_ns() >= deadline:
-                await _emit_all(await stage.on_time(), emit)
+                await stage.on_time(emit)
             if stage.wants_input and reading is not None and reading.done():
                 element, reading = reading.result(), None
                 if element is None:
                     return
-                out = await (stage.process(element) if isinstance(element, Batch) else stage.on_mark(element))
-                await _emit_all(out, emit)
+                if isinstance(element, Batch):
+                    await emit_all(await stage.process(element), emit)
+                else:
+                    await stage.on_mark(element, emit)
     finally:
         for task in (reading, alarm):
             if task is not None:
@@ -134,8 +126,10 @@ async def _drive_concurrent(read: Read, stage: RunningAsync, emit: Emit) -> None
     async with asyncio.TaskGroup() as group:
         group.create_task(begin())
         async for item in receiver:
-            out = await item if isinstance(item, asyncio.Task) else await stage.on_mark(item)
-            await _emit_all(out, emit)
+            if isinstance(item, asyncio.Task):
+                await emit_all(await item, emit)
+            else:
+                await stage.on_mark(item, emit)
 
 
 class _Turns:

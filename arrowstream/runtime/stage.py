@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from arrowstream.batch import Batch, Element, Mark
 from arrowstream.clock import Clock
@@ -13,6 +13,8 @@ from arrowstream.runtime.deadline import Attempt
 from arrowstream.runtime.failures import FAILURES, stage_error
 from arrowstream.runtime.threads import Threads
 from arrowstream.stage_metrics import StageCounters
+
+Emit = Callable[[Element], Awaitable[None]]
 
 INLINE_NS = 1_000_000
 """Work predicted to take less runs on the loop's own thread.
@@ -66,18 +68,25 @@ class RunningStage(ABC):
         """Before the first batch."""
         return
 
-    async def on_mark(self, mark: Mark) -> Iterable[Element]:
-        """What comes out for a mark, the mark itself included."""
+    async def on_mark(self, mark: Mark, emit: Emit) -> None:
+        """Give what comes out for a mark, the mark itself included."""
         self.tally.saw(mark)
-        return (mark,)
+        await emit(mark)
 
-    async def finish(self) -> Iterable[Element]:
-        """What is still held when the stream ends."""
-        return ()
+    async def finish(self, emit: Emit) -> None:
+        """Give what is still held when the stream ends."""
+        return
 
     async def close(self) -> None:
         """After the last call, whatever came before."""
         return
+
+
+async def emit_all(out: Iterable[Element], emit: Emit) -> None:
+    """Pass on what came out, batches without rows left out."""
+    for element in out:
+        if not isinstance(element, Batch) or element.num_rows:
+            await emit(element)
 
 
 class RunningSegment(RunningStage):

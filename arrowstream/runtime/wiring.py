@@ -32,8 +32,8 @@ from arrowstream.runtime.line_ends import Feed, Goal, Room, close, nothing, rece
 from arrowstream.runtime.merge import Merge
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.outlets import Outlets, Spare
-from arrowstream.runtime.section import Emit, End, Read, run_section
-from arrowstream.runtime.stage import RunningSegment, RunningStage
+from arrowstream.runtime.section import End, Read, run_section
+from arrowstream.runtime.stage import Emit, RunningSegment, RunningStage
 from arrowstream.runtime.threads import Threads
 from arrowstream.stage_metrics import Queue, StageCounters
 
