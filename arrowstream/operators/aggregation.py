@@ -260,7 +260,8 @@ def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequen
     by: list[Any] = list(keys) or [pl.lit(0).alias(_GROUP)]
     try:
         whole = frame.group_by(by).agg(*exprs).collect_schema()
-        pl.DataFrame(schema=schema).group_by(by).agg(*exprs)
+        # By a column without rows, as a literal makes a group of its own, in which `get` finds nothing.
+        pl.DataFrame(schema={**schema, _GROUP: pl.Int32()}).group_by(list(keys) or _GROUP).agg(*exprs)
         arrow_schema(whole)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
         message = str(error).split("\n\n")[0]
