@@ -79,8 +79,10 @@ def test_a_count_is_cast_to_one_type_after_the_other(count: pl.Expr) -> None:
 def test_a_count_cast_to_too_small_a_type_is_an_error_of_polars() -> None:
     process = Reduce.of(pl.len().cast(pl.Int8), by="k").start(ROW.schema)
     feed(process, [ROW] * 128)
-    with pytest.raises(pl.exceptions.InvalidOperationError):
+    with pytest.raises(pl.exceptions.InvalidOperationError) as raised:
         end(process)
+    # Not of itself: who follows the causes comes to an end.
+    assert raised.value.__cause__ is None
 
 
 def test_means_and_spreads_of_more_rows_than_32_bits_count() -> None:
