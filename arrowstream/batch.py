@@ -148,12 +148,13 @@ def joined_batch(batches: Sequence[Batch], *, rechunk: bool = False) -> Batch:
 def to_record(frame: pl.DataFrame) -> pa.RecordBatch:
     """A frame as exactly one RecordBatch, in the oldest-compatible Arrow types."""
     try:
-        table = frame.to_arrow(compat_level=_OLDEST)
-    except pa.ArrowInvalid:
-        # Polars 1.35 exports slices of nullable structs with children that are too short, but writes them well.
+        table = frame.to_arrow(compat_level=_OLDEST).combine_chunks()
+    except (pa.ArrowInvalid, IndexError):
+        # Polars 1.35 exports slices of nullable structs with children that are too short, and gathered empty lists
+        # with values that begin behind their end, but writes both well.
         written = frame.write_ipc_stream(None, compat_level=_OLDEST)
-        table = pa.ipc.open_stream(written.getvalue()).read_all()
-    batches = table.combine_chunks().to_batches()
+        table = pa.ipc.open_stream(written.getvalue()).read_all().combine_chunks()
+    batches = table.to_batches()
     if len(batches) == 1:
         return batches[0]
     # Not pa.array([], type): before pyarrow 20 that cannot make dictionaries, which categories are.

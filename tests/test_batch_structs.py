@@ -1,4 +1,4 @@
-"""Slices of nullable structs as Arrow, which Polars 1.35 exports wrongly."""
+"""Slices of nullable structs, and gathered empty lists, as Arrow, which Polars 1.35 exports wrongly."""
 
 import polars as pl
 import pyarrow as pa
@@ -39,3 +39,10 @@ def test_what_polars_exports_wrongly_comes_by_way_of_its_stream_format(monkeypat
         record = to_record(ROWS)
     assert record.schema.equals(schema, check_metadata=True)
     is_sound(record, ROWS)
+
+
+def test_gathered_empty_lists_behind_others_come_back():
+    lists = pl.Series([["x"] * 21, [], None, ["y"]], dtype=pl.List(pl.Enum(["x", "y"]))).to_frame("l")
+    rows = pl.concat([lists, lists[[1, 2]], lists[[3, 1]]], rechunk=False)
+    assert rows.n_chunks() == 3
+    is_sound(to_record(rows), rows)

@@ -118,6 +118,7 @@ def little_put_aside(data: st.DataObject) -> Iterator[None]:
     many = data.draw(st.sampled_from([2, 64]), "frames that are many")
     with (
         mock.patch.object(pane_store, "_ASIDE_ROWS", rows),
+        mock.patch.object(pane_store, "_CUTS", data.draw(st.sampled_from([0, 4]), "cuts of a row")),
         mock.patch.object(pane_store, "_ASIDE_BYTES", size),
         mock.patch.object(small_frames, "MANY", many),
         mock.patch.object(panes, "_STREAMED", data.draw(st.sampled_from([1, 100_000]), "rows streamed")),

@@ -137,7 +137,10 @@ class Aggregation:
         try:
             found = state.select(*beside, *self._leaves)
         except pl.exceptions.InvalidOperationError as error:
-            raise self._too_many(state, error) from error
+            most = self._most_rows(state)
+            if most <= most_rows():
+                raise
+            raise too_many(most, "ask for a wider type, such as pl.len().cast(pl.Int64)") from error
         out = found.select(*(pl.nth(place) for place in range(len(beside))), *self._results)
         if self._whole:
             lists = [pl.col(_kept(name)).alias(name) for name in self._kept]
@@ -148,12 +151,9 @@ class Aggregation:
         names = out.columns[: len(beside)]
         return out.select(*names, *(pl.col(name).cast(dtype) for name, dtype in self.output.items()))
 
-    def _too_many(self, state: pl.DataFrame, error: Exception) -> Exception:
-        """What is wrong if a count does not fit into its type; else the error as it is."""
-        rows = max((int(state[name].max()) for name in self._counts), default=0)  # type: ignore[arg-type]
-        if rows <= most_rows():
-            return error
-        return too_many(rows, "ask for a wider type, such as pl.len().cast(pl.Int64)")
+    def _most_rows(self, state: pl.DataFrame) -> int:
+        """The largest count that is kept."""
+        return max((int(state[name].max()) for name in self._counts), default=0)  # type: ignore[arg-type]
 
 
 class _Parts:
@@ -261,7 +261,8 @@ def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequen
     by: list[Any] = list(keys) or [pl.lit(0).alias(_GROUP)]
     try:
         whole = frame.group_by(by).agg(*exprs).collect_schema()
-        pl.DataFrame(schema=schema).group_by(by).agg(*exprs)
+        # By a column without rows, as a literal makes a group of its own, in which `get` finds nothing.
+        pl.DataFrame(schema={**schema, _GROUP: pl.Int32()}).group_by(list(keys) or _GROUP).agg(*exprs)
         arrow_schema(whole)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
         message, missing = str(error).split("\n\n")[0], missing_column(error)

@@ -88,9 +88,13 @@ def dense_groups(
         for folded in state:
             folded.add(places, start)
         start += part.frame.height
-    groups = pl.DataFrame([*_keys(digits), *(folded.series() for folded in state)])
     found = state[0].values < _LAST
-    return groups if found.all() else groups.filter(found)
+    groups = pl.DataFrame([*_keys(digits), *(pl.Series(folded.name, folded.values) for folded in state)])
+    if not found.all():
+        groups = groups.filter(found)
+    # Values get their types last: what stands for no value is no time of a day.
+    types = {folded.name: folded.dtype for folded in state}
+    return pl.DataFrame([column.cast(types.get(column.name, column.dtype)) for column in groups])
 
 
 class _Folded:
@@ -98,7 +102,7 @@ class _Folded:
 
     def __init__(self, fold: Fold, column: pl.Series, size: int) -> None:
         self._at = _AT[fold]
-        self._name, self._dtype = column.name, column.dtype
+        self.name, self.dtype = column.name, column.dtype
         plain = _physical(column)
         self._column = plain.fill_null(0) if plain.null_count() else plain
         kind = plain.clear().to_numpy().dtype
@@ -111,9 +115,6 @@ class _Folded:
         part = self._column.slice(start, len(places)).to_numpy()
         with np.errstate(all="ignore"):
             self._at(self.values, places, part)
-
-    def series(self) -> pl.Series:
-        return pl.Series(self._name, self.values).cast(self._dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ _ASIDE_ROWS = 1 << 20
 _ASIDE_BYTES = 64 << 20
 """The most rows, and bytes, that are put aside before they are grouped."""
 
+_CUTS = 4
+"""How often each row that is put aside may be cut off from others, on average, before it is grouped."""
+
 
 class PaneStore:
     """Groups by pane and keys.
@@ -50,6 +53,8 @@ class PaneStore:
         self._aside: list[Rows] = []
         self._aside_rows = 0
         self._aside_bytes = 0
+        self._cuts = 0.0
+        """How often rows that are aside were cut off from others, all in all."""
         # Of the memory that there is, half is for runs.
         self._most_bytes = min(_ASIDE_BYTES, memory.half)
         self._runs = RunStore(self.merged, self._keys, memory)
@@ -67,7 +72,7 @@ class PaneStore:
             return None
         if self._aside:
             # Else the rows would be cut, and a part of them grouped, for every few panes anew.
-            self._runs.add(self._reduced(self._emptied()))
+            self._group_all()
         return self._runs.first_few(share)
 
     def add(self, rows: pl.DataFrame, low: int, high: int) -> None:
@@ -75,17 +80,23 @@ class PaneStore:
         part = rows[self._columns] if low == high else rows.select(self._pane, *self._columns)
         self._put_aside(Rows(low, high, part))
         if self._aside_rows >= _ASIDE_ROWS or self._aside_bytes >= self._most_bytes:
-            self._runs.add(self._reduced(self._emptied()))
+            self._group_all()
 
     def take(self, pane: int | None, keep: int | None) -> Run | None:
         """The groups of panes before `pane`, or None if there are none; those from `keep` on are kept as well.
 
         All are taken where `pane` is None, and none of them is kept where `keep` is.
         """
-        rows, kept = cut_all(self._emptied(), pane)
+        parts = self._emptied()
+        rows, kept = cut_all(parts, pane)
         for part in kept:
             self._put_aside(part)
-        return self._runs.take(pane, keep, self._reduced(rows) if rows else None)
+        self._count_cuts(parts, pane)
+        taken = self._runs.take(pane, keep, self._reduced(rows) if rows else None)
+        if self._cuts > _CUTS * self._aside_rows:
+            # Rows out of order, of many panes in each batch, would all be copied whenever one is over.
+            self._group_all()
+        return taken
 
     def frame(self) -> pl.DataFrame | None:
         """All state; None if there is none."""
@@ -102,6 +113,19 @@ class PaneStore:
         """State with one row for each pane and keys, sorted by pane."""
         values = [pl.col(expr.meta.output_name()) for expr in self._aggregation.one]
         return self._grouped(parts, self._aggregation.merge, values)
+
+    def _group_all(self) -> None:
+        """Group what is aside."""
+        self._runs.add(self._reduced(self._emptied()))
+        self._cuts = 0.0
+
+    def _count_cuts(self, parts: list[Rows], pane: int | None) -> None:
+        """Of the parts that were aside those before `pane` are gone: each that has others, too, was copied."""
+        before = sum(part.frame.height for part in parts)
+        whole = sum(part.frame.height for part in parts if pane is not None and part.low >= pane)
+        # Rows that are gone take their share with them.
+        share = self._aside_rows / before if before else 0.0
+        self._cuts = self._cuts * share + self._aside_rows - whole
 
     def _put_aside(self, rows: Rows) -> None:
         self._aside.append(rows)

@@ -82,8 +82,8 @@ def mergeable(node: Any, schema: pl.Schema, in_order: bool) -> Mergeable | None:
     match node:
         case "Len":
             return _count(pl.lit(1), pl.len())
-        case {"Cast": {"expr": inner, **how}}:
-            return _counted_as(mergeable(inner, schema, in_order), how)
+        case {"Cast": {"expr": inner}}:
+            return _counted_as(mergeable(inner, schema, in_order), node)
         case {"Agg": {"Sum": inner}}:
             return _over(inner, schema, _sum)
         case {"Agg": {"Count": {"input": inner, "include_nulls": bool(nulls)}}}:
@@ -183,11 +183,20 @@ def _count(one: pl.Expr, first: pl.Expr) -> Mergeable:
     )
 
 
-def _counted_as(count: Mergeable | None, how: dict[Any, Any]) -> Mergeable | None:
-    """A count cast to another type, which may hold what Polars' own does not; None for anything else."""
+def _counted_as(count: Mergeable | None, casts: Any) -> Mergeable | None:
+    """A count cast to other types, which may hold what Polars' own does not; None for anything else."""
     if count is None or not count.counts:
         return None
-    return replace(count, result=lambda name: rebuild({"Cast": {"expr": {"Column": name}, **how}}))
+    return replace(count, result=lambda name: rebuild(_cast_as(casts, {"Column": name})))
+
+
+def _cast_as(casts: Any, column: Any) -> Any:
+    """All casts of a node, one after the other, of a column."""
+    match casts:
+        case {"Cast": {"expr": inner, **how}}:
+            return {"Cast": {"expr": _cast_as(inner, column), **how}}
+        case _:
+            return column
 
 
 def _values(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:

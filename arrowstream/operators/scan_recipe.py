@@ -104,9 +104,12 @@ class _Work:
         rewritten = self.rewrite(tree)
         if len(self.leaves) == known:
             return None
+        text = json.dumps(rewritten)
         # It would choose leaves, too.
-        if '{"Selector": ' in json.dumps(rewritten):
+        if '{"Selector": ' in text:
             raise self.refusal("a running function beside a choice of columns", "name the columns")
+        if '{"KeepName": ' in text:
+            raise self.refusal("a running function under name.keep()", "name the result with alias(...)")
         return self.rebuild(rewritten).alias(expr.meta.output_name())
 
     def rewrite(self, node: Any) -> Any:
@@ -122,7 +125,8 @@ class _Work:
             case {"Function": {"input": list(inputs), "function": function, **rest}}:
                 parts = [self.rewrite(part) for part in inputs]
                 if (leaf := self.running(parts, function)) is not None:
-                    return {"Column": leaf}
+                    # Under the name it has with Polars: fields of structs are called so.
+                    return {"Alias": [{"Column": leaf}, self.rebuild(parts[0]).meta.output_name()]}
                 return {"Function": {"input": parts, "function": function, **rest}}
             case dict():
                 return {key: self.rewrite(part) for key, part in node.items()}
@@ -146,10 +150,13 @@ class _Work:
         (source,) = self.types(column)
         whole = self.rebuild({"Function": {"input": inputs, "function": function}})
         results = self.types(whole)
-        make = maker(name, options, inputs[1:], source, results[0] if results else source)
+        result = results[0] if results else source
+        if name == "CumSum" and isinstance(result, pl.Decimal):
+            # Polars 1.35 says beforehand that it has the digits of the column, but gives as many as there may be.
+            result = pl.Decimal(38, result.scale)
+        make = maker(name, options, inputs[1:], source, result)
         if isinstance(make, Refused):
             raise self.refusal(make.what, make.hint)
-        (result,) = results
         self.leaves.append(Leaf(column, leaf, make))
         self.schema = pl.Schema({**self.schema, leaf: result})
         return leaf

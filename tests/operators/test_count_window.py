@@ -94,3 +94,10 @@ def test_text_and_mistakes() -> None:
         windows(print, rows=3, on="ts")
     with pytest.raises(PlanError, match="has no allowed_lateness"):
         windows(print, rows=3, allowed_lateness="1s")
+
+
+@pytest.mark.parametrize("by", [None, "k"])
+def test_an_aggregation_that_needs_a_row_is_one_without_keys_too(by: Any) -> None:
+    rows = pl.DataFrame({"k": [1, 1, 1], "x": [5, 6, 7]})
+    source = Pipeline.builder().source(Source.from_frame(rows)).batch(rows=1)
+    assert source.window(rows=2, by=by).agg(pl.col("x").get(0)).collect_sync()["x"].to_list() == [5, 7]

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from polars.testing import assert_frame_equal
 from windowing import end, feed
 
 from arrowstream.batch import Batch, to_record
@@ -62,11 +63,26 @@ def test_a_count_that_is_cast_has_no_end(dtype: Any) -> None:
     assert found.select("n", "c").row(0) == pl.select(pl.lit(MOST + 2).cast(dtype)).row(0) * 2
 
 
+@pytest.mark.parametrize("count", [pl.len(), X.count(), (X > 1).sum()], ids=str)
+def test_a_count_is_cast_to_one_type_after_the_other(count: pl.Expr) -> None:
+    rows = pl.concat([ROW, ROW, ROW])
+    exprs = [
+        count.cast(pl.Boolean).cast(pl.Int32).alias("any"),
+        (count / 2).cast(pl.Int8).cast(pl.String).alias("half"),
+        count.cast(pl.Int64).cast(pl.String).alias("text"),
+    ]
+    process = Reduce.of(*exprs, by="k").start(ROW.schema)
+    feed(process, [rows])
+    assert_frame_equal(end(process)[0], rows.group_by("k").agg(*exprs))
+
+
 def test_a_count_cast_to_too_small_a_type_is_an_error_of_polars() -> None:
     process = Reduce.of(pl.len().cast(pl.Int8), by="k").start(ROW.schema)
     feed(process, [ROW] * 128)
-    with pytest.raises(pl.exceptions.InvalidOperationError):
+    with pytest.raises(pl.exceptions.InvalidOperationError) as raised:
         end(process)
+    # Not of itself: who follows the causes comes to an end.
+    assert raised.value.__cause__ is None
 
 
 def test_means_and_spreads_of_more_rows_than_32_bits_count() -> None:

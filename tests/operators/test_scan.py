@@ -474,6 +474,30 @@ def test_names_and_choices_of_columns_see_no_running_value_on_its_way() -> None:
             source.scan(*exprs_of_one_name, by="k").schema()
 
 
+def test_fields_of_structs_are_called_as_with_polars() -> None:
+    frame = pl.DataFrame({"k": [1, 2, 1], "x": [1, 5, 2], "s": ["a", "b", "c"]})
+    total, before = X.cum_sum(), pl.col("s").shift(1)
+    exprs = {
+        "plain": pl.struct(total, before),
+        "computed": pl.struct((X + 1).cum_sum() * 2, before.alias("b")),
+        "suffix": pl.struct(total.name.suffix("_c"), total.shift(1)),
+        "field": pl.struct(total, "s").struct.field("x"),
+    }
+    made = Pipeline.builder().source(Source.from_frame(frame)).batch(rows=2).scan(by="k", **exprs)
+    expected = frame.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
+    assert_frame_equal(made.collect_sync(), expected)
+    assert made.schema() == expected.schema
+
+
+def test_running_sums_of_decimals_have_room_for_all_digits() -> None:
+    most = pl.Series("d", ["9.9"] * 30).cast(pl.Decimal(2, 1))
+    builder = Pipeline.builder().source(Source.from_frame(most.to_frame())).batch(rows=7)
+    for by in (None, "d"):
+        made = builder.scan(total=pl.col("d").cum_sum(), by=by)
+        assert made.collect_sync()["total"].cast(pl.Float64).to_list()[-1] == 297
+        assert made.schema()["total"] == pl.Decimal(38, 1)
+
+
 SCHEMA = pl.Schema(
     {"k": pl.Int64, "x": pl.Float64, "i": pl.Int64, "s": pl.String, "u": pl.UInt64, "d": pl.Decimal(9, 2)}
 )
@@ -505,13 +529,14 @@ REFUSED = {
     "beside a choice": pl.sum_horizontal("x", pl.col(pl.Int64)) + X.cum_sum(),
     "over a choice": pl.sum_horizontal("x", pl.col(pl.Int64)).cum_sum(),
     "infinity": X.cum_sum() / float("inf"),
+    "name of the column": X.cum_sum().alias("y").name.keep(),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_run_is_refused_and_what_can_is_named(name: str) -> None:
     with pytest.raises(PlanError, match="scan\\(\\) cannot run this expression") as raised:
-        scan_of(SCHEMA, "k", y=REFUSED[name])
+        Scan.of(check, (REFUSED[name],), {}, by="k").output_schema(SCHEMA)
     assert "cum_sum, cum_prod" in str(raised.value)
     assert raised.value.found and raised.value.hint
 

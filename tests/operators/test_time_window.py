@@ -14,7 +14,9 @@ from windowing import AGGREGATES, MERGED, SCHEMA, end, events, feed, joined, lit
 from arrowstream import Pipeline, Source
 from arrowstream.batch import Batch, Watermark
 from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.operators import panes
 from arrowstream.operators.base import Operator
+from arrowstream.operators.owned_rows import owned
 from arrowstream.operators.window import windows
 from arrowstream.pipeline import Builder
 from arrowstream.testing import check_cut_independence
@@ -362,3 +364,24 @@ def test_keys_that_first_come_far_apart_come_in_that_order() -> None:
     process = operator.start(rows.schema)
     out = feed(process, [rows]) + end(process)
     assert joined(operator, rows.schema, out)["k"].to_list() == [2, 0, 1]
+
+
+def test_rows_of_many_panes_are_not_copied_whenever_one_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = 0
+
+    def count(rows: pl.DataFrame) -> pl.DataFrame:
+        nonlocal copied
+        copied += rows.height
+        return owned(rows)
+
+    monkeypatch.setattr(panes, "owned", count)
+    batches, spread = 100, 50
+    operator = window(pl.col("x").sum(), pl.len(), size=S)
+    rows = [
+        pl.DataFrame({"ts": [(i + j) * S for j in range(spread)], "k": "a", "x": i}) for i in range(batches)
+    ]
+    process = operator.start(rows[0].schema)
+    out = feed(process, [item for i, frame in enumerate(rows) for item in (frame, i * S)]) + end(process)
+    assert copied < 6 * batches * spread
+    found = joined(operator, rows[0].schema, out)
+    assert_frame_equal(found, whole(pl.concat(rows), [pl.col("x").sum(), pl.len()], S, S, ["k"]))
