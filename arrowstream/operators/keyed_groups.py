@@ -140,6 +140,8 @@ class KeyedGroups:
 
     def restore(self, state: pl.DataFrame) -> None:
         """Take over what `frames` gave."""
+        if self._index is not None:
+            self._index.check_room(state.height)
         for piece in state.iter_slices(PIECE):
             for assigned in self._assign(piece):
                 self._store.put(assigned.slots, piece.slice(assigned.start, len(assigned.slots)))

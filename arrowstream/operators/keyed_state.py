@@ -163,10 +163,33 @@ class KeyIndex:
         return pa.Table.from_batches([to_record(self.keys())])
 
     def restore(self, state: pa.Table) -> None:
-        """Take over a snapshot, on an index that has no keys yet."""
+        """Take over a snapshot, on an index that has no keys yet.
+
+        Raises
+        ------
+        StageError
+            It has more keys than `max_keys`.
+        """
+        self.check_room(state.num_rows)
         for piece in pl.DataFrame(state, schema=self._schema).iter_slices(PIECE):
             for _ in self.assign(piece):
                 pass
+
+    def check_room(self, count: int) -> None:
+        """Ask before state of so many keys is restored: none of it may be evicted, as its results would be lost.
+
+        Raises
+        ------
+        StageError
+            These are more than `max_keys`.
+        """
+        if self._ring.missing(count):
+            raise StageError(
+                "the snapshot has more keys than there may be",
+                expected=f"at most {self._ring.size:,}",
+                found=f"{count:,}",
+                hint="go on with a max_keys, or max_bytes, that is no smaller than when it was made",
+            )
 
     def _marks(self, keys: pl.DataFrame) -> Array:
         """What the rows are looked up by: their places in the direct table, or hashes."""

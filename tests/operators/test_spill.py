@@ -545,3 +545,24 @@ def test_a_process_grows_far_less_when_its_state_lies_in_files() -> None:
     in_memory, spilled = grown("memory"), grown("spill")
     assert in_memory > 100_000
     assert spilled < in_memory / 4
+
+
+@pytest.mark.parametrize("by", ["k", ["k", "s"]])
+@pytest.mark.parametrize("step", ["reduce", "scan"])
+def test_a_snapshot_of_more_keys_than_there_may_be_is_refused(step: str, by: Any) -> None:
+    frame = pl.DataFrame({"k": [1, 2, 3], "s": ["a", "b", "c"], "x": [4, 5, 6]})
+
+    def started(most: int) -> Process:
+        limit: dict[str, Any] = {"max_keys": most, "on_full": "evict"}
+        if step == "reduce":
+            return Reduce.of(X.sum(), by=by, **limit).start(frame.schema)
+        return Scan.of(check, (X.cum_sum(),), {}, by=by, limit=StateLimit(**limit)).start(frame.schema)
+
+    first = started(3)
+    list(first.process(Batch(frame)))
+    with pytest.raises(StageError, match="snapshot has more keys than there may be") as raised:
+        started(2).restore(first.snapshot())
+    assert (raised.value.expected, raised.value.found) == ("at most 2", "3")
+    larger = started(4)
+    larger.restore(first.snapshot())
+    assert larger.snapshot().equals(first.snapshot())
