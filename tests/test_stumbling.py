@@ -199,3 +199,13 @@ def test_a_builder_without_a_sink_explains_what_collect_would_run() -> None:
     assert ended.explain() == ended.build().explain()
     out = rows().split("k").branch("a", lambda way: way.sink(TestSink())).merge()
     assert "branch" in out.explain()
+
+
+@pytest.mark.parametrize("exprs", [("k",), (["k"],), (pl.len(), "k")])
+def test_a_name_among_the_aggregates_of_reduce(exprs: Any) -> None:
+    with pytest.raises(PlanError, match="reduce\\(\\) takes aggregates") as raised:
+        rows().reduce(*exprs, n=pl.len())
+    assert raised.value.found == "the name 'k'"
+    assert raised.value.hint == "by='k' groups by it; pl.col('k') keeps all its values, in a list"
+    assert rows().reduce([pl.col("k")]).collect_sync()["k"].to_list() == [["a", "b", "a"]]
+    assert rows().reduce(pl.col(name).max() for name in "xk").collect_sync().rows() == [(3, "b")]
