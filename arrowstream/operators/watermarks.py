@@ -18,7 +18,7 @@ from arrowstream.operators.base import Operator, Process, TimedProcess
 
 @dataclass(frozen=True, slots=True)
 class Watermarks(Operator):
-    """After each batch, a mark that says how far event time has come: the latest time seen, less `lateness_us`.
+    """After each batch, a mark that says how far event time has come: the latest time seen, less `lateness`.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Watermarks(Operator):
     -----
     A stage of its own. Costs some 20 us a batch, for the latest time in it; holds that time and no rows.
 
-    Where batches end decides when a mark is made, and so which rows of those out of order by more than `lateness_us`
+    Where batches end decides when a mark is made, and so which rows of those out of order by more than `lateness`
     come too late for a window. Behind ``.batch(rows=...)`` that depends on the rows alone.
 
     Examples
