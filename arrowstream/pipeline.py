@@ -60,7 +60,13 @@ class Builder(Steps):
         SchemaError, PlanError
             A column, type, expression, source or sink does not fit; the error names the stage.
         """
-        settings = settings or Settings()
+        settings = Settings() if settings is None else settings
+        if not isinstance(settings, Settings):
+            raise PlanError(
+                "build(settings=...) takes Settings",
+                found=type(settings).__name__,
+                hint='write settings=Settings.load(max_retries=1), or Settings.load("production.toml")',
+            )
         return Pipeline(settle(self.graph, settings), clock or MonotonicClock(), settings)
 
     def schema(self) -> pl.Schema | None:

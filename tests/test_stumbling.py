@@ -209,3 +209,20 @@ def test_a_name_among_the_aggregates_of_reduce(exprs: Any) -> None:
     assert raised.value.hint == "by='k' groups by it; pl.col('k') keeps all its values, in a list"
     assert rows().reduce([pl.col("k")]).collect_sync()["k"].to_list() == [["a", "b", "a"]]
     assert rows().reduce(pl.col(name).max() for name in "xk").collect_sync().rows() == [(3, "b")]
+
+
+def test_a_path_where_a_sink_goes() -> None:
+    with pytest.raises(PlanError, match="needs a sink") as raised:
+        rows().sink("out.parquet")  # type: ignore[arg-type]
+    assert raised.value.hint == "write .sink(Sink.to_file(path)), or .collect_sync() for a frame"
+    with pytest.raises(PlanError, match=r"window\(late=...\) needs a sink") as raised:
+        rows().window("10s", on="x", late="x.parquet").agg(pl.len())  # type: ignore[arg-type]
+    assert (raised.value.found, raised.value.hint) == ("str", 'write late=Sink.to_file("late/")')
+
+
+@pytest.mark.parametrize("wrong", [{"max_retries": 1}, {}, "arrowstream.toml"])
+def test_settings_that_are_none(wrong: Any) -> None:
+    with pytest.raises(PlanError, match="takes Settings") as raised:
+        rows().sink(TestSink()).build(settings=wrong)
+    assert raised.value.found == type(wrong).__name__
+    assert raised.value.hint is not None and "Settings.load(max_retries=1)" in raised.value.hint
