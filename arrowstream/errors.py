@@ -5,6 +5,7 @@
     ArrowstreamError
     ├── SchemaError           names or types do not fit                     (build, or first batch)
     ├── PlanError             the pipeline cannot be built as written       (build)
+    │   └── NoSuchStep        a builder has nothing of this name            (also an AttributeError)
     ├── JobError              a TOML job is wrong: file, line, what to do   (command line)
     ├── SettingsError         a setting is wrong: where it stands, what was expected
     ├── MissingExtra          an optional library is not installed          (also an ImportError)
@@ -70,6 +71,10 @@ class SchemaError(ArrowstreamError):
 
 class PlanError(ArrowstreamError):
     """The pipeline cannot be built as written."""
+
+
+class NoSuchStep(PlanError, AttributeError):
+    """A builder has no step or method of this name; the hint says how it is written here."""
 
 
 class JobError(ArrowstreamError):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.io.function_sink import CollectSink
 from arrowstream.metrics import Metrics
+from arrowstream.other_names import no_such_step
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
@@ -113,6 +114,11 @@ class Builder(Steps):
             Rows wanted at most.
         """
         return self.collect_sync(limit=rows)
+
+    if not TYPE_CHECKING:  # a type checker finds the mistake itself
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_such_step(name, [known for known in dir(type(self)) if not known.startswith("_")])
 
 
 class Pipeline:

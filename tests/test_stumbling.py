@@ -1,6 +1,7 @@
 """What newcomers write by mistake is told in words, never by an AttributeError or a TypeError."""
 
 import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.other_names import HERE
 from arrowstream.pipeline import Builder
 from arrowstream.testing import TestSink
 from arrowstream.whole_number import check_whole
@@ -226,3 +228,41 @@ def test_settings_that_are_none(wrong: Any) -> None:
         rows().sink(TestSink()).build(settings=wrong)
     assert raised.value.found == type(wrong).__name__
     assert raised.value.hint is not None and "Settings.load(max_retries=1)" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("run_sync", ".sink(...).build().run_sync()"),
+        ("group_by", ".reduce(by="),
+        ("sort", ".collect_sync().sort("),
+        ("join", "rows.join(frame"),
+        ("union", ".merge(other)"),
+        ("write_parquet", ".sink(Sink.to_file(path))"),
+        ("sink_csv", ".sink(Sink.to_file(path))"),
+        ("head", ".preview(n)"),
+        ("metrics", ".build()"),
+        ("with_column", "did you mean 'with_columns'?"),
+    ],
+)
+def test_a_step_under_the_name_it_has_elsewhere(name: str, hint: str) -> None:
+    with pytest.raises(PlanError, match=f"a builder has no '{name}'") as raised:
+        getattr(rows(), name)
+    assert isinstance(raised.value, AttributeError)
+    assert hint in str(raised.value.hint)
+
+
+def test_a_builder_still_tells_python_what_it_has_not() -> None:
+    builder = rows()
+    assert not hasattr(builder, "sort") and not hasattr(builder, "_repr_html_")
+    assert getattr(builder, "nothing_like_it", None) is None
+    for name in ("__array__", "_ipython_display_"):
+        with pytest.raises(AttributeError) as raised:
+            getattr(builder, name)
+        assert not isinstance(raised.value, PlanError)
+    assert copy.copy(builder) == builder
+    assert pickle.loads(pickle.dumps(Pipeline.builder("p"))) == Pipeline.builder("p")
+
+
+def test_no_hint_is_for_what_a_builder_has() -> None:
+    assert not HERE.keys() & set(dir(Builder))
