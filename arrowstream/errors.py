@@ -15,6 +15,7 @@
     └── StageError            a stage failed while running; wraps the cause
         ├── SourceError       reading failed: where, which row, what was found
         ├── SinkError         writing failed: nothing is left under a final name
+        ├── NoArray           map_zero_copy has no array of this name       (also a KeyError)
         └── StageTimeout      a batch took longer than its step may
 
 The end of a stream is not an error: a receiver's iteration simply stops.
@@ -136,6 +137,10 @@ class SourceError(StageError):
 
 class SinkError(StageError):
     """Writing to a sink failed; nothing half-written stays under a final name."""
+
+
+class NoArray(StageError, KeyError):
+    """A function of `map_zero_copy` asked for a column that has no array, or is not there."""
 
 
 class StageTimeout(StageError):
