@@ -266,3 +266,23 @@ def test_a_builder_still_tells_python_what_it_has_not() -> None:
 
 def test_no_hint_is_for_what_a_builder_has() -> None:
     assert not HERE.keys() & set(dir(Builder))
+
+
+SPILLED: dict[str, Callable[[], Any]] = {
+    "window": lambda: rows().window(rows=3, on_full="spill"),
+    "reduce": lambda: rows().reduce(pl.len(), by="k", on_full="spill"),
+    "scan": lambda: rows().scan(n=pl.col("x").cum_sum(), on_full="spill"),
+}
+
+
+@pytest.mark.parametrize("step", SPILLED)
+def test_spilling_without_a_limit(step: str) -> None:
+    with pytest.raises(PlanError, match="is for what is more than max_bytes") as raised:
+        SPILLED[step]()
+    assert (raised.value.found, raised.value.hint) == ("no limit", "add max_bytes=512 << 20")
+
+
+def test_spilling_with_a_limit_on_keys() -> None:
+    with pytest.raises(PlanError) as raised:
+        rows().reduce(pl.len(), by="k", on_full="spill", max_keys=3)
+    assert raised.value.hint == "leave max_keys out: files hold as many keys as the disk has room for"
