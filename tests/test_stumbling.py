@@ -81,7 +81,7 @@ def test_other_numbers_of_retry(name: str, wrong: Any) -> None:
 def test_a_forgotten_agg(name: str) -> None:
     with pytest.raises(PlanError, match=rf"followed by .{name}\n  expected: .agg") as raised:
         getattr(rows().window(rows=3), name)
-    assert raised.value.hint == f"write .window(...).agg(n=pl.len()).{name}"
+    assert raised.value.hint == f"write .window(...).agg(n=pl.len()).{name}(...)"
 
 
 @pytest.mark.parametrize("name", ["filter", "sink", "explain"])
@@ -286,3 +286,32 @@ def test_spilling_with_a_limit_on_keys() -> None:
     with pytest.raises(PlanError) as raised:
         rows().reduce(pl.len(), by="k", on_full="spill", max_keys=3)
     assert raised.value.hint == "leave max_keys out: files hold as many keys as the disk has room for"
+
+
+@pytest.mark.parametrize(
+    ("column", "hint"),
+    [
+        ("text", 'convert text first, as pl.col("text").str.to_datetime("%Y-%m-%d %H:%M:%S") does'),
+        (
+            "number",
+            'seconds since 1970 become microseconds by (pl.col("number") * 1_000_000).cast(pl.Int64)',
+        ),
+        ("truth", None),
+    ],
+)
+def test_event_times_of_a_wrong_type(column: str, hint: str | None) -> None:
+    frame = pl.DataFrame({"text": ["2026-01-31"], "number": [1.5], "truth": [True]})
+    builder = Pipeline.builder().source(Source.from_frame(frame))
+    for wrong in (builder.window("10s", on=column).agg(pl.len()), builder.with_event_time(column)):
+        with pytest.raises(SchemaError) as raised:
+            wrong.collect_sync()
+        assert (raised.value.hint or "").split(";")[0] == (hint or "")
+
+
+def test_a_wrong_name_is_told_before_a_missing_sink() -> None:
+    with pytest.raises(SchemaError, match="xx"):
+        rows().select("xx").build()
+    with pytest.raises(PlanError, match="no sink"):
+        rows().select("x").build()
+    with pytest.raises(PlanError, match="no source"):
+        Pipeline.builder().build()

@@ -14,6 +14,7 @@ from arrowstream.duration import Duration, microseconds, nanoseconds
 from arrowstream.errors import SchemaError
 from arrowstream.nearest import did_you_mean
 from arrowstream.operators.base import Operator, Process, TimedProcess
+from arrowstream.operators.event_time import how_to_convert
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,7 @@ class Watermarks(Operator):
                 f"column {self.column!r} is no time",
                 expected="a Datetime, a Date, or an integer of microseconds since 1970",
                 found=str(dtype),
-                hint=f'text such as 2026-01-31T12:00:00 is read with from_file(..., schema={{"{self.column}": '
-                'pl.Datetime("us")})',
+                hint=how_to_convert(self.column, dtype),
             )
         return schema
 
