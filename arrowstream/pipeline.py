@@ -54,7 +54,8 @@ class Builder(Steps):
         clock
             Time for the runs; a `arrowstream.testing.ManualClock` in tests.
         settings
-            What holds where the pipeline says nothing, such as ``Settings.load("arrowstream.toml")``.
+            What holds where the pipeline says nothing, such as ``Settings.load()``, which reads ./arrowstream.toml,
+            if there is one, and the environment; without it neither is read.
 
         Raises
         ------
