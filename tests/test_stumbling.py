@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
-from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
 from arrowstream.other_names import HERE
 from arrowstream.pipeline import Builder
 from arrowstream.testing import TestSink
@@ -315,3 +315,42 @@ def test_a_wrong_name_is_told_before_a_missing_sink() -> None:
         rows().select("x").build()
     with pytest.raises(PlanError, match="no source"):
         Pipeline.builder().build()
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow"])
+@pytest.mark.parametrize(
+    ("expr", "hint"),
+    [
+        (
+            pl.col("x").cast(pl.Int64),
+            "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit",
+        ),
+        (
+            pl.col("x").str.json_decode(pl.Struct({"a": pl.Int64})),
+            "the rows themselves can be read; look at the expressions and at the types given by schema=",
+        ),
+    ],
+)
+def test_a_step_that_fails_inside_the_read(tmp_path: Path, name: str, expr: pl.Expr, hint: str) -> None:
+    path = tmp_path / name
+    frame = pl.DataFrame({"x": ["{", "bad"], "y": [1, 2]})
+    (frame.write_parquet if path.suffix == ".parquet" else frame.write_ipc)(path)
+    builder = Pipeline.builder().source(Source.from_file(path)).filter(pl.col("y") > 0).select(z=expr)
+    assert "runs inside the read" in builder.explain()
+    with pytest.raises(StageError) as raised:
+        builder.collect_sync()
+    assert raised.value.stage is not None
+    assert raised.value.stage.startswith("source, in filter(y > 0), select(")
+    assert raised.value.hint == hint
+
+
+def test_a_damaged_file_is_no_failure_of_a_step(tmp_path: Path) -> None:
+    path = tmp_path / "t.arrow"
+    pl.DataFrame({"x": [str(number) for number in range(1000)]}).write_ipc(path)
+    builder = Pipeline.builder().source(Source.from_file(path)).select(pl.col("x").str.to_uppercase())
+    pipeline = builder.sink(TestSink()).build()
+    assert "runs inside the read" in pipeline.explain()
+    path.write_bytes(b"nothing")
+    with pytest.raises(SourceError) as raised:
+        pipeline.run_sync()
+    assert raised.value.stage == "source"
