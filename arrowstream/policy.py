@@ -116,9 +116,10 @@ class ErrorHandler(ABC):
 
         They are found as by `skip`, at the same cost.
 
-        These come as the text columns ``error``, ``stage`` and ``position`` (``orders.csv rows 7-8`` is row 7,
-        counted from 0); where the rows have a column
-        of such a name already, underscores are put before the new one until it is free (``_error``).
+        These come as the text columns ``error``, ``stage`` and ``position``; where the rows have a column of such a
+        name already, underscores are put before the new one until it is free (``_error``). Positions count from 0, up
+        to and without the last: ``orders.csv rows 7-8`` is the file's eighth row, which an error of reading would
+        call row 8.
 
         Parameters
         ----------
