@@ -5,6 +5,7 @@
     ArrowstreamError
     ├── SchemaError           names or types do not fit                     (build, or first batch)
     ├── PlanError             the pipeline cannot be built as written       (build)
+    │   └── NoSuchStep        a builder has nothing of this name            (also an AttributeError)
     ├── JobError              a TOML job is wrong: file, line, what to do   (command line)
     ├── SettingsError         a setting is wrong: where it stands, what was expected
     ├── MissingExtra          an optional library is not installed          (also an ImportError)
@@ -14,6 +15,7 @@
     └── StageError            a stage failed while running; wraps the cause
         ├── SourceError       reading failed: where, which row, what was found
         ├── SinkError         writing failed: nothing is left under a final name
+        ├── NoArray           map_zero_copy has no array of this name       (also a KeyError)
         └── StageTimeout      a batch took longer than its step may
 
 The end of a stream is not an error: a receiver's iteration simply stops.
@@ -72,6 +74,10 @@ class PlanError(ArrowstreamError):
     """The pipeline cannot be built as written."""
 
 
+class NoSuchStep(PlanError, AttributeError):
+    """A builder has no step or method of this name; the hint says how it is written here."""
+
+
 class JobError(ArrowstreamError):
     """A TOML job cannot be read; the message starts with ``file:line``."""
 
@@ -102,7 +108,8 @@ class StageError(ArrowstreamError):
     Parameters
     ----------
     position
-        Where in its source the failing batch came from, such as ``"flights.csv rows 100-200"``.
+        Where in its source the failing batch came from, such as ``"flights.csv rows 100-200"``: counted from 0, up to
+        and without the last. A row that cannot be read is told as ``"row 101 (line 102)"``, counted from 1.
 
     The original exception is ``__cause__``.
     """
@@ -131,6 +138,10 @@ class SourceError(StageError):
 
 class SinkError(StageError):
     """Writing to a sink failed; nothing half-written stays under a final name."""
+
+
+class NoArray(StageError, KeyError):
+    """A function of `map_zero_copy` asked for a column that has no array, or is not there."""
 
 
 class StageTimeout(StageError):

@@ -11,6 +11,7 @@ import polars as pl
 from arrowstream.duration import seconds
 from arrowstream.job_file import Value
 from arrowstream.job_mistakes import placed
+from arrowstream.nearest import did_you_mean
 from arrowstream.type_names import dtype
 
 # Double quotes are SQL's own way to write a name with spaces, or one that is also a keyword.
@@ -30,17 +31,23 @@ def expression(value: Value) -> pl.Expr:
     JobError
         It is no SQL: ``flights.toml:8: 'filter' in [[steps]]: 'a >' is no SQL expression: ...``
     """
-    text = value.text()
+    return _parsed(value, value.text())
+
+
+def _parsed(value: Value, text: str) -> pl.Expr:
+    """The SQL in `value`, which is `text`, perhaps without its name."""
     try:
         pl.sql_expr(text)  # first as written, so that a position in its message fits
         # A line break closes a comment that runs to the end of its line.
         found = pl.sql_expr(f"({text}\n)")
         followed = pl.sql_expr(f"({text}\n) IS NULL")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # a panic: INTERVAL 'x'
-        raise value.error(f"{text!r} is no SQL expression: {error}{_quoted(text, error)}") from None
+        raise value.error(
+            f"{value.text()!r} is no SQL expression: {error}{_quoted(text, error)}{_several(error)}"
+        ) from None
     # Polars before 2 reads "a > 1) b" as "a > 1" and says nothing: then it has not come to IS NULL either.
     if not followed.meta.eq(found.is_null()):
-        raise value.error(f"{text!r} is no SQL expression: there is more after its end")
+        raise value.error(f"{value.text()!r} is no SQL expression: there is more after its end")
     return found
 
 
@@ -53,13 +60,18 @@ def _quoted(text: str, error: BaseException) -> str:
     return f'; a column of this name stands in double quotes: "{word}"'
 
 
+def _several(error: BaseException) -> str:
+    """How to write several expressions, if it is the comma between them that is refused."""
+    refused = "','" in str(error) or "Tuple(" in str(error)  # Polars before 2 takes them for a tuple first
+    return "; several go into a list of texts: ['a', 'b * 2 AS b2']" if refused else ""
+
+
 def named_expression(value: Value) -> pl.Expr:
     """One SQL expression that may bring its name, ``distance / 60 AS miles``."""
     named = _NAMED.fullmatch(value.text())
     if named is None:
         return expression(value)
-    plain = Value(value.file, value.at, named["expression"])
-    return expression(plain).alias(named["name"].strip('"'))
+    return _parsed(value, named["expression"]).alias(named["name"].strip('"'))
 
 
 def expressions(value: Value) -> list[pl.Expr]:
@@ -102,13 +114,24 @@ def _running(value: Value) -> pl.Expr:
     names = [key for key in value.table() if key in _RUNNING]
     if len(names) != 1:
         known = ", ".join(_RUNNING)
-        raise value.error(f"expected SQL, or a table with one of {known} and its operand")
+        raise value.error(f"{_elsewhere(value)}expected SQL, or a table with one of {known} and its operand")
     (name,) = names
     readers = {name: expression, **_RUNNING[name]}
     required = [key for key in readers if key != "n"]
     found = arguments(value, readers, required)
     made: pl.Expr = getattr(found.pop(name), name)(**found)
     return made
+
+
+def _elsewhere(value: Value) -> str:
+    """What the first key may stand for, if it is none of these functions."""
+    key = next(iter(value.table()), "")
+    if key in _RUNNING:
+        return ""
+    if hasattr(pl.Expr, key):
+        return f"{key!r} needs Python, Pipeline.builder() and .scan(x=pl.col(...).{key}(...)); "
+    hint = did_you_mean(key, _RUNNING)
+    return f"{hint} " if hint else ""
 
 
 def duration(value: Value) -> str | float:

@@ -126,10 +126,10 @@ class Metrics:
         Examples
         --------
         >>> print(Metrics.of("bids", seconds=2.0))
-        bids: 0 rows in, 0 out in 2 s, 0 rows/s, p50 -, p99 -, 0 batches wait, 0 errors
+        bids: 0 rows in, 0 out in 2.00 s, 0 rows/s, p50 -, p99 -, 0 batches wait, 0 errors
         """
         return (
-            f"{self.name}: {self.rows_in:,} rows in, {self.rows_out:,} out in {self.seconds:,.0f} s, "
+            f"{self.name}: {self.rows_in:,} rows in, {self.rows_out:,} out in {self.seconds:,.2f} s, "
             f"{self.throughput:,.0f} rows/s, {self.latency}, "
             f"{self.queue_depth} batches wait, {self.errors} errors"
         )

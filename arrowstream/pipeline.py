@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from arrowstream.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.io.function_sink import CollectSink
 from arrowstream.metrics import Metrics
+from arrowstream.other_names import no_such_step
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
@@ -53,14 +54,23 @@ class Builder(Steps):
         clock
             Time for the runs; a `arrowstream.testing.ManualClock` in tests.
         settings
-            What holds where the pipeline says nothing, such as ``Settings.load("arrowstream.toml")``.
+            What holds where the pipeline says nothing, such as ``Settings.load()``, which reads ./arrowstream.toml,
+            if there is one, and the environment; without it neither is read.
 
         Raises
         ------
         SchemaError, PlanError
             A column, type, expression, source or sink does not fit; the error names the stage.
         """
-        settings = settings or Settings()
+        settings = Settings() if settings is None else settings
+        if not isinstance(settings, Settings):
+            raise PlanError(
+                "build(settings=...) takes Settings",
+                found=type(settings).__name__,
+                hint='write settings=Settings.load(max_retries=1), or Settings.load("production.toml")',
+            )
+        if self.graph.sink is None and not self.graph.ended:
+            self.schema()  # a wrong name is told before the missing sink
         return Pipeline(settle(self.graph, settings), clock or MonotonicClock(), settings)
 
     def schema(self) -> pl.Schema | None:
@@ -107,6 +117,11 @@ class Builder(Steps):
             Rows wanted at most.
         """
         return self.collect_sync(limit=rows)
+
+    if not TYPE_CHECKING:  # a type checker finds the mistake itself
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_such_step(name, [known for known in dir(type(self)) if not known.startswith("_")])
 
 
 class Pipeline:

@@ -100,7 +100,8 @@ class ErrorHandler(ABC):
         """Leave out just the rows that fail, and keep the others in their order.
 
         They are found by halving the batch: some ``2 * log2(rows)`` further tries for each row that fails,
-        and never more than two for each row of the batch.
+        and never more than two for each row of the batch. Where most rows fail that is 0.1 to 0.2 ms a row: then
+        ``cast(..., strict=False)`` with a `filter` or `split` after it, or `whole_batch`, is the way.
 
         Parameters
         ----------
@@ -113,9 +114,12 @@ class ErrorHandler(ABC):
     def dead_letter(sink: object, *, whole_batch: bool = False) -> DeadLetter:
         """Write just the rows that fail to `sink`, with the error, the stage and the source position.
 
-        These come as the text columns ``error``, ``stage`` and ``position`` (``orders.csv rows 7-8`` is row 7,
-        counted from 0); where the rows have a column
-        of such a name already, underscores are put before the new one until it is free (``_error``).
+        They are found as by `skip`, at the same cost.
+
+        These come as the text columns ``error``, ``stage`` and ``position``; where the rows have a column of such a
+        name already, underscores are put before the new one until it is free (``_error``). Positions count from 0, up
+        to and without the last: ``orders.csv rows 7-8`` is the file's eighth row, which an error of reading would
+        call row 8.
 
         Parameters
         ----------

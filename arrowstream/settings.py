@@ -30,6 +30,8 @@ DEFAULT = "default"
 class Settings:
     """How the engine works where a pipeline does not say it itself. Give it to `build(settings=...)`.
 
+    A pipeline built without it has these defaults; only the command line reads file and environment by itself.
+
     Parameters
     ----------
     default_buffer_size

@@ -13,11 +13,11 @@ def unfinished(step: str, name: str, missing: str, example: str) -> Exception:
     >>> print(unfinished("window(...)", "filter", ".agg(...)", ".window(...).agg(n=pl.len())"))
     window(...) is followed by .filter
       expected: .agg(...) first
-      hint: write .window(...).agg(n=pl.len()).filter
+      hint: write .window(...).agg(n=pl.len()).filter(...)
     """
     if name.startswith("_"):
         # Python itself, copy and notebooks look for such names, and take only this for a no.
         return AttributeError(name)
     return PlanError(
-        f"{step} is followed by .{name}", expected=f"{missing} first", hint=f"write {example}.{name}"
+        f"{step} is followed by .{name}", expected=f"{missing} first", hint=f"write {example}.{name}(...)"
     )

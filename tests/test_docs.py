@@ -54,3 +54,9 @@ def test_nothing_is_documented_twice_in_one_page() -> None:
         names = [form.documented for form in forms]
         assert len(set(names)) == len(names)
         assert all(isinstance(form, Form) for form in forms)
+
+
+@pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_names_only_what_its_reader_can_write(page: Path) -> None:
+    found = re.search(r"`arrowstream\.operators|`\w+Step`|_us`|_ns`", page.read_text())
+    assert found is None, found

@@ -280,7 +280,18 @@ def test_what_needs_python_is_refused_with_a_hint(name: str) -> None:
         ("scan = { by = 'k' }", "j.toml:5: missing key 'columns' in [[steps]] scan"),
         (
             "scan.columns = { t = { cumsum = 'x' } }",
-            "j.toml:5: 't' in [[steps]] scan columns: expected SQL, or a table with one of cum_sum, ",
+            "j.toml:5: 't' in [[steps]] scan columns: did you mean 'cum_sum'? expected SQL, or a table with one of ",
+        ),
+        (
+            "scan.columns = { t = { rolling_median = 'x', window_size = 3 } }",
+            "j.toml:5: 't' in [[steps]] scan columns: 'rolling_median' needs Python, Pipeline.builder() and .scan(",
+        ),
+        *(
+            (
+                f"scan.columns = {{ t = {table} }}",
+                "j.toml:5: 't' in [[steps]] scan columns: expected SQL, or a table with one of cum_sum, ",
+            )
+            for table in ("{ }", "{ LAG = 'x' }", "{ cum_sum = 'x', cum_min = 'x' }")
         ),
         (
             "scan.columns = { t = { rolling_sum = 'x' } }",

@@ -97,6 +97,14 @@ def test_a_parser_that_ignores_what_follows_an_expression_is_found_out(
         expressions(value('"a > 1"'))
 
 
+@pytest.mark.parametrize("sql", ["a, b * 2 AS c", "a, b", "a > 1, b"])
+def test_several_expressions_in_one_text(sql: str) -> None:
+    with pytest.raises(JobError) as raised:
+        columns(value(f'"{sql}"'))
+    assert f"'{sql}' is no SQL expression: " in str(raised.value)
+    assert str(raised.value).endswith("; several go into a list of texts: ['a', 'b * 2 AS b2']")
+
+
 def test_the_place_of_one_of_several_expressions() -> None:
     with pytest.raises(JobError, match=r"^j\.toml:4: item 2 of 'x' in \[\[steps\]\]: "):
         expressions(value('[\n"a > 1",\n"a >"]'))

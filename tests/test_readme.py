@@ -16,16 +16,22 @@ def a_few_flights() -> None:
     pl.DataFrame(columns).write_csv(".data/flights.csv")
 
 
+def some_broken_events() -> None:
+    Path("events.ndjson").write_text('{"x": 1}\n{"x": 2\n"y": 3}\n\n{"x": "4"}\n{"x": "five"}\n{"x": 6}')
+
+
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     a_few_flights()
+    some_broken_events()
     namespace: dict[str, Any] = {}
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     for block in blocks:
         exec(compile(block, str(README), "exec"), namespace)
     assert pl.read_parquet("late.parquet")["made_up"].to_list() == [20, -10]
     assert pl.read_parquet("orders.parquet")["total"].to_list() == [12.5, 35.0]
+    assert namespace["events"]["x"].to_list() == [1, 6]
     out = capsys.readouterr().out
     assert "costs: arrow" in out
     assert "\n12\n" in out

@@ -1,6 +1,7 @@
 """What newcomers write by mistake is told in words, never by an AttributeError or a TypeError."""
 
 import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import polars as pl
 import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
-from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
+from arrowstream.other_names import HERE
 from arrowstream.pipeline import Builder
 from arrowstream.testing import TestSink
 from arrowstream.whole_number import check_whole
@@ -79,7 +81,7 @@ def test_other_numbers_of_retry(name: str, wrong: Any) -> None:
 def test_a_forgotten_agg(name: str) -> None:
     with pytest.raises(PlanError, match=rf"followed by .{name}\n  expected: .agg") as raised:
         getattr(rows().window(rows=3), name)
-    assert raised.value.hint == f"write .window(...).agg(n=pl.len()).{name}"
+    assert raised.value.hint == f"write .window(...).agg(n=pl.len()).{name}(...)"
 
 
 @pytest.mark.parametrize("name", ["filter", "sink", "explain"])
@@ -199,3 +201,156 @@ def test_a_builder_without_a_sink_explains_what_collect_would_run() -> None:
     assert ended.explain() == ended.build().explain()
     out = rows().split("k").branch("a", lambda way: way.sink(TestSink())).merge()
     assert "branch" in out.explain()
+
+
+@pytest.mark.parametrize("exprs", [("k",), (["k"],), (pl.len(), "k")])
+def test_a_name_among_the_aggregates_of_reduce(exprs: Any) -> None:
+    with pytest.raises(PlanError, match="reduce\\(\\) takes aggregates") as raised:
+        rows().reduce(*exprs, n=pl.len())
+    assert raised.value.found == "the name 'k'"
+    assert raised.value.hint == "by='k' groups by it; pl.col('k') keeps all its values, in a list"
+    assert rows().reduce([pl.col("k")]).collect_sync()["k"].to_list() == [["a", "b", "a"]]
+    assert rows().reduce(pl.col(name).max() for name in "xk").collect_sync().rows() == [(3, "b")]
+
+
+def test_a_path_where_a_sink_goes() -> None:
+    with pytest.raises(PlanError, match="needs a sink") as raised:
+        rows().sink("out.parquet")  # type: ignore[arg-type]
+    assert raised.value.hint == "write .sink(Sink.to_file(path)), or .collect_sync() for a frame"
+    with pytest.raises(PlanError, match=r"window\(late=...\) needs a sink") as raised:
+        rows().window("10s", on="x", late="x.parquet").agg(pl.len())  # type: ignore[arg-type]
+    assert (raised.value.found, raised.value.hint) == ("str", 'write late=Sink.to_file("late/")')
+
+
+@pytest.mark.parametrize("wrong", [{"max_retries": 1}, {}, "arrowstream.toml"])
+def test_settings_that_are_none(wrong: Any) -> None:
+    with pytest.raises(PlanError, match="takes Settings") as raised:
+        rows().sink(TestSink()).build(settings=wrong)
+    assert raised.value.found == type(wrong).__name__
+    assert raised.value.hint is not None and "Settings.load(max_retries=1)" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("run_sync", ".sink(...).build().run_sync()"),
+        ("group_by", ".reduce(by="),
+        ("sort", ".collect_sync().sort("),
+        ("join", "rows.join(frame"),
+        ("union", ".merge(other)"),
+        ("write_parquet", ".sink(Sink.to_file(path))"),
+        ("sink_csv", ".sink(Sink.to_file(path))"),
+        ("head", ".preview(n)"),
+        ("metrics", ".build()"),
+        ("with_column", "did you mean 'with_columns'?"),
+    ],
+)
+def test_a_step_under_the_name_it_has_elsewhere(name: str, hint: str) -> None:
+    with pytest.raises(PlanError, match=f"a builder has no '{name}'") as raised:
+        getattr(rows(), name)
+    assert isinstance(raised.value, AttributeError)
+    assert hint in str(raised.value.hint)
+
+
+def test_a_builder_still_tells_python_what_it_has_not() -> None:
+    builder = rows()
+    assert not hasattr(builder, "sort") and not hasattr(builder, "_repr_html_")
+    assert getattr(builder, "nothing_like_it", None) is None
+    for name in ("__array__", "_ipython_display_"):
+        with pytest.raises(AttributeError) as raised:
+            getattr(builder, name)
+        assert not isinstance(raised.value, PlanError)
+    assert copy.copy(builder) == builder
+    assert pickle.loads(pickle.dumps(Pipeline.builder("p"))) == Pipeline.builder("p")
+
+
+def test_no_hint_is_for_what_a_builder_has() -> None:
+    assert not HERE.keys() & set(dir(Builder))
+
+
+SPILLED: dict[str, Callable[[], Any]] = {
+    "window": lambda: rows().window(rows=3, on_full="spill"),
+    "reduce": lambda: rows().reduce(pl.len(), by="k", on_full="spill"),
+    "scan": lambda: rows().scan(n=pl.col("x").cum_sum(), on_full="spill"),
+}
+
+
+@pytest.mark.parametrize("step", SPILLED)
+def test_spilling_without_a_limit(step: str) -> None:
+    with pytest.raises(PlanError, match="is for what is more than max_bytes") as raised:
+        SPILLED[step]()
+    assert (raised.value.found, raised.value.hint) == ("no limit", "add max_bytes=512 << 20")
+
+
+def test_spilling_with_a_limit_on_keys() -> None:
+    with pytest.raises(PlanError) as raised:
+        rows().reduce(pl.len(), by="k", on_full="spill", max_keys=3)
+    assert raised.value.hint == "leave max_keys out: files hold as many keys as the disk has room for"
+
+
+@pytest.mark.parametrize(
+    ("column", "hint"),
+    [
+        ("text", 'convert text first, as pl.col("text").str.to_datetime("%Y-%m-%d %H:%M:%S") does'),
+        (
+            "number",
+            'seconds since 1970 become microseconds by (pl.col("number") * 1_000_000).cast(pl.Int64)',
+        ),
+        ("truth", None),
+    ],
+)
+def test_event_times_of_a_wrong_type(column: str, hint: str | None) -> None:
+    frame = pl.DataFrame({"text": ["2026-01-31"], "number": [1.5], "truth": [True]})
+    builder = Pipeline.builder().source(Source.from_frame(frame))
+    for wrong in (builder.window("10s", on=column).agg(pl.len()), builder.with_event_time(column)):
+        with pytest.raises(SchemaError) as raised:
+            wrong.collect_sync()
+        assert (raised.value.hint or "").split(";")[0] == (hint or "")
+
+
+def test_a_wrong_name_is_told_before_a_missing_sink() -> None:
+    with pytest.raises(SchemaError, match="xx"):
+        rows().select("xx").build()
+    with pytest.raises(PlanError, match="no sink"):
+        rows().select("x").build()
+    with pytest.raises(PlanError, match="no source"):
+        Pipeline.builder().build()
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow"])
+@pytest.mark.parametrize(
+    ("expr", "hint"),
+    [
+        (
+            pl.col("x").cast(pl.Int64),
+            "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit",
+        ),
+        (
+            pl.col("x").str.json_decode(pl.Struct({"a": pl.Int64})),
+            "the rows themselves can be read; look at the expressions and at the types given by schema=",
+        ),
+    ],
+)
+def test_a_step_that_fails_inside_the_read(tmp_path: Path, name: str, expr: pl.Expr, hint: str) -> None:
+    path = tmp_path / name
+    frame = pl.DataFrame({"x": ["{", "bad"], "y": [1, 2]})
+    (frame.write_parquet if path.suffix == ".parquet" else frame.write_ipc)(path)
+    builder = Pipeline.builder().source(Source.from_file(path)).filter(pl.col("y") > 0).select(z=expr)
+    assert "runs inside the read" in builder.explain()
+    with pytest.raises(StageError) as raised:
+        builder.collect_sync()
+    assert raised.value.stage is not None
+    assert raised.value.stage.startswith("source, in filter(y > 0), select(")
+    assert raised.value.hint == hint
+
+
+def test_a_damaged_file_is_no_failure_of_a_step(tmp_path: Path) -> None:
+    path = tmp_path / "t.arrow"
+    pl.DataFrame({"x": [str(number) for number in range(1000)]}).write_ipc(path)
+    builder = Pipeline.builder().source(Source.from_file(path)).select(pl.col("x").str.to_uppercase())
+    pipeline = builder.sink(TestSink()).build()
+    assert "runs inside the read" in pipeline.explain()
+    path.write_bytes(b"nothing")
+    with pytest.raises(SourceError) as raised:
+        pipeline.run_sync()
+    assert raised.value.stage == "source"

@@ -43,6 +43,11 @@ class SourceSpec(ABC):
         """What of the pipeline's start the source can do while reading: nothing, a choice of columns, or all."""
         return "none"
 
+    @property
+    def marks_time(self) -> bool:
+        """Whether watermarks come from the source itself, and not only from `with_event_time`."""
+        return False
+
     @abstractmethod
     def open(self, query: Query | None = None) -> Reader | BlockingReader:
         """Start reading.

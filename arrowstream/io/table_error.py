@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from arrowstream.cast_hint import cast_hint
 from arrowstream.errors import SourceError, StageError
 from arrowstream.io.byte_stream import unreadable
 
@@ -51,5 +52,6 @@ def failed_steps(path: Path, error: BaseException, start: int, rows: int) -> Sta
         "the pipeline's first steps, which run inside the read, failed",
         position=f"{path} rows {start}-{start + rows}",
         found=str(error).splitlines()[0],
-        hint="the rows themselves can be read; look at the expressions and at the types given by schema=",
+        hint=cast_hint(error)
+        or "the rows themselves can be read; look at the expressions and at the types given by schema=",
     )

@@ -14,6 +14,11 @@ from arrowstream.io.unknown_key import unknown_key
 _SHOWN = 60
 _STRAY_QUOTE = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
 
+_LINES = (
+    "or read lines with Source.from_fn and parse them in map(fn), where on_error(...) can leave out broken ones "
+    "(the README shows how)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -83,9 +88,7 @@ class Fault:
                 position=f"{self.path} {where}",
                 expected="a well-formed record in UTF-8",
                 found=f"{text}: {str(error).splitlines()[0]}",
-                hint=_STRAY_QUOTE
-                if self.format.quotes and b'"' in record
-                else "repair this row, or check that the file has the format it is read as",
+                hint=self._what_to_do(record),
             )
         dtype = self.schema[column]
         return SourceError(
@@ -95,6 +98,14 @@ class Fault:
             found=self._value(record, column) or text,
             hint=f"repair this row, or read the column as another type: schema={{{column!r}: {_wider(dtype)}}}",
         )
+
+    def _what_to_do(self, record: bytes) -> str:
+        """About a record that is not well-formed."""
+        if self.format.quotes and b'"' in record:
+            return _STRAY_QUOTE
+        repair = "repair this row, or check that the file has the format it is read as"
+        # A line of NDJSON is a record, whatever is in it; lines are not kept where a JSON array is read.
+        return repair if self.format.quotes or self.line is None else f"{repair}; {_LINES}"
 
     def _first_bad(self, cuts: list[int], fine: Callable[[bytes], bool]) -> int:
         """The first record that is refused, by halving what is read from the first record on.

@@ -33,6 +33,24 @@ def microseconds(step: str, name: str, duration: Duration, at_least: int = 1) ->
     return length
 
 
+def how_to_convert(column: str, dtype: pl.DataType) -> str | None:
+    """How a column that is no time could become one; None for types of which nobody makes times.
+
+    Examples
+    --------
+    >>> how_to_convert("at", pl.Float64())
+    'seconds since 1970 become microseconds by (pl.col("at") * 1_000_000).cast(pl.Int64)'
+    """
+    if dtype == pl.String:
+        return (
+            f'convert text first, as pl.col("{column}").str.to_datetime("%Y-%m-%d %H:%M:%S") does; such as '
+            f'2026-01-31T12:00:00 is read with from_file(..., schema={{"{column}": pl.Datetime("us")}})'
+        )
+    if dtype.is_numeric():
+        return f'seconds since 1970 become microseconds by (pl.col("{column}") * 1_000_000).cast(pl.Int64)'
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class EventTime:
     """How a column of event times counts.
@@ -76,7 +94,7 @@ class EventTime:
             f"{step} cannot read event times from this column",
             expected="a Datetime, a Date, or integers of microseconds since 1970 UTC",
             found=f"{column}: {dtype}",
-            hint="convert it first, for text with str.to_datetime(...)",
+            hint=how_to_convert(column, dtype),
         )
 
     def ticks(self, time_us: int) -> int:

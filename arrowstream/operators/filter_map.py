@@ -19,7 +19,7 @@ from arrowstream.operators.with_columns import WithColumns
 class FilterMap(FunctionStep):
     """Each batch as ``fn(batch)`` makes it, and none where `fn` returns None.
 
-    Parameters, and the errors raised, are those of `FunctionStep`. Where `fn` returns None for a batch
+    Parameters, and the errors raised, are those of ``map(fn)``. Where `fn` returns None for a batch
     without rows, pass ``schema=``.
 
     Notes

@@ -16,9 +16,8 @@ from arrowstream.operators.function_step import FunctionStep
 class FlatMap(FunctionStep):
     """All frames that ``fn(batch)`` gives, in order: an iterable of them, or one alone.
 
-    Parameters, and the errors raised, are those of `FunctionStep`; `fn` may also be a generator, plain
-    or async. Every frame it gives has the same schema. Where `fn` gives no frame for a batch without rows,
-    pass ``schema=``.
+    Parameters, and the errors raised, are those of ``map(fn)``; `fn` may also be a generator, plain or async. Every
+    frame it gives has the same schema. Where `fn` gives no frame for a batch without rows, pass ``schema=``.
 
     Notes
     -----

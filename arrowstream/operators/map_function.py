@@ -14,9 +14,8 @@ from arrowstream.operators.with_columns import WithColumns
 class MapFunction(FunctionStep):
     """Each batch as ``fn(batch)`` makes it; `fn` may return fewer or more rows than it got.
 
-    Parameters, and the errors raised, are those of `FunctionStep`. `fn` returns anything Arrow-like: a
-    Polars or pandas frame, a `pyarrow.Table` or `RecordBatch`, ... What it does must not depend on where
-    the stream is cut into batches.
+    `fn` returns anything Arrow-like: a Polars or pandas frame, a `pyarrow.Table` or `RecordBatch`, ... What it does
+    must not depend on where the stream is cut into batches.
 
     Notes
     -----

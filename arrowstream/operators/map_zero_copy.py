@@ -44,6 +44,8 @@ class MapZeroCopy(Operator):
         There is no function, or one is async.
     SchemaError
         No column has an array: bits, text and nested values cannot be changed in place.
+    NoArray
+        A function asks for a column that has no array, or is not there; also a KeyError.
     TypeError
         A function returns an array of its own, as if it had not worked in place.
 

@@ -26,7 +26,7 @@ from arrowstream.whole_number import check_whole
 class ParallelMap(FunctionStep):
     """Each batch as ``fn(batch)`` makes it, several at a time; they come out in the order they came in.
 
-    The other parameters, and the errors raised, are those of `FunctionStep`.
+    The other parameters, and the errors raised, are those of ``map(fn)``.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from arrowstream.expression_text import columns_text, expression_text
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.folded_groups import FoldedGroups
-from arrowstream.operators.inputs import parse_expressions
+from arrowstream.operators.inputs import flatten, parse_expressions
 from arrowstream.operators.key_columns import key_schema, parse_keys
 from arrowstream.operators.keyed_groups import KeyedGroups
 from arrowstream.operators.partials import numbered
@@ -44,8 +44,8 @@ class Reduce(Operator):
     by
         The columns to group by; null is a key like others.
     exprs
-        Aggregations, of any kind Polars has; see `arrowstream.operators.window.windows` for which of them
-        keep a few values for each key and which all values of the columns they read.
+        Aggregations, of any kind Polars has; `window` says which of them keep a few values for each key and which all
+        values of the columns they read.
     emit
         When rows come out.
     max_keys
@@ -64,8 +64,8 @@ class Reduce(Operator):
     Raises
     ------
     PlanError
-        There is no aggregate, `emit` or `on_full` is unknown, a limit is below 1 or does not go with `on_full`, or
-        an argument is no column name or expression.
+        There is no aggregate, or a name in its place, `emit` or `on_full` is unknown, a limit is below 1 or does not
+        go with `on_full`, or an argument is no column name or expression.
     StageError
         While running: the limit is reached, the disk is full, or a count is larger than its type holds.
 
@@ -74,9 +74,10 @@ class Reduce(Operator):
     A stage of its own. Sums, counts, means, and extremes of integers and times, are folded into arrays, some 100 to
     400 ns a row for 10,000 to 1,000,000 keys, and 0.5 ms a batch. If there are other aggregates, or keys are
     evicted, a batch costs a ``group_by`` of its rows and state, at least 1 ms: make small batches larger with
-    `batch`. Where keys that were evicted often come again, such a ``group_by`` is of some hundred rows, and a row
-    costs 10 us or more: let `max_keys` be more than the keys that come again. Held are each key and a few values
-    for it, or all values of the columns that an aggregation reads which cannot be merged.
+    `batch`. Where keys that were evicted often come again, there is such a ``group_by`` for about every
+    ``max_keys / 2`` rows: with ``max_keys=10`` a row costs 0.1 to 1 ms. Let `max_keys` be more than the keys that
+    come again. Held are each key and a few values for it, or all values of the columns that an aggregation reads
+    which cannot be merged.
 
     A count of more rows than its type holds, 4,294,967,295 as Polars counts, is an error;
     ``pl.len().cast(pl.Int64)`` goes on.
@@ -117,6 +118,15 @@ class Reduce(Operator):
         **named: Any,
     ) -> Reduce:
         """The step from column names and what Polars' `agg` takes."""
+        # Polars would read a name as pl.col(name), all its values in a list, where a forgotten by= is meant.
+        for name in flatten(value for value in exprs if isinstance(value, str | list | tuple)):
+            if isinstance(name, str):
+                raise PlanError(
+                    "reduce() takes aggregates",
+                    expected="expressions such as pl.len(); columns to group by in by=",
+                    found=f"the name {name!r}",
+                    hint=f"by={name!r} groups by it; pl.col({name!r}) keeps all its values, in a list",
+                )
         limit = StateLimit(max_keys, max_bytes, on_full)
         return cls(parse_keys("reduce", by), parse_expressions("reduce", exprs, named), emit, limit)
 

@@ -59,8 +59,8 @@ class Scan(Operator):
     max_bytes
         The most bytes of memory for keys and state; None for no limit.
     on_full
-        What to do with more, as for `arrowstream.operators.reduce.Reduce`: ``"error"``, ``"evict"`` the key that
-        first came the longest ago, which begins anew should it come again, or ``"spill"`` to files.
+        What to do with more, as for `reduce`: ``"error"``, ``"evict"`` the key that first came the longest
+        ago, which begins anew should it come again, or ``"spill"`` to files.
     check
         The plan's check that an expression looks at one row only.
 

@@ -60,6 +60,13 @@ class StateLimit:
             raise PlanError(
                 "on_full is no policy", expected="'error', 'evict' or 'spill'", found=repr(self.on_full)
             )
+        if self.on_full == "spill" and self.max_bytes is None and self.max_keys is None:
+            raise PlanError(
+                'on_full="spill" is for what is more than max_bytes',
+                expected="max_bytes, the memory that state may take",
+                found="no limit",
+                hint="add max_bytes=512 << 20",
+            )
         if self.on_full == "spill" and (self.max_bytes is None or self.max_keys is not None):
             raise PlanError(
                 'on_full="spill" is for what is more than max_bytes',

@@ -14,11 +14,12 @@ from arrowstream.duration import Duration, microseconds, nanoseconds
 from arrowstream.errors import SchemaError
 from arrowstream.nearest import did_you_mean
 from arrowstream.operators.base import Operator, Process, TimedProcess
+from arrowstream.operators.event_time import how_to_convert
 
 
 @dataclass(frozen=True, slots=True)
 class Watermarks(Operator):
-    """After each batch, a mark that says how far event time has come: the latest time seen, less `lateness_us`.
+    """After each batch, a mark that says how far event time has come: the latest time seen, less `lateness`.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class Watermarks(Operator):
     -----
     A stage of its own. Costs some 20 us a batch, for the latest time in it; holds that time and no rows.
 
-    Where batches end decides when a mark is made, and so which rows of those out of order by more than `lateness_us`
+    Where batches end decides when a mark is made, and so which rows of those out of order by more than `lateness`
     come too late for a window. Behind ``.batch(rows=...)`` that depends on the rows alone.
 
     Examples
@@ -98,8 +99,7 @@ class Watermarks(Operator):
                 f"column {self.column!r} is no time",
                 expected="a Datetime, a Date, or an integer of microseconds since 1970",
                 found=str(dtype),
-                hint=f'text such as 2026-01-31T12:00:00 is read with from_file(..., schema={{"{self.column}": '
-                'pl.Datetime("us")})',
+                hint=how_to_convert(self.column, dtype),
             )
         return schema
 

@@ -133,8 +133,8 @@ def windows(
         there may be more.
     on_full
         What to do with more: ``"error"``, all batches fail from then on, or ``"spill"``: state lies in files, as for
-        `arrowstream.operators.reduce.Reduce`, and windows come out a few at a time; what comes out of one must find
-        room in memory. Sessions cannot be spilled, and no window is closed before its time to make room.
+        `reduce`, and windows come out a few at a time; what comes out of one must find room in memory. Sessions can't
+        be spilled, and no window is closed before its time to make room.
 
     Raises
     ------

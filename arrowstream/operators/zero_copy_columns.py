@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 
+from arrowstream.errors import NoArray
+from arrowstream.nearest import did_you_mean
 from arrowstream.operators.zero_copy_buffer import ALIGNMENT, ZeroCopyBuffer
 
 
@@ -71,11 +74,18 @@ class ZeroCopyColumns(Mapping[str, npt.NDArray[Any]]):
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         if name not in self._arrays:
+            if name not in self._offsets:
+                raise self._no_array(name, did_you_mean(name, self))
             self._arrays[name] = self._copy(name)
         return self._arrays[name]
 
     def __setitem__(self, name: str, values: npt.ArrayLike) -> None:
         """Write `values` into the column's array; TypeError if that would lose the fraction of a number."""
+        if name not in self._record.schema.names:
+            hint = did_you_mean(name, self)
+            raise self._no_array(
+                name, hint or "columns cannot be added here: with_columns(...) before it adds one"
+            )
         array = self[name]
         if values is not array:  # as it is after ``columns[name] *= 2``
             np.copyto(array, values, casting="same_kind")
@@ -93,6 +103,8 @@ class ZeroCopyColumns(Mapping[str, npt.NDArray[Any]]):
 
     def valid(self, name: str) -> npt.NDArray[np.bool_]:
         """Where a column is not null; for columns of every type."""
+        if name not in self._record.schema.names:
+            raise self._no_array(name, did_you_mean(name, self._record.schema.names))
         present: npt.NDArray[np.bool_] = self._record.column(name).is_valid().to_numpy(zero_copy_only=False)
         return present
 
@@ -108,6 +120,18 @@ class ZeroCopyColumns(Mapping[str, npt.NDArray[Any]]):
             place = record.schema.get_field_index(name)
             record = record.set_column(place, record.schema.field(place), self._column(name))
         return record
+
+    def _no_array(self, name: str, hint: str | None) -> NoArray:
+        dtype = pl.DataFrame(self._record.schema.empty_table()).schema.get(name)
+        if dtype is None:
+            return NoArray(
+                f"map_zero_copy has no column {name!r}", expected=f"one of {', '.join(self)}", hint=hint
+            )
+        return NoArray(
+            f"{name!r} is {dtype}: it has no array",
+            expected="a column of numbers, dates or times",
+            hint="map(fn) gets columns of every type",
+        )
 
     def _copy(self, name: str) -> npt.NDArray[Any]:
         dtype, offset, rows = self._layout.dtypes[name], self._offsets[name], self.num_rows

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from arrowstream.operators.watermarks import Watermarks
 from arrowstream.plan.graph import Graph, Split, Step, Union
 from arrowstream.plan.physical import Input, Outlet, Plan, SegmentStage, SplitStage, Stage, UnionStage
 from arrowstream.plan.policies import Policies
@@ -13,7 +14,11 @@ from arrowstream.plan.policies import Policies
 
 def explain_plan(plan: Plan) -> str:
     """Stages, what was fused, the schema on every edge, backends with the reason, the sinks' guarantees."""
-    lines = [f"pipeline {plan.name}", *_input(plan.input), *_stages(plan.stages)]
+    lines = [
+        f"pipeline {plan.name}",
+        *_input(plan.input),
+        *_stages(plan.stages, plan.input.source.marks_time),
+    ]
     if plan.outlet is not None:
         lines += _outlet(plan.outlet)
     return "\n".join([lines[0], *_indented(lines[1:], 2)])
@@ -29,7 +34,8 @@ def _input(start: Input) -> Iterator[str]:
     yield f"  -> {_columns(start.schema)}"
 
 
-def _stages(stages: Sequence[Stage]) -> Iterator[str]:
+def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
+    """The lines of stages; `marked` if watermarks may come in."""
     for stage in stages:
         yield f"stage {stage.name}"
         if isinstance(stage, SegmentStage):
@@ -41,19 +47,31 @@ def _stages(stages: Sequence[Stage]) -> Iterator[str]:
             yield f"    {stage.describe}"
             for branch in stage.branches:
                 yield f"  branch {branch.name}"
-                yield from _indented(_stages(branch.stages), 4)
+                yield from _indented(_stages(branch.stages, marked), 4)
                 if branch.outlet is not None:
                     yield from _indented(_outlet(branch.outlet), 4)
         elif isinstance(stage, UnionStage):
             yield f"    {stage.describe}"
             for start, steps in stage.inputs:
                 yield from _indented(_input(start), 4)
-                yield from _indented(_stages(steps), 4)
+                yield from _indented(_stages(steps, start.source.marks_time), 4)
         else:
             yield f"    {stage.operator.describe()}"
             yield from _policies(stage.policies)
+            if stage.policies.late is not None and not marked:
+                yield "    no watermark: no row is ever late; put with_event_time(...) before it"
+        marked = marked or _marks_time(stage)
         if stage.output is not None:
             yield f"  -> {_columns(stage.output)}"
+
+
+def _marks_time(stage: Stage) -> bool:
+    """Whether watermarks may come from this stage itself, or from what it has inside."""
+    if isinstance(stage, SplitStage):
+        return any(map(_marks_time, (inner for branch in stage.branches for inner in branch.stages)))
+    if isinstance(stage, UnionStage):
+        return any(start.source.marks_time or any(map(_marks_time, steps)) for start, steps in stage.inputs)
+    return not isinstance(stage, SegmentStage) and isinstance(stage.operator, Watermarks)
 
 
 def _outlet(outlet: Outlet) -> Iterator[str]:

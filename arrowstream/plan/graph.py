@@ -244,6 +244,7 @@ class Graph:
                 "sink() needs a sink",
                 expected="Sink.to_file(...), Sink.to_fn(...), ...",
                 found=type(sink).__name__,
+                hint="write .sink(Sink.to_file(path)), or .collect_sync() for a frame",
             )
         if self.source is None and not self.inner:
             raise PlanError("sink() before source()", hint="begin with Pipeline.builder().source(...)")

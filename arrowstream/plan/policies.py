@@ -35,6 +35,15 @@ class Policies:
     skip_late_batches: bool = False
     late: SinkSpec | None = None
 
+    def __post_init__(self) -> None:
+        if self.late is not None and not isinstance(self.late, SinkSpec):
+            raise PlanError(
+                "window(late=...) needs a sink",
+                expected="Sink.to_file(...), Sink.to_fn(...), ...",
+                found=type(self.late).__name__,
+                hint='write late=Sink.to_file("late/")',
+            )
+
     @classmethod
     def time_limit(cls, duration: Duration, on_timeout: str) -> Policies:
         """Let the step before this take so long for one batch and no longer.

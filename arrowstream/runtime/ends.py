@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from arrowstream.clock import Clock
 from arrowstream.errors import SinkError, SourceError, StageError
 from arrowstream.io.sink import BlockingWriter, Writer
 from arrowstream.io.source import BlockingReader, Reader
+from arrowstream.operators.base import Expressions
 from arrowstream.runtime.deadline import Attempt
 from arrowstream.runtime.failures import FAILURES, stage_error
 from arrowstream.runtime.threads import Threads
@@ -23,10 +24,17 @@ _log = logging.getLogger("arrowstream")
 
 
 class RunningSource:
-    """A reader with counters and a gentle stop between two batches."""
+    """A reader with counters and a gentle stop between two batches.
+
+    Parameters
+    ----------
+    inside
+        The steps that run inside the read, for errors of theirs.
+    """
 
     __slots__ = (
         "_clock",
+        "_inside",
         "_interrupted",
         "_read",
         "_reader",
@@ -37,9 +45,17 @@ class RunningSource:
         "tally",
     )
 
-    def __init__(self, name: str, reader: Reader | BlockingReader, clock: Clock, threads: Threads) -> None:
+    def __init__(
+        self,
+        name: str,
+        reader: Reader | BlockingReader,
+        clock: Clock,
+        threads: Threads,
+        inside: Sequence[Expressions] = (),
+    ) -> None:
         self.tally = StageCounters(name)
         self._reader = reader
+        self._inside = inside
         self._clock = clock
         self._threads = threads
         self._stopped = False
@@ -71,7 +87,7 @@ class RunningSource:
             element = await (self._read() if self.blocking else self._interruptible())
         except FAILURES as error:
             tally.errors += 1
-            raise stage_error(self.tally.name, None, error, SourceError) from error
+            raise stage_error(self._failing(error), None, error, SourceError) from error
         if isinstance(element, Batch):
             element.ingest_ns = self._clock.now_ns()
             tally.came_out(element)
@@ -91,6 +107,12 @@ class RunningSource:
                 await self._reader.close()
         except FAILURES as error:
             raise stage_error(self.tally.name, None, error, SourceError) from error
+
+    def _failing(self, error: BaseException) -> str:
+        """What failed by the name of its stage: the read, or the steps inside it, though not which of them."""
+        if not self._inside or isinstance(error, SourceError) or not isinstance(error, StageError):
+            return self.tally.name
+        return f"{self.tally.name}, in {', '.join(step.describe() for step in self._inside)}"
 
     def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
         async def read() -> Element | None:

@@ -147,7 +147,8 @@ class Run:
 
     def _open_source(self, name: str, start: Input) -> RunningSource:
         reader = opened(name, SourceError, lambda: start.source.open(start.query))
-        source = RunningSource(name, reader, self._clock, self._threads)
+        inside = () if start.absorbed is None else start.absorbed.steps
+        source = RunningSource(name, reader, self._clock, self._threads, inside)
         self._sources.append(source)
         self._opened.append(start.source)
         if self._stop_reason is not None:

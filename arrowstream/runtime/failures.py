@@ -6,6 +6,7 @@ import polars as pl
 
 from arrowstream.arrow_hint import frame_hint
 from arrowstream.batch import Batch
+from arrowstream.cast_hint import cast_hint
 from arrowstream.errors import ArrowstreamError, StageError
 
 FAILURES = (Exception, pl.exceptions.PanicException)
@@ -20,13 +21,7 @@ def stage_error(
         error.stage = error.stage or stage
         return error
     position = str(batch.position) if batch is not None and batch.position is not None else None
-    # Polars says so of every strict cast that meets a value it cannot take.
-    is_cast = isinstance(error, pl.exceptions.InvalidOperationError) and "conversion" in str(error)
-    hint = (
-        "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit"
-        if is_cast
-        else frame_hint(error)
-    )
+    hint = cast_hint(error) or frame_hint(error)
     return kind(first_line(error), stage=stage, position=position, hint=hint)
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.ingest import batches_of
+from arrowstream.io.function_sink import CollectSink
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import Expressions
 from arrowstream.pipeline import BACKENDS, Builder, Pipeline
@@ -59,7 +60,7 @@ def check_cut_independence(
         Floats must be equal; else they may differ a little, as sums in another order do.
     source
         What to make of the source first, such as ``lambda source: source.with_event_time("ts")``. Its `lateness` must
-        be enough for all rows of `frame`: which ones come too late for a window does depend on the cut.
+        be enough for all rows of `frame`: which ones come too late for a window does depend on the cut, and is told.
 
     Raises
     ------
@@ -115,11 +116,16 @@ class _Trial:
 
     def failure(self, cut: Cut, backend: str, pinned: frozenset[int]) -> str | None:
         """What is wrong with the rows that come out; None if nothing is."""
+        sink = CollectSink()
         try:
-            found = _pin(self._built(cut), backend, pinned).collect_sync()
+            pipeline = _pin(self._built(cut), backend, pinned).sink(sink).build()
+            pipeline.run_sync()
         except ArrowstreamError as error:
             return f"the run fails: {error}"
+        found = sink.frame()
         wrong = self._difference(found, self._any_order)
+        if wrong is not None and any(stage.late_rows for stage in pipeline.metrics().stages.values()):
+            wrong += "\nrows came late: give lateness=, or put .batch(rows=...) before with_event_time(...)"
         if wrong is not None and not self._any_order and self._difference(found, True) is None:
             wrong += "\nonly the order differs: pass any_order=True if it does not matter"
         return wrong

@@ -139,6 +139,10 @@ class TestSource(SourceSpec):
     def schema(self) -> pl.Schema | None:
         return self.declared
 
+    @property
+    def marks_time(self) -> bool:
+        return any(isinstance(item, Watermark) for item in self.script)
+
     def open(self, query: Query | None = None) -> Reader:
         return _ScriptReader(self)
 

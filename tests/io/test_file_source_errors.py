@@ -420,6 +420,7 @@ def test_a_bad_line_of_ndjson_is_told_with_its_number(line, what, found, packed,
     error = failure(SourceError, FileSource.of(path, schema={"a": pl.Int64, "b": pl.Int64}))
     assert error.what == f"row 41 (line 42) of {path} {what}"
     assert error.found.startswith(found)
+    assert ("on_error(...) can leave out broken ones" in error.hint) == (what == "cannot be read")
 
 
 def test_a_bad_element_of_a_json_array_is_told_with_its_number(tmp_path, tiny_blocks):
@@ -428,7 +429,9 @@ def test_a_bad_element_of_a_json_array_is_told_with_its_number(tmp_path, tiny_bl
     error = failure(SourceError, FileSource.of(path))
     assert error.what == f"row 31 of {path} does not fit its column 'a'"
     path.write_text("[1, 2]")
-    assert failure(SourceError, FileSource.of(path)).what == f"row 1 of {path} cannot be read"
+    error = failure(SourceError, FileSource.of(path))
+    assert error.what == f"row 1 of {path} cannot be read"
+    assert error.hint == "repair this row, or check that the file has the format it is read as"
 
 
 def test_a_bad_first_row_is_told_when_types_are_inferred(tmp_path):

@@ -15,7 +15,7 @@ from strategies import MOMENTS, NUMBERS, TYPES, cuts, frames
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.batch import Batch, arrow_schema
-from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.errors import NoArray, PlanError, SchemaError, StageError
 from arrowstream.ingest import batches_of
 from arrowstream.operators.base import Process
 from arrowstream.operators.map_zero_copy import BUFFERS, MapZeroCopy
@@ -264,6 +264,62 @@ def test_names_without_an_array_are_not_there() -> None:
         assert columns.valid("s").tolist() == [True, False, True, True]
 
     through(started(asked), FRAME)
+
+
+def written_anew(columns: ZeroCopyColumns) -> None:
+    columns["total"] = columns["x"]
+
+
+NO_TEXT = "map(fn) gets columns of every type"
+
+
+@pytest.mark.parametrize(
+    ("fn", "what", "expected", "hint"),
+    [
+        (
+            lambda columns: columns["s"],
+            "'s' is String: it has no array",
+            "a column of numbers, dates or times",
+            NO_TEXT,
+        ),
+        (
+            lambda columns: columns["xx"],
+            "map_zero_copy has no column 'xx'",
+            "one of x, y",
+            "did you mean 'x'?",
+        ),
+        (
+            lambda columns: columns.valid("ss"),
+            "map_zero_copy has no column 'ss'",
+            "one of x, y",
+            "did you mean 's'?",
+        ),
+        (
+            written_anew,
+            "map_zero_copy has no column 'total'",
+            "one of x, y",
+            "columns cannot be added here: with_columns(...) before it adds one",
+        ),
+        (
+            lambda columns: columns.__setitem__("s", 1),
+            "'s' is String: it has no array",
+            "a column of numbers, dates or times",
+            NO_TEXT,
+        ),
+        (
+            lambda columns: columns.__setitem__("xx", 1),
+            "map_zero_copy has no column 'xx'",
+            "one of x, y",
+            "did you mean 'x'?",
+        ),
+    ],
+)
+def test_a_column_without_an_array_is_told(fn: Any, what: str, expected: str, hint: str) -> None:
+    with pytest.raises(NoArray) as raised:
+        Pipeline.builder().source(Source.from_frame(FRAME)).map_zero_copy(fn).collect_sync()
+    error = raised.value
+    assert isinstance(error, KeyError) and isinstance(error, StageError)
+    assert (error.what, error.stage, error.expected, error.hint) == (what, "1 map_zero_copy", expected, hint)
 
 
 def test_a_result_is_only_taken_if_it_is_one_of_the_arrays() -> None:

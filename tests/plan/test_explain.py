@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from arrowstream import Builder, Pipeline, Sink, Source
-from arrowstream.testing import TestSink, TestSource
+from arrowstream.testing import TestSink, TestSource, Watermark
 
 BIDS = pl.DataFrame({"auction": [1, 2], "price": [90.0, 200.0], "bidder": ["a", "b"]})
 
@@ -111,3 +111,36 @@ pipeline later
   sink: test
     guarantee: in memory: complete when the run has ended well"""
     )
+
+
+def times(*marks: Watermark) -> Builder:
+    return Pipeline.builder().source(TestSource.from_frames([pl.DataFrame({"t": [1], "k": ["a"]}), *marks]))
+
+
+def windowed(rows: Builder) -> Builder:
+    return rows.window("1s", on="t", late=TestSink()).agg(pl.len())
+
+
+@pytest.mark.parametrize(
+    ("builder", "marked"),
+    [
+        (windowed(times()), False),
+        (windowed(times(Watermark(1))), True),
+        (windowed(times().with_event_time("t")), True),
+        (windowed(times().filter(pl.col("t") > 0).with_event_time("t").filter(pl.col("t") > 0)), True),
+        (windowed(times().filter(pl.col("t") > 0)), False),
+        (times().split("k").branch("a", windowed).merge(), False),
+        (times().with_event_time("t").split("k").branch("a", windowed).merge(), True),
+        (windowed(times().split("k").branch("a", lambda rows: rows.with_event_time("t")).merge()), True),
+        (windowed(times().split("k").branch("a").merge()), False),
+        (windowed(times().merge(times())), False),
+        (windowed(times().merge(times().with_event_time("t"))), True),
+        (windowed(times().merge(times(Watermark(1)))), True),
+        (times().window("1s", on="t").agg(pl.len()).merge(windowed(times())), False),
+        (times(Watermark(1)).window("1s", on="t").agg(pl.len()).merge(windowed(times(Watermark(1)))), True),
+        (times().window("1s", on="t").agg(pl.len()), True),
+    ],
+)
+def test_late_rows_need_watermarks(builder: Builder, marked: bool) -> None:
+    text = builder.explain()
+    assert ("no watermark: no row is ever late; put with_event_time(...) before it" in text) != marked

@@ -291,8 +291,8 @@ def test_a_line_in_the_log_now_and_then(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.INFO, logger="arrowstream.metrics"):
         asyncio.run(main())
     assert [record.getMessage().partition(", p50")[0] for record in caplog.records] == [
-        "p: 4 rows in, 4 out in 10 s, 0 rows/s",
-        "p: 4 rows in, 4 out in 20 s, 0 rows/s",
+        "p: 4 rows in, 4 out in 10.00 s, 0 rows/s",
+        "p: 4 rows in, 4 out in 20.00 s, 0 rows/s",
     ]
 
 

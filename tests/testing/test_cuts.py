@@ -174,3 +174,17 @@ def test_windows_of_event_time_may_be_checked_too() -> None:
 def test_a_function_that_returns_nothing() -> None:
     with pytest.raises(PlanError, match="found: a function that returns NoneType"):
         check_cut_independence(lambda rows: None, FRAME)  # type: ignore[arg-type, return-value]
+
+
+def test_rows_that_came_late_are_told() -> None:
+    frame = pl.DataFrame({"t": [1, 5_000_000, 20_000_000, 2, 3]})
+
+    def seconds(rows: Builder) -> Builder:
+        return rows.window("1s", on="t").agg(pl.len())
+
+    with pytest.raises(
+        AssertionError, match=r"\n  rows came late: give lateness=, or put .batch\(rows=...\)"
+    ):
+        check_cut_independence(seconds, frame, source=lambda source: source.with_event_time("t"))
+    check_cut_independence(seconds, frame, source=lambda source: source.with_event_time("t", lateness="30s"))
+    check_cut_independence(lambda rows: seconds(rows.batch(rows=2).with_event_time("t")), frame)
