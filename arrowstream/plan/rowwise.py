@@ -40,7 +40,7 @@ ROW_WISE: dict[str, frozenset[str]] = {
     "StringExpr": _names(
         "Base64Decode Base64Encode ConcatHorizontal Contains ContainsAny CountMatches EndsWith EscapeRegex",
         "Extract ExtractAll ExtractGroups ExtractMany Find FindMany Format Head HexDecode HexEncode",
-        "JsonDecode JsonPathMatch LenBytes LenChars Lowercase Normalize PadEnd PadStart Replace",
+        "JsonPathMatch LenBytes LenChars Lowercase Normalize PadEnd PadStart Replace",
         "ReplaceMany Reverse Slice Split SplitExact SplitN StartsWith StripChars StripCharsEnd",
         "StripCharsStart StripPrefix StripSuffix Strptime Tail Titlecase ToDecimal ToInteger Uppercase",
         "ZFill",
@@ -90,6 +90,10 @@ ORDER = "a stream has no end to sort or compare against: do it inside window(...
 LIMIT = "to stop after some rows use run(limit=...) or preview(...)"
 RANDOM = "the result would differ from run to run: draw the numbers before they enter the stream"
 PYTHON = "the engine cannot see into Python functions: say it with Polars expressions, names with rename(...)"
+JSON = (
+    "Polars reads the texts of a batch as one array, where a broken one may join the next: json_path_match() gives a "
+    'single value; map(fn, frame="polars") with pl.read_ndjson(...) reads objects, a line each'
+)
 NUMBER = "rows have no number in a stream: put one into the source, or count with scan(...)"
 
 REASONS: dict[str, str] = {
@@ -122,6 +126,7 @@ REASONS: dict[str, str] = {
     **dict.fromkeys(_names("IntRange DateRange DatetimeRange TimeRange LinearSpace Repeat"), NUMBER),
     **dict.fromkeys(_names("Over Window"), "per-group values go into reduce(by=...) or scan(by=...)"),
     "AnonymousFunction": PYTHON,
+    "JsonDecode": JSON,
     "Slice": LIMIT,
     "Random": RANDOM,
     "Sample": RANDOM,

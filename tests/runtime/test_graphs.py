@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, StageTimeout
+from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import Outlet
 from arrowstream.policy import ErrorHandler
 from arrowstream.runtime.outlets import Outlets, Spare
@@ -232,13 +234,32 @@ def test_one_sink_that_fails_leaves_nothing_in_the_others() -> None:
     assert any("no abort today" in note for note in caught.value.__notes__)
 
 
-def test_sinks_that_never_opened_are_told() -> None:
+def in_a_branch(broken: SinkSpec, sink: SinkSpec) -> Builder:
+    split = source().split(pl.col("k")).branch("0", lambda rows: rows.sink(broken))
+    return split.otherwise(lambda rows: rows.sink(sink)).merge()
+
+
+PLACES: dict[str, Callable[[SinkSpec, SinkSpec], Builder]] = {
+    "fanout": lambda broken, sink: source().sink(Sink.fanout([broken, sink])),
+    "dead letters": lambda broken, sink: (
+        source().map(lambda rows: rows).on_error(ErrorHandler.dead_letter(sink)).sink(broken)
+    ),
+    "late rows": lambda broken, sink: source().window(size=1, on="x", late=sink).agg(pl.len()).sink(broken),
+    "branch": in_a_branch,
+    "dead letters of a sink": lambda broken, sink: source().sink(
+        broken.on_error(ErrorHandler.dead_letter(sink))
+    ),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_sinks_that_never_opened_are_told(place: str) -> None:
     tx, rx = channel()
     broken = LedgerSink(blocking=False, fail_in="open")
 
     async def main() -> None:
         with pytest.raises(SinkError):
-            await source().sink(Sink.fanout([broken, Sink.to_channel(tx)])).build().run()
+            await PLACES[place](broken, Sink.to_channel(tx)).build().run()
         with pytest.raises(Exception, match="no open today"):
             await anext(rx)
 
