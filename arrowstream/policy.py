@@ -63,6 +63,9 @@ class ErrorHandler(ABC):
     ) -> Retry:
         """Try the whole batch again, after waits that grow.
 
+        At a sink that is each batch: when the stream has ended, what is still to be written is written once, and a
+        failure there ends the run.
+
         Parameters
         ----------
         times
