@@ -69,7 +69,7 @@ class Builder(Steps):
                 found=type(settings).__name__,
                 hint='write settings=Settings.load(max_retries=1), or Settings.load("production.toml")',
             )
-        if self.graph.sink is None and not self.graph.ended:
+        if self.graph.source is not None and self.graph.sink is None and not self.graph.ended:
             self.schema()  # a wrong name is told before the missing sink
         return Pipeline(settle(self.graph, settings), clock or MonotonicClock(), settings)
 

@@ -163,7 +163,6 @@ def test_nothing_is_pushed_where_nothing_can_be(pushdown: str, build: Any) -> No
     ("make", "message"),
     [
         (lambda: Pipeline.builder().build(), "no source"),
-        (lambda: Pipeline.builder().sink(TestSink()).build(), "no source"),
         (lambda: Pipeline.builder().schema(), "no source"),
         (lambda: start().build(), "no sink"),
         (lambda: Pipeline.builder().select("a"), r"select\(\) before source"),
