@@ -24,7 +24,7 @@ PARTS: dict[str, str | tuple[str, ...]] = {
 }
 
 CARE = """
-Tests were written for the survivors of the draw before (seed 0), not for those of this one, so its rate is an
+Tests were written for the survivors of the draw before (seed 0), of this one for one only, so its rate is an
 estimate for all mutants. Once tests are written for these too, it only says that they are dealt with: draw
 others then (`--seed`). Of those called equivalent, some change what a step costs, such as how often it tidies
 up, and not what comes out.\
