@@ -90,9 +90,8 @@ class FileReader(BlockingReader):
             if may_match(self._pushed.predicate, partitions.slice(number, 1))
         ]
         self._ahead = ReadAhead(self._pieces())
-        self._batches: deque[tuple[Batch, int]] = (
-            deque()
-        )  # with the rows of the file that were looked at for it
+        self._batches: deque[tuple[Batch, int]] = deque()
+        """Each with how many rows of the file were looked at for it."""
         self._file = -1
         self._row = 0
         self._total = 0

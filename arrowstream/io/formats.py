@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from arrowstream.errors import PlanError
+from arrowstream.nearest import did_you_mean
 
 Format = Literal["parquet", "csv", "ndjson", "json", "ipc"]
 Compression = Literal["gzip", "zstd"]
@@ -108,12 +108,11 @@ def format_named(name: str) -> Format:
     for format in get_args(Format):
         if format == name:
             return format  # type: ignore[no-any-return]  # get_args gives Any
-    close = get_close_matches(name, get_args(Format), 1)
     raise PlanError(
         f"there is no file format {name!r}",
         expected=_names(),
         found=repr(name),
-        hint=f"did you mean {close[0]!r}?" if close else "convert the file first",
+        hint=did_you_mean(name, get_args(Format)) or "convert the file first",
     )
 
 

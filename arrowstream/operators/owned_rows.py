@@ -12,6 +12,8 @@ from arrowstream.batch import to_record
 _VIEW = 16
 """Bytes of a text besides its letters, where it lies and how it begins, which Polars' estimate leaves out."""
 
+_TEXTS = (pl.String, pl.Binary)
+
 _OLDEST = pl.CompatLevel.oldest()
 
 
@@ -24,6 +26,16 @@ def owned(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame([_owned(column) for column in rows])
 
 
+def with_own_text(groups: pl.DataFrame) -> pl.DataFrame:
+    """Groups with a copy of what is text: numbers of groups are their own anyhow.
+
+    Where rows are grouped, Polars copies where text lies and how long it is, not its letters. So a single new key
+    would keep all the text of the batch that it came with.
+    """
+    texts = [name for name, dtype in groups.schema.items() if dtype in _TEXTS or dtype.is_nested()]
+    return groups.with_columns(owned(groups[texts]).get_columns()) if texts else groups
+
+
 def held_bytes(rows: pl.DataFrame) -> int:
     """The memory that owned rows take."""
     return int(rows.estimated_size()) + _VIEW * sum(map(_texts, rows))
@@ -31,7 +43,7 @@ def held_bytes(rows: pl.DataFrame) -> int:
 
 def _owned(column: pl.Series) -> pl.Series:
     # In the oldest form of Arrow, with offsets, there are the letters of these rows alone.
-    if column.dtype in (pl.String, pl.Binary):
+    if column.dtype in _TEXTS:
         return pl.Series(column.name, column.to_arrow(compat_level=_OLDEST))
     gathered = column.gather(pl.Series(np.arange(len(column), dtype=np.uint32)))
     if not _holds_texts(column.dtype):
@@ -46,7 +58,7 @@ def _holds_texts(dtype: Any) -> bool:
         return any(_holds_texts(field.dtype) for field in dtype.fields)
     if isinstance(dtype, pl.List | pl.Array):
         return _holds_texts(dtype.inner)
-    return dtype in (pl.String, pl.Binary)
+    return dtype in _TEXTS
 
 
 def _texts(column: pl.Series) -> int:

@@ -12,8 +12,7 @@ import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
 from arrowstream.operators.dense_groups import dense_groups
-from arrowstream.operators.own_text import with_own_text
-from arrowstream.operators.owned_rows import held_bytes, owned
+from arrowstream.operators.owned_rows import held_bytes, owned, with_own_text
 from arrowstream.operators.panes import PANE, Rows, Run, by_pane, cut_all
 from arrowstream.operators.run_store import RunStore
 from arrowstream.operators.small_frames import small_at_end

@@ -8,8 +8,7 @@ from itertools import takewhile
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.own_text import with_own_text
-from arrowstream.operators.owned_rows import held_bytes
+from arrowstream.operators.owned_rows import held_bytes, with_own_text
 from arrowstream.operators.panes import PANE, Rows, Run, cut, cut_all
 from arrowstream.operators.state_memory import StateMemory
 

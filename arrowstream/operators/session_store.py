@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from arrowstream.operators.aggregation import Aggregation
-from arrowstream.operators.own_text import with_own_text
-from arrowstream.operators.owned_rows import held_bytes
+from arrowstream.operators.owned_rows import held_bytes, with_own_text
 from arrowstream.operators.partials import ROW
 from arrowstream.operators.small_frames import small_at_end
 from arrowstream.operators.state_memory import StateMemory

@@ -23,11 +23,8 @@ def check_names(step: str, schema: pl.Schema, by: Sequence[str] = ()) -> None:
     """
     for name in schema:
         if _is_reserved(name):
-            raise SchemaError(
-                f"{step} keeps names with two underscores on either side for itself",
-                expected="other names",
-                found=name,
-                hint=f'rename it: .rename({{"{name}": "{name.strip("_")}"}})',
+            raise _reserved(
+                step, name, "other names", f'rename it: .rename({{"{name}": "{name.strip("_")}"}})'
             )
     for name in by:
         if name in (START, END):
@@ -49,16 +46,16 @@ def check_results(step: str, names: Sequence[str]) -> None:
     """
     for name in names:
         if _is_reserved(name):
-            raise SchemaError(
-                f"{step} keeps names with two underscores on either side for itself",
-                expected="a result of another name",
-                found=name,
-                hint='name it with .alias("...")',
-            )
+            raise _reserved(step, name, "a result of another name", 'name it with .alias("...")')
 
 
 def _is_reserved(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
+
+
+def _reserved(step: str, name: str, expected: str, hint: str) -> SchemaError:
+    what = f"{step} keeps names with two underscores on either side for itself"
+    return SchemaError(what, expected=expected, found=name, hint=hint)
 
 
 def window_schema(bound: pl.DataType, keys: pl.Schema, results: pl.Schema) -> pl.Schema:
