@@ -4,15 +4,15 @@ Data moves as Apache Arrow record batches, transforms are Polars expressions, an
 asyncio. Start with `Pipeline.builder()`, `Source` and `Sink`.
 """
 
-from arrowstream.channel import Receiver, Sender, channel
-from arrowstream.connect import Sink, Source
+from arrowstream.config.settings import Settings
+from arrowstream.connectors import Sink, Source
+from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.errors import ArrowstreamError
-from arrowstream.operators.processor import Processor
-from arrowstream.operators.zero_copy_buffer import ZeroCopyBuffer
+from arrowstream.operators.process import Processor
+from arrowstream.operators.zero_copy.buffer import ZeroCopyBuffer
 from arrowstream.pipeline import Builder, Pipeline
-from arrowstream.policy import ErrorHandler
+from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.runtime.report import Progress, RunReport, StageReport
-from arrowstream.settings import Settings
 
 __version__ = "0.1.0"
 

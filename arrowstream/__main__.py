@@ -1,5 +1,5 @@
 """``python -m arrowstream``: the command line where its script is not on the path."""
 
-from arrowstream.cli import main
+from arrowstream.cli.main import main
 
 main()

@@ -10,31 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from arrowstream.backends.arrow import ArrowBackend
+from arrowstream.backends.arrow.backend import ArrowBackend
 from arrowstream.backends.base import Backend
 from arrowstream.backends.polars import PolarsBackend
-from arrowstream.clock import Clock, MonotonicClock
-from arrowstream.duration import Duration, seconds
+from arrowstream.builder import Steps
+from arrowstream.config.settings import Settings
+from arrowstream.core.checks import check_whole
+from arrowstream.core.clock import Clock, MonotonicClock
+from arrowstream.core.duration import Duration, seconds
+from arrowstream.core.polars_names import no_such_step
 from arrowstream.errors import PlanError
-from arrowstream.io.function_sink import CollectSink
-from arrowstream.metrics import Metrics
-from arrowstream.other_names import no_such_step
+from arrowstream.io.memory.function_sink import CollectSink
+from arrowstream.metrics.snapshot import Metrics
+from arrowstream.plan.apply_settings import settle
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
-from arrowstream.plan.settle import settle
-from arrowstream.runtime.blocking import run_blocking
-from arrowstream.runtime.executor import Run
-from arrowstream.runtime.line_ends import Room
 from arrowstream.runtime.options import Options, Prepared
+from arrowstream.runtime.ports import Room
 from arrowstream.runtime.report import Progress, RunReport
-from arrowstream.settings import Settings
-from arrowstream.steps import Steps
-from arrowstream.whole_number import check_whole
+from arrowstream.runtime.run import Run
+from arrowstream.runtime.run_blocking import run_blocking
 
 if TYPE_CHECKING:
-    from arrowstream.metrics_server import MetricsServer
+    from arrowstream.metrics.server import MetricsServer
 
 ShowProgress = bool | Callable[[Progress], None]
 
@@ -213,7 +213,7 @@ class Pipeline:
                     self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
                 )
             if progress is True:
-                from arrowstream.display import progress_bar
+                from arrowstream.terminal import progress_bar
 
                 progress = stack.enter_context(progress_bar(self.name))
             return await self._execute(replace(options, on_progress=progress or None))
@@ -244,8 +244,8 @@ class Pipeline:
         return runs[-1].metrics(self.name) if runs else self._metrics
 
     def serve_metrics(self, port: int = 9464, host: str = "127.0.0.1") -> MetricsServer:
-        """Serve metrics to Prometheus until the server is closed; see `arrowstream.metrics_server.serve`."""
-        from arrowstream.metrics_server import serve
+        """Serve metrics to Prometheus until the server is closed; see `arrowstream.metrics.server.serve`."""
+        from arrowstream.metrics.server import serve
 
         return serve(self.metrics, port=port, host=host)
 

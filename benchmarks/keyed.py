@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.operators.keyed_state import KeyIndex
+from arrowstream.state.key_index import KeyIndex
 from benchmarks import random_access
 from benchmarks.harness import Figure, Scale, Section
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from unittest.mock import patch
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.batch import Batch
-from arrowstream.stage_metrics import StageCounters
+from arrowstream.core.batch import Batch
+from arrowstream.metrics.counters import StageCounters
 from benchmarks.data import record, steps
 from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from arrowstream.batch import Batch, Element
+from arrowstream.core.batch import Batch, Element
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.window import windows

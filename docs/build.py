@@ -18,7 +18,7 @@ ENDS = {"source", "sink"}
 
 def operators(package: griffe.Module) -> dict[str, griffe.Function]:
     """The builder's methods that give a builder, or what becomes one: the operators."""
-    builder = package["steps.Steps"]
+    builder = package["builder.Steps"]
     found = {}
     for name, method in builder.members.items():
         if isinstance(method, griffe.Function) and not name.startswith("_") and name not in ENDS:

@@ -32,7 +32,7 @@ TRANSFORM: Pages = {
     "cast": (Form("operators.cast.Cast"),),
     "explode": (Form("operators.explode.Explode"),),
     "unnest": (Form("operators.unnest.Unnest"),),
-    "map": (Form("operators.with_columns.WithColumns"), Form("operators.map_function.MapFunction")),
+    "map": (Form("operators.with_columns.WithColumns"), Form("operators.map.MapFunction")),
     "flat_map": (
         Form("operators.flat_map.FlatMap"),
         Form("operators.explode.Explode", "flat_map(column)"),
@@ -42,27 +42,27 @@ TRANSFORM: Pages = {
         Form("operators.filter_map.FilterMap"),
     ),
     "process": (
-        Form("operators.processor.ProcessorStep"),
-        Form("operators.processor.Processor", "Processor"),
-        Form("operators.processor.Processor.output_schema", ".output_schema(schema)"),
-        Form("operators.processor.Processor.open", "async .open()"),
-        Form("operators.processor.Processor.process", "async .process(batch)"),
-        Form("operators.processor.Processor.finish", "async .finish()"),
-        Form("operators.processor.Processor.close", "async .close()"),
-        Form("operators.processor.Processor.snapshot", ".snapshot()"),
-        Form("operators.processor.Processor.restore", ".restore(state)"),
+        Form("operators.process.ProcessorStep"),
+        Form("operators.process.Processor", "Processor"),
+        Form("operators.process.Processor.output_schema", ".output_schema(schema)"),
+        Form("operators.process.Processor.open", "async .open()"),
+        Form("operators.process.Processor.process", "async .process(batch)"),
+        Form("operators.process.Processor.finish", "async .finish()"),
+        Form("operators.process.Processor.close", "async .close()"),
+        Form("operators.process.Processor.snapshot", ".snapshot()"),
+        Form("operators.process.Processor.restore", ".restore(state)"),
     ),
     "parallel_map": (Form("operators.parallel_map.ParallelMap"),),
     "map_zero_copy": (
         Form("operators.map_zero_copy.MapZeroCopy", "map_zero_copy(*fns)"),
-        Form("operators.zero_copy_columns.ZeroCopyColumns", "ZeroCopyColumns"),
-        Form("operators.zero_copy_buffer.ZeroCopyBuffer", "ZeroCopyBuffer(nbytes)"),
+        Form("operators.zero_copy.columns.ZeroCopyColumns", "ZeroCopyColumns"),
+        Form("operators.zero_copy.buffer.ZeroCopyBuffer", "ZeroCopyBuffer(nbytes)"),
     ),
     "backend": (Form("plan.graph.Graph.with_backend"),),
 }
 
 AGGREGATE: Pages = {
-    "with_event_time": (Form("operators.watermarks.Watermarks"),),
+    "with_event_time": (Form("operators.with_event_time.Watermarks"),),
     "batch": (Form("operators.rebatch.Rebatch"),),
     "window": (
         Form("operators.window.windows"),
@@ -81,22 +81,22 @@ FLOW: Pages = {
     "debounce": (Form("operators.debounce.Debounce"),),
     "timeout": (Form("plan.policies.Policies.time_limit"),),
     "split": (
-        Form("splitting.Splitting", "split(selector)"),
-        Form("splitting.Splitting.branch", ".branch(name, steps=lambda rows: rows)"),
-        Form("splitting.Splitting.otherwise", ".otherwise(steps=lambda rows: rows)"),
-        Form("splitting.Splitting.merge", ".merge()"),
+        Form("split.Splitting", "split(selector)"),
+        Form("split.Splitting.branch", ".branch(name, steps=lambda rows: rows)"),
+        Form("split.Splitting.otherwise", ".otherwise(steps=lambda rows: rows)"),
+        Form("split.Splitting.merge", ".merge()"),
     ),
     "merge": (Form("plan.graph.Union", "merge(*others)"),),
 }
 
 ERRORS: Pages = {
     "on_error": (
-        Form("policy.ErrorHandler", "on_error(handler)"),
-        Form("policy.ErrorHandler.retry"),
-        Form("policy.ErrorHandler.log"),
-        Form("policy.ErrorHandler.skip"),
-        Form("policy.ErrorHandler.dead_letter"),
-        Form("policy.ErrorHandler.fail"),
+        Form("policies.handlers.ErrorHandler", "on_error(handler)"),
+        Form("policies.handlers.ErrorHandler.retry"),
+        Form("policies.handlers.ErrorHandler.log"),
+        Form("policies.handlers.ErrorHandler.skip"),
+        Form("policies.handlers.ErrorHandler.dead_letter"),
+        Form("policies.handlers.ErrorHandler.fail"),
     ),
 }
 

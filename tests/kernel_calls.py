@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.backends.arrow import ArrowBackend
-from arrowstream.backends.kernels.registry import KERNELS
-from arrowstream.batch import Batch
+from arrowstream.backends.arrow.backend import ArrowBackend
+from arrowstream.backends.arrow.kernels.registry import KERNELS
+from arrowstream.core.batch import Batch
+from arrowstream.expressions.program import Call, Column, Literal, Program, Project, Refusal
 from arrowstream.operators.select import Select
-from arrowstream.plan.lowering import lower
+from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.segment import Segment
-from arrowstream.program import Call, Column, Literal, Program, Project, Refusal
 
 Computed = Callable[[pa.RecordBatch], pl.Series]
 

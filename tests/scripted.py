@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.io.sink import BlockingWriter, SinkSpec, Writer
 from arrowstream.io.source import BlockingReader, Query, Reader, SourceSpec
 from arrowstream.operators.base import Operator, Process

@@ -3,9 +3,9 @@
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, to_record
+from arrowstream.core.batch import Batch, to_record
+from arrowstream.core.position import Position
 from arrowstream.errors import StageError
-from arrowstream.position import Position
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "s": ["a", "b", "c"]})
 

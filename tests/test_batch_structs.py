@@ -3,7 +3,7 @@
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, arrow_schema, to_record
+from arrowstream.core.batch import Batch, arrow_schema, to_record
 
 ROWS = pl.DataFrame(
     {

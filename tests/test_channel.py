@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arrowstream.channel import ChannelStatistics, Receiver, Sender, WouldBlock, channel
+from arrowstream.core.channel import ChannelStatistics, Receiver, Sender, WouldBlock, channel
 from arrowstream.errors import ChannelClosed, PeerGone, PlanError
 
 

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import arrowstream
-from arrowstream import cli, job_parts
-from arrowstream.commands import app
-from arrowstream.connect import Source
+from arrowstream.cli import main as cli
+from arrowstream.cli.commands import app
+from arrowstream.connectors import Source
 from arrowstream.errors import SinkError
-from arrowstream.io.function_sink import FunctionSink
+from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.io.source import SourceSpec
-from arrowstream.job_parts import Kind
+from arrowstream.jobs import connectors as job_parts
+from arrowstream.jobs.connectors import Kind
 from arrowstream.testing import TestSource
 
 JOB = """\
@@ -342,7 +343,7 @@ def test_python_dash_m(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 def test_without_the_extra_one_line_names_it(
     library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "arrowstream.commands")
+    monkeypatch.delitem(sys.modules, "arrowstream.cli.commands")
     for name in [name for name in sys.modules if name.partition(".")[0] in ("typer", "rich")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
@@ -356,8 +357,8 @@ def test_without_the_extra_one_line_names_it(
 
 
 def test_another_missing_module_is_not_blamed_on_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "arrowstream.commands")
-    monkeypatch.setitem(sys.modules, "arrowstream.job", None)
+    monkeypatch.delitem(sys.modules, "arrowstream.cli.commands")
+    monkeypatch.setitem(sys.modules, "arrowstream.jobs.job", None)
     with pytest.raises(ModuleNotFoundError, match=r"arrowstream\.job"):
         cli.main()
 
@@ -389,8 +390,9 @@ def test_a_process_with_pipes() -> None:
 
 ENDLESS = """
 import polars as pl, sys
-from arrowstream import cli, job_parts
-from arrowstream.connect import Source
+from arrowstream import Source
+from arrowstream.cli.main import main
+from arrowstream.jobs import connectors
 
 async def batches():
     frame = pl.DataFrame({"a": [1, 2, 3]})
@@ -400,14 +402,16 @@ async def batches():
         yield frame
 
 source = Source.from_fn(batches, schema={"a": pl.Int64})
-job_parts.SOURCES["file"] = job_parts.Kind(("path",), (), lambda table: source)
-cli.main()
+connectors.SOURCES["file"] = connectors.Kind(("path",), (), lambda table: source)
+main()
 """
 
 STUCK = """
 import polars as pl, sys, threading
-from arrowstream import cli, interrupts, job_parts
-from arrowstream.batch import Batch
+from arrowstream.cli import signals
+from arrowstream.cli.main import main
+from arrowstream.jobs import connectors
+from arrowstream.core.batch import Batch
 from arrowstream.io.source import BlockingReader
 from arrowstream.testing import TestSource
 
@@ -427,10 +431,10 @@ class Source(TestSource):
     def open(self, query=None):
         return Stuck()
 
-interrupts.GRACE_SECONDS = 0.01
+signals.GRACE_SECONDS = 0.01
 source = Source((), pl.Schema({"a": pl.Int64}))
-job_parts.SOURCES["file"] = job_parts.Kind(("path",), (), lambda table: source)
-cli.main()
+connectors.SOURCES["file"] = connectors.Kind(("path",), (), lambda table: source)
+main()
 """
 
 

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from strategies import TYPES, cuts, frames
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import to_record
+from arrowstream.core.batch import to_record
 
 FIXED: dict[str, pl.DataType] = {
     "i": pl.Int64(),

@@ -7,9 +7,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from arrowstream.display import PIPED_WIDTH, print_report, progress_bar
 from arrowstream.errors import MissingExtra
 from arrowstream.runtime.report import Progress, RunReport, StageReport
+from arrowstream.terminal import PIPED_WIDTH, print_report, progress_bar
 
 REPORT = RunReport(
     "late",

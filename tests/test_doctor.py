@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from arrowstream import doctor
-from arrowstream.doctor import Finding
+from arrowstream.cli import doctor
+from arrowstream.cli.doctor import Finding
 
 GIB = 2**30
 

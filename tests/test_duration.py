@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from arrowstream.duration import microseconds, nanoseconds, seconds
+from arrowstream.core.duration import microseconds, nanoseconds, seconds
 from arrowstream.errors import PlanError
 
 

@@ -17,10 +17,10 @@ from scripted import BlockingSource, LedgerSink
 from strategies import cuts
 
 from arrowstream import Builder, ErrorHandler, Pipeline, Processor, Sink, Source
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
+from arrowstream.core.position import Position
 from arrowstream.errors import PlanError, SinkError, StageError
 from arrowstream.io.sink import SinkSpec
-from arrowstream.position import Position
 from arrowstream.testing import ManualClock, TestSink
 
 TEXTS = pl.DataFrame({"s": ["1", "a", "3", None, "b", "6"]})

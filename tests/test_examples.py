@@ -12,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import arrowstream
-from arrowstream.job import Job
+from arrowstream.jobs.job import Job
 
 ROOT = Path(__file__).parents[1]
 FLIGHTS = ROOT / ".data" / "flights.csv"

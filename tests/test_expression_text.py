@@ -7,14 +7,8 @@ import polars as pl
 import polars.selectors as cs
 import pytest
 
-from arrowstream.expression_text import (
-    cast_type,
-    columns_text,
-    expression_text,
-    name_text,
-    rebuild,
-    tree_text,
-)
+from arrowstream.expressions.rebuild import cast_type, rebuild
+from arrowstream.expressions.text import columns_text, expression_text, name_text, tree_text
 
 a, b, s, t = pl.col("a"), pl.col("b"), pl.col("s"), pl.col("t")
 

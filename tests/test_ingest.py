@@ -8,9 +8,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from arrowstream.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.ingest import batches_of, conform, fits, polars_schema, schema_of
 from arrowstream.errors import SchemaError
-from arrowstream.ingest import batches_of, conform, fits, polars_schema, schema_of
 
 FRAME = pl.DataFrame({"i": [1, None, 3], "s": ["a", None, "ü"], "l": [[1], [], None]})
 

@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from arrowstream import interrupts
-from arrowstream.connect import Sink, Source
+from arrowstream.cli import signals as interrupts
+from arrowstream.cli.signals import EndedAtOnce, run_until_told
+from arrowstream.connectors import Sink, Source
 from arrowstream.errors import StageError
-from arrowstream.interrupts import EndedAtOnce, run_until_told
 from arrowstream.io.source import SourceSpec
 from arrowstream.pipeline import Pipeline
 from arrowstream.testing import TestSink

@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from arrowstream import job_parts
 from arrowstream.errors import JobError, SourceError
-from arrowstream.job import Job
-from arrowstream.job_parts import Kind
+from arrowstream.jobs import connectors as job_parts
+from arrowstream.jobs.connectors import Kind
+from arrowstream.jobs.job import Job
 from arrowstream.testing import TestSource
 
 FRAME = pl.DataFrame(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from arrowstream.config.toml_file import JobFile, Value, nearest
 from arrowstream.errors import JobError
-from arrowstream.job_file import JobFile, Value, nearest
 
 TEXT = """\
 flag = true

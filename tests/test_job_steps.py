@@ -11,8 +11,8 @@ from polars.testing import assert_frame_equal
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import JobError
-from arrowstream.job import Job
-from arrowstream.job_steps import BESIDE, ELSEWHERE, STEPS
+from arrowstream.jobs.job import Job
+from arrowstream.jobs.steps import BESIDE, ELSEWHERE, STEPS
 from arrowstream.pipeline import Builder
 
 FRAME = pl.DataFrame(

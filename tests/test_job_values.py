@@ -5,9 +5,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from arrowstream.config.toml_file import JobFile, Value
 from arrowstream.errors import JobError
-from arrowstream.job_file import JobFile, Value
-from arrowstream.job_values import columns, expressions, types
+from arrowstream.jobs.values import columns, expressions, types
 
 FRAME = pl.DataFrame({"a": [1, 2, 3], "b c": [10, 20, 30], "as": [5, 6, 7]})
 

@@ -1,70 +1,113 @@
-"""Who may import whom: layers run downward only, and each folder has its list of outside libraries."""
+"""The layout of the package: folders, who may import whom, and which outside library belongs where."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from arrowstream import Builder
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "arrowstream"
 
-LAYERS = {
-    "ground": 0,
-    "operators": 1,
-    "io": 1,
-    "backends": 1,
-    "gpu": 1,
-    "plan": 2,
-    "runtime": 3,
-    "surface": 4,
-}
-SURFACE = {
-    *("__init__", "__main__", "pipeline", "steps", "splitting", "connect", "testing", "display", "doctor"),
-    "metrics_server",
-    *("cli", "commands", "interrupts", "job", "job_ends", "job_handlers", "job_parts", "job_steps"),
-    "job_values",
-}
+TOP = {"__init__", "__main__", "builder", "connectors", "errors", "pipeline", "split", "terminal"}
+"""The modules outside of every folder: what users import, and the text of reports on a terminal."""
 
+LAYERS = (
+    {"errors"},
+    {"core"},
+    {"expressions", "policies", "config", "metrics"},
+    {"state"},
+    {"operators", "io", "backends", "gpu"},
+    {"plan"},
+    {"runtime"},
+    {"split", "connectors", "builder", "terminal", "pipeline", "__init__"},
+    {"jobs", "testing"},
+    {"cli"},
+    {"__main__"},
+)
+"""From the bottom up: a folder imports from lower layers only, and never from another folder of its own layer."""
+
+FRAMES = {"polars", "pyarrow", "numpy"}
 OUTSIDE = {
-    "ground": {"polars", "pyarrow", "numpy"},
-    "operators": {"polars", "pyarrow", "numpy"},
-    "io": {"polars", "pyarrow", "numpy"},
-    "backends": {"polars", "pyarrow", "numpy"},
-    "gpu": {"polars", "pyarrow", "numpy", "pylibcudf", "rmm", "cupy"},
+    "core": {"polars", "pyarrow"},
+    "expressions": {"polars", "pyarrow"},
+    "policies": {"polars"},
+    "config": set[str](),
+    "metrics": set[str](),
+    "state": FRAMES,
+    "operators": FRAMES,
+    "io": FRAMES,
+    "backends": FRAMES,
+    "gpu": {*FRAMES, "pylibcudf", "rmm", "cupy"},
     "plan": {"polars", "pyarrow"},
-    "runtime": {"polars", "pyarrow"},
-    "surface": {"polars", "pyarrow", "typer", "click", "rich", "numpy"},
+    "runtime": {"polars"},
+    "jobs": {"polars"},
+    "testing": {"polars", "pyarrow"},
+    "cli": {"typer", *FRAMES},
 }
-ALSO = {
-    "prometheus": {"prometheus_client"},
-    "metrics_server": {"prometheus_client"},
-    "settings": {"msgspec"},
+"""The libraries that the modules of a folder may import."""
+
+OUTSIDE_OF = {
+    "arrowstream/builder.py": {"polars"},
+    "arrowstream/connectors.py": {"polars", "pyarrow"},
+    "arrowstream/errors.py": set[str](),
+    "arrowstream/pipeline.py": {"polars"},
+    "arrowstream/split.py": {"polars"},
+    "arrowstream/terminal.py": {"rich"},
+    "arrowstream/core/channel.py": set[str](),
+    "arrowstream/core/clock.py": set[str](),
+    "arrowstream/core/duration.py": set[str](),
+    "arrowstream/config/settings.py": {"msgspec"},
+    "arrowstream/metrics/prometheus.py": {"prometheus_client"},
+    "arrowstream/metrics/server.py": {"prometheus_client"},
 }
-"""Libraries that one module may import beside those of its folder."""
+"""The libraries of single modules, in place of those of their folder."""
 
-NO_OUTSIDE = {"channel", "clock", "errors", "duration"}
-"""Ground modules that need nothing but Python."""
+CONTRACTS = {"operators.base", "io.source", "io.sink", "backends.base"}
+"""What the runtime knows of operators, connectors and backends."""
 
+AWAITS = (
+    "core/channel.py",
+    "core/clock.py",
+    "io/source.py",
+    "io/sink.py",
+    "io/memory/",
+    "operators/base.py",
+    "operators/process.py",
+    "operators/parallel_map.py",
+    "operators/parallel/",
+    "operators/functions/",
+    "runtime/",
+    "connectors.py",
+    "pipeline.py",
+    "cli/signals.py",
+    "testing/",
+)
+"""Where coroutines are: the runtime, what it awaits, and the surface."""
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+VOCABULARY = {"__init__", "base", "arguments", "rebatch", "route", "scan_function"}
+"""Files of `operators/` that are not called like a step: contracts, and steps whose names are taken or shared."""
 
-
-def layer(module: str) -> str:
-    """The layer of a dotted module name such as ``arrowstream.io.source``."""
-    parts = module.split(".")[1:]
-    if not parts:
-        return "surface"
-    if parts[0] in LAYERS:
-        return parts[0]
-    return "surface" if parts[0] in SURFACE else "ground"
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def dotted(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def top(module: str) -> str:
+    """The folder or top module of a dotted name: ``io`` for ``arrowstream.io.files.sink``."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def layer(name: str) -> int:
+    return next(number for number, names in enumerate(LAYERS) if name in names)
 
 
 def imports(path: Path) -> set[str]:
@@ -78,47 +121,68 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", modules(), ids=dotted)
+def own_imports(path: Path) -> Iterator[str]:
+    return (target for target in imports(path) if target.split(".")[0] == "arrowstream")
+
+
+def test_every_folder_has_a_layer_and_nothing_else_is_at_the_top() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == TOP
+    folders = {path.parent.relative_to(PACKAGE).parts[0] for path in MODULES if path.parent != PACKAGE}
+    known = [name for names in LAYERS for name in names]
+    assert sorted(known) == sorted({*folders, *TOP})
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_imports_run_downward_only(path: Path) -> None:
-    own = dotted(path)
-    for target in imports(path):
-        if target.split(".")[0] != "arrowstream" or own == "arrowstream":
-            continue
-        theirs, mine = layer(target), layer(own)
-        downward = LAYERS[theirs] < LAYERS[mine] or theirs == mine
-        assert downward, f"{own} ({mine}) imports {target} ({theirs})"
+    own = top(dotted(path))
+    for target in own_imports(path):
+        theirs = top(target)
+        same = theirs == own or {theirs, own} <= TOP
+        assert same or layer(theirs) < layer(own), f"{dotted(path)} imports {target}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=dotted)
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_outside_libraries_stay_where_they_belong(path: Path) -> None:
-    own = dotted(path)
-    name = own.split(".")[-1]
-    allowed = set() if name in NO_OUTSIDE else OUTSIDE[layer(own)] | ALSO.get(name, set())
-    outside = {
-        name.split(".")[0]
-        for name in imports(path)
-        if name.split(".")[0] not in sys.stdlib_module_names and name.split(".")[0] != "arrowstream"
-    }
-    assert outside <= allowed, f"{own} imports {outside - allowed}"
+    name = path.relative_to(ROOT).as_posix()
+    allowed = OUTSIDE_OF.get(name, OUTSIDE.get(top(dotted(path)), set()))
+    packages = {target.split(".")[0] for target in imports(path)}
+    outside = packages - set(sys.stdlib_module_names) - {"arrowstream"}
+    assert outside <= allowed, f"{name} imports {outside - allowed}"
 
 
-CONTRACTS = {"operators.base", "io.source", "io.sink", "backends.base"}
+def test_exceptions_name_modules_that_are_there() -> None:
+    assert all((ROOT / name).is_file() for name in OUTSIDE_OF)
+    assert all((PACKAGE / name).exists() for name in AWAITS)
+    assert all((PACKAGE / f"{name.replace('.', '/')}.py").is_file() for name in CONTRACTS)
+    assert all((PACKAGE / f"operators/{name}.py").is_file() for name in VOCABULARY)
 
 
 def test_runtime_knows_contracts_only() -> None:
     """The runtime imports no concrete operator, connector or backend."""
-    for path in (PACKAGE / "runtime").glob("*.py"):
-        for target in imports(path):
-            module = target.removeprefix("arrowstream.")
-            if module.split(".")[0] in ("operators", "io", "backends", "gpu"):
-                assert module in CONTRACTS, f"{path.name} imports {target}"
+    for path in (PACKAGE / "runtime").rglob("*.py"):
+        for target in own_imports(path):
+            if top(target) in ("operators", "io", "backends", "gpu"):
+                assert target.removeprefix("arrowstream.") in CONTRACTS, f"{path.name} imports {target}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_coroutines_are_where_they_belong(path: Path) -> None:
+    awaits = any(
+        isinstance(node, ast.AsyncFunctionDef | ast.Await) for node in ast.walk(ast.parse(path.read_text()))
+    )
+    place = path.relative_to(PACKAGE).as_posix()
+    assert not awaits or place.startswith(AWAITS), place
+
+
+def test_operators_shows_the_vocabulary() -> None:
+    """Each file on the first floor of `operators/` is called like the builder's method it is behind."""
+    names = {path.stem for path in (PACKAGE / "operators").glob("*.py")}
+    steps = {name for name in dir(Builder) if not name.startswith("_")}
+    assert names - steps == VOCABULARY
 
 
 def test_no_cycles() -> None:
-    graph = {
-        dotted(path): {target for target in imports(path) if target.startswith("arrowstream.")}
-        for path in modules()
-    }
+    graph = {dotted(path): set(own_imports(path)) for path in MODULES}
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
@@ -137,20 +201,18 @@ def test_importing_loads_no_optional_library() -> None:
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in out.stdout.split()}
     optional = {
+        *("aiokafka", "cupy", "duckdb", "msgspec", "pandas", "prometheus_client", "pylibcudf", "rich", "rmm"),
         "typer",
-        "rich",
-        "pandas",
-        "duckdb",
-        "pylibcudf",
-        "rmm",
-        "cupy",
-        "aiokafka",
-        "prometheus_client",
-        "msgspec",
     }
     assert not loaded & optional
 
 
-def test_no_file_is_two_rooms() -> None:
-    for path in modules():
-        assert len(path.read_text().splitlines()) <= 400, path
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_files_have_at_most_350_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 350
+
+
+def test_folders_have_at_most_27_files() -> None:
+    folders = {path.parent for path in MODULES}
+    assert {folder.name for folder in folders if len(list(folder.glob("*.py"))) > 20} <= {"operators"}
+    assert len(list((PACKAGE / "operators").glob("*.py"))) <= 27

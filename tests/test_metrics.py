@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from arrowstream.batch import Barrier, Batch, Idle, Watermark
-from arrowstream.channel import ChannelStatistics
+from arrowstream.core.batch import Barrier, Batch, Idle, Watermark
+from arrowstream.core.channel import ChannelStatistics
 from arrowstream.errors import MissingExtra, PlanError
-from arrowstream.metrics import Metrics
-from arrowstream.metrics_server import serve
-from arrowstream.stage_metrics import NOTES, SAMPLE, StageCounters, StageMetrics
+from arrowstream.metrics.counters import NOTES, SAMPLE, StageCounters, StageMetrics
+from arrowstream.metrics.server import serve
+from arrowstream.metrics.snapshot import Metrics
 
 Samples = dict[tuple[str, ...], float]
 

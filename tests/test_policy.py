@@ -11,8 +11,7 @@ from hypothesis import given
 
 from arrowstream import Sink
 from arrowstream.errors import PlanError
-from arrowstream.handler_order import check_handlers
-from arrowstream.policy import ErrorHandler
+from arrowstream.policies.handlers import ErrorHandler, check_handlers
 
 RETRY, LOG, SKIP = ErrorHandler.retry(3), ErrorHandler.log(), ErrorHandler.skip()
 DEAD, FAIL = ErrorHandler.dead_letter(object()), ErrorHandler.fail()

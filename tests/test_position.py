@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowstream.position import JoinedPosition, Position, joined
+from arrowstream.core.position import JoinedPosition, Position, joined
 
 
 @st.composite

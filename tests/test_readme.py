@@ -39,7 +39,7 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_the_readmes_job_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from arrowstream.job import Job
+    from arrowstream.jobs.job import Job
 
     monkeypatch.chdir(tmp_path)
     a_few_flights()

@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 from arrowstream import Pipeline, Settings, Sink
+from arrowstream.config.masking import masked
 from arrowstream.errors import MissingExtra, PlanError, SettingsError
-from arrowstream.masking import masked
-from arrowstream.policy import ErrorHandler
+from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
 FRAME = pl.DataFrame({"x": [1]})
@@ -279,7 +279,7 @@ def test_retries_show_in_the_plan() -> None:
 
 
 def test_worker_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    from arrowstream.runtime import executor
+    from arrowstream.runtime import run as executor
 
     asked: list[int] = []
     real = executor.Threads

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
+from arrowstream.core.checks import check_whole
+from arrowstream.core.polars_names import HERE
 from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
-from arrowstream.other_names import HERE
 from arrowstream.pipeline import Builder
 from arrowstream.testing import TestSink
-from arrowstream.whole_number import check_whole
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "k": ["a", "b", "a"]})
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowstream.toml_positions import At, positions
+from arrowstream.config.toml_lines import At, positions
 
 TABLE: list[tuple[str, dict[At, int]]] = [
     ("", {}),

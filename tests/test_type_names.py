@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowstream.type_names import dtype
+from arrowstream.expressions.type_names import dtype
 
 plain = st.sampled_from(
     [

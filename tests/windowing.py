@@ -10,9 +10,10 @@ from unittest import mock
 import polars as pl
 from hypothesis import strategies as st
 
-from arrowstream.batch import Batch
-from arrowstream.operators import pane_store, panes, small_frames
+from arrowstream.core.batch import Batch
 from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.windows import pane_store, panes
+from arrowstream.state import small_frames
 
 x, f, s = pl.col("x"), pl.col("f"), pl.col("s")
 

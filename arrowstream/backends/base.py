@@ -8,8 +8,8 @@ from typing import ClassVar, Protocol
 
 import polars as pl
 
-from arrowstream.batch import Batch
-from arrowstream.program import Program, Refusal
+from arrowstream.core.batch import Batch
+from arrowstream.expressions.program import Program, Refusal
 
 
 class Step(Protocol):

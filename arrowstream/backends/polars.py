@@ -7,8 +7,8 @@ from sys import maxsize
 import polars as pl
 
 from arrowstream.backends.base import Backend, Evaluator, Frames, Step
-from arrowstream.batch import Batch
-from arrowstream.program import Program, Refusal
+from arrowstream.core.batch import Batch
+from arrowstream.expressions.program import Program, Refusal
 
 _LAZY_FROM = 20_000
 """Rows from which one lazy plan, made anew for each batch, is cheaper than several steps one by one."""

@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
+from arrowstream.core.checks import check_whole
 from arrowstream.errors import PlanError
-from arrowstream.handler_order import check_handlers
-from arrowstream.policy import ErrorHandler
-from arrowstream.whole_number import check_whole
+from arrowstream.policies.handlers import ErrorHandler, check_handlers
 
 
 class SinkSpec(ABC):

@@ -13,8 +13,8 @@ from typing import Literal
 
 import polars as pl
 
-from arrowstream.batch import Batch, Element
-from arrowstream.duration import Duration, microseconds, nanoseconds
+from arrowstream.core.batch import Batch, Element
+from arrowstream.core.duration import Duration, microseconds, nanoseconds
 
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 """A row-wise piece of the pipeline as a function of a lazy frame."""

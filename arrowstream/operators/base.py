@@ -15,7 +15,7 @@ from typing import ClassVar, TypeVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.batch import Batch, Element, Idle, Watermark
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 

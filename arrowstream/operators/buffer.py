@@ -9,9 +9,9 @@ from typing import ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
+from arrowstream.core.checks import check_whole
 from arrowstream.operators.base import Operator, Process
-from arrowstream.whole_number import check_whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import polars as pl
 import polars.selectors as cs
 
 from arrowstream.errors import PlanError
-from arrowstream.expression_text import expression_text
+from arrowstream.expressions.text import expression_text
+from arrowstream.operators.arguments import parse_columns
 from arrowstream.operators.base import Expressions, Frame
-from arrowstream.operators.inputs import parse_columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Element, Idle, Watermark
-from arrowstream.duration import Duration, nanoseconds
-from arrowstream.operators.arrays import Array
+from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.duration import Duration, nanoseconds
+from arrowstream.operators.arguments import key_schema, parse_keys
 from arrowstream.operators.base import Operator, Process, TimedProcess
-from arrowstream.operators.key_columns import key_schema, parse_keys
-from arrowstream.operators.keyed_state import KeyIndex
-from arrowstream.operators.row_queue import Held, pack, put_mark, unpack, wake
-from arrowstream.operators.state_memory import StateMemory
+from arrowstream.state.arrays import Array
+from arrowstream.state.key_index import KeyIndex
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.row_queue import Held, pack, put_mark, unpack, wake
 
 _NONE: Array = np.empty(0, np.int64)
 _FORGOTTEN = 65_536

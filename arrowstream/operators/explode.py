@@ -10,9 +10,9 @@ import polars as pl
 import polars.selectors as cs
 
 from arrowstream.errors import SchemaError
-from arrowstream.expression_text import columns_text
+from arrowstream.expressions.text import columns_text
+from arrowstream.operators.arguments import Column, parse_columns
 from arrowstream.operators.base import Expressions, Frame
-from arrowstream.operators.inputs import Column, parse_columns
 
 _TAKES_EMPTY_AS_NULL = "empty_as_null" in inspect.signature(pl.DataFrame.explode).parameters
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import polars as pl
 
 from arrowstream.errors import PlanError
-from arrowstream.expression_text import expression_text
+from arrowstream.expressions.text import expression_text
+from arrowstream.operators.arguments import flatten
 from arrowstream.operators.base import Expressions, Frame
-from arrowstream.operators.inputs import flatten
 
 
 @dataclass(frozen=True, slots=True, eq=False)

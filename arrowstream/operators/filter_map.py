@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from arrowstream.expression_text import expression_text
+from arrowstream.expressions.text import expression_text
 from arrowstream.operators.base import Expressions, Frame, Operator
 from arrowstream.operators.filter import Filter
-from arrowstream.operators.function_step import FunctionStep
+from arrowstream.operators.functions.step import FunctionStep
 from arrowstream.operators.with_columns import WithColumns
 
 

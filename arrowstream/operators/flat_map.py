@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import polars.selectors as cs
 
 from arrowstream.operators.explode import Explode
-from arrowstream.operators.function_step import FunctionStep
+from arrowstream.operators.functions.step import FunctionStep
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.function_schema import check_function, function_name, is_async
-from arrowstream.operators.zero_copy_buffer import ZeroCopyBuffer
-from arrowstream.operators.zero_copy_columns import Layout, ZeroCopyColumns
+from arrowstream.operators.functions.schema import check_function, function_name, is_async
+from arrowstream.operators.zero_copy.buffer import ZeroCopyBuffer
+from arrowstream.operators.zero_copy.columns import Layout, ZeroCopyColumns
 
 BUFFERS = 8
 """Buffers a step keeps to use again. Channels hold a few batches; who keeps more gets new memory each time."""

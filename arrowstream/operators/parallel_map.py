@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
+from arrowstream.core.checks import check_whole
 from arrowstream.errors import PlanError, StageError
 from arrowstream.operators.base import AsyncProcess
-from arrowstream.operators.function_schema import function_name, is_async
-from arrowstream.operators.function_step import Awaiting, Calling, FunctionStep
-from arrowstream.operators.map_function import MapFunction
-from arrowstream.operators.thread_calls import ThreadCalls, until_done
-from arrowstream.operators.worker import Worker, WorkerTask
-from arrowstream.whole_number import check_whole
+from arrowstream.operators.functions.schema import function_name, is_async
+from arrowstream.operators.functions.step import Awaiting, Calling, FunctionStep
+from arrowstream.operators.map import MapFunction
+from arrowstream.operators.parallel.threads import ThreadCalls, until_done
+from arrowstream.operators.parallel.worker_process import Worker, WorkerTask
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,12 +9,12 @@ from typing import ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Element, Idle, Watermark, joined_batch
-from arrowstream.duration import Duration, nanoseconds
+from arrowstream.core.batch import Batch, Element, Idle, Watermark, joined_batch
+from arrowstream.core.checks import check_whole
+from arrowstream.core.duration import Duration, nanoseconds
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
-from arrowstream.operators.row_queue import RowQueue
-from arrowstream.whole_number import check_whole
+from arrowstream.state.row_queue import RowQueue
 
 _ENDLESS = 1 << 62
 

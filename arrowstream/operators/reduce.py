@@ -9,19 +9,18 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, Element, Idle, Watermark, arrow_schema
+from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
 from arrowstream.errors import PlanError
-from arrowstream.expression_text import columns_text, expression_text
-from arrowstream.operators.aggregation import Aggregation
+from arrowstream.expressions.text import columns_text, expression_text
+from arrowstream.operators.aggregation.aggregation import Aggregation
+from arrowstream.operators.aggregation.folded_groups import FoldedGroups
+from arrowstream.operators.aggregation.keyed_groups import KeyedGroups
+from arrowstream.operators.aggregation.mergeable import numbered
+from arrowstream.operators.aggregation.reserved_names import check_names
+from arrowstream.operators.arguments import flatten, key_schema, parse_expressions, parse_keys
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.folded_groups import FoldedGroups
-from arrowstream.operators.inputs import flatten, parse_expressions
-from arrowstream.operators.key_columns import key_schema, parse_keys
-from arrowstream.operators.keyed_groups import KeyedGroups
-from arrowstream.operators.partials import numbered
-from arrowstream.operators.state_limit import NO_LIMIT, OnFull, StateLimit
-from arrowstream.operators.state_table import from_table, to_table
-from arrowstream.operators.window_columns import check_names
+from arrowstream.state.limit import NO_LIMIT, OnFull, StateLimit
+from arrowstream.state.snapshot import from_table, to_table
 
 Emit = Literal["end", "updates"]
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import polars as pl
 
 from arrowstream.errors import PlanError
-from arrowstream.expression_text import name_text
+from arrowstream.expressions.text import name_text
 from arrowstream.operators.base import Expressions, Frame
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import polars as pl
 
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.expression_text import expression_text
+from arrowstream.expressions.text import expression_text
 from arrowstream.operators.base import Expressions, Frame
 
 OTHERWISE = "otherwise"
@@ -43,7 +43,7 @@ class Router(Expressions):
     Examples
     --------
     >>> import polars as pl
-    >>> from arrowstream.batch import Batch
+    >>> from arrowstream.core.batch import Batch
     >>> from arrowstream.operators.route import Router
     >>> size = pl.when(pl.col("x") > 2).then(pl.lit("high")).otherwise(pl.lit("low"))
     >>> router = Router(size, ("high", "low"))

@@ -10,17 +10,16 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, to_record
-from arrowstream.expression_text import expression_text
-from arrowstream.operators.arrays import Array
+from arrowstream.core.batch import Batch, to_record
+from arrowstream.expressions.text import expression_text
+from arrowstream.operators.arguments import key_schema, parse_expressions, parse_keys
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.inputs import parse_expressions
-from arrowstream.operators.key_columns import key_schema, parse_keys
-from arrowstream.operators.keyed_state import KeyIndex
-from arrowstream.operators.scan_layout import Layout
-from arrowstream.operators.scan_recipe import Check, Recipe, take_apart
-from arrowstream.operators.state_limit import NO_LIMIT, StateLimit
-from arrowstream.operators.state_memory import StateMemory
+from arrowstream.operators.running.layout import Layout
+from arrowstream.operators.running.recipe import Check, Recipe, take_apart
+from arrowstream.state.arrays import Array
+from arrowstream.state.key_index import KeyIndex
+from arrowstream.state.limit import NO_LIMIT, StateLimit
+from arrowstream.state.memory import StateMemory
 
 
 @dataclass(frozen=True, slots=True, eq=False)

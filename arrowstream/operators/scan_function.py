@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.batch import Batch, arrow_schema, to_record
+from arrowstream.core.batch import Batch, arrow_schema, to_record
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.state_limit import NO_LIMIT, StateLimit
+from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 State = pl.DataFrame | dict[str, Any] | None
 ScanFn = Callable[[pl.DataFrame, State], tuple[pl.DataFrame, State]]

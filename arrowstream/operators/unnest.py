@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from arrowstream.expression_text import columns_text
+from arrowstream.expressions.text import columns_text
+from arrowstream.operators.arguments import Column, parse_columns
 from arrowstream.operators.base import Expressions, Frame
-from arrowstream.operators.inputs import Column, parse_columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 
 import polars as pl
 
-from arrowstream.duration import Duration
+from arrowstream.core.duration import Duration
+from arrowstream.core.hints import did_you_mean, unfinished
 from arrowstream.errors import PlanError
-from arrowstream.nearest import did_you_mean
+from arrowstream.operators.arguments import parse_expressions, parse_keys
 from arrowstream.operators.base import Operator
-from arrowstream.operators.count_window import CountWindow
-from arrowstream.operators.event_time import microseconds
-from arrowstream.operators.inputs import parse_expressions
-from arrowstream.operators.key_columns import parse_keys
-from arrowstream.operators.session_window import SessionWindow
-from arrowstream.operators.state_limit import StateLimit
-from arrowstream.operators.time_window import TimeWindow
-from arrowstream.unfinished import unfinished
+from arrowstream.operators.windows.count_window import CountWindow
+from arrowstream.operators.windows.event_time import microseconds
+from arrowstream.operators.windows.session_window import SessionWindow
+from arrowstream.operators.windows.time_window import TimeWindow
+from arrowstream.state.limit import StateLimit
 
 Built = TypeVar("Built")
 WindowFull = Literal["error", "spill"]

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from arrowstream.expression_text import expression_text
+from arrowstream.expressions.text import expression_text
+from arrowstream.operators.arguments import parse_expressions
 from arrowstream.operators.base import Expressions, Frame
-from arrowstream.operators.inputs import parse_expressions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

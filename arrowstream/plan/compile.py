@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from arrowstream.backends.base import Backend
-from arrowstream.batch import arrow_schema
+from arrowstream.core.batch import arrow_schema
+from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 from arrowstream.io.source import SourceSpec
-from arrowstream.nearest import did_you_mean
 from arrowstream.operators.route import Router
+from arrowstream.plan.checks.sink_conflicts import check_places
+from arrowstream.plan.checks.split_schema import merged_schema, router_of, same_schema
 from arrowstream.plan.fuse import Piece, fuse, naming
 from arrowstream.plan.graph import Branch, Graph, Split, Step, Union
 from arrowstream.plan.physical import (
@@ -29,12 +31,10 @@ from arrowstream.plan.physical import (
     Stage,
     UnionStage,
 )
-from arrowstream.plan.places import check_places
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.segment_stage import segment_stage
-from arrowstream.plan.split_schema import merged_schema, router_of, same_schema
 
 
 def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from arrowstream.operators.watermarks import Watermarks
+from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.graph import Graph, Split, Step, Union
 from arrowstream.plan.physical import Input, Outlet, Plan, SegmentStage, SplitStage, Stage, UnionStage
 from arrowstream.plan.policies import Policies

@@ -12,8 +12,8 @@ import polars as pl
 
 from arrowstream.errors import ArrowstreamError
 from arrowstream.operators.base import Expressions, Operator
+from arrowstream.plan.checks.row_local import check
 from arrowstream.plan.graph import Split, Step, Union
-from arrowstream.plan.locality import check
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
 

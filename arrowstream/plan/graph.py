@@ -9,11 +9,11 @@ from typing import ClassVar
 import polars as pl
 
 from arrowstream.errors import PlanError
-from arrowstream.expression_text import expression_text
+from arrowstream.expressions.text import expression_text
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
-from arrowstream.operators.watermarks import Watermarks
+from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.policies import Policies
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from arrowstream.backends.base import Evaluator
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import Query, SourceSpec
 from arrowstream.operators.base import Operator
-from arrowstream.plan.placement import Placement
+from arrowstream.plan.placement.choice import Placement
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from arrowstream.dead_letter import dead_letter_schema
-from arrowstream.duration import Duration, seconds
+from arrowstream.core.duration import Duration, seconds
 from arrowstream.errors import PlanError
-from arrowstream.handler_order import check_handlers
 from arrowstream.io.sink import SinkSpec
-from arrowstream.policy import DeadLetter, ErrorHandler, Retry, Skip
+from arrowstream.policies.dead_letter import dead_letter_schema
+from arrowstream.policies.handlers import DeadLetter, ErrorHandler, Retry, Skip, check_handlers
 
 
 @dataclass(frozen=True, slots=True)

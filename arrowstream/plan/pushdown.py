@@ -7,9 +7,9 @@ from dataclasses import replace
 import polars as pl
 
 from arrowstream.io.source import Query, SourceSpec
-from arrowstream.operators.watermarks import Watermarks
+from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.fuse import Piece
-from arrowstream.plan.lowering import required_columns
+from arrowstream.plan.lowering.lower import required_columns
 from arrowstream.plan.physical import Input
 from arrowstream.plan.segment import Segment
 

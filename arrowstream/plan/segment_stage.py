@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrowstream.backends.base import Backend, Evaluator
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError
 from arrowstream.plan.fuse import Piece
-from arrowstream.plan.lowering import lower
+from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.physical import SegmentStage
-from arrowstream.plan.placement import Placement
+from arrowstream.plan.placement.choice import Placement
 from arrowstream.plan.segment import Segment
 
 

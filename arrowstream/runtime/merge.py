@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from arrowstream.batch import Barrier, Batch, Element, Idle, Watermark
-from arrowstream.channel import Sender
+from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
+from arrowstream.core.channel import Sender
 
 
 class Merge:

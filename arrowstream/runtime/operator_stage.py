@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
-from arrowstream.batch import Batch, Element, Idle, Mark, Watermark
-from arrowstream.clock import Clock
+from arrowstream.core.batch import Batch, Element, Idle, Mark, Watermark
+from arrowstream.core.clock import Clock
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
-from arrowstream.runtime.failures import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
 from arrowstream.runtime.stage import INLINE_NS, Emit, RunningStage, emit_all
 from arrowstream.runtime.threads import Threads
 

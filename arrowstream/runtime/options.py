@@ -10,7 +10,7 @@ import polars as pl
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 from arrowstream.plan.physical import Plan
-from arrowstream.runtime.line_ends import Room
+from arrowstream.runtime.ports import Room
 from arrowstream.runtime.report import Progress
 
 WORKERS = 8

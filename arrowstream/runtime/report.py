@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from arrowstream.stage_metrics import StageCounters
+from arrowstream.metrics.counters import StageCounters
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 
-from arrowstream.batch import Batch, Element, Mark
-from arrowstream.clock import Clock
+from arrowstream.core.batch import Batch, Element, Mark
+from arrowstream.core.clock import Clock
 from arrowstream.errors import ArrowstreamError
+from arrowstream.metrics.counters import StageCounters
 from arrowstream.plan.physical import SegmentStage
-from arrowstream.runtime.deadline import Attempt
-from arrowstream.runtime.failures import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.timeout import Attempt
 from arrowstream.runtime.threads import Threads
-from arrowstream.stage_metrics import StageCounters
 
 Emit = Callable[[Element], Awaitable[None]]
 

@@ -11,9 +11,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from arrowstream.batch import Batch, Element
-from arrowstream.channel import Receiver, Sender, channel
-from arrowstream.clock import Clock
+from arrowstream.core.batch import Batch, Element
+from arrowstream.core.channel import Receiver, Sender, channel
+from arrowstream.core.clock import Clock
+from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
     BranchPlan,
     Input,
@@ -25,17 +26,16 @@ from arrowstream.plan.physical import (
     Stage,
     UnionStage,
 )
-from arrowstream.runtime.ends import RunningSink, RunningSource
-from arrowstream.runtime.failures import FAILURES, stage_error
-from arrowstream.runtime.governed import govern
-from arrowstream.runtime.line_ends import Feed, Goal, Room, close, nothing, receive
+from arrowstream.runtime.apply_policies import govern
+from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
 from arrowstream.runtime.merge import Merge
 from arrowstream.runtime.operator_stage import start_operator
-from arrowstream.runtime.outlets import Outlets, Spare
-from arrowstream.runtime.section import End, Read, run_section
+from arrowstream.runtime.ports import Feed, Goal, Room, close, nothing, receive
+from arrowstream.runtime.sinks import Outlets, Spare
+from arrowstream.runtime.source_and_sink import RunningSink, RunningSource
 from arrowstream.runtime.stage import Emit, RunningSegment, RunningStage
+from arrowstream.runtime.task_loop import End, Read, run_section
 from arrowstream.runtime.threads import Threads
-from arrowstream.stage_metrics import Queue, StageCounters
 
 
 class Wiring:

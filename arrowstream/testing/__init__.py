@@ -11,7 +11,7 @@ Examples
 [2, 4, 6, 8, 10]
 """
 
-from arrowstream.batch import Barrier, Batch, Idle, Watermark
+from arrowstream.core.batch import Barrier, Batch, Idle, Watermark
 from arrowstream.testing.clock import ManualClock
 from arrowstream.testing.cuts import check_cut_independence
 from arrowstream.testing.frames import assert_frames_equal

@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.core.ingest import batches_of
 from arrowstream.errors import ArrowstreamError, PlanError
-from arrowstream.ingest import batches_of
-from arrowstream.io.function_sink import CollectSink
+from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import Expressions
 from arrowstream.pipeline import BACKENDS, Builder, Pipeline

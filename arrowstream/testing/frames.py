@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from arrowstream.ingest import batches_of
+from arrowstream.core.ingest import batches_of
 
 
 def assert_frames_equal(

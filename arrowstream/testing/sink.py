@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from arrowstream.io.function_sink import CollectSink
+from arrowstream.io.memory.function_sink import CollectSink
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from arrowstream.batch import Barrier, Element, Idle, Watermark
-from arrowstream.clock import Clock, MonotonicClock
-from arrowstream.ingest import batches_of, conform, schema_of
+from arrowstream.core.batch import Barrier, Element, Idle, Watermark
+from arrowstream.core.clock import Clock, MonotonicClock
+from arrowstream.core.ingest import batches_of, conform, schema_of
 from arrowstream.io.source import Query, Reader, SourceSpec
 
 

@@ -12,21 +12,31 @@ from hypothesis import strategies as st
 from kernel_calls import step_by_step
 from strategies import cuts, frames
 
-from arrowstream.backends.arrow import ArrowBackend
+from arrowstream.backends.arrow.backend import ArrowBackend
+from arrowstream.backends.arrow.kernels import arithmetic, comparison, conversion, logic, mathematics
+from arrowstream.backends.arrow.kernels.conversion import convert
+from arrowstream.backends.arrow.kernels.registry import KERNELS
 from arrowstream.backends.base import Evaluator
-from arrowstream.backends.kernels import arithmetic, comparison, conversion, logic, mathematics
-from arrowstream.backends.kernels.conversion import convert
-from arrowstream.backends.kernels.registry import KERNELS
-from arrowstream.batch import Batch, to_record
+from arrowstream.core.batch import Batch, to_record
+from arrowstream.core.position import Position
+from arrowstream.expressions.program import (
+    Call,
+    Cast,
+    Column,
+    Expression,
+    Filter,
+    Literal,
+    Program,
+    Project,
+    Refusal,
+)
 from arrowstream.operators.base import Expressions
 from arrowstream.operators.cast import Cast as CastStep
 from arrowstream.operators.filter import Filter as FilterStep
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
-from arrowstream.plan.lowering import lower
+from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.segment import Segment
-from arrowstream.position import Position
-from arrowstream.program import Call, Cast, Column, Expression, Filter, Literal, Program, Project, Refusal
 
 INT, FLOAT, TEXT, BOOL = pa.int64(), pa.float64(), pa.large_string(), pa.bool_()
 MOMENT, LENGTH = pa.timestamp("us"), pa.duration("us")

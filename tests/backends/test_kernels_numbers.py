@@ -28,14 +28,14 @@ from strategies import (
     make_series,
 )
 
-from arrowstream.backends.arrow import ArrowBackend
+from arrowstream.backends.arrow.backend import ArrowBackend
+from arrowstream.backends.arrow.kernels import arithmetic, comparison, conversion, logic, mathematics
 from arrowstream.backends.base import Evaluator
-from arrowstream.backends.kernels import arithmetic, comparison, conversion, logic, mathematics
-from arrowstream.batch import Batch, to_record
+from arrowstream.core.batch import Batch, to_record
+from arrowstream.expressions.program import Call, Cast, Expression, Program, Project
 from arrowstream.operators.with_columns import WithColumns
-from arrowstream.plan.lowering import lower
+from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.segment import Segment
-from arrowstream.program import Call, Cast, Expression, Program, Project
 
 KERNELS = {
     **arithmetic.KERNELS,

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_calls import Computed, call_of, evaluate, in_arrow
 
-from arrowstream.backends.kernels.patterns import read
-from arrowstream.backends.kernels.strings import KERNELS
-from arrowstream.batch import to_record
-from arrowstream.program import Call, Cast, Column, Expression, Literal
+from arrowstream.backends.arrow.kernels.strings.functions import KERNELS
+from arrowstream.backends.arrow.kernels.strings.patterns import read
+from arrowstream.core.batch import to_record
+from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal
 
 TEXT = pa.large_string()
 SCHEMA = pl.Schema({"s": pl.String, "t": pl.String})

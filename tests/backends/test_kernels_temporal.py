@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_calls import Computed, call_of, evaluate, in_arrow
 
-from arrowstream.backends.kernels import zones
-from arrowstream.backends.kernels.temporal import KERNELS
-from arrowstream.batch import to_record
-from arrowstream.program import Call, Column, Expression, Literal
+from arrowstream.backends.arrow.kernels.temporal import zones
+from arrowstream.backends.arrow.kernels.temporal.functions import KERNELS
+from arrowstream.core.batch import to_record
+from arrowstream.expressions.program import Call, Column, Expression, Literal
 
 SCHEMA = pl.Schema(
     {

@@ -11,15 +11,15 @@ from strategies import cuts, frames
 
 from arrowstream.backends import polars as backend
 from arrowstream.backends.polars import PolarsBackend
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
+from arrowstream.core.position import Position
+from arrowstream.expressions.program import Refusal
 from arrowstream.operators.base import Expressions
 from arrowstream.operators.cast import Cast
 from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.segment import Segment
-from arrowstream.position import Position
-from arrowstream.program import Refusal
 
 NOT_LOWERED = Refusal(("not asked",))
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.errors import ArrowstreamError, SinkError, SourceError
-from arrowstream.io.file_sink import FileSink
-from arrowstream.io.file_source import FileSource
+from arrowstream.io.files.sink import FileSink
+from arrowstream.io.files.source import FileSource
 
 NULL_NAME = "__HIVE_DEFAULT_PARTITION__"
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.io.encoders import encoder_for
-from arrowstream.io.file_sink import FileSink
-from arrowstream.io.file_types import check_types
-from arrowstream.io.partition import encode
+from arrowstream.io.files.column_types import check_types
+from arrowstream.io.files.encoders import encoder_for
+from arrowstream.io.files.hive_folders import encode
+from arrowstream.io.files.sink import FileSink
 
 SCHEMA = pl.Schema({"k": pl.String, "x": pl.Int64})
 

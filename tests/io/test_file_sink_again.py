@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
-from arrowstream.io import file_sink
-from arrowstream.io.file_sink import FileSink
-from arrowstream.io.growing_file import GrowingFile
+from arrowstream.io.files import sink as file_sink
+from arrowstream.io.files.growing_file import GrowingFile
+from arrowstream.io.files.sink import FileSink
 from arrowstream.testing import ManualClock, TestSink
 
 ROWS = pl.DataFrame({"x": range(60), "k": [row % 3 for row in range(60)]})

@@ -10,10 +10,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
-from arrowstream.io import file_errors, file_writer, staging
-from arrowstream.io.file_sink import FileSink
+from arrowstream.io.files import sink_errors as file_errors
+from arrowstream.io.files import staging
+from arrowstream.io.files import writer as file_writer
+from arrowstream.io.files.sink import FileSink
 
 ROWS = pl.DataFrame({"k": ["a", "b", "a", "c"], "x": [1, 2, 3, 4]})
 TARGETS = [
@@ -163,9 +165,9 @@ def test_a_full_disk_while_writing(tmp_path, monkeypatch):
 SCRIPT = """
 import resource, sys
 import polars as pl
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
-from arrowstream.io.file_sink import FileSink
+from arrowstream.io.files.sink import FileSink
 
 frame = pl.DataFrame({"x": range(100_000)}).with_columns(k=pl.col("x") % 2000)
 LIMIT

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arrowstream.batch import Batch, to_record
-from arrowstream.io.file_sink import FileSink
+from arrowstream.core.batch import Batch, to_record
+from arrowstream.io.files.sink import FileSink
 
 TEXT = st.text(st.sampled_from(string.printable + "äß漢\u2028"), max_size=8)
 VALUES = {

@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from arrowstream.io import thrift
-from arrowstream.io.parquet_groups import GROUP_ROWS, RowGroups
+from arrowstream.io.files.columnar import thrift
+from arrowstream.io.files.columnar.parquet_stitching import GROUP_ROWS, RowGroups
 
 EVERYTHING = pl.DataFrame(
     {

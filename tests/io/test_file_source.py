@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from polars.testing import assert_frame_equal
 from polars.testing.parametric import dataframes
 
-from arrowstream.batch import Batch
-from arrowstream.io.file_source import FileSource, _size
-from arrowstream.io.pushed import conditions
+from arrowstream.core.batch import Batch
+from arrowstream.io.files.pushed_query import conditions
+from arrowstream.io.files.source import FileSource, _size
 
 SMALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -106,11 +106,11 @@ PACKED = [name + packed for name in (".csv", ".tsv", ".ndjson", ".json") for pac
 @pytest.fixture
 def tiny_pieces(monkeypatch):
     """Pieces and batches so small that every file is cut many times."""
-    monkeypatch.setattr("arrowstream.io.text_file.BLOCK_BYTES", 700)
-    monkeypatch.setattr("arrowstream.io.table_file.PIECE_BYTES", 5000)
-    monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 5000)
-    monkeypatch.setattr("arrowstream.io.parquet_pieces.WHOLE", 1)
-    monkeypatch.setattr("arrowstream.io.file_reader.BATCH_ROWS", 90)
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 700)
+    monkeypatch.setattr("arrowstream.io.files.columnar.scan.PIECE_BYTES", 5000)
+    monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.PIECE_BYTES", 5000)
+    monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.WHOLE", 1)
+    monkeypatch.setattr("arrowstream.io.files.reader.BATCH_ROWS", 90)
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, *PACKED])
@@ -131,7 +131,7 @@ def test_every_format_and_compression_gives_the_rows_that_were_written(suffix, t
     [(30, [120] * 10), (100, [100] * 12), (400, [400] * 3), (600, [300] * 4), (1200, [400] * 3)],
 )
 def test_row_groups_are_read_together_or_whole_or_in_few_slices(group, pieces, tmp_path, monkeypatch):
-    monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 1000)
+    monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.PIECE_BYTES", 1000)
     frame = pl.DataFrame({"x": range(1200)})
     frame.write_parquet(tmp_path / "data.parquet", row_group_size=group)
     source = FileSource.of(tmp_path / "data.parquet")
@@ -156,8 +156,8 @@ def test_every_type_comes_back(suffix, tmp_path, tiny_pieces, monkeypatch):
     assert source.schema() == TYPED.schema
     assert_frame_equal(rows(source), TYPED)
     # Page by page, as a huge row group is read.
-    monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 1)
-    monkeypatch.setattr("arrowstream.io.parquet_pieces.HUGE_BYTES", 1)
+    monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.PIECE_BYTES", 1)
+    monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.HUGE_BYTES", 1)
     assert_frame_equal(rows(source), TYPED)
     chosen = rows(source, lambda frame: frame.filter(pl.col("int") > 0).select("pair", "kind"))
     assert_frame_equal(chosen, TYPED.filter(pl.col("int") > 0).select("pair", "kind"))
@@ -185,9 +185,9 @@ NESTED = [pl.List, pl.Struct]
 )
 def test_any_table_comes_back_from_parquet_and_ipc(frame, piece, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("arrowstream.io.table_file.PIECE_BYTES", piece)
-        patch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", piece)
-        patch.setattr("arrowstream.io.parquet_pieces.WHOLE", 1)
+        patch.setattr("arrowstream.io.files.columnar.scan.PIECE_BYTES", piece)
+        patch.setattr("arrowstream.io.files.columnar.parquet_pieces.PIECE_BYTES", piece)
+        patch.setattr("arrowstream.io.files.columnar.parquet_pieces.WHOLE", 1)
         for suffix in (".parquet", ".arrow"):
             path = write(frame, tmp_path / f"any{suffix}")
             expected = pl.read_parquet(path) if suffix == ".parquet" else pl.read_ipc(path)
@@ -215,7 +215,7 @@ def test_any_text_in_csv_is_read_as_polars_reads_it(cells, block, windows, tmp_p
     path = tmp_path / "any.csv"
     frame.write_csv(path, line_terminator="\r\n" if windows else "\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("arrowstream.io.text_file.BLOCK_BYTES", block)
+        patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
         source = FileSource.of(path, schema=frame.schema)
         expected = pl.read_csv(path, schema=frame.schema)
         assert_frame_equal(rows(source), expected)
@@ -229,7 +229,7 @@ def test_any_text_in_json_comes_back(cells, block, suffix, tmp_path):
     frame = frame.with_columns(l=pl.concat_list("i", "i"), s=pl.struct("t", "f"))
     path = write(frame, tmp_path / f"any{suffix}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("arrowstream.io.text_file.BLOCK_BYTES", block)
+        patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
         assert_frame_equal(rows(FileSource.of(path, schema=frame.schema)), frame)
 
 
@@ -237,7 +237,7 @@ def test_any_text_in_json_comes_back(cells, block, suffix, tmp_path):
 @pytest.mark.parametrize("huge", [False, True])
 def test_a_query_in_the_read_gives_what_it_gives_afterwards(suffix, huge, tmp_path, tiny_pieces, monkeypatch):
     if huge:
-        monkeypatch.setattr("arrowstream.io.parquet_pieces.HUGE_BYTES", 1)
+        monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.HUGE_BYTES", 1)
     source = FileSource.of(write(PLAIN, tmp_path / f"q{suffix}"))
     for query in (
         lambda f: f.filter(pl.col("id") > 900),
@@ -484,8 +484,8 @@ def test_row_groups_of_any_size_follow_each_other(group_rows, tmp_path, tiny_pie
 
 def test_a_huge_row_group_is_never_loaded_whole(tmp_path, tiny_pieces, monkeypatch):
     path = write(PLAIN, tmp_path / "p.parquet")
-    monkeypatch.setattr("arrowstream.io.parquet_pieces.HUGE_BYTES", 1)
-    monkeypatch.delattr("arrowstream.io.parquet_pieces.slice_piece")
+    monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.HUGE_BYTES", 1)
+    monkeypatch.delattr("arrowstream.io.files.columnar.parquet_pieces.slice_piece")
     read = batches(FileSource.of(path))
     assert max(batch.num_rows for batch in read) < 200
     assert read[-1].position.stop == 1000
@@ -494,7 +494,7 @@ def test_a_huge_row_group_is_never_loaded_whole(tmp_path, tiny_pieces, monkeypat
 def test_closing_early_closes_the_file(tmp_path, tiny_pieces, monkeypatch):
     closed = []
     monkeypatch.setattr(
-        "arrowstream.io.text_file.TextFile.close", lambda text: closed.append(text._bytes.close())
+        "arrowstream.io.files.text.file.TextFile.close", lambda text: closed.append(text._bytes.close())
     )
     source = FileSource.of(write(PLAIN, tmp_path / "p.csv"))
     reader = source.open()
@@ -513,8 +513,8 @@ def test_closing_early_stops_reading(tmp_path, tiny_pieces):
 
 
 def test_many_files_are_not_all_counted_before_they_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("arrowstream.io.file_reader.CHECKED_AT_BUILD", 1)
-    monkeypatch.setattr("arrowstream.io.file_schema.CHECKED_AT_BUILD", 1)
+    monkeypatch.setattr("arrowstream.io.files.reader.CHECKED_AT_BUILD", 1)
+    monkeypatch.setattr("arrowstream.io.files.schema.CHECKED_AT_BUILD", 1)
     path = write(PLAIN, tmp_path / "p.parquet")
     reader = FileSource.of([path, path]).open()
     assert reader.total_rows is None
@@ -575,7 +575,7 @@ def test_new_files_are_read_as_what_the_pipeline_was_built_for(tmp_path):
 def test_rows_that_nobody_has_got_yet_are_not_told_to_be_read(
     predicate: pl.Expr | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arrowstream.io.file_reader.BATCH_ROWS", 10)
+    monkeypatch.setattr("arrowstream.io.files.reader.BATCH_ROWS", 10)
     pl.DataFrame({"x": range(1000)}).write_parquet(tmp_path / "x.parquet", row_group_size=500)
     query = None if predicate is None else (lambda rows: rows.filter(predicate))
     reader = FileSource.of(tmp_path / "x.parquet").open(query)

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
-from arrowstream.io.file_source import FileSource
-from arrowstream.io.parquet_footer import row_groups
-from arrowstream.io.table_file import ipc_rows
+from arrowstream.io.files.columnar.parquet_footer import row_groups
+from arrowstream.io.files.columnar.scan import ipc_rows
+from arrowstream.io.files.source import FileSource
 
 
 def drain(source, query=None):
@@ -31,7 +31,7 @@ def failure(kind, source, query=None):
 
 @pytest.fixture
 def tiny_blocks(monkeypatch):
-    monkeypatch.setattr("arrowstream.io.text_file.BLOCK_BYTES", 64)
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 64)
 
 
 # Finding files
@@ -109,7 +109,7 @@ def frame_file(frame, path):
 @pytest.mark.parametrize("at_build", [True, False])
 def test_files_with_other_columns_are_told_apart(suffix, at_build, tmp_path, monkeypatch):
     if not at_build:
-        monkeypatch.setattr("arrowstream.io.file_schema.CHECKED_AT_BUILD", 1)
+        monkeypatch.setattr("arrowstream.io.files.schema.CHECKED_AT_BUILD", 1)
     base = pl.DataFrame({"a": [1, 2], "b": ["x", "y"]})
     first = frame_file(base, tmp_path / f"1{suffix}")
     for other, name in (
@@ -240,7 +240,7 @@ def test_a_table_file_that_breaks_between_two_looks_at_it(tmp_path):
 
 
 def test_a_damaged_page_is_told_with_its_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 8000)
+    monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.PIECE_BYTES", 8000)
     path = tmp_path / "t.parquet"
     table = pa.table({"a": [os.urandom(8).hex() for _ in range(1000)]})
     pq.write_table(table, path, row_group_size=100, compression="zstd", use_dictionary=False)
@@ -250,16 +250,16 @@ def test_a_damaged_page_is_told_with_its_rows(tmp_path, monkeypatch):
     error = failure(SourceError, FileSource.of(path))
     assert str(path) in error.what
     assert "rows" in error.position
-    monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 100)
-    monkeypatch.setattr("arrowstream.io.parquet_pieces.HUGE_BYTES", 1)
+    monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.PIECE_BYTES", 100)
+    monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.HUGE_BYTES", 1)
     assert "rows" in failure(SourceError, FileSource.of(path)).position
 
 
 @pytest.mark.parametrize("huge", [False, True])
 def test_a_step_that_fails_inside_the_read_does_not_blame_the_file(huge, tmp_path, monkeypatch):
     if huge:
-        monkeypatch.setattr("arrowstream.io.parquet_pieces.PIECE_BYTES", 1)
-        monkeypatch.setattr("arrowstream.io.parquet_pieces.HUGE_BYTES", 1)
+        monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.PIECE_BYTES", 1)
+        monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.HUGE_BYTES", 1)
     path = frame_file(pl.DataFrame({"a": ["1", "x"]}), tmp_path / "t.parquet")
     error = failure(StageError, FileSource.of(path), lambda f: f.with_columns(pl.col("a").cast(pl.Int64)))
     assert "first steps" in error.what
@@ -300,7 +300,7 @@ def test_a_file_that_vanishes_between_finding_and_reading(tmp_path, monkeypatch)
     files = source._files()
     reader.close()
     path.unlink()
-    monkeypatch.setattr("arrowstream.io.file_source.find_files", lambda *_: files)
+    monkeypatch.setattr("arrowstream.io.files.source.find_files", lambda *_: files)
     assert failure(SourceError, FileSource.of(path)).found == "No such file or directory"
 
 
@@ -319,7 +319,7 @@ def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path, tiny_blocks):
 
 
 def test_a_record_without_an_end(tmp_path, tiny_blocks, monkeypatch):
-    monkeypatch.setattr("arrowstream.io.records.MAX_RECORD_BYTES", 200)
+    monkeypatch.setattr("arrowstream.io.files.text.records.MAX_RECORD_BYTES", 200)
     path = tmp_path / "t.csv"
     path.write_text('a,b\n1,x\n2,"y\n' + "3,z\n" * 200)
     assert "a record without an end" in failure(SourceError, FileSource.of(path)).what

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from arrowstream.errors import PlanError
-from arrowstream.io.formats import SUFFIXES, TEXT_FORMATS, FileKind, detect, format_named, kind_of
+from arrowstream.io.files.formats import SUFFIXES, TEXT_FORMATS, FileKind, detect, format_named, kind_of
 
 
 @pytest.mark.parametrize(("suffix", "format"), SUFFIXES.items())

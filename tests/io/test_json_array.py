@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from arrowstream.errors import SourceError
-from arrowstream.io.json_array import JsonLines
+from arrowstream.io.files.text.json_array import JsonLines
 
 TRICKY = st.text(st.sampled_from('\\"[]{},:\n\r\t aü\x00'), max_size=10)
 VALUES = st.recursive(

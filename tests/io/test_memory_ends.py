@@ -12,7 +12,7 @@ import pytest
 
 from arrowstream import Pipeline, Sink, Source, channel
 from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError
-from arrowstream.io.function_sink import CollectSink
+from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.testing import TestSource
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "s": ["a", None, "c"]})

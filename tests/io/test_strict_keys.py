@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import PlanError, SourceError
-from arrowstream.io.text_format import INFER_ROWS
-from arrowstream.io.unknown_key import unknown_key
+from arrowstream.io.files.text.formats import INFER_ROWS
+from arrowstream.io.files.text.unknown_key import unknown_key
 
 PLAIN = {"item": "tea", "of": {"kind": "green", "tags": [{"id": 1}]}}
 
@@ -119,7 +119,7 @@ def test_file_row_and_key_are_named_in_one_of_several_files_of_small_blocks(
     name: str, line: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Blocks end within lines, and an array's are made into lines first.
-    monkeypatch.setattr("arrowstream.io.text_file.BLOCK_BYTES", 200)
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 200)
     lines = [*LINES[:33], line + "\n", *LINES[33:]]
     text = "".join(lines) if ".nd" in name else f"[{','.join(lines)}]"
     file = packed(tmp_path / "in" / name, text)
@@ -141,7 +141,7 @@ def test_file_row_and_key_are_named_in_one_of_several_files_of_small_blocks(
 
 @pytest.mark.parametrize("suffix", ["ndjson", "ndjson.gz", "json"])
 def test_no_false_alarms(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arrowstream.io.text_file.BLOCK_BYTES", 200)
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 200)
     odd = ['{"a": 1, "a": 2}\n', '{"\\u0061": 5, "of": {"\\u006b": 1, "k": 2}}\n', "\r\n", "{}\r\n"]
     text = "".join([*LINES, *odd])
     if suffix == "json":
@@ -153,7 +153,7 @@ def test_no_false_alarms(suffix: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_key_that_the_folders_tell_is_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arrowstream.io.text_file.BLOCK_BYTES", 64)
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 64)
     plain = '{"x": 1}\n' * 20
     packed(tmp_path / "k=a" / "1.ndjson", plain)
     packed(tmp_path / "k=b" / "1.ndjson", plain + '{"k": "b", "x": 2}\n')

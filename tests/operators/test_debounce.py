@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from arrowstream import Pipeline, Source, channel
-from arrowstream.batch import Batch, Watermark
+from arrowstream.core.batch import Batch, Watermark
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators import debounce
 from arrowstream.operators.base import TimedProcess

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import DATETIMES, DURATIONS, INTEGERS, corners, cuts
 
-from arrowstream.operators.aggregation import Aggregation
-from arrowstream.operators.dense_groups import dense_groups
-from arrowstream.operators.panes import PANE, Rows, Run, by_pane
-from arrowstream.operators.partials import ROW, numbered
+from arrowstream.operators.aggregation.aggregation import Aggregation
+from arrowstream.operators.aggregation.mergeable import ROW, numbered
+from arrowstream.operators.windows.dense_groups import dense_groups
+from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane
 
 x, f = pl.col("x"), pl.col("f")
 EXPRS = [

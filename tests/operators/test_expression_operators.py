@@ -16,7 +16,7 @@ from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.filter_map import FilterMap
 from arrowstream.operators.flat_map import FlatMap
-from arrowstream.operators.map_function import MapFunction
+from arrowstream.operators.map import MapFunction
 from arrowstream.operators.map_zero_copy import MapZeroCopy
 from arrowstream.operators.rename import Rename
 from arrowstream.operators.route import Router

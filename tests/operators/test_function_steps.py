@@ -17,15 +17,15 @@ from polars.testing import assert_frame_equal
 from strategies import cuts, frames
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.position import Position
 from arrowstream.errors import MissingExtra, PlanError, SchemaError, StageError
-from arrowstream.operators import function_schema
 from arrowstream.operators.base import AsyncProcess, Process
 from arrowstream.operators.filter_map import FilterMap, filter_mapping
 from arrowstream.operators.flat_map import FlatMap, flat_mapping
-from arrowstream.operators.function_step import FunctionStep
-from arrowstream.operators.map_function import MapFunction, mapping
-from arrowstream.position import Position
+from arrowstream.operators.functions import schema as function_schema
+from arrowstream.operators.functions.step import FunctionStep
+from arrowstream.operators.map import MapFunction, mapping
 
 FRAME = pl.DataFrame({"x": [1, 2, 3, 4], "s": ["a", None, "c", "d"]})
 

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from arrowstream.batch import Batch, Idle, Watermark
+from arrowstream.core.batch import Batch, Idle, Watermark
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.window import windows
 

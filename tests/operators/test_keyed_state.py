@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from strategies import CODED, INTEGERS, MOMENTS, PLAIN, cuts, frames, make_series
 
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import direct_table, hashed_keys, keyed_state
-from arrowstream.operators.direct_table import DirectTable
-from arrowstream.operators.frame_log import FrameLog
-from arrowstream.operators.key_columns import key_schema, parse_keys
-from arrowstream.operators.key_table import KeyTable
-from arrowstream.operators.keyed_state import KeyIndex
-from arrowstream.operators.state_memory import StateMemory
+from arrowstream.operators.arguments import key_schema, parse_keys
+from arrowstream.state import direct_table, hashed_keys
+from arrowstream.state import key_index as keyed_state
+from arrowstream.state.direct_table import DirectTable
+from arrowstream.state.frame_log import FrameLog
+from arrowstream.state.hash_table import KeyTable
+from arrowstream.state.key_index import KeyIndex
+from arrowstream.state.memory import StateMemory
 
 KEYS = (*PLAIN, *CODED, pl.Null())
 WAYS = ("hashed", "direct", "either")

@@ -14,15 +14,15 @@ from polars.testing import assert_frame_equal
 from strategies import MOMENTS, NUMBERS, TYPES, cuts, frames
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.ingest import batches_of
+from arrowstream.core.position import Position
 from arrowstream.errors import NoArray, PlanError, SchemaError, StageError
-from arrowstream.ingest import batches_of
 from arrowstream.operators.base import Process
 from arrowstream.operators.map_zero_copy import BUFFERS, MapZeroCopy
 from arrowstream.operators.rebatch import Rebatch
-from arrowstream.operators.zero_copy_columns import Layout, ZeroCopyColumns, numpy_type
-from arrowstream.policy import ErrorHandler
-from arrowstream.position import Position
+from arrowstream.operators.zero_copy.columns import Layout, ZeroCopyColumns, numpy_type
+from arrowstream.policies.handlers import ErrorHandler
 
 SCHEMA = pl.Schema({"x": pl.Int64, "y": pl.Float64, "s": pl.String})
 FRAME = pl.DataFrame({"x": [1, 2, None, 4], "y": [0.5, None, 1.5, 2.5], "s": ["a", None, "", "d"]})

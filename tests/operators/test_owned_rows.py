@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import TYPES, frames
 
-from arrowstream.batch import Batch
-from arrowstream.operators import row_log
+from arrowstream.core.batch import Batch
 from arrowstream.operators.base import Process
-from arrowstream.operators.count_window import CountWindow
-from arrowstream.operators.frame_log import FrameLog
-from arrowstream.operators.keyed_state import KeyIndex
-from arrowstream.operators.owned_rows import held_bytes, owned
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.scan import Scan
-from arrowstream.operators.scan_value_log import ValueLog
-from arrowstream.operators.state_limit import StateLimit
-from arrowstream.operators.state_memory import StateMemory
-from arrowstream.plan.locality import check
+from arrowstream.operators.windows.count_window import CountWindow
+from arrowstream.plan.checks.row_local import check
+from arrowstream.state import row_log
+from arrowstream.state.frame_log import FrameLog
+from arrowstream.state.key_index import KeyIndex
+from arrowstream.state.limit import StateLimit
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.owned_rows import held_bytes, owned
+from arrowstream.state.value_log import ValueLog
 
 MANY = 20_000
 TEXT = pl.Series("x", range(MANY)).cast(pl.String) + " and more letters than lie in a view"

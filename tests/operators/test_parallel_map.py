@@ -19,14 +19,14 @@ from polars.testing import assert_frame_equal
 from strategies import TYPES
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.position import Position
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import worker
 from arrowstream.operators.base import AsyncProcess
+from arrowstream.operators.parallel import worker_process as worker
+from arrowstream.operators.parallel.threads import ThreadCalls, until_done
+from arrowstream.operators.parallel.worker_process import WorkerTask, read, serve, written
 from arrowstream.operators.parallel_map import ParallelMap
-from arrowstream.operators.thread_calls import ThreadCalls, until_done
-from arrowstream.operators.worker import WorkerTask, read, serve, written
-from arrowstream.position import Position
 
 SCHEMA = pl.Schema({"x": pl.Int64})
 

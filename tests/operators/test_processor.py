@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arrowstream import Pipeline, Processor, Source
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
+from arrowstream.core.position import Position
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import AsyncProcess
-from arrowstream.operators.processor import ProcessorStep
-from arrowstream.position import Position
+from arrowstream.operators.process import ProcessorStep
 
 SCHEMA = pl.Schema({"x": pl.Int64})
 

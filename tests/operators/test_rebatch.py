@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.batch import Batch, Idle, Watermark
+from arrowstream.core.batch import Batch, Idle, Watermark
+from arrowstream.core.position import Position
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Process, TimedProcess
 from arrowstream.operators.rebatch import Rebatch
-from arrowstream.position import Position
 
 SCHEMA = pl.Schema({"x": pl.Int64})
 

@@ -13,10 +13,10 @@ from strategies import cuts
 from windowing import AGGREGATES, SCHEMA, end, events, feed, joined
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Watermark
+from arrowstream.core.batch import Watermark
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators.count_window import CountWindow
 from arrowstream.operators.reduce import Reduce
+from arrowstream.operators.windows.count_window import CountWindow
 
 ROWS = pl.Schema(SCHEMA)
 CLOSE: dict[str, Any] = {"rel_tol": 1e-12, "categorical_as_str": True}

@@ -9,11 +9,11 @@ from polars.testing import assert_frame_equal
 from strategies import cuts, frames
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
+from arrowstream.core.position import Position
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.route import OTHERWISE, Router
-from arrowstream.plan.locality import check
-from arrowstream.position import Position
+from arrowstream.plan.checks.row_local import check
 
 NAMES = pl.Enum(["a", "b", "c", "z"])
 BY_NAME = pl.col("name")

@@ -10,15 +10,15 @@ import pytest
 from polars.testing import assert_frame_equal
 from windowing import end, feed
 
-from arrowstream.batch import Batch, to_record
+from arrowstream.core.batch import Batch, to_record
 from arrowstream.errors import StageError
+from arrowstream.operators.aggregation.row_counts import most_rows
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.count_window import CountWindow
 from arrowstream.operators.reduce import Reduce
-from arrowstream.operators.row_counts import most_rows
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.window import windows
-from arrowstream.plan.locality import check
+from arrowstream.operators.windows.count_window import CountWindow
+from arrowstream.plan.checks.row_local import check
 
 X, S = pl.col("x"), pl.col("s")
 ROW = pl.DataFrame({"k": [1], "x": [5.0], "s": ["a"]})

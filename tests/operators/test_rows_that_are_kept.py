@@ -18,10 +18,10 @@ from polars.testing import assert_frame_equal
 from strategies import TYPES, frames
 from windowing import end, feed
 
-from arrowstream.operators import pane_store
-from arrowstream.operators.owned_rows import held_bytes, owned
-from arrowstream.operators.small_frames import MANY
 from arrowstream.operators.window import windows
+from arrowstream.operators.windows import pane_store
+from arrowstream.state.owned_rows import held_bytes, owned
+from arrowstream.state.small_frames import MANY
 
 LETTERS = 40
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from arrowstream.operators import run_store
-from arrowstream.operators.panes import PANE, Rows, Run
-from arrowstream.operators.run_store import RunStore
-from arrowstream.operators.state_memory import StateMemory
+from arrowstream.operators.windows import run_store
+from arrowstream.operators.windows.panes import PANE, Rows, Run
+from arrowstream.operators.windows.run_store import RunStore
+from arrowstream.state.memory import StateMemory
 
 
 class Summed(RunStore):

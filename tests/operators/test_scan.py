@@ -15,14 +15,15 @@ from polars.testing import assert_frame_equal
 from strategies import cuts, frames
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import scan_ewm, scan_ewm_plain, scan_rolling_windows, scan_value_log
 from arrowstream.operators.base import Process
+from arrowstream.operators.running import ewm, ewm_plain, rolling_frames
 from arrowstream.operators.scan import Scan
-from arrowstream.operators.state_limit import StateLimit
-from arrowstream.operators.state_memory import StateMemory
-from arrowstream.plan.locality import check
+from arrowstream.plan.checks.row_local import check
+from arrowstream.state import value_log
+from arrowstream.state.limit import StateLimit
+from arrowstream.state.memory import StateMemory
 
 X = pl.col("x")
 NUMBERS = [pl.Int8, pl.Int32, pl.Int64, pl.UInt8, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64]
@@ -121,7 +122,7 @@ def test_rolling_floats_depend_on_their_window_alone(function: str, window: int,
 
 
 def test_spreads_of_long_windows_are_laid_out_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_rolling_windows, "_CELLS", 100)
+    monkeypatch.setattr(rolling_frames, "_CELLS", 100)
     whole = pl.DataFrame({"x": np.random.default_rng(2).normal(size=300)})
     exprs = {"v": X.rolling_var(30, min_samples=3, ddof=0), "s": X.rolling_std(30, ddof=2)}
     found = pl.concat(out(scan_of(whole.schema, None, **exprs), [whole[:7], whole[7:250], whole[250:]]))
@@ -147,7 +148,7 @@ def test_sums_and_products_of_floats_are_those_of_polars_bit_for_bit(dtype: Any)
 
 
 def test_values_looked_back_to_are_swept_out_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_value_log, "_SPARE", 50)
+    monkeypatch.setattr(value_log, "_SPARE", 50)
     schema = pl.Schema({"k": pl.Int64, "x": pl.String})
     process: Any = scan_of(schema, "k", y=X.shift(2), z=X.forward_fill())
     for start in range(0, 600, 12):
@@ -212,8 +213,8 @@ def test_ewm_is_that_of_polars_whatever_the_cuts(
 
 @pytest.mark.parametrize("adjust", [True, False])
 def test_ewm_over_chains_of_blocks(adjust: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_ewm, "_BLOCK", 4)
-    monkeypatch.setattr(scan_ewm, "_CHAIN", 12)
+    monkeypatch.setattr(ewm, "_BLOCK", 4)
+    monkeypatch.setattr(ewm, "_CHAIN", 12)
     exprs = {"y": X.ewm_mean(alpha=0.05, adjust=adjust), "z": X.ewm_var(alpha=0.05, adjust=adjust)}
     whole = spread_rows(400, 12, pl.Float64)
     expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
@@ -246,7 +247,7 @@ def test_a_plain_ewm_mean_is_that_of_polars_bit_for_bit(
     whole = data.draw(frames({"k": pl.UInt8(), "x": dtype()}, max_rows=40)).with_columns(k=pl.col("k") % keys)
     expr = X.ewm_mean(alpha=alpha, adjust=False, ignore_nulls=True, min_samples=data.draw(st.integers(0, 3)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan_ewm_plain, "_MANY", many)
+        patch.setattr(ewm_plain, "_MANY", many)
         batches, cut = data.draw(cuts(whole)), data.draw(st.integers(0, 5))
         first, second = (scan_of(whole.schema, "k", y=expr) for _ in range(2))
         found = out(first, batches[:cut])
@@ -278,7 +279,7 @@ def test_the_spread_of_one_value_is_nought_or_none_as_polars_has_it(
     older: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Older versions of Polars give 0, newer ones null."""
-    monkeypatch.setattr(scan_ewm, "_one_has_a_spread", lambda: older)
+    monkeypatch.setattr(ewm, "_one_has_a_spread", lambda: older)
     whole = pl.DataFrame({"k": [1, 1], "x": [1.0, 2.0]})
     [found] = out(scan_of(whole.schema, "k", z=X.ewm_var(alpha=0.5)), [whole])
     assert found["z"].to_list() == [0 if older else None, pytest.approx(0.5)]
@@ -327,8 +328,8 @@ def test_quantiles_put_nan_last_and_a_shape_of_equal_values_is_nan() -> None:
 
 
 def test_values_are_swept_out_once_they_are_more_than_twice_those_asked_for() -> None:
-    log = scan_value_log.ValueLog(pl.Int64(), StateMemory())
-    most = 2 * 3 + scan_value_log._SPARE
+    log = value_log.ValueLog(pl.Int64(), StateMemory())
+    most = 2 * 3 + value_log._SPARE
     log.add(pl.Series(range(most)))
     numbers = np.array([5, -1, most - 1])
     log.sweep(numbers)
@@ -340,14 +341,14 @@ def test_values_are_swept_out_once_they_are_more_than_twice_those_asked_for() ->
 
 
 def test_long_runs_of_values_are_not_copied_for_a_few_more() -> None:
-    log = scan_value_log.ValueLog(pl.Int64(), StateMemory())
+    log = value_log.ValueLog(pl.Int64(), StateMemory())
     log.add(pl.Series(range(1000)))
     for number in range(124):
         log.add(pl.Series([number]))
         assert len(log._log._runs[0]) == 1000 and len(log._log._runs) < 12
     assert log.take(np.arange(1000, 1124)).to_list() == list(range(124))
     for count, runs in ((125, [1000, 125]), (126, [1126])):
-        log = scan_value_log.ValueLog(pl.Int64(), StateMemory())
+        log = value_log.ValueLog(pl.Int64(), StateMemory())
         log.add(pl.Series(range(1000)))
         log.add(pl.Series(range(count)))
         assert list(map(len, log._log._runs)) == runs
@@ -364,7 +365,7 @@ def test_floats_that_run_over_are_infinite_and_nobody_is_warned(keys: int) -> No
 
 
 def test_only_the_values_asked_for_are_held() -> None:
-    log = scan_value_log.ValueLog(pl.Int64(), StateMemory())
+    log = value_log.ValueLog(pl.Int64(), StateMemory())
     log.add(pl.Series(range(2_000)))
     numbers = np.full(4, -1)
     log.sweep(numbers)

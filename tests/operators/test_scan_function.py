@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.scan_function import ScanFunction
-from arrowstream.operators.state_limit import StateLimit
+from arrowstream.state.limit import StateLimit
 
 SCHEMA = pl.Schema({"x": pl.Int64})
 

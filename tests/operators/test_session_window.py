@@ -11,7 +11,7 @@ from strategies import cuts
 from windowing import AGGREGATES, SCHEMA, end, events, feed, joined
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Batch, Watermark
+from arrowstream.core.batch import Batch, Watermark
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator
 from arrowstream.operators.window import windows

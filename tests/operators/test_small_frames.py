@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from arrowstream.batch import Batch
-from arrowstream.operators.row_log import RowLog
-from arrowstream.operators.slot_store import Touched
-from arrowstream.operators.small_frames import MANY, SMALL, small_at_end
-from arrowstream.operators.state_memory import StateMemory
+from arrowstream.core.batch import Batch
 from arrowstream.operators.window import windows
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.row_log import RowLog
+from arrowstream.state.slot_store import Touched
+from arrowstream.state.small_frames import MANY, SMALL, small_at_end
 
 
 def test_as_many_small_ones_as_become_one() -> None:

@@ -20,28 +20,23 @@ from strategies import CODED, PLAIN, TYPES, cuts, frames
 from windowing import AGGREGATES, SCHEMA, end, events, feed, joined, little_put_aside
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, StageError
-from arrowstream.operators import (
-    direct_table,
-    folded_groups,
-    keyed_groups,
-    keyed_state,
-    row_log,
-    run_store,
-    scan_value_log,
-    state_memory,
-)
+from arrowstream.operators.aggregation import folded_groups, keyed_groups
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.frame_log import FrameLog
-from arrowstream.operators.keyed_state import KeyIndex
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.scan import Scan
-from arrowstream.operators.spill_file import array_in_file, folder, frame_in_file
-from arrowstream.operators.state_limit import StateLimit
-from arrowstream.operators.state_memory import StateMemory
 from arrowstream.operators.window import windows
-from arrowstream.plan.locality import check
+from arrowstream.operators.windows import run_store
+from arrowstream.plan.checks.row_local import check
+from arrowstream.state import direct_table, row_log, value_log
+from arrowstream.state import key_index as keyed_state
+from arrowstream.state import memory as state_memory
+from arrowstream.state.frame_log import FrameLog
+from arrowstream.state.key_index import KeyIndex
+from arrowstream.state.limit import StateLimit
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.spill_file import array_in_file, folder, frame_in_file
 
 ROWS = pl.Schema(SCHEMA)
 X, S = pl.col("x"), pl.col("s")
@@ -58,7 +53,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         keyed_groups,
         keyed_state,
         row_log,
-        scan_value_log,
+        value_log,
     ):
         monkeypatch.setattr(module, "PIECE", 5)
     monkeypatch.setattr(run_store, "_LEAST_BYTES", 300)
@@ -510,7 +505,7 @@ _MEASURED = """
 import sys
 import numpy as np
 import polars as pl
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.operators.reduce import Reduce
 
 limit = {"max_bytes": 8 << 20, "on_full": "spill"} if sys.argv[1] == "spill" else {}

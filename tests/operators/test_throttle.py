@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Batch, Watermark
+from arrowstream.core.batch import Batch, Watermark
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import TimedProcess
 from arrowstream.operators.throttle import Throttle

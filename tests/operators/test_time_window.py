@@ -12,13 +12,13 @@ from strategies import DATETIMES, cuts
 from windowing import AGGREGATES, MERGED, SCHEMA, end, events, feed, joined, little_put_aside
 
 from arrowstream import Pipeline, Source
-from arrowstream.batch import Batch, Watermark
+from arrowstream.core.batch import Batch, Watermark
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators import panes
 from arrowstream.operators.base import Operator
-from arrowstream.operators.owned_rows import owned
 from arrowstream.operators.window import windows
+from arrowstream.operators.windows import panes
 from arrowstream.pipeline import Builder
+from arrowstream.state.owned_rows import owned
 from arrowstream.testing import check_cut_independence
 
 S = 1_000_000

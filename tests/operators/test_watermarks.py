@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 from arrowstream import Builder, Pipeline, Source, channel
-from arrowstream.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.source import BlockingReader
 from arrowstream.operators.base import Process, TimedProcess
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.reduce import Reduce
-from arrowstream.operators.watermarks import Watermarks, latest_us
+from arrowstream.operators.with_event_time import Watermarks, latest_us
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
 SECOND = 1_000_000

@@ -15,10 +15,10 @@ from polars.testing import assert_frame_equal
 from windowing import end, feed, joined
 
 from arrowstream.errors import StageError
-from arrowstream.operators import run_store
-from arrowstream.operators.pane_store import PaneStore
-from arrowstream.operators.state_memory import StateMemory
 from arrowstream.operators.window import windows
+from arrowstream.operators.windows import run_store
+from arrowstream.operators.windows.pane_store import PaneStore
+from arrowstream.state.memory import StateMemory
 
 S = 1_000_000
 SPILL: dict[str, Any] = {"max_bytes": 20_000, "on_full": "spill"}

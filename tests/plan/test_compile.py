@@ -8,16 +8,16 @@ import pytest
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Sink, Source
-from arrowstream.batch import Batch
-from arrowstream.channel import channel
+from arrowstream.core.batch import Batch
+from arrowstream.core.channel import channel
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import Query, Reader, SourceSpec
 from arrowstream.pipeline import BACKENDS
+from arrowstream.plan.apply_settings import settle
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage
-from arrowstream.plan.settle import settle
-from arrowstream.policy import Retry
+from arrowstream.policies.handlers import Retry
 from arrowstream.testing import TestSink, TestSource
 
 FRAME = pl.DataFrame({"a": [1, 2], "b": [0.5, None], "s": ["x", "y"]})
@@ -202,7 +202,7 @@ def test_what_a_sink_takes_is_made_by_the_last_stage(
 ) -> None:
     conversions: list[pl.DataFrame] = []
     monkeypatch.setattr(
-        "arrowstream.batch.to_record", lambda frame: conversions.append(frame) or frame.to_arrow()
+        "arrowstream.core.batch.to_record", lambda frame: conversions.append(frame) or frame.to_arrow()
     )
     builder = start().with_columns(c=pl.col("a")).backend("polars").filter(pl.col("c") > 1).sink(sink)
     plan = compile_plan(builder.graph, FRAME.schema, BACKENDS)

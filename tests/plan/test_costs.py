@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowstream.plan.costs import OUTLIER, WARM_UP, LineCost
+from arrowstream.plan.placement.costs import OUTLIER, WARM_UP, LineCost
 
 START = (20.0, 0.005)
 

@@ -5,6 +5,7 @@ import polars.selectors as cs
 import pytest
 
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
+from arrowstream.expressions.tree import within_list_parts_of
 from arrowstream.operators.base import Expressions
 from arrowstream.operators.cast import Cast
 from arrowstream.operators.drop import Drop
@@ -14,10 +15,8 @@ from arrowstream.operators.rename import Rename
 from arrowstream.operators.select import Select
 from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.with_columns import WithColumns
-from arrowstream.plan.castable import can_cast
-from arrowstream.plan.category_codes import exposes_codes, has_categories
-from arrowstream.plan.expression_tree import within_list_parts_of
-from arrowstream.plan.locality import _Check, check
+from arrowstream.plan.checks.row_local import _Check, check
+from arrowstream.plan.checks.types import can_cast, exposes_codes, has_categories
 
 SCHEMA = pl.Schema(
     {

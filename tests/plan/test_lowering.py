@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from arrowstream.expressions.program import Call, Cast, Column, Filter, Literal, Program, Project, Refusal
 from arrowstream.operators.base import Expressions
 from arrowstream.operators.cast import Cast as CastStep
 from arrowstream.operators.drop import Drop
@@ -19,12 +20,11 @@ from arrowstream.operators.filter import Filter as FilterStep
 from arrowstream.operators.rename import Rename
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
-from arrowstream.plan import typed_plan
-from arrowstream.plan.lowering import lower, required_columns
-from arrowstream.plan.lowering_expressions import Unlowered, literal
-from arrowstream.plan.lowering_names import function_name, operator_name
+from arrowstream.plan.lowering import polars_plan
+from arrowstream.plan.lowering.expressions import Unlowered, literal
+from arrowstream.plan.lowering.lower import lower, required_columns
+from arrowstream.plan.lowering.names import function_name, operator_name
 from arrowstream.plan.segment import Segment
-from arrowstream.program import Call, Cast, Column, Filter, Literal, Program, Project, Refusal
 
 SCHEMA = pl.Schema(
     {
@@ -277,13 +277,13 @@ def test_other_sources_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_filter_inside_the_scan_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = pl.DataFrame(schema=SCHEMA).clear(typed_plan._MARK)
+    frame = pl.DataFrame(schema=SCHEMA).clear(polars_plan._MARK)
     scan = type("DataFrameScan", (), {"df": frame._df, "projection": ["i"], "selection": 1})
     assert "filters inside its scan" in refused(monkeypatch=monkeypatch, view_current_node=scan)
 
 
 def test_a_cast_in_an_unknown_way_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    lowering = pytest.importorskip("arrowstream.plan.lowering_expressions")
+    lowering = pytest.importorskip("arrowstream.plan.lowering.expressions")
     nodes = [
         type("Cast", (), {"expr": 1, "dtype": pl.Int8(), "options": 7})(),
         type("Column", (), {"name": "i"})(),

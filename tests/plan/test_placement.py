@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowstream.plan.costs import LineCost
-from arrowstream.plan.placement import PROBE_EVERY, PROBES, REST, Choice, Placement, Standing, choose
+from arrowstream.plan.placement.choice import PROBE_EVERY, PROBES, REST, Choice, Placement, Standing, choose
+from arrowstream.plan.placement.costs import LineCost
 
 Line = tuple[float, float]
 REFERENCE: dict[str, Line] = {"arrow": (20, 0.0055), "polars": (170, 0.0022)}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
-from arrowstream.plan.locality import check
+from arrowstream.plan.checks.row_local import check
 
 HERE = Path(__file__).parent
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from arrowstream.runtime.blocking import run_blocking
+from arrowstream.runtime.run_blocking import run_blocking
 
 
 async def answer() -> int:

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from arrowstream.batch import Batch, Element
+from arrowstream.core.batch import Batch, Element
+from arrowstream.core.position import Position
 from arrowstream.errors import StageTimeout
-from arrowstream.position import Position
-from arrowstream.runtime.deadline import Deadline
+from arrowstream.runtime.failure.timeout import Deadline
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock
 

@@ -11,12 +11,12 @@ import pytest
 from scripted import LedgerSink
 
 from arrowstream import Pipeline, Processor, Sink
-from arrowstream.batch import Batch, Element
+from arrowstream.core.batch import Batch, Element
 from arrowstream.errors import SinkError, StageError
 from arrowstream.io.sink import SinkSpec, Writer
 from arrowstream.io.source import Query, Reader, SourceSpec
-from arrowstream.policy import ErrorHandler
-from arrowstream.runtime.cleaning import despite, in_turn
+from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.runtime.failure.cleanup import despite, in_turn
 from arrowstream.testing import TestSource
 
 FRAMES = [pl.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3, 4]})]

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
-from arrowstream.batch import Barrier, Batch, Element, Watermark
+from arrowstream.core.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, StageTimeout
 from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import Outlet
-from arrowstream.policy import ErrorHandler
-from arrowstream.runtime.outlets import Outlets, Spare
+from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.runtime.sinks import Outlets, Spare
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
 

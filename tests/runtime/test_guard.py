@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from strategies import cuts
 
-from arrowstream.batch import Batch, Element, Watermark
-from arrowstream.dead_letter import dead_letter_schema
+from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.core.position import Position
 from arrowstream.errors import SchemaError, StageError, StageTimeout
-from arrowstream.policy import ErrorHandler
-from arrowstream.position import Position
-from arrowstream.runtime.guard import Guard
+from arrowstream.policies.dead_letter import dead_letter_schema
+from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.runtime.failure.guard import Guard
 
 SKIP, FAIL, LOG = ErrorHandler.skip(), ErrorHandler.fail(), ErrorHandler.log()
 

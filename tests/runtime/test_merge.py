@@ -8,8 +8,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowstream.batch import Barrier, Batch, Element, Idle, Watermark
-from arrowstream.channel import Receiver, Sender, channel
+from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
+from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.runtime.merge import Merge
 
 ROWS = pl.DataFrame({"x": [1]})

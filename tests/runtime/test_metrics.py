@@ -12,10 +12,10 @@ import pytest
 from scripted import BlockingSource, LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import ArrowstreamError, Builder, Pipeline, Processor, RunReport, Sink, Source
-from arrowstream.batch import Batch
+from arrowstream.core.batch import Batch
 from arrowstream.io.sink import SinkSpec
-from arrowstream.metrics import Metrics
-from arrowstream.policy import ErrorHandler
+from arrowstream.metrics.snapshot import Metrics
+from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource, Watermark
 
 FRAME = pl.DataFrame({"x": [1, 2, 3, 4]})

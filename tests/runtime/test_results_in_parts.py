@@ -9,8 +9,8 @@ import pytest
 from scripted import ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Sink
-from arrowstream.batch import Batch, Element
-from arrowstream.batch import Watermark as Mark
+from arrowstream.core.batch import Batch, Element
+from arrowstream.core.batch import Watermark as Mark
 from arrowstream.operators.base import Operator
 from arrowstream.testing import TestSource, Watermark
 

@@ -11,19 +11,19 @@ import pytest
 from scripted import BlockingSource, Ledger, LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Progress, Sink, Source, channel
-from arrowstream.batch import Barrier, Batch, Element, Watermark
+from arrowstream.core.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError, StageError
-from arrowstream.io.function_sink import CollectSink
+from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.physical import OperatorStage, SegmentStage
-from arrowstream.plan.placement import Placement
+from arrowstream.plan.placement.choice import Placement
 from arrowstream.plan.segment import Segment
-from arrowstream.policy import ErrorHandler
+from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.runtime.operator_stage import start_operator
-from arrowstream.runtime.section import run_section
 from arrowstream.runtime.stage import RunningSegment
+from arrowstream.runtime.task_loop import run_section
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
 

@@ -10,7 +10,7 @@ import pytest
 from scripted import ScriptedOperator
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
-from arrowstream.batch import Batch, Element, Watermark
+from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.errors import StageError
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import AsyncProcess, Operator, Process, TimedProcess

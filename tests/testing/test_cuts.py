@@ -8,8 +8,8 @@ import pytest
 from scripted import ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder
-from arrowstream.backends.arrow import ArrowBackend
-from arrowstream.batch import Batch
+from arrowstream.backends.arrow.backend import ArrowBackend
+from arrowstream.core.batch import Batch
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.source import SourceSpec
 from arrowstream.testing import TestSource, check_cut_independence, cuts

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from strategies import cuts, frames
 
-from arrowstream.batch import to_record
+from arrowstream.core.batch import to_record
 from arrowstream.testing import assert_frames_equal
 
 

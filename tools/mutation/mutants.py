@@ -84,6 +84,6 @@ def change(source: str, text: str) -> tuple[str, str]:
 def targets(root: Path) -> list[str]:
     """The modules under test, relative to the root."""
     package = root / "arrowstream"
-    policies = [package / name for name in ("policy.py", "backoff.py", "handler_order.py")]
-    found = [*package.glob("operators/*.py"), *package.glob("plan/*.py"), *policies]
+    folders = ("operators", "state", "plan", "policies")
+    found = [path for folder in folders for path in package.glob(f"{folder}/**/*.py")]
     return sorted(str(path.relative_to(root)) for path in found)

@@ -20,7 +20,7 @@ LIBRARIES = ("cosmic-ray", "polars", "pyarrow", "pytest", "hypothesis")
 PARTS: dict[str, str | tuple[str, ...]] = {
     "operators/": "arrowstream/operators/",
     "plan/": "arrowstream/plan/",
-    "policy.py": ("arrowstream/policy.py", "arrowstream/backoff.py", "arrowstream/handler_order.py"),
+    "policies/": "arrowstream/policies/",
 }
 
 CARE = """

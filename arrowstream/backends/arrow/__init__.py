@@ -1,0 +1,1 @@
+"""The backend of pyarrow.compute kernels."""

@@ -1,0 +1,1 @@
+"""Kernels of the Arrow backend: one file per kind of function."""

@@ -1,0 +1,33 @@
+"""What a kernel asks about a call's arguments before it agrees to compute it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from arrowstream.expressions.program import Call, Cast, Expression, Literal
+
+
+def is_constant(expression: Expression) -> bool:
+    """Whether no column is in it, so that it has one value for all rows and none for its own length."""
+    if isinstance(expression, Cast):
+        return is_constant(expression.input)
+    if isinstance(expression, Call):
+        return all(map(is_constant, expression.arguments))
+    return isinstance(expression, Literal)
+
+
+def is_text(dtype: pa.DataType) -> bool:
+    """Whether it is one of Arrow's string types with offsets."""
+    return bool(pa.types.is_large_string(dtype) or pa.types.is_string(dtype))
+
+
+def constant_text(call: Call, index: int) -> str | None:
+    """Argument `index` where it is constant text; None where it is a column, computed, null or not text."""
+    argument = call.arguments[index]
+    return argument.value if isinstance(argument, Literal) and isinstance(argument.value, str) else None
+
+
+def constant_int(call: Call, index: int) -> int | None:
+    """Argument `index` where it is a constant integer; None where it is anything else, null too."""
+    argument = call.arguments[index]
+    return argument.value if isinstance(argument, Literal) and isinstance(argument.value, int) else None

@@ -1,0 +1,47 @@
+"""Division of integers as Polars does it: rounded down, null for a divisor of 0, wrapping at the ends."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from arrowstream.backends.arrow.kernels.base import Evaluate, Values
+from arrowstream.expressions.program import Call
+
+
+def divide_integers(call: Call) -> Evaluate:
+    """The quotient rounded down; both arguments have the result's type."""
+    floor = _floor(call.dtype)
+    return lambda x, y: floor(x, _no_zeros(y))
+
+
+def remainder_of_integers(call: Call) -> Evaluate:
+    """What is left after the quotient, with the divisor's sign."""
+    floor = _floor(call.dtype)
+
+    def evaluate(x: Values, y: Values) -> Values:
+        divisor = _no_zeros(y)
+        return pc.subtract(x, pc.multiply(floor(x, divisor), divisor))
+
+    return evaluate
+
+
+def _no_zeros(y: Values) -> Values:
+    return pc.if_else(pc.equal(y, pa.scalar(0, y.type)), pa.scalar(None, y.type), y)
+
+
+def _floor(dtype: pa.DataType) -> Evaluate:
+    if pa.types.is_unsigned_integer(dtype):
+        return pc.divide  # type: ignore[no-any-return]
+    zero, minus_one = pa.scalar(0, dtype), pa.scalar(-1, dtype)
+
+    def floor(x: Values, y: Values) -> Values:
+        quotient = pc.divide(x, y)
+        rest = pc.subtract(x, pc.multiply(quotient, y))
+        # Arrow rounds towards zero: one less where something is left and the signs differ.
+        down = pc.and_(pc.not_equal(rest, zero), pc.xor(pc.less(x, zero), pc.less(y, zero)))
+        lower = pc.subtract(quotient, pc.cast(down, dtype))
+        # The smallest integer over -1 is 0 to Arrow; negating wraps around, as Polars does.
+        return pc.if_else(pc.equal(y, minus_one), pc.negate(x), lower)
+
+    return floor

@@ -1,0 +1,1 @@
+"""Kernels of dates, times, durations and time zones."""

@@ -1,0 +1,116 @@
+"""What a clock on the wall shows: local time from instants, and for which instants Arrow and Polars agree.
+
+Polars carries its own time zone database, Arrow reads the system's. Both follow IANA, in maybe different
+releases, so a zone is compared once, hour by hour, over the years in which rules are settled; before 1970
+packagings of the database differ, and far in the future the two extrapolate differently.
+Outside of those years, and of four-digit ones without a zone, Polars computes the column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from arrowstream.backends.arrow.kernels.base import Values
+from arrowstream.backends.arrow.kernels.fallback import in_polars
+
+TICKS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+"""Ticks in a second, by Arrow's name of the unit."""
+
+DAY = 86_400
+"""Seconds in a day."""
+
+_UTC_NAMES = ("UTC", "Etc/UTC")
+
+
+def ticks_per_second(dtype: pa.DataType) -> int:
+    """Ticks in a second of a timestamp, time or duration type."""
+    return TICKS[dtype.unit]
+
+
+def is_plain(dtype: pa.DataType) -> bool:
+    """Whether a timestamp type reads the same everywhere: without a zone, or in UTC."""
+    return dtype.tz is None or dtype.tz in _UTC_NAMES
+
+
+def unzoned(dtype: pa.DataType) -> pa.DataType:
+    """The timestamp type of the same unit without a zone."""
+    return pa.timestamp(dtype.unit)
+
+
+def wall_clock(values: Values) -> Values:
+    """Local date and time as timestamps without a zone; dates, times and unzoned timestamps as they are."""
+    if not pa.types.is_timestamp(values.type) or values.type.tz is None:
+        return values
+    return values.view(unzoned(values.type)) if is_plain(values.type) else pc.local_timestamp(values)
+
+
+def is_settled(dtype: pa.DataType, into: pa.DataType | None = None) -> Callable[[Values], bool]:
+    """A check of a batch: are all its dates where Arrow and Polars are known to count alike?
+
+    Only times of day, which have no date, always are. `into` is a timestamp type the dates must fit as well.
+    """
+    if pa.types.is_time(dtype):
+        return lambda values: True
+    is_date = pa.types.is_date32(dtype)
+    first, last = date(1, 1, 2), date(9999, 12, 30)
+    if not is_date and not is_plain(dtype):
+        first, last = _SETTLED_SINCE, _SETTLED_UNTIL
+    if pa.timestamp("ns") in (into, None if is_date else unzoned(dtype)):
+        # All that fits into 64 bits, less a year for results that lie earlier or later.
+        first, last = max(first, date(1678, 10, 1)), min(last, date(2261, 3, 1))
+    ticks = 1 if is_date else DAY * ticks_per_second(dtype)
+    return within((last - _EPOCH).days * ticks, (first - _EPOCH).days * ticks)
+
+
+def within(high: int, low: int | None = None) -> Callable[[Values], bool]:
+    """A check of a batch: are all its values, as integers, in ``[low, high]``, or ``[-high, high]``?
+
+    Nulls are.
+    """
+    lowest = -high if low is None else low
+
+    def check(values: Values) -> bool:
+        if len(values) == 0:
+            return True
+        width = values.type.bit_width
+        data = np.frombuffer(values.buffers()[1], f"i{width // 8}")[
+            values.offset : values.offset + len(values)
+        ]
+        if lowest <= data.min() and data.max() <= high:
+            return True
+        if values.null_count == 0:
+            return False
+        # What lies under a null may be anything, and only Arrow leaves it out; that takes longer.
+        ends = pc.min_max(values.view(f"int{width}"))
+        smallest, largest = ends["min"].as_py(), ends["max"].as_py()
+        return smallest is None or (lowest <= smallest and largest <= high)
+
+    return check
+
+
+def disagreement(dtype: pa.DataType) -> str | None:
+    """Why local times of this timestamp type must be left to Polars, or None."""
+    if is_plain(dtype) or _databases_agree(dtype.tz):
+        return None
+    return f"Arrow's and Polars' time zone databases differ for {dtype.tz}"
+
+
+_EPOCH = date(1970, 1, 1)
+_SETTLED_SINCE, _SETTLED_UNTIL = date(1970, 1, 2), date(2036, 12, 30)
+
+
+@lru_cache
+def _databases_agree(zone: str) -> bool:
+    hours = range((_SETTLED_SINCE - _EPOCH).days * 24, (_SETTLED_UNTIL - _EPOCH).days * 24)
+    instants = pa.array(np.asarray(hours) * 3_600_000).view(pa.timestamp("ms", zone))
+    expected = in_polars(instants, lambda s: s.dt.replace_time_zone(None), pa.timestamp("ms"))
+    try:
+        return bool(wall_clock(instants).equals(expected))
+    except pa.ArrowInvalid:  # the system's database lacks the zone, or there is none
+        return False

@@ -1,1 +1,0 @@
-"""Polars functions as `pyarrow.compute` calls, a file for each namespace."""

@@ -1,0 +1,211 @@
+"""The vocabulary of pipelines: every step, source and sink that a builder can be given.
+
+Operators of some size are imported by the method that makes them: importing arrowstream is to be quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+
+from arrowstream.core.duration import Duration
+from arrowstream.errors import PlanError
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import SourceSpec
+from arrowstream.operators.base import Expressions, Operator
+from arrowstream.operators.buffer import Buffer
+from arrowstream.operators.cast import Cast
+from arrowstream.operators.drop import Drop
+from arrowstream.operators.explode import Explode
+from arrowstream.operators.filter import Filter
+from arrowstream.operators.filter_map import filter_mapping
+from arrowstream.operators.flat_map import flat_mapping
+from arrowstream.operators.map import mapping
+from arrowstream.operators.process import Processor, ProcessorStep
+from arrowstream.operators.rebatch import Rebatch
+from arrowstream.operators.rename import Rename
+from arrowstream.operators.select import Select
+from arrowstream.operators.unnest import Unnest
+from arrowstream.operators.with_columns import WithColumns
+from arrowstream.operators.with_event_time import Watermarks
+from arrowstream.plan.checks.row_local import check
+from arrowstream.plan.graph import Graph, Union
+from arrowstream.plan.policies import Policies
+from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.split import Splitting
+
+if TYPE_CHECKING:
+    from arrowstream.operators.window import WindowOptions, Windows
+    from arrowstream.operators.zero_copy.columns import ZeroCopyColumns
+    from arrowstream.state.limit import OnFull
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a builder can put into a pipeline, a line each; the operators themselves tell how they work."""
+
+    graph: Graph
+
+    def source(self, source: SourceSpec) -> Self:
+        """Read from `source`; see `Source`."""
+        return type(self)(self.graph.with_source(source))
+
+    def select(self, *exprs: Any, **named: Any) -> Self:
+        """Only these columns and expressions, as in Polars."""
+        return self._then(Select.of(*exprs, **named))
+
+    def with_columns(self, *exprs: Any, **named: Any) -> Self:
+        """These columns added or replaced, as in Polars."""
+        return self._then(WithColumns.of(*exprs, **named))
+
+    def map(self, *exprs: Any, **named: Any) -> Self:
+        """Rows transformed by expressions, as `with_columns`; or batches by ``fn``, see `MapFunction`."""
+        return self._then(mapping(*exprs, **named))
+
+    def filter(self, *predicates: Any, **constraints: Any) -> Self:
+        """Only rows for which every predicate is true, as in Polars."""
+        return self._then(Filter.of(*predicates, **constraints))
+
+    def drop(self, *columns: Any) -> Self:
+        """Without these columns, as in Polars."""
+        return self._then(Drop.of(*columns))
+
+    def rename(self, mapping: Mapping[str, str]) -> Self:
+        """Columns under new names ``{old: new}``, as in Polars."""
+        return self._then(Rename.of(mapping))
+
+    def cast(self, dtypes: Any, *, strict: bool = True) -> Self:
+        """Columns as other types ``{column: type}``, or all as one; strict: what does not fit is an error."""
+        return self._then(Cast.of(dtypes, strict=strict))
+
+    def explode(self, *columns: Any) -> Self:
+        """A row for each element of these list columns, as in Polars."""
+        return self._then(Explode.of(*columns))
+
+    def unnest(self, *columns: Any) -> Self:
+        """The fields of these struct columns as columns, as in Polars."""
+        return self._then(Unnest.of(*columns))
+
+    def batch(
+        self, rows: int | None = None, *, nbytes: int | None = None, max_delay: Duration | None = None
+    ) -> Self:
+        """The same rows in batches of `rows` or `nbytes`, none held longer than `max_delay`; slices share memory."""
+        return self._then(Rebatch(rows, nbytes, max_delay))
+
+    def throttle(self, rows: int | None = None, *, batches: int | None = None, per: Duration = "1s") -> Self:
+        """At most so many rows or batches in a time; what comes before is slowed down."""
+        from arrowstream.operators.throttle import Throttle
+
+        return self._then(Throttle(rows, batches, per))
+
+    def debounce(self, quiet: Duration, *, by: Any = None) -> Self:
+        """The last row of every run of events, by key, once nothing came for `quiet`."""
+        from arrowstream.operators.debounce import Debounce
+
+        return self._then(Debounce.of(quiet, by))
+
+    def flat_map(self, what: Any, **options: Any) -> Self:
+        """One batch to many by ``fn``, see `FlatMap`; or a row for each element of a list column."""
+        return self._then(flat_mapping(what, **options))
+
+    def filter_map(self, what: Any, **options: Any) -> Self:
+        """A filter and the expressions after it; or batches by ``fn``, see `FilterMap`."""
+        return self._then(filter_mapping(what, **options))
+
+    def process(self, processor: Processor | Callable[[], Processor]) -> Self:
+        """Batches by a `Processor` of your own, with state and resources; see `ProcessorStep`."""
+        return self._then(ProcessorStep(processor))
+
+    def parallel_map(self, fn: Callable[[Any], Any], **options: Any) -> Self:
+        """Several batches at a time by `fn`, in order; see `ParallelMap`."""
+        from arrowstream.operators.parallel_map import ParallelMap
+
+        return self._then(ParallelMap(fn, **options))
+
+    def map_zero_copy(self, *fns: Callable[[ZeroCopyColumns], Any]) -> Self:
+        """Columns changed in place as NumPy arrays; see `MapZeroCopy`."""
+        from arrowstream.operators.map_zero_copy import MapZeroCopy
+
+        return self._then(MapZeroCopy(fns))
+
+    def with_event_time(self, column: str, lateness: Duration = 0.0, idle: Duration | None = None) -> Self:
+        """From here on `column` tells how far event time has come, for windows; see `Watermarks`."""
+        return self._then(Watermarks.of(column, lateness, idle))
+
+    def window(
+        self, size: Duration | None = None, *, late: SinkSpec | None = None, **options: Unpack[WindowOptions]
+    ) -> Windows[Self]:
+        """Windows of event time, sessions or rows, for `.agg(...)`; see `arrowstream.operators.window.windows`.
+
+        Rows that come too late for their windows leave by `late`.
+        """
+        from arrowstream.operators.window import check_options, windows
+
+        check_options(options)
+        return windows(partial(self._then, late=late), size, **options)
+
+    def scan(
+        self,
+        *exprs: Any,
+        by: Any = None,
+        state: Any = None,
+        max_keys: int | None = None,
+        max_bytes: int | None = None,
+        on_full: OnFull = "error",
+        **named: Any,
+    ) -> Self:
+        """Running values, a row out for a row in, by expressions or ``fn(frame, state)``."""
+        from arrowstream.operators.scan import Scan
+        from arrowstream.operators.scan_function import ScanFunction, is_scan_function
+        from arrowstream.state.limit import StateLimit
+
+        limit = StateLimit(max_keys, max_bytes, on_full)
+        if is_scan_function(exprs):
+            return self._then(ScanFunction.of(*exprs, state=state, by=by, named=named, limit=limit))
+        return self._then(Scan.of(check, exprs, named, by=by, limit=limit))
+
+    def reduce(self, *exprs: Any, by: Any = None, **named: Any) -> Self:
+        """Aggregates over the stream so far for each key; see `arrowstream.operators.reduce.Reduce`."""
+        from arrowstream.operators.reduce import Reduce
+
+        return self._then(Reduce.of(*exprs, by=by, **named))
+
+    def backend(self, name: str) -> Self:
+        """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""
+        return type(self)(self.graph.with_backend(name))
+
+    def buffer(self, capacity: int) -> Self:
+        """Room for `capacity` batches here, so that what comes before may run ahead."""
+        return self._then(Buffer(capacity))
+
+    def split(self, selector: Any) -> Splitting[Self]:
+        """Send each row down the branch that `selector` names; see `Splitting`."""
+        return Splitting.of(self, selector)
+
+    def merge(self, *others: Steps) -> Self:
+        """The rows of other pipelines without a sink, of the same schema, added as they come."""
+        for other in others:
+            if not isinstance(other, Steps):
+                raise PlanError(
+                    "merge() takes builders",
+                    expected="such as Pipeline.builder().source(...)",
+                    found=type(other).__name__,
+                )
+        return type(self)(self.graph.with_step(Union.of(other.graph for other in others)))
+
+    def on_error(self, handler: ErrorHandler) -> Self:
+        """What to do when the step before this fails, or the sink; after several calls, in their order."""
+        return type(self)(self.graph.with_policies("on_error", Policies(handlers=(handler,))))
+
+    def timeout(self, duration: Duration, on_timeout: Literal["fail", "skip"] = "fail") -> Self:
+        """Fail, or leave the batch out, if the step before this takes longer for one batch."""
+        return type(self)(self.graph.with_policies("timeout", Policies.time_limit(duration, on_timeout)))
+
+    def sink(self, sink: SinkSpec) -> Self:
+        """Write to `sink`; see `Sink`."""
+        return type(self)(self.graph.with_sink(sink))
+
+    def _then(self, operator: Expressions | Operator, late: SinkSpec | None = None) -> Self:
+        return type(self)(self.graph.with_step(operator, late=late))

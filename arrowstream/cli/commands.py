@@ -1,0 +1,179 @@
+"""The commands: run, explain, schema, doctor.
+
+Results go to stdout; progress, notices and errors to stderr. A mistake in a job is one line with file
+and line number. Exit codes::
+
+    0    done; also when a first SIGINT or SIGTERM stopped the run gently: what was read is delivered
+    1    the run failed; nothing half-written has a final name
+    2    the job or the command line is wrong; nothing ran
+    130  a second SIGINT ended the run at once (143: SIGTERM)
+
+Paths, on the command line and in jobs, start at the current directory. Settings come from
+``arrowstream.toml`` there, if there is one, and from variables such as ``ARROWSTREAM_MAX_RETRIES``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from arrowstream.cli import doctor as checks
+from arrowstream.cli.signals import EndedAtOnce, run_until_told
+from arrowstream.config.settings import Settings
+from arrowstream.connectors import Source
+from arrowstream.core.duration import seconds
+from arrowstream.errors import ArrowstreamError
+from arrowstream.jobs.job import Job
+from arrowstream.jobs.job_errors import one_line
+from arrowstream.pipeline import BACKENDS
+from arrowstream.terminal import print_report
+
+app = typer.Typer(
+    help="Streaming over Arrow batches: run, explain and check pipelines written as TOML jobs.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+JobPath = Annotated[str, typer.Argument(metavar="JOB.toml", help="The job.")]
+
+
+@app.command()
+def run(
+    job: JobPath,
+    limit: Annotated[int | None, typer.Option(min=0, help="Stop once so many rows have come out.")] = None,
+    duration: Annotated[str | None, typer.Option(help="Stop after this time, such as 10s or 1m30s.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Run a job; Ctrl-C stops it gently, a second Ctrl-C at once."""
+    with _refusing():
+        time = None if duration is None else seconds(duration)
+        pipeline = Job.load(job).pipeline(Settings.load())
+
+    def on_stop() -> None:
+        if not quiet:
+            typer.echo("stopping: what was read is still delivered; again to end at once", err=True)
+
+    try:
+        report = asyncio.run(
+            run_until_told(pipeline, on_stop=on_stop, progress=not quiet, limit=limit, duration=time)
+        )
+    except EndedAtOnce as ended:
+        raise typer.Exit(ended.code) from None
+    except ArrowstreamError as error:
+        typer.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
+        raise typer.Exit(1) from None
+    if not quiet:
+        print_report(report)
+
+
+@app.command()
+def explain(job: JobPath) -> None:
+    """Print the plan of a job: stages, fusion, schemas, backends and why."""
+    with _refusing():
+        typer.echo(Job.load(job).pipeline(Settings.load()).explain())
+
+
+@app.command()
+def schema(
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE_OR_JOB...", help="Data files, folders or globs; or jobs (.toml)."),
+    ],
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the fields of a CSV file, such as ';' or '\\t'.")
+    ] = None,
+) -> None:
+    """Print names and types: of data files, or of a job's source and each of its steps.
+
+    They are written as a job's [source.schema] has them, to copy and change.
+    """
+    with _refusing():
+        found = [_schemas(target, delimiter) for target in targets]
+    typer.echo("\n\n".join(f"# {label}\n{_toml(columns)}" for one in found for label, columns in one))
+    marks = (_other_delimiter(one[0][1]) for one in found)
+    for mark in dict.fromkeys(mark for mark in marks if mark is not None):
+        typer.echo(
+            f"there is one column, with {mark!r} in its name: try --delimiter {mark!r}, "
+            f"in a job delimiter = {_string(mark)}, in Python .with_delimiter({mark!r})",
+            err=True,
+        )
+
+
+@app.command()
+def doctor(
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Print every setting and where its value comes from instead.")
+    ] = False,
+) -> None:
+    """Print versions, backends, cores, memory, GPU, and what each extra lacks."""
+    if settings:
+        with _refusing():
+            typer.echo(checks.settings_table(Settings.load()))
+        return
+    typer.echo(checks.report(checks.findings([backend.name for backend in BACKENDS])))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"arrowstream {checks.installed('arrowstream') or '(not installed)'}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Print what is wrong with the input on one line and exit with 2."""
+    try:
+        yield
+    except ArrowstreamError as error:
+        typer.echo(one_line(error), err=True)
+        raise typer.Exit(2) from None
+
+
+def _schemas(target: str, delimiter: str | None) -> list[tuple[str, pl.Schema | None]]:
+    """What a file or a job has, each with where it is found."""
+    if target.endswith(".toml"):
+        return list(Job.load(target).schemas())
+    source = Source.from_file(target)
+    if delimiter is not None:
+        source = source.with_delimiter(delimiter.replace("\\t", "\t"))
+    return [(target, source.schema())]
+
+
+def _other_delimiter(columns: pl.Schema | None) -> str | None:
+    """What seems to part the columns of a CSV file that was read with another delimiter."""
+    names = [] if columns is None else columns.names()
+    return next((mark for mark in ";\t|" if mark in names[0]), None) if len(names) == 1 else None
+
+
+def _toml(columns: pl.Schema | None) -> str:
+    """A schema as lines of TOML."""
+    if columns is None:
+        return "# known only once the first batch has come"
+    return "\n".join(f"{_key(name)} = {_string(str(dtype))}" for name, dtype in columns.items())
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _string(name)
+
+
+def _string(text: str) -> str:
+    # JSON's escapes are TOML's, but for the delete character, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

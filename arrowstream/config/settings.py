@@ -1,0 +1,220 @@
+"""Settings of the engine: from a file, the environment and arguments, each with where it came from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+from arrowstream.config.masking import masked
+from arrowstream.errors import JobError, SettingsError
+
+if TYPE_CHECKING:
+    # Loaded only when there is something to check: importing arrowstream should stay fast.
+    from msgspec import Meta
+
+    from arrowstream.config.toml_file import Value
+
+FILE = "arrowstream.toml"
+SECTION = "streaming"
+PREFIX = "ARROWSTREAM_"
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Settings:
+    """How the engine works where a pipeline does not say it itself. Give it to `build(settings=...)`.
+
+    A pipeline built without it has these defaults; only the command line reads file and environment by itself.
+
+    Parameters
+    ----------
+    default_buffer_size
+        Batches that may wait between two stages, at least 1. More give memory away and no speed, unless
+        batches come in bursts.
+    max_buffer_size
+        Batches that `buffer(...)` may ask for at most.
+    buffer_mb
+        MiB that may wait between two stages, whatever their number of batches.
+    worker_threads
+        Threads of a run at most: for files, other ends that block, and long computations. At least 2, or a
+        source that waits for its next rows would keep those that are there from being worked on and written.
+    gpu_batch_size
+        Rows of a batch from which the GPU is considered.
+    gpu_memory_pool_mb
+        MiB of GPU memory that are set aside for batches.
+    max_retries
+        Tries after the first one, where ``ErrorHandler.retry()`` names no number.
+    retry_delay_ms
+        Milliseconds before the first of them, where it names no delay.
+    metrics_interval_secs
+        Seconds between two lines of metrics in the log ``arrowstream.metrics`` (level INFO); 0 for none.
+    export_prometheus
+        Whether metrics are served to Prometheus while a pipeline runs (extra ``metrics``).
+    prometheus_host, prometheus_port
+        Where; port 0 is any that is free.
+    origins
+        Where each value came from; filled in by `load`.
+
+    Raises
+    ------
+    SettingsError
+        A value has another type or is out of its range.
+
+    Examples
+    --------
+    >>> Settings(default_buffer_size=8).default_buffer_size
+    8
+    >>> Settings(default_buffer_size=0)
+    Traceback (most recent call last):
+        ...
+    arrowstream.errors.SettingsError: argument default_buffer_size: expected `int` >= 1, found 0
+    """
+
+    default_buffer_size: Annotated[int, Meta(ge=1)] = 2
+    max_buffer_size: Annotated[int, Meta(ge=1)] = 10_000
+    buffer_mb: Annotated[int, Meta(ge=1)] = 256
+    worker_threads: Annotated[int, Meta(ge=2, le=1_000)] = 8
+    gpu_batch_size: Annotated[int, Meta(ge=1)] = 2_048
+    gpu_memory_pool_mb: Annotated[int, Meta(ge=0)] = 1_024
+    max_retries: Annotated[int, Meta(ge=1)] = 3
+    retry_delay_ms: Annotated[int, Meta(ge=0)] = 100
+    metrics_interval_secs: Annotated[float, Meta(ge=0, le=1_000_000)] = 10.0
+    export_prometheus: bool = False
+    prometheus_host: str = "127.0.0.1"
+    prometheus_port: Annotated[int, Meta(ge=0, le=65_535)] = 9_464
+    origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+
+    def __post_init__(self) -> None:
+        for key, default in _defaults().items():
+            value = getattr(self, key)
+            if value is not default:
+                _checked(key, value, self.origins.get(key, f"argument {key}"))
+        if self.default_buffer_size > self.max_buffer_size:
+            raise SettingsError(
+                f"{self.origin('default_buffer_size')}: 'default_buffer_size' is {self.default_buffer_size}, "
+                f"above 'max_buffer_size', which is {self.max_buffer_size} ({self.origin('max_buffer_size')})"
+            )
+
+    @classmethod
+    def load(
+        cls, path: str | Path | None = None, *, environ: Mapping[str, str] | None = None, **arguments: Any
+    ) -> Settings:
+        """Settings from section ``[streaming]`` of a file, the environment and arguments; the last one wins.
+
+        Parameters
+        ----------
+        path
+            A TOML file; by default ``arrowstream.toml`` in the current directory, if there is one.
+        environ
+            The environment, with variables such as ``ARROWSTREAM_MAX_RETRIES=5``; by default that of this
+            process.
+        arguments
+            Values by name.
+
+        Raises
+        ------
+        SettingsError
+            There is no such file or section, a key is unknown, or a value does not fit. The message names
+            file and line, or the variable.
+
+        Examples
+        --------
+        >>> settings = Settings.load(environ={"ARROWSTREAM_MAX_RETRIES": "5"}, worker_threads=4)
+        >>> settings.max_retries, settings.origin("max_retries")
+        (5, 'ARROWSTREAM_MAX_RETRIES')
+        """
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for key, value, origin in (
+            *_from_file(path),
+            *_from_environment(os.environ if environ is None else environ),
+            *_from_arguments(arguments),
+        ):
+            values[key], origins[key] = value, origin
+        return cls(**values, origins=MappingProxyType(origins))
+
+    def origin(self, key: str) -> str:
+        """Where a value came from: ``file:line``, a variable, ``argument`` or ``default``."""
+        given = getattr(self, key) is not _defaults()[key]
+        return self.origins.get(key, f"argument {key}" if given else DEFAULT)
+
+    def table(self) -> Iterator[tuple[str, str, str]]:
+        """Each key with its value, secrets hidden, and where that came from."""
+        for key in _defaults():
+            yield key, str(masked(key, getattr(self, key))), self.origin(key)
+
+    def __repr__(self) -> str:
+        values = (f"{key}={masked(key, getattr(self, key))!r}" for key in _defaults())
+        return f"Settings({', '.join(values)})"
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return {item.name: item.default for item in fields(Settings) if item.name != "origins"}
+
+
+@cache
+def _types() -> dict[str, Any]:
+    import msgspec
+
+    return get_type_hints(Settings, localns={"Meta": msgspec.Meta}, include_extras=True)
+
+
+def _checked(key: str, value: Any, place: str, *, text: bool = False) -> Any:
+    """The value in its own type, or an error that says where it stands; `text` may be read as a number."""
+    import msgspec
+
+    try:
+        return msgspec.convert(value, _types()[key], strict=not text)
+    except msgspec.ValidationError as error:
+        wanted = str(error)[:1].lower() + str(error)[1:]
+        raise SettingsError(f"{place}: {wanted}, found {masked(key, value)!r}") from None
+
+
+def _from_file(path: str | Path | None) -> Iterator[tuple[str, Any, str]]:
+    if path is None and not Path(FILE).exists():
+        return
+    from arrowstream.config.toml_file import JobFile, nearest
+
+    try:
+        root = JobFile.read(FILE if path is None else path).root
+        tables = root.table()
+        if SECTION not in tables:
+            hint = f" ({nearest(SECTION, tables)})" if tables else ""
+            raise SettingsError(f"{root.file.path}:1: no section [{SECTION}]{hint}")
+        tables[SECTION].check_keys(_defaults())
+        found: dict[str, Value] = tables[SECTION].table()
+    except JobError as error:
+        raise SettingsError(error.what) from None
+    for key, value in found.items():
+        place = f"{value.file.path}:{value.line}"
+        yield key, _checked(key, value.found, f"{place}: {value.place}"), place
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
+    keys = {PREFIX + key.upper(): key for key in _defaults()}
+    for name, text in environ.items():
+        if name in keys:
+            yield keys[name], _checked(keys[name], text, name, text=True), name
+        # A name that is nearly one of ours is a mistake; others belong to somebody else.
+        elif name.startswith(PREFIX) and get_close_matches(name, keys, 1, cutoff=0.85):
+            raise _unknown(name, name, keys)
+
+
+def _from_arguments(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    for key, value in arguments.items():
+        if key not in _defaults():
+            raise _unknown(f"argument {key}", key, _defaults())
+        yield key, _checked(key, value, f"argument {key}"), f"argument {key}"
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> SettingsError:
+    from arrowstream.config.toml_file import nearest
+
+    return SettingsError(f"{what}: unknown setting ({nearest(name, known)})")

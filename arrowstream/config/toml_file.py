@@ -1,0 +1,233 @@
+"""A TOML file whose every value knows the line it stands on.
+
+The readers of `Value` say what is wrong in one line that a person, an editor and a log can use::
+
+    flights.toml: no such file
+    flights.toml:3: not TOML: Expected '=' after a key in a key/value pair
+    flights.toml:7: unknown key 'fitler' in [[steps]] (did you mean 'filter'?)
+    flights.toml:5: missing key 'path' in [source]
+    flights.toml:9: 'rows' in [[steps]] batch: expected an integer of at least 1, found the string '10'
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from arrowstream.config.toml_lines import At, positions
+from arrowstream.core.hints import did_you_mean
+from arrowstream.errors import JobError
+
+T = TypeVar("T")
+
+_WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+class JobFile:
+    """The text of a job, read.
+
+    Parameters
+    ----------
+    path
+        The file as the user named it; every message begins with it.
+    text
+        Its text.
+
+    Raises
+    ------
+    JobError
+        The text is not TOML.
+    """
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        text = text.replace("\r\n", "\n")
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            where = _WHERE.search(str(error))
+            line = where.group(1) if where is not None else None
+            reason = _WHERE.sub("", str(error))
+            raise JobError(f"{path}:{line or text.rstrip().count(chr(10)) + 1}: not TOML: {reason}") from None
+        self._lines = positions(text)
+        self.root = Value(self, (), data)
+
+    @classmethod
+    def read(cls, path: str | Path) -> JobFile:
+        """Read the file at `path`.
+
+        Raises
+        ------
+        JobError
+            There is no such file, it cannot be read, or it is not TOML.
+        """
+        try:
+            text = Path(path).read_bytes().decode("utf-8-sig")
+        except FileNotFoundError:
+            raise JobError(f"{path}: no such file") from None
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise JobError(f"{path}:{line}: not TOML: the text is not UTF-8") from None
+        except OSError as error:
+            raise JobError(f"{path}: {error.strerror}") from None
+        return cls(str(path), text)
+
+    def line(self, at: At) -> int:
+        """The line of a place, or of the nearest table around it; the first line for the file as a whole."""
+        while at and at not in self._lines:
+            at = at[:-1]
+        return self._lines.get(at, 1)
+
+    def error(self, at: At, what: str) -> JobError:
+        """What is wrong at a place, on one line."""
+        return JobError(f"{self.path}:{self.line(at)}: {' '.join(what.split())}")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of a job, with the place it stands at.
+
+    Parameters
+    ----------
+    at
+        Keys and indexes that lead to it.
+    found
+        What `tomllib` made of it.
+    """
+
+    file: JobFile
+    at: At
+    found: Any
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in the words of a message, such as ``'rows' in [[steps]] batch``."""
+        *around, last = self.at
+        if isinstance(last, int):
+            return f"item {last + 1} of {Value(self.file, tuple(around), None).place}"
+        return f"{last!r} in {_section(tuple(around))}" if around else f"[{last}]"
+
+    @property
+    def line(self) -> int:
+        """The line it begins on, counted from 1."""
+        return self.file.line(self.at)
+
+    def error(self, what: str) -> JobError:
+        """What is wrong with this value, on one line."""
+        return self.file.error(self.at, f"{self.place}: {what}")
+
+    def text(self) -> str:
+        """A string."""
+        return self._of(str, "a string")
+
+    def flag(self) -> bool:
+        """``true`` or ``false``."""
+        return self._of(bool, "true or false")
+
+    def count(self) -> int:
+        """An integer of at least 1."""
+        if not isinstance(self.found, int) or isinstance(self.found, bool) or self.found < 1:
+            raise self._unfit("an integer of at least 1")
+        return self.found
+
+    def number(self) -> float:
+        """An integer or a float."""
+        if not isinstance(self.found, int | float) or isinstance(self.found, bool):
+            raise self._unfit("a number")
+        return self.found
+
+    def one_of(self, names: Iterable[str]) -> str:
+        """One of these strings."""
+        known = tuple(names)
+        if self.text() not in known:
+            raise self.error(f"unknown name {self.found!r} ({nearest(self.found, known)})")
+        return self.text()
+
+    def items(self) -> list[Value]:
+        """The elements of an array; a value alone counts as an array of one."""
+        if not isinstance(self.found, list):
+            return [self]
+        return [Value(self.file, (*self.at, index), item) for index, item in enumerate(self.found)]
+
+    def texts(self) -> list[str]:
+        """A string, or an array of strings."""
+        return [item.text() for item in self.items()]
+
+    def table(self) -> dict[str, Value]:
+        """The values of a table by their keys."""
+        table = self._of(dict, "a table")
+        return {key: Value(self.file, (*self.at, key), value) for key, value in table.items()}
+
+    def check_keys(self, known: Collection[str], required: Collection[str] = ()) -> None:
+        """Raise unless this is a table of none but `known` keys, with all the `required` ones."""
+        for key, value in self.table().items():
+            if key not in known:
+                raise self.file.error(
+                    value.at, f"unknown key {key!r} in {_section(self.at)} ({nearest(key, known)})"
+                )
+        for key in required:
+            self.need(key)
+
+    def need(self, key: str) -> Value:
+        """The value of a key that must be there."""
+        table = self.table()
+        if key not in table:
+            raise self.file.error(self.at, f"missing key {key!r} in {_section(self.at)}")
+        return table[key]
+
+    def maybe(self, key: str, read: Callable[[Value], T]) -> T | None:
+        """What `read` makes of the value of a key, or None if the key is not there."""
+        table = self.table()
+        return read(table[key]) if key in table else None
+
+    def _of(self, kind: type[T], name: str) -> T:
+        if not isinstance(self.found, kind):
+            raise self._unfit(name)
+        return self.found
+
+    def _unfit(self, expected: str) -> JobError:
+        return self.error(f"expected {expected}, found {_describe(self.found)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name nearest to a mistyped one, or at all of them.
+
+    Examples
+    --------
+    >>> nearest("fitler", ["filter", "select"]), nearest("x", ["filter", "select"])
+    ("did you mean 'filter'?", "one of 'filter', 'select'")
+    """
+    names = list(known)
+    return did_you_mean(name, names) or "one of " + ", ".join(map(repr, names))
+
+
+def _section(at: At) -> str:
+    """A table in the words of a message: ``[source]``, ``[source.schema]``, ``[[steps]] batch``."""
+    if not at:
+        return "the job"
+    head, *rest = at
+    if rest and isinstance(rest[0], int):
+        return " ".join([f"[[{head}]]", *(str(key) for key in rest[1:])])
+    return f"[{'.'.join(str(key) for key in at)}]"
+
+
+def _describe(found: object) -> str:
+    match found:
+        case bool():  # before int, of which it is a kind
+            return f"the boolean {str(found).lower()}"
+        case str():
+            return f"the string {found!r}"
+        case int():
+            return f"the integer {found}"
+        case float():
+            return f"the float {found}"
+        case list():
+            return "an array"
+        case dict():
+            return "a table"
+        case _:
+            return "a date or time"

@@ -1,0 +1,1 @@
+"""What every layer shares: batches, positions, channels, the clock, hints in errors."""

@@ -1,0 +1,83 @@
+"""What somebody may have meant by a name that is not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import polars as pl
+
+from arrowstream.errors import PlanError
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A hint with the known name that is most like this one; None if none is.
+
+    Examples
+    --------
+    >>> did_you_mean("pirce", ["price", "item"])
+    "did you mean 'price'?"
+    """
+    close = get_close_matches(name, list(known), 1)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def missing_column(error: BaseException) -> str | None:
+    """The name that Polars finds no column for; None if the error is another one.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> missing_column(pl.exceptions.ColumnNotFoundError('unable to find column "pirce"'))
+    'pirce'
+    """
+    quoted = re.search(r'"([^"]*)"', str(error).split("\n\n")[0])
+    return quoted[1] if quoted and isinstance(error, pl.exceptions.ColumnNotFoundError) else None
+
+
+def frame_hint(error: BaseException) -> str | None:
+    """How to get a dataframe, if an error says that an Arrow object was used like one; else None.
+
+    Told by the error's text: those of worker processes come without the object.
+
+    Examples
+    --------
+    >>> frame_hint(AttributeError("'pyarrow.lib.RecordBatch' object has no attribute 'with_columns'"))
+    'a batch is a pyarrow.RecordBatch: map(fn, frame="polars") gives a frame, as does pl.from_arrow(batch)'
+    """
+    if not (isinstance(error, AttributeError | TypeError) and "'pyarrow." in str(error)):
+        return None
+    return 'a batch is a pyarrow.RecordBatch: map(fn, frame="polars") gives a frame, as does pl.from_arrow(batch)'
+
+
+def cast_hint(error: BaseException) -> str | None:
+    """How to get nulls instead, if an error is that of a strict cast; else None.
+
+    Examples
+    --------
+    >>> cast_hint(pl.exceptions.InvalidOperationError("conversion from `str` to `i64` failed in column 'x'"))
+    'cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit'
+    """
+    # Polars says so of every strict cast that meets a value it cannot take.
+    if isinstance(error, pl.exceptions.InvalidOperationError) and "conversion" in str(error):
+        return "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit"
+    return None
+
+
+def unfinished(step: str, name: str, missing: str, example: str) -> Exception:
+    """The error for a look at `name` where `missing` should have been called.
+
+    Examples
+    --------
+    >>> print(unfinished("window(...)", "filter", ".agg(...)", ".window(...).agg(n=pl.len())"))
+    window(...) is followed by .filter
+      expected: .agg(...) first
+      hint: write .window(...).agg(n=pl.len()).filter(...)
+    """
+    if name.startswith("_"):
+        # Python itself, copy and notebooks look for such names, and take only this for a no.
+        return AttributeError(name)
+    return PlanError(
+        f"{step} is followed by .{name}", expected=f"{missing} first", hint=f"write {example}.{name}(...)"
+    )

@@ -1,0 +1,170 @@
+"""Rows from outside, made into batches of one schema.
+
+"Arrow-like" is anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``: Polars, pyarrow, DuckDB,
+pandas and many more. Here it becomes `Batch`es, cast once to the schema the pipeline was built for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, cast
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.errors import SchemaError
+
+
+def batches_of(data: Any) -> Iterator[Batch]:
+    """The batches of one Arrow-like object; none is empty of columns, rows are shared, not copied.
+
+    Raises
+    ------
+    SchemaError
+        `data` is not Arrow-like, or a column has a type the engine cannot carry.
+    """
+    if isinstance(data, Batch):
+        yield data
+    elif isinstance(data, pl.DataFrame):
+        yield Batch(data)
+    elif isinstance(data, pa.RecordBatch):
+        yield _of_record(data)
+    elif type(data).__module__.partition(".")[0] == "pandas":
+        # Through Polars, because pandas' own Arrow export turns its index into a column.
+        frame = pl.from_pandas(data)
+        if not isinstance(frame, pl.DataFrame):
+            raise _no_frame(data)
+        yield Batch(frame)
+    elif hasattr(data, "__arrow_c_stream__"):
+        try:
+            reader = pa.RecordBatchReader.from_stream(data)
+        except pa.ArrowInvalid as error:  # a stream of arrays, not of records
+            raise _no_frame(data) from error
+        found = False
+        for record in reader:
+            found = True
+            yield _of_record(record)
+        if not found:
+            # Not from_pylist: it cannot make dictionary columns on the oldest pyarrow.
+            nothing = [pa.nulls(0, dtype) for dtype in reader.schema.types]
+            yield _of_record(pa.RecordBatch.from_arrays(nothing, schema=reader.schema))
+    elif hasattr(data, "__arrow_c_array__"):
+        try:
+            record = pa.record_batch(data)
+        except pa.ArrowInvalid as error:
+            raise _no_frame(data) from error
+        yield _of_record(record)
+    else:
+        raise _no_frame(data)
+
+
+def _no_frame(data: Any) -> SchemaError:
+    if isinstance(data, pl.LazyFrame):
+        hint = "call .collect() on it first"
+    elif (
+        hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__") or hasattr(data, "to_frame")
+    ):
+        hint = 'it is one column: make a frame of it first, such as pl.DataFrame({"x": column})'
+    else:
+        hint = "make a frame of it first, such as pl.DataFrame(rows)"
+    return SchemaError(
+        "this is not a frame",
+        expected="an Arrow-like object: a Polars or pandas frame, a pyarrow Table or RecordBatch, ...",
+        found=f"{type(data).__module__}.{type(data).__qualname__}",
+        hint=hint,
+    )
+
+
+def _of_record(record: pa.RecordBatch) -> Batch:
+    """A record in the engine's own Arrow types if it has them already, else by way of Polars."""
+    target = arrow_schema(polars_schema(record.schema))
+    if record.schema.equals(target, check_metadata=True):
+        return Batch(record)
+    if record.schema.types == target.types:
+        return Batch(pa.RecordBatch.from_arrays(record.columns, schema=target))
+    return Batch(cast(pl.DataFrame, pl.from_arrow(record)))
+
+
+@lru_cache(maxsize=512)
+def polars_schema(schema: pa.Schema) -> pl.Schema:
+    """The Polars schema that rows of this Arrow schema get.
+
+    Raises
+    ------
+    SchemaError
+        Polars cannot hold one of the types, or two columns share a name.
+    """
+    try:
+        return cast(pl.DataFrame, pl.from_arrow(schema.empty_table())).schema
+    # Polars panics, outside the Exception tree, on some Arrow types it does not know.
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, ValueError) as error:
+        raise SchemaError(
+            "rows of this Arrow schema cannot be taken in",
+            expected="types that Polars has, each column under a name of its own",
+            found=", ".join(f"{field.name}: {field.type}" for field in schema),
+            hint=str(error).splitlines()[0],
+        ) from error
+
+
+def schema_of(batch: Batch) -> pl.Schema:
+    """A batch's Polars schema, without converting its rows."""
+    return batch.polars().schema if batch.is_polars else polars_schema(batch.arrow().schema)
+
+
+def conform(batch: Batch, schema: pl.Schema) -> Batch:
+    """The batch with exactly `schema`: columns reordered and types widened where no value can be lost.
+
+    Raises
+    ------
+    SchemaError
+        A column is missing, is one too many, or has a type that does not fit.
+    """
+    if not batch.is_polars and batch.arrow().schema.equals(arrow_schema(schema), check_metadata=True):
+        return batch
+    frame = batch.polars()
+    found = frame.schema
+    if found == schema:
+        return batch
+    missing = [name for name in schema if name not in found]
+    extra = [name for name in found if name not in schema]
+    unfit = [name for name in schema if name in found and not fits(found[name], schema[name])]
+    try:
+        if not (missing or extra or unfit):
+            return batch.with_rows(frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
+        cause = None
+    except pl.exceptions.PolarsError as error:
+        cause = error
+    wrong = [f"{name}: {schema[name]} missing" for name in missing]
+    wrong += [f"{name}: {found[name]} unexpected" for name in extra]
+    wrong += [f"{name}: {found[name]} instead of {schema[name]}" for name in unfit]
+    raise SchemaError(
+        "a batch does not have the schema of its stream",
+        expected=", ".join(f"{name}: {dtype}" for name, dtype in schema.items()),
+        found="; ".join(wrong) or str(cause).splitlines()[0],
+        hint="select, rename or cast the columns before sending them; every batch of a stream has one schema",
+    ) from cause
+
+
+def fits(found: pl.DataType, expected: pl.DataType) -> bool:
+    """Whether a strict cast from `found` to `expected` either keeps every value or raises."""
+    if found == expected or found == pl.Null:
+        return True
+    if found.is_integer():
+        exact = found not in (pl.Int64, pl.UInt64)  # a Float64 holds 53 bits
+        return expected.is_integer() or (expected == pl.Float64 and exact)
+    if found == pl.Float32:
+        return expected == pl.Float64
+    if found in (pl.String, pl.Categorical, pl.Enum):
+        return expected in (pl.String, pl.Categorical, pl.Enum)
+    if isinstance(found, pl.Datetime) and isinstance(expected, pl.Datetime):
+        return found.time_zone == expected.time_zone and _finer(found.time_unit, expected.time_unit)
+    if isinstance(found, pl.Duration) and isinstance(expected, pl.Duration):
+        return _finer(found.time_unit, expected.time_unit)
+    return False
+
+
+def _finer(found: str, expected: str) -> bool:
+    # Nanoseconds only reach from 1677 to 2262, and Polars' cast wraps around silently.
+    return found == expected or (found, expected) == ("ms", "us")

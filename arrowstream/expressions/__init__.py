@@ -1,0 +1,1 @@
+"""Reading, printing and rebuilding Polars expressions; the lowered program."""

@@ -1,0 +1,89 @@
+"""The tree of an expression as Polars serialises it: what its nodes are, and what is below them.
+
+A node is a string or a mapping with one key, its kind. Every kind is taken apart by hand: a part that
+is overlooked would be an expression that nobody checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arrowstream.expressions.row_wise import ROW_WISE
+
+
+def kind_of(node: Any) -> str:
+    return node if isinstance(node, str) else next(iter(node))
+
+
+def parts_of(node: Any) -> list[Any] | None:
+    """The sub-expressions of a node that looks at one row as long as they do; None if it is another kind."""
+    match node:
+        case "Element" | {"Column": _} | {"Selector": _} | {"Field": _} | {"Literal": _}:
+            return []
+        case {"Alias": [inner, _]} | {"KeepName": inner} | {"RenameAlias": {"expr": inner}}:
+            return [inner]
+        case {"Cast": {"expr": inner}}:
+            return [inner]
+        case {"BinaryExpr": {"left": left, "right": right}}:
+            return [left, right]
+        case {"Ternary": {"predicate": predicate, "truthy": truthy, "falsy": falsy}}:
+            return [predicate, truthy, falsy]
+        case {"StructEval": {"expr": inner, "evaluation": list(fields)}}:
+            return [inner, *fields]
+        case {"Eval": {"expr": inner, "variant": "List" | "ListAgg" | "ArrayAgg" | {"Array": _}}}:
+            return [inner]
+        case {"Function": {"input": list(inputs)}}:
+            return inputs
+        case _:
+            return None
+
+
+def within_list_parts_of(node: Any) -> list[Any] | None:
+    """The same for nodes that look at several values, which inside a list are those of one row."""
+    match node:
+        case "Len":
+            return []
+        case {"Agg": dict(aggregate)}:
+            (payload,) = aggregate.values()
+            match payload:
+                case {"expr": inner, "quantile": quantile}:
+                    return [inner, quantile]
+                case {"input": inner} | [inner, int()]:
+                    return [inner]
+                case _:
+                    return [payload]
+        case {"Sort": {"expr": inner}} | {"Explode": {"input": inner}}:
+            return [inner]
+        case {"SortBy": {"expr": inner, "by": list(keys)}}:
+            return [inner, *keys]
+        case {"Filter": {"input": inner, "by": predicate}}:
+            return [inner, predicate]
+        case {"Slice": {"input": inner, "offset": offset, "length": length}}:
+            return [inner, offset, length]
+        case {"Gather": {"expr": inner, "idx": {"Literal": _}}}:
+            return [inner]
+        case {"Gather": {"expr": inner, "idx": index}}:
+            return [inner, index]
+        case _:
+            return None
+
+
+def function_name(function: Any) -> tuple[str, str, Any]:
+    """Family, name and options of a function."""
+    family = ""
+    if isinstance(function, dict) and kind_of(function) in ROW_WISE:
+        ((family, function),) = function.items()
+    if isinstance(function, dict):
+        ((name, payload),) = function.items()
+        return family, name, payload
+    return family, function, None
+
+
+def is_constant(tree: Any) -> bool:
+    match tree:
+        case {"Literal": _}:
+            return True
+        case {"Cast": {"expr": inner}} | {"Agg": {"Implode": {"input": inner}}} | {"Agg": {"Implode": inner}}:
+            return is_constant(inner)
+        case _:
+            return False

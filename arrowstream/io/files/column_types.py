@@ -1,0 +1,90 @@
+"""Which column types a file format can hold."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.errors import SchemaError
+from arrowstream.io.files.encoders import encoder_for
+from arrowstream.io.files.formats import Format
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
+
+_CSV = (
+    pl.Boolean,
+    pl.String,
+    pl.Categorical,
+    pl.Enum,
+    pl.Date,
+    pl.Datetime,
+    pl.Time,
+    pl.Decimal,
+    pl.Null,
+)
+_NOT_JSON = (pl.Binary, pl.Int128, pl.UInt128) if hasattr(pl, "UInt128") else (pl.Binary, pl.Int128)
+
+
+def check_types(format: Format, schema: pl.Schema) -> None:
+    """Raise SchemaError if a file of this format cannot hold columns of these types.
+
+    Examples
+    --------
+    >>> check_types("csv", pl.Schema({"x": pl.Int64, "day": pl.Date}))
+    """
+    if not schema:
+        raise SchemaError("there are no columns to write", hint="select at least one column before the sink")
+    for name, dtype in schema.items():
+        _check_listed(format, name, dtype)
+    if format in ("parquet", "ipc") and _failure(format, schema) is not None:
+        alone = {name: _failure(format, pl.Schema({name: dtype})) for name, dtype in schema.items()}
+        name, reason = next((name, reason) for name, reason in alone.items() if reason is not None)
+        raise _refused(format, name, schema[name], reason, "drop the column, or cast it, before the sink")
+
+
+def _check_listed(format: Format, name: str, dtype: pl.DataType) -> None:
+    # Text formats are judged by a list: Polars' encoders for them refuse a type only when
+    # they meet a value, and then not always with an error that can be caught.
+    if format == "csv" and not (dtype.is_numeric() or dtype in _CSV):
+        hint = "explode or unnest it, turn it into a string or a number, or write parquet"
+        raise _refused(format, name, dtype, "a CSV field holds a plain value that can be read back", hint)
+    if format in ("json", "ndjson") and any(leaf in _NOT_JSON for leaf in _leaves(dtype)):
+        hint = f"for bytes, with_columns({name}=pl.col({name!r}).bin.encode('base64')); or write parquet"
+        raise _refused(format, name, dtype, "JSON has no such values", hint)
+    if format == "ipc" and any(leaf == pl.Categorical for leaf in _leaves(dtype)):
+        # Polars reads no delta dictionaries, so all categories would have to be known at the first row.
+        hint = f"with_columns({name}=pl.col({name!r}).cast(pl.String)), or pl.Enum([...]); or write parquet"
+        raise _refused(format, name, dtype, "an Arrow file has one fixed list of categories a column", hint)
+
+
+def _leaves(dtype: PolarsDataType) -> Iterator[PolarsDataType]:
+    if isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            yield from _leaves(field.dtype)
+    elif isinstance(dtype, (pl.List, pl.Array)):
+        yield from _leaves(dtype.inner)
+    else:
+        yield dtype
+
+
+def _failure(format: Format, schema: pl.Schema) -> str | None:
+    """What the encoder says about an empty file with these columns."""
+    try:
+        deque(encoder_for(format, schema, None).finish(), maxlen=0)
+    except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+        return str(error).split("\n")[0]
+    return None
+
+
+def _refused(format: Format, name: str, dtype: pl.DataType, reason: str, hint: str) -> SchemaError:
+    return SchemaError(
+        f"column {name!r} cannot be written to a {format} file",
+        expected=reason,
+        found=str(dtype),
+        hint=hint,
+    )

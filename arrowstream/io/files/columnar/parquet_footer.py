@@ -1,0 +1,62 @@
+"""What a Parquet footer tells of the bytes that a read needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from arrowstream.io.files.columnar.damage import damaged_file
+
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+_VIEW = 16  # bytes of a string's view, whose text comes on top
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """What a Parquet footer says about one row group and the columns that are needed of it.
+
+    Parameters
+    ----------
+    rows
+        Rows of it.
+    stored
+        Bytes of the columns in the file.
+    decoded
+        Estimated bytes of the columns in memory.
+    """
+
+    rows: int
+    stored: int
+    decoded: int
+
+
+def row_groups(path: Path, columns: Collection[str] | None = None) -> list[RowGroup]:
+    """The row groups of a Parquet file, with the bytes of `columns` (all, if None)."""
+    try:
+        footer = pq.read_metadata(path)
+    except (OSError, pa.ArrowException) as error:
+        raise damaged_file(path, error, "Parquet") from error
+    groups = []
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        stored = decoded = 0
+        for index in range(group.num_columns):
+            chunk = group.column(index)
+            # The path of a nested column names its parts: "list.element"; of a plain one, the column itself.
+            if columns is None or _root(chunk.path_in_schema, columns):
+                stored += chunk.total_compressed_size
+                width = _WIDTHS.get(chunk.physical_type)
+                text = 0 if width else chunk.total_uncompressed_size
+                decoded += chunk.num_values * (width or _VIEW) + text
+        groups.append(RowGroup(group.num_rows, stored, decoded))
+    return groups
+
+
+def _root(path: str, columns: Collection[str]) -> bool:
+    return (
+        path in columns or path.partition(".")[0] in columns or any(path.startswith(f"{c}.") for c in columns)
+    )

@@ -1,0 +1,132 @@
+"""Which format a file has, and how it is compressed, told by its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from arrowstream.core.hints import did_you_mean
+from arrowstream.errors import PlanError
+
+Format = Literal["parquet", "csv", "ndjson", "json", "ipc"]
+Compression = Literal["gzip", "zstd"]
+
+TEXT_FORMATS: Final[frozenset[Format]] = frozenset({"csv", "ndjson", "json"})
+"""Formats that may be compressed as a whole; the others compress their columns themselves."""
+
+SUFFIXES: Final[dict[str, Format]] = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".json": "json",
+    ".arrow": "ipc",
+    ".ipc": "ipc",
+    ".feather": "ipc",
+}
+COMPRESSION_SUFFIXES: Final[dict[str, Compression]] = {".gz": "gzip", ".zst": "zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """How the bytes of a file are to be read or written.
+
+    Parameters
+    ----------
+    format
+        What the rows look like. ``"json"`` is an array of objects, or NDJSON under that name.
+    compression
+        How the whole file is packed; always None for formats that compress their columns themselves.
+    delimiter
+        Between the fields of a CSV line: a comma, or a tab if the name ends in ``.tsv``.
+    """
+
+    format: Format
+    compression: Compression | None = None
+    delimiter: str = ","
+
+
+def kind_of(path: str | Path) -> FileKind | None:
+    """The kind that a file's name tells, or None if it tells none.
+
+    Examples
+    --------
+    >>> kind_of("trips/2013.csv.gz")
+    FileKind(format='csv', compression='gzip', delimiter=',')
+    >>> kind_of("notes.txt") is None
+    True
+    """
+    suffix, compression = _suffixes(path)
+    format = SUFFIXES.get(suffix)
+    if format is None or (compression is not None and format not in TEXT_FORMATS):
+        return None
+    return FileKind(format, compression, "\t" if suffix == ".tsv" else ",")
+
+
+def detect(path: str | Path, format: str | None = None) -> FileKind:
+    """The kind of a file: `format` where the user named one, else what the name tells.
+
+    Raises
+    ------
+    PlanError
+        No format is known by that name or suffix, or it cannot be compressed as a whole.
+
+    Examples
+    --------
+    >>> detect("prices.txt", format="csv")
+    FileKind(format='csv', compression=None, delimiter=',')
+    """
+    suffix, compression = _suffixes(path)
+    chosen = format_named(format) if format is not None else SUFFIXES.get(suffix)
+    if chosen is None:
+        raise PlanError(
+            f"the name {Path(path).name!r} does not tell a file format",
+            expected=f"a suffix such as {known_suffixes()}",
+            found=repr("".join(Path(path).suffixes[-2:])),
+            hint=f"rename the file, or pass format= one of {_names()}",
+        )
+    if compression is not None and chosen not in TEXT_FORMATS:
+        raise PlanError(
+            f"{Path(path).name!r}: a {chosen} file is not compressed as a whole",
+            expected=f"a {chosen} file that compresses its own columns",
+            found=f"the suffix {Path(path).suffix!r}",
+            hint=f"unpack it, or name it without {Path(path).suffix!r} if it is plain {chosen}",
+        )
+    return FileKind(chosen, compression, "\t" if suffix == ".tsv" and chosen == "csv" else ",")
+
+
+def format_named(name: str) -> Format:
+    """`name` as a `Format`.
+
+    Raises
+    ------
+    PlanError
+        There is no such format.
+    """
+    for format in get_args(Format):
+        if format == name:
+            return format  # type: ignore[no-any-return]  # get_args gives Any
+    raise PlanError(
+        f"there is no file format {name!r}",
+        expected=_names(),
+        found=repr(name),
+        hint=did_you_mean(name, get_args(Format)) or "convert the file first",
+    )
+
+
+def known_suffixes() -> str:
+    """All suffixes, for a message."""
+    return f"{', '.join(SUFFIXES)} (text also with {' or '.join(COMPRESSION_SUFFIXES)})"
+
+
+def _names() -> str:
+    return ", ".join(repr(name) for name in get_args(Format))
+
+
+def _suffixes(path: str | Path) -> tuple[str, Compression | None]:
+    """The format's suffix in lower case, and the compression that the suffix behind it names."""
+    name = Path(str(path).lower())
+    compression = COMPRESSION_SUFFIXES.get(name.suffix)
+    return (Path(name.stem).suffix if compression else name.suffix), compression

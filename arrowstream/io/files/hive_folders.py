@@ -1,0 +1,129 @@
+"""Hive partitions: rows with the same values in some columns go to a folder named after those values.
+
+``day=2013-01-01/part-00000.parquet``: the columns are left out of the file and come back from the path.
+Values are percent-encoded as Hive does it, so that no value can lead out of its folder; null is
+``__HIVE_DEFAULT_PARTITION__``. Polars, DuckDB and Spark read this layout.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+
+from arrowstream.core.hints import did_you_mean
+from arrowstream.errors import SchemaError
+
+NULL: Final = "__HIVE_DEFAULT_PARTITION__"
+
+# Hive's own list (FileUtils.charToEscape), and the remaining control characters.
+_ESCAPED: Final = re.compile(r"""[\x00-\x1f\x7f"#%'*/:=?\\{\[\]^]""")
+_TYPES: Final = (
+    "integers, booleans, strings, categoricals, enums, dates, or datetimes in ms or us without zone"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """Splits frames by the values of `columns`; with no columns, everything goes to the top folder.
+
+    Parameters
+    ----------
+    columns
+        Names of the columns, the outermost folder first.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"k": ["a/b", None, "a/b"], "x": [1, 2, 3]})
+    >>> [(folder, rows["x"].to_list()) for folder, rows in Partitions(("k",)).split(frame)]
+    [('k=a%2Fb/', [1, 3]), ('k=__HIVE_DEFAULT_PARTITION__/', [2])]
+    """
+
+    columns: tuple[str, ...]
+    _folders: dict[tuple[Any, ...], str] = field(default_factory=dict, compare=False, repr=False)
+
+    def check(self, schema: pl.Schema) -> None:
+        """Raise SchemaError unless frames of this schema can be partitioned like this."""
+        for name in self.columns:
+            if name not in schema:
+                raise SchemaError(
+                    f"there is no column {name!r} to partition by",
+                    expected=f"one of {', '.join(map(repr, schema))}",
+                    found=repr(name),
+                    hint=did_you_mean(name, schema) or "compute the column before the sink",
+                )
+            if _ESCAPED.search(name):
+                raise SchemaError(
+                    f"column {name!r} cannot name a folder: readers do not decode the names of columns",
+                    expected="a name without any of \" # % ' * / : = ? \\ { [ ] ^",
+                    found=repr(name),
+                    hint="rename the column before the sink",
+                )
+            if not _names_folders(schema[name]):
+                raise SchemaError(
+                    f"column {name!r} of type {schema[name]} cannot be partitioned by",
+                    expected=_TYPES,
+                    found=str(schema[name]),
+                    hint=f"cast it first, for instance with_columns({name}=pl.col({name!r}).cast(pl.String))",
+                )
+        if len(set(self.columns)) < len(self.columns):
+            raise SchemaError(
+                "a column is named twice in partition_by",
+                found=", ".join(map(repr, self.columns)),
+                hint="name each column once",
+            )
+        if self.columns and len(self.columns) == len(schema):
+            raise SchemaError(
+                "every column is partitioned by, so nothing is left for the files",
+                expected=f"fewer than all of {', '.join(map(repr, schema))}",
+                found=", ".join(map(repr, self.columns)),
+                hint="partition by fewer columns, or keep a copy of one under another name",
+            )
+
+    def file_schema(self, schema: pl.Schema) -> pl.Schema:
+        """What of a schema stays in the files."""
+        return pl.Schema({name: dtype for name, dtype in schema.items() if name not in self.columns})
+
+    def split(self, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The folders that rows of `frame` belong to, and those rows, in their order, without the columns."""
+        if not self.columns:
+            yield "", frame
+            return
+        types = [frame.schema[name] for name in self.columns]
+        groups = frame.partition_by(*self.columns, maintain_order=True, include_key=False, as_dict=True)
+        for values, rows in groups.items():
+            folder = self._folders.get(values)
+            if folder is None:
+                folder = "".join(
+                    f"{name}={encode(value, dtype)}/"
+                    for name, value, dtype in zip(self.columns, values, types, strict=True)
+                )
+                self._folders[values] = folder
+            yield folder, rows
+
+
+def encode(value: object, dtype: pl.DataType) -> str:
+    """A value as a folder's name has it, behind ``column=``.
+
+    Examples
+    --------
+    >>> encode("50%", pl.String()), encode(None, pl.String()), encode(True, pl.Boolean())
+    ('50%25', '__HIVE_DEFAULT_PARTITION__', 'true')
+    """
+    if value is None:
+        return NULL
+    text: str = pl.Series([value], dtype=dtype).cast(pl.String)[0]
+    if text == NULL:
+        # Another value than null; readers that look before they decode can tell.
+        return "%5F" + text[1:]
+    return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", text)
+
+
+def _names_folders(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.Datetime):
+        # Nanoseconds would be lost on the way through Python's datetime, and zones when read back.
+        return dtype.time_unit != "ns" and dtype.time_zone is None
+    return dtype.is_integer() or isinstance(dtype, (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Date))

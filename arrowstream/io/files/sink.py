@@ -1,0 +1,270 @@
+"""Files as a sink: one file, a folder of part files, or Hive partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from arrowstream.errors import PlanError, SinkError
+from arrowstream.io.files.column_types import check_types
+from arrowstream.io.files.encoders import encoder_for, unit_rows
+from arrowstream.io.files.formats import (
+    COMPRESSION_SUFFIXES,
+    TEXT_FORMATS,
+    FileKind,
+    Format,
+    detect,
+    format_named,
+    kind_of,
+)
+from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.sink_errors import sink_errors
+from arrowstream.io.files.staging import FilledFolder, NewFolder, StagedFile, Staging
+from arrowstream.io.files.writer import FolderWriter, SingleFileWriter
+from arrowstream.io.sink import BlockingWriter, SinkSpec
+
+ROWS_PER_FILE: Final = 4_194_304
+"""Rows of a part file unless told otherwise: 8 units of Parquet."""
+
+# The first of each is the default.
+_COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
+    "parquet": ("zstd", "snappy", "lz4", "gzip", "none"),
+    "ipc": ("none", "lz4", "zstd"),
+    "csv": ("none", "gzip", "zstd"),
+    "ndjson": ("none", "gzip", "zstd"),
+    "json": ("none", "gzip", "zstd"),
+}
+_SUFFIXES: Final[dict[Format, str]] = {
+    "parquet": ".parquet",
+    "csv": ".csv",
+    "ndjson": ".ndjson",
+    "json": ".json",
+    "ipc": ".arrow",
+}
+
+
+@dataclass(frozen=True)
+class FileSink(SinkSpec):
+    """Rows into files, which get their final names only when the run has succeeded.
+
+    A path that ends in ``/`` or is a folder, or `partition_by`, gives part files ``part-00000.parquet``,
+    ``part-00001.parquet``, ... in that folder; any other path is one file. A file that is there already is
+    replaced; a folder that holds data files already is refused, unless with `overwrite`.
+
+    Parameters
+    ----------
+    path
+        A file or a folder. The folder a file is in must be there; folders are created.
+    format
+        ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects) or ``"ipc"`` (Arrow's file
+        format, also called Feather). None: what the name tells, parquet for a folder.
+    partition_by
+        Columns whose values become folders, as in ``day=2013-01-01/part-00000.parquet``.
+    compression
+        parquet: ``"zstd"`` (the default, level 1), ``"snappy"``, ``"lz4"``, ``"gzip"``, ``"none"``;
+        ipc: ``"none"`` (the default), ``"lz4"``, ``"zstd"``; the text formats in a folder: ``"none"`` (the
+        default), ``"gzip"``, ``"zstd"``, and for one file what its name tells (``.gz``, ``.zst``).
+    overwrite
+        Replace the data files of this format that the folder holds.
+    max_rows_per_file
+        Rows of a part file; `ROWS_PER_FILE` if None.
+
+    Raises
+    ------
+    PlanError
+        The arguments do not fit together (from `check` and `open`: until then, they can be changed).
+
+    Notes
+    -----
+    JSON has no NaN and no infinity: they become null. Decimals and times become strings there, and CSV
+    does not keep types at all. Parquet and IPC bring back exactly what was written. A run that is killed
+    leaves a hidden ``.*.inprogress`` file or folder behind; the next run to the same place logs its name.
+
+    Examples
+    --------
+    >>> sink = FileSink.of("out.json").with_format("ndjson")
+    >>> sink.label
+    'file out.json (ndjson)'
+    >>> FileSink.of("flights/", partition_by=["month"]).label
+    'files flights/month=*/ (parquet, zstd)'
+    """
+
+    path: str
+    format: str | None = None
+    partition_by: tuple[str, ...] = ()
+    compression: str | None = None
+    overwrite: bool = False
+    max_rows_per_file: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        path: str | Path,
+        *,
+        format: str | None = None,
+        partition_by: str | Sequence[str] = (),
+        compression: str | None = None,
+        overwrite: bool = False,
+        max_rows_per_file: int | None = None,
+    ) -> FileSink:
+        """A sink with these options; the parameters are the class's own, a lone column's name included."""
+        columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
+        return cls(str(path), format, columns, compression, overwrite, max_rows_per_file)
+
+    def with_format(self, format: str) -> FileSink:
+        """The same sink with another format, whatever the file's name tells."""
+        return replace(self, format=format)
+
+    @property
+    def label(self) -> str:
+        kind = self._kind()
+        compression = self._compression(kind)
+        details = ", ".join([kind.format, *([compression] if compression else [])])
+        if not self._is_folder:
+            return f"file {self.path} ({details})"
+        partitions = "".join(f"{name}=*/" for name in self.partition_by)
+        return f"files {self.path.rstrip('/')}/{partitions} ({details})"
+
+    @property
+    def place(self) -> str | None:
+        return str(Path(self.path).absolute())
+
+    @property
+    def needs_schema(self) -> bool:
+        return True
+
+    @property
+    def guarantee(self) -> str:
+        if self._is_folder and Path(self.path).is_dir():
+            return "no partial files: all of them appear at the end of a run that has succeeded"
+        return "atomic: the final name appears only when the run has succeeded"
+
+    def check(self, schema: pl.Schema) -> None:
+        kind = self._kind()
+        self._compression(kind)
+        self._rows_per_file()
+        partitions = Partitions(self.partition_by)
+        partitions.check(schema)
+        check_types(kind.format, partitions.file_schema(schema))
+
+    def open(self, schema: pl.Schema) -> BlockingWriter:
+        """Start writing.
+
+        Raises
+        ------
+        SinkError
+            The place cannot be written to, or holds data files already.
+        """
+        self.check(schema)
+        kind = self._kind()
+        compression = self._compression(kind)
+        target = Path(self.path)
+        if not self._is_folder:
+            encoder = encoder_for(kind.format, schema, compression, kind.delimiter)
+            return SingleFileWriter(StagedFile(target), target, encoder, unit_rows(kind.format))
+        return FolderWriter(
+            self._stage(target, kind.format),
+            target,
+            partitions=Partitions(self.partition_by),
+            new_encoder=partial(encoder_for, kind.format, compression=compression),
+            suffix=_suffix(kind.format, compression),
+            max_rows=self._rows_per_file(),
+            unit_rows=unit_rows(kind.format),
+            schema=schema,
+        )
+
+    @property
+    def _is_folder(self) -> bool:
+        with sink_errors("cannot write to", Path(self.path)):
+            return self.path.endswith("/") or bool(self.partition_by) or Path(self.path).is_dir()
+
+    def _kind(self) -> FileKind:
+        if not self._is_folder:
+            return detect(self.path, self.format)
+        if self.format is not None:
+            return FileKind(format_named(self.format))
+        return kind_of(self.path.rstrip("/")) or FileKind("parquet")
+
+    def _compression(self, kind: FileKind) -> str | None:
+        """The compression to use; None for none."""
+        known = _COMPRESSIONS[kind.format]
+        if self.compression is not None and self.compression not in known:
+            raise PlanError(
+                f"a {kind.format} file cannot be compressed with {self.compression!r}",
+                expected=", ".join(map(repr, known)),
+                found=repr(self.compression),
+                hint="leave compression out for the default",
+            )
+        told = kind.compression or "none"
+        if kind.format in TEXT_FORMATS and not self._is_folder and self.compression not in (None, told):
+            raise PlanError(
+                f"compression={self.compression!r} is not what the file's name tells",
+                expected="a name that ends in .gz for gzip, in .zst for zstd, in neither for none",
+                found=Path(self.path).name,
+                hint="rename the file and leave compression out",
+            )
+        chosen = self.compression or kind.compression or known[0]
+        return None if chosen == "none" else chosen
+
+    def _rows_per_file(self) -> int:
+        if self.max_rows_per_file is None:
+            return ROWS_PER_FILE
+        if self.max_rows_per_file < 1 or not self._is_folder:
+            raise PlanError(
+                "max_rows_per_file is the number of rows in each part file of a folder",
+                expected="a folder, and at least 1 row",
+                found=f"max_rows_per_file={self.max_rows_per_file} for {self.path}",
+                hint="end the path with '/' to write part files",
+            )
+        return self.max_rows_per_file
+
+    def _stage(self, target: Path, format: Format) -> Staging:
+        if not target.exists():
+            return NewFolder(target)
+        if not target.is_dir():
+            raise SinkError(
+                f"{target} is a file",
+                expected="a folder, or a name that is free, since part files are to be written",
+                hint="choose another name, or delete the file",
+            )
+        found = sorted(_data_files(target))
+        if found and not self.overwrite:
+            raise SinkError(
+                f"{target} already holds data files",
+                expected="an empty folder, or none",
+                found=f"{len(found)} files, such as {found[0][0].relative_to(target)}",
+                hint="choose another folder, or pass overwrite=True to replace them",
+            )
+        others = [(file, held) for file, held in found if held != format]
+        if others:
+            raise SinkError(
+                f"{target} holds data files of another format",
+                expected=f"{format} files, which overwrite=True replaces",
+                found=f"{len(others)} others, such as {others[0][0].relative_to(target)} ({others[0][1]})",
+                hint="a folder of two formats cannot be read again: choose another one, or delete those files",
+            )
+        return FilledFolder(target, (file for file, _ in found))
+
+
+def _suffix(format: Format, compression: str | None) -> str:
+    """How the name of a part file ends."""
+    packed = "".join(suffix for suffix, name in COMPRESSION_SUFFIXES.items() if name == compression)
+    return _SUFFIXES[format] + (packed if format in TEXT_FORMATS else "")
+
+
+def _data_files(folder: Path) -> Iterator[tuple[Path, Format]]:
+    """Visible data files in a folder and its partitions; what else it holds is not a sink's business."""
+    for entry in folder.iterdir():
+        # Hidden: what another run has not finished yet, be it the folder of one partition.
+        if entry.name.startswith((".", "_")):
+            continue
+        if entry.is_dir():
+            if "=" in entry.name:
+                yield from _data_files(entry)
+        elif (kind := kind_of(entry)) is not None:
+            yield entry, kind.format

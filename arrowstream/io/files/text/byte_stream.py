@@ -1,0 +1,127 @@
+"""The bytes of a file from its beginning, unpacked on the way, in blocks of bounded size."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from arrowstream.errors import SourceError
+from arrowstream.io.files.formats import Compression
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class ByteStream(Protocol):
+    """Where text comes from."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Up to `size` more bytes; none at the end."""
+        ...
+
+
+class FileBytes:
+    """A plain or compressed file as a stream of bytes, without a byte order mark.
+
+    Parameters
+    ----------
+    path
+        The file.
+    compression
+        How it is packed.
+
+    Raises
+    ------
+    SourceError
+        It cannot be opened.
+    """
+
+    __slots__ = ("_compression", "_file", "_path", "_size", "_stream", "_unread")
+
+    def __init__(self, path: Path, compression: Compression | None) -> None:
+        self._path = path
+        self._compression = compression
+        try:
+            self._file = io.FileIO(path)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        self._size = path.stat().st_size
+        self._stream = _unpacked(self._file, compression)
+        try:
+            self._unread = self._read(len(_BOM)).removeprefix(_BOM)
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file itself that were read so far."""
+        return self._file.tell()
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` more bytes, fewer only at the end.
+
+        Raises
+        ------
+        SourceError
+            The file is damaged, ends too early, or cannot be read any more.
+        """
+        head, self._unread = self._unread[:size], self._unread[size:]
+        return head + self._read(size - len(head))
+
+    def _read(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        try:
+            while size and (part := self._stream.read(size)):
+                parts.append(part)
+                size -= len(part)
+        except EOFError as error:
+            raise self._damaged(f"the file ends too early, after {self.bytes_read} bytes") from error
+        except (OSError, zlib.error, pa.ArrowException) as error:
+            raise self._damaged(str(error).splitlines()[0]) from error
+        if size and self.bytes_read < self._size:
+            raise SourceError(
+                f"{self._path} became shorter while it was read",
+                position=str(self._path),
+                expected=f"{self._size} bytes, as when it was opened",
+                found=f"{self.bytes_read} bytes",
+                hint="let nothing write to a file while it is read; write under another name, then rename",
+            )
+        return b"".join(parts)
+
+    def _damaged(self, found: str) -> SourceError:
+        return SourceError(
+            f"{self._path} cannot be read to its end",
+            position=str(self._path),
+            expected=f"a complete {self._compression} file" if self._compression else "a readable file",
+            found=found,
+            hint="the file is damaged or was not copied completely; fetch it again",
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _unpacked(file: io.FileIO, compression: Compression | None) -> ByteStream:
+    if compression == "gzip":
+        return gzip.GzipFile(fileobj=file, mode="rb")
+    if compression == "zstd":
+        stream: ByteStream = pa.CompressedInputStream(file, "zstd")
+        return stream
+    return file
+
+
+def unreadable(path: Path, error: Exception) -> SourceError:
+    """The error for a file that the system does not let us read."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    return SourceError(
+        f"{path} cannot be opened",
+        position=str(path),
+        found=reason or str(error).splitlines()[0],
+        hint="check that the file is there and that you may read it",
+    )

@@ -1,0 +1,189 @@
+"""CSV, NDJSON and JSON files: their schemas, and their rows in pieces of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from arrowstream.errors import SchemaError, SourceError
+from arrowstream.io.files.formats import Format
+from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.read_ahead import Piece
+from arrowstream.io.files.text.byte_stream import FileBytes
+from arrowstream.io.files.text.formats import Csv, Ndjson, TextFormat
+from arrowstream.io.files.text.json_array import JsonLines
+from arrowstream.io.files.text.locate_error import Fault, RaggedRecord, UnknownKey
+from arrowstream.io.files.text.records import BLOCK_BYTES, blocks
+from arrowstream.io.files.text.unknown_key import unknown_key
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
+
+Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
+
+
+class TextFile:
+    """A text file opened, its header read if it has one. Close it.
+
+    Parameters
+    ----------
+    file
+        The file.
+    delimiter
+        Between the fields of a CSV file.
+
+    Raises
+    ------
+    SourceError, SchemaError
+        It cannot be opened, is empty where a header should be, or names two columns alike.
+    """
+
+    __slots__ = ("_blocks", "_bytes", "_counted", "_lines", "_path", "first", "format")
+
+    def __init__(self, file: DataFile, delimiter: str) -> None:
+        self._path = str(file.path)
+        self._bytes = FileBytes(file.path, file.kind.compression)
+        self._counted = 0
+        self._lines: int | None = 1
+        try:
+            self._open(file, delimiter)
+        except BaseException:
+            self._bytes.close()
+            raise
+
+    def _open(self, file: DataFile, delimiter: str) -> None:
+        text: FileBytes | JsonLines = self._bytes
+        self.format: TextFormat = Csv(delimiter) if file.kind.format == "csv" else Ndjson()
+        if file.kind.format == "json":
+            text = JsonLines(self._bytes, self._path)
+            if text.is_array:
+                self._lines = None
+        self._blocks = blocks(text, self.format.last_end, name=self._path, size=BLOCK_BYTES)
+        self.first = next(self._blocks, b"")
+        if isinstance(self.format, Csv):
+            body = self.first.lstrip(b"\r\n")
+            end = int(self.format.ends(body)[0]) if body else 0
+            if not end:
+                raise SourceError(
+                    f"{self._path} is empty",
+                    position=self._path,
+                    expected="a header line that names the columns",
+                    found=f"{self._bytes.bytes_read} bytes",
+                    hint="remove the file, or write the header also where there are no rows",
+                )
+            self.format = self.format.under(body[:end], self._path)
+            self._lines = 1 + self.first.count(b"\n", 0, len(self.first) - len(body) + end)
+            self.first = body[end:]
+
+    def infer(self, overrides: pl.Schema) -> pl.Schema:
+        """Names and types of the columns, from the first block."""
+        try:
+            return self.format.infer(self.first, overrides)
+        except pl.exceptions.PolarsError as error:
+            fault = Fault(self._path, self.format, overrides, lambda rows: rows, self.first, self._lines)
+            raise fault.explain(error, 0) from error
+
+    def names(self) -> tuple[str, ...]:
+        """The columns that the header, or else the first rows, tell of."""
+        return self.format.names if isinstance(self.format, Csv) else tuple(self.infer(pl.Schema()))
+
+    def pieces(
+        self, file: DataFile, schema: pl.Schema, adapt: Adapt, *, known: pl.Schema | None = None
+    ) -> Iterator[Piece]:
+        """The blocks, each to be parsed as `schema`; every column must be named as in `schema`.
+
+        With `known`, a block with a key that is not among these cannot be read.
+        """
+        block: bytes | None = self.first
+        self.first = b""
+        while block is not None:
+            if block:
+                yield self._piece(file, block, schema, adapt, known)
+                if self._lines is not None:
+                    self._lines += block.count(b"\n")
+            block = next(self._blocks, None)
+
+    def _piece(
+        self, file: DataFile, block: bytes, schema: pl.Schema, adapt: Adapt, known: pl.Schema | None
+    ) -> Piece:
+        format = self.format
+
+        def read() -> pl.DataFrame:
+            if (uneven := format.uneven(block)) is not None:
+                raise RaggedRecord(uneven)
+            if known is not None and (key := unknown_key(block, known)) is not None:
+                raise UnknownKey(key, known)
+            return adapt(format.scan(block, schema)).collect(engine="in-memory")
+
+        before, self._counted = self._counted, self._bytes.bytes_read
+        fault = Fault(self._path, format, schema, adapt, block, self._lines)
+        return Piece(file.path, None, self._counted - before, read, fault.explain)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._bytes.close()
+
+
+def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
+    """Names and types of a text file's columns: those `given`, the others inferred from its first rows.
+
+    Raises
+    ------
+    SchemaError
+        There are no rows to infer types from, and none are given; or the format cannot hold a given type.
+    """
+    _check_readable(file.kind.format, given)
+    text = TextFile(file, delimiter)
+    try:
+        schema = text.infer(given)
+    finally:
+        text.close()
+    if not schema:
+        raise SchemaError(
+            f"{file.path} holds no rows to learn the columns from",
+            expected="at least one object with a key",
+            found="none",
+            hint="give the columns: schema={'name': pl.String, ...}",
+        )
+    check_width(schema, given, str(file.path))
+    return schema
+
+
+def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
+    """Raise SchemaError for an inferred type that Arrow does not have: long numbers are Int128 to Polars 2."""
+    for name, dtype in schema.items():
+        if name not in given and _holds(dtype, (pl.Int128,)):
+            raise SchemaError(
+                f"column {name!r} of {where} holds integers of more than 64 bits",
+                expected="integers that Int64 holds, or a type given for them",
+                found=f"{dtype}, inferred from the values",
+                hint=f"say how to read it: schema={{{name!r}: pl.String}}, or pl.UInt64 or pl.Float64",
+            )
+
+
+def _check_readable(format: Format, given: pl.Schema) -> None:
+    for name, dtype in given.items():
+        if format == "csv":
+            readable = not (dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object))
+            types = "numbers, booleans, text, categories, dates or times"
+        else:
+            # A decimal would come by way of a float, which is not exact.
+            readable = not _holds(dtype, (pl.Binary, pl.Duration, pl.Time, pl.Decimal, pl.Object))
+            types = "integers, floats, booleans, text, categories, dates, datetimes, and lists or structs of these"
+        if not readable:
+            raise SchemaError(
+                f"column {name!r} cannot be read from {format.upper()} as {dtype}",
+                expected=types,
+                found=str(dtype),
+                hint="read it as pl.String and convert it by a step of the pipeline",
+            )
+
+
+def _holds(dtype: PolarsDataType, kinds: tuple[type[pl.DataType], ...]) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_holds(field.dtype, kinds) for field in dtype.fields)
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return _holds(dtype.inner, kinds)
+    return dtype in kinds

@@ -1,0 +1,1 @@
+"""Sources and sinks in this process: frames, channels, functions."""

@@ -1,0 +1,90 @@
+"""Batches from a channel, or from any other async iterable."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from arrowstream.core.batch import Batch, Element
+from arrowstream.core.channel import Receiver
+from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.errors import PlanError
+from arrowstream.io.source import Query, Reader, SourceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSource(SourceSpec):
+    """Batches of Arrow-like objects from an async iterable, in the order they come.
+
+    Parameters
+    ----------
+    stream
+        `arrowstream.Receiver`, an async generator, or anything else that ``async for`` takes.
+    expected
+        The schema of the batches; None to learn it from the first one.
+    label
+        What `explain()` and errors call it.
+    """
+
+    stream: AsyncIterable[Any]
+    expected: pl.Schema | None = None
+    name: str = "channel"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.stream, AsyncIterable):
+            raise PlanError(
+                f"{self.name} is not an async iterable",
+                expected="an arrowstream channel's receiver, an async generator, ...",
+                found=type(self.stream).__name__,
+                hint="for frames in memory use Source.from_frame",
+            )
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    def schema(self) -> pl.Schema | None:
+        return self.expected
+
+    def open(self, query: Query | None = None) -> Reader:
+        return ItemReader(aiter(self.stream), self.expected, close_items=False)
+
+    def left_out(self) -> None:
+        if isinstance(self.stream, Receiver):
+            self.stream.close()
+
+
+class ItemReader(Reader):
+    """Reads Arrow-like items of an async iterator; each may hold several batches, all must share one schema."""
+
+    __slots__ = ("_close_items", "_items", "_pending", "_schema")
+
+    def __init__(self, items: AsyncIterator[Any], schema: pl.Schema | None, *, close_items: bool) -> None:
+        self._items = items
+        self._schema = schema
+        self._pending: deque[Batch] = deque()
+        self._close_items = close_items
+
+    async def read(self) -> Element | None:
+        while not self._pending:
+            try:
+                item = await anext(self._items)
+            except StopAsyncIteration:
+                return None
+            self._pending.extend(batches_of(item))
+        batch = self._pending.popleft()
+        if self._schema is None:
+            self._schema = schema_of(batch)
+        return conform(batch, self._schema)
+
+    async def close(self) -> None:
+        # A generator the engine made itself must be finalised by it; other streams stay the user's. A receiver
+        # is closed: nobody else reads it, and its sender would wait for room that never comes.
+        if isinstance(self._items, Receiver):
+            self._items.close()
+        elif self._close_items and (close := getattr(self._items, "aclose", None)) is not None:
+            await close()

@@ -1,0 +1,107 @@
+"""Batches to the user's own function, and to memory for `collect`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from arrowstream.core.batch import Batch
+from arrowstream.errors import PlanError
+from arrowstream.io.sink import SinkSpec, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSink(SinkSpec):
+    """Calls ``fn(batch)`` with each batch as a `pyarrow.RecordBatch`; what an async `fn` gives is awaited."""
+
+    fn: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        if not callable(self.fn):
+            raise PlanError("to_fn needs a function", expected="fn(batch)", found=repr(self.fn))
+
+    @property
+    def label(self) -> str:
+        return f"fn {getattr(self.fn, '__qualname__', type(self.fn).__qualname__)}"
+
+    @property
+    def guarantee(self) -> str:
+        return "at most once: fn is called once a batch, in order"
+
+    @property
+    def takes_arrow(self) -> bool:
+        return True
+
+    def check(self, schema: pl.Schema) -> None:
+        """Any schema can be handed over."""
+
+    def open(self, schema: pl.Schema) -> Writer:
+        return _FunctionWriter(self.fn)
+
+
+class _FunctionWriter(Writer):
+    __slots__ = ("_fn",)
+
+    def __init__(self, fn: Callable[[Any], Any]) -> None:
+        self._fn = fn
+
+    async def write(self, batch: Batch) -> None:
+        result = self._fn(batch.arrow())
+        if result is not None and inspect.isawaitable(result):
+            await result
+
+    async def finish(self) -> None:
+        """Nothing is held back."""
+
+    async def abort(self) -> None:
+        """Nothing can be taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectSink(SinkSpec):
+    """Keeps every batch in memory; `frame()` is all of them."""
+
+    batches: list[Batch] = field(default_factory=list)
+    schemas: list[pl.Schema] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        return "memory"
+
+    @property
+    def guarantee(self) -> str:
+        return "in memory: complete when the run has ended well"
+
+    def check(self, schema: pl.Schema) -> None:
+        """Any schema can be kept."""
+
+    def open(self, schema: pl.Schema) -> Writer:
+        self.schemas.append(schema)
+        return _CollectWriter(self.batches)
+
+    def frame(self) -> pl.DataFrame:
+        """All rows received so far, in order; no column before the schema is known."""
+        if not self.schemas:
+            return pl.DataFrame()
+        empty = pl.DataFrame(schema=self.schemas[0])
+        return pl.concat([empty, *(batch.polars() for batch in self.batches)])
+
+
+class _CollectWriter(Writer):
+    __slots__ = ("_batches",)
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self._batches = batches
+
+    async def write(self, batch: Batch) -> None:
+        self._batches.append(batch)
+
+    async def finish(self) -> None:
+        """Everything is there already."""
+
+    async def abort(self) -> None:
+        """What came before a failure stays to be looked at."""

@@ -1,0 +1,163 @@
+"""A TOML job, read into a pipeline.
+
+::
+
+    [pipeline]
+    name = "late-flights"                          # optional; else the file's name
+    [source]
+    kind = "file"
+    path = "flights.csv"                           # or a glob, a folder, an array of files
+    [[steps]]
+    filter = "dep_delay > 60"                      # SQL, as polars.sql_expr reads it
+    [[steps]]
+    with_columns = { mph = "distance / (air_time / 60.0)" }
+    backend = "arrow"                              # pins this step
+    on_error = [{ retry = 3, delay = "100ms" }, "log", "skip"]
+    [[steps]]
+    window = { size = "1h", on = "time", by = "carrier", agg = { n = "count(*)", mph = "avg(mph)" } }
+    [sink]
+    kind = "file"
+    path = "late.parquet"
+
+Steps have the names and arguments of the builder's methods; where an operator has one argument that matters,
+it may stand alone, as in ``batch = 2048``. Beside it may stand ``backend``, ``timeout = "5s"`` and ``on_error``.
+A source may have ``event_time = "ts"``, ``lateness`` and ``idle``, a sink ``on_error``, and of several ``[[sink]]``
+each gets every batch, but for one with ``best_effort = 64`` that may miss some. Functions need Python, and so do
+streams that part or meet.
+
+Relative paths start at the current directory, as in a shell. SQL means what the installed Polars makes
+of it: Polars 2 reads ``60.0`` as an exact decimal, older ones as a float. ``60::DOUBLE`` is a float in all.
+``sum(x)`` over nothing but nulls is null in Polars 2, and 0 in older ones; ``coalesce(sum(x), 0)`` is 0 in all.
+
+Every mistake is a `JobError` of one line with its place, whether it is found in the text, in a value,
+or by the checks of `build()`::
+
+    flights.toml:8: unknown key 'fitler' in [[steps]] (did you mean 'filter'?)
+    flights.toml:4: 'kind' in [source]: unknown name 'flie' (did you mean 'file'?)
+    flights.toml:5: 'path' in [source]: there is no file flihts.csv; hint: did you mean 'flights.csv'?
+    flights.toml:8: 'filter' in [[steps]]: 'dep_delay >' is no SQL expression: unable to parse ...
+    flights.toml:8: 'filter' in [[steps]]: filter() names a column that is not there; expected: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from arrowstream.config.settings import Settings
+from arrowstream.config.toml_file import JobFile, Value
+from arrowstream.connectors import Sink
+from arrowstream.errors import ArrowstreamError
+from arrowstream.io.sink import SinkSpec
+from arrowstream.jobs.job_errors import placed
+from arrowstream.jobs.source_and_sinks import sinks, sources, together
+from arrowstream.jobs.steps import step
+from arrowstream.pipeline import Builder, Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The job as far as one of its parts, so that a mistake can be laid at the right one.
+
+    Parameters
+    ----------
+    value
+        Where the part stands.
+    label
+        Its name for people: ``source``, or ``step 1 filter``; None if it leaves names and types as they are.
+    builder
+        The pipeline up to and including it.
+    """
+
+    value: Value
+    label: str | None
+    builder: Builder
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job whose values are all well-formed; whether they fit the data, `pipeline` finds out."""
+
+    name: str
+    parts: tuple[Part, ...]
+    sinks: tuple[tuple[Value, SinkSpec], ...]
+    complete: Builder
+
+    @classmethod
+    def load(cls, path: str | Path) -> Job:
+        """Read a job.
+
+        Raises
+        ------
+        JobError
+            The file, its TOML, a key or a value is wrong.
+        """
+        job = JobFile.read(path).root
+        job.check_keys(("pipeline", "source", "steps", "sink"), required=("source", "sink"))
+        name = job.maybe("pipeline", _name) or Path(path).stem
+        builder = Pipeline.builder(name)
+        parts: list[Part] = []
+        for place, source in sources(job.need("source")):
+            parts.append(Part(place, None if parts else "source", builder.source(source)))
+        for number, value in enumerate(job.maybe("steps", _steps) or (), 1):
+            label = f"step {number} "
+            for place, made in step(value, parts[-1].builder):
+                parts.append(Part(place, label and f"{label}{place.at[-1]}", made))
+                label = ""
+        found = sinks(job.need("sink"))
+        with placed(job.need("sink")):
+            complete = parts[-1].builder.sink(together(found))
+        return cls(name, tuple(parts), tuple(found), complete)
+
+    def pipeline(self, settings: Settings | None = None) -> Pipeline:
+        """The pipeline, checked as `Builder.build` does, under these settings.
+
+        Raises
+        ------
+        JobError
+            A file is missing, or a column, type or expression does not fit.
+        """
+        try:
+            return self.complete.build(settings=settings)
+        except ArrowstreamError:
+            for part in self.parts:
+                with placed(part.value):
+                    part.builder.sink(Sink.to_fn(_ignore)).build(settings=settings)
+        # Every part builds when the job is cut off there: it is a sink that does not fit.
+        for value, sink in self.sinks:
+            with placed(value):
+                self.parts[-1].builder.sink(sink).build(settings=settings)
+        with placed(self.sinks[-1][0]):
+            return self.complete.build(settings=settings)
+
+    def schemas(self) -> Iterator[tuple[str, pl.Schema | None]]:
+        """What comes out of the source and of each step, each with a label and its place.
+
+        Raises
+        ------
+        JobError
+            As for `pipeline`.
+        """
+        for part in self.parts:
+            with placed(part.value):
+                schema = part.builder.schema()
+            if part.label:
+                yield f"{part.label} ({part.value.file.path}:{part.value.line})", schema
+
+
+def _name(settings: Value) -> str | None:
+    settings.check_keys(("name",))
+    return settings.maybe("name", Value.text)
+
+
+def _steps(value: Value) -> list[Value]:
+    if not isinstance(value.found, list):
+        raise value.error("a step is written under [[steps]], in two pairs of brackets")
+    return value.items()
+
+
+def _ignore(batch: object) -> None:
+    """Where the rows of a job that is only checked would go."""

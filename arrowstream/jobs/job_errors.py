@@ -1,0 +1,36 @@
+"""Errors of the engine, told as mistakes in a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from arrowstream.config.toml_file import Value
+from arrowstream.errors import ArrowstreamError, JobError
+
+
+@contextmanager
+def placed(value: Value) -> Iterator[None]:
+    """Turn an error of the engine into one that names the place of `value`, all on one line.
+
+    The stage's name is left out: file and line say more.
+    """
+    try:
+        yield
+    except JobError:
+        raise
+    except ArrowstreamError as error:
+        raise value.error(one_line(error)) from error
+
+
+def one_line(error: ArrowstreamError) -> str:
+    """What an error teaches, on one line.
+
+    Examples
+    --------
+    >>> one_line(ArrowstreamError("no column 'y'", stage="2 filter", found="x", hint="did you mean 'x'?"))
+    "no column 'y'; found: x; hint: did you mean 'x'?"
+    """
+    details = [("expected", error.expected), ("found", error.found), ("hint", error.hint)]
+    text = "; ".join([error.what, *(f"{label}: {detail}" for label, detail in details if detail)])
+    return " ".join(text.split())

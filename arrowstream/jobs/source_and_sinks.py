@@ -1,0 +1,66 @@
+"""The source of a job with its event time, and its sink or sinks with what governs each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from arrowstream.config.toml_file import Value
+from arrowstream.connectors import Sink
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import SourceSpec
+from arrowstream.jobs.connectors import SINKS, SOURCES, connector
+from arrowstream.jobs.handlers import handlers
+from arrowstream.jobs.job_errors import placed
+from arrowstream.jobs.values import duration
+
+
+def sources(value: Value) -> Iterator[tuple[Value, SourceSpec]]:
+    """The source as it is, and then, if the job says so, with its event time; each with its place.
+
+    Raises
+    ------
+    JobError
+        A key or a value is wrong.
+    """
+    source: SourceSpec = connector(value, SOURCES, also=("event_time", "lateness", "idle"))
+    table = value.table()
+    yield table.get("path", value), source
+    if "event_time" in table:
+        lateness, idle = value.maybe("lateness", duration), value.maybe("idle", duration)
+        with placed(table["event_time"]):
+            yield table["event_time"], source.with_event_time(table["event_time"].text(), lateness or 0, idle)
+    else:
+        for key in table.keys() & {"lateness", "idle"}:
+            raise table[key].error("needs 'event_time', the column that tells the time, beside it")
+
+
+def sinks(value: Value) -> list[tuple[Value, SinkSpec]]:
+    """The sink, or all of them where there are several ``[[sink]]``; each with its place.
+
+    Raises
+    ------
+    JobError
+        A key or a value is wrong, or there is none.
+    """
+    found = [(item, _sink(item)) for item in value.items()]
+    if not found:
+        raise value.error("there is no sink")
+    if len(found) == 1 and found[0][1].spare is not None:
+        raise value.items()[0].need("best_effort").error("only one of several [[sink]] can miss batches")
+    return found
+
+
+def together(found: list[tuple[Value, SinkSpec]]) -> SinkSpec:
+    """One sink, or a fan-out to several."""
+    specs = [spec for _, spec in found]
+    return specs[0] if len(specs) == 1 else Sink.fanout(specs)
+
+
+def _sink(value: Value) -> SinkSpec:
+    sink: SinkSpec = connector(value, SINKS, also=("on_error", "best_effort"))
+    buffer = value.maybe("best_effort", Value.count)
+    sink = sink if buffer is None else sink.best_effort(buffer)
+    for handler in value.maybe("on_error", handlers) or ():
+        with placed(value.need("on_error")):
+            sink = sink.on_error(handler)
+    return sink

@@ -1,0 +1,173 @@
+"""The values of a job that mean something to the engine: SQL expressions, types, durations, arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import polars as pl
+
+from arrowstream.config.toml_file import Value
+from arrowstream.core.duration import seconds
+from arrowstream.core.hints import did_you_mean
+from arrowstream.expressions.type_names import dtype
+from arrowstream.jobs.job_errors import placed
+
+# Double quotes are SQL's own way to write a name with spaces, or one that is also a keyword.
+_NAMED = re.compile(
+    r'(?P<expression>.+?)\s+AS\s+(?P<name>"[^"]+"|[A-Za-z_]\w*)\s*', re.DOTALL | re.IGNORECASE
+)
+
+_OWN = re.compile(r"unsupported function '(\w+)'|found '(\w+)' clause")
+"""How Polars refuses a word of SQL where a column stands: ``user`` is a function to it, ``order`` a clause."""
+
+
+def expression(value: Value) -> pl.Expr:
+    """One SQL expression, as `polars.sql_expr` reads it.
+
+    Raises
+    ------
+    JobError
+        It is no SQL: ``flights.toml:8: 'filter' in [[steps]]: 'a >' is no SQL expression: ...``
+    """
+    return _parsed(value, value.text())
+
+
+def _parsed(value: Value, text: str) -> pl.Expr:
+    """The SQL in `value`, which is `text`, perhaps without its name."""
+    try:
+        pl.sql_expr(text)  # first as written, so that a position in its message fits
+        # A line break closes a comment that runs to the end of its line.
+        found = pl.sql_expr(f"({text}\n)")
+        followed = pl.sql_expr(f"({text}\n) IS NULL")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # a panic: INTERVAL 'x'
+        raise value.error(
+            f"{value.text()!r} is no SQL expression: {error}{_quoted(text, error)}{_several(error)}"
+        ) from None
+    # Polars before 2 reads "a > 1) b" as "a > 1" and says nothing: then it has not come to IS NULL either.
+    if not followed.meta.eq(found.is_null()):
+        raise value.error(f"{value.text()!r} is no SQL expression: there is more after its end")
+    return found
+
+
+def _quoted(text: str, error: BaseException) -> str:
+    """How to write the column that SQL takes for something of its own, if that is what is wrong."""
+    found = _OWN.search(str(error))
+    word = found and (found[1] or found[2])
+    if not word or re.search(rf"\b{word}\s*\(", text, re.IGNORECASE):
+        return ""
+    return f'; a column of this name stands in double quotes: "{word}"'
+
+
+def _several(error: BaseException) -> str:
+    """How to write several expressions, if it is the comma between them that is refused."""
+    refused = "','" in str(error) or "Tuple(" in str(error)  # Polars before 2 takes them for a tuple first
+    return "; several go into a list of texts: ['a', 'b * 2 AS b2']" if refused else ""
+
+
+def named_expression(value: Value) -> pl.Expr:
+    """One SQL expression that may bring its name, ``distance / 60 AS miles``."""
+    named = _NAMED.fullmatch(value.text())
+    if named is None:
+        return expression(value)
+    return _parsed(value, named["expression"]).alias(named["name"].strip('"'))
+
+
+def expressions(value: Value) -> list[pl.Expr]:
+    """A string, or an array of strings, each one SQL expression."""
+    return [expression(item) for item in value.items()]
+
+
+def columns(value: Value) -> list[pl.Expr]:
+    """What becomes columns: ``{ name = "SQL" }``, or an array of SQL that may say ``AS name``."""
+    if isinstance(value.found, dict):
+        return [expression(item).alias(name) for name, item in value.table().items()]
+    return [named_expression(item) for item in value.items()]
+
+
+_TOTALS = ("cum_sum", "cum_prod", "cum_min", "cum_max", "cum_count", "forward_fill")
+_SHIFTS = ("shift", "diff")
+_ROLLING = ("rolling_sum", "rolling_mean", "rolling_min", "rolling_max", "rolling_var", "rolling_std")
+_RUNNING: dict[str, dict[str, Callable[[Value], Any]]] = {
+    **{name: {} for name in _TOTALS},
+    **{name: {"n": Value.count} for name in _SHIFTS},
+    **{name: {"window_size": Value.count} for name in _ROLLING},
+}
+"""Polars' functions of the rows before, which SQL has no names for, and their arguments."""
+
+
+def running(value: Value) -> list[pl.Expr]:
+    """Running values by name: ``{ total = { cum_sum = "price" }, mean = { rolling_mean = "x", window_size = 9 } }``.
+
+    Raises
+    ------
+    JobError
+        A function is unknown, an argument does not fit, or the operand is no SQL.
+    """
+    return [_running(item).alias(name) for name, item in value.table().items()]
+
+
+def _running(value: Value) -> pl.Expr:
+    if isinstance(value.found, str):
+        return expression(value)
+    names = [key for key in value.table() if key in _RUNNING]
+    if len(names) != 1:
+        known = ", ".join(_RUNNING)
+        raise value.error(f"{_elsewhere(value)}expected SQL, or a table with one of {known} and its operand")
+    (name,) = names
+    readers = {name: expression, **_RUNNING[name]}
+    required = [key for key in readers if key != "n"]
+    found = arguments(value, readers, required)
+    made: pl.Expr = getattr(found.pop(name), name)(**found)
+    return made
+
+
+def _elsewhere(value: Value) -> str:
+    """What the first key may stand for, if it is none of these functions."""
+    key = next(iter(value.table()), "")
+    if key in _RUNNING:
+        return ""
+    if hasattr(pl.Expr, key):
+        return f"{key!r} needs Python, Pipeline.builder() and .scan(x=pl.col(...).{key}(...)); "
+    hint = did_you_mean(key, _RUNNING)
+    return f"{hint} " if hint else ""
+
+
+def duration(value: Value) -> str | float:
+    """A duration: text such as ``"1m30s"``, or a number of seconds."""
+    found = value.text() if isinstance(value.found, str) else value.number()
+    with placed(value):
+        seconds(found)
+    return found
+
+
+def arguments(
+    value: Value, readers: Mapping[str, Callable[[Value], Any]], required: Collection[str] = ()
+) -> dict[str, Any]:
+    """What a table says, read; a value that is no table is the first argument.
+
+    Raises
+    ------
+    JobError
+        A key is unknown or missing, or a value is wrong.
+    """
+    if isinstance(value.found, dict):
+        value.check_keys(readers, required)
+        return {name: readers[name](item) for name, item in value.table().items()}
+    first, *_ = readers
+    if set(required) - {first}:
+        value.table()  # raises: more is needed than one value
+    return {first: readers[first](value)}
+
+
+def types(value: Value) -> dict[str, pl.DataType]:
+    """A table from columns to type names."""
+    return {name: _type(item) for name, item in value.table().items()}
+
+
+def _type(value: Value) -> pl.DataType:
+    try:
+        return dtype(value.text())
+    except ValueError as error:
+        raise value.error(str(error)) from None

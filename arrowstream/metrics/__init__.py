@@ -1,0 +1,1 @@
+"""Counters of a running pipeline, and their snapshot, text and server."""

@@ -1,0 +1,134 @@
+"""Metrics as Prometheus sees them: stable names, and labels that only a pipeline's own shape can multiply.
+
+prometheus-client comes with the extra ``metrics`` and is imported only here and in the server, when asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from arrowstream.errors import MissingExtra
+from arrowstream.metrics.counters import StageMetrics
+from arrowstream.metrics.histogram import BOUNDS_SECONDS
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+Value = Callable[[StageMetrics], float | None]
+
+_COUNTERS: tuple[tuple[str, str, Value], ...] = (
+    ("rows_in", "Rows that went into a stage.", lambda stage: stage.rows_in),
+    ("rows_out", "Rows that came out of a stage.", lambda stage: stage.rows_out),
+    ("bytes", "Bytes of the rows that came out, from a sample of batches.", lambda stage: stage.nbytes),
+    ("busy_seconds", "Time spent working.", lambda stage: stage.busy_seconds),
+    ("errors", "Tries that failed, handled ones included.", lambda stage: stage.errors),
+    ("failed_rows", "Rows that failed for good.", lambda stage: stage.failed_rows),
+    ("late_rows", "Rows that came after their window was closed.", lambda stage: stage.late_rows),
+    ("dropped_rows", "Rows that a sink of best effort had no room for.", lambda stage: stage.dropped_rows),
+)
+_GAUGES: tuple[tuple[str, str, Value], ...] = (
+    ("queue_batches", "Batches that wait before a stage.", lambda stage: stage.queue_depth),
+    ("queue_bytes", "Bytes that wait before a stage.", lambda stage: stage.queue_bytes),
+    ("queue_capacity_batches", "Batches that may wait before a stage.", lambda stage: stage.queue_capacity),
+    (
+        "watermark_lag_seconds",
+        "How far the watermark is behind the wall clock.",
+        lambda stage: stage.watermark_lag_seconds,
+    ),
+)
+
+
+class Shown(Protocol):
+    """What is shown of a pipeline: `arrowstream.metrics.snapshot.Metrics`."""
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long its run has taken."""
+        ...
+
+    @property
+    def stages(self) -> Mapping[str, StageMetrics]:
+        """Its stages by name."""
+        ...
+
+
+class Collector:
+    """What a registry of prometheus-client asks: a fresh picture for each scrape.
+
+    Parameters
+    ----------
+    take
+        Takes the picture; called on the thread that answers the scrape.
+    """
+
+    def __init__(self, take: Callable[[], Shown]) -> None:
+        self._take = take
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric families as they stand now."""
+        return families(self._take())
+
+
+def exposition(shown: Shown) -> str:
+    """The text that Prometheus reads, format 0.0.4.
+
+    Raises
+    ------
+    MissingExtra
+        prometheus-client is not installed.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, generate_latest
+    except ImportError as error:
+        raise missing_metrics() from error
+    registry = CollectorRegistry()
+    registry.register(Collector(lambda: shown))
+    return generate_latest(registry).decode()
+
+
+def families(shown: Shown) -> Iterator[Metric]:
+    """The metric families of a pipeline, for a registry of one's own; needs prometheus-client."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    stages = [((shown.name, name), stage) for name, stage in shown.stages.items()]
+    labels = ("pipeline", "stage")
+    run = GaugeMetricFamily("arrowstream_run_seconds", "How long the run has taken.", labels=["pipeline"])
+    run.add_metric([shown.name], shown.seconds)
+    yield run
+    for kinds, family in ((_COUNTERS, CounterMetricFamily), (_GAUGES, GaugeMetricFamily)):
+        for name, text, value in kinds:
+            found = family(f"arrowstream_{name}", text, labels=labels)
+            for place, stage in stages:
+                if (number := value(stage)) is not None:
+                    found.add_metric(place, number)
+            yield found
+    batches = CounterMetricFamily(
+        "arrowstream_batches", "Batches by the backend that ran them.", labels=(*labels, "backend")
+    )
+    latency = HistogramMetricFamily(
+        "arrowstream_latency_seconds",
+        "How long rows took: at the sink since they were read, elsewhere in the stage.",
+        labels=labels,
+    )
+    for place, stage in stages:
+        for backend, count in stage.batches.items():
+            batches.add_metric((*place, backend), count)
+        below = zip(BOUNDS_SECONDS, stage.latency.below, strict=True)
+        buckets = [*((str(bound), float(count)) for bound, count in below), ("+Inf", stage.latency.count)]
+        latency.add_metric(place, buckets, stage.latency.sum_seconds)
+    yield batches
+    yield latency
+
+
+def missing_metrics() -> MissingExtra:
+    """The error for something that needs the extra ``metrics``."""
+    return MissingExtra(
+        "Prometheus needs the extra 'metrics', which is not installed",
+        hint="pip install 'arrowstream[metrics]'",
+    )

@@ -1,0 +1,1 @@
+"""Aggregations that are merged batch by batch."""

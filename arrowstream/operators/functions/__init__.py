@@ -1,0 +1,1 @@
+"""Calling a user's function on batches."""

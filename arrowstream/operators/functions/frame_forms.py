@@ -1,0 +1,79 @@
+"""The forms in which a user's function may ask for a batch: Arrow, Polars, pandas or cuDF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.batch import Batch, to_record
+from arrowstream.errors import MissingExtra, PlanError
+
+FORMS = ("arrow", "polars", "pandas", "cudf")
+
+
+def check_form(step: str, form: str) -> None:
+    """Refuse a form that does not exist.
+
+    Raises
+    ------
+    PlanError
+        `form` is none of `FORMS`.
+    """
+    if form not in FORMS:
+        raise PlanError(
+            f"{step}() cannot hand over such a frame",
+            expected="frame=" + " or ".join(repr(known) for known in FORMS),
+            found=repr(form),
+        )
+
+
+def to_form(form: str) -> Callable[[Batch], Any]:
+    """What makes a frame of this form from a batch; the library it needs is imported here, not before.
+
+    Raises
+    ------
+    MissingExtra
+        The form's library is not installed.
+    """
+    if form == "arrow":
+        return Batch.arrow
+    if form == "polars":
+        return _polars
+    if form == "pandas":
+        _import("pandas", "pip install pandas")
+        return _pandas
+    frame = _import("cudf", "pip install 'arrowstream[gpu]' on a machine with an NVIDIA GPU").DataFrame
+    return lambda batch: frame.from_arrow(pa.Table.from_batches([batch.arrow()]))
+
+
+def from_form(result: Any) -> Any:
+    """What a function returned, as something `ingest.batches_of` reads; other than cuDF, it reads all."""
+    if type(result).__module__.partition(".")[0] == "cudf":
+        return result.to_arrow(preserve_index=False)
+    return result
+
+
+def _polars(batch: Batch) -> Any:
+    # A frame of its own over the same memory: adding a column in place would change the batch for all who hold it.
+    return batch.polars().clone()
+
+
+def _pandas(batch: Batch) -> Any:
+    # Arrow's types inside pandas: NumPy's would make floats of integers in just those batches that have nulls.
+    frame = batch.polars()
+    try:
+        return frame.to_pandas(use_pyarrow_extension_array=True)
+    except pa.ArrowInvalid:
+        # Polars 1.35 exports some slices of nullable structs wrongly; see `to_record`.
+        return pl.DataFrame(to_record(frame)).to_pandas(use_pyarrow_extension_array=True)
+
+
+def _import(library: str, hint: str) -> Any:
+    try:
+        return import_module(library)
+    except ImportError as error:
+        raise MissingExtra(f'frame="{library}" needs {library}, which is not installed', hint=hint) from error

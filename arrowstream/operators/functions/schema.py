@@ -1,0 +1,189 @@
+"""What a user's function returns: its schema before data moves, and each result held to it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.hints import frame_hint
+from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
+from arrowstream.operators.functions.frame_forms import from_form
+
+LEARNING_S = 10.0
+"""How long a coroutine may take over a batch without rows: a server that is down must not hang `build()`."""
+
+HINT = "pass schema={...}, the names and types of what the function returns"
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """A function's name for `explain()`, the same in every run."""
+    inner = getattr(fn, "func", fn)  # functools.partial
+    return str(getattr(inner, "__qualname__", type(inner).__qualname__)).rpartition("<locals>.")[2]
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Whether calling `fn` gives a coroutine or an async generator."""
+    forms = (fn, type(fn).__call__)
+    return any(inspect.iscoroutinefunction(form) or inspect.isasyncgenfunction(form) for form in forms)
+
+
+def check_function(step: str, fn: Any) -> None:
+    """Refuse what cannot be called.
+
+    Raises
+    ------
+    PlanError
+        `fn` is no function.
+    """
+    if not callable(fn):
+        raise PlanError(
+            f"{step}() needs a function", expected="fn(batch)", found=f"{type(fn).__name__} {fn!r}"
+        )
+
+
+def check_schema(step: str, schema: Any) -> pl.Schema | None:
+    """The schema a user declared, or None where it is to be learnt.
+
+    Raises
+    ------
+    PlanError
+        `schema` is no mapping of names to types.
+    SchemaError
+        A type has no Arrow form.
+    """
+    if schema is None:
+        return None
+    if not isinstance(schema, Mapping):
+        raise PlanError(
+            f"{step}(schema=...) needs names and types",
+            expected='a pl.Schema, or a dict such as {"x": pl.Int64}',
+            found=f"{type(schema).__name__} {schema!r}",
+        )
+    declared = pl.Schema(schema)
+    arrow_schema(declared)
+    return declared
+
+
+def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schema:
+    """The schema of the first frame that `call` gives for a batch without rows.
+
+    Raises
+    ------
+    PlanError
+        The function fails over such a batch, gives no frame, or a column without a type.
+    SchemaError
+        What it gives is no frame.
+    """
+    try:
+        frame = next(iter(call(Batch(pl.DataFrame(schema=schema)))), None)
+    except ArrowstreamError:
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:
+        raise PlanError(
+            "the function failed on a batch without rows, from which the schema of its result is learnt",
+            found=f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}",
+            hint=frame_hint(error) or f"{HINT}, or let it accept a batch without rows",
+        ) from error
+    if frame is None:
+        raise PlanError(
+            "the function returned no frame for a batch without rows, from which its schema is learnt",
+            hint=HINT,
+        )
+    found = schema_of(next(batches_of(from_form(frame))))
+    untyped = [name for name, dtype in found.items() if dtype == pl.Null and schema.get(name) != pl.Null]
+    if untyped:
+        raise PlanError(
+            "columns of the function's result have no type when there are no rows",
+            found=", ".join(untyped),
+            hint=HINT,
+        )
+    return found
+
+
+def await_apart(coroutine: Coroutine[Any, Any, list[Any]]) -> list[Any]:
+    """What a coroutine gives, on an event loop of its own: `build()` may run inside of one or without any."""
+    given: list[list[Any]] = []
+    failed: list[BaseException] = []
+
+    async def limited() -> None:
+        async with asyncio.timeout(LEARNING_S):
+            given.append(await coroutine)
+
+    def run() -> None:
+        try:
+            asyncio.run(limited())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="arrowstream-learn")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return given[0]
+
+
+def conformed(
+    result: Any,
+    batch: Batch,
+    schema: pl.Schema,
+    target: pa.Schema,
+    what: str = "the function returned other columns or types than its schema says",
+    hint: str = "cast inside the function, or pass schema={...} if what was learnt is not what it returns",
+) -> Iterator[Batch]:
+    """One frame that a function made of `batch`, as batches of exactly `schema`.
+
+    Parameters
+    ----------
+    target
+        The Arrow form of `schema`.
+    what, hint
+        The error's, where the frame has other columns or types.
+
+    Raises
+    ------
+    SchemaError
+        The frame has other columns or types, or is no frame.
+    """
+    if isinstance(result, pa.RecordBatch) and result.schema.equals(target, check_metadata=True):
+        yield batch.with_rows(result)  # the common case, and nothing to be done
+        return
+    for part in batches_of(from_form(result)):
+        try:
+            fitted = conform(part, schema)
+        except SchemaError as error:
+            raise SchemaError(
+                what,
+                expected=error.expected,
+                found=error.found,
+                hint=hint,
+            ) from error
+        yield batch.with_rows(fitted.polars() if fitted.is_polars else fitted.arrow())
+
+
+def not_awaited(result: Any) -> Any:
+    """The result of a plain function; an error if it turns out to be a coroutine.
+
+    Raises
+    ------
+    PlanError
+        It has to be awaited, which could not be seen from the function.
+    """
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise PlanError(
+            "a plain function returned something to be awaited",
+            expected="a frame",
+            found=type(result).__name__,
+            hint="declare the function with `async def` to have it awaited",
+        )
+    return result

@@ -1,0 +1,48 @@
+"""`map(fn)`: each batch as the user's own function makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from arrowstream.operators.functions.step import FunctionStep
+from arrowstream.operators.with_columns import WithColumns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MapFunction(FunctionStep):
+    """Each batch as ``fn(batch)`` makes it; `fn` may return fewer or more rows than it got.
+
+    `fn` returns anything Arrow-like: a Polars or pandas frame, a `pyarrow.Table` or `RecordBatch`, ... What it does
+    must not depend on where the stream is cut into batches.
+
+    Notes
+    -----
+    A stage of its own. Costs some 10 us a batch over what `fn` takes, and what the frame takes that it asks for:
+    nothing for numbers, for text some 7 ns a row where Arrow's has to become Polars' or the other way round;
+    pandas and cuDF take more. Holds nothing.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> def ranked(frame):
+    ...     return frame.with_columns(big=pl.col("x") > 1)
+    >>> source = Source.from_frame(pl.DataFrame({"x": [1, 2]}))
+    >>> Pipeline.builder().source(source).map(ranked, frame="polars").collect_sync().rows()
+    [(1, False), (2, True)]
+    """
+
+    name: ClassVar[str] = "map"
+
+    @staticmethod
+    def frames(result: Any) -> Iterable[Any]:
+        return (result,)
+
+
+def mapping(*exprs: Any, **named: Any) -> MapFunction | WithColumns:
+    """The step for `map`: one callable is a function of the batch, all else expressions."""
+    if len(exprs) == 1 and callable(exprs[0]):
+        return MapFunction(exprs[0], **named)
+    return WithColumns.of(*exprs, **named)

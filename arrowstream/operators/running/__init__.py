@@ -1,0 +1,1 @@
+"""The running functions of `scan`."""

@@ -1,0 +1,61 @@
+"""The last value that is not null: forward_fill; for any type."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from arrowstream.operators.running.base import Running, index
+from arrowstream.operators.running.layout import Layout
+from arrowstream.state.arrays import Array
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.value_log import ValueLog, either
+
+
+class Forward(Running):
+    """A row's value, or the last one of its key that is not null and at most `limit` rows before."""
+
+    __slots__ = ("_ages", "_last", "_limit", "_log", "_memory")
+
+    def __init__(self, memory: StateMemory, dtype: pl.DataType, limit: int | None) -> None:
+        self._memory = memory
+        self._limit = limit
+        self._log = ValueLog(dtype, memory)
+        self._last = memory.array((0,), np.int64)
+        # The rows since the last value.
+        self._ages = memory.array((0,), np.int64)
+
+    def begin(self, fresh: Array, capacity: int) -> None:
+        self._last = self._memory.longer(self._last, capacity, -1)
+        self._ages = self._memory.longer(self._ages, capacity, 0)
+        self._last[fresh] = -1
+
+    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+        places = np.arange(len(column))
+        valid = column.is_not_null().to_numpy()[layout.order]
+        latest = np.maximum.accumulate(np.where(valid, places, -1))
+        inside = latest >= layout.begins[layout.runs]
+        here = np.where(inside, layout.order[latest], -1)
+        ordered = layout.slots[layout.order]
+        past = np.where(inside, -1, self._last[ordered])
+        ages = np.where(inside, places - latest, self._ages[ordered] + layout.offsets + 1)
+        ends = here[layout.lasts]
+        self._ages[layout.owners] = ages[layout.lasts]
+        if self._limit is not None:
+            too_old = ages > self._limit
+            here[too_old] = past[too_old] = -1
+        result = either(column.gather(index(layout.back(here))), self._log.take(layout.back(past)))
+        seen = ends >= 0
+        known = len(self._log)
+        self._log.add(column.gather(pl.Series(ends[seen])))
+        self._last[layout.owners[seen]] = np.arange(known, len(self._log))
+        self._log.sweep(self._last)
+        return result
+
+    def snapshot(self, slots: Array) -> list[pl.Series]:
+        return [self._log.take(self._last[slots]), pl.Series(self._ages[slots])]
+
+    def restore(self, columns: list[pl.Series], count: int) -> None:
+        self._log.add(columns[0])
+        self._last = self._memory.replaced(self._last, np.arange(count))
+        self._ages = self._memory.replaced(self._ages, columns[1].to_numpy())

@@ -1,0 +1,83 @@
+"""The rows of a batch ordered by slot: what the running functions of `scan` work on."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from arrowstream.state.arrays import Array
+
+
+class Layout:
+    """Rows sorted by slot, those of one slot in the order in which they came.
+
+    Parameters
+    ----------
+    slots
+        The slot of each row.
+    order
+        The rows to look at, sorted by slot; all of them if not given.
+
+    Attributes
+    ----------
+    order
+        The row at each place of the sorted order.
+    begins, lengths
+        Where the rows of each slot begin in that order, and how many they are.
+    owners
+        The slot of each such run of rows.
+    """
+
+    def __init__(self, slots: Array, order: Array | None = None) -> None:
+        self.slots = slots
+        self.order = _sorted(slots) if order is None else order
+        ordered = slots[self.order]
+        changes = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+        self.begins = np.concatenate([np.zeros(min(len(ordered), 1), np.int64), changes])
+        self.lengths = np.diff(self.begins, append=len(ordered))
+        self.owners = ordered[self.begins]
+
+    def only(self, rows: Array) -> Layout:
+        """The same without the rows that are False here."""
+        return self if rows.all() else Layout(self.slots, self.order[rows[self.order]])
+
+    @cached_property
+    def runs(self) -> Array:
+        """The number of the run that each place belongs to."""
+        return np.repeat(np.arange(len(self.begins)), self.lengths)
+
+    @cached_property
+    def offsets(self) -> Array:
+        """How many rows of the same slot are before each place in this batch."""
+        firsts: Array = np.repeat(self.begins, self.lengths)
+        return np.arange(len(self.order)) - firsts
+
+    @property
+    def lasts(self) -> Array:
+        """The place of the last row of each run."""
+        lasts: Array = self.begins + self.lengths - 1
+        return lasts
+
+    def back(self, ordered: Array) -> Array:
+        """Values in sorted order, in the order of the rows again; 0 for rows that are left out."""
+        rows: Array = np.zeros((len(self.slots), *ordered.shape[1:]), ordered.dtype)
+        rows[self.order] = ordered
+        return rows
+
+
+def _sorted(slots: Array) -> Array:
+    """A stable order by slot.
+
+    Up to 16 bits numpy sorts by radix. Wider ones are sorted with their rows in the low bits, as plain numbers,
+    which numpy does by vector instructions: half the time of two turns of radix, for however many slots.
+    """
+    if not len(slots) or bool((slots[0] == slots).all()):
+        return np.arange(len(slots))
+    if slots.max() <= 0xFFFF:
+        return np.argsort(slots.astype(np.uint16), kind="stable")
+    bits = len(slots).bit_length()
+    packed: Array = (slots << bits) | np.arange(len(slots))
+    packed.sort()
+    packed &= (1 << bits) - 1
+    return packed

@@ -1,0 +1,192 @@
+"""Expressions of `scan` taken apart: running functions over columns, and what is computed from them row by row.
+
+``(x * 2).cum_sum() / y`` becomes the column ``x * 2``, a running sum of it in a column of its own, and an
+expression over that and ``y``. Running functions may be inside others. Everything else must look at one
+row only, which the plan's own check tells; it is handed in, as operators know nothing of the plan.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from arrowstream.errors import PlanError
+from arrowstream.expressions.rebuild import rebuild
+from arrowstream.expressions.text import expression_text
+from arrowstream.operators.base import Expressions
+from arrowstream.operators.running.catalogue import POSSIBLE, Make, Refused, is_running, maker
+from arrowstream.operators.with_columns import WithColumns
+
+Check = Callable[[Expressions, pl.Schema, str], pl.Schema]
+"""Gives the schema after a step of expressions, and raises where one of them looks at other rows."""
+
+_FLOATS = ("Float", "Float64", "Float32")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A running function: over which column, and under which name its values are put beside it."""
+
+    column: pl.Expr
+    name: str
+    make: Make
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What `scan` does to the rows of a batch: the leaves in order, then the expressions.
+
+    Those that are plain see no leaves: ``pl.all()`` in them is all columns that came in.
+    """
+
+    leaves: tuple[Leaf, ...]
+    plain: tuple[pl.Expr, ...]
+    over_leaves: tuple[pl.Expr, ...]
+    schema: pl.Schema
+
+    def finish(self, frame: pl.DataFrame, with_leaves: pl.DataFrame) -> pl.DataFrame:
+        """The rows that come out, from those that came in, and the same with the leaves."""
+        made = with_leaves.select(self.over_leaves).get_columns()
+        return frame.with_columns(*self.plain, *made).select(self.schema.names())
+
+
+def take_apart(exprs: Iterable[pl.Expr], schema: pl.Schema, check: Check) -> Recipe:
+    """The recipe for `exprs` over rows of `schema`.
+
+    Raises
+    ------
+    PlanError
+        An expression can't be run this way.
+    SchemaError
+        A column is not there, or types do not fit.
+    """
+    work = _Work(schema, check)
+    finals = [(expr, work.expression(expr)) for expr in exprs]
+    plain = tuple(expr for expr, final in finals if final is None)
+    over_leaves = tuple(final for _, final in finals if final is not None)
+    types = check(_Columns(over_leaves), work.schema, "")
+    in_order = tuple(expr if final is None else _of_type(final, types) for expr, final in finals)
+    return Recipe(tuple(work.leaves), plain, over_leaves, check(_Columns(in_order), schema, ""))
+
+
+def _of_type(expr: pl.Expr, types: pl.Schema) -> pl.Expr:
+    """A column of the same name and type without the leaves that it is computed from."""
+    name = expr.meta.output_name()
+    return pl.lit(None, types[name]).alias(name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns(WithColumns):
+    """Columns computed row by row, under the name that a user knows."""
+
+    name: ClassVar[str] = "scan"
+
+
+class _Work:
+    """A recipe being written: the columns so far, leaves included."""
+
+    def __init__(self, schema: pl.Schema, check: Check) -> None:
+        self.schema = schema
+        self.leaves: list[Leaf] = []
+        self._check = check
+        self._whole = ""
+
+    def expression(self, expr: pl.Expr) -> pl.Expr | None:
+        """`expr` over the columns and leaves; None if there is no leaf in it."""
+        try:
+            tree = json.loads(expr.meta.serialize(format="json"))
+        except pl.exceptions.PolarsError:
+            return None  # a Python function: the check will say so
+        known, self._whole = len(self.leaves), expression_text(expr)
+        rewritten = self.rewrite(tree)
+        if len(self.leaves) == known:
+            return None
+        text = json.dumps(rewritten)
+        # It would choose leaves, too.
+        if '{"Selector": ' in text:
+            raise self.refusal("a running function beside a choice of columns", "name the columns")
+        if '{"KeepName": ' in text:
+            raise self.refusal("a running function under name.keep()", "name the result with alias(...)")
+        return self.rebuild(rewritten).alias(expr.meta.output_name())
+
+    def rewrite(self, node: Any) -> Any:
+        """The tree with a column in place of every running function."""
+        match node:
+            case list():
+                return [self.rewrite(part) for part in node]
+            # Inside of a list a running function runs over one row's own values.
+            case {"Eval": {"expr": inner, **rest}}:
+                return {"Eval": {"expr": self.rewrite(inner), **rest}}
+            case {"Literal": _} | {"Over": _} | {"Window": _}:
+                return node
+            case {"Function": {"input": list(inputs), "function": function, **rest}}:
+                parts = [self.rewrite(part) for part in inputs]
+                if (leaf := self.running(parts, function)) is not None:
+                    # Under the name it has with Polars: fields of structs are called so.
+                    return {"Alias": [{"Column": leaf}, self.rebuild(parts[0]).meta.output_name()]}
+                return {"Function": {"input": parts, "function": function, **rest}}
+            case dict():
+                return {key: self.rewrite(part) for key, part in node.items()}
+            case _:
+                return node
+
+    def running(self, inputs: list[Any], function: Any) -> str | None:
+        """The name of the new leaf if this is a running function, else None."""
+        name, options = next(iter(function.items())) if isinstance(function, dict) else (function, None)
+        if not is_running(name, options):
+            return None
+        column = self.rebuild(inputs[0])
+        if len(self.types(column)) > 1:
+            raise self.refusal("a running function over several columns", "write an expression for each")
+        if not column.meta.root_names() or '{"Selector": ' in json.dumps(inputs[0]):
+            raise self.refusal(
+                "a running function over no column by name", "name the column that it runs over"
+            )
+        leaf = self.free_name()
+        self._check(_Columns((column.alias(leaf),)), self.schema, "")
+        (source,) = self.types(column)
+        whole = self.rebuild({"Function": {"input": inputs, "function": function}})
+        results = self.types(whole)
+        result = results[0] if results else source
+        if name == "CumSum" and isinstance(result, pl.Decimal):
+            # Polars 1.35 says beforehand that it has the digits of the column, but gives as many as there may be.
+            result = pl.Decimal(38, result.scale)
+        make = maker(name, options, inputs[1:], source, result)
+        if isinstance(make, Refused):
+            raise self.refusal(make.what, make.hint)
+        self.leaves.append(Leaf(column, leaf, make))
+        self.schema = pl.Schema({**self.schema, leaf: result})
+        return leaf
+
+    def types(self, expr: pl.Expr) -> list[pl.DataType]:
+        """The types of the columns that an expression gives; none if it fails, which the check will explain."""
+        try:
+            return pl.LazyFrame(schema=self.schema).select(expr).collect_schema().dtypes()
+        except pl.exceptions.PolarsError:
+            return []
+
+    def free_name(self) -> str:
+        """A name that no column has."""
+        name = f"scan {len(self.leaves)}"
+        while name in self.schema:
+            name += "'"
+        return name
+
+    def rebuild(self, tree: Any) -> pl.Expr:
+        if '": null}' in (text := json.dumps(tree)) and any(
+            f'{{"{kind}": null}}' in text for kind in _FLOATS
+        ):
+            raise self.refusal("NaN or infinity as a constant", "put the constant into a column first")
+        return rebuild(tree)
+
+    def refusal(self, what: str, hint: str) -> PlanError:
+        return PlanError(
+            "scan() cannot run this expression",
+            expected=f"running functions over columns: {POSSIBLE}",
+            found=f"{what}, in {self._whole}",
+            hint=hint,
+        )

@@ -1,0 +1,118 @@
+"""Running functions over the last n rows of a key: rolling_sum, rolling_mean, rolling_min, rolling_max."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from arrowstream.operators.running.base import Running
+from arrowstream.operators.running.layout import Layout
+from arrowstream.state.arrays import Array
+from arrowstream.state.memory import StateMemory
+
+_STEPS: dict[str, np.ufunc] = {"Sum": np.add, "Mean": np.add, "Min": np.minimum, "Max": np.maximum}
+ROLLING = frozenset(_STEPS)
+
+
+class Rolling(Running):
+    """A function of each key's last `rows` rows, nulls passed over.
+
+    The rows of a batch are laid out key by key, each after the `rows - 1` rows it had before. Windows are then put
+    together from blocks of 1, 2, 4, ... rows (a sparse table: Bender and Farach-Colton, 2000), log2(rows) vector
+    operations in all. A window's value depends on its own rows alone. Polars adds what comes and subtracts
+    what goes, so for floats its rounding depends on all rows before: there the two differ in the last digits.
+    """
+
+    __slots__ = ("_least", "_mean", "_memory", "_rows", "_seen", "_step", "_type", "_values")
+
+    def __init__(self, memory: StateMemory, function: str, rows: int, least: int, dtype: pl.DataType) -> None:
+        self._memory = memory
+        self._step = _STEPS[function]
+        self._mean = function == "Mean"
+        self._rows = rows
+        self._least = least
+        self._type = dtype
+        kind = np.float64 if dtype.is_float() else pl.Series(dtype=dtype).to_physical().to_numpy().dtype
+        self._values = memory.array((0, rows - 1), kind)
+        self._seen = memory.array((0, rows - 1), np.bool_)
+
+    def begin(self, fresh: Array, capacity: int) -> None:
+        self._values = self._memory.longer(self._values, capacity, 0)
+        self._seen = self._memory.longer(self._seen, capacity, False)
+        self._seen[fresh] = False
+
+    @np.errstate(all="ignore")
+    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+        before = self._rows - 1
+        valid = column.is_not_null().to_numpy()[layout.order]
+        physical = column.cast(self._type).to_physical().fill_null(strategy="zero")
+        ordered = physical.to_numpy()[layout.order]
+        places = np.arange(len(ordered)) + (layout.runs + 1) * before
+        pasts = (layout.begins + np.arange(len(layout.begins)) * before)[:, None] + np.arange(before)
+        values = np.zeros(len(ordered) + before * len(layout.begins), self._values.dtype)
+        seen = np.zeros(len(values), np.bool_)
+        values[pasts], seen[pasts] = self._values[layout.owners], self._seen[layout.owners]
+        values[places], seen[places] = ordered, valid
+        counts = self._windows(np.add, seen.astype(np.int64))[places]
+        result = self._results(values, seen, places, counts)
+        # The rows kept for the next batch are the last ones of each key.
+        kept = (layout.begins + layout.lengths + np.arange(len(layout.begins)) * before)[:, None] + np.arange(
+            before
+        )
+        self._values[layout.owners], self._seen[layout.owners] = values[kept], seen[kept]
+        enough = pl.Series(layout.back(counts >= self._least))
+        found = pl.Series(layout.back(result)).cast(self._type)
+        return pl.select(pl.when(enough).then(found)).to_series()
+
+    def snapshot(self, slots: Array) -> list[pl.Series]:
+        return [
+            pl.select(
+                pl.when(pl.Series(self._seen[slots, place])).then(pl.Series(self._values[slots, place]))
+            ).to_series()
+            for place in range(self._rows - 1)
+        ]
+
+    def restore(self, columns: list[pl.Series], count: int) -> None:
+        self._memory.let_go(self._values)
+        self._memory.let_go(self._seen)
+        self._values = self._memory.array((count, self._rows - 1), self._values.dtype)
+        self._seen = self._memory.array((count, self._rows - 1), np.bool_)
+        for place, column in enumerate(columns):
+            self._values[:, place] = column.fill_null(strategy="zero").to_numpy()
+            self._seen[:, place] = column.is_not_null().to_numpy()
+
+    def _results(self, values: Array, seen: Array, places: Array, counts: Array) -> Array:
+        """What the windows that end at these places give; any number where there are too few values."""
+        result = self._windows(self._step, np.where(seen, values, self._neutral()))[places]
+        return result / counts if self._mean else result
+
+    def _neutral(self) -> Any:
+        """What changes no result; a window of nothing else is null, as at least one value is asked for."""
+        if self._step is np.add:
+            return 0
+        kind = self._values.dtype
+        largest = np.inf if kind.kind == "f" else np.iinfo(kind).max
+        smallest = -np.inf if kind.kind == "f" else np.iinfo(kind).min
+        return largest if self._step is np.minimum else smallest
+
+    def _windows(self, step: np.ufunc, values: Array) -> Array:
+        """At each place the window that ends there; meaningless where that would cross into another key."""
+        result: Array | None = None
+        blocks, size, done = values, 1, 0
+        while True:
+            if self._rows & size:
+                shifted = _later(blocks, done)
+                result = shifted if result is None else step(shifted, result)
+                done += size
+            if 2 * size > self._rows:
+                assert result is not None
+                return result
+            blocks = step(_later(blocks, size), blocks)
+            size *= 2
+
+
+def _later(values: Array, count: int) -> Array:
+    """Each value `count` places later; the first ones stay, nobody looks at them."""
+    return values if not count else np.concatenate([values[:count], values[:-count]])

@@ -1,0 +1,113 @@
+"""Running functions that look back to earlier rows of a key: shift, diff, pct_change; for any type."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from arrowstream.operators.running.base import Running, index
+from arrowstream.operators.running.layout import Layout
+from arrowstream.state.arrays import Array
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.value_log import ValueLog, either
+
+
+class RowsBefore(Running):
+    """The value of the row `count` rows before in the same key; where there is none `fill`, or null.
+
+    For each slot the numbers, in a log of values, of its last `count` rows. A batch adds to the log what
+    the next ones may ask for; what nobody will ask for is swept out when it is more than what is kept.
+    """
+
+    __slots__ = ("_count", "_fill", "_log", "_memory", "_numbers")
+
+    def __init__(
+        self, memory: StateMemory, count: int, dtype: pl.DataType, fill: pl.Series | None = None
+    ) -> None:
+        self._memory = memory
+        self._count = count
+        self._fill = fill
+        self._log = ValueLog(dtype, memory)
+        self._numbers = memory.array((0, count), np.int64)
+
+    def begin(self, fresh: Array, capacity: int) -> None:
+        self._numbers = self._memory.longer(self._numbers, capacity, -1)
+        self._numbers[fresh] = -1
+
+    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+        count, known = self._count, len(self._log)
+        # The row at a place with `offset` rows before it in the batch looks `count - offset` rows into the past.
+        offsets, places = layout.offsets, np.arange(len(column))
+        inside = offsets >= count
+        past = np.full(len(column), -1, np.int64)
+        past[~inside] = self._numbers[layout.slots[layout.order[~inside]], offsets[~inside]]
+        here = np.full(len(column), -1, np.int64)
+        here[inside] = layout.order[places[inside] - count]
+        result = either(column.gather(index(layout.back(here))), self._log.take(layout.back(past)))
+        if self._fill is not None:
+            result = result.zip_with(pl.Series(layout.back((here >= 0) | (past >= 0))), self._fill)
+        # Of every run the last `count` rows are kept.
+        ends = np.repeat(layout.lengths, layout.lengths) - offsets
+        kept = np.flatnonzero(ends <= count)
+        self._log.add(column.gather(pl.Series(layout.order[kept])))
+        numbers = np.full(len(column), -1, np.int64)
+        numbers[kept] = np.arange(known, known + len(kept))
+        self._push(layout, numbers)
+        self._log.sweep(self._numbers)
+        return result
+
+    def snapshot(self, slots: Array) -> list[pl.Series]:
+        numbers = self._numbers[slots]
+        rows = [self._log.take(numbers[:, place]) for place in range(self._count)]
+        # A row that holds null is another thing than no row.
+        return [*rows, pl.Series((numbers < 0).sum(1))]
+
+    def restore(self, columns: list[pl.Series], count: int) -> None:
+        *rows, missing = columns
+        for column in rows:
+            self._log.add(column)
+        numbers = np.arange(count * self._count).reshape(self._count, count).T
+        self._numbers = self._memory.replaced(self._numbers, numbers)
+        self._numbers[np.arange(self._count) < missing.to_numpy()[:, None]] = -1
+
+    def _push(self, layout: Layout, numbers: Array) -> None:
+        """The last numbers of each slot, from those before and those of this batch."""
+        before = self._numbers[layout.owners]
+        rank = np.arange(self._count)
+        from_end = layout.lengths[:, None] - self._count + rank
+        is_new = from_end >= 0
+        new = numbers[np.where(is_new, layout.begins[:, None] + from_end, 0)]
+        old = np.take_along_axis(
+            before,
+            np.where(is_new, 0, rank + np.minimum(layout.lengths, self._count)[:, None]) % self._count,
+            1,
+        )
+        self._numbers[layout.owners] = np.where(is_new, new, old)
+
+
+class Diff(Running):
+    """A row's value less that of the row `count` rows before, as a part of that one if `relative`."""
+
+    __slots__ = ("_before", "_relative", "_type")
+
+    def __init__(
+        self, memory: StateMemory, count: int, dtype: pl.DataType, result: pl.DataType, relative: bool
+    ) -> None:
+        self._before = RowsBefore(memory, count, dtype)
+        self._relative = relative
+        self._type = result
+
+    def begin(self, fresh: Array, capacity: int) -> None:
+        self._before.begin(fresh, capacity)
+
+    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+        before = self._before.run(column, layout)
+        if self._type.is_numeric():
+            column, before = column.cast(self._type), before.cast(self._type)
+        return (column - before) / before if self._relative else column - before
+
+    def snapshot(self, slots: Array) -> list[pl.Series]:
+        return self._before.snapshot(slots)
+
+    def restore(self, columns: list[pl.Series], count: int) -> None:
+        self._before.restore(columns, count)

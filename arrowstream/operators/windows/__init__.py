@@ -1,0 +1,1 @@
+"""Window operators and their state."""

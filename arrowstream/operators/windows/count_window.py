@@ -1,0 +1,157 @@
+"""`window(rows=...)`: aggregates over every so many rows of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.batch import Batch, Element, arrow_schema
+from arrowstream.core.checks import check_whole
+from arrowstream.expressions.text import columns_text, expression_text
+from arrowstream.operators.aggregation.aggregation import Aggregation
+from arrowstream.operators.aggregation.keyed_groups import KeyedGroups, Part
+from arrowstream.operators.aggregation.mergeable import ROW, numbered
+from arrowstream.operators.aggregation.reserved_names import check_names
+from arrowstream.operators.arguments import key_schema
+from arrowstream.operators.base import Operator, Process
+from arrowstream.state.limit import NO_LIMIT, StateLimit
+from arrowstream.state.slot_store import SLOT
+from arrowstream.state.snapshot import from_table, to_table
+
+_WINDOW, _COUNT, _LAST = "__window__", "__count__", "__last__"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CountWindow(Operator):
+    """Aggregates of every `rows` rows of a key; see `arrowstream.operators.window`.
+
+    Parameters
+    ----------
+    rows
+        Rows of a window, at least 1.
+    by
+        The columns rows are grouped by; each key has windows of its own.
+    exprs
+        Aggregations.
+    limit
+        How much state to hold.
+
+    Raises
+    ------
+    PlanError
+        `rows` is below 1.
+    """
+
+    name: ClassVar[str] = "window"
+    rows: int
+    by: tuple[str, ...]
+    exprs: tuple[pl.Expr, ...]
+    limit: StateLimit = NO_LIMIT
+
+    def __post_init__(self) -> None:
+        check_whole("window(rows=...)", self.rows)
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        keys = key_schema("window", self.by, schema)
+        output = pl.Schema({**keys, **self._aggregation(schema).output})
+        arrow_schema(output)
+        return output
+
+    def start(self, schema: pl.Schema) -> Process:
+        return _CountWindows(self, key_schema("window", self.by, schema), self._aggregation(schema))
+
+    def describe(self) -> str:
+        by = f", by=[{columns_text(self.by)}]" if self.by else ""
+        aggregates = ", ".join(map(expression_text, self.exprs))
+        return f"window(rows={self.rows}{by}{self.limit.describe()}).agg({aggregates})"
+
+    def _aggregation(self, schema: pl.Schema) -> Aggregation:
+        check_names("window", schema)
+        return Aggregation.of("window", self.exprs, schema, self.by, in_order=True)
+
+
+def _counting(aggregation: Aggregation) -> Aggregation:
+    """The same that also keeps how many rows there were, and the number of the last one."""
+    count, last = pl.col(_COUNT), pl.col(_LAST)
+    return replace(
+        aggregation,
+        first=(pl.len().cast(pl.Int64).alias(_COUNT), pl.col(ROW).max().alias(_LAST), *aggregation.first),
+        merge=(count.sum(), last.max(), *aggregation.merge),
+        one=aggregation.one
+        and (pl.lit(1, pl.Int64).alias(_COUNT), pl.col(ROW).alias(_LAST), *aggregation.one),
+    )
+
+
+class _CountWindows(Process):
+    """The one window of each key that is not full is its state."""
+
+    __slots__ = ("_aggregation", "_by", "_groups", "_memory", "_next_row", "_rows")
+
+    def __init__(self, operator: CountWindow, keys: pl.Schema, aggregation: Aggregation) -> None:
+        self._rows = operator.rows
+        self._by = [pl.col(name) for name in operator.by]
+        self._aggregation = _counting(aggregation)
+        self._memory = operator.limit.memory()
+        self._groups = KeyedGroups(keys, self._aggregation, self._memory)
+        self._next_row = 0
+
+    def process(self, batch: Batch) -> Iterator[Element]:
+        self._memory.check()
+        frame = batch.polars()
+        rows = numbered(frame, self._next_row)
+        self._next_row += frame.height
+        for part in self._groups.parts(rows):
+            state = self._groups.merged(self._numbered(part), beside=(_WINDOW,))
+            is_full = pl.col(_COUNT) == self._rows
+            full, rest = state.filter(is_full), state.filter(~is_full).drop(_WINDOW)
+            self._groups.drop(part.slots)
+            if rest.height:
+                self._groups.put(part.slots[rest[SLOT].to_numpy()], rest)
+            if full.height:
+                yield batch.with_rows(self._aggregation.results(full.sort(_LAST), self._by))
+
+    def on_watermark(self, time_us: int) -> Iterator[Element]:
+        # A window that is not full yet may hold rows of any time, so nothing can be promised after it.
+        return iter(())
+
+    def on_idle(self) -> Iterator[Element]:
+        # Nor may others go on without the rows that are held.
+        return iter(())
+
+    def finish(self) -> Iterator[Element]:
+        self._memory.check()
+        state = self._state()
+        if state is not None:
+            yield Batch(self._aggregation.results(state.sort(ROW), self._by))
+
+    def snapshot(self) -> pa.Table:
+        self._memory.check_whole()
+        return to_table(self._state(), next_row=self._next_row)
+
+    def restore(self, state: pa.Table) -> None:
+        frame, values = from_table(state)
+        self._next_row = values["next_row"]
+        if frame is not None:
+            self._groups.restore(frame)
+
+    def _state(self) -> pl.DataFrame | None:
+        frames = list(self._groups.frames())
+        return pl.concat(frames) if frames else None
+
+    def _numbered(self, part: Part) -> Part:
+        """Rows and state with the number of their window among those of the key: 0 for the one that is open."""
+        before, state = pl.lit(0), None
+        if part.state is not None:
+            state = part.state.with_columns(pl.lit(0, pl.Int64).alias(_WINDOW))
+            known = pl.DataFrame({SLOT: range(len(part.slots))}, schema={SLOT: pl.Int64}).join(
+                part.state.select(SLOT, _COUNT), on=SLOT, how="left", maintain_order="left"
+            )
+            counts = known[_COUNT].fill_null(0)
+            before = pl.lit(counts.gather(part.rows[SLOT]))
+        place = pl.int_range(pl.len()).over(SLOT) + before
+        rows = part.rows.with_columns((place // self._rows).alias(_WINDOW))
+        return replace(part, rows=rows, state=state)

@@ -1,0 +1,173 @@
+"""Columns of event times as ticks since 1970 UTC: Datetime of any unit and zone, Date, integers of microseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+import polars as pl
+
+from arrowstream.core.duration import Duration
+from arrowstream.core.duration import microseconds as whole_microseconds
+from arrowstream.core.hints import did_you_mean
+from arrowstream.errors import PlanError, SchemaError, StageError
+
+_PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
+_DAY = Fraction(1, 86_400_000_000)
+
+
+def microseconds(step: str, name: str, duration: Duration, at_least: int = 1) -> int:
+    """A duration in whole microseconds.
+
+    Raises
+    ------
+    PlanError
+        It is no duration, or shorter than `at_least`.
+    """
+    length = whole_microseconds(duration)
+    if length < at_least:
+        raise PlanError(
+            f"{step}({name}=...) is too short", expected="at least one microsecond", found=repr(duration)
+        )
+    return length
+
+
+def how_to_convert(column: str, dtype: pl.DataType) -> str | None:
+    """How a column that is no time could become one; None for types of which nobody makes times.
+
+    Examples
+    --------
+    >>> how_to_convert("at", pl.Float64())
+    'seconds since 1970 become microseconds by (pl.col("at") * 1_000_000).cast(pl.Int64)'
+    """
+    if dtype == pl.String:
+        return (
+            f'convert text first, as pl.col("{column}").str.to_datetime("%Y-%m-%d %H:%M:%S") does; such as '
+            f'2026-01-31T12:00:00 is read with from_file(..., schema={{"{column}": pl.Datetime("us")}})'
+        )
+    if dtype.is_numeric():
+        return f'seconds since 1970 become microseconds by (pl.col("{column}") * 1_000_000).cast(pl.Int64)'
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class EventTime:
+    """How a column of event times counts.
+
+    Parameters
+    ----------
+    column
+        Its name.
+    dtype
+        Its type; window bounds have it, too, but for integers, whose bounds are Int64.
+    """
+
+    column: str
+    dtype: pl.DataType
+    _per_us: Fraction
+
+    @classmethod
+    def of(cls, step: str, column: str, schema: pl.Schema) -> EventTime:
+        """The event times in `column`.
+
+        Raises
+        ------
+        SchemaError
+            There is no such column, or its type is no time.
+        """
+        dtype = schema.get(column)
+        if dtype is None:
+            raise SchemaError(
+                f"{step} takes its event times from a column that is not there",
+                expected=f"one of the columns {', '.join(schema)}",
+                found=column,
+                hint=did_you_mean(column, schema),
+            )
+        if isinstance(dtype, pl.Datetime):
+            return cls(column, dtype, _PER_US[dtype.time_unit])
+        if dtype == pl.Date:
+            return cls(column, dtype, _DAY)
+        if dtype.is_integer():
+            return cls(column, pl.Int64(), Fraction(1))
+        raise SchemaError(
+            f"{step} cannot read event times from this column",
+            expected="a Datetime, a Date, or integers of microseconds since 1970 UTC",
+            found=f"{column}: {dtype}",
+            hint=how_to_convert(column, dtype),
+        )
+
+    def ticks(self, time_us: int) -> int:
+        """A duration or time in the column's own unit.
+
+        Raises
+        ------
+        SchemaError
+            The unit is too coarse for it.
+        """
+        ticks = time_us * self._per_us
+        if ticks.denominator != 1:
+            raise SchemaError(
+                "a window does not begin or end at times its column can hold",
+                expected=f"a length of whole multiples of {1 / self._per_us} us",
+                found=f"{time_us} us, over {self.column}: {self.dtype}",
+                hint='cast the column to a finer type first, such as pl.Datetime("us")',
+            )
+        return int(ticks)
+
+    def first_tick(self, time_us: int) -> int:
+        """The first tick that is not before a time."""
+        return ceil(time_us * self._per_us)
+
+    def to_us(self, ticks: int) -> int:
+        """The last whole microsecond that is not after a tick."""
+        return floor(ticks / self._per_us)
+
+    def expression(self) -> pl.Expr:
+        """The column's ticks, as Int64."""
+        return pl.col(self.column).to_physical().cast(pl.Int64)
+
+    def span(self, rows: pl.DataFrame) -> tuple[int, int]:
+        """The first and the last tick of rows, at least one, none of them without a time."""
+        ticks = rows[self.column].cast(pl.Int64)
+        first, last = ticks.min(), ticks.max()
+        assert isinstance(first, int) and isinstance(last, int)
+        return first, last
+
+    def from_ticks(self, ticks: pl.Expr) -> pl.Expr:
+        """Ticks as the column's type."""
+        return ticks.cast(pl.Int32).cast(self.dtype) if self.dtype == pl.Date else ticks.cast(self.dtype)
+
+    def check(self, frame: pl.DataFrame, step: str) -> None:
+        """Refuse rows without a time.
+
+        Raises
+        ------
+        StageError
+            A time is null.
+        """
+        nulls = frame[self.column].null_count()
+        if nulls:
+            raise StageError(
+                f"{step} met rows without an event time",
+                expected=f"a time in every row of {self.column}",
+                found=f"{nulls} of {frame.height} rows with null",
+                hint=f'filter them out, or give them a time, before: .filter(pl.col("{self.column}").is_not_null())',
+            )
+
+    def check_room(self, first: int, last: int, length: int, step: str) -> None:
+        """Refuse times at the ends of what the column can hold: bounds of their windows would wrap around.
+
+        Raises
+        ------
+        StageError
+            From the first or the last tick there is less than `length` to the end.
+        """
+        most = 1 << (31 if self.dtype == pl.Date else 63)
+        if first - length < -most or last + length >= most:
+            raise StageError(
+                f"{step} would begin or end at a time that its column cannot hold",
+                expected=f"{self.column} {length:,} or more from the ends of {self.dtype}",
+                found=f"{last if last + length >= most else first}",
+                hint=f'filter out times that stand for "never": .filter(pl.col("{self.column}") < ...)',
+            )

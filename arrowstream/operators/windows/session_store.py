@@ -1,0 +1,109 @@
+"""State of sessions: stretches of rows of a key that are closer together than a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from arrowstream.operators.aggregation.aggregation import Aggregation
+from arrowstream.operators.aggregation.mergeable import ROW
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.owned_rows import held_bytes, with_own_text
+from arrowstream.state.small_frames import small_at_end
+
+FIRST, LAST = "__first__", "__last__"
+"""The times of the first and the last row of a session, in ticks."""
+_STARTS, _SESSION = "__starts__", "__session__"
+
+
+class SessionStore:
+    """Sessions by key.
+
+    Each batch adds its own sessions; they are merged with those from before once there are twice as many, or when
+    sessions are to be closed.
+
+    Parameters
+    ----------
+    keys
+        The columns rows are grouped by.
+    aggregation
+        What is kept of a session.
+    gap
+        In ticks; rows this far apart or further are of different sessions.
+    memory
+        Where they lie.
+    """
+
+    def __init__(self, keys: Sequence[str], aggregation: Aggregation, gap: int, memory: StateMemory) -> None:
+        self._memory = memory
+        self._keys = tuple(keys)
+        self._aggregation = aggregation
+        self._gap = gap
+        self._merged: pl.DataFrame | None = None
+        self._added: list[pl.DataFrame] = []
+        self._added_rows = 0
+
+    def add(self, rows: pl.DataFrame, time: pl.Expr) -> None:
+        """Take in rows, at least one, of these times."""
+        rows = self._numbered(rows.with_columns(time.alias(FIRST), time.alias(LAST))).sort(ROW)
+        self._added.append(self._grouped(rows, self._aggregation.first))
+        self._added_rows += self._added[-1].height
+        if self._added_rows > 2 * (0 if self._merged is None else self._merged.height):
+            self.merge()
+        elif count := small_at_end(frame.height for frame in reversed(self._added)):
+            self._added[-count:] = [pl.concat(self._added[-count:], rechunk=True)]
+        self._count()
+
+    def merge(self) -> pl.DataFrame | None:
+        """All sessions as they stand; None if there are none."""
+        if self._added:
+            parts = [*self._parts(), *self._added]
+            self._merged = self._grouped(self._numbered(pl.concat(parts)), self._aggregation.merge)
+            self._added, self._added_rows = [], 0
+        return self._merged
+
+    def take(self, until: int | None) -> pl.DataFrame | None:
+        """Remove and return sessions whose last row is a gap or more before `until`, all for None."""
+        sessions = self.merge()
+        if sessions is None:
+            return None
+        over = pl.lit(True) if until is None else pl.col(LAST) + self._gap <= until
+        rest = sessions.filter(~over)
+        self._merged = rest if rest.height else None
+        self._count()
+        return sessions.filter(over)
+
+    def frame(self) -> pl.DataFrame | None:
+        """All state; None if there is none."""
+        parts = [*self._parts(), *self._added]
+        return pl.concat(parts) if parts else None
+
+    def restore(self, state: pl.DataFrame) -> None:
+        """Take over what `frame` gave."""
+        self._added, self._added_rows = [state], state.height
+        self._count()
+
+    def _count(self) -> None:
+        if self._memory.is_limited:
+            self._memory.held = sum(held_bytes(part) for part in (*self._parts(), *self._added))
+
+    def _parts(self) -> list[pl.DataFrame]:
+        return [] if self._merged is None else [self._merged]
+
+    def _numbered(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows, or sessions, with the number of the session each belongs to."""
+        rows = rows.sort(*self._keys, FIRST, LAST) if self._keys else rows.sort(FIRST, LAST)
+        before = pl.col(LAST).cum_max().shift()
+        if self._keys:
+            before = before.over(self._keys)
+        # Of the first one of a key there is no row before.
+        starts = (pl.col(FIRST) - before >= self._gap).fill_null(True)
+        return rows.with_columns(starts.alias(_STARTS)).with_columns(
+            pl.col(_STARTS).cum_sum().alias(_SESSION)
+        )
+
+    def _grouped(self, rows: pl.DataFrame, exprs: tuple[pl.Expr, ...]) -> pl.DataFrame:
+        keys = [pl.col(name).first() for name in self._keys]
+        bounds = pl.col(FIRST).min(), pl.col(LAST).max()
+        return with_own_text(rows.group_by(_SESSION).agg(*keys, *bounds, *exprs).drop(_SESSION))

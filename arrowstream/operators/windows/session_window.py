@@ -1,0 +1,185 @@
+"""`window(session=...)`: aggregates over stretches of activity of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.expressions.text import columns_text, expression_text
+from arrowstream.operators.aggregation.aggregation import Aggregation
+from arrowstream.operators.aggregation.mergeable import ROW, numbered
+from arrowstream.operators.aggregation.reserved_names import check_names
+from arrowstream.operators.arguments import key_schema
+from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.windows.columns import time_bounds, window_schema
+from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.late_rows import LateRows
+from arrowstream.operators.windows.session_store import FIRST, LAST, SessionStore
+from arrowstream.state.limit import NO_LIMIT, StateLimit
+from arrowstream.state.snapshot import from_table, to_table
+
+_PASSES = 4
+"""So many times a gap of event time, at most, sessions are looked through for those that are over."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SessionWindow(Operator):
+    """Aggregates of the rows of every session; see `arrowstream.operators.window`.
+
+    Parameters
+    ----------
+    gap_us
+        Rows of a key this far apart, in microseconds, or further are of different sessions.
+    on
+        The column of event times.
+    by
+        The columns rows are grouped by; each key has sessions of its own.
+    lateness_us
+        How long after the watermark rows are still taken.
+    exprs
+        Aggregations.
+    limit
+        How much state to hold.
+    """
+
+    name: ClassVar[str] = "window"
+    gap_us: int
+    on: str
+    by: tuple[str, ...]
+    lateness_us: int
+    exprs: tuple[pl.Expr, ...]
+    limit: StateLimit = NO_LIMIT
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
+        time.ticks(self.gap_us)
+        return window_schema(time.dtype, keys, self._aggregation(schema).output)
+
+    def start(self, schema: pl.Schema) -> Process:
+        time = EventTime.of("window", self.on, schema)
+        return _SessionWindows(self, time, schema, self._aggregation(schema))
+
+    def describe(self) -> str:
+        by = f", by=[{columns_text(self.by)}]" if self.by else ""
+        aggregates = ", ".join(map(expression_text, self.exprs))
+        return f"window(session={self.gap_us / 1e6:g}s, on={self.on}{by}{self.limit.describe()}).agg({aggregates})"
+
+    def _aggregation(self, schema: pl.Schema) -> Aggregation:
+        check_names("window", schema, self.by)
+        # Sessions are merged by time, not as their rows came.
+        return Aggregation.of("window", self.exprs, schema, self.by, in_order=False)
+
+
+class _SessionWindows(Process):
+    """Sessions are looked through only now and then, so that the open ones do not cost anew for every watermark.
+
+    Within the time of one gap every session gets a row or is over, so looking some times a gap costs
+    a bounded number of times as much as the rows. The mark for the next stage waits for that, too.
+    """
+
+    __slots__ = (
+        "_aggregation",
+        "_by",
+        "_gap",
+        "_late",
+        "_lateness_us",
+        "_looked_us",
+        "_memory",
+        "_next_row",
+        "_passed_us",
+        "_pause_us",
+        "_store",
+        "_taken_from_us",
+        "_time",
+    )
+
+    def __init__(
+        self, operator: SessionWindow, time: EventTime, schema: pl.Schema, aggregation: Aggregation
+    ) -> None:
+        self._time = time
+        self._by = [pl.col(name) for name in operator.by]
+        self._aggregation = aggregation
+        self._gap = time.ticks(operator.gap_us)
+        self._pause_us = operator.gap_us // _PASSES
+        self._lateness_us = operator.lateness_us
+        self._memory = operator.limit.memory()
+        self._store = SessionStore(operator.by, aggregation, self._gap, self._memory)
+        self._late = LateRows(schema)
+        self._next_row = 0
+        self._taken_from_us: int | None = None
+        """Rows from before are late."""
+        self._looked_us: int | None = None
+        """Up to where sessions were closed."""
+        self._passed_us: int | None = None
+        """The mark that was passed on last."""
+
+    def process(self, batch: Batch) -> Iterator[Element]:
+        frame = batch.polars()
+        if not frame.height:
+            return iter(())
+        self._memory.check()
+        self._time.check(frame, "window")
+        self._time.check_room(*self._time.span(frame), self._gap, "window")
+        rows = numbered(frame, self._next_row)
+        self._next_row += frame.height
+        if self._taken_from_us is not None:
+            is_late = self._time.expression() < self._time.first_tick(self._taken_from_us)
+            rows = self._late.sift(rows, is_late)
+        if rows.height:
+            self._store.add(rows, self._time.expression())
+        return iter(())
+
+    def on_watermark(self, time_us: int) -> Iterator[Element]:
+        until = time_us - self._lateness_us
+        if self._taken_from_us is None or until > self._taken_from_us:
+            self._taken_from_us = until
+        if self._looked_us is None or until >= self._looked_us + self._pause_us:
+            self._looked_us = until
+            yield from self._close(self._time.first_tick(until))
+            self._passed_us = self._earliest(until)
+        assert self._passed_us is not None
+        yield Watermark(self._passed_us)
+
+    def take_late(self) -> Batch | None:
+        return self._late.take()
+
+    def finish(self) -> Iterator[Element]:
+        return self._close(None)
+
+    def snapshot(self) -> pa.Table:
+        return to_table(
+            self._store.frame(),
+            next_row=self._next_row,
+            taken_from_us=self._taken_from_us,
+            looked_us=self._looked_us,
+            passed_us=self._passed_us,
+        )
+
+    def restore(self, state: pa.Table) -> None:
+        frame, values = from_table(state)
+        self._next_row, self._taken_from_us = values["next_row"], values["taken_from_us"]
+        self._looked_us, self._passed_us = values["looked_us"], values["passed_us"]
+        if frame is not None:
+            self._store.restore(frame)
+
+    def _earliest(self, until: int) -> int:
+        """No session that is open, or may open yet, begins before."""
+        sessions = self._store.merge()
+        if sessions is None:
+            return until
+        first = sessions[FIRST].min()
+        assert isinstance(first, int)
+        return min(until, self._time.to_us(first))
+
+    def _close(self, until: int | None) -> Iterator[Batch]:
+        self._memory.check()
+        sessions = self._store.take(until)
+        if sessions is None or not sessions.height:
+            return
+        bounds = time_bounds(self._time, pl.col(FIRST), pl.col(LAST) + self._gap)
+        yield Batch(self._aggregation.results(sessions.sort(FIRST, ROW), [*bounds, *self._by]))

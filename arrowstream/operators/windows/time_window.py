@@ -1,0 +1,238 @@
+"""`window(size=...)`: aggregates over stretches of event time, tumbling or hopping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import gcd
+from typing import ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.errors import PlanError
+from arrowstream.expressions.text import columns_text, expression_text
+from arrowstream.operators.aggregation.aggregation import Aggregation
+from arrowstream.operators.aggregation.mergeable import numbered
+from arrowstream.operators.aggregation.reserved_names import check_names
+from arrowstream.operators.arguments import key_schema
+from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.windows.columns import time_bounds, window_schema
+from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.late_rows import LateRows
+from arrowstream.operators.windows.pane_store import PaneStore
+from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
+from arrowstream.state.limit import NO_LIMIT, StateLimit
+from arrowstream.state.owned_rows import owned
+from arrowstream.state.snapshot import from_table, to_table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimeWindow(Operator):
+    """Aggregates of the rows of every stretch of event time; see `arrowstream.operators.window`.
+
+    Parameters
+    ----------
+    size_us, every_us
+        Length of a window, and from the beginning of one to that of the next, in microseconds; windows begin at
+        multiples of `every_us` since 1970 UTC.
+    on
+        The column of event times.
+    by
+        The columns rows are grouped by within a window.
+    lateness_us
+        How long after the watermark has passed its end a window still takes rows.
+    exprs
+        Aggregations.
+    limit
+        How much state to hold.
+
+    Raises
+    ------
+    PlanError
+        `every_us` is longer than `size_us`: the rows between windows would belong to none.
+    """
+
+    name: ClassVar[str] = "window"
+    size_us: int
+    every_us: int
+    on: str
+    by: tuple[str, ...]
+    lateness_us: int
+    exprs: tuple[pl.Expr, ...]
+    limit: StateLimit = NO_LIMIT
+
+    def __post_init__(self) -> None:
+        if self.every_us > self.size_us:
+            raise PlanError(
+                "window(every=...) is longer than its size, so rows between windows would be lost",
+                expected=f"at most the size, {self.size_us / 1e6:g} s",
+                found=f"{self.every_us / 1e6:g} s",
+                hint="filter those rows out first, and leave every out",
+            )
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
+        time.ticks(self.size_us), time.ticks(self.every_us)
+        aggregation = self._aggregation(schema)
+        return window_schema(time.dtype, keys, aggregation.output)
+
+    def start(self, schema: pl.Schema) -> Process:
+        return _TimeWindows(self, EventTime.of("window", self.on, schema), schema, self._aggregation(schema))
+
+    def describe(self) -> str:
+        every = f", every={self.every_us / 1e6:g}s" if self.every_us < self.size_us else ""
+        by = f", by=[{columns_text(self.by)}]" if self.by else ""
+        aggregates = ", ".join(map(expression_text, self.exprs))
+        size, limit = f"{self.size_us / 1e6:g}s", self.limit.describe()
+        return f"window(size={size}{every}, on={self.on}{by}{limit}).agg({aggregates})"
+
+    def _aggregation(self, schema: pl.Schema) -> Aggregation:
+        check_names("window", schema, self.by)
+        # The panes of a hopping window are merged pane after pane, not as their rows came.
+        return Aggregation.of("window", self.exprs, schema, self.by, in_order=self.every_us == self.size_us)
+
+
+class _TimeWindows(Process):
+    """Rows are aggregated by pane, the greatest common part of size and every, and panes merged into windows."""
+
+    __slots__ = (
+        "_aggregation",
+        "_by",
+        "_every",
+        "_every_us",
+        "_late",
+        "_lateness_us",
+        "_memory",
+        "_next_row",
+        "_open",
+        "_pane",
+        "_pane_of_row",
+        "_per_every",
+        "_per_size",
+        "_size_us",
+        "_store",
+        "_time",
+    )
+
+    def __init__(
+        self, operator: TimeWindow, time: EventTime, schema: pl.Schema, aggregation: Aggregation
+    ) -> None:
+        pane_us = gcd(operator.size_us, operator.every_us)
+        self._time = time
+        self._by = operator.by
+        self._aggregation = aggregation
+        self._size_us, self._every_us = operator.size_us, operator.every_us
+        self._lateness_us = operator.lateness_us
+        self._pane = time.ticks(pane_us)
+        self._per_size, self._per_every = operator.size_us // pane_us, operator.every_us // pane_us
+        self._pane_of_row = time.expression() // self._pane
+        self._memory = operator.limit.memory()
+        self._store = PaneStore(operator.by, aggregation, self._pane_of_row, self._memory)
+        self._late = LateRows(schema)
+        self._next_row = 0
+        self._open: int | None = None
+        """The first window that is not closed, as a multiple of `every`; None before any watermark."""
+
+    def process(self, batch: Batch) -> Iterator[Element]:
+        frame = batch.polars()
+        if not frame.height:
+            return iter(())
+        self._memory.check()
+        self._time.check(frame, "window")
+        low, high = self._panes(frame)
+        rows = numbered(frame, self._next_row)
+        self._next_row += frame.height
+        if self._open is not None and low < self._open * self._per_every:
+            rows = self._late.sift(rows, self._pane_of_row < self._open * self._per_every)
+            if not rows.height:
+                return iter(())
+            low, high = self._panes(rows)
+        self._store.add(rows, low, high)
+        return iter(())
+
+    def on_watermark(self, time_us: int) -> Iterator[Element]:
+        until = (time_us - self._lateness_us - self._size_us) // self._every_us + 1
+        if self._open is None or until > self._open:
+            yield from self._close_all(until)
+            self._open = until
+        # No window that comes out later begins before the first one that is open.
+        yield Watermark(self._open * self._every_us)
+
+    def take_late(self) -> Batch | None:
+        return self._late.take()
+
+    def finish(self) -> Iterator[Element]:
+        return self._close_all(None)
+
+    def snapshot(self) -> pa.Table:
+        self._memory.check_whole()
+        return to_table(self._store.frame(), next_row=self._next_row, open=self._open)
+
+    def restore(self, state: pa.Table) -> None:
+        frame, values = from_table(state)
+        self._next_row, self._open = values["next_row"], values["open"]
+        if frame is not None:
+            self._store.restore(frame)
+
+    def _close_all(self, until: int | None) -> Iterator[Batch]:
+        """The windows before `until`, all for None; a few at a time where memory holds no more."""
+        self._memory.check()
+        while (few := self._few(until)) is not None:
+            yield from self._close(few)
+            self._open = few
+        yield from self._close(until)
+
+    def _few(self, until: int | None) -> int | None:
+        """The end of the first windows, at least one, that there is memory for; None if there is for all."""
+        overlap = -(-self._per_size // self._per_every)
+        panes = self._store.first_few(self._end_of(until), overlap)
+        if panes is None:
+            return None
+        # A window is over before the last pane that may be taken.
+        first, most = ((pane - self._per_size) // self._per_every + 1 for pane in panes)
+        few = max(most, (first if self._open is None else max(first, self._open)) + 1)
+        return few if until is None or few < until else None
+
+    def _close(self, until: int | None) -> Iterator[Batch]:
+        """The windows before `until`, a multiple of `every`, that were not closed before; all for None."""
+        end = self._end_of(until)
+        in_files = self._store.in_files(end)
+        panes = self._store.take(end, None if until is None else until * self._per_every)
+        if panes is None:
+            return
+        groups = panes.frame if self._per_size == 1 else self._windows(panes, until)
+        windows = self._emit(in_order(groups))
+        yield Batch(owned(windows) if in_files else windows)
+
+    def _end_of(self, until: int | None) -> int | None:
+        """The pane after the last one of the windows before `until`."""
+        return None if until is None else (until - 1) * self._per_every + self._per_size
+
+    def _panes(self, rows: pl.DataFrame) -> tuple[int, int]:
+        """The first and the last pane that rows belong to."""
+        first, last = self._time.span(rows)
+        self._time.check_room(first, last, self._pane * self._per_size, "window")
+        return first // self._pane, last // self._pane
+
+    def _windows(self, panes: Run, until: int | None) -> pl.DataFrame:
+        """Panes merged into the windows, from the first open one to before `until`, that they belong to."""
+        every = self._per_every
+        parts = []
+        # A pane belongs to the last window that begins before it ends, and to those so many windows back.
+        for back in range(-(-self._per_size // every)):
+            part, _ = cut(panes, None if until is None else (until + back) * every)
+            if self._open is not None:
+                _, part = cut(part, (self._open + back) * every)
+            room = self._per_size - back * every
+            if part is not None and room < every:
+                part = part.only(pl.col(PANE) % every < room)
+            if part is not None:
+                parts.append(part.moved(every, back))
+        return self._store.merged(parts)
+
+    def _emit(self, windows: pl.DataFrame) -> pl.DataFrame:
+        start = pl.col(PANE) * self._time.ticks(self._every_us)
+        bounds = time_bounds(self._time, start, start + self._time.ticks(self._size_us))
+        return self._aggregation.results(windows, [*bounds, *map(pl.col, self._by)])

@@ -1,0 +1,1 @@
+"""Writable numpy views of a batch's columns."""

@@ -1,0 +1,59 @@
+"""A graph with what the settings say filled in, in every branch and merged pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from arrowstream.config.settings import Settings
+from arrowstream.errors import PlanError
+from arrowstream.operators.base import Operator
+from arrowstream.plan.graph import Branch, Graph, Split, Step, Union
+from arrowstream.plan.policies import Policies
+from arrowstream.policies.handlers import Retry
+
+
+def settle(graph: Graph, settings: Settings) -> Graph:
+    """The graph with the settings' values where it has none of its own.
+
+    Raises
+    ------
+    PlanError
+        A buffer is larger than the settings allow.
+    """
+    return replace(
+        graph,
+        steps=tuple(_step(step, settings) for step in graph.steps),
+        sink_policies=_policies(graph.sink_policies, settings),
+        part_policies=tuple(_policies(policies, settings) for policies in graph.part_policies),
+    )
+
+
+def _step(step: Step, settings: Settings) -> Step:
+    operator = step.operator
+    if isinstance(operator, Split):
+        branches = tuple(_branch(branch, settings) for branch in operator.branches)
+        otherwise = None if operator.otherwise is None else _branch(operator.otherwise, settings)
+        operator = replace(operator, branches=branches, otherwise=otherwise)
+    elif isinstance(operator, Union):
+        operator = replace(operator, others=tuple(settle(other, settings) for other in operator.others))
+    elif isinstance(operator, Operator) and (operator.room or 0) > settings.max_buffer_size:
+        raise PlanError(
+            f"{operator.describe()} is too large",
+            expected=f"at most {settings.max_buffer_size} batches, the setting 'max_buffer_size'",
+            found=str(operator.room),
+        )
+    return replace(step, operator=operator, policies=_policies(step.policies, settings))
+
+
+def _branch(branch: Branch, settings: Settings) -> Branch:
+    return replace(branch, graph=settle(branch.graph, settings))
+
+
+def _policies(policies: Policies, settings: Settings) -> Policies:
+    handlers = tuple(
+        handler.settled(settings.max_retries, settings.retry_delay_ms / 1_000)
+        if isinstance(handler, Retry)
+        else handler
+        for handler in policies.handlers
+    )
+    return replace(policies, handlers=handlers)

@@ -1,0 +1,1 @@
+"""What `build()` checks before data moves."""

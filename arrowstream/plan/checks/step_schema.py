@@ -1,0 +1,112 @@
+"""The schema after a step, and every error of names and types in it, found before data moves."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from arrowstream.core.batch import arrow_schema
+from arrowstream.core.hints import did_you_mean, missing_column
+from arrowstream.errors import PlanError, SchemaError
+from arrowstream.operators.base import Expressions
+
+# A panic in Polars' Rust code is no `Exception`, but it only means that it cannot do what was asked.
+_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError)
+
+_SHOWN = 20
+
+
+def outgoing_schema(step: Expressions, schema: pl.Schema, stage: str) -> pl.Schema:
+    """The schema of what `step` makes of rows of `schema`, as Polars' lazy plan gives it.
+
+    Raises
+    ------
+    SchemaError
+        A column is not there, types do not fit, or a type has no Arrow form.
+    PlanError
+        No column is left.
+    """
+    try:
+        outgoing = step.apply(pl.LazyFrame(schema=schema)).collect_schema()
+        arrow_schema(outgoing)
+    except SchemaError as error:
+        error.stage = stage
+        raise
+    except _FAILURES as error:
+        raise _translated(error, step, schema, stage) from error
+    if not outgoing:
+        raise PlanError(
+            f"{step.name}() leaves no column",
+            stage=stage,
+            expected="at least one column",
+            found=step.describe(),
+        )
+    return outgoing
+
+
+def check_on_no_rows(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, stage: str) -> None:
+    """Run `step` over no rows: finds type errors the lazy plan lets pass, and lone constants.
+
+    Raises
+    ------
+    SchemaError
+        Types do not fit, or the rows have other types than the plan says.
+    PlanError
+        Rows come out where none went in.
+    """
+    try:
+        result = step.apply(pl.DataFrame(schema=schema))
+    except _FAILURES as error:
+        raise _translated(error, step, schema, stage) from error
+    if result.schema != outgoing:
+        raise SchemaError(
+            f"{step.name}() gives other types for no rows than for some",
+            stage=stage,
+            expected=_schema_text(outgoing),
+            found=_schema_text(result.schema),
+            hint="write it another way, or use a newer Polars, which may give the same type for both",
+        )
+    if result.height:
+        raise PlanError(
+            f"{step.name}() refers to no column, so it would give one row for every batch",
+            stage=stage,
+            expected="at least one expression over the columns of a row",
+            found=step.describe(),
+            hint="add constants with with_columns(...)",
+        )
+
+
+def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stage: str) -> SchemaError:
+    message = str(error).split("\n\n")[0]
+    name = missing_column(error)
+    if name is not None:
+        return SchemaError(
+            f"{step.name}() names a column that is not there",
+            stage=stage,
+            expected=f"one of the columns {_listing(schema.names())}",
+            found=name,
+            hint=did_you_mean(name, schema) or _sql_hint(name),
+        )
+    return SchemaError(
+        f"{step.name}() does not fit the columns that come in",
+        stage=stage,
+        expected=f"expressions over {_schema_text(schema)}",
+        found=f"{message}, in {step.describe()}",
+    )
+
+
+def _sql_hint(name: str) -> str | None:
+    """What to write where an expression stands for a name."""
+    is_sql = re.search(r"[<>=+*/()]", name)
+    return f"text is the name of a column; pl.sql_expr({name!r}) reads it as SQL" if is_sql else None
+
+
+def _schema_text(schema: pl.Schema) -> str:
+    return _listing([f"{name}: {dtype}" for name, dtype in schema.items()])
+
+
+def _listing(items: list[str]) -> str:
+    """The items, or as many as fit a message."""
+    rest = len(items) - _SHOWN
+    return ", ".join([*items[:_SHOWN], *([f"and {rest} more"] if rest > 0 else [])])

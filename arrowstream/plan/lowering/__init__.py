@@ -1,0 +1,1 @@
+"""From Polars' typed plan of a segment to a program."""

@@ -1,0 +1,1 @@
+"""Which backend runs a segment, by fitted costs."""

@@ -1,0 +1,219 @@
+"""Which backend runs a batch: the cheapest by fitted costs, without flapping, with a look at the other.
+
+Batches of one stream may differ much in size, so the choice is kept for each power of two of rows: small
+batches can stay with one backend and large ones with another at the same time. Nothing here is random:
+the same batches with the same timings are placed the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import NamedTuple
+
+from arrowstream.plan.placement.costs import WARM_UP, LineCost
+
+START_COSTS: Mapping[str, tuple[float, float]] = {"arrow": (20.0, 0.0055), "polars": (170.0, 0.0022)}
+"""Costs before any sample: two operations over two numeric columns on two cores (us, us per row)."""
+
+PROBE_EVERY = 196
+"""Batches after which some go to the second-best backend, so that its cost stays known: 2 % of all."""
+
+PROBES = 4
+"""... so many in a row, because the first one after another backend's does not count: its memory was given
+back and is in no cache, so that it can take twice as long."""
+
+PROBE_WITHIN = 4.0
+"""... unless it is expected to take more than so many times the best."""
+
+TRY_AFTER = 16
+"""The first look at a size comes earlier, as a line through other sizes, or start costs, may be far off, ..."""
+
+TRY_WITHIN = 10.0
+"""... and is taken where more is expected to be lost."""
+
+NEGLIGIBLE = 1.05
+"""The present backend stays while it is expected to cost at most so many times the best; beyond that ..."""
+
+GAIN = 0.2
+"""... what each batch would save on the best, in batches and at most this much, is added up, ..."""
+
+ENOUGH = 0.999
+"""... and at a whole batch the best takes over: after 5 batches in a row for a large gain, more for less; ..."""
+
+REST = 50
+"""... but not before so many batches have passed since the last change."""
+
+MOST_ROWS = 1e9
+"""Where lines meet at more rows than any batch has, they do not meet."""
+
+
+class Choice(NamedTuple):
+    """A backend for one batch, what it is expected to take (us), and why it was chosen.
+
+    Made for every batch, like `Standing`, hence a named tuple: a frozen dataclass costs twice as much.
+    What it takes only `counts` where no other backend ran just before.
+    """
+
+    backend: str
+    predicted_us: float
+    reason: str
+    counts: bool = True
+
+
+class Standing(NamedTuple):
+    """Where the choice for batches of one size stands.
+
+    Parameters
+    ----------
+    winner
+        The backend in use.
+    lost
+        What it has been expected to cost, batch by batch, that another one is clearly cheaper; in batches.
+    rest
+        Batches to go before the winner may change again.
+    unprobed
+        Batches since the second-best was last looked at; below 0 while it is: how many are left.
+    tried
+        Whether the second-best has been measured at this size.
+    """
+
+    winner: str
+    lost: float = 0.0
+    rest: int = 0
+    unprobed: int = 0
+    tried: bool = False
+
+
+def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) -> tuple[Choice, Standing]:
+    """The backend for a batch of `rows` rows, and the standing after it. A pure function.
+
+    Parameters
+    ----------
+    costs
+        The fitted costs of every backend that can run the segment; at least two.
+    standing
+        The standing for batches of this size, or None for the first.
+    """
+    if standing is None:
+        standing = Standing(min(costs, key=lambda name: costs[name].predict(rows)), unprobed=1)
+    winner, lost, rest, unprobed, tried = standing
+    present = rival = costs[winner]
+    second, rival_us = winner, inf
+    for name, cost in costs.items():
+        if cost is not present and (expected := cost.fixed + cost.slope * rows) < rival_us:
+            second, rival, rival_us = name, cost, expected
+    present_us = present.fixed + present.slope * rows
+    lost = lost + min(1.0 - rival_us / present_us, GAIN) if present_us > NEGLIGIBLE * rival_us else 0.0
+    rest = rest - 1 if rest else 0
+    if unprobed < 0:
+        return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, unprobed + 1, tried)
+    enough = lost >= ENOUGH
+    if enough and tried and not rest:
+        return Choice(second, rival_us, "cheapest", False), Standing(second, 0.0, REST, 1, tried)
+    if tried and unprobed >= PROBE_EVERY and rival_us <= PROBE_WITHIN * present_us:
+        return Choice(second, rival_us, "probe", False), Standing(winner, lost, rest, 1 - PROBES, tried)
+    # What has not been tried is not trusted with more than a try.
+    if not tried and (enough or unprobed >= TRY_AFTER) and rival_us <= TRY_WITHIN * present_us:
+        # This batch counts as a measurement unless it warms the backend up.
+        return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, 0, rival.samples >= WARM_UP)
+    choice = Choice(winner, present_us, "cheapest", unprobed > 0)
+    return choice, Standing(winner, lost, rest, unprobed + 1, tried)
+
+
+class Placement:
+    """The choice for one segment, with what it has learnt.
+
+    Parameters
+    ----------
+    available
+        Names of the backends that can run the segment.
+    refused
+        Why the others cannot.
+    pin
+        The backend the user asked for, or ``"auto"``.
+
+    Examples
+    --------
+    >>> placement = Placement(["arrow", "polars"], {})
+    >>> placement.choose(100).backend, placement.choose(1_000_000).backend
+    ('arrow', 'polars')
+    >>> placement.explain()
+    'backend: auto: arrow below ~45,000 rows, polars above'
+    """
+
+    __slots__ = ("_costs", "_only", "_reason", "_standings")
+
+    def __init__(self, available: Sequence[str], refused: Mapping[str, str], pin: str = "auto") -> None:
+        self._costs = {name: _start(name) for name in available}
+        self._standings: dict[int, Standing] = {}
+        self._only = pin if pin != "auto" else available[0] if len(available) == 1 else None
+        if pin != "auto":
+            self._reason = f"pinned: {pin}"
+        elif self._only is not None:
+            because = "; ".join(f"{name} refused ({why})" for name, why in refused.items())
+            self._reason = f"{self._only} only" + (f": {because}" if because else "")
+        else:
+            self._reason = ""
+
+    def choose(self, rows: int) -> Choice:
+        """The backend for a batch of `rows` rows."""
+        if self._only is not None:
+            return Choice(self._only, self._costs[self._only].predict(rows), self._reason)
+        size, standings = rows.bit_length(), self._standings
+        choice, standings[size] = choose(rows, self._costs, standings.get(size))
+        return choice
+
+    def observe(self, choice: Choice, rows: int, seconds: float) -> None:
+        """Learn what the batch took that `choice` was made for."""
+        if not choice.counts:
+            return
+        cost = self._costs[choice.backend]
+        if cost.samples == WARM_UP:
+            self._measure(cost, rows, seconds * 1e6)
+        else:
+            cost.observe(rows, seconds * 1e6)
+
+    def _measure(self, cost: LineCost, rows: int, micros: float) -> None:
+        """Take the first sample that counts. A heavier segment is so for the backends not measured yet, too."""
+        before = cost.predict(rows)
+        cost.observe(rows, micros)
+        for other in self._costs.values():
+            if not other.measured:
+                other.scale(cost.predict(rows) / before)
+
+    def explain(self) -> str:
+        """The backend and the reason; once there are measurements, the fitted costs."""
+        lines = [f"backend: {self._reason or self._crossovers()}"]
+        measured = [
+            f"{name} {cost} ({cost.samples:,} batches)" for name, cost in self._costs.items() if cost.samples
+        ]
+        if measured:
+            lines.append(f"costs: {', '.join(measured)}")
+        return "\n".join(lines)
+
+    def _crossovers(self) -> str:
+        """The cheapest backend for each range of rows, in words: the lower envelope of the lines."""
+        costs = self._costs
+        name = min(costs, key=lambda name: costs[name].predict(1))
+        ranges: list[str] = []
+        while meetings := {
+            rows: other
+            for other in costs
+            if costs[other].slope < costs[name].slope
+            and (rows := _meeting(costs[name], costs[other])) <= MOST_ROWS
+        }:
+            ranges.append(f"{name} below ~{min(meetings):,.0f} rows")
+            name = meetings[min(meetings)]
+        return f"auto: {', '.join(ranges)}, {name} above" if ranges else f"auto: {name} at every size"
+
+
+def _start(backend: str) -> LineCost:
+    """What is known of a backend before any sample."""
+    return LineCost(*START_COSTS.get(backend, START_COSTS["polars"]))
+
+
+def _meeting(first: LineCost, flatter: LineCost) -> float:
+    """Rows from which the flatter of two lines is the lower one, to two digits."""
+    rows = (flatter.fixed - first.fixed) / (first.slope - flatter.slope)
+    return round(rows, 2 - len(str(int(rows))))

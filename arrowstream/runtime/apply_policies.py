@@ -1,0 +1,53 @@
+"""Policies at work: a time limit around each try, and handlers around them."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+
+import polars as pl
+
+from arrowstream.core.clock import Clock
+from arrowstream.io.sink import SinkSpec
+from arrowstream.plan.physical import Outlet
+from arrowstream.plan.policies import Policies
+from arrowstream.policies.dead_letter import dead_letter_schema
+from arrowstream.policies.handlers import DeadLetter
+from arrowstream.runtime.failure.guard import Guard
+from arrowstream.runtime.failure.timeout import Deadline
+from arrowstream.runtime.sinks import Outlets
+from arrowstream.runtime.source_and_sink import RunningSink
+from arrowstream.runtime.stage import RunningStage
+
+
+def govern(
+    running: RunningStage | RunningSink,
+    policies: Policies,
+    schema: pl.Schema,
+    clock: Clock,
+    outlets: Outlets,
+) -> None:
+    """Put a stage or sink that takes rows of `schema` under its policies; without any, it costs nothing."""
+    name, tally = running.tally.name, running.tally
+    if policies.timeout_s is not None:
+        skip = tally.fail if policies.skip_late_batches else None
+        deadline = Deadline(
+            name,
+            policies.timeout_s,
+            clock,
+            skip,
+            stays=isinstance(running, RunningSink) and policies.goes_on,
+            blocks=isinstance(running, RunningSink) and running.blocking,
+        )
+        running.govern(lambda attempt: partial(deadline.run, attempt=attempt))
+    if not policies.handlers:
+        return
+    write = None
+    last = policies.handlers[-1]
+    if isinstance(last, DeadLetter):
+        assert isinstance(last.sink, SinkSpec)
+        outlet = Outlet(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
+        write = outlets.aside(outlet)
+    # Not seeded: chance is there to keep apart the retries of many processes that run the same job.
+    guard = Guard(name, policies.handlers, clock, Random(), write, tally.fail)
+    running.govern(lambda attempt: partial(guard.run, attempt=attempt))

@@ -1,0 +1,1 @@
+"""What happens when a step, a source or a sink fails."""

@@ -1,0 +1,62 @@
+"""Of several failures the first is told, and the others beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+from arrowstream.runtime.failure.stage_error import FAILURES
+
+CleanUp = Callable[[], Awaitable[None]]
+
+
+async def despite(failure: BaseException, clean_ups: Iterable[CleanUp]) -> None:
+    """Clean up after `failure`, in turn; it must stay what the user sees if that fails, too."""
+    try:
+        await in_turn(clean_ups)
+    except FAILURES as error:
+        first = next(_leaves(failure))
+        for note in (f"and: {error}", *getattr(error, "__notes__", ())):
+            first.add_note(note)
+
+
+async def in_turn(clean_ups: Iterable[CleanUp]) -> None:
+    """Clean up one after the other, also if one of them fails or is cancelled.
+
+    Raises
+    ------
+    Exception
+        The first failure; the others become notes on it.
+    CancelledError
+        We were cancelled meanwhile; failures become notes on it. Whatever else is no failure is raised likewise.
+    """
+    failures: list[BaseException] = []
+    stops: list[BaseException] = []
+    for clean_up in clean_ups:
+        try:
+            await clean_up()
+        except FAILURES as error:
+            failures.append(error)
+        except BaseException as stop:
+            stops.append(stop)
+    if stops or failures:
+        first, *others = [*stops[:1], *failures]
+        for other in others:
+            first.add_note(f"and: {other}")
+        raise first
+
+
+def root(failure: BaseException) -> BaseException:
+    """The failure that came first; the others, if any, become notes on it."""
+    # One that passed through several tasks is found several times.
+    first, *others = dict.fromkeys(_leaves(failure))
+    for other in others:
+        first.add_note(f"and: {other}")
+    return first
+
+
+def _leaves(failure: BaseException) -> Iterator[BaseException]:
+    if isinstance(failure, BaseExceptionGroup):
+        for inner in failure.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield failure

@@ -1,0 +1,206 @@
+"""What becomes of a batch that fails: its handlers act on it, and the rows at fault are found.
+
+The failing rows are found by halving: the batch has failed as a whole, so its halves are tried, then the
+halves of those that fail, until single rows are left. What the good parts gave is kept as it comes, so
+nothing is tried again once it has succeeded, and rows are neither lost nor doubled; in the end it is
+put together again. Retries come before that and are for the whole batch only: a part is tried once.
+Retrying parts would multiply the waits by all the tries, and a failure that passes has had its time to
+pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+
+from arrowstream.core.batch import Batch, Element
+from arrowstream.core.clock import Clock
+from arrowstream.errors import ArrowstreamError, StageTimeout
+from arrowstream.policies.dead_letter import FailedRows, dead_letter_frame
+from arrowstream.policies.handlers import DeadLetter, ErrorHandler, Fail, Log, Retry, Skip
+from arrowstream.runtime.failure.rejoin import rejoined
+from arrowstream.runtime.failure.stage_error import FAILURES, first_line, stage_error
+from arrowstream.runtime.failure.timeout import Attempt
+
+LOGGER = logging.getLogger("arrowstream")
+
+_OUTCOMES = {
+    Retry: "are tried again",
+    Skip: "are left out",
+    DeadLetter: "go to the dead letters",
+    Fail: "end the run",
+}
+
+
+class Guard:
+    """The error handlers of one stage at work.
+
+    Parameters
+    ----------
+    stage
+        Its name, for logs, errors and dead letters.
+    handlers
+        What to do about failures, in order, as `check_handlers` allows it.
+    clock, random
+        Time, and the chance that spreads retries.
+    write
+        Takes the rows of the dead letters, in the schema that `dead_letter_schema` gives, also of several
+        batches at a time; what it raises ends the run, so it must name itself. Needed where a handler is
+        `DeadLetter`.
+    errors
+        Called with the number of rows that failed for good, once for each batch with any.
+    """
+
+    __slots__ = ("_clock", "_errors", "_handlers", "_last", "_random", "_stage", "_write")
+
+    def __init__(
+        self,
+        stage: str,
+        handlers: Sequence[ErrorHandler],
+        clock: Clock,
+        random: Random,
+        write: Callable[[Batch], Awaitable[None]] | None = None,
+        errors: Callable[[int], None] = lambda rows: None,
+    ) -> None:
+        ends = bool(handlers) and isinstance(handlers[-1], Skip | DeadLetter | Fail)
+        self._stage = stage
+        self._handlers = tuple(handlers[:-1] if ends else handlers)
+        self._last = handlers[-1] if ends else Fail()
+        self._clock = clock
+        self._random = random
+        self._write = write
+        self._errors = errors
+
+    async def run(self, batch: Batch, attempt: Attempt) -> list[Element]:
+        """What `attempt` makes of the batch, or of those of its rows that do not fail, in their order.
+
+        Parameters
+        ----------
+        batch
+            The rows.
+        attempt
+            Gives all that comes out for a batch, or raises and leaves nothing behind. It may be called
+            often, with parts of the batch.
+
+        Raises
+        ------
+        ArrowstreamError
+            The failure, where the handlers end with it.
+        """
+        result = await _tried(attempt, batch)
+        for place, handler in enumerate(self._handlers):
+            if isinstance(result, list):
+                return result
+            if isinstance(handler, Retry):
+                result = await self._retry(handler, batch, attempt, result)
+            elif place + 1 < len(self._handlers):
+                self._log(batch, [_whole(batch, result)], Retry)
+        if isinstance(result, list):
+            return result
+        return await self._give_up(batch, attempt, result)
+
+    async def _retry(
+        self, retry: Retry, batch: Batch, attempt: Attempt, error: BaseException
+    ) -> list[Element] | BaseException:
+        begin_ns = self._clock.now_ns()
+        for wait in retry.waits(self._random):
+            so_far = (self._clock.now_ns() - begin_ns) / 1e9
+            if retry.budget is not None and so_far + wait > retry.budget:
+                break
+            await self._clock.sleep(wait)
+            result = await _tried(attempt, batch)
+            if isinstance(result, list):
+                return result
+            error = result
+        return error
+
+    async def _give_up(self, batch: Batch, attempt: Attempt, error: BaseException) -> list[Element]:
+        last = self._last
+        out: list[Element] = []
+        failed: list[FailedRows] = []
+        if isinstance(last, Skip | DeadLetter) and not last.whole_batch:
+            await _halve(batch, 0, batch.num_rows, error, attempt, out, failed)
+        else:
+            failed.append(_whole(batch, error))
+        if failed:
+            await self._report(batch, failed, error)
+        return rejoined(out, batch.num_rows)
+
+    async def _report(self, batch: Batch, failed: Sequence[FailedRows], error: BaseException) -> None:
+        """Tell of the rows that failed for good, each once, by all means that are wanted."""
+        last = self._last
+        # Not earlier: only now it is known how many rows it is about.
+        if self._handlers and isinstance(self._handlers[-1], Log):
+            self._log(batch, failed, type(last))
+        self._errors(sum(part.length for part in failed))
+        if isinstance(last, DeadLetter):
+            assert self._write is not None
+            await self._write(batch.with_rows(dead_letter_frame(batch, failed, self._stage)))
+        elif isinstance(last, Fail):
+            named = stage_error(self._stage, batch, error)
+            if named is error:
+                raise named
+            raise named from error
+
+    def _log(self, batch: Batch, failed: Sequence[FailedRows], outcome: type[ErrorHandler]) -> None:
+        rows = sum(part.length for part in failed)
+        first = failed[0]
+        position = batch.slice(first.offset, first.length).position
+        LOGGER.log(
+            logging.ERROR if outcome is Fail else logging.WARNING,
+            "stage %s: %d of %d rows failed and %s; %s%s: %s",
+            self._stage,
+            rows,
+            batch.num_rows,
+            _OUTCOMES[outcome],
+            "the first at " if len(failed) > 1 else "at ",
+            position or "an unknown position",
+            first.error,
+            extra={"stage": self._stage, "rows": rows, "position": position and str(position)},
+        )
+
+
+async def _tried(attempt: Attempt, batch: Batch) -> list[Element] | BaseException:
+    """What comes of an attempt; a cancellation is no failure and goes through."""
+    try:
+        return await attempt(batch)
+    except FAILURES as error:
+        return error
+
+
+async def _halve(
+    batch: Batch,
+    offset: int,
+    rows: int,
+    error: BaseException,
+    attempt: Attempt,
+    out: list[Element],
+    failed: list[FailedRows],
+) -> None:
+    """Sort rows that failed together by `error` into what comes `out` of the good ones, and the `failed`."""
+    # That it took too long is no row's fault as a rule, and waiting for every part would take longer still.
+    if rows <= 1 or isinstance(error, StageTimeout):
+        failed.append(FailedRows(offset, rows, _reason(error)))
+        return
+    middle = rows // 2
+    for start, length in ((offset, middle), (offset + middle, rows - middle)):
+        await asyncio.sleep(0)  # nothing else on the loop may wait for all the tries of a bad batch
+        result = await _tried(attempt, batch.slice(start, length))
+        if isinstance(result, list):
+            out += result
+        else:
+            await _halve(batch, start, length, result, attempt, out, failed)
+
+
+def _whole(batch: Batch, error: BaseException) -> FailedRows:
+    return FailedRows(0, batch.num_rows, _reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line; stage and position are told beside it."""
+    if not isinstance(error, ArrowstreamError):
+        return first_line(error)
+    told = (("expected", error.expected), ("found", error.found))
+    return "; ".join([error.what, *(f"{label}: {value}" for label, value in told if value)])

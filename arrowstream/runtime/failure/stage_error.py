@@ -1,0 +1,29 @@
+"""What counts as a failure of a stage, and how it is named."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from arrowstream.core.batch import Batch
+from arrowstream.core.hints import cast_hint, frame_hint
+from arrowstream.errors import ArrowstreamError, StageError
+
+FAILURES = (Exception, pl.exceptions.PanicException)
+"""What counts as a failure of a stage: Polars' panics are outside the tree of `Exception`."""
+
+
+def stage_error(
+    stage: str, batch: Batch | None, error: BaseException, kind: type[StageError] = StageError
+) -> ArrowstreamError:
+    """`error` as one of this kind that names its stage and where in the source the batch came from."""
+    if isinstance(error, ArrowstreamError):
+        error.stage = error.stage or stage
+        return error
+    position = str(batch.position) if batch is not None and batch.position is not None else None
+    hint = cast_hint(error) or frame_hint(error)
+    return kind(first_line(error), stage=stage, position=position, hint=hint)
+
+
+def first_line(error: BaseException) -> str:
+    """An error's kind and the first line of what it says."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}"

@@ -1,0 +1,123 @@
+"""A time limit for what a step does with one batch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from arrowstream.core.batch import Batch, Element
+from arrowstream.core.clock import Clock
+from arrowstream.errors import StageTimeout
+
+_log = logging.getLogger("arrowstream")
+
+Attempt = Callable[[Batch], Awaitable[list[Element]]]
+"""What is tried with a batch: all that comes out, or a failure that leaves nothing behind."""
+
+
+class Deadline:
+    """Lets an attempt take so long and no longer.
+
+    What is late is cancelled, and waited for until it has really ended: work that holds a worker thread or the
+    loop, which nobody can interrupt, holds the stage up until it returns, and then counts as late all the same.
+
+    Parameters
+    ----------
+    stage
+        Its name, for errors.
+    seconds
+        How long an attempt may take for one batch.
+    clock
+        Time.
+    skip
+        Called with the number of rows of each batch that is left out because it took too long; without
+        it, such a batch is a `StageTimeout`.
+    stays
+        Whether what has been done cannot be undone, as with a sink, while the run goes on: work that ended well is
+        then done, if late, which is logged. Left out or tried again, its rows would be there all the same.
+    blocks
+        Whether work holds a thread, so that cancelling it would only hide how it ended.
+    """
+
+    __slots__ = ("_blocks", "_clock", "_seconds", "_skip", "_stage", "_stays")
+
+    def __init__(
+        self,
+        stage: str,
+        seconds: float,
+        clock: Clock,
+        skip: Callable[[int], None] | None = None,
+        *,
+        stays: bool = False,
+        blocks: bool = False,
+    ) -> None:
+        self._stays = stays
+        self._blocks = blocks
+        self._stage = stage
+        self._seconds = seconds
+        self._clock = clock
+        self._skip = skip
+
+    async def run(self, batch: Batch, attempt: Attempt) -> list[Element]:
+        """What `attempt` makes of the batch; nothing if it took too long and such batches are left out."""
+        # The timer alone would not do: work that never waits is done before the loop looks at the time.
+        taken_ns = 0
+
+        async def timed() -> list[Element]:
+            nonlocal taken_ns
+            begin = self._clock.now_ns()
+            try:
+                return await attempt(batch)
+            finally:
+                taken_ns = self._clock.now_ns() - begin
+
+        work = asyncio.ensure_future(timed())
+        timer = asyncio.ensure_future(self._clock.sleep(self._seconds))
+        try:
+            await asyncio.wait((work, timer), return_when=asyncio.FIRST_COMPLETED)
+            if self._stays and self._blocks:
+                await asyncio.wait((work,))
+            if work.done() and taken_ns <= self._seconds * 1e9:
+                return work.result()
+        finally:
+            await end_tasks(timer, work)
+        if self._stays and not work.cancelled() and work.exception() is None:
+            _log.warning(
+                "stage %s: %d rows took %.3g s, more than %g s; they are written all the same",
+                self._stage,
+                batch.num_rows,
+                taken_ns / 1e9,
+                self._seconds,
+            )
+            return work.result()
+        if self._skip is None:
+            # A failure on the way out is what became of the work, but its being late is why it ended.
+            cause = None if work.cancelled() else work.exception()
+            raise StageTimeout(
+                "a batch took too long",
+                stage=self._stage,
+                position=None if batch.position is None else str(batch.position),
+                expected=f"at most {self._seconds:g} s for {batch.num_rows} rows",
+                hint='make batches smaller with batch(...), or leave such batches out with on_timeout="skip"',
+            ) from cause
+        self._skip(batch.num_rows)
+        return []
+
+
+async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel these and wait until each has ended, even if we are cancelled meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    for task in tasks:
+        task.cancel()
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen: whoever waits gets something else
+    if cancelled is not None:
+        raise cancelled

@@ -1,0 +1,151 @@
+"""The loops of one task: read an element, run the stage, pass on what comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from arrowstream.core.batch import Batch, Element, Mark
+from arrowstream.core.channel import Receiver, Sender, channel
+from arrowstream.core.clock import Clock
+from arrowstream.runtime.failure.cleanup import despite
+from arrowstream.runtime.failure.stage_error import FAILURES
+from arrowstream.runtime.failure.timeout import end_tasks
+from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
+from arrowstream.runtime.stage import Emit, RunningStage, emit_all
+
+Read = Callable[[], Awaitable[Element | None]]
+End = Callable[[], Awaitable[None]]
+
+TURN_SECONDS = 0.005
+"""How long a task may go on without waiting before the loop's other tasks get a turn.
+
+Between ends in memory nothing ever waits, so `stop`, timers and everything else on the loop would starve.
+"""
+
+
+async def run_section(read: Read, stage: RunningStage | None, emit: Emit, end: End, clock: Clock) -> None:
+    """Move elements from `read` through `stage` to `emit` until the stream ends, then call `end`.
+
+    Marks keep their place among the batches. Batches without rows are not passed on. If anything
+    fails, `end` is not called: the next task must never take a failure for the end of the stream.
+    """
+    if stage is None:
+        await _pass_on(read, emit)
+    else:
+        try:
+            await stage.open()
+            if isinstance(stage, RunningTimed):
+                await _drive_timed(read, stage, emit, clock)
+            elif isinstance(stage, RunningAsync) and stage.concurrency > 1:
+                await _drive_concurrent(read, stage, emit)
+            else:
+                await _drive(read, stage, emit)
+            await stage.finish(emit)
+        except FAILURES as failure:
+            await despite(failure, [stage.close])
+            raise
+        except BaseException:
+            await stage.close()
+            raise
+        await stage.close()
+    await end()
+
+
+async def _pass_on(read: Read, emit: Emit) -> None:
+    turns = _Turns()
+    while (element := await read()) is not None:
+        await emit(element)
+        await turns.yield_if_due()
+
+
+async def _drive(read: Read, stage: RunningStage, emit: Emit) -> None:
+    turns = _Turns()
+    while (element := await read()) is not None:
+        if isinstance(element, Batch):
+            await emit_all(await stage.process(element), emit)
+        else:
+            await stage.on_mark(element, emit)
+        await turns.yield_if_due()
+
+
+async def _drive_timed(read: Read, stage: RunningTimed, emit: Emit, clock: Clock) -> None:
+    """One that may also have something to say while nothing comes in, or that takes nothing for a while."""
+    reading: asyncio.Task[Element | None] | None = None
+    alarm: asyncio.Task[None] | None = None
+    try:
+        while True:
+            if stage.wants_input and reading is None:
+                reading = asyncio.ensure_future(_awaited(read))
+                stage.waits()
+            if (deadline := stage.deadline_ns) is not None:
+                alarm = asyncio.ensure_future(clock.sleep(max(deadline - clock.now_ns(), 0) / 1e9))
+            waits = [task for task in (reading if stage.wants_input else None, alarm) if task is not None]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if alarm is not None:
+                await end_tasks(alarm)
+                alarm = None
+            if deadline is not None and clock.now_ns() >= deadline:
+                await stage.on_time(emit)
+            if stage.wants_input and reading is not None and reading.done():
+                element, reading = reading.result(), None
+                if element is None:
+                    return
+                if isinstance(element, Batch):
+                    await emit_all(await stage.process(element), emit)
+                else:
+                    await stage.on_mark(element, emit)
+    finally:
+        for task in (reading, alarm):
+            if task is not None:
+                await end_tasks(task)
+
+
+async def _drive_concurrent(read: Read, stage: RunningAsync, emit: Emit) -> None:
+    """Several batches in the making, passed on in the order in which they came."""
+    free = asyncio.Semaphore(stage.concurrency)
+    sender: Sender[Mark | asyncio.Task[Iterable[Element]]]
+    receiver: Receiver[Mark | asyncio.Task[Iterable[Element]]]
+    sender, receiver = channel(stage.concurrency)
+
+    async def process(batch: Batch) -> Iterable[Element]:
+        try:
+            return await stage.process(batch)
+        finally:
+            free.release()
+
+    async def begin() -> None:
+        while (element := await read()) is not None:
+            if isinstance(element, Batch):
+                await free.acquire()
+                await sender.send(group.create_task(process(element)))
+            else:
+                await sender.send(element)
+        sender.close()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(begin())
+        async for item in receiver:
+            if isinstance(item, asyncio.Task):
+                await emit_all(await item, emit)
+            else:
+                await stage.on_mark(item, emit)
+
+
+class _Turns:
+    """Lets the loop's other tasks run now and then."""
+
+    __slots__ = ("_ends", "_loop")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ends = self._loop.time() + TURN_SECONDS
+
+    async def yield_if_due(self) -> None:
+        if self._loop.time() >= self._ends:
+            await asyncio.sleep(0)
+            self._ends = self._loop.time() + TURN_SECONDS
+
+
+async def _awaited(read: Read) -> Element | None:
+    return await read()

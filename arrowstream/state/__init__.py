@@ -1,0 +1,1 @@
+"""Keyed state: key index, columns by slot, row logs, memory limit, spill files."""

@@ -1,0 +1,137 @@
+"""Keys that are whole numbers, looked up without hashing: an array by key, where keys lie close together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from arrowstream.state.arrays import Array
+from arrowstream.state.memory import PIECE, StateMemory
+
+SPARSE = 8
+"""Keys lie close together while their range has no more than so many values for each of them."""
+
+FLOOR = 65_536
+"""So many values more are allowed, however few keys there are."""
+
+_WHOLE = {
+    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
+    *(pl.Boolean, pl.Enum, pl.Date, pl.Time, pl.Datetime, pl.Duration),
+}
+
+
+class DirectTable:
+    """Keys to numbers by one gather: key k has the place k - base of an array, null has the last one.
+
+    Places are computed modulo 2**64: then every key out of reach has too great a place, and nothing overflows.
+
+    Parameters
+    ----------
+    kind
+        The unsigned type that numbers are kept in.
+    memory
+        Where they lie.
+    """
+
+    __slots__ = ("_base", "_entries", "_memory")
+
+    def __init__(self, kind: Any, memory: StateMemory) -> None:
+        self._base = 0
+        self._memory = memory
+        # One more than the number; 0 is none, so that memory is touched only where there are keys.
+        self._entries = memory.array((2,), kind)
+
+    @staticmethod
+    def takes(keys: pl.Schema) -> bool:
+        """Whether these keys are whole numbers, or of a type that is kept as such: one column of them."""
+        return len(keys) == 1 and keys.dtypes()[0].base_type() in _WHOLE
+
+    def places(self, keys: pl.Series) -> Array | None:
+        """Where the number of each key is; None if a key is out of reach."""
+        whole = _whole(keys)
+        filled = whole.fill_null(0) if whole.null_count() else whole
+        base = (self._base + 2**63) % 2**64 - 2**63
+        places: Array = filled.to_numpy().astype(np.int64, copy=False) - np.int64(base)
+        null = len(self._entries) - 1
+        if whole.null_count():
+            nulls = whole.is_null().to_numpy()
+            places[nulls] = 0
+        if places.view(np.uint64).max(initial=0) >= null:
+            return None
+        if whole.null_count():
+            places[nulls] = null
+        return places
+
+    def cover(self, held: pl.Series, first: int, coming: pl.Series, count: int) -> bool:
+        """Make room for these keys; False, and nothing changes, if their range is too wide for so many or for memory.
+
+        Costs O(held + range), and leaves a quarter of the range free on either side, so that growing costs
+        O(1) a key, amortised.
+
+        Parameters
+        ----------
+        held
+            The keys that have numbers, from `first` on. Others are forgotten.
+        first
+            The number of the first of them.
+        coming
+            The keys to come next.
+        count
+            How many keys there may be then.
+        """
+        ends = [end for keys in (held, coming) for end in _ends(keys)]
+        span = max(ends) - min(ends) + 1 if ends else 1
+        places = span + 2 * (span // 4) + 1
+        more = places * self._entries.itemsize - self._entries.nbytes
+        if span > SPARSE * count + FLOOR or not self._memory.takes(more):
+            return False
+        self._base = min(ends, default=0) - span // 4
+        self.close()
+        self._entries = self._memory.array((places,), self._entries.dtype)
+        for start in range(0, len(held), PIECE):
+            piece = held[start : start + PIECE]
+            found = self.places(piece)
+            assert found is not None
+            self.settle(found, np.arange(first + start, first + start + len(piece)))
+        return True
+
+    def close(self) -> None:
+        """Give the memory back; the table is not used any more."""
+        self._memory.let_go(self._entries)
+
+    def find(self, places: Array) -> Array:
+        """The numbers, or -1; a key may have been evicted since it got its number."""
+        found: Array = self._entries.take(places).astype(np.int64)
+        found -= 1
+        return found
+
+    def claim(self, places: Array) -> Array:
+        """Take places for keys that have no number: for each row, which row is the first of its key."""
+        rows = np.arange(len(places))
+        # Of several values for one place numpy keeps the last: backwards, so that the first row wins.
+        self._entries[places[::-1]] = rows[::-1]
+        first: Array = self._entries.take(places).astype(np.int64)
+        return first
+
+    def settle(self, places: Array, numbers: Array) -> None:
+        """Write the numbers of claimed places."""
+        self._entries[places] = numbers + 1
+
+    def release(self, places: Array) -> None:
+        """Give claimed places back."""
+        self._entries[places] = 0
+
+
+def _whole(keys: pl.Series) -> pl.Series:
+    # Polars takes 0.1 ms to find that a number is its own physical form.
+    if keys.dtype.is_integer():
+        return keys
+    return keys.cast(pl.UInt8) if keys.dtype == pl.Boolean else keys.to_physical()
+
+
+def _ends(keys: pl.Series) -> list[int]:
+    """The least and the greatest, if there is any but null."""
+    whole = _whole(keys)
+    return [whole.min(), whole.max()] if whole.null_count() < len(whole) else []  # type: ignore[list-item]

@@ -1,0 +1,179 @@
+"""Rows numbered as they come: frames that are merged lazily, and lie in files where they must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from arrowstream.state.arrays import Array
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.owned_rows import held_bytes, owned
+
+RATIO = 8
+"""How much longer a run is than the one after it.
+
+Up to 8 chunks Polars gathers from a chunked column as it is; from more it would first copy the whole column.
+With this ratio a million keys have some 7 runs.
+"""
+
+
+class FrameLog:
+    """Rows, numbered from 0 in the order of appending; old ones can be dropped from the front.
+
+    Appending costs O(log n) copies a row, amortised: a run is merged with the one before it once that is
+    not 8 times as long (a log-structured merge of appended runs; O'Neil et al., 1996). Runs that have gone to a
+    file stay as they are. Of the batches that rows come from nothing is kept besides.
+
+    Parameters
+    ----------
+    schema
+        Of the rows.
+    memory
+        Where they lie.
+    """
+
+    __slots__ = (
+        "_columns",
+        "_filed",
+        "_filed_bytes",
+        "_held",
+        "_memory",
+        "_oldest",
+        "_runs",
+        "_schema",
+        "_sizes",
+        "_starts",
+    )
+
+    def __init__(self, schema: pl.Schema, memory: StateMemory) -> None:
+        self._schema = schema
+        self._memory = memory
+        self._oldest = 0
+        self._filed: list[pl.DataFrame] = []
+        self._filed_bytes = 0
+        self._starts = [0]
+        """The number of the first row of each run in a file, and of those in memory."""
+        self._runs: list[pl.DataFrame] = []
+        self._sizes: list[int] = []
+        """The bytes of each of these."""
+        self._held = 0
+        self._columns: list[pl.Series] = []
+
+    @property
+    def stop(self) -> int:
+        """The number that the next row gets."""
+        return self._starts[-1] + sum(run.height for run in self._runs)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows, wherever they lie."""
+        return self._held + self._filed_bytes
+
+    def append(self, rows: pl.DataFrame) -> None:
+        """Number these rows, at least one, on."""
+        runs = self._runs
+        self._push(owned(rows))
+        while len(runs) > 1 and runs[-2].height < RATIO * runs[-1].height:
+            last, before = self._pop(), self._pop()
+            if not runs and self._oldest > self._starts[-1]:
+                # The longest run is copied anyway: leave out what is not needed any more.
+                before = owned(before.slice(self._oldest - self._starts[-1]))
+                self._starts[-1] = self._oldest
+            self._push(pl.concat([before, last]).rechunk())
+        self._hold(sum(self._sizes))
+        if self._memory.is_full_with(self._held, self._filed_bytes):
+            self._to_file()
+        self._columns = pl.concat(self._runs, rechunk=False).get_columns() if self._runs else []
+
+    def forget(self, oldest: int) -> None:
+        """Rows before number `oldest` are not asked for any more."""
+        self._oldest = oldest
+        while self._runs and self._starts[-1] + self._runs[0].height <= oldest:
+            self._starts[-1] += self._runs.pop(0).height
+            self._sizes.pop(0)
+
+    def gather(self, numbers: Array) -> pl.DataFrame:
+        """The rows of these numbers; nulls for -1."""
+        if not self._filed or not len(numbers):
+            return _gathered(self._columns, self._schema, numbers, self._starts[0])
+        runs = [*(run.get_columns() for run in self._filed), self._columns]
+        which = np.searchsorted(self._starts, np.maximum(numbers, self._starts[0]), side="right") - 1
+        order = np.argsort(which, kind="stable")
+        bounds = np.searchsorted(which[order], np.arange(len(runs) + 1))
+        parts = [
+            _gathered(
+                runs[run], self._schema, numbers[order[bounds[run] : bounds[run + 1]]], self._starts[run]
+            )
+            for run in np.unique(which)
+        ]
+        back = np.empty(len(order), np.uint32)
+        back[order] = np.arange(len(order), dtype=np.uint32)
+        return pl.concat(parts, rechunk=True)[pl.Series(back)]
+
+    def equal(self, numbers: Array, rows: pl.DataFrame) -> Array:
+        """Whether each of `rows` equals that of its number; null equals null, NaN equals NaN."""
+        if not self._filed:
+            return rows_equal(self._columns, numbers - self._starts[0], rows)
+        return rows_equal(self.gather(numbers).get_columns(), np.arange(len(numbers)), rows)
+
+    def frame(self, start: int, stop: int | None = None) -> pl.DataFrame:
+        """The rows from one number up to another, or to the end."""
+        runs = [*self._filed, *self._runs]
+        if not runs:
+            return pl.DataFrame(schema=self._schema)
+        length = None if stop is None else stop - start
+        return pl.concat(runs, rechunk=False).slice(start - self._starts[0], length)
+
+    def keep(self, pieces: Iterable[Array]) -> None:
+        """Keep only the rows of these numbers, piece by piece, numbered anew from 0 in this order."""
+        kept = FrameLog(self._schema, self._memory)
+        for numbers in pieces:
+            if len(numbers):
+                kept.append(self.gather(numbers))
+        self._hold(0)
+        for name in self.__slots__:
+            setattr(self, name, getattr(kept, name))
+
+    def _to_file(self) -> None:
+        self._starts.append(self.stop)
+        self._filed.append(self._memory.in_file([pl.concat(self._runs)]))
+        self._filed_bytes += self._held
+        self._runs, self._sizes = [], []
+        self._hold(0)
+
+    def _push(self, run: pl.DataFrame) -> None:
+        self._runs.append(run)
+        self._sizes.append(held_bytes(run))
+
+    def _pop(self) -> pl.DataFrame:
+        self._sizes.pop()
+        return self._runs.pop()
+
+    def _hold(self, nbytes: int) -> None:
+        self._memory.held += nbytes - self._held
+        self._held = nbytes
+
+
+def rows_equal(columns: list[pl.Series], places: Array, rows: pl.DataFrame) -> Array:
+    """Whether the row of `columns` at each place equals that of `rows`; null equals null, NaN equals NaN."""
+    index = pl.Series(places.astype(np.uint32))
+    same = np.ones(len(places), np.bool_)
+    for column, row in zip(columns, rows.get_columns(), strict=True):
+        same &= column.gather(index).eq_missing(row).to_numpy()
+    return same
+
+
+def _gathered(columns: list[pl.Series], schema: pl.Schema, numbers: Array, start: int) -> pl.DataFrame:
+    """Rows of columns whose first row has number `start`; nulls for -1."""
+    missing = numbers < 0
+    if not missing.any():
+        index = pl.Series((numbers - start).astype(np.uint32))
+    else:
+        index = pl.Series(np.where(missing, -1, numbers - start)).replace(-1, None)
+    if not columns:
+        return pl.DataFrame(
+            {name: pl.repeat(None, len(numbers), dtype=dtype, eager=True) for name, dtype in schema.items()}
+        )
+    return pl.DataFrame([column.gather(index) for column in columns])

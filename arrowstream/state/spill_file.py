@@ -1,0 +1,127 @@
+"""Arrays and frames in files of their own, mapped into the address space: they are used as if they lay in memory.
+
+The operating system keeps in memory what is in use, and writes the rest out. A file has no name: it is gone once
+nobody holds what lies in it, however the process ends.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.errors import StageError
+from arrowstream.state.arrays import Array
+
+_ALIGNED = 64
+"""Where values begin at multiples of so many bytes, they are used in place."""
+
+
+def folder() -> Path:
+    """Where the files are: `TMPDIR`, else /var/tmp, which lies on a disk where /tmp may be memory, else the usual.
+
+    Raises
+    ------
+    StageError
+        `TMPDIR` is no folder.
+    """
+    named = os.environ.get("TMPDIR")
+    if named is not None and not Path(named).is_dir():
+        raise StageError(
+            "state cannot be spilled", expected="a folder in the environment variable TMPDIR", found=named
+        )
+    lasting = Path("/var/tmp")
+    return Path(named or (lasting if os.access(lasting, os.W_OK) else tempfile.gettempdir()))
+
+
+def array_in_file(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array of zeros.
+
+    Raises
+    ------
+    StageError
+        There is no room for it on the disk.
+    """
+    kind = np.dtype(dtype)
+    nbytes = int(np.prod(shape)) * kind.itemsize
+    with _file() as file:
+        try:
+            # Room is taken now: were the disk full when a page is written out, the process would be killed.
+            _take_room(file, nbytes)
+        except OSError as error:
+            raise _no_room(nbytes, error) from error
+        return np.ndarray(shape, kind, buffer=mmap.mmap(file.fileno(), nbytes))
+
+
+def frame_in_file(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """These pieces, at least one, none without rows, as one frame in so many chunks.
+
+    Raises
+    ------
+    StageError
+        There is no room for it on the disk.
+    """
+    spans = []
+    end = 0
+    with _file() as file:
+        for piece in pieces:
+            start = file.seek(end + -end % _ALIGNED)
+            try:
+                # Each is a file within the file: a batch of a file may bring no categories of its own.
+                piece.rechunk().write_ipc(
+                    file, compression="uncompressed", compat_level=pl.CompatLevel.newest()
+                )
+                file.flush()
+            except OSError as error:
+                raise _no_room(int(piece.estimated_size()), error) from error
+            end = file.seek(0, os.SEEK_END)
+            spans.append((start, end))
+        mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    frames = [_mapped(mapped.slice(start, stop - start)) for start, stop in spans]
+    return pl.concat(frames, rechunk=False)
+
+
+def _mapped(file: pa.Buffer) -> pl.DataFrame:
+    table = pa.ipc.open_file(pa.BufferReader(file)).read_all()
+    return cast(pl.DataFrame, pl.from_arrow(table, rechunk=False))
+
+
+def _file() -> IO[bytes]:
+    place = folder()
+    try:
+        return tempfile.TemporaryFile(prefix="arrowstream-", dir=place)
+    except OSError as error:
+        raise StageError(
+            "state cannot be spilled",
+            expected=f"a new file in {place}",
+            found=str(error),
+            hint="allow more open files (ulimit -n), or raise max_bytes",
+        ) from error
+
+
+def _take_room(file: IO[bytes], nbytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, nbytes)
+        return
+    for start in range(0, nbytes, _ZEROS):
+        file.write(bytes(min(_ZEROS, nbytes - start)))
+    file.flush()
+
+
+_ZEROS = 1 << 20
+
+
+def _no_room(nbytes: int, error: Exception) -> StageError:
+    return StageError(
+        "state cannot be spilled",
+        expected=f"room for {nbytes:,} bytes in {folder()}",
+        found=str(error),
+        hint="free some space, or name a folder on another disk in the environment variable TMPDIR",
+    )
