@@ -39,6 +39,7 @@ class Run:
     __slots__ = (
         "_begin_ns",
         "_clock",
+        "_committed",
         "_end_ns",
         "_ends",
         "_opened",
@@ -62,6 +63,7 @@ class Run:
         self._wiring: Wiring | None = None
         self._stop_reason: str | None = None
         self._end_ns: int | None = None
+        self._committed: RunReport | None = None
         self._begin_ns = self._reported_ns = clock.now_ns()
 
     def stop(self, reason: str = "stop") -> None:
@@ -81,6 +83,8 @@ class Run:
         ------
         ArrowstreamError
             The first failure; everything else was cancelled and the sinks aborted.
+        CancelledError
+            The run was cancelled before its sinks began to commit. After that it ends well: every row is visible.
         """
         if self._options.limit == 0:
             self.stop("limit")
@@ -97,6 +101,8 @@ class Run:
             return report
         except BaseException as raised:
             failure = root(raised)
+            if self._committed is not None and _only_cancelled(failure):
+                return self._committed
             self._leave_out(prepared, failure)
         finally:
             self._end_ns = self._clock.now_ns()
@@ -201,7 +207,8 @@ class Run:
             await despite(failure, self._sinks.aborts())
             raise
         self._tell()
-        return self._report(plan.name, wiring.stages)
+        self._committed = self._report(plan.name, wiring.stages)
+        return self._committed
 
     def _open_end(self, outlet: Outlet) -> RunningSink:
         """A sink that is an end of the pipeline: its rows have come out, and the limit holds for it."""
@@ -253,6 +260,14 @@ class Run:
             tuple(StageReport.of(part.tally) for part in parts),
             self._stop_reason,
         )
+
+
+def _only_cancelled(failure: BaseException) -> bool:
+    """Whether we were cancelled from outside, and nothing else went wrong."""
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled = isinstance(failure, asyncio.CancelledError) and task.cancelling() > 0
+    return cancelled and not getattr(failure, "__notes__", ())
 
 
 def _after(held: list[Element], read: Read) -> Read:

@@ -115,7 +115,8 @@ class Wiring:
             late = stage.policies.late
             write = None
             if late is not None:
-                write = self._outlets.open(Outlet(f"late rows of {stage.name}", late, stage.schema)).write
+                outlet = Outlet(f"late rows of {stage.name}", late, stage.schema)
+                write = self._outlets.side_output(outlet).write
             running = start_operator(stage, self._clock, self._threads, write)
         schema = stage.segment.schema if isinstance(stage, SegmentStage) else stage.schema
         govern(running, stage.policies, schema, self._clock, self._outlets)
