@@ -201,7 +201,7 @@ class Wiring:
         merge, meet = self._merge(1 + len(stage.inputs))
         self._tasks_of(feed, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
         for number, (start, stages) in enumerate(stage.inputs, 1):
-            source = self._open_source(f"source {number + 1}", start)
+            source = self._open_source(start.name, start)
             goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
             self.line(Feed(source.read, source.blocking), stages, goal)
         return meet
