@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.step_context import StepContext
 from arrowstream.io.sink import BlockingWriter, Handle, SinkSpec, Writer
 from arrowstream.io.source import BlockingReader, Query, Reader, SourceSpec
 from arrowstream.operators.base import Operator, Process
@@ -197,7 +198,7 @@ class ScriptedOperator(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return self._start()
 
     def describe(self) -> str:

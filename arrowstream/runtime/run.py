@@ -12,6 +12,7 @@ import polars as pl
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
 from arrowstream.core.ingest import schema_of
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.source import SourceSpec
 from arrowstream.metrics.snapshot import Metrics
@@ -197,6 +198,7 @@ class Run:
                 self._open_source,
                 self._open_end,
                 self._options.room,
+                MemoryBudget(self._options.state_bytes),
             )
             goal = wiring.goal(plan.outlet) if plan.outlet is not None else None
             wiring.line(Feed(read, source.blocking), plan.stages, goal)

@@ -14,6 +14,7 @@ from functools import partial
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.clock import Clock
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
     BranchPlan,
@@ -50,6 +51,8 @@ class Wiring:
         Open a further source, and a sink at an end.
     room
         What may wait between two stages.
+    memory
+        The budget for the state of all steps.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Wiring:
         open_source: Callable[[str, Input], RunningSource],
         open_end: Callable[[Outlet], RunningSink],
         room: Room,
+        memory: MemoryBudget,
     ) -> None:
         self._clock = clock
         self._threads = threads
@@ -67,6 +71,7 @@ class Wiring:
         self._open_source = open_source
         self._open_end = open_end
         self._room = room
+        self._memory = memory
         self.stages: list[RunningStage] = []
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -117,7 +122,7 @@ class Wiring:
             if late is not None:
                 outlet = Outlet(f"late rows of {stage.name}", late, stage.schema)
                 write = self._outlets.side_output(outlet).write
-            running = start_operator(stage, self._clock, self._threads, write)
+            running = start_operator(stage, self._clock, self._threads, self._memory, write)
         schema = stage.segment.schema if isinstance(stage, SegmentStage) else stage.schema
         govern(running, stage.policies, schema, self._clock, self._outlets)
         self.stages.append(running)

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ def batch(*values: int) -> Batch:
 
 
 def started(processor: Any) -> AsyncProcess:
-    return ProcessorStep(processor).start(SCHEMA)
+    return ProcessorStep(processor).start(SCHEMA, context())
 
 
 class Sum(Processor):

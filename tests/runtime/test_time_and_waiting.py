@@ -11,6 +11,7 @@ from scripted import ScriptedOperator
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import StageError
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import AsyncProcess, Operator, Process, TimedProcess
@@ -240,7 +241,7 @@ class LateOperator(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return Late()
 
     def describe(self) -> str:
