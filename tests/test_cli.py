@@ -428,7 +428,7 @@ class Stuck(BlockingReader):
         pass
 
 class Source(TestSource):
-    def open(self, query=None):
+    def open(self, context, query=None, resume=None):
         return Stuck()
 
 signals.GRACE_SECONDS = 0.01

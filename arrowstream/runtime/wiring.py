@@ -13,8 +13,6 @@ from functools import partial
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, channel
-from arrowstream.core.clock import Clock
-from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
     BranchPlan,
@@ -32,12 +30,12 @@ from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
 from arrowstream.runtime.merge import Merge
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.ports import Feed, Goal, Room, close, nothing, receive
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.running_source import RunningSource
 from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.stage import Emit, RunningSegment, RunningStage
 from arrowstream.runtime.task_loop import End, Read, run_section
-from arrowstream.runtime.threads import Threads
 
 
 class Wiring:
@@ -51,27 +49,23 @@ class Wiring:
         Open a further source, and a sink at an end.
     room
         What may wait between two stages.
-    memory
-        The budget for the state of all steps.
     """
 
     def __init__(
         self,
-        clock: Clock,
-        threads: Threads,
+        resources: Resources,
         outlets: RunningSinks,
-        open_source: Callable[[str, Input], RunningSource],
+        open_source: Callable[[str, Input], Awaitable[RunningSource]],
         open_end: Callable[[Outlet], RunningSink],
         room: Room,
-        memory: MemoryBudget,
     ) -> None:
-        self._clock = clock
-        self._threads = threads
+        self._resources = resources
+        self._clock = resources.clock
+        self._threads = resources.threads
         self._outlets = outlets
         self._open_source = open_source
         self._open_end = open_end
         self._room = room
-        self._memory = memory
         self.stages: list[RunningStage] = []
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -86,7 +80,7 @@ class Wiring:
         for task in self._started:
             task.cancel()
 
-    def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
+    async def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
         """Everything from `feed` to `goal`; None if a split at the end leads to sinks."""
         part: list[RunningStage] = []
         for number, stage in enumerate(stages):
@@ -95,9 +89,9 @@ class Wiring:
                 continue
             # What comes before a split or a union ends there, in a task that hands its elements on.
             rest = stages[number + 1 :]
-            meet = self._meeting(feed, part, stage)
+            meet = await self._meeting(feed, part, stage)
             if meet is not None:
-                self.line(meet, rest, goal)
+                await self.line(meet, rest, goal)
             return
         assert goal is not None
         self._tasks_of(feed, part, goal)
@@ -122,7 +116,7 @@ class Wiring:
             if late is not None:
                 outlet = Outlet(f"late rows of {stage.name}", late, stage.schema)
                 write = self._outlets.side_output(outlet).write
-            running = start_operator(stage, self._clock, self._threads, self._memory, write)
+            running = start_operator(stage, self._resources, write)
         schema = stage.segment.schema if isinstance(stage, SegmentStage) else stage.schema
         govern(running, stage.policies, schema, self._clock, self._outlets)
         self.stages.append(running)
@@ -160,15 +154,15 @@ class Wiring:
         name = stage.tally.name if stage is not None else "end"
         self._tasks.append((name, lambda: run_section(read, stage, emit, end, self._clock)))
 
-    def _meeting(
+    async def _meeting(
         self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage | UnionStage
     ) -> Feed | None:
         """What goes on after several ways or inputs; None if nothing does."""
         if isinstance(stage, SplitStage):
-            return self._split(feed, before, stage)
-        return self._union(feed, before, stage)
+            return await self._split(feed, before, stage)
+        return await self._union(feed, before, stage)
 
-    def _split(self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage) -> Feed | None:
+    async def _split(self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage) -> Feed | None:
         """The branches of a split, each with a line of its own; gives what comes out where they meet."""
         on = [branch for branch in stage.branches if not branch.ended]
         merge, meet = self._merge(len(on)) if on else (None, None)
@@ -179,7 +173,7 @@ class Wiring:
                 assert merge is not None
                 number = on.index(branch)
                 goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
-            ways[branch.name] = self._branch(branch, goal)
+            ways[branch.name] = await self._branch(branch, goal)
         emit = (
             partial(_broadcast, ways)
             if stage.route is None
@@ -188,27 +182,27 @@ class Wiring:
         self._tasks_of(feed, before, Goal(emit, partial(_end_all, ways), False))
         return meet
 
-    def _branch(self, branch: BranchPlan, goal: Goal | None) -> tuple[Emit, End]:
+    async def _branch(self, branch: BranchPlan, goal: Goal | None) -> tuple[Emit, End]:
         if branch.outlet is not None and (spare := branch.outlet.sink.spare) is not None:
             sink = self._sink(branch.outlet)
             way = BestEffortQueue(sink, spare)
             goal = Goal(way.write, nothing, sink.blocking, sink.tally)
-            self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
+            await self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
             return way.offer, way.end
         sender, receiver = self._channel()
         if branch.outlet is not None:
             goal = self.goal(branch.outlet)
-        self.line(Feed.of(receiver), branch.stages, goal)
+        await self.line(Feed.of(receiver), branch.stages, goal)
         return sender.send, partial(close, sender)
 
-    def _union(self, feed: Feed, before: Sequence[RunningStage], stage: UnionStage) -> Feed:
+    async def _union(self, feed: Feed, before: Sequence[RunningStage], stage: UnionStage) -> Feed:
         """This stream and others, each with a line of its own, and where they meet."""
         merge, meet = self._merge(1 + len(stage.inputs))
         self._tasks_of(feed, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
         for number, (start, stages) in enumerate(stage.inputs, 1):
-            source = self._open_source(start.name, start)
+            source = await self._open_source(start.name, start)
             goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
-            self.line(Feed(source.read, source.blocking), stages, goal)
+            await self.line(Feed(source.receive, source.blocking), stages, goal)
         return meet
 
     def _merge(self, inputs: int) -> tuple[Merge, Feed]:

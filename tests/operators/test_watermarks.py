@@ -129,7 +129,7 @@ def test_in_a_pipeline_marks_come_first_and_only_needed_columns_are_read(tmp_pat
     source = Source.from_file(tmp_path / "x.parquet").with_event_time("ts", lateness="2s")
     assert source.schema() == frame.schema
     assert source.label.startswith("file")
-    assert isinstance(source.open(), BlockingReader)
+    assert isinstance(source.open(context()), BlockingReader)
     sink = TestSink()
     pipeline = Pipeline.builder().source(source).select("a").sink(sink).build()
     text = pipeline.explain()

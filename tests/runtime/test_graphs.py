@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
@@ -19,6 +20,7 @@ from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, St
 from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import Outlet
 from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
@@ -215,7 +217,7 @@ def test_every_part_of_a_fan_out_gets_every_batch() -> None:
 
 def test_a_fan_out_is_opened_part_by_part() -> None:
     with pytest.raises(AssertionError, match="the planner opens the parts"):
-        Sink.fanout([TestSink()]).open(ROWS.schema)
+        Sink.fanout([TestSink()]).open(ROWS.schema, context())
 
 
 def test_a_limit_holds_for_every_part_of_a_fan_out() -> None:
@@ -272,7 +274,9 @@ def test_sinks_that_never_opened_are_told(place: str) -> None:
 
 def test_marks_too_are_dropped_where_there_is_no_room() -> None:
     async def main() -> list[Element]:
-        sink = RunningSinks(ManualClock(), Threads(1)).open(Outlet("sink", TestSink(), ROWS.schema))
+        sink = RunningSinks(Resources(ManualClock(), Threads(1))).open(
+            Outlet("sink", TestSink(), ROWS.schema)
+        )
         way = BestEffortQueue(sink, 1)
         first = Batch(ROWS)
         for element in (first, Watermark(5), Batch(ROWS)):
