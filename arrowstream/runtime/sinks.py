@@ -11,7 +11,7 @@ from arrowstream.core.clock import Clock
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.counters import Queue
-from arrowstream.plan.physical import Outlet
+from arrowstream.plan.physical import SinkBinding
 from arrowstream.runtime.failure.stage_error import FAILURES
 from arrowstream.runtime.source_and_sink import RunningSink, opened
 from arrowstream.runtime.task_loop import Read
@@ -25,7 +25,7 @@ class Outlets:
         self._clock = clock
         self._threads = threads
         self._sinks: list[RunningSink] = []
-        self._asides: list[tuple[Outlet, Callable[[Batch], Awaitable[None]]]] = []
+        self._asides: list[tuple[SinkBinding, Callable[[Batch], Awaitable[None]]]] = []
         self._finished = 0
         self.reached: list[SinkSpec] = []
         """The specs whose turn to be opened has come."""
@@ -34,7 +34,7 @@ class Outlets:
         return iter(self._sinks)
 
     def open(
-        self, outlet: Outlet, limit: int | None = None, on_write: Callable[[], None] = lambda: None
+        self, outlet: SinkBinding, limit: int | None = None, on_write: Callable[[], None] = lambda: None
     ) -> RunningSink:
         """Open a sink."""
         self.reached.append(outlet.sink)
@@ -46,12 +46,12 @@ class Outlets:
             self._threads,
             limit=limit,
             on_write=on_write,
-            best_effort=outlet.sink.spare is not None,
+            best_effort=outlet.best_effort_capacity is not None,
         )
         self._sinks.append(sink)
         return sink
 
-    def aside(self, outlet: Outlet) -> Callable[[Batch], Awaitable[None]]:
+    def aside(self, outlet: SinkBinding) -> Callable[[Batch], Awaitable[None]]:
         """Where a stage puts rows aside: a sink that others may share, if they put aside rows of one schema.
 
         What is given back takes one batch at a time, whoever calls it.
