@@ -451,12 +451,12 @@ def test_an_error_names_the_stage_and_where_the_rows_are() -> None:
     )
     with pytest.raises(StageError) as caught:
         steps.collect_sync()
-    assert caught.value.stage == "1 map"
+    assert caught.value.stage == "map"
     assert caught.value.position == "frame rows 2-4"
     assert isinstance(caught.value.__cause__, ValueError)
 
 
 def test_a_schema_error_is_found_when_built_and_names_the_stage() -> None:
     steps = Pipeline.builder().source(Source.from_frame(FRAME)).map(failing)
-    with pytest.raises(PlanError, match=r"\(stage 1 map\)"):
+    with pytest.raises(PlanError, match=r"\(stage map\)"):
         steps.schema()

@@ -270,7 +270,7 @@ def test_a_failure_over_there_is_raised_here() -> None:
     steps = Pipeline.builder().source(Source.from_frame([frame, frame]))
     with pytest.raises(StageError, match="LookupError: no such row") as caught:
         steps.parallel_map(fns.failing, workers=1, executor="process").collect_sync()
-    assert caught.value.stage == "1 parallel_map"
+    assert caught.value.stage == "parallel_map"
     assert caught.value.position == "frame rows 0-2"
     cause = caught.value.__cause__
     assert isinstance(cause, LookupError)
@@ -283,7 +283,7 @@ def test_a_dead_worker_is_an_error_that_names_it() -> None:
     steps = Pipeline.builder().source(Source.from_frame(frames))
     with pytest.raises(StageError, match=r"worker 1 of 1 \(process \d+\) ended with exit code 3") as caught:
         steps.parallel_map(fns.dying, workers=1, executor="process").collect_sync()
-    assert caught.value.stage == "1 parallel_map"
+    assert caught.value.stage == "parallel_map"
     assert caught.value.position == "frame rows 0-2"
 
 

@@ -251,7 +251,7 @@ def test_a_failure_names_stage_and_position_and_everything_is_closed() -> None:
     source = Source.from_frame(pl.DataFrame({"x": [1, 2]}))
     with pytest.raises(StageError, match="LookupError: no such row") as caught:
         Pipeline.builder().source(source).process(processor).collect_sync()
-    assert (caught.value.stage, caught.value.position) == ("1 process", "frame rows 0-2")
+    assert (caught.value.stage, caught.value.position) == ("process", "frame rows 0-2")
     assert processor.calls == ["open", "close"]
 
 

@@ -133,7 +133,7 @@ def test_in_a_pipeline_marks_come_first_and_only_needed_columns_are_read(tmp_pat
     sink = TestSink()
     pipeline = Pipeline.builder().source(source).select("a").sink(sink).build()
     text = pipeline.explain()
-    assert "stage 1 event_time\n      event_time(ts, lateness=2 s)" in text
+    assert "stage event_time\n      event_time(ts, lateness=2 s)" in text
     assert "columns: 2 of 3 (ts, a)" in text
     pipeline.run_sync()
     assert sink.received() == [1, 2]

@@ -191,7 +191,7 @@ def test_results_keep_their_order_however_many_are_in_the_making(concurrency: in
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_what_was_opened_is_closed_and_a_failure_names_its_stage(fail_in: str, concurrency: int) -> None:
     process = Coroutines(concurrency, fail_in)
-    with pytest.raises(StageError, match=rf"no {fail_in} today \(stage 1 step\)") as caught:
+    with pytest.raises(StageError, match=rf"no {fail_in} today \(stage step\)") as caught:
         built(TestSource.from_frames(ROWS), lambda: process, TestSink()).run_sync()
     assert process.calls[-1] == "close"
     assert not hasattr(caught.value, "__notes__")
