@@ -36,11 +36,11 @@ def _step(step: Step, settings: Settings) -> Step:
         operator = replace(operator, branches=branches, otherwise=otherwise)
     elif isinstance(operator, Union):
         operator = replace(operator, others=tuple(settle(other, settings) for other in operator.others))
-    elif isinstance(operator, Operator) and (operator.room or 0) > settings.max_buffer_size:
+    elif isinstance(operator, Operator) and (operator.queue_capacity or 0) > settings.max_buffer_size:
         raise PlanError(
             f"{operator.describe()} is too large",
             expected=f"at most {settings.max_buffer_size} batches, the setting 'max_buffer_size'",
-            found=str(operator.room),
+            found=str(operator.queue_capacity),
         )
     return replace(step, operator=operator, policies=_policies(step.policies, settings))
 

@@ -64,7 +64,7 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, schema_of: Schem
             part: Segment | Operator | Split | Union = Segment(fused, before, after)
         elif isinstance(operator, Operator):
             same = [other for other in operators if isinstance(other, Operator)]
-            part = reduce(lambda one, next_one: one.melted(next_one), same)
+            part = reduce(lambda one, next_one: one.fused_with(next_one), same)
         else:
             part = operator
         pieces.append(Piece(name, part, before, after, step.backend, step.policies))
@@ -77,7 +77,7 @@ def _melts_with(id: str, step: Step) -> tuple[str, str, str]:
     """Equal for neighbours that become one piece; its own id keeps a step apart."""
     operator = step.operator
     fuses = isinstance(operator, Expressions)
-    melts = fuses or (isinstance(operator, Operator) and operator.melts)
+    melts = fuses or (isinstance(operator, Operator) and operator.fusible)
     alone = not melts or step.policies.alone
     return (id if alone else "", "" if fuses else operator.name, step.backend)
 

@@ -134,13 +134,13 @@ class Wiring:
         if feed.queue is not None:
             self._count(feed.queue, stages[0].tally if stages else goal.counters)
         sections: list[RunningStage | None] = list(stages)
-        if blocks or not sections or stages[0].room is not None:
+        if blocks or not sections or stages[0].queue_capacity is not None:
             sections.insert(0, None)
         if goal.blocks and (blocks or stages):
             sections.append(None)
         *before, last = sections
         for stage, after in zip(before, sections[1:], strict=True):
-            room = after.room if after is not None else None
+            room = after.queue_capacity if after is not None else None
             sender, receiver = self._channel(room)
             self._count(receiver.statistics, after.tally if after is not None else goal.counters)
             self._task(read, stage, sender.send, partial(close, sender))

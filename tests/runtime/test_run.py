@@ -12,6 +12,7 @@ from scripted import COMMITTED, BlockingSource, Ledger, LedgerSink, ScriptedOper
 
 from arrowstream import Builder, Pipeline, Progress, Sink, Source, channel
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError, StageError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.source import SourceSpec
@@ -551,7 +552,7 @@ def test_marks_keep_their_place_among_batches_and_reach_operators_first() -> Non
         schema = NUMBERS[0].schema
         planned = OperatorStage("1 holding", ScriptedOperator("holding", Holding), schema, schema)
         clock = ManualClock()
-        stage = start_operator(planned, clock, threads, None)
+        stage = start_operator(planned, clock, threads, MemoryBudget(), None)
         await run_section(read, stage, emit, end, clock)
         threads.close()
 
