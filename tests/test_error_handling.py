@@ -244,10 +244,10 @@ def test_dead_letters_stay_invisible_if_the_run_fails(tmp_path: Path) -> None:
         .source(Source.from_frame(TEXTS))
         .cast({"s": pl.Int64})
         .on_error(ErrorHandler.dead_letter(Sink.to_file(dead)))
-        .sink(LedgerSink(blocking=False, fail_in="finish"))
+        .sink(LedgerSink(blocking=False, fail_in="prepare"))
         .build()
     )
-    with pytest.raises(SinkError, match="no finish today"):
+    with pytest.raises(SinkError, match="no prepare today"):
         pipeline.run_sync()
     assert list(tmp_path.iterdir()) == []
 

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.functions.schema import check_function, function_name, is_async
@@ -70,7 +71,7 @@ class MapZeroCopy(Operator):
 
     name: ClassVar[str] = "map_zero_copy"
     repeatable: ClassVar[bool] = True
-    melts: ClassVar[bool] = True
+    fusible: ClassVar[bool] = True
     fns: tuple[Callable[[ZeroCopyColumns], Any], ...]
 
     def __post_init__(self) -> None:
@@ -85,7 +86,7 @@ class MapZeroCopy(Operator):
                     hint="columns must not be waited for while they are written; use map(fn)",
                 )
 
-    def melted(self, after: Operator) -> MapZeroCopy:
+    def fused_with(self, after: Operator) -> MapZeroCopy:
         assert isinstance(after, MapZeroCopy)
         return MapZeroCopy(self.fns + after.fns)
 
@@ -98,7 +99,7 @@ class MapZeroCopy(Operator):
             )
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _Writing(self.fns, schema)
 
     def describe(self) -> str:

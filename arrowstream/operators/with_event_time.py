@@ -12,6 +12,7 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.duration import Duration, microseconds, nanoseconds
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.windows.event_time import how_to_convert
@@ -103,7 +104,7 @@ class Watermarks(Operator):
             )
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _Marking(self) if self.idle_ns is None else _IdlingMarking(self, self.idle_ns)
 
     def describe(self) -> str:
@@ -155,7 +156,7 @@ class _IdlingMarking(_Marking, TimedProcess):
         if self._deadline_ns is not None:
             self._left_ns = max(self._deadline_ns - now_ns, 0)
 
-    def waits(self, now_ns: int) -> None:
+    def on_waiting(self, now_ns: int) -> None:
         if self._left_ns:
             self._deadline_ns = now_ns + self._left_ns
 
@@ -167,7 +168,7 @@ class _IdlingMarking(_Marking, TimedProcess):
         self._left_ns = self._idle_ns
         return super().process(batch)
 
-    def on_time(self, now_ns: int) -> Iterator[Element]:
+    def on_timer(self, now_ns: int) -> Iterator[Element]:
         self._deadline_ns, self._left_ns = None, 0
         yield Idle()
 

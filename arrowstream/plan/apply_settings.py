@@ -34,11 +34,11 @@ def _step(step: Step, settings: Settings) -> Step:
         operator = operator.with_children(
             [apply_settings(child.graph, settings) for child in operator.children]
         )
-    elif isinstance(operator, Operator) and (operator.room or 0) > settings.max_buffer_size:
+    elif isinstance(operator, Operator) and (operator.queue_capacity or 0) > settings.max_buffer_size:
         raise PlanError(
             f"{operator.describe()} is too large",
             expected=f"at most {settings.max_buffer_size} batches, the setting 'max_buffer_size'",
-            found=str(operator.room),
+            found=str(operator.queue_capacity),
         )
     return replace(step, operator=operator, policies=_policies(step.policies, settings))
 

@@ -78,7 +78,7 @@ def _fuses_with(id: str, step: Step) -> tuple[str, str, str]:
     """Equal for neighbours that become one stage; its own id keeps a step apart."""
     operator = step.operator
     plain = isinstance(operator, Expressions)
-    fusible = plain or (isinstance(operator, Operator) and operator.melts)
+    fusible = plain or (isinstance(operator, Operator) and operator.fusible)
     alone = not fusible or step.policies.alone
     return (id if alone else "", "" if plain else operator.name, step.backend)
 
@@ -102,7 +102,7 @@ def _draft(
     work = (
         Segment(expressions, schema, output)
         if expressions
-        else reduce(lambda one, following: one.melted(following), operators)
+        else reduce(lambda one, following: one.fused_with(following), operators)
     )
     return StageDraft(name, work, schema, output, first.backend, first.policies)
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -29,7 +30,7 @@ FRAME = pl.DataFrame({"x": [1, 2, None, 4], "y": [0.5, None, 1.5, 2.5], "s": ["a
 
 
 def started(*fns: Callable[[ZeroCopyColumns], Any], schema: pl.Schema = SCHEMA) -> Process:
-    process = MapZeroCopy(fns).start(schema)
+    process = MapZeroCopy(fns).start(schema, context())
     assert isinstance(process, Process)
     return process
 
@@ -426,4 +427,4 @@ def test_streams_of_the_same_rows_do_not_see_each_other() -> None:
 
 def test_only_operators_that_melt_are_asked_to() -> None:
     with pytest.raises(NotImplementedError, match="batch"):
-        Rebatch(2).melted(Rebatch(2))
+        Rebatch(2).fused_with(Rebatch(2))

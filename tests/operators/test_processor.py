@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ def batch(*values: int) -> Batch:
 
 
 def started(processor: Any) -> AsyncProcess:
-    return ProcessorStep(processor).start(SCHEMA)
+    return ProcessorStep(processor).start(SCHEMA, context())
 
 
 class Sum(Processor):
@@ -255,6 +256,7 @@ def test_a_failure_names_stage_and_position_and_everything_is_closed() -> None:
 
 
 def test_text() -> None:
-    assert ProcessorStep(Sum).describe() == "process(Sum)"
-    assert ProcessorStep(Sum()).describe() == "process(Sum)"
-    assert ProcessorStep(lambda: Sum()).describe() == "process(<lambda>)"
+    assert ProcessorStep(Plain).describe() == "process(Plain)"
+    assert ProcessorStep(Sum).describe() == "process(Sum, holds watermarks until the end)"
+    assert ProcessorStep(Sum()).describe() == ProcessorStep(Sum).describe()
+    assert ProcessorStep(lambda: Sum()).describe() == "process(<lambda>, holds watermarks until the end)"

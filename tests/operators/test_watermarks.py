@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from contexts import context
 
 from arrowstream import Builder, Pipeline, Source, channel
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
@@ -23,7 +24,7 @@ SECOND = 1_000_000
 
 def marks(operator: Watermarks, *batches: list[int | None]) -> list[Element]:
     schema = pl.Schema({"ts": pl.Int64})
-    process = operator.start(schema)
+    process = operator.start(schema, context())
     out: list[Element] = []
     for values in batches:
         out += process.process(Batch(pl.DataFrame({"ts": values}, schema=schema)))  # type: ignore[arg-type]
@@ -80,40 +81,40 @@ def test_the_column_must_be_a_time() -> None:
 
 def test_a_snapshot_continues_where_it_was() -> None:
     schema = pl.Schema({"ts": pl.Int64})
-    first, second = Watermarks("ts").start(schema), Watermarks("ts").start(schema)
+    first, second = Watermarks("ts").start(schema, context()), Watermarks("ts").start(schema, context())
     list(first.process(Batch(pl.DataFrame({"ts": [10]}))))
     second.restore(first.snapshot())
     assert len(list(second.process(Batch(pl.DataFrame({"ts": [9]}))))) == 1
-    second.restore(Watermarks("ts").start(schema).snapshot())
+    second.restore(Watermarks("ts").start(schema, context()).snapshot())
     assert len(list(second.process(Batch(pl.DataFrame({"ts": [9]}))))) == 2
 
 
 def test_silence_makes_it_idle_once() -> None:
-    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}))
+    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
     assert isinstance(process, TimedProcess)
     process.set_time(5)
     assert process.deadline_ns is None
-    process.waits(5)  # a source that never says anything is silent, too
+    process.on_waiting(5)  # a source that never says anything is silent, too
     assert process.deadline_ns == 15
     process.set_time(12)
     list(process.process(Batch(pl.DataFrame({"ts": [1]}))))
-    process.waits(12)
+    process.on_waiting(12)
     assert process.deadline_ns == 22
     process.set_time(22)
-    assert list(process.on_time(22)) == [Idle()]
+    assert list(process.on_timer(22)) == [Idle()]
     assert process.deadline_ns is None
     process.set_time(30)
-    process.waits(30)  # behind a mark of the source itself: it is idle as before
+    process.on_waiting(30)  # behind a mark of the source itself: it is idle as before
     assert process.deadline_ns is None
 
 
 def test_only_time_spent_waiting_for_the_source_is_silence() -> None:
-    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}))
+    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
     assert isinstance(process, TimedProcess)
-    process.waits(0)
+    process.on_waiting(0)
     process.set_time(4)
     list(process.on_watermark(1))
-    process.waits(104)  # the stages behind took so long
+    process.on_waiting(104)  # the stages behind took so long
     assert process.deadline_ns == 110
 
 
@@ -256,13 +257,13 @@ def test_that_an_input_is_idle_does_not_overtake_rows_that_are_held(
 
 
 def test_updates_of_a_running_aggregate_hold_no_mark_back() -> None:
-    process = Reduce.of(n=pl.len(), emit="updates").start(TWO)
+    process = Reduce.of(n=pl.len(), emit="updates").start(TWO, context())
     assert isinstance(process, Process)
     assert list(process.on_idle()) == [Idle()]
 
 
 def test_a_buffer_changes_nothing() -> None:
-    process = Buffer(3).start(pl.Schema({"x": pl.Int64}))
+    process = Buffer(3).start(pl.Schema({"x": pl.Int64}), context())
     batch = Batch(pl.DataFrame({"x": [1]}))
     assert list(process.process(batch)) == [batch]
     assert list(process.on_watermark(5)) == [Watermark(5)]

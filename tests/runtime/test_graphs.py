@@ -19,7 +19,7 @@ from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, St
 from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import SinkBinding
 from arrowstream.policies.handlers import ErrorHandler
-from arrowstream.runtime.sinks import Outlets, Spare
+from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
 
@@ -225,11 +225,11 @@ def test_a_limit_holds_for_every_part_of_a_fan_out() -> None:
 
 
 def test_one_sink_that_fails_leaves_nothing_in_the_others() -> None:
-    good, bad = LedgerSink(blocking=False), LedgerSink(blocking=False, fail_in="finish")
-    with pytest.raises(SinkError, match="no finish today"):
+    good, bad = LedgerSink(blocking=False), LedgerSink(blocking=False, fail_in="prepare")
+    with pytest.raises(SinkError, match="no prepare today"):
         source().sink(Sink.fanout([bad, good])).build().run_sync()
     assert good.ledger.calls[-1] == "abort"
-    assert "finish" not in good.ledger.calls
+    assert "commit" not in good.ledger.calls
     good, bad = LedgerSink(blocking=False), LedgerSink(blocking=False, fail_in="write abort")
     other = LedgerSink(blocking=False, fail_in="abort")
     with pytest.raises(SinkError, match="no write today") as caught:
@@ -272,8 +272,8 @@ def test_sinks_that_never_opened_are_told(place: str) -> None:
 
 def test_marks_too_are_dropped_where_there_is_no_room() -> None:
     async def main() -> list[Element]:
-        sink = Outlets(ManualClock(), Threads(1)).open(SinkBinding("sink", TestSink(), ROWS.schema))
-        way = Spare(sink, 1)
+        sink = RunningSinks(ManualClock(), Threads(1)).open(SinkBinding("sink", TestSink(), ROWS.schema))
+        way = BestEffortQueue(sink, 1)
         first = Batch(ROWS)
         for element in (first, Watermark(5), Batch(ROWS)):
             await way.offer(element)
@@ -314,7 +314,7 @@ def test_a_best_effort_sink_never_holds_the_others_back() -> None:
     assert main == list(range(100))
 
 
-@pytest.mark.parametrize("fails_in", ["write", "finish"])
+@pytest.mark.parametrize("fails_in", ["write", "prepare", "commit"])
 def test_a_best_effort_sink_that_fails_is_lost_and_the_run_goes_on(
     fails_in: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from scripted import BlockingSource, Ledger, LedgerSink, ScriptedOperator, ScriptedProcess
+from scripted import COMMITTED, BlockingSource, Ledger, LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Progress, Sink, Source, channel
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError, StageError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.source import SourceSpec
@@ -59,7 +60,7 @@ def test_every_shape_of_pipeline_delivers_all_rows_and_commits_once(
         builder = builder.batch(rows=3)
     report = builder.sink(sink).build().run_sync()
     assert sink.ledger.rows == [value + bool(steps) for value in range(10)]
-    assert sink.ledger.calls == ["open", *["write"] * (4 if steps == 2 else 5), "finish"]
+    assert sink.ledger.calls == ["open", *["write"] * (4 if steps == 2 else 5), *COMMITTED]
     assert (report.rows_out, report.stopped) == (10, None)
     assert [stage.rows_out for stage in report.stages] == [10] * (steps + 2)
     assert report.rows_in == (60 if source == "counting" else 10)
@@ -211,7 +212,7 @@ def test_stop_delivers_what_is_in_flight_and_commits() -> None:
     report, ledger = run(main)
     assert report.stopped == "stop"
     assert ledger.rows == list(range(10))
-    assert ledger.calls == ["open", "write", "finish"]
+    assert ledger.calls == ["open", "write", *COMMITTED]
 
 
 def test_stop_before_anything_was_read_ends_at_once() -> None:
@@ -272,7 +273,7 @@ def test_cancelling_waits_for_a_thread_that_still_reads() -> None:
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-@pytest.mark.parametrize("step", ["write", "finish"])
+@pytest.mark.parametrize("step", ["write", "prepare", "commit"])
 def test_a_failing_sink_is_aborted_and_named(blocking: bool, step: str) -> None:
     sink = LedgerSink(blocking, fail_in=step)
     pipeline = Pipeline.builder().source(TestSource.from_frames(NUMBERS)).sink(sink).build()
@@ -551,7 +552,7 @@ def test_marks_keep_their_place_among_batches_and_reach_operators_first() -> Non
         schema = NUMBERS[0].schema
         planned = OperatorStage("1 holding", ScriptedOperator("holding", Holding), schema, schema)
         clock = ManualClock()
-        stage = start_operator(planned, clock, threads, None)
+        stage = start_operator(planned, clock, threads, MemoryBudget(), None)
         await run_section(read, stage, emit, end, clock)
         threads.close()
 

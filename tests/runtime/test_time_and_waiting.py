@@ -11,6 +11,7 @@ from scripted import ScriptedOperator
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import StageError
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import AsyncProcess, Operator, Process, TimedProcess
@@ -40,14 +41,14 @@ class Slowly(TimedProcess):
         return None if self._held is None else self._until_ns
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         return self._held is None
 
     def process(self, batch: Batch) -> list[Element]:
         self._held, self._until_ns = batch, self._now_ns + 1_000_000_000
         return []
 
-    def on_time(self, now_ns: int) -> list[Element]:
+    def on_timer(self, now_ns: int) -> list[Element]:
         assert self._held is not None
         held, self._held = self._held, None
         return [held, held.slice(0, 0)]
@@ -80,7 +81,7 @@ class Quietly(Slowly):
     """Takes whatever comes and keeps the last of it until nothing has come for a second."""
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         return True
 
     def on_watermark(self, time_us: int) -> list[Element]:
@@ -240,7 +241,7 @@ class LateOperator(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return Late()
 
     def describe(self) -> str:
