@@ -17,7 +17,7 @@ from arrowstream.core.snapshot_store import SourcePosition, position_of
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.source import SourceSpec, open_source
 from arrowstream.metrics.snapshot import Metrics
-from arrowstream.plan.physical import Input, Outlet, Plan
+from arrowstream.plan.physical import Input, Plan, SinkBinding
 from arrowstream.runtime.failure.cleanup import despite, in_turn, root
 from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.options import Options, Prepared
@@ -216,7 +216,7 @@ class Run:
                 self._open_end,
                 self._options.room,
             )
-            goal = wiring.goal(plan.outlet) if plan.outlet is not None else None
+            goal = wiring.goal(plan.sink) if plan.sink is not None else None
             await wiring.line(Feed(read, source.blocking), plan.stages, goal)
             async with asyncio.TaskGroup() as group:
                 wiring.start(group)
@@ -228,7 +228,7 @@ class Run:
         self._committed = self._report(plan.name, wiring.stages)
         return self._committed
 
-    def _open_end(self, outlet: Outlet) -> RunningSink:
+    def _open_end(self, outlet: SinkBinding) -> RunningSink:
         """A sink that is an end of the pipeline: its rows have come out, and the limit holds for it."""
         sink = self._sinks.open(outlet, self._options.limit, self._written)
         self._ends.append(sink)

@@ -10,7 +10,7 @@ from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.counters import Queue
-from arrowstream.plan.physical import Outlet
+from arrowstream.plan.physical import SinkBinding
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
 from arrowstream.runtime.failure.stage_error import FAILURES, opened
 from arrowstream.runtime.resources import Resources
@@ -28,7 +28,7 @@ class RunningSinks:
         self._resources = resources
         self._sinks: list[RunningSink] = []
         self._side: list[RunningSink] = []
-        self._shared: list[tuple[Outlet, Callable[[Batch], Awaitable[None]]]] = []
+        self._shared: list[tuple[SinkBinding, Callable[[Batch], Awaitable[None]]]] = []
         self.reached: list[SinkSpec] = []
         """The specs whose turn to be opened has come."""
 
@@ -36,7 +36,7 @@ class RunningSinks:
         return iter(self._sinks)
 
     def open(
-        self, outlet: Outlet, limit: int | None = None, on_write: Callable[[], None] = lambda: None
+        self, outlet: SinkBinding, limit: int | None = None, on_write: Callable[[], None] = lambda: None
     ) -> RunningSink:
         """Open a sink."""
         self.reached.append(outlet.sink)
@@ -49,18 +49,18 @@ class RunningSinks:
             self._resources,
             limit=limit,
             on_write=on_write,
-            best_effort=outlet.sink.spare is not None,
+            best_effort=outlet.best_effort_capacity is not None,
         )
         self._sinks.append(sink)
         return sink
 
-    def side_output(self, outlet: Outlet) -> RunningSink:
+    def side_output(self, outlet: SinkBinding) -> RunningSink:
         """Open a sink for rows that a stage puts aside."""
         sink = self.open(outlet)
         self._side.append(sink)
         return sink
 
-    def shared_side_output(self, outlet: Outlet) -> Callable[[Batch], Awaitable[None]]:
+    def shared_side_output(self, outlet: SinkBinding) -> Callable[[Batch], Awaitable[None]]:
         """Where a stage puts rows aside: a sink that others may share, if they put aside rows of one schema.
 
         What is given back takes one batch at a time, whoever calls it.

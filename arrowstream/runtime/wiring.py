@@ -15,15 +15,15 @@ from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
-    BranchPlan,
     Input,
+    InputsStage,
+    Line,
     OperatorStage,
-    Outlet,
     Route,
     SegmentStage,
+    SinkBinding,
     SplitStage,
     Stage,
-    UnionStage,
 )
 from arrowstream.runtime.apply_policies import govern
 from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
@@ -56,7 +56,7 @@ class Wiring:
         resources: Resources,
         outlets: RunningSinks,
         open_source: Callable[[str, Input], Awaitable[RunningSource]],
-        open_end: Callable[[Outlet], RunningSink],
+        open_end: Callable[[SinkBinding], RunningSink],
         room: Room,
     ) -> None:
         self._resources = resources
@@ -96,12 +96,12 @@ class Wiring:
         assert goal is not None
         self._tasks_of(feed, part, goal)
 
-    def goal(self, outlet: Outlet) -> Goal:
+    def goal(self, outlet: SinkBinding) -> Goal:
         """The way into a sink at an end, which is opened."""
         sink = self._sink(outlet)
         return Goal(sink.write, nothing, sink.blocking, sink.tally)
 
-    def _sink(self, outlet: Outlet) -> RunningSink:
+    def _sink(self, outlet: SinkBinding) -> RunningSink:
         sink = self._open_end(outlet)
         govern(sink, outlet.policies, outlet.schema, self._clock, self._outlets)
         return sink
@@ -114,7 +114,7 @@ class Wiring:
             late = stage.policies.late
             write = None
             if late is not None:
-                outlet = Outlet(f"late rows of {stage.name}", late, stage.schema)
+                outlet = SinkBinding(f"late rows of {stage.name}", late, stage.schema)
                 write = self._outlets.side_output(outlet).write
             running = start_operator(stage, self._resources, write)
         schema = stage.segment.schema if isinstance(stage, SegmentStage) else stage.schema
@@ -128,13 +128,13 @@ class Wiring:
         if feed.queue is not None:
             self._count(feed.queue, stages[0].tally if stages else goal.counters)
         sections: list[RunningStage | None] = list(stages)
-        if blocks or not sections or stages[0].room is not None:
+        if blocks or not sections or stages[0].queue_capacity is not None:
             sections.insert(0, None)
         if goal.blocks and (blocks or stages):
             sections.append(None)
         *before, last = sections
         for stage, after in zip(before, sections[1:], strict=True):
-            room = after.room if after is not None else None
+            room = after.queue_capacity if after is not None else None
             sender, receiver = self._channel(room)
             self._count(receiver.statistics, after.tally if after is not None else goal.counters)
             self._task(read, stage, sender.send, partial(close, sender))
@@ -155,7 +155,7 @@ class Wiring:
         self._tasks.append((name, lambda: run_section(read, stage, emit, end, self._clock)))
 
     async def _meeting(
-        self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage | UnionStage
+        self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage | InputsStage
     ) -> Feed | None:
         """What goes on after several ways or inputs; None if nothing does."""
         if isinstance(stage, SplitStage):
@@ -182,27 +182,28 @@ class Wiring:
         self._tasks_of(feed, before, Goal(emit, partial(_end_all, ways), False))
         return meet
 
-    async def _branch(self, branch: BranchPlan, goal: Goal | None) -> tuple[Emit, End]:
-        if branch.outlet is not None and (spare := branch.outlet.sink.spare) is not None:
-            sink = self._sink(branch.outlet)
+    async def _branch(self, branch: Line, goal: Goal | None) -> tuple[Emit, End]:
+        if branch.sink is not None and (spare := branch.sink.best_effort_capacity) is not None:
+            sink = self._sink(branch.sink)
             way = BestEffortQueue(sink, spare)
             goal = Goal(way.write, nothing, sink.blocking, sink.tally)
             await self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
             return way.offer, way.end
         sender, receiver = self._channel()
-        if branch.outlet is not None:
-            goal = self.goal(branch.outlet)
+        if branch.sink is not None:
+            goal = self.goal(branch.sink)
         await self.line(Feed.of(receiver), branch.stages, goal)
         return sender.send, partial(close, sender)
 
-    async def _union(self, feed: Feed, before: Sequence[RunningStage], stage: UnionStage) -> Feed:
+    async def _union(self, feed: Feed, before: Sequence[RunningStage], stage: InputsStage) -> Feed:
         """This stream and others, each with a line of its own, and where they meet."""
         merge, meet = self._merge(1 + len(stage.inputs))
         self._tasks_of(feed, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
-        for number, (start, stages) in enumerate(stage.inputs, 1):
-            source = await self._open_source(start.name, start)
+        for number, line in enumerate(stage.inputs, 1):
+            assert line.input is not None
+            source = await self._open_source(line.input.name, line.input)
             goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
-            await self.line(Feed(source.receive, source.blocking), stages, goal)
+            await self.line(Feed(source.receive, source.blocking), line.stages, goal)
         return meet
 
     def _merge(self, inputs: int) -> tuple[Merge, Feed]:

@@ -94,27 +94,27 @@ def test_silence_makes_it_idle_once() -> None:
     assert isinstance(process, TimedProcess)
     process.set_time(5)
     assert process.deadline_ns is None
-    process.waits(5)  # a source that never says anything is silent, too
+    process.on_waiting(5)  # a source that never says anything is silent, too
     assert process.deadline_ns == 15
     process.set_time(12)
     list(process.process(Batch(pl.DataFrame({"ts": [1]}))))
-    process.waits(12)
+    process.on_waiting(12)
     assert process.deadline_ns == 22
     process.set_time(22)
-    assert list(process.on_time(22)) == [Idle()]
+    assert list(process.on_timer(22)) == [Idle()]
     assert process.deadline_ns is None
     process.set_time(30)
-    process.waits(30)  # behind a mark of the source itself: it is idle as before
+    process.on_waiting(30)  # behind a mark of the source itself: it is idle as before
     assert process.deadline_ns is None
 
 
 def test_only_time_spent_waiting_for_the_source_is_silence() -> None:
     process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
     assert isinstance(process, TimedProcess)
-    process.waits(0)
+    process.on_waiting(0)
     process.set_time(4)
     list(process.on_watermark(1))
-    process.waits(104)  # the stages behind took so long
+    process.on_waiting(104)  # the stages behind took so long
     assert process.deadline_ns == 110
 
 
