@@ -17,11 +17,13 @@ from arrowstream.io.source import SourceSpec
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.physical import Input, Outlet, Plan
 from arrowstream.runtime.failure.cleanup import despite, in_turn, root
+from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.ports import Feed
 from arrowstream.runtime.report import Progress, RunReport, StageReport
-from arrowstream.runtime.sinks import Outlets
-from arrowstream.runtime.source_and_sink import RunningSink, RunningSource, opened
+from arrowstream.runtime.running_sink import RunningSink
+from arrowstream.runtime.running_source import RunningSource
+from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.stage import RunningStage
 from arrowstream.runtime.task_loop import Read
 from arrowstream.runtime.threads import Threads
@@ -41,8 +43,8 @@ class Run:
         "_ends",
         "_opened",
         "_options",
-        "_outlets",
         "_reported_ns",
+        "_sinks",
         "_sources",
         "_stop_reason",
         "_threads",
@@ -55,7 +57,7 @@ class Run:
         self._sources: list[RunningSource] = []
         self._opened: list[SourceSpec] = []
         self._threads = Threads(options.workers)
-        self._outlets = Outlets(clock, self._threads)
+        self._sinks = RunningSinks(clock, self._threads)
         self._ends: list[RunningSink] = []
         self._wiring: Wiring | None = None
         self._stop_reason: str | None = None
@@ -107,7 +109,7 @@ class Run:
             if not any(source is opened for opened in self._opened):
                 source.left_out()
         for sink in prepared.sinks:
-            if not any(sink is reached for reached in self._outlets.reached):
+            if not any(sink is reached for reached in self._sinks.reached):
                 sink.left_out(failure)
 
     async def _stop_in_time(self) -> None:
@@ -122,7 +124,7 @@ class Run:
 
     def metrics(self, name: str) -> Metrics:
         """A picture of all counters as they stand; from any thread."""
-        wiring, sinks = self._wiring, list(self._outlets)
+        wiring, sinks = self._wiring, list(self._sinks)
         return Metrics.of(
             name,
             sources=[source.tally for source in list(self._sources)],
@@ -185,7 +187,7 @@ class Run:
             wiring = self._wiring = Wiring(
                 self._clock,
                 self._threads,
-                self._outlets,
+                self._sinks,
                 self._open_source,
                 self._open_end,
                 self._options.room,
@@ -194,16 +196,16 @@ class Run:
             wiring.line(Feed(read, source.blocking), plan.stages, goal)
             async with asyncio.TaskGroup() as group:
                 wiring.start(group)
-            await self._outlets.finish()
+            await self._sinks.commit()
         except BaseException as failure:
-            await despite(failure, self._outlets.aborts())
+            await despite(failure, self._sinks.aborts())
             raise
         self._tell()
         return self._report(plan.name, wiring.stages)
 
     def _open_end(self, outlet: Outlet) -> RunningSink:
         """A sink that is an end of the pipeline: its rows have come out, and the limit holds for it."""
-        sink = self._outlets.open(outlet, self._options.limit, self._written)
+        sink = self._sinks.open(outlet, self._options.limit, self._written)
         self._ends.append(sink)
         return sink
 
@@ -220,7 +222,7 @@ class Run:
     def _drop_the_rest(self) -> None:
         """End at once where no sink takes more: what a step holds back could otherwise take for ever."""
         # Rows that were put aside have been counted, so those sinks get what is under way to them.
-        if all(sink.full for sink in self._ends) and len(list(self._outlets)) == len(self._ends):
+        if all(sink.full for sink in self._ends) and len(list(self._sinks)) == len(self._ends):
             assert self._wiring is not None
             self._wiring.cancel()
 
@@ -242,7 +244,7 @@ class Run:
         return (end_ns - self._begin_ns) / 1e9
 
     def _report(self, name: str, stages: Sequence[RunningStage]) -> RunReport:
-        parts = (*self._sources, *stages, *self._outlets)
+        parts = (*self._sources, *stages, *self._sinks)
         return RunReport(
             name,
             self._rows_in(),

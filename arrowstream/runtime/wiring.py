@@ -31,8 +31,9 @@ from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
 from arrowstream.runtime.merge import Merge
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.ports import Feed, Goal, Room, close, nothing, receive
-from arrowstream.runtime.sinks import Outlets, Spare
-from arrowstream.runtime.source_and_sink import RunningSink, RunningSource
+from arrowstream.runtime.running_sink import RunningSink
+from arrowstream.runtime.running_source import RunningSource
+from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.stage import Emit, RunningSegment, RunningStage
 from arrowstream.runtime.task_loop import End, Read, run_section
 from arrowstream.runtime.threads import Threads
@@ -55,7 +56,7 @@ class Wiring:
         self,
         clock: Clock,
         threads: Threads,
-        outlets: Outlets,
+        outlets: RunningSinks,
         open_source: Callable[[str, Input], RunningSource],
         open_end: Callable[[Outlet], RunningSink],
         room: Room,
@@ -184,7 +185,7 @@ class Wiring:
     def _branch(self, branch: BranchPlan, goal: Goal | None) -> tuple[Emit, End]:
         if branch.outlet is not None and (spare := branch.outlet.sink.spare) is not None:
             sink = self._sink(branch.outlet)
-            way = Spare(sink, spare)
+            way = BestEffortQueue(sink, spare)
             goal = Goal(way.write, nothing, sink.blocking, sink.tally)
             self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
             return way.offer, way.end
