@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import is_failure
 from arrowstream.errors import SourceError, StageError
 from arrowstream.io.source import BlockingReader, Reader
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.operators.base import Expressions
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.threads import Threads
 
 
@@ -77,7 +78,9 @@ class RunningSource:
         tally = self.tally
         try:
             element = await (self._read() if self.blocking else self._interruptible())
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             tally.errors += 1
             raise stage_error(self._failing(error), None, error, SourceError) from error
         if isinstance(element, Batch):
@@ -97,7 +100,9 @@ class RunningSource:
                 await self._threads.call(self._reader.close)
             else:
                 await self._reader.close()
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise stage_error(self.tally.name, None, error, SourceError) from error
 
     def _failing(self, error: BaseException) -> str:

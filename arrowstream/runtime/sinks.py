@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.counters import Queue
 from arrowstream.plan.physical import Outlet
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
-from arrowstream.runtime.failure.stage_error import FAILURES, opened
+from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.task_loop import Read
 from arrowstream.runtime.threads import Threads

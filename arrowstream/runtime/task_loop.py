@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from arrowstream.core.batch import Batch, Element, Mark
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
 from arrowstream.runtime.failure.cleanup import despite
-from arrowstream.runtime.failure.stage_error import FAILURES
 from arrowstream.runtime.failure.timeout import end_tasks
 from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
 from arrowstream.runtime.stage import Emit, RunningStage, emit_all

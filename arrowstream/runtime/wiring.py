@@ -14,6 +14,7 @@ from functools import partial
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
     BranchPlan,
@@ -27,7 +28,7 @@ from arrowstream.plan.physical import (
     UnionStage,
 )
 from arrowstream.runtime.apply_policies import govern
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.merge import Merge
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.ports import Feed, Goal, Room, close, nothing, receive

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
-from arrowstream.runtime.failure.stage_error import FAILURES
+from arrowstream.core.failures import FAILURES
 
 T = TypeVar("T")
 CleanUp = Callable[[], Awaitable[None]]
