@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.running_source import RunningSource
 from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.stage import RunningStage
+from arrowstream.runtime.task_group import task_group
 from arrowstream.runtime.task_loop import Read
 from arrowstream.runtime.threads import Threads
 from arrowstream.runtime.wiring import Wiring
@@ -85,7 +85,7 @@ class Run:
         if self._options.limit == 0:
             self.stop("limit")
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 timers = [
                     group.create_task(self._stop_in_time(), name="duration"),
                     group.create_task(self._log_metrics(prepared.name), name="metrics"),
@@ -194,7 +194,7 @@ class Run:
             )
             goal = wiring.goal(plan.outlet) if plan.outlet is not None else None
             wiring.line(Feed(read, source.blocking), plan.stages, goal)
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 wiring.start(group)
             await self._sinks.commit()
         except BaseException as failure:

@@ -23,7 +23,7 @@ def stage_error(
         return error
     position = str(batch.position) if batch is not None and batch.position is not None else None
     if isinstance(error, asyncio.CancelledError):
-        what = "a task or future that it awaits was cancelled by other code"
+        what = "it was cancelled by other code, or something that it awaits was"
         return kind(what, stage=stage, position=position, hint="the run itself was not cancelled")
     hint = cast_hint(error) or frame_hint(error)
     return kind(first_line(error), stage=stage, position=position, hint=hint)
