@@ -84,7 +84,6 @@ AWAITS = (
     "runtime/",
     "connectors.py",
     "pipeline.py",
-    "cli/signals.py",
     "testing/",
 )
 """Where coroutines are: the runtime, what it awaits, and the surface."""

@@ -74,6 +74,11 @@ class Run:
             for source in self._sources:
                 source.stop()
 
+    @property
+    def commit_begun(self) -> bool:
+        """Whether the sinks have begun to make their rows visible, which goes on to its end; from any thread."""
+        return self._sinks.commit_begun
+
     async def execute(self, prepared: Prepared) -> RunReport:
         """Run to the end of the stream, or until stopped.
 
@@ -251,8 +256,13 @@ class Run:
             self._rows_out(),
             self._seconds(),
             tuple(StageReport.of(part.tally) for part in parts),
-            self._stop_reason,
+            self._ended_early(),
         )
+
+    def _ended_early(self) -> str | None:
+        """Why the run ended before the stream did; None if every source had ended by itself before it was stopped."""
+        complete = self._stop_reason != "limit" and all(source.ended for source in self._sources)
+        return None if complete else self._stop_reason
 
 
 def _after(held: list[Element], read: Read) -> Read:

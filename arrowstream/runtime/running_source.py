@@ -35,6 +35,7 @@ class RunningSource:
         "_stopped",
         "_threads",
         "blocking",
+        "ended",
         "tally",
     )
 
@@ -54,6 +55,8 @@ class RunningSource:
         self._stopped = False
         self._interrupted = False
         self._reading: asyncio.Task[object] | None = None
+        self.ended = False
+        """Whether the stream has ended by itself."""
         self.blocking = isinstance(reader, BlockingReader)
         self._read: Callable[[], Awaitable[Element | None]] = (
             self._on_thread(reader) if isinstance(reader, BlockingReader) else reader.read
@@ -83,11 +86,13 @@ class RunningSource:
                 raise
             tally.errors += 1
             raise stage_error(self._failing(error), None, error, SourceError) from error
-        if isinstance(element, Batch):
+        if element is None:
+            self.ended = not self._interrupted
+        elif isinstance(element, Batch):
             element.ingest_ns = self._clock.now_ns()
             tally.came_out(element)
             tally.count("read")
-        elif element is not None:
+        else:
             tally.saw(element)
         if not self.blocking:
             tally.rows_in = tally.rows_out

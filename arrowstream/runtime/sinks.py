@@ -31,6 +31,8 @@ class RunningSinks:
         self._threads = threads
         self._sinks: list[RunningSink] = []
         self._asides: list[tuple[Outlet, Callable[[Batch], Awaitable[None]]]] = []
+        self.commit_begun = False
+        """Whether every sink has prepared, and rows become or are visible."""
         self.reached: list[SinkSpec] = []
         """The specs whose turn to be opened has come."""
 
@@ -81,6 +83,7 @@ class RunningSinks:
         """
         for sink in self._sinks:
             await sink.prepare(END_OF_RUN)
+        self.commit_begun = True
         await uninterrupted(self._commit_prepared())
 
     async def _commit_prepared(self) -> None:
