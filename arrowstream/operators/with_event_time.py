@@ -12,6 +12,7 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.duration import Duration, microseconds, nanoseconds
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.windows.event_time import how_to_convert
@@ -104,7 +105,7 @@ class Watermarks(Operator):
             )
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _Marking(self) if self.idle_ns is None else _IdlingMarking(self, self.idle_ns)
 
     def describe(self) -> str:
@@ -165,7 +166,9 @@ class _IdlingMarking(_Marking, TimedProcess):
         return self._deadline_ns
 
     def process(self, batch: Batch) -> Iterator[Element]:
-        if batch.num_rows:  # a source that polls and finds nothing gives an empty batch: it is silent all the same
+        if (
+            batch.num_rows
+        ):  # a source that polls and finds nothing gives an empty batch: it is silent all the same
             self._left_ns = self._idle_ns
         return super().process(batch)
 

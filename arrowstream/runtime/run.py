@@ -11,6 +11,7 @@ import polars as pl
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
 from arrowstream.core.ingest import schema_of
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.source import SourceSpec
 from arrowstream.metrics.snapshot import Metrics
@@ -39,6 +40,7 @@ class Run:
     __slots__ = (
         "_begin_ns",
         "_clock",
+        "_committed",
         "_end_ns",
         "_ends",
         "_opened",
@@ -62,6 +64,7 @@ class Run:
         self._wiring: Wiring | None = None
         self._stop_reason: str | None = None
         self._end_ns: int | None = None
+        self._committed: RunReport | None = None
         self._begin_ns = self._reported_ns = clock.now_ns()
 
     def stop(self, reason: str = "stop") -> None:
@@ -86,6 +89,8 @@ class Run:
         ------
         ArrowstreamError
             The first failure; everything else was cancelled and the sinks aborted.
+        CancelledError
+            The run was cancelled before its sinks began to commit. After that it ends well: every row is visible.
         """
         if self._options.limit == 0:
             self.stop("limit")
@@ -102,6 +107,8 @@ class Run:
             return report
         except BaseException as raised:
             failure = root(raised)
+            if self._committed is not None and _only_cancelled(failure):
+                return self._committed
             self._leave_out(prepared, failure)
         finally:
             self._end_ns = self._clock.now_ns()
@@ -196,6 +203,7 @@ class Run:
                 self._open_source,
                 self._open_end,
                 self._options.room,
+                MemoryBudget(self._options.state_bytes),
             )
             goal = wiring.goal(plan.outlet) if plan.outlet is not None else None
             wiring.line(Feed(read, source.blocking), plan.stages, goal)
@@ -206,7 +214,8 @@ class Run:
             await despite(failure, self._sinks.aborts())
             raise
         self._tell()
-        return self._report(plan.name, wiring.stages)
+        self._committed = self._report(plan.name, wiring.stages)
+        return self._committed
 
     def _open_end(self, outlet: Outlet) -> RunningSink:
         """A sink that is an end of the pipeline: its rows have come out, and the limit holds for it."""
@@ -263,6 +272,14 @@ class Run:
         """Why the run ended before the stream did; None if every source had ended by itself before it was stopped."""
         complete = self._stop_reason != "limit" and all(source.ended for source in self._sources)
         return None if complete else self._stop_reason
+
+
+def _only_cancelled(failure: BaseException) -> bool:
+    """Whether we were cancelled from outside, and nothing else went wrong."""
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled = isinstance(failure, asyncio.CancelledError) and task.cancelling() > 0
+    return cancelled and not getattr(failure, "__notes__", ())
 
 
 def _after(held: list[Element], read: Read) -> Read:

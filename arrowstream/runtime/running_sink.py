@@ -153,8 +153,14 @@ class RunningSink:
 
     async def close(self) -> None:
         """Let go of the writer of a sink that has committed."""
-        if not self.lost:
+        if self.lost:
+            return
+        try:
             await self._call(self._writer.close)
+        except FAILURES as error:
+            if not self._best_effort:
+                raise
+            self.lose(error)
 
     async def abort(self) -> None:
         """Leave nothing half-written visible; does nothing after `commit`, or a second time."""

@@ -30,7 +30,8 @@ class RunningSinks:
         self._clock = clock
         self._threads = threads
         self._sinks: list[RunningSink] = []
-        self._asides: list[tuple[Outlet, Callable[[Batch], Awaitable[None]]]] = []
+        self._side: list[RunningSink] = []
+        self._shared: list[tuple[Outlet, Callable[[Batch], Awaitable[None]]]] = []
         self.commit_begun = False
         """Whether every sink has prepared, and rows become or are visible."""
         self.reached: list[SinkSpec] = []
@@ -58,17 +59,28 @@ class RunningSinks:
         self._sinks.append(sink)
         return sink
 
+    def side_output(self, outlet: Outlet) -> RunningSink:
+        """Open a sink for rows that a stage puts aside."""
+        sink = self.open(outlet)
+        self._side.append(sink)
+        return sink
+
     def shared_side_output(self, outlet: Outlet) -> Callable[[Batch], Awaitable[None]]:
         """Where a stage puts rows aside: a sink that others may share, if they put aside rows of one schema.
 
         What is given back takes one batch at a time, whoever calls it.
         """
-        for known, write in self._asides:
+        for known, write in self._shared:
             if known.sink is outlet.sink and known.schema == outlet.schema:
                 return write
-        write = _in_turn(self.open(outlet))
-        self._asides.append((outlet, write))
+        write = _in_turn(self.side_output(outlet))
+        self._shared.append((outlet, write))
         return write
+
+    def _in_order(self) -> list[RunningSink]:
+        """The sinks at ends first: a stage may put rows aside until its last row has come to an end."""
+        ends = [sink for sink in self._sinks if sink not in self._side]
+        return [*ends, *self._side]
 
     async def commit(self) -> None:
         """Commit the rows of every sink, or of none: all prepare, then all commit, then all close.
@@ -81,19 +93,19 @@ class RunningSinks:
             A sink could not prepare, and none shows anything; or one could not commit, and the error says which
             sinks show their rows and which do not.
         """
-        for sink in self._sinks:
+        for sink in self._in_order():
             await sink.prepare(END_OF_RUN)
         self.commit_begun = True
         await uninterrupted(self._commit_prepared())
 
     async def _commit_prepared(self) -> None:
         failed: dict[RunningSink, BaseException] = {}
-        for sink in self._sinks:
+        for sink in self._in_order():
             try:
                 await sink.commit()
             except BaseException as error:
                 failed[sink] = error
-        shown = [sink for sink in self._sinks if sink not in failed]
+        shown = [sink for sink in self._in_order() if sink not in failed]
         try:
             if failed:
                 raise _partly_committed(shown, failed)

@@ -15,6 +15,7 @@ from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
     BranchPlan,
@@ -51,6 +52,8 @@ class Wiring:
         Open a further source, and a sink at an end.
     room
         What may wait between two stages.
+    memory
+        The budget for the state of all steps.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Wiring:
         open_source: Callable[[str, Input], RunningSource],
         open_end: Callable[[Outlet], RunningSink],
         room: Room,
+        memory: MemoryBudget,
     ) -> None:
         self._clock = clock
         self._threads = threads
@@ -68,6 +72,7 @@ class Wiring:
         self._open_source = open_source
         self._open_end = open_end
         self._room = room
+        self._memory = memory
         self.stages: list[RunningStage] = []
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -144,8 +149,9 @@ class Wiring:
             late = stage.policies.late
             write = None
             if late is not None:
-                write = self._outlets.open(Outlet(f"late rows of {stage.name}", late, stage.schema)).write
-            running = start_operator(stage, self._clock, self._threads, write)
+                outlet = Outlet(f"late rows of {stage.name}", late, stage.schema)
+                write = self._outlets.side_output(outlet).write
+            running = start_operator(stage, self._clock, self._threads, self._memory, write)
         schema = stage.segment.schema if isinstance(stage, SegmentStage) else stage.schema
         govern(running, stage.policies, schema, self._clock, self._outlets)
         self.stages.append(running)
@@ -229,7 +235,7 @@ class Wiring:
         merge, meet = self._merge(1 + len(stage.inputs))
         self._tasks_of(feed, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
         for number, (start, stages) in enumerate(stage.inputs, 1):
-            source = self._open_source(f"source {number + 1}", start)
+            source = self._open_source(start.name, start)
             goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
             self.line(Feed(source.read, source.blocking), stages, goal)
         return meet
