@@ -94,7 +94,8 @@ class SourceSpec(ABC):
         lateness
             How much later than others of its time a row may come (``"5s"``, seconds, a timedelta).
         idle
-            Silence after which nobody waits for this source where streams meet; by default they always do.
+            Time without a row after which other streams no longer wait for this one where streams meet; by default
+            they always do. Batches without rows, such as those of a function that polls, end no silence.
 
         Raises
         ------

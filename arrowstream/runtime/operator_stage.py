@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from arrowstream.core.batch import Batch, Element, Idle, Mark, Watermark
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import is_failure
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.stage import INLINE_NS, Emit, RunningStage, emit_all
 from arrowstream.runtime.threads import Threads
@@ -78,7 +79,9 @@ class RunningProcess(RunningStage):
         try:
             # The last call is the best guess at this one.
             result = work() if self._last_ns < INLINE_NS else await self._threads.call(work)
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.tally.errors += 1
             raise stage_error(self.tally.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
@@ -184,7 +187,9 @@ class RunningAsync(RunningStage):
     async def _named(self, work: Awaitable[T], batch: Batch | None = None) -> T:
         try:
             return await work
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.tally.errors += 1
             raise stage_error(self.tally.name, batch, error) from error
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import is_failure
 from arrowstream.core.ingest import schema_of
 from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.core.snapshot_store import SourcePosition, position_of
@@ -28,6 +29,7 @@ from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.running_source import RunningSource
 from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.stage import RunningStage
+from arrowstream.runtime.task_group import task_group
 from arrowstream.runtime.task_loop import Read
 from arrowstream.runtime.threads import Threads
 from arrowstream.runtime.wiring import Wiring
@@ -87,6 +89,11 @@ class Run:
             for source in self._sources:
                 source.stop()
 
+    @property
+    def commit_begun(self) -> bool:
+        """Whether the sinks have begun to make their rows visible, which goes on to its end; from any thread."""
+        return self._sinks.commit_begun
+
     async def execute(self, prepared: Prepared) -> RunReport:
         """Run to the end of the stream, or until stopped.
 
@@ -100,7 +107,7 @@ class Run:
         if self._options.limit == 0:
             self.stop("limit")
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 timers = [
                     group.create_task(self._stop_in_time(), name="duration"),
                     group.create_task(self._log_metrics(prepared.name), name="metrics"),
@@ -218,7 +225,7 @@ class Run:
             )
             goal = wiring.goal(plan.sink) if plan.sink is not None else None
             await wiring.line(Feed(read, source.blocking), plan.stages, goal)
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 wiring.start(group)
             await self._sinks.commit()
         except BaseException as failure:
@@ -276,15 +283,18 @@ class Run:
             self._rows_out(),
             self._seconds(),
             tuple(StageReport.of(part.tally) for part in parts),
-            self._stop_reason,
+            self._ended_early(),
         )
+
+    def _ended_early(self) -> str | None:
+        """Why the run ended before the stream did; None if every source had ended by itself before it was stopped."""
+        complete = self._stop_reason != "limit" and all(source.ended for source in self._sources)
+        return None if complete else self._stop_reason
 
 
 def _only_cancelled(failure: BaseException) -> bool:
     """Whether we were cancelled from outside, and nothing else went wrong."""
-    task = asyncio.current_task()
-    assert task is not None
-    cancelled = isinstance(failure, asyncio.CancelledError) and task.cancelling() > 0
+    cancelled = isinstance(failure, asyncio.CancelledError) and not is_failure(failure)
     return cancelled and not getattr(failure, "__notes__", ())
 
 

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from arrowstream.core.batch import Barrier, Batch, Element
+from arrowstream.core.failures import FAILURES, is_failure
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import BlockingWriter, Handle, Writer
 from arrowstream.metrics.counters import StageCounters
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 from arrowstream.runtime.resources import Resources
 
@@ -103,7 +104,9 @@ class RunningSink:
         begin = self._clock.now_ns()
         try:
             await self._write(batch)
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.tally.errors += 1
             raise stage_error(self.tally.name, batch, error, SinkError) from error
         end, tally = self._clock.now_ns(), self.tally
@@ -179,7 +182,9 @@ class RunningSink:
             if self.blocking:
                 return await self._threads.call(method, *arguments)
             return await method(*arguments)
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise stage_error(self.tally.name, None, error, SinkError) from error
         finally:
             self.tally.busy_ns += self._clock.now_ns() - begin

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from arrowstream.core.batch import Barrier, Batch, Element
+from arrowstream.core.failures import is_failure
 from arrowstream.core.snapshot_store import SourcePosition, position_batch
 from arrowstream.errors import SourceError, StageError
 from arrowstream.io.source import BlockingReader, Reader
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.operators.base import Expressions
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import end_tasks
 from arrowstream.runtime.resources import Resources
 
@@ -35,10 +36,10 @@ class RunningSource:
     __slots__ = (
         "_barriers",
         "_clock",
-        "_ended",
         "_injected",
         "_inside",
         "_interrupted",
+        "_over",
         "_pending",
         "_position",
         "_read",
@@ -47,6 +48,7 @@ class RunningSource:
         "_resources",
         "_stopped",
         "blocking",
+        "ended",
         "queue",
         "tally",
     )
@@ -66,12 +68,14 @@ class RunningSource:
         self._clock = resources.clock
         self._stopped = False
         self._interrupted = False
-        self._ended = False
+        self._over = False
         self._reading: asyncio.Task[object] | None = None
         self._barriers: deque[Barrier] = deque()
         self._injected: asyncio.Future[None] | None = None
         self._pending: asyncio.Task[Read] | None = None
         self._position = reader.position()
+        self.ended = False
+        """Whether the stream has ended by itself."""
         self.blocking = isinstance(reader, BlockingReader)
         self._read: Callable[[], Awaitable[Element | None]] = (
             self._on_thread(reader) if isinstance(reader, BlockingReader) else reader.read
@@ -97,11 +101,11 @@ class RunningSource:
         bool
             False if the stream has ended, so that the barrier will never come out.
         """
-        if not self._ended:
+        if not self._over:
             self._barriers.append(barrier)
             if self._injected is not None and not self._injected.done():
                 self._injected.set_result(None)
-        return not self._ended
+        return not self._over
 
     async def receive(self) -> Element | None:
         """The next element, or None at the end of the stream or after `stop`."""
@@ -115,7 +119,7 @@ class RunningSource:
             if isinstance(element, Barrier):
                 await self._save(element)
         else:
-            self._ended = True
+            self._over = True
         if not self.blocking:
             self.tally.rows_in = self.tally.rows_out
         return element
@@ -129,7 +133,9 @@ class RunningSource:
                 await self._resources.threads.call(self._reader.close)
             else:
                 await self._reader.close()
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise stage_error(self.tally.name, None, error, SourceError) from error
 
     async def _next(self) -> Element | None:
@@ -139,11 +145,17 @@ class RunningSource:
             return None
         try:
             if self._resources.snapshots is not None:
-                return await self._next_or_barrier()
-            return await (self._read() if self.blocking else self._interruptible())
-        except FAILURES as error:
+                element = await self._next_or_barrier()
+            else:
+                element = await (self._read() if self.blocking else self._interruptible())
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.tally.errors += 1
             raise stage_error(self._failing(error), None, error, SourceError) from error
+        if element is None:
+            self.ended = not self._interrupted
+        return element
 
     async def _next_or_barrier(self) -> Element | None:
         """The next element, or a barrier that comes meanwhile; the read then goes on."""

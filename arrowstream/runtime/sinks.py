@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
+from arrowstream.core.failures import FAILURES
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.counters import Queue
 from arrowstream.plan.physical import SinkBinding
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
-from arrowstream.runtime.failure.stage_error import FAILURES, opened
+from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.task_loop import Read
@@ -29,6 +30,8 @@ class RunningSinks:
         self._sinks: list[RunningSink] = []
         self._side: list[RunningSink] = []
         self._shared: list[tuple[SinkBinding, Callable[[Batch], Awaitable[None]]]] = []
+        self.commit_begun = False
+        """Whether every sink has prepared, and rows become or are visible."""
         self.reached: list[SinkSpec] = []
         """The specs whose turn to be opened has come."""
 
@@ -90,6 +93,7 @@ class RunningSinks:
         """
         for sink in self._in_order():
             await sink.prepare(END_OF_RUN)
+        self.commit_begun = True
         await uninterrupted(self._commit_prepared())
 
     async def _commit_prepared(self) -> None:

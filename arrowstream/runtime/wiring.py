@@ -13,6 +13,7 @@ from functools import partial
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, channel
+from arrowstream.core.failures import FAILURES
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
     Input,
@@ -26,7 +27,7 @@ from arrowstream.plan.physical import (
     Stage,
 )
 from arrowstream.runtime.apply_policies import govern
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.merge import Merge
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.ports import Feed, Goal, Room, close, nothing, receive
@@ -70,13 +71,41 @@ class Wiring:
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._started: list[asyncio.Task[None]] = []
+        self._ending = False
+        """Whether a task has failed or been cancelled by the run, which ends the others."""
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start every task."""
-        self._started = [group.create_task(_run(work), name=name) for name, work in self._tasks]
+        runner = asyncio.current_task()
+        assert runner is not None
+        before = runner.cancelling()
+
+        def is_ending() -> bool:
+            return self._ending or runner.cancelling() > before
+
+        self._started = [
+            group.create_task(self._run(name, work, is_ending), name=name) for name, work in self._tasks
+        ]
+
+    async def _run(
+        self, name: str, work: Callable[[], Awaitable[None]], is_ending: Callable[[], bool]
+    ) -> None:
+        """Run a task's work; a cancellation that is not the run's own is a failure.
+
+        The task group would take the task for ended, and the others would wait for it for ever.
+        """
+        try:
+            await work()
+        except BaseException as error:
+            ours = is_ending()
+            self._ending = True
+            if ours or not isinstance(error, asyncio.CancelledError):
+                raise
+            raise stage_error(name, None, error) from error
 
     def cancel(self) -> None:
         """End every task as it is: nobody wants what is still under way."""
+        self._ending = True
         for task in self._started:
             task.cancel()
 
@@ -209,10 +238,6 @@ class Wiring:
     def _merge(self, inputs: int) -> tuple[Merge, Feed]:
         sender, receiver = self._channel()
         return Merge(inputs, sender), Feed.of(receiver)
-
-
-async def _run(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
 
 
 async def _broadcast(ways: dict[str, tuple[Emit, End]], element: Element) -> None:
