@@ -74,6 +74,7 @@ CONTRACTS = {"operators.base", "io.source", "io.sink", "backends.base"}
 AWAITS = (
     "core/channel.py",
     "core/clock.py",
+    "core/waiting.py",
     "core/step_context.py",
     "io/source.py",
     "io/sink.py",

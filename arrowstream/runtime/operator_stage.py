@@ -69,6 +69,10 @@ class RunningProcess(RunningStage):
     async def finish(self, emit: Emit) -> None:
         await self._emit_made(self._process.finish, emit)
 
+    async def close(self) -> None:
+        # With it go the files of its state: the stage itself waits in cycles for the garbage collector.
+        del self._process
+
     async def _emit_made(self, make: Callable[[], Iterable[Element]], emit: Emit) -> None:
         """Give what is made, and make more only once that was taken: it may be more than there is memory for."""
         made = _begun(make)
@@ -131,6 +135,10 @@ class RunningTimed(RunningProcess):
 
     async def open(self) -> None:
         self._timed.set_time(self._clock.now_ns())
+
+    async def close(self) -> None:
+        await super().close()
+        del self._timed
 
     async def on_time(self, emit: Emit) -> None:
         """Give what comes out now that the deadline has passed."""

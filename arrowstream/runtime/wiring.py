@@ -37,6 +37,7 @@ from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.running_source import RunningSource
 from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.stage import Emit, RunningSegment, RunningStage
+from arrowstream.runtime.task_group import Tasks
 from arrowstream.runtime.task_loop import End, Read, run_section
 from arrowstream.runtime.threads import Threads
 
@@ -76,11 +77,11 @@ class Wiring:
         self.stages: list[RunningStage] = []
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        self._started: list[asyncio.Task[None]] = []
+        self._started: set[asyncio.Task[None]] = set()
         self._ending = False
         """Whether a task has failed or been cancelled by the run, which ends the others."""
 
-    def start(self, group: asyncio.TaskGroup) -> None:
+    def start(self, group: Tasks) -> None:
         """Start every task."""
         runner = asyncio.current_task()
         assert runner is not None
@@ -89,9 +90,11 @@ class Wiring:
         def is_ending() -> bool:
             return self._ending or runner.cancelling() > before
 
-        self._started = [
-            group.create_task(self._run(name, work, is_ending), name=name) for name, work in self._tasks
-        ]
+        for name, work in self._tasks:
+            task = group.create_task(self._run(name, work, is_ending), name=name)
+            self._started.add(task)
+            task.add_done_callback(self._started.discard)
+        self._tasks.clear()
 
     async def _run(
         self, name: str, work: Callable[[], Awaitable[None]], is_ending: Callable[[], bool]
@@ -112,7 +115,7 @@ class Wiring:
     def cancel(self) -> None:
         """End every task as it is: nobody wants what is still under way."""
         self._ending = True
-        for task in self._started:
+        for task in list(self._started):
             task.cancel()
 
     def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
