@@ -22,7 +22,7 @@ from arrowstream.core.polars_names import no_such_step
 from arrowstream.errors import PlanError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.metrics.snapshot import Metrics
-from arrowstream.plan.apply_settings import settle
+from arrowstream.plan.apply_settings import apply_settings
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
@@ -70,9 +70,9 @@ class Builder(Steps):
                 found=type(settings).__name__,
                 hint='write settings=Settings.load(max_retries=1), or Settings.load("production.toml")',
             )
-        if self.graph.source is not None and self.graph.sink is None and not self.graph.ended:
+        if self.graph.source is not None and self.graph.goes_on:
             self.schema()  # a wrong name is told before the missing sink
-        return Pipeline(settle(self.graph, settings), clock or MonotonicClock(), settings)
+        return Pipeline(apply_settings(self.graph, settings), clock or MonotonicClock(), settings)
 
     def schema(self) -> pl.Schema | None:
         """The schema that comes out of the last step; None if only the first batch will tell."""
@@ -80,12 +80,11 @@ class Builder(Steps):
         if source is None:
             raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
         schema = source.schema()
-        return None if schema is None else output_schema(self.graph, schema)
+        return None if schema is None else output_schema(self.graph, schema, BACKENDS)
 
     def explain(self) -> str:
         """The plan as text, as far as it is written: what `collect` would run, if there is no sink yet."""
-        ended = self.graph.sink is not None or self.graph.ended
-        return (self if ended else self.sink(CollectSink())).build().explain()
+        return (self.sink(CollectSink()) if self.graph.goes_on else self).build().explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
         """Run into memory; with `limit`, stop the source once so many rows have come out.

@@ -429,7 +429,7 @@ class Stuck(BlockingReader):
         pass
 
 class Source(TestSource):
-    def open(self, query=None):
+    def open(self, context, query=None, resume=None):
         return Stuck()
 
 commands.GRACE_SECONDS = 0.01

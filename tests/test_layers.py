@@ -80,6 +80,7 @@ AWAITS = (
     "core/clock.py",
     "core/waiting.py",
     "core/step_context.py",
+    "core/waiting.py",
     "io/source.py",
     "io/sink.py",
     "io/memory/",

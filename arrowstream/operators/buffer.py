@@ -54,7 +54,7 @@ class Buffer(Operator):
         return schema
 
     @property
-    def room(self) -> int:
+    def queue_capacity(self) -> int:
         return self.capacity
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:

@@ -156,7 +156,7 @@ class _Debouncing(TimedProcess):
             out += self._newest_of(self._entries.popleft())
         return iter(out)
 
-    def on_time(self, now_ns: int) -> Iterator[Element]:
+    def on_timer(self, now_ns: int) -> Iterator[Element]:
         return self._release(now_ns)
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:

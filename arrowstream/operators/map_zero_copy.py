@@ -71,7 +71,7 @@ class MapZeroCopy(Operator):
 
     name: ClassVar[str] = "map_zero_copy"
     repeatable: ClassVar[bool] = True
-    melts: ClassVar[bool] = True
+    fusible: ClassVar[bool] = True
     fns: tuple[Callable[[ZeroCopyColumns], Any], ...]
 
     def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ class MapZeroCopy(Operator):
                     hint="columns must not be waited for while they are written; use map(fn)",
                 )
 
-    def melted(self, after: Operator) -> MapZeroCopy:
+    def fused_with(self, after: Operator) -> MapZeroCopy:
         assert isinstance(after, MapZeroCopy)
         return MapZeroCopy(self.fns + after.fns)
 

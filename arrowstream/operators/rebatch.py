@@ -168,7 +168,7 @@ class _TimedRebatching(_Rebatching, TimedProcess):
     def deadline_ns(self) -> int | None:
         return self._since + self._delay if self._queue.rows else None
 
-    def on_time(self, now_ns: int) -> Iterator[Element]:
+    def on_timer(self, now_ns: int) -> Iterator[Element]:
         if self._queue.rows and now_ns >= self._since + self._delay:
             yield from self._release()
 

@@ -111,7 +111,7 @@ class _Throttling(TimedProcess):
         self._now = now_ns
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         return not self._queue.rows
 
     @property
@@ -121,7 +121,7 @@ class _Throttling(TimedProcess):
         missing = self._least() * self._per - self._credit
         return (self._now or 0) + max(-(-missing // self._count), 0)
 
-    def on_time(self, now_ns: int) -> Iterator[Element]:
+    def on_timer(self, now_ns: int) -> Iterator[Element]:
         self.set_time(now_ns)
         return self._drain()
 

@@ -157,7 +157,7 @@ class _IdlingMarking(_Marking, TimedProcess):
         if self._deadline_ns is not None:
             self._left_ns = max(self._deadline_ns - now_ns, 0)
 
-    def waits(self, now_ns: int) -> None:
+    def on_waiting(self, now_ns: int) -> None:
         if self._left_ns:
             self._deadline_ns = now_ns + self._left_ns
 
@@ -172,7 +172,7 @@ class _IdlingMarking(_Marking, TimedProcess):
             self._left_ns = self._idle_ns
         return super().process(batch)
 
-    def on_time(self, now_ns: int) -> Iterator[Element]:
+    def on_timer(self, now_ns: int) -> Iterator[Element]:
         self._deadline_ns, self._left_ns = None, 0
         yield Idle()
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 from arrowstream.core.batch import Batch, Element, Idle, Mark, Watermark
 from arrowstream.core.clock import Clock
 from arrowstream.core.failures import is_failure
-from arrowstream.core.memory_budget import MemoryBudget
-from arrowstream.core.step_context import StepContext
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.failure.stage_error import stage_error
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.stage import INLINE_NS, Emit, RunningStage, emit_all
 from arrowstream.runtime.threads import Threads
-
-_LOGGER = logging.getLogger("arrowstream")
 
 T = TypeVar("T")
 WriteLate = Callable[[Batch], Awaitable[None]]
@@ -29,7 +25,7 @@ _ROWS_AT_A_TIME = 65_536
 class RunningProcess(RunningStage):
     """A process, on the loop's thread or a worker thread."""
 
-    __slots__ = ("_clock", "_kind", "_last_ns", "_process", "_room", "_threads", "_write_late")
+    __slots__ = ("_clock", "_kind", "_last_ns", "_process", "_queue_capacity", "_threads", "_write_late")
 
     def __init__(
         self,
@@ -42,15 +38,15 @@ class RunningProcess(RunningStage):
         super().__init__(stage.name)
         self._process = process
         self._kind = stage.operator.name
-        self._room = stage.operator.room
+        self._queue_capacity = stage.operator.queue_capacity
         self._clock = clock
         self._threads = threads
         self._write_late = write_late
         self._last_ns = 0
 
     @property
-    def room(self) -> int | None:
-        return self._room
+    def queue_capacity(self) -> int | None:
+        return self._queue_capacity
 
     async def attempt(self, batch: Batch) -> list[Element]:
         out = await self._run(lambda: list(self._process.process(batch)), batch)
@@ -121,17 +117,17 @@ class RunningTimed(RunningProcess):
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `on_time` is due; None while nothing waits."""
+        """When `on_timer` is due; None while nothing waits."""
         return self._timed.deadline_ns
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         """Whether the next element may come."""
-        return self._timed.wants_input
+        return self._timed.accepts_input
 
-    def waits(self) -> None:
+    def on_waiting(self) -> None:
         """The next element is waited for from now on."""
-        self._timed.waits(self._clock.now_ns())
+        self._timed.on_waiting(self._clock.now_ns())
 
     async def open(self) -> None:
         self._timed.set_time(self._clock.now_ns())
@@ -140,10 +136,10 @@ class RunningTimed(RunningProcess):
         await super().close()
         del self._timed
 
-    async def on_time(self, emit: Emit) -> None:
+    async def on_timer(self, emit: Emit) -> None:
         """Give what comes out now that the deadline has passed."""
         now = self._clock.now_ns()
-        await self._emit_made(lambda: self._timed.on_time(now), emit)
+        await self._emit_made(lambda: self._timed.on_timer(now), emit)
 
     async def _run(self, work: Callable[[], T], batch: Batch | None) -> T:
         self._timed.set_time(self._clock.now_ns())
@@ -176,8 +172,20 @@ class RunningAsync(RunningStage):
         self.tally.ran(self._kind, batch.num_rows, taken, taken)
         return list(out)
 
+    async def on_mark(self, mark: Mark, emit: Emit) -> None:
+        self.tally.saw(mark)
+        if isinstance(mark, Watermark):
+            await self._emit_made(self._process.on_watermark(mark.time_us), emit)
+        elif isinstance(mark, Idle):
+            await self._emit_made(self._process.on_idle(), emit)
+        else:
+            await emit(mark)
+
     async def finish(self, emit: Emit) -> None:
-        out = list(await self._named(self._process.finish()))
+        await self._emit_made(self._process.finish(), emit)
+
+    async def _emit_made(self, work: Awaitable[Iterable[Element]], emit: Emit) -> None:
+        out = list(await self._named(work))
         self._count(out)
         await emit_all(out, emit)
 
@@ -213,14 +221,12 @@ def _some(made: Iterator[Element]) -> tuple[list[Element], bool]:
 
 def start_operator(
     stage: OperatorStage,
-    clock: Clock,
-    threads: Threads,
-    memory: MemoryBudget,
+    resources: Resources,
     write_late: WriteLate | None,
 ) -> RunningStage:
     """The running form of an opaque operator."""
-    context = StepContext(stage.name, clock, memory, _LOGGER, threads)
-    process = stage.operator.start(stage.schema, context)
+    process = stage.operator.start(stage.schema, resources.context(stage.name))
+    clock, threads = resources.clock, resources.threads
     if isinstance(process, AsyncProcess):
         return RunningAsync(stage, process, clock)
     if isinstance(process, TimedProcess):

@@ -7,15 +7,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from arrowstream.core.batch import Batch, Element
-from arrowstream.core.clock import Clock
+from arrowstream.core.batch import Barrier, Batch, Element
 from arrowstream.core.failures import FAILURES, is_failure
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import BlockingWriter, Handle, Writer
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
-from arrowstream.runtime.threads import Threads
+from arrowstream.runtime.resources import Resources
 
 _log = logging.getLogger("arrowstream")
 
@@ -38,6 +37,7 @@ class RunningSink:
         "_ended",
         "_handle",
         "_limit",
+        "_on_barrier",
         "_on_write",
         "_threads",
         "_write",
@@ -53,8 +53,7 @@ class RunningSink:
         name: str,
         label: str,
         writer: Writer | BlockingWriter,
-        clock: Clock,
-        threads: Threads,
+        resources: Resources,
         *,
         limit: int | None,
         on_write: Callable[[], None],
@@ -66,15 +65,16 @@ class RunningSink:
         self._best_effort = best_effort
         self._attempt: Attempt = self.attempt
         self._writer = writer
-        self._clock = clock
-        self._threads = threads
+        self._clock = resources.clock
+        self._threads = resources.threads
+        self._on_barrier = resources.on_sink_barrier
         self._limit = limit
         self._on_write = on_write
         self._handle: Handle | None = None
         self._ended = False
         self.blocking = isinstance(writer, BlockingWriter)
         self._write: Callable[[Batch], Awaitable[None]] = (
-            partial(threads.call, writer.write) if isinstance(writer, BlockingWriter) else writer.write
+            partial(self._threads.call, writer.write) if isinstance(writer, BlockingWriter) else writer.write
         )
 
     @property
@@ -86,6 +86,8 @@ class RunningSink:
         """Write a batch, or what the limit still lets through of it."""
         if not isinstance(element, Batch):
             self.tally.saw(element)
+            if isinstance(element, Barrier):
+                self._on_barrier(self.tally.name, element.epoch)
             return
         batch, tally = element, self.tally
         if self._limit is not None and batch.num_rows > self._limit - tally.rows_out:

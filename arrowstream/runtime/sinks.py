@@ -7,17 +7,16 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
-from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.counters import Queue
-from arrowstream.plan.physical import Outlet
+from arrowstream.plan.physical import SinkBinding
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
 from arrowstream.runtime.failure.stage_error import opened
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.task_loop import Read
-from arrowstream.runtime.threads import Threads
 
 END_OF_RUN = 0
 """Epoch of the one commit of a run without checkpoints."""
@@ -26,12 +25,11 @@ END_OF_RUN = 0
 class RunningSinks:
     """Every sink of one run, in the order in which they were opened."""
 
-    def __init__(self, clock: Clock, threads: Threads) -> None:
-        self._clock = clock
-        self._threads = threads
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._sinks: list[RunningSink] = []
         self._side: list[RunningSink] = []
-        self._shared: list[tuple[Outlet, Callable[[Batch], Awaitable[None]]]] = []
+        self._shared: list[tuple[SinkBinding, Callable[[Batch], Awaitable[None]]]] = []
         self.commit_begun = False
         """Whether every sink has prepared, and rows become or are visible."""
         self.reached: list[SinkSpec] = []
@@ -41,31 +39,31 @@ class RunningSinks:
         return iter(self._sinks)
 
     def open(
-        self, outlet: Outlet, limit: int | None = None, on_write: Callable[[], None] = lambda: None
+        self, outlet: SinkBinding, limit: int | None = None, on_write: Callable[[], None] = lambda: None
     ) -> RunningSink:
         """Open a sink."""
         self.reached.append(outlet.sink)
-        writer = opened(outlet.name, SinkError, lambda: outlet.sink.open(outlet.schema))
+        context = self._resources.context(outlet.name)
+        writer = opened(outlet.name, SinkError, lambda: outlet.sink.open(outlet.schema, context))
         sink = RunningSink(
             outlet.name,
             outlet.sink.label,
             writer,
-            self._clock,
-            self._threads,
+            self._resources,
             limit=limit,
             on_write=on_write,
-            best_effort=outlet.sink.spare is not None,
+            best_effort=outlet.best_effort_capacity is not None,
         )
         self._sinks.append(sink)
         return sink
 
-    def side_output(self, outlet: Outlet) -> RunningSink:
+    def side_output(self, outlet: SinkBinding) -> RunningSink:
         """Open a sink for rows that a stage puts aside."""
         sink = self.open(outlet)
         self._side.append(sink)
         return sink
 
-    def shared_side_output(self, outlet: Outlet) -> Callable[[Batch], Awaitable[None]]:
+    def shared_side_output(self, outlet: SinkBinding) -> Callable[[Batch], Awaitable[None]]:
         """Where a stage puts rows aside: a sink that others may share, if they put aside rows of one schema.
 
         What is given back takes one batch at a time, whoever calls it.

@@ -36,7 +36,7 @@ class RunningStage(ABC):
         self._attempt: Attempt = self.attempt
 
     @property
-    def room(self) -> int | None:
+    def queue_capacity(self) -> int | None:
         """Batches that may wait before this stage, where that was asked for."""
         return None
 

@@ -76,19 +76,19 @@ async def _drive_timed(read: Read, stage: RunningTimed, emit: Emit, clock: Clock
     alarm: asyncio.Task[None] | None = None
     try:
         while True:
-            if stage.wants_input and reading is None:
+            if stage.accepts_input and reading is None:
                 reading = asyncio.ensure_future(_awaited(read))
-                stage.waits()
+                stage.on_waiting()
             if (deadline := stage.deadline_ns) is not None:
                 alarm = asyncio.ensure_future(clock.sleep(max(deadline - clock.now_ns(), 0) / 1e9))
-            waits = [task for task in (reading if stage.wants_input else None, alarm) if task is not None]
+            waits = [task for task in (reading if stage.accepts_input else None, alarm) if task is not None]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if alarm is not None:
                 await end_tasks(alarm)
                 alarm = None
             if deadline is not None and clock.now_ns() >= deadline:
-                await stage.on_time(emit)
-            if stage.wants_input and reading is not None and reading.done():
+                await stage.on_timer(emit)
+            if stage.accepts_input and reading is not None and reading.done():
                 element, reading = reading.result(), None
                 if element is None:
                     return

@@ -13,33 +13,31 @@ from functools import partial
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, channel
-from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
-from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
-    BranchPlan,
     Input,
+    InputsStage,
+    Line,
     OperatorStage,
-    Outlet,
     Route,
     SegmentStage,
+    SinkBinding,
     SplitStage,
     Stage,
-    UnionStage,
 )
 from arrowstream.runtime.apply_policies import govern
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.merge import Merge
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.ports import Feed, Goal, Room, close, nothing, receive
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.running_source import RunningSource
 from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.stage import Emit, RunningSegment, RunningStage
 from arrowstream.runtime.task_group import Tasks
 from arrowstream.runtime.task_loop import End, Read, run_section
-from arrowstream.runtime.threads import Threads
 
 
 class Wiring:
@@ -53,27 +51,23 @@ class Wiring:
         Open a further source, and a sink at an end.
     room
         What may wait between two stages.
-    memory
-        The budget for the state of all steps.
     """
 
     def __init__(
         self,
-        clock: Clock,
-        threads: Threads,
+        resources: Resources,
         outlets: RunningSinks,
-        open_source: Callable[[str, Input], RunningSource],
-        open_end: Callable[[Outlet], RunningSink],
+        open_source: Callable[[str, Input], Awaitable[RunningSource]],
+        open_end: Callable[[SinkBinding], RunningSink],
         room: Room,
-        memory: MemoryBudget,
     ) -> None:
-        self._clock = clock
-        self._threads = threads
+        self._resources = resources
+        self._clock = resources.clock
+        self._threads = resources.threads
         self._outlets = outlets
         self._open_source = open_source
         self._open_end = open_end
         self._room = room
-        self._memory = memory
         self.stages: list[RunningStage] = []
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -118,7 +112,7 @@ class Wiring:
         for task in list(self._started):
             task.cancel()
 
-    def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
+    async def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
         """Everything from `feed` to `goal`; None if a split at the end leads to sinks."""
         part: list[RunningStage] = []
         for number, stage in enumerate(stages):
@@ -127,19 +121,19 @@ class Wiring:
                 continue
             # What comes before a split or a union ends there, in a task that hands its elements on.
             rest = stages[number + 1 :]
-            meet = self._meeting(feed, part, stage)
+            meet = await self._meeting(feed, part, stage)
             if meet is not None:
-                self.line(meet, rest, goal)
+                await self.line(meet, rest, goal)
             return
         assert goal is not None
         self._tasks_of(feed, part, goal)
 
-    def goal(self, outlet: Outlet) -> Goal:
+    def goal(self, outlet: SinkBinding) -> Goal:
         """The way into a sink at an end, which is opened."""
         sink = self._sink(outlet)
         return Goal(sink.write, nothing, sink.blocking, sink.tally)
 
-    def _sink(self, outlet: Outlet) -> RunningSink:
+    def _sink(self, outlet: SinkBinding) -> RunningSink:
         sink = self._open_end(outlet)
         govern(sink, outlet.policies, outlet.schema, self._clock, self._outlets)
         return sink
@@ -152,9 +146,9 @@ class Wiring:
             late = stage.policies.late
             write = None
             if late is not None:
-                outlet = Outlet(f"late rows of {stage.name}", late, stage.schema)
+                outlet = SinkBinding(f"late rows of {stage.name}", late, stage.schema)
                 write = self._outlets.side_output(outlet).write
-            running = start_operator(stage, self._clock, self._threads, self._memory, write)
+            running = start_operator(stage, self._resources, write)
         schema = stage.segment.schema if isinstance(stage, SegmentStage) else stage.schema
         govern(running, stage.policies, schema, self._clock, self._outlets)
         self.stages.append(running)
@@ -166,13 +160,13 @@ class Wiring:
         if feed.queue is not None:
             self._count(feed.queue, stages[0].tally if stages else goal.counters)
         sections: list[RunningStage | None] = list(stages)
-        if blocks or not sections or stages[0].room is not None:
+        if blocks or not sections or stages[0].queue_capacity is not None:
             sections.insert(0, None)
         if goal.blocks and (blocks or stages):
             sections.append(None)
         *before, last = sections
         for stage, after in zip(before, sections[1:], strict=True):
-            room = after.room if after is not None else None
+            room = after.queue_capacity if after is not None else None
             sender, receiver = self._channel(room)
             self._count(receiver.statistics, after.tally if after is not None else goal.counters)
             self._task(read, stage, sender.send, partial(close, sender))
@@ -192,15 +186,15 @@ class Wiring:
         name = stage.tally.name if stage is not None else "end"
         self._tasks.append((name, lambda: run_section(read, stage, emit, end, self._clock)))
 
-    def _meeting(
-        self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage | UnionStage
+    async def _meeting(
+        self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage | InputsStage
     ) -> Feed | None:
         """What goes on after several ways or inputs; None if nothing does."""
         if isinstance(stage, SplitStage):
-            return self._split(feed, before, stage)
-        return self._union(feed, before, stage)
+            return await self._split(feed, before, stage)
+        return await self._union(feed, before, stage)
 
-    def _split(self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage) -> Feed | None:
+    async def _split(self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage) -> Feed | None:
         """The branches of a split, each with a line of its own; gives what comes out where they meet."""
         on = [branch for branch in stage.branches if not branch.ended]
         merge, meet = self._merge(len(on)) if on else (None, None)
@@ -211,7 +205,7 @@ class Wiring:
                 assert merge is not None
                 number = on.index(branch)
                 goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
-            ways[branch.name] = self._branch(branch, goal)
+            ways[branch.name] = await self._branch(branch, goal)
         emit = (
             partial(_broadcast, ways)
             if stage.route is None
@@ -220,27 +214,28 @@ class Wiring:
         self._tasks_of(feed, before, Goal(emit, partial(_end_all, ways), False))
         return meet
 
-    def _branch(self, branch: BranchPlan, goal: Goal | None) -> tuple[Emit, End]:
-        if branch.outlet is not None and (spare := branch.outlet.sink.spare) is not None:
-            sink = self._sink(branch.outlet)
+    async def _branch(self, branch: Line, goal: Goal | None) -> tuple[Emit, End]:
+        if branch.sink is not None and (spare := branch.sink.best_effort_capacity) is not None:
+            sink = self._sink(branch.sink)
             way = BestEffortQueue(sink, spare)
             goal = Goal(way.write, nothing, sink.blocking, sink.tally)
-            self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
+            await self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
             return way.offer, way.end
         sender, receiver = self._channel()
-        if branch.outlet is not None:
-            goal = self.goal(branch.outlet)
-        self.line(Feed.of(receiver), branch.stages, goal)
+        if branch.sink is not None:
+            goal = self.goal(branch.sink)
+        await self.line(Feed.of(receiver), branch.stages, goal)
         return sender.send, partial(close, sender)
 
-    def _union(self, feed: Feed, before: Sequence[RunningStage], stage: UnionStage) -> Feed:
+    async def _union(self, feed: Feed, before: Sequence[RunningStage], stage: InputsStage) -> Feed:
         """This stream and others, each with a line of its own, and where they meet."""
         merge, meet = self._merge(1 + len(stage.inputs))
         self._tasks_of(feed, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
-        for number, (start, stages) in enumerate(stage.inputs, 1):
-            source = self._open_source(start.name, start)
+        for number, line in enumerate(stage.inputs, 1):
+            assert line.input is not None
+            source = await self._open_source(line.input.name, line.input)
             goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
-            self.line(Feed(source.read, source.blocking), stages, goal)
+            await self.line(Feed(source.receive, source.blocking), line.stages, goal)
         return meet
 
     def _merge(self, inputs: int) -> tuple[Merge, Feed]:

@@ -427,4 +427,4 @@ def test_streams_of_the_same_rows_do_not_see_each_other() -> None:
 
 def test_only_operators_that_melt_are_asked_to() -> None:
     with pytest.raises(NotImplementedError, match="batch"):
-        Rebatch(2).melted(Rebatch(2))
+        Rebatch(2).fused_with(Rebatch(2))

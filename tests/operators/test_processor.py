@@ -256,6 +256,7 @@ def test_a_failure_names_stage_and_position_and_everything_is_closed() -> None:
 
 
 def test_text() -> None:
-    assert ProcessorStep(Sum).describe() == "process(Sum)"
-    assert ProcessorStep(Sum()).describe() == "process(Sum)"
-    assert ProcessorStep(lambda: Sum()).describe() == "process(<lambda>)"
+    assert ProcessorStep(Plain).describe() == "process(Plain)"
+    assert ProcessorStep(Sum).describe() == "process(Sum, holds watermarks until the end)"
+    assert ProcessorStep(Sum()).describe() == ProcessorStep(Sum).describe()
+    assert ProcessorStep(lambda: Sum()).describe() == "process(<lambda>, holds watermarks until the end)"

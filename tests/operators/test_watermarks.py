@@ -95,27 +95,27 @@ def test_silence_makes_it_idle_once() -> None:
     assert isinstance(process, TimedProcess)
     process.set_time(5)
     assert process.deadline_ns is None
-    process.waits(5)  # a source that never says anything is silent, too
+    process.on_waiting(5)  # a source that never says anything is silent, too
     assert process.deadline_ns == 15
     process.set_time(12)
     list(process.process(Batch(pl.DataFrame({"ts": [1]}))))
-    process.waits(12)
+    process.on_waiting(12)
     assert process.deadline_ns == 22
     process.set_time(22)
-    assert list(process.on_time(22)) == [Idle()]
+    assert list(process.on_timer(22)) == [Idle()]
     assert process.deadline_ns is None
     process.set_time(30)
-    process.waits(30)  # behind a mark of the source itself: it is idle as before
+    process.on_waiting(30)  # behind a mark of the source itself: it is idle as before
     assert process.deadline_ns is None
 
 
 def test_only_time_spent_waiting_for_the_source_is_silence() -> None:
     process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
     assert isinstance(process, TimedProcess)
-    process.waits(0)
+    process.on_waiting(0)
     process.set_time(4)
     list(process.on_watermark(1))
-    process.waits(104)  # the stages behind took so long
+    process.on_waiting(104)  # the stages behind took so long
     assert process.deadline_ns == 110
 
 
@@ -148,7 +148,7 @@ def test_in_a_pipeline_marks_come_first_and_only_needed_columns_are_read(tmp_pat
     source = Source.from_file(tmp_path / "x.parquet").with_event_time("ts", lateness="2s")
     assert source.schema() == frame.schema
     assert source.label.startswith("file")
-    assert isinstance(source.open(), BlockingReader)
+    assert isinstance(source.open(context()), BlockingReader)
     sink = TestSink()
     pipeline = Pipeline.builder().source(source).select("a").sink(sink).build()
     text = pipeline.explain()

@@ -13,6 +13,7 @@ import pytest
 from arrowstream import ErrorHandler, Pipeline, Processor, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.core.failures import is_failure
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError, SinkError, SourceError, StageError
 from arrowstream.io.sink import Handle, SinkSpec, Writer
 from arrowstream.io.source import SourceSpec
@@ -205,7 +206,7 @@ class BrokenEnd(SinkSpec):
 
     def check(self, schema: pl.Schema) -> None: ...
 
-    def open(self, schema: pl.Schema) -> Writer:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         return BrokenWriter(self._place, self.calls)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
@@ -17,8 +18,9 @@ from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, StageTimeout
 from arrowstream.io.sink import SinkSpec
-from arrowstream.plan.physical import Outlet
+from arrowstream.plan.physical import SinkBinding
 from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
@@ -143,7 +145,7 @@ def test_branches_that_meet_have_one_schema() -> None:
             lambda rows: rows.split(pl.col("k")).branch("0", lambda b: b.source(Source.from_frame(ROWS))),
             "a branch has the rows of its split",
         ),
-        (lambda rows: rows.merge(), "nothing to merge with"),
+        (lambda rows: rows.merge(), "has no other input"),
         (lambda rows: rows.merge(Pipeline.builder("b")), "(?s)'b'.*found: no source"),
         (lambda rows: rows.merge(source().sink(TestSink())), "(?s)without a sink.*found: a sink"),
         (lambda rows: rows.merge(source().select("x")).schema(), "do not fit those they meet"),
@@ -151,7 +153,7 @@ def test_branches_that_meet_have_one_schema() -> None:
             lambda rows: rows.merge(
                 Pipeline.builder("later").source(TestSource.from_frames([ROWS]).undeclared())
             ).schema(),
-            "'later' are not known before it runs",
+            "'later' are unknown before it runs",
         ),
         (lambda rows: rows.buffer(0), "at least 1"),
         (lambda rows: rows.sink(Sink.fanout([])), "fanout has no sink"),
@@ -184,7 +186,7 @@ def test_an_unknown_backend_is_found_in_branches_and_in_other_inputs() -> None:
     other = source().select("x", "k").backend("nope")
     split = source().split(pl.col("k")).otherwise(lambda rows: rows.select("x").backend("nope")).branch("0")
     for builder in (source().merge(other), split.merge()):
-        with pytest.raises(PlanError, match="no backend 'nope'"):
+        with pytest.raises(PlanError, match="unknown backend 'nope'"):
             builder.sink(TestSink()).build()
 
 
@@ -215,7 +217,7 @@ def test_every_part_of_a_fan_out_gets_every_batch() -> None:
 
 def test_a_fan_out_is_opened_part_by_part() -> None:
     with pytest.raises(AssertionError, match="the planner opens the parts"):
-        Sink.fanout([TestSink()]).open(ROWS.schema)
+        Sink.fanout([TestSink()]).open(ROWS.schema, context())
 
 
 def test_a_limit_holds_for_every_part_of_a_fan_out() -> None:
@@ -272,7 +274,9 @@ def test_sinks_that_never_opened_are_told(place: str) -> None:
 
 def test_marks_too_are_dropped_where_there_is_no_room() -> None:
     async def main() -> list[Element]:
-        sink = RunningSinks(ManualClock(), Threads(1)).open(Outlet("sink", TestSink(), ROWS.schema))
+        sink = RunningSinks(Resources(ManualClock(), Threads(1))).open(
+            SinkBinding("sink", TestSink(), ROWS.schema)
+        )
         way = BestEffortQueue(sink, 1)
         first = Batch(ROWS)
         for element in (first, Watermark(5), Batch(ROWS)):
@@ -398,6 +402,7 @@ pipeline pipeline
         guarantee: in memory: complete when the run has ended well
     branch otherwise
   step merge: merge(other)
+    input other
       source: frame
       step filter: filter(k == 0)
         on error: skip()
@@ -445,7 +450,7 @@ def test_explain_shows_every_branch() -> None:
 
 def test_explain_shows_other_inputs() -> None:
     text = source().merge(source().filter(pl.col("k") == 0)).sink(TestSink()).build().explain()
-    assert "  stage merge\n      merge(pipeline)\n      source: frame\n" in text
+    assert "  stage merge\n      merge(pipeline)\n    input pipeline\n      source: frame\n" in text
     assert "      stage merge/pipeline/filter\n" in text
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from arrowstream.connectors import Sink, Source
 from arrowstream.core.batch import Batch
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, RunInterrupted, StageError
 from arrowstream.io.sink import Handle, SinkSpec, Writer
 from arrowstream.io.source import SourceSpec
@@ -157,7 +158,7 @@ class EndingSink(SinkSpec):
 
     def check(self, schema: pl.Schema) -> None: ...
 
-    def open(self, schema: pl.Schema) -> Writer:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         return EndingWriter(self)
 
 

@@ -41,14 +41,14 @@ class Slowly(TimedProcess):
         return None if self._held is None else self._until_ns
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         return self._held is None
 
     def process(self, batch: Batch) -> list[Element]:
         self._held, self._until_ns = batch, self._now_ns + 1_000_000_000
         return []
 
-    def on_time(self, now_ns: int) -> list[Element]:
+    def on_timer(self, now_ns: int) -> list[Element]:
         assert self._held is not None
         held, self._held = self._held, None
         return [held, held.slice(0, 0)]
@@ -81,7 +81,7 @@ class Quietly(Slowly):
     """Takes whatever comes and keeps the last of it until nothing has come for a second."""
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         return True
 
     def on_watermark(self, time_us: int) -> list[Element]:
