@@ -86,6 +86,10 @@ class RunningProcess(RunningStage):
     async def finish(self, output: OutputPort) -> None:
         await self._emit_made(self._process.finish, output)
 
+    async def close(self) -> None:
+        # With it go the files of its state: the stage itself waits in cycles for the garbage collector.
+        del self._process
+
     async def _emit_made(self, make: Callable[[], Iterable[Element]], output: OutputPort) -> None:
         """Give what is made, and make more only once that was taken: it may be more than there is memory for."""
         made = _begun(make)
@@ -150,6 +154,10 @@ class RunningTimed(RunningProcess):
     async def open(self) -> None:
         await super().open()
         self._timed.set_time(self._clock.now_ns())
+
+    async def close(self) -> None:
+        await super().close()
+        del self._timed
 
     async def on_timer(self, output: OutputPort) -> None:
         """Give what comes out now that the deadline has passed."""

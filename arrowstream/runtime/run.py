@@ -125,7 +125,10 @@ class Run:
         finally:
             self._end_ns = self._clock.now_ns()
             self._threads.close()
-        raise failure  # out here, so that it keeps its own cause and drags no group along
+        try:
+            raise failure  # out here, so that it keeps its own cause and drags no group along
+        finally:
+            del failure  # its traceback holds this frame, and that would hold it
 
     def _leave_out(self, prepared: Prepared, failure: BaseException | None) -> None:
         """Tell the ends whose turn never came."""
