@@ -12,7 +12,7 @@ from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
-from arrowstream.runtime.ports import OutputPort
+from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage, emit_all
