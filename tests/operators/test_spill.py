@@ -141,7 +141,10 @@ def test_windows_in_files_are_those_in_memory_cut_and_restored_anywhere(data: st
 
 
 @pytest.mark.parametrize("kind", [{"size": 10}, {"session": 10}, {"rows": 2}])
-def test_windows_that_are_too_large_fail_the_next_batch(kind: dict[str, Any]) -> None:
+def test_windows_that_are_too_large_fail_the_next_batch(
+    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "PIECE_BYTES", 1 << 20)
     on = {} if "rows" in kind else {"on": "ts"}
     operator = windows(lambda made: made, by="k", max_bytes=100_000, **kind, **on).agg(X.sum())
     rows = pl.DataFrame({"ts": 1, "k": range(20_000), "x": 1})
