@@ -31,7 +31,8 @@ from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.checks.row_local import check
-from arrowstream.plan.graph import Graph, Union
+from arrowstream.plan.composites.merge import Merge
+from arrowstream.plan.graph import Graph
 from arrowstream.plan.policies import Policies
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.split import Splitting
@@ -216,7 +217,7 @@ class Steps:
                     expected="such as Pipeline.builder().source(...)",
                     found=type(other).__name__,
                 )
-        return type(self)(self.graph.with_step(Union.of(other.graph for other in others)))
+        return type(self)(self.graph.with_step(Merge.of(other.graph for other in others)))
 
     def named(self, name: str) -> Self:
         """Name the step before this: its id in `explain()`, metrics, reports and errors.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.sink import BlockingWriter, SinkSpec, Writer
 
@@ -58,7 +59,7 @@ class FanoutSink(SinkSpec):
         for sink in self.sinks:
             sink.check(schema)
 
-    def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer | BlockingWriter:
         raise AssertionError("the planner opens the parts of a fan-out")
 
 

@@ -1,4 +1,4 @@
-"""A graph with what the settings say filled in, in every branch and merged pipeline."""
+"""Settings filled into a graph, in every branch and other input."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import replace
 from arrowstream.config.settings import Settings
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator
-from arrowstream.plan.graph import Branch, Graph, Split, Step, Union
+from arrowstream.plan.graph import Composite, Graph, Step
 from arrowstream.plan.policies import Policies
 from arrowstream.policies.handlers import Retry
 
 
-def settle(graph: Graph, settings: Settings) -> Graph:
-    """The graph with the settings' values where it has none of its own.
+def apply_settings(graph: Graph, settings: Settings) -> Graph:
+    """The graph with the settings' values where the user set none.
 
     Raises
     ------
@@ -30,12 +30,10 @@ def settle(graph: Graph, settings: Settings) -> Graph:
 
 def _step(step: Step, settings: Settings) -> Step:
     operator = step.operator
-    if isinstance(operator, Split):
-        branches = tuple(_branch(branch, settings) for branch in operator.branches)
-        otherwise = None if operator.otherwise is None else _branch(operator.otherwise, settings)
-        operator = replace(operator, branches=branches, otherwise=otherwise)
-    elif isinstance(operator, Union):
-        operator = replace(operator, others=tuple(settle(other, settings) for other in operator.others))
+    if isinstance(operator, Composite):
+        operator = operator.with_children(
+            [apply_settings(child.graph, settings) for child in operator.children]
+        )
     elif isinstance(operator, Operator) and (operator.queue_capacity or 0) > settings.max_buffer_size:
         raise PlanError(
             f"{operator.describe()} is too large",
@@ -43,10 +41,6 @@ def _step(step: Step, settings: Settings) -> Step:
             found=str(operator.queue_capacity),
         )
     return replace(step, operator=operator, policies=_policies(step.policies, settings))
-
-
-def _branch(branch: Branch, settings: Settings) -> Branch:
-    return replace(branch, graph=settle(branch.graph, settings))
 
 
 def _policies(policies: Policies, settings: Settings) -> Policies:

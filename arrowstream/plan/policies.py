@@ -114,3 +114,7 @@ class Policies:
         handlers = (*self.handlers, *added.handlers)
         check_handlers(handlers)
         return replace(self, handlers=handlers)
+
+
+NO_POLICIES = Policies()
+"""The policies of a step for which the user set none."""
