@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, Self
+from typing import Protocol, Self
 
 import polars as pl
 
@@ -81,7 +81,10 @@ class Composite(ABC):
 
     __slots__ = ()
 
-    name: ClassVar[str]
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name of the builder's method."""
 
     @property
     @abstractmethod
