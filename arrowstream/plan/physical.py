@@ -201,18 +201,6 @@ class SinkBinding:
     policies: Policies = field(default_factory=Policies)
     best_effort_capacity: int | None = None
 
-    @property
-    def label(self) -> str:
-        """One line for `explain()`."""
-        return f"{self.sink.label}{'' if self.best_effort_capacity is None else ', best effort'}"
-
-    @property
-    def guarantee(self) -> str:
-        """What a reader of the sink can rely on, in one line for `explain()`."""
-        if self.best_effort_capacity is None:
-            return self.sink.guarantee
-        return f"best effort: misses batches when more than {self.best_effort_capacity} wait"
-
 
 @dataclass(frozen=True, slots=True)
 class Line:
