@@ -12,6 +12,7 @@
     ├── ChannelError
     │   ├── ChannelClosed     this end was closed by its own user
     │   └── PeerGone          the other end went away before the stream ended
+    ├── RunInterrupted        a second SIGINT or SIGTERM ended the run: nothing is committed
     └── StageError            a stage failed while running; wraps the cause
         ├── SourceError       reading failed: where, which row, what was found
         ├── SinkError         writing failed: nothing is left under a final name
@@ -23,6 +24,8 @@ A message says what failed, where, what was expected, what was found, and what t
 """
 
 from __future__ import annotations
+
+from signal import Signals
 
 
 class ArrowstreamError(Exception):
@@ -100,6 +103,20 @@ class ChannelClosed(ChannelError):
 
 class PeerGone(ChannelError):
     """The other end went away before the stream was ended properly."""
+
+
+class RunInterrupted(ArrowstreamError):
+    """A second signal ended a run with ``signals=True`` at once; nothing of it is committed.
+
+    Parameters
+    ----------
+    number
+        The second signal, such as ``signal.SIGTERM``.
+    """
+
+    def __init__(self, number: Signals) -> None:
+        self.number = number
+        super().__init__(f"a second signal, {number.name}, ended the run: nothing is committed")
 
 
 class StageError(ArrowstreamError):

@@ -32,6 +32,7 @@ from arrowstream.runtime.ports import Room
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
+from arrowstream.runtime.signals import SignalHandling, ended_by_signals
 
 if TYPE_CHECKING:
     from arrowstream.metrics.server import MetricsServer
@@ -175,8 +176,9 @@ class Pipeline:
         progress: ShowProgress = False,
         duration: Duration | None = None,
         limit: int | None = None,
+        signals: bool | SignalHandling = False,
     ) -> RunReport:
-        """Run until the stream ends, or as told.
+        """Run until the stream ends, or one of the arguments ends it.
 
         Parameters
         ----------
@@ -185,10 +187,16 @@ class Pipeline:
         duration
             Stop gently after this time (``"10s"``, seconds, a timedelta).
         limit
-            Stop gently once so many rows have come out; exactly so many are delivered.
+            Stop gently once this number of rows has come out; exactly that number is delivered.
+        signals
+            Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
+            `stopped` names the signal if rows were left in a source; the second ends it at once, and nothing is
+            committed. Once sinks commit, they go on to the end. Without it, signals are left alone.
 
         Raises
         ------
+        RunInterrupted
+            A second signal ended the run.
         StageError
             A stage failed; everything else was cancelled, and nothing half-written is visible.
         SchemaError, PlanError
@@ -218,7 +226,7 @@ class Pipeline:
                 from arrowstream.terminal import progress_bar
 
                 progress = stack.enter_context(progress_bar(self.name))
-            return await self._execute(replace(options, on_progress=progress or None))
+            return await self._execute(replace(options, on_progress=progress or None), signals)
 
     def run_sync(
         self,
@@ -226,9 +234,12 @@ class Pipeline:
         progress: ShowProgress = False,
         duration: Duration | None = None,
         limit: int | None = None,
+        signals: bool | SignalHandling = False,
     ) -> RunReport:
         """`run` for scripts and notebooks; inside a running loop it waits for a thread that runs its own."""
-        return run_blocking(lambda: self.run(progress=progress, duration=duration, limit=limit))
+        return run_blocking(
+            lambda: self.run(progress=progress, duration=duration, limit=limit, signals=signals)
+        )
 
     def stop(self) -> None:
         """End every run of this pipeline gently, from any thread: what is in flight is delivered.
@@ -251,14 +262,17 @@ class Pipeline:
 
         return serve(self.metrics, port=port, host=host)
 
-    async def _execute(self, options: Options) -> RunReport:
+    async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
         run = Run(self._clock, options)
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            return await run.execute(
+            work = run.execute(
                 Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
             )
+            if signals is False:
+                return await work
+            return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)
         finally:
             self._metrics = run.metrics(self.name)
             del self._runs[run]

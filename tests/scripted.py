@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.sink import BlockingWriter, Handle, SinkSpec, Writer
 from arrowstream.io.source import BlockingReader, Query, Reader, SourceSpec
@@ -82,7 +83,9 @@ class BlockingSource(SourceSpec):
     def schema(self) -> pl.Schema | None:
         return self._schema
 
-    def open(self, query: Query | None = None) -> Reader | BlockingReader:
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader | BlockingReader:
         self.ledger.calls.append("open")
         if self._fail_in == "open":
             raise OSError("no open today")
@@ -115,7 +118,7 @@ class LedgerSink(SinkSpec):
         if call in self._fail_in.split():
             raise self._error(f"no {call} today")
 
-    def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer | BlockingWriter:
         self.note("open")
         return _LedgerBlockingWriter(self) if self._blocking else _LedgerWriter(self)
 

@@ -298,8 +298,8 @@ def test_a_signal_stops_gently(quiet: bool, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(job_parts.SOURCES, "endless", Kind((), (), lambda table: endless(signal.SIGINT)))
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
     code, out, err = invoke("run", "job.toml", *(["--quiet"] if quiet else []))
-    assert code == 0
-    assert ("ended early (stop)" in out, err.startswith("stopping: ")) == (
+    assert code == 3
+    assert ("ended early (SIGINT)" in out, err.startswith("stopping: ")) == (
         (False, False) if quiet else (True, True)
     )
     assert pl.read_parquet("out.parquet").height >= 2
@@ -319,8 +319,9 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Kind((), (), lambda table: endless(signal.SIGINT, signal.SIGTERM))
     monkeypatch.setitem(job_parts.SOURCES, "endless", source)
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
-    code, out, _ = invoke("run", "job.toml")
+    code, out, err = invoke("run", "job.toml")
     assert (code, out) == (143, "")
+    assert err.splitlines()[-1] == "a second signal, SIGTERM, ended the run: nothing is committed"
     assert sorted(path.name for path in Path().iterdir()) == ["in.csv", "job.toml"]
 
 
@@ -408,7 +409,7 @@ main()
 
 STUCK = """
 import polars as pl, sys, threading
-from arrowstream.cli import signals
+from arrowstream.cli import commands
 from arrowstream.cli.main import main
 from arrowstream.jobs import connectors
 from arrowstream.core.batch import Batch
@@ -428,10 +429,10 @@ class Stuck(BlockingReader):
         pass
 
 class Source(TestSource):
-    def open(self, query=None):
+    def open(self, context, query=None, resume=None):
         return Stuck()
 
-signals.GRACE_SECONDS = 0.01
+commands.GRACE_SECONDS = 0.01
 source = Source((), pl.Schema({"a": pl.Int64}))
 connectors.SOURCES["file"] = connectors.Kind(("path",), (), lambda table: source)
 main()
@@ -455,9 +456,9 @@ def test_a_real_signal_stops_gently(process: subprocess.Popen[str], number: sign
     assert process.stderr.readline() == "reading\n"
     process.send_signal(number)
     out, err = process.communicate()
-    assert process.returncode == 0
-    assert err == "stopping: what was read is still delivered; again to end at once\n"
-    assert "ended early (stop)" in out
+    assert process.returncode == 3
+    assert err == "stopping: what was read is still delivered; a second signal ends the run at once\n"
+    assert f"ended early ({number.name})" in out
     assert pl.read_parquet("out.parquet")["c"].is_in([4, 6]).all()
 
 

@@ -75,6 +75,7 @@ AWAITS = (
     "core/channel.py",
     "core/clock.py",
     "core/step_context.py",
+    "core/waiting.py",
     "io/source.py",
     "io/sink.py",
     "io/memory/",
@@ -86,7 +87,6 @@ AWAITS = (
     "runtime/",
     "connectors.py",
     "pipeline.py",
-    "cli/signals.py",
     "testing/",
 )
 """Where coroutines are: the runtime, what it awaits, and the surface."""

@@ -16,6 +16,7 @@ import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
 from arrowstream.core.json_value import JsonValue
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
 
@@ -86,13 +87,24 @@ class SinkSpec(ABC):
         return BoundSink(self).on_error(handler)
 
     @abstractmethod
-    def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
-        """Start writing batches of this schema."""
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer | BlockingWriter:
+        """Start writing.
 
-    def left_out(self, failure: BaseException | None) -> None:
-        """The run ended before `open`, by `failure` or (None) because no batch told a schema.
+        Parameters
+        ----------
+        schema
+            The schema of the batches.
+        context
+            The run's clock, memory, log and threads, and the name of this sink in it.
+        """
 
-        Only a sink at whose other end somebody waits needs to do anything.
+    def on_never_opened(self, failure: BaseException | None) -> None:
+        """Called at the end of a run that never opened this sink: let go those who would wait for it.
+
+        Parameters
+        ----------
+        failure
+            What ended the run; None if the stream ended before its first batch, which would have shown the schema.
         """
         return
 

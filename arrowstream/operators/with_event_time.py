@@ -29,7 +29,7 @@ class Watermarks(Operator):
     lateness_us
         Microseconds by which rows may come out of order.
     idle_ns
-        Nanoseconds of silence after which others no longer wait for this source, or None: they always do.
+        Nanoseconds without a row after which others no longer wait for this source, or None: they always do.
 
     Raises
     ------
@@ -77,7 +77,8 @@ class Watermarks(Operator):
         lateness
             How much later than others of its time a row may come (``"5s"``, seconds, a timedelta).
         idle
-            Silence after which nobody waits for this stream where streams meet; by default they always do.
+            Time without a row after which other streams no longer wait for this one where streams meet; by default
+            they always do.
 
         Raises
         ------
@@ -165,7 +166,10 @@ class _IdlingMarking(_Marking, TimedProcess):
         return self._deadline_ns
 
     def process(self, batch: Batch) -> Iterator[Element]:
-        self._left_ns = self._idle_ns
+        if (
+            batch.num_rows
+        ):  # a source that polls and finds nothing gives an empty batch: it is silent all the same
+            self._left_ns = self._idle_ns
         return super().process(batch)
 
     def on_timer(self, now_ns: int) -> Iterator[Element]:

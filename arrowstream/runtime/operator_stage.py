@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 from arrowstream.core.batch import Batch, Element, Idle, Mark, Watermark
 from arrowstream.core.clock import Clock
-from arrowstream.core.memory_budget import MemoryBudget
-from arrowstream.core.step_context import StepContext
+from arrowstream.core.failures import is_failure
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.stage import INLINE_NS, Emit, RunningStage, emit_all
 from arrowstream.runtime.threads import Threads
-
-_LOGGER = logging.getLogger("arrowstream")
 
 T = TypeVar("T")
 WriteLate = Callable[[Batch], Awaitable[None]]
@@ -82,7 +79,9 @@ class RunningProcess(RunningStage):
         try:
             # The last call is the best guess at this one.
             result = work() if self._last_ns < INLINE_NS else await self._threads.call(work)
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.tally.errors += 1
             raise stage_error(self.tally.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
@@ -188,7 +187,9 @@ class RunningAsync(RunningStage):
     async def _named(self, work: Awaitable[T], batch: Batch | None = None) -> T:
         try:
             return await work
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.tally.errors += 1
             raise stage_error(self.tally.name, batch, error) from error
 
@@ -212,14 +213,12 @@ def _some(made: Iterator[Element]) -> tuple[list[Element], bool]:
 
 def start_operator(
     stage: OperatorStage,
-    clock: Clock,
-    threads: Threads,
-    memory: MemoryBudget,
+    resources: Resources,
     write_late: WriteLate | None,
 ) -> RunningStage:
     """The running form of an opaque operator."""
-    context = StepContext(stage.name, clock, memory, _LOGGER, threads)
-    process = stage.operator.start(stage.schema, context)
+    process = stage.operator.start(stage.schema, resources.context(stage.name))
+    clock, threads = resources.clock, resources.threads
     if isinstance(process, AsyncProcess):
         return RunningAsync(stage, process, clock)
     if isinstance(process, TimedProcess):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from arrowstream.core.snapshot_store import SnapshotStore
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 from arrowstream.plan.physical import Plan
@@ -37,6 +38,10 @@ class Options:
         How often a line of metrics is logged; None for never.
     state_bytes
         The most memory that the state of all steps may take together; None for no limit.
+    snapshots
+        Where positions and state go at a barrier, and come from at the start; None without checkpoints.
+    on_sink_barrier
+        Called on the loop with a sink's name and the epoch, for each barrier that reaches a sink.
     """
 
     limit: int | None = None
@@ -46,6 +51,8 @@ class Options:
     workers: int = WORKERS
     log_seconds: float | None = None
     state_bytes: int | None = None
+    snapshots: SnapshotStore | None = None
+    on_sink_barrier: Callable[[str, int], None] = lambda name, epoch: None
 
 
 @dataclass(frozen=True, slots=True)

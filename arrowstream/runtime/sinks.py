@@ -7,16 +7,16 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
-from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.counters import Queue
 from arrowstream.plan.physical import SinkBinding
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
-from arrowstream.runtime.failure.stage_error import FAILURES, opened
+from arrowstream.runtime.failure.stage_error import opened
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.task_loop import Read
-from arrowstream.runtime.threads import Threads
 
 END_OF_RUN = 0
 """Epoch of the one commit of a run without checkpoints."""
@@ -25,12 +25,13 @@ END_OF_RUN = 0
 class RunningSinks:
     """Every sink of one run, in the order in which they were opened."""
 
-    def __init__(self, clock: Clock, threads: Threads) -> None:
-        self._clock = clock
-        self._threads = threads
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._sinks: list[RunningSink] = []
         self._side: list[RunningSink] = []
         self._shared: list[tuple[SinkBinding, Callable[[Batch], Awaitable[None]]]] = []
+        self.commit_begun = False
+        """Whether every sink has prepared, and rows become or are visible."""
         self.reached: list[SinkSpec] = []
         """The specs whose turn to be opened has come."""
 
@@ -42,13 +43,13 @@ class RunningSinks:
     ) -> RunningSink:
         """Open a sink."""
         self.reached.append(outlet.sink)
-        writer = opened(outlet.name, SinkError, lambda: outlet.sink.open(outlet.schema))
+        context = self._resources.context(outlet.name)
+        writer = opened(outlet.name, SinkError, lambda: outlet.sink.open(outlet.schema, context))
         sink = RunningSink(
             outlet.name,
             outlet.sink.label,
             writer,
-            self._clock,
-            self._threads,
+            self._resources,
             limit=limit,
             on_write=on_write,
             best_effort=outlet.best_effort_capacity is not None,
@@ -92,6 +93,7 @@ class RunningSinks:
         """
         for sink in self._in_order():
             await sink.prepare(END_OF_RUN)
+        self.commit_begun = True
         await uninterrupted(self._commit_prepared())
 
     async def _commit_prepared(self) -> None:

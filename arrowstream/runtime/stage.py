@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from arrowstream.core.batch import Batch, Element, Mark
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
 from arrowstream.errors import ArrowstreamError
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.plan.physical import SegmentStage
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 from arrowstream.runtime.threads import Threads
 

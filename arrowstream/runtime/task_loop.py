@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from arrowstream.core.batch import Batch, Element, Mark
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
 from arrowstream.runtime.failure.cleanup import despite
-from arrowstream.runtime.failure.stage_error import FAILURES
 from arrowstream.runtime.failure.timeout import end_tasks
 from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
 from arrowstream.runtime.stage import Emit, RunningStage, emit_all
+from arrowstream.runtime.task_group import task_group
 
 Read = Callable[[], Awaitable[Element | None]]
 End = Callable[[], Awaitable[None]]
@@ -123,7 +124,7 @@ async def _drive_concurrent(read: Read, stage: RunningAsync, emit: Emit) -> None
                 await sender.send(element)
         sender.close()
 
-    async with asyncio.TaskGroup() as group:
+    async with task_group() as group:
         group.create_task(begin())
         async for item in receiver:
             if isinstance(item, asyncio.Task):

@@ -13,8 +13,7 @@ from functools import partial
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, channel
-from arrowstream.core.clock import Clock
-from arrowstream.core.memory_budget import MemoryBudget
+from arrowstream.core.failures import FAILURES
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
     Input,
@@ -28,16 +27,16 @@ from arrowstream.plan.physical import (
     Stage,
 )
 from arrowstream.runtime.apply_policies import govern
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.merge import Merge
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.ports import Feed, Goal, Room, close, nothing, receive
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.running_source import RunningSource
 from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.stage import Emit, RunningSegment, RunningStage
 from arrowstream.runtime.task_loop import End, Read, run_section
-from arrowstream.runtime.threads import Threads
 
 
 class Wiring:
@@ -51,42 +50,66 @@ class Wiring:
         Open a further source, and a sink at an end.
     room
         What may wait between two stages.
-    memory
-        The budget for the state of all steps.
     """
 
     def __init__(
         self,
-        clock: Clock,
-        threads: Threads,
+        resources: Resources,
         outlets: RunningSinks,
-        open_source: Callable[[str, Input], RunningSource],
+        open_source: Callable[[str, Input], Awaitable[RunningSource]],
         open_end: Callable[[SinkBinding], RunningSink],
         room: Room,
-        memory: MemoryBudget,
     ) -> None:
-        self._clock = clock
-        self._threads = threads
+        self._resources = resources
+        self._clock = resources.clock
+        self._threads = resources.threads
         self._outlets = outlets
         self._open_source = open_source
         self._open_end = open_end
         self._room = room
-        self._memory = memory
         self.stages: list[RunningStage] = []
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._started: list[asyncio.Task[None]] = []
+        self._ending = False
+        """Whether a task has failed or been cancelled by the run, which ends the others."""
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start every task."""
-        self._started = [group.create_task(_run(work), name=name) for name, work in self._tasks]
+        runner = asyncio.current_task()
+        assert runner is not None
+        before = runner.cancelling()
+
+        def is_ending() -> bool:
+            return self._ending or runner.cancelling() > before
+
+        self._started = [
+            group.create_task(self._run(name, work, is_ending), name=name) for name, work in self._tasks
+        ]
+
+    async def _run(
+        self, name: str, work: Callable[[], Awaitable[None]], is_ending: Callable[[], bool]
+    ) -> None:
+        """Run a task's work; a cancellation that is not the run's own is a failure.
+
+        The task group would take the task for ended, and the others would wait for it for ever.
+        """
+        try:
+            await work()
+        except BaseException as error:
+            ours = is_ending()
+            self._ending = True
+            if ours or not isinstance(error, asyncio.CancelledError):
+                raise
+            raise stage_error(name, None, error) from error
 
     def cancel(self) -> None:
         """End every task as it is: nobody wants what is still under way."""
+        self._ending = True
         for task in self._started:
             task.cancel()
 
-    def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
+    async def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
         """Everything from `feed` to `goal`; None if a split at the end leads to sinks."""
         part: list[RunningStage] = []
         for number, stage in enumerate(stages):
@@ -95,9 +118,9 @@ class Wiring:
                 continue
             # What comes before a split or a union ends there, in a task that hands its elements on.
             rest = stages[number + 1 :]
-            meet = self._meeting(feed, part, stage)
+            meet = await self._meeting(feed, part, stage)
             if meet is not None:
-                self.line(meet, rest, goal)
+                await self.line(meet, rest, goal)
             return
         assert goal is not None
         self._tasks_of(feed, part, goal)
@@ -122,7 +145,7 @@ class Wiring:
             if late is not None:
                 outlet = SinkBinding(f"late rows of {stage.name}", late, stage.schema)
                 write = self._outlets.side_output(outlet).write
-            running = start_operator(stage, self._clock, self._threads, self._memory, write)
+            running = start_operator(stage, self._resources, write)
         schema = stage.segment.schema if isinstance(stage, SegmentStage) else stage.schema
         govern(running, stage.policies, schema, self._clock, self._outlets)
         self.stages.append(running)
@@ -160,15 +183,15 @@ class Wiring:
         name = stage.tally.name if stage is not None else "end"
         self._tasks.append((name, lambda: run_section(read, stage, emit, end, self._clock)))
 
-    def _meeting(
+    async def _meeting(
         self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage | InputsStage
     ) -> Feed | None:
         """What goes on after several ways or inputs; None if nothing does."""
         if isinstance(stage, SplitStage):
-            return self._split(feed, before, stage)
-        return self._union(feed, before, stage)
+            return await self._split(feed, before, stage)
+        return await self._union(feed, before, stage)
 
-    def _split(self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage) -> Feed | None:
+    async def _split(self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage) -> Feed | None:
         """The branches of a split, each with a line of its own; gives what comes out where they meet."""
         on = [branch for branch in stage.branches if not branch.ended]
         merge, meet = self._merge(len(on)) if on else (None, None)
@@ -179,7 +202,7 @@ class Wiring:
                 assert merge is not None
                 number = on.index(branch)
                 goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
-            ways[branch.name] = self._branch(branch, goal)
+            ways[branch.name] = await self._branch(branch, goal)
         emit = (
             partial(_broadcast, ways)
             if stage.route is None
@@ -188,37 +211,33 @@ class Wiring:
         self._tasks_of(feed, before, Goal(emit, partial(_end_all, ways), False))
         return meet
 
-    def _branch(self, branch: Line, goal: Goal | None) -> tuple[Emit, End]:
+    async def _branch(self, branch: Line, goal: Goal | None) -> tuple[Emit, End]:
         if branch.sink is not None and (spare := branch.sink.best_effort_capacity) is not None:
             sink = self._sink(branch.sink)
             way = BestEffortQueue(sink, spare)
             goal = Goal(way.write, nothing, sink.blocking, sink.tally)
-            self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
+            await self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
             return way.offer, way.end
         sender, receiver = self._channel()
         if branch.sink is not None:
             goal = self.goal(branch.sink)
-        self.line(Feed.of(receiver), branch.stages, goal)
+        await self.line(Feed.of(receiver), branch.stages, goal)
         return sender.send, partial(close, sender)
 
-    def _union(self, feed: Feed, before: Sequence[RunningStage], stage: InputsStage) -> Feed:
+    async def _union(self, feed: Feed, before: Sequence[RunningStage], stage: InputsStage) -> Feed:
         """This stream and others, each with a line of its own, and where they meet."""
         merge, meet = self._merge(1 + len(stage.inputs))
         self._tasks_of(feed, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
         for number, line in enumerate(stage.inputs, 1):
             assert line.input is not None
-            source = self._open_source(line.input.name, line.input)
+            source = await self._open_source(line.input.name, line.input)
             goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
-            self.line(Feed(source.read, source.blocking), line.stages, goal)
+            await self.line(Feed(source.receive, source.blocking), line.stages, goal)
         return meet
 
     def _merge(self, inputs: int) -> tuple[Merge, Feed]:
         sender, receiver = self._channel()
         return Merge(inputs, sender), Feed.of(receiver)
-
-
-async def _run(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
 
 
 async def _broadcast(ways: dict[str, tuple[Emit, End]], element: Element) -> None:

@@ -10,6 +10,8 @@ from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.core.channel import channel
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import Query, Reader, SourceSpec
@@ -41,10 +43,12 @@ class PushSource(SourceSpec):
     def schema(self) -> pl.Schema:
         return FRAME.schema
 
-    def open(self, query: Query | None = None) -> Reader:
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader:
         self.query = query
         frame = FRAME if query is None else query(FRAME.lazy()).collect()
-        return TestSource.from_frames([frame]).open()  # type: ignore[return-value]
+        return TestSource.from_frames([frame]).open(context)  # type: ignore[return-value]
 
 
 def plan_of(builder: Builder) -> Plan:

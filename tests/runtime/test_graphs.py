@@ -19,6 +19,7 @@ from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, St
 from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import SinkBinding
 from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
@@ -267,7 +268,9 @@ def test_sinks_that_never_opened_are_told(place: str) -> None:
 
 def test_marks_too_are_dropped_where_there_is_no_room() -> None:
     async def main() -> list[Element]:
-        sink = RunningSinks(ManualClock(), Threads(1)).open(SinkBinding("sink", TestSink(), ROWS.schema))
+        sink = RunningSinks(Resources(ManualClock(), Threads(1))).open(
+            SinkBinding("sink", TestSink(), ROWS.schema)
+        )
         way = BestEffortQueue(sink, 1)
         first = Batch(ROWS)
         for element in (first, Watermark(5), Batch(ROWS)):

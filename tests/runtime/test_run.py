@@ -12,7 +12,6 @@ from scripted import COMMITTED, BlockingSource, Ledger, LedgerSink, ScriptedOper
 
 from arrowstream import Builder, Pipeline, Progress, Sink, Source, channel
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
-from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError, StageError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.source import SourceSpec
@@ -23,6 +22,7 @@ from arrowstream.plan.placement.choice import Placement
 from arrowstream.plan.segment import Segment
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.runtime.operator_stage import start_operator
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.stage import RunningSegment
 from arrowstream.runtime.task_loop import run_section
 from arrowstream.runtime.threads import Threads
@@ -552,7 +552,7 @@ def test_marks_keep_their_place_among_batches_and_reach_operators_first() -> Non
         schema = NUMBERS[0].schema
         planned = OperatorStage("1 holding", ScriptedOperator("holding", Holding), schema, schema)
         clock = ManualClock()
-        stage = start_operator(planned, clock, threads, MemoryBudget(), None)
+        stage = start_operator(planned, Resources(clock, threads), None)
         await run_section(read, stage, emit, end, clock)
         threads.close()
 
