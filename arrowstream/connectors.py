@@ -11,13 +11,12 @@ import pyarrow as pa
 
 from arrowstream.core.channel import Sender
 from arrowstream.errors import SchemaError
-from arrowstream.io.fanout_sink import FanoutSink
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.channel_source import ChannelSource
 from arrowstream.io.memory.frame_source import BATCH_ROWS, FrameSource
 from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.io.memory.function_source import FunctionSource
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import AnySink, Fanout
 
 if TYPE_CHECKING:
     from arrowstream.io.files.sink import FileSink
@@ -188,13 +187,13 @@ class Sink:
         return FunctionSink(fn)
 
     @staticmethod
-    def fanout(sinks: Sequence[SinkSpec], *more: Never) -> FanoutSink:
-        """Every batch into each of `sinks`; the slowest sets the pace, but for those that are `best_effort`.
+    def fanout(sinks: Sequence[AnySink], *more: Never) -> Fanout:
+        """Every batch into each of `sinks`; the slowest of those that are not `best_effort` sets the pace.
 
-        ``.on_error(...)`` after ``.sink(...)`` is for all of them; a sink's own, as in
-        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, stands in its place.
+        ``.on_error(...)`` after ``.sink(...)`` is for all of them; a sink's own handlers, as in
+        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it.
         """
-        return FanoutSink.of(sinks, more)
+        return Fanout.of(sinks, more)
 
 
 def _schema(schema: SchemaLike | None) -> pl.Schema | None:
