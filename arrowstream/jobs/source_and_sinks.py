@@ -8,7 +8,7 @@ from arrowstream.config.toml_file import Value
 from arrowstream.connectors import Sink
 from arrowstream.io.sink import AnySink, BoundSink, SinkSpec
 from arrowstream.io.source import EventTimeSource, SourceSpec
-from arrowstream.jobs.connectors import SINKS, SOURCES, connector
+from arrowstream.jobs.connectors import SINKS, SOURCES, connector, place_of
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import placed
 from arrowstream.jobs.values import duration
@@ -24,7 +24,7 @@ def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]
     """
     source: SourceSpec = connector(value, SOURCES, also=("event_time", "lateness", "idle"))
     table = value.table()
-    yield table.get("path", value), source
+    yield place_of(value, SOURCES), source
     if "event_time" in table:
         lateness, idle = value.maybe("lateness", duration), value.maybe("idle", duration)
         with placed(table["event_time"]):
