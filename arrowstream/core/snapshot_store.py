@@ -17,6 +17,9 @@ SourcePosition = Mapping[str, JsonValue]
 Each source chooses the keys, and holds a version among them.
 """
 
+Snapshot = Iterator[pa.RecordBatch]
+"""The state of a step, or the position of a source, in pieces that are made as they are read."""
+
 _VERSION, _COLUMN = b"1", "position"
 
 
