@@ -38,6 +38,7 @@ class RunningRouter:
         self, name: str, route: Route, branches: Mapping[str, OutputPort], resources: Resources
     ) -> None:
         self.tally = StageCounters(name)
+        self.tally.rows_by_branch = dict.fromkeys(branches, 0)
         self._route = route
         self._branches = branches
         self._all = Broadcast(list(branches.values()))
@@ -52,6 +53,7 @@ class RunningRouter:
             return
         for name, part in await self._divided(element):
             self.tally.came_out(part)
+            self.tally.rows_by_branch[name] += part.num_rows
             await self._branches[name].send(part)
 
     async def end(self) -> None:
