@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from arrowstream.expressions.every_row import steps_for_every_row
 from arrowstream.io.source import Query, SourceSpec
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.fuse import Piece
@@ -27,8 +28,9 @@ def push_down(source: SourceSpec, schema: pl.Schema, pieces: list[Piece]) -> tup
     if isinstance(segment, Segment):
         whole = first.pin in ("auto", "polars") and not first.policies.alone and not _uses_constants(segment)
         if source.pushdown == "query" and whole:
-            query = segment.apply_lazy
-            return Input(source, segment.output, query, segment, source.explain_read(query)), pieces[1:]
+            query = replace(segment, steps=steps_for_every_row(segment.steps)).apply_lazy
+            text = source.explain_read(segment.apply_lazy)
+            return Input(source, segment.output, query, segment, text), pieces[1:]
         return _only_needed(source, schema, [], first, pieces[1:])
     if isinstance(segment, Watermarks) and len(pieces) > 1 and isinstance(pieces[1].part, Segment):
         return _only_needed(source, schema, [first], pieces[1], pieces[2:])

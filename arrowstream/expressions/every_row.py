@@ -1,0 +1,153 @@
+"""Expressions written so that Polars gives a value for every row, whichever way the rows of a batch go.
+
+Where ``when(...).then(constant)`` takes the same branch for all rows of a frame, Polars 2 keeps the result as one
+value and a length. A constant compared with that gives one row for the whole frame, and a division by it
+multiplies with the reciprocal, which rounds in another way. Either would make results depend on how the
+stream is cut. A shift by no rows turns such a result into an ordinary column, for some 15 us a batch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol, Self, TypeVar
+
+import polars as pl
+
+from arrowstream.expressions.rebuild import rebuild
+
+_NOT_FINITE = re.compile(r'"Float(32|64)?": null')
+"""NaN and infinities, which JSON cannot hold apart."""
+
+
+class Step(Protocol):
+    """A step that consists of expressions, and can be made again of others."""
+
+    def expressions(self) -> tuple[pl.Expr, ...]: ...
+
+    def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self: ...
+
+
+StepT = TypeVar("StepT", bound=Step)
+
+
+def steps_for_every_row(steps: Sequence[StepT]) -> tuple[StepT, ...]:
+    """The same steps, each with `for_every_row` of its expressions.
+
+    Parameters
+    ----------
+    steps
+        Steps that run one after the other over the same rows, in one query or one by one.
+    """
+    last = len(steps) - 1
+    return tuple(
+        step.with_expressions(tuple(for_every_row(expr, read=place < last) for expr in step.expressions()))
+        for place, step in enumerate(steps)
+    )
+
+
+def for_every_row(expr: pl.Expr, *, read: bool = False) -> pl.Expr:
+    """The same expression, without a result that Polars keeps as one value for all rows.
+
+    Parameters
+    ----------
+    expr
+        An expression that looks at one row at a time.
+    read
+        Whether another expression computes with the result. If not, the result itself may be one value
+        and a length: in a column that is only passed on, this is harmless.
+
+    Returns
+    -------
+    polars.Expr
+        `expr` itself where nothing has to be changed, which is the common case.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.expressions.every_row import for_every_row
+    >>> kind = pl.when(pl.col("x") > 2).then(pl.lit("high")).otherwise(pl.lit("low"))
+    >>> frame = pl.DataFrame({"x": [0, 1]})
+    >>> frame.select(is_high=for_every_row(pl.lit("high") == kind))["is_high"].to_list()
+    [False, False]
+    """
+    tree = json.loads(expr.meta.serialize(format="json"))
+    changed = _changed(tree, read)
+    if changed == tree:
+        return expr
+    if _NOT_FINITE.search(json.dumps(tree)):
+        return _with_the_height(expr)
+    return rebuild(changed)
+
+
+def _with_the_height(expr: pl.Expr) -> pl.Expr:
+    """`expr` with as many values as the frame has rows, without looking into it."""
+    if expr.meta.has_multiple_outputs():
+        return expr
+    rows = pl.int_range(pl.len()).alias("rows")
+    values = pl.struct(expr.alias("values"), rows).struct.field("values")
+    return values.alias(expr.meta.output_name())
+
+
+def _changed(node: Any, read: bool) -> Any:
+    """The node with a shift by no rows around everything in it that is computed with, and may be one value."""
+    match node:
+        case {"Literal": _}:
+            return node
+        case {"Ternary": {"predicate": predicate, "truthy": truthy, "falsy": falsy}}:
+            branches = {"truthy": _changed(truthy, False), "falsy": _changed(falsy, False)}
+            changed: Any = {"Ternary": {"predicate": _changed(predicate, True), **branches}}
+        case {"Function": {"input": list(inputs), "function": "Coalesce" | "FillNull" as function}}:
+            changed = {"Function": {"input": [_changed(part, False) for part in inputs], "function": function}}
+        case {"Alias": [inner, name]}:
+            return {"Alias": [_changed(inner, read), name]}
+        case {"KeepName": inner}:
+            return {"KeepName": _changed(inner, read)}
+        case {"RenameAlias": {"expr": inner, **how}}:
+            return {"RenameAlias": {"expr": _changed(inner, read), **how}}
+        case {"Cast": {"expr": inner, **how}}:
+            return {"Cast": {"expr": _changed(inner, read), **how}}
+        case dict():
+            changed = {name: _changed(part, True) for name, part in node.items()}
+        case list():
+            return [_changed(part, read) for part in node]
+        case _:
+            return node
+    return _shifted(changed) if read and _gives_one(node) else changed
+
+
+def _gives_one(node: Any) -> bool:
+    """Whether a node with a column in it, over which it is computed, may give one value for all rows."""
+    match node:
+        case {"Ternary": {"truthy": truthy, "falsy": falsy}}:
+            return _may_be_one(truthy) or _may_be_one(falsy)
+        case {"Function": {"input": list(inputs), "function": "Coalesce"}}:
+            return any(map(_may_be_one, inputs))
+        case {"Function": {"input": [first, _], "function": "FillNull"}}:
+            return _may_be_one(first)
+        case {"Function": {"function": {"ArrayExpr": "Length"}}}:
+            return True
+        case _:
+            return False
+
+
+def _may_be_one(node: Any) -> bool:
+    match node:
+        case {"Literal": _}:
+            return True
+        case {"Alias": [inner, _]} | {"KeepName": inner}:
+            return _may_be_one(inner)
+        case {"RenameAlias": {"expr": inner}} | {"Cast": {"expr": inner}}:
+            return _may_be_one(inner)
+        case {"BinaryExpr": {"left": left, "right": right}}:
+            return _may_be_one(left) and _may_be_one(right)
+        case {"Function": {"input": list(inputs)}} if not _gives_one(node):
+            return all(map(_may_be_one, inputs))
+        case _:
+            return _gives_one(node)
+
+
+def _shifted(node: Any) -> Any:
+    """A shift of the node by no rows."""
+    return {"Function": {"input": [node, {"Literal": {"Dyn": {"Int": 0}}}], "function": "Shift"}}
