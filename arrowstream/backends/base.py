@@ -11,7 +11,6 @@ import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.expressions.program import Program, Refusal
 
-
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
