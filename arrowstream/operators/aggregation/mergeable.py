@@ -258,7 +258,7 @@ def _variance(ddof: int, root: bool) -> _Make:
             return None
         values, count = expr.cast(pl.Float64), expr.count().cast(pl.Int64)
         mean = values.mean()
-        # Of one value, Polars' streaming engine says 0.0 even where it is NaN or infinite.
+        # Of one value alone, some of Polars' ways to group say 0.0 even where it is NaN or infinite.
         squares = pl.when(count == 1).then(mean - mean).otherwise(values.var(ddof=0) * count)
         return Mergeable((count, mean, squares), merge, result, any_order=False)
 
