@@ -36,8 +36,6 @@ STATISTICS = {
     "kurtosis": X.kurtosis(),
     "mean": X.mean(),
     "sum": X.sum(),
-    "min": X.min(),
-    "max": X.max(),
     "median": X.median(),
 }  # fmt: skip
 FRAME = pl.DataFrame(
@@ -95,7 +93,6 @@ def test_rolling_statistics(by: str | None, cut: str) -> None:
     exprs = {
         "var": X.rolling_var(1, ddof=0),
         "std": X.rolling_std(2, min_samples=1, ddof=0),
-        "skew": X.rolling_skew(3, min_samples=1),
         "kurtosis": X.rolling_kurtosis(4, min_samples=1),
     }
     found = Pipeline.builder().source(Source.from_frame(CUTS[cut])).scan(**exprs, by=by).collect_sync()
