@@ -93,9 +93,9 @@ def for_every_row(expr: pl.Expr, *, read: bool = False) -> pl.Expr:
     """
     try:
         tree = json.loads(expr.meta.serialize(format="json"))
-    except pl.exceptions.PolarsError:
-        return expr  # a Python function, which has no serialised form
-    changed = _changed(tree, read)
+        changed = _changed(tree, read)
+    except (pl.exceptions.PolarsError, RecursionError):
+        return expr  # a Python function, which has no serialised form, or a tree that is too deep to walk
     if changed == tree:
         return expr
     if _NOT_FINITE.search(json.dumps(tree)):

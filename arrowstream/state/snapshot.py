@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import to_record
+from arrowstream.core.batch import to_frame, to_record
 
 _VALUES = b"arrowstream.values"
 
@@ -22,5 +22,5 @@ def to_table(frame: pl.DataFrame | None, **values: Any) -> pa.Table:
 def from_table(table: pa.Table) -> tuple[pl.DataFrame | None, dict[str, Any]]:
     """What was put in."""
     values: dict[str, Any] = json.loads(table.schema.metadata[_VALUES])
-    frame = cast(pl.DataFrame, pl.from_arrow(table)) if table.num_columns else None
+    frame = to_frame(table) if table.num_columns else None
     return frame, values

@@ -1,4 +1,4 @@
-"""Times near the ends of what their bits hold: on both backends Polars' value, its null, or an error where it has one."""
+"""Times near the ends of what their bits hold: both backends give Polars' value, its null, or an error."""
 
 from __future__ import annotations
 
