@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self, TypeVar
 
 import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.expressions.program import Program, Refusal
 
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
 
 class Step(Protocol):
     """One step of a segment."""
 
-    def apply(self, frame: pl.DataFrame) -> pl.DataFrame: ...
+    def apply(self, frame: Frame) -> Frame: ...
 
-    def expressions(self) -> Sequence[pl.Expr]: ...
+    def expressions(self) -> tuple[pl.Expr, ...]: ...
+
+    def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self: ...
 
 
 class Frames(Protocol):
