@@ -24,6 +24,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
+from arrowstream.backends.registry import backends
 from arrowstream.cli import doctor as checks
 from arrowstream.cli.signals import EndedAtOnce, run_until_told
 from arrowstream.config.settings import Settings
@@ -32,7 +33,6 @@ from arrowstream.core.duration import seconds
 from arrowstream.errors import ArrowstreamError
 from arrowstream.jobs.job import Job
 from arrowstream.jobs.job_errors import one_line
-from arrowstream.pipeline import BACKENDS
 from arrowstream.terminal import print_report
 
 app = typer.Typer(
@@ -119,7 +119,7 @@ def doctor(
         with _refusing():
             typer.echo(checks.settings_table(Settings.load()))
         return
-    typer.echo(checks.report(checks.findings([backend.name for backend in BACKENDS])))
+    typer.echo(checks.report(checks.findings([backend.name for backend in backends()])))
 
 
 def _print_version(wanted: bool) -> None:

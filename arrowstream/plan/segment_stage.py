@@ -43,10 +43,16 @@ def segment_stage(
             f"the {piece.pin} backend cannot run this step",
             stage=piece.name,
             found=refused[piece.pin],
-            hint='take the pin away, or use backend("polars"), which runs every expression',
+            hint=f"take the pin away, or use backend({_general(backends)!r}), which runs every expression",
         )
-    placement = Placement(tuple(evaluators), refused, piece.pin)
+    costs = {backend.name: backend.start_cost for backend in backends if backend.name in evaluators}
+    placement = Placement(costs, refused, piece.pin)
     return SegmentStage(piece.name, segment, evaluators, placement, piece.policies)
+
+
+def _general(backends: Sequence[Backend]) -> str:
+    """The backend that refuses no segment."""
+    return next(backend.name for backend in backends if backend.runs_everything)
 
 
 def _into_arrow(evaluate: Evaluator) -> Evaluator:
