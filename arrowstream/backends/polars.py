@@ -23,6 +23,7 @@ class PolarsBackend(Backend):
     """Runs segments in Polars: a step at a time for few rows, as one optimised query for many."""
 
     name = "polars"
+    runs_everything = True
 
     def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator:
         steps = steps_for_every_row(segment.steps)
