@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from arrowstream.backends.arrow.backend import ArrowBackend
-from arrowstream.backends.base import Backend
-from arrowstream.backends.polars import PolarsBackend
+from arrowstream.backends.registry import backends
 from arrowstream.builder import Steps
 from arrowstream.config.settings import Settings
 from arrowstream.core.checks import check_whole
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
     from arrowstream.metrics.server import MetricsServer
 
 ShowProgress = bool | Callable[[Progress], None]
-
-BACKENDS: tuple[Backend, ...] = (ArrowBackend(), PolarsBackend())
-"""The backends of this process, the one for the smallest batches first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +75,7 @@ class Builder(Steps):
         if source is None:
             raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
         schema = source.schema()
-        return None if schema is None else output_schema(self.graph, schema, BACKENDS)
+        return None if schema is None else output_schema(self.graph, schema, backends())
 
     def explain(self) -> str:
         """The plan as text, as far as it is written: what `collect` would run, if there is no sink yet."""
@@ -150,7 +145,7 @@ class Pipeline:
         self._plan: Plan | None = None
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
-        self._source = check_graph(graph, BACKENDS)
+        self._source = check_graph(graph, backends())
         schema = self._source.schema()
         self._planned_ahead = schema is not None
         if schema is not None:
@@ -280,7 +275,7 @@ class Pipeline:
     def _compile(self, schema: pl.Schema) -> Plan:
         # A later run over the same schema keeps the plan, and with it the fitted costs.
         if self._plan is None or self._plan.source_schema != schema:
-            self._plan = compile_plan(self._graph, schema, BACKENDS)
+            self._plan = compile_plan(self._graph, schema, backends())
         return self._plan
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+from arrowstream.backends.registry import backends
 from arrowstream.config.toml_file import Value
 from arrowstream.jobs.connectors import SINKS, connector
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import placed
 from arrowstream.jobs.values import arguments, columns, duration, expressions, running, types
 from arrowstream.operators.window import WindowFull
-from arrowstream.pipeline import BACKENDS, Builder
+from arrowstream.pipeline import Builder
 from arrowstream.state.limit import OnFull
 
 Make = Callable[[Builder, Value], Builder]
@@ -121,7 +122,7 @@ ELSEWHERE = {
 
 
 def _backend(builder: Builder, value: Value) -> Builder:
-    return builder.backend(value.one_of(["auto", *(backend.name for backend in BACKENDS)]))
+    return builder.backend(value.one_of(["auto", *(backend.name for backend in backends())]))
 
 
 def _on_error(builder: Builder, value: Value) -> Builder:

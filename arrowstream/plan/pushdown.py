@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from arrowstream.expressions.every_row import steps_for_every_row
 from arrowstream.io.source import Query, SourceSpec
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.fuse import StageDraft
@@ -29,8 +30,9 @@ def push_down(
     if isinstance(segment, Segment):
         whole = first.pin in ("auto", "polars") and not first.policies.alone and not _uses_constants(segment)
         if source.pushdown == "query" and whole:
-            query = segment.apply_lazy
-            return Input(source, segment.output, query, segment, source.explain_read(query)), drafts[1:]
+            query = replace(segment, steps=steps_for_every_row(segment.steps)).apply_lazy
+            text = source.explain_read(segment.apply_lazy)
+            return Input(source, segment.output, query, segment, text), drafts[1:]
         return _only_needed(source, schema, [], first, drafts[1:])
     if isinstance(segment, Watermarks) and len(drafts) > 1 and isinstance(drafts[1].work, Segment):
         return _only_needed(source, schema, [first], drafts[1], drafts[2:])

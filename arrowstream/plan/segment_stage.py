@@ -55,10 +55,16 @@ def segment_stage(
             f"the {pin} backend cannot run this step",
             stage=name,
             found=refused[pin],
-            hint='take the pin away, or use backend("polars"), which runs every expression',
+            hint=f"take the pin away, or use backend({general(backends)!r}), which runs every expression",
         )
-    placement = Placement(tuple(evaluators), refused, pin)
+    costs = {backend.name: backend.start_cost for backend in backends if backend.name in evaluators}
+    placement = Placement(costs, refused, pin)
     return SegmentStage(name, segment, evaluators, placement, policies)
+
+
+def general(backends: Sequence[Backend]) -> str:
+    """The backend that refuses no segment."""
+    return next(backend.name for backend in backends if backend.runs_everything)
 
 
 def _into_arrow(evaluate: Evaluator) -> Evaluator:

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arrowstream.backends.base import Backend
+from arrowstream.backends.registry import backends
 from arrowstream.plan.placement.choice import PROBE_EVERY, PROBES, REST, Choice, Placement, Standing, choose
 from arrowstream.plan.placement.costs import LineCost
 
@@ -24,6 +26,12 @@ CASES: dict[str, dict[str, Line]] = {
 }
 
 
+def starting(*names: str) -> dict[str, Line]:
+    """Backends with what each is taken to cost at first."""
+    known = {backend.name: backend.start_cost for backend in backends()}
+    return {name: known.get(name, Backend.start_cost) for name in names}
+
+
 class Machine:
     """Backends with known costs, 15 % scatter, and one sample in fifty far too long.
 
@@ -33,7 +41,7 @@ class Machine:
     def __init__(self, lines: dict[str, Line], seed: int = 0, cold: float = 1.0) -> None:
         self.lines = lines
         self.cold = cold
-        self.placement = Placement(tuple(lines), {})
+        self.placement = Placement(starting(*lines), {})
         self.choices: list[Choice] = []
         self.spent = 0.0
         self.least = 0.0
@@ -235,11 +243,11 @@ def test_the_second_best_of_three_is_what_is_probed() -> None:
 
 
 def test_without_a_choice_there_is_nothing_to_weigh() -> None:
-    placement = Placement(["polars"], {"arrow": "function str.json_decode"})
+    placement = Placement(starting("polars"), {"arrow": "function str.json_decode"})
     assert placement.choose(1_000_000) == Choice(
         "polars", pytest.approx(2370), "polars only: arrow refused (function str.json_decode)"
     )
-    pinned = Placement(["arrow", "polars"], {}, "arrow")
+    pinned = Placement(starting("arrow", "polars"), {}, "arrow")
     for _ in range(200):
         choice = pinned.choose(1_000_000)
         assert (choice.backend, choice.reason) == ("arrow", "pinned: arrow")
@@ -249,18 +257,18 @@ def test_without_a_choice_there_is_nothing_to_weigh() -> None:
 
 def test_explains_itself_before_a_run() -> None:
     refused = {"arrow": "function str.json_decode"}
-    assert Placement(["arrow", "polars"], {}).explain() == (
+    assert Placement(starting("arrow", "polars"), {}).explain() == (
         "backend: auto: arrow below ~45,000 rows, polars above"
     )
-    assert Placement(["arrow", "polars"], {}, "arrow").explain() == "backend: pinned: arrow"
-    assert Placement(["polars"], refused).explain() == (
+    assert Placement(starting("arrow", "polars"), {}, "arrow").explain() == "backend: pinned: arrow"
+    assert Placement(starting("polars"), refused).explain() == (
         "backend: polars only: arrow refused (function str.json_decode)"
     )
-    assert Placement(["polars"], {}).explain() == "backend: polars only"
+    assert Placement(starting("polars"), {}).explain() == "backend: polars only"
 
 
 def test_explains_fitted_costs_after_a_run() -> None:
-    placement = Placement(["arrow", "polars"], {})
+    placement = Placement(starting("arrow", "polars"), {})
     for _ in range(100):
         for rows in (10, 100_000):
             placement.observe(Choice("arrow", 0.0, ""), rows, (14 + 0.004 * rows) / 1e6)
@@ -286,7 +294,7 @@ def test_explains_fitted_costs_after_a_run() -> None:
     ],
 )
 def test_says_where_the_lines_cross(lines: dict[str, Line], words: str) -> None:
-    placement = Placement(list(lines), {})
+    placement = Placement(starting(*lines), {})
     for name, (fixed, slope) in lines.items():
         for rows in (1, 1_000_000) * 100:
             placement.observe(Choice(name, 0.0, ""), rows, (fixed + slope * rows) / 1e6)
@@ -303,7 +311,7 @@ positive = st.floats(0.1, 1e5)
 )
 def test_bounds_hold_whatever_the_timings(lines: list[Line], sizes: list[int], noise: list[float]) -> None:
     names = ["arrow", "polars", "other"][: len(lines)]
-    placement = Placement(names, {})
+    placement = Placement(starting(*names), {})
     count = 400 * len(sizes)
     in_use: dict[int, str] = {}
     changed: dict[int, int] = {}

@@ -7,14 +7,11 @@ the same batches with the same timings are placed the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import inf
 from typing import NamedTuple
 
 from arrowstream.plan.placement.costs import WARM_UP, LineCost
-
-START_COSTS: Mapping[str, tuple[float, float]] = {"arrow": (20.0, 0.0055), "polars": (170.0, 0.0022)}
-"""Costs before any sample: two operations over two numeric columns on two cores (us, us per row)."""
 
 PROBE_EVERY = 196
 """Batches after which some go to the second-best backend, so that its cost stays known: 2 % of all."""
@@ -127,7 +124,8 @@ class Placement:
     Parameters
     ----------
     available
-        Names of the backends that can run the segment.
+        The backends that can run the segment, by name, with the cost of a batch before any was measured: in
+        microseconds, and in microseconds for each row.
     refused
         Why the others cannot.
     pin
@@ -135,7 +133,7 @@ class Placement:
 
     Examples
     --------
-    >>> placement = Placement(["arrow", "polars"], {})
+    >>> placement = Placement({"arrow": (20.0, 0.0055), "polars": (170.0, 0.0022)}, {})
     >>> placement.choose(100).backend, placement.choose(1_000_000).backend
     ('arrow', 'polars')
     >>> placement.explain()
@@ -144,10 +142,12 @@ class Placement:
 
     __slots__ = ("_costs", "_only", "_reason", "_standings")
 
-    def __init__(self, available: Sequence[str], refused: Mapping[str, str], pin: str = "auto") -> None:
-        self._costs = {name: _start(name) for name in available}
+    def __init__(
+        self, available: Mapping[str, tuple[float, float]], refused: Mapping[str, str], pin: str = "auto"
+    ) -> None:
+        self._costs = {name: LineCost(*cost) for name, cost in available.items()}
         self._standings: dict[int, Standing] = {}
-        self._only = pin if pin != "auto" else available[0] if len(available) == 1 else None
+        self._only = pin if pin != "auto" else next(iter(available)) if len(available) == 1 else None
         if pin != "auto":
             self._reason = f"pinned: {pin}"
         elif self._only is not None:
@@ -206,11 +206,6 @@ class Placement:
             ranges.append(f"{name} below ~{min(meetings):,.0f} rows")
             name = meetings[min(meetings)]
         return f"auto: {', '.join(ranges)}, {name} above" if ranges else f"auto: {name} at every size"
-
-
-def _start(backend: str) -> LineCost:
-    """What is known of a backend before any sample."""
-    return LineCost(*START_COSTS.get(backend, START_COSTS["polars"]))
 
 
 def _meeting(first: LineCost, flatter: LineCost) -> float:
