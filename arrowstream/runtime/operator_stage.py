@@ -11,7 +11,7 @@ from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
-from arrowstream.runtime.ports import OutputPort
+from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage, emit_all
@@ -85,6 +85,10 @@ class RunningProcess(RunningStage):
     async def finish(self, output: OutputPort) -> None:
         await self._emit_made(self._process.finish, output)
 
+    async def close(self) -> None:
+        # With it go the files of its state: the stage itself waits in cycles for the garbage collector.
+        del self._process
+
     async def _emit_made(self, make: Callable[[], Iterable[Element]], output: OutputPort) -> None:
         """Give what is made, and make more only once that was taken: it may be more than there is memory for."""
         made = _begun(make)
@@ -149,6 +153,10 @@ class RunningTimed(RunningProcess):
     async def open(self) -> None:
         await super().open()
         self._timed.set_time(self._clock.now_ns())
+
+    async def close(self) -> None:
+        await super().close()
+        del self._timed
 
     async def on_timer(self, output: OutputPort) -> None:
         """Give what comes out now that the deadline has passed."""
