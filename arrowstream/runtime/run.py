@@ -19,7 +19,7 @@ from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.source import SourceSpec, open_source
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.physical import Input, Plan, SinkBinding
-from arrowstream.runtime.failure.cleanup import despite, in_turn, root
+from arrowstream.runtime.failure.cleanup import despite, first_failure, in_turn, root
 from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.ports import Feed
@@ -134,7 +134,7 @@ class Run:
         """Tell the ends whose turn never came."""
         for source in prepared.sources:
             if not any(source is opened for opened in self._opened):
-                source.on_never_opened()
+                source.on_never_opened(failure)
         for sink in prepared.sinks:
             if not any(sink is reached for reached in self._sinks.reached):
                 sink.on_never_opened(failure)
@@ -169,6 +169,8 @@ class Run:
         try:
             report = await self._from_source(prepared)
         except BaseException as failure:
+            for source in self._sources:
+                source.on_failure(first_failure(failure))
             await despite(failure, (source.close for source in self._sources))
             raise
         await in_turn(source.close for source in self._sources)
@@ -232,7 +234,7 @@ class Run:
                 wiring.start(group)
             await self._sinks.commit()
         except BaseException as failure:
-            await despite(failure, self._sinks.aborts())
+            await despite(failure, self._sinks.aborts(first_failure(failure)))
             raise
         self._tell()
         self._committed = self._report(plan.name, wiring.stages)

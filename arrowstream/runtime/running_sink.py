@@ -124,6 +124,7 @@ class RunningSink:
 
     def lose(self, error: BaseException) -> None:
         """Go on without this sink."""
+        self.on_failure(error)
         self.lost = True
         _log.warning("%s gets nothing more: %s", self.tally.name, error)
 
@@ -163,6 +164,11 @@ class RunningSink:
             if not self._best_effort:
                 raise
             self.lose(error)
+
+    def on_failure(self, failure: BaseException) -> None:
+        """Give a writer that has not committed the failure because of which it will be aborted."""
+        if not self._ended and isinstance(self._writer, Writer):
+            self._writer.on_failure(failure)
 
     async def abort(self) -> None:
         """Leave nothing half-written visible; does nothing after `commit`, or a second time."""

@@ -124,6 +124,11 @@ class RunningSource:
             self.tally.rows_in = self.tally.rows_out
         return element
 
+    def on_failure(self, failure: BaseException) -> None:
+        """Give the reader the failure that ended the run, before it is closed."""
+        if isinstance(self._reader, Reader):
+            self._reader.on_failure(failure)
+
     async def close(self) -> None:
         """Let go of the reader."""
         if self._pending is not None:
