@@ -28,7 +28,7 @@ from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.ports import Room
+from arrowstream.runtime.ports import ChannelLimits
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
@@ -210,7 +210,7 @@ class Pipeline:
         options = Options(
             limit,
             None if duration is None else seconds(duration),
-            room=Room(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
+            limits=ChannelLimits(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
             workers=self._settings.worker_threads,
             log_seconds=self._settings.metrics_interval_secs or None,
             state_bytes=None

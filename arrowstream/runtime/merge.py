@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
-from arrowstream.core.channel import Sender
+from arrowstream.runtime.ports import OutputPort
 
 
 class Merge:
@@ -24,12 +24,12 @@ class Merge:
     ----------
     inputs
         Number of inputs.
-    sender
-        Where everything goes; closed when the last input has ended.
+    output
+        Where everything goes; ended when the last input has ended.
     """
 
-    def __init__(self, inputs: int, sender: Sender[Element]) -> None:
-        self._sender = sender
+    def __init__(self, inputs: int, output: OutputPort) -> None:
+        self._output = output
         self._watermarks: list[int | None] = [None] * inputs
         self._idle = [False] * inputs
         self._open = [True] * inputs
@@ -38,6 +38,10 @@ class Merge:
         self._waiting: set[int] = set()
         self._released = asyncio.Event()
         self._lock = asyncio.Lock()
+
+    def port(self, number: int) -> MergePort:
+        """The way in of input `number`."""
+        return MergePort(self, number)
 
     async def send(self, number: int, element: Element) -> None:
         """Take an element of input `number`, waiting while that input is ahead by a barrier."""
@@ -51,7 +55,7 @@ class Merge:
                 return
             self._idle[number] = isinstance(element, Idle)
             if isinstance(element, Batch):
-                await self._sender.send(element)
+                await self._output.send(element)
                 return
             if isinstance(element, Watermark):
                 self._watermarks[number] = element.time_us
@@ -65,7 +69,7 @@ class Merge:
                 await self._advance()
             await self._align()
             if not any(self._open):
-                self._sender.close()
+                await self._output.end()
 
     async def _advance(self) -> None:
         """Pass on how far all inputs have come, if that is further than before."""
@@ -75,12 +79,12 @@ class Merge:
             if is_open and not self._idle[number]
         ]
         if not counted:
-            await self._sender.send(Idle())
+            await self._output.send(Idle())
             return
         known = [time for time in counted if time is not None]
         if len(known) == len(counted) and (self._passed is None or min(known) > self._passed):
             self._passed = min(known)
-            await self._sender.send(Watermark(self._passed))
+            await self._output.send(Watermark(self._passed))
 
     async def _align(self) -> None:
         """Once every open input waits at the barrier, pass it on and let all go on."""
@@ -89,7 +93,26 @@ class Merge:
         ):
             return
         barrier, self._barrier = self._barrier, None
-        await self._sender.send(barrier)
+        await self._output.send(barrier)
         self._waiting.clear()
         self._released.set()
         self._released = asyncio.Event()
+
+
+class MergePort:
+    """One of the inputs of a `Merge`."""
+
+    __slots__ = ("_merge", "_number")
+
+    blocking = False
+    counters = None
+
+    def __init__(self, merge: Merge, number: int) -> None:
+        self._merge = merge
+        self._number = number
+
+    async def send(self, element: Element) -> None:
+        await self._merge.send(self._number, element)
+
+    async def end(self) -> None:
+        await self._merge.end(self._number)

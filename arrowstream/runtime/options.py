@@ -11,7 +11,7 @@ from arrowstream.core.snapshot_store import SnapshotStore
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 from arrowstream.plan.physical import Plan
-from arrowstream.runtime.ports import Room
+from arrowstream.runtime.ports import ChannelLimits
 from arrowstream.runtime.report import Progress
 
 WORKERS = 8
@@ -30,8 +30,8 @@ class Options:
         Stop after this time.
     on_progress
         Called on the loop at most ten times a second, and at the end.
-    room
-        What may wait between two stages.
+    limits
+        Capacity of the channel between two stages.
     workers
         Threads at most; they are started only when needed, one for each party that blocks.
     log_seconds
@@ -47,7 +47,7 @@ class Options:
     limit: int | None = None
     seconds: float | None = None
     on_progress: Callable[[Progress], None] | None = None
-    room: Room = field(default_factory=Room)
+    limits: ChannelLimits = field(default_factory=ChannelLimits)
     workers: int = WORKERS
     log_seconds: float | None = None
     state_bytes: int | None = None

@@ -14,7 +14,6 @@ from arrowstream.core.clock import Clock
 from arrowstream.core.failures import is_failure
 from arrowstream.core.ingest import schema_of
 from arrowstream.core.memory_budget import MemoryBudget
-from arrowstream.core.snapshot_store import SourcePosition, position_of
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.source import SourceSpec, open_source
 from arrowstream.metrics.snapshot import Metrics
@@ -22,15 +21,16 @@ from arrowstream.plan.physical import Input, Plan, SinkBinding
 from arrowstream.runtime.failure.cleanup import despite, first_failure, in_turn, root
 from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.ports import Feed
+from arrowstream.runtime.ports import InputPort, ReplayInput
 from arrowstream.runtime.report import Progress, RunReport, StageReport
 from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.router import RunningRouter
 from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.running_source import RunningSource
 from arrowstream.runtime.sinks import RunningSinks
+from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage
 from arrowstream.runtime.task_group import task_group
-from arrowstream.runtime.task_loop import Read
 from arrowstream.runtime.threads import Threads
 from arrowstream.runtime.wiring import Wiring
 
@@ -177,7 +177,7 @@ class Run:
         return report
 
     async def _open_source(self, name: str, start: Input) -> RunningSource:
-        resume = await self._position_of(name)
+        resume = await Snapshots(name, self._resources).position()
         context = self._resources.context(name)
         reader = opened(name, SourceError, lambda: open_source(start.source, context, start.query, resume))
         inside = () if start.absorbed is None else start.absorbed.steps
@@ -187,12 +187,6 @@ class Run:
         if self._stop_reason is not None:
             source.stop()
         return source
-
-    async def _position_of(self, name: str) -> SourcePosition | None:
-        """Where a source continues, if the snapshots of an earlier run hold its position."""
-        store = self._resources.snapshots
-        batches = None if store is None else await self._threads.call(store.load, name)
-        return None if batches is None else opened(name, SourceError, lambda: position_of(batches))
 
     async def _from_source(self, prepared: Prepared) -> RunReport:
         held: list[Element] = []
@@ -217,19 +211,18 @@ class Run:
             held.append(element)
             if isinstance(element, Batch):
                 plan = prepared.compile(schema_of(element))
-        return await self._with_sinks(plan, source, _after(held, source.receive))
+        return await self._with_sinks(plan, ReplayInput(held, source) if held else source)
 
-    async def _with_sinks(self, plan: Plan, source: RunningSource, read: Read) -> RunReport:
+    async def _with_sinks(self, plan: Plan, source: InputPort) -> RunReport:
         try:
             wiring = self._wiring = Wiring(
                 self._resources,
                 self._sinks,
                 self._open_source,
                 self._open_end,
-                self._options.room,
+                self._options.limits,
             )
-            goal = wiring.goal(plan.sink) if plan.sink is not None else None
-            await wiring.line(Feed(read, source.blocking), plan.stages, goal)
+            await wiring.wire(source, plan)
             async with task_group() as group:
                 wiring.start(group)
             await self._sinks.commit()
@@ -280,7 +273,7 @@ class Run:
         end_ns = self._clock.now_ns() if self._end_ns is None else self._end_ns
         return (end_ns - self._begin_ns) / 1e9
 
-    def _report(self, name: str, stages: Sequence[RunningStage]) -> RunReport:
+    def _report(self, name: str, stages: Sequence[RunningStage | RunningRouter]) -> RunReport:
         parts = (*self._sources, *stages, *self._sinks)
         return RunReport(
             name,
@@ -301,17 +294,3 @@ def _only_cancelled(failure: BaseException) -> bool:
     """Whether we were cancelled from outside, and nothing else went wrong."""
     cancelled = isinstance(failure, asyncio.CancelledError) and not is_failure(failure)
     return cancelled and not getattr(failure, "__notes__", ())
-
-
-def _after(held: list[Element], read: Read) -> Read:
-    """Read what was looked at already, then go on."""
-    if not held:
-        return read
-    waiting = iter(held)
-
-    async def first_held() -> Element | None:
-        for element in waiting:
-            return element
-        return await read()
-
-    return first_held

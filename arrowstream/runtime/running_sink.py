@@ -82,7 +82,14 @@ class RunningSink:
         """Whether the limit of rows is reached."""
         return self._limit is not None and self.tally.rows_out >= self._limit
 
-    async def write(self, element: Element) -> None:
+    @property
+    def counters(self) -> StageCounters:
+        return self.tally
+
+    async def end(self) -> None:
+        """Nothing: `RunningSinks.commit` ends the sinks."""
+
+    async def send(self, element: Element) -> None:
         """Write a batch, or what the limit still lets through of it."""
         if not isinstance(element, Batch):
             self.tally.saw(element)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from arrowstream.core.batch import Barrier, Batch, Element
 from arrowstream.core.failures import is_failure
-from arrowstream.core.snapshot_store import SourcePosition, position_batch
+from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.errors import SourceError, StageError
 from arrowstream.io.source import BlockingReader, Reader
 from arrowstream.metrics.counters import StageCounters
@@ -16,6 +16,7 @@ from arrowstream.operators.base import Expressions
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import end_tasks
 from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.snapshots import Snapshots
 
 Read = tuple[Element | None, SourcePosition | None]
 """An element, or None at the end, and the position after it."""
@@ -45,8 +46,9 @@ class RunningSource:
         "_read",
         "_reader",
         "_reading",
-        "_resources",
+        "_snapshots",
         "_stopped",
+        "_threads",
         "blocking",
         "ended",
         "queue",
@@ -64,7 +66,8 @@ class RunningSource:
         self.queue = None
         self._reader = reader
         self._inside = inside
-        self._resources = resources
+        self._snapshots = Snapshots(name, resources)
+        self._threads = resources.threads
         self._clock = resources.clock
         self._stopped = False
         self._interrupted = False
@@ -135,7 +138,7 @@ class RunningSource:
             await end_tasks(self._pending)
         try:
             if isinstance(self._reader, BlockingReader):
-                await self._resources.threads.call(self._reader.close)
+                await self._threads.call(self._reader.close)
             else:
                 await self._reader.close()
         except BaseException as error:
@@ -149,7 +152,7 @@ class RunningSource:
         if self._stopped and self._pending is None:
             return None
         try:
-            if self._resources.snapshots is not None:
+            if self._snapshots.enabled:
                 element = await self._next_or_barrier()
             else:
                 element = await (self._read() if self.blocking else self._interruptible())
@@ -179,11 +182,9 @@ class RunningSource:
         return element, self._reader.position()
 
     async def _save(self, barrier: Barrier) -> None:
-        """Store the position at a barrier; a source that cannot be continued has none."""
-        store, position = self._resources.snapshots, self._position
-        if store is not None and position is not None:
-            batches = iter([position_batch(position)])
-            await self._resources.threads.call(store.save, self.tally.name, barrier.epoch, batches)
+        """Save the position at a barrier; a source that is not resumable has none."""
+        if self._position is not None:
+            await self._snapshots.save_position(barrier.epoch, self._position)
 
     def _failing(self, error: BaseException) -> str:
         """What failed by the name of its stage: the read, or the steps inside it, though not which of them."""
@@ -194,7 +195,7 @@ class RunningSource:
     def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
         async def read() -> Element | None:
             begin = self._clock.now_ns()
-            element = await self._resources.threads.call(reader.read)
+            element = await self._threads.call(reader.read)
             tally = self.tally
             tally.busy_ns += self._clock.now_ns() - begin
             looked_at = reader.rows_read

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-from arrowstream.core.batch import Batch, Element
-from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
-from arrowstream.core.failures import FAILURES
+from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
-from arrowstream.metrics.counters import Queue
 from arrowstream.plan.physical import SinkBinding
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
 from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.task_loop import Read
 
 END_OF_RUN = 0
 """Epoch of the one commit of a run without checkpoints."""
@@ -150,47 +146,6 @@ def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:
 
     async def write(batch: Batch) -> None:
         async with lock:
-            await sink.write(batch)
+            await sink.send(batch)
 
     return write
-
-
-class BestEffortQueue:
-    """The way to a sink that never holds others back: what finds no room is dropped."""
-
-    def __init__(self, sink: RunningSink, buffer: int) -> None:
-        self._sink = sink
-        self._sender: Sender[Element]
-        receiver: Receiver[Element]
-        self._sender, receiver = channel(buffer)
-        self.read: Read = lambda: _next(receiver)
-        self.queue: Queue = receiver.statistics
-
-    async def offer(self, element: Element) -> None:
-        """Put `element` in line, or drop it."""
-        for turn in range(2):
-            try:
-                return self._sender.send_nowait(element)
-            except WouldBlock:
-                # A sink that is quick enough, and only has had no turn yet, gets one.
-                if turn == 0:
-                    await asyncio.sleep(0)
-        if isinstance(element, Batch):
-            self._sink.tally.dropped_rows += element.num_rows
-
-    async def write(self, element: Element) -> None:
-        """Write what stood in line; the first failure is logged, and nothing is written after it."""
-        if self._sink.lost:
-            return
-        try:
-            await self._sink.write(element)
-        except FAILURES as error:
-            self._sink.lose(error)
-
-    async def end(self) -> None:
-        """Nothing more comes."""
-        self._sender.close()
-
-
-async def _next(receiver: Receiver[Element]) -> Element | None:
-    return await anext(receiver, None)

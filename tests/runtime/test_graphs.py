@@ -18,12 +18,10 @@ from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, StageTimeout
 from arrowstream.io.sink import SinkSpec
-from arrowstream.plan.physical import SinkBinding
+from arrowstream.metrics.counters import StageCounters
 from arrowstream.policies.handlers import ErrorHandler
-from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
-from arrowstream.runtime.threads import Threads
-from arrowstream.testing import ManualClock, TestSink, TestSource
+from arrowstream.runtime.best_effort import BestEffortQueue
+from arrowstream.testing import TestSink, TestSource
 
 ROWS = pl.DataFrame({"x": range(100), "k": [number % 3 for number in range(100)]})
 
@@ -272,24 +270,29 @@ def test_sinks_that_never_opened_are_told(place: str) -> None:
     asyncio.run(main())
 
 
-def test_marks_too_are_dropped_where_there_is_no_room() -> None:
-    async def main() -> list[Element]:
-        sink = RunningSinks(Resources(ManualClock(), Threads(1))).open(
-            SinkBinding("sink", TestSink(), ROWS.schema)
-        )
-        way = BestEffortQueue(sink, 1)
-        first = Batch(ROWS)
-        for element in (first, Watermark(5), Batch(ROWS)):
-            await way.offer(element)
-        await way.end()
-        assert sink.tally.dropped_rows == 100
-        return [element async for element in _all(way.read)]
+@pytest.mark.parametrize("late", [False, True])
+def test_marks_too_are_dropped_where_the_queue_is_full_but_no_barrier(late: bool) -> None:
+    async def main() -> tuple[list[str], int]:
+        queue = BestEffortQueue(StageCounters("sink"), 1)
+        for element in (Batch(ROWS), Watermark(5), Batch(ROWS), Barrier(1), Batch(ROWS), Barrier(2)):
+            await queue.send(element)
+        seen = [str(await queue.receive())]
+        if late:
+            # There is room, but what came now would overtake the barriers.
+            await queue.send(Batch(ROWS[:1]))
+            seen += [str(await queue.receive()), str(await queue.receive())]
+            await queue.send(Batch(ROWS[:2]))
+        await queue.end()
+        while (element := await queue.receive()) is not None:
+            seen.append(str(element))
+        return seen, queue.counters.dropped_rows
 
-    async def _all(read: Any) -> Any:
-        while (element := await read()) is not None:
-            yield element
-
-    assert len(asyncio.run(main())) == 1
+    barriers = ["Barrier(epoch=1)", "Barrier(epoch=2)"]
+    rows, dropped = asyncio.run(main())
+    if late:
+        assert (rows, dropped) == (["Batch(100 rows)", *barriers, "Batch(2 rows)"], 201)
+    else:
+        assert (rows, dropped) == (["Batch(100 rows)", *barriers], 200)
 
 
 def test_a_best_effort_sink_never_holds_the_others_back() -> None:

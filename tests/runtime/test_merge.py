@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.runtime.merge import Merge
+from arrowstream.runtime.ports import ChannelOutput
 
 ROWS = pl.DataFrame({"x": [1]})
 
@@ -24,7 +25,7 @@ def merged(inputs: int, *script: Coroutine[Any, Any, None] | Any, room: int = 10
         sender: Sender[Element]
         receiver: Receiver[Element]
         sender, receiver = channel(room)
-        merge = Merge(inputs, sender)
+        merge = Merge(inputs, ChannelOutput(sender))
         async with asyncio.TaskGroup() as group:
             group.create_task(script[0](merge))
             return [element async for element in receiver]
@@ -127,7 +128,7 @@ def test_the_last_input_ends_while_a_mark_of_another_waits_for_room() -> None:
         sender: Sender[Element]
         receiver: Receiver[Element]
         sender, receiver = channel(1)
-        merge = Merge(2, sender)
+        merge = Merge(2, ChannelOutput(sender))
         await merge.send(0, Watermark(5))
         await merge.send(1, Watermark(3))
         async with asyncio.TaskGroup() as group:
@@ -159,7 +160,7 @@ def test_inputs_that_end_together_lose_nothing_in_any_order_of_their_tasks(seed:
         sender: Sender[Element]
         receiver: Receiver[Element]
         sender, receiver = channel(chance.randint(1, 2))
-        merge = Merge(inputs, sender)
+        merge = Merge(inputs, ChannelOutput(sender))
 
         async def pause() -> None:
             for _ in range(chance.randint(0, 3)):
