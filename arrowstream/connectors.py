@@ -112,8 +112,8 @@ class Source:
         closes the receiver of a channel, so that its sender gets `PeerGone` instead of waiting for room, with the
         failure as its cause if there was one. Any other stream stays yours.
 
-        A channel may be fed from any thread and event loop: by ``await tx.send(...)``, or by ``tx.send_sync(...)`` on a
-        thread without a loop.
+        A channel may be fed from any thread and event loop: by ``await tx.send(...)``, or by ``tx.send_sync(...)`` on
+        a thread without a loop.
         """
         return ChannelSource(stream, _schema(schema))
 

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from arrowstream.errors import MissingExtra
-from arrowstream.runtime.report import Progress, RunReport, StageReport
+from arrowstream.metrics.stage import StageMetrics
+from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.terminal import PIPED_WIDTH, print_report, progress_bar
 
 REPORT = RunReport(
@@ -17,9 +18,9 @@ REPORT = RunReport(
     26_581,
     0.5,
     (
-        StageReport("source", 336_776, 336_776, {"read": 12}, 0.2),
-        StageReport("with_columns+filter[x]", 336_776, 26_581, {"arrow": 3, "polars": 1200}, 0.1234),
-        StageReport("sink", 26_581, 26_581),
+        StageMetrics("source", 336_776, 336_776, {"read": 12}, 0.2),
+        StageMetrics("with_columns+filter[x]", 336_776, 26_581, {"arrow": 3, "polars": 1200}, 0.1234),
+        StageMetrics("sink", 26_581, 26_581),
     ),
 )
 
@@ -112,7 +113,7 @@ def test_a_narrow_terminal_folds_names_but_never_numbers() -> None:
 
 def test_a_piped_report_is_plain_and_wide(capsys: pytest.CaptureFixture[str]) -> None:
     name = "1-9 " + "with_columns+" * 7
-    print_report(RunReport("late", 0, 0, 0.0, (StageReport(name, 1, 1),)))
+    print_report(RunReport("late", 0, 0, 0.0, (StageMetrics(name, 1, 1),)))
     out, err = capsys.readouterr()
     assert name in out
     assert "\x1b" not in out
@@ -165,5 +166,5 @@ def test_a_report_as_text() -> None:
         assert line.startswith(f"  {stage.name}")
         assert f"{stage.rows_in:,} rows in, {stage.rows_out:,} rows out" in line
     assert str(RunReport("none", 0, 0, 0.0, ())) == "none: 0 rows in, 0 rows out, 0.00 s, 0 rows/s"
-    lone = RunReport("p", 1, 1, 1.0, (StageReport("source", 1, 1),))
+    lone = RunReport("p", 1, 1, 1.0, (StageMetrics("source", 1, 1),))
     assert str(lone).endswith("\n  source  1 rows in, 1 rows out, 0.000 s busy")

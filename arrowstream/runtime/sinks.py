@@ -138,7 +138,7 @@ def _partly_committed(
 
 
 def _named(sink: RunningSink) -> str:
-    return f"{sink.tally.name} ({sink.label})"
+    return f"{sink.counters.name} ({sink.label})"
 
 
 def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:
