@@ -27,19 +27,19 @@ def counted() -> dict[str, StageCounters]:
     """Counters of a source, a stage and a sink, each number its own."""
     source, stage, sink = StageCounters("source"), StageCounters("filter"), StageCounters("sink")
     source.rows_in, source.rows_out = 1_000, 900
-    source.count("read")
+    source.record_call("read")
     stage.rows_in = 1_000
     for kind, rows, taken_ms in (("arrow", 600, 2), ("polars", 300, 4), ("polars", 100, 4)):
-        stage.ran(kind, rows, taken_ms * 1_000_000, taken_ms * 1_000_000)
-    stage.came_out(Batch(pl.DataFrame({"x": range(750)})))
+        stage.record_batch(kind, rows, taken_ms * 1_000_000, taken_ms * 1_000_000)
+    stage.record_output(Batch(pl.DataFrame({"x": range(750)})))
     stage.errors, stage.late_rows, stage.dropped_rows = 2, 7, 9
-    stage.fail(3)
-    stage.fail(1)
+    stage.record_skipped(3)
+    stage.record_skipped(1)
     for mark in (Watermark(8_000_000), Barrier(1), Idle()):
-        stage.saw(mark)
+        stage.record_mark(mark)
     stage.queues = [lambda: ChannelStatistics(1, 4_096, 2, 0, 0), lambda: ChannelStatistics(0, 0, 3, 0, 0)]
     sink.rows_out = 700
-    sink.ran("write", 700, 500, 1_000_000)
+    sink.record_batch("write", 700, 500, 1_000_000)
     return {"source": source, "stage": stage, "sink": sink}
 
 
@@ -92,8 +92,8 @@ def test_the_pipeline() -> None:
 
 def test_several_sinks_count_together() -> None:
     fast, slow = StageCounters("sink"), StageCounters("sink")
-    fast.ran("write", 99, 0, 1_000_000)
-    slow.ran("write", 2, 0, 50_000_000)
+    fast.record_batch("write", 99, 0, 1_000_000)
+    slow.record_batch("write", 2, 0, 50_000_000)
     fast.rows_out, slow.rows_out = 99, 2
     metrics = Metrics.of("two", sinks=[fast, slow])
     assert list(metrics.stages) == ["sink", "sink #2"]
