@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from arrowstream.core.duration import Duration
 from arrowstream.errors import PlanError
-from arrowstream.io.sink import SinkSpec
-from arrowstream.io.source import SourceSpec
+from arrowstream.io.sink import AnySink, SinkSpec
+from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.cast import Cast
@@ -49,7 +49,7 @@ class Steps:
 
     graph: Graph
 
-    def source(self, source: SourceSpec) -> Self:
+    def source(self, source: SourceSpec | EventTimeSource) -> Self:
         """Read from `source`; see `Source`."""
         return type(self)(self.graph.with_source(source))
 
@@ -288,7 +288,7 @@ class Steps:
         """
         return type(self)(self.graph.with_policies("timeout", Policies.time_limit(duration, on_timeout)))
 
-    def sink(self, sink: SinkSpec) -> Self:
+    def sink(self, sink: AnySink) -> Self:
         """Write to `sink`; see `Sink`."""
         return type(self)(self.graph.with_sink(sink))
 

@@ -17,6 +17,7 @@
         ├── SourceError       reading failed: where, which row, what was found
         ├── SinkError         writing failed: nothing is left under a final name
         ├── NoArray           map_zero_copy has no array of this name       (also a KeyError)
+        ├── SnapshotError     state cannot be restored: another step or version wrote it
         └── StageTimeout      a batch took longer than its step may
 
 The end of a stream is not an error: a receiver's iteration simply stops.
@@ -159,6 +160,10 @@ class SinkError(StageError):
 
 class NoArray(StageError, KeyError):
     """A function of `map_zero_copy` asked for a column that has no array, or is not there."""
+
+
+class SnapshotError(StageError):
+    """A snapshot of state cannot be restored, as another kind of step or another version wrote it."""
 
 
 class StageTimeout(StageError):

@@ -1,7 +1,7 @@
 """Scripted ends and operators: they do what a test says and note what was asked of them."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import polars as pl
@@ -182,10 +182,10 @@ class ScriptedProcess(Process):
     def process(self, batch: Batch) -> list[Batch]:
         return [batch]
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None: ...
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None: ...
 
     def finish(self) -> list[Batch]:
         return []

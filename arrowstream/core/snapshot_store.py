@@ -90,13 +90,3 @@ def position_of(batches: Iterator[pa.RecordBatch]) -> SourcePosition:
         )
     position: SourcePosition = json.loads(batch.column(_COLUMN)[0].as_py())
     return position
-
-
-def as_snapshot(state: pa.Table) -> Snapshot:
-    """A table of state in pieces."""
-    return iter(state.to_batches() or [pa.RecordBatch.from_pylist([], schema=state.schema)])
-
-
-def as_table(snapshot: Snapshot) -> pa.Table:
-    """The pieces of a snapshot as one table."""
-    return pa.Table.from_batches(snapshot)

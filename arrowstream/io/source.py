@@ -113,8 +113,8 @@ class SourceSpec(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class EventTimeSource(SourceSpec):
-    """A source whose rows tell the time; the planner takes it apart into `source` and a step that marks.
+class EventTimeSource:
+    """A source whose rows carry the event time; the graph takes it apart into the source and a step.
 
     Parameters
     ----------
@@ -122,30 +122,16 @@ class EventTimeSource(SourceSpec):
         Where the rows come from.
     column
         The event time.
-    lateness_us, idle_ns
-        Microseconds that rows may be late, nanoseconds of silence after which it is not waited for.
+    lateness_us
+        How much later than others of its time a row may come, in microseconds.
+    idle_ns
+        Silence after which the source counts as idle, in nanoseconds; None for never.
     """
 
     source: SourceSpec
     column: str
     lateness_us: int
     idle_ns: int | None
-
-    @property
-    def label(self) -> str:
-        return self.source.label
-
-    def schema(self) -> pl.Schema | None:
-        return self.source.schema()
-
-    @property
-    def resumable(self) -> bool:
-        return self.source.resumable
-
-    def open(
-        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
-    ) -> Reader | BlockingReader:
-        return self.source.open(context, query, resume)
 
 
 def open_source(

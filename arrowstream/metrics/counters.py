@@ -68,6 +68,7 @@ class StageCounters:
         "limited_rows",
         "name",
         "queues",
+        "rows_by_branch",
         "rows_in",
         "rows_out",
         "waiting_ns",
@@ -89,6 +90,7 @@ class StageCounters:
         self.dropped_rows = 0
         self.limited_rows = 0
         self.aborted = False
+        self.rows_by_branch: dict[str, int] = {}
         self._latency = Histogram()
         self._notes: list[Note] = []
         self._adding = threading.Lock()
@@ -196,6 +198,7 @@ class StageCounters:
             aborted=self.aborted,
             watermark_us=watermark,
             watermark_lag_seconds=None if watermark is None else (wall_us - watermark) / 1e6,
+            rows_by_branch=MappingProxyType(self.rows_by_branch.copy()),
         )
 
     def _now(self) -> tuple[dict[str, int], Histogram, int]:

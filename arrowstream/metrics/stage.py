@@ -48,6 +48,8 @@ class StageMetrics:
         The last watermark, in microseconds since 1970 UTC; None without event time.
     watermark_lag_seconds
         How far that watermark was behind the wall clock; None without event time.
+    rows_by_branch
+        Rows that a split sent into each branch; empty at other stages.
     """
 
     name: str
@@ -71,6 +73,7 @@ class StageMetrics:
     aborted: bool = False
     watermark_us: int | None = None
     watermark_lag_seconds: float | None = None
+    rows_by_branch: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def lost_rows(self) -> int:

@@ -10,7 +10,7 @@ threads or other processes is an `AsyncProcess`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, TypeVar
 
 import polars as pl
@@ -138,12 +138,23 @@ class Process(ABC):
         return None
 
     @abstractmethod
-    def snapshot(self) -> pa.Table:
-        """All state, as Arrow; `restore` of it on a fresh process continues exactly here."""
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        """All state, from which `restore` on a fresh process continues exactly here; empty if there is none.
+
+        The batches are made while they are read, in pieces of bounded size (see `SnapshotFormat`), so that state is
+        not held twice. They are read on a worker thread, to the end, before the next call of the process. State is
+        not changed by it.
+        """
 
     @abstractmethod
-    def restore(self, state: pa.Table) -> None:
-        """Take over a snapshot."""
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        """Take over a snapshot; called at most once, before any other call.
+
+        Raises
+        ------
+        SnapshotError
+            Another kind of step wrote it, or another version of this one.
+        """
 
     @abstractmethod
     def finish(self) -> Iterable[Element]:
@@ -256,10 +267,10 @@ class AsyncProcess(ABC):
         """After the last call, also after a failure or a cancellation; once for each `open` that was begun."""
         return
 
-    def snapshot(self) -> pa.Table:
-        """All state, as Arrow; `restore` of it on a fresh process continues exactly here."""
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        """All state; as for a `Process`, but made on the event loop's thread while no other call runs."""
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None:
-        """Take over a snapshot."""
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        """Take over a snapshot; called at most once, before `open`."""
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -125,10 +125,10 @@ class _Writing(Process):
                 )
         return (batch.with_rows(columns.record()),)
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None:
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         """No row is ever held."""
 
     def finish(self) -> Iterable[Batch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,6 +19,9 @@ from arrowstream.operators.base import AsyncProcess, Operator
 from arrowstream.operators.flat_map import FlatMap
 from arrowstream.operators.functions.frame_forms import from_form
 from arrowstream.operators.functions.schema import check_schema, conformed, function_name
+from arrowstream.state.snapshot import SnapshotFormat
+
+_FORMAT = SnapshotFormat("process", 1)
 
 MISFIT = "the processor returned other columns or types than its output_schema says"
 MISFIT_HINT = "say in output_schema(self, schema) what comes out, or cast inside process"
@@ -95,11 +98,15 @@ class Processor(ABC):
         return
 
     def snapshot(self) -> Any:
-        """All state, as anything Arrow-like; None if there is none."""
+        """All state: anything Arrow-like, or an iterable of such frames of one schema; None if there is none.
+
+        A generator makes one frame after the other while the snapshot is written, so that large state is not held
+        twice. Called between two batches.
+        """
         return None
 
     def restore(self, state: pa.Table) -> None:
-        """Take over what `snapshot` gave, before the first batch."""
+        """Take over what `snapshot` gave, as one table; called once, before `open`, and not where it gave None."""
         raise NotImplementedError(f"{type(self).__name__} has a snapshot() but no restore(state)")
 
 
@@ -209,15 +216,15 @@ class Processing(AsyncProcess):
     async def close(self) -> None:
         await self._processor.close()
 
-    def snapshot(self) -> pa.Table:
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
         state = self._processor.snapshot()
-        if state is None:
-            return pa.table({})
-        return pa.Table.from_batches([part.arrow() for part in batches_of(from_form(state))])
+        return _FORMAT.write(() if state is None else _state_batches(state))
 
-    def restore(self, state: pa.Table) -> None:
-        if state.num_columns:
-            self._processor.restore(state)
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        _, rows = _FORMAT.read(batches)
+        records = [batch.arrow() for batch in rows]
+        if records:
+            self._processor.restore(pa.Table.from_batches(records))
 
     async def _collect(self, result: Any, batch: Batch) -> list[Batch]:
         """The batches of a result, which may have to be awaited, or iterated, or both."""
@@ -232,6 +239,12 @@ class Processing(AsyncProcess):
             for frame in frames
             for part in conformed(frame, batch, self._schema, self._target, MISFIT, MISFIT_HINT)
         ]
+
+
+def _state_batches(state: Any) -> Iterator[Batch]:
+    """The state that a user's `snapshot` gave, piece by piece."""
+    for frame in FlatMap.frames(state):
+        yield from batches_of(from_form(frame))
 
 
 def _holds_rows(processor: Processor) -> bool:

@@ -16,6 +16,9 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.windows.event_time import how_to_convert
+from arrowstream.state.snapshot import SnapshotFormat
+
+_FORMAT = SnapshotFormat("event time", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +134,12 @@ class _Marking(Process):
         """Marks of an earlier step count no more: from here on this column tells the time."""
         return iter(())
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({"latest_us": pa.array([self._latest], pa.int64())})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return _FORMAT.write(latest_us=self._latest)
 
-    def restore(self, state: pa.Table) -> None:
-        self._latest = state["latest_us"][0].as_py()
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, _ = _FORMAT.read(batches)
+        self._latest = values["latest_us"]
 
     def finish(self) -> Iterator[Element]:
         return iter(())

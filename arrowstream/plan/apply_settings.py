@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from arrowstream.config.settings import Settings
 from arrowstream.errors import PlanError
+from arrowstream.io.sink import Fanout
 from arrowstream.operators.base import Operator
 from arrowstream.plan.graph import Composite, Graph, Step
 from arrowstream.plan.policies import Policies
-from arrowstream.policies.handlers import Retry
+from arrowstream.policies.handlers import ErrorHandler, Retry
 
 
 def apply_settings(graph: Graph, settings: Settings) -> Graph:
@@ -20,11 +22,15 @@ def apply_settings(graph: Graph, settings: Settings) -> Graph:
     PlanError
         A buffer is larger than the settings allow.
     """
+    sink = graph.sink
+    if isinstance(sink, Fanout):
+        ends = (replace(end, handlers=_handlers(end.handlers, settings)) for end in sink.sinks)
+        sink = Fanout(tuple(ends))
     return replace(
         graph,
         steps=tuple(_step(step, settings) for step in graph.steps),
+        sink=sink,
         sink_policies=_policies(graph.sink_policies, settings),
-        part_policies=tuple(_policies(policies, settings) for policies in graph.part_policies),
     )
 
 
@@ -44,10 +50,13 @@ def _step(step: Step, settings: Settings) -> Step:
 
 
 def _policies(policies: Policies, settings: Settings) -> Policies:
-    handlers = tuple(
+    return replace(policies, handlers=_handlers(policies.handlers, settings))
+
+
+def _handlers(handlers: Iterable[ErrorHandler], settings: Settings) -> tuple[ErrorHandler, ...]:
+    return tuple(
         handler.settled(settings.max_retries, settings.retry_delay_ms / 1_000)
         if isinstance(handler, Retry)
         else handler
-        for handler in policies.handlers
+        for handler in handlers
     )
-    return replace(policies, handlers=handlers)

@@ -15,12 +15,14 @@ from arrowstream.backends.base import Backend
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
+from arrowstream.io.sink import BoundSink, Fanout
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import Operator
 from arrowstream.plan.checks.sink_conflicts import check_sinks
 from arrowstream.plan.fuse import StageDraft, fuse, naming
 from arrowstream.plan.graph import Child, Graph
 from arrowstream.plan.physical import Input, Line, OperatorStage, Plan, SinkBinding, SplitStage, Stage
+from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.segment_stage import segment_stage
@@ -126,23 +128,18 @@ class _Compiler:
         prefix: str,
     ) -> Line:
         # A conversion to the form that the sink takes is part of what the last stage costs.
-        into_arrow = graph.sink is not None and graph.sink.takes_arrow
+        into_arrow = isinstance(graph.sink, BoundSink) and graph.sink.sink.takes_arrow
         stages = tuple(self._stage(draft, into_arrow and draft is drafts[-1]) for draft in drafts)
         output = stages[-1].output if stages else schema
         if graph.sink is None:
             return Line(name, start, stages, output)
         assert output is not None
-        id = f"{prefix}sink"
-        with naming(id):
-            graph.sink.check(output)
-            for policies in (graph.sink_policies, *graph.part_policies):
-                policies.check(output)
-        if graph.sink.parts:
-            return Line(name, start, (*stages, _fan_out(id, graph, output)), None)
-        spare = graph.sink.spare
-        return Line(
-            name, start, stages, output, SinkBinding(id, graph.sink, output, graph.sink_policies, spare)
-        )
+        bindings = [_binding(f"{prefix}{id}", end, output, policies) for id, end, policies in graph.ends]
+        sink = bindings[0]
+        # A best-effort sink needs a queue before it, which only a branch has.
+        if isinstance(graph.sink, Fanout) or (start is not None and sink.best_effort_capacity is not None):
+            return Line(name, start, (*stages, _fan_out(f"{prefix}sink", bindings)), None)
+        return Line(name, start, stages, output, sink)
 
     def _stage(self, draft: StageDraft, into_arrow: bool) -> Stage:
         work = draft.work
@@ -161,14 +158,17 @@ class _Compiler:
         return work
 
 
-def _fan_out(id: str, graph: Graph, schema: pl.Schema) -> SplitStage:
+def _binding(id: str, end: BoundSink, schema: pl.Schema, policies: Policies) -> SinkBinding:
+    with naming(id):
+        end.sink.check(schema)
+        policies.check(schema)
+    return SinkBinding(id, end.sink, schema, policies, end.best_effort_capacity)
+
+
+def _fan_out(id: str, bindings: Sequence[SinkBinding]) -> SplitStage:
     """A split in which every batch takes all branches, each of them one sink."""
-    assert graph.sink is not None
-    bindings = [
-        SinkBinding(f"{id} {number}", part, schema, graph.sink_policies.overridden(policies), part.spare)
-        for number, (part, policies) in enumerate(zip(graph.sink.parts, graph.part_policies, strict=True), 1)
-    ]
     branches = tuple(
-        Line(str(number), None, (), schema, binding) for number, binding in enumerate(bindings, 1)
+        Line(str(number), None, (), binding.schema, binding) for number, binding in enumerate(bindings, 1)
     )
-    return SplitStage(id, f"fan-out to {len(branches)} sinks", None, branches, None)
+    many = "1 sink" if len(bindings) == 1 else f"{len(bindings)} sinks"
+    return SplitStage(id, f"fan-out to {many}", None, branches, None)

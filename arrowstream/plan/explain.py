@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
+from arrowstream.io.sink import SinkSpec
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.graph import Graph, Step
 from arrowstream.plan.physical import Input, Line, OperatorStage, Plan, SegmentStage, SinkBinding, Stage
@@ -14,7 +15,7 @@ from arrowstream.plan.policies import Policies
 
 def explain_plan(plan: Plan) -> str:
     """Stages, what was fused, the schema on every edge, backends with the reason, the sinks' guarantees."""
-    lines = [*_source(plan.input), *_stages(plan.stages, plan.input.source.marks_time), *_sink(plan.sink)]
+    lines = [*_source(plan.input), *_stages(plan.stages, plan.input.source.marks_time), *_binding(plan.sink)]
     return "\n".join([f"pipeline {plan.name}", *_indented(lines, 2)])
 
 
@@ -25,7 +26,7 @@ def _line(line: Line, marked: bool) -> Iterator[str]:
         yield from _indented(_source(line.input), 2)
         marked = line.input.source.marks_time
     yield from _indented(_stages(line.stages, marked), 2)
-    yield from _indented(_sink(line.sink), 2)
+    yield from _indented(_binding(line.sink), 2)
 
 
 def _source(start: Input) -> Iterator[str]:
@@ -66,11 +67,20 @@ def _marks_time(stage: Stage) -> bool:
     )
 
 
-def _sink(binding: SinkBinding | None) -> Iterator[str]:
+def _binding(binding: SinkBinding | None) -> Iterator[str]:
     if binding is not None:
-        yield f"{binding.name.split('/')[-1]}: {binding.label}"
-        yield f"  guarantee: {binding.guarantee}"
-        yield from _policies(binding.policies)
+        name = binding.name.split("/")[-1]
+        yield from _sink(name, binding.sink, binding.best_effort_capacity, binding.policies)
+
+
+def _sink(name: str, sink: SinkSpec, capacity: int | None, policies: Policies) -> Iterator[str]:
+    if capacity is None:
+        yield f"{name}: {sink.label}"
+        yield f"  guarantee: {sink.guarantee}"
+    else:
+        yield f"{name}: {sink.label}, best effort"
+        yield f"  guarantee: best effort: misses batches when more than {capacity} wait"
+    yield from _policies(policies)
 
 
 def _policies(policies: Policies) -> Iterator[str]:
@@ -96,10 +106,8 @@ def _graph(graph: Graph) -> Iterator[str]:
             yield "  schema: learnt from the first batch, then checked"
     for id, step in zip(graph.ids, graph.steps, strict=True):
         yield from _step(id, step)
-    if graph.sink is not None:
-        yield f"sink: {graph.sink.label}"
-        yield f"  guarantee: {graph.sink.guarantee}"
-        yield from _policies(graph.sink_policies)
+    for name, end, policies in graph.ends:
+        yield from _sink(name, end.sink, end.best_effort_capacity, policies)
 
 
 def _step(id: str, step: Step) -> Iterator[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, Self
+from typing import Protocol, Self
 
 import polars as pl
 
 from arrowstream.backends.base import Backend
 from arrowstream.errors import PlanError
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import AnySink, BoundSink, Fanout, SinkSpec, bound
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.with_event_time import Watermarks
@@ -81,7 +81,10 @@ class Composite(ABC):
 
     __slots__ = ()
 
-    name: ClassVar[str]
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name of the builder's method."""
 
     @property
     @abstractmethod
@@ -113,15 +116,13 @@ class Graph:
     name: str
     source: SourceSpec | None = None
     steps: tuple[Step, ...] = ()
-    sink: SinkSpec | None = None
+    sink: BoundSink | Fanout | None = None
     inner: bool = False
     sink_policies: Policies = field(default_factory=Policies)
-    part_policies: tuple[Policies, ...] = ()
-    """Of each part of the sink, if it is a fan-out: its own handlers."""
 
-    def with_source(self, source: SourceSpec) -> Graph:
+    def with_source(self, source: SourceSpec | EventTimeSource) -> Graph:
         """This graph reading from `source`."""
-        if not isinstance(source, SourceSpec):
+        if not isinstance(source, SourceSpec | EventTimeSource):
             raise PlanError(
                 "source() needs a source",
                 expected="Source.from_file(...), Source.from_frame(...), ...",
@@ -206,9 +207,9 @@ class Graph:
         policies = last.policies.then(call, last.operator.name, added)
         return replace(self, steps=(*self.steps[:-1], replace(last, policies=policies)))
 
-    def with_sink(self, sink: SinkSpec) -> Graph:
+    def with_sink(self, sink: AnySink) -> Graph:
         """This graph writing to `sink`."""
-        if not isinstance(sink, SinkSpec):
+        if not isinstance(sink, AnySink):
             raise PlanError(
                 "sink() needs a sink",
                 expected="Sink.to_file(...), Sink.to_fn(...), ...",
@@ -221,12 +222,11 @@ class Graph:
             raise PlanError("a pipeline has one sink", found="a second call of sink()")
         if self.ended:
             raise PlanError("sink() after a split whose branches all have sinks", hint="call build()")
-        return replace(
-            self,
-            sink=sink,
-            sink_policies=Policies(handlers=sink.handlers),
-            part_policies=tuple(Policies(handlers=part.handlers) for part in sink.parts),
-        )
+        if isinstance(sink, Fanout):
+            return replace(self, sink=sink)
+        (one,) = bound(sink)
+        # Those of a single sink are those of the pipeline's sink: on_error() after sink() adds to them.
+        return replace(self, sink=replace(one, handlers=()), sink_policies=Policies(handlers=one.handlers))
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -263,12 +263,25 @@ class Graph:
         return tuple(graph.source for graph in self.graphs() if graph.source is not None)
 
     @property
+    def ends(self) -> tuple[tuple[str, BoundSink, Policies], ...]:
+        """The sinks at the end: the id, the sink and the policies of each."""
+        if self.sink is None:
+            return ()
+        sinks = bound(self.sink)
+        names = [f"sink {number}" for number in range(1, len(sinks) + 1)]
+        return tuple(
+            (name, sink, self.sink_policies.overridden(sink.handlers))
+            for name, sink in zip(names if isinstance(self.sink, Fanout) else ["sink"], sinks, strict=True)
+        )
+
+    @property
     def sinks(self) -> tuple[SinkSpec, ...]:
         """Every sink rows may leave by, those of branches, of late rows and of dead letters included."""
         found: list[SinkSpec] = []
         for graph in self.graphs():
-            policies = [*(step.policies for step in graph.steps), graph.sink_policies, *graph.part_policies]
-            found += (sink for each in policies for sink in each.sinks)
-            if graph.sink is not None:
-                found += graph.sink.parts or (graph.sink,)
+            for step in graph.steps:
+                found += step.policies.sinks
+            found += (end.sink for _, end, _ in graph.ends)
+            for _, _, policies in graph.ends:
+                found += policies.sinks
         return tuple(found)

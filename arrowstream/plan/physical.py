@@ -12,7 +12,7 @@ from arrowstream.backends.base import Evaluator
 from arrowstream.core.batch import Batch
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import Query, SourceSpec
-from arrowstream.operators.base import Operator
+from arrowstream.operators.base import MultiInputOperator, Operator
 from arrowstream.plan.placement.choice import Placement
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
@@ -114,6 +114,9 @@ class InputsStage:
         The other inputs, each from its source to here.
     output
         The schema of what comes out.
+    operator
+        What happens to the rows; the stream that comes in is its port 0, `inputs` are its ports from 1 on. None: the
+        rows of all inputs, as they come.
     """
 
     name: str
@@ -121,6 +124,12 @@ class InputsStage:
     schema: pl.Schema
     inputs: tuple[Line, ...]
     output: pl.Schema
+    operator: MultiInputOperator | None = None
+
+    @property
+    def schemas(self) -> tuple[pl.Schema, ...]:
+        """The schema of each port."""
+        return (self.schema, *(line.output for line in self.inputs if line.output is not None))
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -191,18 +200,6 @@ class SinkBinding:
     schema: pl.Schema
     policies: Policies = field(default_factory=Policies)
     best_effort_capacity: int | None = None
-
-    @property
-    def label(self) -> str:
-        """One line for `explain()`."""
-        return f"{self.sink.label}{'' if self.best_effort_capacity is None else ', best effort'}"
-
-    @property
-    def guarantee(self) -> str:
-        """What a reader of the sink can rely on, in one line for `explain()`."""
-        if self.best_effort_capacity is None:
-            return self.sink.guarantee
-        return f"best effort: misses batches when more than {self.best_effort_capacity} wait"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ from typing import TypeVar
 
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Mark, Watermark
 from arrowstream.core.failures import is_failure
-from arrowstream.core.snapshot_store import as_snapshot, as_table
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
-from arrowstream.runtime.ports import OutputPort
+from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage, emit_all
@@ -78,11 +77,11 @@ class RunningProcess(RunningStage):
 
     async def _on_barrier(self, barrier: Barrier, output: OutputPort) -> None:
         """Save the state, then pass the barrier on."""
-        await self._snapshots.save(barrier.epoch, lambda: as_snapshot(self._process.snapshot()))
+        await self._snapshots.save(barrier.epoch, self._process.snapshot)
         await output.send(barrier)
 
     async def open(self) -> None:
-        await self._snapshots.restore(lambda batches: self._process.restore(as_table(batches)))
+        await self._snapshots.restore(self._process.restore)
 
     async def finish(self, output: OutputPort) -> None:
         await self._emit_made(self._process.finish, output)
@@ -189,7 +188,7 @@ class RunningAsync(RunningStage):
         return self._process.concurrency
 
     async def open(self) -> None:
-        await self._snapshots.restore(lambda batches: self._process.restore(as_table(batches)))
+        await self._snapshots.restore(self._process.restore)
         await self._named(self._process.open())
 
     async def attempt(self, batch: Batch) -> list[Element]:
@@ -215,7 +214,7 @@ class RunningAsync(RunningStage):
     async def _on_barrier(self, barrier: Barrier, output: OutputPort) -> None:
         """Save the state, which is taken on the loop like every other call, then pass the barrier on."""
         if self._snapshots.enabled:
-            state = list(as_snapshot(self._process.snapshot()))
+            state = list(self._process.snapshot())
             await self._snapshots.save(barrier.epoch, lambda: iter(state))
         await output.send(barrier)
 

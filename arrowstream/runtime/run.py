@@ -18,16 +18,16 @@ from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.source import SourceSpec, open_source
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.physical import Input, Plan, SinkBinding
+from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.endpoints.sinks import RunningSinks
+from arrowstream.runtime.endpoints.source import RunningSource
 from arrowstream.runtime.failure.cleanup import despite, first_failure, in_turn, root
 from arrowstream.runtime.failure.stage_error import opened
+from arrowstream.runtime.flow.ports import InputPort, ReplayInput
+from arrowstream.runtime.flow.router import RunningRouter
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.ports import InputPort, ReplayInput
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.router import RunningRouter
-from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.running_source import RunningSource
-from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage
 from arrowstream.runtime.task_group import task_group

@@ -24,16 +24,16 @@ from arrowstream.plan.physical import (
     Stage,
 )
 from arrowstream.runtime.apply_policies import govern
-from arrowstream.runtime.best_effort import BestEffortQueue, BestEffortSink
+from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.endpoints.sinks import RunningSinks
+from arrowstream.runtime.endpoints.source import RunningSource
 from arrowstream.runtime.failure.stage_error import stage_error
-from arrowstream.runtime.merge import Merge
+from arrowstream.runtime.flow.best_effort import BestEffortQueue, BestEffortSink
+from arrowstream.runtime.flow.merge import Merge
+from arrowstream.runtime.flow.ports import Broadcast, ChannelLimits, InputPort, OutputPort
+from arrowstream.runtime.flow.router import RunningRouter
 from arrowstream.runtime.operator_stage import start_operator
-from arrowstream.runtime.ports import Broadcast, ChannelLimits, InputPort, OutputPort
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.router import RunningRouter
-from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.running_source import RunningSource
-from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.stage import RunningSegment, RunningStage
 from arrowstream.runtime.task_group import Tasks
 from arrowstream.runtime.task_loop import run_task

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from contexts import context
 from hypothesis import given
+from snapshots import held_rows
 
 from arrowstream import Pipeline, Source, channel
 from arrowstream.core.batch import Batch, Watermark
@@ -204,7 +205,7 @@ def test_silence_of_the_source_is_told_behind_the_rows_unless_more_come() -> Non
     assert rows(process.on_idle()) == ["idle"]
     process.process(batch((1, 1)))
     assert rows([*process.on_watermark(1), *process.on_idle(), *process.on_idle()]) == []
-    assert process.snapshot().num_rows == 1
+    assert held_rows(process).height == 1
     process.process(batch((2, 2)))
     assert rows([*process.on_idle(), *process.on_watermark(2), *process.on_idle()]) == []
     assert rows(process.finish()) == [(1, 1), "mark 1", (2, 2), "mark 2", "idle"]

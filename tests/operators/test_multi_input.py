@@ -47,10 +47,10 @@ class Tagging(MultiInputProcess):
     def on_idle(self, port: int = 0) -> Iterable[Element]:
         return [Idle()]
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None: ...
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None: ...
 
     def finish(self) -> Iterator[Element]:
         return iter(())

@@ -11,6 +11,7 @@ import pytest
 from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
+from snapshots import held_rows
 
 from arrowstream import Pipeline, Processor, Source
 from arrowstream.core.batch import Batch
@@ -177,9 +178,8 @@ def test_without_more_than_process_it_changes_no_schema_and_has_no_state() -> No
 
     asyncio.run(main())
     assert ProcessorStep(Plain).output_schema(SCHEMA) == SCHEMA
-    state = process.snapshot()
-    assert state.num_columns == 0
-    process.restore(state)
+    assert held_rows(process).width == 0
+    process.restore(process.snapshot())
 
 
 def test_a_snapshot_without_restore_says_what_is_missing() -> None:

@@ -1,16 +1,22 @@
 """Steps with graphs inside: compiled once, walked and explained by one protocol."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import polars as pl
 import pytest
 
 from arrowstream import Builder, Pipeline, Source
+from arrowstream.core.step_context import StepContext
+from arrowstream.errors import PlanError, SchemaError
+from arrowstream.operators.base import MultiInputOperator, MultiInputProcess
 from arrowstream.pipeline import BACKENDS
 from arrowstream.plan import fuse
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.composites.merge import Merge
+from arrowstream.plan.composites.multi_input import MultiInput
 from arrowstream.plan.composites.split import Split
+from arrowstream.plan.physical import InputsStage
 from arrowstream.testing import TestSink
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "k": ["a", "b", "a"]})
@@ -130,3 +136,48 @@ def test_explain_shows_what_is_inside() -> None:
     two_split = two.branch("a", lambda part: part.batch(2)).branch("b").merge()
     text = Pipeline.builder().source(Source.from_frame(FRAME)).merge(rows("one"), two_split).explain()
     assert INPUTS in text
+
+
+class Beside(MultiInputOperator):
+    """The columns of both inputs, in a plan that is never run."""
+
+    name: ClassVar[str] = "beside"
+
+    def output_schema(self, *schemas: pl.Schema) -> pl.Schema:
+        left, right = schemas
+        if set(left) & set(right):
+            raise SchemaError("both inputs have the same column")
+        return pl.Schema({**left, **right})
+
+    def start(self, schemas: Sequence[pl.Schema], context: StepContext) -> MultiInputProcess:
+        raise AssertionError("not run here")
+
+    def describe(self) -> str:
+        return "beside()"
+
+
+def beside(*others: Builder) -> Builder:
+    step = MultiInput.of(Beside(), [other.graph for other in others])
+    return Builder(rows().graph.with_step(step))
+
+
+def test_an_operator_with_two_inputs_is_one_more_composite() -> None:
+    builder = beside(rows("other").select(y="x")).drop("k")
+    assert builder.graph.ids == ("filter", "beside", "drop")
+    assert builder.schema() == {"x": pl.Int64, "y": pl.Int64}
+    stage = compile_plan(builder.sink(TestSink()).graph, FRAME.schema, BACKENDS).stages[1]
+    assert isinstance(stage, InputsStage)
+    assert isinstance(stage.operator, Beside)
+    assert stage.schemas == (FRAME.schema, {"y": pl.Int64})
+    text = builder.named("last").explain()
+    assert "  stage beside\n      beside()\n    input other\n      source: frame\n" in text
+    assert "      stage beside/other/filter+select\n" in text
+
+
+def test_what_does_not_fit_an_operator_with_two_inputs_names_it() -> None:
+    with pytest.raises(SchemaError, match="the same column") as caught:
+        beside(rows()).schema()
+    assert caught.value.stage == "beside"
+    for others, found in (([], "no other input"), ([rows(), rows()], "found: 3")):
+        with pytest.raises(PlanError, match=found):
+            beside(*others)

@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
@@ -20,7 +19,7 @@ from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, St
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.policies.handlers import ErrorHandler
-from arrowstream.runtime.best_effort import BestEffortQueue
+from arrowstream.runtime.flow.best_effort import BestEffortQueue
 from arrowstream.testing import TestSink, TestSource
 
 ROWS = pl.DataFrame({"x": range(100), "k": [number % 3 for number in range(100)]})
@@ -211,11 +210,6 @@ def test_every_part_of_a_fan_out_gets_every_batch() -> None:
     fan = Sink.fanout([first, Sink.fanout([second, third])])
     source().select("x").sink(fan).build().run_sync()
     assert first.received() == second.received() == third.ledger.rows == list(range(100))
-
-
-def test_a_fan_out_is_opened_part_by_part() -> None:
-    with pytest.raises(AssertionError, match="the planner opens the parts"):
-        Sink.fanout([TestSink()]).open(ROWS.schema, context())
 
 
 def test_a_limit_holds_for_every_part_of_a_fan_out() -> None:
@@ -477,8 +471,9 @@ def test_marks_go_down_every_branch_and_meet_again() -> None:
 def test_a_fan_out_before_the_schema_is_known(tmp_path: Path) -> None:
     fan = Sink.fanout([TestSink(), Sink.to_file(tmp_path / "x.parquet").best_effort()])
     pipeline = Pipeline.builder().source(TestSource.from_frames([]).undeclared()).sink(fan).build()
-    assert "sink: fan-out to 2 sinks" in pipeline.explain()
-    assert "guarantee: in memory: complete when the run has ended well; best effort" in pipeline.explain()
+    assert "  sink 2: file" in pipeline.explain()
+    assert "guarantee: in memory: complete when the run has ended well\n" in pipeline.explain()
+    assert pipeline.explain().endswith("guarantee: best effort: misses batches when more than 64 wait")
     with pytest.raises(SchemaError, match="nobody knows its columns"):
         pipeline.run_sync()
     tx, rx = channel()

@@ -1,13 +1,13 @@
 """Sources that continue where another run was, and barriers between two of their batches."""
 
 import asyncio
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pytest
+from checkpoints import MemoryStore
 from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,27 +19,12 @@ from arrowstream.core.snapshot_store import SourcePosition, position_batch, posi
 from arrowstream.errors import SourceError, StageError
 from arrowstream.io.memory.frame_source import FrameSource
 from arrowstream.io.source import BlockingReader, Reader, SourceSpec, open_source
+from arrowstream.runtime.endpoints.source import RunningSource
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.running_source import RunningSource
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
 ROWS = pl.DataFrame({"x": range(23)})
-
-
-class MemoryStore:
-    """Snapshots in memory, as the rows of each batch by step and epoch."""
-
-    def __init__(self) -> None:
-        self.saved: dict[tuple[str, int], list[pa.RecordBatch]] = {}
-        self.complete: int | None = None
-
-    def save(self, step_id: str, epoch: int, batches: Iterator[pa.RecordBatch]) -> None:
-        self.saved[step_id, epoch] = list(batches)
-
-    def load(self, step_id: str) -> Iterator[pa.RecordBatch] | None:
-        found = self.saved.get((step_id, self.complete)) if self.complete is not None else None
-        return None if found is None else iter(found)
 
 
 async def drained(reader: Reader) -> tuple[list[int], list[SourcePosition | None]]:

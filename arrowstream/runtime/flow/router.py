@@ -10,7 +10,7 @@ from arrowstream.metrics.counters import StageCounters
 from arrowstream.plan.physical import Route
 from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
-from arrowstream.runtime.ports import Broadcast, OutputPort
+from arrowstream.runtime.flow.ports import Broadcast, OutputPort
 from arrowstream.runtime.resources import Resources
 
 
@@ -37,6 +37,7 @@ class RunningRouter:
         self, name: str, route: Route, branches: Mapping[str, OutputPort], resources: Resources
     ) -> None:
         self.counters = StageCounters(name)
+        self.counters.rows_by_branch = dict.fromkeys(branches, 0)
         self._route = route
         self._branches = branches
         self._all = Broadcast(list(branches.values()))
@@ -51,6 +52,7 @@ class RunningRouter:
             return
         for name, part in await self._divided(element):
             self.counters.record_output(part)
+            self.counters.rows_by_branch[name] += part.num_rows
             await self._branches[name].send(part)
 
     async def end(self) -> None:
