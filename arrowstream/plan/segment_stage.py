@@ -1,4 +1,4 @@
-"""A segment as a stage: which backends can run it, and why the others cannot."""
+"""A segment as a stage: the backends that can run it, and the reasons of those that cannot."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def general(backends: Sequence[Backend]) -> str:
 
 
 def _into_arrow(evaluate: Evaluator) -> Evaluator:
-    """With the rows' Arrow form made at once: that is part of what a backend that gives another one costs."""
+    """The evaluator with the conversion to Arrow added, so that it counts as a cost of the backend."""
 
     def evaluate_into_arrow(batch: Batch) -> Batch:
         result = evaluate(batch)
