@@ -87,7 +87,7 @@ class RunningSource:
 
     @property
     def total_rows(self) -> int | None:
-        """Rows it will read in all, if it can tell."""
+        """Rows it will read in all; None if unknown."""
         return self._reader.total_rows
 
     def stop(self) -> None:
@@ -189,7 +189,7 @@ class RunningSource:
             await self._snapshots.save_position(barrier.epoch, self._position)
 
     def _failing(self, error: BaseException) -> str:
-        """What failed by the name of its stage: the read, or the steps inside it, though not which of them."""
+        """The name of what failed: the source, or the steps inside its read, which are not told apart."""
         if not self._inside or isinstance(error, SourceError) or not isinstance(error, StageError):
             return self.counters.name
         return f"{self.counters.name}, in {', '.join(step.describe() for step in self._inside)}"
