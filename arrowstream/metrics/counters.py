@@ -14,7 +14,7 @@ from operator import itemgetter
 from types import MappingProxyType
 
 from arrowstream.core.batch import Batch, Mark, Watermark
-from arrowstream.core.channel import ChannelStatistics
+from arrowstream.core.channel_state import ChannelStatistics
 from arrowstream.metrics.histogram import Histogram, Latency
 
 SAMPLE = 1024

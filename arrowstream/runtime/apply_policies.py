@@ -13,10 +13,10 @@ from arrowstream.plan.physical import SinkBinding
 from arrowstream.plan.policies import Policies
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
+from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.endpoints.sinks import RunningSinks
 from arrowstream.runtime.failure.guard import Guard
 from arrowstream.runtime.failure.timeout import Deadline
-from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.stage import RunningStage
 
 

@@ -11,7 +11,7 @@ from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
-from arrowstream.runtime.ports import OutputPort
+from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage, emit_all
@@ -40,18 +40,20 @@ class RunningProcess(RunningStage):
 
     def __init__(
         self,
-        stage: OperatorStage,
+        name: str,
+        kind: str,
         process: Process,
         resources: Resources,
         write_late: WriteLate | None = None,
+        queue_capacity: int | None = None,
     ) -> None:
-        super().__init__(stage.name)
+        super().__init__(name)
         self._process = process
-        self._kind = stage.operator.name
-        self._queue_capacity = stage.operator.queue_capacity
+        self._kind = kind
+        self._queue_capacity = queue_capacity
         self._clock = resources.clock
         self._threads = resources.threads
-        self._snapshots = Snapshots(stage.name, resources)
+        self._snapshots = Snapshots(name, resources)
         self._write_late = write_late
         self._times = CallTimes()
         self._last_ns = 0
@@ -84,6 +86,10 @@ class RunningProcess(RunningStage):
 
     async def finish(self, output: OutputPort) -> None:
         await self._emit_made(self._process.finish, output)
+
+    async def close(self) -> None:
+        # With it go the files of its state: the stage itself waits in cycles for the garbage collector.
+        del self._process
 
     async def _emit_made(self, make: Callable[[], Iterable[Element]], output: OutputPort) -> None:
         """Give what is made, and make more only once that was taken: it may be more than there is memory for."""
@@ -124,12 +130,14 @@ class RunningTimed(RunningProcess):
 
     def __init__(
         self,
-        stage: OperatorStage,
+        name: str,
+        kind: str,
         process: TimedProcess,
         resources: Resources,
         write_late: WriteLate | None = None,
+        queue_capacity: int | None = None,
     ) -> None:
-        super().__init__(stage, process, resources, write_late)
+        super().__init__(name, kind, process, resources, write_late, queue_capacity)
         self._timed = process
 
     @property
@@ -149,6 +157,10 @@ class RunningTimed(RunningProcess):
     async def open(self) -> None:
         await super().open()
         self._timed.set_time(self._clock.now_ns())
+
+    async def close(self) -> None:
+        await super().close()
+        del self._timed
 
     async def on_timer(self, output: OutputPort) -> None:
         """Give what comes out now that the deadline has passed."""
@@ -248,9 +260,10 @@ def start_operator(
     write_late: WriteLate | None,
 ) -> RunningStage:
     """The running form of an opaque operator."""
-    process = stage.operator.start(stage.schema, resources.context(stage.name))
+    name, operator = stage.name, stage.operator
+    process = operator.start(stage.schema, resources.context(name))
     if isinstance(process, AsyncProcess):
         return RunningAsync(stage, process, resources)
     if isinstance(process, TimedProcess):
-        return RunningTimed(stage, process, resources, write_late)
-    return RunningProcess(stage, process, resources, write_late)
+        return RunningTimed(name, operator.name, process, resources, write_late, operator.queue_capacity)
+    return RunningProcess(name, operator.name, process, resources, write_late, operator.queue_capacity)

@@ -18,16 +18,16 @@ from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.source import SourceSpec, open_source
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.physical import Input, Plan, SinkBinding
+from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.endpoints.sinks import RunningSinks
+from arrowstream.runtime.endpoints.source import RunningSource
 from arrowstream.runtime.failure.cleanup import despite, in_turn, root
 from arrowstream.runtime.failure.stage_error import opened
+from arrowstream.runtime.flow.ports import InputPort, ReplayInput
+from arrowstream.runtime.flow.router import RunningRouter
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.ports import InputPort, ReplayInput
 from arrowstream.runtime.report import Progress, RunReport, StageReport
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.router import RunningRouter
-from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.running_source import RunningSource
-from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage
 from arrowstream.runtime.task_group import task_group
@@ -125,7 +125,10 @@ class Run:
         finally:
             self._end_ns = self._clock.now_ns()
             self._threads.close()
-        raise failure  # out here, so that it keeps its own cause and drags no group along
+        try:
+            raise failure  # out here, so that it keeps its own cause and drags no group along
+        finally:
+            del failure  # its traceback holds this frame, and that would hold it
 
     def _leave_out(self, prepared: Prepared, failure: BaseException | None) -> None:
         """Tell the ends whose turn never came."""

@@ -14,7 +14,7 @@ from arrowstream.plan.physical import SegmentStage
 from arrowstream.runtime.call_times import INLINE_NS
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
-from arrowstream.runtime.ports import OutputPort
+from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.threads import Threads
 
 _ROW_NS = 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from arrowstream.core.batch import Barrier, Batch, Element, Mark
 from arrowstream.core.channel import Receiver, Sender, channel
@@ -11,8 +11,10 @@ from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
 from arrowstream.runtime.failure.cleanup import despite
 from arrowstream.runtime.failure.timeout import end_tasks
+from arrowstream.runtime.flow.port_queue import PortQueue
+from arrowstream.runtime.flow.ports import InputPort, OutputPort
+from arrowstream.runtime.inputs_stage import RunningInputs
 from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
-from arrowstream.runtime.ports import InputPort, OutputPort
 from arrowstream.runtime.stage import RunningStage, emit_all
 from arrowstream.runtime.task_group import task_group
 
@@ -31,24 +33,40 @@ async def run_task(source: InputPort, stage: RunningStage | None, output: Output
     """
     if stage is None:
         await _pass_on(source, output)
+        await output.end()
+    elif isinstance(stage, RunningTimed):
+        await _run_stage(stage, lambda: _drive_timed(source, stage, output, clock), output)
+    elif isinstance(stage, RunningAsync) and stage.concurrency > 1:
+        await _run_stage(stage, lambda: _drive_concurrent(source, stage, output), output)
     else:
-        try:
-            await stage.open()
-            if isinstance(stage, RunningTimed):
-                await _drive_timed(source, stage, output, clock)
-            elif isinstance(stage, RunningAsync) and stage.concurrency > 1:
-                await _drive_concurrent(source, stage, output)
-            else:
-                await _drive(source, stage, output)
-            await stage.finish(output)
-        except FAILURES as failure:
-            await despite(failure, [stage.close])
-            raise
-        except BaseException:
-            await stage.close()
-            raise
+        await _run_stage(stage, lambda: _drive(source, stage, output), output)
+
+
+async def run_inputs(source: PortQueue, stage: RunningInputs, output: OutputPort) -> None:
+    """Like `run_task`, for a stage with several inputs."""
+    await _run_stage(stage, lambda: _drive_inputs(source, stage, output), output)
+
+
+async def _run_stage(stage: RunningStage, drive: Callable[[], Awaitable[None]], output: OutputPort) -> None:
+    try:
+        await stage.open()
+        await drive()
+        await stage.finish(output)
+    except FAILURES as failure:
+        await despite(failure, [stage.close])
+        raise
+    except BaseException:
         await stage.close()
+        raise
+    await stage.close()
     await output.end()
+
+
+async def _drive_inputs(source: PortQueue, stage: RunningInputs, output: OutputPort) -> None:
+    turns = _Turns()
+    while (item := await source.receive()) is not None:
+        await stage.take(item, output)
+        await turns.yield_if_due()
 
 
 async def _pass_on(source: InputPort, output: OutputPort) -> None:

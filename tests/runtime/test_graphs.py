@@ -19,7 +19,7 @@ from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, St
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.policies.handlers import ErrorHandler
-from arrowstream.runtime.best_effort import BestEffortQueue
+from arrowstream.runtime.flow.best_effort import BestEffortQueue
 from arrowstream.testing import TestSink, TestSource
 
 ROWS = pl.DataFrame({"x": range(100), "k": [number % 3 for number in range(100)]})

@@ -13,9 +13,9 @@ from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.errors import StageError
 from arrowstream.metrics.prometheus import exposition
 from arrowstream.runtime.call_times import CallTimes
-from arrowstream.runtime.ports import ChannelLimits
+from arrowstream.runtime.flow.ports import ChannelLimits
+from arrowstream.runtime.flow.router import RunningRouter
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.router import RunningRouter
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
 

@@ -71,5 +71,8 @@ def _leaves(failure: BaseException) -> Iterator[BaseException]:
     if isinstance(failure, BaseExceptionGroup):
         for inner in failure.exceptions:
             yield from _leaves(inner)
+        # The frames of a task group hold the group that they raise: with it, everything that its failures passed
+        # through would wait for the garbage collector, files of state included.
+        failure.__traceback__ = None
     else:
         yield failure

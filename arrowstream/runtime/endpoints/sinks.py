@@ -9,10 +9,10 @@ from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import SinkBinding
+from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
 from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.running_sink import RunningSink
 
 END_OF_RUN = 0
 """Epoch of the one commit of a run without checkpoints."""

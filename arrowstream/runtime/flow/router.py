@@ -10,7 +10,7 @@ from arrowstream.metrics.counters import StageCounters
 from arrowstream.plan.physical import Route
 from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
-from arrowstream.runtime.ports import Broadcast, OutputPort
+from arrowstream.runtime.flow.ports import Broadcast, OutputPort
 from arrowstream.runtime.resources import Resources
 
 

@@ -9,7 +9,7 @@ from arrowstream.core.batch import Barrier, Batch, Element
 from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
 from arrowstream.core.failures import FAILURES
 from arrowstream.metrics.counters import Queue, StageCounters
-from arrowstream.runtime.running_sink import RunningSink
+from arrowstream.runtime.endpoints.sink import RunningSink
 
 
 class BestEffortQueue:
