@@ -141,7 +141,9 @@ class Source:
         -----
         Costs no thread; no state is held but what waits in the channel. A run that ends before the stream does
         (limit, stop, a failure; `preview` and `collect(limit=...)`, too) closes the receiver of a channel, so that
-        its sender gets `PeerGone` and does not wait for a free place. Any other stream stays yours.
+        its sender gets `PeerGone` and does not wait for a free place, with the failure as its cause if there was one.
+        Any other stream stays yours. A channel may be fed from any thread and event loop: by ``await tx.send(...)``,
+        or by ``tx.send_sync(...)`` on a thread without a loop.
 
         Examples
         --------

@@ -15,6 +15,7 @@ from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage, emit_all
+from arrowstream.runtime.timed import timed
 
 T = TypeVar("T")
 WriteLate = Callable[[Batch], Awaitable[None]]
@@ -64,11 +65,11 @@ class RunningProcess(RunningStage):
 
     async def attempt(self, batch: Batch) -> list[Element]:
         out = await self._run(lambda: list(self._process.process(batch)), batch)
-        self.tally.ran(self._kind, batch.num_rows, self._last_ns, self._last_ns)
+        self.counters.record_batch(self._kind, batch.num_rows, self._last_ns, self._last_ns)
         return out
 
     async def on_mark(self, mark: Mark, output: OutputPort) -> None:
-        self.tally.saw(mark)
+        self.counters.record_mark(mark)
         if isinstance(mark, Watermark):
             await self._emit_made(lambda: self._process.on_watermark(mark.time_us), output)
         elif isinstance(mark, Idle):
@@ -109,17 +110,18 @@ class RunningProcess(RunningStage):
         except BaseException as error:
             if not is_failure(error):
                 raise
-            self.tally.errors += 1
-            raise stage_error(self.tally.name, batch, error) from error
+            self.counters.errors += 1
+            raise stage_error(self.counters.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
         self._times.observe(rows, self._last_ns)
         if batch is None:
-            self.tally.busy_ns += self._last_ns
+            self.counters.busy_ns += self._last_ns
         late = self._process.take_late()
         if late is not None:
-            self.tally.late_rows += late.num_rows
+            self.counters.late_rows += late.num_rows
             if self._write_late is not None:
                 await self._write_late(late)
+                self.counters.late_rows_kept += late.num_rows
         return result
 
 
@@ -195,13 +197,17 @@ class RunningAsync(RunningStage):
 
     async def attempt(self, batch: Batch) -> list[Element]:
         begin = self._clock.now_ns()
-        out = await self._named(self._process.process(batch), batch)
-        taken = self._clock.now_ns() - begin
-        self.tally.ran(self._kind, batch.num_rows, taken, taken)
+        work = self._process.process(batch)
+        if self._process.busy_while_awaited:
+            out = await self._named(work, batch)
+            busy_ns = self._clock.now_ns() - begin
+        else:
+            out, busy_ns = await self._named(timed(work, self._clock, self.counters), batch)
+        self.counters.record_batch(self._kind, batch.num_rows, busy_ns, self._clock.now_ns() - begin)
         return list(out)
 
     async def on_mark(self, mark: Mark, output: OutputPort) -> None:
-        self.tally.saw(mark)
+        self.counters.record_mark(mark)
         if isinstance(mark, Watermark):
             await self._emit_made(self._process.on_watermark(mark.time_us), output)
         elif isinstance(mark, Idle):
@@ -233,8 +239,8 @@ class RunningAsync(RunningStage):
         except BaseException as error:
             if not is_failure(error):
                 raise
-            self.tally.errors += 1
-            raise stage_error(self.tally.name, batch, error) from error
+            self.counters.errors += 1
+            raise stage_error(self.counters.name, batch, error) from error
 
 
 def _begun(make: Callable[[], Iterable[Element]]) -> Iterator[Element]:

@@ -154,7 +154,7 @@ class Wiring:
     def _tasks_of(self, source: InputPort, stages: Sequence[RunningStage], output: OutputPort) -> None:
         """A task for each stage; a source or sink that does not block shares its neighbour's."""
         if source.queue is not None:
-            self._count(source.queue, stages[0].tally if stages else output.counters)
+            self._count(source.queue, stages[0].counters if stages else output.counters)
         tasks: list[RunningStage | None] = list(stages)
         if source.blocking or not tasks or stages[0].queue_capacity is not None:
             tasks.insert(0, None)
@@ -163,7 +163,7 @@ class Wiring:
         *before, last = tasks
         for stage, after in zip(before, tasks[1:], strict=True):
             sender, receiver = self._limits.channel(None if after is None else after.queue_capacity)
-            self._count(receiver.queue, output.counters if after is None else after.tally)
+            self._count(receiver.queue, output.counters if after is None else after.counters)
             self._task(source, stage, sender)
             source = receiver
         self._task(source, last, output)
@@ -175,7 +175,7 @@ class Wiring:
             before.queues.append(queue)
 
     def _task(self, source: InputPort, stage: RunningStage | None, output: OutputPort) -> None:
-        name = stage.tally.name if stage is not None else "end"
+        name = stage.counters.name if stage is not None else "end"
         self._tasks.append((name, lambda: run_task(source, stage, output, self._resources.clock)))
 
     async def _split(
@@ -208,7 +208,7 @@ class Wiring:
             sender, receiver = self._limits.channel()
             await self._line(receiver, branch.stages, sink)
             return sender
-        queue = BestEffortQueue(sink.tally, branch.sink.best_effort_capacity)
+        queue = BestEffortQueue(sink.counters, branch.sink.best_effort_capacity)
         await self._line(queue, branch.stages, BestEffortSink(sink))
         return queue
 

@@ -1,6 +1,7 @@
 """Sources and sinks in memory: frames, channels, functions."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
@@ -11,7 +12,15 @@ import pyarrow as pa
 import pytest
 
 from arrowstream import Pipeline, Sink, Source, channel
-from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError
+from arrowstream.errors import (
+    ChannelClosed,
+    PeerGone,
+    PlanError,
+    SchemaError,
+    SinkError,
+    SourceError,
+    StageError,
+)
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.testing import TestSource
 
@@ -159,13 +168,16 @@ def test_a_run_that_ends_early_lets_go_of_the_producer(fails: bool) -> None:
         builder = Pipeline.builder().source(Source.from_channel(rx, schema=FRAME.schema))
         running = asyncio.create_task(builder.sink(Sink.to_fn(refuse)).build().run(limit=1))
         async with asyncio.timeout(10):
-            with pytest.raises(PeerGone):
+            with pytest.raises(PeerGone) as gone:
                 while True:
                     await tx.send(FRAME)
         if fails:
-            with pytest.raises(SinkError):
+            with pytest.raises(SinkError) as failed:
                 await running
+            assert gone.value.__cause__ is failed.value
+            assert "ValueError: no" in str(gone.value)
         else:
+            assert gone.value.__cause__ is None
             assert (await running).stopped == "limit"
 
     asyncio.run(main())
@@ -187,13 +199,89 @@ def test_a_run_that_never_opens_a_source_lets_go_of_its_producer(how: str) -> No
         expected = {"the sink": SinkError, "the first source": SourceError}.get(how, SchemaError)
         running = asyncio.create_task(builder.sink(sink).build().run())
         async with asyncio.timeout(10):
-            with pytest.raises(PeerGone):
+            with pytest.raises(PeerGone) as gone:
                 while True:
                     await tx.send(FRAME)
-        with pytest.raises(expected):
+        with pytest.raises(expected) as failed:
             await running
+        assert gone.value.__cause__ is failed.value
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["a step", "another sink", "cancelled"])
+def test_a_run_that_fails_gives_the_consumer_the_cause(how: str) -> None:
+    def broken(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.num_rows and how == "a step":
+            raise ValueError("broken")
+        return batch
+
+    def refuse(batch: pa.RecordBatch) -> None:
+        if how == "another sink":
+            raise ValueError("broken")
+
+    async def main() -> None:
+        tx, rx = channel(capacity=1)
+        stream = asyncio.Event()
+
+        async def source() -> AsyncIterator[pl.DataFrame]:
+            yield FRAME
+            await stream.wait()
+
+        sink = Sink.fanout([Sink.to_channel(tx), Sink.to_fn(refuse)])
+        steps = Pipeline.builder().source(Source.from_fn(source, FRAME.schema)).map(broken)
+        running = asyncio.create_task(steps.sink(sink).build().run())
+        if how == "cancelled":
+            for _ in range(20):
+                await asyncio.sleep(0)
+            running.cancel()
+        stream.set()
+        async with asyncio.timeout(10):
+            with pytest.raises(PeerGone) as gone:
+                async for _ in rx:
+                    pass
+            with pytest.raises((StageError, asyncio.CancelledError)) as failed:
+                await running
+        assert type(gone.value.__cause__) is type(failed.value)
+
+    asyncio.run(main())
+
+
+def test_a_sink_that_is_lost_alone_gives_its_consumer_its_own_failure() -> None:
+    async def main() -> None:
+        tx, rx = channel(capacity=1)
+        rx.close()
+        sink = Sink.fanout([Sink.to_channel(tx).best_effort(), Sink.to_fn(lambda batch: None)])
+        await Pipeline.builder().source(Source.from_frame(FRAME)).sink(sink).build().run()
+        with pytest.raises(ChannelClosed):
+            tx.send_nowait(FRAME)
+
+    asyncio.run(main())
+
+
+def test_a_channel_feeds_and_drains_a_run_on_another_thread() -> None:
+    """Plain threads, an event loop of another thread, and the run's own: each waits for the others."""
+    tx, rx = channel(capacity=1)
+    out_tx, out_rx = channel(capacity=1)
+    got: list[int] = []
+
+    def produce() -> None:
+        for number in range(50):
+            tx.send_sync(pl.DataFrame({"x": [number]}), timeout=30)
+        tx.close()
+
+    async def consume() -> None:
+        async for batch in out_rx:
+            got.extend(batch["x"].to_pylist())
+
+    threads = [threading.Thread(target=produce), threading.Thread(target=lambda: asyncio.run(consume()))]
+    for thread in threads:
+        thread.start()
+    source = Source.from_channel(rx, schema={"x": pl.Int64})
+    Pipeline.builder().source(source).sink(Sink.to_channel(out_tx)).build().run_sync()
+    for thread in threads:
+        thread.join(30)
+    assert got == list(range(50))
 
 
 def test_a_stream_of_the_users_own_that_was_never_opened_can_be_read_afterwards() -> None:

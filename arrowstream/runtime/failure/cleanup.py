@@ -19,7 +19,7 @@ async def despite(failure: BaseException, clean_ups: Iterable[CleanUp]) -> None:
     try:
         await in_turn(clean_ups)
     except FAILURES as error:
-        first = next(_leaves(failure))
+        first = first_failure(failure)
         for note in (f"and: {error}", *getattr(error, "__notes__", ())):
             first.add_note(note)
 
@@ -56,6 +56,11 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     with suppress(asyncio.CancelledError):
         await until_done([task])
     return task.result()
+
+
+def first_failure(failure: BaseException) -> BaseException:
+    """The failure that came first, without notes of others."""
+    return next(_leaves(failure))
 
 
 def root(failure: BaseException) -> BaseException:
