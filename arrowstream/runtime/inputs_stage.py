@@ -33,7 +33,7 @@ class RunningInputs(RunningProcess):
         elif isinstance(element, Barrier):
             await self._on_barrier(element, output)
         else:
-            self.tally.saw(element)
+            self.counters.record_mark(element)
             if isinstance(element, Watermark):
                 time_us = element.time_us
                 await self._emit_made(lambda: process.on_watermark(time_us, port), output)
@@ -47,8 +47,8 @@ class RunningInputs(RunningProcess):
     async def _from_port(self, batch: Batch, port: int) -> list[Element]:
         process = self._inputs
         out = await self._run(lambda: list(process.process(batch, port)), batch)
-        self.tally.ran(self._kind, batch.num_rows, self._last_ns, self._last_ns)
-        self.tally.rows_in += batch.num_rows
+        self.counters.record_batch(self._kind, batch.num_rows, self._last_ns, self._last_ns)
+        self.counters.rows_in += batch.num_rows
         self._ingest_ns = batch.ingest_ns
         self._count(out)
         return out

@@ -231,7 +231,7 @@ class Wiring:
         running = RunningInputs(stage, self._resources)
         ports = PortQueue(1 + len(stage.inputs), self._limits)
         self.stages.append(running)
-        self._count(ports.queue, running.tally)
+        self._count(ports.queue, running.counters)
         self._tasks.append((stage.name, lambda: run_inputs(ports, running, output)))
         return ports
 
