@@ -346,12 +346,26 @@ def test_send_sync_waits_for_room_and_no_longer_than_asked() -> None:
     assert rx.receive_nowait() == "c"
 
 
-def test_send_sync_does_not_block_an_event_loop() -> None:
+def test_receive_sync_waits_for_an_item_and_no_longer_than_asked() -> None:
+    tx, rx = channel()
+    with pytest.raises(TimeoutError, match="stayed empty"):
+        rx.receive_sync(timeout=0.01)
+    assert rx.statistics().waiting_receivers == 0
+    threading.Timer(0.02, tx.send_nowait, args=["a"]).start()
+    assert rx.receive_sync() == "a"
+    tx.close()
+    with pytest.raises(StopAsyncIteration):
+        rx.receive_sync()
+
+
+def test_calls_that_block_are_refused_where_an_event_loop_runs() -> None:
     async def main() -> None:
-        tx, _ = channel()
-        with pytest.raises(ChannelError, match="would block the event loop") as raised:
+        tx, rx = channel()
+        with pytest.raises(ChannelError, match="send_sync would block the event loop") as raised:
             tx.send_sync(1)
         assert raised.value.hint == "write await tx.send(item)"
+        with pytest.raises(ChannelError, match="receive_sync would block the event loop"):
+            rx.receive_sync()
 
     run(main)
 

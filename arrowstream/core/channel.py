@@ -110,18 +110,15 @@ class Sender(Generic[T]):
         ChannelError
             An event loop runs on this thread, which would stand still.
         """
-        if running_loop() is not None:
-            what = "send_sync would block the event loop that runs on this thread"
-            raise ChannelError(what, hint="write await tx.send(item)")
         state = self._state
-        end = None if timeout is None else time.monotonic() + timeout
+        end = _end_of("send_sync", "await tx.send(item)", timeout)
         while True:
             with state.lock:
                 if self._put(item):
                     return
                 waiter = threading.Event()
                 state.senders.append(waiter)
-            if not waiter.wait(None if end is None else max(end - time.monotonic(), 0)):
+            if not waiter.wait(end - time.monotonic()):
                 state.give_up(waiter, state.senders)
                 raise TimeoutError(f"the channel stayed full for {timeout} s")
 
@@ -199,6 +196,35 @@ class Receiver(Generic[T]):
             raise StopAsyncIteration
         return None
 
+    def receive_sync(self, timeout: float | None = None) -> T:
+        """Take the next item on a plain thread, which is blocked while the channel is empty.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most; None for no limit.
+
+        Raises
+        ------
+        TimeoutError
+            No item came in time.
+        ChannelError
+            An event loop runs on this thread, which would stand still.
+        StopAsyncIteration, ChannelClosed, PeerGone
+            As for `receive_nowait`.
+        """
+        state = self._state
+        end = _end_of("receive_sync", "async for item in rx", timeout)
+        while True:
+            with state.lock:
+                if (taken := self._take()) is not None:
+                    return taken[0]
+                waiter = threading.Event()
+                state.receivers.append(waiter)
+            if not waiter.wait(end - time.monotonic()):
+                state.give_up(waiter, state.receivers)
+                raise TimeoutError(f"the channel stayed empty for {timeout} s")
+
     async def __anext__(self) -> T:
         state = self._state
         while True:
@@ -271,6 +297,14 @@ def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T]
 def _nbytes(item: object) -> int:
     size = getattr(item, "nbytes", 0)
     return size if isinstance(size, int) else 0
+
+
+def _end_of(call: str, instead: str, timeout: float | None) -> float:
+    """When a call that blocks its thread must end; refused where an event loop runs on the thread."""
+    if running_loop() is not None:
+        what = f"{call} would block the event loop that runs on this thread"
+        raise ChannelError(what, hint=f"write {instead}")
+    return time.monotonic() + (threading.TIMEOUT_MAX / 2 if timeout is None else timeout)
 
 
 def _receiver_gone(cause: BaseException | None) -> PeerGone:

@@ -65,7 +65,7 @@ def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
 
 def _no_frame(data: Any) -> SchemaError:
     if isinstance(data, pl.LazyFrame):
-        hint = "call .collect() on it first"
+        hint = "call .collect() on it first, or give it to Source.from_frame"
     elif (
         hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__") or hasattr(data, "to_frame")
     ):
