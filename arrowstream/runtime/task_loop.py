@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from arrowstream.core.batch import Barrier, Batch, Element, Mark
 from arrowstream.core.channel import Receiver, Sender, channel
@@ -87,35 +88,46 @@ async def _drive(source: InputPort, stage: RunningStage, output: OutputPort) -> 
 
 
 async def _drive_timed(source: InputPort, stage: RunningTimed, output: OutputPort, clock: Clock) -> None:
-    """One that may also have something to say while nothing comes in, or that takes nothing for a while."""
+    """Drive a stage that also emits at deadlines, and that may take no input for a while."""
     reading: asyncio.Task[Element | None] | None = None
-    alarm: asyncio.Task[None] | None = None
     try:
         while True:
             if stage.accepts_input and reading is None:
                 reading = asyncio.ensure_future(source.receive())
                 stage.on_waiting()
-            if (deadline := stage.deadline_ns) is not None:
-                alarm = asyncio.ensure_future(clock.sleep(max(deadline - clock.now_ns(), 0) / 1e9))
-            waits = [task for task in (reading if stage.accepts_input else None, alarm) if task is not None]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if alarm is not None:
-                await end_tasks(alarm)
-                alarm = None
+            deadline = stage.deadline_ns
+            await _wait_until(deadline, reading if stage.accepts_input else None, clock)
             if deadline is not None and clock.now_ns() >= deadline:
                 await stage.on_timer(output)
             if stage.accepts_input and reading is not None and reading.done():
                 element, reading = reading.result(), None
                 if element is None:
                     return
-                if isinstance(element, Batch):
-                    await emit_all(await stage.process(element), output)
-                else:
-                    await stage.on_mark(element, output)
+                await _through(element, stage, output)
     finally:
-        for task in (reading, alarm):
-            if task is not None:
-                await end_tasks(task)
+        if reading is not None:
+            await end_tasks(reading)
+
+
+async def _wait_until(deadline_ns: int | None, reading: asyncio.Task[Any] | None, clock: Clock) -> None:
+    """Wait for the deadline or the next element, whichever comes first; None for the one that does not count."""
+    alarm = None
+    if deadline_ns is not None:
+        alarm = asyncio.ensure_future(clock.sleep(max(deadline_ns - clock.now_ns(), 0) / 1e9))
+    try:
+        tasks = [task for task in (reading, alarm) if task is not None]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if alarm is not None:
+            await end_tasks(alarm)
+
+
+async def _through(element: Element, stage: RunningStage, output: OutputPort) -> None:
+    """Give an element to a stage and pass on what comes out."""
+    if isinstance(element, Batch):
+        await emit_all(await stage.process(element), output)
+    else:
+        await stage.on_mark(element, output)
 
 
 async def _drive_concurrent(source: InputPort, stage: RunningAsync, output: OutputPort) -> None:
