@@ -45,8 +45,6 @@ def sinks(value: Value) -> list[tuple[Value, BoundSink]]:
     found = [(item, _sink(item)) for item in value.items()]
     if not found:
         raise value.error("has no sink")
-    if len(found) == 1 and found[0][1].best_effort_capacity is not None:
-        raise value.items()[0].need("best_effort").error("only one of several [[sink]] can miss batches")
     return found
 
 
