@@ -22,8 +22,8 @@
 Steps have the names and arguments of the builder's methods; where an operator has one argument that matters,
 it may stand alone, as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``on_error`` and
 ``named = "totals"``. A source may have ``event_time = "ts"``, ``lateness`` and ``idle``, a sink ``on_error``. Each of
-several ``[[sink]]`` gets every batch; a sink with ``best_effort = 64`` may miss some. Functions need Python, and so do
-streams that part or meet.
+several ``[[sink]]`` gets every batch; a sink with ``best_effort = 64`` may miss some. Functions need Python, and so
+do streams that part or meet.
 
 Relative paths start at the current directory, as in a shell. SQL means what the installed Polars makes
 of it: Polars 2 reads ``60.0`` as an exact decimal, older ones as a float. ``60::DOUBLE`` is a float in all.
