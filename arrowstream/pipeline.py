@@ -65,7 +65,7 @@ class Builder(Steps):
                 found=type(settings).__name__,
                 hint='write settings=Settings.load(max_retries=1), or Settings.load("production.toml")',
             )
-        if self.graph.source is not None and self.graph.goes_on:
+        if self.graph.source is not None and self.graph.has_output:
             self.schema()  # a wrong name is reported before the missing sink
         return Pipeline(apply_settings(self.graph, settings), clock or MonotonicClock(), settings)
 
@@ -79,7 +79,7 @@ class Builder(Steps):
 
     def explain(self) -> str:
         """The plan so far as text; without a sink, the plan that `collect` would run."""
-        return (self.sink(CollectSink()) if self.graph.goes_on else self).build().explain()
+        return (self.sink(CollectSink()) if self.graph.has_output else self).build().explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
         """Run into memory; with `limit`, stop the source once that many rows have come out.

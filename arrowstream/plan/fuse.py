@@ -79,7 +79,7 @@ def _fuses_with(id: str, step: Step) -> tuple[str, str, str]:
     operator = step.operator
     plain = isinstance(operator, Expressions)
     fusible = plain or (isinstance(operator, Operator) and operator.fusible)
-    alone = not fusible or step.policies.alone
+    alone = not fusible or step.policies.own_stage
     return (id if alone else "", "" if plain else operator.name, step.backend)
 
 

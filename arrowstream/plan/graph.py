@@ -198,7 +198,7 @@ class Graph:
                 f"{call}() does not apply to {last.operator.name}()",
                 expected="a step that transforms rows, or a sink, directly before it",
             )
-        if added.repeats and isinstance(last.operator, Operator) and not last.operator.repeatable:
+        if added.retries_batches and isinstance(last.operator, Operator) and not last.operator.repeatable:
             raise PlanError(
                 f"{call}() does not apply to {last.operator.name}()",
                 expected="a step without state: expressions, functions, processors, or a sink",
@@ -240,7 +240,7 @@ class Graph:
         return isinstance(last, Composite) and last.ended
 
     @property
-    def goes_on(self) -> bool:
+    def has_output(self) -> bool:
         """True if rows come out of the end: it has no sink, and not all of them have left before."""
         return self.sink is None and not self.ended
 

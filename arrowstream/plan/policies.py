@@ -53,17 +53,17 @@ class Policies:
         return cls(timeout_s=limit, skip_late_batches=on_timeout == "skip")
 
     @property
-    def alone(self) -> bool:
+    def own_stage(self) -> bool:
         """True if the step must be a stage by itself."""
         return bool(self.handlers) or self.timeout_s is not None
 
     @property
-    def repeats(self) -> bool:
+    def retries_batches(self) -> bool:
         """True if a batch may be tried again, in parts, or skipped half-way."""
         return bool(self.handlers) or self.skip_late_batches
 
     @property
-    def goes_on(self) -> bool:
+    def survives_timeout(self) -> bool:
         """True if the run may go on after a batch that took too long."""
         return self.skip_late_batches or any(
             isinstance(handler, Retry | Skip | DeadLetter) for handler in self.handlers

@@ -28,7 +28,9 @@ def push_down(
     first = drafts[0]
     segment = first.work
     if isinstance(segment, Segment):
-        whole = first.pin in ("auto", "polars") and not first.policies.alone and not _uses_constants(segment)
+        whole = (
+            first.pin in ("auto", "polars") and not first.policies.own_stage and not _uses_constants(segment)
+        )
         if source.pushdown == "query" and whole:
             query = replace(segment, steps=steps_for_every_row(segment.steps)).apply_lazy
             text = source.explain_read(segment.apply_lazy)
@@ -45,7 +47,7 @@ def _only_needed(
     assert isinstance(first.work, Segment)
     also = {draft.work.column for draft in marks if isinstance(draft.work, Watermarks)}
     narrowed = _narrow(first.work, also)
-    if narrowed is None or first.policies.alone:  # what fails is reported with all its columns
+    if narrowed is None or first.policies.own_stage:  # what fails is reported with all its columns
         return Input(source, schema), [*marks, first, *rest]
     query, fewer = _choose(tuple(narrowed.schema)), narrowed.schema
     marks = [replace(draft, schema=fewer, output=fewer) for draft in marks]

@@ -36,7 +36,7 @@ def govern(
             policies.timeout_s,
             clock,
             skip,
-            stays=isinstance(running, RunningSink) and policies.goes_on,
+            stays=isinstance(running, RunningSink) and policies.survives_timeout,
             blocks=isinstance(running, RunningSink) and running.blocking,
         )
         running.govern(lambda attempt: partial(deadline.run, attempt=attempt))

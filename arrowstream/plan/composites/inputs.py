@@ -44,7 +44,7 @@ def checked_inputs(call: str, others: Iterable[Graph]) -> tuple[Graph, ...]:
     if not graphs:
         raise PlanError(f"{call}() has no other input", expected="at least one other builder")
     for graph in graphs:
-        if graph.source is None or not graph.goes_on:
+        if graph.source is None or not graph.has_output:
             raise PlanError(
                 f"{call}() cannot take the rows of {graph.name!r}",
                 expected="a builder with a source and without a sink",

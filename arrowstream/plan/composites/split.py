@@ -48,7 +48,7 @@ class Split(Composite):
 
     @property
     def ended(self) -> bool:
-        return not any(child.graph.goes_on for child in self.children)
+        return not any(child.graph.has_output for child in self.children)
 
     def describe(self) -> str:
         return f"split({expression_text(self.selector)})"
