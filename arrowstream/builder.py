@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from arrowstream.core.duration import Duration
 from arrowstream.errors import PlanError
-from arrowstream.io.sink import SinkSpec
-from arrowstream.io.source import SourceSpec
+from arrowstream.io.sink import AnySink, SinkSpec
+from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.cast import Cast
@@ -31,7 +31,8 @@ from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.checks.row_local import check
-from arrowstream.plan.graph import Graph, Union
+from arrowstream.plan.composites.merge import Merge
+from arrowstream.plan.graph import Graph
 from arrowstream.plan.policies import Policies
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.split import Splitting
@@ -48,7 +49,7 @@ class Steps:
 
     graph: Graph
 
-    def source(self, source: SourceSpec) -> Self:
+    def source(self, source: SourceSpec | EventTimeSource) -> Self:
         """Read from `source`; see `Source`."""
         return type(self)(self.graph.with_source(source))
 
@@ -216,7 +217,7 @@ class Steps:
                     expected="such as Pipeline.builder().source(...)",
                     found=type(other).__name__,
                 )
-        return type(self)(self.graph.with_step(Union.of(other.graph for other in others)))
+        return type(self)(self.graph.with_step(Merge.of(other.graph for other in others)))
 
     def named(self, name: str) -> Self:
         """Name the step before this: its id in `explain()`, metrics, reports and errors.
@@ -287,7 +288,7 @@ class Steps:
         """
         return type(self)(self.graph.with_policies("timeout", Policies.time_limit(duration, on_timeout)))
 
-    def sink(self, sink: SinkSpec) -> Self:
+    def sink(self, sink: AnySink) -> Self:
         """Write to `sink`; see `Sink`."""
         return type(self)(self.graph.with_sink(sink))
 

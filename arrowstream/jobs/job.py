@@ -51,7 +51,7 @@ from arrowstream.config.settings import Settings
 from arrowstream.config.toml_file import JobFile, Value
 from arrowstream.connectors import Sink
 from arrowstream.errors import ArrowstreamError
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import BoundSink
 from arrowstream.jobs.job_errors import placed
 from arrowstream.jobs.source_and_sinks import sinks, sources, together
 from arrowstream.jobs.steps import step
@@ -83,7 +83,7 @@ class Job:
 
     name: str
     parts: tuple[Part, ...]
-    sinks: tuple[tuple[Value, SinkSpec], ...]
+    sinks: tuple[tuple[Value, BoundSink], ...]
     complete: Builder
 
     @classmethod

@@ -9,7 +9,7 @@ import polars as pl
 
 from arrowstream.core.clock import Clock
 from arrowstream.io.sink import SinkSpec
-from arrowstream.plan.physical import Outlet
+from arrowstream.plan.physical import SinkBinding
 from arrowstream.plan.policies import Policies
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
@@ -46,7 +46,7 @@ def govern(
     last = policies.handlers[-1]
     if isinstance(last, DeadLetter):
         assert isinstance(last.sink, SinkSpec)
-        outlet = Outlet(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
+        outlet = SinkBinding(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
         write = sinks.shared_side_output(outlet)
     # Not seeded: chance is there to keep apart the retries of many processes that run the same job.
     guard = Guard(name, policies.handlers, clock, Random(), write, tally.fail)

@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from arrowstream.core.batch import Batch, Element
-from arrowstream.core.clock import Clock
+from arrowstream.core.batch import Barrier, Batch, Element
+from arrowstream.core.failures import FAILURES, is_failure
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import BlockingWriter, Handle, Writer
 from arrowstream.metrics.counters import StageCounters
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
-from arrowstream.runtime.threads import Threads
+from arrowstream.runtime.resources import Resources
 
 _log = logging.getLogger("arrowstream")
 
@@ -37,6 +37,7 @@ class RunningSink:
         "_ended",
         "_handle",
         "_limit",
+        "_on_barrier",
         "_on_write",
         "_threads",
         "_write",
@@ -52,8 +53,7 @@ class RunningSink:
         name: str,
         label: str,
         writer: Writer | BlockingWriter,
-        clock: Clock,
-        threads: Threads,
+        resources: Resources,
         *,
         limit: int | None,
         on_write: Callable[[], None],
@@ -65,15 +65,16 @@ class RunningSink:
         self._best_effort = best_effort
         self._attempt: Attempt = self.attempt
         self._writer = writer
-        self._clock = clock
-        self._threads = threads
+        self._clock = resources.clock
+        self._threads = resources.threads
+        self._on_barrier = resources.on_sink_barrier
         self._limit = limit
         self._on_write = on_write
         self._handle: Handle | None = None
         self._ended = False
         self.blocking = isinstance(writer, BlockingWriter)
         self._write: Callable[[Batch], Awaitable[None]] = (
-            partial(threads.call, writer.write) if isinstance(writer, BlockingWriter) else writer.write
+            partial(self._threads.call, writer.write) if isinstance(writer, BlockingWriter) else writer.write
         )
 
     @property
@@ -81,10 +82,19 @@ class RunningSink:
         """Whether the limit of rows is reached."""
         return self._limit is not None and self.tally.rows_out >= self._limit
 
-    async def write(self, element: Element) -> None:
+    @property
+    def counters(self) -> StageCounters:
+        return self.tally
+
+    async def end(self) -> None:
+        """Nothing: `RunningSinks.commit` ends the sinks."""
+
+    async def send(self, element: Element) -> None:
         """Write a batch, or what the limit still lets through of it."""
         if not isinstance(element, Batch):
             self.tally.saw(element)
+            if isinstance(element, Barrier):
+                self._on_barrier(self.tally.name, element.epoch)
             return
         batch, tally = element, self.tally
         if self._limit is not None and batch.num_rows > self._limit - tally.rows_out:
@@ -101,7 +111,9 @@ class RunningSink:
         begin = self._clock.now_ns()
         try:
             await self._write(batch)
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self.tally.errors += 1
             raise stage_error(self.tally.name, batch, error, SinkError) from error
         end, tally = self._clock.now_ns(), self.tally
@@ -177,7 +189,9 @@ class RunningSink:
             if self.blocking:
                 return await self._threads.call(method, *arguments)
             return await method(*arguments)
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise stage_error(self.tally.name, None, error, SinkError) from error
         finally:
             self.tally.busy_ns += self._clock.now_ns() - begin

@@ -6,7 +6,7 @@ times a sixteenth. Then they become one run, which goes to those from before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
@@ -96,16 +96,17 @@ class PaneStore:
             self._group_all()
         return taken
 
-    def frame(self) -> pl.DataFrame | None:
-        """All state; None if there is none."""
-        runs = self._runs.runs
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """All state: groups sorted by pane, older ones first, in frames of which each has a pane and keys once."""
+        for run in self._runs.runs:
+            yield run.frame
         if self._aside:
-            runs.append(self._reduced(self._aside))
-        return pl.concat([run.frame for run in runs]) if runs else None
+            yield self._reduced(self._aside).frame
 
-    def restore(self, state: pl.DataFrame) -> None:
-        """Take over what `frame` gave, at least one group."""
-        self._runs.add(Run.of(self.merged([Rows.of(state)])))
+    def restore(self, frames: Iterable[pl.DataFrame]) -> None:
+        """Take over what `frames` gave, or slices of it."""
+        for groups in frames:
+            self._runs.add(Run.of(groups))
 
     def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
         """State with one row for each pane and keys, sorted by pane."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from arrowstream.runtime.failure.stage_error import FAILURES
+from arrowstream.core.failures import FAILURES
+from arrowstream.core.waiting import until_done
 
 T = TypeVar("T")
 CleanUp = Callable[[], Awaitable[None]]
@@ -51,11 +53,8 @@ async def in_turn(clean_ups: Iterable[CleanUp]) -> None:
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end, whoever cancels us meanwhile: it cannot be given up half-way."""
     task = asyncio.ensure_future(work)
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            continue
+    with suppress(asyncio.CancelledError):
+        await until_done([task])
     return task.result()
 
 
