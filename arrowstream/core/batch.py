@@ -220,17 +220,40 @@ def arrow_schema(schema: pl.Schema) -> pa.Schema:
 @lru_cache(maxsize=512)
 def _arrow_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
     try:
-        # Polars would hand out the addresses of Python objects as binary.
-        if any(dtype == pl.Object for _, dtype in items):
-            raise pa.ArrowInvalid("Python objects")
-        return pl.DataFrame(schema=dict(items)).to_arrow(compat_level=_OLDEST).schema
-    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+        return _exported_schema(items)
+    except _NO_ARROW_FORM as error:
+        unfit = [item for item in items if not _has_arrow_form(item)] or items
         raise SchemaError(
             "a column's type has no Arrow form",
             expected="types that Apache Arrow defines",
-            found=", ".join(f"{name}: {dtype}" for name, dtype in items),
+            found=", ".join(f"{name}: {dtype}" for name, dtype in unfit),
             hint="cast the column (Int128 to Int64 or Decimal, Object to String) before it enters the pipeline",
         ) from error
+
+
+_NO_ARROW_FORM = (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
+def _has_arrow_form(item: tuple[str, pl.DataType]) -> bool:
+    try:
+        _exported_schema((item,))
+    except _NO_ARROW_FORM:
+        return False
+    return True
+
+
+def _exported_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
+    for _, dtype in items:
+        # Polars would hand out the addresses of Python objects as binary, and cannot read its longer decimals.
+        if dtype == pl.Object or (isinstance(dtype, pl.Decimal) and dtype.precision > _DIGITS):
+            raise pa.ArrowInvalid(str(dtype))
+        if isinstance(dtype, pl.Array) and 0 in dtype.shape:
+            raise pa.ArrowInvalid(str(dtype))
+    return pl.DataFrame(schema=dict(items)).to_arrow(compat_level=_OLDEST).schema
+
+
+_DIGITS = 38
+"""The most digits of a Decimal that Polars computes with."""
 
 
 register_form(
