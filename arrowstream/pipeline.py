@@ -25,8 +25,8 @@ from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
+from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.ports import ChannelLimits
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
@@ -50,8 +50,8 @@ class Builder(Steps):
         clock
             Time for the runs; a `arrowstream.testing.ManualClock` in tests.
         settings
-            What holds where the pipeline says nothing, such as ``Settings.load()``, which reads ./arrowstream.toml,
-            if there is one, and the environment; without it neither is read.
+            Defaults of the pipeline, such as ``Settings.load()``, which reads ./arrowstream.toml, if that exists, and
+            the environment. Without it, neither is read.
 
         Raises
         ------
@@ -66,11 +66,11 @@ class Builder(Steps):
                 hint='write settings=Settings.load(max_retries=1), or Settings.load("production.toml")',
             )
         if self.graph.source is not None and self.graph.goes_on:
-            self.schema()  # a wrong name is told before the missing sink
+            self.schema()  # a wrong name is reported before the missing sink
         return Pipeline(apply_settings(self.graph, settings), clock or MonotonicClock(), settings)
 
     def schema(self) -> pl.Schema | None:
-        """The schema that comes out of the last step; None if only the first batch will tell."""
+        """The schema after the last step; None if the source learns its schema from the first batch."""
         source = self.graph.source
         if source is None:
             raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
@@ -78,11 +78,11 @@ class Builder(Steps):
         return None if schema is None else output_schema(self.graph, schema, backends())
 
     def explain(self) -> str:
-        """The plan as text, as far as it is written: what `collect` would run, if there is no sink yet."""
+        """The plan so far as text; without a sink, the plan that `collect` would run."""
         return (self.sink(CollectSink()) if self.graph.goes_on else self).build().explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
-        """Run into memory; with `limit`, stop the source once so many rows have come out.
+        """Run into memory; with `limit`, stop the source once that many rows have come out.
 
         A limit ends the run as it does in `Pipeline.run`: the receiver of a channel source is then closed, and what
         it still held is lost.

@@ -72,8 +72,3 @@ class Backend(ABC):
         program
             The segment lowered, or why it could not be.
         """
-
-
-def general(backends: Sequence[Backend]) -> Backend:
-    """The backend among these that refuses no segment."""
-    return next(backend for backend in backends if backend.runs_everything)

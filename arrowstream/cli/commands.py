@@ -57,7 +57,9 @@ def run(
     job: JobPath,
     limit: Annotated[int | None, typer.Option(min=0, help="Stop once so many rows have come out.")] = None,
     duration: Annotated[str | None, typer.Option(help="Stop after this time, such as 10s or 1m30s.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but errors and losses of rows.")
+    ] = False,
 ) -> None:
     """Run a job; Ctrl-C or SIGTERM stops it gently (exit code 3), a second one at once (130 or 143)."""
     with _refusing():
@@ -83,6 +85,8 @@ def run(
         raise typer.Exit(1) from None
     if not quiet:
         print_report(report)
+    elif report.losses is not None:
+        typer.echo(report.losses, err=True)
     if report.stopped in {number.name for number in SIGNALS}:
         raise typer.Exit(CUT_SHORT)
 

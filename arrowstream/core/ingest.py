@@ -60,7 +60,7 @@ def batches_of(data: Any) -> Iterator[Batch]:
 
 def _no_frame(data: Any) -> SchemaError:
     if isinstance(data, pl.LazyFrame):
-        hint = "call .collect() on it first"
+        hint = "call .collect() on it first, or give it to Source.from_frame"
     elif (
         hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__") or hasattr(data, "to_frame")
     ):

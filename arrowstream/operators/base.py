@@ -243,6 +243,8 @@ class AsyncProcess(ABC):
     __slots__ = ()
 
     concurrency: int = 1
+    busy_while_awaited: ClassVar[bool] = False
+    """Whether work goes on while `process` is awaited, as on worker threads: it then counts as busy."""
 
     async def open(self) -> None:
         """Called once, before the first batch."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from arrowstream.backends.base import Backend, general
+from arrowstream.backends.base import Backend
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
@@ -25,7 +25,7 @@ from arrowstream.plan.physical import Input, Line, OperatorStage, Plan, SinkBind
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
-from arrowstream.plan.segment_stage import segment_stage
+from arrowstream.plan.segment_stage import general, segment_stage
 from arrowstream.plan.step_ids import inner_prefix
 
 
@@ -97,7 +97,7 @@ class _Compiler:
         with naming(f"{prefix}source"):
             arrow_schema(schema)  # raises for types that Arrow cannot carry between stages
         start, drafts = push_down(
-            graph.source, schema, fuse(graph.steps, schema, prefix, self), general(self.backends).name
+            graph.source, schema, fuse(graph.steps, schema, prefix, self), general(self.backends)
         )
         return self._line(name, graph, replace(start, name=f"{prefix}source"), start.schema, drafts, prefix)
 

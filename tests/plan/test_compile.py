@@ -203,12 +203,11 @@ def test_a_pinned_backend_that_refuses_says_why() -> None:
 )
 def test_what_a_sink_takes_is_made_by_the_last_stage(sink: SinkSpec, made: list[bool]) -> None:
     builder = start().with_columns(c=pl.col("a")).backend("polars").filter(pl.col("c") > 1).sink(sink)
-    plan = compile_plan(builder.graph, FRAME.schema, backends())
-    seen: list[bool] = []
-    for stage in plan.stages:
+    seen = []
+    for stage in compile_plan(builder.graph, FRAME.schema, backends()).stages:
         assert isinstance(stage, SegmentStage)
-        batch = Batch(FRAME.with_columns(c="a") if seen else FRAME)
-        seen.append(stage.evaluators["polars"](batch).has("arrow"))
+        result = stage.evaluators["polars"](Batch(FRAME.with_columns(c="a") if seen else FRAME))
+        seen.append(result.has("arrow"))
     assert seen == made
 
 

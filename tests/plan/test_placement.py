@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from arrowstream.backends.base import Backend
 from arrowstream.backends.registry import backends
-from arrowstream.plan.placement.choice import PROBE_EVERY, PROBES, REST, Choice, Placement, Standing, choose
+from arrowstream.plan.placement.choice import TUNING, Choice, Placement, Standing, choose
 from arrowstream.plan.placement.costs import LineCost
 
 Line = tuple[float, float]
@@ -148,19 +148,20 @@ def test_the_second_best_is_looked_at_now_and_then() -> None:
     machine.run([65_536] * 2_000)
     probes = [number for number, choice in enumerate(machine.choices) if choice.reason == "probe"]
     gaps = [after - before for before, after in pairwise(probes[3:])]
-    assert gaps == ([1] * (PROBES - 1) + [PROBE_EVERY + 1]) * (len(gaps) // PROBES) + [1] * (PROBES - 1)
+    row = [1] * (TUNING.probe_batches - 1)
+    assert gaps == [*row, TUNING.probe_every + 1] * (len(gaps) // TUNING.probe_batches) + row
     assert 0.015 < len(probes) / 2_000 <= 0.025
 
 
 def test_what_is_cold_does_not_count() -> None:
     costs = {"arrow": LineCost(100, 0.001), "polars": LineCost(110, 0.001)}
-    standing: Standing | None = Standing("arrow", unprobed=PROBE_EVERY - 1, tried=True)
+    standing: Standing | None = Standing("arrow", unprobed=TUNING.probe_every - 1, tried=True)
     seen = []
-    for _ in range(PROBES + 3):
+    for _ in range(TUNING.probe_batches + 3):
         choice, standing = choose(10, costs, standing)
         seen.append((choice.backend, choice.counts))
     stays, probed = ("arrow", True), ("polars", True)
-    assert seen == [stays, ("polars", False), *[probed] * (PROBES - 1), ("arrow", False), stays]
+    assert seen == [stays, ("polars", False), *[probed] * (TUNING.probe_batches - 1), ("arrow", False), stays]
 
 
 def test_the_first_batch_after_a_change_does_not_count() -> None:
@@ -212,7 +213,7 @@ def test_nothing_changes_again_before_some_rest() -> None:
     after = choose(
         10, {"arrow": LineCost(9, 1), "polars": LineCost(1, 1)}, Standing("arrow", lost=1.0, tried=True)
     )[1]
-    assert after == Standing("polars", rest=REST, unprobed=1, tried=True)
+    assert after == Standing("polars", rest=TUNING.rest, unprobed=1, tried=True)
 
 
 def test_what_was_never_measured_is_tried_before_it_takes_over() -> None:
@@ -237,7 +238,7 @@ def test_a_gain_that_does_not_last_changes_nothing() -> None:
 
 def test_the_second_best_of_three_is_what_is_probed() -> None:
     costs = {"a": LineCost(10, 0.001), "b": LineCost(30, 0.001), "c": LineCost(20, 0.001)}
-    choice, standing = choose(1, costs, Standing("a", unprobed=PROBE_EVERY - 1))
+    choice, standing = choose(1, costs, Standing("a", unprobed=TUNING.probe_every - 1))
     assert choice == Choice("c", 20.001, "probe")
     assert standing == Standing("a", tried=False)
 
@@ -329,7 +330,7 @@ def test_bounds_hold_whatever_the_timings(lines: list[Line], sizes: list[int], n
             probes[size] = probes.get(size, 0) + 1
             assert choice.backend != in_use.get(size)
         elif in_use.get(size) != choice.backend:
-            assert size not in changed or seen[size] - changed[size] >= REST
+            assert size not in changed or seen[size] - changed[size] >= TUNING.rest
             if size in in_use:
                 changed[size] = seen[size]
             in_use[size] = choice.backend

@@ -21,8 +21,8 @@ from arrowstream.plan.physical import OperatorStage, SegmentStage
 from arrowstream.plan.placement.choice import Placement
 from arrowstream.plan.segment import Segment
 from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.operator_stage import start_operator
-from arrowstream.runtime.ports import ChannelLimits
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.stage import RunningSegment
 from arrowstream.runtime.task_loop import run_task
