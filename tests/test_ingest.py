@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from arrowstream import Pipeline, Source
-from arrowstream.core.arrow_types import polars_schema
 from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.core.ingest import batches_of, conform, fits, schema_of
-from arrowstream.core.pandas_frames import from_pandas
+from arrowstream.core.rows.arrow_types import polars_schema
+from arrowstream.core.rows.pandas_frames import from_pandas
 from arrowstream.errors import SchemaError
 
 FRAME = pl.DataFrame({"i": [1, None, 3], "s": ["a", None, "ü"], "l": [[1], [], None]})

@@ -17,8 +17,8 @@ from typing import Any, cast
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.forms import FORMS, Form, Rows, form_of, register_form
 from arrowstream.core.position import Position, joined
+from arrowstream.core.rows.forms import FORMS, Form, Rows, form_of, register_form
 from arrowstream.errors import SchemaError
 
 _OLDEST = pl.CompatLevel.oldest()
@@ -32,7 +32,7 @@ class Batch:
     Parameters
     ----------
     rows
-        The rows, in any registered form (see `arrowstream.core.forms`). A RecordBatch must already have the
+        The rows, in any registered form (see `arrowstream.core.rows.forms`). A RecordBatch must already have the
         schema that `arrow_schema` gives for its Polars schema; connectors cast on entry (see
         `arrowstream.core.ingest.conform`).
     position

@@ -11,8 +11,8 @@ from arrowstream import Pipeline, Source
 from arrowstream.backends.registry import backends, register_backend, unregister_backend
 from arrowstream.builder import Steps
 from arrowstream.core.batch import Batch
-from arrowstream.core.forms import register_form
 from arrowstream.core.position import Position
+from arrowstream.core.rows.forms import register_form
 from arrowstream.errors import PlanError
 from arrowstream.expressions.program import Program, ProgramStep, Refusal
 from arrowstream.pipeline import Builder

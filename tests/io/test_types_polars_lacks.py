@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.core.arrow_types import unfit_columns
+from arrowstream.core.rows.arrow_types import unfit_columns
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.columnar.damage import unreadable_schema
 

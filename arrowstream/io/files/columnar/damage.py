@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.arrow_types import polars_schema, unfit_columns
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import cast_hint
+from arrowstream.core.rows.arrow_types import polars_schema, unfit_columns
 from arrowstream.errors import SchemaError, SourceError, StageError
 from arrowstream.io.files.text.byte_stream import unreadable
 
