@@ -55,7 +55,7 @@ class Backend(ABC):
     """Cost of a batch before any was measured: microseconds, and microseconds for each row."""
 
     runs_everything: ClassVar[bool] = False
-    """Whether it refuses no segment, because it computes with Polars itself. The names of a split are then
+    """True if it refuses no segment, because it computes with Polars itself. The names of a split are then
     computed by it, and a file read may take over segments that are pinned to it."""
 
     @abstractmethod

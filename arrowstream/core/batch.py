@@ -1,4 +1,4 @@
-"""What travels through a pipeline: batches of rows, and in-band marks.
+"""The elements of a stream: batches of rows, and in-band marks.
 
 A `Batch` holds its rows in the form in which they came, such as a `pyarrow.RecordBatch` or a `polars.DataFrame`, and
 makes another form once, when somebody first asks for it. Arrow and Polars share the memory of most columns; only
@@ -82,12 +82,12 @@ class Batch:
         return rows
 
     def has(self, name: str) -> bool:
-        """Whether the batch has this form already, so that asking for it costs nothing."""
+        """True if the batch has this form already, so that asking for it costs nothing."""
         return name in self._forms
 
     @property
     def is_polars(self) -> bool:
-        """Whether the batch has the Polars form already."""
+        """True if the batch has the Polars form already."""
         return "polars" in self._forms
 
     @property
@@ -152,7 +152,7 @@ class Idle:
 
 Mark = Watermark | Barrier | Idle
 Element = Batch | Mark
-"""What a channel between stages carries."""
+"""An element of a channel between stages."""
 
 
 def joined_batch(batches: Sequence[Batch], *, rechunk: bool = False) -> Batch:
@@ -199,7 +199,7 @@ def to_frame(record: pa.RecordBatch | pa.Table) -> pl.DataFrame:
     try:
         return cast(pl.DataFrame, pl.from_arrow(record))
     except pl.exceptions.ComputeError:
-        # Polars 2 cannot take in a slice of fixed-size lists with nulls; a copy is no slice.
+        # Polars 2 refuses a slice of fixed-size lists with nulls; a copy has no offset.
         out = io.BytesIO()
         with pa.ipc.new_stream(out, record.schema) as writer:
             writer.write(record)

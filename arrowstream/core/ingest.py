@@ -19,7 +19,7 @@ from arrowstream.errors import SchemaError
 
 
 def batches_of(data: Any) -> Iterator[Batch]:
-    """The batches of one Arrow-like object; none is empty of columns, rows are shared, not copied.
+    """The batches of one Arrow-like object. They share its memory where the layouts are the same.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def conform(batch: Batch, schema: pl.Schema) -> Batch:
 
 
 def fits(found: pl.DataType, expected: pl.DataType) -> bool:
-    """Whether values of type `found` may be taken where `expected` is needed.
+    """True if values of type `found` may be taken where `expected` is needed.
 
     True if a strict cast keeps every value or raises. From 64-bit integers to Float64 it may round instead, so
     `conform` compares the values with those before.
@@ -154,7 +154,7 @@ def _finer(found: str, expected: str) -> bool:
 
 
 def _loses(before: pl.Series, after: pl.Series) -> bool:
-    """Whether a cast that may round has changed a value: a Float64 holds whole numbers of 53 bits."""
+    """True if a cast that may round has changed a value: a Float64 holds whole numbers of 53 bits."""
     if not (after.dtype == pl.Float64 and before.dtype in (pl.Int64, pl.UInt64)):
         return False
     return not after.cast(before.dtype, strict=False).equals(before)

@@ -1,4 +1,4 @@
-"""Which Arrow types rows from outside may have: those that Polars has, too."""
+"""The Arrow types that rows from outside may have: those that Polars has, too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arrowstream.errors import SchemaError
 
 # Polars panics, outside of the Exception tree, on some types it does not know.
 UNFIT = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, ValueError)
-"""What Polars and pyarrow raise for a type that they cannot hold."""
+"""Exceptions of Polars and pyarrow for a type that they cannot hold."""
 
 
 @lru_cache(maxsize=512)

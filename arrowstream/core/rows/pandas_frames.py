@@ -17,7 +17,7 @@ _HINTS = {
     "complex": "split it into its real and its imaginary part",
     "Sparse": "make it dense with .sparse.to_dense()",
 }
-"""What to do about a column, by how its dtype begins."""
+"""Hints for a column, by the beginning of its dtype."""
 
 
 def from_pandas(data: Any) -> pl.DataFrame | pl.Series:
