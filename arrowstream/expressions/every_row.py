@@ -55,7 +55,7 @@ def steps_for_every_row(steps: Sequence[StepT]) -> tuple[StepT, ...]:
 
 
 def _is_in(expr: pl.Expr, read: set[str] | None) -> bool:
-    """Whether the column that an expression makes may be among those that are read; None stands for all."""
+    """True if the column that an expression makes may be among those that are read; None stands for all."""
     return read is None or expr.meta.has_multiple_outputs() or expr.meta.output_name() in read
 
 
@@ -142,7 +142,7 @@ def _changed(node: Any, read: bool) -> Any:
 
 
 def _gives_one(node: Any) -> bool:
-    """Whether a node with a column in it, over which it is computed, may give one value for all rows."""
+    """True if a node with a column in it, over which it is computed, may give one value for all rows."""
     match node:
         case {"Ternary": {"truthy": truthy, "falsy": falsy}}:
             return _may_be_one(truthy) or _may_be_one(falsy)
@@ -185,7 +185,7 @@ def _as_column(node: Any) -> Any:
 
 
 def _chooses(node: Any) -> bool:
-    """Whether there is a choice of columns in a node."""
+    """True if there is a choice of columns in a node."""
     if isinstance(node, dict):
         return "Selector" in node or any(map(_chooses, node.values()))
     return isinstance(node, list) and any(map(_chooses, node))
@@ -209,7 +209,7 @@ def _column_in(node: Any) -> Any | None:
 
 
 def _name_of(node: Any) -> str | None:
-    """The name of a node's result, which is that of what stands first in it; None if nothing tells."""
+    """The name of a node's result, which it takes from its first input; None if that has no name."""
     match node:
         case {"Column": str(name)} | {"Alias": [_, str(name)]}:
             return name

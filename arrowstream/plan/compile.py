@@ -25,7 +25,7 @@ from arrowstream.plan.physical import Input, Line, OperatorStage, Plan, SinkBind
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
-from arrowstream.plan.segment_stage import segment_stage
+from arrowstream.plan.segment_stage import general, segment_stage
 from arrowstream.plan.step_ids import inner_prefix
 
 
@@ -96,7 +96,9 @@ class _Compiler:
         assert graph.source is not None
         with naming(f"{prefix}source"):
             arrow_schema(schema)  # raises for types that Arrow cannot carry between stages
-        start, drafts = push_down(graph.source, schema, fuse(graph.steps, schema, prefix, self))
+        start, drafts = push_down(
+            graph.source, schema, fuse(graph.steps, schema, prefix, self), general(self.backends)
+        )
         return self._line(name, graph, replace(start, name=f"{prefix}source"), start.schema, drafts, prefix)
 
     def branch(self, stage: str, child: Child, schema: pl.Schema) -> Line:

@@ -15,16 +15,16 @@ from arrowstream.expressions.program import Column, Filter, Program, Project, Re
 
 Step = Callable[[pa.RecordBatch], pa.RecordBatch]
 
-# Called directly, because `RecordBatch.filter` looks both up anew.
+# Called directly, because `RecordBatch.filter` looks both up for every call.
 _FILTER = pc.get_function("filter")
 _TRUE_ONLY = pc.FilterOptions("drop")
 
 _FEW = 2
-"""Up to so many columns are cheaper put into a record one by one than by making a new one of all."""
+"""Up to this number of changed columns, editing a record costs less than making a new one."""
 
 
 def compile_program(program: Program) -> Evaluator | Refusal:
-    """What runs the program on a batch, or all the reasons why Arrow's kernels would give other results."""
+    """An evaluator of the program, or all the reasons why Arrow's kernels would give other results."""
     reasons: list[str] = []
     steps: list[Step] = []
     schema = program.input
@@ -111,7 +111,7 @@ def _same_field(before: pa.Schema, after: pa.Schema, place: int) -> bool:
 
 
 def _edit(changes: list[tuple[int, pa.Field, Evaluated]], width: int) -> Step:
-    """Put a few columns over those in their places, or behind the last of `width`."""
+    """A step that replaces a few columns, or appends those whose place is not below `width`."""
 
     def step(record: pa.RecordBatch) -> pa.RecordBatch:
         edited = record

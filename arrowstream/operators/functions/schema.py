@@ -81,7 +81,7 @@ def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schem
     PlanError
         The function fails over such a batch, gives no frame, or a column without a type.
     SchemaError
-        What it gives is no frame.
+        What it gives is no frame, or a type has no Arrow form.
     """
     try:
         frame = next(iter(call(Batch(pl.DataFrame(schema=schema)))), None)
@@ -101,6 +101,7 @@ def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schem
             hint=HINT,
         )
     found = schema_of(next(batches_of(from_form(frame))))
+    arrow_schema(found)  # raises for types that rows cannot have between steps
     untyped = [name for name, dtype in found.items() if dtype == pl.Null and schema.get(name) != pl.Null]
     if untyped:
         raise PlanError(

@@ -44,7 +44,7 @@ def _subtract(call: Call) -> Evaluate | str:
 
 
 def _plus_or_minus(call: Call, function: Evaluate, after_zero: Evaluate) -> Evaluate | str:
-    """`function` of numbers, but a constant zero beside floats is left out, as in Polars: -0.0 + 0 is -0.0."""
+    """`function` of numbers, but a constant zero is not added to floats, as in Polars: -0.0 + 0 is -0.0."""
     evaluate = _on_numbers(function)(call)
     if isinstance(evaluate, str) or not is_float(call.dtype):
         return evaluate
@@ -217,7 +217,7 @@ def _clip(call: Call) -> Evaluate | str:
 
 
 def _fits(bound: Literal, dtype: pa.DataType) -> bool:
-    """Whether a constant is exactly the same number in `dtype`, and a number at all."""
+    """True if a constant is a number, and exactly the same number in `dtype`."""
     if not is_number(bound.dtype) or bound.value is None:
         return False
     try:
