@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.expressions.rebuild import cast_type, rebuild
+from arrowstream.expressions.rebuild import cast_type, column_types
 from arrowstream.expressions.row_wise import PYTHON, RANDOM, REASONS, ROW_WISE, SCAN, WITHIN_A_LIST
 from arrowstream.expressions.text import expression_text, tree_text
 from arrowstream.expressions.tree import function_name, is_constant, kind_of, parts_of, within_list_parts_of
@@ -47,7 +47,7 @@ def check(step: Expressions, schema: pl.Schema, stage: str) -> pl.Schema:
 
 def _tree(expr: pl.Expr, stage: str) -> Any:
     try:
-        return json.loads(expr.meta.serialize(format="json"))
+        return tree_of(expr)
     except pl.exceptions.PolarsError as error:
         raise PlanError(
             "an expression holds a Python function",
@@ -204,7 +204,4 @@ class _Check:
 
     def types(self, tree: Any) -> list[pl.DataType] | None:
         """The types of what an expression gives, or None if it cannot stand alone."""
-        try:
-            return pl.LazyFrame(schema=self.schema).select(rebuild(tree)).collect_schema().dtypes()
-        except pl.exceptions.PolarsError:
-            return None
+        return column_types(tree, self.schema)
