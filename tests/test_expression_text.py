@@ -228,7 +228,7 @@ def test_a_tree_that_cannot_stand_alone_has_no_types() -> None:
         (a > 110, "a > 110"),
         ((b == "it (is)") & (a < 2) & pl.col("c"), 'a < 2 & b == "it (is)" & c'),
         ((a + 1 > 5) | (b == "x"), '(a + 1 > 5) | (b == "x")'),
-        (a.is_in(["a", "b"]) & (b | a), 'a.is_in(["a", "b"]) & (b | a)'),
+        (a.is_in(["a", "b"]) & (b | a), '(b | a) & a.is_in(["a", "b"])'),
         ((a == '")]) & (') & b, r'a == "\")]) & (" & b'),
         ((a.over("b") > 1) & b, '[(col("a").over([col("b")])) > (dyn int: 1)] & b'),
         ((a > float("inf")) & b, '[([(col("a")) > (dyn float: inf)]) & (col("b"))]'),

@@ -28,7 +28,7 @@ def one_input_form(name: str, payload: Any) -> str | None:
     match name, payload:
         case "str.Strptime", [dict(dtype), {"format": None | str() as form}]:
             how = "" if form is None else f", {quote(form)}"
-            return f'str.strptime({cast_type({"Cast": {"dtype": dtype, "options": "Strict"}})}{how})'
+            return f"str.strptime({cast_type({'Cast': {'dtype': dtype, 'options': 'Strict'}})}{how})"
         case "struct.FieldByName", str(field):
             return f"struct.field({quote(field)})"
         case "dt.ToString", str(form):

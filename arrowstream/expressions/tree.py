@@ -12,7 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.expressions.row_wise import ROW_WISE
+from arrowstream.expressions.row_wise import CONDITIONAL, ROW_WISE
+
+DEEPEST = 100
+"""Levels of JSON that the tree of an expression may have to be looked through: Polars reads back at most 127."""
+
+VALUES = {"Literal", "function", "options", "dtype"}
+"""What a node holds besides other nodes."""
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]|[^][{}:,\s]+')
 
@@ -56,6 +62,50 @@ def _loads(text: str) -> Any:
     return top[0]
 
 
+def containers(tree: Any) -> list[tuple[Any, int]]:
+    """The lists and mappings that a tree is made of, outer ones first, with their levels; constants are left out."""
+    found, pending = list[tuple[Any, int]](), [(tree, 1)]
+    while pending:
+        node, level = pending.pop()
+        parts: list[Any] = []
+        if isinstance(node, dict):
+            parts = [part for kind, part in node.items() if kind not in VALUES]
+        elif isinstance(node, list):
+            parts = node
+        else:
+            continue
+        found.append((node, level))
+        pending += [(part, level + 1) for part in parts]
+    return found
+
+
+def levels(tree: Any) -> int:
+    """How many lists and mappings lie inside one another."""
+    return max((level for _, level in containers(tree)), default=0)
+
+
+def is_row_wise(tree: Any) -> bool:
+    """Whether a tree alone shows that it looks at one row; False for any other, which is always safe."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        match node:
+            case {"Literal": {"Dyn": {"Float": None}} | {"Scalar": {"Float64": None} | {"Float32": None}}}:
+                return False  # NaN and infinities, which JSON cannot hold apart
+            case {"Column": _} | {"Literal": {"Dyn": _} | {"Scalar": _}}:
+                continue
+            case {"Function": {"function": function}}:
+                family, name, _ = function_name(function)
+                if name not in ROW_WISE[family] or name in CONDITIONAL.get(family, ()):
+                    return False
+            case {"Alias": _} | {"Cast": _} | {"BinaryExpr": _} | {"Ternary": _}:
+                pass
+            case _:
+                return False
+        pending += parts_of(node) or ()
+    return True
+
+
 def kind_of(node: Any) -> str:
     return node if isinstance(node, str) else next(iter(node))
 
@@ -89,14 +139,7 @@ def within_list_parts_of(node: Any) -> list[Any] | None:
         case "Len":
             return []
         case {"Agg": dict(aggregate)}:
-            (payload,) = aggregate.values()
-            match payload:
-                case {"expr": inner, "quantile": quantile}:
-                    return [inner, quantile]
-                case {"input": inner} | [inner, int()]:
-                    return [inner]
-                case _:
-                    return [payload]
+            return _parts_of_aggregate(*aggregate.values())
         case {"Sort": {"expr": inner}} | {"Explode": {"input": inner}}:
             return [inner]
         case {"SortBy": {"expr": inner, "by": list(keys)}}:
@@ -105,12 +148,20 @@ def within_list_parts_of(node: Any) -> list[Any] | None:
             return [inner, predicate]
         case {"Slice": {"input": inner, "offset": offset, "length": length}}:
             return [inner, offset, length]
-        case {"Gather": {"expr": inner, "idx": {"Literal": _}}}:
-            return [inner]
         case {"Gather": {"expr": inner, "idx": index}}:
-            return [inner, index]
+            return [inner] if "Literal" in index else [inner, index]
         case _:
             return None
+
+
+def _parts_of_aggregate(payload: Any) -> list[Any]:
+    match payload:
+        case {"expr": inner, "quantile": quantile}:
+            return [inner, quantile]
+        case {"input": inner} | [inner, int()]:
+            return [inner]
+        case _:
+            return [payload]
 
 
 def function_name(function: Any) -> tuple[str, str, Any]:
@@ -124,11 +175,12 @@ def function_name(function: Any) -> tuple[str, str, Any]:
     return family, function, None
 
 
-def is_constant(tree: Any) -> bool:
+def is_literal(tree: Any) -> bool:
+    """Whether it is a value the user wrote, cast or in a list."""
     match tree:
         case {"Literal": _}:
             return True
         case {"Cast": {"expr": inner}} | {"Agg": {"Implode": {"input": inner}}} | {"Agg": {"Implode": inner}}:
-            return is_constant(inner)
+            return is_literal(inner)
         case _:
             return False

@@ -12,6 +12,7 @@ import polars as pl
 
 from arrowstream.errors import ArrowstreamError
 from arrowstream.operators.base import Expressions, Operator
+from arrowstream.plan.checks.pieces import runnable
 from arrowstream.plan.checks.row_local import check
 from arrowstream.plan.graph import Split, Step, Union
 from arrowstream.plan.policies import Policies
@@ -57,12 +58,12 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, schema_of: Schem
         first, last = members[0][0], members[-1][0]
         span = str(first) if first == last else f"{first}-{last}"
         name = f"{prefix}{span} {'+'.join(operator.name for operator in operators)}"
-        before, after = schema, _after(prefix, members, schema, schema_of)
+        fused: list[Expressions] = []
+        before, after = schema, _after(prefix, members, schema, schema_of, fused)
         step, operator = members[0][1], operators[0]
         if isinstance(operator, Expressions):
             assert after is not None
-            fused = tuple(operator for operator in operators if isinstance(operator, Expressions))
-            part: Segment | Operator | Split | Union = Segment(fused, before, after)
+            part: Segment | Operator | Split | Union = Segment(tuple(fused), before, after)
         elif isinstance(operator, Operator):
             same = [other for other in operators if isinstance(other, Operator)]
             part = reduce(lambda one, next_one: one.melted(next_one), same)
@@ -84,7 +85,11 @@ def _melts_with(number: int, step: Step) -> tuple[int, str, str]:
 
 
 def _after(
-    prefix: str, members: list[tuple[int, Step]], schema: pl.Schema, schema_of: SchemaOf
+    prefix: str,
+    members: list[tuple[int, Step]],
+    schema: pl.Schema,
+    schema_of: SchemaOf,
+    fused: list[Expressions],
 ) -> pl.Schema | None:
     after: pl.Schema | None = schema
     for number, step in members:
@@ -92,7 +97,8 @@ def _after(
         name, operator = f"{prefix}{number} {step.operator.name}", step.operator
         before = after
         if isinstance(operator, Expressions):
-            after = check(operator, after, name)
+            fused.append(runnable(operator, after, name))
+            after = check(fused[-1], after, name)
         with naming(name):
             if isinstance(operator, Operator):
                 after = operator.output_schema(after)

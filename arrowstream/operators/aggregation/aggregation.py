@@ -9,7 +9,6 @@ all of them in the end. Either way names and types are those that Polars gives.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +19,10 @@ import polars.selectors as cs
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
 from arrowstream.errors import SchemaError
-from arrowstream.expressions.rebuild import rebuild
+from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.text import expression_text
-from arrowstream.operators.aggregation.mergeable import ROW, Fold, Mergeable, mergeable, row_wise
+from arrowstream.expressions.tree import DEEPEST, containers, is_row_wise, levels, tree_of
+from arrowstream.operators.aggregation.mergeable import ROW, Fold, Mergeable, mergeable
 from arrowstream.operators.aggregation.reserved_names import check_results
 from arrowstream.operators.aggregation.row_counts import most_rows, too_many
 
@@ -31,8 +31,6 @@ _KEPT = "__kept__"
 """The numbers of the rows whose values are kept."""
 _OPERANDS = ("expr", "left", "right", "predicate", "truthy", "falsy", "input")
 """Where the parts of a node that computes stand in it."""
-_NAN = re.compile(r'"Float(32|64)?": null')
-"""NaN and infinities, which JSON cannot hold apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +176,20 @@ class _Parts:
     def take_apart(self, expr: pl.Expr, output: pl.Schema) -> pl.Expr | None:
         """The result from the leaves, or None if the expression cannot be taken apart."""
         try:
-            tree, name = json.loads(expr.meta.serialize(format="json")), expr.meta.output_name()
+            tree, name = tree_of(expr), expr.meta.output_name()
         except pl.exceptions.PolarsError:
             return None  # it holds a Python function, or names its result by one
+        if levels(tree) > DEEPEST:
+            return None
         found: dict[str, Mergeable] = {}
         rest = self._replace(tree, found)
         if rest is None or not found:
             return None
+        # Constants before casts: a literal takes the type of what it meets.
+        result = rebuild(rest).cast(output[name]).alias(name)
         for text, leaf in found.items():
             self._add(text, leaf)
-        # Constants before casts: a literal takes the type of what it meets.
-        return rebuild(rest).cast(output[name]).alias(name)
+        return result
 
     def _replace(self, node: Any, found: dict[str, Mergeable]) -> Any | None:
         """The tree with a column of results for every aggregation in it; None if something else looks at rows."""
@@ -199,7 +200,7 @@ class _Parts:
             return {"Column": _leaf(text)}
         match node:
             case {"Literal": _}:
-                return node if row_wise(node) else None
+                return node if is_row_wise(node) else None
             # How the result is named is known: Polars told.
             case {"RenameAlias": {"expr": inner}} | {"KeepName": inner}:
                 return self._replace(inner, found)
@@ -212,7 +213,7 @@ class _Parts:
                     part: self._replace_all(payload[part], found) for part in _OPERANDS if part in payload
                 }
                 made = {kind: {**payload, **operands}}
-                return made if None not in operands.values() and row_wise(made) else None
+                return made if None not in operands.values() and is_row_wise(made) else None
             case _:
                 return None
 
@@ -286,16 +287,19 @@ def _expanded(exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) 
 
 def _expand(expr: pl.Expr, values: pl.Schema) -> list[pl.Expr]:
     try:
-        text = json.dumps(json.loads(expr.meta.serialize(format="json")))
+        tree = tree_of(expr)
     except pl.exceptions.PolarsError:
         return [expr]
-    if text.count('"Selector"') != 1 or _NAN.search(text):
+    selectors = [node for node, _ in containers(tree) if isinstance(node, dict) and "Selector" in node]
+    if len(selectors) != 1 or levels(tree) > DEEPEST:
         return [expr]
-    start = text.index('{"Selector"')
-    selector, length = json.JSONDecoder().raw_decode(text[start:])
-    names = cs.expand_selector(pl.DataFrame(schema=values), rebuild(selector).meta.as_selector())
-    before, after = text[:start], text[start + length :]
-    return [rebuild(json.loads(f"{before}{json.dumps({'Column': name})}{after}")) for name in names]
+    selector = rebuild(selectors[0]).meta.as_selector()
+    names = cs.expand_selector(pl.DataFrame(schema=values), selector)
+    before, after = json.dumps(tree).split(json.dumps(selectors[0]))
+    try:
+        return [rebuild(json.loads(f"{before}{json.dumps({'Column': name})}{after}")) for name in names]
+    except NotRebuilt:
+        return [expr]
 
 
 def _columns_of(exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> tuple[str, ...]:

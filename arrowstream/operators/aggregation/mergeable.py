@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from arrowstream.expressions.rebuild import rebuild
+from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
+from arrowstream.expressions.tree import is_row_wise
 from arrowstream.operators.aggregation.row_counts import COUNT
 
 ROW = "__row__"
@@ -108,43 +109,14 @@ def mergeable(node: Any, schema: pl.Schema, in_order: bool) -> Mergeable | None:
             "Function": {"input": [inner], "function": {"Boolean": {"All": {"ignore_nulls": bool(ignore)}}}}
         }:
             return _over(inner, schema, _logic("all", ignore))
-        case {"Agg": {"First": inner}} if row_wise(inner):
+        case {"Agg": {"First": inner}} if is_row_wise(inner):
             return _over(inner, schema, _first(in_order))
-        case {"Agg": {"Last": inner}} if row_wise(inner):
+        case {"Agg": {"Last": inner}} if is_row_wise(inner):
             return _over(inner, schema, _last(in_order))
-        case {"Agg": {"NUnique": inner}} if row_wise(inner):
+        case {"Agg": {"NUnique": inner}} if is_row_wise(inner):
             return _over(inner, schema, _distinct)
         case _:
             return None
-
-
-def row_wise(node: Any) -> bool:
-    """Whether an expression is known to look at one row only; False for any other, which is always safe."""
-    match node:
-        case {"Literal": {"Dyn": {"Float": None}} | {"Scalar": {"Float64": None} | {"Float32": None}}}:
-            return False  # NaN and infinities, which JSON cannot hold apart
-        case {"Column": _} | {"Literal": {"Dyn": _} | {"Scalar": _}}:
-            return True
-        case {"Alias": [inner, _]} | {"Cast": {"expr": inner}}:
-            return row_wise(inner)
-        case {"BinaryExpr": {"left": left, "right": right}}:
-            return row_wise(left) and row_wise(right)
-        case {"Ternary": {"predicate": predicate, "truthy": truthy, "falsy": falsy}}:
-            return all(map(row_wise, (predicate, truthy, falsy)))
-        case {"Function": {"input": [*inputs], "function": function}}:
-            return _is_row_wise_function(function) and all(map(row_wise, inputs))
-        case _:
-            return False
-
-
-def _is_row_wise_function(function: Any) -> bool:
-    match function:
-        case "Abs" | "Negate" | "FillNull" | {"Round": _} | {"Pow": "Generic" | "Sqrt"}:
-            return True
-        case {"Boolean": "Not" | "IsNull" | "IsNotNull" | "IsNan" | "IsNotNan" | "IsFinite"}:
-            return True
-        case _:
-            return False
 
 
 def _over(inner: Any, schema: pl.Schema, make: _Make) -> Mergeable | None:
@@ -153,11 +125,15 @@ def _over(inner: Any, schema: pl.Schema, make: _Make) -> Mergeable | None:
     match inner:
         case {"Filter": {"input": values, "by": predicate}}:
             predicates = [predicate]
-    if not all(map(row_wise, [values, *predicates])) or not _reads_columns(values):
+    if not all(map(is_row_wise, [values, *predicates])) or not _reads_columns(values):
         return None
-    expr = rebuild(inner)
-    (dtype,) = pl.LazyFrame(schema=schema).select(rebuild(values)).collect_schema().dtypes()
-    made = make(expr, dtype)
+    types = column_types(values, schema)
+    if types is None:
+        return None
+    try:
+        made = make(rebuild(inner), *types)
+    except NotRebuilt:
+        return None
     # A filter may leave nothing of a row, so a row alone has no values then.
     return replace(made, one=()) if made is not None and predicates else made
 
