@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.expressions.rebuild import column_types
+from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
 from arrowstream.expressions.row_wise import ROW_WISE
 from arrowstream.expressions.tree import containers, function_name, parts_of, tree_of
 
@@ -17,31 +17,46 @@ def exact(node: Any, schema: pl.Schema) -> Any:
     match node:
         case {"Function": {"input": [inner], "function": {"ListExpr": "Sum" | "Mean"} as function}}:
             if adds_in_two_ways(node, schema):
-                return _function(function, _function({"ListExpr": "DropNulls"}, inner))
+                added = _added_without_nulls(function, inner)
+                if has_two_types(added, schema):
+                    return _where_not_null(inner, _added_without_nulls(function, _filled(inner)))
+                return added
+        case {"Function": {"input": [inner, *rest], "function": {"ListExpr": _} as function}}:
+            if has_two_types(node, schema):
+                return _where_not_null(inner, _function(function, _filled(inner), *rest))
         case {"Eval": {"expr": inner, **how}} if evaluates_in_two_ways(node):
-            filled = _function("FillNull", inner, tree_of(pl.lit([])))
-            return {
-                "Ternary": {
-                    "predicate": _function({"Boolean": "IsNotNull"}, inner),
-                    "truthy": {"Eval": {**how, "expr": filled}},
-                    "falsy": {"Literal": {"Scalar": {"Null": "Null"}}},
-                }
-            }
+            return _where_not_null(inner, {"Eval": {**how, "expr": _filled(inner)}})
     return node
+
+
+def _added_without_nulls(function: Any, lists: Any) -> Any:
+    return _function(function, _function({"ListExpr": "DropNulls"}, lists))
+
+
+def _where_not_null(lists: Any, node: Any) -> Any:
+    null = {"Literal": {"Scalar": {"Null": "Null"}}}
+    predicate = _function({"Boolean": "IsNotNull"}, lists)
+    return {"Ternary": {"predicate": predicate, "truthy": node, "falsy": null}}
+
+
+def _filled(lists: Any) -> Any:
+    """Lists with an empty one in place of null."""
+    return _function("FillNull", lists, tree_of(pl.lit([])))
 
 
 def _function(function: Any, *inputs: Any) -> Any:
     return {"Function": {"input": list(inputs), "function": function}}
 
 
-def of_one_type(expr: pl.Expr, schema: pl.Schema) -> pl.Expr:
-    """An expression cast to the type it is said to have, where rows of nulls have another one."""
+def has_two_types(node: Any, schema: pl.Schema) -> bool:
+    """Whether a function of lists gives another type for rows of nulls than for others."""
+    said = column_types(node, schema)
+    if said is None:
+        return False  # it is about the elements of other lists, or does not fit the columns
     try:
-        said = pl.LazyFrame(schema=schema).select(expr).collect_schema()
-        found = pl.DataFrame(schema=schema).clear(2).select(expr).schema
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return expr  # what is wrong with it is for the check to say
-    return expr.cast(said.dtypes()[0]) if said != found and len(said) == 1 else expr
+        return pl.DataFrame(schema=schema).clear(2).select(rebuild(node)).dtypes != said
+    except (NotRebuilt, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return False  # a null may be what it fails on
 
 
 def has_lists(tree: Any) -> bool:

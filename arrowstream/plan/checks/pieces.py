@@ -24,9 +24,9 @@ from arrowstream.operators.filter import Filter
 from arrowstream.operators.filter_map import FilterMapExpressions
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
-from arrowstream.plan.checks.exact import exact, has_lists, of_one_type
+from arrowstream.plan.checks.exact import exact
 
-_MOST_ADDED = 6
+_MOST_ADDED = 12
 """Levels that making a node exact adds at most."""
 _CUT = DEEPEST - 20
 """Levels from which a part becomes a column: less than `DEEPEST` by more than one more call adds."""
@@ -106,12 +106,7 @@ class _Cutter:
 
     def all(self, exprs: Sequence[pl.Expr]) -> tuple[pl.Expr, ...] | None:
         """The expressions that are run in place of `exprs`, or None if they are the same."""
-        trees: list[Any] = []
-        for expr in exprs:
-            try:
-                trees.append(tree_of(expr))
-            except pl.exceptions.PolarsError:
-                return None  # it holds a Python function, for which it will be refused
+        trees = list(map(_tree, exprs))
         deep = any(levels(tree) > DEEPEST for tree in trees)
         made = [self._made(expr, tree, deep) for expr, tree in zip(exprs, trees, strict=True)]
         return None if all(new is old for new, old in zip(made, exprs, strict=True)) else tuple(made)
@@ -121,9 +116,7 @@ class _Cutter:
         try:
             new = self._rewritten(tree, deep)
             made = expr if new is tree else rebuild(new)
-            if len(self._names) > known:
-                return made.alias(expr.meta.output_name())
-            return of_one_type(made, self._schema) if has_lists(tree) else made
+            return made if len(self._names) == known else made.alias(expr.meta.output_name())
         except (NotRebuilt, pl.exceptions.PolarsError):
             raise PlanError(
                 "an expression cannot be run in pieces",
@@ -175,6 +168,14 @@ class _Cutter:
             self._before.append([])
         self._before[rank].append(expr.alias(name))
         return {"Alias": [{"Column": name}, expr.meta.output_name()]}
+
+
+def _tree(expr: pl.Expr) -> Any:
+    """The tree of an expression; none of one with a Python function, which gives names or will be refused."""
+    try:
+        return tree_of(expr)
+    except pl.exceptions.PolarsError:
+        return None
 
 
 def _parts(node: Any) -> list[Any]:
