@@ -18,7 +18,7 @@ import polars.selectors as cs
 
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
-from arrowstream.errors import SchemaError
+from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.text import expression_text
 from arrowstream.expressions.tree import DEEPEST, containers, is_row_wise, levels, tree_of
@@ -29,6 +29,8 @@ from arrowstream.operators.aggregation.row_counts import most_rows, too_many
 _GROUP = "__group__"
 _KEPT = "__kept__"
 """The numbers of the rows whose values are kept."""
+_MOST_LEVELS = 600
+"""Levels of an aggregate: Polars computes it in one piece, and overflows its threads' stacks at some 1,000."""
 _OPERANDS = ("expr", "left", "right", "predicate", "truthy", "falsy", "input")
 """Where the parts of a node that computes stand in it."""
 
@@ -88,9 +90,12 @@ class Aggregation:
 
         Raises
         ------
+        PlanError
+            An expression is nested too deeply.
         SchemaError
-            A column is not there, or types do not fit.
+            A column is missing, or types do not fit.
         """
+        _check_depth(step, exprs)
         output = _output(step, exprs, schema, keys)
         parts = _Parts(schema, in_order)
         results: list[pl.Expr] = []
@@ -256,6 +261,21 @@ def _leaf(text: str) -> str:
 def _kept(name: str) -> str:
     """The column of lists of the values of a column that are kept."""
     return f"__kept_{name}__"
+
+
+def _check_depth(step: str, exprs: Sequence[pl.Expr]) -> None:
+    for expr in exprs:
+        try:
+            found = levels(tree_of(expr))
+        except pl.exceptions.PolarsError:
+            continue  # it holds a Python function
+        if found > _MOST_LEVELS:
+            raise PlanError(
+                f"an aggregate of {step} is nested too deeply",
+                expected=f"at most {_MOST_LEVELS} levels of functions and operators, some 300 joined terms",
+                found=f"{found} levels",
+                hint="compute what is aggregated in with_columns(...) before",
+            )
 
 
 def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
