@@ -92,6 +92,13 @@ WITHIN_A_LIST: dict[str, frozenset[str]] = {
     "Range": _names("IntRange"),
 }
 
+ONE_VALUE: dict[str, frozenset[str]] = {
+    "": _names("ArgMax ArgMin Entropy Kurtosis NullCount Product Quantile Skew"),
+    "Bitwise": _names("And Or Xor"),
+    "Boolean": _names("All Any HasNulls IsEmpty IsSorted"),
+}
+"""Those of `WITHIN_A_LIST` that give one value for all values of a list."""
+
 SCAN = "a running value goes into scan(...)"
 WINDOW = "an aggregate goes into window(...) or reduce(...)"
 SO_FAR = {"Sum": "cum_sum", "Min": "cum_min", "Max": "cum_max", "Count": "cum_count", "Product": "cum_prod"}

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
-from arrowstream.expressions.row_wise import ROW_WISE
+from arrowstream.expressions.row_wise import ONE_VALUE
 from arrowstream.expressions.tree import containers, function_name, parts_of, tree_of
 
 
@@ -24,8 +24,6 @@ def exact(node: Any, schema: pl.Schema) -> Any:
         case {"Function": {"input": [inner, *rest], "function": {"ListExpr": _} as function}}:
             if has_two_types(node, schema):
                 return _where_not_null(inner, _function(function, _filled(inner), *rest))
-        case {"Eval": {"expr": inner, **how}} if evaluates_in_two_ways(node):
-            return _where_not_null(inner, {"Eval": {**how, "expr": _filled(inner)}})
     return node
 
 
@@ -86,33 +84,35 @@ def _adds_exactly(dtype: Any) -> bool:
     return dtype is not None and not dtype.is_float()
 
 
-def evaluates_in_two_ways(node: Any) -> bool:
-    """Whether ``list.eval()`` of an aggregation gives wrong lists where one of them is null, as before Polars 2."""
+def misplaces_values(node: Any) -> bool:
+    """Whether ``list.eval()`` of an aggregate may give values to other lists: before Polars 2, where one is empty."""
     match node:
-        case {"Eval": {"expr": {"Function": {"input": [_, {"Literal": _}], "function": "FillNull"}}}}:
-            return False
         case {"Eval": {"evaluation": evaluation, "variant": "List" | "ListAgg"}}:
-            return _misplaces_values() and not _keeps_lengths(evaluation)
+            return _misplaces() and _gives_one_value(evaluation)
         case _:
             return False
 
 
 @cache
-def _misplaces_values() -> bool:
-    lists = pl.Series([[1], None, []], dtype=pl.List(pl.Int64))
-    return lists.list.eval(pl.element().sum()).to_list() != [[1], None, [0]]
+def _misplaces() -> bool:
+    lists = pl.Series([[1, 2], []], dtype=pl.List(pl.Int64))
+    return lists.list.eval(pl.element().sum()).to_list() != [[3], [0]]
 
 
-def _keeps_lengths(evaluation: Any) -> bool:
-    """Whether each value of a list gives one value."""
+def _gives_one_value(evaluation: Any) -> bool:
+    """Whether all values of a list give one, whatever their number."""
     pending = [evaluation]
     while pending:
         node = pending.pop()
         match node:
+            case "Len" | {"Agg": _}:
+                continue
+            case "Element" | {"Column": _}:
+                return False
             case {"Function": {"function": function}}:
                 family, name, _ = function_name(function)
-                if name not in ROW_WISE[family]:
-                    return False
+                if name in ONE_VALUE.get(family, ()):
+                    continue
         parts = parts_of(node)
         if parts is None:
             return False

@@ -33,7 +33,7 @@ from arrowstream.expressions.tree import (
     within_list_parts_of,
 )
 from arrowstream.operators.base import Expressions
-from arrowstream.plan.checks.exact import adds_in_two_ways, evaluates_in_two_ways, has_lists
+from arrowstream.plan.checks.exact import adds_in_two_ways, has_lists, misplaces_values
 from arrowstream.plan.checks.pieces import Pieces
 from arrowstream.plan.checks.step_schema import check_on_no_rows, check_on_nulls, outgoing_schema
 from arrowstream.plan.checks.types import can_cast, exposes_codes, has_categories, parts_of_type
@@ -128,11 +128,11 @@ class _Check:
             case {"Cast": {"expr": inner}}:
                 self.cast(node, inner, cast_type(node, self.schema))
             case {"Eval": {"evaluation": evaluation}}:
-                if evaluates_in_two_ways(node):
+                if misplaces_values(node):
                     raise self.error(
                         node,
-                        "this version of Polars gives values to the wrong lists where some are null",
-                        "put .fill_null([]) before it, or use a newer Polars",
+                        "this version of Polars gives an aggregate to another list where some are empty",
+                        "use a function of lists, such as .list.sum(), or Polars 2",
                     )
                 others = [(self.of(parts[0]), evaluation, True)]
             case {"StructEval": _} | {"Function": {"function": {"StructExpr": "WithFields"}}}:
