@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
-import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.channel import Sender
-from arrowstream.errors import SchemaError
+from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.channel_source import ChannelSource
 from arrowstream.io.memory.frame_source import BATCH_ROWS, FrameSource
@@ -21,9 +20,6 @@ from arrowstream.io.sink import AnySink, Fanout
 if TYPE_CHECKING:
     from arrowstream.io.files.sink import FileSink
     from arrowstream.io.files.source import FileSource
-
-SchemaLike = pl.Schema | Mapping[str, Any]
-"""Column names and Polars types."""
 
 
 class Source:
@@ -79,7 +75,7 @@ class Source:
         """
         from arrowstream.io.files.source import FileSource  # here: importing arrowstream is to be quick
 
-        source = FileSource.of(path, format=format, schema=_schema(schema))
+        source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
         return source.with_strict_keys() if strict_keys else source
@@ -117,7 +113,7 @@ class Source:
         >>> Pipeline.builder().source(source).filter(pl.col("x") > 1).collect_sync()["x"].to_list()
         [2, 3]
         """
-        return FrameSource.of(data, schema=_schema(schema), batch_rows=batch_rows)
+        return FrameSource.of(data, schema=declared_schema("from_frame", schema), batch_rows=batch_rows)
 
     @staticmethod
     def from_channel(stream: AsyncIterable[Any], schema: SchemaLike | None = None) -> ChannelSource:
@@ -152,7 +148,7 @@ class Source:
         >>> Pipeline.builder().source(Source.from_channel(numbers())).collect_sync()["x"].to_list()
         [1, 2]
         """
-        return ChannelSource(stream, _schema(schema))
+        return ChannelSource(stream, declared_schema("from_channel", schema))
 
     @staticmethod
     def from_fn(fn: Callable[[], Any], schema: SchemaLike | None = None) -> FunctionSource:
@@ -184,7 +180,7 @@ class Source:
         >>> Pipeline.builder().source(Source.from_fn(numbers)).collect_sync()["x"].to_list()
         [1, 2, 3]
         """
-        return FunctionSource(fn, _schema(schema))
+        return FunctionSource(fn, declared_schema("from_fn", schema))
 
 
 class Sink:
@@ -324,19 +320,3 @@ class Sink:
         ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it.
         """
         return Fanout.of(sinks, more)
-
-
-def _schema(schema: SchemaLike | None) -> pl.Schema | None:
-    if schema is None:
-        return None
-    for name, dtype in schema.items():
-        try:
-            pl.Schema({name: dtype})
-        except TypeError as error:
-            raise SchemaError(
-                f"{name!r} has no type in the declared schema",
-                expected="a Polars type, such as pl.Int64 or pl.Datetime('us')",
-                found=repr(dtype),
-                hint=str(error),
-            ) from None
-    return pl.Schema(schema)

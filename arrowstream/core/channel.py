@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from arrowstream.errors import ChannelClosed, PeerGone, PlanError
+from arrowstream.core.checks import check_whole
+from arrowstream.errors import ChannelClosed, PeerGone
 
 T = TypeVar("T")
 
@@ -193,7 +194,7 @@ def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T]
     Raises
     ------
     PlanError
-        A bound below 1.
+        A bound is no whole number of at least 1.
 
     Examples
     --------
@@ -206,9 +207,8 @@ def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T]
     >>> asyncio.run(main())
     ['a']
     """
-    for name, bound in (("capacity", capacity), ("nbytes", nbytes)):
-        if bound < 1:
-            raise PlanError(f"a channel's {name} is too small", expected="at least 1", found=str(bound))
+    check_whole("channel(capacity=...)", capacity)
+    check_whole("channel(nbytes=...)", nbytes)
     state: _State[T] = _State(capacity, nbytes)
     return Sender(state), Receiver(state)
 

@@ -1,4 +1,4 @@
-"""Whole numbers as users give them: a text in quotes or a boolean is none, and is told so."""
+"""Whole numbers as users give them: a text in quotes or a boolean is refused with a hint."""
 
 from __future__ import annotations
 

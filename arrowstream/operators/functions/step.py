@@ -11,13 +11,13 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.operators.base import AsyncProcess, Operator, Process
 from arrowstream.operators.functions.frame_forms import check_form, to_form
 from arrowstream.operators.functions.schema import (
     await_apart,
     check_function,
-    check_schema,
     conformed,
     function_name,
     is_async,
@@ -55,14 +55,14 @@ class FunctionStep(Operator):
     repeatable: ClassVar[bool] = True
     fn: Callable[[Any], Any]
     frame: str = "arrow"
-    schema: pl.Schema | None = None
+    schema: SchemaLike | None = None
     learnt: dict[tuple[Any, ...], pl.Schema] = field(default_factory=dict, init=False, repr=False)
     """Schemas by the schema that came in: `fn` may be slow or have effects, so it is asked once for each."""
 
     def __post_init__(self) -> None:
         check_function(self.name, self.fn)
         check_form(self.name, self.frame)
-        object.__setattr__(self, "schema", check_schema(self.name, self.schema))
+        object.__setattr__(self, "schema", declared_schema(self.name, self.schema))
 
     @staticmethod
     @abstractmethod
