@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 import pyarrow as pa
 
 from arrowstream.core.channel import Sender
+from arrowstream.core.paths import PathLike, path_text
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.channel_source import ChannelSource
@@ -27,7 +28,7 @@ class Source:
 
     @staticmethod
     def from_file(
-        path: str | Path | Iterable[str | Path],
+        path: PathLike | Iterable[PathLike],
         *,
         format: str | None = None,
         schema: SchemaLike | None = None,
@@ -75,7 +76,10 @@ class Source:
         """
         from arrowstream.io.files.source import FileSource  # here: importing arrowstream is to be quick
 
-        source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
+        several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
+        given: Iterable[Any] = path if several else (path,)  # type: ignore[assignment]
+        paths = [path_text("from_file", item) for item in given]
+        source = FileSource.of(paths, format=format, schema=declared_schema("from_file", schema))
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
         return source.with_strict_keys() if strict_keys else source
@@ -188,7 +192,7 @@ class Sink:
 
     @staticmethod
     def to_file(
-        path: str | Path,
+        path: PathLike,
         *,
         format: str | None = None,
         partition_by: str | Sequence[str] = (),
@@ -237,7 +241,7 @@ class Sink:
         from arrowstream.io.files.sink import FileSink
 
         return FileSink.of(
-            path,
+            path_text("to_file", path),
             format=format,
             partition_by=partition_by,
             compression=compression,

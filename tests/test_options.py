@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Settings, Sink, Source, ZeroCopyBuffer, channel
-from arrowstream.errors import ArrowstreamError
+from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.testing import TestSource
 
 FRAME = pl.DataFrame({"t": [1, 2], "x": [1, 2]}, schema={"t": pl.Datetime("us"), "x": pl.Int64})
@@ -106,3 +106,44 @@ def test_no_setting(name: str, value: str, tmp_path: Path) -> None:
     except ArrowstreamError:
         return
     assert isinstance(found, str | bool)
+
+
+MISSPELT: dict[str, tuple[Callable[[], Any], str]] = {
+    "reduce(max_key)": (lambda: builder().reduce(by="x", n=pl.len(), max_key=2), "max_keys"),
+    "reduce(emits)": (lambda: builder().reduce(n=pl.len(), emits="end"), "emit"),
+    "reduce(maxbytes)": (lambda: builder().reduce(n=pl.len(), maxbytes=10), "max_bytes"),
+    "scan(max_key)": (lambda: builder().scan(n=pl.col("x").cum_sum(), max_key=2), "max_keys"),
+    "scan(on_ful)": (lambda: builder().scan(n=pl.col("x").cum_sum(), on_ful="spill"), "on_full"),
+    "window(allowed_latenes)": (
+        lambda: builder().window("1s", on="t", allowed_latenes="1s"),
+        "allowed_lateness",
+    ),
+    "agg(by)": (lambda: builder().window("1s", on="t").agg(pl.len(), by="x"), "by"),
+    "agg(max_byte)": (lambda: builder().window("1s", on="t").agg(pl.len(), max_byte=3), "max_bytes"),
+    "map(frames)": (lambda: builder().map(lambda rows: rows, frames="polars"), "frame"),
+    "map(scheme)": (lambda: builder().map(y=pl.col("x"), schemas="x"), "schema"),
+    "filter_map(frames)": (lambda: builder().filter_map(lambda rows: rows, frames="polars"), "frame"),
+    "filter_map(schemas)": (lambda: builder().filter_map(pl.col("x") > 0, schemas="x"), "schema"),
+}
+
+
+@pytest.mark.parametrize("option", MISSPELT)
+def test_a_misspelt_option_is_no_column(option: str) -> None:
+    call, meant = MISSPELT[option]
+    with pytest.raises(PlanError) as raised:
+        call()
+    assert f"did you mean {meant!r}?" in str(raised.value.hint)
+
+
+def test_an_expression_may_be_called_like_an_option_almost() -> None:
+    found = builder().reduce(max_key=pl.col("x").max(), total=pl.col("x").sum()).collect_sync()
+    assert found.rows() == [(2, 3)]
+    assert builder().map(constant=1, frames=pl.lit(1)).collect_sync()["frames"].to_list() == [1, 1]
+
+
+def test_what_is_no_option_at_all() -> None:
+    with pytest.raises(PlanError, match="has no argument 'total'") as raised:
+        builder().window("1s", on="t", total=pl.len())
+    assert raised.value.hint == "aggregates belong into .agg(...)"
+    with pytest.raises(PlanError, match="has no argument 'zzz'"):
+        builder().map(len, zzz=1)

@@ -95,7 +95,9 @@ def test_what_is_no_schema_is_refused_everywhere(wrong: str, place: str, tmp_pat
 
 
 def test_types_are_completed() -> None:
-    schema = declared_schema("map", {"t": pl.Datetime, "a": pa.list_(pa.int64()), "n": float, "s": pa.string()})
+    schema = declared_schema(
+        "map", {"t": pl.Datetime, "a": pa.list_(pa.int64()), "n": float, "s": pa.string()}
+    )
     assert schema == pl.Schema(
         {"t": pl.Datetime("us"), "a": pl.List(pl.Int64), "n": pl.Float64(), "s": pl.String()}
     )

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from arrowstream.config.toml_lines import At, positions
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.paths import PathLike
 from arrowstream.errors import JobError
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class JobFile:
         self.root = Value(self, (), data)
 
     @classmethod
-    def read(cls, path: str | Path) -> JobFile:
+    def read(cls, path: PathLike) -> JobFile:
         """Read the file at `path`.
 
         Raises

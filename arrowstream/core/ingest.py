@@ -41,7 +41,7 @@ def batches_of(data: Any) -> Iterator[Batch]:
         try:
             reader = pa.RecordBatchReader.from_stream(data)
         except pa.ArrowInvalid as error:  # a stream of arrays, not of records
-            raise _no_frame(data) from error
+            raise _no_frame(data) from None
         found = False
         for record in reader:
             found = True
@@ -54,7 +54,7 @@ def batches_of(data: Any) -> Iterator[Batch]:
         try:
             record = pa.record_batch(data)
         except pa.ArrowInvalid as error:
-            raise _no_frame(data) from error
+            raise _no_frame(data) from None
         yield _of_record(record)
     else:
         raise _no_frame(data)
@@ -105,7 +105,7 @@ def polars_schema(schema: pa.Schema) -> pl.Schema:
             expected="types that Polars has, each column under a name of its own",
             found=", ".join(f"{field.name}: {field.type}" for field in schema),
             hint=str(error).splitlines()[0],
-        ) from error
+        ) from None
 
 
 def schema_of(batch: Batch) -> pl.Schema:

@@ -77,7 +77,7 @@ def _type(step: str, name: str, dtype: Any) -> pl.DataType:
         return polars_schema(pa.schema([(name, dtype)]))[name]
     try:
         # A frame completes a bare `pl.Datetime`, say, to one exact type.
-        found = pl.DataFrame(schema=pl.Schema({name: dtype})).schema[name]
+        found = pl.DataFrame(schema={name: dtype}).schema[name]
         if isinstance(dtype, str) or dtype is None or not isinstance(found, pl.DataType):
             raise TypeError(f"{dtype!r} is no type")
     except (TypeError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:

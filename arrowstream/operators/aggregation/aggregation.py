@@ -293,7 +293,7 @@ def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequen
             expected=f"aggregations over {', '.join(f'{name}: {dtype}' for name, dtype in schema.items())}",
             found=f"{message}, in {', '.join(map(expression_text, exprs))}",
             hint=None if missing is None else did_you_mean(missing, schema),
-        ) from error
+        ) from None
     names = list(whole)[len(by) :]
     check_results(step, names)
     return pl.Schema({name: whole[name] for name in names})

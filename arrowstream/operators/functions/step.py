@@ -25,6 +25,9 @@ from arrowstream.operators.functions.schema import (
     not_awaited,
 )
 
+FUNCTION_OPTIONS = ("frame", "schema")
+"""The keyword arguments of steps that take a function."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FunctionStep(Operator):
@@ -39,8 +42,8 @@ class FunctionStep(Operator):
         What `fn` gets: ``"arrow"`` (a `pyarrow.RecordBatch`), ``"polars"``, ``"pandas"`` (with Arrow's
         types, so that integers with nulls stay integers) or ``"cudf"``.
     schema
-        Names and types of what `fn` returns. Without it, `fn` is called with a batch without rows when
-        the pipeline is built, and what comes back tells.
+        Names and types of what `fn` returns: a schema of Polars or pyarrow, pairs, or a dict. Without it, `fn` is
+        called with a batch without rows when the pipeline is built, and the schema is that of what comes back.
 
     Raises
     ------
@@ -71,8 +74,9 @@ class FunctionStep(Operator):
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         convert = to_form(self.frame)
-        if self.schema is not None:
-            return self.schema
+        declared = declared_schema(self.name, self.schema)
+        if declared is not None:
+            return declared
         key = tuple(schema.items())
         if key not in self.learnt:
             self.learnt[key] = learn(lambda empty: self._ask(convert(empty)), schema)

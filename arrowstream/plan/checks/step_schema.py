@@ -34,7 +34,7 @@ def outgoing_schema(step: Expressions, schema: pl.Schema, stage: str) -> pl.Sche
         error.stage = stage
         raise
     except _FAILURES as error:
-        raise _translated(error, step, schema, stage) from error
+        raise _translated(error, step, schema, stage) from None
     if not outgoing:
         raise PlanError(
             f"{step.name}() leaves no column",
@@ -58,7 +58,7 @@ def check_on_no_rows(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, 
     try:
         result = step.apply(pl.DataFrame(schema=schema))
     except _FAILURES as error:
-        raise _translated(error, step, schema, stage) from error
+        raise _translated(error, step, schema, stage) from None
     if result.schema != outgoing:
         raise _other_types(step, "no rows", outgoing, result.schema, stage)
     if result.height:
