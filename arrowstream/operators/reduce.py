@@ -178,7 +178,7 @@ class _Reducing(Process):
         self._aggregation = aggregation
         self._memory = memory
         self._groups: FoldedGroups | KeyedGroups
-        if aggregation.folds and not limit.evicts:
+        if aggregation.update and not limit.evicts:
             self._groups = FoldedGroups(keys, aggregation, self._memory, max_keys)
         else:
             self._groups = KeyedGroups(keys, aggregation, self._memory, max_keys, limit.full_keys)

@@ -41,6 +41,6 @@ def test_a_typo_is_one_short_error(step: str, tmp_path: Path) -> None:
         assert run.stderr.count("Traceback") == 1
         assert "arrowstream.errors.SchemaError: " in run.stderr
         assert "prise" in run.stderr.split("SchemaError: ")[1]
-        # Frames of the script, of build(), of what it calls and of the event loop, three lines each, then the message.
+        # Frames of the script, of build() and of the event loop, three lines each, then the message.
         most = 40 if end == "collect" else 24
         assert len(run.stderr.splitlines()) <= most, run.stderr

@@ -19,6 +19,7 @@ import polars.selectors as cs
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
 from arrowstream.errors import PlanError, SchemaError
+from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.text import expression_text
 from arrowstream.expressions.tree import DEEPEST, containers, is_row_wise, levels, tree_of
@@ -43,24 +44,24 @@ class Aggregation:
 
     Parameters
     ----------
-    first
+    init
         Aggregations from rows, which must have a column `ROW`, to state.
-    merge
+    combine
         Aggregations from state to state.
-    one
+    init_row
         Expressions from a single row to its state; empty where there are none.
-    folds
-        How the columns of `one` change with those of one more row; empty if some do otherwise.
+    update
+        How the columns of `init_row` change with those of one more row; empty if some do otherwise.
     any_order
-        Whether state merged in any order gives the same bits.
+        Whether state combined in any order gives the same bits.
     output
         Names and types of the results.
     """
 
-    first: tuple[pl.Expr, ...]
-    merge: tuple[pl.Expr, ...]
-    one: tuple[pl.Expr, ...]
-    folds: tuple[Fold, ...]
+    init: tuple[pl.Expr, ...]
+    combine: tuple[pl.Expr, ...]
+    init_row: tuple[pl.Expr, ...]
+    update: tuple[Fold, ...]
     any_order: bool
     output: pl.Schema
     _leaves: tuple[pl.Expr, ...]
@@ -102,15 +103,15 @@ class Aggregation:
         whole: list[pl.Expr] = []
         for expr in _expanded(exprs, schema, keys):
             result = parts.take_apart(expr, output)
-            (whole if result is None else results).append(expr if result is None else result)
+            (whole if result is None else results).append(for_every_row(expr) if result is None else result)
         kept = _columns_of(whole, schema, keys)
         if whole:
             parts.keep(kept)
         return cls(
-            tuple(parts.first),
-            (pl.col(ROW).min(), *parts.merge),
-            tuple(parts.one) if parts.has_one else (),
-            tuple(parts.folds) if parts.has_folds else (),
+            tuple(parts.init),
+            (pl.col(ROW).min(), *parts.combine),
+            tuple(parts.init_row) if parts.has_one else (),
+            tuple(parts.update) if parts.has_folds else (),
             parts.any_order,
             output,
             tuple(parts.leaves),
@@ -123,12 +124,12 @@ class Aggregation:
     def state_schema(self, schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
         """Keys and what is kept for each, of rows of `schema`."""
         rows = pl.LazyFrame(schema={**schema, ROW: pl.Int64()})
-        return rows.group_by(list(keys) or pl.lit(0).alias(_GROUP)).agg(*self.first).collect_schema()
+        return rows.group_by(list(keys) or pl.lit(0).alias(_GROUP)).agg(*self.init).collect_schema()
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns of rows that `first` looks at."""
-        return tuple(dict.fromkeys(name for expr in self.first for name in expr.meta.root_names()))
+        """The columns of rows that `init` looks at."""
+        return tuple(dict.fromkeys(name for expr in self.init for name in expr.meta.root_names()))
 
     def results(self, state: pl.DataFrame, beside: Sequence[pl.Expr]) -> pl.DataFrame:
         """The results of the groups of `state`, in its order, with expressions over it before them.
@@ -168,11 +169,11 @@ class _Parts:
         self._in_order = in_order
         self._known: set[str] = set()
         self._columns = 0
-        self.first: list[pl.Expr] = [pl.col(ROW).first()]
-        self.merge: list[pl.Expr] = []
-        self.one: list[pl.Expr] = [pl.col(ROW)]
+        self.init: list[pl.Expr] = [pl.col(ROW).first()]
+        self.combine: list[pl.Expr] = []
+        self.init_row: list[pl.Expr] = [pl.col(ROW)]
         self.has_one = True
-        self.folds: list[Fold] = ["min"]
+        self.update: list[Fold] = ["min"]
         self.has_folds = True
         self.any_order = True
         self.leaves: list[pl.Expr] = []
@@ -233,23 +234,23 @@ class _Parts:
         if name in self._known:
             return
         self._known.add(name)
-        names = [f"__part_{self._columns + place}__" for place in range(len(leaf.first))]
+        names = [f"__part_{self._columns + place}__" for place in range(len(leaf.init))]
         self._columns += len(names)
-        self.first += [expr.alias(own) for expr, own in zip(leaf.first, names, strict=True)]
-        self.merge += [expr.alias(own) for expr, own in zip(leaf.merge(*names), names, strict=True)]
-        self.has_one = self.has_one and bool(leaf.one)
-        self.one += [expr.alias(own) for expr, own in zip(leaf.one, names, strict=False)]
-        self.has_folds = self.has_folds and bool(leaf.one and leaf.folds)
-        self.folds += leaf.folds
+        self.init += [expr.alias(own) for expr, own in zip(leaf.init, names, strict=True)]
+        self.combine += [expr.alias(own) for expr, own in zip(leaf.combine(*names), names, strict=True)]
+        self.has_one = self.has_one and bool(leaf.init_row)
+        self.init_row += [expr.alias(own) for expr, own in zip(leaf.init_row, names, strict=False)]
+        self.has_folds = self.has_folds and bool(leaf.init_row and leaf.update)
+        self.update += leaf.update
         self.any_order = self.any_order and leaf.any_order
-        self.leaves.append(leaf.result(*names).alias(name))
+        self.leaves.append(leaf.finalize(*names).alias(name))
         self.counts += names if leaf.counts else []
 
     def keep(self, columns: Sequence[str]) -> None:
         """Keep the values of these columns, and the numbers of their rows."""
         for source, own in ((ROW, _KEPT), *((name, _kept(name)) for name in columns)):
-            self.first.append(pl.col(source).implode().alias(own))
-            self.merge.append(pl.col(own).explode().implode().alias(own))
+            self.init.append(pl.col(source).implode().alias(own))
+            self.combine.append(pl.col(own).explode().implode().alias(own))
         self.has_one = self.has_folds = self.any_order = False
 
 

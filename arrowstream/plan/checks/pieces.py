@@ -59,6 +59,9 @@ class Pieces(Expressions):
     def expressions(self) -> tuple[pl.Expr, ...]:
         return self.whole.expressions()
 
+    def pieces(self) -> tuple[Expressions, ...]:
+        return tuple(piece for step in self.steps for piece in step.pieces())
+
     def describe(self) -> str:
         return self.whole.describe()
 

@@ -34,7 +34,6 @@ from arrowstream.expressions.tree import (
 )
 from arrowstream.operators.base import Expressions
 from arrowstream.plan.checks.exact import adds_in_two_ways, has_lists, misplaces_values
-from arrowstream.plan.checks.pieces import Pieces
 from arrowstream.plan.checks.step_schema import check_on_no_rows, check_on_nulls, outgoing_schema
 from arrowstream.plan.checks.types import can_cast, exposes_codes, has_categories, parts_of_type
 
@@ -49,8 +48,9 @@ def check(step: Expressions, schema: pl.Schema, stage: str) -> pl.Schema:
     SchemaError
         A column is missing, or types do not fit.
     """
-    if isinstance(step, Pieces):
-        for piece in step.steps:
+    pieces = step.pieces()
+    if pieces != (step,):
+        for piece in pieces:
             schema = check(piece, schema, stage)
         return schema
     trees = [(expr, _tree(expr, stage)) for expr in step.expressions()]
