@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Never
 import pyarrow as pa
 
 from arrowstream.core.channel import Sender
-from arrowstream.core.paths import PathLike, path_text
+from arrowstream.core.checks import PathLike, path_text
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.channel_source import ChannelSource

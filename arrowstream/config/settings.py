@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from arrowstream.config.masking import masked
-from arrowstream.core.paths import PathLike
+from arrowstream.core.checks import PathLike
 from arrowstream.errors import JobError, SettingsError
 
 if TYPE_CHECKING:

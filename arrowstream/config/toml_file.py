@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from arrowstream.config.toml_lines import At, positions
+from arrowstream.core.checks import PathLike
 from arrowstream.core.hints import did_you_mean
-from arrowstream.core.paths import PathLike
 from arrowstream.errors import JobError
 
 T = TypeVar("T")

@@ -50,10 +50,10 @@ import polars as pl
 from arrowstream.config.settings import Settings
 from arrowstream.config.toml_file import JobFile, Value
 from arrowstream.connectors import Sink
-from arrowstream.core.paths import PathLike
+from arrowstream.core.checks import PathLike
 from arrowstream.errors import ArrowstreamError
 from arrowstream.io.sink import BoundSink
-from arrowstream.jobs.job_errors import placed
+from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.source_and_sinks import sinks, sources, together
 from arrowstream.jobs.steps import step
 from arrowstream.pipeline import Builder, Pipeline
@@ -109,7 +109,7 @@ class Job:
                 prefixes.append(JobPrefix(place, label and f"{label}{place.at[-1]}", made))
                 label = ""
         found = sinks(job.need("sink"))
-        with placed(job.need("sink")):
+        with located(job.need("sink")):
             complete = prefixes[-1].builder.sink(together(found))
         return cls(name, tuple(prefixes), tuple(found), complete)
 
@@ -125,13 +125,13 @@ class Job:
             return self.complete.build(settings=settings)
         except ArrowstreamError:
             for prefix in self.prefixes:
-                with placed(prefix.value):
+                with located(prefix.value):
                     prefix.builder.sink(Sink.to_fn(_ignore)).build(settings=settings)
         # Every prefix builds: a sink does not fit.
         for value, sink in self.sinks:
-            with placed(value):
+            with located(value):
                 self.prefixes[-1].builder.sink(sink).build(settings=settings)
-        with placed(self.sinks[-1][0]):
+        with located(self.sinks[-1][0]):
             return self.complete.build(settings=settings)
 
     def schemas(self) -> Iterator[tuple[str, pl.Schema | None]]:
@@ -143,7 +143,7 @@ class Job:
             As for `pipeline`.
         """
         for prefix in self.prefixes:
-            with placed(prefix.value):
+            with located(prefix.value):
                 schema = prefix.builder.schema()
             if prefix.label:
                 yield f"{prefix.label} ({prefix.value.file.path}:{prefix.value.line})", schema
