@@ -206,11 +206,12 @@ class _Writer:
                 raise _NoShortForm
 
     def _aggregate(self, kind: str, payload: Any) -> tuple[str, int]:
-        match kind, payload:
-            case "Count", {"input": inner, "include_nulls": True}:
+        match payload:
+            case {"input": inner, "include_nulls": True}:
                 return self._method(inner, "len()")
-            case _, {"input": inner} | [inner, _] | inner:
-                return self._call(kind, [inner], [])
+            case {"input": inner} | [inner, _]:
+                payload = inner
+        return self._call(kind, [payload], [])
 
     def _function(self, function: Any, inputs: list[Any]) -> tuple[str, int]:
         match function, inputs:

@@ -41,7 +41,7 @@ def tree_of(expr: pl.Expr) -> Any:
 def _loads(text: str) -> Any:
     """`json.loads` without recursion, some twenty times as slow."""
     top: list[Any] = []
-    within: list[dict[str, Any] | list[Any]] = [top]
+    within: list[dict[str | None, Any] | list[Any]] = [top]
     keys: list[str | None] = [None]
     for token in _TOKEN.findall(text):
         container, key = within[-1], keys[-1]
@@ -54,7 +54,7 @@ def _loads(text: str) -> Any:
             value = {} if token == "{" else [] if token == "[" else json.loads(token)
             if isinstance(container, list):
                 container.append(value)
-            elif key is not None:
+            else:
                 container[key], keys[-1] = value, None
             if token in "{[":
                 within.append(value)

@@ -8,10 +8,14 @@ import polars.selectors as cs
 import pytest
 from polars.testing import assert_frame_equal
 
-from arrowstream import Builder, Pipeline, Source
+from arrowstream import Builder, Pipeline, Sink, Source
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import expression_text
 from arrowstream.expressions.tree import DEEPEST, levels, tree_of
+from arrowstream.operators.with_columns import WithColumns
+from arrowstream.plan.checks.pieces import runnable
+from arrowstream.plan.lowering.lower import lower
+from arrowstream.plan.segment import Segment
 
 FRAME = pl.DataFrame({"x": [1, 2, None, 5], "y": [0.5, 2.0, 3.0, None], "l": [[1, 2], [], None, [3]]})
 x, y = pl.col("x"), pl.col("y")
@@ -77,6 +81,24 @@ def test_a_choice_of_columns_next_to_a_deep_expression_leaves_out_its_pieces() -
         assert source().select(chosen.name.suffix("_"), out=deep).collect_sync().equals(expected)
 
 
+def test_a_deep_step_is_shown_as_it_was_written_and_its_pieces_have_names_of_their_own() -> None:
+    frame = FRAME.rename({"y": "piece 0"})
+    builder = (
+        Pipeline.builder().source(Source.from_frame(frame)).with_columns(z=joined(100, lambda e, n: e + 1))
+    )
+    assert builder.collect_sync().equals(frame.with_columns(z=x + 100))
+    assert "with_columns(z = x + 1 + 1" in builder.sink(Sink.to_fn(len)).build().explain()
+    assert "piece" not in builder.sink(Sink.to_fn(len)).build().explain().replace("piece 0:", "")
+    (step,) = (WithColumns.of(z=joined(100, lambda e, n: e + 1)),)
+    assert runnable(step, frame.schema, "1").expressions() == step.exprs
+
+
+def test_a_program_has_a_few_levels_only() -> None:
+    schema = pl.Schema({"x": pl.Int64()})
+    deep = WithColumns.of(x=joined(150, lambda e, n: e + x))
+    assert "more than 100 levels" in str(lower(Segment((deep,), schema, schema)))
+
+
 def test_the_stack_of_the_caller_does_not_matter() -> None:
     expr, builder = joined(300, lambda e, n: e + n), source()
 
@@ -105,6 +127,8 @@ def _frames() -> list[object]:
         joined(100, lambda e, n: e + 1, pl.lit(1)),
         joined(100, lambda e, n: e + cs.numeric()),
         pl.col("l").list.eval(joined(100, lambda e, n: e + 1, pl.element())),
+        pl.struct("x").struct.with_fields(joined(100, lambda e, n: e + 1, pl.field("x"))),
+        pl.struct("x").struct.with_fields(joined(100, lambda e, n: e + 1, pl.field("x"))),
     ],
 )
 def test_what_cannot_be_cut_is_refused(expr: pl.Expr) -> None:

@@ -21,7 +21,7 @@ from arrowstream.expressions.program import Refusal
 from arrowstream.expressions.tree import containers, function_name
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
-from arrowstream.plan.checks.exact import misplaces_values
+from arrowstream.plan.checks.exact import has_two_types, misplaces_values
 from arrowstream.plan.checks.pieces import _tree, runnable
 from arrowstream.plan.checks.row_local import check
 from arrowstream.plan.segment import Segment
@@ -121,6 +121,44 @@ def test_aggregates_inside_lists_are_refused_where_polars_gives_them_to_other_li
     if not right:
         with pytest.raises(PlanError, match="gives an aggregate to another list"):
             check(WithColumns.of(out=expr), FRAME.schema, "1 with_columns")
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "one_value"),
+    [
+        (pl.element().sum() + pl.len(), True),
+        (pl.element().null_count(), True),
+        (pl.element() - pl.element().mean(), False),
+        (pl.element().abs(), False),
+        (pl.element().sort(), False),
+    ],
+)
+def test_aggregates_are_told_from_what_gives_several_values(
+    evaluation: pl.Expr, one_value: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.plan.checks.exact._misplaces", lambda: True)
+    expr = pl.col("l").list.eval(evaluation)
+    assert any(map(misplaces_values, _nodes(expr))) is one_value
+    if one_value:
+        with pytest.raises(PlanError, match="gives an aggregate to another list"):
+            check(WithColumns.of(out=expr), FRAME.schema, "1 with_columns")
+
+
+def test_sums_of_lists_keep_their_type_where_all_are_null(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arrowstream.plan.checks.exact.has_two_types", lambda node, schema: True)
+    lists = FRAME.select("lf", "l")
+    for expr in (pl.col("lf").list.sum(), pl.col("l").list.mean(), pl.col("l").list.slice(0, 1)):
+        step = runnable(Select.of(out=expr), lists.schema, "1 select")
+        assert "is_not_null()" in step.describe()
+        assert_frame_equal(step.apply(lists), lists.select(out=expr))
+
+
+def test_a_function_of_lists_that_fails_on_nulls_has_one_type() -> None:
+    schema = pl.Schema({"l": pl.List(pl.Int64())})
+    strict = _tree(pl.col("l").list.join("-"))
+    assert not has_two_types(strict, schema)
+    inside = _tree(pl.col("l").list.get(float("nan")))
+    assert not has_two_types(inside, schema)
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
