@@ -47,7 +47,7 @@ class Source:
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the names of the files decide.
         schema
             Types of all columns, or of some: the others are the file's own, or inferred from the first 10,000 rows of
-            the first text file.
+            the first text file. A schema of Polars or pyarrow, pairs, or a dict of their types or Python's.
         delimiter
             Between the fields of CSV files; by default a comma, and a tab in ``.tsv``.
         strict_keys
@@ -99,8 +99,8 @@ class Source:
             RecordBatchReader, a DuckDB relation. Or an iterable of these with one schema; a generator, like a
             RecordBatchReader, is read once.
         schema
-            Types to cast to where no value can be lost; needed only for a generator whose schema
-            should be checked at `build()`.
+            Types to cast to where no value can be lost, in the forms of `from_file`; needed only for a generator whose
+            schema should be checked at `build()`.
         batch_rows
             Rows of the slices into which larger frames are cut, without copying.
 
@@ -132,7 +132,8 @@ class Source:
         stream
             The receiver of `arrowstream.channel()`, an async generator, ...
         schema
-            The schema of every batch. Without it, the pipeline is checked when the first batch has come.
+            The schema of every batch, in the forms of `from_file`. Without it, the pipeline is checked when the first
+            batch has come.
 
         Raises
         ------
@@ -169,7 +170,8 @@ class Source:
         fn
             Gives Arrow-like objects.
         schema
-            The schema of every batch. Without it, the pipeline is checked when the first batch has come.
+            The schema of every batch, in the forms of `from_file`. Without it, the pipeline is checked when the first
+            batch has come.
 
         Raises
         ------

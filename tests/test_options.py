@@ -11,7 +11,7 @@ import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Settings, Sink, Source, ZeroCopyBuffer, channel
 from arrowstream.errors import ArrowstreamError, PlanError
-from arrowstream.testing import TestSource
+from arrowstream.testing import TestSource, check_cut_independence
 
 FRAME = pl.DataFrame({"t": [1, 2], "x": [1, 2]}, schema={"t": pl.Datetime("us"), "x": pl.Int64})
 
@@ -52,6 +52,7 @@ DURATIONS: dict[str, Callable[[Any], Any]] = {
 }
 COUNTS: dict[str, Callable[[Any], Any]] = {
     "throttle(rows)": lambda value: builder().throttle(rows=value, per="1s"),
+    "throttle(batches)": lambda value: builder().throttle(batches=value, per="1s"),
     "batch(rows)": lambda value: builder().batch(rows=value),
     "batch(nbytes)": lambda value: builder().batch(nbytes=value),
     "window(rows)": lambda value: builder().window(rows=value).agg(pl.len()),
@@ -71,6 +72,9 @@ COUNTS: dict[str, Callable[[Any], Any]] = {
     "run(limit)": lambda value: pipeline().run_sync(limit=value),
     "collect(limit)": lambda value: builder().collect_sync(limit=value),
     "preview": lambda value: builder().preview(value),
+    "check_cut_independence(examples)": lambda value: check_cut_independence(
+        lambda steps: steps, FRAME, examples=value
+    ),
     "serve_metrics(port)": lambda value: pipeline().serve_metrics(port=value),
     "ZeroCopyBuffer(nbytes)": lambda value: ZeroCopyBuffer(value),
 }
