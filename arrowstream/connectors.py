@@ -99,8 +99,8 @@ class Source:
             RecordBatchReader, a DuckDB relation. Or an iterable of these with one schema; a generator, like a
             RecordBatchReader, is read once.
         schema
-            Types to cast to where no value can be lost, in the forms of `from_file`; needed only for a generator whose
-            schema should be checked at `build()`.
+            Types to cast to where no value can be lost, in the forms of `from_file`; needed only for a generator
+            whose schema should be checked at `build()`.
         batch_rows
             Rows of the slices into which larger frames are cut, without copying.
 
