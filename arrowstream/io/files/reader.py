@@ -18,8 +18,8 @@ from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
 from arrowstream.io.files.read_ahead import Piece, ReadAhead
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names, table_schema
+from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
-from arrowstream.io.files.text.formats import Csv
 from arrowstream.io.source import BlockingReader, Query
 
 BATCH_ROWS = 131_072
