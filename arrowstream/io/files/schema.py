@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 
 import polars as pl
 
-from arrowstream.errors import SchemaError
+from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.columnar.scan import ipc_schema, parquet_schema
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.text.byte_stream import unreadable
@@ -24,6 +25,14 @@ def table_schema(file: DataFile) -> pl.Schema:
         status = file.path.stat()
     except OSError as error:
         raise unreadable(file.path, error) from error
+    if not S_ISREG(status.st_mode):
+        raise SourceError(
+            f"{file.path} cannot be read as {file.kind.format}",
+            position=str(file.path),
+            expected="a regular file, because the columns are described at its end",
+            found="a pipe or a device",
+            hint="write it into a file first; CSV and NDJSON are read from pipes",
+        )
     return _table_schema(file.path, file.kind.format, status.st_mtime_ns, status.st_size, status.st_ino)
 
 

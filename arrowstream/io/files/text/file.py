@@ -37,6 +37,8 @@ class TextFile:
         The file.
     delimiter
         Between the fields of a CSV file.
+    keep
+        Whether what is read of a pipe is kept for whoever opens it next.
 
     Raises
     ------
@@ -46,9 +48,9 @@ class TextFile:
 
     __slots__ = ("_blocks", "_bytes", "_counted", "_in_order", "_lines", "_path", "first", "format")
 
-    def __init__(self, file: DataFile, delimiter: str) -> None:
+    def __init__(self, file: DataFile, delimiter: str, *, keep: bool = False) -> None:
         self._path = str(file.path)
-        self._bytes = FileBytes(file.path, file.kind.compression)
+        self._bytes = FileBytes(file.path, file.kind.compression, keep=keep)
         self._counted = 0
         self._lines: int | None = 1
         try:
@@ -147,7 +149,7 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
         There are no rows to infer types from, and none are given; or the format cannot hold a given type.
     """
     _check_readable(file.kind.format, given)
-    text = TextFile(file, delimiter)
+    text = TextFile(file, delimiter, keep=True)
     try:
         schema = text.infer(given)
     finally:
