@@ -9,12 +9,8 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from arrowstream.errors import SourceError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 _Key = tuple[int, int]
 
@@ -79,17 +75,14 @@ class PipeBytes(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        out = memoryview(buffer).cast("B")
-        size = len(out)
+    def read(self, size: int = -1, /) -> bytes:
         part = bytes(self._pipe.kept[self._count : self._count + size])
         if not part:
             part = os.read(self._pipe.file, size)
             if self._keep:
                 self._pipe.kept += part
-        out[: len(part)] = part
         self._count += len(part)
-        return len(part)
+        return part
 
     def tell(self) -> int:
         """Bytes read so far."""
