@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from arrowstream.errors import SchemaError, SourceError
-from arrowstream.io.files.text.formats import INFER_ROWS, Uneven
-from arrowstream.io.files.text.quotes import FlawedRecord, checked, read_quotes
+from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, Uneven
+from arrowstream.io.files.text.quotes import checked, read_quotes
 from arrowstream.io.files.text.records import (
     MAX_RECORD_BYTES,
     Positions,

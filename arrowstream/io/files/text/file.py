@@ -10,14 +10,14 @@ import polars as pl
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
-from arrowstream.io.files.read_ahead import Piece
+from arrowstream.io.files.read_ahead import Loss, Piece
 from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.csv_format import Csv
-from arrowstream.io.files.text.formats import TextFormat
+from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
 from arrowstream.io.files.text.json_array import JsonLines
 from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
-from arrowstream.io.files.text.quotes import FlawedRecord
+from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
 from arrowstream.io.files.text.records import BLOCK_BYTES, Block, blocks
 from arrowstream.io.files.text.unknown_key import unknown_key
@@ -46,13 +46,24 @@ class TextFile:
         It cannot be opened, is empty where a header should be, or names two columns alike.
     """
 
-    __slots__ = ("_blocks", "_bytes", "_counted", "_in_order", "_lines", "_path", "first", "format")
+    __slots__ = (
+        "_blocks",
+        "_bytes",
+        "_counted",
+        "_in_order",
+        "_lines",
+        "_ndjson",
+        "_path",
+        "first",
+        "format",
+    )
 
     def __init__(self, file: DataFile, delimiter: str, *, keep: bool = False) -> None:
         self._path = str(file.path)
         self._bytes = FileBytes(file.path, file.kind.compression, keep=keep)
         self._counted = 0
         self._lines: int | None = 1
+        self._ndjson: NdjsonRows | None = None
         try:
             self._open(file, delimiter)
         except BaseException:
@@ -111,6 +122,8 @@ class TextFile:
         """
         block: Block | None = Block(self.first, self._in_order)
         self.first = b""
+        if not isinstance(self.format, Csv):
+            self._ndjson = NdjsonRows(schema)
         while block is not None:
             if block.data:
                 yield self._piece(file, block, schema, adapt, known)
@@ -121,7 +134,7 @@ class TextFile:
     def _piece(
         self, file: DataFile, block: Block, schema: pl.Schema, adapt: Adapt, known: pl.Schema | None
     ) -> Piece:
-        format = self.format
+        format, ndjson = self.format, self._ndjson
 
         def read() -> pl.DataFrame:
             sound = format.checked(block.data, in_order=block.in_order)
@@ -129,11 +142,18 @@ class TextFile:
                 raise RaggedRecord(uneven)
             if known is not None and (key := unknown_key(sound, known)) is not None:
                 raise UnknownKey(key, known)
-            return adapt(format.scan(sound, schema)).collect(engine="in-memory")
+            if ndjson is None:
+                rows = format.scan(sound, schema)
+            else:
+                # All columns, though few may be asked for: only then it is known that no value is missing.
+                frame, loss.count = ndjson.read(sound)
+                rows = frame.lazy()
+            return adapt(rows).collect(engine="in-memory")
 
         before, self._counted = self._counted, self._bytes.bytes_read
         fault = Fault(self._path, format, schema, adapt, block.data, self._lines)
-        return Piece(file.path, None, self._counted - before, read, fault.explain)
+        loss = Loss(fault.first_loss)
+        return Piece(file.path, None, self._counted - before, read, fault.explain, loss)
 
     def close(self) -> None:
         """Close the file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import polars as pl
 
@@ -11,6 +11,29 @@ from arrowstream.io.files.text.records import Positions
 
 INFER_ROWS = 10_000
 """Rows at the beginning of the first file from which types are inferred."""
+
+
+Flaw = Literal["text after a quote", "unclosed quote", "carriage return", "lone surrogate", "no object"]
+
+
+class FlawedRecord(Exception):
+    """A record that Polars would misread; raised while a block is read, explained once its row is known.
+
+    Parameters
+    ----------
+    record
+        Its number in the block, from 0.
+    flaw
+        What is wrong with it.
+    at
+        Position of the flaw in the block, where it matters on which of a record's lines it is.
+    """
+
+    def __init__(self, record: int, flaw: Flaw, at: int) -> None:
+        super().__init__(f"record {record}: {flaw}")
+        self.record = record
+        self.flaw = flaw
+        self.at = at
 
 
 @dataclass(frozen=True, slots=True)

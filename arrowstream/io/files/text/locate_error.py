@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.text.formats import TextFormat
-from arrowstream.io.files.text.quotes import FlawedRecord
+from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
+from arrowstream.io.files.text.json_restated import Restated
 from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, UnknownKey
 
 _LINES = (
@@ -45,15 +45,15 @@ class Fault:
 
     def explain(self, error: BaseException, first_row: int) -> SourceError:
         """The error that names file, row, line, column and value."""
-        block = self.block if isinstance(error, FlawedRecord) else self.format.checked(self.block)
+        block = self.block
+        try:
+            block = block if isinstance(error, FlawedRecord) else self.format.checked(block)
+        except FlawedRecord as flaw:
+            error = flaw
         ends = [0, *(int(end) for end in self.format.ends(block))]
         bad = self._bad(error, block, ends)
         before, record = block[: ends[bad]], block[ends[bad] : ends[bad + 1]]
-        where = f"row {first_row + self._rows(self.format.checked(before)) + 1}"
-        if self.line is not None:
-            line = self.line + before.count(b"\n")
-            where += f" (line {line})"
-        found = BadRecord(self.path, where, record)
+        found = BadRecord(self.path, self._where(before, first_row), record)
         if isinstance(error, FlawedRecord):
             return found.flawed(error, (self.line or 1) + block.count(b"\n", 0, error.at))
         if isinstance(error, RaggedRecord):
@@ -64,6 +64,22 @@ class Fault:
         if column is None:
             return found.malformed(error, self._repair())
         return found.misfit(column, self.schema[column], self._value(record, column))
+
+    def first_loss(self, first_row: int) -> str:
+        """Where the first value stands that is left out: row, line, file and key. Some value must be."""
+        found = Restated(self.block, self.schema).first
+        assert found is not None
+        line, key = found
+        before = self.block[: ([0, *self.format.ends(self.block)])[line]]
+        return f"{self._where(before, first_row)} of {self.path}, {key}"
+
+    def _where(self, before: bytes, first_row: int) -> str:
+        """Row and line of the record that these come before."""
+        where = f"row {first_row + self._rows(self.format.checked(before)) + 1}"
+        if self.line is None:
+            return where
+        line = self.line + before.count(b"\n")
+        return f"{where} (line {line})"
 
     def _bad(self, error: BaseException, block: bytes, ends: list[int]) -> int:
         """Number of the record in the block that cannot be read."""

@@ -13,29 +13,16 @@ is the parity of the former since the last of the latter, and no loop over chara
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from arrowstream.io.files.text.formats import Flaw, FlawedRecord
 from arrowstream.io.files.text.records import Positions, byte_view, positions
 
 _QUOTE, _NEWLINE, _RETURN = ord('"'), ord("\n"), ord("\r")
 _NONE: Final[Positions] = np.empty(0, np.int64)
-
-Flaw = Literal["text after a quote", "unclosed quote", "carriage return"]
-
-
-class FlawedRecord(Exception):
-    """A record whose fields cannot be told apart; raised while a block is read, explained once its row is known."""
-
-    def __init__(self, record: int, flaw: Flaw, at: int) -> None:
-        super().__init__(f"record {record}: {flaw}")
-        self.record = record
-        """Its number in the block, from 0."""
-        self.flaw = flaw
-        self.at = at
-        """Position of the flaw in the block."""
 
 
 @dataclass(frozen=True, slots=True)

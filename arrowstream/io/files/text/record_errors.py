@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.text.formats import Uneven
-from arrowstream.io.files.text.quotes import FlawedRecord
+from arrowstream.io.files.text.formats import FlawedRecord, Uneven
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 _SHOWN = 60
@@ -57,7 +56,19 @@ class BadRecord:
     record: bytes
 
     def flawed(self, error: FlawedRecord, line: int) -> SourceError:
-        """Quotes or line ends that no reader can be sure of; `line` is the one with the flaw."""
+        """Something that Polars would misread; `line` is the one with the flaw."""
+        if error.flaw == "lone surrogate":
+            return self._error(
+                "has half of a surrogate pair, which is no character",
+                expected=r"text, or both halves of a pair such as \ud83d\ude00",
+                hint="repair the program that cut the text between them",
+            )
+        if error.flaw == "no object":
+            return self._error(
+                "has another value where an object is expected",
+                expected="an object or null",
+                hint="repair this row, or read the column as text: schema={'name': pl.String}",
+            )
         if error.flaw == "carriage return":
             return self._error(
                 "holds a carriage return that ends no line",
