@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from arrowstream.core.notes import ReaderNote
 from arrowstream.metrics.counters import StageCounters
 
 
@@ -82,6 +83,8 @@ class RunReport:
         One entry a stage, in order: the source first, the sink last.
     stopped
         Why the run ended before the stream did (``"stop"``, ``"limit"``, ``"duration"``), or None.
+    notes
+        What sources have to say about rows that they could not hand out as they were.
     """
 
     name: str
@@ -90,6 +93,7 @@ class RunReport:
     seconds: float
     stages: tuple[StageReport, ...]
     stopped: str | None = None
+    notes: tuple[ReaderNote, ...] = ()
 
     @property
     def rows_per_second(self) -> float:
@@ -112,7 +116,7 @@ class RunReport:
         )
 
     def __str__(self) -> str:
-        """The totals, and a line for each stage.
+        """The totals, and a line for each stage and each note.
 
         Examples
         --------
@@ -123,4 +127,5 @@ class RunReport:
           1 filter  20 rows in, 3 rows out, 0.000 s busy (arrow 1)
         """
         width = max((len(stage.name) for stage in self.stages), default=0)
-        return "\n".join([self.summary, *(f"  {stage.told(width)}" for stage in self.stages)])
+        stages = (f"  {stage.told(width)}" for stage in self.stages)
+        return "\n".join([self.summary, *stages, *(f"  {note}" for note in self.notes)])

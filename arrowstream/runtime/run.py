@@ -250,6 +250,7 @@ class Run:
             self._seconds(),
             tuple(StageReport.of(part.tally) for part in parts),
             self._stop_reason,
+            tuple(note for source in self._sources for note in source.notes),
         )
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
+from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import SinkError, SourceError, StageError
 from arrowstream.io.sink import BlockingWriter, Writer
 from arrowstream.io.source import BlockingReader, Reader
@@ -70,6 +71,11 @@ class RunningSource:
     def total_rows(self) -> int | None:
         """Rows it will read in all, if it can tell."""
         return self._reader.total_rows
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        """What its reader has to say about rows that it could not hand out as they were."""
+        return self._reader.notes
 
     def stop(self) -> None:
         """Read nothing more; a source that only waits for its next batch is interrupted."""
