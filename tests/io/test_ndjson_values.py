@@ -73,7 +73,7 @@ def expected(value: Any, dtype: Any) -> tuple[Any, int]:
                 found[key] = expected(item, fields[key])
             else:
                 lost += inside(Object([(key, item)]))
-        row = {name: found.get(name, (None, 0))[0] for name in fields}
+        row = {name: (found.get(name) or expected(None, dtype))[0] for name, dtype in fields.items()}
         return row, lost + sum(count for _, count in found.values())
     if isinstance(dtype, pl.List):
         items = [expected(item, dtype.inner) for item in value]
