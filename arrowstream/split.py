@@ -12,7 +12,8 @@ from arrowstream.core.hints import unfinished
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expression
 from arrowstream.operators.route import OTHERWISE
-from arrowstream.plan.graph import Branch, Graph, Split
+from arrowstream.plan.composites.split import Split
+from arrowstream.plan.graph import Child, Graph
 
 
 class HasGraph(Protocol):
@@ -70,8 +71,8 @@ class Splitting(Generic[B]):
 
     before: B
     selector: pl.Expr
-    branches: tuple[Branch, ...] = ()
-    rest: Branch | None = None
+    branches: tuple[Child, ...] = ()
+    rest: Child | None = None
 
     @classmethod
     def of(cls, before: B, selector: Any) -> Splitting[B]:
@@ -122,7 +123,7 @@ class Splitting(Generic[B]):
         def __getattr__(self, name: str) -> Any:
             raise unfinished("split(...)", name, ".merge()", ".split(...).branch(...).merge()")
 
-    def _way(self, name: str, steps: Callable[[B], B]) -> Branch:
+    def _way(self, name: str, steps: Callable[[B], B]) -> Child:
         inner = type(self.before)(Graph(name, inner=True))
         written = steps(inner) if callable(steps) else None
         if not isinstance(written, type(inner)) or not written.graph.inner:
@@ -131,4 +132,4 @@ class Splitting(Generic[B]):
                 expected="such as lambda rows: rows.map(x=...)",
                 found=f"{written!r}"[:80] if callable(steps) else repr(steps),
             )
-        return Branch(name, written.graph)
+        return Child(name, written.graph)

@@ -1,16 +1,21 @@
 """Scripted ends and operators: they do what a test says and note what was asked of them."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch
-from arrowstream.io.sink import BlockingWriter, SinkSpec, Writer
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.core.step_context import StepContext
+from arrowstream.io.sink import BlockingWriter, Handle, SinkSpec, Writer
 from arrowstream.io.source import BlockingReader, Query, Reader, SourceSpec
 from arrowstream.operators.base import Operator, Process
+
+COMMITTED = ("prepare", "commit", "close")
+"""The last calls of a sink whose run went well."""
 
 
 class Ledger:
@@ -78,7 +83,9 @@ class BlockingSource(SourceSpec):
     def schema(self) -> pl.Schema | None:
         return self._schema
 
-    def open(self, query: Query | None = None) -> Reader | BlockingReader:
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader | BlockingReader:
         self.ledger.calls.append("open")
         if self._fail_in == "open":
             raise OSError("no open today")
@@ -111,7 +118,7 @@ class LedgerSink(SinkSpec):
         if call in self._fail_in.split():
             raise self._error(f"no {call} today")
 
-    def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer | BlockingWriter:
         self.note("open")
         return _LedgerBlockingWriter(self) if self._blocking else _LedgerWriter(self)
 
@@ -124,8 +131,16 @@ class _LedgerWriter(Writer):
         self._sink.note("write")
         self._sink.ledger.rows += batch.polars().to_series().to_list()
 
-    async def finish(self) -> None:
-        self._sink.note("finish")
+    async def prepare(self, epoch: int) -> Handle:
+        self._sink.note("prepare")
+        return {"epoch": epoch}
+
+    async def commit(self, handle: Handle) -> None:
+        assert handle == {"epoch": 0}
+        self._sink.note("commit")
+
+    async def close(self) -> None:
+        self._sink.note("close")
 
     async def abort(self) -> None:
         self._sink.note("abort")
@@ -140,11 +155,25 @@ class _LedgerBlockingWriter(BlockingWriter):
         self._sink.note("write")
         self._sink.ledger.rows += batch.polars().to_series().to_list()
 
-    def finish(self) -> None:
-        self._sink.note("finish")
+    def prepare(self, epoch: int) -> Handle:
+        self._sink.note("prepare")
+        return {"epoch": epoch}
+
+    def commit(self, handle: Handle) -> None:
+        assert handle == {"epoch": 0}
+        self._sink.note("commit")
+
+    def close(self) -> None:
+        self._sink.note("close")
 
     def abort(self) -> None:
         self._sink.note("abort")
+
+
+def publish(writer: BlockingWriter) -> None:
+    """End a writer as a run does that went well."""
+    writer.commit(writer.prepare(0))
+    writer.close()
 
 
 class ScriptedProcess(Process):
@@ -153,10 +182,10 @@ class ScriptedProcess(Process):
     def process(self, batch: Batch) -> list[Batch]:
         return [batch]
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None: ...
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None: ...
 
     def finish(self) -> list[Batch]:
         return []
@@ -172,7 +201,7 @@ class ScriptedOperator(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return self._start()
 
     def describe(self) -> str:

@@ -27,7 +27,7 @@ from arrowstream.errors import SinkError
 from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.io.source import SourceSpec
 from arrowstream.jobs import connectors as job_parts
-from arrowstream.jobs.connectors import Kind
+from arrowstream.jobs.connectors import Connector
 from arrowstream.testing import TestSource
 
 JOB = """\
@@ -92,7 +92,7 @@ def test_limit() -> None:
 
 
 def test_duration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(job_parts.SOURCES, "endless", Kind((), (), lambda table: endless()))
+    monkeypatch.setitem(job_parts.SOURCES, "endless", Connector(lambda: endless(), {}))
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
     code, out, _ = invoke("run", "job.toml", "--duration", "1ms")
     assert code == 0
@@ -157,7 +157,7 @@ def test_notes_of_a_failure_are_printed(monkeypatch: pytest.MonkeyPatch) -> None
         error.add_note("and: the network is down")
         raise error
 
-    monkeypatch.setitem(job_parts.SINKS, "failing", Kind((), (), lambda table: FunctionSink(fail)))
+    monkeypatch.setitem(job_parts.SINKS, "failing", Connector(lambda: FunctionSink(fail), {}))
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "out.parquet"', 'kind = "failing"'))
     code, _, err = invoke("run", "job.toml")
     assert code == 1
@@ -212,7 +212,7 @@ def test_schema_of_a_job() -> None:
 
 def test_schema_that_only_the_first_batch_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     source = TestSource.from_list([1]).undeclared()
-    monkeypatch.setitem(job_parts.SOURCES, "later", Kind((), (), lambda table: source))
+    monkeypatch.setitem(job_parts.SOURCES, "later", Connector(lambda: source, {}))
     Path("job.toml").write_text('source = { kind = "later" }\nsink = { kind = "file", path = "o.csv" }')
     assert invoke("schema", "job.toml") == (
         0,
@@ -295,11 +295,11 @@ def endless(*signals: signal.Signals) -> SourceSpec:
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_signal_stops_gently(quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(job_parts.SOURCES, "endless", Kind((), (), lambda table: endless(signal.SIGINT)))
+    monkeypatch.setitem(job_parts.SOURCES, "endless", Connector(lambda: endless(signal.SIGINT), {}))
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
     code, out, err = invoke("run", "job.toml", *(["--quiet"] if quiet else []))
-    assert code == 0
-    assert ("ended early (stop)" in out, err.startswith("stopping: ")) == (
+    assert code == 3
+    assert ("ended early (SIGINT)" in out, err.startswith("stopping: ")) == (
         (False, False) if quiet else (True, True)
     )
     assert pl.read_parquet("out.parquet").height >= 2
@@ -316,11 +316,12 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             self.join()
 
     monkeypatch.setattr(threading, "Timer", NoTimer)
-    source = Kind((), (), lambda table: endless(signal.SIGINT, signal.SIGTERM))
+    source = Connector(lambda: endless(signal.SIGINT, signal.SIGTERM), {})
     monkeypatch.setitem(job_parts.SOURCES, "endless", source)
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
-    code, out, _ = invoke("run", "job.toml")
+    code, out, err = invoke("run", "job.toml")
     assert (code, out) == (143, "")
+    assert err.splitlines()[-1] == "a second signal, SIGTERM, ended the run: nothing is committed"
     assert sorted(path.name for path in Path().iterdir()) == ["in.csv", "job.toml"]
 
 
@@ -402,13 +403,13 @@ async def batches():
         yield frame
 
 source = Source.from_fn(batches, schema={"a": pl.Int64})
-connectors.SOURCES["file"] = connectors.Kind(("path",), (), lambda table: source)
+connectors.SOURCES["file"] = connectors.Connector(lambda path: source, {"path": "text"})
 main()
 """
 
 STUCK = """
 import polars as pl, sys, threading
-from arrowstream.cli import signals
+from arrowstream.cli import commands
 from arrowstream.cli.main import main
 from arrowstream.jobs import connectors
 from arrowstream.core.batch import Batch
@@ -428,12 +429,12 @@ class Stuck(BlockingReader):
         pass
 
 class Source(TestSource):
-    def open(self, query=None):
+    def open(self, context, query=None, resume=None):
         return Stuck()
 
-signals.GRACE_SECONDS = 0.01
+commands.GRACE_SECONDS = 0.01
 source = Source((), pl.Schema({"a": pl.Int64}))
-connectors.SOURCES["file"] = connectors.Kind(("path",), (), lambda table: source)
+connectors.SOURCES["file"] = connectors.Connector(lambda path: source, {"path": "text"})
 main()
 """
 
@@ -455,9 +456,9 @@ def test_a_real_signal_stops_gently(process: subprocess.Popen[str], number: sign
     assert process.stderr.readline() == "reading\n"
     process.send_signal(number)
     out, err = process.communicate()
-    assert process.returncode == 0
-    assert err == "stopping: what was read is still delivered; again to end at once\n"
-    assert "ended early (stop)" in out
+    assert process.returncode == 3
+    assert err == "stopping: what was read is still delivered; a second signal ends the run at once\n"
+    assert f"ended early ({number.name})" in out
     assert pl.read_parquet("out.parquet")["c"].is_in([4, 6]).all()
 
 

@@ -14,7 +14,17 @@ from arrowstream import Builder
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "arrowstream"
 
-TOP = {"__init__", "__main__", "builder", "connectors", "errors", "pipeline", "split", "terminal"}
+TOP = {
+    "__init__",
+    "__main__",
+    "builder",
+    "connector_table",
+    "connectors",
+    "errors",
+    "pipeline",
+    "split",
+    "terminal",
+}
 """The modules outside of every folder: what users import, and the text of reports on a terminal."""
 
 LAYERS = (
@@ -25,7 +35,7 @@ LAYERS = (
     {"operators", "io", "backends", "gpu"},
     {"plan"},
     {"runtime"},
-    {"split", "connectors", "builder", "terminal", "pipeline", "__init__"},
+    {"split", "connectors", "connector_table", "builder", "terminal", "pipeline", "__init__"},
     {"jobs", "testing"},
     {"cli"},
     {"__main__"},
@@ -74,6 +84,8 @@ CONTRACTS = {"operators.base", "io.source", "io.sink", "backends.base"}
 AWAITS = (
     "core/channel.py",
     "core/clock.py",
+    "core/step_context.py",
+    "core/waiting.py",
     "io/source.py",
     "io/sink.py",
     "io/memory/",
@@ -85,7 +97,6 @@ AWAITS = (
     "runtime/",
     "connectors.py",
     "pipeline.py",
-    "cli/signals.py",
     "testing/",
 )
 """Where coroutines are: the runtime, what it awaits, and the surface."""

@@ -64,6 +64,8 @@ class StageMetrics:
         The last watermark, in microseconds since 1970 UTC; None without event time.
     watermark_lag_seconds
         How far that watermark was behind the wall clock; None without event time.
+    rows_by_branch
+        Rows that a split sent into each branch; empty at other stages.
     """
 
     name: str
@@ -82,6 +84,7 @@ class StageMetrics:
     dropped_rows: int = 0
     watermark_us: int | None = None
     watermark_lag_seconds: float | None = None
+    rows_by_branch: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class StageCounters:
@@ -117,6 +120,7 @@ class StageCounters:
         "late_rows",
         "name",
         "queues",
+        "rows_by_branch",
         "rows_in",
         "rows_out",
         "watermark_us",
@@ -132,6 +136,7 @@ class StageCounters:
         self.failed_rows = 0
         self.late_rows = 0
         self.dropped_rows = 0
+        self.rows_by_branch: dict[str, int] = {}
         self._latency = Histogram()
         self._notes: list[Note] = []
         self._adding = threading.Lock()
@@ -229,6 +234,7 @@ class StageCounters:
             self.dropped_rows,
             watermark,
             None if watermark is None else (wall_us - watermark) / 1e6,
+            MappingProxyType(self.rows_by_branch.copy()),
         )
 
     def _now(self) -> tuple[dict[str, int], Histogram, int]:

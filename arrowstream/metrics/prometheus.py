@@ -111,6 +111,9 @@ def families(shown: Shown) -> Iterator[Metric]:
     batches = CounterMetricFamily(
         "arrowstream_batches", "Batches by the backend that ran them.", labels=(*labels, "backend")
     )
+    branches = CounterMetricFamily(
+        "arrowstream_branch_rows", "Rows that a split sent into a branch.", labels=(*labels, "branch")
+    )
     latency = HistogramMetricFamily(
         "arrowstream_latency_seconds",
         "How long rows took: at the sink since they were read, elsewhere in the stage.",
@@ -119,10 +122,13 @@ def families(shown: Shown) -> Iterator[Metric]:
     for place, stage in stages:
         for backend, count in stage.batches.items():
             batches.add_metric((*place, backend), count)
+        for branch, rows in stage.rows_by_branch.items():
+            branches.add_metric((*place, branch), rows)
         below = zip(BOUNDS_SECONDS, stage.latency.below, strict=True)
         buckets = [*((str(bound), float(count)) for bound, count in below), ("+Inf", stage.latency.count)]
         latency.add_metric(place, buckets, stage.latency.sum_seconds)
     yield batches
+    yield branches
     yield latency
 
 

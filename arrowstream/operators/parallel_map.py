@@ -13,12 +13,14 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
+from arrowstream.core.step_context import StepContext
+from arrowstream.core.waiting import until_done
 from arrowstream.errors import PlanError, StageError
 from arrowstream.operators.base import AsyncProcess
 from arrowstream.operators.functions.schema import function_name, is_async
 from arrowstream.operators.functions.step import Awaiting, Calling, FunctionStep
 from arrowstream.operators.map import MapFunction
-from arrowstream.operators.parallel.threads import ThreadCalls, until_done
+from arrowstream.operators.parallel.threads import ThreadCalls
 from arrowstream.operators.parallel.worker_process import Worker, WorkerTask
 
 
@@ -90,7 +92,7 @@ class ParallelMap(FunctionStep):
     def frames(result: Any) -> Iterable[Any]:
         return MapFunction.frames(result)
 
-    def start(self, schema: pl.Schema) -> AsyncProcess:
+    def start(self, schema: pl.Schema, context: StepContext) -> AsyncProcess:
         output = self.output_schema(schema)
         if is_async(self.fn):
             return Awaiting(self, output, self.workers)

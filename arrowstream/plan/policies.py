@@ -8,7 +8,7 @@ import polars as pl
 
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.errors import PlanError
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import BoundSink, Fanout, SinkSpec
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter, ErrorHandler, Retry, Skip, check_handlers
 
@@ -35,46 +35,12 @@ class Policies:
     late: SinkSpec | None = None
 
     def __post_init__(self) -> None:
-        if self.late is not None and not isinstance(self.late, SinkSpec):
-            raise PlanError(
-                "window(late=...) needs a sink",
-                expected="Sink.to_file(...), Sink.to_fn(...), ...",
-                found=type(self.late).__name__,
-                hint='write late=Sink.to_file("late/")',
-            )
+        if self.late is not None:
+            _side_sink("window(late=...)", self.late, 'write late=Sink.to_file("late/")')
 
     @classmethod
     def time_limit(cls, duration: Duration, on_timeout: str) -> Policies:
-        """Let the step before this take so long for one batch and no longer.
-
-        Parameters
-        ----------
-        duration
-            The longest time for one batch: ``"5s"``, seconds, a timedelta.
-        on_timeout
-            ``"fail"`` ends the run with a `StageTimeout`, unless a handler of `on_error` deals with it;
-            ``"skip"`` leaves the batch out and counts its rows as failed.
-
-        Raises
-        ------
-        PlanError
-            The duration is none or 0, or there is no such way to go on.
-
-        Notes
-        -----
-        Costs a task and a timer for each batch, some tens of microseconds, and the step becomes a stage of its
-        own, not fused with others. No state. Work on a worker thread cannot be interrupted: it is waited for, and
-        counts as too late all the same. What a sink has written late stays written, so that it ends the run, or,
-        where a handler or ``"skip"`` has the run go on, is logged and neither left out nor written again.
-
-        Examples
-        --------
-        >>> import polars as pl
-        >>> from arrowstream import Pipeline, Source
-        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
-        >>> builder.map(y=pl.col("x") * 2).timeout("5s").collect_sync()["y"].to_list()
-        [2, 4]
-        """
+        """The policies of `timeout()`."""
         limit = seconds(duration)
         if limit <= 0:
             raise PlanError("timeout() is too short", expected="more than 0 seconds", found=f"{limit:g} s")
@@ -104,29 +70,17 @@ class Policies:
         )
 
     def check(self, schema: pl.Schema) -> None:
-        """Raise unless what rows of `schema` leave by takes them: late ones, and those that failed."""
-        for aside in self.sinks:
-            if aside.parts or aside.handlers:
-                raise PlanError(
-                    "rows that are put aside leave by one sink without handlers of its own",
-                    expected='such as late=Sink.to_file("late/") or dead_letter(Sink.to_file("bad/"))',
-                    found=aside.label if aside.parts else f"{aside.label} with on_error()",
-                )
+        """Raise unless the side outputs take rows of `schema`: late ones, and dead letters of them."""
         if self.late is not None:
             self.late.check(schema)
         for handler in self.handlers:
             if isinstance(handler, DeadLetter):
-                if not isinstance(handler.sink, SinkSpec):
-                    raise PlanError(
-                        "dead_letter() needs a sink",
-                        expected='a sink, such as Sink.to_file("bad/")',
-                        found=type(handler.sink).__name__,
-                    )
-                handler.sink.check(dead_letter_schema(schema))
+                sink = _side_sink("dead_letter()", handler.sink, 'write dead_letter(Sink.to_file("bad/"))')
+                sink.check(dead_letter_schema(schema))
 
-    def overridden(self, own: Policies) -> Policies:
-        """These with the handlers of `own`, if it has any."""
-        return replace(self, handlers=own.handlers) if own.handlers else self
+    def overridden(self, handlers: tuple[ErrorHandler, ...]) -> Policies:
+        """These policies with other handlers, if any are given."""
+        return replace(self, handlers=handlers) if handlers else self
 
     @property
     def sinks(self) -> tuple[SinkSpec, ...]:
@@ -143,3 +97,32 @@ class Policies:
         handlers = (*self.handlers, *added.handlers)
         check_handlers(handlers)
         return replace(self, handlers=handlers)
+
+
+def _side_sink(call: str, sink: object, hint: str) -> SinkSpec:
+    """The sink of a side output.
+
+    Raises
+    ------
+    PlanError
+        It is another kind of value.
+    """
+    if isinstance(sink, SinkSpec):
+        return sink
+    if isinstance(sink, BoundSink | Fanout):
+        raise PlanError(
+            f"{call} takes one sink without handlers",
+            expected="a plain sink: Sink.to_file(...), Sink.to_fn(...), ...",
+            found="a fan-out" if isinstance(sink, Fanout) else "a sink with on_error() or best_effort()",
+            hint=hint,
+        )
+    raise PlanError(
+        f"{call} needs a sink",
+        expected="Sink.to_file(...), Sink.to_fn(...), ...",
+        found=type(sink).__name__,
+        hint=hint,
+    )
+
+
+NO_POLICIES = Policies()
+"""The policies of a step for which the user set none."""

@@ -7,22 +7,34 @@ from collections.abc import Sequence
 from arrowstream.backends.base import Backend, Evaluator
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError
-from arrowstream.plan.fuse import Piece
 from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Placement
+from arrowstream.plan.policies import NO_POLICIES, Policies
 from arrowstream.plan.segment import Segment
 
 
 def segment_stage(
-    piece: Piece, segment: Segment, backends: Sequence[Backend], *, into_arrow: bool = False
+    name: str,
+    segment: Segment,
+    backends: Sequence[Backend],
+    *,
+    pin: str = "auto",
+    policies: Policies = NO_POLICIES,
+    into_arrow: bool = False,
 ) -> SegmentStage:
-    """The stage of a piece that is a segment.
+    """The stage of a segment.
 
     Parameters
     ----------
+    name
+        The stage's name.
+    pin
+        The backend it is pinned to, or ``"auto"``.
+    policies
+        Its policies.
     into_arrow
-        Whether the rows are needed in Arrow form right after it.
+        True if the rows are needed in Arrow form right after it.
 
     Raises
     ------
@@ -38,15 +50,15 @@ def segment_stage(
             evaluators[backend.name] = _into_arrow(prepared) if into_arrow else prepared
         else:
             refused[backend.name] = str(prepared)
-    if piece.pin in refused:
+    if pin in refused:
         raise PlanError(
-            f"the {piece.pin} backend cannot run this step",
-            stage=piece.name,
-            found=refused[piece.pin],
+            f"the {pin} backend cannot run this step",
+            stage=name,
+            found=refused[pin],
             hint='take the pin away, or use backend("polars"), which runs every expression',
         )
-    placement = Placement(tuple(evaluators), refused, piece.pin)
-    return SegmentStage(piece.name, segment, evaluators, placement, piece.policies)
+    placement = Placement(tuple(evaluators), refused, pin)
+    return SegmentStage(name, segment, evaluators, placement, policies)
 
 
 def _into_arrow(evaluate: Evaluator) -> Evaluator:

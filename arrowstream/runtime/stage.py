@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from arrowstream.core.batch import Batch, Element, Mark
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
 from arrowstream.errors import ArrowstreamError
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.plan.physical import SegmentStage
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.call_times import INLINE_NS
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
+from arrowstream.runtime.ports import OutputPort
 from arrowstream.runtime.threads import Threads
 
-Emit = Callable[[Element], Awaitable[None]]
-
-INLINE_NS = 1_000_000
-"""Work predicted to take less runs on the loop's own thread.
-
-A hop to a worker thread and back costs 60-110 us, so at 200 us it would cost a third of the work;
-and nothing else on the loop (channel hops, timers) minds waiting a millisecond.
-"""
+_ROW_NS = 100
+"""Assumed time for a row where the steps of a failed segment are tried one by one."""
 
 
 class RunningStage(ABC):
@@ -35,7 +32,7 @@ class RunningStage(ABC):
         self._attempt: Attempt = self.attempt
 
     @property
-    def room(self) -> int | None:
+    def queue_capacity(self) -> int | None:
         """Batches that may wait before this stage, where that was asked for."""
         return None
 
@@ -68,12 +65,12 @@ class RunningStage(ABC):
         """Before the first batch."""
         return
 
-    async def on_mark(self, mark: Mark, emit: Emit) -> None:
+    async def on_mark(self, mark: Mark, output: OutputPort) -> None:
         """Give what comes out for a mark, the mark itself included."""
         self.tally.saw(mark)
-        await emit(mark)
+        await output.send(mark)
 
-    async def finish(self, emit: Emit) -> None:
+    async def finish(self, output: OutputPort) -> None:
         """Give what is still held when the stream ends."""
         return
 
@@ -82,11 +79,11 @@ class RunningStage(ABC):
         return
 
 
-async def emit_all(out: Iterable[Element], emit: Emit) -> None:
+async def emit_all(out: Iterable[Element], output: OutputPort) -> None:
     """Pass on what came out, batches without rows left out."""
     for element in out:
         if not isinstance(element, Batch) or element.num_rows:
-            await emit(element)
+            await output.send(element)
 
 
 class RunningSegment(RunningStage):
@@ -113,11 +110,16 @@ class RunningSegment(RunningStage):
                 result = await self._threads.call(evaluate, batch)
         except FAILURES as error:
             tally.errors += 1
-            raise _failure(stage, batch, error) from error
+            raise await self._named(batch, error) from error
         taken = clock.now_ns() - begin
         stage.placement.observe(choice, rows, taken / 1e9)
         tally.ran(choice.backend, rows, taken, taken)
         return [result]
+
+    async def _named(self, batch: Batch, error: BaseException) -> ArrowstreamError:
+        if batch.num_rows * _ROW_NS < INLINE_NS:
+            return _failure(self._stage, batch, error)
+        return await self._threads.call(_failure, self._stage, batch, error)
 
 
 def _failure(stage: SegmentStage, batch: Batch, error: BaseException) -> ArrowstreamError:

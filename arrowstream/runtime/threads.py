@@ -7,15 +7,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from arrowstream.core.waiting import until_done
+
 T = TypeVar("T")
 
 
 class Threads:
     """Worker threads of one run, one for each party that may block."""
 
-    __slots__ = ("_pool",)
+    __slots__ = ("_pool", "workers")
 
     def __init__(self, workers: int) -> None:
+        self.workers = workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="arrowstream")
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:
@@ -28,12 +31,10 @@ class Threads:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            while not future.done():
-                try:
-                    await asyncio.wait([future])
-                except asyncio.CancelledError:
-                    continue
-            future.exception()  # seen: the cancellation is what the caller gets
+            try:
+                await until_done([future])
+            finally:
+                future.exception()  # seen: the cancellation is what the caller gets
             raise
 
     def close(self) -> None:

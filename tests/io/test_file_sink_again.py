@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from contexts import context
+from scripted import publish
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
@@ -149,7 +151,7 @@ def test_without_a_handler_a_failure_ends_the_run_though_the_disk_would_take_it_
 
 
 def test_what_could_not_be_made_durable_is_never_trusted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = FileSink.of("out/", format="csv", max_rows_per_file=5).open(ROWS.schema)
+    writer = FileSink.of("out/", format="csv", max_rows_per_file=5).open(ROWS.schema, context())
     sync, left = os.fsync, [1]
 
     def once(handle: int) -> None:
@@ -164,7 +166,7 @@ def test_what_could_not_be_made_durable_is_never_trusted_again(monkeypatch: pyte
         with pytest.raises(SinkError, match="Input/output error"):
             writer.write(Batch(ROWS[10:11]))
     with pytest.raises(SinkError, match="Input/output error"):
-        writer.finish()
+        publish(writer)
     writer.abort()
     assert [path.name for path in Path().iterdir()] == ["there"]
 
@@ -174,12 +176,12 @@ def test_rows_that_are_lost_on_the_way_into_a_file_end_the_run(monkeypatch: pyte
         raise MemoryError("no room")
 
     monkeypatch.setattr(GrowingFile, "append", panics)
-    writer = FileSink.of("out.csv").open(ROWS.schema)
+    writer = FileSink.of("out.csv").open(ROWS.schema, context())
     writer.write(Batch(ROWS[:5]))
     with pytest.raises(MemoryError):
         writer.write(Batch(ROWS[5:10]))
     monkeypatch.undo()
-    for call in (lambda: writer.write(Batch(ROWS[5:10])), writer.finish):
+    for call in (lambda: writer.write(Batch(ROWS[5:10])), lambda: publish(writer)):
         with pytest.raises(SinkError, match="cannot be continued after a failure") as raised:
             call()
         assert raised.value.found == "MemoryError: no room"

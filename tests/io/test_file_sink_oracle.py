@@ -10,8 +10,10 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted import publish
 
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.io.files.sink import FileSink
@@ -76,10 +78,10 @@ def cut(draw, frame):
 
 
 def write(sink, schema, batches):
-    writer = sink.open(schema)
+    writer = sink.open(schema, context())
     for batch in batches:
         writer.write(batch)
-    writer.finish()
+    publish(writer)
 
 
 def unpacked(path):

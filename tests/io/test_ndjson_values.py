@@ -8,6 +8,7 @@ from typing import Any
 import hypothesis.strategies as st
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import HealthCheck, given, settings
 
 from arrowstream import Pipeline, Sink, Source
@@ -113,7 +114,7 @@ def inside(value: Any) -> int:
 
 
 def read(source: FileSource) -> tuple[list[dict[str, Any]], tuple[ReaderNote, ...]]:
-    reader = source.open()
+    reader = source.open(context())
     try:
         rows = [row for batch in iter(reader.read, None) for row in batch.polars().to_dicts()]
         return rows, reader.notes

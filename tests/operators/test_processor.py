@@ -8,8 +8,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
+from snapshots import held_rows
 
 from arrowstream import Pipeline, Processor, Source
 from arrowstream.core.batch import Batch
@@ -26,7 +28,7 @@ def batch(*values: int) -> Batch:
 
 
 def started(processor: Any) -> AsyncProcess:
-    return ProcessorStep(processor).start(SCHEMA)
+    return ProcessorStep(processor).start(SCHEMA, context())
 
 
 class Sum(Processor):
@@ -176,9 +178,8 @@ def test_without_more_than_process_it_changes_no_schema_and_has_no_state() -> No
 
     asyncio.run(main())
     assert ProcessorStep(Plain).output_schema(SCHEMA) == SCHEMA
-    state = process.snapshot()
-    assert state.num_columns == 0
-    process.restore(state)
+    assert held_rows(process).width == 0
+    process.restore(process.snapshot())
 
 
 def test_a_snapshot_without_restore_says_what_is_missing() -> None:
@@ -250,11 +251,12 @@ def test_a_failure_names_stage_and_position_and_everything_is_closed() -> None:
     source = Source.from_frame(pl.DataFrame({"x": [1, 2]}))
     with pytest.raises(StageError, match="LookupError: no such row") as caught:
         Pipeline.builder().source(source).process(processor).collect_sync()
-    assert (caught.value.stage, caught.value.position) == ("1 process", "frame rows 0-2")
+    assert (caught.value.stage, caught.value.position) == ("process", "frame rows 0-2")
     assert processor.calls == ["open", "close"]
 
 
 def test_text() -> None:
-    assert ProcessorStep(Sum).describe() == "process(Sum)"
-    assert ProcessorStep(Sum()).describe() == "process(Sum)"
-    assert ProcessorStep(lambda: Sum()).describe() == "process(<lambda>)"
+    assert ProcessorStep(Plain).describe() == "process(Plain)"
+    assert ProcessorStep(Sum).describe() == "process(Sum, holds watermarks until the end)"
+    assert ProcessorStep(Sum()).describe() == ProcessorStep(Sum).describe()
+    assert ProcessorStep(lambda: Sum()).describe() == "process(<lambda>, holds watermarks until the end)"

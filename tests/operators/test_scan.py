@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -67,7 +68,7 @@ EXACT: dict[str, tuple[Callable[[], pl.Expr], list[Any]]] = {
 
 def scan_of(schema: pl.Schema, by: Any, *exprs: Any, **options: Any) -> Process:
     limits = {name: options.pop(name) for name in ("max_keys", "max_bytes", "on_full") if name in options}
-    return Scan.of(check, exprs, options, by=by, limit=StateLimit(**limits)).start(schema)
+    return Scan.of(check, exprs, options, by=by, limit=StateLimit(**limits)).start(schema, context())
 
 
 def out(process: Process, batches: list[pl.DataFrame]) -> list[pl.DataFrame]:
@@ -374,7 +375,8 @@ def test_only_the_values_asked_for_are_held() -> None:
 
 def test_states_grow_by_doubling_and_only_then() -> None:
     memory = StateMemory()
-    states = memory.copied(np.arange(5))
+    states = memory.array((5,), np.int64)
+    states[:] = np.arange(5)
     assert memory.longer(states, 3, -1) is states and memory.longer(states, 5, -1) is states
     longer = memory.longer(states, 6, -1)
     assert longer.tolist() == [*range(5), *[-1] * 5] and memory.held == 80

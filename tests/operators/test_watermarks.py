@@ -2,16 +2,18 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
+from contexts import context
 
-from arrowstream import Builder, Pipeline, Source, channel
+from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.io.source import BlockingReader
+from arrowstream.io.source import BlockingReader, SourceSpec
 from arrowstream.operators.base import Process, TimedProcess
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.reduce import Reduce
@@ -23,7 +25,7 @@ SECOND = 1_000_000
 
 def marks(operator: Watermarks, *batches: list[int | None]) -> list[Element]:
     schema = pl.Schema({"ts": pl.Int64})
-    process = operator.start(schema)
+    process = operator.start(schema, context())
     out: list[Element] = []
     for values in batches:
         out += process.process(Batch(pl.DataFrame({"ts": values}, schema=schema)))  # type: ignore[arg-type]
@@ -80,41 +82,59 @@ def test_the_column_must_be_a_time() -> None:
 
 def test_a_snapshot_continues_where_it_was() -> None:
     schema = pl.Schema({"ts": pl.Int64})
-    first, second = Watermarks("ts").start(schema), Watermarks("ts").start(schema)
+    first, second = Watermarks("ts").start(schema, context()), Watermarks("ts").start(schema, context())
     list(first.process(Batch(pl.DataFrame({"ts": [10]}))))
     second.restore(first.snapshot())
     assert len(list(second.process(Batch(pl.DataFrame({"ts": [9]}))))) == 1
-    second.restore(Watermarks("ts").start(schema).snapshot())
+    second.restore(Watermarks("ts").start(schema, context()).snapshot())
     assert len(list(second.process(Batch(pl.DataFrame({"ts": [9]}))))) == 2
 
 
 def test_silence_makes_it_idle_once() -> None:
-    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}))
+    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
     assert isinstance(process, TimedProcess)
     process.set_time(5)
     assert process.deadline_ns is None
-    process.waits(5)  # a source that never says anything is silent, too
+    process.on_waiting(5)  # a source that never says anything is silent, too
     assert process.deadline_ns == 15
     process.set_time(12)
     list(process.process(Batch(pl.DataFrame({"ts": [1]}))))
-    process.waits(12)
+    process.on_waiting(12)
     assert process.deadline_ns == 22
     process.set_time(22)
-    assert list(process.on_time(22)) == [Idle()]
+    assert list(process.on_timer(22)) == [Idle()]
     assert process.deadline_ns is None
     process.set_time(30)
-    process.waits(30)  # behind a mark of the source itself: it is idle as before
+    process.on_waiting(30)  # behind a mark of the source itself: it is idle as before
     assert process.deadline_ns is None
 
 
 def test_only_time_spent_waiting_for_the_source_is_silence() -> None:
-    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}))
+    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
     assert isinstance(process, TimedProcess)
-    process.waits(0)
+    process.on_waiting(0)
     process.set_time(4)
     list(process.on_watermark(1))
-    process.waits(104)  # the stages behind took so long
+    process.on_waiting(104)  # the stages behind took so long
     assert process.deadline_ns == 110
+
+
+def test_batches_without_rows_end_no_silence() -> None:
+    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}))
+    assert isinstance(process, TimedProcess)
+    nothing = Batch(pl.DataFrame(schema={"ts": pl.Int64}))
+    process.waits(0)
+    for now in (4, 8):
+        process.set_time(now)
+        assert list(process.process(nothing)) == [nothing]
+        process.waits(now)
+        assert process.deadline_ns == 10
+    process.set_time(10)
+    assert list(process.on_time(10)) == [Idle()]
+    process.set_time(12)
+    list(process.process(nothing))
+    process.waits(12)  # idle as before: nobody is told twice
+    assert process.deadline_ns is None
 
 
 def test_text() -> None:
@@ -128,11 +148,11 @@ def test_in_a_pipeline_marks_come_first_and_only_needed_columns_are_read(tmp_pat
     source = Source.from_file(tmp_path / "x.parquet").with_event_time("ts", lateness="2s")
     assert source.schema() == frame.schema
     assert source.label.startswith("file")
-    assert isinstance(source.open(), BlockingReader)
+    assert isinstance(source.open(context()), BlockingReader)
     sink = TestSink()
     pipeline = Pipeline.builder().source(source).select("a").sink(sink).build()
     text = pipeline.explain()
-    assert "stage 1 event_time\n      event_time(ts, lateness=2 s)" in text
+    assert "stage event_time\n      event_time(ts, lateness=2 s)" in text
     assert "columns: 2 of 3 (ts, a)" in text
     pipeline.run_sync()
     assert sink.received() == [1, 2]
@@ -189,6 +209,79 @@ def test_a_source_that_is_silent_holds_nobody_back() -> None:
     before, after = asyncio.run(main())
     assert before.height == 0
     assert after.height == 1
+
+
+def polled_function(clock: ManualClock, frames: list[pl.DataFrame]) -> SourceSpec:
+    async def poll() -> pl.DataFrame | None:
+        await clock.sleep(1)
+        return frames.pop(0) if frames else None
+
+    return Source.from_fn(poll, schema=TIMES)
+
+
+def polled_generator(clock: ManualClock, frames: list[pl.DataFrame]) -> SourceSpec:
+    async def poll() -> AsyncIterator[pl.DataFrame]:
+        for frame in frames:
+            await clock.sleep(1)
+            yield frame
+
+    return Source.from_fn(poll, schema=TIMES)
+
+
+def polled_stream(clock: ManualClock, frames: list[pl.DataFrame]) -> SourceSpec:
+    async def poll() -> AsyncIterator[pl.DataFrame]:
+        for frame in frames:
+            await clock.sleep(1)
+            yield frame
+
+    return Source.from_channel(poll(), schema=TIMES)
+
+
+def polled_iterable(clock: ManualClock, frames: list[pl.DataFrame]) -> SourceSpec:
+    def poll() -> Iterator[pl.DataFrame]:
+        for frame in frames:
+            clock.set_ns(clock.now_ns() + SECOND * 1000)  # as if it had slept, with the loop
+            yield frame
+
+    return Source.from_frame(poll(), schema=TIMES)
+
+
+TIMES = {"ts": pl.Int64}
+
+
+@pytest.mark.parametrize("polled", [polled_function, polled_generator, polled_stream, polled_iterable])
+def test_a_source_that_polls_without_success_holds_nobody_back(
+    polled: Callable[[ManualClock, list[pl.DataFrame]], SourceSpec],
+) -> None:
+    """Over empty batches as over none: 10 s without a row."""
+    clock = ManualClock()
+    closed: list[int] = []
+
+    async def busy() -> AsyncIterator[pl.DataFrame]:
+        for number in range(30):
+            await clock.sleep(1)
+            yield pl.DataFrame({"ts": [10 * number * SECOND]})
+
+    def note(batch: pa.RecordBatch) -> None:
+        closed.append(clock.now_ns() // 10**9)
+
+    quiet = polled(clock, [pl.DataFrame({"ts": [0]}), *[pl.DataFrame(schema=TIMES)] * 40])
+
+    async def main() -> None:
+        merged = (
+            Pipeline.builder()
+            .source(Source.from_fn(busy, schema=TIMES).with_event_time("ts"))
+            .merge(Pipeline.builder("quiet").source(quiet.with_event_time("ts", idle="10s")))
+        )
+        counted = merged.window(size="10s", on="ts").agg(pl.len())
+        running = asyncio.create_task(counted.sink(Sink.to_fn(note)).build(clock=clock).run())
+        while not running.done():
+            await clock.advance(1)
+        await running
+
+    asyncio.run(main())
+    assert len(closed) > 15
+    assert closed[0] <= 15
 
 
 TWO = pl.Schema({"ts": pl.Int64, "s": pl.String})
@@ -256,13 +349,13 @@ def test_that_an_input_is_idle_does_not_overtake_rows_that_are_held(
 
 
 def test_updates_of_a_running_aggregate_hold_no_mark_back() -> None:
-    process = Reduce.of(n=pl.len(), emit="updates").start(TWO)
+    process = Reduce.of(n=pl.len(), emit="updates").start(TWO, context())
     assert isinstance(process, Process)
     assert list(process.on_idle()) == [Idle()]
 
 
 def test_a_buffer_changes_nothing() -> None:
-    process = Buffer(3).start(pl.Schema({"x": pl.Int64}))
+    process = Buffer(3).start(pl.Schema({"x": pl.Int64}), context())
     batch = Batch(pl.DataFrame({"x": [1]}))
     assert list(process.process(batch)) == [batch]
     assert list(process.on_watermark(5)) == [Watermark(5)]

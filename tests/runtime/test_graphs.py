@@ -17,11 +17,10 @@ from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, StageTimeout
 from arrowstream.io.sink import SinkSpec
-from arrowstream.plan.physical import Outlet
+from arrowstream.metrics.counters import StageCounters
 from arrowstream.policies.handlers import ErrorHandler
-from arrowstream.runtime.sinks import Outlets, Spare
-from arrowstream.runtime.threads import Threads
-from arrowstream.testing import ManualClock, TestSink, TestSource
+from arrowstream.runtime.best_effort import BestEffortQueue
+from arrowstream.testing import TestSink, TestSource
 
 ROWS = pl.DataFrame({"x": range(100), "k": [number % 3 for number in range(100)]})
 
@@ -116,7 +115,7 @@ def test_a_row_without_a_branch_is_an_error_that_names_it() -> None:
     builder = source().split(pl.col("k")).branch("0").branch("1").merge()
     with pytest.raises(StageError, match="rows are for no branch") as caught:
         builder.collect_sync()
-    assert caught.value.stage == "1 split"
+    assert caught.value.stage == "split"
     assert "'2'" in str(caught.value.found)
 
 
@@ -124,7 +123,7 @@ def test_branches_that_meet_have_one_schema() -> None:
     splitting = source().split(pl.col("k")).branch("0").otherwise(lambda rows: rows.drop("k"))
     with pytest.raises(SchemaError, match="the rows of branch 'otherwise' do not fit") as caught:
         splitting.merge().sink(TestSink()).build()
-    assert caught.value.stage == "1 split"
+    assert caught.value.stage == "split"
     assert caught.value.found == "x: Int64"
 
 
@@ -143,7 +142,7 @@ def test_branches_that_meet_have_one_schema() -> None:
             lambda rows: rows.split(pl.col("k")).branch("0", lambda b: b.source(Source.from_frame(ROWS))),
             "a branch has the rows of its split",
         ),
-        (lambda rows: rows.merge(), "nothing to merge with"),
+        (lambda rows: rows.merge(), "has no other input"),
         (lambda rows: rows.merge(Pipeline.builder("b")), "(?s)'b'.*found: no source"),
         (lambda rows: rows.merge(source().sink(TestSink())), "(?s)without a sink.*found: a sink"),
         (lambda rows: rows.merge(source().select("x")).schema(), "do not fit those they meet"),
@@ -151,7 +150,7 @@ def test_branches_that_meet_have_one_schema() -> None:
             lambda rows: rows.merge(
                 Pipeline.builder("later").source(TestSource.from_frames([ROWS]).undeclared())
             ).schema(),
-            "'later' are not known before it runs",
+            "'later' are unknown before it runs",
         ),
         (lambda rows: rows.buffer(0), "at least 1"),
         (lambda rows: rows.sink(Sink.fanout([])), "fanout has no sink"),
@@ -184,7 +183,7 @@ def test_an_unknown_backend_is_found_in_branches_and_in_other_inputs() -> None:
     other = source().select("x", "k").backend("nope")
     split = source().split(pl.col("k")).otherwise(lambda rows: rows.select("x").backend("nope")).branch("0")
     for builder in (source().merge(other), split.merge()):
-        with pytest.raises(PlanError, match="no backend 'nope'"):
+        with pytest.raises(PlanError, match="unknown backend 'nope'"):
             builder.sink(TestSink()).build()
 
 
@@ -198,7 +197,11 @@ def test_other_sources_are_added() -> None:
     expected = pl.concat([ROWS.filter(pl.col("x") < 5), ROWS.filter(k=0), ROWS])
     assert sink.frame().sort("x", "k").equals(expected.sort("x", "k"))
     assert report.rows_in == 300
-    assert [stage.name for stage in report.stages][:3] == ["source", "source 2", "source 3"]
+    assert [stage.name for stage in report.stages][:3] == [
+        "source",
+        "merge/other/source",
+        "merge/third/source",
+    ]
     assert seen[-1].total_rows is None
 
 
@@ -209,11 +212,6 @@ def test_every_part_of_a_fan_out_gets_every_batch() -> None:
     assert first.received() == second.received() == third.ledger.rows == list(range(100))
 
 
-def test_a_fan_out_is_opened_part_by_part() -> None:
-    with pytest.raises(AssertionError, match="the planner opens the parts"):
-        Sink.fanout([TestSink()]).open(ROWS.schema)
-
-
 def test_a_limit_holds_for_every_part_of_a_fan_out() -> None:
     first, second = TestSink(), TestSink()
     report = source().sink(Sink.fanout([first, second])).build().run_sync(limit=10)
@@ -221,11 +219,11 @@ def test_a_limit_holds_for_every_part_of_a_fan_out() -> None:
 
 
 def test_one_sink_that_fails_leaves_nothing_in_the_others() -> None:
-    good, bad = LedgerSink(blocking=False), LedgerSink(blocking=False, fail_in="finish")
-    with pytest.raises(SinkError, match="no finish today"):
+    good, bad = LedgerSink(blocking=False), LedgerSink(blocking=False, fail_in="prepare")
+    with pytest.raises(SinkError, match="no prepare today"):
         source().sink(Sink.fanout([bad, good])).build().run_sync()
     assert good.ledger.calls[-1] == "abort"
-    assert "finish" not in good.ledger.calls
+    assert "commit" not in good.ledger.calls
     good, bad = LedgerSink(blocking=False), LedgerSink(blocking=False, fail_in="write abort")
     other = LedgerSink(blocking=False, fail_in="abort")
     with pytest.raises(SinkError, match="no write today") as caught:
@@ -266,22 +264,29 @@ def test_sinks_that_never_opened_are_told(place: str) -> None:
     asyncio.run(main())
 
 
-def test_marks_too_are_dropped_where_there_is_no_room() -> None:
-    async def main() -> list[Element]:
-        sink = Outlets(ManualClock(), Threads(1)).open(Outlet("sink", TestSink(), ROWS.schema))
-        way = Spare(sink, 1)
-        first = Batch(ROWS)
-        for element in (first, Watermark(5), Batch(ROWS)):
-            await way.offer(element)
-        await way.end()
-        assert sink.tally.dropped_rows == 100
-        return [element async for element in _all(way.read)]
+@pytest.mark.parametrize("late", [False, True])
+def test_marks_too_are_dropped_where_the_queue_is_full_but_no_barrier(late: bool) -> None:
+    async def main() -> tuple[list[str], int]:
+        queue = BestEffortQueue(StageCounters("sink"), 1)
+        for element in (Batch(ROWS), Watermark(5), Batch(ROWS), Barrier(1), Batch(ROWS), Barrier(2)):
+            await queue.send(element)
+        seen = [str(await queue.receive())]
+        if late:
+            # There is room, but what came now would overtake the barriers.
+            await queue.send(Batch(ROWS[:1]))
+            seen += [str(await queue.receive()), str(await queue.receive())]
+            await queue.send(Batch(ROWS[:2]))
+        await queue.end()
+        while (element := await queue.receive()) is not None:
+            seen.append(str(element))
+        return seen, queue.counters.dropped_rows
 
-    async def _all(read: Any) -> Any:
-        while (element := await read()) is not None:
-            yield element
-
-    assert len(asyncio.run(main())) == 1
+    barriers = ["Barrier(epoch=1)", "Barrier(epoch=2)"]
+    rows, dropped = asyncio.run(main())
+    if late:
+        assert (rows, dropped) == (["Batch(100 rows)", *barriers, "Batch(2 rows)"], 201)
+    else:
+        assert (rows, dropped) == (["Batch(100 rows)", *barriers], 200)
 
 
 def test_a_best_effort_sink_never_holds_the_others_back() -> None:
@@ -310,7 +315,7 @@ def test_a_best_effort_sink_never_holds_the_others_back() -> None:
     assert main == list(range(100))
 
 
-@pytest.mark.parametrize("fails_in", ["write", "finish"])
+@pytest.mark.parametrize("fails_in", ["write", "prepare", "commit"])
 def test_a_best_effort_sink_that_fails_is_lost_and_the_run_goes_on(
     fails_in: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -361,8 +366,8 @@ def test_rows_that_fail_are_put_aside_by_the_step_that_they_fail_in() -> None:
     pipeline.run_sync()
     assert good.received() == [1, 3, 5]
     assert dead.frame().select("s", "stage", "position").rows() == [
-        ("a", "2 cast", "frame rows 1-2"),
-        ("b", "2 cast", "frame rows 3-4"),
+        ("a", "cast", "frame rows 1-2"),
+        ("b", "cast", "frame rows 3-4"),
     ]
     assert "on error: dead_letter(test)" in pipeline.explain()
 
@@ -387,15 +392,16 @@ GOLDEN = """\
 pipeline pipeline
   source: test
     schema: learnt from the first batch, then checked
-  step 1 split(k)
+  step split: split(k)
     branch 0
-      step 1 select(x, k)  [backend polars]
+      step select: select(x, k)  [backend polars]
       sink: test
         guarantee: in memory: complete when the run has ended well
     branch otherwise
-  step 2 merge(other)
+  step merge: merge(other)
+    input other
       source: frame
-      step 1 filter(k == 0)
+      step filter: filter(k == 0)
         on error: skip()
   sink: test
     guarantee: in memory: complete when the run has ended well"""
@@ -417,10 +423,10 @@ def test_explain_before_the_schema_is_known() -> None:
 
 
 SPLIT = """\
-  stage 1 split
+  stage split
       split(k)
     branch 0
-      stage 1/0/1 with_columns
+      stage split/0/with_columns
           with_columns(x = x * 2)
         backend: auto: arrow below ~45,000 rows, polars above
         -> x: Int64, k: Int64
@@ -441,8 +447,8 @@ def test_explain_shows_every_branch() -> None:
 
 def test_explain_shows_other_inputs() -> None:
     text = source().merge(source().filter(pl.col("k") == 0)).sink(TestSink()).build().explain()
-    assert "  stage 1 merge\n      merge(pipeline)\n      source: frame\n" in text
-    assert "      stage 1/1/1 filter\n" in text
+    assert "  stage merge\n      merge(pipeline)\n    input pipeline\n      source: frame\n" in text
+    assert "      stage merge/pipeline/filter\n" in text
 
 
 def test_marks_go_down_every_branch_and_meet_again() -> None:
@@ -465,8 +471,9 @@ def test_marks_go_down_every_branch_and_meet_again() -> None:
 def test_a_fan_out_before_the_schema_is_known(tmp_path: Path) -> None:
     fan = Sink.fanout([TestSink(), Sink.to_file(tmp_path / "x.parquet").best_effort()])
     pipeline = Pipeline.builder().source(TestSource.from_frames([]).undeclared()).sink(fan).build()
-    assert "sink: fan-out to 2 sinks" in pipeline.explain()
-    assert "guarantee: in memory: complete when the run has ended well; best effort" in pipeline.explain()
+    assert "  sink 2: file" in pipeline.explain()
+    assert "guarantee: in memory: complete when the run has ended well\n" in pipeline.explain()
+    assert pipeline.explain().endswith("guarantee: best effort: misses batches when more than 64 wait")
     with pytest.raises(SchemaError, match="nobody knows its columns"):
         pipeline.run_sync()
     tx, rx = channel()

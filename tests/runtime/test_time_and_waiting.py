@@ -1,7 +1,7 @@
 """Operators that need the time, and operators that wait: what the runtime does for them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import polars as pl
@@ -11,6 +11,7 @@ from scripted import ScriptedOperator
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import StageError
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import AsyncProcess, Operator, Process, TimedProcess
@@ -40,22 +41,22 @@ class Slowly(TimedProcess):
         return None if self._held is None else self._until_ns
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         return self._held is None
 
     def process(self, batch: Batch) -> list[Element]:
         self._held, self._until_ns = batch, self._now_ns + 1_000_000_000
         return []
 
-    def on_time(self, now_ns: int) -> list[Element]:
+    def on_timer(self, now_ns: int) -> list[Element]:
         assert self._held is not None
         held, self._held = self._held, None
         return [held, held.slice(0, 0)]
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None: ...
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None: ...
 
     def finish(self) -> list[Element]:
         return []
@@ -80,7 +81,7 @@ class Quietly(Slowly):
     """Takes whatever comes and keeps the last of it until nothing has come for a second."""
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         return True
 
     def on_watermark(self, time_us: int) -> list[Element]:
@@ -190,7 +191,7 @@ def test_results_keep_their_order_however_many_are_in_the_making(concurrency: in
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_what_was_opened_is_closed_and_a_failure_names_its_stage(fail_in: str, concurrency: int) -> None:
     process = Coroutines(concurrency, fail_in)
-    with pytest.raises(StageError, match=rf"no {fail_in} today \(stage 1 step\)") as caught:
+    with pytest.raises(StageError, match=rf"no {fail_in} today \(stage step\)") as caught:
         built(TestSource.from_frames(ROWS), lambda: process, TestSink()).run_sync()
     assert process.calls[-1] == "close"
     assert not hasattr(caught.value, "__notes__")
@@ -205,7 +206,7 @@ def test_a_process_of_coroutines_has_no_state_unless_it_says_so() -> None:
     built(TestSource.from_frames(ROWS), lambda: process, sink).run_sync()
     assert sink.received() == [0, 1, 2, 3, 4]
     process.restore(process.snapshot())
-    assert process.snapshot().num_rows == 0
+    assert list(process.snapshot()) == []
 
 
 class Late(Process):
@@ -225,10 +226,10 @@ class Late(Process):
     def take_late(self) -> Batch | None:
         return self._late.pop() if self._late else None
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None: ...
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None: ...
 
     def finish(self) -> list[Batch]:
         return []
@@ -240,7 +241,7 @@ class LateOperator(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return Late()
 
     def describe(self) -> str:

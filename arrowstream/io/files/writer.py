@@ -16,7 +16,7 @@ from arrowstream.io.files.growing_file import Backlog, GrowingFile
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.row_buffer import RowBuffer, frame_bytes
 from arrowstream.io.files.staging import Staging
-from arrowstream.io.sink import BlockingWriter
+from arrowstream.io.sink import BlockingWriter, Handle
 
 WAITING_BYTES: Final = 128 << 20
 """How much all partitions together hold back for fuller row groups."""
@@ -43,10 +43,13 @@ class FileWriter(BlockingWriter):
             self._files.give_up(failure)
             raise
 
-    def finish(self) -> None:
+    def prepare(self, epoch: int) -> Handle:
         self._files.check()
         self._end()
         self._files.check()
+        return {}
+
+    def commit(self, handle: Handle) -> None:
         self._staging.publish()
 
     def abort(self) -> None:

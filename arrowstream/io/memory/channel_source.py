@@ -12,6 +12,8 @@ import polars as pl
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver
 from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.source import Query, Reader, SourceSpec
 
@@ -50,10 +52,12 @@ class ChannelSource(SourceSpec):
     def schema(self) -> pl.Schema | None:
         return self.expected
 
-    def open(self, query: Query | None = None) -> Reader:
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader:
         return ItemReader(aiter(self.stream), self.expected, close_items=False)
 
-    def left_out(self) -> None:
+    def on_never_opened(self) -> None:
         if isinstance(self.stream, Receiver):
             self.stream.close()
 

@@ -12,6 +12,8 @@ from arrowstream.core.batch import Batch, Element
 from arrowstream.core.checks import check_whole
 from arrowstream.core.ingest import batches_of, conform, schema_of
 from arrowstream.core.position import Position
+from arrowstream.core.snapshot_store import SourcePosition, position_number
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.source import Query, Reader, SourceSpec
 
@@ -58,8 +60,14 @@ class FrameSource(SourceSpec):
     def schema(self) -> pl.Schema | None:
         return self.expected
 
-    def open(self, query: Query | None = None) -> Reader:
-        return _FrameReader(self)
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader:
+        return _FrameReader(self, 0 if resume is None else position_number(resume, "row"))
+
+    @property
+    def resumable(self) -> bool:
+        return isinstance(self.frames, list)
 
 
 class _Once:
@@ -81,14 +89,21 @@ class _Once:
 
 
 class _FrameReader(Reader):
-    __slots__ = ("_batches", "_frames")
+    __slots__ = ("_batches", "_frames", "_row")
 
-    def __init__(self, source: FrameSource) -> None:
+    def __init__(self, source: FrameSource, row: int) -> None:
         self._frames = source.frames
-        self._batches = _slices(source)
+        self._row = row
+        self._batches = _slices(source, row)
 
     async def read(self) -> Element | None:
-        return next(self._batches, None)
+        batch = next(self._batches, None)
+        if batch is not None:
+            self._row += batch.num_rows
+        return batch
+
+    def position(self) -> SourcePosition | None:
+        return {"version": 1, "row": self._row} if isinstance(self._frames, list) else None
 
     async def close(self) -> None:
         self._batches.close()
@@ -98,9 +113,15 @@ class _FrameReader(Reader):
         return sum(batch.num_rows for batch in self._frames) if isinstance(self._frames, list) else None
 
 
-def _slices(source: FrameSource) -> Generator[Batch, None, None]:
+def _slices(source: FrameSource, row: int) -> Generator[Batch, None, None]:
+    """Slices of the frames, each with its place among all rows, from `row` on."""
     start = 0
-    for batch in _batches(source):
+    for whole in _batches(source):
+        skipped = min(max(row - start, 0), whole.num_rows)
+        start += skipped
+        if skipped and skipped == whole.num_rows:
+            continue
+        batch = whole.slice(skipped, whole.num_rows - skipped) if skipped else whole
         for offset in range(0, max(batch.num_rows, 1), source.batch_rows):
             part = batch if batch.num_rows <= source.batch_rows else batch.slice(offset, source.batch_rows)
             stop = start + part.num_rows

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.sink import SinkSpec, Writer
 
@@ -39,7 +40,7 @@ class FunctionSink(SinkSpec):
     def check(self, schema: pl.Schema) -> None:
         """Any schema can be handed over."""
 
-    def open(self, schema: pl.Schema) -> Writer:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         return _FunctionWriter(self.fn)
 
 
@@ -53,9 +54,6 @@ class _FunctionWriter(Writer):
         result = self._fn(batch.arrow())
         if result is not None and inspect.isawaitable(result):
             await result
-
-    async def finish(self) -> None:
-        """Nothing is held back."""
 
     async def abort(self) -> None:
         """Nothing can be taken back."""
@@ -79,7 +77,7 @@ class CollectSink(SinkSpec):
     def check(self, schema: pl.Schema) -> None:
         """Any schema can be kept."""
 
-    def open(self, schema: pl.Schema) -> Writer:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         self.schemas.append(schema)
         return _CollectWriter(self.batches)
 
@@ -99,9 +97,6 @@ class _CollectWriter(Writer):
 
     async def write(self, batch: Batch) -> None:
         self._batches.append(batch)
-
-    async def finish(self) -> None:
-        """Everything is there already."""
 
     async def abort(self) -> None:
         """What came before a failure stays to be looked at."""

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.step_context import StepContext
 from arrowstream.operators.base import AsyncProcess, Operator, Process
 from arrowstream.operators.functions.frame_forms import check_form, to_form
 from arrowstream.operators.functions.schema import (
@@ -77,7 +78,7 @@ class FunctionStep(Operator):
             self.learnt[key] = learn(lambda empty: self._ask(convert(empty)), schema)
         return self.learnt[key]
 
-    def start(self, schema: pl.Schema) -> Process | AsyncProcess:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process | AsyncProcess:
         output = self.output_schema(schema)
         return Awaiting(self, output) if is_async(self.fn) else Calling(self, output)
 
@@ -113,10 +114,10 @@ class Calling(Process):
         for frame in self._frames(not_awaited(self._fn(self._convert(batch)))):
             yield from conformed(frame, batch, self._schema, self._target)
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None:
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         """What the function remembers is its own."""
 
     def finish(self) -> Iterable[Batch]:

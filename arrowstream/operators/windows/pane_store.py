@@ -6,7 +6,7 @@ times a sixteenth. Then they become one run, which goes to those from before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
@@ -54,8 +54,6 @@ class PaneStore:
         self._aside_bytes = 0
         self._cuts = 0.0
         """How often rows that are aside were cut off from others, all in all."""
-        # Of the memory that there is, half is for runs.
-        self._most_bytes = min(_ASIDE_BYTES, memory.half)
         self._runs = RunStore(self.merged, self._keys, memory)
 
     def in_files(self, pane: int | None) -> bool:
@@ -78,7 +76,8 @@ class PaneStore:
         """Take in rows, at least one, with a column `ROW`, whose panes reach from `low` to `high`."""
         part = rows[self._columns] if low == high else rows.select(self._pane, *self._columns)
         self._put_aside(Rows(low, high, part))
-        if self._aside_rows >= _ASIDE_ROWS or self._aside_bytes >= self._most_bytes:
+        if self._aside_rows >= _ASIDE_ROWS or self._aside_bytes >= min(_ASIDE_BYTES, self._memory.half):
+            # Of the memory that there is, the other half is for runs.
             self._group_all()
 
     def take(self, pane: int | None, keep: int | None) -> Run | None:
@@ -97,16 +96,17 @@ class PaneStore:
             self._group_all()
         return taken
 
-    def frame(self) -> pl.DataFrame | None:
-        """All state; None if there is none."""
-        runs = self._runs.runs
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """All state: groups sorted by pane, older ones first, in frames of which each has a pane and keys once."""
+        for run in self._runs.runs:
+            yield run.frame
         if self._aside:
-            runs.append(self._reduced(self._aside))
-        return pl.concat([run.frame for run in runs]) if runs else None
+            yield self._reduced(self._aside).frame
 
-    def restore(self, state: pl.DataFrame) -> None:
-        """Take over what `frame` gave, at least one group."""
-        self._runs.add(Run.of(self.merged([Rows.of(state)])))
+    def restore(self, frames: Iterable[pl.DataFrame]) -> None:
+        """Take over what `frames` gave, or slices of it."""
+        for groups in frames:
+            self._runs.add(Run.of(groups))
 
     def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
         """State with one row for each pane and keys, sorted by pane."""
@@ -138,7 +138,7 @@ class PaneStore:
 
     def _hold(self, nbytes: int) -> None:
         self._aside_bytes += nbytes
-        self._memory.held += nbytes
+        self._memory.reserve(nbytes)
 
     def _emptied(self) -> list[Rows]:
         """What was aside, which is nothing from now on."""

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
@@ -21,8 +22,10 @@ from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.session_store import FIRST, LAST, SessionStore
 from arrowstream.state.limit import NO_LIMIT, StateLimit
-from arrowstream.state.snapshot import from_table, to_table
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.snapshot import SnapshotFormat
 
+_FORMAT = SnapshotFormat("session window", 1)
 _PASSES = 4
 """So many times a gap of event time, at most, sessions are looked through for those that are over."""
 
@@ -60,9 +63,9 @@ class SessionWindow(Operator):
         time.ticks(self.gap_us)
         return window_schema(time.dtype, keys, self._aggregation(schema).output)
 
-    def start(self, schema: pl.Schema) -> Process:
-        time = EventTime.of("window", self.on, schema)
-        return _SessionWindows(self, time, schema, self._aggregation(schema))
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
+        time, memory = EventTime.of("window", self.on, schema), self.limit.memory(context)
+        return _SessionWindows(self, time, schema, self._aggregation(schema), memory)
 
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
@@ -99,7 +102,12 @@ class _SessionWindows(Process):
     )
 
     def __init__(
-        self, operator: SessionWindow, time: EventTime, schema: pl.Schema, aggregation: Aggregation
+        self,
+        operator: SessionWindow,
+        time: EventTime,
+        schema: pl.Schema,
+        aggregation: Aggregation,
+        memory: StateMemory,
     ) -> None:
         self._time = time
         self._by = [pl.col(name) for name in operator.by]
@@ -107,7 +115,7 @@ class _SessionWindows(Process):
         self._gap = time.ticks(operator.gap_us)
         self._pause_us = operator.gap_us // _PASSES
         self._lateness_us = operator.lateness_us
-        self._memory = operator.limit.memory()
+        self._memory = memory
         self._store = SessionStore(operator.by, aggregation, self._gap, self._memory)
         self._late = LateRows(schema)
         self._next_row = 0
@@ -151,21 +159,20 @@ class _SessionWindows(Process):
     def finish(self) -> Iterator[Element]:
         return self._close(None)
 
-    def snapshot(self) -> pa.Table:
-        return to_table(
-            self._store.frame(),
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return _FORMAT.write(
+            map(Batch, self._store.frames()),
             next_row=self._next_row,
             taken_from_us=self._taken_from_us,
             looked_us=self._looked_us,
             passed_us=self._passed_us,
         )
 
-    def restore(self, state: pa.Table) -> None:
-        frame, values = from_table(state)
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, sessions = _FORMAT.read(batches)
         self._next_row, self._taken_from_us = values["next_row"], values["taken_from_us"]
         self._looked_us, self._passed_us = values["looked_us"], values["passed_us"]
-        if frame is not None:
-            self._store.restore(frame)
+        self._store.restore(batch.polars() for batch in sessions)
 
     def _earliest(self, until: int) -> int:
         """No session that is open, or may open yet, begins before."""

@@ -1,15 +1,17 @@
-"""What counts as a failure of a stage, and how it is named."""
+"""A failure as an error that names its stage."""
 
 from __future__ import annotations
 
-import polars as pl
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.failures import is_failure
 from arrowstream.core.hints import cast_hint, frame_hint
 from arrowstream.errors import ArrowstreamError, StageError
 
-FAILURES = (Exception, pl.exceptions.PanicException)
-"""What counts as a failure of a stage: Polars' panics are outside the tree of `Exception`."""
+T = TypeVar("T")
 
 
 def stage_error(
@@ -20,8 +22,21 @@ def stage_error(
         error.stage = error.stage or stage
         return error
     position = str(batch.position) if batch is not None and batch.position is not None else None
+    if isinstance(error, asyncio.CancelledError):
+        what = "it was cancelled by other code, or something that it awaits was"
+        return kind(what, stage=stage, position=position, hint="the run itself was not cancelled")
     hint = cast_hint(error) or frame_hint(error)
     return kind(first_line(error), stage=stage, position=position, hint=hint)
+
+
+def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:
+    """Open a source or a sink; what goes wrong names it."""
+    try:
+        return open_it()
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        raise stage_error(stage, None, error, kind) from error
 
 
 def first_line(error: BaseException) -> str:
