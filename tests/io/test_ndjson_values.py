@@ -194,6 +194,18 @@ def test_a_late_key_is_counted_over_all_blocks_and_files_and_named_where_it_is_f
     assert "keys that are not columns" in found.what
 
 
+@pytest.mark.parametrize("at", [0, 1, 499, 500, 998])
+def test_the_first_of_many_places_is_found_in_a_large_block(at: int, tmp_path: Path) -> None:
+    rows = ['{"a": "x"}'] * 1000
+    for late in range(at, 1000, 7):
+        rows[late] = '{"a": "x", "z": 1}'
+    source = lines(tmp_path / "x.ndjson", '{"a": "x"}', *rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arrowstream.io.files.text.file.TextFile.infer", lambda *_: pl.Schema({"a": pl.String}))
+        found = note(source)
+    assert found.first == f"row {at + 2} (line {at + 2}) of {tmp_path / 'x.ndjson'}, key 'z'"
+
+
 @pytest.mark.parametrize(
     ("row", "count", "key"),
     [

@@ -10,7 +10,11 @@ import polars as pl
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
 from arrowstream.io.files.text.json_restated import Restated
+from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, UnknownKey
+
+_FEW = 100
+"""Lines that are looked at one by one rather than halved again."""
 
 _LINES = (
     "or read lines with Source.from_fn and parse them in map(fn), where on_error(...) can leave out broken ones "
@@ -67,11 +71,19 @@ class Fault:
 
     def first_loss(self, first_row: int) -> str:
         """Where the first value stands that is left out: row, line, file and key. Some value must be."""
-        found = Restated(self.block, self.schema).first
+        ends = [0, *(int(end) for end in self.format.ends(self.block))]
+        rows = NdjsonRows(self.schema)
+        low, high = 0, len(ends) - 1
+        while high - low > _FEW:
+            middle = (low + high) // 2
+            if rows.read(self.block[ends[low] : ends[middle]])[1]:
+                high = middle
+            else:
+                low = middle
+        found = Restated(self.block[ends[low] : ends[high]], self.schema).first
         assert found is not None
         line, key = found
-        before = self.block[: ([0, *self.format.ends(self.block)])[line]]
-        return f"{self._where(before, first_row)} of {self.path}, {key}"
+        return f"{self._where(self.block[: ends[low + line]], first_row)} of {self.path}, {key}"
 
     def _where(self, before: bytes, first_row: int) -> str:
         """Row and line of the record that these come before."""
