@@ -195,6 +195,14 @@ def test_a_type_that_csv_cannot_hold(dtype, tmp_path):
     assert "cannot be read from CSV" in error.what and "pl.String" in error.hint
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9.csv", b"caf\xe9.ndjson", b"caf\xe9.json", b"caf\xe9.csv.gz"])
+def test_an_error_about_a_file_whose_name_is_not_utf8_can_be_printed(name, tmp_path):
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(b'"a')
+    error = failure(SourceError, FileSource.of(path))
+    assert "caf\\udce9" in str(error).encode().decode()
+
+
 def test_two_columns_of_one_name(tmp_path):
     (tmp_path / "a.csv").write_text("a,b,a\n1,2,3\n")
     error = failure(SchemaError, FileSource.of(tmp_path / "a.csv"))

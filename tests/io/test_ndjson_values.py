@@ -15,8 +15,11 @@ from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.io.files.source import FileSource
+from arrowstream.io.files.text.formats import FlawedRecord
+from arrowstream.io.files.text.json_restated import Restated
 from arrowstream.io.files.text.json_tokens import agrees, counted
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
+from arrowstream.io.files.text.record_errors import BadRecord
 
 NUMBERS = [
     "1",
@@ -303,6 +306,13 @@ def test_a_value_in_place_of_an_object_is_an_error(value: str, tmp_path: Path) -
     source = lines(tmp_path / "x.ndjson", '{"a": {"b": 1}}', f'{{"a": {value}}}')
     with pytest.raises(SourceError, match=r"row 2 \(line 2\) of "):
         read(FileSource(source.paths, given=pl.Schema({"a": pl.Struct({"b": pl.Int64})})))
+
+
+def test_a_value_in_place_of_an_object_is_noticed_where_polars_makes_an_object_of_it() -> None:
+    with pytest.raises(FlawedRecord) as caught:
+        Restated(b'{"a": {"b": 1}}\n{"a": 5}\n', pl.Schema({"a": pl.Struct({"b": pl.Int64})}))
+    error = BadRecord("x.ndjson", "row 2 (line 2)", b'{"a": 5}').flawed(caught.value, 2)
+    assert error.what == "row 2 (line 2) of x.ndjson has another value where an object is expected"
 
 
 WRONG: Sequence[tuple[Any, str]] = [
