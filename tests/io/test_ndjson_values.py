@@ -351,7 +351,7 @@ def test_the_report_of_a_run_counts_what_was_left_out(
     pipeline = Pipeline.builder().source(source).select("a").sink(Sink.to_file(tmp_path / "o.csv")).build()
     report = pipeline.run_sync()
     assert [note.count for note in report.notes] == [1]
-    assert str(report).splitlines()[-1].strip() == str(report.notes[0])
+    assert str(report).splitlines()[-1] == f"lost: {report.notes[0]}"
     assert f"row 2 (line 2) of {tmp_path / 'x.ndjson'}, key 'z'" in str(report)
     plain = (
         Pipeline.builder().source(Source.from_frame(pl.DataFrame({"a": [1]}))).sink(Sink.to_fn(print)).build()

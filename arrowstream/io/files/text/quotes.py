@@ -94,7 +94,7 @@ def checked(block: bytes, delimiter: int, *, in_order: bool = False) -> bytes:
     Raises
     ------
     FlawedRecord
-        The fields of a record cannot be told apart.
+        It is not clear where the fields of a record end.
     """
     if in_order and b"\r" not in block:
         return block
