@@ -52,7 +52,7 @@ class Source:
             Between the fields of CSV files; by default a comma, and a tab in ``.tsv``.
         strict_keys
             Makes a key of NDJSON or JSON an error that first appears after the first 10,000 rows and is not named in
-            `schema`; by default it is left out.
+            `schema`; by default it is left out and counted in the report of the run.
 
         Raises
         ------
