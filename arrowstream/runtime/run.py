@@ -39,10 +39,10 @@ class Run:
     """
 
     __slots__ = (
-        "_committed",
         "_limits",
         "_opened",
         "_options",
+        "_report",
         "_resources",
         "_sinks",
         "_stop_reason",
@@ -65,7 +65,7 @@ class Run:
         self._limits = Limits(clock, options, self._totals, self.stop)
         self._opened: list[SourceSpec] = []
         self._stop_reason: str | None = None
-        self._committed: RunReport | None = None
+        self._report: RunReport | None = None
 
     def stop(self, reason: str = "stop") -> None:
         """End gently: the sources stop, what is in flight is delivered, the sinks commit.
@@ -98,29 +98,30 @@ class Run:
         """
         if self._options.limit == 0:
             self.stop("limit")
+        failure: BaseException | None = None
         try:
             async with task_group() as group:
                 timers = [
                     group.create_task(self._limits.stop_in_time(), name="duration"),
                     group.create_task(self._limits.log_metrics(prepared.name), name="metrics"),
                 ]
-                report = await self._with_sources(prepared)
+                await self._with_sources(prepared)
                 for timer in timers:
                     timer.cancel()
-            self._notify_never_opened(prepared, None)
-            return report
         except BaseException as raised:
             failure = root(raised)
-            if self._committed is not None and _only_cancelled(failure):
-                return self._committed
-            self._notify_never_opened(prepared, failure)
-        finally:
-            self._totals.end()
-            self._threads.close()
+        self._totals.end()
+        self._threads.close()
+        if self._report is not None and (failure is None or _only_cancelled(failure)):
+            failure = None  # its traceback holds this frame, and that would hold it
+            self._notify_never_opened(prepared, None)
+            return self._report
+        assert failure is not None
+        self._notify_never_opened(prepared, failure)
         try:
             raise failure  # out here, so that it keeps its own cause and drags no group along
         finally:
-            del failure  # its traceback holds this frame, and that would hold it
+            del failure  # as above
 
     def _notify_never_opened(self, prepared: Prepared, failure: BaseException | None) -> None:
         """Notify sources and sinks that were never opened."""
@@ -131,16 +132,15 @@ class Run:
             if not any(sink is reached for reached in self._sinks.reached):
                 sink.on_never_opened(failure)
 
-    async def _with_sources(self, prepared: Prepared) -> RunReport:
+    async def _with_sources(self, prepared: Prepared) -> None:
         try:
-            report = await self._from_source(prepared)
+            await self._from_source(prepared)
         except BaseException as failure:
             for source in self._totals.sources:
                 source.on_failure(first_failure(failure))
             await despite(failure, (source.close for source in self._totals.sources))
             raise
         await in_turn(source.close for source in self._totals.sources)
-        return report
 
     async def _open_source(self, name: str, start: Input) -> RunningSource:
         resume = await Snapshots(name, self._resources).position()
@@ -154,7 +154,7 @@ class Run:
             source.stop()
         return source
 
-    async def _from_source(self, prepared: Prepared) -> RunReport:
+    async def _from_source(self, prepared: Prepared) -> None:
         held: list[Element] = []
         plan = prepared.plan
         unknown = pl.Schema()
@@ -167,7 +167,8 @@ class Run:
                 # Without a plan the other sources are not read: their rows would be lost.
                 alone = len(prepared.sources) == 1 and not any(sink.needs_schema for sink in prepared.sinks)
                 if self._stop_reason is not None or alone:
-                    return self._totals.report(prepared.name, self._stop_reason)
+                    self._report = self._totals.report(prepared.name, self._stop_reason)
+                    return
                 raise SchemaError(
                     "the stream ended before its first batch, so its columns are unknown",
                     stage="source",
@@ -177,9 +178,9 @@ class Run:
             held.append(element)
             if isinstance(element, Batch):
                 plan = prepared.compile(schema_of(element))
-        return await self._with_sinks(plan, ReplayInput(held, source) if held else source)
+        await self._with_sinks(plan, ReplayInput(held, source) if held else source)
 
-    async def _with_sinks(self, plan: Plan, source: InputPort) -> RunReport:
+    async def _with_sinks(self, plan: Plan, source: InputPort) -> None:
         try:
             wiring = self._totals.wiring = Wiring(
                 self._resources,
@@ -196,8 +197,7 @@ class Run:
             await despite(failure, self._sinks.aborts(first_failure(failure)))
             raise
         self._limits.report_progress()
-        self._committed = self._totals.report(plan.name, self._stop_reason)
-        return self._committed
+        self._report = self._totals.report(plan.name, self._stop_reason)
 
     def _open_sink(self, binding: SinkBinding) -> RunningSink:
         """Open a sink at an end of the pipeline: its rows have come out, and the limit holds for it."""

@@ -18,7 +18,7 @@ from arrowstream.errors import ArrowstreamError, PlanError, SinkError, SourceErr
 from arrowstream.io.sink import Handle, SinkSpec, Writer
 from arrowstream.io.source import SourceSpec
 from arrowstream.runtime.report import Progress
-from arrowstream.testing import TestSink
+from arrowstream.testing import ManualClock, TestSink, TestSource
 
 FRAMES = [pl.DataFrame({"x": [number]}) for number in range(10)]
 WORDS = "cancelled by other code"
@@ -322,3 +322,19 @@ def test_what_is_a_failure() -> None:
         task.uncancel()
 
     asyncio.run(main())
+
+
+def test_a_wait_between_two_tries_that_others_cancel_ends_the_run() -> None:
+    class CancelledClock(ManualClock):
+        async def sleep(self, seconds: float) -> None:
+            raise asyncio.CancelledError
+
+    def broken(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.num_rows:
+            raise ValueError("once more")
+        return batch
+
+    builder = Pipeline.builder().source(TestSource.from_list([1, 2])).map(broken)
+    pipeline = builder.on_error(ErrorHandler.retry(3, delay=1)).sink(TestSink()).build(clock=CancelledClock())
+    with pytest.raises(StageError, match=r"cancelled by other code.*\(stage map\)"):
+        pipeline.run_sync()

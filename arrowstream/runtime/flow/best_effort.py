@@ -76,14 +76,16 @@ class BestEffortSink:
         self.counters = sink.counters
 
     async def send(self, element: Element) -> None:
-        """Write a batch, unless the sink is lost; marks reach it all the same."""
-        if not self._sink.lost or not isinstance(element, Batch):
+        """Write a batch, unless the sink is lost, which counts its rows as dropped; marks reach it all the same."""
+        if not isinstance(element, Batch):
+            await self._sink.send(element)
+            return
+        if not self._sink.lost:
             try:
                 return await self._sink.send(element)
             except FAILURES as error:
                 self._sink.lose(error)
-        if isinstance(element, Batch):
-            self.counters.dropped_rows += element.num_rows
+        self.counters.dropped_rows += element.num_rows
 
     async def end(self) -> None:
         """Nothing: `RunningSinks.commit` ends the sinks."""
