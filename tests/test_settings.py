@@ -336,3 +336,16 @@ def test_export_prometheus_without_its_library(monkeypatch: pytest.MonkeyPatch) 
     builder = Pipeline.builder().source(TestSource.from_frames([FRAME])).sink(TestSink())
     with pytest.raises(MissingExtra, match="metrics"):
         builder.build(settings=Settings(export_prometheus=True)).run_sync()
+
+
+def test_a_path_may_be_any_path(tmp_path: Path) -> None:
+    class Place:
+        def __fspath__(self) -> str:
+            return str(tmp_path / "other.toml")
+
+    with pytest.raises(SettingsError, match=r"other\.toml: no such file"):
+        Settings.load(Place())
+    (tmp_path / "other.toml").write_text("[streaming]\nmax_retries = 7\n")
+    settings = Settings.load(Place())
+    assert settings.max_retries == 7
+    assert settings.origin("max_retries").endswith("other.toml:2")

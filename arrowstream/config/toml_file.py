@@ -11,6 +11,7 @@ The readers of `Value` say what is wrong in one line that a person, an editor an
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable
@@ -57,7 +58,7 @@ class JobFile:
         self.root = Value(self, (), data)
 
     @classmethod
-    def read(cls, path: str | Path) -> JobFile:
+    def read(cls, path: str | os.PathLike[str]) -> JobFile:
         """Read the file at `path`.
 
         Raises
@@ -65,8 +66,9 @@ class JobFile:
         JobError
             There is no such file, it cannot be read, or it is not TOML.
         """
+        path = Path(path)
         try:
-            text = Path(path).read_bytes().decode("utf-8-sig")
+            text = path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             raise JobError(f"{path}: no such file") from None
         except UnicodeDecodeError as error:

@@ -41,6 +41,7 @@ or by the checks of `build()`::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ class Job:
     complete: Builder
 
     @classmethod
-    def load(cls, path: str | Path) -> Job:
+    def load(cls, path: str | os.PathLike[str]) -> Job:
         """Read a job.
 
         Raises

@@ -194,10 +194,10 @@ class Latency:
         >>> print(Latency.of(histogram))
         p50 2.01 ms, p99 2.01 ms
         """
-        return f"p50 {_told(self.p50_ms)}, p99 {_told(self.p99_ms)}"
+        return f"p50 {_format_ms(self.p50_ms)}, p99 {_format_ms(self.p99_ms)}"
 
 
-def _told(milliseconds: float) -> str:
+def _format_ms(milliseconds: float) -> str:
     return "-" if isnan(milliseconds) else f"{milliseconds:.3g} ms"
 
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 from wsgiref.simple_server import WSGIServer
 
+from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.errors import PlanError
 from arrowstream.metrics.prometheus import Collector, Shown, missing_metrics
 
@@ -42,7 +43,9 @@ class MetricsServer:
         self.close()
 
 
-def serve(take: Callable[[], Shown], *, port: int = 9464, host: str = "127.0.0.1") -> MetricsServer:
+def serve(
+    take: Callable[[], Shown], *, port: int = PROMETHEUS_PORT, host: str = PROMETHEUS_HOST
+) -> MetricsServer:
     """Serve metrics over HTTP under ``/metrics``, on a thread of its own.
 
     Parameters

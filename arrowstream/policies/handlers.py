@@ -150,7 +150,7 @@ class Retry(Backoff, ErrorHandler):
     """Try again after waits that grow. See `ErrorHandler.retry`."""
 
     def describe(self) -> str:
-        return f"retry({self.told})"
+        return f"retry({self.summary})"
 
 
 @dataclass(frozen=True, slots=True)

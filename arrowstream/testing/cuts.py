@@ -84,7 +84,7 @@ def check_cut_independence(
         for cut in _cuts(whole.height, examples, random.Random(seed)):
             failure = trial.failure(cut, backend, pinned)
             if failure is not None:
-                raise AssertionError(_told(backend, *trial.simplest(cut, failure, backend, pinned)))
+                raise AssertionError(_format_failure(backend, *trial.simplest(cut, failure, backend, pinned)))
 
 
 class _Trial:
@@ -187,7 +187,7 @@ def _cuts(rows: int, examples: int, chance: random.Random) -> Iterator[Cut]:
         yield (0, *inner, rows)
 
 
-def _told(backend: str, cut: Cut, failure: str) -> str:
+def _format_failure(backend: str, cut: Cut, failure: str) -> str:
     batches = ", ".join(f"frame[{start}:{stop}]" for start, stop in pairwise(cut))
     lines = ["the rows depend on where the stream is cut"]
     if len(cut) == 2:
