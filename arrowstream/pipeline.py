@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from arrowstream.backends.arrow.backend import ArrowBackend
-from arrowstream.backends.base import Backend
-from arrowstream.backends.polars import PolarsBackend
+from arrowstream.backends.registry import backends
 from arrowstream.builder import Steps
 from arrowstream.config.settings import Settings
 from arrowstream.core.checks import check_whole
@@ -40,9 +38,6 @@ if TYPE_CHECKING:
 
 ShowProgress = bool | Callable[[Progress], None]
 
-BACKENDS: tuple[Backend, ...] = (ArrowBackend(), PolarsBackend())
-"""The backends of this process, the one for the smallest batches first."""
-
 
 @dataclass(frozen=True, slots=True)
 class Builder(Steps):
@@ -56,8 +51,8 @@ class Builder(Steps):
         clock
             Time for the runs; a `arrowstream.testing.ManualClock` in tests.
         settings
-            What holds where the pipeline says nothing, such as ``Settings.load()``, which reads ./arrowstream.toml,
-            if there is one, and the environment; without it neither is read.
+            Defaults of the pipeline, such as ``Settings.load()``, which reads ./arrowstream.toml, if that exists, and
+            the environment. Without it, neither is read.
 
         Raises
         ------
@@ -72,23 +67,23 @@ class Builder(Steps):
                 hint='write settings=Settings.load(max_retries=1), or Settings.load("production.toml")',
             )
         if self.graph.source is not None and self.graph.goes_on:
-            self.schema()  # a wrong name is told before the missing sink
+            self.schema()  # a wrong name is reported before the missing sink
         return Pipeline(apply_settings(self.graph, settings), clock or MonotonicClock(), settings)
 
     def schema(self) -> pl.Schema | None:
-        """The schema that comes out of the last step; None if only the first batch will tell."""
+        """The schema after the last step; None if the source learns its schema from the first batch."""
         source = self.graph.source
         if source is None:
             raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
         schema = source.schema()
-        return None if schema is None else output_schema(self.graph, schema, BACKENDS)
+        return None if schema is None else output_schema(self.graph, schema, backends())
 
     def explain(self) -> str:
-        """The plan as text, as far as it is written: what `collect` would run, if there is no sink yet."""
+        """The plan so far as text; without a sink, the plan that `collect` would run."""
         return (self.sink(CollectSink()) if self.graph.goes_on else self).build().explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
-        """Run into memory; with `limit`, stop the source once so many rows have come out.
+        """Run into memory; with `limit`, stop the source once that many rows have come out.
 
         A limit ends the run as it does in `Pipeline.run`: the receiver of a channel source is then closed, and what
         it still held is lost.
@@ -151,7 +146,7 @@ class Pipeline:
         self._plan: Plan | None = None
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
-        self._source = check_graph(graph, BACKENDS)
+        self._source = check_graph(graph, backends())
         schema = self._source.schema()
         self._planned_ahead = schema is not None
         if schema is not None:
@@ -281,7 +276,7 @@ class Pipeline:
     def _compile(self, schema: pl.Schema) -> Plan:
         # A later run over the same schema keeps the plan, and with it the fitted costs.
         if self._plan is None or self._plan.source_schema != schema:
-            self._plan = compile_plan(self._graph, schema, BACKENDS)
+            self._plan = compile_plan(self._graph, schema, backends())
         return self._plan
 
 

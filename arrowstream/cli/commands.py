@@ -24,6 +24,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
+from arrowstream.backends.registry import backends
 from arrowstream.cli import doctor as checks
 from arrowstream.config.settings import Settings
 from arrowstream.connectors import Source
@@ -31,7 +32,6 @@ from arrowstream.core.duration import seconds
 from arrowstream.errors import ArrowstreamError, RunInterrupted
 from arrowstream.jobs.job import Job
 from arrowstream.jobs.job_errors import one_line
-from arrowstream.pipeline import BACKENDS
 from arrowstream.runtime.signals import SIGNALS, SignalHandling
 from arrowstream.terminal import print_report
 
@@ -135,7 +135,7 @@ def doctor(
         with _refusing():
             typer.echo(checks.settings_table(Settings.load()))
         return
-    typer.echo(checks.report(checks.findings([backend.name for backend in BACKENDS])))
+    typer.echo(checks.report(checks.findings([backend.name for backend in backends()])))
 
 
 def _print_version(wanted: bool) -> None:

@@ -419,7 +419,7 @@ def test_a_failure_that_no_single_step_shows_names_the_whole_stage() -> None:
 
     steps = (WithColumns.of(a=pl.col("value") + 1), Filter.of(pl.col("a") > 0))
     segment = Segment(steps, NUMBERS[0].schema, NUMBERS[0].with_columns(a=1).schema)
-    planned = SegmentStage("1-2 both", segment, {"polars": broken}, Placement(["polars"], {}))
+    planned = SegmentStage("1-2 both", segment, {"polars": broken}, Placement({"polars": (170.0, 0.002)}, {}))
 
     async def main() -> None:
         threads = Threads(1)
