@@ -117,7 +117,11 @@ class Settings:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] | None = None, **arguments: Any
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        **arguments: Any,
     ) -> Settings:
         """Settings from section ``[streaming]`` of a file, the environment and arguments; the last one wins.
 
