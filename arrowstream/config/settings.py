@@ -138,7 +138,7 @@ class Settings:
         Raises
         ------
         SettingsError
-            There is no such file or section, a key is unknown, or a value does not fit. The message names
+            The file or its section does not exist, a key is unknown, or a value does not fit. The message names
             file and line, or the variable.
 
         Examples

@@ -64,7 +64,7 @@ class JobFile:
         Raises
         ------
         JobError
-            There is no such file, it cannot be read, or it is not TOML.
+            The file does not exist, cannot be read, or is not TOML.
         """
         path = Path(path)
         try:

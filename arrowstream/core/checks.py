@@ -1,4 +1,4 @@
-"""Whole numbers as users give them: a text in quotes or a boolean is none, and is told so."""
+"""Whole numbers as users give them; a text in quotes and a boolean are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_whole(what: str, value: object, least: int = 1) -> None:
     Raises
     ------
     PlanError
-        It is no whole number, or too small.
+        It is not a whole number, or too small.
 
     Examples
     --------

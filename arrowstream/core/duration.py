@@ -27,7 +27,7 @@ def seconds(duration: Duration) -> float:
     Raises
     ------
     PlanError
-        It is no duration, or negative.
+        It is not a duration, or negative.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def microseconds(duration: Duration) -> int:
     Raises
     ------
     PlanError
-        It is no duration, negative or endless.
+        It is not a duration, or it is negative or infinite.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def nanoseconds(duration: Duration) -> int:
     Raises
     ------
     PlanError
-        It is no duration, negative or endless.
+        It is not a duration, or it is negative or infinite.
 
     Examples
     --------
@@ -96,5 +96,5 @@ def nanoseconds(duration: Duration) -> int:
 def _whole(duration: Duration, units: float) -> int:
     value = seconds(duration) * units
     if not math.isfinite(value):
-        raise PlanError("a duration is endless", expected="a finite duration", found=repr(duration))
+        raise PlanError("a duration is infinite", expected="a finite duration", found=repr(duration))
     return round(value)

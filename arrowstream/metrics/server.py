@@ -46,16 +46,16 @@ class MetricsServer:
 def serve(
     take: Callable[[], Shown], *, port: int = PROMETHEUS_PORT, host: str = PROMETHEUS_HOST
 ) -> MetricsServer:
-    """Serve metrics over HTTP under ``/metrics``, on a thread of its own.
+    """Serve metrics over HTTP under ``/metrics``, on a separate thread.
 
     Parameters
     ----------
     take
-        Takes the picture that is shown; called anew for each scrape, on the server's thread.
+        Takes the metrics that are shown; called once for each scrape, on the server's thread.
     port
         0 for any that is free.
     host
-        The address to listen on. The default is seen from this machine only; there is no password.
+        The address to listen on. The default is visible from this machine only; access needs no password.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def check_cut_independence(
         Floats must be equal; else they may differ a little, as sums in another order do.
     source
         What to make of the source first, such as ``lambda source: source.with_event_time("ts")``. Its `lateness` must
-        be enough for all rows of `frame`: which ones come too late for a window does depend on the cut, and is told.
+        be enough for all rows of `frame`: which ones come too late for a window depends on the cut, and is reported.
 
     Raises
     ------
