@@ -11,7 +11,6 @@ The readers of `Value` say what is wrong in one line that a person, an editor an
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from arrowstream.config.toml_lines import At, positions
+from arrowstream.core.checks import PathLike
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import JobError
 
@@ -58,7 +58,7 @@ class JobFile:
         self.root = Value(self, (), data)
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> JobFile:
+    def read(cls, path: PathLike) -> JobFile:
         """Read the file at `path`.
 
         Raises
