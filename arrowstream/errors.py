@@ -128,7 +128,7 @@ class StageError(ArrowstreamError):
     ----------
     position
         Where in its source the failing batch came from, such as ``"flights.csv rows 100-200"``: counted from 0, up to
-        and without the last. A row that cannot be read is told as ``"row 101 (line 102)"``, counted from 1.
+        and without the last. A row that cannot be read is written as ``"row 101 (line 102)"``, counted from 1.
 
     The original exception is ``__cause__``.
     """

@@ -15,6 +15,7 @@ from arrowstream.builder import Steps
 from arrowstream.config.settings import Settings
 from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
+from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.core.polars_names import no_such_step
 from arrowstream.errors import PlanError
@@ -251,7 +252,7 @@ class Pipeline:
         runs = list(self._runs)
         return runs[-1].metrics(self.name) if runs else self._metrics
 
-    def serve_metrics(self, port: int = 9464, host: str = "127.0.0.1") -> MetricsServer:
+    def serve_metrics(self, port: int = PROMETHEUS_PORT, host: str = PROMETHEUS_HOST) -> MetricsServer:
         """Serve metrics to Prometheus until the server is closed; see `arrowstream.metrics.server.serve`."""
         from arrowstream.metrics.server import serve
 

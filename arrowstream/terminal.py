@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PIPED_WIDTH = 160
-"""Columns of a report that goes to a file or pipe, which has no width of its own."""
+"""Columns of a report that goes to a file or pipe, which has no width."""
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def progress_bar(
     name
         The pipeline's name, shown before the bar.
     total_rows
-        Rows the source will read in all, if that is known before the first `Progress` tells.
+        Rows the source will read in all, if that is known before the first `Progress` says so.
     console
         Where to draw instead.
 
@@ -60,7 +60,7 @@ def progress_bar(
     if not console.is_terminal:
         yield _draw_nothing
         return
-    # No thread of rich's own: the runtime calls often enough, and a refresh is cheap beside a batch.
+    # Without rich's thread: the runtime calls often enough, and a refresh is cheap next to a batch.
     bar = progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=20),
@@ -129,7 +129,7 @@ def missing_cli(what: str) -> MissingExtra:
 
 
 def _plain(text: str) -> Text:
-    """Text in which square brackets are no markup."""
+    """Text in which square brackets are not markup."""
     from rich.text import Text
 
     return Text(text)

@@ -51,10 +51,10 @@ def test_whole_units_and_what_has_no_end() -> None:
     assert (microseconds("1.5ms"), nanoseconds(2), nanoseconds("1us")) == (1500, 2_000_000_000, 1000)
     for read in (microseconds, nanoseconds):
         with pytest.raises(
-            PlanError, match="a duration is endless\n  expected: a finite duration\n  found: inf"
+            PlanError, match="a duration is infinite\n  expected: a finite duration\n  found: inf"
         ):
             read(float("inf"))
-        with pytest.raises(PlanError, match="a duration is endless"):
+        with pytest.raises(PlanError, match="a duration is infinite"):
             read(1e305)
-        with pytest.raises(PlanError, match="a duration is endless"):
+        with pytest.raises(PlanError, match="a duration is infinite"):
             read(10**400)

@@ -210,12 +210,14 @@ def read_ahead(frame: pl.DataFrame, settings: Settings) -> int:
 
         builder = Pipeline.builder().source(TestSource.from_frames([frame] * 50)).batch(rows=frame.height)
         sink = Sink.to_fn(wait)
-        # On a clock that stands still no stage ever looks slow, so all of them stay on this thread.
         pipeline = builder.batch(rows=frame.height).sink(sink).build(clock=ManualClock(), settings=settings)
         running = asyncio.create_task(pipeline.run())
-        for _ in range(500):
-            await asyncio.sleep(0)
-        waiting = pipeline.metrics().queue_depth
+        # The first call of a step for a large batch runs on a worker thread, so it takes some time.
+        waiting, unchanged = 0, 0
+        while unchanged < 100:
+            await asyncio.sleep(0.001)
+            before, waiting = waiting, pipeline.metrics().queue_depth
+            unchanged = unchanged + 1 if before == waiting > 0 else 0
         go_on.set()
         await running
         return waiting
@@ -336,3 +338,16 @@ def test_export_prometheus_without_its_library(monkeypatch: pytest.MonkeyPatch) 
     builder = Pipeline.builder().source(TestSource.from_frames([FRAME])).sink(TestSink())
     with pytest.raises(MissingExtra, match="metrics"):
         builder.build(settings=Settings(export_prometheus=True)).run_sync()
+
+
+def test_a_path_may_be_any_path(tmp_path: Path) -> None:
+    class Place:
+        def __fspath__(self) -> str:
+            return str(tmp_path / "other.toml")
+
+    with pytest.raises(SettingsError, match=r"other\.toml: no such file"):
+        Settings.load(Place())
+    (tmp_path / "other.toml").write_text("[streaming]\nmax_retries = 7\n")
+    settings = Settings.load(Place())
+    assert settings.max_retries == 7
+    assert settings.origin("max_retries").endswith("other.toml:2")

@@ -55,7 +55,9 @@ JobPath = Annotated[str, typer.Argument(metavar="JOB.toml", help="The job.")]
 @app.command()
 def run(
     job: JobPath,
-    limit: Annotated[int | None, typer.Option(min=0, help="Stop once so many rows have come out.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="Stop once this number of rows has come out.")
+    ] = None,
     duration: Annotated[str | None, typer.Option(help="Stop after this time, such as 10s or 1m30s.")] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print nothing but errors and losses of rows.")

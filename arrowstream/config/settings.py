@@ -13,6 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from arrowstream.config.masking import masked
 from arrowstream.core.checks import PathLike
+from arrowstream.core.defaults import (
+    MAX_RETRIES,
+    PROMETHEUS_HOST,
+    PROMETHEUS_PORT,
+    QUEUE_BATCHES,
+    QUEUE_MIB,
+    RETRY_DELAY_MS,
+    WORKER_THREADS,
+)
 from arrowstream.errors import JobError, SettingsError
 
 if TYPE_CHECKING:
@@ -81,19 +90,19 @@ class Settings:
     arrowstream.errors.SettingsError: argument default_buffer_size: expected `int` >= 1, found 0
     """
 
-    default_buffer_size: Annotated[int, Meta(ge=1)] = 2
+    default_buffer_size: Annotated[int, Meta(ge=1)] = QUEUE_BATCHES
     max_buffer_size: Annotated[int, Meta(ge=1)] = 10_000
-    buffer_mb: Annotated[int, Meta(ge=1)] = 256
+    buffer_mb: Annotated[int, Meta(ge=1)] = QUEUE_MIB
     state_memory_mb: Annotated[int, Meta(ge=1)] | None = None
-    worker_threads: Annotated[int, Meta(ge=2, le=1_000)] = 8
+    worker_threads: Annotated[int, Meta(ge=2, le=1_000)] = WORKER_THREADS
     gpu_batch_size: Annotated[int, Meta(ge=1)] = 2_048
     gpu_memory_pool_mb: Annotated[int, Meta(ge=0)] = 1_024
-    max_retries: Annotated[int, Meta(ge=1)] = 3
-    retry_delay_ms: Annotated[int, Meta(ge=0)] = 100
+    max_retries: Annotated[int, Meta(ge=1)] = MAX_RETRIES
+    retry_delay_ms: Annotated[int, Meta(ge=0)] = RETRY_DELAY_MS
     metrics_interval_secs: Annotated[float, Meta(ge=0, le=1_000_000)] = 10.0
     export_prometheus: bool = False
-    prometheus_host: str = "127.0.0.1"
-    prometheus_port: Annotated[int, Meta(ge=0, le=65_535)] = 9_464
+    prometheus_host: str = PROMETHEUS_HOST
+    prometheus_port: Annotated[int, Meta(ge=0, le=65_535)] = PROMETHEUS_PORT
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
     def __post_init__(self) -> None:
@@ -126,7 +135,7 @@ class Settings:
         Raises
         ------
         SettingsError
-            There is no such file or section, a key is unknown, or a value does not fit. The message names
+            The file or its section does not exist, a key is unknown, or a value does not fit. The message names
             file and line, or the variable.
 
         Examples

@@ -64,10 +64,11 @@ class JobFile:
         Raises
         ------
         JobError
-            There is no such file, it cannot be read, or it is not TOML.
+            The file does not exist, cannot be read, or is not TOML.
         """
+        path = Path(path)
         try:
-            text = Path(path).read_bytes().decode("utf-8-sig")
+            text = path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             raise JobError(f"{path}: no such file") from None
         except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Whole numbers and paths as users give them: what is none is refused with a hint."""
+"""Whole numbers and paths as users give them; everything else is refused with a hint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_whole(what: str, value: object, least: int = 1) -> None:
     Raises
     ------
     PlanError
-        It is no whole number, or too small.
+        It is not a whole number, or too small.
 
     Examples
     --------

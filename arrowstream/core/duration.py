@@ -29,7 +29,7 @@ def seconds(duration: Duration) -> float:
     Raises
     ------
     PlanError
-        It is no duration, negative or endless.
+        It is not a duration, or it is negative or infinite.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def seconds(duration: Duration) -> float:
     if value < 0:
         raise PlanError("a duration is negative", expected="zero or more seconds", found=str(value))
     if math.isinf(value):
-        raise PlanError("a duration is endless", expected="a finite duration", found=repr(duration))
+        raise PlanError("a duration is infinite", expected="a finite duration", found=repr(duration))
     return value
 
 
@@ -80,7 +80,7 @@ def microseconds(duration: Duration) -> int:
     Raises
     ------
     PlanError
-        It is no duration, negative or endless.
+        It is not a duration, or it is negative or infinite.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def nanoseconds(duration: Duration) -> int:
     Raises
     ------
     PlanError
-        It is no duration, negative or endless.
+        It is not a duration, or it is negative or infinite.
 
     Examples
     --------
@@ -109,5 +109,5 @@ def nanoseconds(duration: Duration) -> int:
 def _whole(duration: Duration, units: float) -> int:
     value = seconds(duration) * units
     if math.isinf(value):
-        raise PlanError("a duration is endless", expected="a finite duration", found=repr(duration))
+        raise PlanError("a duration is infinite", expected="a finite duration", found=repr(duration))
     return round(value)

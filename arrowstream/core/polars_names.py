@@ -21,7 +21,7 @@ _SCHEMA = "use .schema()"
 _FRAME = ".collect_sync() gives a Polars frame, which has that"
 _BUILT = "this is what the pipeline has that .sink(...).build() gives"
 
-HERE = {
+SUGGESTIONS = {
     **dict.fromkeys(("run", "run_sync", "execute"), _RUN),
     **dict.fromkeys(("group_by", "groupby", "group_by_dynamic", "agg", "key_by", "resample"), _GROUP),
     **dict.fromkeys(("sort", "sort_by", "order_by", "reverse", "tail"), _LAST),
@@ -68,4 +68,4 @@ def no_such_step(name: str, known: Iterable[str]) -> AttributeError:
     if name.startswith("_"):
         # Python itself, copy and notebooks look for such names: a long answer would be for nobody.
         return AttributeError(name)
-    return NoSuchStep(f"a builder has no {name!r}", hint=HERE.get(name) or did_you_mean(name, known))
+    return NoSuchStep(f"a builder has no {name!r}", hint=SUGGESTIONS.get(name) or did_you_mean(name, known))

@@ -25,7 +25,7 @@ class Position:
 
     @property
     def rows(self) -> int | None:
-        """How many rows are here; None where rows cannot be told apart."""
+        """Number of rows here; None where single rows are not known."""
         return self.stop - self.start if self.exact else None
 
     def part(self, offset: int, length: int, rows: int) -> Position:
@@ -39,7 +39,7 @@ class Position:
         return [(rows, self if rows == self.rows else self.somewhere())]
 
     def somewhere(self) -> Position:
-        """The same for rows that cannot be told apart any more."""
+        """The same place, of which single rows are not known any more."""
         return Position(self.origin, self.start, self.stop, exact=False)
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class JoinedPosition(Position):
-    """Several places, one behind the other. Begin with `joined`.
+    """Several places, one after the other. Begin with `joined`.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class JoinedPosition(Position):
 
 
 def joined(parts: Iterable[tuple[int, Position]]) -> Position:
-    """Where rows came from that were put one behind the other: how many, and where each part came from.
+    """The place of rows that were joined: the number and the place of each part.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ _SUB_BITS = 6
 """Each power of two is cut into 2**6 buckets: half of a bucket's width is at most 0.8 % of its values."""
 
 _EXACT = 1 << (_SUB_BITS + 1)
-"""Below this every value has a bucket of its own."""
+"""Below this value, each has its own bucket."""
 
 BOUNDS_SECONDS = (1e-5, 1e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0)
 """Upper bounds of the coarse buckets that a `Latency` keeps for Prometheus."""
@@ -121,7 +121,7 @@ class _Row(NamedTuple):
     least, end
         The values from `least` to before `end`.
     shift, start
-        Values are told apart but for their last `shift` bits; without these, the least is `start`.
+        Bucket number = value >> shift; `start` is the number of the first bucket.
     counts
         The weights.
     """
@@ -194,10 +194,10 @@ class Latency:
         >>> print(Latency.of(histogram))
         p50 2.01 ms, p99 2.01 ms
         """
-        return f"p50 {_told(self.p50_ms)}, p99 {_told(self.p99_ms)}"
+        return f"p50 {_format_ms(self.p50_ms)}, p99 {_format_ms(self.p99_ms)}"
 
 
-def _told(milliseconds: float) -> str:
+def _format_ms(milliseconds: float) -> str:
     return "-" if isnan(milliseconds) else f"{milliseconds:.3g} ms"
 
 

@@ -39,7 +39,7 @@ _GAUGES: tuple[tuple[str, str, Value], ...] = (
     ("queue_capacity_batches", "Batches that may wait before a stage.", lambda stage: stage.queue_capacity),
     (
         "watermark_lag_seconds",
-        "How far the watermark is behind the wall clock.",
+        "Seconds from the watermark to the wall clock.",
         lambda stage: stage.watermark_lag_seconds,
     ),
 )

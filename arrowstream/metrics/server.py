@@ -9,6 +9,7 @@ from typing import Self
 from wsgiref.simple_server import WSGIServer
 
 from arrowstream.core.checks import check_whole
+from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.errors import PlanError
 from arrowstream.metrics.prometheus import Collector, Shown, missing_metrics
 
@@ -43,17 +44,19 @@ class MetricsServer:
         self.close()
 
 
-def serve(take: Callable[[], Shown], *, port: int = 9464, host: str = "127.0.0.1") -> MetricsServer:
-    """Serve metrics over HTTP under ``/metrics``, on a thread of its own.
+def serve(
+    take: Callable[[], Shown], *, port: int = PROMETHEUS_PORT, host: str = PROMETHEUS_HOST
+) -> MetricsServer:
+    """Serve metrics over HTTP under ``/metrics``, on a separate thread.
 
     Parameters
     ----------
     take
-        Takes the picture that is shown; called anew for each scrape, on the server's thread.
+        Takes the metrics that are shown; called once for each scrape, on the server's thread.
     port
         0 for any that is free.
     host
-        The address to listen on. The default is seen from this machine only; there is no password.
+        The address to listen on. The default is visible from this machine only; access needs no password.
 
     Raises
     ------

@@ -47,7 +47,7 @@ class StageMetrics:
     watermark_us
         The last watermark, in microseconds since 1970 UTC; None without event time.
     watermark_lag_seconds
-        How far that watermark was behind the wall clock; None without event time.
+        Seconds from that watermark to the wall clock; None without event time.
     rows_by_branch
         Rows that a split sent into each branch; empty at other stages.
     """

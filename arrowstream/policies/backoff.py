@@ -1,4 +1,4 @@
-"""When to try again: waits that grow up to a limit, each shortened a little by chance."""
+"""Retries: waits that grow up to a limit, each shortened a little by chance."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from random import Random
 from typing import Self
 
 from arrowstream.core.checks import check_whole
+from arrowstream.core.defaults import MAX_RETRIES, RETRY_DELAY_MS
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.errors import PlanError
 
-_TIMES = 3
-_DELAY_S = 0.1
 _LONGEST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How often to try again, and after what waits; durations are in seconds. See `ErrorHandler.retry`."""
+    """The number of further tries and the waits before them; durations are in seconds. See `ErrorHandler.retry`."""
 
     times: int | None
     delay: float | None
@@ -40,7 +39,7 @@ class Backoff:
             raise _out_of_range("max_delay", f"at least the delay, {self.delay:g} s", f"{self.max_delay:g} s")
 
     def settled(self, times: int, delay: float) -> Self:
-        """This with a number of tries and a first wait, where it names none; the wait is at most `max_delay`."""
+        """The same, with a number of tries and a first wait where it has none; the wait is at most `max_delay`."""
         longest = math.inf if self.max_delay is None else self.max_delay
         return replace(
             self,
@@ -50,18 +49,18 @@ class Backoff:
 
     def waits(self, random: Random) -> Iterator[float]:
         """Seconds to wait before each further try."""
-        times = _TIMES if self.times is None else self.times
-        wait = _DELAY_S if self.delay is None else self.delay
+        times = MAX_RETRIES if self.times is None else self.times
+        wait = RETRY_DELAY_MS / 1_000 if self.delay is None else self.delay
         longest = max(wait, _LONGEST_S) if self.max_delay is None else self.max_delay
         for _ in range(times):
             yield wait * (1 - self.jitter * random.random())
             wait = min(wait * self.factor, longest)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """A few words, such as ``3, delay=0.1 s``."""
-        times = _TIMES if self.times is None else self.times
-        delay = _DELAY_S if self.delay is None else self.delay
+        times = MAX_RETRIES if self.times is None else self.times
+        delay = RETRY_DELAY_MS / 1_000 if self.delay is None else self.delay
         budget = "" if self.budget is None else f", budget={self.budget:g} s"
         return f"{times}, delay={delay:g} s{budget}"
 
@@ -72,7 +71,7 @@ def wait_seconds(name: str, duration: Duration) -> float:
     Raises
     ------
     PlanError
-        It is no duration, negative or endless.
+        It is not a duration, or it is negative or infinite.
     """
     try:
         return seconds(duration)

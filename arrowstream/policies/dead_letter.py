@@ -10,7 +10,7 @@ import polars as pl
 from arrowstream.core.batch import Batch
 
 REASONS = ("error", "stage", "position")
-"""What is added to the rows; all are text, and the position is null where the source cannot tell."""
+"""The columns added to the rows; all are text, and the position is null where the source does not know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _free_names(taken: Collection[str]) -> list[str]:
 
 
 def _positions(batch: Batch, rows: pl.Series) -> pl.Series:
-    """Where these rows of the batch, in their order, came from, as `Batch.slice` would tell it."""
+    """The place of each of these rows of the batch, in their order, as `Batch.slice` would give it."""
     place = batch.position
     if place is None:
         return pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))

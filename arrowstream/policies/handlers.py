@@ -24,7 +24,7 @@ class ErrorHandler(ABC):
 
     Notes
     -----
-    Costs nothing for each row as long as nothing fails, but the step becomes a stage of its own, not fused with
+    Costs nothing for each row as long as nothing fails, but the step becomes a separate stage, not fused with
     others, which costs some 20 us a batch. A failure costs what the handlers do: `retry` the waits and the work
     again; `skip` and `dead_letter` some ``2 * log2(rows)`` tries for each row that fails. No state.
 
@@ -80,7 +80,7 @@ class ErrorHandler(ABC):
             The part of each wait, between 0 and 1, that chance may take away, so that many who failed
             together do not come back together.
         budget
-            No try begins later than this after the first failure; by default there is no such limit.
+            No try begins later than this after the first failure; unlimited by default.
         max_delay
             No wait is longer than this; by default a minute, or `delay` if that is longer.
 
@@ -135,7 +135,7 @@ class ErrorHandler(ABC):
         Raises
         ------
         PlanError
-            There is no sink.
+            `sink` is not a sink.
         """
         return DeadLetter(sink, whole_batch)
 
@@ -150,7 +150,7 @@ class Retry(Backoff, ErrorHandler):
     """Try again after waits that grow. See `ErrorHandler.retry`."""
 
     def describe(self) -> str:
-        return f"retry({self.told})"
+        return f"retry({self.summary})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ def check_handlers(handlers: Sequence[object]) -> None:
     Raises
     ------
     PlanError
-        One is no handler, comes after one that leaves nothing to do, or logs again what was just logged.
+        One is not a handler, comes after one that leaves nothing to do, or logs again what was just logged.
     """
     previous: ErrorHandler | None = None
     for handler in handlers:

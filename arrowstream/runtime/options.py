@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from arrowstream.core.defaults import WORKER_THREADS
 from arrowstream.core.snapshot_store import SnapshotStore
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 from arrowstream.plan.physical import Plan
 from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.report import Progress
-
-WORKERS = 8
-"""Default number of worker threads of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Options:
     seconds: float | None = None
     on_progress: Callable[[Progress], None] | None = None
     limits: ChannelLimits = field(default_factory=ChannelLimits)
-    workers: int = WORKERS
+    workers: int = WORKER_THREADS
     log_seconds: float | None = None
     state_bytes: int | None = None
     snapshots: SnapshotStore | None = None

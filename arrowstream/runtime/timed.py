@@ -22,40 +22,56 @@ async def timed(work: Awaitable[T], clock: Clock, counters: StageCounters) -> tu
     begin = clock.now_ns()
     steps = work.__await__()
     try:
-        first = next(steps)
-    except StopIteration as stop:  # never suspended, as between memory and memory
+        asked = next(steps)
+    except StopIteration as stop:
         return stop.value, clock.now_ns() - begin
-    rest = _Rest(steps, first, clock)
-    try:
-        result = await rest
-    finally:
-        counters.waiting_ns += rest.waited_ns
+    rest = Suspended(steps, asked, clock, counters)
+    result = await rest
     return result, clock.now_ns() - begin - rest.waited_ns
 
 
-class _Rest(Awaitable[Any]):
-    """A coroutine from its first suspension on."""
+class Suspended(Awaitable[Any]):
+    """A coroutine from its first suspension on; awaiting it counts the time of every suspension as waiting.
 
-    __slots__ = ("_clock", "_first", "_steps", "waited_ns")
+    Sources and sinks take the first step of a coroutine themselves, as most of theirs have no other: between memory
+    and memory nothing is suspended, and one more coroutine for each batch would cost as much as the read.
 
-    def __init__(self, steps: Generator[Any, Any, Any], first: object, clock: Clock) -> None:
+    Parameters
+    ----------
+    steps
+        What ``__await__`` gives, after its first step.
+    asked
+        What the first step gave, for the event loop.
+    """
+
+    __slots__ = ("_asked", "_clock", "_counters", "_steps", "waited_ns")
+
+    def __init__(
+        self, steps: Generator[Any, Any, Any], asked: object, clock: Clock, counters: StageCounters
+    ) -> None:
         self._steps = steps
-        self._first = first
+        self._asked = asked
         self._clock = clock
+        self._counters = counters
         self.waited_ns = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        asked = self._first
+        asked = self._asked
         try:
             while True:
                 begin = self._clock.now_ns()
                 try:
                     answer = yield asked
                 except BaseException as error:
-                    self.waited_ns += self._clock.now_ns() - begin
+                    self._count(begin)
                     asked = self._steps.throw(error)
                 else:
-                    self.waited_ns += self._clock.now_ns() - begin
+                    self._count(begin)
                     asked = self._steps.send(answer)
         except StopIteration as stop:
             return stop.value
+
+    def _count(self, begin_ns: int) -> None:
+        waited_ns = self._clock.now_ns() - begin_ns
+        self.waited_ns += waited_ns
+        self._counters.waiting_ns += waited_ns

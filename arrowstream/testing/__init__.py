@@ -1,4 +1,4 @@
-"""A test kit for pipelines: sources and sinks in memory, and time that only moves when told.
+"""A test kit for pipelines: sources and sinks in memory, and time that moves only on demand.
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""Time that only moves when told."""
+"""Time that moves only on demand."""
 
 from __future__ import annotations
 

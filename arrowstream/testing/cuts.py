@@ -62,7 +62,7 @@ def check_cut_independence(
         Floats must be equal; else they may differ a little, as sums in another order do.
     source
         What to make of the source first, such as ``lambda source: source.with_event_time("ts")``. Its `lateness` must
-        be enough for all rows of `frame`: which ones come too late for a window does depend on the cut, and is told.
+        be enough for all rows of `frame`: which ones come too late for a window depends on the cut, and is reported.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def check_cut_independence(
         for cut in _cuts(whole.height, examples, random.Random(seed)):
             failure = trial.failure(cut, backend, pinned)
             if failure is not None:
-                raise AssertionError(_told(backend, *trial.simplest(cut, failure, backend, pinned)))
+                raise AssertionError(_format_failure(backend, *trial.simplest(cut, failure, backend, pinned)))
 
 
 class _Trial:
@@ -190,7 +190,7 @@ def _cuts(rows: int, examples: int, chance: random.Random) -> Iterator[Cut]:
         yield (0, *inner, rows)
 
 
-def _told(backend: str, cut: Cut, failure: str) -> str:
+def _format_failure(backend: str, cut: Cut, failure: str) -> str:
     batches = ", ".join(f"frame[{start}:{stop}]" for start, stop in pairwise(cut))
     lines = ["the rows depend on where the stream is cut"]
     if len(cut) == 2:

@@ -51,7 +51,7 @@ class Aborted(BaseException):
 class Abort:
     """In a script: the run ends here as if its process were killed, once.
 
-    The first run that gets here ends with `Aborted`; later runs of the same script, which begin anew,
+    The first run that gets here ends with `Aborted`; later runs of the same script, which begin again,
     pass over it.
 
     Examples

@@ -206,6 +206,23 @@ def test_a_run_that_never_opens_a_source_lets_go_of_its_producer(how: str) -> No
     asyncio.run(main())
 
 
+def test_a_run_that_ends_well_before_it_opens_a_source_lets_go_of_its_producer() -> None:
+    async def main() -> None:
+        tx, rx = channel(capacity=1)
+        other = Pipeline.builder().source(Source.from_channel(rx, schema=FRAME.schema))
+
+        async def undeclared() -> AsyncIterator[pl.DataFrame]:
+            yield FRAME
+
+        steps = Pipeline.builder().source(Source.from_fn(undeclared)).merge(other)
+        await steps.sink(Sink.to_fn(lambda batch: None)).build().run(limit=0)
+        with pytest.raises(PeerGone) as gone:
+            await tx.send(FRAME)
+        assert gone.value.__cause__ is None
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("how", ["a step", "another sink", "cancelled"])
 def test_a_run_that_fails_gives_the_consumer_the_cause(how: str) -> None:
     def broken(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -8,8 +8,7 @@ from math import ceil, floor
 
 import polars as pl
 
-from arrowstream.core.duration import Duration
-from arrowstream.core.duration import microseconds as whole_microseconds
+from arrowstream.core.duration import Duration, microseconds
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError, SchemaError, StageError
 
@@ -17,7 +16,7 @@ _PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
 _DAY = Fraction(1, 86_400_000_000)
 
 
-def microseconds(step: str, name: str, duration: Duration, at_least: int = 1) -> int:
+def argument_microseconds(step: str, name: str, duration: Duration, at_least: int = 1) -> int:
     """A duration in whole microseconds.
 
     Raises
@@ -25,7 +24,7 @@ def microseconds(step: str, name: str, duration: Duration, at_least: int = 1) ->
     PlanError
         It is no duration, or shorter than `at_least`.
     """
-    length = whole_microseconds(duration)
+    length = microseconds(duration)
     if length < at_least:
         raise PlanError(
             f"{step}({name}=...) is too short", expected="at least one microsecond", found=repr(duration)

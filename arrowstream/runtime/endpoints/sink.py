@@ -15,7 +15,7 @@ from arrowstream.metrics.counters import StageCounters
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.timed import timed
+from arrowstream.runtime.timed import Suspended
 
 _log = logging.getLogger("arrowstream")
 
@@ -106,24 +106,32 @@ class RunningSink:
 
     async def attempt(self, batch: Batch) -> list[Element]:
         """Write a batch once."""
-        begin = self._clock.now_ns()
+        begin, waited_ns = self._clock.now_ns(), 0
         try:
             if self.blocking:
                 await self._write(batch)
-                busy_ns = self._clock.now_ns() - begin
             else:
-                _, busy_ns = await timed(self._write(batch), self._clock, self.counters)
+                steps = self._write(batch).__await__()
+                try:
+                    asked = next(steps)
+                except StopIteration:
+                    pass
+                else:
+                    rest = Suspended(steps, asked, self._clock, self.counters)
+                    await rest
+                    waited_ns = rest.waited_ns
         except BaseException as error:
             if not is_failure(error):
                 raise
             self.counters.errors += 1
             raise stage_error(self.counters.name, batch, error, SinkError) from error
-        counters, read = self.counters, batch.ingest_ns
+        end, counters, read = self._clock.now_ns(), self.counters, batch.ingest_ns
+        busy_ns = end - begin - waited_ns
         counters.record_output(batch)
         if read is None:
             counters.record_batch("write", 0, busy_ns, busy_ns)
         else:
-            counters.record_batch("write", batch.num_rows, busy_ns, self._clock.now_ns() - read)
+            counters.record_batch("write", batch.num_rows, busy_ns, end - read)
         return []
 
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:

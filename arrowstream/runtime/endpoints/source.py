@@ -18,7 +18,7 @@ from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import end_tasks
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
-from arrowstream.runtime.timed import timed
+from arrowstream.runtime.timed import Suspended
 
 Read = tuple[Element | None, SourcePosition | None]
 """An element, or None at the end, and the position after it."""
@@ -220,8 +220,17 @@ class RunningSource:
         assert task is not None
         self._reading = task
         try:
-            element, busy_ns = await timed(self._read(), self._clock, self.counters)
-            self.counters.busy_ns += busy_ns
+            begin, waited_ns = self._clock.now_ns(), 0
+            steps = self._read().__await__()
+            try:
+                asked = next(steps)
+            except StopIteration as stop:
+                element: Element | None = stop.value
+            else:
+                rest = Suspended(steps, asked, self._clock, self.counters)
+                element = await rest
+                waited_ns = rest.waited_ns
+            self.counters.busy_ns += self._clock.now_ns() - begin - waited_ns
             return element
         except asyncio.CancelledError:
             # Only our own interruption ends the stream; a cancellation from outside goes on.

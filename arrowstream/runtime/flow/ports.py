@@ -8,13 +8,8 @@ from typing import Any, Protocol
 
 from arrowstream.core.batch import Element
 from arrowstream.core.channel import Receiver, Sender, channel
+from arrowstream.core.defaults import QUEUE_BATCHES, QUEUE_MIB
 from arrowstream.metrics.counters import Queue, StageCounters
-
-CHANNEL_BATCHES = 2
-"""Batches between two stages: enough to keep both busy, little enough to keep memory small."""
-
-CHANNEL_BYTES = 256 * 2**20
-"""Bytes between two stages: the bound of memory where batches are large."""
 
 
 class InputPort(Protocol):
@@ -69,8 +64,8 @@ class ChannelLimits:
         Bytes it holds.
     """
 
-    batches: int = CHANNEL_BATCHES
-    nbytes: int = CHANNEL_BYTES
+    batches: int = QUEUE_BATCHES
+    nbytes: int = QUEUE_MIB * 2**20
 
     def channel(self, batches: int | None = None) -> tuple[ChannelOutput, ChannelInput]:
         """A channel with these limits, or with another capacity in batches."""
