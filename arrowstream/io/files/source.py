@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
@@ -14,6 +14,7 @@ from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.formats import Format, detect, format_named
 from arrowstream.io.files.hive_columns import may_match, partition_columns
 from arrowstream.io.files.listing import DataFile, find_files
+from arrowstream.io.files.paths import path_text
 from arrowstream.io.files.pushed_query import conditions, pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
@@ -60,15 +61,21 @@ class FileSource(SourceSpec):
     @classmethod
     def of(
         cls,
-        path: str | Path | Iterable[str | Path],
+        path: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         format: str | None = None,
         schema: Mapping[str, Any] | None = None,
     ) -> FileSource:
-        """From what a user writes; see `Source.from_file`."""
-        paths = [path] if isinstance(path, str | Path) else path
+        """From what a user writes; see `Source.from_file`.
+
+        Raises
+        ------
+        PlanError
+            A path is a URL, or cannot be the name of a file; the format is unknown.
+        """
+        paths = path if isinstance(path, Iterable) and not isinstance(path, str | bytes) else [path]
         named = None if format is None else format_named(format)
-        return cls(tuple(str(item) for item in paths), named, pl.Schema(schema or {}))
+        return cls(tuple(path_text(item) for item in paths), named, pl.Schema(schema or {}))
 
     def with_delimiter(self, delimiter: str) -> FileSource:
         """The same source with other delimiters between the fields of its CSV files.
