@@ -57,7 +57,7 @@ def path_text(path: Any) -> str:
             f"{text} is a URL, and only local files are read and written",
             expected="the path of a file or folder on this machine",
             found=f"the scheme {url[1]}",
-            hint=f"write the path alone: {text[url.end() - 1 :]}"
+            hint=f"write the path alone: /{text[url.end() :].lstrip('/')}"
             if url[1].lower() == "file"
             else "copy it here first, or write a local file and copy that",
         )
