@@ -1,4 +1,4 @@
-"""What a sink's path names: a file to replace, a link to follow, a device or pipe to write through, or none of these."""
+"""What a sink's path names: a file to replace, a link to follow, a device or pipe to write through, or nothing."""
 
 import errno
 import os
@@ -128,7 +128,7 @@ def test_a_symbolic_link_to_a_folder_is_written_through(tmp_path):
 
 def test_a_link_in_a_circle_and_one_into_a_missing_folder_are_errors_of_the_sink(tmp_path):
     (tmp_path / "circle.csv").symlink_to("circle.csv")
-    with pytest.raises(SinkError, match="circle.csv"):
+    with pytest.raises(SinkError, match="circle"):
         FileSink.of(tmp_path / "circle.csv").check(ROWS.schema)
     (tmp_path / "lost.csv").symlink_to("missing/out.csv")
     with pytest.raises(SinkError, match="create the folder first"):
@@ -142,7 +142,7 @@ def test_what_took_the_place_of_the_target_meanwhile_is_not_replaced(tmp_path, c
     writer.write(Batch(ROWS))
     {"fifo": os.mkfifo, "folder": Path.mkdir, "link": lambda p: p.symlink_to("x")}[change](path)
     before = path.lstat()
-    with pytest.raises(SinkError, match="is a folder|not a regular file any more"):
+    with pytest.raises(SinkError, match=r"is a folder|not a regular file any more"):
         writer.finish()
     writer.abort()
     assert path.lstat() == before

@@ -1,4 +1,4 @@
-"""A folder that is replaced shows old files or new ones, whenever the run is killed; what stays open is finished later."""
+"""A folder that is replaced shows old files or new ones, whenever the run is killed; the rest is finished later."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def contents(folder):
 
 
 def killed(folder, how):
-    """Folders whose overwrite was killed at the first call that changes something, at the second, ..., and at none."""
+    """Folders whose overwrite was killed at the first call that changes something, the second, ..., and at none."""
     subprocess.run([sys.executable, "-c", KILLED, str(folder), how], timeout=100, check=True)
     return [folder / str(number) / "out" for number in range(1, 1 + len(listed(folder)))]
 
