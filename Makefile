@@ -45,7 +45,7 @@ oldest: $(OLDEST)/.ready .data/flights.csv
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks
 
-# Changes arrowstream in some seven hundred places, one at a time; tests/mutation.md says which no test notices.
+# Changes arrowstream in some thousand places, one at a time; tests/mutation.md says which no test notices.
 mutation: $(VENV)/.ready
 	$(BIN)/python $(PIP) --editable '.[dev,mutation]'
 	$(BIN)/python -m tools.mutation learn

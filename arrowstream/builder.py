@@ -173,7 +173,30 @@ class Steps:
         return self._then(Reduce.of(*exprs, by=by, **named))
 
     def backend(self, name: str) -> Self:
-        """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``."""
+        """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``.
+
+        Parameters
+        ----------
+        name
+            ``"arrow"``, ``"polars"``, or ``"auto"``, which lets the cost model choose.
+
+        Raises
+        ------
+        PlanError
+            The step is not made of expressions, there is no such backend, or (at `build()`) it cannot run the step.
+
+        Notes
+        -----
+        Costs nothing itself. The step is no longer fused with steps that are pinned otherwise.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> builder.filter(pl.col("x") > 1).backend("arrow").collect_sync()["x"].to_list()
+        [2]
+        """
         return type(self)(self.graph.with_backend(name))
 
     def buffer(self, capacity: int) -> Self:
@@ -195,12 +218,73 @@ class Steps:
                 )
         return type(self)(self.graph.with_step(Union.of(other.graph for other in others)))
 
+    def named(self, name: str) -> Self:
+        """Name the step before this: its id in `explain()`, metrics, reports and errors.
+
+        Without a name a step has that of its operator; where several steps of one line have the same operator, each
+        has 4 hex digits of a hash of what it does behind it, such as ``filter-3f0a``. Inside a branch or another
+        input, the id begins with those of the split or merge and of the branch: ``split/high/totals``.
+
+        Parameters
+        ----------
+        name
+            Letters, digits, ``_``, ``-`` and ``.``; no other step of this line may have it.
+
+        Raises
+        ------
+        PlanError
+            No step is before this, it has a name already, another step has this name, or it has other characters.
+
+        Notes
+        -----
+        Costs nothing and holds no state. Steps are fused whether they have names or not.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> pipeline = builder.filter(pl.col("x") > 1).named("large").explain()
+        >>> "stage large" in pipeline
+        True
+        """
+        return type(self)(self.graph.with_name(name))
+
     def on_error(self, handler: ErrorHandler) -> Self:
         """What to do when the step before this fails, or the sink; after several calls, in their order."""
         return type(self)(self.graph.with_policies("on_error", Policies(handlers=(handler,))))
 
     def timeout(self, duration: Duration, on_timeout: Literal["fail", "skip"] = "fail") -> Self:
-        """Fail, or leave the batch out, if the step before this takes longer for one batch."""
+        """Fail, or leave the batch out, if the step before this takes longer for one batch.
+
+        Parameters
+        ----------
+        duration
+            The longest time for one batch: ``"5s"``, seconds, a timedelta.
+        on_timeout
+            ``"fail"`` ends the run with a `StageTimeout`, unless a handler of `on_error` deals with it;
+            ``"skip"`` leaves the batch out and counts its rows as failed.
+
+        Raises
+        ------
+        PlanError
+            The duration is unreadable or 0, or `on_timeout` is another word.
+
+        Notes
+        -----
+        Costs a task and a timer for each batch, some tens of microseconds, and the step becomes a stage of its
+        own, not fused with others. No state. Work on a worker thread cannot be interrupted: it is waited for, and
+        counts as too late all the same. What a sink has written late stays written, so that it ends the run, or,
+        where a handler or ``"skip"`` has the run go on, is logged and neither left out nor written again.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> builder.map(y=pl.col("x") * 2).timeout("5s").collect_sync()["y"].to_list()
+        [2, 4]
+        """
         return type(self)(self.graph.with_policies("timeout", Policies.time_limit(duration, on_timeout)))
 
     def sink(self, sink: SinkSpec) -> Self:

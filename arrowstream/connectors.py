@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 import polars as pl
@@ -32,7 +32,7 @@ class Source:
 
     @staticmethod
     def from_file(
-        path: str | Path | Iterable[str | Path],
+        path: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         format: str | None = None,
         schema: SchemaLike | None = None,
@@ -42,8 +42,9 @@ class Source:
         Parameters
         ----------
         path
-            A file, a glob, a list of files, or a folder (all files of one format in it; Hive
-            partitions ``key=value`` become columns).
+            A file, a glob, a list of files, or a folder: all files of one format at any depth, through symbolic
+            links, without names that begin with ``.`` or ``_``. Hive partitions ``key=value`` become columns,
+            also ``_key=value``. ``~`` is the home folder; a URL is refused.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``, where the name does not tell.
         schema
@@ -138,7 +139,7 @@ class Sink:
 
     @staticmethod
     def to_file(
-        path: str | Path,
+        path: str | os.PathLike[str],
         *,
         format: str | None = None,
         partition_by: str | Sequence[str] = (),
@@ -150,7 +151,8 @@ class Sink:
         Parameters
         ----------
         path
-            A file, or a folder (existing, or ending in ``/``) for part files.
+            A file, or a folder (existing, or ending in ``/``) for part files; a device or a pipe gets the rows as
+            they come. ``~`` is the home folder; a URL is refused.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``, where the name does not tell.
         partition_by

@@ -206,6 +206,9 @@ class Pipeline:
             room=Room(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
             workers=self._settings.worker_threads,
             log_seconds=self._settings.metrics_interval_secs or None,
+            state_bytes=None
+            if self._settings.state_memory_mb is None
+            else self._settings.state_memory_mb * 2**20,
         )
         with ExitStack() as stack:
             if self._settings.export_prometheus:

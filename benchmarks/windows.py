@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Iterable
@@ -12,9 +13,13 @@ import numpy as np
 import polars as pl
 
 from arrowstream.core.batch import Batch, Element
+from arrowstream.core.clock import MonotonicClock
+from arrowstream.core.memory_budget import MemoryBudget
+from arrowstream.core.step_context import StepContext
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.window import windows
+from arrowstream.runtime.threads import Threads
 from benchmarks import random_access
 from benchmarks.harness import Figure, Scale, Section, in_turn, ratio, timed
 
@@ -170,7 +175,10 @@ def _itself(operator: Operator) -> Operator:
 
 
 def _started(operator: Operator, schema: pl.Schema) -> Process:
-    process = operator.start(schema)
+    context = StepContext(
+        "step", MonotonicClock(), MemoryBudget(), logging.getLogger("arrowstream"), Threads(1)
+    )
+    process = operator.start(schema, context)
     assert isinstance(process, Process)
     return process
 

@@ -54,11 +54,11 @@ def index(methods: dict[str, griffe.Function]) -> Iterator[str]:
 
 def summary(method: griffe.Function) -> str:
     """The first paragraph of the builder's docstring."""
-    return told(method).split("\n\n")[0].replace("\n", " ")
+    return opening(method).split("\n\n")[0].replace("\n", " ")
 
 
-def told(method: griffe.Function) -> str:
-    """The builder's docstring, without the pointer to where more is said."""
+def opening(method: griffe.Function) -> str:
+    """The builder's docstring, without its references to other docstrings."""
     assert method.docstring is not None, method.path
     return markdown(re.sub(r"[,;] see `[^`]+`", "", method.docstring.value))
 
@@ -67,7 +67,9 @@ def page(
     package: griffe.Module, method: griffe.Function, forms: tuple[Form, ...], group: str
 ) -> Iterator[str]:
     """The page of one operator."""
-    yield from (f"# {method.name}", "", told(method), "")
+    yield from (f"# {method.name}", "")
+    if all(package[form.documented] is not method for form in forms):
+        yield from (opening(method), "")
     yield f"[{group}](index.md#{group.lower().replace(' ', '-')})"
     yield from ("", "```python", f"Builder.{signature(method)}", "```", "")
     for form in forms:

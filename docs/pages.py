@@ -58,7 +58,7 @@ TRANSFORM: Pages = {
         Form("operators.zero_copy.columns.ZeroCopyColumns", "ZeroCopyColumns"),
         Form("operators.zero_copy.buffer.ZeroCopyBuffer", "ZeroCopyBuffer(nbytes)"),
     ),
-    "backend": (Form("plan.graph.Graph.with_backend"),),
+    "backend": (Form("builder.Steps.backend"),),
 }
 
 AGGREGATE: Pages = {
@@ -79,7 +79,8 @@ FLOW: Pages = {
     "buffer": (Form("operators.buffer.Buffer"),),
     "throttle": (Form("operators.throttle.Throttle"),),
     "debounce": (Form("operators.debounce.Debounce"),),
-    "timeout": (Form("plan.policies.Policies.time_limit"),),
+    "timeout": (Form("builder.Steps.timeout"),),
+    "named": (Form("builder.Steps.named"),),
     "split": (
         Form("split.Splitting", "split(selector)"),
         Form("split.Splitting.branch", ".branch(name, steps=lambda rows: rows)"),

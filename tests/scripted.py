@@ -8,9 +8,13 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch
-from arrowstream.io.sink import BlockingWriter, SinkSpec, Writer
+from arrowstream.core.step_context import StepContext
+from arrowstream.io.sink import BlockingWriter, Handle, SinkSpec, Writer
 from arrowstream.io.source import BlockingReader, Query, Reader, SourceSpec
 from arrowstream.operators.base import Operator, Process
+
+COMMITTED = ("prepare", "commit", "close")
+"""The last calls of a sink whose run went well."""
 
 
 class Ledger:
@@ -124,8 +128,16 @@ class _LedgerWriter(Writer):
         self._sink.note("write")
         self._sink.ledger.rows += batch.polars().to_series().to_list()
 
-    async def finish(self) -> None:
-        self._sink.note("finish")
+    async def prepare(self, epoch: int) -> Handle:
+        self._sink.note("prepare")
+        return {"epoch": epoch}
+
+    async def commit(self, handle: Handle) -> None:
+        assert handle == {"epoch": 0}
+        self._sink.note("commit")
+
+    async def close(self) -> None:
+        self._sink.note("close")
 
     async def abort(self) -> None:
         self._sink.note("abort")
@@ -140,11 +152,25 @@ class _LedgerBlockingWriter(BlockingWriter):
         self._sink.note("write")
         self._sink.ledger.rows += batch.polars().to_series().to_list()
 
-    def finish(self) -> None:
-        self._sink.note("finish")
+    def prepare(self, epoch: int) -> Handle:
+        self._sink.note("prepare")
+        return {"epoch": epoch}
+
+    def commit(self, handle: Handle) -> None:
+        assert handle == {"epoch": 0}
+        self._sink.note("commit")
+
+    def close(self) -> None:
+        self._sink.note("close")
 
     def abort(self) -> None:
         self._sink.note("abort")
+
+
+def publish(writer: BlockingWriter) -> None:
+    """End a writer as a run does that went well."""
+    writer.commit(writer.prepare(0))
+    writer.close()
 
 
 class ScriptedProcess(Process):
@@ -172,7 +198,7 @@ class ScriptedOperator(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return self._start()
 
     def describe(self) -> str:

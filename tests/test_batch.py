@@ -47,11 +47,9 @@ def test_texts_say_where_rows_came_from() -> None:
 
 
 def test_errors_teach() -> None:
-    error = StageError(
-        "it failed", stage="2 filter", position="f rows 0-3", expected="a", found="b", hint="c"
-    )
+    error = StageError("it failed", stage="filter", position="f rows 0-3", expected="a", found="b", hint="c")
     assert str(error).splitlines() == [
-        "it failed (stage 2 filter)",
+        "it failed (stage filter)",
         "  position: f rows 0-3",
         "  expected: a",
         "  found: b",

@@ -18,7 +18,7 @@ REPORT = RunReport(
     0.5,
     (
         StageReport("source", 336_776, 336_776, {"read": 12}, 0.2),
-        StageReport("1-2 with_columns+filter[x]", 336_776, 26_581, {"arrow": 3, "polars": 1200}, 0.1234),
+        StageReport("with_columns+filter[x]", 336_776, 26_581, {"arrow": 3, "polars": 1200}, 0.1234),
         StageReport("sink", 26_581, 26_581),
     ),
 )
@@ -94,10 +94,10 @@ def test_the_report_is_a_line_of_totals_and_a_table_of_stages() -> None:
     print_report(REPORT, console=console)
     assert [line.rstrip() for line in text(console).splitlines()] == [
         "late: 336,776 rows in, 26,581 rows out, 0.50 s, 673,552 rows/s",
-        "stage                       rows in  rows out  busy s  batches",
-        "source                      336,776   336,776   0.200  read 12",
-        "1-2 with_columns+filter[x]  336,776    26,581   0.123  arrow 3, polars 1,200",
-        "sink                         26,581    26,581   0.000",
+        "stage                   rows in  rows out  busy s  batches",
+        "source                  336,776   336,776   0.200  read 12",
+        "with_columns+filter[x]  336,776    26,581   0.123  arrow 3, polars 1,200",
+        "sink                     26,581    26,581   0.000",
     ]
 
 

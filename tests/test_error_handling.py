@@ -233,7 +233,7 @@ def test_a_step_with_handlers_is_not_pushed_into_the_read(source: str, tmp_path:
     )
     assert result.rows() == [(1, 10), (3, 30)]
     letters = pl.read_parquet(dead)
-    assert letters.select("s", "stage").rows() == [("a", "2 cast"), ("b", "2 cast")]
+    assert letters.select("s", "stage").rows() == [("a", "cast"), ("b", "cast")]
     assert letters["error"].str.starts_with("InvalidOperationError: conversion from `str`").all()
 
 
@@ -244,10 +244,10 @@ def test_dead_letters_stay_invisible_if_the_run_fails(tmp_path: Path) -> None:
         .source(Source.from_frame(TEXTS))
         .cast({"s": pl.Int64})
         .on_error(ErrorHandler.dead_letter(Sink.to_file(dead)))
-        .sink(LedgerSink(blocking=False, fail_in="finish"))
+        .sink(LedgerSink(blocking=False, fail_in="prepare"))
         .build()
     )
-    with pytest.raises(SinkError, match="no finish today"):
+    with pytest.raises(SinkError, match="no prepare today"):
         pipeline.run_sync()
     assert list(tmp_path.iterdir()) == []
 
@@ -271,9 +271,11 @@ def two_casts(first: SinkSpec, second: SinkSpec, *, same_columns: bool = True) -
         Pipeline.builder()
         .source(Source.from_frame(frame))
         .cast({"s": pl.Int64})
+        .named("numbers")
         .on_error(ErrorHandler.dead_letter(first))
         .cast({"s": pl.String if same_columns else pl.Int32})
         .cast({"t": pl.Int64})
+        .named("times")
         .on_error(ErrorHandler.dead_letter(second))
     )
 
@@ -283,7 +285,7 @@ def test_steps_whose_rows_have_the_same_columns_share_a_sink(name: str, tmp_path
     sink = Sink.to_file(f"{tmp_path}/{name}")
     assert two_casts(sink, sink).collect_sync().rows() == [("3", 3)]
     letters = pl.read_parquet(f"{tmp_path}/{name}")
-    assert letters.select("s", "t", "stage").rows() == [("a", "2", "1 cast"), ("1", "b", "3 cast")]
+    assert letters.select("s", "t", "stage").rows() == [("a", "2", "numbers"), ("1", "b", "times")]
 
 
 def test_the_sinks_of_a_fan_out_share_their_dead_letters(tmp_path: Path) -> None:
@@ -307,10 +309,10 @@ def texts() -> Builder:
 
 
 CLASHES: dict[str, Callable[[Path, SinkSpec], Builder]] = {
-    "dead letters of 3 cast": lambda path, sink: two_casts(sink, sink, same_columns=False),
+    "dead letters of times": lambda path, sink: two_casts(sink, sink, same_columns=False),
     "sink 2": lambda path, sink: texts().sink(Sink.fanout([sink, sink])),
     "sink": lambda path, sink: two_casts(sink, TestSink()).sink(Sink.to_file(path).best_effort()),
-    "dead letters of 1/b/1 cast": lambda path, sink: (
+    "dead letters of split/b/cast": lambda path, sink: (
         texts()
         .split(pl.col("s"))
         .branch("a", lambda rows: rows.sink(Sink.to_file(path)))
@@ -384,7 +386,7 @@ def test_dead_letters_that_cannot_be_written_end_the_run() -> None:
     )
     with pytest.raises(SinkError, match="no write today") as caught:
         pipeline.run_sync()
-    assert caught.value.stage == "dead letters of 1 cast"
+    assert caught.value.stage == "dead letters of cast"
     assert dead.ledger.calls[-1] == "abort"
 
 

@@ -1,6 +1,7 @@
 """The layout of the package: folders, who may import whom, and which outside library belongs where."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,6 +74,7 @@ CONTRACTS = {"operators.base", "io.source", "io.sink", "backends.base"}
 AWAITS = (
     "core/channel.py",
     "core/clock.py",
+    "core/step_context.py",
     "io/source.py",
     "io/sink.py",
     "io/memory/",
@@ -216,3 +218,35 @@ def test_folders_have_at_most_27_files() -> None:
     folders = {path.parent for path in MODULES}
     assert {folder.name for folder in folders if len(list(folder.glob("*.py"))) > 20} <= {"operators"}
     assert len(list((PACKAGE / "operators").glob("*.py"))) <= 27
+
+
+def test_the_architecture_names_every_folder() -> None:
+    folders = {path.parent.relative_to(PACKAGE).as_posix() for path in MODULES} - {"."}
+    rows = set(re.findall(r"^\| `([\w/]+)/` \|", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE))
+    kernels = {folder for folder in folders if "/kernels" in folder}
+    assert rows == folders - kernels
+
+
+def test_the_architecture_names_files_that_are_there() -> None:
+    paths = re.findall(r"`([\w/]+(?:\.py|/))`", (ROOT / "ARCHITECTURE.md").read_text())
+    roots = (ROOT, PACKAGE, PACKAGE / "io" / "files", PACKAGE / "backends" / "arrow")
+    missing = [path for path in paths if not any((root / path).exists() for root in roots)]
+    assert not missing
+
+
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
+def test_a_decision_record_has_all_parts(path: Path) -> None:
+    text = path.read_text()
+    if path.stem == "README":
+        links = re.findall(r"\]\((\S+)\.md\)", text)
+        assert sorted([*links, "README"]) == sorted(each.stem for each in DECISIONS)
+        return
+    parts = [text.index(part) for part in ("# ", "Date: 2", *(f"**{part}.** " for part in PARTS))]
+    assert parts == sorted(parts)
+    assert len(text.split()) <= 250
+
+
+PARTS = ("Context", "Decision", "Figures", "Delete when")

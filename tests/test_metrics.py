@@ -24,7 +24,7 @@ Samples = dict[tuple[str, ...], float]
 
 def counted() -> dict[str, StageCounters]:
     """Counters of a source, a stage and a sink, each number its own."""
-    source, stage, sink = StageCounters("source"), StageCounters("1 filter"), StageCounters("sink")
+    source, stage, sink = StageCounters("source"), StageCounters("filter"), StageCounters("sink")
     source.rows_in, source.rows_out = 1_000, 900
     source.count("read")
     stage.rows_in = 1_000
@@ -49,7 +49,7 @@ def picture() -> Metrics:
         sources=[counters["source"]],
         between=[counters["stage"]],
         sinks=[counters["sink"]],
-        beside=[StageCounters("late rows of 1 filter")],
+        beside=[StageCounters("late rows of filter")],
         queues=[lambda: ChannelStatistics(1, 0, 2, 0, 0), lambda: ChannelStatistics(2, 0, 2, 0, 0)],
         seconds=2.0,
         running=True,
@@ -68,7 +68,7 @@ def samples(text: str) -> Samples:
 
 
 def test_a_stage() -> None:
-    stage = picture().stages["1 filter"]
+    stage = picture().stages["filter"]
     assert (stage.rows_in, stage.rows_out, stage.busy_seconds) == (1_000, 750, 0.01)
     assert stage.batches == {"arrow": 1, "polars": 2}
     assert (stage.queue_depth, stage.queue_bytes, stage.queue_capacity) == (1, 4_096, 5)
@@ -82,7 +82,7 @@ def test_a_stage() -> None:
 
 def test_the_pipeline() -> None:
     metrics = picture()
-    assert list(metrics.stages) == ["source", "1 filter", "sink", "late rows of 1 filter"]
+    assert list(metrics.stages) == ["source", "filter", "sink", "late rows of filter"]
     assert (metrics.rows_in, metrics.rows_out, metrics.throughput) == (1_000, 700, 500.0)
     assert (metrics.queue_depth, metrics.errors, metrics.running) == (3, 2, True)
     # What rows took on their whole way is what the sinks have counted.
@@ -189,7 +189,7 @@ def test_counters_never_go_back_while_others_look() -> None:
 
 def test_prometheus_text() -> None:
     found = samples(picture().export_prometheus())
-    stage = ("late", "1 filter")
+    stage = ("late", "filter")
     expected = {
         ("arrowstream_run_seconds", "late"): 2.0,
         ("arrowstream_rows_in_total", *stage): 1_000,

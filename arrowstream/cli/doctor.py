@@ -180,7 +180,7 @@ def settings_table(settings: Settings) -> str:
 
     Examples
     --------
-    >>> print(settings_table(Settings(max_retries=5)).splitlines()[6])
+    >>> print(settings_table(Settings(max_retries=5)).splitlines()[7])
     max_retries            5          argument max_retries
     """
     rows = list(settings.table())

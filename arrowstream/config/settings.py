@@ -41,6 +41,10 @@ class Settings:
         Batches that `buffer(...)` may ask for at most.
     buffer_mb
         MiB that may wait between two stages, whatever their number of batches.
+    state_memory_mb
+        MiB of memory that the state of all steps of a pipeline may take together: windows, `reduce`, `scan`,
+        `debounce`, and the rows that `batch` and `throttle` hold. Steps with ``on_full="spill"`` write what is over
+        it to files; for the others it is an error, which names what every step holds. None for no limit.
     worker_threads
         Threads of a run at most: for files, other ends that block, and long computations. At least 2, or a
         source that waits for its next rows would keep those that are there from being worked on and written.
@@ -79,6 +83,7 @@ class Settings:
     default_buffer_size: Annotated[int, Meta(ge=1)] = 2
     max_buffer_size: Annotated[int, Meta(ge=1)] = 10_000
     buffer_mb: Annotated[int, Meta(ge=1)] = 256
+    state_memory_mb: Annotated[int, Meta(ge=1)] | None = None
     worker_threads: Annotated[int, Meta(ge=2, le=1_000)] = 8
     gpu_batch_size: Annotated[int, Meta(ge=1)] = 2_048
     gpu_memory_pool_mb: Annotated[int, Meta(ge=0)] = 1_024

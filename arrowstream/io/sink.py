@@ -7,14 +7,19 @@ synchronous code and runs on a worker thread; the other is awaited on the loop.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
+from arrowstream.core.json_value import JsonValue
 from arrowstream.errors import PlanError
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
+
+Handle = Mapping[str, JsonValue]
+"""A prepared epoch of a sink, as JSON: what `commit` needs to make it visible."""
 
 
 class SinkSpec(ABC):
@@ -168,32 +173,70 @@ class SinkPart(SinkSpec):
 
 
 class Writer(ABC):
-    """A running sink on the event loop."""
+    """A running sink on the event loop.
+
+    The runtime calls `write` once for each batch, in order. The end of a run that went well is `prepare` of every
+    sink of the pipeline, then `commit` of every sink, then `close`; the end of any other run is `abort`.
+    """
 
     @abstractmethod
     async def write(self, batch: Batch) -> None:
         """Take one batch; waiting here is what slows the source down."""
 
-    @abstractmethod
-    async def finish(self) -> None:
-        """The stream ended well: make everything visible and durable."""
+    async def prepare(self, epoch: int) -> Handle:
+        """Do everything that can fail for the rows written so far, and show nothing: encode, flush, sync.
+
+        Parameters
+        ----------
+        epoch
+            Number of the checkpoint, 0 at the end of a run.
+
+        Returns
+        -------
+        Handle
+            What `commit` needs, also that of another writer of the same sink: staged and final names, say. The
+            default is for sinks that show rows as they are written.
+        """
+        return {}
+
+    async def commit(self, handle: Handle) -> None:
+        """Make a prepared epoch visible. Idempotent, and quick: it runs to its end even if the run is cancelled."""
+        return
 
     @abstractmethod
     async def abort(self) -> None:
-        """The run failed: leave nothing half-written visible. Must be safe after any failure, also of `finish`."""
+        """The run failed: leave nothing half-written visible. Must be safe after any failure, also of `prepare`.
+
+        Called at most once, after a failed `commit` too, and never after a `commit` that succeeded.
+        """
+
+    async def close(self) -> None:
+        """Let go of everything. Called once, after the last `commit`; not after `abort`."""
+        return
 
 
 class BlockingWriter(ABC):
-    """A running sink that blocks; the runtime calls it on a worker thread, one call at a time."""
+    """A running sink that blocks; the runtime calls it on a worker thread, one call at a time.
+
+    The calls and their order are those of `Writer`.
+    """
 
     @abstractmethod
     def write(self, batch: Batch) -> None:
         """Take one batch."""
 
-    @abstractmethod
-    def finish(self) -> None:
-        """The stream ended well: make everything visible and durable."""
+    def prepare(self, epoch: int) -> Handle:
+        """Do everything that can fail for the rows written so far, and show nothing; see `Writer.prepare`."""
+        return {}
+
+    def commit(self, handle: Handle) -> None:
+        """Make a prepared epoch visible. Idempotent, and quick: it runs to its end even if the run is cancelled."""
+        return
 
     @abstractmethod
     def abort(self) -> None:
-        """The run failed: leave nothing half-written visible. Must be safe after any failure, also of `finish`."""
+        """The run failed: leave nothing half-written visible. Must be safe after any failure, also of `prepare`."""
+
+    def close(self) -> None:
+        """Let go of everything. Called once, after the last `commit`; not after `abort`."""
+        return

@@ -20,9 +20,9 @@
     path = "late.parquet"
 
 Steps have the names and arguments of the builder's methods; where an operator has one argument that matters,
-it may stand alone, as in ``batch = 2048``. Beside it may stand ``backend``, ``timeout = "5s"`` and ``on_error``.
-A source may have ``event_time = "ts"``, ``lateness`` and ``idle``, a sink ``on_error``, and of several ``[[sink]]``
-each gets every batch, but for one with ``best_effort = 64`` that may miss some. Functions need Python, and so do
+it may stand alone, as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``on_error`` and
+``named = "totals"``. A source may have ``event_time = "ts"``, ``lateness`` and ``idle``, a sink ``on_error``. Each of
+several ``[[sink]]`` gets every batch; one with ``best_effort = 64`` may miss some. Functions need Python, and so do
 streams that part or meet.
 
 Relative paths start at the current directory, as in a shell. SQL means what the installed Polars makes

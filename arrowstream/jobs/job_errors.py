@@ -28,7 +28,7 @@ def one_line(error: ArrowstreamError) -> str:
 
     Examples
     --------
-    >>> one_line(ArrowstreamError("no column 'y'", stage="2 filter", found="x", hint="did you mean 'x'?"))
+    >>> one_line(ArrowstreamError("no column 'y'", stage="filter", found="x", hint="did you mean 'x'?"))
     "no column 'y'; found: x; hint: did you mean 'x'?"
     """
     details = [("expected", error.expected), ("found", error.found), ("hint", error.hint)]

@@ -134,6 +134,7 @@ BESIDE: dict[str, Make] = {
     "backend": _backend,
     "timeout": _plain("timeout", {"duration": duration, "on_timeout": _one_of("fail", "skip")}, "duration"),
     "on_error": _on_error,
+    "named": lambda builder, value: builder.named(value.text()),
 }
 """What a step can have beside its operator."""
 

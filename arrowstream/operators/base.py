@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.step_context import StepContext
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -66,8 +67,8 @@ class Operator(ABC):
         """The schema that comes out for one that goes in; raises SchemaError or PlanError."""
 
     @abstractmethod
-    def start(self, schema: pl.Schema) -> Process | AsyncProcess:
-        """A fresh running form for batches of `schema`."""
+    def start(self, schema: pl.Schema, context: StepContext) -> Process | AsyncProcess:
+        """A fresh running form for batches of `schema`, in the run that `context` is of."""
 
     @abstractmethod
     def describe(self) -> str:

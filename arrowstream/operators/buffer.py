@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
+from arrowstream.core.step_context import StepContext
 from arrowstream.operators.base import Operator, Process
 
 
@@ -56,7 +57,7 @@ class Buffer(Operator):
     def room(self) -> int:
         return self.capacity
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _Passing()
 
     def describe(self) -> str:

@@ -13,14 +13,14 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.duration import Duration, nanoseconds
+from arrowstream.core.step_context import StepContext
 from arrowstream.operators.arguments import key_schema, parse_keys
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
-from arrowstream.state.memory import StateMemory
+from arrowstream.state.limit import NO_LIMIT
 from arrowstream.state.row_queue import Held, pack, put_mark, unpack, wake
 
-_NONE: Array = np.empty(0, np.int64)
 _FORGOTTEN = 65_536
 """So many keys that are not held any more are kept at least before the index is begun anew."""
 _ROWS, _BATCHES = 1024, 16
@@ -79,9 +79,9 @@ class Debounce(Operator):
         key_schema(self.name, self.by, schema)
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         keys = key_schema(self.name, self.by, schema)
-        return _Debouncing(nanoseconds(self.quiet), keys, schema)
+        return _Debouncing(nanoseconds(self.quiet), keys, schema, context)
 
     def describe(self) -> str:
         by = f", by=[{', '.join(self.by)}]" if self.by else ""
@@ -109,6 +109,7 @@ class _Debouncing(TimedProcess):
     __slots__ = (
         "_entries",
         "_index",
+        "_key_memory",
         "_keys",
         "_memory",
         "_most_batches",
@@ -121,7 +122,7 @@ class _Debouncing(TimedProcess):
         "_schema",
     )
 
-    def __init__(self, quiet_ns: int, keys: pl.Schema, schema: pl.Schema) -> None:
+    def __init__(self, quiet_ns: int, keys: pl.Schema, schema: pl.Schema, context: StepContext) -> None:
         self._quiet = quiet_ns
         self._keys = keys
         self._schema = schema
@@ -130,9 +131,11 @@ class _Debouncing(TimedProcess):
         self._most_rows, self._most_batches = _ROWS, _BATCHES
         self._next = 0
         self._now = 0
-        self._index = KeyIndex(keys) if keys else None
-        self._memory = StateMemory()
-        self._newest = np.full(1, -1, np.int64)
+        self._memory = NO_LIMIT.memory(context)
+        """Of the rows."""
+        self._key_memory = NO_LIMIT.memory(context)
+        self._index = KeyIndex(keys, memory=self._key_memory) if keys else None
+        self._newest = self._key_memory.array((1,), np.int64, -1)
 
     def set_time(self, now_ns: int) -> None:
         self._now = now_ns
@@ -142,6 +145,7 @@ class _Debouncing(TimedProcess):
         return next((entry.due_ns for entry in self._entries if isinstance(entry, _Entry)), None)
 
     def process(self, batch: Batch) -> Iterator[Element]:
+        self._memory.check()
         if batch.num_rows:
             self._hold(batch, self._now + self._quiet)
             if self._rows > self._most_rows or len(self._entries) > self._most_batches:
@@ -190,6 +194,8 @@ class _Debouncing(TimedProcess):
         wake(self._entries)
         self._add(batch.with_rows(last), due_ns, np.arange(self._next, self._next + last.height))
         self._next += last.height
+        if self._memory.is_limited:
+            self._memory.reserve(int(last.estimated_size()))
 
     def _add(self, batch: Batch, due_ns: int, numbers: Array) -> None:
         if self._index is None:
@@ -197,7 +203,7 @@ class _Debouncing(TimedProcess):
         else:
             (part,) = self._index.assign(batch.polars().select(list(self._keys)))
             slots = part.slots
-            self._newest = self._memory.longer(self._newest, self._index.capacity, -1)
+            self._newest = self._key_memory.longer(self._newest, self._index.capacity, -1)
         self._newest[slots] = numbers
         self._entries.append(_Entry(due_ns, batch, slots, numbers))
         self._rows += batch.num_rows
@@ -205,7 +211,9 @@ class _Debouncing(TimedProcess):
     def _forget(self) -> None:
         """Begin the index anew, with the keys that are held."""
         held, self._entries, self._rows = self._entries, deque(), 0
-        self._index, self._newest = KeyIndex(self._keys), _NONE
+        self._key_memory.close()
+        self._index = KeyIndex(self._keys, memory=self._key_memory)
+        self._newest = self._key_memory.array((1,), np.int64, -1)
         for item in held:
             if isinstance(item, _Entry):
                 self._add(item.batch, item.due_ns, item.numbers)
@@ -214,17 +222,18 @@ class _Debouncing(TimedProcess):
 
     def _sweep(self) -> None:
         """Let go of rows that a newer one has replaced."""
-        held, self._entries, self._rows = self._entries, deque(), 0
+        held, self._entries = self._entries, deque()
         for item in held:
             if not isinstance(item, _Entry):
                 put_mark(self._entries, item)
-            elif (is_newest := self._newest[item.slots] == item.numbers).any():
-                frame = item.batch.polars().filter(pl.Series(is_newest))
-                part = item.batch.with_rows(frame)
+                continue
+            is_newest = self._newest[item.slots] == item.numbers
+            self._let_go(int(np.count_nonzero(~is_newest)))
+            if is_newest.any():
+                part = item.batch.with_rows(item.batch.polars().filter(pl.Series(is_newest)))
                 self._entries.append(
                     _Entry(item.due_ns, part, item.slots[is_newest], item.numbers[is_newest])
                 )
-                self._rows += frame.height
         self._most_rows = _ROWS + 2 * self._rows
         self._most_batches = _BATCHES + 2 * len(self._entries)
 
@@ -236,8 +245,13 @@ class _Debouncing(TimedProcess):
                 return
             self._entries.popleft()
             if isinstance(head, _Entry):
-                self._rows -= head.batch.num_rows
+                self._let_go(head.batch.num_rows)
             yield from self._newest_of(head)
+
+    def _let_go(self, rows: int) -> None:
+        """Count this many rows less, and their share of the bytes."""
+        self._memory.reserve(-(self._memory.held * rows // self._rows))
+        self._rows -= rows
 
     def _newest_of(self, item: _Entry | Watermark | Idle) -> Iterator[Held]:
         """The rows of an entry that no newer row has replaced; a mark as it is."""

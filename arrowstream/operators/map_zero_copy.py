@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.functions.schema import check_function, function_name, is_async
@@ -98,7 +99,7 @@ class MapZeroCopy(Operator):
             )
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _Writing(self.fns, schema)
 
     def describe(self) -> str:

@@ -13,6 +13,7 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, StageError
 from arrowstream.operators.base import AsyncProcess
 from arrowstream.operators.functions.schema import function_name, is_async
@@ -90,7 +91,7 @@ class ParallelMap(FunctionStep):
     def frames(result: Any) -> Iterable[Any]:
         return MapFunction.frames(result)
 
-    def start(self, schema: pl.Schema) -> AsyncProcess:
+    def start(self, schema: pl.Schema, context: StepContext) -> AsyncProcess:
         output = self.output_schema(schema)
         if is_async(self.fn):
             return Awaiting(self, output, self.workers)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.core.ingest import batches_of
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import AsyncProcess, Operator
 from arrowstream.operators.flat_map import FlatMap
@@ -126,7 +127,7 @@ class ProcessorStep(Operator):
         declared = check_schema(self.name, self._make().output_schema(schema))
         return schema if declared is None else declared
 
-    def start(self, schema: pl.Schema) -> AsyncProcess:
+    def start(self, schema: pl.Schema, context: StepContext) -> AsyncProcess:
         processor = self._make()
         return Processing(processor, check_schema(self.name, processor.output_schema(schema)) or schema)
 

@@ -12,8 +12,11 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Idle, Watermark, joined_batch
 from arrowstream.core.checks import check_whole
 from arrowstream.core.duration import Duration, nanoseconds
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
+from arrowstream.state.limit import NO_LIMIT
+from arrowstream.state.memory import StateMemory
 from arrowstream.state.row_queue import RowQueue
 
 _ENDLESS = 1 << 62
@@ -73,11 +76,12 @@ class Rebatch(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         delay = _delay_ns(self.max_delay)
+        memory = NO_LIMIT.memory(context)
         if delay is None:
-            return _Rebatching(self.rows, self.nbytes, schema)
-        return _TimedRebatching(self.rows, self.nbytes, schema, delay)
+            return _Rebatching(self.rows, self.nbytes, schema, memory)
+        return _TimedRebatching(self.rows, self.nbytes, schema, memory, delay)
 
     def describe(self) -> str:
         limits = {"rows": self.rows, "nbytes": self.nbytes, "max_delay": self.max_delay}
@@ -91,11 +95,11 @@ def _delay_ns(duration: Duration | None) -> int | None:
 class _Rebatching(Process):
     __slots__ = ("_bytes", "_most_bytes", "_most_rows", "_queue", "_schema")
 
-    def __init__(self, rows: int | None, nbytes: int | None, schema: pl.Schema) -> None:
+    def __init__(self, rows: int | None, nbytes: int | None, schema: pl.Schema, memory: StateMemory) -> None:
         self._most_rows = rows or _ENDLESS
         self._most_bytes = nbytes or _ENDLESS
         self._schema = schema
-        self._queue = RowQueue()
+        self._queue = RowQueue(memory)
         self._bytes = 0.0
 
     def process(self, batch: Batch) -> Iterator[Element]:
@@ -149,8 +153,10 @@ class _Rebatching(Process):
 class _TimedRebatching(_Rebatching, TimedProcess):
     __slots__ = ("_delay", "_now", "_since")
 
-    def __init__(self, rows: int | None, nbytes: int | None, schema: pl.Schema, delay: int) -> None:
-        super().__init__(rows, nbytes, schema)
+    def __init__(
+        self, rows: int | None, nbytes: int | None, schema: pl.Schema, memory: StateMemory, delay: int
+    ) -> None:
+        super().__init__(rows, nbytes, schema, memory)
         self._delay = delay
         self._now = 0
         self._since = 0  # where rows are restored, they have waited long enough

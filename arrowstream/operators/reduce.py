@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
@@ -20,6 +21,7 @@ from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import flatten, key_schema, parse_expressions, parse_keys
 from arrowstream.operators.base import Operator, Process
 from arrowstream.state.limit import NO_LIMIT, OnFull, StateLimit
+from arrowstream.state.memory import StateMemory
 from arrowstream.state.snapshot import from_table, to_table
 
 Emit = Literal["end", "updates"]
@@ -137,10 +139,11 @@ class Reduce(Operator):
         arrow_schema(output)
         return output
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         aggregation = self._aggregation(schema)
         keys = key_schema("reduce", self.by, schema)
-        return _Reducing(self, keys, aggregation, self._max_keys(schema, aggregation))
+        memory = self.limit.memory(context)
+        return _Reducing(self, keys, aggregation, self._max_keys(schema, aggregation), memory)
 
     def describe(self) -> str:
         by = f"by=[{columns_text(self.by)}], " if self.by else ""
@@ -159,12 +162,17 @@ class _Reducing(Process):
     __slots__ = ("_aggregation", "_by", "_groups", "_memory", "_next_row", "_updates")
 
     def __init__(
-        self, operator: Reduce, keys: pl.Schema, aggregation: Aggregation, max_keys: int | None
+        self,
+        operator: Reduce,
+        keys: pl.Schema,
+        aggregation: Aggregation,
+        max_keys: int | None,
+        memory: StateMemory,
     ) -> None:
         limit = operator.limit
         self._by = [pl.col(name) for name in operator.by]
         self._aggregation = aggregation
-        self._memory = limit.memory()
+        self._memory = memory
         self._groups: FoldedGroups | KeyedGroups
         if aggregation.folds and not limit.evicts:
             self._groups = FoldedGroups(keys, aggregation, self._memory, max_keys)

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, to_record
+from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.arguments import key_schema, parse_expressions, parse_keys
 from arrowstream.operators.base import Operator, Process
@@ -119,11 +120,11 @@ class Scan(Operator):
         self._max_keys(key_schema(self.name, self.by, schema), recipe)
         return recipe.schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         keys, recipe, memory = (
             key_schema(self.name, self.by, schema),
             self._recipe(schema),
-            self.limit.memory(),
+            self.limit.memory(context),
         )
         index = None
         if self.by:

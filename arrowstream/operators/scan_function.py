@@ -11,9 +11,12 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema, to_record
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Operator, Process
 from arrowstream.state.limit import NO_LIMIT, StateLimit
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.owned_rows import held_bytes
 
 State = pl.DataFrame | dict[str, Any] | None
 ScanFn = Callable[[pl.DataFrame, State], tuple[pl.DataFrame, State]]
@@ -93,8 +96,8 @@ class ScanFunction(Operator):
         arrow_schema(frame.schema)
         return frame.schema
 
-    def start(self, schema: pl.Schema) -> Process:
-        return _Calling(self.fn, self.state, self.output_schema(schema))
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
+        return _Calling(self.fn, self.state, self.output_schema(schema), NO_LIMIT.memory(context))
 
     def describe(self) -> str:
         return f"scan({getattr(self.fn, '__name__', type(self.fn).__name__)})"
@@ -106,14 +109,16 @@ def is_scan_function(exprs: tuple[Any, ...]) -> bool:
 
 
 class _Calling(Process):
-    __slots__ = ("_fn", "_schema", "_state")
+    __slots__ = ("_fn", "_memory", "_schema", "_state")
 
-    def __init__(self, fn: ScanFn, state: State, schema: pl.Schema) -> None:
+    def __init__(self, fn: ScanFn, state: State, schema: pl.Schema, memory: StateMemory) -> None:
+        self._memory = memory
         self._fn = fn
         self._state = state
         self._schema = schema
 
     def process(self, batch: Batch) -> Iterator[Batch]:
+        self._memory.check()
         frame, state = _parts(self._fn(batch.polars(), self._state), StageError)
         if frame.schema != self._schema:
             raise StageError(
@@ -127,6 +132,8 @@ class _Calling(Process):
                 hint="flat_map(fn) gives any number of rows",
             )
         self._state = state
+        if self._memory.is_limited and isinstance(state, pl.DataFrame):
+            self._memory.reserve(held_bytes(state) - self._memory.held)
         yield batch.with_rows(frame)
 
     def snapshot(self) -> pa.Table:

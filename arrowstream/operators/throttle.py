@@ -12,8 +12,11 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.checks import check_whole
 from arrowstream.core.duration import Duration, nanoseconds
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import Operator, Process, TimedProcess
+from arrowstream.state.limit import NO_LIMIT
+from arrowstream.state.memory import StateMemory
 from arrowstream.state.row_queue import RowQueue
 
 _CREDIT = b"arrowstream.credit"
@@ -72,8 +75,8 @@ class Throttle(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
-        return _Throttling(self._count, self._per_ns, self.rows is None, schema)
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
+        return _Throttling(self._count, self._per_ns, self.rows is None, schema, NO_LIMIT.memory(context))
 
     def describe(self) -> str:
         return f"throttle({'batches' if self.rows is None else 'rows'}={self._count}, per={self.per})"
@@ -92,12 +95,12 @@ class _Throttling(TimedProcess):
 
     __slots__ = ("_count", "_credit", "_full", "_now", "_per", "_queue", "_schema", "_whole")
 
-    def __init__(self, count: int, per_ns: int, whole: bool, schema: pl.Schema) -> None:
+    def __init__(self, count: int, per_ns: int, whole: bool, schema: pl.Schema, memory: StateMemory) -> None:
         self._count = count
         self._per = per_ns
         self._whole = whole
         self._schema = schema
-        self._queue = RowQueue()
+        self._queue = RowQueue(memory)
         self._full = count * per_ns
         self._credit = self._full
         self._now: int | None = None

@@ -12,6 +12,7 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.duration import Duration, microseconds, nanoseconds
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.windows.event_time import how_to_convert
@@ -103,7 +104,7 @@ class Watermarks(Operator):
             )
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _Marking(self) if self.idle_ns is None else _IdlingMarking(self, self.idle_ns)
 
     def describe(self) -> str:

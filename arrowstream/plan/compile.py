@@ -7,6 +7,7 @@ batch has come, by the same code.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -35,6 +36,7 @@ from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.segment_stage import segment_stage
+from arrowstream.plan.step_ids import inner_prefix
 
 
 def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
@@ -112,6 +114,7 @@ class _Compiler:
             arrow_schema(schema)  # raises for types that no edge can carry
         pieces = fuse(graph.steps, schema, prefix, self.schema_of)
         start, pieces = push_down(source, schema, pieces)
+        start = replace(start, name=f"{prefix}source")
         # What the sink takes in another form than it comes is part of what the last stage costs.
         into_arrow = graph.sink is not None and graph.sink.takes_arrow
         stages = tuple(
@@ -127,13 +130,13 @@ class _Compiler:
     def schema_of(self, name: str, composite: Split | Union, schema: pl.Schema) -> pl.Schema | None:
         """What comes out of a split or a union for rows of `schema`."""
         if isinstance(composite, Union):
-            for number, other in enumerate(composite.others, 1):
-                found = self._other(name, number, other)[2]
+            for inner, other in zip(composite.input_names, composite.others, strict=True):
+                found = self._other(name, inner, other)[2]
                 same_schema(name, f"the rows of {other.name!r}", found, schema)
             return schema
         router_of(name, composite, schema)
         outputs = {
-            branch.name: self.schema_after(branch.graph.steps, schema, _prefix(name, branch.name))
+            branch.name: self.schema_after(branch.graph.steps, schema, inner_prefix(name, branch.name))
             for branch in composite.all
             if branch.goes_on
         }
@@ -146,7 +149,10 @@ class _Compiler:
         if isinstance(part, Split):
             return self._split(piece, part)
         if isinstance(part, Union):
-            inputs = [self._other(piece.name, number, other) for number, other in enumerate(part.others, 1)]
+            inputs = [
+                self._other(piece.name, inner, other)
+                for inner, other in zip(part.input_names, part.others, strict=True)
+            ]
             return UnionStage(
                 piece.name,
                 part.describe(),
@@ -171,7 +177,7 @@ class _Compiler:
         return lambda batch: router.route(batch, evaluate(batch))
 
     def _branch(self, piece: Piece, branch: Branch) -> BranchPlan:
-        prefix = _prefix(piece.name, branch.name)
+        prefix = inner_prefix(piece.name, branch.name)
         pieces = fuse(branch.graph.steps, piece.schema, prefix, self.schema_of)
         stages = tuple(self._stage(part) for part in pieces)
         output = stages[-1].output if stages else piece.schema
@@ -181,7 +187,7 @@ class _Compiler:
         return BranchPlan(branch.name, stages, output, outlet, not branch.goes_on)
 
     def _other(
-        self, name: str, number: int, other: Graph
+        self, name: str, inner: str, other: Graph
     ) -> tuple[Input, tuple[Stage, ...], pl.Schema | None]:
         assert other.source is not None
         schema = other.source.schema()
@@ -192,12 +198,7 @@ class _Compiler:
                 expected="a source that declares its schema",
                 hint="give its source a schema=",
             )
-        return self.line(other, schema, _prefix(name, str(number)))
-
-
-def _prefix(stage: str, branch: str) -> str:
-    """What the names of a branch's stages begin with: the number of the split, and the branch."""
-    return f"{stage.split()[0]}/{branch}/"
+        return self.line(other, schema, inner_prefix(name, inner))
 
 
 def _outlet(name: str, graph: Graph, schema: pl.Schema | None) -> Outlet | None:

@@ -101,17 +101,17 @@ def _graph(graph: Graph) -> Iterator[str]:
         yield f"source: {graph.source.label}"
         if graph.source.schema() is None:
             yield "  schema: learnt from the first batch, then checked"
-    for number, step in enumerate(graph.steps, 1):
-        yield from _step(number, step)
+    for id, step in zip(graph.ids, graph.steps, strict=True):
+        yield from _step(id, step)
     if graph.sink is not None:
         yield f"sink: {graph.sink.label}"
         yield f"  guarantee: {graph.sink.guarantee}"
         yield from _policies(graph.sink_policies)
 
 
-def _step(number: int, step: Step) -> Iterator[str]:
+def _step(id: str, step: Step) -> Iterator[str]:
     pin = "" if step.backend == "auto" else f"  [backend {step.backend}]"
-    yield f"step {number} {step.operator.describe()}{pin}"
+    yield f"step {id}: {step.operator.describe()}{pin}"
     yield from _policies(step.policies)
     if isinstance(step.operator, Split):
         for branch in step.operator.all:

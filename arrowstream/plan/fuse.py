@@ -16,6 +16,7 @@ from arrowstream.plan.checks.row_local import check
 from arrowstream.plan.graph import Split, Step, Union
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
+from arrowstream.plan.step_ids import step_ids
 
 SchemaOf = Callable[[str, Split | Union, pl.Schema], pl.Schema | None]
 """What comes out of a split or a union of this name for rows of a schema."""
@@ -51,12 +52,10 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, schema_of: Schem
         A step does not fit; the error names it.
     """
     pieces: list[Piece] = []
-    for _, group in groupby(enumerate(steps, 1), lambda item: _melts_with(*item)):
+    for _, group in groupby(zip(step_ids(steps), steps, strict=True), lambda item: _melts_with(*item)):
         members = list(group)
         operators = [step.operator for _, step in members]
-        first, last = members[0][0], members[-1][0]
-        span = str(first) if first == last else f"{first}-{last}"
-        name = f"{prefix}{span} {'+'.join(operator.name for operator in operators)}"
+        name = f"{prefix}{'+'.join(id for id, _ in members)}"
         before, after = schema, _after(prefix, members, schema, schema_of)
         step, operator = members[0][1], operators[0]
         if isinstance(operator, Expressions):
@@ -74,22 +73,22 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, schema_of: Schem
     return pieces
 
 
-def _melts_with(number: int, step: Step) -> tuple[int, str, str]:
-    """Equal for neighbours that become one piece; its own number keeps a step apart."""
+def _melts_with(id: str, step: Step) -> tuple[str, str, str]:
+    """Equal for neighbours that become one piece; its own id keeps a step apart."""
     operator = step.operator
     fuses = isinstance(operator, Expressions)
     melts = fuses or (isinstance(operator, Operator) and operator.melts)
     alone = not melts or step.policies.alone
-    return (number if alone else 0, "" if fuses else operator.name, step.backend)
+    return (id if alone else "", "" if fuses else operator.name, step.backend)
 
 
 def _after(
-    prefix: str, members: list[tuple[int, Step]], schema: pl.Schema, schema_of: SchemaOf
+    prefix: str, members: list[tuple[str, Step]], schema: pl.Schema, schema_of: SchemaOf
 ) -> pl.Schema | None:
     after: pl.Schema | None = schema
-    for number, step in members:
+    for id, step in members:
         assert after is not None
-        name, operator = f"{prefix}{number} {step.operator.name}", step.operator
+        name, operator = f"{prefix}{id}", step.operator
         before = after
         if isinstance(operator, Expressions):
             after = check(operator, after, name)

@@ -15,15 +15,29 @@ from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.policies import Policies
+from arrowstream.plan.step_ids import check_name, numbered, step_ids
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operator, the backend the user pinned it to (``"auto"``: the cost model chooses), and its policies."""
+    """One operator, with what the user said of it.
+
+    Parameters
+    ----------
+    operator
+        What the step does.
+    backend
+        The backend it is pinned to; with ``"auto"`` the cost model chooses.
+    policies
+        Error handlers, time limit, and the sink of late rows.
+    id
+        The name given by `named()`; None for a derived id (`step_ids`).
+    """
 
     operator: Expressions | Operator | Split | Union
     backend: str = "auto"
     policies: Policies = field(default_factory=Policies)
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,11 @@ class Union:
     name: ClassVar[str] = "merge"
     others: tuple[Graph, ...]
 
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the pipelines, each once."""
+        return numbered([other.name for other in self.others])
+
     @classmethod
     def of(cls, others: Iterable[Graph]) -> Union:
         """The union with these.
@@ -184,30 +203,7 @@ class Graph:
         return replace(self, steps=(*self.steps, Step(operator, policies=Policies(late=late))))
 
     def with_backend(self, name: str) -> Graph:
-        """Run the step before this on one backend, and not on what the cost model would choose.
-
-        Parameters
-        ----------
-        name
-            ``"arrow"``, ``"polars"``, or ``"auto"``, which lets the cost model choose.
-
-        Raises
-        ------
-        PlanError
-            The step is not made of expressions, there is no such backend, or (at `build()`) it cannot run the step.
-
-        Notes
-        -----
-        Costs nothing itself. The step is no longer fused with steps that are pinned otherwise.
-
-        Examples
-        --------
-        >>> import polars as pl
-        >>> from arrowstream import Pipeline, Source
-        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
-        >>> builder.filter(pl.col("x") > 1).backend("arrow").collect_sync()["x"].to_list()
-        [2]
-        """
+        """This graph with its last step pinned to a backend."""
         if not self.steps or not isinstance(self.steps[-1].operator, Expressions):
             raise PlanError(
                 f"backend({name!r}) has no step of expressions before it",
@@ -215,6 +211,27 @@ class Graph:
                 found=self.steps[-1].operator.name if self.steps else "no step",
             )
         return replace(self, steps=(*self.steps[:-1], replace(self.steps[-1], backend=name)))
+
+    def with_name(self, name: str) -> Graph:
+        """This graph with a name for its last step."""
+        check_name(name)
+        if self.sink is not None or not self.steps:
+            raise PlanError(
+                f"named({name!r}) has no step before it",
+                expected="a step directly before named()",
+                found="sink()" if self.sink is not None else "no step",
+            )
+        *before, last = self.steps
+        if last.id is not None:
+            raise PlanError(f"named({name!r}): the step before it has a name", found=repr(last.id))
+        for step in before:
+            if step.id == name:
+                raise PlanError(
+                    f"two steps have the name {name!r}",
+                    expected="another name for each step",
+                    found=f"{step.operator.describe()} and {last.operator.describe()}",
+                )
+        return replace(self, steps=(*before, replace(last, id=name)))
 
     def with_policies(self, call: str, added: Policies) -> Graph:
         """This graph with more policies for its last step, or for its sink if it has one."""
@@ -258,6 +275,11 @@ class Graph:
             sink_policies=Policies(handlers=sink.handlers),
             part_policies=tuple(Policies(handlers=part.handlers) for part in sink.parts),
         )
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the steps, in order."""
+        return step_ids(self.steps)
 
     @property
     def ended(self) -> bool:

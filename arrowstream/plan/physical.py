@@ -63,6 +63,8 @@ class Input:
         The segment that `query` runs entirely inside the read, or None; its stage is not among the stages.
     read
         Lines for `explain()` about the read.
+    name
+        The source's id: ``source``, or ``merge/orders/source`` for another input.
     """
 
     source: SourceSpec
@@ -70,6 +72,7 @@ class Input:
     query: Query | None = None
     absorbed: Segment | None = None
     read: tuple[str, ...] = ()
+    name: str = "source"
 
 
 @dataclass(frozen=True, slots=True)

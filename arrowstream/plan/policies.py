@@ -45,36 +45,7 @@ class Policies:
 
     @classmethod
     def time_limit(cls, duration: Duration, on_timeout: str) -> Policies:
-        """Let the step before this take so long for one batch and no longer.
-
-        Parameters
-        ----------
-        duration
-            The longest time for one batch: ``"5s"``, seconds, a timedelta.
-        on_timeout
-            ``"fail"`` ends the run with a `StageTimeout`, unless a handler of `on_error` deals with it;
-            ``"skip"`` leaves the batch out and counts its rows as failed.
-
-        Raises
-        ------
-        PlanError
-            The duration is none or 0, or there is no such way to go on.
-
-        Notes
-        -----
-        Costs a task and a timer for each batch, some tens of microseconds, and the step becomes a stage of its
-        own, not fused with others. No state. Work on a worker thread cannot be interrupted: it is waited for, and
-        counts as too late all the same. What a sink has written late stays written, so that it ends the run, or,
-        where a handler or ``"skip"`` has the run go on, is logged and neither left out nor written again.
-
-        Examples
-        --------
-        >>> import polars as pl
-        >>> from arrowstream import Pipeline, Source
-        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
-        >>> builder.map(y=pl.col("x") * 2).timeout("5s").collect_sync()["y"].to_list()
-        [2, 4]
-        """
+        """The policies of `timeout()`."""
         limit = seconds(duration)
         if limit <= 0:
             raise PlanError("timeout() is too short", expected="more than 0 seconds", found=f"{limit:g} s")

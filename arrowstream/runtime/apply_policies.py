@@ -15,8 +15,8 @@ from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
 from arrowstream.runtime.failure.guard import Guard
 from arrowstream.runtime.failure.timeout import Deadline
-from arrowstream.runtime.sinks import Outlets
-from arrowstream.runtime.source_and_sink import RunningSink
+from arrowstream.runtime.running_sink import RunningSink
+from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.stage import RunningStage
 
 
@@ -25,7 +25,7 @@ def govern(
     policies: Policies,
     schema: pl.Schema,
     clock: Clock,
-    outlets: Outlets,
+    sinks: RunningSinks,
 ) -> None:
     """Put a stage or sink that takes rows of `schema` under its policies; without any, it costs nothing."""
     name, tally = running.tally.name, running.tally
@@ -47,7 +47,7 @@ def govern(
     if isinstance(last, DeadLetter):
         assert isinstance(last.sink, SinkSpec)
         outlet = Outlet(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
-        write = outlets.aside(outlet)
+        write = sinks.shared_side_output(outlet)
     # Not seeded: chance is there to keep apart the retries of many processes that run the same job.
     guard = Guard(name, policies.handlers, clock, Random(), write, tally.fail)
     running.govern(lambda attempt: partial(guard.run, attempt=attempt))

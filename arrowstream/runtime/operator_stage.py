@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 from arrowstream.core.batch import Batch, Element, Idle, Mark, Watermark
 from arrowstream.core.clock import Clock
+from arrowstream.core.memory_budget import MemoryBudget
+from arrowstream.core.step_context import StepContext
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
 from arrowstream.runtime.stage import INLINE_NS, Emit, RunningStage, emit_all
 from arrowstream.runtime.threads import Threads
+
+_LOGGER = logging.getLogger("arrowstream")
 
 T = TypeVar("T")
 WriteLate = Callable[[Batch], Awaitable[None]]
@@ -194,10 +199,15 @@ def _some(made: Iterator[Element]) -> tuple[list[Element], bool]:
 
 
 def start_operator(
-    stage: OperatorStage, clock: Clock, threads: Threads, write_late: WriteLate | None
+    stage: OperatorStage,
+    clock: Clock,
+    threads: Threads,
+    memory: MemoryBudget,
+    write_late: WriteLate | None,
 ) -> RunningStage:
     """The running form of an opaque operator."""
-    process = stage.operator.start(stage.schema)
+    context = StepContext(stage.name, clock, memory, _LOGGER, threads)
+    process = stage.operator.start(stage.schema, context)
     if isinstance(process, AsyncProcess):
         return RunningAsync(stage, process, clock)
     if isinstance(process, TimedProcess):

@@ -35,6 +35,8 @@ class Options:
         Threads at most; they are started only when needed, one for each party that blocks.
     log_seconds
         How often a line of metrics is logged; None for never.
+    state_bytes
+        The most memory that the state of all steps may take together; None for no limit.
     """
 
     limit: int | None = None
@@ -43,6 +45,7 @@ class Options:
     room: Room = field(default_factory=Room)
     workers: int = WORKERS
     log_seconds: float | None = None
+    state_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

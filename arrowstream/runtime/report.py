@@ -116,11 +116,11 @@ class RunReport:
 
         Examples
         --------
-        >>> stages = StageReport("source", 20, 20, {"read": 1}, 0.1), StageReport("1 filter", 20, 3, {"arrow": 1})
+        >>> stages = StageReport("source", 20, 20, {"read": 1}, 0.1), StageReport("filter", 20, 3, {"arrow": 1})
         >>> print(RunReport("p", 20, 3, 0.5, stages))
         p: 20 rows in, 3 rows out, 0.50 s, 40 rows/s
           source    20 rows in, 20 rows out, 0.100 s busy (read 1)
-          1 filter  20 rows in, 3 rows out, 0.000 s busy (arrow 1)
+          filter  20 rows in, 3 rows out, 0.000 s busy (arrow 1)
         """
         width = max((len(stage.name) for stage in self.stages), default=0)
         return "\n".join([self.summary, *(f"  {stage.told(width)}" for stage in self.stages)])

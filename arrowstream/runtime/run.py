@@ -12,16 +12,19 @@ import polars as pl
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
 from arrowstream.core.ingest import schema_of
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.source import SourceSpec
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.physical import Input, Outlet, Plan
 from arrowstream.runtime.failure.cleanup import despite, in_turn, root
+from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.ports import Feed
 from arrowstream.runtime.report import Progress, RunReport, StageReport
-from arrowstream.runtime.sinks import Outlets
-from arrowstream.runtime.source_and_sink import RunningSink, RunningSource, opened
+from arrowstream.runtime.running_sink import RunningSink
+from arrowstream.runtime.running_source import RunningSource
+from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.stage import RunningStage
 from arrowstream.runtime.task_loop import Read
 from arrowstream.runtime.threads import Threads
@@ -37,12 +40,13 @@ class Run:
     __slots__ = (
         "_begin_ns",
         "_clock",
+        "_committed",
         "_end_ns",
         "_ends",
         "_opened",
         "_options",
-        "_outlets",
         "_reported_ns",
+        "_sinks",
         "_sources",
         "_stop_reason",
         "_threads",
@@ -55,11 +59,12 @@ class Run:
         self._sources: list[RunningSource] = []
         self._opened: list[SourceSpec] = []
         self._threads = Threads(options.workers)
-        self._outlets = Outlets(clock, self._threads)
+        self._sinks = RunningSinks(clock, self._threads)
         self._ends: list[RunningSink] = []
         self._wiring: Wiring | None = None
         self._stop_reason: str | None = None
         self._end_ns: int | None = None
+        self._committed: RunReport | None = None
         self._begin_ns = self._reported_ns = clock.now_ns()
 
     def stop(self, reason: str = "stop") -> None:
@@ -79,6 +84,8 @@ class Run:
         ------
         ArrowstreamError
             The first failure; everything else was cancelled and the sinks aborted.
+        CancelledError
+            The run was cancelled before its sinks began to commit. After that it ends well: every row is visible.
         """
         if self._options.limit == 0:
             self.stop("limit")
@@ -95,6 +102,8 @@ class Run:
             return report
         except BaseException as raised:
             failure = root(raised)
+            if self._committed is not None and _only_cancelled(failure):
+                return self._committed
             self._leave_out(prepared, failure)
         finally:
             self._end_ns = self._clock.now_ns()
@@ -107,7 +116,7 @@ class Run:
             if not any(source is opened for opened in self._opened):
                 source.left_out()
         for sink in prepared.sinks:
-            if not any(sink is reached for reached in self._outlets.reached):
+            if not any(sink is reached for reached in self._sinks.reached):
                 sink.left_out(failure)
 
     async def _stop_in_time(self) -> None:
@@ -122,7 +131,7 @@ class Run:
 
     def metrics(self, name: str) -> Metrics:
         """A picture of all counters as they stand; from any thread."""
-        wiring, sinks = self._wiring, list(self._outlets)
+        wiring, sinks = self._wiring, list(self._sinks)
         return Metrics.of(
             name,
             sources=[source.tally for source in list(self._sources)],
@@ -185,25 +194,27 @@ class Run:
             wiring = self._wiring = Wiring(
                 self._clock,
                 self._threads,
-                self._outlets,
+                self._sinks,
                 self._open_source,
                 self._open_end,
                 self._options.room,
+                MemoryBudget(self._options.state_bytes),
             )
             goal = wiring.goal(plan.outlet) if plan.outlet is not None else None
             wiring.line(Feed(read, source.blocking), plan.stages, goal)
             async with asyncio.TaskGroup() as group:
                 wiring.start(group)
-            await self._outlets.finish()
+            await self._sinks.commit()
         except BaseException as failure:
-            await despite(failure, self._outlets.aborts())
+            await despite(failure, self._sinks.aborts())
             raise
         self._tell()
-        return self._report(plan.name, wiring.stages)
+        self._committed = self._report(plan.name, wiring.stages)
+        return self._committed
 
     def _open_end(self, outlet: Outlet) -> RunningSink:
         """A sink that is an end of the pipeline: its rows have come out, and the limit holds for it."""
-        sink = self._outlets.open(outlet, self._options.limit, self._written)
+        sink = self._sinks.open(outlet, self._options.limit, self._written)
         self._ends.append(sink)
         return sink
 
@@ -220,7 +231,7 @@ class Run:
     def _drop_the_rest(self) -> None:
         """End at once where no sink takes more: what a step holds back could otherwise take for ever."""
         # Rows that were put aside have been counted, so those sinks get what is under way to them.
-        if all(sink.full for sink in self._ends) and len(list(self._outlets)) == len(self._ends):
+        if all(sink.full for sink in self._ends) and len(list(self._sinks)) == len(self._ends):
             assert self._wiring is not None
             self._wiring.cancel()
 
@@ -242,7 +253,7 @@ class Run:
         return (end_ns - self._begin_ns) / 1e9
 
     def _report(self, name: str, stages: Sequence[RunningStage]) -> RunReport:
-        parts = (*self._sources, *stages, *self._outlets)
+        parts = (*self._sources, *stages, *self._sinks)
         return RunReport(
             name,
             self._rows_in(),
@@ -251,6 +262,14 @@ class Run:
             tuple(StageReport.of(part.tally) for part in parts),
             self._stop_reason,
         )
+
+
+def _only_cancelled(failure: BaseException) -> bool:
+    """Whether we were cancelled from outside, and nothing else went wrong."""
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled = isinstance(failure, asyncio.CancelledError) and task.cancelling() > 0
+    return cancelled and not getattr(failure, "__notes__", ())
 
 
 def _after(held: list[Element], read: Read) -> Read:

@@ -1,9 +1,9 @@
-"""The sinks of a run: opened together, and finished or aborted together."""
+"""The sinks of a run: opened one by one, and committed or aborted together."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
@@ -12,21 +12,25 @@ from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.counters import Queue
 from arrowstream.plan.physical import Outlet
-from arrowstream.runtime.failure.stage_error import FAILURES
-from arrowstream.runtime.source_and_sink import RunningSink, opened
+from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
+from arrowstream.runtime.failure.stage_error import FAILURES, opened
+from arrowstream.runtime.running_sink import RunningSink
 from arrowstream.runtime.task_loop import Read
 from arrowstream.runtime.threads import Threads
 
+END_OF_RUN = 0
+"""Epoch of the one commit of a run without checkpoints."""
 
-class Outlets:
+
+class RunningSinks:
     """Every sink of one run, in the order in which they were opened."""
 
     def __init__(self, clock: Clock, threads: Threads) -> None:
         self._clock = clock
         self._threads = threads
         self._sinks: list[RunningSink] = []
-        self._asides: list[tuple[Outlet, Callable[[Batch], Awaitable[None]]]] = []
-        self._finished = 0
+        self._side: list[RunningSink] = []
+        self._shared: list[tuple[Outlet, Callable[[Batch], Awaitable[None]]]] = []
         self.reached: list[SinkSpec] = []
         """The specs whose turn to be opened has come."""
 
@@ -41,6 +45,7 @@ class Outlets:
         writer = opened(outlet.name, SinkError, lambda: outlet.sink.open(outlet.schema))
         sink = RunningSink(
             outlet.name,
+            outlet.sink.label,
             writer,
             self._clock,
             self._threads,
@@ -51,27 +56,87 @@ class Outlets:
         self._sinks.append(sink)
         return sink
 
-    def aside(self, outlet: Outlet) -> Callable[[Batch], Awaitable[None]]:
+    def side_output(self, outlet: Outlet) -> RunningSink:
+        """Open a sink for rows that a stage puts aside."""
+        sink = self.open(outlet)
+        self._side.append(sink)
+        return sink
+
+    def shared_side_output(self, outlet: Outlet) -> Callable[[Batch], Awaitable[None]]:
         """Where a stage puts rows aside: a sink that others may share, if they put aside rows of one schema.
 
         What is given back takes one batch at a time, whoever calls it.
         """
-        for known, write in self._asides:
+        for known, write in self._shared:
             if known.sink is outlet.sink and known.schema == outlet.schema:
                 return write
-        write = _in_turn(self.open(outlet))
-        self._asides.append((outlet, write))
+        write = _in_turn(self.side_output(outlet))
+        self._shared.append((outlet, write))
         return write
 
-    async def finish(self) -> None:
-        """Make everything visible and durable, one sink after the other."""
-        for sink in self._sinks:
-            await sink.finish()
-            self._finished += 1
+    def _in_order(self) -> list[RunningSink]:
+        """The sinks at ends first: a stage may put rows aside until its last row has come to an end."""
+        ends = [sink for sink in self._sinks if sink not in self._side]
+        return [*ends, *self._side]
+
+    async def commit(self) -> None:
+        """Commit the rows of every sink, or of none: all prepare, then all commit, then all close.
+
+        Once every sink has prepared, nothing stops the commits: a cancellation that comes then has no effect.
+
+        Raises
+        ------
+        SinkError
+            A sink could not prepare, and none shows anything; or one could not commit, and the error says which
+            sinks show their rows and which do not.
+        """
+        for sink in self._in_order():
+            await sink.prepare(END_OF_RUN)
+        await uninterrupted(self._commit_prepared())
+
+    async def _commit_prepared(self) -> None:
+        failed: dict[RunningSink, BaseException] = {}
+        for sink in self._in_order():
+            try:
+                await sink.commit()
+            except BaseException as error:
+                failed[sink] = error
+        shown = [sink for sink in self._in_order() if sink not in failed]
+        try:
+            if failed:
+                raise _partly_committed(shown, failed)
+        except BaseException as failure:
+            await despite(failure, [*(sink.abort for sink in failed), *(sink.close for sink in shown)])
+            raise
+        await in_turn(sink.close for sink in shown)
 
     def aborts(self) -> Iterator[Callable[[], Awaitable[None]]]:
-        """What leaves nothing half-written visible; what has been finished stays."""
-        return (sink.abort for sink in self._sinks[self._finished :])
+        """Leave nothing half-written visible; sinks that have committed keep their rows."""
+        return (sink.abort for sink in self._sinks)
+
+
+def _partly_committed(
+    shown: Sequence[RunningSink], failed: Mapping[RunningSink, BaseException]
+) -> BaseException:
+    """The error of a run some of whose sinks could not commit; the first failure is its cause."""
+    first, *others = failed.values()
+    if shown:
+        lost = "; ".join(f"{_named(sink)}: {error}" for sink, error in failed.items())
+        error = SinkError(
+            f"{len(failed)} of {len(failed) + len(shown)} sinks could not commit",
+            expected="every sink of the run shows its rows",
+            found=f"visible: {', '.join(map(_named, shown))}; not visible: {lost}",
+            hint="delete what is visible, or run again: it is complete, but the rest is missing",
+        )
+        error.__cause__ = first
+        return error
+    for other in others:
+        first.add_note(f"and: {other}")
+    return first
+
+
+def _named(sink: RunningSink) -> str:
+    return f"{sink.tally.name} ({sink.label})"
 
 
 def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:
@@ -84,7 +149,7 @@ def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:
     return write
 
 
-class Spare:
+class BestEffortQueue:
     """The way to a sink that never holds others back: what finds no room is dropped."""
 
     def __init__(self, sink: RunningSink, buffer: int) -> None:

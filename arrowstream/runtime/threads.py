@@ -13,9 +13,10 @@ T = TypeVar("T")
 class Threads:
     """Worker threads of one run, one for each party that may block."""
 
-    __slots__ = ("_pool",)
+    __slots__ = ("_pool", "workers")
 
     def __init__(self, workers: int) -> None:
+        self.workers = workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="arrowstream")
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:

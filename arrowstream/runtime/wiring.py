@@ -14,6 +14,7 @@ from functools import partial
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.clock import Clock
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
     BranchPlan,
@@ -31,8 +32,9 @@ from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
 from arrowstream.runtime.merge import Merge
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.ports import Feed, Goal, Room, close, nothing, receive
-from arrowstream.runtime.sinks import Outlets, Spare
-from arrowstream.runtime.source_and_sink import RunningSink, RunningSource
+from arrowstream.runtime.running_sink import RunningSink
+from arrowstream.runtime.running_source import RunningSource
+from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.stage import Emit, RunningSegment, RunningStage
 from arrowstream.runtime.task_loop import End, Read, run_section
 from arrowstream.runtime.threads import Threads
@@ -49,16 +51,19 @@ class Wiring:
         Open a further source, and a sink at an end.
     room
         What may wait between two stages.
+    memory
+        The budget for the state of all steps.
     """
 
     def __init__(
         self,
         clock: Clock,
         threads: Threads,
-        outlets: Outlets,
+        outlets: RunningSinks,
         open_source: Callable[[str, Input], RunningSource],
         open_end: Callable[[Outlet], RunningSink],
         room: Room,
+        memory: MemoryBudget,
     ) -> None:
         self._clock = clock
         self._threads = threads
@@ -66,6 +71,7 @@ class Wiring:
         self._open_source = open_source
         self._open_end = open_end
         self._room = room
+        self._memory = memory
         self.stages: list[RunningStage] = []
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -114,8 +120,9 @@ class Wiring:
             late = stage.policies.late
             write = None
             if late is not None:
-                write = self._outlets.open(Outlet(f"late rows of {stage.name}", late, stage.schema)).write
-            running = start_operator(stage, self._clock, self._threads, write)
+                outlet = Outlet(f"late rows of {stage.name}", late, stage.schema)
+                write = self._outlets.side_output(outlet).write
+            running = start_operator(stage, self._clock, self._threads, self._memory, write)
         schema = stage.segment.schema if isinstance(stage, SegmentStage) else stage.schema
         govern(running, stage.policies, schema, self._clock, self._outlets)
         self.stages.append(running)
@@ -184,7 +191,7 @@ class Wiring:
     def _branch(self, branch: BranchPlan, goal: Goal | None) -> tuple[Emit, End]:
         if branch.outlet is not None and (spare := branch.outlet.sink.spare) is not None:
             sink = self._sink(branch.outlet)
-            way = Spare(sink, spare)
+            way = BestEffortQueue(sink, spare)
             goal = Goal(way.write, nothing, sink.blocking, sink.tally)
             self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
             return way.offer, way.end
@@ -199,7 +206,7 @@ class Wiring:
         merge, meet = self._merge(1 + len(stage.inputs))
         self._tasks_of(feed, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
         for number, (start, stages) in enumerate(stage.inputs, 1):
-            source = self._open_source(f"source {number + 1}", start)
+            source = self._open_source(start.name, start)
             goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
             self.line(Feed(source.read, source.blocking), stages, goal)
         return meet

@@ -152,7 +152,7 @@ class FrameLog:
         return self._runs.pop()
 
     def _hold(self, nbytes: int) -> None:
-        self._memory.held += nbytes - self._held
+        self._memory.reserve(nbytes - self._held)
         self._held = nbytes
 
 

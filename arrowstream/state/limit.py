@@ -9,6 +9,7 @@ from typing import Literal
 import polars as pl
 
 from arrowstream.core.checks import check_whole
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.state.memory import StateMemory
 
@@ -39,8 +40,8 @@ class StateLimit:
 
     Examples
     --------
-    >>> StateLimit(max_bytes=1 << 20, on_full="spill").memory().held
-    0
+    >>> StateLimit(max_keys=1_000).describe()
+    ', max_keys=1,000, on_full=error'
     """
 
     max_keys: int | None = None
@@ -91,11 +92,10 @@ class StateLimit:
         """What to do with one key more than there may be."""
         return "evict" if self.on_full == "evict" else "error"
 
-    def memory(self) -> StateMemory:
-        """Memory with this limit on bytes."""
-        if self.on_full == "evict":
-            return StateMemory()
-        return StateMemory(self.max_bytes, spills=self.on_full == "spill")
+    def memory(self, context: StepContext) -> StateMemory:
+        """Memory with this limit on bytes, within the pipeline's budget."""
+        max_bytes = None if self.on_full == "evict" else self.max_bytes
+        return StateMemory(max_bytes, self.on_full == "spill", context.memory, context.id)
 
     def keys(self, step: str, columns: Callable[[], Mapping[str, pl.DataType]]) -> int | None:
         """The most keys to hold, each with its state in these columns.

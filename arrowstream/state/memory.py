@@ -1,4 +1,4 @@
-"""How much memory the state of a stage takes, and where it lies once that is more than it may be."""
+"""The memory of a step's state: how much it takes, and files for what is over the limit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import StageError
 from arrowstream.state.arrays import Array
 from arrowstream.state.spill_file import array_in_file, frame_in_file
@@ -23,14 +24,18 @@ PIECE = 1 << 18
 
 
 class StateMemory:
-    """Memory for arrays and frames of state, up to a number of bytes.
+    """Memory for arrays and frames of one step's state, within a limit of its own and the budget of the pipeline.
 
     Parameters
     ----------
     max_bytes
-        The most bytes in memory; None for no limit.
+        The most bytes in memory; None for no limit of its own.
     spills
-        Whether what would be more lies in files instead. Otherwise it is an error, at the next `check`.
+        Whether what is over a limit lies in files. Otherwise it is an error, at the next `check`.
+    budget
+        The budget that it shares with the other steps of the pipeline; by default an unlimited one of its own.
+    step
+        The name that its bytes are counted under in the budget.
 
     Attributes
     ----------
@@ -38,76 +43,103 @@ class StateMemory:
         The bytes in memory.
     """
 
-    __slots__ = ("_broken", "_max", "_spills", "held")
+    __slots__ = ("_broken", "_budget", "_max", "_spills", "_step", "held")
 
-    def __init__(self, max_bytes: int | None = None, spills: bool = False) -> None:
+    def __init__(
+        self,
+        max_bytes: int | None = None,
+        spills: bool = False,
+        budget: MemoryBudget | None = None,
+        step: str = "state",
+    ) -> None:
         self._max = max_bytes
         self._spills = spills
+        self._budget = budget or MemoryBudget()
+        self._step = step
         self._broken: Exception | None = None
         self.held = 0
 
     @property
     def is_limited(self) -> bool:
         """Whether there is a limit, so that bytes must be counted."""
-        return self._max is not None
+        return self._max is not None or self._budget.limit is not None
 
     @property
     def spills(self) -> bool:
-        """Whether what is more than there may be lies in files."""
+        """Whether what is over the limit lies in files."""
         return self._spills
 
     @property
     def half(self) -> int:
-        """Half of the bytes that there may be in memory."""
-        return sys.maxsize if self._max is None else self._max // 2
+        """Half of the bytes that this step may hold in memory."""
+        return self._most // 2
 
     @property
     def is_short(self) -> bool:
         """Whether something should go to a file."""
-        return self._is_beyond(0)
+        return self._spills and not self._fits(0)
 
     @property
     def is_full(self) -> bool:
-        """Whether there is more than there may be, and no files to put it into."""
-        return self._max is not None and not self._spills and self.held > self._max
+        """Whether a limit is exceeded, and there are no files for what is over it."""
+        return not self._spills and not self._fits(0)
 
     def check(self) -> None:
-        """Ask before state is changed, and before results are made of it.
+        """Raise if the state is over a limit. Call before state is changed, and before results are made of it.
 
         Raises
         ------
         StageError
-            It is more than it may be, or what `check_whole` says.
+            The state is larger than `max_bytes`, that of all steps is larger than the budget, or what
+            `check_whole` says.
         """
         self.check_whole()
-        if self.is_full:
+        if not self.is_full:
+            return
+        if self._max is not None and self.held > self._max:
             raise StageError(
                 "the state is larger than max_bytes allows",
                 expected=f"at most {self._max:,} bytes",
                 found=f"{self.held:,} bytes",
                 hint='raise max_bytes, or let what is more lie in files with on_full="spill"',
             )
+        holders = ", ".join(f"{step} {nbytes:,}" for step, nbytes in self._budget.holders().items())
+        raise StageError(
+            f"the state of all steps is larger than state_memory_mb allows, as {self._step} found",
+            expected=f"at most {self._budget.limit:,} bytes in the pipeline",
+            found=f"{self._budget.held:,} bytes: {holders}",
+            hint='raise the setting state_memory_mb, or give a step max_bytes and on_full="spill"',
+        )
 
     def check_whole(self) -> None:
-        """Ask before state is written down.
+        """Raise if spilling failed before, so that state may have half of a batch. Call before a snapshot.
 
         Raises
         ------
         StageError
-            It could not be spilled before, and so may have half of a batch.
+            The failure from before.
         """
         if self._broken is not None:
             raise self._broken
 
     def takes(self, nbytes: int) -> bool:
-        """Whether so many bytes more are no error."""
-        return self._max is None or self._spills or self.held + nbytes <= self._max
+        """Whether this many bytes more are no error."""
+        return self._spills or self._fits(nbytes)
+
+    def reserve(self, nbytes: int) -> None:
+        """Count bytes that are held from now on; a negative number is given back."""
+        self.held += nbytes
+        self._budget.reserve(self._step, nbytes)
+
+    def close(self) -> None:
+        """Give back all bytes: nothing from here is used any more."""
+        self.reserve(-self.held)
 
     def array(self, shape: tuple[int, ...], dtype: Any, fill: Any = 0) -> Array:
         """An array full of one value."""
         nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if nbytes <= _SMALL or not self._is_beyond(nbytes):
-            self.held += nbytes
+        if nbytes <= _SMALL or not self._spills or self._fits(nbytes):
+            self.reserve(nbytes)
             return np.full(shape, fill, dtype) if fill else np.zeros(shape, dtype)
         array = self._spilled(lambda: array_in_file(shape, dtype))
         if fill:
@@ -137,22 +169,31 @@ class StateMemory:
 
     def let_go(self, array: Array) -> None:
         """An array from here is not used any more."""
-        self.held -= array.nbytes if array.flags.owndata else 0
+        if array.flags.owndata:
+            self.reserve(-array.nbytes)
 
-    def is_full_with(self, nbytes: int, beside: int) -> bool:
-        """Whether frames of so many bytes in memory, with so many `beside` them in files, should go there, too.
+    def is_full_with(self, nbytes: int, filed: int) -> bool:
+        """Whether frames of `nbytes` in memory should go to a file, where `filed` bytes of the same kind lie already.
 
-        Frames in files are never joined, so none is small beside the limit or beside all that there are: some
-        hundreds of them hold a hundred times the limit.
+        Frames in files are never joined, so a file takes at least an eighth of the memory or 1/64 of what is filed:
+        some hundreds of files hold a hundred times the limit.
         """
-        return self.is_short and nbytes >= max((self._max or 0) // 8, beside // 64, 1)
+        return self.is_short and nbytes >= max(self._most // 8, filed // 64, 1)
 
     def in_file(self, pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
         """Pieces, at least one, none without rows, as one frame that lies in a file."""
         return self._spilled(lambda: frame_in_file(pieces))
 
-    def _is_beyond(self, more: int) -> bool:
-        return self._spills and self._max is not None and self.held + more > self._max
+    @property
+    def _most(self) -> int:
+        """The bytes that this step may hold: its limit, or what the other steps leave of the budget."""
+        most = sys.maxsize if self._max is None else self._max
+        if self._budget.limit is not None:
+            most = min(most, max(self._budget.limit - (self._budget.held - self.held), 0))
+        return most
+
+    def _fits(self, more: int) -> bool:
+        return (self._max is None or self.held + more <= self._max) and self._budget.fits(more)
 
     def _spilled(self, make: Callable[[], _Kept]) -> _Kept:
         try:

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Idle, Watermark, arrow_schema
+from arrowstream.state.memory import StateMemory
 
 Held = Batch | Watermark | Idle
 
@@ -18,11 +19,18 @@ _MARKS = b"arrowstream.marks"
 
 
 class RowQueue:
-    """First in, first out. A mark passes only when all rows that came before it are out."""
+    """First in, first out. A mark passes only when all rows that came before it are out.
 
-    __slots__ = ("_held", "_rows")
+    Parameters
+    ----------
+    memory
+        Where the bytes of the rows are counted, if it has a limit.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_held", "_memory", "_rows")
+
+    def __init__(self, memory: StateMemory) -> None:
+        self._memory = memory
         self._held: deque[Held] = deque()
         self._rows = 0
 
@@ -32,10 +40,19 @@ class RowQueue:
         return self._rows
 
     def push(self, batch: Batch) -> None:
-        """Hold a batch of at least one row."""
+        """Hold a batch of at least one row.
+
+        Raises
+        ------
+        StageError
+            The memory's limit is exceeded.
+        """
+        self._memory.check()
         wake(self._held)
         self._held.append(batch)
         self._rows += batch.num_rows
+        if self._memory.is_limited:
+            self._memory.reserve(batch.nbytes)
 
     def mark(self, mark: Watermark | Idle) -> Iterator[Held]:
         """Hold a mark, or pass it on at once if nothing is held."""
@@ -60,6 +77,8 @@ class RowQueue:
             else:
                 self._held[0] = head.slice(rows, head.num_rows - rows)
             rows -= part.num_rows
+            # By the share of rows: what parts of a batch take does not add up to what the batch takes.
+            self._memory.reserve(-(self._memory.held * part.num_rows // self._rows))
             self._rows -= part.num_rows
             yield part
 
@@ -75,8 +94,11 @@ class RowQueue:
 
     def restore(self, state: pa.Table) -> None:
         """Take over a snapshot."""
-        self._held = deque(unpack(state))
-        self._rows = state.num_rows
+        for item in unpack(state):
+            if isinstance(item, Batch):
+                self.push(item)
+            else:
+                put_mark(self._held, item)
 
 
 def put_mark(held: deque[Any], mark: Watermark | Idle) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from scripted import publish
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import ArrowstreamError, SinkError, SourceError
@@ -17,7 +18,7 @@ NULL_NAME = "__HIVE_DEFAULT_PARTITION__"
 def write(sink: FileSink, frame: pl.DataFrame) -> None:
     writer = sink.open(frame.schema)
     writer.write(Batch(frame))
-    writer.finish()
+    publish(writer)
 
 
 def read(source: FileSource, query=None) -> pl.DataFrame:
@@ -98,7 +99,7 @@ def test_overwriting_a_folder_leaves_alone_what_another_run_writes_into_one_of_i
     for part in other._folders.values():
         part.flush()
     write(FileSink.of(tmp_path, overwrite=True, partition_by="day"), pl.DataFrame({"x": [2], "day": [2]}))
-    other.finish()
+    publish(other)
     assert read(FileSource.of(tmp_path)).rows() == [(1, 1), (2, 2)]
 
 
@@ -109,7 +110,7 @@ def test_compressed_ipc_holds_texts_in_lists_however_rows_were_cut(tmp_path: Pat
     writer._waiting._rows = 1
     for row in range(frame.height):
         writer.write(Batch(frame.slice(row, 1)))
-    writer.finish()
+    publish(writer)
     assert pl.scan_ipc(tmp_path / "x.arrow").collect().equals(frame)
     assert read(FileSource.of(tmp_path / "x.arrow")).equals(frame)
 

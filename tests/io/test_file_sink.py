@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from scripted import publish
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError
@@ -210,5 +211,5 @@ def test_names_of_part_files(format, compression, name, tmp_path):
     sink = FileSink.of(f"{tmp_path}/out/", format=format, compression=compression)
     writer = sink.open(SCHEMA)
     writer.write(Batch(pl.DataFrame({"k": ["a"], "x": [1]})))
-    writer.finish()
+    publish(writer)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]

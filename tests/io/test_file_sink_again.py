@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from scripted import publish
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
@@ -164,7 +165,7 @@ def test_what_could_not_be_made_durable_is_never_trusted_again(monkeypatch: pyte
         with pytest.raises(SinkError, match="Input/output error"):
             writer.write(Batch(ROWS[10:11]))
     with pytest.raises(SinkError, match="Input/output error"):
-        writer.finish()
+        publish(writer)
     writer.abort()
     assert [path.name for path in Path().iterdir()] == ["there"]
 
@@ -179,7 +180,7 @@ def test_rows_that_are_lost_on_the_way_into_a_file_end_the_run(monkeypatch: pyte
     with pytest.raises(MemoryError):
         writer.write(Batch(ROWS[5:10]))
     monkeypatch.undo()
-    for call in (lambda: writer.write(Batch(ROWS[5:10])), writer.finish):
+    for call in (lambda: writer.write(Batch(ROWS[5:10])), lambda: publish(writer)):
         with pytest.raises(SinkError, match="cannot be continued after a failure") as raised:
             call()
         assert raised.value.found == "MemoryError: no room"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from scripted import publish
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
@@ -39,7 +40,7 @@ def run(sink, rows=ROWS):
     writer = sink.open(rows.schema)
     try:
         writer.write(Batch(rows))
-        writer.finish()
+        publish(writer)
     except BaseException:
         writer.abort()
         raise
@@ -73,7 +74,7 @@ def test_nothing_is_seen_before_the_end_and_nothing_is_left_after_an_abort(path,
 def test_an_abort_after_the_end_removes_nothing(path, options, place):
     writer = sink_at(place, path, options).open(ROWS.schema)
     writer.write(Batch(ROWS))
-    writer.finish()
+    publish(writer)
     after = tree(place)
     writer.abort()
     assert tree(place) == after
@@ -177,7 +178,7 @@ writer = FileSink.of(sys.argv[1], OPTIONS).open(frame.schema)
 try:
     for start in range(0, 100_000, 50_000):
         writer.write(Batch(frame.slice(start, 50_000)))
-    writer.finish()
+    writer.commit(writer.prepare(0))
 except SinkError as error:
     writer.abort()
     print(error)
@@ -219,7 +220,7 @@ def test_partitions_that_wait_are_written_once_they_take_too_much(tmp_path, monk
         writer._spread(frame.slice(start, 10_000))
     written = sum(path.stat().st_size for path in tmp_path.rglob("part-*"))
     assert written > 100_000
-    writer.finish()
+    publish(writer)
     for k in range(7):
         part = pl.read_csv(tmp_path / "parts" / f"k={k}" / "part-00000.csv")
         assert part["x"].to_list() == list(range(k, 60_000, 7))
@@ -369,7 +370,7 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(place):
     (place / "there" / "part-00000.parquet").write_text("somebody else's")
     before = {p: data for p, data in tree(place).items() if "inprogress" not in p}
     with pytest.raises(SinkError, match="was not there when this run began"):
-        writer.finish()
+        publish(writer)
     writer.abort()
     assert tree(place) == before
 
@@ -379,7 +380,7 @@ def test_a_folder_that_came_meanwhile_is_not_replaced(tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "theirs").write_text("")
     with pytest.raises(SinkError, match="cannot finish"):
-        writer.finish()
+        publish(writer)
     writer.abort()
     assert set(tree(tmp_path)) == {"new", "new/theirs"}
 

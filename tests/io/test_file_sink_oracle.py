@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted import publish
 
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.io.files.sink import FileSink
@@ -79,7 +80,7 @@ def write(sink, schema, batches):
     writer = sink.open(schema)
     for batch in batches:
         writer.write(batch)
-    writer.finish()
+    publish(writer)
 
 
 def unpacked(path):

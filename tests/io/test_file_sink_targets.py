@@ -28,7 +28,7 @@ def run(sink, rows=ROWS):
     writer = sink.open(rows.schema)
     try:
         writer.write(Batch(rows))
-        writer.finish()
+        writer.commit(writer.prepare(0))
     except BaseException:
         writer.abort()
         raise
@@ -52,7 +52,7 @@ def test_a_replaced_file_keeps_its_mode_and_owner(tmp_path):
     writer = FileSink.of(path).open(ROWS.schema)
     assert mode(next(tmp_path.glob(".secret*"))) == 0o600
     writer.write(Batch(ROWS))
-    writer.finish()
+    writer.commit(writer.prepare(0))
     assert pl.read_csv(path).equals(ROWS)
     assert (mode(path), (path.stat().st_uid, path.stat().st_gid)) == (0o640, owner)
 
@@ -143,7 +143,7 @@ def test_what_took_the_place_of_the_target_meanwhile_is_not_replaced(tmp_path, c
     {"fifo": os.mkfifo, "folder": Path.mkdir, "link": lambda p: p.symlink_to("x")}[change](path)
     before = path.lstat()
     with pytest.raises(SinkError, match=r"is a folder|not a regular file any more"):
-        writer.finish()
+        writer.commit(writer.prepare(0))
     writer.abort()
     assert path.lstat() == before
     assert listed(tmp_path) == ["out.csv"]

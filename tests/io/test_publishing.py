@@ -40,7 +40,7 @@ def prepared(target, version, keys):
     rows = pl.DataFrame({"k": keys, "v": [version] * 3})
     writer = FileSink.of(target, partition_by="k", overwrite=True).open(rows.schema)
     writer.write(Batch(rows))
-    writer.prepare()
+    writer.prepare(0)
     return writer
 
 number, ended = 0, 1
@@ -48,7 +48,7 @@ while ended:
     number += 1
     target = Path(sys.argv[1], str(number), "out")
     target.mkdir(parents=True)
-    prepared(target, 1, ["a", "b", "c"]).commit()
+    prepared(target, 1, ["a", "b", "c"]).commit({})
     writer, left = prepared(target, 2, ["b", "c", "d"]), [number]
     child = os.fork()
     if not child:
@@ -57,7 +57,7 @@ while ended:
         for name in ("fsync", "unlink", "rmdir", "rename", "replace", "open"):
             counted(os, name)
         counted(filled_folder, "exchange")
-        writer.commit()
+        writer.commit({})
         os._exit(0)
     ended = os.waitpid(child, 0)[1]
 """
@@ -67,7 +67,7 @@ def write(path, rows=NEW, **options):
     writer = FileSink.of(path, partition_by="k", **options).open(rows.schema)
     try:
         writer.write(Batch(rows))
-        writer.finish()
+        writer.commit(writer.prepare(0))
     except BaseException:
         writer.abort()
         raise
@@ -208,7 +208,7 @@ def test_a_partition_that_is_a_link_to_another_file_system_gets_a_copy(tmp_path)
         assert listed(other) == ["part-00000.parquet"]
         writer = FileSink.of(tmp_path / "out", partition_by="k", overwrite=True).open(OLD.schema)
         writer.write(Batch(OLD))
-        writer.prepare()
+        writer.prepare(0)
         assert len(listed(other)) == 2
         writer.abort()
         assert read(tmp_path / "out").equals(NEW)
@@ -277,11 +277,11 @@ def test_a_journal_that_cannot_be_written_stops_the_run_before_anything_is_visib
 
     writer = FileSink.of(tmp_path / "out", partition_by="k", overwrite=True).open(NEW.schema)
     writer.write(Batch(NEW))
-    writer.prepare()
+    writer.prepare(0)
     with monkeypatch.context() as patch:
         patch.setattr(journal.os, "write", full)
         with pytest.raises(SinkError, match="No space left"):
-            writer.commit()
+            writer.commit({})
     writer.abort()
     assert names(tmp_path) == before and read(tmp_path / "out").equals(OLD)
 
@@ -315,8 +315,8 @@ def test_several_files_of_one_run_are_prepared_before_any_is_seen(tmp_path):
     writers.append(Sink.to_file(f"{tmp_path}/c/", partition_by="k").open(NEW.schema))
     for writer in writers:
         writer.write(Batch(NEW))
-        writer.prepare()
+        writer.prepare(0)
     assert all(name[0] == "." for name in listed(tmp_path))
     for writer in writers:
-        writer.commit()
+        writer.commit({})
     assert listed(tmp_path) == ["a.csv", "b.parquet", "c"]

@@ -5,6 +5,7 @@ from typing import Any
 import hypothesis.strategies as st
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import cuts
@@ -48,7 +49,7 @@ def test_equals_polars_on_the_whole(name: str, data: st.DataObject, size: int) -
     if name == "everything":  # of all columns but the keys and those that number
         exprs = [pl.col("ts", "f", "s").sort_by("x", maintain_order=True).first(), pl.len().alias("rows")]
     operator = window(*exprs, rows=size, by=by)
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     out = feed(process, data.draw(cuts(rows))) + end(process)
     found = joined(operator, ROWS, out)
     assert_frame_equal(found, whole(rows, exprs, size, by) if rows.height else found.clear(), **CLOSE)
@@ -61,7 +62,7 @@ def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject, size: int) -
     cut = data.draw(st.integers(0, len(parts)))
     exprs = [pl.col("x").sum(), pl.col("s").first(), pl.col("f").median()]
     operator = window(*exprs, rows=size, by=data.draw(st.sampled_from([["k"], []])))
-    straight, first, second = (operator.start(ROWS) for _ in range(3))
+    straight, first, second = (operator.start(ROWS, context()) for _ in range(3))
     expected = feed(straight, parts) + end(straight)
     out = feed(first, parts[:cut])
     second.restore(first.snapshot())
@@ -70,7 +71,7 @@ def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject, size: int) -
 
 
 def test_a_window_comes_as_soon_as_it_is_full() -> None:
-    process = window(pl.col("x").sum(), rows=2, by=[]).start(pl.Schema({"x": pl.Int64}))
+    process = window(pl.col("x").sum(), rows=2, by=[]).start(pl.Schema({"x": pl.Int64}), context())
     out = feed(process, [pl.DataFrame({"x": [1, 2, 3]}), 99, pl.DataFrame({"x": [4]})])
     assert [frame.rows() for frame in out] == [[(3,)], [(7,)]]
     assert end(process) == []

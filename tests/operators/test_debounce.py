@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given
 
 from arrowstream import Pipeline, Source, channel
@@ -25,7 +26,7 @@ QUIET = 100
 
 
 def start(by: Any = "k") -> TimedProcess:
-    process = Debounce.of(QUIET / 1e9, by).start(SCHEMA)
+    process = Debounce.of(QUIET / 1e9, by).start(SCHEMA, context())
     assert isinstance(process, TimedProcess)
     return process
 

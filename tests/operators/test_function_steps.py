@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -33,7 +34,7 @@ FRAME = pl.DataFrame({"x": [1, 2, 3, 4], "s": ["a", None, "c", "d"]})
 def run(step: FunctionStep, *batches: Any) -> list[Batch]:
     """What comes out of a step over batches, whichever kind of process it has."""
     schema = pl.DataFrame(batches[0]).schema
-    process = step.start(schema)
+    process = step.start(schema, context())
     if isinstance(process, AsyncProcess):
         waiting = process
 
@@ -104,7 +105,7 @@ def test_pandas_gets_what_polars_exports_wrongly(monkeypatch: pytest.MonkeyPatch
 )
 def test_anything_arrow_like_may_be_returned(back: Any) -> None:
     step = MapFunction(back, "polars", FRAME.schema)
-    (process, batch) = step.start(FRAME.schema), Batch(FRAME, Position("here", 0, 4), 7)
+    (process, batch) = step.start(FRAME.schema, context()), Batch(FRAME, Position("here", 0, 4), 7)
     assert isinstance(process, Process)
     out = [part for part in process.process(batch) if isinstance(part, Batch)]
     assert rows(out) == FRAME.rows()
@@ -294,7 +295,7 @@ class Tripling:
 @pytest.mark.parametrize("fn", [tripled, Tripling(), partial(tripled)], ids=["def", "object", "partial"])
 def test_async_functions_are_awaited(fn: Any) -> None:
     step = MapFunction(fn, "polars")
-    assert isinstance(step.start(FRAME.schema), AsyncProcess)
+    assert isinstance(step.start(FRAME.schema, context()), AsyncProcess)
     assert rows(run(step, FRAME[:1], FRAME[1:2])) == [(3, "a"), (6, None)]
 
 
@@ -411,7 +412,7 @@ def test_one_name_four_meanings() -> None:
 
 
 def test_no_state() -> None:
-    process = MapFunction(lambda frame: frame).start(FRAME.schema)
+    process = MapFunction(lambda frame: frame).start(FRAME.schema, context())
     assert isinstance(process, Process)
     assert list(process.finish()) == []
     state = process.snapshot()
@@ -450,12 +451,12 @@ def test_an_error_names_the_stage_and_where_the_rows_are() -> None:
     )
     with pytest.raises(StageError) as caught:
         steps.collect_sync()
-    assert caught.value.stage == "1 map"
+    assert caught.value.stage == "map"
     assert caught.value.position == "frame rows 2-4"
     assert isinstance(caught.value.__cause__, ValueError)
 
 
 def test_a_schema_error_is_found_when_built_and_names_the_stage() -> None:
     steps = Pipeline.builder().source(Source.from_frame(FRAME)).map(failing)
-    with pytest.raises(PlanError, match=r"\(stage 1 map\)"):
+    with pytest.raises(PlanError, match=r"\(stage map\)"):
         steps.schema()

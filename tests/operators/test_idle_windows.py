@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from contexts import context
 
 from arrowstream.core.batch import Batch, Idle, Watermark
 from arrowstream.operators.base import Operator, Process
@@ -16,7 +17,7 @@ ROWS = pl.DataFrame({"at": [1, 2_000_000], "x": [1, 2]})
 def test_silence_closes_no_window(kind: str) -> None:
     options: dict[str, Any] = {kind: "10s"}
     made: Operator = windows(lambda operator: operator, on="at", **options).agg(pl.col("x").sum())
-    process = made.start(ROWS.schema)
+    process = made.start(ROWS.schema, context())
     assert isinstance(process, Process)
     assert list(process.process(Batch(ROWS))) == []
     assert [type(element) for element in process.on_idle()] == [Idle]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import TYPES, frames
@@ -153,13 +154,13 @@ def test_few_keys_of_large_batches_take_little(
     logs: dict[int, FrameLog] = {}
     append = FrameLog.append
     monkeypatch.setattr(FrameLog, "append", lambda log, rows: append(logs.setdefault(id(log), log), rows))
-    process: Process = STEPS[name].start(SCHEMA)
+    process: Process = STEPS[name].start(SCHEMA, context())
     for batch in batches(3):
         list(process.process(Batch(batch)))
     if restored:
         state = process.snapshot()
         logs.clear()
-        STEPS[name].start(SCHEMA).restore(state)
+        STEPS[name].start(SCHEMA, context()).restore(state)
     assert logs and all(buffer_bytes(log.frame(0)) < 20_000 for log in logs.values())
 
 
@@ -173,7 +174,7 @@ def test_keys_that_go_take_their_texts_with_them() -> None:
 
 def test_lists_that_grow_are_not_kept_as_they_were_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_log, "_SPARE_BYTES", 1 << 16)
-    process: Any = Reduce.of(X.median(), by="k", max_bytes=1 << 40).start(SCHEMA)
+    process: Any = Reduce.of(X.median(), by="k", max_bytes=1 << 40).start(SCHEMA, context())
     rows = pl.DataFrame({"k": ["a"] * 1_000, "s": ["b"] * 1_000, "x": range(1_000)})
     for number in range(1, 41):
         list(process.process(Batch(rows)))
@@ -190,7 +191,7 @@ def test_rows_left_behind_go_before_memory_counts_as_full() -> None:
             check, (S.shift(1), S.forward_fill().alias("f")), {}, by="k", limit=StateLimit(max_bytes=60_000)
         ),
     ):
-        process: Process = operator.start(SCHEMA)
+        process: Process = operator.start(SCHEMA, context())
         for _ in range(2_000):
             list(process.process(Batch(rows)))
 

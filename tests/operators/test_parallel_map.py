@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import worker_functions as fns
+from contexts import context
 from polars.testing import assert_frame_equal
 from strategies import TYPES
 
@@ -38,7 +39,7 @@ def batch(*values: int) -> Batch:
 @asynccontextmanager
 async def opened(step: ParallelMap, schema: pl.Schema = SCHEMA) -> AsyncIterator[AsyncProcess]:
     """The step's process, as the runtime opens and closes it."""
-    process = step.start(schema)
+    process = step.start(schema, context())
     try:
         await process.open()
         yield process
@@ -113,7 +114,7 @@ def test_a_cancelled_call_is_waited_for_before_all_is_closed() -> None:
         return record
 
     async def main() -> None:
-        process = ParallelMap(slow, workers=1).start(SCHEMA)
+        process = ParallelMap(slow, workers=1).start(SCHEMA, context())
         await process.open()
         running = asyncio.create_task(_awaited(process.process(batch(1))))
         queued = asyncio.create_task(_awaited(process.process(batch(2))))
@@ -269,7 +270,7 @@ def test_a_failure_over_there_is_raised_here() -> None:
     steps = Pipeline.builder().source(Source.from_frame([frame, frame]))
     with pytest.raises(StageError, match="LookupError: no such row") as caught:
         steps.parallel_map(fns.failing, workers=1, executor="process").collect_sync()
-    assert caught.value.stage == "1 parallel_map"
+    assert caught.value.stage == "parallel_map"
     assert caught.value.position == "frame rows 0-2"
     cause = caught.value.__cause__
     assert isinstance(cause, LookupError)
@@ -282,7 +283,7 @@ def test_a_dead_worker_is_an_error_that_names_it() -> None:
     steps = Pipeline.builder().source(Source.from_frame(frames))
     with pytest.raises(StageError, match=r"worker 1 of 1 \(process \d+\) ended with exit code 3") as caught:
         steps.parallel_map(fns.dying, workers=1, executor="process").collect_sync()
-    assert caught.value.stage == "1 parallel_map"
+    assert caught.value.stage == "parallel_map"
     assert caught.value.position == "frame rows 0-2"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ def batch(*values: int) -> Batch:
 
 
 def started(processor: Any) -> AsyncProcess:
-    return ProcessorStep(processor).start(SCHEMA)
+    return ProcessorStep(processor).start(SCHEMA, context())
 
 
 class Sum(Processor):
@@ -250,7 +251,7 @@ def test_a_failure_names_stage_and_position_and_everything_is_closed() -> None:
     source = Source.from_frame(pl.DataFrame({"x": [1, 2]}))
     with pytest.raises(StageError, match="LookupError: no such row") as caught:
         Pipeline.builder().source(source).process(processor).collect_sync()
-    assert (caught.value.stage, caught.value.position) == ("1 process", "frame rows 0-2")
+    assert (caught.value.stage, caught.value.position) == ("process", "frame rows 0-2")
     assert processor.calls == ["open", "close"]
 
 

@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from hypothesis import given
 
 from arrowstream import Pipeline, Sink, Source
@@ -38,7 +39,7 @@ def test_all_batches_but_the_last_have_exactly_the_rows(sizes: list[int], rows: 
 
 
 def test_rows_of_several_batches_know_where_each_came_from() -> None:
-    process = Rebatch(rows=5).start(SCHEMA)
+    process = Rebatch(rows=5).start(SCHEMA, context())
     assert isinstance(process, Process)
     parts = [
         Batch(frame, Position(origin, start, start + frame.height), start)
@@ -58,12 +59,12 @@ def test_rows_of_several_batches_know_where_each_came_from() -> None:
 
 
 def test_silence_of_the_source_is_told_behind_the_rows_unless_more_come() -> None:
-    process = Rebatch(rows=4).start(SCHEMA)
+    process = Rebatch(rows=4).start(SCHEMA, context())
     assert isinstance(process, Process)
     rows = Batch(frames([1])[0])
     assert list(process.on_idle()) == [Idle()]
     assert not [*process.process(rows), *process.on_watermark(1), *process.on_idle(), *process.on_idle()]
-    second = Rebatch(rows=4).start(SCHEMA)
+    second = Rebatch(rows=4).start(SCHEMA, context())
     assert isinstance(second, Process)
     second.restore(process.snapshot())
     assert list(second.finish())[1:] == [Watermark(1)]
@@ -73,7 +74,7 @@ def test_silence_of_the_source_is_told_behind_the_rows_unless_more_come() -> Non
 
 def test_slices_share_memory() -> None:
     record = pa.RecordBatch.from_pydict({"x": pa.array(range(10))})
-    process = Rebatch(4).start(SCHEMA)
+    process = Rebatch(4).start(SCHEMA, context())
     out = [*process.process(Batch(record)), *process.finish()]
     assert [batch.num_rows for batch in out] == [4, 4, 2]
     assert {batch.arrow()["x"].buffers()[1].address for batch in out} == {record["x"].buffers()[1].address}
@@ -82,9 +83,9 @@ def test_slices_share_memory() -> None:
 @given(sizes=st.lists(st.integers(0, 5), max_size=8), rows=st.integers(1, 7), cut=st.integers(0, 8))
 def test_a_snapshot_anywhere_continues_exactly(sizes: list[int], rows: int, cut: int) -> None:
     batches = [Batch(frame) for frame in frames(sizes) if frame.height]
-    first = Rebatch(rows).start(SCHEMA)
+    first = Rebatch(rows).start(SCHEMA, context())
     out = [part for batch in batches[:cut] for part in first.process(batch)]
-    second = Rebatch(rows).start(SCHEMA)
+    second = Rebatch(rows).start(SCHEMA, context())
     second.restore(first.snapshot())
     out += [part for batch in batches[cut:] for part in second.process(batch)]
     out += second.finish()
@@ -105,7 +106,7 @@ def shapes(elements: Iterable[Any]) -> list[Any]:
 
 
 def test_a_mark_waits_for_the_rows_before_it() -> None:
-    process = Rebatch(3).start(SCHEMA)
+    process = Rebatch(3).start(SCHEMA, context())
     assert shapes(process.on_watermark(1)) == ["mark 1"]
     assert shapes(process.process(numbered(2))) == []
     assert shapes([*process.on_watermark(2), *process.on_watermark(3)]) == []
@@ -126,10 +127,10 @@ def test_a_mark_waits_for_the_rows_before_it() -> None:
     cut=st.integers(0, 12),
 )
 def test_marks_never_overtake_rows_even_over_a_snapshot(steps: list[int], rows: int, cut: int) -> None:
-    process, number, out = Rebatch(rows).start(SCHEMA), 0, list[Any]()
+    process, number, out = Rebatch(rows).start(SCHEMA, context()), 0, list[Any]()
     for place, step in enumerate(steps):
         if place == cut:
-            state, process = process.snapshot(), Rebatch(rows).start(SCHEMA)
+            state, process = process.snapshot(), Rebatch(rows).start(SCHEMA, context())
             process.restore(state)
         if step < 0:
             out += shapes(process.on_watermark(number))
@@ -157,7 +158,7 @@ def test_marks_never_overtake_rows_even_over_a_snapshot(steps: list[int], rows: 
     most=st.integers(1, 12),
 )
 def test_bytes_and_rows_both_limit(sizes: list[int], rows: int | None, most: int) -> None:
-    process = Rebatch(rows, nbytes=8 * most).start(SCHEMA)
+    process = Rebatch(rows, nbytes=8 * most).start(SCHEMA, context())
     out = [part for frame in frames(sizes) for part in process.process(Batch(frame))]
     out += process.finish()
     limit = min(most, rows or most)
@@ -166,13 +167,13 @@ def test_bytes_and_rows_both_limit(sizes: list[int], rows: int | None, most: int
 
 
 def test_a_row_larger_than_the_limit_passes_alone() -> None:
-    process = Rebatch(nbytes=3).start(SCHEMA)
+    process = Rebatch(nbytes=3).start(SCHEMA, context())
     assert shapes(process.process(numbered(2))) == [[0], [1]]
 
 
 def test_rows_of_other_sizes_end_a_batch_before_it_is_too_large() -> None:
     schema = pl.Schema({"x": pl.Binary})
-    process = Rebatch(nbytes=100).start(schema)
+    process = Rebatch(nbytes=100).start(schema, context())
     small, large = (
         pa.RecordBatch.from_pydict({"x": pa.array([b"." * n], pa.large_binary())}) for n in (9, 90)
     )
@@ -182,14 +183,14 @@ def test_rows_of_other_sizes_end_a_batch_before_it_is_too_large() -> None:
 
 def test_bytes_of_slices_share_memory() -> None:
     record = pa.RecordBatch.from_pydict({"x": pa.array(range(10))})
-    process = Rebatch(nbytes=32).start(SCHEMA)
+    process = Rebatch(nbytes=32).start(SCHEMA, context())
     out = [*process.process(Batch(record)), *process.finish()]
     assert [batch.num_rows for batch in out] == [4, 4, 2]
     assert {batch.arrow()["x"].buffers()[1].address for batch in out} == {record["x"].buffers()[1].address}
 
 
 def timed(operator: Rebatch) -> TimedProcess:
-    process = operator.start(SCHEMA)
+    process = operator.start(SCHEMA, context())
     assert isinstance(process, TimedProcess)
     return process
 
@@ -228,7 +229,7 @@ def test_restored_rows_have_waited_long_enough() -> None:
 
 def test_rows_that_take_no_bytes_are_no_reason_to_cut() -> None:
     nothing = pl.DataFrame({"x": pl.Series([None] * 5, dtype=pl.Null)})
-    process = Rebatch(nbytes=9).start(nothing.schema)
+    process = Rebatch(nbytes=9).start(nothing.schema, context())
     out = [*process.process(Batch(nothing)), *process.process(Batch(nothing)), *process.finish()]
     assert [part.num_rows for part in out if isinstance(part, Batch)] == [10]
 

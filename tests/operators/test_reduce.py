@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import cuts
@@ -37,7 +38,7 @@ def test_the_end_equals_polars_on_the_whole(name: str, data: st.DataObject) -> N
     by = data.draw(st.sampled_from([["k"], ["g", "k"], []]))
     exprs = [AGGREGATES[name], pl.len().alias("rows")]
     operator = Reduce.of(*exprs, by=by)
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     out = feed(process, data.draw(cuts(rows)))
     assert out == []
     found = joined(operator, ROWS, end(process))
@@ -51,7 +52,7 @@ def test_updates_tell_the_aggregate_up_to_there(data: st.DataObject) -> None:
     rows = data.draw(events())
     exprs = [pl.col("x").sum(), pl.col("s").last(), pl.col("f").median()]
     operator = Reduce.of(*exprs, by="k", emit="updates")
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     seen = ROWS.to_frame()
     for part in data.draw(cuts(rows)):
         seen = pl.concat([seen, part])
@@ -74,7 +75,7 @@ def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
         by=data.draw(st.sampled_from([["k", "s"], []])),
         emit=data.draw(st.sampled_from(["end", "updates"])),
     )
-    straight, first, second = (operator.start(ROWS) for _ in range(3))
+    straight, first, second = (operator.start(ROWS, context()) for _ in range(3))
     expected = feed(straight, parts) + end(straight)
     out = feed(first, parts[:cut])
     second.restore(first.snapshot())
@@ -100,11 +101,11 @@ FOLDED = [
 def test_what_is_folded_equals_polars_cut_and_restored_anywhere(data: st.DataObject) -> None:
     rows = data.draw(events())
     operator = Reduce.of(*FOLDED, by=data.draw(st.sampled_from([["s"], ["k", "g"], []])))
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     for part in data.draw(cuts(rows)):
         assert feed(process, [part]) == []
         if data.draw(st.booleans()):
-            state, process = process.snapshot(), operator.start(ROWS)
+            state, process = process.snapshot(), operator.start(ROWS, context())
             process.restore(state)
     found = joined(operator, ROWS, end(process))
     expected = whole(rows, FOLDED, list(operator.by)) if rows.height else found.clear()
@@ -119,13 +120,13 @@ def test_what_is_folded_over_many_keys_whose_values_are_null_at_times() -> None:
     rows = rows.with_columns(sparse.otherwise(pl.col("x")).alias("x"))
     exprs = [pl.col("x").sum(), pl.col("x").min().alias("least"), pl.col("x").max().alias("most")]
     operator = Reduce.of(*exprs, by="k", emit="updates")
-    process = operator.start(rows.schema)
+    process = operator.start(rows.schema, context())
     parts = [rows[start : start + 1_000] for start in range(0, rows.height, 1_000)]
     last = joined(operator, rows.schema, feed(process, parts)).unique("k", keep="last").sort("k")
     assert rows.head(19_000).group_by("k").agg(pl.col("x").min())["x"].null_count()
     assert_frame_equal(last, whole(rows, exprs, ["k"]).sort("k"))
     seen: list[pl.DataFrame] = []
-    fresh = operator.start(rows.schema)
+    fresh = operator.start(rows.schema, context())
     for number, part in enumerate(parts[:20]):
         seen.append(part)
         out = joined(operator, rows.schema, feed(fresh, [part]))
@@ -138,7 +139,7 @@ def test_what_is_folded_over_many_keys_whose_values_are_null_at_times() -> None:
 def test_the_least_time_of_a_day_where_there_is_none(emit: Any) -> None:
     rows = pl.DataFrame({"k": ["a", "b"], "t": [None, time(1)]}, schema={"k": pl.String, "t": pl.Time})
     operator = Reduce.of(pl.col("t").min(), pl.col("t").max().alias("u"), by="k", emit=emit)
-    process, fresh = operator.start(rows.schema), operator.start(rows.schema)
+    process, fresh = operator.start(rows.schema, context()), operator.start(rows.schema, context())
     found = joined(operator, rows.schema, feed(process, [rows]))
     fresh.restore(process.snapshot())
     found = found if emit == "updates" else joined(operator, rows.schema, end(fresh))
@@ -149,7 +150,7 @@ def test_sums_of_many_small_floats_do_not_stand_still() -> None:
     rows = pl.DataFrame({"k": ["a", "a"], "x": [2.0**24, 1.0]}, schema={"k": pl.String, "x": pl.Float32})
     for by in ("k", None):
         operator = Reduce.of(pl.col("x").sum(), by=by)
-        process = operator.start(rows.schema)
+        process = operator.start(rows.schema, context())
         feed(process, [rows, *[rows[1:]] * 9])
         assert end(process)[0]["x"].to_list() == [2.0**24 + 10]
         assert end(process)[0]["x"].dtype == pl.Float32
@@ -158,7 +159,7 @@ def test_sums_of_many_small_floats_do_not_stand_still() -> None:
 def test_a_batch_that_fails_leaves_no_keys_behind() -> None:
     frames = [pl.DataFrame({"k": [key], "s": [text]}) for key, text in (("a", "1"), ("b", "x"), ("c", "2"))]
     operator = Reduce.of(s=pl.col("s").cast(pl.Int64).sum(), by="k")
-    process = operator.start(frames[0].schema)
+    process = operator.start(frames[0].schema, context())
     feed(process, frames[:1])
     with pytest.raises(pl.exceptions.InvalidOperationError):
         feed(process, frames[1:2])
@@ -167,7 +168,7 @@ def test_a_batch_that_fails_leaves_no_keys_behind() -> None:
 
 
 def test_no_rows_change_nothing() -> None:
-    process = Reduce.of(pl.len(), by="k", emit="updates").start(ROWS)
+    process = Reduce.of(pl.len(), by="k", emit="updates").start(ROWS, context())
     assert feed(process, [ROWS.to_frame()]) == []
 
 
@@ -176,7 +177,7 @@ def test_no_rows_change_nothing() -> None:
 def test_evicted_keys_come_out_when_they_go_wherever_the_cuts_are(data: st.DataObject, most: int) -> None:
     rows = data.draw(events())
     operator = Reduce.of(pl.col("x").sum(), by=["k", "s"], max_keys=most, on_full="evict")
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     held: dict[Any, int] = {}
     expected = []
     for key, word, x in rows.select("k", "s", "x").rows():
@@ -190,14 +191,14 @@ def test_evicted_keys_come_out_when_they_go_wherever_the_cuts_are(data: st.DataO
 
 
 def test_too_many_keys_fail() -> None:
-    process = Reduce.of(pl.len(), by="x", max_keys=2).start(pl.Schema({"x": pl.Int64}))
+    process = Reduce.of(pl.len(), by="x", max_keys=2).start(pl.Schema({"x": pl.Int64}), context())
     with pytest.raises(StageError, match="more keys than max_keys"):
         feed(process, [pl.DataFrame({"x": [1, 2, 3]})])
 
 
 def test_watermarks_pass_updates_only() -> None:
-    assert feed(Reduce.of(pl.len()).start(ROWS), [5]) == []
-    assert feed(Reduce.of(pl.len(), emit="updates").start(ROWS), [5]) == [Watermark(5)]
+    assert feed(Reduce.of(pl.len()).start(ROWS, context()), [5]) == []
+    assert feed(Reduce.of(pl.len(), emit="updates").start(ROWS, context()), [5]) == [Watermark(5)]
 
 
 def test_many_keys_over_many_batches() -> None:
@@ -206,7 +207,7 @@ def test_many_keys_over_many_batches() -> None:
     )
     exprs = [pl.col("x").sum(), pl.col("s").first(), pl.len()]
     operator = Reduce.of(*exprs, by="k")
-    process = operator.start(rows.schema)
+    process = operator.start(rows.schema, context())
     feed(process, [rows[start : start + 20_000] for start in range(0, rows.height, 20_000)])
     (out,) = end(process)
     assert_frame_equal(out, whole(rows, exprs, ["k"]))
@@ -245,7 +246,7 @@ def test_names_that_state_has_itself_are_refused(name: str, expr: pl.Expr) -> No
 def test_other_names_are_names_like_any(name: str) -> None:
     rows = pl.DataFrame({name: [1, 2, 1], "x": [3, 4, 5]})
     exprs = [pl.len(), pl.col("x").median(), pl.col("x").n_unique().alias("__part__1")]
-    process = Reduce.of(*exprs, by=name).start(rows.schema)
+    process = Reduce.of(*exprs, by=name).start(rows.schema, context())
     feed(process, [rows])
     assert_frame_equal(end(process)[0], whole(rows, exprs, [name]))
 

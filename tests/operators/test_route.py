@@ -186,9 +186,9 @@ SCHEMA = pl.Schema({"name": pl.String, "x": pl.Int64})
 
 
 def test_the_expression_is_checked_as_any_other_step_is() -> None:
-    assert check(Router(BY_NAME, ("a",)), SCHEMA, "1 split") == {"name": pl.String}
+    assert check(Router(BY_NAME, ("a",)), SCHEMA, "split") == {"name": pl.String}
     for wrong, message in ((pl.col("name").first(), "other rows"), (pl.lit("a"), "refers to no column")):
         with pytest.raises(PlanError, match=message):
-            check(Router(wrong, ("a",)), SCHEMA, "1 split")
+            check(Router(wrong, ("a",)), SCHEMA, "split")
     with pytest.raises(SchemaError, match="did you mean 'name'"):
-        check(Router(pl.col("nome"), ("a",)), SCHEMA, "1 split")
+        check(Router(pl.col("nome"), ("a",)), SCHEMA, "split")

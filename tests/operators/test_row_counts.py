@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from polars.testing import assert_frame_equal
 from windowing import end, feed
 
@@ -27,14 +28,14 @@ MOST = 2**32 - 1
 
 def long_running(operator: Operator, counts: list[str], rows: int, row: pl.DataFrame = ROW) -> Any:
     """A process that has had one row, and then is told that there were so many."""
-    first: Any = operator.start(ROW.schema)
+    first: Any = operator.start(ROW.schema, context())
     feed(first, [row])
     state: pa.Table = first.snapshot()
     frame = pl.DataFrame(state)
     assert frame.select(counts).unique().rows() == [(1,) * len(counts)]
     assert set(frame.select(counts).dtypes) == {pl.Int64}
     more = to_record(frame.with_columns(pl.lit(rows, pl.Int64).alias(name) for name in counts))
-    process: Any = operator.start(ROW.schema)
+    process: Any = operator.start(ROW.schema, context())
     process.restore(pa.Table.from_batches([more]).replace_schema_metadata(state.schema.metadata))
     return process
 
@@ -71,13 +72,13 @@ def test_a_count_is_cast_to_one_type_after_the_other(count: pl.Expr) -> None:
         (count / 2).cast(pl.Int8).cast(pl.String).alias("half"),
         count.cast(pl.Int64).cast(pl.String).alias("text"),
     ]
-    process = Reduce.of(*exprs, by="k").start(ROW.schema)
+    process = Reduce.of(*exprs, by="k").start(ROW.schema, context())
     feed(process, [rows])
     assert_frame_equal(end(process)[0], rows.group_by("k").agg(*exprs))
 
 
 def test_a_count_cast_to_too_small_a_type_is_an_error_of_polars() -> None:
-    process = Reduce.of(pl.len().cast(pl.Int8), by="k").start(ROW.schema)
+    process = Reduce.of(pl.len().cast(pl.Int8), by="k").start(ROW.schema, context())
     feed(process, [ROW] * 128)
     with pytest.raises(pl.exceptions.InvalidOperationError) as raised:
         end(process)
@@ -105,7 +106,7 @@ def test_a_window_of_more_rows_than_32_bits_count() -> None:
 def test_windows_of_time() -> None:
     operator = windows(lambda made: made, size=10, on="ts").agg(pl.len().alias("n"))
     schema = pl.Schema({"ts": pl.Int64})
-    process: Process = operator.start(schema)
+    process: Process = operator.start(schema, context())
     feed(process, [pl.DataFrame({"ts": [1]})])
     state = pl.DataFrame(process.snapshot())
     assert [dtype for name, dtype in state.schema.items() if name.startswith("__part_")] == [pl.Int64]
@@ -114,7 +115,7 @@ def test_windows_of_time() -> None:
 def scanning(expr: pl.Expr, total: int, place: int) -> Process:
     """A scan whose column of state at this place has this value for the one key."""
     operator = Scan.of(check, (), {"y": expr}, by="k")
-    first, process = operator.start(ROW.schema), operator.start(ROW.schema)
+    first, process = operator.start(ROW.schema, context()), operator.start(ROW.schema, context())
     list(first.process(Batch(ROW)))
     state = pl.DataFrame(first.snapshot())
     name = state.columns[place]

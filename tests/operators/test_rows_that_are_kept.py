@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -61,7 +62,7 @@ def test_a_copy_keeps_nothing_else() -> None:
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_row_of_a_window_far_ahead_does_not_keep_its_batch(order: int) -> None:
     operator = windows(lambda made: made, 1e-3, on="ts", by="k").agg(pl.len())
-    process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.String}))
+    process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.String}), context())
     memory = []
     for number in range(2 * MANY):
         times = np.append(np.arange(500), 10_000_000 + number)[::order].copy()
@@ -83,7 +84,7 @@ def test_a_row_of_a_window_far_ahead_does_not_keep_its_batch(order: int) -> None
 def test_a_key_does_not_keep_the_batch_that_it_came_with(kind: str) -> None:
     options: dict[str, Any] = {kind: 1}
     operator = windows(lambda made: made, on="ts", by="k", **options).agg(pl.col("k").last().alias("last"))
-    process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.String}))
+    process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.String}), context())
     memory = []
     with mock.patch.object(pane_store, "_ASIDE_ROWS", 1):
         for number in range(9):
@@ -99,7 +100,7 @@ def test_a_key_does_not_keep_the_batch_that_it_came_with(kind: str) -> None:
 def test_merged_groups_do_not_keep_those_that_they_were_merged_from() -> None:
     operator = windows(lambda made: made, 1, on="ts", by="k").agg(pl.col("v").last())
     rows = pl.DataFrame({"ts": 0, "k": range(100), "v": [f"{number:0400}" for number in range(100)]})
-    process: Any = operator.start(rows.schema)
+    process: Any = operator.start(rows.schema, context())
     with mock.patch.object(pane_store, "_ASIDE_ROWS", 1):
         feed(process, [rows.with_columns(pl.col("k") % (100 - number)) for number in range(4)])
     (merged,) = process._store._runs.runs

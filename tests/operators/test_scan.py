@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -67,7 +68,7 @@ EXACT: dict[str, tuple[Callable[[], pl.Expr], list[Any]]] = {
 
 def scan_of(schema: pl.Schema, by: Any, *exprs: Any, **options: Any) -> Process:
     limits = {name: options.pop(name) for name in ("max_keys", "max_bytes", "on_full") if name in options}
-    return Scan.of(check, exprs, options, by=by, limit=StateLimit(**limits)).start(schema)
+    return Scan.of(check, exprs, options, by=by, limit=StateLimit(**limits)).start(schema, context())
 
 
 def out(process: Process, batches: list[pl.DataFrame]) -> list[pl.DataFrame]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from contexts import context
 
 from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch
@@ -42,9 +43,9 @@ def seen_before(frame: pl.DataFrame, state: Any) -> Any:
 )
 def test_the_state_survives_a_snapshot_anywhere(fn: Any, state: Any, expected: list[Any], cut: int) -> None:
     batches = [Batch(pl.DataFrame({"x": [value]})) for value in (1, 2, 3, 4)]
-    first = operator(fn, state).start(SCHEMA)
+    first = operator(fn, state).start(SCHEMA, context())
     out = [part for batch in batches[:cut] for part in first.process(batch)]
-    second = operator(fn, state).start(SCHEMA)
+    second = operator(fn, state).start(SCHEMA, context())
     second.restore(first.snapshot())
     out += [part for batch in batches[cut:] for part in second.process(batch)]
     assert list(second.finish()) == []
@@ -90,7 +91,7 @@ def test_functions_are_tried_at_build(fn: Any, match: str) -> None:
     ],
 )
 def test_what_they_give_is_checked(fn: Any, match: str) -> None:
-    process = operator(fn).start(SCHEMA)
+    process = operator(fn).start(SCHEMA, context())
     with pytest.raises(StageError, match=match):
         list(process.process(Batch(pl.DataFrame({"x": [1, 2]}))))
 

@@ -5,6 +5,7 @@ from typing import Any
 import hypothesis.strategies as st
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import cuts
@@ -63,7 +64,7 @@ def test_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
     if name == "everything":  # of all columns but those that the sessions are found by
         exprs = [pl.col("f", "s").sort_by("x", maintain_order=True).first(), pl.len().alias("rows")]
     operator = window(*exprs, by=by)
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     found = joined(operator, ROWS, feed(process, data.draw(cuts(rows))) + end(process))
     assert_frame_equal(found, whole(rows, exprs, 2 * S, by) if rows.height else found.clear(), **CLOSE)
 
@@ -75,7 +76,7 @@ def test_sessions_come_soon_after_the_watermark_and_late_rows_are_handed_out(dat
     lateness = data.draw(st.sampled_from([0, 3 * S]))
     exprs = [pl.col("x").sum(), pl.col("x").last().alias("last")]
     operator = window(*exprs, allowed_lateness=lateness / S)
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     out: list[Any] = []
     in_time, mark = [ROWS.to_frame()], -100 * S
     for part in data.draw(cuts(rows)):
@@ -116,7 +117,7 @@ def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     for part in data.draw(cuts(data.draw(events()))):
         items += [part, *data.draw(st.lists(st.integers(0, 30).map(lambda time: time * S), max_size=1))]
     cut = data.draw(st.integers(0, len(items)))
-    straight, first, second = (operator.start(ROWS) for _ in range(3))
+    straight, first, second = (operator.start(ROWS, context()) for _ in range(3))
     expected = feed(straight, items) + end(straight)
     out = feed(first, items[:cut])
     second.restore(first.snapshot())
@@ -128,7 +129,7 @@ def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
 
 
 def test_a_gap_of_exactly_that_length_ends_one() -> None:
-    process = window(pl.len(), by=[]).start(pl.Schema({"ts": pl.Int64}))
+    process = window(pl.len(), by=[]).start(pl.Schema({"ts": pl.Int64}), context())
     times = [0, 2 * S - 1, 4 * S - 1]
     assert feed(process, [pl.DataFrame({"ts": [time]}) for time in times]) == []
     out = feed(process, [5 * S])
@@ -153,11 +154,11 @@ def test_text_and_mistakes() -> None:
     assert window(pl.len(), by=None).describe() == text.replace(", by=[k]", "")
     with pytest.raises(PlanError, match="has no every"):
         windows(print, session=1, every=1, on="ts")
-    assert list(window(pl.len()).start(ROWS).process(Batch(ROWS.to_frame()))) == []
+    assert list(window(pl.len()).start(ROWS, context()).process(Batch(ROWS.to_frame()))) == []
 
 
 def test_where_no_row_is_late_none_are_handed_out() -> None:
-    process = window(pl.len(), by=[]).start(pl.Schema({"ts": pl.Int64}))
+    process = window(pl.len(), by=[]).start(pl.Schema({"ts": pl.Int64}), context())
     row = pl.DataFrame({"ts": [5_000_000]})
     feed(process, [row, 3_000_000, row])
     assert process.take_late() is None

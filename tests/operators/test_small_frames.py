@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from contexts import context
 
 from arrowstream.core.batch import Batch
 from arrowstream.operators.window import windows
@@ -33,7 +34,7 @@ def test_many_batches_of_one_row_beside_a_large_state(kind: str) -> None:
     options: dict[str, Any] = {kind: 1e-5, "on": "ts", "by": "k"}
     exprs = [pl.col("x").sum(), pl.col("x").first().alias("first"), pl.col("x").last().alias("last")]
     operator = windows(lambda made: made, **options).agg(*exprs)
-    process: Any = operator.start(kept.schema)
+    process: Any = operator.start(kept.schema, context())
     list(process.process(Batch(kept)))
     for number in range(single.height):
         list(process.process(Batch(single[number])))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -73,11 +74,11 @@ def test_reduce_in_files_equals_polars_cut_and_restored_anywhere(name: str, data
     by = data.draw(st.sampled_from([["k"], ["g", "k"], []]))
     exprs = [AGGREGATES[name], pl.len().alias("rows")]
     operator = Reduce.of(*exprs, by=by, **SPILL)
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     for part in data.draw(cuts(rows)):
         assert feed(process, [part]) == []
         if data.draw(st.booleans()):
-            state, process = process.snapshot(), operator.start(ROWS)
+            state, process = process.snapshot(), operator.start(ROWS, context())
             process.restore(state)
     held: Any = process
     assert in_files(held._memory)
@@ -115,14 +116,14 @@ def test_windows_in_files_are_those_in_memory_cut_and_restored_anywhere(data: st
             )
             for limit in limits
         ]
-        process: Any = made[0].start(ROWS)
+        process: Any = made[0].start(ROWS, context())
         out, late = [], [ROWS.to_frame()]
         for number, item in enumerate(items, 1):
             out += feed(process, [item])
             handed = process.take_late()
             late += [] if handed is None else [handed.polars()]
             if len(made) > 1:
-                state, process = process.snapshot(), made[number % len(made)].start(ROWS)
+                state, process = process.snapshot(), made[number % len(made)].start(ROWS, context())
                 process.restore(state)
         out += end(process)
         marks = [item for item in out if not isinstance(item, pl.DataFrame)]
@@ -143,14 +144,14 @@ def test_windows_that_are_too_large_fail_the_next_batch(kind: dict[str, Any]) ->
     on = {} if "rows" in kind else {"on": "ts"}
     operator = windows(lambda made: made, by="k", max_bytes=100_000, **kind, **on).agg(X.sum())
     rows = pl.DataFrame({"ts": 1, "k": range(20_000), "x": 1})
-    process = operator.start(rows.schema)
+    process = operator.start(rows.schema, context())
     assert feed(process, [rows[:100], rows[100:200]]) == []
     feed(process, [rows])
     with pytest.raises(StageError, match="larger than max_bytes allows"):
         feed(process, [rows])
     with pytest.raises(StageError, match="larger than max_bytes allows"):
         end(process)
-    restored = operator.start(rows.schema)
+    restored = operator.start(rows.schema, context())
     restored.restore(process.snapshot())
     with pytest.raises(StageError, match="larger than max_bytes allows"):
         feed(restored, [rows])
@@ -159,7 +160,7 @@ def test_windows_that_are_too_large_fail_the_next_batch(kind: dict[str, Any]) ->
 @pytest.mark.parametrize("kind", [{"size": 10}, {"session": 9}])
 def test_memory_for_windows_is_free_again_when_they_close(kind: dict[str, Any]) -> None:
     operator = windows(lambda made: made, by="k", on="ts", max_bytes=400_000, **kind).agg(X.sum())
-    process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.Int64, "x": pl.Int64}))
+    process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.Int64, "x": pl.Int64}), context())
     for number in range(5):
         start = 10_000_000 * number
         rows = pl.DataFrame({"ts": start, "k": range(5_000), "x": 1}, schema_overrides={"ts": pl.Int64})
@@ -191,7 +192,7 @@ def test_windows_of_rows_in_files_are_those_in_memory(data: st.DataObject) -> No
     found = []
     for limit in ({}, SPILL):
         operator = windows(lambda made: made, rows=3, by="k", **limit).agg(X.sum(), S.max())
-        process = operator.start(ROWS)
+        process = operator.start(ROWS, context())
         found.append(joined(operator, ROWS, feed(process, parts) + end(process)))
     assert_frame_equal(found[0], found[1])
 
@@ -220,12 +221,12 @@ def test_scan_in_files_gives_what_it_gives_in_memory(name: str, by: Any, data: s
 
     def run(limit: StateLimit, parts: list[pl.DataFrame]) -> tuple[pl.DataFrame, Process]:
         operator = Scan.of(check, (expr,), {}, by=by, limit=limit)
-        process = operator.start(ROWS)
+        process = operator.start(ROWS, context())
         out = []
         for part in parts:
             out += process.process(Batch(part))
             if limit.max_bytes:
-                state, process = process.snapshot(), operator.start(ROWS)
+                state, process = process.snapshot(), operator.start(ROWS, context())
                 process.restore(state)
         return joined(operator, ROWS, out), process
 
@@ -258,10 +259,10 @@ def test_values_and_keys_of_every_type_come_back_from_files(dtype: pl.DataType, 
         steps.append((Reduce.of(*seen, by="v", **SPILL), rows.group_by("v", maintain_order=True).agg(seen)))
     parts = data.draw(cuts(rows))
     for operator, expected in steps:
-        process, out = operator.start(rows.schema), []
+        process, out = operator.start(rows.schema, context()), []
         for part in parts:
             out += feed(process, [part])
-            state, process = process.snapshot(), operator.start(rows.schema)
+            state, process = process.snapshot(), operator.start(rows.schema, context())
             process.restore(state)
         found = joined(operator, rows.schema, out + end(process))
         assert_frame_equal(found, expected, categorical_as_str=True)
@@ -279,7 +280,7 @@ KEPT_ONCE = {
 def test_state_that_is_restored_counts_once(name: str, by: Any) -> None:
     operator = Scan.of(check, (KEPT_ONCE[name],), {}, by=by, limit=StateLimit(max_bytes=10**9))
     rows = pl.DataFrame({"k": [1], "x": [2], "s": ["a"]})
-    first, second = operator.start(rows.schema), operator.start(rows.schema)
+    first, second = operator.start(rows.schema, context()), operator.start(rows.schema, context())
     feed(first, [rows])
     second.restore(first.snapshot())
     held: list[Any] = [first, second]
@@ -337,7 +338,7 @@ def test_keys_in_files_have_the_same_slots(data: st.DataObject) -> None:
 
 def test_a_state_that_is_too_large_fails_the_next_batch_and_stays_as_it_is() -> None:
     operator = Reduce.of(X.sum(), by="k", max_bytes=100_000)
-    process = operator.start(pl.Schema({"k": pl.Int64, "x": pl.Int64}))
+    process = operator.start(pl.Schema({"k": pl.Int64, "x": pl.Int64}), context())
     rows = pl.DataFrame({"k": range(20_000), "x": 1})
     assert list(process.process(Batch(rows))) == []
     with pytest.raises(StageError, match="larger than max_bytes allows") as raised:
@@ -348,7 +349,7 @@ def test_a_state_that_is_too_large_fails_the_next_batch_and_stays_as_it_is() -> 
         list(process.finish())
     assert pl.DataFrame(before)["k"].to_list() == rows["k"].to_list()
     scanning = Scan.of(check, (X.cum_sum(),), {}, by="k", limit=StateLimit(max_bytes=100_000)).start(
-        rows.schema
+        rows.schema, context()
     )
     assert sum(batch.num_rows for batch in scanning.process(Batch(rows))) == 20_000
     with pytest.raises(StageError, match="larger than max_bytes allows"):
@@ -457,7 +458,7 @@ def test_a_full_disk_is_an_error_and_what_has_half_of_a_batch_gives_no_rows(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     rows = pl.DataFrame({"k": range(5000), "x": 1})
-    process = operator.start(rows.schema)
+    process = operator.start(rows.schema, context())
     list(process.process(Batch(rows)))
     process.snapshot()
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
@@ -506,11 +507,15 @@ import sys
 import numpy as np
 import polars as pl
 from arrowstream.core.batch import Batch
+from arrowstream.core.memory_budget import MemoryBudget
+from arrowstream.core.step_context import StepContext
 from arrowstream.operators.reduce import Reduce
 
 limit = {"max_bytes": 8 << 20, "on_full": "spill"} if sys.argv[1] == "spill" else {}
 schema = pl.Schema({"k": pl.String, "x": pl.Int64})
-process = Reduce.of(pl.col("x").sum(), pl.col("x").mean().alias("m"), by="k", **limit).start(schema)
+process = Reduce.of(pl.col("x").sum(), pl.col("x").mean().alias("m"), by="k", **limit).start(
+    schema, StepContext("step", None, MemoryBudget(), None, None)
+)
 
 def anonymous():
     with open("/proc/self/status") as lines:
@@ -550,8 +555,10 @@ def test_a_snapshot_of_more_keys_than_there_may_be_is_refused(step: str, by: Any
     def started(most: int) -> Process:
         limit: dict[str, Any] = {"max_keys": most, "on_full": "evict"}
         if step == "reduce":
-            return Reduce.of(X.sum(), by=by, **limit).start(frame.schema)
-        return Scan.of(check, (X.cum_sum(),), {}, by=by, limit=StateLimit(**limit)).start(frame.schema)
+            return Reduce.of(X.sum(), by=by, **limit).start(frame.schema, context())
+        return Scan.of(check, (X.cum_sum(),), {}, by=by, limit=StateLimit(**limit)).start(
+            frame.schema, context()
+        )
 
     first = started(3)
     list(first.process(Batch(frame)))

@@ -8,6 +8,7 @@ from typing import Any
 import hypothesis.strategies as st
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 
 from arrowstream import Pipeline, Source
@@ -22,7 +23,7 @@ SECOND = 10**9
 
 
 def start(**options: Any) -> TimedProcess:
-    process = Throttle(**options).start(SCHEMA)
+    process = Throttle(**options).start(SCHEMA, context())
     assert isinstance(process, TimedProcess)
     return process
 

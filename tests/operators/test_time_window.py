@@ -6,6 +6,7 @@ from typing import Any
 import hypothesis.strategies as st
 import polars as pl
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import DATETIMES, cuts
@@ -58,7 +59,7 @@ def test_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
         rows = rows.with_columns(pl.col("k").fill_null(3))
     exprs = aggregates(name)
     operator = window(*exprs, size=size, every=every, by=by)
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     with little_put_aside(data):
         out = feed(process, data.draw(cuts(rows))) + end(process)
     expected = whole(rows, exprs, size, every, by) if rows.height else joined(operator, ROWS, [])
@@ -73,7 +74,7 @@ def test_windows_come_when_the_watermark_has_passed_and_late_rows_are_handed_out
     lateness = data.draw(st.sampled_from([0, 3 * S]))
     exprs = [pl.col("x").sum(), pl.col("x").last().alias("last"), pl.col("f").median()]
     operator = window(*exprs, size=size, every=every, allowed_lateness=lateness / S)
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     out: list[Any] = []
     in_time, late, mark = [], [], None
     with little_put_aside(data):
@@ -112,7 +113,7 @@ def test_windows_come_when_the_watermark_has_passed_and_late_rows_are_handed_out
 
 def test_a_row_counts_in_those_of_its_windows_that_are_open() -> None:
     operator = window(pl.len(), size=10 * S, every=5 * S, by=[])
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     row = pl.DataFrame({"ts": [7 * S]}, schema={"ts": pl.Int64})
     row = pl.concat([ROWS.to_frame(), row], how="diagonal")
     out = feed(process, [row, 10 * S, row, 15 * S, row]) + end(process)
@@ -127,7 +128,7 @@ def test_a_row_counts_in_those_of_its_windows_that_are_open() -> None:
 @pytest.mark.parametrize(("size", "every"), [(4, 4), (5, 3), (6, 2), (7, 1)])
 def test_only_rows_of_open_windows_are_held(size: int, every: int) -> None:
     operator = window(pl.len(), size=size * S, every=every * S, by=[])
-    process = operator.start(ROWS)
+    process = operator.start(ROWS, context())
     for time in range(100, 300):
         row = pl.DataFrame({"ts": [time * S]}, schema={"ts": pl.Int64})
         feed(process, [pl.concat([ROWS.to_frame(), row], how="diagonal"), time * S])
@@ -149,7 +150,7 @@ def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     for part in data.draw(cuts(rows)):
         items += [part, *data.draw(st.lists(st.integers(0, 30).map(lambda time: time * S), max_size=1))]
     cut = data.draw(st.integers(0, len(items)))
-    straight, first, second = (operator.start(ROWS) for _ in range(3))
+    straight, first, second = (operator.start(ROWS, context()) for _ in range(3))
     expected = feed(straight, items) + end(straight)
     with little_put_aside(data):
         out = feed(first, items[:cut])
@@ -175,7 +176,7 @@ def test_every_type_of_time(dtype: pl.DataType) -> None:
     operator = windows(lambda each: each, size, on="ts").agg(pl.len())
     schema = operator.output_schema(rows.schema)
     assert schema == {"window_start": bound, "window_end": bound, "len": pl.UInt32}
-    process = operator.start(rows.schema)
+    process = operator.start(rows.schema, context())
     (out,) = feed(process, [rows]) + end(process)
     assert out.schema == schema
     if not dtype.is_integer():
@@ -192,7 +193,7 @@ def test_many_rows_of_many_keys_and_windows() -> None:
         pl.col("k") * 7919 % 150_001, pl.col("ts") * 100
     )
     operator = window(pl.col("x").sum(), pl.len())
-    process = operator.start(rows.schema)
+    process = operator.start(rows.schema, context())
     items: list[Any] = []
     for start in range(0, count, 30_000):
         items += [rows[start : start + 30_000], start * 100]
@@ -208,7 +209,7 @@ def test_windows_that_slide_over_keys_close_together_and_far_apart(spread: int) 
     )
     exprs = [pl.col("x").sum(), pl.len()]
     for size, every in [(10 * S, S), (7 * S, 3 * S)]:
-        process = window(*exprs, size=size, every=every).start(rows.schema)
+        process = window(*exprs, size=size, every=every).start(rows.schema, context())
         items: list[Any] = []
         for start in range(0, count, 700):
             # Some batches are not in the order of their times.
@@ -257,7 +258,7 @@ def test_text() -> None:
 
 
 def test_rows_without_a_time_are_refused() -> None:
-    process = window(pl.len()).start(ROWS)
+    process = window(pl.len()).start(ROWS, context())
     with pytest.raises(StageError, match="without an event time") as raised:
         feed(process, [pl.DataFrame({"ts": [1, None]}, schema={"ts": pl.Int64})])
     assert "1 of 2 rows" in str(raised.value)
@@ -279,7 +280,7 @@ def test_times_at_the_end_of_their_type_are_refused(dtype: pl.DataType, kind: st
     ):
         ticks = pl.Series("ts", [0, time]).cast(pl.Int32 if dtype == pl.Date else pl.Int64)
         rows = ticks.cast(dtype).to_frame()
-        process = windows(lambda each: each, on="ts", **options).agg(pl.len()).start(rows.schema)
+        process = windows(lambda each: each, on="ts", **options).agg(pl.len()).start(rows.schema, context())
         if fits:
             out = pl.concat(feed(process, [rows]) + end(process))
             assert (out["window_start"] < out["window_end"]).all() and out.height == 2
@@ -338,19 +339,19 @@ def test_mistakes_are_found_before_data_moves(case: str) -> None:
 def test_dates() -> None:
     rows = pl.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)]})
     operator = windows(lambda each: each, "1d", on="day").agg(pl.len())
-    process = operator.start(rows.schema)
+    process = operator.start(rows.schema, context())
     (out,) = feed(process, [rows]) + end(process)
     assert out.rows() == [(date(2026, 1, 1), date(2026, 1, 2), 1), (date(2026, 1, 2), date(2026, 1, 3), 1)]
 
 
 def test_most_aggregations_keep_no_rows() -> None:
     for name, expr in AGGREGATES.items():
-        process: Any = window(expr).start(ROWS)
+        process: Any = window(expr).start(ROWS, context())
         assert bool(process._aggregation._whole) == (name not in MERGED), name
 
 
 def test_without_rows_nothing_comes() -> None:
-    process = window(pl.len()).start(ROWS)
+    process = window(pl.len()).start(ROWS, context())
     assert list(process.process(Batch(ROWS.to_frame()))) == []
     assert feed(process, [5 * S]) == [Watermark(0)]
     assert process.take_late() is None
@@ -361,7 +362,7 @@ def test_keys_that_first_come_far_apart_come_in_that_order() -> None:
     keys = [2] * 100 + [0] + [1] * 100 + [0]
     rows = pl.DataFrame({"ts": [0] * len(keys), "k": keys})
     operator = window(pl.len(), size=S)
-    process = operator.start(rows.schema)
+    process = operator.start(rows.schema, context())
     out = feed(process, [rows]) + end(process)
     assert joined(operator, rows.schema, out)["k"].to_list() == [2, 0, 1]
 
@@ -380,7 +381,7 @@ def test_rows_of_many_panes_are_not_copied_whenever_one_is_over(monkeypatch: pyt
     rows = [
         pl.DataFrame({"ts": [(i + j) * S for j in range(spread)], "k": "a", "x": i}) for i in range(batches)
     ]
-    process = operator.start(rows[0].schema)
+    process = operator.start(rows[0].schema, context())
     out = feed(process, [item for i, frame in enumerate(rows) for item in (frame, i * S)]) + end(process)
     assert copied < 6 * batches * spread
     found = joined(operator, rows[0].schema, out)

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from contexts import context
 
 from arrowstream import Builder, Pipeline, Source, channel
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
@@ -23,7 +24,7 @@ SECOND = 1_000_000
 
 def marks(operator: Watermarks, *batches: list[int | None]) -> list[Element]:
     schema = pl.Schema({"ts": pl.Int64})
-    process = operator.start(schema)
+    process = operator.start(schema, context())
     out: list[Element] = []
     for values in batches:
         out += process.process(Batch(pl.DataFrame({"ts": values}, schema=schema)))  # type: ignore[arg-type]
@@ -80,16 +81,16 @@ def test_the_column_must_be_a_time() -> None:
 
 def test_a_snapshot_continues_where_it_was() -> None:
     schema = pl.Schema({"ts": pl.Int64})
-    first, second = Watermarks("ts").start(schema), Watermarks("ts").start(schema)
+    first, second = Watermarks("ts").start(schema, context()), Watermarks("ts").start(schema, context())
     list(first.process(Batch(pl.DataFrame({"ts": [10]}))))
     second.restore(first.snapshot())
     assert len(list(second.process(Batch(pl.DataFrame({"ts": [9]}))))) == 1
-    second.restore(Watermarks("ts").start(schema).snapshot())
+    second.restore(Watermarks("ts").start(schema, context()).snapshot())
     assert len(list(second.process(Batch(pl.DataFrame({"ts": [9]}))))) == 2
 
 
 def test_silence_makes_it_idle_once() -> None:
-    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}))
+    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
     assert isinstance(process, TimedProcess)
     process.set_time(5)
     assert process.deadline_ns is None
@@ -108,7 +109,7 @@ def test_silence_makes_it_idle_once() -> None:
 
 
 def test_only_time_spent_waiting_for_the_source_is_silence() -> None:
-    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}))
+    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
     assert isinstance(process, TimedProcess)
     process.waits(0)
     process.set_time(4)
@@ -132,7 +133,7 @@ def test_in_a_pipeline_marks_come_first_and_only_needed_columns_are_read(tmp_pat
     sink = TestSink()
     pipeline = Pipeline.builder().source(source).select("a").sink(sink).build()
     text = pipeline.explain()
-    assert "stage 1 event_time\n      event_time(ts, lateness=2 s)" in text
+    assert "stage event_time\n      event_time(ts, lateness=2 s)" in text
     assert "columns: 2 of 3 (ts, a)" in text
     pipeline.run_sync()
     assert sink.received() == [1, 2]
@@ -256,13 +257,13 @@ def test_that_an_input_is_idle_does_not_overtake_rows_that_are_held(
 
 
 def test_updates_of_a_running_aggregate_hold_no_mark_back() -> None:
-    process = Reduce.of(n=pl.len(), emit="updates").start(TWO)
+    process = Reduce.of(n=pl.len(), emit="updates").start(TWO, context())
     assert isinstance(process, Process)
     assert list(process.on_idle()) == [Idle()]
 
 
 def test_a_buffer_changes_nothing() -> None:
-    process = Buffer(3).start(pl.Schema({"x": pl.Int64}))
+    process = Buffer(3).start(pl.Schema({"x": pl.Int64}), context())
     batch = Batch(pl.DataFrame({"x": [1]}))
     assert list(process.process(batch)) == [batch]
     assert list(process.on_watermark(5)) == [Watermark(5)]

@@ -11,6 +11,7 @@ from unittest import mock
 
 import polars as pl
 import pytest
+from contexts import context
 from polars.testing import assert_frame_equal
 from windowing import end, feed, joined
 
@@ -45,7 +46,7 @@ def test_small_windows_close_together(every: int, marked: bool) -> None:
     parts: list[Any] = [rows[start : start + 100] for start in range(0, rows.height, 100)]
     if marked:
         parts.append(3_000 * S)
-    process: Any = operator.start(rows.schema)
+    process: Any = operator.start(rows.schema, context())
     grouped = PaneStore._reduced
     with (
         mock.patch.object(run_store, "_LEAST_BYTES", 20_000),
@@ -58,7 +59,7 @@ def test_small_windows_close_together(every: int, marked: bool) -> None:
         assert reduced.call_count <= taken_in + 1
     frames = [each for each in out if isinstance(each, pl.DataFrame)]
     assert 3 < len(frames) < 200
-    plain = expected.start(rows.schema)
+    plain = expected.start(rows.schema, context())
     assert_frame_equal(
         joined(operator, rows.schema, out), joined(expected, rows.schema, feed(plain, parts) + end(plain))
     )
@@ -70,7 +71,7 @@ def test_what_comes_out_holds_no_file() -> None:
     exprs = [pl.len(), pl.col("k").first().alias("first"), pl.col("k").alias("all")]
     operator = windows(lambda made: made, 10, on="ts", by="k", **SPILL).agg(*exprs)
     before = open_files()
-    process: Any = operator.start(rows.schema)
+    process: Any = operator.start(rows.schema, context())
     feed(process, [rows[:1_000], rows[1_000:]])
     assert process._store.in_files(None) and open_files() > before
     kept = end(process)
@@ -97,7 +98,7 @@ def test_a_disk_that_fails_is_remembered_and_no_half_of_a_batch_comes_out(
     monkeypatch.setattr(run_store, "_FAN", 3)
     rows = events(2_000, 40)
     operator = windows(lambda made: made, 10, on="ts", by="x", **SPILL).agg(pl.len())
-    process: Any = operator.start(rows.schema)
+    process: Any = operator.start(rows.schema, context())
     feed(process, [rows] * (after - 1))
     where, name, fails = broken
     monkeypatch.setattr(where, name, fails)

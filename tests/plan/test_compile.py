@@ -69,12 +69,12 @@ def test_neighbours_that_are_expressions_are_fused() -> None:
         .drop("c")
     )
     names = [stage.name for stage in plan_of(builder).stages]
-    assert names == ["1-2 with_columns+filter", "3 batch", "4-5 select+drop"]
+    assert names == ["with_columns+filter", "batch", "select+drop"]
 
 
 def test_opaque_operators_are_never_fused() -> None:
     names = [stage.name for stage in plan_of(start().batch(rows=2).batch(rows=3)).stages]
-    assert names == ["1 batch", "2 batch"]
+    assert names == ["batch-9526", "batch-f829"]
 
 
 def test_a_pin_splits_a_segment_and_is_kept() -> None:
@@ -87,7 +87,7 @@ def test_a_pin_splits_a_segment_and_is_kept() -> None:
         .select("c")
     )
     stages = plan_of(builder).stages
-    assert [stage.name for stage in stages] == ["1 with_columns", "2 filter", "3 select"]
+    assert [stage.name for stage in stages] == ["with_columns", "filter", "select"]
     chosen = [stage.placement.choose(10).backend for stage in stages if isinstance(stage, SegmentStage)]
     assert chosen[:2] == ["arrow", "polars"]
 
@@ -110,7 +110,7 @@ def test_a_whole_segment_is_absorbed_by_a_source_that_can(pin: str) -> None:
     source = PushSource("query")
     builder = start(source).with_columns(c=pl.col("a") * 2).backend(pin).batch(rows=5)
     plan = plan_of(builder)
-    assert [stage.name for stage in plan.stages] == ["2 batch"]
+    assert [stage.name for stage in plan.stages] == ["batch"]
     assert plan.input.absorbed is not None
     assert plan.input.schema == {**FRAME.schema, "c": pl.Int64}
     assert builder.collect_sync()["c"].to_list() == [2, 4]
@@ -185,7 +185,7 @@ def test_what_cannot_be_built_is_refused_with_a_reason(make: Any, message: str) 
 
 def test_a_pinned_backend_that_refuses_says_why() -> None:
     builder = start().select(pl.concat_list("a", "a")).backend("arrow").sink(TestSink())
-    with pytest.raises(PlanError, match=r"(?s)the arrow backend cannot run this step \(stage 1 select\)"):
+    with pytest.raises(PlanError, match=r"(?s)the arrow backend cannot run this step \(stage select\)"):
         builder.build()
 
 
@@ -225,7 +225,7 @@ def test_errors_of_operators_and_sinks_name_their_stage() -> None:
             raise SchemaError("cannot hold this")
 
     graph = start().select("a").graph.with_step(Unfit("unfit", ScriptedProcess))
-    with pytest.raises(SchemaError, match="stage 2 unfit"):
+    with pytest.raises(SchemaError, match="stage unfit"):
         Builder(graph).sink(TestSink()).build()
     with pytest.raises(SchemaError, match="stage sink"):
         start().sink(Refusing(blocking=False)).build()
@@ -253,7 +253,7 @@ def test_settings_are_filled_in_everywhere() -> None:
 
 def test_a_pin_is_of_the_step_before_it_whatever_came_first() -> None:
     plan = plan_of(start().batch(rows=2).select("a").backend("polars"))
-    assert [stage.name for stage in plan.stages] == ["1 batch", "2 select"]
+    assert [stage.name for stage in plan.stages] == ["batch", "select"]
     with pytest.raises(PlanError, match="no step of expressions before it"):
         start().select("a").batch(rows=2).backend("polars")
 
@@ -262,11 +262,11 @@ def test_a_mistake_in_another_input_is_found_by_its_number() -> None:
     merged = start().merge(start().select("a", "b", "s"), start().drop("nope")).sink(TestSink())
     with pytest.raises(SchemaError) as caught:
         merged.build()
-    assert caught.value.stage == "1/2/1 drop"
+    assert caught.value.stage == "merge/pipeline.2/drop"
     merged = start().merge(start(), start().select("a")).sink(TestSink())
     with pytest.raises(SchemaError) as caught:
         merged.build()
-    assert caught.value.stage == "1 merge"
+    assert caught.value.stage == "merge"
 
 
 def test_the_builder_is_immutable() -> None:

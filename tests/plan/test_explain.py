@@ -30,15 +30,15 @@ def test_stages_fusion_schemas_backends_and_guarantee() -> None:
 pipeline bids
   source: frame
     -> auction: Int64, price: Float64, bidder: String
-  stage 1-2 with_columns+filter
+  stage with_columns+filter
       with_columns(eur = price * 0.908)
       filter(eur > 100)
     backend: auto: arrow below ~45,000 rows, polars above
     -> auction: Int64, price: Float64, bidder: String, eur: Float64
-  stage 3 batch
+  stage batch
       batch(rows=1000)
     -> auction: Int64, price: Float64, bidder: String, eur: Float64
-  stage 4 select
+  stage select
       select(auction, eur)
     backend: pinned: polars
     -> auction: Int64, eur: Float64
@@ -78,7 +78,7 @@ def test_text_files_take_columns_only(tmp_path: Path, monkeypatch: pytest.Monkey
     builder = Pipeline.builder(name="bids").source(Source.from_file("bids.csv"))
     text = builder.filter(pl.col("price") > 100).select("auction").sink(TestSink()).build().explain()
     assert "columns: 2 of 3 (auction, price)" in text
-    assert "stage 1-2 filter+select" in text
+    assert "stage filter+select" in text
     assert "runs inside the read" not in text
 
 
@@ -106,8 +106,8 @@ def test_what_can_be_said_before_the_schema_is_known() -> None:
 pipeline later
   source: test
     schema: learnt from the first batch, then checked
-  step 1 filter(value > 0)  [backend arrow]
-  step 2 batch(rows=2)
+  step filter: filter(value > 0)  [backend arrow]
+  step batch: batch(rows=2)
   sink: test
     guarantee: in memory: complete when the run has ended well"""
     )

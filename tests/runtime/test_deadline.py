@@ -60,7 +60,7 @@ def test_what_is_late_is_cancelled_and_fails() -> None:
     async def main() -> None:
         clock = ManualClock()
         work = Work(clock, 6)
-        task = asyncio.create_task(Deadline("2 map", 5, clock).run(BATCH, work))
+        task = asyncio.create_task(Deadline("map", 5, clock).run(BATCH, work))
         await clock.advance(4.9)
         assert not task.done()
         await clock.advance(0.1)
@@ -68,7 +68,7 @@ def test_what_is_late_is_cancelled_and_fails() -> None:
             await task
         assert str(caught.value) == "\n".join(
             [
-                "a batch took too long (stage 2 map)",
+                "a batch took too long (stage map)",
                 "  position: n.csv rows 3-5",
                 "  expected: at most 5 s for 2 rows",
                 '  hint: make batches smaller with batch(...), or leave such batches out with on_timeout="skip"',

@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from scripted import LedgerSink
+from scripted import COMMITTED, LedgerSink
 
 from arrowstream import Pipeline, Processor, Sink
 from arrowstream.core.batch import Batch, Element
 from arrowstream.errors import SinkError, StageError
-from arrowstream.io.sink import SinkSpec, Writer
+from arrowstream.io.sink import Handle, SinkSpec, Writer
 from arrowstream.io.source import Query, Reader, SourceSpec
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.runtime.failure.cleanup import despite, in_turn
@@ -85,8 +85,15 @@ class SlowWriter(Writer):
     async def write(self, batch: Batch) -> None:
         await self._sink.note("write")
 
-    async def finish(self) -> None:
-        await self._sink.note("finish")
+    async def prepare(self, epoch: int) -> Handle:
+        await self._sink.note("prepare")
+        return {}
+
+    async def commit(self, handle: Handle) -> None:
+        await self._sink.note("commit")
+
+    async def close(self) -> None:
+        await self._sink.note("close")
 
     async def abort(self) -> None:
         await self._sink.note("abort")
@@ -132,8 +139,10 @@ LONGEST = 1_000
 def test_a_run_that_nobody_cancels() -> None:
     notes, cancelled = cancelled_at([LONGEST])
     assert not cancelled
-    done = sorted(note for note in notes if note.endswith("finish done"))
-    assert done == ["dead finish done", "sink 0 finish done", "sink 1 finish done"]
+    ends = [note for note in notes if note.endswith("done") and note.split()[-2] in COMMITTED]
+    sinks = ("sink 0", "sink 1", "dead")
+    calls = [f"{sink} {call} done" for call in COMMITTED for sink in sinks]
+    assert ends[: len(calls)] == calls
 
 
 @pytest.mark.parametrize("again", [None, 1, 2, 5, 9])
@@ -147,7 +156,9 @@ def test_whenever_a_run_is_cancelled_every_end_has_its_turn(again: int | None) -
             if end.startswith("source"):
                 assert own.count("close") == 1, moments
             else:
-                assert ("abort" in own) != ("finish done" in own), moments
+                assert ("abort" in own) != ("commit done" in own), moments
+        committed = {note for note in notes if note.endswith("commit done")}
+        assert len(committed) == (0 if cancelled else 3), moments
         if not cancelled:
             # Only a run that was over before.
             assert all(f"source {number} close done" in notes for number in range(2)), moments
@@ -236,17 +247,18 @@ def test_a_step_that_does_not_close_when_the_run_is_cancelled() -> None:
     assert sink.ledger.calls[-1] == "abort"
 
 
-def test_a_best_effort_sink_that_can_neither_finish_nor_abort_ends_nothing(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("fails_in", ["prepare", "commit"])
+def test_a_best_effort_sink_that_can_neither_commit_nor_abort_ends_nothing(
+    fails_in: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    main, bad = LedgerSink(blocking=False), LedgerSink(blocking=True, fail_in="finish abort")
+    main, bad = LedgerSink(blocking=False), LedgerSink(blocking=True, fail_in=f"{fails_in} abort")
     fan = Sink.fanout([bad.best_effort(), main])
     with caplog.at_level(logging.WARNING):
         report = Pipeline.builder().source(TestSource.from_frames(FRAMES)).sink(fan).build().run_sync()
     assert report.stopped is None
-    assert main.ledger.calls[-1] == "finish"
+    assert main.ledger.calls[-3:] == [*COMMITTED]
     assert [record.message.split(": ", 1)[1].split(" (")[0] for record in caplog.records] == [
-        "OSError: no finish today",
+        f"OSError: no {fails_in} today",
         "OSError: no abort today",
     ]
 

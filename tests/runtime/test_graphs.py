@@ -19,7 +19,7 @@ from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, St
 from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import Outlet
 from arrowstream.policies.handlers import ErrorHandler
-from arrowstream.runtime.sinks import Outlets, Spare
+from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
 
@@ -116,7 +116,7 @@ def test_a_row_without_a_branch_is_an_error_that_names_it() -> None:
     builder = source().split(pl.col("k")).branch("0").branch("1").merge()
     with pytest.raises(StageError, match="rows are for no branch") as caught:
         builder.collect_sync()
-    assert caught.value.stage == "1 split"
+    assert caught.value.stage == "split"
     assert "'2'" in str(caught.value.found)
 
 
@@ -124,7 +124,7 @@ def test_branches_that_meet_have_one_schema() -> None:
     splitting = source().split(pl.col("k")).branch("0").otherwise(lambda rows: rows.drop("k"))
     with pytest.raises(SchemaError, match="the rows of branch 'otherwise' do not fit") as caught:
         splitting.merge().sink(TestSink()).build()
-    assert caught.value.stage == "1 split"
+    assert caught.value.stage == "split"
     assert caught.value.found == "x: Int64"
 
 
@@ -198,7 +198,11 @@ def test_other_sources_are_added() -> None:
     expected = pl.concat([ROWS.filter(pl.col("x") < 5), ROWS.filter(k=0), ROWS])
     assert sink.frame().sort("x", "k").equals(expected.sort("x", "k"))
     assert report.rows_in == 300
-    assert [stage.name for stage in report.stages][:3] == ["source", "source 2", "source 3"]
+    assert [stage.name for stage in report.stages][:3] == [
+        "source",
+        "merge/other/source",
+        "merge/third/source",
+    ]
     assert seen[-1].total_rows is None
 
 
@@ -221,11 +225,11 @@ def test_a_limit_holds_for_every_part_of_a_fan_out() -> None:
 
 
 def test_one_sink_that_fails_leaves_nothing_in_the_others() -> None:
-    good, bad = LedgerSink(blocking=False), LedgerSink(blocking=False, fail_in="finish")
-    with pytest.raises(SinkError, match="no finish today"):
+    good, bad = LedgerSink(blocking=False), LedgerSink(blocking=False, fail_in="prepare")
+    with pytest.raises(SinkError, match="no prepare today"):
         source().sink(Sink.fanout([bad, good])).build().run_sync()
     assert good.ledger.calls[-1] == "abort"
-    assert "finish" not in good.ledger.calls
+    assert "commit" not in good.ledger.calls
     good, bad = LedgerSink(blocking=False), LedgerSink(blocking=False, fail_in="write abort")
     other = LedgerSink(blocking=False, fail_in="abort")
     with pytest.raises(SinkError, match="no write today") as caught:
@@ -268,8 +272,8 @@ def test_sinks_that_never_opened_are_told(place: str) -> None:
 
 def test_marks_too_are_dropped_where_there_is_no_room() -> None:
     async def main() -> list[Element]:
-        sink = Outlets(ManualClock(), Threads(1)).open(Outlet("sink", TestSink(), ROWS.schema))
-        way = Spare(sink, 1)
+        sink = RunningSinks(ManualClock(), Threads(1)).open(Outlet("sink", TestSink(), ROWS.schema))
+        way = BestEffortQueue(sink, 1)
         first = Batch(ROWS)
         for element in (first, Watermark(5), Batch(ROWS)):
             await way.offer(element)
@@ -310,7 +314,7 @@ def test_a_best_effort_sink_never_holds_the_others_back() -> None:
     assert main == list(range(100))
 
 
-@pytest.mark.parametrize("fails_in", ["write", "finish"])
+@pytest.mark.parametrize("fails_in", ["write", "prepare", "commit"])
 def test_a_best_effort_sink_that_fails_is_lost_and_the_run_goes_on(
     fails_in: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -361,8 +365,8 @@ def test_rows_that_fail_are_put_aside_by_the_step_that_they_fail_in() -> None:
     pipeline.run_sync()
     assert good.received() == [1, 3, 5]
     assert dead.frame().select("s", "stage", "position").rows() == [
-        ("a", "2 cast", "frame rows 1-2"),
-        ("b", "2 cast", "frame rows 3-4"),
+        ("a", "cast", "frame rows 1-2"),
+        ("b", "cast", "frame rows 3-4"),
     ]
     assert "on error: dead_letter(test)" in pipeline.explain()
 
@@ -387,15 +391,15 @@ GOLDEN = """\
 pipeline pipeline
   source: test
     schema: learnt from the first batch, then checked
-  step 1 split(k)
+  step split: split(k)
     branch 0
-      step 1 select(x, k)  [backend polars]
+      step select: select(x, k)  [backend polars]
       sink: test
         guarantee: in memory: complete when the run has ended well
     branch otherwise
-  step 2 merge(other)
+  step merge: merge(other)
       source: frame
-      step 1 filter(k == 0)
+      step filter: filter(k == 0)
         on error: skip()
   sink: test
     guarantee: in memory: complete when the run has ended well"""
@@ -417,10 +421,10 @@ def test_explain_before_the_schema_is_known() -> None:
 
 
 SPLIT = """\
-  stage 1 split
+  stage split
       split(k)
     branch 0
-      stage 1/0/1 with_columns
+      stage split/0/with_columns
           with_columns(x = x * 2)
         backend: auto: arrow below ~45,000 rows, polars above
         -> x: Int64, k: Int64
@@ -441,8 +445,8 @@ def test_explain_shows_every_branch() -> None:
 
 def test_explain_shows_other_inputs() -> None:
     text = source().merge(source().filter(pl.col("k") == 0)).sink(TestSink()).build().explain()
-    assert "  stage 1 merge\n      merge(pipeline)\n      source: frame\n" in text
-    assert "      stage 1/1/1 filter\n" in text
+    assert "  stage merge\n      merge(pipeline)\n      source: frame\n" in text
+    assert "      stage merge/pipeline/filter\n" in text
 
 
 def test_marks_go_down_every_branch_and_meet_again() -> None:

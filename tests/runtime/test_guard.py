@@ -49,7 +49,7 @@ class Scene:
         self.errors: list[int] = []
         self.tries: list[int] = []
         self.guard = Guard(
-            "2 map", handlers, self.clock, Random(0), self._write, lambda rows: self.errors.append(rows)
+            "map", handlers, self.clock, Random(0), self._write, lambda rows: self.errors.append(rows)
         )
 
     async def _write(self, batch: Batch) -> None:
@@ -179,7 +179,7 @@ def test_a_failure_names_stage_position_and_cause(handlers: tuple[ErrorHandler, 
     with pytest.raises(StageError) as caught:
         scene.run([numbers(4, 10)], failing_on(12))
     assert caught.value.what == "ValueError: 12 is bad"
-    assert (caught.value.stage, caught.value.position) == ("2 map", "n.csv rows 10-14")
+    assert (caught.value.stage, caught.value.position) == ("map", "n.csv rows 10-14")
     assert isinstance(caught.value.__cause__, ValueError)
     assert scene.errors == [4]
 
@@ -192,7 +192,7 @@ def test_an_error_that_is_ours_already_stays_what_it_is() -> None:
 
     with pytest.raises(SchemaError) as caught:
         Scene(FAIL).run([numbers(1)], attempt)
-    assert caught.value.stage == "2 map"
+    assert caught.value.stage == "map"
     assert caught.value.__cause__ is cause
 
 
@@ -235,7 +235,7 @@ def test_good_rows_and_failed_ones_are_all_rows_once_and_in_order(
         assert letters.schema == dead_letter_schema(frame.schema)
         assert letters["x"].to_list() == sorted(failed)
         assert letters["position"].to_list() == [f"n.csv rows {row}-{row + 1}" for row in sorted(failed)]
-        assert set(letters["stage"]) == {"2 map"}
+        assert set(letters["stage"]) == {"map"}
         if not whole:
             assert letters["error"].to_list() == [f"ValueError: {row} is bad" for row in sorted(failed)]
 
@@ -446,7 +446,7 @@ def test_a_failing_batch_is_logged_once_with_the_number_of_failing_rows(told: An
     scene = Scene(ErrorHandler.retry(2), LOG, SKIP)
     scene.run([numbers(10, 100)], failing_on(103, 107))
     message = (
-        "stage 2 map: 2 of 10 rows failed and are left out; "
+        "stage map: 2 of 10 rows failed and are left out; "
         "the first at n.csv rows 103-104: ValueError: 103 is bad"
     )
     assert told() == [("WARNING", message)]
@@ -457,8 +457,8 @@ def test_a_log_can_be_read_by_machines(caplog: pytest.LogCaptureFixture) -> None
     found = [vars(record) for record in caplog.records]
     assert [record["name"] for record in found] == ["arrowstream"] * 2
     assert [(record["stage"], record["rows"], record["position"]) for record in found] == [
-        ("2 map", 1, "n.csv rows 103-104"),
-        ("2 map", 1, None),
+        ("map", 1, "n.csv rows 103-104"),
+        ("map", 1, None),
     ]
 
 
@@ -479,7 +479,7 @@ def test_a_log_tells_what_becomes_of_the_rows(
         scene.run([numbers(3)], failing_on(1))
     except StageError:
         assert level == "ERROR"
-    assert told() == [(level, f"stage 2 map: {message}: ValueError: 1 is bad")]
+    assert told() == [(level, f"stage map: {message}: ValueError: 1 is bad")]
 
 
 def test_without_a_position_a_log_says_so(told: Any) -> None:
@@ -491,8 +491,8 @@ def test_a_log_before_retries_tells_of_the_first_failure(told: Any) -> None:
     scene = Scene(LOG, ErrorHandler.retry(1), LOG, SKIP)
     scene.run([numbers(4)], failing_on(2))
     assert [message.split(";")[0] for _, message in told()] == [
-        "stage 2 map: 4 of 4 rows failed and are tried again",
-        "stage 2 map: 1 of 4 rows failed and are left out",
+        "stage map: 4 of 4 rows failed and are tried again",
+        "stage map: 1 of 4 rows failed and are left out",
     ]
     told_of_success = Scene(LOG, ErrorHandler.retry(1), LOG, SKIP)
     told_of_success.run([numbers(4)], failing_on(2, times=1))

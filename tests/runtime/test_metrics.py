@@ -100,7 +100,7 @@ def test_while_running_from_another_thread() -> None:
     assert during.running
     assert not after.running
     assert (during.queue_depth, after.queue_depth) == (10, 0)
-    buffer = during.stages["2 buffer"]
+    buffer = during.stages["buffer"]
     assert (buffer.queue_depth, buffer.queue_bytes, buffer.queue_capacity) == (10, 10 * 32, 10)
     # One batch is in the sink, and one in the hands of the stage that waits for room.
     assert (during.rows_in, during.rows_out) == (4 * 12, 0)
@@ -212,7 +212,7 @@ def test_failures_are_counted_where_they_happen(blocking: bool) -> None:
             else TestSource.from_frames([good, gone]),
             TestSink(),
         ),
-        "1 with_columns": (TestSource.from_frames([good, bad]), TestSink()),
+        "with_columns": (TestSource.from_frames([good, bad]), TestSink()),
         "sink": (TestSource.from_frames([good]), LedgerSink(blocking, "write")),
     }
     for place, (source, sink) in cases.items():
@@ -231,7 +231,7 @@ def test_rows_that_a_handler_left_out() -> None:
         .on_error(ErrorHandler.skip()).sink(TestSink()).build()
     )  # fmt: skip
     pipeline.run_sync()
-    stage = pipeline.metrics().stages["1 with_columns"]
+    stage = pipeline.metrics().stages["with_columns"]
     assert (stage.rows_in, stage.rows_out, stage.failed_rows) == (4, 3, 1)
     assert stage.errors == 3  # the whole, its half, and the row
     assert stage.latency.count == 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from scripted import BlockingSource, Ledger, LedgerSink, ScriptedOperator, ScriptedProcess
+from scripted import COMMITTED, BlockingSource, Ledger, LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Progress, Sink, Source, channel
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
@@ -59,7 +59,7 @@ def test_every_shape_of_pipeline_delivers_all_rows_and_commits_once(
         builder = builder.batch(rows=3)
     report = builder.sink(sink).build().run_sync()
     assert sink.ledger.rows == [value + bool(steps) for value in range(10)]
-    assert sink.ledger.calls == ["open", *["write"] * (4 if steps == 2 else 5), "finish"]
+    assert sink.ledger.calls == ["open", *["write"] * (4 if steps == 2 else 5), *COMMITTED]
     assert (report.rows_out, report.stopped) == (10, None)
     assert [stage.rows_out for stage in report.stages] == [10] * (steps + 2)
     assert report.rows_in == (60 if source == "counting" else 10)
@@ -211,7 +211,7 @@ def test_stop_delivers_what_is_in_flight_and_commits() -> None:
     report, ledger = run(main)
     assert report.stopped == "stop"
     assert ledger.rows == list(range(10))
-    assert ledger.calls == ["open", "write", "finish"]
+    assert ledger.calls == ["open", "write", *COMMITTED]
 
 
 def test_stop_before_anything_was_read_ends_at_once() -> None:
@@ -272,7 +272,7 @@ def test_cancelling_waits_for_a_thread_that_still_reads() -> None:
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-@pytest.mark.parametrize("step", ["write", "finish"])
+@pytest.mark.parametrize("step", ["write", "prepare", "commit"])
 def test_a_failing_sink_is_aborted_and_named(blocking: bool, step: str) -> None:
     sink = LedgerSink(blocking, fail_in=step)
     pipeline = Pipeline.builder().source(TestSource.from_frames(NUMBERS)).sink(sink).build()
@@ -360,7 +360,7 @@ def test_all_sources_are_closed_whichever_of_them_fails_to() -> None:
         first.merge(*others).sink(sink).build().run_sync()
     assert [source.ledger.calls for source in sources] == [["open", "close"]] * 3
     assert isinstance(caught.value.__cause__, OSError)
-    assert caught.value.__notes__ == ["and: OSError: no close today (stage source 3)"]
+    assert caught.value.__notes__ == ["and: OSError: no close today (stage merge/pipeline.2/source)"]
     # What the sources gave had been written by then.
     assert sink.frame().height == 3 * NUMBERS[0].height
 
@@ -403,9 +403,9 @@ def test_a_failing_expression_names_its_step_and_position() -> None:
     with pytest.raises(StageError, match="conversion from") as caught:
         builder.collect_sync()
     assert caught.value.position == "frame rows 2-3"
-    assert str(caught.value.stage).startswith("1-2 with_columns+filter, in with_columns(")
+    assert str(caught.value.stage).startswith("with_columns+filter, in with_columns(")
     assert "strict=False" in str(caught.value.hint)
-    with pytest.raises(StageError, match=r"stage 1 with_columns\)"):
+    with pytest.raises(StageError, match=r"stage with_columns\)"):
         Pipeline.builder().source(Source.from_frame(frame)).with_columns(
             n=pl.col("s").cast(pl.Int64)
         ).collect_sync()
@@ -440,7 +440,7 @@ def test_an_operators_own_typed_error_is_kept_and_named() -> None:
         .source(TestSource.from_frames(NUMBERS))
         .graph.with_step(ScriptedOperator("strict", Strict))
     )
-    with pytest.raises(SchemaError, match=r"not this batch \(stage 1 strict\)"):
+    with pytest.raises(SchemaError, match=r"not this batch \(stage strict\)"):
         Builder(graph).sink(TestSink()).build().run_sync()
 
 
@@ -600,7 +600,7 @@ def test_an_operator_that_fails_names_its_stage() -> None:
         .source(TestSource.from_frames(NUMBERS))
         .graph.with_step(ScriptedOperator("broken", Broken))
     )
-    with pytest.raises(StageError, match=r"RuntimeError: no message \(stage 1 broken\)"):
+    with pytest.raises(StageError, match=r"RuntimeError: no message \(stage broken\)"):
         Builder(graph).sink(TestSink()).build().run_sync()
 
 

@@ -11,6 +11,7 @@ from scripted import ScriptedOperator
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import StageError
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import AsyncProcess, Operator, Process, TimedProcess
@@ -190,7 +191,7 @@ def test_results_keep_their_order_however_many_are_in_the_making(concurrency: in
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_what_was_opened_is_closed_and_a_failure_names_its_stage(fail_in: str, concurrency: int) -> None:
     process = Coroutines(concurrency, fail_in)
-    with pytest.raises(StageError, match=rf"no {fail_in} today \(stage 1 step\)") as caught:
+    with pytest.raises(StageError, match=rf"no {fail_in} today \(stage step\)") as caught:
         built(TestSource.from_frames(ROWS), lambda: process, TestSink()).run_sync()
     assert process.calls[-1] == "close"
     assert not hasattr(caught.value, "__notes__")
@@ -240,7 +241,7 @@ class LateOperator(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema
 
-    def start(self, schema: pl.Schema) -> Process:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return Late()
 
     def describe(self) -> str:

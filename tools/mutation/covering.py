@@ -21,7 +21,7 @@ STAGE_S = 16.0
 
 CONFIGURATION = """\
 [run]
-source = arrowstream/operators, arrowstream/plan, arrowstream
+source = arrowstream
 dynamic_context = none
 concurrency = thread
 parallel = true
@@ -62,9 +62,10 @@ def file_of(test: str) -> str:
 
 
 def nearness(path: str, file: str, count: int) -> tuple[int, bool, int, str]:
-    """How near a file of tests is to a module, least first: words they share, the folder, what it covers."""
+    """How near a file of tests is to a module, least first: words they share, a folder they share, what it covers."""
     words = set(Path(path).stem.split("_")) & set(Path(file).stem.split("_"))
-    return -len(words), Path(path).parent.name != Path(file).parent.name, -count, file
+    folders = set(Path(path).parent.parts) & set(Path(file).parent.parts)
+    return -len(words), not folders, -count, file
 
 
 def learn(root: Path, folder: Path, workers: int, files: list[str]) -> list[str]:

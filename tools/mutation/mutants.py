@@ -15,6 +15,9 @@ from cosmic_ray.operators.operator import Operator
 
 from tools.mutation.left_out import Excuses
 
+FOLDERS = ("operators", "state", "plan", "policies", "runtime", "io")
+"""The folders of `arrowstream/` whose modules are mutated: where rows are computed, held, moved and written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
@@ -83,7 +86,5 @@ def change(source: str, text: str) -> tuple[str, str]:
 
 def targets(root: Path) -> list[str]:
     """The modules under test, relative to the root."""
-    package = root / "arrowstream"
-    folders = ("operators", "state", "plan", "policies")
-    found = [path for folder in folders for path in package.glob(f"{folder}/**/*.py")]
+    found = [path for folder in FOLDERS for path in (root / "arrowstream" / folder).glob("**/*.py")]
     return sorted(str(path.relative_to(root)) for path in found)

@@ -10,18 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 
-from tools.mutation.mutants import Mutant
+from tools.mutation.mutants import FOLDERS, Mutant
 from tools.mutation.remarks import equivalents, mark
 from tools.mutation.results import Result, latest
 from tools.mutation.sample import Census
 
 TRIED = ("killed", "timeout", "survived")
 LIBRARIES = ("cosmic-ray", "polars", "pyarrow", "pytest", "hypothesis")
-PARTS: dict[str, str | tuple[str, ...]] = {
-    "operators/": "arrowstream/operators/",
-    "plan/": "arrowstream/plan/",
-    "policies/": "arrowstream/policies/",
-}
+PARTS = {f"{folder}/": f"arrowstream/{folder}/" for folder in FOLDERS}
 
 CARE = """
 Tests were written for the survivors of the draw before (seed 0), of this one for one only, so its rate is an

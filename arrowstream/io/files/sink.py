@@ -63,13 +63,14 @@ class FileSink(SinkSpec):
     """Rows into files, which get their final names only when the run has succeeded.
 
     A path that ends in ``/`` or is a folder, or `partition_by`, gives part files ``part-00000.parquet``,
-    ``part-00001.parquet``, ... in that folder; any other path is one file. A file that is there already is
-    replaced; a folder that holds data files already is refused, unless with `overwrite`.
+    ``part-00001.parquet``, ... in that folder; any other path is one file. A file that exists is replaced; a folder
+    that holds data files is refused, unless with `overwrite`.
 
     Parameters
     ----------
     path
-        A file or a folder. The folder a file is in must be there; folders are created.
+        A file or a folder. The folder a file is in must exist; folders are created. A symbolic link is followed;
+        a pipe, a character device or ``/dev/stdout`` gets the rows as they come.
     format
         ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects) or ``"ipc"`` (Arrow's file
         format, also called Feather). None: what the name tells, parquet for a folder.
@@ -92,8 +93,13 @@ class FileSink(SinkSpec):
     Notes
     -----
     JSON has no NaN and no infinity: they become null. Decimals and times become strings there, and CSV
-    does not keep types at all. Parquet and IPC bring back exactly what was written. A run that is killed
-    leaves a hidden ``.*.inprogress`` file or folder behind; the next run to the same place logs its name.
+    does not keep types at all. Parquet and IPC bring back exactly what was written.
+
+    A replaced file keeps its mode and owner. A replaced folder is exchanged for the new one in one step, where the
+    file system can do that; else files are moved one by one, and a reader may see old and new ones meanwhile. A run
+    that is killed then leaves a ``.*.publishing`` file: sources refuse the folder, and the next sink of the folder
+    finishes the moves. A run that is killed before leaves a hidden ``.*.inprogress`` file or folder; the next run to
+    the same place logs its name.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from arrowstream.io.files.growing_file import Backlog, GrowingFile, OutputFile
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.row_buffer import RowBuffer, frame_bytes
 from arrowstream.io.files.staging.base import Publication, Staging
-from arrowstream.io.sink import BlockingWriter
+from arrowstream.io.sink import BlockingWriter, Handle
 
 WAITING_BYTES: Final = 128 << 20
 """How much all partitions together hold back for fuller row groups."""
@@ -34,6 +34,7 @@ class FileWriter(BlockingWriter):
     def __init__(self, publication: Publication) -> None:
         self._publication = publication
         self._files = Backlog()
+        self._published = False
 
     def write(self, batch: Batch) -> None:
         self._files.check()
@@ -43,26 +44,17 @@ class FileWriter(BlockingWriter):
             self._files.give_up(failure)
             raise
 
-    def finish(self) -> None:
-        self.prepare()
-        self.commit()
-
-    def prepare(self) -> None:
-        """Write, flush and sync everything under names that nobody sees; whatever can fail, fails here.
-
-        Raises
-        ------
-        SinkError
-            The operating system refuses, or the target has changed.
-        """
+    def prepare(self, epoch: int) -> Handle:
         self._files.check()
         self._end()
         self._files.check()
         self._publication.prepare()
+        return {}
 
-    def commit(self) -> None:
-        """Give everything its final name, by renames; called once, after `prepare`."""
-        self._publication.publish()
+    def commit(self, handle: Handle) -> None:
+        if not self._published:
+            self._publication.publish()
+            self._published = True
 
     def abort(self) -> None:
         self._publication.discard()

@@ -53,7 +53,7 @@ class _ChannelWriter(Writer):
     async def write(self, batch: Batch) -> None:
         await self._sender.send(batch.arrow())
 
-    async def finish(self) -> None:
+    async def close(self) -> None:
         self._sender.close()
 
     async def abort(self) -> None:

@@ -54,9 +54,6 @@ class _FunctionWriter(Writer):
         if result is not None and inspect.isawaitable(result):
             await result
 
-    async def finish(self) -> None:
-        """Nothing is held back."""
-
     async def abort(self) -> None:
         """Nothing can be taken back."""
 
@@ -99,9 +96,6 @@ class _CollectWriter(Writer):
 
     async def write(self, batch: Batch) -> None:
         self._batches.append(batch)
-
-    async def finish(self) -> None:
-        """Everything is there already."""
 
     async def abort(self) -> None:
         """What came before a failure stays to be looked at."""

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.step_context import StepContext
 from arrowstream.operators.base import AsyncProcess, Operator, Process
 from arrowstream.operators.functions.frame_forms import check_form, to_form
 from arrowstream.operators.functions.schema import (
@@ -77,7 +78,7 @@ class FunctionStep(Operator):
             self.learnt[key] = learn(lambda empty: self._ask(convert(empty)), schema)
         return self.learnt[key]
 
-    def start(self, schema: pl.Schema) -> Process | AsyncProcess:
+    def start(self, schema: pl.Schema, context: StepContext) -> Process | AsyncProcess:
         output = self.output_schema(schema)
         return Awaiting(self, output) if is_async(self.fn) else Calling(self, output)
 

@@ -42,9 +42,7 @@ class WorkerTask:
 
     def load(self) -> Calling:
         """The function, ready to be called; here it is looked up by its name."""
-        process = MapFunction(pickle.loads(self.fn), self.frame, self.schema).start(self.schema)
-        assert isinstance(process, Calling)
-        return process
+        return Calling(MapFunction(pickle.loads(self.fn), self.frame, self.schema), self.schema)
 
 
 class Worker:

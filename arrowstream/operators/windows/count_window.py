@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, arrow_schema
 from arrowstream.core.checks import check_whole
+from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.keyed_groups import KeyedGroups, Part
@@ -19,6 +20,7 @@ from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
 from arrowstream.state.limit import NO_LIMIT, StateLimit
+from arrowstream.state.memory import StateMemory
 from arrowstream.state.slot_store import SLOT
 from arrowstream.state.snapshot import from_table, to_table
 
@@ -61,8 +63,9 @@ class CountWindow(Operator):
         arrow_schema(output)
         return output
 
-    def start(self, schema: pl.Schema) -> Process:
-        return _CountWindows(self, key_schema("window", self.by, schema), self._aggregation(schema))
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
+        keys, memory = key_schema("window", self.by, schema), self.limit.memory(context)
+        return _CountWindows(self, keys, self._aggregation(schema), memory)
 
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
@@ -91,11 +94,13 @@ class _CountWindows(Process):
 
     __slots__ = ("_aggregation", "_by", "_groups", "_memory", "_next_row", "_rows")
 
-    def __init__(self, operator: CountWindow, keys: pl.Schema, aggregation: Aggregation) -> None:
+    def __init__(
+        self, operator: CountWindow, keys: pl.Schema, aggregation: Aggregation, memory: StateMemory
+    ) -> None:
         self._rows = operator.rows
         self._by = [pl.col(name) for name in operator.by]
         self._aggregation = _counting(aggregation)
-        self._memory = operator.limit.memory()
+        self._memory = memory
         self._groups = KeyedGroups(keys, self._aggregation, self._memory)
         self._next_row = 0
 

@@ -54,8 +54,6 @@ class PaneStore:
         self._aside_bytes = 0
         self._cuts = 0.0
         """How often rows that are aside were cut off from others, all in all."""
-        # Of the memory that there is, half is for runs.
-        self._most_bytes = min(_ASIDE_BYTES, memory.half)
         self._runs = RunStore(self.merged, self._keys, memory)
 
     def in_files(self, pane: int | None) -> bool:
@@ -78,7 +76,8 @@ class PaneStore:
         """Take in rows, at least one, with a column `ROW`, whose panes reach from `low` to `high`."""
         part = rows[self._columns] if low == high else rows.select(self._pane, *self._columns)
         self._put_aside(Rows(low, high, part))
-        if self._aside_rows >= _ASIDE_ROWS or self._aside_bytes >= self._most_bytes:
+        if self._aside_rows >= _ASIDE_ROWS or self._aside_bytes >= min(_ASIDE_BYTES, self._memory.half):
+            # Of the memory that there is, the other half is for runs.
             self._group_all()
 
     def take(self, pane: int | None, keep: int | None) -> Run | None:
@@ -138,7 +137,7 @@ class PaneStore:
 
     def _hold(self, nbytes: int) -> None:
         self._aside_bytes += nbytes
-        self._memory.held += nbytes
+        self._memory.reserve(nbytes)
 
     def _emptied(self) -> list[Rows]:
         """What was aside, which is nothing from now on."""

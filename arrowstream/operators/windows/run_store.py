@@ -133,7 +133,7 @@ class RunStore:
                 self._filed[-count:] = [self._in_file(self._filed[-count:])]
 
     def _hold(self, nbytes: int) -> None:
-        self._memory.held += nbytes - self._held
+        self._memory.reserve(nbytes - self._held)
         self._held = nbytes
 
     def _most(self) -> int:

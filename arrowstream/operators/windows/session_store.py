@@ -86,7 +86,8 @@ class SessionStore:
 
     def _count(self) -> None:
         if self._memory.is_limited:
-            self._memory.held = sum(held_bytes(part) for part in (*self._parts(), *self._added))
+            held = sum(held_bytes(part) for part in (*self._parts(), *self._added))
+            self._memory.reserve(held - self._memory.held)
 
     def _parts(self) -> list[pl.DataFrame]:
         return [] if self._merged is None else [self._merged]

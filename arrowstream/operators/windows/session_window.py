@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
@@ -21,6 +22,7 @@ from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.session_store import FIRST, LAST, SessionStore
 from arrowstream.state.limit import NO_LIMIT, StateLimit
+from arrowstream.state.memory import StateMemory
 from arrowstream.state.snapshot import from_table, to_table
 
 _PASSES = 4
@@ -60,9 +62,9 @@ class SessionWindow(Operator):
         time.ticks(self.gap_us)
         return window_schema(time.dtype, keys, self._aggregation(schema).output)
 
-    def start(self, schema: pl.Schema) -> Process:
-        time = EventTime.of("window", self.on, schema)
-        return _SessionWindows(self, time, schema, self._aggregation(schema))
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
+        time, memory = EventTime.of("window", self.on, schema), self.limit.memory(context)
+        return _SessionWindows(self, time, schema, self._aggregation(schema), memory)
 
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
@@ -99,7 +101,12 @@ class _SessionWindows(Process):
     )
 
     def __init__(
-        self, operator: SessionWindow, time: EventTime, schema: pl.Schema, aggregation: Aggregation
+        self,
+        operator: SessionWindow,
+        time: EventTime,
+        schema: pl.Schema,
+        aggregation: Aggregation,
+        memory: StateMemory,
     ) -> None:
         self._time = time
         self._by = [pl.col(name) for name in operator.by]
@@ -107,7 +114,7 @@ class _SessionWindows(Process):
         self._gap = time.ticks(operator.gap_us)
         self._pause_us = operator.gap_us // _PASSES
         self._lateness_us = operator.lateness_us
-        self._memory = operator.limit.memory()
+        self._memory = memory
         self._store = SessionStore(operator.by, aggregation, self._gap, self._memory)
         self._late = LateRows(schema)
         self._next_row = 0

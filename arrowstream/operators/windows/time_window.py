@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
@@ -24,6 +25,7 @@ from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.pane_store import PaneStore
 from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
 from arrowstream.state.limit import NO_LIMIT, StateLimit
+from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import owned
 from arrowstream.state.snapshot import from_table, to_table
 
@@ -78,8 +80,9 @@ class TimeWindow(Operator):
         aggregation = self._aggregation(schema)
         return window_schema(time.dtype, keys, aggregation.output)
 
-    def start(self, schema: pl.Schema) -> Process:
-        return _TimeWindows(self, EventTime.of("window", self.on, schema), schema, self._aggregation(schema))
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
+        time, memory = EventTime.of("window", self.on, schema), self.limit.memory(context)
+        return _TimeWindows(self, time, schema, self._aggregation(schema), memory)
 
     def describe(self) -> str:
         every = f", every={self.every_us / 1e6:g}s" if self.every_us < self.size_us else ""
@@ -117,7 +120,12 @@ class _TimeWindows(Process):
     )
 
     def __init__(
-        self, operator: TimeWindow, time: EventTime, schema: pl.Schema, aggregation: Aggregation
+        self,
+        operator: TimeWindow,
+        time: EventTime,
+        schema: pl.Schema,
+        aggregation: Aggregation,
+        memory: StateMemory,
     ) -> None:
         pane_us = gcd(operator.size_us, operator.every_us)
         self._time = time
@@ -128,7 +136,7 @@ class _TimeWindows(Process):
         self._pane = time.ticks(pane_us)
         self._per_size, self._per_every = operator.size_us // pane_us, operator.every_us // pane_us
         self._pane_of_row = time.expression() // self._pane
-        self._memory = operator.limit.memory()
+        self._memory = memory
         self._store = PaneStore(operator.by, aggregation, self._pane_of_row, self._memory)
         self._late = LateRows(schema)
         self._next_row = 0

@@ -1,11 +1,14 @@
-"""Of several failures the first is told, and the others beside it."""
+"""Clean-up that raises the first failure and attaches the others as notes."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from typing import Any, TypeVar
 
 from arrowstream.runtime.failure.stage_error import FAILURES
 
+T = TypeVar("T")
 CleanUp = Callable[[], Awaitable[None]]
 
 
@@ -43,6 +46,17 @@ async def in_turn(clean_ups: Iterable[CleanUp]) -> None:
         for other in others:
             first.add_note(f"and: {other}")
         raise first
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end, whoever cancels us meanwhile: it cannot be given up half-way."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            continue
+    return task.result()
 
 
 def root(failure: BaseException) -> BaseException:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.hints import cast_hint, frame_hint
 from arrowstream.errors import ArrowstreamError, StageError
+
+T = TypeVar("T")
 
 FAILURES = (Exception, pl.exceptions.PanicException)
 """What counts as a failure of a stage: Polars' panics are outside the tree of `Exception`."""
@@ -22,6 +27,14 @@ def stage_error(
     position = str(batch.position) if batch is not None and batch.position is not None else None
     hint = cast_hint(error) or frame_hint(error)
     return kind(first_line(error), stage=stage, position=position, hint=hint)
+
+
+def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:
+    """Open a source or a sink; what goes wrong names it."""
+    try:
+        return open_it()
+    except FAILURES as error:
+        raise stage_error(stage, None, error, kind) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -1,0 +1,126 @@
+"""Stable step ids: the names of steps in `explain()`, metrics, reports, errors and snapshots.
+
+An id depends on what a step is, not on where it stands, so that it survives steps added before it or fused with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from arrowstream.errors import PlanError
+
+ENDS = ("source", "sink")
+"""The ids of the two ends of a line."""
+
+_NAME = re.compile(r"\w[\w.-]*")
+
+
+class Operation(Protocol):
+    """What a step does, as far as its id depends on it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def describe(self) -> str: ...
+
+
+class Identified(Protocol):
+    """A step: what it does, and the id the user gave it, if any."""
+
+    @property
+    def operator(self) -> Operation: ...
+
+    @property
+    def id(self) -> str | None: ...
+
+
+def step_ids(steps: Sequence[Identified]) -> tuple[str, ...]:
+    """The id of each step of one line.
+
+    A named step has its name. Any other has the name of its operator if it is the only unnamed step of this operator;
+    otherwise the operator's name and 4 hex digits of a hash of `describe()`. Equal steps are numbered ``.2``, ``.3``.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Source
+    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1]})))
+    >>> builder.filter(pl.col("x") > 0).drop("x").filter(pl.lit(True)).named("all").graph.ids
+    ('filter', 'drop', 'all')
+    """
+    given = {step.id for step in steps if step.id is not None}
+    unnamed = Counter(step.operator.name for step in steps if step.id is None)
+    taken = {*given, *ENDS}
+    found = []
+    for step in steps:
+        name = step.operator.name
+        if step.id is not None:
+            found.append(step.id)
+        elif unnamed[name] == 1 and name not in taken:
+            found.append(name)
+        else:
+            found.append(_numbered(f"{name}-{_digest(step.operator.describe())}", taken))
+        taken.add(found[-1])
+    return tuple(found)
+
+
+def numbered(names: Sequence[str]) -> tuple[str, ...]:
+    """These names, each once: an equal one that follows gets ``.2``, ``.3``.
+
+    Examples
+    --------
+    >>> numbered(["orders", "pipeline", "pipeline"])
+    ('orders', 'pipeline', 'pipeline.2')
+    """
+    taken = set(names)
+    seen: set[str] = set()
+    found = []
+    for name in names:
+        found.append(_numbered(name, taken) if name in seen else name)
+        seen.add(name)
+        taken.add(found[-1])
+    return tuple(found)
+
+
+def inner_prefix(composite: str, line: str) -> str:
+    """The prefix of the ids inside one line of a composite, such as ``split/high/``.
+
+    Examples
+    --------
+    >>> inner_prefix("split", "km/h")
+    'split/km%2Fh/'
+    """
+    return f"{composite}/{line.replace('%', '%25').replace('/', '%2F')}/"
+
+
+def check_name(name: str) -> None:
+    """Check a name that a user gives to a step.
+
+    Raises
+    ------
+    PlanError
+        It is no text, or has other characters than ids may have, or is the name of an end.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in ENDS:
+        raise PlanError(
+            "named() cannot use this name",
+            expected="letters, digits, '_', '-' and '.', such as 'daily-totals'; not 'source' or 'sink'",
+            found=repr(name),
+        )
+
+
+def _numbered(name: str, taken: set[str]) -> str:
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name}.{number}" in taken:
+        number += 1
+    return f"{name}.{number}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:4]
