@@ -10,14 +10,15 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.position import Position
+from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.columnar.parquet_pieces import parquet_pieces
-from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_rows, scan_ipc, scan_parquet
+from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_rows, schema_of
 from arrowstream.io.files.hive_columns import may_match
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
 from arrowstream.io.files.read_ahead import Piece, ReadAhead
-from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names, table_schema
+from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names
 from arrowstream.io.files.text.file import TextFile
 from arrowstream.io.files.text.formats import Csv
 from arrowstream.io.source import BlockingReader, Query
@@ -146,7 +147,7 @@ class FileReader(BlockingReader):
             return None
         match self._files[0].kind.format:
             case "parquet":
-                return sum(group.rows for file in files for group in row_groups(file.path, ()))
+                return sum(group.rows for file in files for group in row_groups(OpenFile(file.path), ()))
             case "ipc":
                 return sum(ipc_rows(file.path) for file in files)
             case _:
@@ -163,12 +164,12 @@ class FileReader(BlockingReader):
                 yield replace(piece, file=number)
 
     def _table(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
-        found = table_schema(file)
+        opened = OpenFile(file.path)
+        found = schema_of(opened, file.kind.format)
         check_columns(file, found, self._files[0], self._stored)
         columns = tuple(name for name in self._pushed.columns if name in found)
-        if file.kind.format == "ipc":
-            return ipc_pieces(Table(file.path, scan_ipc, found, columns, adapt))
-        return parquet_pieces(Table(file.path, scan_parquet, found, columns, adapt))
+        table = Table(opened, found, columns, adapt)
+        return ipc_pieces(table) if file.kind.format == "ipc" else parquet_pieces(table)
 
     def _text(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
         text = TextFile(file, self._delimiter)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from arrowstream.errors import ArrowstreamError, PlanError
+from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.formats import Format, detect, format_named
 from arrowstream.io.files.hive_columns import may_match, partition_columns
@@ -162,8 +163,8 @@ class FileSource(SourceSpec):
         if len(needed) < len(files):
             lines.append(f"files: {len(needed)} of {len(files)}")
         if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD:
-            read = sum(group.stored for file in needed for group in row_groups(file.path, chosen))
-            whole = sum(group.stored for file in files for group in row_groups(file.path))
+            read = sum(group.stored for file in needed for group in row_groups(OpenFile(file.path), chosen))
+            whole = sum(group.stored for file in files for group in row_groups(OpenFile(file.path)))
             lines.append(f"bytes: {_size(read)} of {_size(whole)}")
         return tuple(lines)
 
