@@ -63,7 +63,8 @@ class ArrowstreamError(Exception):
             for label, value in (("expected", self.expected), ("found", self.found), ("hint", self.hint))
             if value
         ]
-        return "\n".join(lines)
+        # Names of files need not be UTF-8, and what Python makes of them cannot be printed.
+        return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
 
 
 class SchemaError(ArrowstreamError):
@@ -129,7 +130,8 @@ class StageError(ArrowstreamError):
 
     def __str__(self) -> str:
         head, *rest = super().__str__().split("\n")
-        return "\n".join([head, *([f"  position: {self.position}"] if self.position else []), *rest])
+        lines = [head, *([f"  position: {self.position}"] if self.position else []), *rest]
+        return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
 
 
 class SourceError(StageError):

@@ -75,6 +75,11 @@ def local(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def printable(text: str) -> str:
+    """A path for people: bytes of it that are not UTF-8 stand as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _encodable(text: str) -> bool:
     try:
         os.fsencode(text)

@@ -25,7 +25,7 @@ from arrowstream.io.files.formats import (
 )
 from arrowstream.io.files.growing_file import GrowingFile
 from arrowstream.io.files.hive_folders import Partitions
-from arrowstream.io.files.paths import local, path_text
+from arrowstream.io.files.paths import local, path_text, printable
 from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import Staging
@@ -148,9 +148,9 @@ class FileSink(SinkSpec):
         compression = self._compression(kind)
         details = ", ".join([kind.format, *([compression] if compression else [])])
         if not self._is_folder:
-            return f"file {self.path} ({details})"
+            return f"file {printable(self.path)} ({details})"
         partitions = "".join(f"{name}=*/" for name in self.partition_by)
-        return f"files {self.path.rstrip('/')}/{partitions} ({details})"
+        return f"files {printable(self.path).rstrip('/')}/{partitions} ({details})"
 
     @property
     def place(self) -> str | None:

@@ -15,7 +15,7 @@ from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.formats import Format, detect, format_named
 from arrowstream.io.files.hive_columns import may_match, partition_columns
 from arrowstream.io.files.listing import DataFile, find_files
-from arrowstream.io.files.paths import path_text
+from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import conditions, pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
@@ -124,12 +124,13 @@ class FileSource(SourceSpec):
 
     @property
     def label(self) -> str:
+        paths = printable(", ".join(self.paths))
         try:
             files = self._files()
         except ArrowstreamError:
-            return f"file {', '.join(self.paths)}"
+            return f"file {paths}"
         many = "1 file" if len(files) == 1 else f"{len(files)} files"
-        return f"file {', '.join(self.paths)} ({files[0].kind.format}, {many})"
+        return f"file {paths} ({files[0].kind.format}, {many})"
 
     def schema(self) -> pl.Schema:
         stored, partitions = self._columns(self._files())

@@ -7,7 +7,7 @@ from arrowstream.errors import SourceError, StageError
 from arrowstream.io.files.columnar.open_file import OpenFile
 
 
-def damaged_file(file: OpenFile, error: Exception, what: str) -> SourceError:
+def damaged_file(file: OpenFile, error: BaseException, what: str) -> SourceError:
     """A file whose footer cannot be read."""
     if file.read(0, 4) == b"\xff\xff\xff\xff":
         return SourceError(

@@ -45,13 +45,16 @@ class FlatTable:
             raise struct.error(f"field {number} is missing")
         return FlatTable(self.data, place + _number("<I", self.data, place))
 
-    def vector(self, number: int) -> tuple[int, int]:
-        """Where the first element of a vector is, and how many there are."""
+    def vector(self, number: int, size: int) -> tuple[int, int]:
+        """Where the first element of a vector is, and how many elements of `size` bytes there are."""
         place = self.field(number)
         if place is None:
             return 0, 0
         start = place + _number("<I", self.data, place)
-        return start + 4, _number("<I", self.data, start)
+        count = _number("<I", self.data, start)
+        if start + 4 + count * size > len(self.data):
+            raise struct.error(f"field {number} has more elements than there are bytes")
+        return start + 4, count
 
 
 def _number(format: str, data: bytes | bytearray, at: int) -> int:

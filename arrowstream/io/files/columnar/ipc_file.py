@@ -97,11 +97,20 @@ class IpcFile:
         self._file = file
         try:
             self._footer = self._read_footer()
-            self._dictionaries = [self._whole(*block) for block in _blocks(self._footer, _DICTIONARIES)]
-            self._blocks = _blocks(self._footer, _RECORD_BATCHES)
-            self._schema: pa.Schema = pa.ipc.open_file(pa.py_buffer(self.copy([]).getvalue())).schema
-        except (struct.error, ValueError, OSError, pa.ArrowException) as error:
+            self._dictionaries = [self._whole(*block) for block in self._blocks_of(_DICTIONARIES)]
+            self._blocks = self._blocks_of(_RECORD_BATCHES)
+        except (struct.error, ValueError) as error:
             raise damaged_file(file, error, "Arrow IPC") from error
+        self._schema = self._read_schema()
+        self._names = [] if self._schema is None else self._schema.names
+
+    def _read_schema(self) -> pa.Schema | None:
+        """The columns; None where pyarrow does not know a type, such as Polars' Int128."""
+        try:
+            schema = pa.ipc.open_file(pa.py_buffer(self.copy([]).getvalue())).schema
+            return schema if schema.names else None
+        except (OSError, ValueError, pa.ArrowException):
+            return None
 
     @property
     def rows(self) -> int:
@@ -110,13 +119,13 @@ class IpcFile:
 
     def batches(self, columns: Collection[str]) -> Iterator[BatchCopy]:
         """The record batches in their order, with these columns."""
-        names: Sequence[str] = self._schema.names
-        needed = [number for number, name in enumerate(names) if name in columns]
+        needed = [number for number, name in enumerate(self._names) if name in columns]
         for offset, length, body in self._blocks:
             whole = self._whole(offset, length, body)
             try:
                 yield self._less(whole, offset + length, needed)
-            except struct.error as error:
+            except (struct.error, ValueError) as error:
+                self._file.check()
                 raise damaged_file(self._file, error, "Arrow IPC") from error
 
     def copy(self, batches: Sequence[BatchCopy]) -> io.BytesIO:
@@ -131,7 +140,7 @@ class IpcFile:
         end = len(_HEAD)
         placed: list[tuple[int, BatchCopy]] = []
         for field, copies in ((_DICTIONARIES, self._dictionaries), (_RECORD_BATCHES, batches)):
-            first, _ = FlatTable.root(footer).vector(field)
+            first, _ = FlatTable.root(footer).vector(field, _BLOCK.size)
             if first:
                 struct.pack_into("<I", footer, first - 4, len(copies))
             for number, copy in enumerate(copies):
@@ -165,6 +174,14 @@ class IpcFile:
             raise ValueError("its footer has an impossible length")
         return self._file.read(start, length)
 
+    def _blocks_of(self, field: int) -> list[tuple[int, int, int]]:
+        """Offset, bytes of metadata and bytes of body of every dictionary or record batch."""
+        first, count = FlatTable.root(self._footer).vector(field, _BLOCK.size)
+        blocks = [_BLOCK.unpack_from(self._footer, first + _BLOCK.size * number) for number in range(count)]
+        if any(min(block) < 0 or sum(block) > self._file.size for block in blocks):
+            raise ValueError("its footer names bytes beyond its end")
+        return blocks
+
     def _whole(self, offset: int, length: int, body: int) -> BatchCopy:
         return BatchCopy(0, self._file.read(offset, length), (Stretch(offset + length, body, 0),), body)
 
@@ -174,10 +191,10 @@ class IpcFile:
         message = FlatTable.root(metadata, 8 if metadata.startswith(b"\xff\xff\xff\xff") else 4)
         header = message.table(_HEADER)
         rows = header.integer(_LENGTH, "<q")
-        first, count = header.vector(_BUFFERS)
-        views, of_views = header.vector(_VARIADIC)
+        first, count = header.vector(_BUFFERS, _BUFFER.size)
+        views, of_views = header.vector(_VARIADIC, 8)
         variadic = struct.unpack_from(f"<{of_views}q", metadata, views)
-        spans = column_buffers(self._schema, variadic)
+        spans = [] if self._schema is None else column_buffers(self._schema, variadic)
         if len(columns) == len(spans) or sum(map(len, spans)) != count:
             return BatchCopy(rows, whole.metadata, whole.stretches, whole.body)
         stretches: list[Stretch] = []
@@ -197,12 +214,6 @@ class IpcFile:
         if place is not None:
             struct.pack_into("<q", metadata, place, end)
         return BatchCopy(rows, bytes(metadata), tuple(stretches), end)
-
-
-def _blocks(footer: bytes, field: int) -> list[tuple[int, int, int]]:
-    """Offset, bytes of metadata and bytes of body of every dictionary or record batch."""
-    first, count = FlatTable.root(footer).vector(field)
-    return [_BLOCK.unpack_from(footer, first + _BLOCK.size * number) for number in range(count)]
 
 
 def _aligned(place: int) -> int:

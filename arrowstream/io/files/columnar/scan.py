@@ -48,7 +48,7 @@ def _read_schema(file: OpenFile, format: Format) -> pl.Schema:
     try:
         rows = scan_parquet(file) if format == "parquet" else scan_ipc(IpcFile(file).copy([]))
         return rows.collect_schema()
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise damaged_file(file, error, what) from error
 
 
