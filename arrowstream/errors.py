@@ -12,10 +12,12 @@
     ├── ChannelError
     │   ├── ChannelClosed     this end was closed by its own user
     │   └── PeerGone          the other end went away before the stream ended
+    ├── RunInterrupted        a second SIGINT or SIGTERM ended the run: nothing is committed
     └── StageError            a stage failed while running; wraps the cause
         ├── SourceError       reading failed: where, which row, what was found
         ├── SinkError         writing failed: nothing is left under a final name
         ├── NoArray           map_zero_copy has no array of this name       (also a KeyError)
+        ├── SnapshotError     state cannot be restored: another step or version wrote it
         └── StageTimeout      a batch took longer than its step may
 
 The end of a stream is not an error: a receiver's iteration simply stops.
@@ -23,6 +25,8 @@ A message says what failed, where, what was expected, what was found, and what t
 """
 
 from __future__ import annotations
+
+from signal import Signals
 
 
 class ArrowstreamError(Exception):
@@ -103,6 +107,20 @@ class PeerGone(ChannelError):
     """The other end went away before the stream was ended properly."""
 
 
+class RunInterrupted(ArrowstreamError):
+    """A second signal ended a run with ``signals=True`` at once; nothing of it is committed.
+
+    Parameters
+    ----------
+    number
+        The second signal, such as ``signal.SIGTERM``.
+    """
+
+    def __init__(self, number: Signals) -> None:
+        self.number = number
+        super().__init__(f"a second signal, {number.name}, ended the run: nothing is committed")
+
+
 class StageError(ArrowstreamError):
     """A stage failed while the pipeline ran.
 
@@ -144,6 +162,10 @@ class SinkError(StageError):
 
 class NoArray(StageError, KeyError):
     """A function of `map_zero_copy` asked for a column that has no array, or is not there."""
+
+
+class SnapshotError(StageError):
+    """A snapshot of state cannot be restored, as another kind of step or another version wrote it."""
 
 
 class StageTimeout(StageError):

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from arrowstream.backends.arrow.backend import ArrowBackend
-from arrowstream.backends.base import Backend
-from arrowstream.backends.polars import PolarsBackend
+from arrowstream.backends.registry import backends
 from arrowstream.builder import Steps
 from arrowstream.config.settings import Settings
 from arrowstream.core.checks import check_whole
@@ -22,24 +20,22 @@ from arrowstream.core.polars_names import no_such_step
 from arrowstream.errors import PlanError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.metrics.snapshot import Metrics
-from arrowstream.plan.apply_settings import settle
+from arrowstream.plan.apply_settings import apply_settings
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
+from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.ports import Room
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
+from arrowstream.runtime.signals import SignalHandling, ended_by_signals
 
 if TYPE_CHECKING:
     from arrowstream.metrics.server import MetricsServer
 
 ShowProgress = bool | Callable[[Progress], None]
-
-BACKENDS: tuple[Backend, ...] = (ArrowBackend(), PolarsBackend())
-"""The backends of this process, the one for the smallest batches first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +50,8 @@ class Builder(Steps):
         clock
             Time for the runs; a `arrowstream.testing.ManualClock` in tests.
         settings
-            What holds where the pipeline says nothing, such as ``Settings.load()``, which reads ./arrowstream.toml,
-            if there is one, and the environment; without it neither is read.
+            Defaults of the pipeline, such as ``Settings.load()``, which reads ./arrowstream.toml, if that exists, and
+            the environment. Without it, neither is read.
 
         Raises
         ------
@@ -69,25 +65,24 @@ class Builder(Steps):
                 found=type(settings).__name__,
                 hint='write settings=Settings.load(max_retries=1), or Settings.load("production.toml")',
             )
-        if self.graph.source is not None and self.graph.sink is None and not self.graph.ended:
-            self.schema()  # a wrong name is told before the missing sink
-        return Pipeline(settle(self.graph, settings), clock or MonotonicClock(), settings)
+        if self.graph.source is not None and self.graph.goes_on:
+            self.schema()  # a wrong name is reported before the missing sink
+        return Pipeline(apply_settings(self.graph, settings), clock or MonotonicClock(), settings)
 
     def schema(self) -> pl.Schema | None:
-        """The schema that comes out of the last step; None if only the first batch will tell."""
+        """The schema after the last step; None if the source learns its schema from the first batch."""
         source = self.graph.source
         if source is None:
             raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
         schema = source.schema()
-        return None if schema is None else output_schema(self.graph, schema)
+        return None if schema is None else output_schema(self.graph, schema, backends())
 
     def explain(self) -> str:
-        """The plan as text, as far as it is written: what `collect` would run, if there is no sink yet."""
-        ended = self.graph.sink is not None or self.graph.ended
-        return (self if ended else self.sink(CollectSink())).build().explain()
+        """The plan so far as text; without a sink, the plan that `collect` would run."""
+        return (self.sink(CollectSink()) if self.graph.goes_on else self).build().explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
-        """Run into memory; with `limit`, stop the source once so many rows have come out.
+        """Run into memory; with `limit`, stop the source once that many rows have come out.
 
         A limit ends the run as it does in `Pipeline.run`: the receiver of a channel source is then closed, and what
         it still held is lost.
@@ -150,7 +145,7 @@ class Pipeline:
         self._plan: Plan | None = None
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
-        self._source = check_graph(graph, BACKENDS)
+        self._source = check_graph(graph, backends())
         schema = self._source.schema()
         self._planned_ahead = schema is not None
         if schema is not None:
@@ -176,8 +171,9 @@ class Pipeline:
         progress: ShowProgress = False,
         duration: Duration | None = None,
         limit: int | None = None,
+        signals: bool | SignalHandling = False,
     ) -> RunReport:
-        """Run until the stream ends, or as told.
+        """Run until the stream ends, or one of the arguments ends it.
 
         Parameters
         ----------
@@ -186,10 +182,16 @@ class Pipeline:
         duration
             Stop gently after this time (``"10s"``, seconds, a timedelta).
         limit
-            Stop gently once so many rows have come out; exactly so many are delivered.
+            Stop gently once this number of rows has come out; exactly that number is delivered.
+        signals
+            Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
+            `stopped` names the signal if rows were left in a source; the second ends it at once, and nothing is
+            committed. Once sinks commit, they go on to the end. Without it, signals are left alone.
 
         Raises
         ------
+        RunInterrupted
+            A second signal ended the run.
         StageError
             A stage failed; everything else was cancelled, and nothing half-written is visible.
         SchemaError, PlanError
@@ -203,7 +205,7 @@ class Pipeline:
         options = Options(
             limit,
             None if duration is None else seconds(duration),
-            room=Room(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
+            limits=ChannelLimits(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
             workers=self._settings.worker_threads,
             log_seconds=self._settings.metrics_interval_secs or None,
             state_bytes=None
@@ -219,7 +221,7 @@ class Pipeline:
                 from arrowstream.terminal import progress_bar
 
                 progress = stack.enter_context(progress_bar(self.name))
-            return await self._execute(replace(options, on_progress=progress or None))
+            return await self._execute(replace(options, on_progress=progress or None), signals)
 
     def run_sync(
         self,
@@ -227,9 +229,12 @@ class Pipeline:
         progress: ShowProgress = False,
         duration: Duration | None = None,
         limit: int | None = None,
+        signals: bool | SignalHandling = False,
     ) -> RunReport:
         """`run` for scripts and notebooks; inside a running loop it waits for a thread that runs its own."""
-        return run_blocking(lambda: self.run(progress=progress, duration=duration, limit=limit))
+        return run_blocking(
+            lambda: self.run(progress=progress, duration=duration, limit=limit, signals=signals)
+        )
 
     def stop(self) -> None:
         """End every run of this pipeline gently, from any thread: what is in flight is delivered.
@@ -252,14 +257,17 @@ class Pipeline:
 
         return serve(self.metrics, port=port, host=host)
 
-    async def _execute(self, options: Options) -> RunReport:
+    async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
         run = Run(self._clock, options)
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            return await run.execute(
+            work = run.execute(
                 Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
             )
+            if signals is False:
+                return await work
+            return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)
         finally:
             self._metrics = run.metrics(self.name)
             del self._runs[run]
@@ -267,7 +275,7 @@ class Pipeline:
     def _compile(self, schema: pl.Schema) -> Plan:
         # A later run over the same schema keeps the plan, and with it the fitted costs.
         if self._plan is None or self._plan.source_schema != schema:
-            self._plan = compile_plan(self._graph, schema, BACKENDS)
+            self._plan = compile_plan(self._graph, schema, backends())
         return self._plan
 
 

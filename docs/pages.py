@@ -87,7 +87,7 @@ FLOW: Pages = {
         Form("split.Splitting.otherwise", ".otherwise(steps=lambda rows: rows)"),
         Form("split.Splitting.merge", ".merge()"),
     ),
-    "merge": (Form("plan.graph.Union", "merge(*others)"),),
+    "merge": (Form("plan.composites.merge.Merge", "merge(*others)"),),
 }
 
 ERRORS: Pages = {

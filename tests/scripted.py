@@ -1,13 +1,14 @@
 """Scripted ends and operators: they do what a test says and note what was asked of them."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.sink import BlockingWriter, Handle, SinkSpec, Writer
 from arrowstream.io.source import BlockingReader, Query, Reader, SourceSpec
@@ -82,7 +83,9 @@ class BlockingSource(SourceSpec):
     def schema(self) -> pl.Schema | None:
         return self._schema
 
-    def open(self, query: Query | None = None) -> Reader | BlockingReader:
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader | BlockingReader:
         self.ledger.calls.append("open")
         if self._fail_in == "open":
             raise OSError("no open today")
@@ -115,7 +118,7 @@ class LedgerSink(SinkSpec):
         if call in self._fail_in.split():
             raise self._error(f"no {call} today")
 
-    def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer | BlockingWriter:
         self.note("open")
         return _LedgerBlockingWriter(self) if self._blocking else _LedgerWriter(self)
 
@@ -179,10 +182,10 @@ class ScriptedProcess(Process):
     def process(self, batch: Batch) -> list[Batch]:
         return [batch]
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None: ...
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None: ...
 
     def finish(self) -> list[Batch]:
         return []

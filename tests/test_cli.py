@@ -27,7 +27,7 @@ from arrowstream.errors import SinkError
 from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.io.source import SourceSpec
 from arrowstream.jobs import connectors as job_parts
-from arrowstream.jobs.connectors import Kind
+from arrowstream.jobs.connectors import Connector
 from arrowstream.testing import TestSource
 
 JOB = """\
@@ -67,7 +67,7 @@ def test_run() -> None:
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert re.fullmatch(r"late: 3 rows in, 2 rows out, \d+\.\d\d s, [\d,]+ rows/s", lines[0])
-    assert lines[1].split() == ["stage", "rows", "in", "rows", "out", "busy", "s", "batches"]
+    assert lines[1].split() == ["stage", "rows", "in", "rows", "out", "busy", "s", "waiting", "s", "batches"]
     assert lines[2].startswith("source ")
     assert lines[-1].startswith("sink ")
     assert pl.read_parquet("out.parquet").to_dict(as_series=False) == {
@@ -83,6 +83,39 @@ def test_quiet(option: str) -> None:
     assert Path("out.parquet").exists()
 
 
+LATE = """
+[pipeline]
+name = "late"
+[source]
+kind = "file"
+path = "times.csv"
+schema = { ts = "Datetime('us')" }
+[[steps]]
+batch = 1
+[[steps]]
+with_event_time = { column = "ts", lateness = "5s" }
+[[steps]]
+window = { size = "10s", on = "ts", agg = { s = "sum(v)" } }
+[sink]
+kind = "file"
+path = "out.csv"
+"""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_rows_that_are_lost_are_said_last_and_even_quietly(quiet: bool) -> None:
+    """One clock ten years ahead, and all rows after it are late."""
+    Path("times.csv").write_text(
+        "ts,v\n2026-01-01T00:00:01,1\n2036-01-01T00:00:00,2\n2026-01-01T00:00:02,3\n2026-01-01T00:00:11,4\n"
+    )
+    Path("late.toml").write_text(LATE)
+    code, out, err = invoke("run", "late.toml", *(["--quiet"] if quiet else []))
+    assert code == 0
+    last = (err if quiet else out).splitlines()[-1]
+    assert last.startswith("lost: 2 rows came late to ")
+    assert (out == "") == quiet
+
+
 def test_limit() -> None:
     code, out, _ = invoke("run", "job.toml", "--limit", "1")
     assert code == 0
@@ -92,7 +125,7 @@ def test_limit() -> None:
 
 
 def test_duration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(job_parts.SOURCES, "endless", Kind((), (), lambda table: endless()))
+    monkeypatch.setitem(job_parts.SOURCES, "endless", Connector(lambda: endless(), {}))
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
     code, out, _ = invoke("run", "job.toml", "--duration", "1ms")
     assert code == 0
@@ -157,7 +190,7 @@ def test_notes_of_a_failure_are_printed(monkeypatch: pytest.MonkeyPatch) -> None
         error.add_note("and: the network is down")
         raise error
 
-    monkeypatch.setitem(job_parts.SINKS, "failing", Kind((), (), lambda table: FunctionSink(fail)))
+    monkeypatch.setitem(job_parts.SINKS, "failing", Connector(lambda: FunctionSink(fail), {}))
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "out.parquet"', 'kind = "failing"'))
     code, _, err = invoke("run", "job.toml")
     assert code == 1
@@ -212,7 +245,7 @@ def test_schema_of_a_job() -> None:
 
 def test_schema_that_only_the_first_batch_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     source = TestSource.from_list([1]).undeclared()
-    monkeypatch.setitem(job_parts.SOURCES, "later", Kind((), (), lambda table: source))
+    monkeypatch.setitem(job_parts.SOURCES, "later", Connector(lambda: source, {}))
     Path("job.toml").write_text('source = { kind = "later" }\nsink = { kind = "file", path = "o.csv" }')
     assert invoke("schema", "job.toml") == (
         0,
@@ -295,11 +328,11 @@ def endless(*signals: signal.Signals) -> SourceSpec:
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_signal_stops_gently(quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(job_parts.SOURCES, "endless", Kind((), (), lambda table: endless(signal.SIGINT)))
+    monkeypatch.setitem(job_parts.SOURCES, "endless", Connector(lambda: endless(signal.SIGINT), {}))
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
     code, out, err = invoke("run", "job.toml", *(["--quiet"] if quiet else []))
-    assert code == 0
-    assert ("ended early (stop)" in out, err.startswith("stopping: ")) == (
+    assert code == 3
+    assert ("ended early (SIGINT)" in out, err.startswith("stopping: ")) == (
         (False, False) if quiet else (True, True)
     )
     assert pl.read_parquet("out.parquet").height >= 2
@@ -316,11 +349,12 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             self.join()
 
     monkeypatch.setattr(threading, "Timer", NoTimer)
-    source = Kind((), (), lambda table: endless(signal.SIGINT, signal.SIGTERM))
+    source = Connector(lambda: endless(signal.SIGINT, signal.SIGTERM), {})
     monkeypatch.setitem(job_parts.SOURCES, "endless", source)
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
-    code, out, _ = invoke("run", "job.toml")
+    code, out, err = invoke("run", "job.toml")
     assert (code, out) == (143, "")
+    assert err.splitlines()[-1] == "a second signal, SIGTERM, ended the run: nothing is committed"
     assert sorted(path.name for path in Path().iterdir()) == ["in.csv", "job.toml"]
 
 
@@ -402,13 +436,13 @@ async def batches():
         yield frame
 
 source = Source.from_fn(batches, schema={"a": pl.Int64})
-connectors.SOURCES["file"] = connectors.Kind(("path",), (), lambda table: source)
+connectors.SOURCES["file"] = connectors.Connector(lambda path: source, {"path": "text"})
 main()
 """
 
 STUCK = """
 import polars as pl, sys, threading
-from arrowstream.cli import signals
+from arrowstream.cli import commands
 from arrowstream.cli.main import main
 from arrowstream.jobs import connectors
 from arrowstream.core.batch import Batch
@@ -428,12 +462,12 @@ class Stuck(BlockingReader):
         pass
 
 class Source(TestSource):
-    def open(self, query=None):
+    def open(self, context, query=None, resume=None):
         return Stuck()
 
-signals.GRACE_SECONDS = 0.01
+commands.GRACE_SECONDS = 0.01
 source = Source((), pl.Schema({"a": pl.Int64}))
-connectors.SOURCES["file"] = connectors.Kind(("path",), (), lambda table: source)
+connectors.SOURCES["file"] = connectors.Connector(lambda path: source, {"path": "text"})
 main()
 """
 
@@ -455,9 +489,9 @@ def test_a_real_signal_stops_gently(process: subprocess.Popen[str], number: sign
     assert process.stderr.readline() == "reading\n"
     process.send_signal(number)
     out, err = process.communicate()
-    assert process.returncode == 0
-    assert err == "stopping: what was read is still delivered; again to end at once\n"
-    assert "ended early (stop)" in out
+    assert process.returncode == 3
+    assert err == "stopping: what was read is still delivered; a second signal ends the run at once\n"
+    assert f"ended early ({number.name})" in out
     assert pl.read_parquet("out.parquet")["c"].is_in([4, 6]).all()
 
 

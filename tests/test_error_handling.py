@@ -89,8 +89,8 @@ def _blocking(good: TestSink) -> LedgerSink:
     sink = LedgerSink(blocking=True)
     opened = sink.open
 
-    def open_(schema: pl.Schema) -> Any:
-        writer = opened(schema)
+    def open_(*args: Any) -> Any:
+        writer = opened(*args)
 
         def write(batch: Batch) -> None:
             fails_on_odd(batch)
@@ -531,8 +531,8 @@ def test_what_a_sink_wrote_late_is_neither_written_twice_nor_told_to_be_missing(
         sink = LedgerSink(blocking=True)
         opened = sink.open
 
-        def open_(schema: pl.Schema) -> Any:
-            writer = opened(schema)
+        def open_(*args: Any) -> Any:
+            writer = opened(*args)
             writer.write = lambda batch: write(batch.arrow())
             return writer
 

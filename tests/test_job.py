@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 
 from arrowstream.errors import JobError, SourceError
 from arrowstream.jobs import connectors as job_parts
-from arrowstream.jobs.connectors import Kind
+from arrowstream.jobs.connectors import Connector
 from arrowstream.jobs.job import Job
 from arrowstream.testing import TestSource
 
@@ -293,10 +293,23 @@ def test_schemas_up_to_the_mistake() -> None:
 
 
 def test_another_kind_of_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = Kind(("rows",), ("rows",), lambda table: TestSource.from_list([1] * table.need("rows").count()))
+    kind = Connector(lambda rows: TestSource.from_list([1] * rows), {"rows": "count"})
     monkeypatch.setitem(job_parts.SOURCES, "ones", kind)
     Path("j.toml").write_text('source = {kind="ones", rows=3}\nsink = {kind="file", path="o.csv"}')
     job = Job.load("j.toml")
     job.pipeline().run_sync()
     assert Path("o.csv").read_text() == "value\n1\n1\n1\n"
     assert [label for label, _ in job.schemas()] == ["source (j.toml:1)"]
+    Path("j.toml").write_text('source = {kind="ones"}\nsink = {kind="file", path="o.csv"}')
+    with pytest.raises(JobError, match=r"^j.toml:1: missing key 'rows' in \[source\]"):
+        Job.load("j.toml")
+    Path("j.toml").write_text('source = {kind="ones", rows=-1}\nsink = {kind="file", path="o.csv"}')
+    with pytest.raises(JobError, match="expected an integer of at least 1"):
+        Job.load("j.toml")
+
+
+@pytest.mark.parametrize("kind", ["frame", "channel", "fn"])
+def test_what_takes_python_objects_is_no_source_of_a_job(kind: str) -> None:
+    Path("j.toml").write_text(f'source = {{kind="{kind}"}}\nsink = {{kind="file", path="o.csv"}}')
+    with pytest.raises(JobError, match=rf"^j.toml:1: 'kind' in \[source\]: '{kind}' takes Python objects"):
+        Job.load("j.toml")

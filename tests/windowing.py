@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from arrowstream.core.batch import Batch
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows import pane_store, panes
-from arrowstream.state import small_frames
+from arrowstream.state import small_frames, snapshot
 
 x, f, s = pl.col("x"), pl.col("f"), pl.col("s")
 
@@ -117,7 +117,9 @@ def little_put_aside(data: st.DataObject) -> Iterator[None]:
     rows = data.draw(st.sampled_from([1, 3, 10, 1 << 20]), "rows put aside")
     size = data.draw(st.sampled_from([64, 1 << 20]), "bytes put aside")
     many = data.draw(st.sampled_from([2, 64]), "frames that are many")
+    piece = data.draw(st.sampled_from([1, 100, 1 << 20]), "bytes of a piece of a snapshot")
     with (
+        mock.patch.object(snapshot, "PIECE_BYTES", piece),
         mock.patch.object(pane_store, "_ASIDE_ROWS", rows),
         mock.patch.object(pane_store, "_CUTS", data.draw(st.sampled_from([0, 4]), "cuts of a row")),
         mock.patch.object(pane_store, "_ASIDE_BYTES", size),

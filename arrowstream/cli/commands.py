@@ -3,10 +3,11 @@
 Results go to stdout; progress, notices and errors to stderr. A mistake in a job is one line with file
 and line number. Exit codes::
 
-    0    done; also when a first SIGINT or SIGTERM stopped the run gently: what was read is delivered
+    0    the run is complete, or ended at its --limit or --duration
     1    the run failed; nothing half-written has a final name
     2    the job or the command line is wrong; nothing ran
-    130  a second SIGINT ended the run at once (143: SIGTERM)
+    3    SIGINT or SIGTERM cut the run short: what was read by then is delivered and committed
+    130  a second SIGINT ended the run at once, and nothing is committed (143: SIGTERM)
 
 Paths, on the command line and in jobs, start at the current directory. Settings come from
 ``arrowstream.toml`` there, if there is one, and from variables such as ``ARROWSTREAM_MAX_RETRIES``.
@@ -14,7 +15,6 @@ Paths, on the command line and in jobs, start at the current directory. Settings
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -24,16 +24,22 @@ from typing import Annotated
 import polars as pl
 import typer
 
+from arrowstream.backends.registry import backends
 from arrowstream.cli import doctor as checks
-from arrowstream.cli.signals import EndedAtOnce, run_until_told
 from arrowstream.config.settings import Settings
 from arrowstream.connectors import Source
 from arrowstream.core.duration import seconds
-from arrowstream.errors import ArrowstreamError
+from arrowstream.errors import ArrowstreamError, RunInterrupted
 from arrowstream.jobs.job import Job
 from arrowstream.jobs.job_errors import one_line
-from arrowstream.pipeline import BACKENDS
+from arrowstream.runtime.signals import SIGNALS, SignalHandling
 from arrowstream.terminal import print_report
+
+GRACE_SECONDS = 1.0
+"""Seconds that a run which a second signal ends may take to remove what it has half-written."""
+
+CUT_SHORT = 3
+"""Exit code of a run that a first signal has stopped before its stream ended."""
 
 app = typer.Typer(
     help="Streaming over Arrow batches: run, explain and check pipelines written as TOML jobs.",
@@ -51,28 +57,38 @@ def run(
     job: JobPath,
     limit: Annotated[int | None, typer.Option(min=0, help="Stop once so many rows have come out.")] = None,
     duration: Annotated[str | None, typer.Option(help="Stop after this time, such as 10s or 1m30s.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but errors and losses of rows.")
+    ] = False,
 ) -> None:
-    """Run a job; Ctrl-C stops it gently, a second Ctrl-C at once."""
+    """Run a job; Ctrl-C or SIGTERM stops it gently (exit code 3), a second one at once (130 or 143)."""
     with _refusing():
         time = None if duration is None else seconds(duration)
         pipeline = Job.load(job).pipeline(Settings.load())
 
-    def on_stop() -> None:
+    def say(text: str) -> None:
         if not quiet:
-            typer.echo("stopping: what was read is still delivered; again to end at once", err=True)
+            typer.echo(text, err=True)
 
     try:
-        report = asyncio.run(
-            run_until_told(pipeline, on_stop=on_stop, progress=not quiet, limit=limit, duration=time)
+        report = pipeline.run_sync(
+            progress=not quiet,
+            limit=limit,
+            duration=time,
+            signals=SignalHandling(say, exit_after=GRACE_SECONDS),
         )
-    except EndedAtOnce as ended:
-        raise typer.Exit(ended.code) from None
+    except RunInterrupted as interrupted:
+        say(str(interrupted))
+        raise typer.Exit(128 + interrupted.number) from None
     except ArrowstreamError as error:
         typer.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
         raise typer.Exit(1) from None
     if not quiet:
         print_report(report)
+    elif report.losses is not None:
+        typer.echo(report.losses, err=True)
+    if report.stopped in {number.name for number in SIGNALS}:
+        raise typer.Exit(CUT_SHORT)
 
 
 @app.command()
@@ -119,7 +135,7 @@ def doctor(
         with _refusing():
             typer.echo(checks.settings_table(Settings.load()))
         return
-    typer.echo(checks.report(checks.findings([backend.name for backend in BACKENDS])))
+    typer.echo(checks.report(checks.findings([backend.name for backend in backends()])))
 
 
 def _print_version(wanted: bool) -> None:

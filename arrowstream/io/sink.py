@@ -7,14 +7,16 @@ synchronous code and runs on a worker thread; the other is awaited on the loop.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
 from arrowstream.core.json_value import JsonValue
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
 
@@ -57,119 +59,152 @@ class SinkSpec(ABC):
         """What two sinks of one run must not both write, such as the path of a file; None if any number may."""
         return None
 
-    @property
-    def parts(self) -> tuple[SinkSpec, ...]:
-        """The sinks that this one stands for, each of which gets every batch; none for a plain sink."""
-        return ()
-
-    @property
-    def handlers(self) -> tuple[ErrorHandler, ...]:
-        """What to do when it fails, where that was said of this sink itself."""
-        return ()
-
-    @property
-    def spare(self) -> int | None:
-        """Batches that may wait for a sink which never holds others back, before some are dropped; else None."""
-        return None
-
-    def best_effort(self, buffer: int = 64) -> SinkPart:
-        """This sink as part of a fan-out that never waits for it.
+    def best_effort(self, buffer: int = 64) -> BoundSink:
+        """This sink for a fan-out or a branch that never waits for it.
 
         Parameters
         ----------
         buffer
-            Batches that may wait; what comes while so many do is dropped here, and counted. Nor does its
-            failure end the run: it gets nothing more, and the failure is logged.
+            Queue capacity in batches. While the queue is full, batches are dropped for this sink, and counted. A
+            failure of the sink does not end the run: it is logged, and the sink gets nothing more.
         """
-        return SinkPart(self, buffer)
+        return BoundSink(self).best_effort(buffer)
 
-    def on_error(self, handler: ErrorHandler) -> SinkPart:
-        """This sink as part of a fan-out that has handlers of its own; after several calls, in their order.
+    def on_error(self, handler: ErrorHandler) -> BoundSink:
+        """This sink with an error handler of its own; after several calls, in their order.
 
         Parameters
         ----------
         handler
-            What to do when it fails, such as ``ErrorHandler.retry(3)``. It stands in place of the handlers
-            that the whole fan-out has.
+            What to do when it fails, such as ``ErrorHandler.retry(3)``. In a fan-out its own handlers replace those
+            of the whole fan-out.
 
         Raises
         ------
         PlanError
             It is no handler, or comes after one that leaves nothing to do.
         """
-        return SinkPart(self, handlers=(handler,))
+        return BoundSink(self).on_error(handler)
 
     @abstractmethod
-    def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
-        """Start writing batches of this schema."""
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer | BlockingWriter:
+        """Start writing.
 
-    def left_out(self, failure: BaseException | None) -> None:
-        """The run ended before `open`, by `failure` or (None) because no batch told a schema.
+        Parameters
+        ----------
+        schema
+            The schema of the batches.
+        context
+            The run's clock, memory, log and threads, and the name of this sink in it.
+        """
 
-        Only a sink at whose other end somebody waits needs to do anything.
+    def on_never_opened(self, failure: BaseException | None) -> None:
+        """Called at the end of a run that never opened this sink: let go those who would wait for it.
+
+        Parameters
+        ----------
+        failure
+            What ended the run; None if the stream ended before its first batch, which would have shown the schema.
         """
         return
 
 
 @dataclass(frozen=True, slots=True)
-class SinkPart(SinkSpec):
-    """A sink, and what is said of it alone; see `SinkSpec.best_effort` and `SinkSpec.on_error`."""
+class BoundSink:
+    """A sink with what the user said about it alone.
+
+    Parameters
+    ----------
+    sink
+        Where batches go.
+    handlers
+        What to do when it fails, in order.
+    best_effort_capacity
+        Queue capacity, in batches, of a sink that misses batches while its queue is full; None if it applies
+        backpressure.
+    """
 
     sink: SinkSpec
-    buffer: int | None = None
     handlers: tuple[ErrorHandler, ...] = ()
+    best_effort_capacity: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.sink.parts:
+    def best_effort(self, buffer: int = 64) -> BoundSink:
+        """The same sink, which nothing waits for; see `SinkSpec.best_effort`."""
+        check_whole("best_effort(buffer=...)", buffer)
+        return replace(self, best_effort_capacity=buffer)
+
+    def on_error(self, handler: ErrorHandler) -> BoundSink:
+        """The same sink with one more error handler; see `SinkSpec.on_error`."""
+        handlers = (*self.handlers, handler)
+        check_handlers(handlers)
+        return replace(self, handlers=handlers)
+
+
+@dataclass(frozen=True, slots=True)
+class Fanout:
+    """Several sinks, each of which gets every batch.
+
+    Parameters
+    ----------
+    sinks
+        At least one.
+    """
+
+    sinks: tuple[BoundSink, ...]
+
+    @classmethod
+    def of(cls, sinks: Iterable[SinkSpec | BoundSink | Fanout], more: Sequence[object] = ()) -> Fanout:
+        """The fan-out to these sinks; the sinks of a fan-out among them count as its own.
+
+        Parameters
+        ----------
+        sinks
+            A list of sinks.
+        more
+            Further arguments of the call, which belong into the list.
+
+        Raises
+        ------
+        PlanError
+            The list is empty, or holds something else than sinks.
+        """
+        flat: list[BoundSink] = []
+        if more or not isinstance(sinks, Iterable):
+            raise _no_list(", ".join(type(sink).__name__ for sink in (sinks, *more)))
+        for sink in sinks:
+            if not isinstance(sink, SinkSpec | BoundSink | Fanout):
+                raise _no_list(f"a list with {type(sink).__name__} in it")
+            flat += bound(sink)
+        if not flat:
+            raise PlanError("fanout has no sink", expected="at least one")
+        return cls(tuple(flat))
+
+    if not TYPE_CHECKING:  # a type checker finds the mistake itself
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ("on_error", "best_effort"):
+                raise AttributeError(name)
             raise PlanError(
-                "on_error() and best_effort() are said of one sink",
-                expected="each sink of the fan-out with its own, or .on_error(...) after .sink(...) for all",
-                found=self.sink.label,
+                f"{name}() is for one sink, not for a fan-out",
+                expected="each sink with its own, or .on_error(...) after .sink(...) for all of them",
             )
-        if self.buffer is not None:
-            check_whole("best_effort(buffer=...)", self.buffer)
-        check_handlers(self.handlers)
 
-    @property
-    def label(self) -> str:
-        return f"{self.sink.label}{', best effort' if self.buffer else ''}"
 
-    @property
-    def guarantee(self) -> str:
-        if self.buffer is None:
-            return self.sink.guarantee
-        return f"best effort: misses batches when more than {self.buffer} wait"
+AnySink = SinkSpec | BoundSink | Fanout
+"""What `Builder.sink` takes."""
 
-    @property
-    def needs_schema(self) -> bool:
-        return self.sink.needs_schema
 
-    @property
-    def takes_arrow(self) -> bool:
-        return self.sink.takes_arrow
+def bound(sink: AnySink) -> tuple[BoundSink, ...]:
+    """The one sink, or all of a fan-out."""
+    if isinstance(sink, Fanout):
+        return sink.sinks
+    return (BoundSink(sink) if isinstance(sink, SinkSpec) else sink,)
 
-    @property
-    def place(self) -> str | None:
-        return self.sink.place
 
-    @property
-    def spare(self) -> int | None:
-        return self.buffer
-
-    def best_effort(self, buffer: int = 64) -> SinkPart:
-        return replace(self, buffer=buffer)
-
-    def on_error(self, handler: ErrorHandler) -> SinkPart:
-        return replace(self, handlers=(*self.handlers, handler))
-
-    def check(self, schema: pl.Schema) -> None:
-        self.sink.check(schema)
-
-    def open(self, schema: pl.Schema) -> Writer | BlockingWriter:
-        return self.sink.open(schema)
-
-    def left_out(self, failure: BaseException | None) -> None:
-        self.sink.left_out(failure)
+def _no_list(found: str) -> PlanError:
+    return PlanError(
+        "fanout takes sinks", expected="a list of sinks", found=found, hint="write Sink.fanout([a, b])"
+    )
 
 
 class Writer(ABC):
@@ -201,6 +236,10 @@ class Writer(ABC):
 
     async def commit(self, handle: Handle) -> None:
         """Make a prepared epoch visible. Idempotent, and quick: it runs to its end even if the run is cancelled."""
+        return
+
+    def on_failure(self, failure: BaseException) -> None:
+        """Called before `abort` with what ended the run: whoever waits at the other end may be given the cause."""
         return
 
     @abstractmethod

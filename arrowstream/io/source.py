@@ -13,8 +13,11 @@ from typing import Literal
 
 import polars as pl
 
-from arrowstream.core.batch import Batch, Element
+from arrowstream.core.batch import Element
 from arrowstream.core.duration import Duration, microseconds, nanoseconds
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.core.step_context import StepContext
+from arrowstream.errors import SourceError
 
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 """A row-wise piece of the pipeline as a function of a lazy frame."""
@@ -48,19 +51,37 @@ class SourceSpec(ABC):
         """Whether watermarks come from the source itself, and not only from `with_event_time`."""
         return False
 
+    @property
+    def resumable(self) -> bool:
+        """Whether its readers know their position, and `open` continues after one."""
+        return False
+
     @abstractmethod
-    def open(self, query: Query | None = None) -> Reader | BlockingReader:
-        """Start reading.
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader | BlockingReader:
+        """Start reading. The runtime calls `open_source`, which checks `resume` first.
 
         Parameters
         ----------
+        context
+            The run's clock, memory, log and threads, and the name of this source in it.
         query
             What the planner pushed into the read; never given when `pushdown` is ``"none"``, and only
             a choice of columns when it is ``"columns"``. The batches then have the query's schema.
+        resume
+            The position that a reader of the same source and query gave: the first element is the one after it.
+            Never given unless the source is `resumable`.
         """
 
-    def left_out(self) -> None:
-        """A run that has this source is over and never opened it: let go those who would wait for it."""
+    def on_never_opened(self, failure: BaseException | None) -> None:
+        """Called at the end of a run that never opened this source: let go those who would wait for it.
+
+        Parameters
+        ----------
+        failure
+            What ended the run; None if it ended well.
+        """
         return
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
@@ -79,7 +100,8 @@ class SourceSpec(ABC):
         lateness
             How much later than others of its time a row may come (``"5s"``, seconds, a timedelta).
         idle
-            Silence after which nobody waits for this source where streams meet; by default they always do.
+            Time without a row after which other streams no longer wait for this one where streams meet; by default
+            they always do. Batches without rows, such as those of a function that polls, end no silence.
 
         Raises
         ------
@@ -91,8 +113,8 @@ class SourceSpec(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class EventTimeSource(SourceSpec):
-    """A source whose rows tell the time; the planner takes it apart into `source` and a step that marks.
+class EventTimeSource:
+    """A source whose rows carry the event time; the graph takes it apart into the source and a step.
 
     Parameters
     ----------
@@ -100,8 +122,10 @@ class EventTimeSource(SourceSpec):
         Where the rows come from.
     column
         The event time.
-    lateness_us, idle_ns
-        Microseconds that rows may be late, nanoseconds of silence after which it is not waited for.
+    lateness_us
+        How much later than others of its time a row may come, in microseconds.
+    idle_ns
+        Silence after which the source counts as idle, in nanoseconds; None for never.
     """
 
     source: SourceSpec
@@ -109,19 +133,36 @@ class EventTimeSource(SourceSpec):
     lateness_us: int
     idle_ns: int | None
 
-    @property
-    def label(self) -> str:
-        return self.source.label
 
-    def schema(self) -> pl.Schema | None:
-        return self.source.schema()
+def open_source(
+    source: SourceSpec, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+) -> Reader | BlockingReader:
+    """Open a source, after `resume` if it is given.
 
-    def open(self, query: Query | None = None) -> Reader | BlockingReader:
-        return self.source.open(query)
+    Raises
+    ------
+    SourceError
+        A position to continue after is given for a source that is not `resumable`, or it cannot be opened.
+    """
+    if resume is not None and not source.resumable:
+        raise SourceError(
+            f"{source.label} cannot continue where an earlier run ended",
+            expected="a source that knows its position",
+            found=f"the position {dict(resume)}",
+            hint="read from files or a list of frames, or run without the snapshots of the earlier run",
+        )
+    return source.open(context, query, resume)
 
 
 class Reader(ABC):
     """A running source on the event loop."""
+
+    def position(self) -> SourcePosition | None:
+        """Where the reader is between two calls of `read`: what `open(resume=...)` needs to continue exactly here.
+
+        None if it cannot be continued.
+        """
+        return None
 
     @abstractmethod
     async def read(self) -> Element | None:
@@ -130,6 +171,10 @@ class Reader(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let go of everything; called once, at the end or after a failure."""
+
+    def on_failure(self, failure: BaseException) -> None:
+        """Called before `close` if `failure` ended the run: whoever waits at the other end may be given the cause."""
+        return
 
     @property
     def total_rows(self) -> int | None:
@@ -140,9 +185,13 @@ class Reader(ABC):
 class BlockingReader(ABC):
     """A running source that blocks; the runtime calls it on a worker thread, one call at a time."""
 
+    def position(self) -> SourcePosition | None:
+        """Where the reader is between two calls of `read`; see `Reader.position`."""
+        return None
+
     @abstractmethod
-    def read(self) -> Batch | None:
-        """The next batch, or None at the end of the stream."""
+    def read(self) -> Element | None:
+        """The next batch or mark, or None at the end of the stream."""
 
     @abstractmethod
     def close(self) -> None:

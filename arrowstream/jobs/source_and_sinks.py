@@ -1,4 +1,4 @@
-"""The source of a job with its event time, and its sink or sinks with what governs each."""
+"""The source of a job with its event time, and its sinks with their handlers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from arrowstream.config.toml_file import Value
 from arrowstream.connectors import Sink
-from arrowstream.io.sink import SinkSpec
-from arrowstream.io.source import SourceSpec
-from arrowstream.jobs.connectors import SINKS, SOURCES, connector
+from arrowstream.io.sink import AnySink, BoundSink, SinkSpec
+from arrowstream.io.source import EventTimeSource, SourceSpec
+from arrowstream.jobs.connectors import SINKS, SOURCES, connector, place_of
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import placed
 from arrowstream.jobs.values import duration
 
 
-def sources(value: Value) -> Iterator[tuple[Value, SourceSpec]]:
+def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]]:
     """The source as it is, and then, if the job says so, with its event time; each with its place.
 
     Raises
@@ -24,17 +24,17 @@ def sources(value: Value) -> Iterator[tuple[Value, SourceSpec]]:
     """
     source: SourceSpec = connector(value, SOURCES, also=("event_time", "lateness", "idle"))
     table = value.table()
-    yield table.get("path", value), source
+    yield place_of(value, SOURCES), source
     if "event_time" in table:
         lateness, idle = value.maybe("lateness", duration), value.maybe("idle", duration)
         with placed(table["event_time"]):
             yield table["event_time"], source.with_event_time(table["event_time"].text(), lateness or 0, idle)
     else:
         for key in table.keys() & {"lateness", "idle"}:
-            raise table[key].error("needs 'event_time', the column that tells the time, beside it")
+            raise table[key].error("needs 'event_time', the column of the event time")
 
 
-def sinks(value: Value) -> list[tuple[Value, SinkSpec]]:
+def sinks(value: Value) -> list[tuple[Value, BoundSink]]:
     """The sink, or all of them where there are several ``[[sink]]``; each with its place.
 
     Raises
@@ -44,20 +44,21 @@ def sinks(value: Value) -> list[tuple[Value, SinkSpec]]:
     """
     found = [(item, _sink(item)) for item in value.items()]
     if not found:
-        raise value.error("there is no sink")
-    if len(found) == 1 and found[0][1].spare is not None:
+        raise value.error("has no sink")
+    if len(found) == 1 and found[0][1].best_effort_capacity is not None:
         raise value.items()[0].need("best_effort").error("only one of several [[sink]] can miss batches")
     return found
 
 
-def together(found: list[tuple[Value, SinkSpec]]) -> SinkSpec:
+def together(found: list[tuple[Value, BoundSink]]) -> AnySink:
     """One sink, or a fan-out to several."""
     specs = [spec for _, spec in found]
     return specs[0] if len(specs) == 1 else Sink.fanout(specs)
 
 
-def _sink(value: Value) -> SinkSpec:
-    sink: SinkSpec = connector(value, SINKS, also=("on_error", "best_effort"))
+def _sink(value: Value) -> BoundSink:
+    spec: SinkSpec = connector(value, SINKS, also=("on_error", "best_effort"))
+    sink = BoundSink(spec)
     buffer = value.maybe("best_effort", Value.count)
     sink = sink if buffer is None else sink.best_effort(buffer)
     for handler in value.maybe("on_error", handlers) or ():

@@ -1,16 +1,17 @@
-"""The two kinds of operators: plain expressions, which are fused, and opaque ones, which run alone.
+"""The kinds of operators: plain expressions, which are fused, and opaque ones, which run alone.
 
 An operator is a frozen value: what the user wrote, checked, with nothing running. `Expressions` are
-functions of a frame and melt with their neighbours into one segment. An `Operator` makes a `Process`
-when the pipeline runs, and that holds its state. Neither ever awaits, reads a clock or counts: the
-runtime owns loops, time and counting, which is what makes both easy to test.
+functions of a frame; neighbours are fused into one segment. An `Operator` starts a process when the
+pipeline runs, and the process holds its state. A `Process` never awaits, reads a clock or counts: the
+runtime owns loops, time and counting, which makes processes easy to test. What waits for coroutines,
+threads or other processes is an `AsyncProcess`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import ClassVar, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, Self, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -36,6 +37,13 @@ class Expressions(ABC):
     def expressions(self) -> tuple[pl.Expr, ...]:
         """Every expression in it, for the check that none looks at other rows."""
 
+    def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self:
+        """The same step over other expressions, one for each of `expressions()`.
+
+        A step whose expressions only choose columns is returned as it is.
+        """
+        return self
+
     @abstractmethod
     def describe(self) -> str:
         """One stable line for `explain()`, such as ``filter(col("x") > 100)``."""
@@ -50,42 +58,75 @@ class Operator(ABC):
     repeatable: ClassVar[bool] = False
     """Whether a batch that failed may be tried again, whole or in parts: `process` then leaves nothing behind."""
 
-    @property
-    def room(self) -> int | None:
-        """Batches that may wait before this step, where it is for that; else None: few, to keep memory small."""
-        return None
-
-    melts: ClassVar[bool] = False
+    fusible: ClassVar[bool] = False
     """Whether neighbours of this kind become one stage, because that saves something."""
 
-    def melted(self, after: Operator) -> Operator:
-        """One operator that does this, then `after`, which is of the same kind; for those that melt."""
+    @property
+    def queue_capacity(self) -> int | None:
+        """Input queue capacity that this step asks for, in batches; None for the default."""
+        return None
+
+    def fused_with(self, following: Operator) -> Operator:
+        """One operator that does this step and then `following`, which is of the same, fusible kind."""
         raise NotImplementedError(self.name)
 
     @abstractmethod
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
-        """The schema that comes out for one that goes in; raises SchemaError or PlanError."""
+        """The schema of the output for an input of `schema`; raises SchemaError or PlanError."""
 
     @abstractmethod
     def start(self, schema: pl.Schema, context: StepContext) -> Process | AsyncProcess:
-        """A fresh running form for batches of `schema`, in the run that `context` is of."""
+        """A fresh process for batches of `schema`, in the run that `context` belongs to."""
 
     @abstractmethod
     def describe(self) -> str:
         """One line for `explain()`, such as ``batch(rows=2048)``."""
 
 
+class MultiInputOperator(ABC):
+    """A step with several inputs, such as a join. Its inputs are its ports, numbered from 0."""
+
+    __slots__ = ()
+
+    name: ClassVar[str]
+    inputs: ClassVar[int] = 2
+    """The number of inputs."""
+
+    @abstractmethod
+    def output_schema(self, *schemas: pl.Schema) -> pl.Schema:
+        """The schema of the output for inputs of these schemas, by port; raises SchemaError or PlanError."""
+
+    @abstractmethod
+    def start(self, schemas: Sequence[pl.Schema], context: StepContext) -> MultiInputProcess:
+        """A fresh process for inputs of these schemas, by port, in the run that `context` belongs to."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One line for `explain()`."""
+
+
 class Process(ABC):
-    """An operator while it runs: pure methods from batches to batches, over its own state."""
+    """An operator while it runs: methods from batches to batches, over the process's own state.
+
+    The runtime makes one call at a time, in the order in which batches and marks come, on the event loop's
+    thread or, where calls take long, on a worker thread: never on two at a time, but not always on the same one.
+    The iterable that a call returns is consumed before the next call is made, so it may be a generator that reads
+    and changes state; of a batch that fails it may be left half-read. `process` runs once a batch, except where the
+    operator is `repeatable`: then the handlers of the step may call it again for the batch or for parts of it.
+
+    An exception ends the run, unless the operator is `repeatable` and the step has handlers for errors. After one,
+    a process that is not repeatable is not called any more, except for `take_late`. `finish` is called once, when
+    all input has ended well; not after a failure or a cancellation.
+    """
 
     __slots__ = ()
 
     @abstractmethod
     def process(self, batch: Batch) -> Iterable[Element]:
-        """What comes out for this batch."""
+        """The output for this batch, which may have no rows."""
 
     def on_watermark(self, time_us: int) -> Iterable[Element]:
-        """What comes out once no row before `time_us` is expected any more, the mark for the next stage included.
+        """The output once no row before `time_us` is expected any more, the mark for the next stage included.
 
         A process that holds rows back must hold the mark back, too, until those rows are out: to the
         next stage they would be late.
@@ -93,31 +134,69 @@ class Process(ABC):
         return (Watermark(time_us),)
 
     def on_idle(self) -> Iterable[Element]:
-        """What comes out once nobody need wait for this input, the mark for the next stage included.
+        """The output once no other input need wait for this one, the mark for the next stage included.
 
         Others then go on without this input, so the mark must not overtake rows that are held back either.
         """
         return (Idle(),)
 
     def take_late(self) -> Batch | None:
-        """The rows that came too late to be counted since this was last asked."""
+        """The rows that came too late to be counted since the last call; asked for after every other call."""
         return None
 
     @abstractmethod
-    def snapshot(self) -> pa.Table:
-        """All state, as Arrow; `restore` of it on a fresh process continues exactly here."""
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        """All state, from which `restore` on a fresh process continues exactly here; empty if there is none.
+
+        The batches are made while they are read, in pieces of bounded size (see `SnapshotFormat`), so that state is
+        not held twice. They are read on a worker thread, to the end, before the next call of the process. State is
+        not changed by it.
+        """
 
     @abstractmethod
-    def restore(self, state: pa.Table) -> None:
-        """Take over a snapshot."""
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        """Take over a snapshot; called at most once, before any other call.
+
+        Raises
+        ------
+        SnapshotError
+            Another kind of step wrote it, or another version of this one.
+        """
 
     @abstractmethod
     def finish(self) -> Iterable[Element]:
-        """What is still held when the stream ends."""
+        """The output for what is still held when the stream ends."""
+
+
+class MultiInputProcess(Process):
+    """A process that knows which input a batch or a mark comes from.
+
+    Watermarks come by port, and what they mean together is for the process to say: the next stage may be given the
+    least of all ports that are neither idle nor ended. Barriers are aligned by the runtime: at a snapshot, all
+    ports have delivered what was before the barrier and nothing of what comes after it.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def process(self, batch: Batch, port: int = 0) -> Iterable[Element]:
+        """The output for this batch of input `port`."""
+
+    @abstractmethod
+    def on_watermark(self, time_us: int, port: int = 0) -> Iterable[Element]:
+        """The output once input `port` has no row before `time_us` any more, a mark for the next stage included."""
+
+    @abstractmethod
+    def on_idle(self, port: int = 0) -> Iterable[Element]:
+        """The output once input `port` is silent: the others go on without it."""
+
+    def on_end(self, port: int) -> Iterable[Element]:
+        """The output once input `port` has ended, while others go on; `finish` follows the end of the last one."""
+        return ()
 
 
 class TimedProcess(Process):
-    """A process for which time matters; the runtime tells it the time and wakes it, it never looks itself.
+    """A process for which time matters: the runtime sets the time and calls it at its deadline.
 
     Times are readings of the run's monotonic clock in nanoseconds; `set_time` comes before every call
     of `process`, `on_watermark` and `finish`.
@@ -127,61 +206,78 @@ class TimedProcess(Process):
 
     @abstractmethod
     def set_time(self, now_ns: int) -> None:
-        """It is `now_ns`; never earlier than the last one."""
+        """The time is `now_ns`; never earlier than in the last call."""
 
     @property
     @abstractmethod
     def deadline_ns(self) -> int | None:
-        """When `on_time` should be called at the latest; None while nothing is waiting."""
+        """When `on_timer` should be called at the latest; None while nothing is waiting."""
 
     @abstractmethod
-    def on_time(self, now_ns: int) -> Iterable[Element]:
-        """What comes out now that a deadline has passed."""
+    def on_timer(self, now_ns: int) -> Iterable[Element]:
+        """The output at a deadline that has passed."""
 
-    def waits(self, now_ns: int) -> None:
-        """From `now_ns` on the next element is waited for; said once for each.
+    def on_waiting(self, now_ns: int) -> None:
+        """The runtime starts to wait for input; called once for each element.
 
-        What passes between an element and this is no silence of the input: the stages behind took it.
+        Time before this call was spent downstream and must not count as silence of the input.
         """
         return
 
     @property
-    def wants_input(self) -> bool:
-        """Whether the next batch may come; where not, the source is slowed down until `on_time` has made room."""
+    def accepts_input(self) -> bool:
+        """Whether the next batch may come; while it may not, the source waits and only `on_timer` is called."""
         return True
 
 
 class AsyncProcess(ABC):
-    """An operator that waits for something: the user's own coroutines, or workers elsewhere.
+    """An operator that waits for something: the user's own coroutines, threads, or workers elsewhere.
 
-    It runs on the event loop. With a `concurrency` above 1 the runtime calls `process` for so many
-    batches at a time and passes the results on in the order of the batches.
+    All methods are awaited on the event loop; a list or generator that one returns is consumed before the next mark
+    or `finish`. With a `concurrency` of 1 the runtime makes one call at a time. With more, it awaits `process` for
+    up to `concurrency` batches at a time, and passes results on in the order of the batches, each mark in its place
+    among them. As in a `Process`, a failed `process` may be called again for the batch or for parts of it where the
+    operator is `repeatable` and has handlers. A cancellation may interrupt every call but `close`.
     """
 
     __slots__ = ()
 
     concurrency: int = 1
+    busy_while_awaited: ClassVar[bool] = False
+    """Whether work goes on while `process` is awaited, as on worker threads: it then counts as busy."""
 
     async def open(self) -> None:
-        """Before the first batch."""
+        """Called once, before the first batch."""
         return
 
     @abstractmethod
     async def process(self, batch: Batch) -> Iterable[Batch]:
-        """What comes out for this batch."""
+        """The output for this batch."""
+
+    async def on_watermark(self, time_us: int) -> Iterable[Element]:
+        """The output once no row before `time_us` is expected any more, the mark for the next stage included.
+
+        A process that holds rows back must hold the mark back, too, until those rows are out. Every batch that came
+        before the mark has been processed.
+        """
+        return (Watermark(time_us),)
+
+    async def on_idle(self) -> Iterable[Element]:
+        """The output once no other input need wait for this one, the mark included; as for `on_watermark`."""
+        return (Idle(),)
 
     async def finish(self) -> Iterable[Batch]:
-        """What is still held when the stream ends well."""
+        """The output for what is still held when the stream ends well; called once."""
         return ()
 
     async def close(self) -> None:
         """After the last call, also after a failure or a cancellation; once for each `open` that was begun."""
         return
 
-    def snapshot(self) -> pa.Table:
-        """All state, as Arrow; `restore` of it on a fresh process continues exactly here."""
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        """All state; as for a `Process`, but made on the event loop's thread while no other call runs."""
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None:
-        """Take over a snapshot."""
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        """Take over a snapshot; called at most once, before `open`."""
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -54,7 +54,7 @@ class Buffer(Operator):
         return schema
 
     @property
-    def room(self) -> int:
+    def queue_capacity(self) -> int:
         return self.capacity
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
@@ -72,10 +72,10 @@ class _Passing(Process):
     def process(self, batch: Batch) -> Iterable[Batch]:
         return (batch,)
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None:
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         """There is no state."""
 
     def finish(self) -> Iterable[Batch]:

@@ -19,8 +19,10 @@ from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.limit import NO_LIMIT
-from arrowstream.state.row_queue import Held, pack, put_mark, unpack, wake
+from arrowstream.state.row_queue import put_mark, wake, with_marks
+from arrowstream.state.snapshot import SnapshotFormat
 
+_FORMAT = SnapshotFormat("debounce", 1)
 _FORGOTTEN = 65_536
 """So many keys that are not held any more are kept at least before the index is begun anew."""
 _ROWS, _BATCHES = 1024, 16
@@ -81,7 +83,7 @@ class Debounce(Operator):
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         keys = key_schema(self.name, self.by, schema)
-        return _Debouncing(nanoseconds(self.quiet), keys, schema, context)
+        return _Debouncing(nanoseconds(self.quiet), keys, context)
 
     def describe(self) -> str:
         by = f", by=[{', '.join(self.by)}]" if self.by else ""
@@ -119,13 +121,11 @@ class _Debouncing(TimedProcess):
         "_now",
         "_quiet",
         "_rows",
-        "_schema",
     )
 
-    def __init__(self, quiet_ns: int, keys: pl.Schema, schema: pl.Schema, context: StepContext) -> None:
+    def __init__(self, quiet_ns: int, keys: pl.Schema, context: StepContext) -> None:
         self._quiet = quiet_ns
         self._keys = keys
-        self._schema = schema
         self._entries: deque[_Entry | Watermark | Idle] = deque()
         self._rows = 0
         self._most_rows, self._most_batches = _ROWS, _BATCHES
@@ -152,11 +152,12 @@ class _Debouncing(TimedProcess):
                 self._sweep()
         # Marks at the front waited for rows that were all replaced.
         out: list[Element] = []
-        while self._entries and not isinstance(self._entries[0], _Entry):
-            out += self._newest_of(self._entries.popleft())
+        while self._entries and not isinstance(mark := self._entries[0], _Entry):
+            self._entries.popleft()
+            out.append(mark)
         return iter(out)
 
-    def on_time(self, now_ns: int) -> Iterator[Element]:
+    def on_timer(self, now_ns: int) -> Iterator[Element]:
         return self._release(now_ns)
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
@@ -171,12 +172,19 @@ class _Debouncing(TimedProcess):
         else:
             yield Idle()
 
-    def snapshot(self) -> pa.Table:
-        held = [part for item in self._entries for part in self._newest_of(item)]
-        return pack(held, self._schema)
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        entries = [item for item in self._entries if isinstance(item, _Entry)]
+        marks, rows = [], 0
+        for item in self._entries:
+            if isinstance(item, Watermark):
+                marks.append((rows, item.time_us))
+            elif isinstance(item, _Entry):
+                rows += int(np.count_nonzero(self._is_newest(item)))
+        return _FORMAT.write((batch for entry in entries for batch in self._newest_of(entry)), marks=marks)
 
-    def restore(self, state: pa.Table) -> None:
-        for item in unpack(state):
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, rows = _FORMAT.read(batches)
+        for item in with_marks(rows, values["marks"]):
             if isinstance(item, Batch):
                 self._hold(item, 0)  # the silence was long enough
             else:
@@ -227,7 +235,7 @@ class _Debouncing(TimedProcess):
             if not isinstance(item, _Entry):
                 put_mark(self._entries, item)
                 continue
-            is_newest = self._newest[item.slots] == item.numbers
+            is_newest = self._is_newest(item)
             self._let_go(int(np.count_nonzero(~is_newest)))
             if is_newest.any():
                 part = item.batch.with_rows(item.batch.polars().filter(pl.Series(is_newest)))
@@ -246,18 +254,22 @@ class _Debouncing(TimedProcess):
             self._entries.popleft()
             if isinstance(head, _Entry):
                 self._let_go(head.batch.num_rows)
-            yield from self._newest_of(head)
+                yield from self._newest_of(head)
+            else:
+                yield head
 
     def _let_go(self, rows: int) -> None:
         """Count this many rows less, and their share of the bytes."""
         self._memory.reserve(-(self._memory.held * rows // self._rows))
         self._rows -= rows
 
-    def _newest_of(self, item: _Entry | Watermark | Idle) -> Iterator[Held]:
-        """The rows of an entry that no newer row has replaced; a mark as it is."""
-        if not isinstance(item, _Entry):
-            yield item
-            return
-        frame = item.batch.polars().filter(pl.Series(self._newest[item.slots] == item.numbers))
+    def _is_newest(self, entry: _Entry) -> Array:
+        """Which rows of an entry no newer row has replaced (bool)."""
+        newest: Array = self._newest[entry.slots] == entry.numbers
+        return newest
+
+    def _newest_of(self, entry: _Entry) -> Iterator[Batch]:
+        """These rows."""
+        frame = entry.batch.polars().filter(pl.Series(self._is_newest(entry)))
         if frame.height:
-            yield item.batch.with_rows(frame)
+            yield entry.batch.with_rows(frame)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -71,7 +71,7 @@ class MapZeroCopy(Operator):
 
     name: ClassVar[str] = "map_zero_copy"
     repeatable: ClassVar[bool] = True
-    melts: ClassVar[bool] = True
+    fusible: ClassVar[bool] = True
     fns: tuple[Callable[[ZeroCopyColumns], Any], ...]
 
     def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ class MapZeroCopy(Operator):
                     hint="columns must not be waited for while they are written; use map(fn)",
                 )
 
-    def melted(self, after: Operator) -> MapZeroCopy:
+    def fused_with(self, after: Operator) -> MapZeroCopy:
         assert isinstance(after, MapZeroCopy)
         return MapZeroCopy(self.fns + after.fns)
 
@@ -125,10 +125,10 @@ class _Writing(Process):
                 )
         return (batch.with_rows(columns.record()),)
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None:
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         """No row is ever held."""
 
     def finish(self) -> Iterable[Batch]:

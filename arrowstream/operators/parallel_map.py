@@ -14,12 +14,13 @@ import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
 from arrowstream.core.step_context import StepContext
+from arrowstream.core.waiting import until_done
 from arrowstream.errors import PlanError, StageError
 from arrowstream.operators.base import AsyncProcess
 from arrowstream.operators.functions.schema import function_name, is_async
 from arrowstream.operators.functions.step import Awaiting, Calling, FunctionStep
 from arrowstream.operators.map import MapFunction
-from arrowstream.operators.parallel.threads import ThreadCalls, until_done
+from arrowstream.operators.parallel.threads import ThreadCalls
 from arrowstream.operators.parallel.worker_process import Worker, WorkerTask
 
 
@@ -108,6 +109,8 @@ class OnThreads(AsyncProcess):
 
     __slots__ = ("_calls", "_work", "concurrency")
 
+    busy_while_awaited: ClassVar[bool] = True
+
     def __init__(self, work: Calling, workers: int) -> None:
         self._work = work
         self._calls = ThreadCalls(workers)
@@ -124,6 +127,8 @@ class OnProcesses(AsyncProcess):
     """Work in spawned processes, each with a thread that waits for its answers."""
 
     __slots__ = ("_calls", "_idle", "_task", "_workers", "concurrency")
+
+    busy_while_awaited: ClassVar[bool] = True
 
     def __init__(self, task: WorkerTask, workers: int) -> None:
         self._task = task

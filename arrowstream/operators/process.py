@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
 from arrowstream.core.ingest import batches_of
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
@@ -19,6 +19,9 @@ from arrowstream.operators.base import AsyncProcess, Operator
 from arrowstream.operators.flat_map import FlatMap
 from arrowstream.operators.functions.frame_forms import from_form
 from arrowstream.operators.functions.schema import check_schema, conformed, function_name
+from arrowstream.state.snapshot import SnapshotFormat
+
+_FORMAT = SnapshotFormat("process", 1)
 
 MISFIT = "the processor returned other columns or types than its output_schema says"
 MISFIT_HINT = "say in output_schema(self, schema) what comes out, or cast inside process"
@@ -27,9 +30,19 @@ MISFIT_HINT = "say in output_schema(self, schema) what comes out, or cast inside
 class Processor(ABC):
     """Base of the user's own steps with state; everything but `process` may be left as it is.
 
-    The methods are called on the event loop, one at a time: `open`, then `process` for each batch in
-    order, `finish` if the stream ends well, and `close` in any case. What they do must not depend on where
-    the stream is cut into batches.
+    The methods are called on the event loop, one at a time: `open` once, then `process` for each batch and
+    `on_watermark` for each watermark in the order in which they come, `finish` once if the stream ends well, and
+    `close` in any case. Frames that an iterable or a generator gives are collected before the next call. What the
+    methods do must not depend on where the stream is cut into batches.
+
+    An exception ends the run, unless the step has error handlers: these may call `process` again for the batch or
+    for parts of it, so a `process` that raises should leave the state as it was.
+
+    A processor may hold rows back, from `process` to a later `process`, to `on_watermark` or to `finish`. For the
+    steps after it, rows that come out after a watermark of a later time are late. So a class that has a `finish`,
+    and no `on_watermark` of its own, passes no watermark on: windows after it close at the end of the stream.
+    Define `on_watermark` where windows should close earlier: it gives all rows held that are of a time before the
+    watermark, which passes after them.
 
     Examples
     --------
@@ -58,19 +71,26 @@ class Processor(ABC):
         return schema
 
     async def open(self) -> None:
-        """Before the first batch: connect, load."""
+        """Called once, before the first batch: connect, load."""
         return
 
     @abstractmethod
     async def process(self, batch: pa.RecordBatch) -> Any:
-        """What comes out for this batch: a frame, an iterable or async iterable of frames, or None.
+        """The output for this batch: a frame, an iterable or async iterable of frames, or None.
 
-        It may also be an async generator of frames. Where it raises it should leave the state as it was:
-        an error handler may try the batch again, or parts of it.
+        It may also be an async generator of frames.
         """
 
+    async def on_watermark(self, time_us: int) -> Any:
+        """The rows to give before a watermark is passed on; as in `process`.
+
+        No row before `time_us` (microseconds since 1970, UTC) is expected any more. Where rows before that time are
+        held, give them here, or they are late for the steps that come after.
+        """
+        return
+
     async def finish(self) -> Any:
-        """What is still held when the stream ends well; as in `process`."""
+        """The rows still held when the stream ends well; as in `process`."""
         return
 
     async def close(self) -> None:
@@ -78,11 +98,15 @@ class Processor(ABC):
         return
 
     def snapshot(self) -> Any:
-        """All state, as anything Arrow-like; None if there is none."""
+        """All state: anything Arrow-like, or an iterable of such frames of one schema; None if there is none.
+
+        A generator makes one frame after the other while the snapshot is written, so that large state is not held
+        twice. Called between two batches.
+        """
         return None
 
     def restore(self, state: pa.Table) -> None:
-        """Take over what `snapshot` gave, before the first batch."""
+        """Take over what `snapshot` gave, as one table; called once, before `open`, and not where it gave None."""
         raise NotImplementedError(f"{type(self).__name__} has a snapshot() but no restore(state)")
 
 
@@ -109,6 +133,9 @@ class ProcessorStep(Operator):
     A stage of its own. Costs a coroutine for each batch, some 10 us, and what the processor does; that happens on
     the event loop, so long computations hold up everything else and belong into `parallel_map`, or into
     ``asyncio.to_thread`` inside the processor. Holds what the processor holds.
+
+    A processor with a `finish` may hold rows. So it holds watermarks back, until the end of the stream unless it has
+    an `on_watermark`; and it never passes on that a source is idle.
     """
 
     name: ClassVar[str] = "process"
@@ -129,11 +156,13 @@ class ProcessorStep(Operator):
 
     def start(self, schema: pl.Schema, context: StepContext) -> AsyncProcess:
         processor = self._make()
-        return Processing(processor, check_schema(self.name, processor.output_schema(schema)) or schema)
+        output = check_schema(self.name, processor.output_schema(schema)) or schema
+        return Processing(processor, output, _holds_rows(processor), _holds_watermarks(processor))
 
     def describe(self) -> str:
         maker = type(self.processor) if isinstance(self.processor, Processor) else self.processor
-        return f"process({function_name(maker)})"
+        holds = ", holds watermarks until the end" if _holds_watermarks(self._make()) else ""
+        return f"process({function_name(maker)}{holds})"
 
     def _make(self) -> Processor:
         if isinstance(self.processor, Processor):
@@ -145,12 +174,25 @@ class ProcessorStep(Operator):
 
 
 class Processing(AsyncProcess):
-    """A processor while it runs."""
+    """A processor while it runs.
 
-    __slots__ = ("_processor", "_schema", "_target")
+    Parameters
+    ----------
+    processor
+        The user's own.
+    schema
+        What it gives.
+    holds_rows, holds_watermarks
+        Whether rows may be held, so that a silent input is not passed on, and whether no watermark is either.
+    """
 
-    def __init__(self, processor: Processor, schema: pl.Schema) -> None:
+    __slots__ = ("_holds_rows", "_holds_watermarks", "_processor", "_schema", "_target")
+
+    def __init__(
+        self, processor: Processor, schema: pl.Schema, holds_rows: bool, holds_watermarks: bool
+    ) -> None:
         self._processor = processor
+        self._holds_rows, self._holds_watermarks = holds_rows, holds_watermarks
         self._schema, self._target = schema, arrow_schema(schema)
 
     async def open(self) -> None:
@@ -159,21 +201,30 @@ class Processing(AsyncProcess):
     async def process(self, batch: Batch) -> Iterable[Batch]:
         return await self._collect(self._processor.process(batch.arrow()), batch)
 
+    async def on_watermark(self, time_us: int) -> Iterable[Element]:
+        if self._holds_watermarks:
+            return ()
+        rows = await self._collect(self._processor.on_watermark(time_us), Batch(pl.DataFrame()))
+        return (*rows, Watermark(time_us))
+
+    async def on_idle(self) -> Iterable[Element]:
+        return () if self._holds_rows else (Idle(),)
+
     async def finish(self) -> Iterable[Batch]:
         return await self._collect(self._processor.finish(), Batch(pl.DataFrame()))
 
     async def close(self) -> None:
         await self._processor.close()
 
-    def snapshot(self) -> pa.Table:
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
         state = self._processor.snapshot()
-        if state is None:
-            return pa.table({})
-        return pa.Table.from_batches([part.arrow() for part in batches_of(from_form(state))])
+        return _FORMAT.write(() if state is None else _state_batches(state))
 
-    def restore(self, state: pa.Table) -> None:
-        if state.num_columns:
-            self._processor.restore(state)
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        _, rows = _FORMAT.read(batches)
+        records = [batch.arrow() for batch in rows]
+        if records:
+            self._processor.restore(pa.Table.from_batches(records))
 
     async def _collect(self, result: Any, batch: Batch) -> list[Batch]:
         """The batches of a result, which may have to be awaited, or iterated, or both."""
@@ -188,6 +239,22 @@ class Processing(AsyncProcess):
             for frame in frames
             for part in conformed(frame, batch, self._schema, self._target, MISFIT, MISFIT_HINT)
         ]
+
+
+def _state_batches(state: Any) -> Iterator[Batch]:
+    """The state that a user's `snapshot` gave, piece by piece."""
+    for frame in FlatMap.frames(state):
+        yield from batches_of(from_form(frame))
+
+
+def _holds_rows(processor: Processor) -> bool:
+    """Whether a processor may still have rows at the end of the stream."""
+    return type(processor).finish is not Processor.finish
+
+
+def _holds_watermarks(processor: Processor) -> bool:
+    """Whether nothing but the end of the stream says when its rows are out."""
+    return _holds_rows(processor) and type(processor).on_watermark is Processor.on_watermark
 
 
 def _needed(maker: Callable[..., Any]) -> list[str]:

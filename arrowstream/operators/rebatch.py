@@ -18,8 +18,10 @@ from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.state.limit import NO_LIMIT
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.row_queue import RowQueue
+from arrowstream.state.snapshot import SnapshotFormat
 
 _ENDLESS = 1 << 62
+_FORMAT = SnapshotFormat("batch", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ class Rebatch(Operator):
         delay = _delay_ns(self.max_delay)
         memory = NO_LIMIT.memory(context)
         if delay is None:
-            return _Rebatching(self.rows, self.nbytes, schema, memory)
-        return _TimedRebatching(self.rows, self.nbytes, schema, memory, delay)
+            return _Rebatching(self.rows, self.nbytes, memory)
+        return _TimedRebatching(self.rows, self.nbytes, memory, delay)
 
     def describe(self) -> str:
         limits = {"rows": self.rows, "nbytes": self.nbytes, "max_delay": self.max_delay}
@@ -93,12 +95,11 @@ def _delay_ns(duration: Duration | None) -> int | None:
 
 
 class _Rebatching(Process):
-    __slots__ = ("_bytes", "_most_bytes", "_most_rows", "_queue", "_schema")
+    __slots__ = ("_bytes", "_most_bytes", "_most_rows", "_queue")
 
-    def __init__(self, rows: int | None, nbytes: int | None, schema: pl.Schema, memory: StateMemory) -> None:
+    def __init__(self, rows: int | None, nbytes: int | None, memory: StateMemory) -> None:
         self._most_rows = rows or _ENDLESS
         self._most_bytes = nbytes or _ENDLESS
-        self._schema = schema
         self._queue = RowQueue(memory)
         self._bytes = 0.0
 
@@ -121,12 +122,13 @@ class _Rebatching(Process):
     def on_idle(self) -> Iterator[Element]:
         return self._queue.mark(Idle())
 
-    def snapshot(self) -> pa.Table:
-        return self._queue.snapshot(self._schema)
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return self._queue.snapshot(_FORMAT)
 
-    def restore(self, state: pa.Table) -> None:
-        self._queue.restore(state)
-        self._bytes = float(state.nbytes)
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, rows = _FORMAT.read(batches)
+        self._queue.restore(rows, values["marks"])
+        self._bytes = float(self._queue.nbytes)
 
     def finish(self) -> Iterator[Element]:
         if self._queue.rows:
@@ -153,10 +155,8 @@ class _Rebatching(Process):
 class _TimedRebatching(_Rebatching, TimedProcess):
     __slots__ = ("_delay", "_now", "_since")
 
-    def __init__(
-        self, rows: int | None, nbytes: int | None, schema: pl.Schema, memory: StateMemory, delay: int
-    ) -> None:
-        super().__init__(rows, nbytes, schema, memory)
+    def __init__(self, rows: int | None, nbytes: int | None, memory: StateMemory, delay: int) -> None:
+        super().__init__(rows, nbytes, memory)
         self._delay = delay
         self._now = 0
         self._since = 0  # where rows are restored, they have waited long enough
@@ -168,7 +168,7 @@ class _TimedRebatching(_Rebatching, TimedProcess):
     def deadline_ns(self) -> int | None:
         return self._since + self._delay if self._queue.rows else None
 
-    def on_time(self, now_ns: int) -> Iterator[Element]:
+    def on_timer(self, now_ns: int) -> Iterator[Element]:
         if self._queue.rows and now_ns >= self._since + self._delay:
             yield from self._release()
 

@@ -22,9 +22,12 @@ from arrowstream.operators.arguments import flatten, key_schema, parse_expressio
 from arrowstream.operators.base import Operator, Process
 from arrowstream.state.limit import NO_LIMIT, OnFull, StateLimit
 from arrowstream.state.memory import StateMemory
-from arrowstream.state.snapshot import from_table, to_table
+from arrowstream.state.snapshot import SnapshotFormat
 
 Emit = Literal["end", "updates"]
+
+
+_FORMAT = SnapshotFormat("reduce", 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,13 +209,11 @@ class _Reducing(Process):
         for state in self._groups.frames():
             yield Batch(self._aggregation.results(state, self._by))
 
-    def snapshot(self) -> pa.Table:
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        frames = list(self._groups.frames())
-        return to_table(pl.concat(frames) if frames else None, next_row=self._next_row)
+        return _FORMAT.write(map(Batch, self._groups.frames()), next_row=self._next_row)
 
-    def restore(self, state: pa.Table) -> None:
-        frame, values = from_table(state)
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, groups = _FORMAT.read(batches)
         self._next_row = values["next_row"]
-        if frame is not None:
-            self._groups.restore(frame)
+        self._groups.restore(batch.polars() for batch in groups)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, to_record
+from arrowstream.core.batch import Batch
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.arguments import key_schema, parse_expressions, parse_keys
@@ -21,6 +21,9 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
+from arrowstream.state.snapshot import SnapshotFormat
+
+_FORMAT = SnapshotFormat("scan", 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,30 +182,38 @@ class _Scanning(Process):
             parts.append(self._run(frame.slice(part.start, len(part.slots)), part.slots))
         yield batch.with_rows(parts[0] if len(parts) == 1 else pl.concat(parts))
 
-    def snapshot(self) -> pa.Table:
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        slots, columns = np.zeros(1, np.int64), []
-        if self._index is not None:
-            slots, columns = self._index.slots(), self._index.keys().get_columns()
-        for _, running in self._leaves:
-            columns += running.snapshot(slots)
-        frame = pl.DataFrame([column.alias(str(place)) for place, column in enumerate(columns)])
-        return pa.Table.from_batches([to_record(frame)])
+        return _FORMAT.write(map(Batch, self._states()))
 
-    def restore(self, state: pa.Table) -> None:
-        columns = pl.DataFrame(state).get_columns()
-        if self._index is not None:
-            keys = state.select(range(len(self._by))).rename_columns(list(self._by))
-            self._index.restore(keys)
-            columns = columns[len(self._by) :]
-        count = 1 if self._index is None else len(self._index)
-        for _, running in self._leaves:
-            width = len(running.snapshot(np.zeros(0, np.int64)))
-            running.restore(columns[:width], count)
-            columns = columns[width:]
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        _, states = _FORMAT.read(batches)
+        for batch in states:
+            columns, slots = batch.polars().get_columns(), np.zeros(1, np.int64)
+            if self._index is not None:
+                self._index.check_room(batch.num_rows)
+                keys = [column.alias(name) for name, column in zip(self._by, columns, strict=False)]
+                (assigned,) = self._index.assign(pl.DataFrame(keys))
+                columns, slots = columns[len(keys) :], assigned.slots
+                self._begin(assigned.fresh, self._index.capacity)
+            for _, running in self._leaves:
+                width = len(running.snapshot(np.zeros(0, np.int64)))
+                running.restore(columns[:width], slots)
+                columns = columns[width:]
 
     def finish(self) -> Iterator[Batch]:
         return iter(())
+
+    def _states(self) -> Iterator[pl.DataFrame]:
+        """Keys, oldest first, and the states of all functions, some at a time; columns are named by their place."""
+        start = 0
+        for slots in (np.zeros(1, np.int64),) if self._index is None else self._index.pieces():
+            stop = start + len(slots)
+            columns = [] if self._index is None else self._index.keys(start, stop).get_columns()
+            for _, running in self._leaves:
+                columns += running.snapshot(slots)
+            yield pl.DataFrame([column.alias(str(place)) for place, column in enumerate(columns)])
+            start = stop
 
     def _begin(self, fresh: Array, capacity: int) -> None:
         for _, running in self._leaves:

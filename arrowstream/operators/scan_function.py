@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,18 +9,19 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema, to_record
+from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Operator, Process
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes
+from arrowstream.state.snapshot import SnapshotFormat
 
 State = pl.DataFrame | dict[str, Any] | None
 ScanFn = Callable[[pl.DataFrame, State], tuple[pl.DataFrame, State]]
 
-_KIND = b"arrowstream.state"
+_FORMAT = SnapshotFormat("scan function", 1)
 _SCALARS = (bool, int, float, str, type(None))
 
 
@@ -136,19 +136,18 @@ class _Calling(Process):
             self._memory.reserve(held_bytes(state) - self._memory.held)
         yield batch.with_rows(frame)
 
-    def snapshot(self) -> pa.Table:
-        match self._state:
-            case pl.DataFrame() as frame:
-                table, kind = pa.Table.from_batches([to_record(frame)]), "frame"
-            case state:
-                table, kind = pa.table({"state": [json.dumps(state)]}), "scalars"
-        return table.replace_schema_metadata({_KIND: kind})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        if isinstance(self._state, pl.DataFrame):
+            return _FORMAT.write([Batch(self._state)], kind="frame")
+        return _FORMAT.write(kind="scalars", state=self._state)
 
-    def restore(self, state: pa.Table) -> None:
-        if state.schema.metadata[_KIND] == b"frame":
-            self._state = pl.DataFrame(state)
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, rows = _FORMAT.read(batches)
+        if values["kind"] == "frame":
+            frames = [batch.polars() for batch in rows]
+            self._state = pl.concat(frames) if frames else pl.DataFrame()
         else:
-            self._state = json.loads(state["state"][0].as_py())
+            self._state = values["state"]
 
     def finish(self) -> Iterator[Batch]:
         return iter(())

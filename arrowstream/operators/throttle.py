@@ -18,8 +18,9 @@ from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.state.limit import NO_LIMIT
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.row_queue import RowQueue
+from arrowstream.state.snapshot import SnapshotFormat
 
-_CREDIT = b"arrowstream.credit"
+_FORMAT = SnapshotFormat("throttle", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Throttle(Operator):
         return schema
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
-        return _Throttling(self._count, self._per_ns, self.rows is None, schema, NO_LIMIT.memory(context))
+        return _Throttling(self._count, self._per_ns, self.rows is None, NO_LIMIT.memory(context))
 
     def describe(self) -> str:
         return f"throttle({'batches' if self.rows is None else 'rows'}={self._count}, per={self.per})"
@@ -93,13 +94,12 @@ class Throttle(Operator):
 class _Throttling(TimedProcess):
     """Credit is counted in tokens times `per`, so that it fills by whole numbers: `count` a nanosecond."""
 
-    __slots__ = ("_count", "_credit", "_full", "_now", "_per", "_queue", "_schema", "_whole")
+    __slots__ = ("_count", "_credit", "_full", "_now", "_per", "_queue", "_whole")
 
-    def __init__(self, count: int, per_ns: int, whole: bool, schema: pl.Schema, memory: StateMemory) -> None:
+    def __init__(self, count: int, per_ns: int, whole: bool, memory: StateMemory) -> None:
         self._count = count
         self._per = per_ns
         self._whole = whole
-        self._schema = schema
         self._queue = RowQueue(memory)
         self._full = count * per_ns
         self._credit = self._full
@@ -111,7 +111,7 @@ class _Throttling(TimedProcess):
         self._now = now_ns
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         return not self._queue.rows
 
     @property
@@ -121,7 +121,7 @@ class _Throttling(TimedProcess):
         missing = self._least() * self._per - self._credit
         return (self._now or 0) + max(-(-missing // self._count), 0)
 
-    def on_time(self, now_ns: int) -> Iterator[Element]:
+    def on_timer(self, now_ns: int) -> Iterator[Element]:
         self.set_time(now_ns)
         return self._drain()
 
@@ -136,13 +136,13 @@ class _Throttling(TimedProcess):
     def on_idle(self) -> Iterator[Element]:
         return self._queue.mark(Idle())
 
-    def snapshot(self) -> pa.Table:
-        table = self._queue.snapshot(self._schema)
-        return table.replace_schema_metadata({**table.schema.metadata, _CREDIT: str(self._credit)})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return self._queue.snapshot(_FORMAT, credit=self._credit)
 
-    def restore(self, state: pa.Table) -> None:
-        self._queue.restore(state)
-        self._credit = int(state.schema.metadata[_CREDIT])
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, rows = _FORMAT.read(batches)
+        self._queue.restore(rows, values["marks"])
+        self._credit = values["credit"]
 
     def finish(self) -> Iterator[Element]:
         return self._queue.take(self._queue.rows)

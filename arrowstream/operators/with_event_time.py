@@ -16,6 +16,9 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.windows.event_time import how_to_convert
+from arrowstream.state.snapshot import SnapshotFormat
+
+_FORMAT = SnapshotFormat("event time", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Watermarks(Operator):
     lateness_us
         Microseconds by which rows may come out of order.
     idle_ns
-        Nanoseconds of silence after which others no longer wait for this source, or None: they always do.
+        Nanoseconds without a row after which others no longer wait for this source, or None: they always do.
 
     Raises
     ------
@@ -77,7 +80,8 @@ class Watermarks(Operator):
         lateness
             How much later than others of its time a row may come (``"5s"``, seconds, a timedelta).
         idle
-            Silence after which nobody waits for this stream where streams meet; by default they always do.
+            Time without a row after which other streams no longer wait for this one where streams meet; by default
+            they always do.
 
         Raises
         ------
@@ -130,11 +134,12 @@ class _Marking(Process):
         """Marks of an earlier step count no more: from here on this column tells the time."""
         return iter(())
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({"latest_us": pa.array([self._latest], pa.int64())})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return _FORMAT.write(latest_us=self._latest)
 
-    def restore(self, state: pa.Table) -> None:
-        self._latest = state["latest_us"][0].as_py()
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, _ = _FORMAT.read(batches)
+        self._latest = values["latest_us"]
 
     def finish(self) -> Iterator[Element]:
         return iter(())
@@ -156,7 +161,7 @@ class _IdlingMarking(_Marking, TimedProcess):
         if self._deadline_ns is not None:
             self._left_ns = max(self._deadline_ns - now_ns, 0)
 
-    def waits(self, now_ns: int) -> None:
+    def on_waiting(self, now_ns: int) -> None:
         if self._left_ns:
             self._deadline_ns = now_ns + self._left_ns
 
@@ -165,10 +170,13 @@ class _IdlingMarking(_Marking, TimedProcess):
         return self._deadline_ns
 
     def process(self, batch: Batch) -> Iterator[Element]:
-        self._left_ns = self._idle_ns
+        if (
+            batch.num_rows
+        ):  # a source that polls and finds nothing gives an empty batch: it is silent all the same
+            self._left_ns = self._idle_ns
         return super().process(batch)
 
-    def on_time(self, now_ns: int) -> Iterator[Element]:
+    def on_timer(self, now_ns: int) -> Iterator[Element]:
         self._deadline_ns, self._left_ns = None, 0
         yield Idle()
 

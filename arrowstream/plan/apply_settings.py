@@ -1,59 +1,62 @@
-"""A graph with what the settings say filled in, in every branch and merged pipeline."""
+"""Settings filled into a graph, in every branch and other input."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from arrowstream.config.settings import Settings
 from arrowstream.errors import PlanError
+from arrowstream.io.sink import Fanout
 from arrowstream.operators.base import Operator
-from arrowstream.plan.graph import Branch, Graph, Split, Step, Union
+from arrowstream.plan.graph import Composite, Graph, Step
 from arrowstream.plan.policies import Policies
-from arrowstream.policies.handlers import Retry
+from arrowstream.policies.handlers import ErrorHandler, Retry
 
 
-def settle(graph: Graph, settings: Settings) -> Graph:
-    """The graph with the settings' values where it has none of its own.
+def apply_settings(graph: Graph, settings: Settings) -> Graph:
+    """The graph with the settings' values where the user set none.
 
     Raises
     ------
     PlanError
         A buffer is larger than the settings allow.
     """
+    sink = graph.sink
+    if isinstance(sink, Fanout):
+        ends = (replace(end, handlers=_handlers(end.handlers, settings)) for end in sink.sinks)
+        sink = Fanout(tuple(ends))
     return replace(
         graph,
         steps=tuple(_step(step, settings) for step in graph.steps),
+        sink=sink,
         sink_policies=_policies(graph.sink_policies, settings),
-        part_policies=tuple(_policies(policies, settings) for policies in graph.part_policies),
     )
 
 
 def _step(step: Step, settings: Settings) -> Step:
     operator = step.operator
-    if isinstance(operator, Split):
-        branches = tuple(_branch(branch, settings) for branch in operator.branches)
-        otherwise = None if operator.otherwise is None else _branch(operator.otherwise, settings)
-        operator = replace(operator, branches=branches, otherwise=otherwise)
-    elif isinstance(operator, Union):
-        operator = replace(operator, others=tuple(settle(other, settings) for other in operator.others))
-    elif isinstance(operator, Operator) and (operator.room or 0) > settings.max_buffer_size:
+    if isinstance(operator, Composite):
+        operator = operator.with_children(
+            [apply_settings(child.graph, settings) for child in operator.children]
+        )
+    elif isinstance(operator, Operator) and (operator.queue_capacity or 0) > settings.max_buffer_size:
         raise PlanError(
             f"{operator.describe()} is too large",
             expected=f"at most {settings.max_buffer_size} batches, the setting 'max_buffer_size'",
-            found=str(operator.room),
+            found=str(operator.queue_capacity),
         )
     return replace(step, operator=operator, policies=_policies(step.policies, settings))
 
 
-def _branch(branch: Branch, settings: Settings) -> Branch:
-    return replace(branch, graph=settle(branch.graph, settings))
-
-
 def _policies(policies: Policies, settings: Settings) -> Policies:
-    handlers = tuple(
+    return replace(policies, handlers=_handlers(policies.handlers, settings))
+
+
+def _handlers(handlers: Iterable[ErrorHandler], settings: Settings) -> tuple[ErrorHandler, ...]:
+    return tuple(
         handler.settled(settings.max_retries, settings.retry_delay_ms / 1_000)
         if isinstance(handler, Retry)
         else handler
-        for handler in policies.handlers
+        for handler in handlers
     )
-    return replace(policies, handlers=handlers)

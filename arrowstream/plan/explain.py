@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
+from arrowstream.io.sink import SinkSpec
 from arrowstream.operators.with_event_time import Watermarks
-from arrowstream.plan.graph import Graph, Split, Step, Union
-from arrowstream.plan.physical import Input, Outlet, Plan, SegmentStage, SplitStage, Stage, UnionStage
+from arrowstream.plan.graph import Graph, Step
+from arrowstream.plan.physical import Input, Line, OperatorStage, Plan, SegmentStage, SinkBinding, Stage
 from arrowstream.plan.policies import Policies
 
 
 def explain_plan(plan: Plan) -> str:
     """Stages, what was fused, the schema on every edge, backends with the reason, the sinks' guarantees."""
-    lines = [
-        f"pipeline {plan.name}",
-        *_input(plan.input),
-        *_stages(plan.stages, plan.input.source.marks_time),
-    ]
-    if plan.outlet is not None:
-        lines += _outlet(plan.outlet)
-    return "\n".join([lines[0], *_indented(lines[1:], 2)])
+    lines = [*_source(plan.input), *_stages(plan.stages, plan.input.source.marks_time), *_binding(plan.sink)]
+    return "\n".join([f"pipeline {plan.name}", *_indented(lines, 2)])
 
 
-def _input(start: Input) -> Iterator[str]:
+def _line(line: Line, marked: bool) -> Iterator[str]:
+    """A line inside a stage; `marked` if watermarks may come in."""
+    yield f"{'branch' if line.input is None else 'input'} {line.name}"
+    if line.input is not None:
+        yield from _indented(_source(line.input), 2)
+        marked = line.input.source.marks_time
+    yield from _indented(_stages(line.stages, marked), 2)
+    yield from _indented(_binding(line.sink), 2)
+
+
+def _source(start: Input) -> Iterator[str]:
     yield f"source: {start.source.label}"
     yield from _indented(start.read, 2)
     if start.absorbed is not None:
@@ -38,25 +43,12 @@ def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
     """The lines of stages; `marked` if watermarks may come in."""
     for stage in stages:
         yield f"stage {stage.name}"
+        yield from _indented(stage.description, 4)
+        for line in stage.lines:
+            yield from _indented(_line(line, marked), 2)
         if isinstance(stage, SegmentStage):
-            for step in stage.segment.steps:
-                yield f"    {step.describe()}"
             yield from _indented(stage.placement.explain().splitlines(), 2)
-            yield from _policies(stage.policies)
-        elif isinstance(stage, SplitStage):
-            yield f"    {stage.describe}"
-            for branch in stage.branches:
-                yield f"  branch {branch.name}"
-                yield from _indented(_stages(branch.stages, marked), 4)
-                if branch.outlet is not None:
-                    yield from _indented(_outlet(branch.outlet), 4)
-        elif isinstance(stage, UnionStage):
-            yield f"    {stage.describe}"
-            for start, steps in stage.inputs:
-                yield from _indented(_input(start), 4)
-                yield from _indented(_stages(steps, start.source.marks_time), 4)
-        else:
-            yield f"    {stage.operator.describe()}"
+        if isinstance(stage, SegmentStage | OperatorStage):
             yield from _policies(stage.policies)
             if stage.policies.late is not None and not marked:
                 yield "    no watermark: no row is ever late; put with_event_time(...) before it"
@@ -66,18 +58,29 @@ def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
 
 
 def _marks_time(stage: Stage) -> bool:
-    """Whether watermarks may come from this stage itself, or from what it has inside."""
-    if isinstance(stage, SplitStage):
-        return any(map(_marks_time, (inner for branch in stage.branches for inner in branch.stages)))
-    if isinstance(stage, UnionStage):
-        return any(start.source.marks_time or any(map(_marks_time, steps)) for start, steps in stage.inputs)
-    return not isinstance(stage, SegmentStage) and isinstance(stage.operator, Watermarks)
+    """True if watermarks may come from this stage, or from a line inside it."""
+    if isinstance(stage, OperatorStage) and isinstance(stage.operator, Watermarks):
+        return True
+    return any(
+        (line.input is not None and line.input.source.marks_time) or any(map(_marks_time, line.stages))
+        for line in stage.lines
+    )
 
 
-def _outlet(outlet: Outlet) -> Iterator[str]:
-    yield f"{outlet.name.split('/')[-1]}: {outlet.sink.label}"
-    yield f"  guarantee: {outlet.sink.guarantee}"
-    yield from _policies(outlet.policies)
+def _binding(binding: SinkBinding | None) -> Iterator[str]:
+    if binding is not None:
+        name = binding.name.split("/")[-1]
+        yield from _sink(name, binding.sink, binding.best_effort_capacity, binding.policies)
+
+
+def _sink(name: str, sink: SinkSpec, capacity: int | None, policies: Policies) -> Iterator[str]:
+    if capacity is None:
+        yield f"{name}: {sink.label}"
+        yield f"  guarantee: {sink.guarantee}"
+    else:
+        yield f"{name}: {sink.label}, best effort"
+        yield f"  guarantee: best effort: misses batches when more than {capacity} wait"
+    yield from _policies(policies)
 
 
 def _policies(policies: Policies) -> Iterator[str]:
@@ -91,7 +94,7 @@ def _policies(policies: Policies) -> Iterator[str]:
 
 
 def explain_graph(graph: Graph) -> str:
-    """What can be said of a complete graph before its source's schema is known."""
+    """A complete graph, before its source's schema is known."""
     lines = [f"pipeline {graph.name}", *_indented(_graph(graph), 2)]
     return "\n".join(lines)
 
@@ -103,26 +106,20 @@ def _graph(graph: Graph) -> Iterator[str]:
             yield "  schema: learnt from the first batch, then checked"
     for id, step in zip(graph.ids, graph.steps, strict=True):
         yield from _step(id, step)
-    if graph.sink is not None:
-        yield f"sink: {graph.sink.label}"
-        yield f"  guarantee: {graph.sink.guarantee}"
-        yield from _policies(graph.sink_policies)
+    for name, end, policies in graph.ends:
+        yield from _sink(name, end.sink, end.best_effort_capacity, policies)
 
 
 def _step(id: str, step: Step) -> Iterator[str]:
     pin = "" if step.backend == "auto" else f"  [backend {step.backend}]"
     yield f"step {id}: {step.operator.describe()}{pin}"
     yield from _policies(step.policies)
-    if isinstance(step.operator, Split):
-        for branch in step.operator.all:
-            yield f"  branch {branch.name}"
-            yield from _indented(_graph(branch.graph), 4)
-    elif isinstance(step.operator, Union):
-        for other in step.operator.others:
-            yield from _indented(_graph(other), 4)
+    for child in step.children:
+        yield f"  {'branch' if child.graph.inner else 'input'} {child.name}"
+        yield from _indented(_graph(child.graph), 4)
 
 
-def _indented(lines: Sequence[str] | Iterator[str], by: int) -> list[str]:
+def _indented(lines: Iterable[str], by: int) -> list[str]:
     return [f"{' ' * by}{line}" for line in lines]
 
 

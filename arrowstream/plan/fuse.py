@@ -1,8 +1,8 @@
-"""Neighbours that are plain expressions melt into one segment; other operators only with their own kind."""
+"""Neighbouring steps become one stage: expressions with the same pin, and operators that are fusible."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -13,92 +13,105 @@ import polars as pl
 from arrowstream.errors import ArrowstreamError
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.plan.checks.row_local import check
-from arrowstream.plan.graph import Split, Step, Union
+from arrowstream.plan.graph import Composite, LineCompiler, Step
+from arrowstream.plan.physical import CompositeStage
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.step_ids import step_ids
 
-SchemaOf = Callable[[str, Split | Union, pl.Schema], pl.Schema | None]
-"""What comes out of a split or a union of this name for rows of a schema."""
-
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """What becomes one stage: its name, what it does, the rows before and after it, and what governs it."""
+class StageDraft:
+    """A stage before the read takes its share and backends are prepared.
+
+    Parameters
+    ----------
+    name
+        The stage's name: the ids of its steps.
+    work
+        What it does.
+    schema, output
+        The schema of the rows that come in and that go out; None if all rows leave inside.
+    pin, policies
+        As of its steps.
+    """
 
     name: str
-    part: Segment | Operator | Split | Union
+    work: Segment | Operator | CompositeStage
     schema: pl.Schema
     output: pl.Schema | None
     pin: str = "auto"
     policies: Policies = field(default_factory=Policies)
 
-    def over(self, segment: Segment) -> Piece:
-        """The same piece doing `segment`."""
-        return replace(self, part=segment, schema=segment.schema, output=segment.output)
+    def over(self, segment: Segment) -> StageDraft:
+        """The same draft doing `segment`."""
+        return replace(self, work=segment, schema=segment.schema, output=segment.output)
 
 
-def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, schema_of: SchemaOf) -> list[Piece]:
-    """Check every step and melt neighbours that are plain expressions with the same pin.
+def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, compiler: LineCompiler) -> list[StageDraft]:
+    """Check every step once, and fuse neighbours.
 
     Parameters
     ----------
     prefix
-        What the names of the pieces begin with: the branch they are in.
+        The prefix of the ids of these steps: the branch or input they are in.
+    compiler
+        Compiles the graphs inside composite steps.
 
     Raises
     ------
     PlanError, SchemaError
         A step does not fit; the error names it.
     """
-    pieces: list[Piece] = []
-    for _, group in groupby(zip(step_ids(steps), steps, strict=True), lambda item: _melts_with(*item)):
-        members = list(group)
-        operators = [step.operator for _, step in members]
-        name = f"{prefix}{'+'.join(id for id, _ in members)}"
-        before, after = schema, _after(prefix, members, schema, schema_of)
-        step, operator = members[0][1], operators[0]
-        if isinstance(operator, Expressions):
-            assert after is not None
-            fused = tuple(operator for operator in operators if isinstance(operator, Expressions))
-            part: Segment | Operator | Split | Union = Segment(fused, before, after)
-        elif isinstance(operator, Operator):
-            same = [other for other in operators if isinstance(other, Operator)]
-            part = reduce(lambda one, next_one: one.melted(next_one), same)
-        else:
-            part = operator
-        pieces.append(Piece(name, part, before, after, step.backend, step.policies))
-        # Nothing can come after a piece that all rows leave by sinks: the graph has seen to that.
-        schema = after if after is not None else before
-    return pieces
+    drafts: list[StageDraft] = []
+    for _, group in groupby(zip(step_ids(steps), steps, strict=True), lambda item: _fuses_with(*item)):
+        members = [(f"{prefix}{id}", id, step) for id, step in group]
+        name = f"{prefix}{'+'.join(id for _, id, _ in members)}"
+        draft = _draft(name, [(full, step) for full, _, step in members], schema, compiler)
+        drafts.append(draft)
+        # A step whose rows all leave inside is the last one: the graph takes no step after it.
+        schema = draft.output if draft.output is not None else schema
+    return drafts
 
 
-def _melts_with(id: str, step: Step) -> tuple[str, str, str]:
-    """Equal for neighbours that become one piece; its own id keeps a step apart."""
+def _fuses_with(id: str, step: Step) -> tuple[str, str, str]:
+    """Equal for neighbours that become one stage; its own id keeps a step apart."""
     operator = step.operator
-    fuses = isinstance(operator, Expressions)
-    melts = fuses or (isinstance(operator, Operator) and operator.melts)
-    alone = not melts or step.policies.alone
-    return (id if alone else "", "" if fuses else operator.name, step.backend)
+    plain = isinstance(operator, Expressions)
+    fusible = plain or (isinstance(operator, Operator) and operator.fusible)
+    alone = not fusible or step.policies.alone
+    return (id if alone else "", "" if plain else operator.name, step.backend)
 
 
-def _after(
-    prefix: str, members: list[tuple[str, Step]], schema: pl.Schema, schema_of: SchemaOf
-) -> pl.Schema | None:
-    after: pl.Schema | None = schema
-    for id, step in members:
-        assert after is not None
-        name, operator = f"{prefix}{id}", step.operator
-        before = after
-        if isinstance(operator, Expressions):
-            after = check(operator, after, name)
+def _draft(
+    name: str, members: Sequence[tuple[str, Step]], schema: pl.Schema, compiler: LineCompiler
+) -> StageDraft:
+    """The draft of the steps of one stage, each under its full id."""
+    first = members[0][1]
+    if isinstance(first.operator, Composite):
         with naming(name):
-            if isinstance(operator, Operator):
-                after = operator.output_schema(after)
-            elif isinstance(operator, Split | Union):
-                after = schema_of(name, operator, after)
-            step.policies.check(before)
-    return after
+            stage = first.operator.compile(compiler, name, schema)
+        return StageDraft(name, stage, schema, stage.output)
+    output = schema
+    for id, step in members:
+        with naming(id):
+            step.policies.check(output)
+            output = _output(step.operator, output, id)
+    expressions = tuple(step.operator for _, step in members if isinstance(step.operator, Expressions))
+    operators = [step.operator for _, step in members if isinstance(step.operator, Operator)]
+    work = (
+        Segment(expressions, schema, output)
+        if expressions
+        else reduce(lambda one, following: one.fused_with(following), operators)
+    )
+    return StageDraft(name, work, schema, output, first.backend, first.policies)
+
+
+def _output(operator: Expressions | Operator | Composite, schema: pl.Schema, id: str) -> pl.Schema:
+    if isinstance(operator, Expressions):
+        return check(operator, schema, id)
+    assert isinstance(operator, Operator)
+    return operator.output_schema(schema)
 
 
 @contextmanager

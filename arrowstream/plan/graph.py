@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Protocol, Self
 
 import polars as pl
 
+from arrowstream.backends.base import Backend
 from arrowstream.errors import PlanError
-from arrowstream.expressions.text import expression_text
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import AnySink, BoundSink, Fanout, SinkSpec, bound
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.with_event_time import Watermarks
+from arrowstream.plan.physical import CompositeStage, Line
 from arrowstream.plan.policies import Policies
-from arrowstream.plan.step_ids import check_name, numbered, step_ids
+from arrowstream.plan.step_ids import check_name, inner_prefix, step_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,142 +36,93 @@ class Step:
         The name given by `named()`; None for a derived id (`step_ids`).
     """
 
-    operator: Expressions | Operator | Split | Union
+    operator: Expressions | Operator | Composite
     backend: str = "auto"
     policies: Policies = field(default_factory=Policies)
     id: str | None = None
 
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """The graphs inside, if it is a composite."""
+        return self.operator.children if isinstance(self.operator, Composite) else ()
+
 
 @dataclass(frozen=True, slots=True)
-class Branch:
-    """What rows of one name go through: a graph without a source, and with a sink if they leave there."""
+class Child:
+    """A graph inside a composite step, with a name that is unique there.
+
+    Parameters
+    ----------
+    name
+        The name of the branch or input.
+    graph
+        A branch has no source; another input has one.
+    """
 
     name: str
     graph: Graph
 
-    @property
-    def goes_on(self) -> bool:
-        """Whether its rows are merged with those of others: no sink of its own takes them."""
-        return self.graph.sink is None and not self.graph.ended
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Split:
-    """Rows take one of several ways, by the name that `selector` gives; what comes out of the ways is merged.
-
-    Parameters
-    ----------
-    selector
-        A branch's name for each row.
-    branches
-        The ways.
-    otherwise
-        The way of rows without a name that is known, or None: such rows are an error.
-    """
-
-    name: ClassVar[str] = "split"
-    selector: pl.Expr
-    branches: tuple[Branch, ...]
-    otherwise: Branch | None = None
+class LineCompiler(Protocol):
+    """The compiler, as composite steps see it: it compiles each graph inside once."""
 
     @property
-    def all(self) -> tuple[Branch, ...]:
-        """Every way, `otherwise` last."""
-        return self.branches if self.otherwise is None else (*self.branches, self.otherwise)
+    def backends(self) -> Sequence[Backend]: ...
+
+    def branch(self, stage: str, child: Child, schema: pl.Schema) -> Line:
+        """The line of a branch of `stage`, for rows of `schema`."""
+
+    def input(self, stage: str, child: Child) -> Line:
+        """The line of another input of `stage`, from its source on."""
+
+
+class Composite(ABC):
+    """A step with graphs inside."""
+
+    __slots__ = ()
 
     @property
-    def merges(self) -> bool:
-        """Whether any way goes on after the split: not those with a sink of their own."""
-        return any(branch.goes_on for branch in self.all)
+    @abstractmethod
+    def name(self) -> str:
+        """The name of the builder's method."""
 
+    @property
+    @abstractmethod
+    def children(self) -> tuple[Child, ...]:
+        """The graphs inside, in order."""
+
+    @abstractmethod
+    def with_children(self, graphs: Sequence[Graph]) -> Self:
+        """This step with other graphs under the names of `children`, in their order."""
+
+    @property
+    def ended(self) -> bool:
+        """True if every row leaves through a sink inside."""
+        return False
+
+    @abstractmethod
     def describe(self) -> str:
         """One line for `explain()`."""
-        return f"split({expression_text(self.selector)})"
 
-
-@dataclass(frozen=True, slots=True)
-class Union:
-    """The rows of other pipelines, of the same schema, added to the stream as they come.
-
-    Parameters
-    ----------
-    others
-        Builders with a source and without a sink. Rows of one stream keep their order; how those of several
-        interleave is left open.
-
-    Raises
-    ------
-    PlanError
-        There is none, or one has no source or has a sink.
-    SchemaError
-        At `build()`: their schemas differ.
-
-    Notes
-    -----
-    Costs a task and a channel for each stream and one where they meet, some 10 us a batch; no row is copied. Up to
-    2 batches wait in each (setting ``default_buffer_size``), and no other state is held. The watermark is that of the
-    stream that is farthest behind, idle ones left aside.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> def numbers(*values):
-    ...     return Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": values})))
-    >>> sorted(numbers(1, 2).merge(numbers(3), numbers(4)).collect_sync()["x"])
-    [1, 2, 3, 4]
-    """
-
-    name: ClassVar[str] = "merge"
-    others: tuple[Graph, ...]
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """The names of the pipelines, each once."""
-        return numbered([other.name for other in self.others])
-
-    @classmethod
-    def of(cls, others: Iterable[Graph]) -> Union:
-        """The union with these.
-
-        Raises
-        ------
-        PlanError
-            There is none, or one has no source or has a sink.
-        """
-        graphs = tuple(others)
-        if not graphs:
-            raise PlanError("merge() has nothing to merge with", expected="at least one other builder")
-        for graph in graphs:
-            if graph.source is None or graph.sink is not None or graph.ended:
-                raise PlanError(
-                    f"merge() cannot take the rows of {graph.name!r}",
-                    expected="a builder with a source and without a sink",
-                    found="no source" if graph.source is None else "a sink",
-                )
-        return cls(graphs)
-
-    def describe(self) -> str:
-        """One line for `explain()`."""
-        return f"merge({', '.join(other.name for other in self.others)})"
+    @abstractmethod
+    def compile(self, compiler: LineCompiler, name: str, schema: pl.Schema) -> CompositeStage:
+        """The stage of this step, under the id `name`, for rows of `schema`; raises where something does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A source, steps and a sink; every method gives a new graph. One that is `inner` is a branch of another."""
+    """A source, steps and a sink. Immutable: every method gives a new graph. An `inner` one is a branch."""
 
     name: str
     source: SourceSpec | None = None
     steps: tuple[Step, ...] = ()
-    sink: SinkSpec | None = None
+    sink: BoundSink | Fanout | None = None
     inner: bool = False
     sink_policies: Policies = field(default_factory=Policies)
-    part_policies: tuple[Policies, ...] = ()
-    """Of each part of the sink, if it is a fan-out: its own handlers."""
 
-    def with_source(self, source: SourceSpec) -> Graph:
+    def with_source(self, source: SourceSpec | EventTimeSource) -> Graph:
         """This graph reading from `source`."""
-        if not isinstance(source, SourceSpec):
+        if not isinstance(source, SourceSpec | EventTimeSource):
             raise PlanError(
                 "source() needs a source",
                 expected="Source.from_file(...), Source.from_frame(...), ...",
@@ -186,7 +139,7 @@ class Graph:
         return replace(self, source=source)
 
     def with_step(
-        self, operator: Expressions | Operator | Split | Union, *, late: SinkSpec | None = None
+        self, operator: Expressions | Operator | Composite, *, late: SinkSpec | None = None
     ) -> Graph:
         """This graph with one more step at its end, whose late rows leave by `late`."""
         if self.source is None and not self.inner:
@@ -240,23 +193,23 @@ class Graph:
         if not self.steps:
             raise PlanError(f"{call}() has no step before it", expected="a step directly before it")
         last = self.steps[-1]
-        if isinstance(last.operator, Split | Union | Watermarks):
+        if isinstance(last.operator, Composite | Watermarks):
             raise PlanError(
-                f"{call}() cannot govern {last.operator.name}()",
+                f"{call}() does not apply to {last.operator.name}()",
                 expected="a step that transforms rows, or a sink, directly before it",
             )
         if added.repeats and isinstance(last.operator, Operator) and not last.operator.repeatable:
             raise PlanError(
-                f"{call}() cannot govern {last.operator.name}()",
-                expected="a step without state of its own: expressions, functions, processors, or a sink",
-                hint="what fails in the step before it is governed by a handler there",
+                f"{call}() does not apply to {last.operator.name}()",
+                expected="a step without state: expressions, functions, processors, or a sink",
+                hint="put the handler after the step before it, if that is the one that fails",
             )
         policies = last.policies.then(call, last.operator.name, added)
         return replace(self, steps=(*self.steps[:-1], replace(last, policies=policies)))
 
-    def with_sink(self, sink: SinkSpec) -> Graph:
+    def with_sink(self, sink: AnySink) -> Graph:
         """This graph writing to `sink`."""
-        if not isinstance(sink, SinkSpec):
+        if not isinstance(sink, AnySink):
             raise PlanError(
                 "sink() needs a sink",
                 expected="Sink.to_file(...), Sink.to_fn(...), ...",
@@ -269,12 +222,11 @@ class Graph:
             raise PlanError("a pipeline has one sink", found="a second call of sink()")
         if self.ended:
             raise PlanError("sink() after a split whose branches all have sinks", hint="call build()")
-        return replace(
-            self,
-            sink=sink,
-            sink_policies=Policies(handlers=sink.handlers),
-            part_policies=tuple(Policies(handlers=part.handlers) for part in sink.parts),
-        )
+        if isinstance(sink, Fanout):
+            return replace(self, sink=sink)
+        (one,) = bound(sink)
+        # Those of a single sink are those of the pipeline's sink: on_error() after sink() adds to them.
+        return replace(self, sink=replace(one, handlers=()), sink_policies=Policies(handlers=one.handlers))
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -283,32 +235,53 @@ class Graph:
 
     @property
     def ended(self) -> bool:
-        """Whether no row is left at the end, because every branch of a split has a sink of its own."""
-        return bool(self.steps) and isinstance(last := self.steps[-1].operator, Split) and not last.merges
+        """True if no row comes out of the last step: every branch of a split has a sink."""
+        last = self.steps[-1].operator if self.steps else None
+        return isinstance(last, Composite) and last.ended
+
+    @property
+    def goes_on(self) -> bool:
+        """True if rows come out of the end: it has no sink, and not all of them have left before."""
+        return self.sink is None and not self.ended
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, Step]]:
+        """Every step with its id, those of the graphs inside a step after it."""
+        for id, step in zip(self.ids, self.steps, strict=True):
+            yield f"{prefix}{id}", step
+            for child in step.children:
+                yield from child.graph.walk(inner_prefix(f"{prefix}{id}", child.name))
+
+    def graphs(self) -> Iterator[Graph]:
+        """This graph, and every graph inside one of its steps."""
+        yield self
+        for _, step in self.walk():
+            yield from (child.graph for child in step.children)
 
     @property
     def sources(self) -> tuple[SourceSpec, ...]:
         """Every source rows may come from, this graph's own first."""
-        found = [] if self.source is None else [self.source]
-        for step in self.steps:
-            if isinstance(step.operator, Split):
-                found += [source for branch in step.operator.all for source in branch.graph.sources]
-            elif isinstance(step.operator, Union):
-                found += [source for other in step.operator.others for source in other.sources]
-        return tuple(found)
+        return tuple(graph.source for graph in self.graphs() if graph.source is not None)
+
+    @property
+    def ends(self) -> tuple[tuple[str, BoundSink, Policies], ...]:
+        """The sinks at the end: the id, the sink and the policies of each."""
+        if self.sink is None:
+            return ()
+        sinks = bound(self.sink)
+        names = [f"sink {number}" for number in range(1, len(sinks) + 1)]
+        return tuple(
+            (name, sink, self.sink_policies.overridden(sink.handlers))
+            for name, sink in zip(names if isinstance(self.sink, Fanout) else ["sink"], sinks, strict=True)
+        )
 
     @property
     def sinks(self) -> tuple[SinkSpec, ...]:
         """Every sink rows may leave by, those of branches, of late rows and of dead letters included."""
         found: list[SinkSpec] = []
-        for step in self.steps:
-            found += step.policies.sinks
-            if isinstance(step.operator, Split):
-                found += [sink for branch in step.operator.all for sink in branch.graph.sinks]
-            elif isinstance(step.operator, Union):
-                found += [sink for other in step.operator.others for sink in other.sinks]
-        if self.sink is not None:
-            found += self.sink.parts or (self.sink,)
-        for policies in (self.sink_policies, *self.part_policies):
-            found += policies.sinks
+        for graph in self.graphs():
+            for step in graph.steps:
+                found += step.policies.sinks
+            found += (end.sink for _, end, _ in graph.ends)
+            for _, _, policies in graph.ends:
+                found += policies.sinks
         return tuple(found)

@@ -1,9 +1,10 @@
-"""The physical plan: stages with schemas on every edge, ready to run."""
+"""The physical plan: lines of stages with schemas on every edge, ready to run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import polars as pl
 
@@ -11,7 +12,7 @@ from arrowstream.backends.base import Evaluator
 from arrowstream.core.batch import Batch
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import Query, SourceSpec
-from arrowstream.operators.base import Operator
+from arrowstream.operators.base import MultiInputOperator, Operator
 from arrowstream.plan.placement.choice import Placement
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
@@ -21,10 +22,10 @@ from arrowstream.plan.segment import Segment
 class SegmentStage:
     """Fused expressions, with an evaluator for each backend that can run them.
 
-    The placement is the one thing here that changes: it learns what each backend costs while the
-    pipeline runs, and keeps that for the next run.
+    The placement changes while the pipeline runs: it learns what each backend costs, and keeps that for the next run.
     """
 
+    lines: ClassVar[tuple[Line, ...]] = ()
     name: str
     segment: Segment
     evaluators: dict[str, Evaluator]
@@ -32,19 +33,119 @@ class SegmentStage:
     policies: Policies = field(default_factory=Policies)
 
     @property
+    def schema(self) -> pl.Schema:
+        return self.segment.schema
+
+    @property
     def output(self) -> pl.Schema:
         return self.segment.output
+
+    @property
+    def description(self) -> tuple[str, ...]:
+        """One line for each step."""
+        return tuple(step.describe() for step in self.segment.steps)
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorStage:
-    """An opaque operator on its own."""
+    """An opaque operator with one input."""
 
+    lines: ClassVar[tuple[Line, ...]] = ()
     name: str
     operator: Operator
     schema: pl.Schema
     output: pl.Schema
     policies: Policies = field(default_factory=Policies)
+
+    @property
+    def description(self) -> tuple[str, ...]:
+        """The operator, in one line."""
+        return (self.operator.describe(),)
+
+
+Route = Callable[[Batch], list[tuple[str, Batch]]]
+"""Divides a batch into one for each branch that gets rows of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitStage:
+    """One stream becomes several lines, which end in sinks or meet again after this stage.
+
+    Parameters
+    ----------
+    name, describe
+        The stage's id, and a line for `explain()`.
+    route
+        Gives each row its branch; None if every batch takes all of them.
+    branches
+        The lines.
+    output
+        The schema where branches meet again; None if all of them end in sinks.
+    """
+
+    name: str
+    describe: str
+    route: Route | None
+    branches: tuple[Line, ...]
+    output: pl.Schema | None
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines inside."""
+        return self.branches
+
+    @property
+    def description(self) -> tuple[str, ...]:
+        """The split, in one line."""
+        return (self.describe,)
+
+
+@dataclass(frozen=True, slots=True)
+class InputsStage:
+    """Other inputs meet the stream that comes in.
+
+    Parameters
+    ----------
+    name, describe
+        The stage's id, and a line for `explain()`.
+    schema
+        The schema of the stream that comes in.
+    inputs
+        The other inputs, each from its source to here.
+    output
+        The schema of what comes out.
+    operator
+        The operator; the stream that comes in is its port 0, `inputs` are its ports from 1 on. None for a merge,
+        which passes the rows of all inputs as they come.
+    """
+
+    name: str
+    describe: str
+    schema: pl.Schema
+    inputs: tuple[Line, ...]
+    output: pl.Schema
+    operator: MultiInputOperator | None = None
+
+    @property
+    def schemas(self) -> tuple[pl.Schema, ...]:
+        """The schema of each port."""
+        return (self.schema, *(line.output for line in self.inputs if line.output is not None))
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines inside."""
+        return self.inputs
+
+    @property
+    def description(self) -> tuple[str, ...]:
+        """The operator or merge, in one line."""
+        return (self.describe,)
+
+
+CompositeStage = SplitStage | InputsStage
+"""A stage with lines inside."""
+
+Stage = SegmentStage | OperatorStage | CompositeStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +157,7 @@ class Input:
     source
         Where the rows come from.
     schema
-        What the source hands over, after `query`.
+        The schema of what the source hands over, after `query`.
     query
         What the source does while reading, or None.
     absorbed
@@ -76,53 +177,59 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
-    """A sink, what comes to it, and its name in reports."""
+class SinkBinding:
+    """A sink in its place.
+
+    Parameters
+    ----------
+    name
+        Its id in reports, metrics and errors: ``sink``, ``split/high/sink 2``, ``late rows of window``.
+    sink
+        Where the rows go.
+    schema
+        The schema of the rows that come to it.
+    policies
+        Its error handlers and time limit.
+    best_effort_capacity
+        Queue capacity, in batches, of a sink that misses batches while its queue is full; None if it applies
+        backpressure.
+    """
 
     name: str
     sink: SinkSpec
     schema: pl.Schema
     policies: Policies = field(default_factory=Policies)
+    best_effort_capacity: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class BranchPlan:
-    """The stages of one way after a split, and the sink at its end, if there is one; `ended` if it does not go on."""
+class Line:
+    """Stages in a row.
+
+    Parameters
+    ----------
+    name
+        The name of the branch, of the input, or of the pipeline.
+    input
+        The source it begins with; None for a branch, whose rows come from the split.
+    stages
+        The stages, in order.
+    output
+        The schema after the last stage; None if every row has left through a sink inside.
+    sink
+        The sink at its end, or None.
+    """
 
     name: str
+    input: Input | None
     stages: tuple[Stage, ...]
     output: pl.Schema | None
-    outlet: Outlet | None = None
-    ended: bool = False
+    sink: SinkBinding | None = None
 
-
-Route = Callable[[Batch], list[tuple[str, Batch]]]
-"""Divides a batch into one for each branch that gets rows of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SplitStage:
-    """Every row takes the branch that `route` gives it; without `route`, every batch takes all of them."""
-
-    name: str
-    describe: str
-    route: Route | None
-    branches: tuple[BranchPlan, ...]
-    output: pl.Schema | None
-    """What comes out where branches meet again; None if all of them end in sinks."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnionStage:
-    """Other sources with stages of their own, whose rows are added as they come."""
-
-    name: str
-    describe: str
-    inputs: tuple[tuple[Input, tuple[Stage, ...]], ...]
-    output: pl.Schema
-
-
-Stage = SegmentStage | OperatorStage | SplitStage | UnionStage
+    @property
+    def ended(self) -> bool:
+        """True if no row comes out of its end."""
+        return self.sink is not None or self.output is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +241,9 @@ class Plan:
     name
         The pipeline's name.
     source_schema
-        What the plan was made for: the schema of the source before anything is pushed into the read.
-    input
-        The source, with what it does while reading.
-    stages
-        The steps between, in order. A fan-out of sinks is a split at the end.
-    output
-        The schema after the last stage; None if every row has left through a branch's sink.
-    outlet
-        The sink at the end, or None if there are others instead.
+        The schema of the source for which the plan was made, before anything is pushed into the read.
+    input, stages, output, sink
+        As of a `Line`. A fan-out is a split at the end, and `sink` is then None.
     """
 
     name: str
@@ -150,4 +251,4 @@ class Plan:
     input: Input
     stages: tuple[Stage, ...]
     output: pl.Schema | None
-    outlet: Outlet | None
+    sink: SinkBinding | None

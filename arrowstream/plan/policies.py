@@ -1,4 +1,4 @@
-"""What governs a step besides what it does: errors, time limits, and where late rows go."""
+"""The policies of a step: error handlers, a time limit, and the sink of late rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import polars as pl
 
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.errors import PlanError
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import BoundSink, Fanout, SinkSpec
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter, ErrorHandler, Retry, Skip, check_handlers
 
@@ -20,13 +20,13 @@ class Policies:
     Parameters
     ----------
     handlers
-        What to do about failures, in order; without any, the first one ends the run.
+        Error handlers, in order; without any, the first failure ends the run.
     timeout_s
         Seconds the step may take for one batch, or None.
     skip_late_batches
-        Whether a batch that takes longer is left out, and does not fail.
+        True if a batch that takes longer is skipped; it fails otherwise.
     late
-        Where rows go that came too late for their window.
+        The sink of rows that came too late for their window.
     """
 
     handlers: tuple[ErrorHandler, ...] = ()
@@ -35,13 +35,8 @@ class Policies:
     late: SinkSpec | None = None
 
     def __post_init__(self) -> None:
-        if self.late is not None and not isinstance(self.late, SinkSpec):
-            raise PlanError(
-                "window(late=...) needs a sink",
-                expected="Sink.to_file(...), Sink.to_fn(...), ...",
-                found=type(self.late).__name__,
-                hint='write late=Sink.to_file("late/")',
-            )
+        if self.late is not None:
+            _side_sink("window(late=...)", self.late, 'write late=Sink.to_file("late/")')
 
     @classmethod
     def time_limit(cls, duration: Duration, on_timeout: str) -> Policies:
@@ -51,7 +46,7 @@ class Policies:
             raise PlanError("timeout() is too short", expected="more than 0 seconds", found=f"{limit:g} s")
         if on_timeout not in ("fail", "skip"):
             raise PlanError(
-                "timeout() cannot go on like that",
+                "timeout() has another on_timeout",
                 expected="on_timeout='fail' or on_timeout='skip'",
                 found=repr(on_timeout),
             )
@@ -59,45 +54,33 @@ class Policies:
 
     @property
     def alone(self) -> bool:
-        """Whether the step must be a stage of its own."""
+        """True if the step must be a stage by itself."""
         return bool(self.handlers) or self.timeout_s is not None
 
     @property
     def repeats(self) -> bool:
-        """Whether a batch may be tried again, in parts, or left out half-way."""
+        """True if a batch may be tried again, in parts, or skipped half-way."""
         return bool(self.handlers) or self.skip_late_batches
 
     @property
     def goes_on(self) -> bool:
-        """Whether the run may go on after a batch that took too long."""
+        """True if the run may go on after a batch that took too long."""
         return self.skip_late_batches or any(
             isinstance(handler, Retry | Skip | DeadLetter) for handler in self.handlers
         )
 
     def check(self, schema: pl.Schema) -> None:
-        """Raise unless what rows of `schema` leave by takes them: late ones, and those that failed."""
-        for aside in self.sinks:
-            if aside.parts or aside.handlers:
-                raise PlanError(
-                    "rows that are put aside leave by one sink without handlers of its own",
-                    expected='such as late=Sink.to_file("late/") or dead_letter(Sink.to_file("bad/"))',
-                    found=aside.label if aside.parts else f"{aside.label} with on_error()",
-                )
+        """Raise unless the side outputs take rows of `schema`: late ones, and dead letters of them."""
         if self.late is not None:
             self.late.check(schema)
         for handler in self.handlers:
             if isinstance(handler, DeadLetter):
-                if not isinstance(handler.sink, SinkSpec):
-                    raise PlanError(
-                        "dead_letter() needs a sink",
-                        expected='a sink, such as Sink.to_file("bad/")',
-                        found=type(handler.sink).__name__,
-                    )
-                handler.sink.check(dead_letter_schema(schema))
+                sink = _side_sink("dead_letter()", handler.sink, 'write dead_letter(Sink.to_file("bad/"))')
+                sink.check(dead_letter_schema(schema))
 
-    def overridden(self, own: Policies) -> Policies:
-        """These with the handlers of `own`, if it has any."""
-        return replace(self, handlers=own.handlers) if own.handlers else self
+    def overridden(self, handlers: tuple[ErrorHandler, ...]) -> Policies:
+        """These policies with other handlers, if any are given."""
+        return replace(self, handlers=handlers) if handlers else self
 
     @property
     def sinks(self) -> tuple[SinkSpec, ...]:
@@ -114,3 +97,32 @@ class Policies:
         handlers = (*self.handlers, *added.handlers)
         check_handlers(handlers)
         return replace(self, handlers=handlers)
+
+
+def _side_sink(call: str, sink: object, hint: str) -> SinkSpec:
+    """The sink of a side output.
+
+    Raises
+    ------
+    PlanError
+        It is another kind of value.
+    """
+    if isinstance(sink, SinkSpec):
+        return sink
+    if isinstance(sink, BoundSink | Fanout):
+        raise PlanError(
+            f"{call} takes one sink without handlers",
+            expected="a plain sink: Sink.to_file(...), Sink.to_fn(...), ...",
+            found="a fan-out" if isinstance(sink, Fanout) else "a sink with on_error() or best_effort()",
+            hint=hint,
+        )
+    raise PlanError(
+        f"{call} needs a sink",
+        expected="Sink.to_file(...), Sink.to_fn(...), ...",
+        found=type(sink).__name__,
+        hint=hint,
+    )
+
+
+NO_POLICIES = Policies()
+"""The policies of a step for which the user set none."""

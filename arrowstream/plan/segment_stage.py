@@ -1,4 +1,4 @@
-"""A segment as a stage: which backends can run it, and why the others cannot."""
+"""A segment as a stage: the backends that can run it, and the reasons of those that cannot."""
 
 from __future__ import annotations
 
@@ -7,22 +7,34 @@ from collections.abc import Sequence
 from arrowstream.backends.base import Backend, Evaluator
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError
-from arrowstream.plan.fuse import Piece
 from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Placement
+from arrowstream.plan.policies import NO_POLICIES, Policies
 from arrowstream.plan.segment import Segment
 
 
 def segment_stage(
-    piece: Piece, segment: Segment, backends: Sequence[Backend], *, into_arrow: bool = False
+    name: str,
+    segment: Segment,
+    backends: Sequence[Backend],
+    *,
+    pin: str = "auto",
+    policies: Policies = NO_POLICIES,
+    into_arrow: bool = False,
 ) -> SegmentStage:
-    """The stage of a piece that is a segment.
+    """The stage of a segment.
 
     Parameters
     ----------
+    name
+        The stage's name.
+    pin
+        The backend it is pinned to, or ``"auto"``.
+    policies
+        Its policies.
     into_arrow
-        Whether the rows are needed in Arrow form right after it.
+        True if the rows are needed in Arrow form right after it.
 
     Raises
     ------
@@ -38,19 +50,25 @@ def segment_stage(
             evaluators[backend.name] = _into_arrow(prepared) if into_arrow else prepared
         else:
             refused[backend.name] = str(prepared)
-    if piece.pin in refused:
+    if pin in refused:
         raise PlanError(
-            f"the {piece.pin} backend cannot run this step",
-            stage=piece.name,
-            found=refused[piece.pin],
-            hint='take the pin away, or use backend("polars"), which runs every expression',
+            f"the {pin} backend cannot run this step",
+            stage=name,
+            found=refused[pin],
+            hint=f"take the pin away, or use backend({general(backends)!r}), which runs every expression",
         )
-    placement = Placement(tuple(evaluators), refused, piece.pin)
-    return SegmentStage(piece.name, segment, evaluators, placement, piece.policies)
+    costs = {backend.name: backend.start_cost for backend in backends if backend.name in evaluators}
+    placement = Placement(costs, refused, pin)
+    return SegmentStage(name, segment, evaluators, placement, policies)
+
+
+def general(backends: Sequence[Backend]) -> str:
+    """The backend that refuses no segment."""
+    return next(backend.name for backend in backends if backend.runs_everything)
 
 
 def _into_arrow(evaluate: Evaluator) -> Evaluator:
-    """With the rows' Arrow form made at once: that is part of what a backend that gives another one costs."""
+    """The evaluator with the conversion to Arrow added, so that it counts as a cost of the backend."""
 
     def evaluate_into_arrow(batch: Batch) -> Batch:
         result = evaluate(batch)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
-from arrowstream.core.batch import Batch, Element, Idle, Mark, Watermark
-from arrowstream.core.clock import Clock
-from arrowstream.core.memory_budget import MemoryBudget
-from arrowstream.core.step_context import StepContext
+from arrowstream.core.batch import Barrier, Batch, Element, Idle, Mark, Watermark
+from arrowstream.core.failures import is_failure
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
-from arrowstream.runtime.stage import INLINE_NS, Emit, RunningStage, emit_all
-from arrowstream.runtime.threads import Threads
-
-_LOGGER = logging.getLogger("arrowstream")
+from arrowstream.runtime.call_times import CallTimes
+from arrowstream.runtime.failure.stage_error import stage_error
+from arrowstream.runtime.flow.ports import OutputPort
+from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.snapshots import Snapshots
+from arrowstream.runtime.stage import RunningStage, emit_all
+from arrowstream.runtime.timed import timed
 
 T = TypeVar("T")
 WriteLate = Callable[[Batch], Awaitable[None]]
@@ -28,71 +27,99 @@ _ROWS_AT_A_TIME = 65_536
 class RunningProcess(RunningStage):
     """A process, on the loop's thread or a worker thread."""
 
-    __slots__ = ("_clock", "_kind", "_last_ns", "_process", "_room", "_threads", "_write_late")
+    __slots__ = (
+        "_clock",
+        "_kind",
+        "_last_ns",
+        "_process",
+        "_queue_capacity",
+        "_snapshots",
+        "_threads",
+        "_times",
+        "_write_late",
+    )
 
     def __init__(
         self,
         stage: OperatorStage,
         process: Process,
-        clock: Clock,
-        threads: Threads,
+        resources: Resources,
         write_late: WriteLate | None = None,
     ) -> None:
         super().__init__(stage.name)
         self._process = process
         self._kind = stage.operator.name
-        self._room = stage.operator.room
-        self._clock = clock
-        self._threads = threads
+        self._queue_capacity = stage.operator.queue_capacity
+        self._clock = resources.clock
+        self._threads = resources.threads
+        self._snapshots = Snapshots(stage.name, resources)
         self._write_late = write_late
+        self._times = CallTimes()
         self._last_ns = 0
 
     @property
-    def room(self) -> int | None:
-        return self._room
+    def queue_capacity(self) -> int | None:
+        return self._queue_capacity
 
     async def attempt(self, batch: Batch) -> list[Element]:
         out = await self._run(lambda: list(self._process.process(batch)), batch)
-        self.tally.ran(self._kind, batch.num_rows, self._last_ns, self._last_ns)
+        self.counters.record_batch(self._kind, batch.num_rows, self._last_ns, self._last_ns)
         return out
 
-    async def on_mark(self, mark: Mark, emit: Emit) -> None:
-        self.tally.saw(mark)
+    async def on_mark(self, mark: Mark, output: OutputPort) -> None:
+        self.counters.record_mark(mark)
         if isinstance(mark, Watermark):
-            await self._emit_made(lambda: self._process.on_watermark(mark.time_us), emit)
+            await self._emit_made(lambda: self._process.on_watermark(mark.time_us), output)
         elif isinstance(mark, Idle):
-            await self._emit_made(self._process.on_idle, emit)
+            await self._emit_made(self._process.on_idle, output)
         else:
-            await emit(mark)
+            await self._on_barrier(mark, output)
 
-    async def finish(self, emit: Emit) -> None:
-        await self._emit_made(self._process.finish, emit)
+    async def _on_barrier(self, barrier: Barrier, output: OutputPort) -> None:
+        """Save the state, then pass the barrier on."""
+        await self._snapshots.save(barrier.epoch, self._process.snapshot)
+        await output.send(barrier)
 
-    async def _emit_made(self, make: Callable[[], Iterable[Element]], emit: Emit) -> None:
+    async def open(self) -> None:
+        await self._snapshots.restore(self._process.restore)
+
+    async def finish(self, output: OutputPort) -> None:
+        await self._emit_made(self._process.finish, output)
+
+    async def close(self) -> None:
+        # With it go the files of its state: the stage itself waits in cycles for the garbage collector.
+        del self._process
+
+    async def _emit_made(self, make: Callable[[], Iterable[Element]], output: OutputPort) -> None:
         """Give what is made, and make more only once that was taken: it may be more than there is memory for."""
         made = _begun(make)
         more = True
         while more:
             out, more = await self._run(lambda: _some(made), None)
             self._count(out)
-            await emit_all(out, emit)
+            await emit_all(out, output)
 
     async def _run(self, work: Callable[[], T], batch: Batch | None) -> T:
+        rows = 0 if batch is None else batch.num_rows
         begin = self._clock.now_ns()
         try:
             # The last call is the best guess at this one.
-            result = work() if self._last_ns < INLINE_NS else await self._threads.call(work)
-        except FAILURES as error:
-            self.tally.errors += 1
-            raise stage_error(self.tally.name, batch, error) from error
+            result = work() if self._times.runs_inline(rows) else await self._threads.call(work)
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            self.counters.errors += 1
+            raise stage_error(self.counters.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
+        self._times.observe(rows, self._last_ns)
         if batch is None:
-            self.tally.busy_ns += self._last_ns
+            self.counters.busy_ns += self._last_ns
         late = self._process.take_late()
         if late is not None:
-            self.tally.late_rows += late.num_rows
+            self.counters.late_rows += late.num_rows
             if self._write_late is not None:
                 await self._write_late(late)
+                self.counters.late_rows_kept += late.num_rows
         return result
 
 
@@ -105,34 +132,38 @@ class RunningTimed(RunningProcess):
         self,
         stage: OperatorStage,
         process: TimedProcess,
-        clock: Clock,
-        threads: Threads,
+        resources: Resources,
         write_late: WriteLate | None = None,
     ) -> None:
-        super().__init__(stage, process, clock, threads, write_late)
+        super().__init__(stage, process, resources, write_late)
         self._timed = process
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `on_time` is due; None while nothing waits."""
+        """When `on_timer` is due; None while nothing waits."""
         return self._timed.deadline_ns
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         """Whether the next element may come."""
-        return self._timed.wants_input
+        return self._timed.accepts_input
 
-    def waits(self) -> None:
+    def on_waiting(self) -> None:
         """The next element is waited for from now on."""
-        self._timed.waits(self._clock.now_ns())
+        self._timed.on_waiting(self._clock.now_ns())
 
     async def open(self) -> None:
+        await super().open()
         self._timed.set_time(self._clock.now_ns())
 
-    async def on_time(self, emit: Emit) -> None:
+    async def close(self) -> None:
+        await super().close()
+        del self._timed
+
+    async def on_timer(self, output: OutputPort) -> None:
         """Give what comes out now that the deadline has passed."""
         now = self._clock.now_ns()
-        await self._emit_made(lambda: self._timed.on_time(now), emit)
+        await self._emit_made(lambda: self._timed.on_timer(now), output)
 
     async def _run(self, work: Callable[[], T], batch: Batch | None) -> T:
         self._timed.set_time(self._clock.now_ns())
@@ -142,13 +173,14 @@ class RunningTimed(RunningProcess):
 class RunningAsync(RunningStage):
     """An operator of coroutines, on the loop."""
 
-    __slots__ = ("_clock", "_kind", "_process")
+    __slots__ = ("_clock", "_kind", "_process", "_snapshots")
 
-    def __init__(self, stage: OperatorStage, process: AsyncProcess, clock: Clock) -> None:
+    def __init__(self, stage: OperatorStage, process: AsyncProcess, resources: Resources) -> None:
         super().__init__(stage.name)
+        self._snapshots = Snapshots(stage.name, resources)
         self._process = process
         self._kind = stage.operator.name
-        self._clock = clock
+        self._clock = resources.clock
 
     @property
     def concurrency(self) -> int:
@@ -156,19 +188,43 @@ class RunningAsync(RunningStage):
         return self._process.concurrency
 
     async def open(self) -> None:
+        await self._snapshots.restore(self._process.restore)
         await self._named(self._process.open())
 
     async def attempt(self, batch: Batch) -> list[Element]:
         begin = self._clock.now_ns()
-        out = await self._named(self._process.process(batch), batch)
-        taken = self._clock.now_ns() - begin
-        self.tally.ran(self._kind, batch.num_rows, taken, taken)
+        work = self._process.process(batch)
+        if self._process.busy_while_awaited:
+            out = await self._named(work, batch)
+            busy_ns = self._clock.now_ns() - begin
+        else:
+            out, busy_ns = await self._named(timed(work, self._clock, self.counters), batch)
+        self.counters.record_batch(self._kind, batch.num_rows, busy_ns, self._clock.now_ns() - begin)
         return list(out)
 
-    async def finish(self, emit: Emit) -> None:
-        out = list(await self._named(self._process.finish()))
+    async def on_mark(self, mark: Mark, output: OutputPort) -> None:
+        self.counters.record_mark(mark)
+        if isinstance(mark, Watermark):
+            await self._emit_made(self._process.on_watermark(mark.time_us), output)
+        elif isinstance(mark, Idle):
+            await self._emit_made(self._process.on_idle(), output)
+        else:
+            await self._on_barrier(mark, output)
+
+    async def _on_barrier(self, barrier: Barrier, output: OutputPort) -> None:
+        """Save the state, which is taken on the loop like every other call, then pass the barrier on."""
+        if self._snapshots.enabled:
+            state = list(self._process.snapshot())
+            await self._snapshots.save(barrier.epoch, lambda: iter(state))
+        await output.send(barrier)
+
+    async def finish(self, output: OutputPort) -> None:
+        await self._emit_made(self._process.finish(), output)
+
+    async def _emit_made(self, work: Awaitable[Iterable[Element]], output: OutputPort) -> None:
+        out = list(await self._named(work))
         self._count(out)
-        await emit_all(out, emit)
+        await emit_all(out, output)
 
     async def close(self) -> None:
         await self._named(self._process.close())
@@ -176,9 +232,11 @@ class RunningAsync(RunningStage):
     async def _named(self, work: Awaitable[T], batch: Batch | None = None) -> T:
         try:
             return await work
-        except FAILURES as error:
-            self.tally.errors += 1
-            raise stage_error(self.tally.name, batch, error) from error
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            self.counters.errors += 1
+            raise stage_error(self.counters.name, batch, error) from error
 
 
 def _begun(make: Callable[[], Iterable[Element]]) -> Iterator[Element]:
@@ -200,16 +258,13 @@ def _some(made: Iterator[Element]) -> tuple[list[Element], bool]:
 
 def start_operator(
     stage: OperatorStage,
-    clock: Clock,
-    threads: Threads,
-    memory: MemoryBudget,
+    resources: Resources,
     write_late: WriteLate | None,
 ) -> RunningStage:
     """The running form of an opaque operator."""
-    context = StepContext(stage.name, clock, memory, _LOGGER, threads)
-    process = stage.operator.start(stage.schema, context)
+    process = stage.operator.start(stage.schema, resources.context(stage.name))
     if isinstance(process, AsyncProcess):
-        return RunningAsync(stage, process, clock)
+        return RunningAsync(stage, process, resources)
     if isinstance(process, TimedProcess):
-        return RunningTimed(stage, process, clock, threads, write_late)
-    return RunningProcess(stage, process, clock, threads, write_late)
+        return RunningTimed(stage, process, resources, write_late)
+    return RunningProcess(stage, process, resources, write_late)

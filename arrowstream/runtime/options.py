@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from arrowstream.core.snapshot_store import SnapshotStore
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 from arrowstream.plan.physical import Plan
-from arrowstream.runtime.ports import Room
+from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.report import Progress
 
 WORKERS = 8
@@ -29,23 +30,29 @@ class Options:
         Stop after this time.
     on_progress
         Called on the loop at most ten times a second, and at the end.
-    room
-        What may wait between two stages.
+    limits
+        Capacity of the channel between two stages.
     workers
         Threads at most; they are started only when needed, one for each party that blocks.
     log_seconds
         How often a line of metrics is logged; None for never.
     state_bytes
         The most memory that the state of all steps may take together; None for no limit.
+    snapshots
+        Where positions and state go at a barrier, and come from at the start; None without checkpoints.
+    on_sink_barrier
+        Called on the loop with a sink's name and the epoch, for each barrier that reaches a sink.
     """
 
     limit: int | None = None
     seconds: float | None = None
     on_progress: Callable[[Progress], None] | None = None
-    room: Room = field(default_factory=Room)
+    limits: ChannelLimits = field(default_factory=ChannelLimits)
     workers: int = WORKERS
     log_seconds: float | None = None
     state_bytes: int | None = None
+    snapshots: SnapshotStore | None = None
+    on_sink_barrier: Callable[[str, int], None] = lambda name, epoch: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,22 +11,26 @@ import polars as pl
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import is_failure
 from arrowstream.core.ingest import schema_of
 from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import SchemaError, SourceError
-from arrowstream.io.source import SourceSpec
+from arrowstream.io.source import SourceSpec, open_source
 from arrowstream.metrics.snapshot import Metrics
-from arrowstream.plan.physical import Input, Outlet, Plan
-from arrowstream.runtime.failure.cleanup import despite, in_turn, root
+from arrowstream.plan.physical import Input, Plan, SinkBinding
+from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.endpoints.sinks import RunningSinks
+from arrowstream.runtime.endpoints.source import RunningSource
+from arrowstream.runtime.failure.cleanup import despite, first_failure, in_turn, root
 from arrowstream.runtime.failure.stage_error import opened
+from arrowstream.runtime.flow.ports import InputPort, ReplayInput
+from arrowstream.runtime.flow.router import RunningRouter
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.ports import Feed
-from arrowstream.runtime.report import Progress, RunReport, StageReport
-from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.running_source import RunningSource
-from arrowstream.runtime.sinks import RunningSinks
+from arrowstream.runtime.report import Progress, RunReport
+from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage
-from arrowstream.runtime.task_loop import Read
+from arrowstream.runtime.task_group import task_group
 from arrowstream.runtime.threads import Threads
 from arrowstream.runtime.wiring import Wiring
 
@@ -46,6 +50,7 @@ class Run:
         "_opened",
         "_options",
         "_reported_ns",
+        "_resources",
         "_sinks",
         "_sources",
         "_stop_reason",
@@ -59,7 +64,14 @@ class Run:
         self._sources: list[RunningSource] = []
         self._opened: list[SourceSpec] = []
         self._threads = Threads(options.workers)
-        self._sinks = RunningSinks(clock, self._threads)
+        self._resources = Resources(
+            clock,
+            self._threads,
+            MemoryBudget(options.state_bytes),
+            options.snapshots,
+            options.on_sink_barrier,
+        )
+        self._sinks = RunningSinks(self._resources)
         self._ends: list[RunningSink] = []
         self._wiring: Wiring | None = None
         self._stop_reason: str | None = None
@@ -77,6 +89,11 @@ class Run:
             for source in self._sources:
                 source.stop()
 
+    @property
+    def commit_begun(self) -> bool:
+        """Whether the sinks have begun to make their rows visible, which goes on to its end; from any thread."""
+        return self._sinks.commit_begun
+
     async def execute(self, prepared: Prepared) -> RunReport:
         """Run to the end of the stream, or until stopped.
 
@@ -90,7 +107,7 @@ class Run:
         if self._options.limit == 0:
             self.stop("limit")
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 timers = [
                     group.create_task(self._stop_in_time(), name="duration"),
                     group.create_task(self._log_metrics(prepared.name), name="metrics"),
@@ -108,16 +125,19 @@ class Run:
         finally:
             self._end_ns = self._clock.now_ns()
             self._threads.close()
-        raise failure  # out here, so that it keeps its own cause and drags no group along
+        try:
+            raise failure  # out here, so that it keeps its own cause and drags no group along
+        finally:
+            del failure  # its traceback holds this frame, and that would hold it
 
     def _leave_out(self, prepared: Prepared, failure: BaseException | None) -> None:
         """Tell the ends whose turn never came."""
         for source in prepared.sources:
             if not any(source is opened for opened in self._opened):
-                source.left_out()
+                source.on_never_opened(failure)
         for sink in prepared.sinks:
             if not any(sink is reached for reached in self._sinks.reached):
-                sink.left_out(failure)
+                sink.on_never_opened(failure)
 
     async def _stop_in_time(self) -> None:
         if self._options.seconds is not None:
@@ -134,10 +154,10 @@ class Run:
         wiring, sinks = self._wiring, list(self._sinks)
         return Metrics.of(
             name,
-            sources=[source.tally for source in list(self._sources)],
-            between=[] if wiring is None else [stage.tally for stage in list(wiring.stages)],
-            sinks=[sink.tally for sink in sinks if sink in self._ends],
-            beside=[sink.tally for sink in sinks if sink not in self._ends],
+            sources=[source.counters for source in list(self._sources)],
+            between=[] if wiring is None else [stage.counters for stage in list(wiring.stages)],
+            sinks=[sink.counters for sink in sinks if sink in self._ends],
+            side=[sink.counters for sink in sinks if sink not in self._ends],
             queues=[] if wiring is None else list(wiring.queues),
             seconds=self._seconds(),
             running=self._end_ns is None,
@@ -149,15 +169,19 @@ class Run:
         try:
             report = await self._from_source(prepared)
         except BaseException as failure:
+            for source in self._sources:
+                source.on_failure(first_failure(failure))
             await despite(failure, (source.close for source in self._sources))
             raise
         await in_turn(source.close for source in self._sources)
         return report
 
-    def _open_source(self, name: str, start: Input) -> RunningSource:
-        reader = opened(name, SourceError, lambda: start.source.open(start.query))
+    async def _open_source(self, name: str, start: Input) -> RunningSource:
+        resume = await Snapshots(name, self._resources).position()
+        context = self._resources.context(name)
+        reader = opened(name, SourceError, lambda: open_source(start.source, context, start.query, resume))
         inside = () if start.absorbed is None else start.absorbed.steps
-        source = RunningSource(name, reader, self._clock, self._threads, inside)
+        source = RunningSource(name, reader, self._resources, inside)
         self._sources.append(source)
         self._opened.append(start.source)
         if self._stop_reason is not None:
@@ -168,11 +192,11 @@ class Run:
         held: list[Element] = []
         plan = prepared.plan
         unknown = pl.Schema()
-        source = self._open_source(
+        source = await self._open_source(
             "source", plan.input if plan is not None else Input(prepared.sources[0], unknown)
         )
         while plan is None:
-            element = await source.read()
+            element = await source.receive()
             if element is None:
                 # Without a plan nobody reads the other sources, whose rows would be lost.
                 alone = len(prepared.sources) == 1 and not any(sink.needs_schema for sink in prepared.sinks)
@@ -187,32 +211,29 @@ class Run:
             held.append(element)
             if isinstance(element, Batch):
                 plan = prepared.compile(schema_of(element))
-        return await self._with_sinks(plan, source, _after(held, source.read))
+        return await self._with_sinks(plan, ReplayInput(held, source) if held else source)
 
-    async def _with_sinks(self, plan: Plan, source: RunningSource, read: Read) -> RunReport:
+    async def _with_sinks(self, plan: Plan, source: InputPort) -> RunReport:
         try:
             wiring = self._wiring = Wiring(
-                self._clock,
-                self._threads,
+                self._resources,
                 self._sinks,
                 self._open_source,
                 self._open_end,
-                self._options.room,
-                MemoryBudget(self._options.state_bytes),
+                self._options.limits,
             )
-            goal = wiring.goal(plan.outlet) if plan.outlet is not None else None
-            wiring.line(Feed(read, source.blocking), plan.stages, goal)
-            async with asyncio.TaskGroup() as group:
+            await wiring.wire(source, plan)
+            async with task_group() as group:
                 wiring.start(group)
             await self._sinks.commit()
         except BaseException as failure:
-            await despite(failure, self._sinks.aborts())
+            await despite(failure, self._sinks.aborts(first_failure(failure)))
             raise
         self._tell()
         self._committed = self._report(plan.name, wiring.stages)
         return self._committed
 
-    def _open_end(self, outlet: Outlet) -> RunningSink:
+    def _open_end(self, outlet: SinkBinding) -> RunningSink:
         """A sink that is an end of the pipeline: its rows have come out, and the limit holds for it."""
         sink = self._sinks.open(outlet, self._options.limit, self._written)
         self._ends.append(sink)
@@ -243,44 +264,34 @@ class Run:
             self._options.on_progress(Progress(self._rows_in(), self._rows_out(), self._seconds(), total))
 
     def _rows_in(self) -> int:
-        return sum(source.tally.rows_in for source in self._sources)
+        return sum(source.counters.rows_in for source in self._sources)
 
     def _rows_out(self) -> int:
-        return sum(sink.tally.rows_out for sink in self._ends)
+        return sum(sink.counters.rows_out for sink in self._ends)
 
     def _seconds(self) -> float:
         end_ns = self._clock.now_ns() if self._end_ns is None else self._end_ns
         return (end_ns - self._begin_ns) / 1e9
 
-    def _report(self, name: str, stages: Sequence[RunningStage]) -> RunReport:
+    def _report(self, name: str, stages: Sequence[RunningStage | RunningRouter]) -> RunReport:
         parts = (*self._sources, *stages, *self._sinks)
+        wall_us = time.time_ns() // 1_000
         return RunReport(
             name,
             self._rows_in(),
             self._rows_out(),
             self._seconds(),
-            tuple(StageReport.of(part.tally) for part in parts),
-            self._stop_reason,
+            tuple(part.counters.snapshot(wall_us) for part in parts),
+            self._ended_early(),
         )
+
+    def _ended_early(self) -> str | None:
+        """Why the run ended before the stream did; None if every source had ended by itself before it was stopped."""
+        complete = self._stop_reason != "limit" and all(source.ended for source in self._sources)
+        return None if complete else self._stop_reason
 
 
 def _only_cancelled(failure: BaseException) -> bool:
     """Whether we were cancelled from outside, and nothing else went wrong."""
-    task = asyncio.current_task()
-    assert task is not None
-    cancelled = isinstance(failure, asyncio.CancelledError) and task.cancelling() > 0
+    cancelled = isinstance(failure, asyncio.CancelledError) and not is_failure(failure)
     return cancelled and not getattr(failure, "__notes__", ())
-
-
-def _after(held: list[Element], read: Read) -> Read:
-    """Read what was looked at already, then go on."""
-    if not held:
-        return read
-    waiting = iter(held)
-
-    async def first_held() -> Element | None:
-        for element in waiting:
-            return element
-        return await read()
-
-    return first_held

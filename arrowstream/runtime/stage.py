@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from arrowstream.core.batch import Batch, Element, Mark
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
 from arrowstream.errors import ArrowstreamError
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.plan.physical import SegmentStage
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.call_times import INLINE_NS
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
+from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.threads import Threads
 
-Emit = Callable[[Element], Awaitable[None]]
-
-INLINE_NS = 1_000_000
-"""Work predicted to take less runs on the loop's own thread.
-
-A hop to a worker thread and back costs 60-110 us, so at 200 us it would cost a third of the work;
-and nothing else on the loop (channel hops, timers) minds waiting a millisecond.
-"""
+_ROW_NS = 100
+"""Assumed time for a row where the steps of a failed segment are tried one by one."""
 
 
 class RunningStage(ABC):
     """A stage of the plan with its counters."""
 
-    __slots__ = ("_attempt", "_ingest_ns", "tally")
+    __slots__ = ("_attempt", "_ingest_ns", "counters")
 
     def __init__(self, name: str) -> None:
         self._ingest_ns: int | None = None
-        self.tally = StageCounters(name)
+        self.counters = StageCounters(name)
         self._attempt: Attempt = self.attempt
 
     @property
-    def room(self) -> int | None:
+    def queue_capacity(self) -> int | None:
         """Batches that may wait before this stage, where that was asked for."""
         return None
 
@@ -46,8 +43,8 @@ class RunningStage(ABC):
     async def process(self, batch: Batch) -> Iterable[Element]:
         """What comes out for this batch."""
         out = await self._attempt(batch)
-        tally = self.tally
-        tally.rows_in += batch.num_rows
+        counters = self.counters
+        counters.rows_in += batch.num_rows
         self._ingest_ns = batch.ingest_ns
         self._count(out)
         return out
@@ -56,7 +53,7 @@ class RunningStage(ABC):
         """Count what comes out; rows made anew, such as a window's, are as old as the batch that let them out."""
         for element in out:
             if isinstance(element, Batch):
-                self.tally.came_out(element)
+                self.counters.record_output(element)
                 if element.ingest_ns is None:
                     element.ingest_ns = self._ingest_ns
 
@@ -68,12 +65,12 @@ class RunningStage(ABC):
         """Before the first batch."""
         return
 
-    async def on_mark(self, mark: Mark, emit: Emit) -> None:
+    async def on_mark(self, mark: Mark, output: OutputPort) -> None:
         """Give what comes out for a mark, the mark itself included."""
-        self.tally.saw(mark)
-        await emit(mark)
+        self.counters.record_mark(mark)
+        await output.send(mark)
 
-    async def finish(self, emit: Emit) -> None:
+    async def finish(self, output: OutputPort) -> None:
         """Give what is still held when the stream ends."""
         return
 
@@ -82,11 +79,11 @@ class RunningStage(ABC):
         return
 
 
-async def emit_all(out: Iterable[Element], emit: Emit) -> None:
+async def emit_all(out: Iterable[Element], output: OutputPort) -> None:
     """Pass on what came out, batches without rows left out."""
     for element in out:
         if not isinstance(element, Batch) or element.num_rows:
-            await emit(element)
+            await output.send(element)
 
 
 class RunningSegment(RunningStage):
@@ -101,7 +98,7 @@ class RunningSegment(RunningStage):
         self._threads = threads
 
     async def attempt(self, batch: Batch) -> list[Element]:
-        stage, tally, clock = self._stage, self.tally, self._clock
+        stage, counters, clock = self._stage, self.counters, self._clock
         rows = batch.num_rows
         choice = stage.placement.choose(rows)
         evaluate = stage.evaluators[choice.backend]
@@ -112,12 +109,17 @@ class RunningSegment(RunningStage):
             else:
                 result = await self._threads.call(evaluate, batch)
         except FAILURES as error:
-            tally.errors += 1
-            raise _failure(stage, batch, error) from error
+            counters.errors += 1
+            raise await self._named(batch, error) from error
         taken = clock.now_ns() - begin
         stage.placement.observe(choice, rows, taken / 1e9)
-        tally.ran(choice.backend, rows, taken, taken)
+        counters.record_batch(choice.backend, rows, taken, taken)
         return [result]
+
+    async def _named(self, batch: Batch, error: BaseException) -> ArrowstreamError:
+        if batch.num_rows * _ROW_NS < INLINE_NS:
+            return _failure(self._stage, batch, error)
+        return await self._threads.call(_failure, self._stage, batch, error)
 
 
 def _failure(stage: SegmentStage, batch: Batch, error: BaseException) -> ArrowstreamError:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
-from arrowstream.core.batch import Batch, Element, Mark
+from arrowstream.core.batch import Barrier, Batch, Element, Mark
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
 from arrowstream.runtime.failure.cleanup import despite
-from arrowstream.runtime.failure.stage_error import FAILURES
 from arrowstream.runtime.failure.timeout import end_tasks
+from arrowstream.runtime.flow.ports import InputPort, OutputPort
 from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
-from arrowstream.runtime.stage import Emit, RunningStage, emit_all
-
-Read = Callable[[], Awaitable[Element | None]]
-End = Callable[[], Awaitable[None]]
+from arrowstream.runtime.stage import RunningStage, emit_all
+from arrowstream.runtime.task_group import task_group
 
 TURN_SECONDS = 0.005
 """How long a task may go on without waiting before the loop's other tasks get a turn.
@@ -24,24 +23,24 @@ Between ends in memory nothing ever waits, so `stop`, timers and everything else
 """
 
 
-async def run_section(read: Read, stage: RunningStage | None, emit: Emit, end: End, clock: Clock) -> None:
-    """Move elements from `read` through `stage` to `emit` until the stream ends, then call `end`.
+async def run_task(source: InputPort, stage: RunningStage | None, output: OutputPort, clock: Clock) -> None:
+    """Move elements from `source` through `stage` to `output` until the stream ends, then end `output`.
 
     Marks keep their place among the batches. Batches without rows are not passed on. If anything
-    fails, `end` is not called: the next task must never take a failure for the end of the stream.
+    fails, `output` is not ended: the next task must never take a failure for the end of the stream.
     """
     if stage is None:
-        await _pass_on(read, emit)
+        await _pass_on(source, output)
     else:
         try:
             await stage.open()
             if isinstance(stage, RunningTimed):
-                await _drive_timed(read, stage, emit, clock)
+                await _drive_timed(source, stage, output, clock)
             elif isinstance(stage, RunningAsync) and stage.concurrency > 1:
-                await _drive_concurrent(read, stage, emit)
+                await _drive_concurrent(source, stage, output)
             else:
-                await _drive(read, stage, emit)
-            await stage.finish(emit)
+                await _drive(source, stage, output)
+            await stage.finish(output)
         except FAILURES as failure:
             await despite(failure, [stage.close])
             raise
@@ -49,64 +48,68 @@ async def run_section(read: Read, stage: RunningStage | None, emit: Emit, end: E
             await stage.close()
             raise
         await stage.close()
-    await end()
+    await output.end()
 
 
-async def _pass_on(read: Read, emit: Emit) -> None:
+async def _pass_on(source: InputPort, output: OutputPort) -> None:
     turns = _Turns()
-    while (element := await read()) is not None:
-        await emit(element)
+    while (element := await source.receive()) is not None:
+        await output.send(element)
         await turns.yield_if_due()
 
 
-async def _drive(read: Read, stage: RunningStage, emit: Emit) -> None:
+async def _drive(source: InputPort, stage: RunningStage, output: OutputPort) -> None:
     turns = _Turns()
-    while (element := await read()) is not None:
+    while (element := await source.receive()) is not None:
         if isinstance(element, Batch):
-            await emit_all(await stage.process(element), emit)
+            await emit_all(await stage.process(element), output)
         else:
-            await stage.on_mark(element, emit)
+            await stage.on_mark(element, output)
         await turns.yield_if_due()
 
 
-async def _drive_timed(read: Read, stage: RunningTimed, emit: Emit, clock: Clock) -> None:
+async def _drive_timed(source: InputPort, stage: RunningTimed, output: OutputPort, clock: Clock) -> None:
     """One that may also have something to say while nothing comes in, or that takes nothing for a while."""
     reading: asyncio.Task[Element | None] | None = None
     alarm: asyncio.Task[None] | None = None
     try:
         while True:
-            if stage.wants_input and reading is None:
-                reading = asyncio.ensure_future(_awaited(read))
-                stage.waits()
+            if stage.accepts_input and reading is None:
+                reading = asyncio.ensure_future(source.receive())
+                stage.on_waiting()
             if (deadline := stage.deadline_ns) is not None:
                 alarm = asyncio.ensure_future(clock.sleep(max(deadline - clock.now_ns(), 0) / 1e9))
-            waits = [task for task in (reading if stage.wants_input else None, alarm) if task is not None]
+            waits = [task for task in (reading if stage.accepts_input else None, alarm) if task is not None]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if alarm is not None:
                 await end_tasks(alarm)
                 alarm = None
             if deadline is not None and clock.now_ns() >= deadline:
-                await stage.on_time(emit)
-            if stage.wants_input and reading is not None and reading.done():
+                await stage.on_timer(output)
+            if stage.accepts_input and reading is not None and reading.done():
                 element, reading = reading.result(), None
                 if element is None:
                     return
                 if isinstance(element, Batch):
-                    await emit_all(await stage.process(element), emit)
+                    await emit_all(await stage.process(element), output)
                 else:
-                    await stage.on_mark(element, emit)
+                    await stage.on_mark(element, output)
     finally:
         for task in (reading, alarm):
             if task is not None:
                 await end_tasks(task)
 
 
-async def _drive_concurrent(read: Read, stage: RunningAsync, emit: Emit) -> None:
-    """Several batches in the making, passed on in the order in which they came."""
+async def _drive_concurrent(source: InputPort, stage: RunningAsync, output: OutputPort) -> None:
+    """Several batches in the making, passed on in the order in which they came.
+
+    At a barrier no batch is begun before those in front of it are done and the state is saved.
+    """
     free = asyncio.Semaphore(stage.concurrency)
     sender: Sender[Mark | asyncio.Task[Iterable[Element]]]
     receiver: Receiver[Mark | asyncio.Task[Iterable[Element]]]
     sender, receiver = channel(stage.concurrency)
+    passed = asyncio.Event()
 
     async def process(batch: Batch) -> Iterable[Element]:
         try:
@@ -115,21 +118,26 @@ async def _drive_concurrent(read: Read, stage: RunningAsync, emit: Emit) -> None
             free.release()
 
     async def begin() -> None:
-        while (element := await read()) is not None:
+        while (element := await source.receive()) is not None:
             if isinstance(element, Batch):
                 await free.acquire()
                 await sender.send(group.create_task(process(element)))
             else:
                 await sender.send(element)
+            if isinstance(element, Barrier):
+                await passed.wait()
+                passed.clear()
         sender.close()
 
-    async with asyncio.TaskGroup() as group:
+    async with task_group() as group:
         group.create_task(begin())
         async for item in receiver:
             if isinstance(item, asyncio.Task):
-                await emit_all(await item, emit)
+                await emit_all(await item, output)
             else:
-                await stage.on_mark(item, emit)
+                await stage.on_mark(item, output)
+                if isinstance(item, Barrier):
+                    passed.set()
 
 
 class _Turns:
@@ -145,7 +153,3 @@ class _Turns:
         if self._loop.time() >= self._ends:
             await asyncio.sleep(0)
             self._ends = self._loop.time() + TURN_SECONDS
-
-
-async def _awaited(read: Read) -> Element | None:
-    return await read()

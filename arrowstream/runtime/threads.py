@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from arrowstream.core.waiting import until_done
+
 T = TypeVar("T")
 
 
@@ -29,12 +31,10 @@ class Threads:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            while not future.done():
-                try:
-                    await asyncio.wait([future])
-                except asyncio.CancelledError:
-                    continue
-            future.exception()  # seen: the cancellation is what the caller gets
+            try:
+                await until_done([future])
+            finally:
+                future.exception()  # seen: the cancellation is what the caller gets
             raise
 
     def close(self) -> None:

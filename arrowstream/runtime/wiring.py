@@ -8,36 +8,35 @@ two sides can really work at the same time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
-from arrowstream.core.batch import Batch, Element
-from arrowstream.core.channel import Receiver, Sender, channel
-from arrowstream.core.clock import Clock
-from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
-    BranchPlan,
     Input,
+    InputsStage,
+    Line,
     OperatorStage,
-    Outlet,
-    Route,
+    Plan,
     SegmentStage,
+    SinkBinding,
     SplitStage,
     Stage,
-    UnionStage,
 )
 from arrowstream.runtime.apply_policies import govern
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
-from arrowstream.runtime.merge import Merge
+from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.endpoints.sinks import RunningSinks
+from arrowstream.runtime.endpoints.source import RunningSource
+from arrowstream.runtime.failure.stage_error import stage_error
+from arrowstream.runtime.flow.best_effort import BestEffortQueue, BestEffortSink
+from arrowstream.runtime.flow.merge import Merge
+from arrowstream.runtime.flow.ports import Broadcast, ChannelLimits, InputPort, OutputPort
+from arrowstream.runtime.flow.router import RunningRouter
 from arrowstream.runtime.operator_stage import start_operator
-from arrowstream.runtime.ports import Feed, Goal, Room, close, nothing, receive
-from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.running_source import RunningSource
-from arrowstream.runtime.sinks import BestEffortQueue, RunningSinks
-from arrowstream.runtime.stage import Emit, RunningSegment, RunningStage
-from arrowstream.runtime.task_loop import End, Read, run_section
-from arrowstream.runtime.threads import Threads
+from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.stage import RunningSegment, RunningStage
+from arrowstream.runtime.task_group import Tasks
+from arrowstream.runtime.task_loop import run_task
 
 
 class Wiring:
@@ -45,198 +44,192 @@ class Wiring:
 
     Parameters
     ----------
-    outlets
+    sinks
         The sinks of the run.
-    open_source, open_end
+    open_source, open_sink
         Open a further source, and a sink at an end.
-    room
-        What may wait between two stages.
-    memory
-        The budget for the state of all steps.
+    limits
+        Capacity of the channel between two stages.
     """
 
     def __init__(
         self,
-        clock: Clock,
-        threads: Threads,
-        outlets: RunningSinks,
-        open_source: Callable[[str, Input], RunningSource],
-        open_end: Callable[[Outlet], RunningSink],
-        room: Room,
-        memory: MemoryBudget,
+        resources: Resources,
+        sinks: RunningSinks,
+        open_source: Callable[[str, Input], Awaitable[RunningSource]],
+        open_sink: Callable[[SinkBinding], RunningSink],
+        limits: ChannelLimits,
     ) -> None:
-        self._clock = clock
-        self._threads = threads
-        self._outlets = outlets
+        self._resources = resources
+        self._sinks = sinks
         self._open_source = open_source
-        self._open_end = open_end
-        self._room = room
-        self._memory = memory
-        self.stages: list[RunningStage] = []
+        self._open_sink = open_sink
+        self._limits = limits
+        self.stages: list[RunningStage | RunningRouter] = []
         self.queues: list[Queue] = []
-        self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        self._started: list[asyncio.Task[None]] = []
+        self._tasks: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
+        self._started: set[asyncio.Task[None]] = set()
+        self._ending = False
+        """Whether a task has failed or been cancelled by the run, which ends the others."""
 
-    def start(self, group: asyncio.TaskGroup) -> None:
+    def start(self, group: Tasks) -> None:
         """Start every task."""
-        self._started = [group.create_task(_run(work), name=name) for name, work in self._tasks]
+        runner = asyncio.current_task()
+        assert runner is not None
+        before = runner.cancelling()
+
+        def is_ending() -> bool:
+            return self._ending or runner.cancelling() > before
+
+        for name, work in self._tasks:
+            task = group.create_task(self._run(name, work, is_ending), name=name)
+            self._started.add(task)
+            task.add_done_callback(self._started.discard)
+        self._tasks.clear()
+
+    async def _run(
+        self, name: str, work: Callable[[], Coroutine[Any, Any, None]], is_ending: Callable[[], bool]
+    ) -> None:
+        """Run a task's work; a cancellation that is not the run's own is a failure.
+
+        The task group would take the task for ended, and the others would wait for it for ever.
+        """
+        try:
+            await work()
+        except BaseException as error:
+            ours = is_ending()
+            self._ending = True
+            if ours or not isinstance(error, asyncio.CancelledError):
+                raise
+            raise stage_error(name, None, error) from error
 
     def cancel(self) -> None:
         """End every task as it is: nobody wants what is still under way."""
-        for task in self._started:
+        self._ending = True
+        for task in list(self._started):
             task.cancel()
 
-    def line(self, feed: Feed, stages: Sequence[Stage], goal: Goal | None) -> None:
-        """Everything from `feed` to `goal`; None if a split at the end leads to sinks."""
-        part: list[RunningStage] = []
+    async def wire(self, source: InputPort, plan: Plan) -> None:
+        """Make everything from the first source to the sinks."""
+        await self._line(source, plan.stages, None if plan.sink is None else self._sink(plan.sink))
+
+    async def _line(self, source: InputPort, stages: Sequence[Stage], output: OutputPort | None) -> None:
+        """Everything from `source` to `output`; None if the last stage leads to sinks."""
+        started: list[RunningStage] = []
         for number, stage in enumerate(stages):
-            if isinstance(stage, SegmentStage | OperatorStage):
-                part.append(self._start(stage))
+            if (start := _STARTS.get(type(stage))) is not None:
+                started.append(start(self, stage))
                 continue
-            # What comes before a split or a union ends there, in a task that hands its elements on.
-            rest = stages[number + 1 :]
-            meet = self._meeting(feed, part, stage)
-            if meet is not None:
-                self.line(meet, rest, goal)
+            # What comes before a stage with lines inside ends there, in a task that hands its elements on.
+            after = await _JUNCTIONS[type(stage)](self, source, started, stage)
+            if after is not None:
+                await self._line(after, stages[number + 1 :], output)
             return
-        assert goal is not None
-        self._tasks_of(feed, part, goal)
+        assert output is not None
+        self._tasks_of(source, started, output)
 
-    def goal(self, outlet: Outlet) -> Goal:
-        """The way into a sink at an end, which is opened."""
-        sink = self._sink(outlet)
-        return Goal(sink.write, nothing, sink.blocking, sink.tally)
-
-    def _sink(self, outlet: Outlet) -> RunningSink:
-        sink = self._open_end(outlet)
-        govern(sink, outlet.policies, outlet.schema, self._clock, self._outlets)
+    def _sink(self, binding: SinkBinding) -> RunningSink:
+        sink = self._open_sink(binding)
+        govern(sink, binding.policies, binding.schema, self._resources.clock, self._sinks)
         return sink
 
-    def _start(self, stage: SegmentStage | OperatorStage) -> RunningStage:
-        running: RunningStage
-        if isinstance(stage, SegmentStage):
-            running = RunningSegment(stage, self._clock, self._threads)
-        else:
-            late = stage.policies.late
-            write = None
-            if late is not None:
-                outlet = Outlet(f"late rows of {stage.name}", late, stage.schema)
-                write = self._outlets.side_output(outlet).write
-            running = start_operator(stage, self._clock, self._threads, self._memory, write)
-        schema = stage.segment.schema if isinstance(stage, SegmentStage) else stage.schema
-        govern(running, stage.policies, schema, self._clock, self._outlets)
+    def _segment(self, stage: SegmentStage) -> RunningStage:
+        running = RunningSegment(stage, self._resources.clock, self._resources.threads)
+        return self._governed(running, stage)
+
+    def _operator(self, stage: OperatorStage) -> RunningStage:
+        write = None
+        if stage.policies.late is not None:
+            binding = SinkBinding(f"late rows of {stage.name}", stage.policies.late, stage.schema)
+            write = self._sinks.side_output(binding).send
+        return self._governed(start_operator(stage, self._resources, write), stage)
+
+    def _governed(self, running: RunningStage, stage: SegmentStage | OperatorStage) -> RunningStage:
+        govern(running, stage.policies, stage.schema, self._resources.clock, self._sinks)
         self.stages.append(running)
         return running
 
-    def _tasks_of(self, feed: Feed, stages: Sequence[RunningStage], goal: Goal) -> None:
-        """A task for each stage; an end that does not block shares its neighbour's."""
-        read, blocks = feed.read, feed.blocks
-        if feed.queue is not None:
-            self._count(feed.queue, stages[0].tally if stages else goal.counters)
-        sections: list[RunningStage | None] = list(stages)
-        if blocks or not sections or stages[0].room is not None:
-            sections.insert(0, None)
-        if goal.blocks and (blocks or stages):
-            sections.append(None)
-        *before, last = sections
-        for stage, after in zip(before, sections[1:], strict=True):
-            room = after.room if after is not None else None
-            sender, receiver = self._channel(room)
-            self._count(receiver.statistics, after.tally if after is not None else goal.counters)
-            self._task(read, stage, sender.send, partial(close, sender))
-            read = partial(receive, receiver)
-        self._task(read, last, goal.emit, goal.end)
-
-    def _channel(self, room: int | None = None) -> tuple[Sender[Element], Receiver[Element]]:
-        return channel(room or self._room.batches, nbytes=self._room.nbytes)
+    def _tasks_of(self, source: InputPort, stages: Sequence[RunningStage], output: OutputPort) -> None:
+        """A task for each stage; a source or sink that does not block shares its neighbour's."""
+        if source.queue is not None:
+            self._count(source.queue, stages[0].counters if stages else output.counters)
+        tasks: list[RunningStage | None] = list(stages)
+        if source.blocking or not tasks or stages[0].queue_capacity is not None:
+            tasks.insert(0, None)
+        if output.blocking and (source.blocking or stages):
+            tasks.append(None)
+        *before, last = tasks
+        for stage, after in zip(before, tasks[1:], strict=True):
+            sender, receiver = self._limits.channel(None if after is None else after.queue_capacity)
+            self._count(receiver.queue, output.counters if after is None else after.counters)
+            self._task(source, stage, sender)
+            source = receiver
+        self._task(source, last, output)
 
     def _count(self, queue: Queue, before: StageCounters | None) -> None:
-        """Let what waits in a channel be seen: in all, and before the stage or sink that takes it."""
+        """Show what waits in a channel: in all, and before the stage or sink that takes it."""
         self.queues.append(queue)
         if before is not None:
             before.queues.append(queue)
 
-    def _task(self, read: Read, stage: RunningStage | None, emit: Emit, end: End) -> None:
-        name = stage.tally.name if stage is not None else "end"
-        self._tasks.append((name, lambda: run_section(read, stage, emit, end, self._clock)))
+    def _task(self, source: InputPort, stage: RunningStage | None, output: OutputPort) -> None:
+        name = stage.counters.name if stage is not None else "end"
+        self._tasks.append((name, lambda: run_task(source, stage, output, self._resources.clock)))
 
-    def _meeting(
-        self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage | UnionStage
-    ) -> Feed | None:
-        """What goes on after several ways or inputs; None if nothing does."""
-        if isinstance(stage, SplitStage):
-            return self._split(feed, before, stage)
-        return self._union(feed, before, stage)
-
-    def _split(self, feed: Feed, before: Sequence[RunningStage], stage: SplitStage) -> Feed | None:
+    async def _split(
+        self, source: InputPort, before: Sequence[RunningStage], stage: SplitStage
+    ) -> InputPort | None:
         """The branches of a split, each with a line of its own; gives what comes out where they meet."""
-        on = [branch for branch in stage.branches if not branch.ended]
-        merge, meet = self._merge(len(on)) if on else (None, None)
-        ways: dict[str, tuple[Emit, End]] = {}
+        going_on = [branch for branch in stage.branches if not branch.ended]
+        sender, receiver = self._limits.channel()
+        merge = Merge(len(going_on), sender)
+        place = len(self.stages)
+        branches: dict[str, OutputPort] = {}
         for branch in stage.branches:
-            goal = None
-            if not branch.ended:
-                assert merge is not None
-                number = on.index(branch)
-                goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
-            ways[branch.name] = self._branch(branch, goal)
-        emit = (
-            partial(_broadcast, ways)
-            if stage.route is None
-            else partial(_route, stage.name, stage.route, ways)
-        )
-        self._tasks_of(feed, before, Goal(emit, partial(_end_all, ways), False))
-        return meet
+            after = None if branch.ended else merge.port(going_on.index(branch))
+            branches[branch.name] = await self._branch(branch, after)
+        if stage.route is None:
+            self._tasks_of(source, before, Broadcast(list(branches.values())))
+        else:
+            router = RunningRouter(stage.name, stage.route, branches, self._resources)
+            self.stages.insert(place, router)
+            self._tasks_of(source, before, router)
+        return receiver if going_on else None
 
-    def _branch(self, branch: BranchPlan, goal: Goal | None) -> tuple[Emit, End]:
-        if branch.outlet is not None and (spare := branch.outlet.sink.spare) is not None:
-            sink = self._sink(branch.outlet)
-            way = BestEffortQueue(sink, spare)
-            goal = Goal(way.write, nothing, sink.blocking, sink.tally)
-            self.line(Feed(way.read, queue=way.queue), branch.stages, goal)
-            return way.offer, way.end
-        sender, receiver = self._channel()
-        if branch.outlet is not None:
-            goal = self.goal(branch.outlet)
-        self.line(Feed.of(receiver), branch.stages, goal)
-        return sender.send, partial(close, sender)
+    async def _branch(self, branch: Line, after: OutputPort | None) -> OutputPort:
+        if branch.sink is None:
+            sender, receiver = self._limits.channel()
+            await self._line(receiver, branch.stages, after)
+            return sender
+        sink = self._sink(branch.sink)
+        if branch.sink.best_effort_capacity is None:
+            sender, receiver = self._limits.channel()
+            await self._line(receiver, branch.stages, sink)
+            return sender
+        queue = BestEffortQueue(sink.counters, branch.sink.best_effort_capacity)
+        await self._line(queue, branch.stages, BestEffortSink(sink))
+        return queue
 
-    def _union(self, feed: Feed, before: Sequence[RunningStage], stage: UnionStage) -> Feed:
+    async def _inputs(
+        self, source: InputPort, before: Sequence[RunningStage], stage: InputsStage
+    ) -> InputPort:
         """This stream and others, each with a line of its own, and where they meet."""
-        merge, meet = self._merge(1 + len(stage.inputs))
-        self._tasks_of(feed, before, Goal(partial(merge.send, 0), partial(merge.end, 0), False))
-        for number, (start, stages) in enumerate(stage.inputs, 1):
-            source = self._open_source(start.name, start)
-            goal = Goal(partial(merge.send, number), partial(merge.end, number), False)
-            self.line(Feed(source.read, source.blocking), stages, goal)
-        return meet
-
-    def _merge(self, inputs: int) -> tuple[Merge, Feed]:
-        sender, receiver = self._channel()
-        return Merge(inputs, sender), Feed.of(receiver)
+        sender, receiver = self._limits.channel()
+        merge = Merge(1 + len(stage.inputs), sender)
+        self._tasks_of(source, before, merge.port(0))
+        for number, line in enumerate(stage.inputs, 1):
+            assert line.input is not None
+            other = await self._open_source(line.input.name, line.input)
+            await self._line(other, line.stages, merge.port(number))
+        return receiver
 
 
-async def _run(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
+_Start: TypeAlias = Callable[[Wiring, Any], RunningStage]
+_STARTS: dict[type, _Start] = {SegmentStage: Wiring._segment, OperatorStage: Wiring._operator}
+"""How a stage with one input and one output is started, by its kind."""
 
-
-async def _broadcast(ways: dict[str, tuple[Emit, End]], element: Element) -> None:
-    for emit, _ in ways.values():
-        await emit(element)
-
-
-async def _route(name: str, route: Route, ways: dict[str, tuple[Emit, End]], element: Element) -> None:
-    if not isinstance(element, Batch):
-        await _broadcast(ways, element)
-        return
-    try:
-        parts = route(element)
-    except FAILURES as error:
-        raise stage_error(name, element, error) from error
-    for way, part in parts:
-        await ways[way][0](part)
-
-
-async def _end_all(ways: dict[str, tuple[Emit, End]]) -> None:
-    for _, end in ways.values():
-        await end()
+_Junction: TypeAlias = Callable[
+    [Wiring, InputPort, Sequence[RunningStage], Any], Coroutine[Any, Any, InputPort | None]
+]
+_JUNCTIONS: dict[type, _Junction] = {SplitStage: Wiring._split, InputsStage: Wiring._inputs}
+"""How a stage with lines inside is wired, by its kind: what comes before it, and what goes on after it."""

@@ -8,9 +8,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from arrowstream.core.batch import to_record
 from arrowstream.errors import StageError
 from arrowstream.state.arrays import Array
 from arrowstream.state.direct_table import DirectTable
@@ -158,23 +156,6 @@ class KeyIndex:
         for start in range(ring.oldest, ring.stop, PIECE):
             yield ring.slots(np.arange(start, min(start + PIECE, ring.stop)))
 
-    def snapshot(self) -> pa.Table:
-        """The keys as Arrow. Once restored, they have the slots 0 to n - 1 in this order."""
-        return pa.Table.from_batches([to_record(self.keys())])
-
-    def restore(self, state: pa.Table) -> None:
-        """Take over a snapshot, on an index that has no keys yet.
-
-        Raises
-        ------
-        StageError
-            It has more keys than `max_keys`.
-        """
-        self.check_room(state.num_rows)
-        for piece in pl.DataFrame(state, schema=self._schema).iter_slices(PIECE):
-            for _ in self.assign(piece):
-                pass
-
     def check_room(self, count: int) -> None:
         """Ask before state of so many keys is restored: none of it may be evicted, as its results would be lost.
 
@@ -187,7 +168,7 @@ class KeyIndex:
             raise StageError(
                 "the snapshot has more keys than there may be",
                 expected=f"at most {self._ring.size:,}",
-                found=f"{count:,}",
+                found=f"{len(self._ring) + count:,} or more",
                 hint="go on with a max_keys, or max_bytes, that is no smaller than when it was made",
             )
 

@@ -146,17 +146,6 @@ class StateMemory:
             array[...] = fill
         return array
 
-    def copied(self, values: Array) -> Array:
-        """An array with these values."""
-        array = self.array(values.shape, values.dtype)
-        array[...] = values
-        return array
-
-    def replaced(self, array: Array, values: Array) -> Array:
-        """An array with these values in place of one that is not used any more."""
-        self.let_go(array)
-        return self.copied(values)
-
     def longer(self, array: Array, needed: int, fill: Any = 0) -> Array:
         """The array, or one with the same values at least twice as long where more are needed, then full of one."""
         if needed <= len(array):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, Idle, Watermark, arrow_schema
+from arrowstream.core.batch import Batch, Idle, Watermark
 from arrowstream.state.memory import StateMemory
+from arrowstream.state.snapshot import SnapshotFormat
 
 Held = Batch | Watermark | Idle
-
-_MARKS = b"arrowstream.marks"
 
 
 class RowQueue:
@@ -88,17 +85,34 @@ class RowQueue:
         assert isinstance(head, Batch)
         return self.take(head.num_rows)
 
-    def snapshot(self, schema: pl.Schema) -> pa.Table:
-        """All that is held."""
-        return pack(self._held, schema)
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the rows held."""
+        return sum(batch.nbytes for batch in self._batches())
 
-    def restore(self, state: pa.Table) -> None:
-        """Take over a snapshot."""
-        for item in unpack(state):
+    def snapshot(self, form: SnapshotFormat, **values: Any) -> Iterator[pa.RecordBatch]:
+        """The rows and watermarks that are held, with more values of the process.
+
+        That the input is idle is left out: whoever goes on from here times the silence again.
+        """
+        marks, rows = [], 0
+        for item in self._held:
+            if isinstance(item, Watermark):
+                marks.append((rows, item.time_us))
+            elif isinstance(item, Batch):
+                rows += item.num_rows
+        return form.write(self._batches(), marks=marks, **values)
+
+    def restore(self, rows: Iterable[Batch], marks: Sequence[tuple[int, int]]) -> None:
+        """Take over the rows and marks of a snapshot."""
+        for item in with_marks(rows, marks):
             if isinstance(item, Batch):
                 self.push(item)
             else:
                 put_mark(self._held, item)
+
+    def _batches(self) -> Iterator[Batch]:
+        return (item for item in self._held if isinstance(item, Batch))
 
 
 def put_mark(held: deque[Any], mark: Watermark | Idle) -> None:
@@ -115,31 +129,19 @@ def wake(held: deque[Any]) -> None:
         held.pop()
 
 
-def pack(held: Iterable[Held], schema: pl.Schema) -> pa.Table:
-    """Rows and watermarks as one table; the marks and how many rows are before each stand in its metadata.
-
-    That an input was silent is left out: who goes on from here times the silence anew.
-    """
-    records, marks, rows = [], [], 0
-    for item in held:
-        if isinstance(item, Watermark):
-            marks.append((rows, item.time_us))
-        elif isinstance(item, Batch):
-            records.append(item.arrow())
-            rows += item.num_rows
-    table = pa.Table.from_batches(records, schema=arrow_schema(schema))
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), _MARKS: json.dumps(marks)})
-
-
-def unpack(table: pa.Table) -> Iterator[Held]:
-    """The rows and marks of `pack`."""
-    start = 0
-    for stop, time_us in json.loads(table.schema.metadata[_MARKS]):
-        yield from _batches(table.slice(start, stop - start))
+def with_marks(rows: Iterable[Batch], marks: Iterable[tuple[int, int]]) -> Iterator[Batch | Watermark]:
+    """Rows and watermarks in order, from the number of rows before each watermark and its time."""
+    waiting = deque(marks)
+    count = 0
+    for batch in rows:
+        start = 0
+        while waiting and waiting[0][0] < count + batch.num_rows:
+            place, time_us = waiting.popleft()
+            if place - count > start:
+                yield batch.slice(start, place - count - start)
+                start = place - count
+            yield Watermark(time_us)
+        yield batch.slice(start, batch.num_rows - start) if start else batch
+        count += batch.num_rows
+    for _, time_us in waiting:
         yield Watermark(time_us)
-        start = stop
-    yield from _batches(table.slice(start))
-
-
-def _batches(table: pa.Table) -> Iterator[Batch]:
-    return (Batch(record.replace_schema_metadata(None)) for record in table.to_batches())

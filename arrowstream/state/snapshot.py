@@ -1,26 +1,97 @@
-"""State as one Arrow table: a frame, with a few plain values in the metadata of its schema."""
+"""The form of a snapshot: record batches of one schema, with metadata that says what wrote them."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import to_record
+from arrowstream.core.batch import Batch
+from arrowstream.errors import SnapshotError
 
-_VALUES = b"arrowstream.values"
+_KIND, _VERSION, _VALUES = b"arrowstream.kind", b"arrowstream.version", b"arrowstream.values"
+_OURS = (_KIND, _VERSION, _VALUES)
+
+PIECE_BYTES = 16 << 20
+"""Bytes of a record batch of a snapshot, about: what is made at a time besides the state itself."""
 
 
-def to_table(frame: pl.DataFrame | None, **values: Any) -> pa.Table:
-    """The frame, which may be None, and the values, which must have a form in JSON."""
-    table = pa.table({}) if frame is None else pa.Table.from_batches([to_record(frame)])
-    return table.replace_schema_metadata({_VALUES: json.dumps(values).encode()})
+@dataclass(frozen=True, slots=True)
+class SnapshotFormat:
+    """What a process writes its state as: rows of one schema, and a few values that have a form in JSON.
+
+    Parameters
+    ----------
+    kind
+        The kind of state, such as ``"reduce"``.
+    version
+        Which form of that state; raise it with every change that older snapshots do not fit.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> totals = SnapshotFormat("totals", 1)
+    >>> batches = totals.write([Batch(pl.DataFrame({"k": ["a"], "sum": [3]}))], next_row=7)
+    >>> values, rows = totals.read(batches)
+    >>> values, [batch.polars().rows() for batch in rows]
+    ({'next_row': 7}, [[('a', 3)]])
+    """
+
+    kind: str
+    version: int
+
+    def write(self, rows: Iterable[Batch] = (), **values: Any) -> Iterator[pa.RecordBatch]:
+        """The snapshot, made while it is read: at least one record batch, none of much more than `PIECE_BYTES`."""
+        ours = {
+            _KIND: self.kind.encode(),
+            _VERSION: str(self.version).encode(),
+            _VALUES: json.dumps(values).encode(),
+        }
+        count = 0
+        for piece in chain.from_iterable(map(_pieces, rows)):
+            record, count = piece.arrow(), count + 1
+            yield record.replace_schema_metadata({**(record.schema.metadata or {}), **ours})
+        if not count:
+            yield pa.RecordBatch.from_pydict({}).replace_schema_metadata(ours)
+
+    def read(self, batches: Iterator[pa.RecordBatch]) -> tuple[dict[str, Any], Iterator[Batch]]:
+        """The values, and the rows, which are read from `batches` while they are asked for.
+
+        Raises
+        ------
+        SnapshotError
+            Another kind of step wrote the snapshot, or another version of this one.
+        """
+        first = next(batches, None)
+        metadata = {} if first is None else first.schema.metadata or {}
+        kind, version = (metadata.get(key, b"nothing").decode() for key in (_KIND, _VERSION))
+        if (kind, version) != (self.kind, str(self.version)):
+            raise SnapshotError(
+                "the snapshot cannot be restored here",
+                expected=f"state of {self.kind}, version {self.version}",
+                found=f"state of {kind}, version {version}",
+                hint="restore with the pipeline and the version of arrowstream that wrote it, or start without it",
+            )
+        return json.loads(metadata[_VALUES]), _rows(chain((first,), batches))
 
 
-def from_table(table: pa.Table) -> tuple[pl.DataFrame | None, dict[str, Any]]:
-    """What was put in."""
-    values: dict[str, Any] = json.loads(table.schema.metadata[_VALUES])
-    frame = cast(pl.DataFrame, pl.from_arrow(table)) if table.num_columns else None
-    return frame, values
+def _pieces(batch: Batch) -> Iterator[Batch]:
+    """The rows in slices of about `PIECE_BYTES`."""
+    rows = max(batch.num_rows, 1)
+    most = max(PIECE_BYTES * rows // max(batch.nbytes, 1), 1)
+    if rows <= most:
+        yield batch
+        return
+    for start in range(0, rows, most):
+        yield batch.slice(start, most)
+
+
+def _rows(records: Iterable[pa.RecordBatch]) -> Iterator[Batch]:
+    for record in records:
+        if record.num_columns:
+            theirs = {key: value for key, value in record.schema.metadata.items() if key not in _OURS}
+            yield Batch(record.replace_schema_metadata(theirs or None))

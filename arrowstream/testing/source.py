@@ -11,6 +11,8 @@ import polars as pl
 from arrowstream.core.batch import Barrier, Element, Idle, Watermark
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.core.snapshot_store import SourcePosition, position_number
+from arrowstream.core.step_context import StepContext
 from arrowstream.io.source import Query, Reader, SourceSpec
 
 
@@ -143,26 +145,43 @@ class TestSource(SourceSpec):
     def marks_time(self) -> bool:
         return any(isinstance(item, Watermark) for item in self.script)
 
-    def open(self, query: Query | None = None) -> Reader:
-        return _ScriptReader(self)
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader:
+        if resume is None:
+            return _ScriptReader(self, 0, 0)
+        return _ScriptReader(self, position_number(resume, "item"), position_number(resume, "element"))
+
+    @property
+    def resumable(self) -> bool:
+        return True
 
 
 class _ScriptReader(Reader):
-    __slots__ = ("_elements",)
+    """Plays a script from an item on, and counts the elements of the item that it is in."""
 
-    def __init__(self, source: TestSource) -> None:
-        self._elements = _play(source)
+    __slots__ = ("_elements", "_place")
+
+    def __init__(self, source: TestSource, item: int, element: int) -> None:
+        self._place = [item, element]
+        self._elements = _play(source, self._place)
 
     async def read(self) -> Element | None:
         return await anext(self._elements, None)
+
+    def position(self) -> SourcePosition:
+        item, element = self._place
+        return {"version": 1, "item": item, "element": element}
 
     async def close(self) -> None:
         await self._elements.aclose()
 
 
-async def _play(source: TestSource) -> AsyncGenerator[Element, None]:
+async def _play(source: TestSource, place: list[int]) -> AsyncGenerator[Element, None]:
+    """The elements of a script from `place` on: the item, and the element in it; `place` moves along."""
     schema = source.declared
-    for item in source.script:
+    first, skipped = place
+    for number, item in enumerate(source.script[first:], first):
         match item:
             case BaseException():
                 raise item
@@ -171,8 +190,12 @@ async def _play(source: TestSource) -> AsyncGenerator[Element, None]:
             case Pause(seconds):
                 await source.clock.sleep(seconds)
             case Watermark() | Barrier() | Idle():
+                place[:] = [number + 1, 0]
                 yield item
             case _:
-                for batch in batches_of(item):
+                batches = list(batches_of(item))
+                for part, batch in enumerate(batches[skipped:], skipped + 1):
                     schema = schema or schema_of(batch)
+                    place[:] = [number, part] if part < len(batches) else [number + 1, 0]
                     yield conform(batch, schema)
+        skipped = 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from contexts import context
 from scripted import publish
 
 from arrowstream.core.batch import Batch
@@ -16,13 +17,13 @@ NULL_NAME = "__HIVE_DEFAULT_PARTITION__"
 
 
 def write(sink: FileSink, frame: pl.DataFrame) -> None:
-    writer = sink.open(frame.schema)
+    writer = sink.open(frame.schema, context())
     writer.write(Batch(frame))
     publish(writer)
 
 
 def read(source: FileSource, query=None) -> pl.DataFrame:
-    reader = source.open(query)
+    reader = source.open(context(), query)
     try:
         frames = []
         while (batch := reader.read()) is not None:
@@ -94,7 +95,7 @@ def test_a_name_the_system_does_not_take_is_an_error_of_the_sink() -> None:
 def test_overwriting_a_folder_leaves_alone_what_another_run_writes_into_one_of_its_partitions(
     tmp_path: Path,
 ) -> None:
-    other = FileSink.of(f"{tmp_path}/day=1/").open(pl.Schema({"x": pl.Int64}))
+    other = FileSink.of(f"{tmp_path}/day=1/").open(pl.Schema({"x": pl.Int64}), context())
     other.write(Batch(pl.DataFrame({"x": [1]})))
     for part in other._folders.values():
         part.flush()
@@ -106,7 +107,7 @@ def test_overwriting_a_folder_leaves_alone_what_another_run_writes_into_one_of_i
 @pytest.mark.parametrize("compression", ["zstd", "lz4"])
 def test_compressed_ipc_holds_texts_in_lists_however_rows_were_cut(tmp_path: Path, compression: str) -> None:
     frame = pl.DataFrame({"x": [["a"], None, ["b", "c"], []], "y": [{"t": "d"}] * 4})
-    writer = FileSink.of(tmp_path / "x.arrow", compression=compression).open(frame.schema)
+    writer = FileSink.of(tmp_path / "x.arrow", compression=compression).open(frame.schema, context())
     writer._waiting._rows = 1
     for row in range(frame.height):
         writer.write(Batch(frame.slice(row, 1)))

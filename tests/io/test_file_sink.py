@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from contexts import context
 from scripted import publish
 
 from arrowstream.core.batch import Batch
@@ -209,7 +210,7 @@ def test_values_as_folder_names(value, dtype, text):
 )
 def test_names_of_part_files(format, compression, name, tmp_path):
     sink = FileSink.of(f"{tmp_path}/out/", format=format, compression=compression)
-    writer = sink.open(SCHEMA)
+    writer = sink.open(SCHEMA, context())
     writer.write(Batch(pl.DataFrame({"k": ["a"], "x": [1]})))
     publish(writer)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from contexts import context
 from scripted import publish
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
@@ -150,7 +151,7 @@ def test_without_a_handler_a_failure_ends_the_run_though_the_disk_would_take_it_
 
 
 def test_what_could_not_be_made_durable_is_never_trusted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = FileSink.of("out/", format="csv", max_rows_per_file=5).open(ROWS.schema)
+    writer = FileSink.of("out/", format="csv", max_rows_per_file=5).open(ROWS.schema, context())
     sync, left = os.fsync, [1]
 
     def once(handle: int) -> None:
@@ -175,7 +176,7 @@ def test_rows_that_are_lost_on_the_way_into_a_file_end_the_run(monkeypatch: pyte
         raise MemoryError("no room")
 
     monkeypatch.setattr(GrowingFile, "append", panics)
-    writer = FileSink.of("out.csv").open(ROWS.schema)
+    writer = FileSink.of("out.csv").open(ROWS.schema, context())
     writer.write(Batch(ROWS[:5]))
     with pytest.raises(MemoryError):
         writer.write(Batch(ROWS[5:10]))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from contexts import context
 from scripted import publish
 
 from arrowstream.core.batch import Batch
@@ -37,7 +38,7 @@ def tree(folder):
 
 
 def run(sink, rows=ROWS):
-    writer = sink.open(rows.schema)
+    writer = sink.open(rows.schema, context())
     try:
         writer.write(Batch(rows))
         publish(writer)
@@ -60,7 +61,7 @@ def sink_at(place, path, options):
 @pytest.mark.parametrize(("path", "options"), TARGETS)
 def test_nothing_is_seen_before_the_end_and_nothing_is_left_after_an_abort(path, options, place):
     before = tree(place)
-    writer = sink_at(place, path, options).open(ROWS.schema)
+    writer = sink_at(place, path, options).open(ROWS.schema, context())
     writer.write(Batch(ROWS))
     visible = [p for p in tree(place) if not any(part.startswith(".") for part in Path(p).parts)]
     assert set(visible) <= {*before, "deep", "deep/er"}
@@ -72,7 +73,7 @@ def test_nothing_is_seen_before_the_end_and_nothing_is_left_after_an_abort(path,
 
 @pytest.mark.parametrize(("path", "options"), TARGETS)
 def test_an_abort_after_the_end_removes_nothing(path, options, place):
-    writer = sink_at(place, path, options).open(ROWS.schema)
+    writer = sink_at(place, path, options).open(ROWS.schema, context())
     writer.write(Batch(ROWS))
     publish(writer)
     after = tree(place)
@@ -164,17 +165,18 @@ def test_a_full_disk_while_writing(tmp_path, monkeypatch):
     assert tree(tmp_path) == {}
 
 
-SCRIPT = """
+SCRIPT = f"""
 import resource, sys
+sys.path.append({str(Path(__file__).parents[1])!r})
+from contexts import context
 import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.files.staging.single_file import StagedFile
 
-frame = pl.DataFrame({"x": range(100_000)}).with_columns(k=pl.col("x") % 2000)
+frame = pl.DataFrame({{"x": range(100_000)}}).with_columns(k=pl.col("x") % 2000)
 LIMIT
-writer = FileSink.of(sys.argv[1], OPTIONS).open(frame.schema)
+writer = FileSink.of(sys.argv[1], OPTIONS).open(frame.schema, context())
 try:
     for start in range(0, 100_000, 50_000):
         writer.write(Batch(frame.slice(start, 50_000)))
@@ -214,7 +216,7 @@ def test_thousands_of_partitions_with_few_open_files(tmp_path):
 def test_partitions_that_wait_are_written_once_they_take_too_much(tmp_path, monkeypatch):
     monkeypatch.setattr(file_writer, "WAITING_BYTES", 200_000)
     frame = pl.DataFrame({"x": range(60_000)}).with_columns(k=pl.col("x") % 7)
-    writer = FileSink.of(tmp_path / "parts", format="csv", partition_by="k").open(frame.schema)
+    writer = FileSink.of(tmp_path / "parts", format="csv", partition_by="k").open(frame.schema, context())
     for start in range(0, 60_000, 10_000):
         # As if each batch filled a unit.
         writer._spread(frame.slice(start, 10_000))
@@ -228,7 +230,7 @@ def test_partitions_that_wait_are_written_once_they_take_too_much(tmp_path, monk
 
 def test_missing_folder_of_a_file(tmp_path):
     with pytest.raises(SinkError) as caught:
-        FileSink.of(tmp_path / "nope" / "out.parquet").open(ROWS.schema)
+        FileSink.of(tmp_path / "nope" / "out.parquet").open(ROWS.schema, context())
     assert caught.value.what == f"cannot write to {tmp_path}/nope/out.parquet"
     assert "create the folder first" in caught.value.hint
     assert tree(tmp_path) == {}
@@ -238,15 +240,15 @@ def test_a_file_as_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
     for path in ("file/out.parquet", "file/parts/"):
         with pytest.raises(SinkError) as caught:
-            FileSink.of(f"{tmp_path}/{path}").open(ROWS.schema)
+            FileSink.of(f"{tmp_path}/{path}").open(ROWS.schema, context())
         assert caught.value.hint == "a part of the path is a file, not a folder"
     with pytest.raises(SinkError, match="file is a file"):
-        FileSink.of(f"{tmp_path}/file", partition_by="k").open(ROWS.schema)
+        FileSink.of(f"{tmp_path}/file", partition_by="k").open(ROWS.schema, context())
 
 
 def test_a_place_that_cannot_be_written_to():
     with pytest.raises(SinkError, match=r"cannot write to /proc/out\.parquet"):
-        FileSink.of("/proc/out.parquet").open(ROWS.schema)
+        FileSink.of("/proc/out.parquet").open(ROWS.schema, context())
 
 
 def test_a_folder_that_takes_the_place_of_the_file(tmp_path):
@@ -274,7 +276,7 @@ def test_data_in_the_folder_is_refused_without_overwrite(tmp_path):
     (tmp_path / "k=a").mkdir()
     (tmp_path / "k=a" / "old.csv").write_text("x\n1\n")
     with pytest.raises(SinkError) as caught:
-        FileSink.of(tmp_path).open(ROWS.schema)
+        FileSink.of(tmp_path).open(ROWS.schema, context())
     assert caught.value.what == f"{tmp_path} already holds data files"
     assert caught.value.found == "1 files, such as k=a/old.csv"
     assert "overwrite=True" in caught.value.hint
@@ -315,7 +317,7 @@ def test_overwriting_data_of_another_format_is_refused(tmp_path):
     (tmp_path / "mine.csv").write_text("x\n1\n")
     ROWS.write_parquet(tmp_path / "part-00000.parquet")
     with pytest.raises(SinkError) as caught:
-        FileSink.of(tmp_path, overwrite=True).open(ROWS.schema)
+        FileSink.of(tmp_path, overwrite=True).open(ROWS.schema, context())
     assert caught.value.found == "1 others, such as mine.csv (csv)"
     assert set(tree(tmp_path)) == {"mine.csv", "part-00000.parquet"}
 
@@ -365,7 +367,7 @@ def fail_at(disk, call):
 
 def test_a_file_that_came_meanwhile_is_not_overwritten(place):
     sink = FileSink.of(place / "there")
-    writer = sink.open(ROWS.schema)
+    writer = sink.open(ROWS.schema, context())
     writer.write(Batch(ROWS))
     (place / "there" / "part-00000.parquet").write_text("somebody else's")
     before = {p: data for p, data in tree(place).items() if "inprogress" not in p}
@@ -376,7 +378,7 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(place):
 
 
 def test_a_folder_that_came_meanwhile_is_not_replaced(tmp_path):
-    writer = FileSink.of(f"{tmp_path}/new/").open(ROWS.schema)
+    writer = FileSink.of(f"{tmp_path}/new/").open(ROWS.schema, context())
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "theirs").write_text("")
     with pytest.raises(SinkError, match="cannot finish"):
@@ -406,17 +408,17 @@ def test_what_this_run_writes_beside_and_what_others_left_of_other_targets_is_no
     for other in others:
         (tmp_path / other).write_text("half")
     mine = [
-        FileSink.of(tmp_path / name, format="csv").open(ROWS.schema)
+        FileSink.of(tmp_path / name, format="csv").open(ROWS.schema, context())
         for name in ("out.csv", "out.csv.bad", "out2")
     ]
-    again = FileSink.of(f"{tmp_path}/{target}", format="csv").open(ROWS.schema)
+    again = FileSink.of(f"{tmp_path}/{target}", format="csv").open(ROWS.schema, context())
     assert caplog.records == []
     for writer in (*mine, again):
         writer.abort()
 
 
 def test_what_cannot_be_removed_is_logged(tmp_path, caplog, monkeypatch):
-    writer = FileSink.of(tmp_path / "out.csv").open(ROWS.schema)
+    writer = FileSink.of(tmp_path / "out.csv").open(ROWS.schema, context())
 
     def fail(path, missing_ok=False):
         raise OSError(errno.EROFS, "Read-only file system")

@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
+from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import publish
@@ -77,7 +78,7 @@ def cut(draw, frame):
 
 
 def write(sink, schema, batches):
-    writer = sink.open(schema)
+    writer = sink.open(schema, context())
     for batch in batches:
         writer.write(batch)
     publish(writer)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from contexts import context
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
@@ -25,7 +26,7 @@ ROWS = pl.DataFrame({"k": ["a", "b"], "x": [1, 2]})
 
 
 def run(sink, rows=ROWS):
-    writer = sink.open(rows.schema)
+    writer = sink.open(rows.schema, context())
     try:
         writer.write(Batch(rows))
         writer.commit(writer.prepare(0))
@@ -49,7 +50,7 @@ def test_a_replaced_file_keeps_its_mode_and_owner(tmp_path):
     if os.geteuid() == 0:
         os.chown(path, 1234, 4321)
     owner = path.stat().st_uid, path.stat().st_gid
-    writer = FileSink.of(path).open(ROWS.schema)
+    writer = FileSink.of(path).open(ROWS.schema, context())
     assert mode(next(tmp_path.glob(".secret*"))) == 0o600
     writer.write(Batch(ROWS))
     writer.commit(writer.prepare(0))
@@ -95,7 +96,7 @@ def test_a_file_or_folder_that_may_not_be_written_is_not_replaced(tmp_path, monk
     monkeypatch.setattr(os, "access", lambda place, right: False)
     for target in (path, tmp_path / "folder"):
         with pytest.raises(SinkError, match="read-only") as caught:
-            FileSink.of(target).open(ROWS.schema)
+            FileSink.of(target).open(ROWS.schema, context())
         assert caught.value.what == f"cannot write to {target}"
     assert path.read_text() == "old\n"
     assert listed(tmp_path) == ["folder", "out.csv"]
@@ -132,13 +133,13 @@ def test_a_link_in_a_circle_and_one_into_a_missing_folder_are_errors_of_the_sink
         FileSink.of(tmp_path / "circle.csv").check(ROWS.schema)
     (tmp_path / "lost.csv").symlink_to("missing/out.csv")
     with pytest.raises(SinkError, match="create the folder first"):
-        FileSink.of(tmp_path / "lost.csv").open(ROWS.schema)
+        FileSink.of(tmp_path / "lost.csv").open(ROWS.schema, context())
 
 
 @pytest.mark.parametrize("change", ["fifo", "link", "folder"])
 def test_what_took_the_place_of_the_target_meanwhile_is_not_replaced(tmp_path, change):
     path = tmp_path / "out.csv"
-    writer = FileSink.of(path).open(ROWS.schema)
+    writer = FileSink.of(path).open(ROWS.schema, context())
     writer.write(Batch(ROWS))
     {"fifo": os.mkfifo, "folder": Path.mkdir, "link": lambda p: p.symlink_to("x")}[change](path)
     before = path.lstat()
@@ -200,7 +201,7 @@ def test_a_pipe_that_nobody_reads_is_an_error_and_not_a_wait_without_end(tmp_pat
 def test_a_reader_that_goes_away_is_an_error_of_the_sink(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     handle = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
-    writer = FileSink.of(tmp_path / "pipe.csv").open(ROWS.schema)
+    writer = FileSink.of(tmp_path / "pipe.csv").open(ROWS.schema, context())
     writer.write(Batch(ROWS))
     os.close(handle)
     keep = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
@@ -287,7 +288,7 @@ def test_sockets_and_disks_are_refused(tmp_path, monkeypatch):
 
 def test_a_device_as_a_folder_is_an_error():
     with pytest.raises(SinkError):
-        FileSink.of("/dev/null/", format="csv").open(ROWS.schema)
+        FileSink.of("/dev/null/", format="csv").open(ROWS.schema, context())
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from contexts import context
 from hypothesis import HealthCheck, given, settings
 from polars.testing import assert_frame_equal
 from polars.testing.parametric import dataframes
@@ -59,7 +60,7 @@ PLAIN = pl.DataFrame(
 
 
 def batches(source: FileSource, query=None) -> list[Batch]:
-    reader = source.open(query)
+    reader = source.open(context(), query)
     try:
         return list(iter(reader.read, None))
     finally:
@@ -402,7 +403,7 @@ def test_a_narrow_query_reads_fewer_bytes_and_rows_are_counted_where_a_filter_hi
     source = FileSource.of(path)
 
     def figures(query):
-        reader = source.open(query)
+        reader = source.open(context(), query)
         total = reader.total_rows
         while reader.read() is not None:
             pass
@@ -413,13 +414,13 @@ def test_a_narrow_query_reads_fewer_bytes_and_rows_are_counted_where_a_filter_hi
     assert everything[0] <= path.stat().st_size
     assert narrow[0] < everything[0] / 2
     assert everything[1:] == narrow[1:] == (1000, 1000)
-    reader = FileSource.of(write(PLAIN, tmp_path / "p.csv")).open()
+    reader = FileSource.of(write(PLAIN, tmp_path / "p.csv")).open(context())
     assert reader.total_rows is None
     while reader.read() is not None:
         pass
     assert (reader.rows_read, reader.bytes_read) == (None, (tmp_path / "p.csv").stat().st_size)
     reader.close()
-    reader = FileSource.of(write(PLAIN, tmp_path / "p.arrow")).open()
+    reader = FileSource.of(write(PLAIN, tmp_path / "p.arrow")).open(context())
     assert reader.total_rows == 1000
     reader.close()
 
@@ -497,7 +498,7 @@ def test_closing_early_closes_the_file(tmp_path, tiny_pieces, monkeypatch):
         "arrowstream.io.files.text.file.TextFile.close", lambda text: closed.append(text._bytes.close())
     )
     source = FileSource.of(write(PLAIN, tmp_path / "p.csv"))
-    reader = source.open()
+    reader = source.open(context())
     assert reader.read().num_rows
     before = len(closed)
     reader.close()
@@ -506,7 +507,7 @@ def test_closing_early_closes_the_file(tmp_path, tiny_pieces, monkeypatch):
 
 def test_closing_early_stops_reading(tmp_path, tiny_pieces):
     path = write(PLAIN, tmp_path / "p.parquet")
-    reader = FileSource.of([path] * 50).open()
+    reader = FileSource.of([path] * 50).open(context())
     assert reader.read().num_rows
     reader.close()
     assert reader.rows_read < 2000
@@ -516,7 +517,7 @@ def test_many_files_are_not_all_counted_before_they_are_read(tmp_path, monkeypat
     monkeypatch.setattr("arrowstream.io.files.reader.CHECKED_AT_BUILD", 1)
     monkeypatch.setattr("arrowstream.io.files.schema.CHECKED_AT_BUILD", 1)
     path = write(PLAIN, tmp_path / "p.parquet")
-    reader = FileSource.of([path, path]).open()
+    reader = FileSource.of([path, path]).open(context())
     assert reader.total_rows is None
     reader.close()
 
@@ -533,7 +534,7 @@ def test_partitions_that_a_filter_rules_out_are_not_read(tmp_path):
         rows(source, pruned),
         rows(source).filter(pl.col("id") > 5, pl.col("day").is_in([0, 2]))["id"].to_frame(),
     )
-    reader = source.open(pruned)
+    reader = source.open(context(), pruned)
     assert reader.total_rows == 20
     while reader.read() is not None:
         pass
@@ -578,7 +579,7 @@ def test_rows_that_nobody_has_got_yet_are_not_told_to_be_read(
     monkeypatch.setattr("arrowstream.io.files.reader.BATCH_ROWS", 10)
     pl.DataFrame({"x": range(1000)}).write_parquet(tmp_path / "x.parquet", row_group_size=500)
     query = None if predicate is None else (lambda rows: rows.filter(predicate))
-    reader = FileSource.of(tmp_path / "x.parquet").open(query)
+    reader = FileSource.of(tmp_path / "x.parquet").open(context(), query)
     read = [0]
     while (batch := reader.read()) is not None:
         assert reader.rows_read is not None

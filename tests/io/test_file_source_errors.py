@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from contexts import context
 
 from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
 from arrowstream.io.files.columnar.open_file import OpenFile
@@ -17,7 +18,7 @@ from arrowstream.io.files.source import FileSource
 
 
 def drain(source, query=None):
-    reader = source.open(query)
+    reader = source.open(context(), query)
     try:
         return sum(batch.num_rows for batch in iter(reader.read, None))
     finally:
@@ -298,7 +299,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 def test_a_file_that_vanishes_between_finding_and_reading(tmp_path, monkeypatch):
     path = frame_file(pl.DataFrame({"a": [1]}), tmp_path / "t.parquet")
     source = FileSource.of(path)
-    reader = source.open()
+    reader = source.open(context())
     files = source._files()
     reader.close()
     path.unlink()
@@ -310,7 +311,7 @@ def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path, tiny_blocks):
     path = tmp_path / "t.csv"
     path.write_text("a\n" + "1\n" * 1000)
     source = FileSource.of(path)
-    reader = source.open()
+    reader = source.open(context())
     assert reader.read().num_rows
     os.truncate(path, 200)
     with pytest.raises(SourceError, match="became shorter while it was read") as caught:
@@ -446,7 +447,7 @@ def test_a_bad_first_row_is_told_when_types_are_inferred(tmp_path):
 def test_rows_before_the_bad_one_go_out_first(tmp_path, tiny_blocks):
     path = tmp_path / "t.csv"
     path.write_text("a\n" + "1\n" * 300 + "x\n")
-    reader = FileSource.of(path, schema={"a": pl.Int64}).open()
+    reader = FileSource.of(path, schema={"a": pl.Int64}).open(context())
     seen = 0
     with pytest.raises(SourceError, match="row 301 "):
         while (batch := reader.read()) is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.dataset as ds
 import pytest
+from contexts import context
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
@@ -97,7 +98,7 @@ def test_what_is_hidden_or_unfinished_is_no_data(tmp_path):
 
 def test_nothing_of_a_run_that_still_writes_is_read_by_a_glob(tmp_path):
     csv(tmp_path / "t" / "x.csv", 1)
-    writer = FileSink.of(f"{tmp_path}/t/k=1/", format="csv").open(pl.Schema({"a": pl.Int64}))
+    writer = FileSink.of(f"{tmp_path}/t/k=1/", format="csv").open(pl.Schema({"a": pl.Int64}), context())
     writer.write(Batch(pl.DataFrame({"a": [2]})))
     writer.prepare(0)
     assert found(tmp_path / "t", "**/*.csv") == found(tmp_path / "t", "**") == ["x.csv"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from contexts import context
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
@@ -22,6 +23,8 @@ NEW = pl.DataFrame({"k": ["b", "c", "d"], "v": [2, 2, 2]})
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+sys.path.append(sys.argv[3])
+from contexts import context
 import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.io.files.sink import FileSink
@@ -38,7 +41,7 @@ def counted(owner, name):
 
 def prepared(target, version, keys):
     rows = pl.DataFrame({"k": keys, "v": [version] * 3})
-    writer = FileSink.of(target, partition_by="k", overwrite=True).open(rows.schema)
+    writer = FileSink.of(target, partition_by="k", overwrite=True).open(rows.schema, context())
     writer.write(Batch(rows))
     writer.prepare(0)
     return writer
@@ -64,7 +67,7 @@ while ended:
 
 
 def write(path, rows=NEW, **options):
-    writer = FileSink.of(path, partition_by="k", **options).open(rows.schema)
+    writer = FileSink.of(path, partition_by="k", **options).open(rows.schema, context())
     try:
         writer.write(Batch(rows))
         writer.commit(writer.prepare(0))
@@ -89,7 +92,11 @@ def contents(folder):
 
 def killed(folder, how):
     """Folders whose overwrite was killed at the first call that changes something, the second, ..., and at none."""
-    subprocess.run([sys.executable, "-c", KILLED, str(folder), how], timeout=100, check=True)
+    subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder), how, str(Path(__file__).parents[1])],
+        timeout=100,
+        check=True,
+    )
     return [folder / str(number) / "out" for number in range(1, 1 + len(listed(folder)))]
 
 
@@ -206,7 +213,7 @@ def test_a_partition_that_is_a_link_to_another_file_system_gets_a_copy(tmp_path)
         write(tmp_path / "out", overwrite=True)
         assert read(tmp_path / "out").equals(NEW)
         assert listed(other) == ["part-00000.parquet"]
-        writer = FileSink.of(tmp_path / "out", partition_by="k", overwrite=True).open(OLD.schema)
+        writer = FileSink.of(tmp_path / "out", partition_by="k", overwrite=True).open(OLD.schema, context())
         writer.write(Batch(OLD))
         writer.prepare(0)
         assert len(listed(other)) == 2
@@ -275,7 +282,7 @@ def test_a_journal_that_cannot_be_written_stops_the_run_before_anything_is_visib
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    writer = FileSink.of(tmp_path / "out", partition_by="k", overwrite=True).open(NEW.schema)
+    writer = FileSink.of(tmp_path / "out", partition_by="k", overwrite=True).open(NEW.schema, context())
     writer.write(Batch(NEW))
     writer.prepare(0)
     with monkeypatch.context() as patch:
@@ -311,8 +318,8 @@ def test_systems_that_cannot_exchange_folders(tmp_path, monkeypatch):
 
 
 def test_several_files_of_one_run_are_prepared_before_any_is_seen(tmp_path):
-    writers = [Sink.to_file(tmp_path / name).open(NEW.schema) for name in ("a.csv", "b.parquet")]
-    writers.append(Sink.to_file(f"{tmp_path}/c/", partition_by="k").open(NEW.schema))
+    writers = [Sink.to_file(tmp_path / name).open(NEW.schema, context()) for name in ("a.csv", "b.parquet")]
+    writers.append(Sink.to_file(f"{tmp_path}/c/", partition_by="k").open(NEW.schema, context()))
     for writer in writers:
         writer.write(Batch(NEW))
         writer.prepare(0)

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from contexts import context
 from hypothesis import given
+from snapshots import held_rows
 
 from arrowstream import Pipeline, Source, channel
 from arrowstream.core.batch import Batch, Watermark
@@ -54,12 +55,12 @@ def test_the_last_of_a_run_comes_out_after_silence() -> None:
     process.set_time(60)
     assert rows(process.process(batch((1, 4)))) == []
     assert rows(process.process(batch())) == []
-    assert rows(process.on_time(109)) == []
-    assert rows(process.on_time(110)) == [(2, 2)]
+    assert rows(process.on_timer(109)) == []
+    assert rows(process.on_timer(110)) == [(2, 2)]
     assert process.deadline_ns == 160
     process.set_time(160)
-    assert rows(process.on_time(160)) == [(1, 4)]
-    assert process.deadline_ns is None and process.wants_input
+    assert rows(process.on_timer(160)) == [(1, 4)]
+    assert process.deadline_ns is None and process.accepts_input
 
 
 def test_without_keys_there_is_one_run() -> None:
@@ -79,8 +80,8 @@ def test_a_mark_waits_until_the_rows_before_it_are_out_or_replaced() -> None:
     process.set_time(50)
     assert rows(process.process(batch((1, 4)))) == []
     assert rows(process.on_watermark(4)) == []
-    assert rows(process.on_time(100)) == [(2, 2), "mark 3"]
-    assert rows(process.on_time(150)) == [(1, 4), "mark 4"]
+    assert rows(process.on_timer(100)) == [(2, 2), "mark 3"]
+    assert rows(process.on_timer(150)) == [(1, 4), "mark 4"]
 
 
 STEPS = st.lists(
@@ -108,7 +109,7 @@ def test_equals_a_model_of_rows(
                 process.restore(state)
                 held = {key: (-QUIET, row) for key, (_, row) in held.items()}
             process.set_time(now)
-            assert rows(process.on_time(now)) == due(held, now)
+            assert rows(process.on_timer(now)) == due(held, now)
             process.process(batch(*pairs))
             for pair in pairs:
                 key = pair[0] if by_key else None
@@ -143,7 +144,7 @@ def test_keys_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
         process.set_time(turn * 60)
         process.process(batch(*((turn * 5 + key, turn) for key in range(5))))
         assert rows(process.on_watermark(turn)) == []
-        assert len(rows(process.on_time(turn * 60))) == (0 if turn < 2 else 6)
+        assert len(rows(process.on_timer(turn * 60))) == (0 if turn < 2 else 6)
     assert len(process._index) < 40  # type: ignore[attr-defined]
 
 
@@ -183,7 +184,7 @@ def test_the_index_of_keys_is_begun_anew_only_when_most_are_gone(monkeypatch: py
         process.set_time(turn)
         process.process(batch((turn, turn)))
     assert process._index is index
-    assert len(rows(process.on_time(QUIET + 15))) == 16
+    assert len(rows(process.on_timer(QUIET + 15))) == 16
     process.process(batch((30, 0)))  # 20 keys for 4 rows: one or two more may be
     assert process._index is not index and len(process._index) == 5
 
@@ -204,7 +205,7 @@ def test_silence_of_the_source_is_told_behind_the_rows_unless_more_come() -> Non
     assert rows(process.on_idle()) == ["idle"]
     process.process(batch((1, 1)))
     assert rows([*process.on_watermark(1), *process.on_idle(), *process.on_idle()]) == []
-    assert process.snapshot().num_rows == 1
+    assert held_rows(process).height == 1
     process.process(batch((2, 2)))
     assert rows([*process.on_idle(), *process.on_watermark(2), *process.on_idle()]) == []
     assert rows(process.finish()) == [(1, 1), "mark 1", (2, 2), "mark 2", "idle"]

@@ -187,7 +187,8 @@ def check_snapshot(values: list[int | None], most: int | None, data: st.DataObje
     first = KeyIndex(whole.schema, most, "evict")
     slots_of(first, [whole.head(cut)])
     second = KeyIndex(whole.schema, most, "evict")
-    second.restore(first.snapshot())
+    second.check_room(len(first))
+    slots_of(second, [first.keys()])
     assert second.keys().equals(first.keys())
     assert second.slots().tolist() == list(range(len(first)))
     for index in (first, second):

@@ -135,7 +135,7 @@ def test_debounce_gives_the_memory_of_forgotten_keys_back() -> None:
     held = []
     for start in range(0, 400_000, 20_000):
         process.set_time(10_000_000_000 * start)
-        list(process.on_time(10_000_000_000 * start))
+        list(process.on_timer(10_000_000_000 * start))
         feed(process, [ROWS.with_columns(k=pl.col("k") + start)])
         held.append(budget.held)
     assert max(held[len(held) // 2 :]) <= max(held[: len(held) // 2])
@@ -184,6 +184,6 @@ def test_rows_of_a_batch_that_is_cut_are_counted_by_their_share() -> None:
     out = []
     for second in range(4):
         process.set_time(second * 1_000_000_000)
-        found = process.process(Batch(rows)) if not second else process.on_time(second * 1_000_000_000)
+        found = process.process(Batch(rows)) if not second else process.on_timer(second * 1_000_000_000)
         out.append((sum(batch.num_rows for batch in found), budget.held))
     assert out == [(10, 720), (10, 480), (10, 240), (10, 0)]

@@ -22,10 +22,11 @@ from strategies import TYPES
 from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.core.position import Position
+from arrowstream.core.waiting import until_done
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import AsyncProcess
 from arrowstream.operators.parallel import worker_process as worker
-from arrowstream.operators.parallel.threads import ThreadCalls, until_done
+from arrowstream.operators.parallel.threads import ThreadCalls
 from arrowstream.operators.parallel.worker_process import WorkerTask, read, serve, written
 from arrowstream.operators.parallel_map import ParallelMap
 

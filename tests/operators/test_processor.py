@@ -11,6 +11,7 @@ import pytest
 from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
+from snapshots import held_rows
 
 from arrowstream import Pipeline, Processor, Source
 from arrowstream.core.batch import Batch
@@ -177,9 +178,8 @@ def test_without_more_than_process_it_changes_no_schema_and_has_no_state() -> No
 
     asyncio.run(main())
     assert ProcessorStep(Plain).output_schema(SCHEMA) == SCHEMA
-    state = process.snapshot()
-    assert state.num_columns == 0
-    process.restore(state)
+    assert held_rows(process).width == 0
+    process.restore(process.snapshot())
 
 
 def test_a_snapshot_without_restore_says_what_is_missing() -> None:
@@ -256,6 +256,7 @@ def test_a_failure_names_stage_and_position_and_everything_is_closed() -> None:
 
 
 def test_text() -> None:
-    assert ProcessorStep(Sum).describe() == "process(Sum)"
-    assert ProcessorStep(Sum()).describe() == "process(Sum)"
-    assert ProcessorStep(lambda: Sum()).describe() == "process(<lambda>)"
+    assert ProcessorStep(Plain).describe() == "process(Plain)"
+    assert ProcessorStep(Sum).describe() == "process(Sum, holds watermarks until the end)"
+    assert ProcessorStep(Sum()).describe() == ProcessorStep(Sum).describe()
+    assert ProcessorStep(lambda: Sum()).describe() == "process(<lambda>, holds watermarks until the end)"

@@ -205,16 +205,16 @@ def test_no_row_waits_longer_than_the_delay() -> None:
     assert shapes(process.on_watermark(1)) == []
     assert process.deadline_ns == 50_000_007
     process.set_time(50_000_006)
-    assert shapes(process.on_time(50_000_006)) == []
+    assert shapes(process.on_timer(50_000_006)) == []
     process.set_time(50_000_007)
-    assert shapes(process.on_time(50_000_007)) == [[0, 1], "mark 1"]
+    assert shapes(process.on_timer(50_000_007)) == [[0, 1], "mark 1"]
     assert process.deadline_ns is None
-    assert shapes(process.on_time(60_000_000)) == []
+    assert shapes(process.on_timer(60_000_000)) == []
     # What is left over of a batch has waited since that came.
     process.set_time(60_000_000)
     assert shapes(process.process(numbered(4, 2))) == [[2, 3, 4]]
     assert process.deadline_ns == 110_000_000
-    assert process.wants_input
+    assert process.accepts_input
 
 
 def test_restored_rows_have_waited_long_enough() -> None:
@@ -224,7 +224,7 @@ def test_restored_rows_have_waited_long_enough() -> None:
     second.restore(first.snapshot())
     assert second.deadline_ns == 10**9
     second.set_time(10**13)
-    assert shapes(second.on_time(10**13)) == [[0, 1]]
+    assert shapes(second.on_timer(10**13)) == [[0, 1]]
 
 
 def test_rows_that_take_no_bytes_are_no_reason_to_cut() -> None:

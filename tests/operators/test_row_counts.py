@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 import pytest
 from contexts import context
 from polars.testing import assert_frame_equal
+from snapshots import held_rows, with_rows
 from windowing import end, feed
 
-from arrowstream.core.batch import Batch, to_record
+from arrowstream.core.batch import Batch
 from arrowstream.errors import StageError
 from arrowstream.operators.aggregation.row_counts import most_rows
 from arrowstream.operators.base import Operator, Process
@@ -30,13 +30,12 @@ def long_running(operator: Operator, counts: list[str], rows: int, row: pl.DataF
     """A process that has had one row, and then is told that there were so many."""
     first: Any = operator.start(ROW.schema, context())
     feed(first, [row])
-    state: pa.Table = first.snapshot()
-    frame = pl.DataFrame(state)
+    frame = held_rows(first)
     assert frame.select(counts).unique().rows() == [(1,) * len(counts)]
     assert set(frame.select(counts).dtypes) == {pl.Int64}
-    more = to_record(frame.with_columns(pl.lit(rows, pl.Int64).alias(name) for name in counts))
+    more = frame.with_columns(pl.lit(rows, pl.Int64).alias(name) for name in counts)
     process: Any = operator.start(ROW.schema, context())
-    process.restore(pa.Table.from_batches([more]).replace_schema_metadata(state.schema.metadata))
+    process.restore(with_rows(first, more))
     return process
 
 
@@ -108,7 +107,7 @@ def test_windows_of_time() -> None:
     schema = pl.Schema({"ts": pl.Int64})
     process: Process = operator.start(schema, context())
     feed(process, [pl.DataFrame({"ts": [1]})])
-    state = pl.DataFrame(process.snapshot())
+    state = held_rows(process)
     assert [dtype for name, dtype in state.schema.items() if name.startswith("__part_")] == [pl.Int64]
 
 
@@ -117,11 +116,11 @@ def scanning(expr: pl.Expr, total: int, place: int) -> Process:
     operator = Scan.of(check, (), {"y": expr}, by="k")
     first, process = operator.start(ROW.schema, context()), operator.start(ROW.schema, context())
     list(first.process(Batch(ROW)))
-    state = pl.DataFrame(first.snapshot())
+    state = held_rows(first)
     name = state.columns[place]
     assert state[name].to_list() == [1] and state[name].dtype == pl.Int64
     state = state.with_columns(pl.lit(total, pl.Int64).alias(name))
-    process.restore(pa.Table.from_batches([to_record(state)]))
+    process.restore(with_rows(first, state))
     return process
 
 

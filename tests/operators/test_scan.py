@@ -375,7 +375,8 @@ def test_only_the_values_asked_for_are_held() -> None:
 
 def test_states_grow_by_doubling_and_only_then() -> None:
     memory = StateMemory()
-    states = memory.copied(np.arange(5))
+    states = memory.array((5,), np.int64)
+    states[:] = np.arange(5)
     assert memory.longer(states, 3, -1) is states and memory.longer(states, 5, -1) is states
     longer = memory.longer(states, 6, -1)
     assert longer.tolist() == [*range(5), *[-1] * 5] and memory.held == 80

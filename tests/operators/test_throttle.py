@@ -39,19 +39,19 @@ def sizes(elements: Any) -> list[Any]:
 def test_a_batch_is_cut_into_what_the_bucket_gives() -> None:
     process = start(rows=20, per="2s")
     process.set_time(5 * SECOND)
-    assert process.wants_input
+    assert process.accepts_input
     assert sizes(process.process(numbered(0))) == []
     assert sizes(process.process(numbered(15))) == [15]
-    assert process.wants_input and process.deadline_ns is None
+    assert process.accepts_input and process.deadline_ns is None
     assert sizes(process.process(numbered(8))) == [5]
     # A tenth of 20 rows are worth a slice, and 10 come in a second.
-    assert not process.wants_input and process.deadline_ns == 5 * SECOND + SECOND // 5
-    assert sizes(process.on_time(5 * SECOND + SECOND // 5 - 1)) == []
-    assert sizes(process.on_time(5 * SECOND + SECOND // 5)) == [2]
+    assert not process.accepts_input and process.deadline_ns == 5 * SECOND + SECOND // 5
+    assert sizes(process.on_timer(5 * SECOND + SECOND // 5 - 1)) == []
+    assert sizes(process.on_timer(5 * SECOND + SECOND // 5)) == [2]
     # The last row does not wait for another.
     assert process.deadline_ns == 5 * SECOND + 3 * SECOND // 10
-    assert sizes(process.on_time(process.deadline_ns)) == [1]
-    assert process.wants_input and process.deadline_ns is None
+    assert sizes(process.on_timer(process.deadline_ns)) == [1]
+    assert process.accepts_input and process.deadline_ns is None
     # After a silence no more than a full bucket.
     process.set_time(100 * SECOND)
     assert sizes(process.process(numbered(50))) == [20]
@@ -64,7 +64,7 @@ def test_batches_pass_whole() -> None:
     assert [sizes(process.process(numbered(rows))) for rows in (9, 1, 5)] == [[9], [1], []]
     assert process.deadline_ns == SECOND // 2
     assert sizes(process.process(numbered(4))) == []
-    assert sizes(process.on_time(SECOND)) == [5, 4]
+    assert sizes(process.on_timer(SECOND)) == [5, 4]
 
 
 def test_a_mark_waits_for_the_rows_before_it() -> None:
@@ -73,7 +73,7 @@ def test_a_mark_waits_for_the_rows_before_it() -> None:
     assert sizes(process.on_watermark(1)) == [1j]
     assert sizes(process.process(numbered(2))) == [1]
     assert sizes([*process.on_watermark(2), *process.on_watermark(3)]) == []
-    assert sizes(process.on_time(SECOND)) == [1, 3j]
+    assert sizes(process.on_timer(SECOND)) == [1, 3j]
     assert sizes(process.on_watermark(4)) == [4j]
 
 
@@ -107,11 +107,11 @@ def test_no_stretch_of_time_lets_more_through(steps: list[tuple[int, int]], rows
         note(process.process(numbered(count, number)))
         number += count
         note(process.on_watermark(number))
-        while not process.wants_input:
+        while not process.accepts_input:
             assert process.deadline_ns is not None
             now = max(now, process.deadline_ns)
             before = len(values)
-            note(process.on_time(now))
+            note(process.on_timer(now))
             assert len(values) > before
         now += pause
     assert values == list(range(number))
@@ -129,7 +129,7 @@ def test_slices_share_memory() -> None:
     batch = Batch(numbered(10).arrow())
     process = start(rows=4, per="1s")
     process.set_time(0)
-    out = [*process.process(batch), *process.on_time(SECOND), *process.finish()]
+    out = [*process.process(batch), *process.on_timer(SECOND), *process.finish()]
     assert sizes(out) == [4, 4, 2]
     addresses = {part.arrow()["x"].buffers()[1].address for part in out if isinstance(part, Batch)}
     assert addresses == {batch.arrow()["x"].buffers()[1].address}

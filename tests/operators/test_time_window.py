@@ -9,6 +9,7 @@ import pytest
 from contexts import context
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
+from snapshots import held_rows
 from strategies import DATETIMES, cuts
 from windowing import AGGREGATES, MERGED, SCHEMA, end, events, feed, joined, little_put_aside
 
@@ -133,7 +134,7 @@ def test_only_rows_of_open_windows_are_held(size: int, every: int) -> None:
         row = pl.DataFrame({"ts": [time * S]}, schema={"ts": pl.Int64})
         feed(process, [pl.concat([ROWS.to_frame(), row], how="diagonal"), time * S])
         # One group at most for each second since the first open window began.
-        assert process.snapshot().num_rows <= size + every
+        assert held_rows(process).height <= size + every
 
 
 @settings(max_examples=15)
@@ -288,7 +289,7 @@ def test_times_at_the_end_of_their_type_are_refused(dtype: pl.DataType, kind: st
         with pytest.raises(StageError, match="cannot hold") as raised:
             feed(process, [rows])
         assert f"found: {time}" in str(raised.value)
-        assert process.snapshot().num_rows == 0
+        assert held_rows(process).height == 0
 
 
 def through(schema: Any, *exprs: Any, **options: Any) -> None:

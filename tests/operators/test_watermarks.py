@@ -2,17 +2,18 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from contexts import context
 
-from arrowstream import Builder, Pipeline, Source, channel
+from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.io.source import BlockingReader
+from arrowstream.io.source import BlockingReader, SourceSpec
 from arrowstream.operators.base import Process, TimedProcess
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.reduce import Reduce
@@ -94,28 +95,46 @@ def test_silence_makes_it_idle_once() -> None:
     assert isinstance(process, TimedProcess)
     process.set_time(5)
     assert process.deadline_ns is None
-    process.waits(5)  # a source that never says anything is silent, too
+    process.on_waiting(5)  # a source that never says anything is silent, too
     assert process.deadline_ns == 15
     process.set_time(12)
     list(process.process(Batch(pl.DataFrame({"ts": [1]}))))
-    process.waits(12)
+    process.on_waiting(12)
     assert process.deadline_ns == 22
     process.set_time(22)
-    assert list(process.on_time(22)) == [Idle()]
+    assert list(process.on_timer(22)) == [Idle()]
     assert process.deadline_ns is None
     process.set_time(30)
-    process.waits(30)  # behind a mark of the source itself: it is idle as before
+    process.on_waiting(30)  # behind a mark of the source itself: it is idle as before
     assert process.deadline_ns is None
 
 
 def test_only_time_spent_waiting_for_the_source_is_silence() -> None:
     process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
     assert isinstance(process, TimedProcess)
-    process.waits(0)
+    process.on_waiting(0)
     process.set_time(4)
     list(process.on_watermark(1))
-    process.waits(104)  # the stages behind took so long
+    process.on_waiting(104)  # the stages behind took so long
     assert process.deadline_ns == 110
+
+
+def test_batches_without_rows_end_no_silence() -> None:
+    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
+    assert isinstance(process, TimedProcess)
+    nothing = Batch(pl.DataFrame(schema={"ts": pl.Int64}))
+    process.waits(0)
+    for now in (4, 8):
+        process.set_time(now)
+        assert list(process.process(nothing)) == [nothing]
+        process.waits(now)
+        assert process.deadline_ns == 10
+    process.set_time(10)
+    assert list(process.on_time(10)) == [Idle()]
+    process.set_time(12)
+    list(process.process(nothing))
+    process.waits(12)  # idle as before: nobody is told twice
+    assert process.deadline_ns is None
 
 
 def test_text() -> None:
@@ -129,7 +148,7 @@ def test_in_a_pipeline_marks_come_first_and_only_needed_columns_are_read(tmp_pat
     source = Source.from_file(tmp_path / "x.parquet").with_event_time("ts", lateness="2s")
     assert source.schema() == frame.schema
     assert source.label.startswith("file")
-    assert isinstance(source.open(), BlockingReader)
+    assert isinstance(source.open(context()), BlockingReader)
     sink = TestSink()
     pipeline = Pipeline.builder().source(source).select("a").sink(sink).build()
     text = pipeline.explain()
@@ -190,6 +209,79 @@ def test_a_source_that_is_silent_holds_nobody_back() -> None:
     before, after = asyncio.run(main())
     assert before.height == 0
     assert after.height == 1
+
+
+def polled_function(clock: ManualClock, frames: list[pl.DataFrame]) -> SourceSpec:
+    async def poll() -> pl.DataFrame | None:
+        await clock.sleep(1)
+        return frames.pop(0) if frames else None
+
+    return Source.from_fn(poll, schema=TIMES)
+
+
+def polled_generator(clock: ManualClock, frames: list[pl.DataFrame]) -> SourceSpec:
+    async def poll() -> AsyncIterator[pl.DataFrame]:
+        for frame in frames:
+            await clock.sleep(1)
+            yield frame
+
+    return Source.from_fn(poll, schema=TIMES)
+
+
+def polled_stream(clock: ManualClock, frames: list[pl.DataFrame]) -> SourceSpec:
+    async def poll() -> AsyncIterator[pl.DataFrame]:
+        for frame in frames:
+            await clock.sleep(1)
+            yield frame
+
+    return Source.from_channel(poll(), schema=TIMES)
+
+
+def polled_iterable(clock: ManualClock, frames: list[pl.DataFrame]) -> SourceSpec:
+    def poll() -> Iterator[pl.DataFrame]:
+        for frame in frames:
+            clock.set_ns(clock.now_ns() + SECOND * 1000)  # as if it had slept, with the loop
+            yield frame
+
+    return Source.from_frame(poll(), schema=TIMES)
+
+
+TIMES = {"ts": pl.Int64}
+
+
+@pytest.mark.parametrize("polled", [polled_function, polled_generator, polled_stream, polled_iterable])
+def test_a_source_that_polls_without_success_holds_nobody_back(
+    polled: Callable[[ManualClock, list[pl.DataFrame]], SourceSpec],
+) -> None:
+    """Over empty batches as over none: 10 s without a row."""
+    clock = ManualClock()
+    closed: list[int] = []
+
+    async def busy() -> AsyncIterator[pl.DataFrame]:
+        for number in range(30):
+            await clock.sleep(1)
+            yield pl.DataFrame({"ts": [10 * number * SECOND]})
+
+    def note(batch: pa.RecordBatch) -> None:
+        closed.append(clock.now_ns() // 10**9)
+
+    quiet = polled(clock, [pl.DataFrame({"ts": [0]}), *[pl.DataFrame(schema=TIMES)] * 40])
+
+    async def main() -> None:
+        merged = (
+            Pipeline.builder()
+            .source(Source.from_fn(busy, schema=TIMES).with_event_time("ts"))
+            .merge(Pipeline.builder("quiet").source(quiet.with_event_time("ts", idle="10s")))
+        )
+        counted = merged.window(size="10s", on="ts").agg(pl.len())
+        running = asyncio.create_task(counted.sink(Sink.to_fn(note)).build(clock=clock).run())
+        while not running.done():
+            await clock.advance(1)
+        await running
+
+    asyncio.run(main())
+    assert len(closed) > 15
+    assert closed[0] <= 15
 
 
 TWO = pl.Schema({"ts": pl.Int64, "s": pl.String})

@@ -8,13 +8,15 @@ import pytest
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Sink, Source
+from arrowstream.backends.registry import backends
 from arrowstream.core.batch import Batch
 from arrowstream.core.channel import channel
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import Query, Reader, SourceSpec
-from arrowstream.pipeline import BACKENDS
-from arrowstream.plan.apply_settings import settle
+from arrowstream.plan.apply_settings import apply_settings
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage
 from arrowstream.policies.handlers import Retry
@@ -41,10 +43,12 @@ class PushSource(SourceSpec):
     def schema(self) -> pl.Schema:
         return FRAME.schema
 
-    def open(self, query: Query | None = None) -> Reader:
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader:
         self.query = query
         frame = FRAME if query is None else query(FRAME.lazy()).collect()
-        return TestSource.from_frames([frame]).open()  # type: ignore[return-value]
+        return TestSource.from_frames([frame]).open(context)  # type: ignore[return-value]
 
 
 def plan_of(builder: Builder) -> Plan:
@@ -52,7 +56,7 @@ def plan_of(builder: Builder) -> Plan:
     assert graph.source is not None
     schema = graph.source.schema()
     assert schema is not None
-    return compile_plan(graph, schema, BACKENDS)
+    return compile_plan(graph, schema, backends())
 
 
 def start(source: SourceSpec | None = None) -> Builder:
@@ -197,21 +201,13 @@ def test_a_pinned_backend_that_refuses_says_why() -> None:
         (Sink.to_file("out.parquet"), [False, False]),
     ],
 )
-def test_what_a_sink_takes_is_made_by_the_last_stage(
-    sink: SinkSpec, made: list[bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    conversions: list[pl.DataFrame] = []
-    monkeypatch.setattr(
-        "arrowstream.core.batch.to_record", lambda frame: conversions.append(frame) or frame.to_arrow()
-    )
+def test_what_a_sink_takes_is_made_by_the_last_stage(sink: SinkSpec, made: list[bool]) -> None:
     builder = start().with_columns(c=pl.col("a")).backend("polars").filter(pl.col("c") > 1).sink(sink)
-    plan = compile_plan(builder.graph, FRAME.schema, BACKENDS)
     seen = []
-    for stage in plan.stages:
+    for stage in compile_plan(builder.graph, FRAME.schema, backends()).stages:
         assert isinstance(stage, SegmentStage)
-        conversions.clear()
-        stage.evaluators["polars"](Batch(FRAME.with_columns(c="a") if seen else FRAME))
-        seen.append(bool(conversions))
+        result = stage.evaluators["polars"](Batch(FRAME.with_columns(c="a") if seen else FRAME))
+        seen.append(result.has("arrow"))
     assert seen == made
 
 
@@ -237,7 +233,7 @@ def test_settings_are_filled_in_everywhere() -> None:
     )
     merged = start().merge(start().filter(pl.col("a") > 0).on_error(ErrorHandler.retry(delay="7s")))
     settings = Settings(max_retries=9, retry_delay_ms=250)
-    alone, union = settle(other.graph, settings), settle(merged.graph, settings)
+    alone, union = apply_settings(other.graph, settings), apply_settings(merged.graph, settings)
     (inner,) = union.steps[0].operator.others  # type: ignore[union-attr]
     found = [
         *alone.steps[0].policies.handlers,

@@ -12,6 +12,8 @@ from scripted import COMMITTED, LedgerSink
 
 from arrowstream import Pipeline, Processor, Sink
 from arrowstream.core.batch import Batch, Element
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SinkError, StageError
 from arrowstream.io.sink import Handle, SinkSpec, Writer
 from arrowstream.io.source import Query, Reader, SourceSpec
@@ -43,7 +45,9 @@ class SlowSource(Slow, SourceSpec):
     def schema(self) -> pl.Schema | None:
         return FRAMES[0].schema
 
-    def open(self, query: Query | None = None) -> Reader:
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader:
         self._notes.append(f"{self._name} open")
         return SlowReader(self)
 
@@ -73,7 +77,7 @@ class SlowSink(Slow, SinkSpec):
 
     def check(self, schema: pl.Schema) -> None: ...
 
-    def open(self, schema: pl.Schema) -> Writer:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         self._notes.append(f"{self._name} open")
         return SlowWriter(self)
 

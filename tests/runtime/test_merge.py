@@ -1,16 +1,19 @@
 """Where streams meet: what is passed on, and in which order."""
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
 from arrowstream.core.channel import Receiver, Sender, channel
-from arrowstream.runtime.merge import Merge
+from arrowstream.runtime.flow.merge import Merge
+from arrowstream.runtime.flow.ports import ChannelOutput
 
 ROWS = pl.DataFrame({"x": [1]})
 
@@ -22,7 +25,7 @@ def merged(inputs: int, *script: Coroutine[Any, Any, None] | Any, room: int = 10
         sender: Sender[Element]
         receiver: Receiver[Element]
         sender, receiver = channel(room)
-        merge = Merge(inputs, sender)
+        merge = Merge(inputs, ChannelOutput(sender))
         async with asyncio.TaskGroup() as group:
             group.create_task(script[0](merge))
             return [element async for element in receiver]
@@ -125,7 +128,7 @@ def test_the_last_input_ends_while_a_mark_of_another_waits_for_room() -> None:
         sender: Sender[Element]
         receiver: Receiver[Element]
         sender, receiver = channel(1)
-        merge = Merge(2, sender)
+        merge = Merge(2, ChannelOutput(sender))
         await merge.send(0, Watermark(5))
         await merge.send(1, Watermark(3))
         async with asyncio.TaskGroup() as group:
@@ -144,3 +147,47 @@ def test_a_barrier_that_ends_an_input_is_passed_on_when_the_others_end() -> None
         await merge.end(1)
 
     assert merged(2, script) == [Barrier(1)]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_inputs_that_end_together_lose_nothing_in_any_order_of_their_tasks(seed: int) -> None:
+    """Ends, marks, barriers and batches of several inputs meet in a channel that is mostly full."""
+    chance = random.Random(seed)
+    inputs = chance.randint(2, 6)
+    latest = [chance.randint(1, 50) for _ in range(inputs)]
+
+    async def main() -> list[Element]:
+        sender: Sender[Element]
+        receiver: Receiver[Element]
+        sender, receiver = channel(chance.randint(1, 2))
+        merge = Merge(inputs, ChannelOutput(sender))
+
+        async def pause() -> None:
+            for _ in range(chance.randint(0, 3)):
+                await asyncio.sleep(0)
+
+        async def feed(number: int) -> None:
+            if chance.random() < 0.3:
+                await merge.send(number, Idle())
+            for element in (Watermark(1), Batch(ROWS), Barrier(1), Watermark(latest[number]), Batch(ROWS)):
+                await pause()
+                await merge.send(number, element)
+            await pause()
+            await merge.end(number)
+
+        got = []
+        async with asyncio.TaskGroup() as group:
+            for number in chance.sample(range(inputs), inputs):
+                group.create_task(feed(number))
+            async for element in receiver:
+                got.append(element)
+                await pause()
+        return got
+
+    out = asyncio.run(main())
+    assert sum(isinstance(element, Batch) for element in out) == 2 * inputs
+    assert out.count(Barrier(1)) == 1
+    assert sum(isinstance(element, Batch) for element in out[: out.index(Barrier(1))]) == inputs
+    marks = [element.time_us for element in out if isinstance(element, Watermark)]
+    assert marks == sorted(set(marks))
+    assert min(latest) <= marks[-1] <= max(latest)

@@ -21,9 +21,11 @@ from arrowstream.plan.physical import OperatorStage, SegmentStage
 from arrowstream.plan.placement.choice import Placement
 from arrowstream.plan.segment import Segment
 from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.operator_stage import start_operator
+from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.stage import RunningSegment
-from arrowstream.runtime.task_loop import run_section
+from arrowstream.runtime.task_loop import run_task
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
 
@@ -417,7 +419,7 @@ def test_a_failure_that_no_single_step_shows_names_the_whole_stage() -> None:
 
     steps = (WithColumns.of(a=pl.col("value") + 1), Filter.of(pl.col("a") > 0))
     segment = Segment(steps, NUMBERS[0].schema, NUMBERS[0].with_columns(a=1).schema)
-    planned = SegmentStage("1-2 both", segment, {"polars": broken}, Placement(["polars"], {}))
+    planned = SegmentStage("1-2 both", segment, {"polars": broken}, Placement({"polars": (170.0, 0.002)}, {}))
 
     async def main() -> None:
         threads = Threads(1)
@@ -533,31 +535,26 @@ class Holding(ScriptedProcess):
 def test_marks_keep_their_place_among_batches_and_reach_operators_first() -> None:
     """What an operator owes for a watermark goes out before the watermark."""
     first, second = Batch(NUMBERS[0]), Batch(NUMBERS[1])
-    script = iter([first, Barrier(1), Watermark(5), second, Watermark(6), None])
-    out: list[Element] = []
-    ended: list[bool] = []
-
-    async def read() -> Element | None:
-        return next(script)
-
-    async def emit(element: Element) -> None:
-        out.append(element)
-
-    async def end() -> None:
-        ended.append(True)
+    out: list[Element | None] = []
 
     async def main() -> None:
         threads = Threads(1)
         schema = NUMBERS[0].schema
-        planned = OperatorStage("1 holding", ScriptedOperator("holding", Holding), schema, schema)
+        planned = OperatorStage("holding", ScriptedOperator("holding", Holding), schema, schema)
         clock = ManualClock()
-        stage = start_operator(planned, clock, threads, None)
-        await run_section(read, stage, emit, end, clock)
+        stage = start_operator(planned, Resources(clock, threads), None)
+        limits = ChannelLimits(10)
+        (entry, source), (output, exit) = limits.channel(), limits.channel()
+        for element in (first, Barrier(1), Watermark(5), second, Watermark(6)):
+            await entry.send(element)
+        await entry.end()
+        await run_task(source, stage, output, clock)
+        while not out or out[-1] is not None:
+            out.append(await exit.receive())
         threads.close()
 
     asyncio.run(main())
-    assert out == [Barrier(1), first, Watermark(5), second, Watermark(6)]
-    assert ended == [True]
+    assert out == [Barrier(1), first, Watermark(5), second, Watermark(6), None]
 
 
 def test_marks_pass_through_segments_and_are_not_given_to_writers() -> None:

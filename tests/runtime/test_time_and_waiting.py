@@ -1,7 +1,7 @@
 """Operators that need the time, and operators that wait: what the runtime does for them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import polars as pl
@@ -41,22 +41,22 @@ class Slowly(TimedProcess):
         return None if self._held is None else self._until_ns
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         return self._held is None
 
     def process(self, batch: Batch) -> list[Element]:
         self._held, self._until_ns = batch, self._now_ns + 1_000_000_000
         return []
 
-    def on_time(self, now_ns: int) -> list[Element]:
+    def on_timer(self, now_ns: int) -> list[Element]:
         assert self._held is not None
         held, self._held = self._held, None
         return [held, held.slice(0, 0)]
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None: ...
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None: ...
 
     def finish(self) -> list[Element]:
         return []
@@ -81,7 +81,7 @@ class Quietly(Slowly):
     """Takes whatever comes and keeps the last of it until nothing has come for a second."""
 
     @property
-    def wants_input(self) -> bool:
+    def accepts_input(self) -> bool:
         return True
 
     def on_watermark(self, time_us: int) -> list[Element]:
@@ -206,7 +206,7 @@ def test_a_process_of_coroutines_has_no_state_unless_it_says_so() -> None:
     built(TestSource.from_frames(ROWS), lambda: process, sink).run_sync()
     assert sink.received() == [0, 1, 2, 3, 4]
     process.restore(process.snapshot())
-    assert process.snapshot().num_rows == 0
+    assert list(process.snapshot()) == []
 
 
 class Late(Process):
@@ -226,10 +226,10 @@ class Late(Process):
     def take_late(self) -> Batch | None:
         return self._late.pop() if self._late else None
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None: ...
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None: ...
 
     def finish(self) -> list[Batch]:
         return []

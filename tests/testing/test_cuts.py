@@ -64,7 +64,7 @@ def test_a_batch_of_few_rows_that_fails() -> None:
 
     text = message(opaque(fail))
     assert "frame[0:6], frame[6:7]" in text
-    assert "the run fails: ValueError: too few (stage 1 mine)" in text
+    assert "the run fails: ValueError: too few (stage mine)" in text
 
 
 def test_steps_that_fail_once_are_told_as_they_failed() -> None:

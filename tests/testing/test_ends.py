@@ -4,6 +4,7 @@ import asyncio
 
 import polars as pl
 import pytest
+from contexts import context
 
 from arrowstream import Pipeline
 from arrowstream.errors import SourceError
@@ -92,7 +93,7 @@ def test_a_script_may_hold_marks_and_frames_of_any_kind() -> None:
     assert source.schema() == {"x": pl.Int64}
 
     async def main() -> list[object]:
-        reader = source.open()
+        reader = source.open(context())
         assert isinstance(reader, Reader)
         elements = []
         while (element := await reader.read()) is not None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import polars as pl
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.failures import FAILURES
 from arrowstream.core.position import Position
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
@@ -111,7 +112,7 @@ class FileReader(BlockingReader):
             try:
                 frame = rows.result()
             # Polars panics, outside the Exception tree, on some damaged files.
-            except (Exception, pl.exceptions.PanicException) as error:
+            except FAILURES as error:
                 raise piece.explain(error, self._row) from error
             self._cut(piece, frame)
         batch, looked_at = self._batches.popleft()

@@ -11,6 +11,7 @@ from typing import Final
 
 import polars as pl
 
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SinkError, SourceError
 from arrowstream.io.files.column_types import check_types
 from arrowstream.io.files.encoders import encoder_for, unit_rows
@@ -177,7 +178,7 @@ class FileSink(SinkSpec):
         partitions.check(schema)
         check_types(kind.format, partitions.file_schema(schema))
 
-    def open(self, schema: pl.Schema) -> BlockingWriter:
+    def open(self, schema: pl.Schema, context: StepContext) -> BlockingWriter:
         """Start writing.
 
         Raises

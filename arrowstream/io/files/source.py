@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import polars as pl
 
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
@@ -141,7 +143,9 @@ class FileSource(SourceSpec):
         format = self.format or detect(self._files()[0].path).format
         return "query" if format in ("parquet", "ipc") else "columns"
 
-    def open(self, query: Query | None = None) -> BlockingReader:
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> BlockingReader:
         files = self._files()
         stored, told = self._columns(files)
         schema = self._typed(stored, told)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.channel import Sender
+from arrowstream.core.step_context import StepContext
 from arrowstream.io.sink import SinkSpec, Writer
 
 
@@ -33,10 +34,10 @@ class ChannelSink(SinkSpec):
     def check(self, schema: pl.Schema) -> None:
         """Any schema can be sent."""
 
-    def open(self, schema: pl.Schema) -> Writer:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         return _ChannelWriter(self.sender)
 
-    def left_out(self, failure: BaseException | None) -> None:
+    def on_never_opened(self, failure: BaseException | None) -> None:
         """The receiver waits all the same: end the channel."""
         if failure is None:
             self.sender.close()
@@ -56,6 +57,9 @@ class _ChannelWriter(Writer):
     async def close(self) -> None:
         self._sender.close()
 
-    async def abort(self) -> None:
+    def on_failure(self, failure: BaseException) -> None:
         # The receiver must not take a broken stream for a finished one.
-        self._sender.fail(RuntimeError("the pipeline that fed this channel failed"))
+        self._sender.fail(failure)
+
+    async def abort(self) -> None:
+        """The channel has failed already."""

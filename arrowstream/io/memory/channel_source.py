@@ -12,6 +12,8 @@ import polars as pl
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver
 from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.source import Query, Reader, SourceSpec
 
@@ -50,11 +52,15 @@ class ChannelSource(SourceSpec):
     def schema(self) -> pl.Schema | None:
         return self.expected
 
-    def open(self, query: Query | None = None) -> Reader:
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader:
         return ItemReader(aiter(self.stream), self.expected, close_items=False)
 
-    def left_out(self) -> None:
+    def on_never_opened(self, failure: BaseException | None) -> None:
         if isinstance(self.stream, Receiver):
+            if failure is not None:
+                self.stream.fail(failure)
             self.stream.close()
 
 
@@ -80,6 +86,10 @@ class ItemReader(Reader):
         if self._schema is None:
             self._schema = schema_of(batch)
         return conform(batch, self._schema)
+
+    def on_failure(self, failure: BaseException) -> None:
+        if isinstance(self._items, Receiver):
+            self._items.fail(failure)
 
     async def close(self) -> None:
         # A generator the engine made itself must be finalised by it; other streams stay the user's. A receiver

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.sink import SinkSpec, Writer
 
@@ -39,7 +40,7 @@ class FunctionSink(SinkSpec):
     def check(self, schema: pl.Schema) -> None:
         """Any schema can be handed over."""
 
-    def open(self, schema: pl.Schema) -> Writer:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         return _FunctionWriter(self.fn)
 
 
@@ -76,7 +77,7 @@ class CollectSink(SinkSpec):
     def check(self, schema: pl.Schema) -> None:
         """Any schema can be kept."""
 
-    def open(self, schema: pl.Schema) -> Writer:
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         self.schemas.append(schema)
         return _CollectWriter(self.batches)
 

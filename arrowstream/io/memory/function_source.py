@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.memory.channel_source import ItemReader
 from arrowstream.io.source import Query, Reader, SourceSpec
@@ -45,7 +47,9 @@ class FunctionSource(SourceSpec):
     def schema(self) -> pl.Schema | None:
         return self.expected
 
-    def open(self, query: Query | None = None) -> Reader:
+    def open(
+        self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
+    ) -> Reader:
         items = self.fn() if inspect.isasyncgenfunction(self.fn) else _until_none(self.fn)
         return ItemReader(items, self.expected, close_items=True)
 

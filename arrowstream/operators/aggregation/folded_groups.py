@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
@@ -69,10 +69,10 @@ class FoldedGroups:
             keys = self._index.keys(start, stop).get_columns() if self._index is not None else []
             yield pl.DataFrame([*state, *keys])
 
-    def restore(self, state: pl.DataFrame) -> None:
-        """Take over what `frames` gave."""
-        for piece in state.iter_slices(PIECE):
-            self._add(piece, piece)
+    def restore(self, frames: Iterable[pl.DataFrame]) -> None:
+        """Take over what `frames` gave, or slices of it."""
+        for state in frames:
+            self._add(state, state)
 
     def _add(self, rows: pl.DataFrame, columns: pl.DataFrame) -> Array:
         """Fold the values of `columns` into the slots of the keys of `rows`, and give these slots."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,7 @@ import polars as pl
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import Assigned, KeyIndex
-from arrowstream.state.memory import PIECE, StateMemory
+from arrowstream.state.memory import StateMemory
 from arrowstream.state.slot_store import SLOT, SlotStore, Touched
 
 
@@ -138,13 +138,13 @@ class KeyedGroups:
             if len(having):
                 yield self._store.get(having)
 
-    def restore(self, state: pl.DataFrame) -> None:
-        """Take over what `frames` gave."""
-        if self._index is not None:
-            self._index.check_room(state.height)
-        for piece in state.iter_slices(PIECE):
-            for assigned in self._assign(piece):
-                self._store.put(assigned.slots, piece.slice(assigned.start, len(assigned.slots)))
+    def restore(self, frames: Iterable[pl.DataFrame]) -> None:
+        """Take over what `frames` gave, or slices of it."""
+        for state in frames:
+            if self._index is not None:
+                self._index.check_room(state.height)
+            (assigned,) = self._assign(state)
+            self._store.put(assigned.slots, state)
 
     def _assign(self, rows: pl.DataFrame) -> Iterator[Assigned]:
         if self._index is not None:

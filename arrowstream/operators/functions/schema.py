@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.failures import is_failure
 from arrowstream.core.hints import frame_hint
 from arrowstream.core.ingest import batches_of, conform, schema_of
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
@@ -86,7 +87,9 @@ def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schem
         frame = next(iter(call(Batch(pl.DataFrame(schema=schema)))), None)
     except ArrowstreamError:
         raise
-    except (Exception, pl.exceptions.PanicException) as error:
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         raise PlanError(
             "the function failed on a batch without rows, from which the schema of its result is learnt",
             found=f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}",

@@ -114,10 +114,10 @@ class Calling(Process):
         for frame in self._frames(not_awaited(self._fn(self._convert(batch)))):
             yield from conformed(frame, batch, self._schema, self._target)
 
-    def snapshot(self) -> pa.Table:
-        return pa.table({})
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return iter(())
 
-    def restore(self, state: pa.Table) -> None:
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         """What the function remembers is its own."""
 
     def finish(self) -> Iterable[Batch]:

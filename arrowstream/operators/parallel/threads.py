@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from arrowstream.core.waiting import until_done
 
 T = TypeVar("T")
 
@@ -45,17 +47,3 @@ class ThreadCalls:
             await until_done(self._running)
         finally:
             self._pool.shutdown(wait=True)
-
-
-async def until_done(futures: Iterable[asyncio.Future[Any]]) -> None:
-    """Wait until all are done, whatever they give; a cancellation meanwhile is passed on only then."""
-    waiting = set(futures)
-    cancelled: asyncio.CancelledError | None = None
-    while waiting:
-        try:
-            _, waiting = await asyncio.wait(waiting)
-        except asyncio.CancelledError as error:
-            cancelled = error
-            waiting = {future for future in waiting if not future.done()}
-    if cancelled is not None:
-        raise cancelled

@@ -19,6 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.failures import is_failure
 from arrowstream.errors import StageError
 from arrowstream.operators.functions.step import Calling
 from arrowstream.operators.map import MapFunction
@@ -28,8 +29,6 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 GRACE_S = 5.0
 """How long an idle process may take to end by itself before it is killed."""
-
-FAILURES = (Exception, pl.exceptions.PanicException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,9 @@ def serve(connection: Connection, task: WorkerTask) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = task.load()
-    except FAILURES as error:
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         _send(connection, b"error", _pickled(error))
         return
     _send(connection, b"ready", b"")
@@ -159,7 +160,9 @@ def serve(connection: Connection, task: WorkerTask) -> None:
     for record in _questions(connection):
         try:
             answer = written([part.arrow() for part in process.process(Batch(record))], target)
-        except FAILURES as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             _send(connection, b"error", _pickled(error))
         else:
             _send(connection, b"rows", answer)

@@ -29,8 +29,8 @@ class Running(ABC):
         """The states of these slots."""
 
     @abstractmethod
-    def restore(self, columns: list[pl.Series], count: int) -> None:
-        """Take over a snapshot of `count` slots, which are 0 to `count` - 1 now."""
+    def restore(self, columns: list[pl.Series], slots: Array) -> None:
+        """Take over what `snapshot` gave for as many slots; `begin` has been called for these."""
 
 
 def counted(numbers: Array, hint: str) -> pl.Series:

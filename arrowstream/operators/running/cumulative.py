@@ -75,8 +75,8 @@ class Fold(Running):
     def snapshot(self, slots: Array) -> list[pl.Series]:
         return [pl.Series(self.totals(slots))]
 
-    def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._states = self._memory.replaced(self._states, columns[0].to_numpy())
+    def restore(self, columns: list[pl.Series], slots: Array) -> None:
+        self._states[slots] = columns[0].to_numpy()
 
     def _numbers(self, values: pl.Series) -> Array:
         return values.to_numpy().astype(self._states.dtype, copy=False)

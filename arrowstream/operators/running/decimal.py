@@ -46,6 +46,7 @@ class Resumed(Running):
     def snapshot(self, slots: Array) -> list[pl.Series]:
         return [self._log.take(self._last[slots])]
 
-    def restore(self, columns: list[pl.Series], count: int) -> None:
+    def restore(self, columns: list[pl.Series], slots: Array) -> None:
+        known = len(self._log)
         self._log.add(columns[0])
-        self._last = self._memory.replaced(self._last, np.arange(count))
+        self._last[slots] = np.arange(known, len(self._log))

@@ -91,12 +91,10 @@ class Ewm(Running):
             *map(pl.Series, states.T.copy()),
         ]
 
-    def restore(self, columns: list[pl.Series], count: int) -> None:
+    def restore(self, columns: list[pl.Series], slots: Array) -> None:
         counts, ages, *parts = (column.to_numpy() for column in columns)
-        self._counts = self._memory.replaced(self._counts, counts)
-        self._ages = self._memory.replaced(self._ages, ages)
-        states = np.stack(parts, axis=1)
-        self._states = self._memory.replaced(self._states, states.reshape(count, *self._states.shape[1:]))
+        self._counts[slots], self._ages[slots] = counts, ages
+        self._states[slots] = np.stack(parts, axis=1).reshape(len(slots), *self._states.shape[1:])
 
     def _aged(self, valid: Array, layout: Layout, known: Layout) -> Array:
         """What each value's key's weights were multiplied with since its value before."""

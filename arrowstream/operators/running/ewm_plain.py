@@ -64,10 +64,9 @@ class PlainMean(Running):
     def snapshot(self, slots: Array) -> list[pl.Series]:
         return [pl.Series(self._counts[slots]), pl.Series(self._means[slots])]
 
-    def restore(self, columns: list[pl.Series], count: int) -> None:
+    def restore(self, columns: list[pl.Series], slots: Array) -> None:
         counts, means = (column.to_numpy() for column in columns)
-        self._counts = self._memory.replaced(self._counts, counts)
-        self._means = self._memory.replaced(self._means, means)
+        self._counts[slots], self._means[slots] = counts, means
 
     def _by_polars(self, values: Array, owners: Array, lengths: Array) -> Array:
         """The means of runs of values, of which each goes on from its owner's mean, if it has one."""

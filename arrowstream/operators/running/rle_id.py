@@ -37,6 +37,6 @@ class RunIds(Running):
     def snapshot(self, slots: Array) -> list[pl.Series]:
         return [*self._runs.snapshot(slots), *self._before.snapshot(slots)]
 
-    def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._runs.restore(columns[:1], count)
-        self._before.restore(columns[1:], count)
+    def restore(self, columns: list[pl.Series], slots: Array) -> None:
+        self._runs.restore(columns[:1], slots)
+        self._before.restore(columns[1:], slots)

@@ -74,14 +74,10 @@ class Rolling(Running):
             for place in range(self._rows - 1)
         ]
 
-    def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._memory.let_go(self._values)
-        self._memory.let_go(self._seen)
-        self._values = self._memory.array((count, self._rows - 1), self._values.dtype)
-        self._seen = self._memory.array((count, self._rows - 1), np.bool_)
+    def restore(self, columns: list[pl.Series], slots: Array) -> None:
         for place, column in enumerate(columns):
-            self._values[:, place] = column.fill_null(strategy="zero").to_numpy()
-            self._seen[:, place] = column.is_not_null().to_numpy()
+            self._values[slots, place] = column.fill_null(strategy="zero").to_numpy()
+            self._seen[slots, place] = column.is_not_null().to_numpy()
 
     def _results(self, values: Array, seen: Array, places: Array, counts: Array) -> Array:
         """What the windows that end at these places give; any number where there are too few values."""

@@ -62,13 +62,13 @@ class RowsBefore(Running):
         # A row that holds null is another thing than no row.
         return [*rows, pl.Series((numbers < 0).sum(1))]
 
-    def restore(self, columns: list[pl.Series], count: int) -> None:
+    def restore(self, columns: list[pl.Series], slots: Array) -> None:
         *rows, missing = columns
-        for column in rows:
+        for place, column in enumerate(rows):
+            known = len(self._log)
             self._log.add(column)
-        numbers = np.arange(count * self._count).reshape(self._count, count).T
-        self._numbers = self._memory.replaced(self._numbers, numbers)
-        self._numbers[np.arange(self._count) < missing.to_numpy()[:, None]] = -1
+            is_there = place >= missing.to_numpy()
+            self._numbers[slots, place] = np.where(is_there, np.arange(known, len(self._log)), -1)
 
     def _push(self, layout: Layout, numbers: Array) -> None:
         """The last numbers of each slot, from those before and those of this batch."""
@@ -109,5 +109,5 @@ class Diff(Running):
     def snapshot(self, slots: Array) -> list[pl.Series]:
         return self._before.snapshot(slots)
 
-    def restore(self, columns: list[pl.Series], count: int) -> None:
-        self._before.restore(columns, count)
+    def restore(self, columns: list[pl.Series], slots: Array) -> None:
+        self._before.restore(columns, slots)

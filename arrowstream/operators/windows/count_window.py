@@ -22,8 +22,9 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.slot_store import SLOT
-from arrowstream.state.snapshot import from_table, to_table
+from arrowstream.state.snapshot import SnapshotFormat
 
+_FORMAT = SnapshotFormat("count window", 1)
 _WINDOW, _COUNT, _LAST = "__window__", "__count__", "__last__"
 
 
@@ -129,23 +130,18 @@ class _CountWindows(Process):
 
     def finish(self) -> Iterator[Element]:
         self._memory.check()
-        state = self._state()
-        if state is not None:
-            yield Batch(self._aggregation.results(state.sort(ROW), self._by))
+        states = list(self._groups.frames())
+        if states:
+            yield Batch(self._aggregation.results(pl.concat(states).sort(ROW), self._by))
 
-    def snapshot(self) -> pa.Table:
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        return to_table(self._state(), next_row=self._next_row)
+        return _FORMAT.write(map(Batch, self._groups.frames()), next_row=self._next_row)
 
-    def restore(self, state: pa.Table) -> None:
-        frame, values = from_table(state)
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, groups = _FORMAT.read(batches)
         self._next_row = values["next_row"]
-        if frame is not None:
-            self._groups.restore(frame)
-
-    def _state(self) -> pl.DataFrame | None:
-        frames = list(self._groups.frames())
-        return pl.concat(frames) if frames else None
+        self._groups.restore(batch.polars() for batch in groups)
 
     def _numbered(self, part: Part) -> Part:
         """Rows and state with the number of their window among those of the key: 0 for the one that is open."""

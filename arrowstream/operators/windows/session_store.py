@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
@@ -74,14 +74,14 @@ class SessionStore:
         self._count()
         return sessions.filter(over)
 
-    def frame(self) -> pl.DataFrame | None:
-        """All state; None if there is none."""
-        parts = [*self._parts(), *self._added]
-        return pl.concat(parts) if parts else None
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """All state."""
+        return iter([*self._parts(), *self._added])
 
-    def restore(self, state: pl.DataFrame) -> None:
-        """Take over what `frame` gave."""
-        self._added, self._added_rows = [state], state.height
+    def restore(self, frames: Iterable[pl.DataFrame]) -> None:
+        """Take over what `frames` gave, or slices of it."""
+        self._added = list(frames)
+        self._added_rows = sum(frame.height for frame in self._added)
         self._count()
 
     def _count(self) -> None:

@@ -23,8 +23,9 @@ from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.session_store import FIRST, LAST, SessionStore
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
-from arrowstream.state.snapshot import from_table, to_table
+from arrowstream.state.snapshot import SnapshotFormat
 
+_FORMAT = SnapshotFormat("session window", 1)
 _PASSES = 4
 """So many times a gap of event time, at most, sessions are looked through for those that are over."""
 
@@ -158,21 +159,20 @@ class _SessionWindows(Process):
     def finish(self) -> Iterator[Element]:
         return self._close(None)
 
-    def snapshot(self) -> pa.Table:
-        return to_table(
-            self._store.frame(),
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        return _FORMAT.write(
+            map(Batch, self._store.frames()),
             next_row=self._next_row,
             taken_from_us=self._taken_from_us,
             looked_us=self._looked_us,
             passed_us=self._passed_us,
         )
 
-    def restore(self, state: pa.Table) -> None:
-        frame, values = from_table(state)
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, sessions = _FORMAT.read(batches)
         self._next_row, self._taken_from_us = values["next_row"], values["taken_from_us"]
         self._looked_us, self._passed_us = values["looked_us"], values["passed_us"]
-        if frame is not None:
-            self._store.restore(frame)
+        self._store.restore(batch.polars() for batch in sessions)
 
     def _earliest(self, until: int) -> int:
         """No session that is open, or may open yet, begins before."""

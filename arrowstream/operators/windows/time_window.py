@@ -27,7 +27,9 @@ from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import owned
-from arrowstream.state.snapshot import from_table, to_table
+from arrowstream.state.snapshot import SnapshotFormat
+
+_FORMAT = SnapshotFormat("time window", 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,15 +176,14 @@ class _TimeWindows(Process):
     def finish(self) -> Iterator[Element]:
         return self._close_all(None)
 
-    def snapshot(self) -> pa.Table:
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        return to_table(self._store.frame(), next_row=self._next_row, open=self._open)
+        return _FORMAT.write(map(Batch, self._store.frames()), next_row=self._next_row, open=self._open)
 
-    def restore(self, state: pa.Table) -> None:
-        frame, values = from_table(state)
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, groups = _FORMAT.read(batches)
         self._next_row, self._open = values["next_row"], values["open"]
-        if frame is not None:
-            self._store.restore(frame)
+        self._store.restore(batch.polars() for batch in groups)
 
     def _close_all(self, until: int | None) -> Iterator[Batch]:
         """The windows before `until`, all for None; a few at a time where memory holds no more."""

@@ -1,4 +1,4 @@
-"""Two sinks that write the same file would leave only what one of them wrote: refused before anything is written."""
+"""Two sinks that write to one place would leave only the rows of one: refused before anything is written."""
 
 from __future__ import annotations
 
@@ -8,61 +8,56 @@ import polars as pl
 
 from arrowstream.errors import PlanError
 from arrowstream.io.sink import SinkSpec
-from arrowstream.plan.physical import OperatorStage, Outlet, Plan, SegmentStage, SplitStage, Stage
+from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage, SinkBinding, Stage
 from arrowstream.plan.policies import Policies
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
 
-Use = tuple[str, SinkSpec, pl.Schema | None]
-"""Who writes, where, and, if it puts rows aside, their schema: with one schema, several may share a sink."""
+Writing = tuple[SinkBinding, bool]
+"""A sink in its place, and whether stages whose rows have the same schema may share it."""
 
 
-def check_places(plan: Plan) -> None:
-    """Check that no two sinks of a plan write to one place, but for dead letters of one schema in one sink.
+def check_sinks(plan: Plan) -> None:
+    """Check that no two sinks of a plan write to one place, except dead letters of one schema in one sink.
 
     Raises
     ------
     PlanError
         Two do; the error names both.
     """
-    seen: dict[str, Use] = {}
-    for use in _uses(plan.stages, plan.outlet):
-        name, sink, schema = use
-        if sink.place is None:
+    seen: dict[str, Writing] = {}
+    for binding, sharing in _sinks(plan.stages, plan.sink):
+        place = binding.sink.place
+        if place is None:
             continue
-        other, other_sink, other_schema = seen.setdefault(sink.place, use)
-        shared = sink is other_sink and schema is not None and schema == other_schema
-        if other != name and not shared:
+        other, other_sharing = seen.setdefault(place, (binding, sharing))
+        same = other.sink is binding.sink and other.schema == binding.schema
+        if other.name != binding.name and not (sharing and other_sharing and same):
             raise PlanError(
                 "two sinks write to the same place",
-                stage=name,
+                stage=binding.name,
                 expected="a file or folder of its own for each",
-                found=f"{sink.label}, for {other} and for {name}",
+                found=f"{binding.sink.label}, for {other.name} and for {binding.name}",
                 hint="dead letters may share a sink (one object) where their rows have the same columns",
             )
 
 
-def _uses(stages: Sequence[Stage], outlet: Outlet | None) -> Iterator[Use]:
+def _sinks(stages: Sequence[Stage], sink: SinkBinding | None) -> Iterator[Writing]:
+    """Every sink, in the order of their stages."""
     for stage in stages:
-        if isinstance(stage, SegmentStage):
-            yield from _aside(stage.name, stage.policies, stage.segment.schema)
-        elif isinstance(stage, OperatorStage):
-            yield from _aside(stage.name, stage.policies, stage.schema)
-        elif isinstance(stage, SplitStage):
-            for branch in stage.branches:
-                yield from _uses(branch.stages, branch.outlet)
-        else:
-            for _, before in stage.inputs:
-                yield from _uses(before, None)
-    if outlet is not None:
-        yield outlet.name, outlet.sink, None
-        yield from _aside(outlet.name, outlet.policies, outlet.schema)
+        if isinstance(stage, SegmentStage | OperatorStage):
+            yield from _side_outputs(stage.name, stage.policies, stage.schema)
+        for line in stage.lines:
+            yield from _sinks(line.stages, line.sink)
+    if sink is not None:
+        yield sink, False
+        yield from _side_outputs(sink.name, sink.policies, sink.schema)
 
 
-def _aside(name: str, policies: Policies, schema: pl.Schema) -> Iterator[Use]:
+def _side_outputs(name: str, policies: Policies, schema: pl.Schema) -> Iterator[Writing]:
     if policies.late is not None:
-        yield f"late rows of {name}", policies.late, None
+        yield SinkBinding(f"late rows of {name}", policies.late, schema), False
     for handler in policies.handlers:
         if isinstance(handler, DeadLetter):
             assert isinstance(handler.sink, SinkSpec)
-            yield f"dead letters of {name}", handler.sink, dead_letter_schema(schema)
+            yield SinkBinding(f"dead letters of {name}", handler.sink, dead_letter_schema(schema)), True

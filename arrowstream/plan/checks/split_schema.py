@@ -1,4 +1,4 @@
-"""Where streams meet, their rows must be of one schema; where they part, each row must name its way."""
+"""Where lines meet, their rows must have one schema."""
 
 from __future__ import annotations
 
@@ -7,29 +7,10 @@ from collections.abc import Mapping
 import polars as pl
 
 from arrowstream.errors import SchemaError
-from arrowstream.operators.route import Router
-from arrowstream.plan.checks.row_local import check
-from arrowstream.plan.graph import Split
-
-
-def router_of(name: str, split: Split, schema: pl.Schema) -> Router:
-    """What gives each row of `schema` its way.
-
-    Raises
-    ------
-    PlanError, SchemaError
-        The selector looks at other rows, does not fit the columns, or gives no names.
-    """
-    router = Router(
-        split.selector, tuple(branch.name for branch in split.branches), split.otherwise is not None
-    )
-    check(router, schema, name)
-    router.check(schema)
-    return router
 
 
 def merged_schema(name: str, outputs: Mapping[str, pl.Schema | None]) -> pl.Schema | None:
-    """The one schema of all branches that go on; None if there is no such branch.
+    """The one schema of all branches that go on; None if every branch ends in a sink.
 
     Raises
     ------

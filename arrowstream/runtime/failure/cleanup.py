@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from arrowstream.runtime.failure.stage_error import FAILURES
+from arrowstream.core.failures import FAILURES
+from arrowstream.core.waiting import until_done
 
 T = TypeVar("T")
 CleanUp = Callable[[], Awaitable[None]]
@@ -17,7 +19,7 @@ async def despite(failure: BaseException, clean_ups: Iterable[CleanUp]) -> None:
     try:
         await in_turn(clean_ups)
     except FAILURES as error:
-        first = next(_leaves(failure))
+        first = first_failure(failure)
         for note in (f"and: {error}", *getattr(error, "__notes__", ())):
             first.add_note(note)
 
@@ -51,12 +53,14 @@ async def in_turn(clean_ups: Iterable[CleanUp]) -> None:
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end, whoever cancels us meanwhile: it cannot be given up half-way."""
     task = asyncio.ensure_future(work)
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            continue
+    with suppress(asyncio.CancelledError):
+        await until_done([task])
     return task.result()
+
+
+def first_failure(failure: BaseException) -> BaseException:
+    """The failure that came first, without notes of others."""
+    return next(_leaves(failure))
 
 
 def root(failure: BaseException) -> BaseException:
@@ -72,5 +76,8 @@ def _leaves(failure: BaseException) -> Iterator[BaseException]:
     if isinstance(failure, BaseExceptionGroup):
         for inner in failure.exceptions:
             yield from _leaves(inner)
+        # The frames of a task group hold the group that they raise: with it, everything that its failures passed
+        # through would wait for the garbage collector, files of state included.
+        failure.__traceback__ = None
     else:
         yield failure

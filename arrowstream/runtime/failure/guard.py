@@ -17,11 +17,12 @@ from random import Random
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
 from arrowstream.errors import ArrowstreamError, StageTimeout
 from arrowstream.policies.dead_letter import FailedRows, dead_letter_frame
 from arrowstream.policies.handlers import DeadLetter, ErrorHandler, Fail, Log, Retry, Skip
 from arrowstream.runtime.failure.rejoin import rejoined
-from arrowstream.runtime.failure.stage_error import FAILURES, first_line, stage_error
+from arrowstream.runtime.failure.stage_error import first_line, stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 
 LOGGER = logging.getLogger("arrowstream")

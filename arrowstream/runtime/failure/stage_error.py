@@ -1,20 +1,17 @@
-"""What counts as a failure of a stage, and how it is named."""
+"""A failure as an error that names its stage."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-import polars as pl
-
 from arrowstream.core.batch import Batch
+from arrowstream.core.failures import is_failure
 from arrowstream.core.hints import cast_hint, frame_hint
 from arrowstream.errors import ArrowstreamError, StageError
 
 T = TypeVar("T")
-
-FAILURES = (Exception, pl.exceptions.PanicException)
-"""What counts as a failure of a stage: Polars' panics are outside the tree of `Exception`."""
 
 
 def stage_error(
@@ -25,6 +22,9 @@ def stage_error(
         error.stage = error.stage or stage
         return error
     position = str(batch.position) if batch is not None and batch.position is not None else None
+    if isinstance(error, asyncio.CancelledError):
+        what = "it was cancelled by other code, or something that it awaits was"
+        return kind(what, stage=stage, position=position, hint="the run itself was not cancelled")
     hint = cast_hint(error) or frame_hint(error)
     return kind(first_line(error), stage=stage, position=position, hint=hint)
 
@@ -33,7 +33,9 @@ def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:
     """Open a source or a sink; what goes wrong names it."""
     try:
         return open_it()
-    except FAILURES as error:
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         raise stage_error(stage, None, error, kind) from error
 
 

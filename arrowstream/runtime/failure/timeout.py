@@ -9,6 +9,7 @@ from typing import Any
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
+from arrowstream.core.waiting import until_done
 from arrowstream.errors import StageTimeout
 
 _log = logging.getLogger("arrowstream")
@@ -108,16 +109,11 @@ class Deadline:
 
 async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
     """Cancel these and wait until each has ended, even if we are cancelled meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
     for task in tasks:
         task.cancel()
-    while not all(task.done() for task in tasks):
-        try:
-            await asyncio.wait(tasks)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # seen: whoever waits gets something else
-    if cancelled is not None:
-        raise cancelled
+    try:
+        await until_done(tasks)
+    finally:
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # seen: whoever waits gets something else

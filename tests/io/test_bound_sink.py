@@ -1,5 +1,8 @@
 """What is said of one sink alone: handlers of its own, and that it may miss batches."""
 
+import asyncio
+import copy
+from collections.abc import AsyncIterator
 from typing import Any
 
 import polars as pl
@@ -8,9 +11,9 @@ import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Settings, Sink, Source
 from arrowstream.errors import PlanError, SinkError
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import BoundSink, Fanout, SinkSpec
 from arrowstream.pipeline import Builder
-from arrowstream.testing import TestSink
+from arrowstream.testing import TestSink, TestSource
 
 ROWS = pl.DataFrame({"x": [1, 2, 3, 4]})
 
@@ -69,14 +72,48 @@ def test_the_settings_hold_for_its_retries() -> None:
     assert len(calls) == 2
 
 
-def test_it_is_its_sink_otherwise() -> None:
+def test_what_is_said_of_a_sink_is_a_value() -> None:
     sink = TestSink()
-    part = sink.on_error(ErrorHandler.skip())
-    assert (part.label, part.guarantee, part.place) == (sink.label, sink.guarantee, sink.place)
-    assert (part.needs_schema, part.takes_arrow, part.spare) == (sink.needs_schema, sink.takes_arrow, None)
-    both = part.best_effort(8)
+    both = sink.on_error(ErrorHandler.skip()).best_effort(8)
     assert both == sink.best_effort(8).on_error(ErrorHandler.skip())
-    assert (both.spare, both.handlers, both.label) == (8, (ErrorHandler.skip(),), "test, best effort")
+    assert both == BoundSink(sink, (ErrorHandler.skip(),), 8)
+    assert Sink.fanout([sink, Sink.fanout([both])]) == Fanout((BoundSink(sink), both))
+
+
+def test_a_best_effort_sink_alone_holds_nothing_back() -> None:
+    """Its queue holds 2 batches and it writes one: of 100 batches, the others are dropped and counted."""
+    written: list[int] = []
+    gate = asyncio.Event()
+
+    async def slow(batch: pa.RecordBatch) -> None:
+        await gate.wait()
+        written.extend(batch["x"].to_pylist())
+
+    async def batches() -> AsyncIterator[pl.DataFrame]:
+        for x in range(100):
+            yield pl.DataFrame({"x": [x]})
+        gate.set()
+
+    source = Source.from_fn(batches, schema={"x": pl.Int64})
+    pipeline = Pipeline.builder().source(source).sink(Sink.to_fn(slow).best_effort(2)).build()
+    sink = {stage.name: stage for stage in pipeline.run_sync().stages}["sink"]
+    assert (len(written), sink.rows_out) == (3, 3)
+    assert pipeline.metrics().stages["sink"].dropped_rows == 97
+    assert "fan-out to 1 sink\n" in pipeline.explain()
+    assert ".slow, best effort\n" in pipeline.explain()
+
+
+def test_before_the_schema_is_known_every_sink_is_explained() -> None:
+    source = TestSource.from_frames([ROWS]).undeclared()
+    fan = Sink.fanout([TestSink(), TestSink().best_effort(3).on_error(ErrorHandler.skip())])
+    text = Pipeline.builder().source(source).sink(fan).on_error(ErrorHandler.log()).build().explain()
+    assert text.endswith("""\
+  sink 1: test
+    guarantee: in memory: complete when the run has ended well
+    on error: log()
+  sink 2: test, best effort
+    guarantee: best effort: misses batches when more than 3 wait
+    on error: skip()""")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +121,10 @@ def test_it_is_its_sink_otherwise() -> None:
     [
         (lambda: TestSink().on_error("skip"), "takes error handlers"),
         (lambda: TestSink().on_error(ErrorHandler.skip()).on_error(ErrorHandler.log()), "comes after skip"),
-        (lambda: Sink.fanout([TestSink()]).on_error(ErrorHandler.log()), "are said of one sink"),
+        (
+            lambda: Sink.fanout([TestSink()]).on_error(ErrorHandler.log()),
+            "for one sink, not for a fan-out",
+        ),
         (lambda: Sink.fanout(TestSink(), TestSink()), r"Sink.fanout\(\[a, b\]\)"),  # type: ignore[arg-type]
         (lambda: Sink.fanout([TestSink()], TestSink()), "found: list, TestSink"),  # type: ignore[arg-type]
         (lambda: Sink.fanout(TestSink()), "found: TestSink"),  # type: ignore[arg-type]
@@ -96,10 +136,24 @@ def test_what_is_refused(make: Any, text: str) -> None:
         make()
 
 
-@pytest.mark.parametrize("sink", [Sink.fanout([TestSink()]), TestSink().on_error(ErrorHandler.skip())])
-def test_rows_put_aside_leave_by_a_plain_sink(sink: SinkSpec) -> None:
-    letters = rows().select("x").on_error(ErrorHandler.dead_letter(sink))
-    late = rows().window(rows=2, late=sink).agg(pl.len())
-    for builder in (letters, late):
-        with pytest.raises(PlanError, match="one sink without handlers"):
-            builder.sink(TestSink()).build()
+@pytest.mark.parametrize(
+    ("sink", "found"),
+    [
+        (Sink.fanout([TestSink()]), "a fan-out"),
+        (TestSink().on_error(ErrorHandler.skip()), "with on_error"),
+        (TestSink().best_effort(), "or best_effort"),
+    ],
+)
+def test_rows_put_aside_leave_by_a_plain_sink(sink: Any, found: str) -> None:
+    letters = rows().select("x").on_error(ErrorHandler.dead_letter(sink)).sink(TestSink())
+    with pytest.raises(PlanError, match=rf"dead_letter\(\) takes one sink without handlers(?s:.*){found}"):
+        letters.build()
+    with pytest.raises(PlanError, match=rf"window\(late=...\) takes one sink without handlers(?s:.*){found}"):
+        rows().window(rows=2, late=sink).agg(pl.len())
+
+
+def test_a_fan_out_is_no_sink_and_has_no_other_names() -> None:
+    fan = Sink.fanout([TestSink()])
+    assert not isinstance(fan, SinkSpec)
+    assert not hasattr(fan, "open")
+    assert copy.copy(fan) == fan

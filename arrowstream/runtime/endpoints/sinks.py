@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-from arrowstream.core.batch import Batch, Element
-from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
-from arrowstream.core.clock import Clock
+from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
-from arrowstream.metrics.counters import Queue
-from arrowstream.plan.physical import Outlet
+from arrowstream.plan.physical import SinkBinding
+from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
-from arrowstream.runtime.failure.stage_error import FAILURES, opened
-from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.task_loop import Read
-from arrowstream.runtime.threads import Threads
+from arrowstream.runtime.failure.stage_error import opened
+from arrowstream.runtime.resources import Resources
 
 END_OF_RUN = 0
 """Epoch of the one commit of a run without checkpoints."""
@@ -25,12 +21,13 @@ END_OF_RUN = 0
 class RunningSinks:
     """Every sink of one run, in the order in which they were opened."""
 
-    def __init__(self, clock: Clock, threads: Threads) -> None:
-        self._clock = clock
-        self._threads = threads
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._sinks: list[RunningSink] = []
         self._side: list[RunningSink] = []
-        self._shared: list[tuple[Outlet, Callable[[Batch], Awaitable[None]]]] = []
+        self._shared: list[tuple[SinkBinding, Callable[[Batch], Awaitable[None]]]] = []
+        self.commit_begun = False
+        """Whether every sink has prepared, and rows become or are visible."""
         self.reached: list[SinkSpec] = []
         """The specs whose turn to be opened has come."""
 
@@ -38,31 +35,31 @@ class RunningSinks:
         return iter(self._sinks)
 
     def open(
-        self, outlet: Outlet, limit: int | None = None, on_write: Callable[[], None] = lambda: None
+        self, outlet: SinkBinding, limit: int | None = None, on_write: Callable[[], None] = lambda: None
     ) -> RunningSink:
         """Open a sink."""
         self.reached.append(outlet.sink)
-        writer = opened(outlet.name, SinkError, lambda: outlet.sink.open(outlet.schema))
+        context = self._resources.context(outlet.name)
+        writer = opened(outlet.name, SinkError, lambda: outlet.sink.open(outlet.schema, context))
         sink = RunningSink(
             outlet.name,
             outlet.sink.label,
             writer,
-            self._clock,
-            self._threads,
+            self._resources,
             limit=limit,
             on_write=on_write,
-            best_effort=outlet.sink.spare is not None,
+            best_effort=outlet.best_effort_capacity is not None,
         )
         self._sinks.append(sink)
         return sink
 
-    def side_output(self, outlet: Outlet) -> RunningSink:
+    def side_output(self, outlet: SinkBinding) -> RunningSink:
         """Open a sink for rows that a stage puts aside."""
         sink = self.open(outlet)
         self._side.append(sink)
         return sink
 
-    def shared_side_output(self, outlet: Outlet) -> Callable[[Batch], Awaitable[None]]:
+    def shared_side_output(self, outlet: SinkBinding) -> Callable[[Batch], Awaitable[None]]:
         """Where a stage puts rows aside: a sink that others may share, if they put aside rows of one schema.
 
         What is given back takes one batch at a time, whoever calls it.
@@ -92,6 +89,7 @@ class RunningSinks:
         """
         for sink in self._in_order():
             await sink.prepare(END_OF_RUN)
+        self.commit_begun = True
         await uninterrupted(self._commit_prepared())
 
     async def _commit_prepared(self) -> None:
@@ -106,12 +104,16 @@ class RunningSinks:
             if failed:
                 raise _partly_committed(shown, failed)
         except BaseException as failure:
+            for sink, its_failure in failed.items():
+                sink.on_failure(its_failure)
             await despite(failure, [*(sink.abort for sink in failed), *(sink.close for sink in shown)])
             raise
         await in_turn(sink.close for sink in shown)
 
-    def aborts(self) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Leave nothing half-written visible; sinks that have committed keep their rows."""
+    def aborts(self, failure: BaseException) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Leave nothing half-written visible after `failure`; sinks that have committed keep their rows."""
+        for sink in self._sinks:
+            sink.on_failure(failure)
         return (sink.abort for sink in self._sinks)
 
 
@@ -136,7 +138,7 @@ def _partly_committed(
 
 
 def _named(sink: RunningSink) -> str:
-    return f"{sink.tally.name} ({sink.label})"
+    return f"{sink.counters.name} ({sink.label})"
 
 
 def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:
@@ -144,47 +146,6 @@ def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:
 
     async def write(batch: Batch) -> None:
         async with lock:
-            await sink.write(batch)
+            await sink.send(batch)
 
     return write
-
-
-class BestEffortQueue:
-    """The way to a sink that never holds others back: what finds no room is dropped."""
-
-    def __init__(self, sink: RunningSink, buffer: int) -> None:
-        self._sink = sink
-        self._sender: Sender[Element]
-        receiver: Receiver[Element]
-        self._sender, receiver = channel(buffer)
-        self.read: Read = lambda: _next(receiver)
-        self.queue: Queue = receiver.statistics
-
-    async def offer(self, element: Element) -> None:
-        """Put `element` in line, or drop it."""
-        for turn in range(2):
-            try:
-                return self._sender.send_nowait(element)
-            except WouldBlock:
-                # A sink that is quick enough, and only has had no turn yet, gets one.
-                if turn == 0:
-                    await asyncio.sleep(0)
-        if isinstance(element, Batch):
-            self._sink.tally.dropped_rows += element.num_rows
-
-    async def write(self, element: Element) -> None:
-        """Write what stood in line; the first failure is logged, and nothing is written after it."""
-        if self._sink.lost:
-            return
-        try:
-            await self._sink.write(element)
-        except FAILURES as error:
-            self._sink.lose(error)
-
-    async def end(self) -> None:
-        """Nothing more comes."""
-        self._sender.close()
-
-
-async def _next(receiver: Receiver[Element]) -> Element | None:
-    return await anext(receiver, None)

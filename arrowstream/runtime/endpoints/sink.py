@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from arrowstream.core.batch import Batch, Element
-from arrowstream.core.clock import Clock
+from arrowstream.core.batch import Barrier, Batch, Element
+from arrowstream.core.failures import FAILURES, is_failure
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import BlockingWriter, Handle, Writer
 from arrowstream.metrics.counters import StageCounters
-from arrowstream.runtime.failure.stage_error import FAILURES, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
-from arrowstream.runtime.threads import Threads
+from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.timed import timed
 
 _log = logging.getLogger("arrowstream")
 
@@ -37,14 +38,15 @@ class RunningSink:
         "_ended",
         "_handle",
         "_limit",
+        "_on_barrier",
         "_on_write",
         "_threads",
         "_write",
         "_writer",
         "blocking",
+        "counters",
         "label",
         "lost",
-        "tally",
     )
 
     def __init__(
@@ -52,65 +54,76 @@ class RunningSink:
         name: str,
         label: str,
         writer: Writer | BlockingWriter,
-        clock: Clock,
-        threads: Threads,
+        resources: Resources,
         *,
         limit: int | None,
         on_write: Callable[[], None],
         best_effort: bool = False,
     ) -> None:
-        self.tally = StageCounters(name)
+        self.counters = StageCounters(name)
         self.label = label
         self.lost = False
         self._best_effort = best_effort
         self._attempt: Attempt = self.attempt
         self._writer = writer
-        self._clock = clock
-        self._threads = threads
+        self._clock = resources.clock
+        self._threads = resources.threads
+        self._on_barrier = resources.on_sink_barrier
         self._limit = limit
         self._on_write = on_write
         self._handle: Handle | None = None
         self._ended = False
         self.blocking = isinstance(writer, BlockingWriter)
         self._write: Callable[[Batch], Awaitable[None]] = (
-            partial(threads.call, writer.write) if isinstance(writer, BlockingWriter) else writer.write
+            partial(self._threads.call, writer.write) if isinstance(writer, BlockingWriter) else writer.write
         )
 
     @property
     def full(self) -> bool:
         """Whether the limit of rows is reached."""
-        return self._limit is not None and self.tally.rows_out >= self._limit
+        return self._limit is not None and self.counters.rows_out >= self._limit
 
-    async def write(self, element: Element) -> None:
+    async def end(self) -> None:
+        """Nothing: `RunningSinks.commit` ends the sinks."""
+
+    async def send(self, element: Element) -> None:
         """Write a batch, or what the limit still lets through of it."""
         if not isinstance(element, Batch):
-            self.tally.saw(element)
+            self.counters.record_mark(element)
+            if isinstance(element, Barrier):
+                self._on_barrier(self.counters.name, element.epoch)
             return
-        batch, tally = element, self.tally
-        if self._limit is not None and batch.num_rows > self._limit - tally.rows_out:
-            batch = batch.slice(0, self._limit - tally.rows_out)
+        batch, counters = element, self.counters
+        if self._limit is not None and batch.num_rows > self._limit - counters.rows_out:
+            counters.limited_rows += batch.num_rows - (self._limit - counters.rows_out)
+            batch = batch.slice(0, self._limit - counters.rows_out)
         rows = batch.num_rows
         if rows == 0:
             return
         await self._attempt(batch)
-        tally.rows_in += rows
+        counters.rows_in += rows
         self._on_write()
 
     async def attempt(self, batch: Batch) -> list[Element]:
         """Write a batch once."""
         begin = self._clock.now_ns()
         try:
-            await self._write(batch)
-        except FAILURES as error:
-            self.tally.errors += 1
-            raise stage_error(self.tally.name, batch, error, SinkError) from error
-        end, tally = self._clock.now_ns(), self.tally
-        tally.came_out(batch)
-        taken, read = end - begin, batch.ingest_ns
+            if self.blocking:
+                await self._write(batch)
+                busy_ns = self._clock.now_ns() - begin
+            else:
+                _, busy_ns = await timed(self._write(batch), self._clock, self.counters)
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            self.counters.errors += 1
+            raise stage_error(self.counters.name, batch, error, SinkError) from error
+        counters, read = self.counters, batch.ingest_ns
+        counters.record_output(batch)
         if read is None:
-            tally.ran("write", 0, taken, taken)
+            counters.record_batch("write", 0, busy_ns, busy_ns)
         else:
-            tally.ran("write", batch.num_rows, taken, end - read)
+            counters.record_batch("write", batch.num_rows, busy_ns, self._clock.now_ns() - read)
         return []
 
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:
@@ -119,8 +132,9 @@ class RunningSink:
 
     def lose(self, error: BaseException) -> None:
         """Go on without this sink."""
-        self.lost = True
-        _log.warning("%s gets nothing more: %s", self.tally.name, error)
+        self.on_failure(error)
+        self.lost = self.counters.aborted = True
+        _log.warning("%s gets nothing more: %s", self.counters.name, error)
 
     async def prepare(self, epoch: int) -> None:
         """Do everything that can fail before `commit`; a best-effort sink that fails is aborted."""
@@ -159,6 +173,11 @@ class RunningSink:
                 raise
             self.lose(error)
 
+    def on_failure(self, failure: BaseException) -> None:
+        """Give a writer that has not committed the failure because of which it will be aborted."""
+        if not self._ended and isinstance(self._writer, Writer):
+            self._writer.on_failure(failure)
+
     async def abort(self) -> None:
         """Leave nothing half-written visible; does nothing after `commit`, or a second time."""
         if not self._ended:
@@ -169,7 +188,7 @@ class RunningSink:
         try:
             await self.abort()
         except FAILURES as error:
-            _log.warning("%s may have left something half-written: %s", self.tally.name, error)
+            _log.warning("%s may have left something half-written: %s", self.counters.name, error)
 
     async def _call(self, method: Callable[..., Any], *arguments: object) -> Any:
         begin = self._clock.now_ns()
@@ -177,7 +196,9 @@ class RunningSink:
             if self.blocking:
                 return await self._threads.call(method, *arguments)
             return await method(*arguments)
-        except FAILURES as error:
-            raise stage_error(self.tally.name, None, error, SinkError) from error
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            raise stage_error(self.counters.name, None, error, SinkError) from error
         finally:
-            self.tally.busy_ns += self._clock.now_ns() - begin
+            self.counters.busy_ns += self._clock.now_ns() - begin

@@ -1,0 +1,73 @@
+"""Every kind of source and sink, an entry each: what jobs, the documentation and their tests are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from typing import Literal, get_args
+
+from arrowstream.connectors import Sink, Source
+from arrowstream.io.files.formats import Format
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import SourceSpec
+
+Option = Literal["text", "texts", "flag", "count", "types"] | tuple[str, ...]
+"""What a job may write for an argument: a tuple is one of these texts, ``"types"`` a table of columns and types."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """A kind of source or sink, as jobs and the pages of the documentation know it.
+
+    Parameters
+    ----------
+    call
+        Makes the spec. Its docstring is the page, and arguments without a default are required in a job.
+    options
+        The arguments that a job can give, under their names, the one that errors are about first. None for a
+        connector of Python objects, which no job can name.
+    """
+
+    call: Callable[..., SourceSpec | SinkSpec]
+    options: Mapping[str, Option] | None = None
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The arguments without a default."""
+        parameters = signature(self.call).parameters.values()
+        return tuple(parameter.name for parameter in parameters if parameter.default is Parameter.empty)
+
+
+SOURCES: dict[str, Connector] = {
+    "file": Connector(
+        Source.from_file,
+        {
+            "path": "texts",
+            "format": get_args(Format),
+            "delimiter": "text",
+            "schema": "types",
+            "strict_keys": "flag",
+        },
+    ),
+    "frame": Connector(Source.from_frame),
+    "channel": Connector(Source.from_channel),
+    "fn": Connector(Source.from_fn),
+}
+"""The kinds of sources."""
+
+SINKS: dict[str, Connector] = {
+    "file": Connector(
+        Sink.to_file,
+        {
+            "path": "text",
+            "format": get_args(Format),
+            "partition_by": "texts",
+            "compression": "text",
+            "overwrite": "flag",
+        },
+    ),
+    "channel": Connector(Sink.to_channel),
+    "fn": Connector(Sink.to_fn),
+}
+"""The kinds of sinks."""

@@ -1,0 +1,1 @@
+"""Steps that have graphs inside: one file each."""

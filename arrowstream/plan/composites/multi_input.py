@@ -1,0 +1,59 @@
+"""An operator with several inputs, such as a join, and the pipelines that its other inputs come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from arrowstream.errors import PlanError
+from arrowstream.operators.base import MultiInputOperator
+from arrowstream.plan.composites.inputs import OtherInputs, checked_inputs
+from arrowstream.plan.graph import Graph, LineCompiler
+from arrowstream.plan.physical import InputsStage
+
+
+@dataclass(frozen=True, slots=True)
+class MultiInput(OtherInputs):
+    """A step whose operator is given the input that each row comes from.
+
+    Parameters
+    ----------
+    others
+        The graphs of ports 1, 2, ...; port 0 is the stream itself.
+    operator
+        What the step does.
+    """
+
+    operator: MultiInputOperator
+
+    @classmethod
+    def of(cls, operator: MultiInputOperator, others: Iterable[Graph]) -> MultiInput:
+        """The step of `operator` with these inputs.
+
+        Raises
+        ------
+        PlanError
+            The number of inputs is not that of the operator, or a graph has no source or has a sink.
+        """
+        graphs = checked_inputs(operator.name, others)
+        if len(graphs) + 1 != operator.inputs:
+            raise PlanError(
+                f"{operator.name}() has another number of inputs",
+                expected=str(operator.inputs),
+                found=str(len(graphs) + 1),
+            )
+        return cls(graphs, operator)
+
+    @property
+    def name(self) -> str:
+        return self.operator.name
+
+    def describe(self) -> str:
+        return self.operator.describe()
+
+    def compile(self, compiler: LineCompiler, name: str, schema: pl.Schema) -> InputsStage:
+        lines = tuple(compiler.input(name, child) for child in self.children)
+        stage = InputsStage(name, self.describe(), schema, lines, schema, self.operator)
+        return replace(stage, output=self.operator.output_schema(*stage.schemas))

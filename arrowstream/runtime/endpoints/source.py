@@ -1,0 +1,223 @@
+"""A source while it runs: counted, timed, stopped between two batches, with barriers put between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from arrowstream.core.batch import Barrier, Batch, Element
+from arrowstream.core.failures import is_failure
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.errors import SourceError, StageError
+from arrowstream.io.source import BlockingReader, Reader
+from arrowstream.metrics.counters import StageCounters
+from arrowstream.operators.base import Expressions
+from arrowstream.runtime.failure.stage_error import stage_error
+from arrowstream.runtime.failure.timeout import end_tasks
+from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.snapshots import Snapshots
+from arrowstream.runtime.timed import timed
+
+Read = tuple[Element | None, SourcePosition | None]
+"""An element, or None at the end, and the position after it."""
+
+
+class RunningSource:
+    """A reader with counters and a gentle stop between two batches.
+
+    Where the run has a snapshot store, the position at each barrier goes there before the barrier is passed on, and
+    a barrier that is injected while the source waits for its next batch is passed on at once.
+
+    Parameters
+    ----------
+    inside
+        The steps that run inside the read, for errors of theirs.
+    """
+
+    __slots__ = (
+        "_barriers",
+        "_clock",
+        "_injected",
+        "_inside",
+        "_interrupted",
+        "_over",
+        "_pending",
+        "_position",
+        "_read",
+        "_reader",
+        "_reading",
+        "_snapshots",
+        "_stopped",
+        "_threads",
+        "blocking",
+        "counters",
+        "ended",
+        "queue",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        reader: Reader | BlockingReader,
+        resources: Resources,
+        inside: Sequence[Expressions] = (),
+    ) -> None:
+        self.counters = StageCounters(name)
+        self.queue = None
+        self._reader = reader
+        self._inside = inside
+        self._snapshots = Snapshots(name, resources)
+        self._threads = resources.threads
+        self._clock = resources.clock
+        self._stopped = False
+        self._interrupted = False
+        self._over = False
+        self._reading: asyncio.Task[object] | None = None
+        self._barriers: deque[Barrier] = deque()
+        self._injected: asyncio.Future[None] | None = None
+        self._pending: asyncio.Task[Read] | None = None
+        self._position = reader.position()
+        self.ended = False
+        """Whether the stream has ended by itself."""
+        self.blocking = isinstance(reader, BlockingReader)
+        self._read: Callable[[], Awaitable[Element | None]] = (
+            self._on_thread(reader) if isinstance(reader, BlockingReader) else reader.read
+        )
+
+    @property
+    def total_rows(self) -> int | None:
+        """Rows it will read in all, if it can tell."""
+        return self._reader.total_rows
+
+    def stop(self) -> None:
+        """Read nothing more; a source that only waits for its next batch is interrupted."""
+        self._stopped = True
+        if self._reading is not None and not self._interrupted:
+            self._interrupted = True
+            self._reading.cancel()
+
+    def inject(self, barrier: Barrier) -> bool:
+        """Put `barrier` between the last element that was read and the next one.
+
+        Returns
+        -------
+        bool
+            False if the stream has ended, so that the barrier will never come out.
+        """
+        if not self._over:
+            self._barriers.append(barrier)
+            if self._injected is not None and not self._injected.done():
+                self._injected.set_result(None)
+        return not self._over
+
+    async def receive(self) -> Element | None:
+        """The next element, or None at the end of the stream or after `stop`."""
+        element = await self._next()
+        if isinstance(element, Batch):
+            element.ingest_ns = self._clock.now_ns()
+            self.counters.record_output(element)
+            self.counters.record_call("read")
+        elif element is not None:
+            self.counters.record_mark(element)
+            if isinstance(element, Barrier):
+                await self._save(element)
+        else:
+            self._over = True
+        if not self.blocking:
+            self.counters.rows_in = self.counters.rows_out
+        return element
+
+    def on_failure(self, failure: BaseException) -> None:
+        """Give the reader the failure that ended the run, before it is closed."""
+        if isinstance(self._reader, Reader):
+            self._reader.on_failure(failure)
+
+    async def close(self) -> None:
+        """Let go of the reader."""
+        if self._pending is not None:
+            await end_tasks(self._pending)
+        try:
+            if isinstance(self._reader, BlockingReader):
+                await self._threads.call(self._reader.close)
+            else:
+                await self._reader.close()
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            raise stage_error(self.counters.name, None, error, SourceError) from error
+
+    async def _next(self) -> Element | None:
+        if self._barriers:
+            return self._barriers.popleft()
+        if self._stopped and self._pending is None:
+            return None
+        try:
+            if self._snapshots.enabled:
+                element = await self._next_or_barrier()
+            else:
+                element = await (self._read() if self.blocking else self._interruptible())
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            self.counters.errors += 1
+            raise stage_error(self._failing(error), None, error, SourceError) from error
+        if element is None:
+            self.ended = not self._interrupted
+        return element
+
+    async def _next_or_barrier(self) -> Element | None:
+        """The next element, or a barrier that comes meanwhile; the read then goes on."""
+        if self._pending is None:
+            self._pending = asyncio.ensure_future(self._read_with_position())
+        self._injected = asyncio.get_running_loop().create_future()
+        await asyncio.wait((self._pending, self._injected), return_when=asyncio.FIRST_COMPLETED)
+        if self._barriers:
+            return self._barriers.popleft()
+        read, self._pending = self._pending, None
+        element, self._position = read.result()
+        return element
+
+    async def _read_with_position(self) -> Read:
+        element = await (self._read() if self.blocking else self._interruptible())
+        return element, self._reader.position()
+
+    async def _save(self, barrier: Barrier) -> None:
+        """Save the position at a barrier; a source that is not resumable has none."""
+        if self._position is not None:
+            await self._snapshots.save_position(barrier.epoch, self._position)
+
+    def _failing(self, error: BaseException) -> str:
+        """What failed by the name of its stage: the read, or the steps inside it, though not which of them."""
+        if not self._inside or isinstance(error, SourceError) or not isinstance(error, StageError):
+            return self.counters.name
+        return f"{self.counters.name}, in {', '.join(step.describe() for step in self._inside)}"
+
+    def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
+        async def read() -> Element | None:
+            begin = self._clock.now_ns()
+            element = await self._threads.call(reader.read)
+            counters = self.counters
+            counters.busy_ns += self._clock.now_ns() - begin
+            looked_at = reader.rows_read
+            handed_out = counters.rows_out + (element.num_rows if isinstance(element, Batch) else 0)
+            counters.rows_in = handed_out if looked_at is None else looked_at
+            return element
+
+        return read
+
+    async def _interruptible(self) -> Element | None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._reading = task
+        try:
+            element, busy_ns = await timed(self._read(), self._clock, self.counters)
+            self.counters.busy_ns += busy_ns
+            return element
+        except asyncio.CancelledError:
+            # Only our own interruption ends the stream; a cancellation from outside goes on.
+            if self._interrupted and task.uncancel() == 0:
+                return None
+            raise
+        finally:
+            self._reading = None

@@ -1,0 +1,154 @@
+"""SIGINT and SIGTERM while a run goes on: the first stops it gently, the second ends it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+from arrowstream.errors import PlanError, RunInterrupted
+
+T = TypeVar("T")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _say_nothing(text: str) -> None:
+    """Nobody reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalHandling:
+    """What happens besides ending the run.
+
+    Parameters
+    ----------
+    say
+        Called on the event loop with a sentence for the user at each signal that has an effect.
+    exit_after
+        Seconds after a second signal at which the process exits even if a thread still blocks; None to wait for it.
+        A temporary file may then stay behind, never one under a final name.
+    """
+
+    say: Callable[[str], None] = _say_nothing
+    exit_after: float | None = None
+
+
+class Stoppable(Protocol):
+    """A run."""
+
+    @property
+    def commit_begun(self) -> bool:
+        """Whether its sinks have begun to make their rows visible, which goes on to its end."""
+        ...
+
+    def stop(self, reason: str) -> None:
+        """End gently."""
+        ...
+
+
+async def ended_by_signals(run: Stoppable, work: Coroutine[Any, Any, T], handling: SignalHandling) -> T:
+    """Run `work`, the execution of `run`, until it ends or signals end it.
+
+    The first signal stops the run: sources stop, what is in flight is delivered, sinks commit. The second cancels
+    it, so that nothing is committed. Once sinks commit it has no effect, as that cannot be taken back.
+
+    Raises
+    ------
+    RunInterrupted
+        A second signal ended the run.
+    PlanError
+        This is not the main thread, the only one that signals can be handled on.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        handlers = _Handlers(run, task, handling)
+    except PlanError:
+        work.close()
+        raise
+    with handlers:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if handlers.second is None or task.uncancel() > before:
+                raise
+            raise RunInterrupted(handlers.second) from None
+
+
+class _Handlers:
+    """Signal handlers for as long as a run takes.
+
+    `signal.signal` rather than the loop's own handlers: it works on Windows too, and a second signal is
+    still counted when the loop is busy. Everything else is left to the loop, where it is safe.
+    """
+
+    def __init__(self, run: Stoppable, task: asyncio.Task[Any], handling: SignalHandling) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise PlanError(
+                "signals can be handled on the main thread only",
+                expected="run(signals=True) on the main thread, or run_sync(signals=True) outside of an event loop",
+                found=threading.current_thread().name,
+            )
+        self.second: signal.Signals | None = None
+        self._run = run
+        self._task = task
+        self._handling = handling
+        self._loop = asyncio.get_running_loop()
+        self._received = 0
+        self._before: dict[signal.Signals, Any] = {}
+        self._exit: threading.Timer | None = None
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._exit is not None:
+            self._exit.cancel()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._received += 1
+        if self._received == 1:
+            self._loop.call_soon_threadsafe(self._stop, signal.Signals(number))
+        elif self._received == 2:
+            if self._handling.exit_after is not None:
+                # Not on the loop, which may be what blocks.
+                self._exit = threading.Timer(self._handling.exit_after, self._leave, [128 + number])
+                self._exit.daemon = True
+                self._exit.start()
+            self._loop.call_soon_threadsafe(self._cancel, signal.Signals(number))
+
+    def _stop(self, number: signal.Signals) -> None:
+        self._handling.say("stopping: what was read is still delivered; a second signal ends the run at once")
+        self._run.stop(number.name)
+
+    def _cancel(self, number: signal.Signals) -> None:
+        if self._run.commit_begun:
+            self._handling.say("committing: the run ends once its rows are visible")
+            return
+        self.second = number
+        self._task.cancel()
+
+    def _leave(self, code: int) -> None:
+        # A commit that has begun goes on to its end: half of it would be visible.
+        if not self._run.commit_begun:
+            exit_now(code)
+
+
+def exit_now(code: int) -> None:
+    """Leave the process without waiting for anything; only a hidden cursor is given back."""
+    if sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h\n")
+    os._exit(code)

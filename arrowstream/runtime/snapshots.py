@@ -1,0 +1,65 @@
+"""State of steps and positions of sources, to and from the run's snapshot store on worker threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+
+from arrowstream.core.failures import FAILURES
+from arrowstream.core.snapshot_store import Snapshot, SourcePosition, position_batch, position_of
+from arrowstream.runtime.failure.stage_error import stage_error
+from arrowstream.runtime.resources import Resources
+
+
+class Snapshots:
+    """The snapshots of one step or source.
+
+    Parameters
+    ----------
+    step
+        Its id.
+    resources
+        The run's threads and snapshot store; without a store, nothing is saved or restored.
+    """
+
+    __slots__ = ("_step", "_store", "_threads", "enabled")
+
+    def __init__(self, step: str, resources: Resources) -> None:
+        self._step = step
+        self._store = resources.snapshots
+        self._threads = resources.threads
+        self.enabled = resources.snapshots is not None
+
+    async def save(self, epoch: int, snapshot: Callable[[], Snapshot]) -> None:
+        """Save what `snapshot` gives, which is called and read on the worker thread."""
+        if (store := self._store) is not None:
+            await self._call(lambda: store.save(self._step, epoch, snapshot()))
+
+    async def restore(self, restore: Callable[[Snapshot], None]) -> None:
+        """Call `restore` on a worker thread with what the step held at the last complete epoch, if anything."""
+        if (store := self._store) is None:
+            return
+
+        def load() -> None:
+            batches = store.load(self._step) or iter(())
+            first = next(batches, None)
+            if first is not None:
+                restore(chain((first,), batches))
+
+        await self._call(load)
+
+    async def save_position(self, epoch: int, position: SourcePosition) -> None:
+        """Save the position of a source."""
+        await self.save(epoch, lambda: iter([position_batch(position)]))
+
+    async def position(self) -> SourcePosition | None:
+        """The position of a source at the last complete epoch."""
+        found: list[SourcePosition] = []
+        await self.restore(lambda batches: found.append(position_of(batches)))
+        return found[0] if found else None
+
+    async def _call(self, work: Callable[[], None]) -> None:
+        try:
+            await self._threads.call(work)
+        except FAILURES as error:
+            raise stage_error(self._step, None, error) from error

@@ -1,0 +1,107 @@
+"""A page for each source and sink, from the table of connectors and the docstrings of its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import griffe
+
+from arrowstream.connector_table import SINKS, SOURCES, Connector, Option
+from docs.docstrings import ROOT, load, read
+from docs.render import body, markdown, opening, signature
+
+FOLDER = ROOT / "docs" / "connectors"
+COUNT = len(SOURCES) + len(SINKS)
+OPTIONS = {
+    "text": "text",
+    "texts": "text, or a list of texts",
+    "flag": "`true` or `false`",
+    "count": "a whole number of at least 1",
+    "types": 'a table of columns and types, such as `{ x = "Float64" }`',
+}
+SHARED = {
+    "Every source": ("io.source.SourceSpec.with_event_time",),
+    "Every sink": (
+        "connectors.Sink.fanout",
+        "io.sink.SinkSpec.best_effort",
+        "io.sink.SinkSpec.on_error",
+    ),
+}
+"""What the index says about all of them."""
+
+
+def build(folder: Path) -> None:
+    """Write every page into `folder`."""
+    package = load()
+    folder.mkdir(parents=True, exist_ok=True)
+    for section, kinds in (("source", SOURCES), ("sink", SINKS)):
+        for kind, entry in kinds.items():
+            text = "\n".join(page(package, section, kind, entry)).rstrip() + "\n"
+            (folder / f"{entry.call.__name__}.md").write_text(text)
+    (folder / "index.md").write_text("\n".join(index(package)).rstrip() + "\n")
+
+
+def called(package: griffe.Module, entry: Connector) -> griffe.Function:
+    """The function of an entry, as Griffe sees it."""
+    module = entry.call.__module__.removeprefix(package.name).removeprefix(".")
+    found = package[f"{module}.{entry.call.__qualname__}" if module else entry.call.__qualname__]
+    assert isinstance(found, griffe.Function)
+    return found
+
+
+def page(package: griffe.Module, section: str, kind: str, entry: Connector) -> Iterator[str]:
+    """The page of one connector; `section` is its place in a job."""
+    item = called(package, entry)
+    owner = f"{item.parent.name}." if isinstance(item.parent, griffe.Class) else ""
+    yield from (f"# {owner}{item.name}", "", f"[Connectors](index.md#{section}s)", "")
+    yield from ("```python", f"{owner}{signature(item)}", "```", "")
+    yield from body(read(item, item), "##")
+    if entry.options is not None:
+        yield from ("## In a job", "", "```toml", f"[{section}]", f'kind = "{kind}"', "```", "")
+        yield from (
+            f"- `{name}`{' (required)' if name in entry.required else ''}: {written(option)}"
+            for name, option in entry.options.items()
+        )
+
+
+def written(option: Option) -> str:
+    """What a job may write for an option."""
+    if isinstance(option, tuple):
+        return "one of " + ", ".join(f"`{name}`" for name in map(repr, option)).replace("'", '"')
+    return OPTIONS[option]
+
+
+def index(package: griffe.Module) -> Iterator[str]:
+    """The list of all connectors, and what all sources and all sinks have."""
+    yield from ("# Connectors", "")
+    yield "Sources and sinks are immutable descriptions: nothing is opened before a pipeline runs. The pages are made"
+    yield "from the docstrings by `make docs`; their examples run as tests."
+    for title, kinds in (("Sources", SOURCES), ("Sinks", SINKS)):
+        yield from ("", f"## {title}", "", "| connector | what it is | in a job |", "|---|---|---|")
+        yield from rows(package, kinds)
+    for title, names in SHARED.items():
+        yield from ("", f"## {title}", "")
+        for name in names:
+            item = package[name]
+            assert isinstance(item, griffe.Function)
+            owner = "Sink" if item.is_public and item.name == "fanout" else ""
+            yield from (
+                f"### `{owner}.{item.name}`",
+                "",
+                "```python",
+                f"{owner}.{signature(item)}",
+                "```",
+                "",
+            )
+            yield from body(read(item, item), "####")
+
+
+def rows(package: griffe.Module, kinds: Mapping[str, Connector]) -> Iterator[str]:
+    """A line of the index for each connector."""
+    for kind, entry in kinds.items():
+        item = called(package, entry)
+        job = f'`kind = "{kind}"`' if entry.options is not None else ""
+        first = markdown(opening(item)).split("\n\n")[0].replace("\n", " ")
+        assert isinstance(item.parent, griffe.Class)
+        yield f"| [`{item.parent.name}.{item.name}`]({item.name}.md) | {first} | {job} |"

@@ -1,0 +1,261 @@
+"""Sources that continue where another run was, and barriers between two of their batches."""
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from checkpoints import MemoryStore
+from contexts import context
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripted import BlockingSource
+
+from arrowstream import Pipeline, Source
+from arrowstream.core.batch import Barrier, Batch, Element, Watermark
+from arrowstream.core.snapshot_store import SourcePosition, position_batch, position_of
+from arrowstream.errors import SourceError, StageError
+from arrowstream.io.memory.frame_source import FrameSource
+from arrowstream.io.source import BlockingReader, Reader, SourceSpec, open_source
+from arrowstream.runtime.endpoints.source import RunningSource
+from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.threads import Threads
+from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
+
+ROWS = pl.DataFrame({"x": range(23)})
+
+
+async def drained(reader: Reader) -> tuple[list[int], list[SourcePosition | None]]:
+    """The rows of a reader, and its position before the first batch and after each."""
+    rows, positions = [], [reader.position()]
+    while (element := await reader.read()) is not None:
+        assert isinstance(element, Batch)
+        rows.append(element.polars()["x"].to_list())
+        positions.append(reader.position())
+    await reader.close()
+    return [row for batch in rows for row in batch], positions
+
+
+def opened(source: SourceSpec, resume: SourcePosition | None = None) -> Reader:
+    reader = open_source(source, context(), resume=resume)
+    assert isinstance(reader, Reader)
+    return reader
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cuts=st.lists(st.integers(0, ROWS.height), max_size=4).map(sorted),
+    batch_rows=st.integers(1, 30),
+    scripted=st.booleans(),
+)
+def test_a_reader_continues_after_any_position(cuts: list[int], batch_rows: int, scripted: bool) -> None:
+    places = [0, *cuts, ROWS.height]
+    frames = [ROWS[start:stop] for start, stop in pairwise(places)]
+    if scripted:
+        tables = [pa.table(pl.concat([frame, frame]).rechunk()) for frame in frames]
+        cut = [table.to_batches(max_chunksize=batch_rows) for table in tables]
+        chunked = [pa.Table.from_batches(parts, tables[0].schema) for parts in cut]
+        source: SourceSpec = TestSource.from_frames(chunked, schema=ROWS.schema)
+    else:
+        source = FrameSource.of(frames, batch_rows=batch_rows)
+    assert source.resumable
+
+    async def main() -> None:
+        rows, positions = await drained(opened(source))
+        lengths = [0]
+        reader = opened(source)
+        while (element := await reader.read()) is not None:
+            assert isinstance(element, Batch)
+            lengths.append(lengths[-1] + element.num_rows)
+        for position, before in zip(positions, lengths, strict=True):
+            rest, _ = await drained(opened(source, position))
+            assert rest == rows[before:], position
+
+    asyncio.run(main())
+
+
+def test_rows_keep_their_place_among_all_rows_where_a_reader_continues() -> None:
+    async def main() -> list[str]:
+        source = FrameSource.of([ROWS[:10], ROWS[10:]], batch_rows=4)
+        reader = opened(source, {"version": 1, "row": 8})
+        first, second = await reader.read(), await reader.read()
+        assert isinstance(first, Batch) and isinstance(second, Batch)
+        return [str(first.position), str(second.position)]
+
+    assert asyncio.run(main()) == ["frame rows 8-10", "frame rows 10-14"]
+
+
+def test_a_script_continues_after_a_mark() -> None:
+    source = TestSource.from_frames([ROWS[:2], Watermark(5), ROWS[2:4], Barrier(1), ROWS[4:]])
+
+    async def main() -> list[Element | None]:
+        reader = opened(source)
+        for _ in range(4):
+            await reader.read()
+        again = opened(source, reader.position())
+        return [await again.read(), await again.read()]
+
+    batch, end = asyncio.run(main())
+    assert isinstance(batch, Batch) and end is None
+    assert batch.polars().equals(ROWS[4:])
+
+
+@pytest.mark.parametrize(
+    "position",
+    [{}, {"version": 2, "row": 3}, {"version": 1, "row": "3"}, {"version": 1, "item": 3, "element": 0}],
+)
+def test_a_position_of_another_version_or_source_is_refused(position: SourcePosition) -> None:
+    with pytest.raises(SourceError, match="cannot continue after this position"):
+        opened(FrameSource.of([ROWS]), position)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Source.from_frame(iter([ROWS]), schema=ROWS.schema),
+        BlockingSource(ROWS.schema, []),
+        Source.from_frame(iter([ROWS]), schema=ROWS.schema).with_event_time("x"),
+    ],
+)
+def test_a_source_that_cannot_continue_says_so(source: SourceSpec) -> None:
+    with pytest.raises(SourceError, match="cannot continue where an earlier run ended") as caught:
+        open_source(source, context(), resume={"row": 1})
+    assert caught.value.found == "the position {'row': 1}"
+    reader = open_source(source, context())
+    assert reader.position() is None
+
+
+def test_event_time_leaves_a_source_resumable() -> None:
+    assert Source.from_frame(ROWS).with_event_time("x").resumable
+
+
+def test_what_is_no_position_is_refused() -> None:
+    other = pa.record_batch({"x": [1]})
+    for batches in ([], [other], [position_batch({"row": 1}).replace_schema_metadata(None)]):
+        with pytest.raises(StageError, match="holds no position"):
+            position_of(iter(batches))
+
+
+class Marking(BlockingReader):
+    """A blocking reader of any elements."""
+
+    def __init__(self, elements: list[Element]) -> None:
+        self._elements = elements
+
+    def read(self) -> Element | None:
+        return self._elements.pop(0) if self._elements else None
+
+    def close(self) -> None: ...
+
+
+class MarkingSource(BlockingSource):
+    def open(self, *_: Any, **__: Any) -> BlockingReader:
+        return Marking([Batch(ROWS), Watermark(7), Batch(ROWS)])
+
+
+def test_a_blocking_reader_may_give_marks() -> None:
+    sink = TestSink()
+    pipeline = Pipeline.builder().source(MarkingSource(ROWS.schema, [])).sink(sink).build()
+    report = pipeline.run_sync()
+    assert (report.rows_in, sink.frame().height) == (46, 46)
+    assert pipeline.metrics().stages["source"].watermark_us == 7
+
+
+def running(source: SourceSpec, store: MemoryStore | None, clock: ManualClock) -> RunningSource:
+    resources = Resources(clock, Threads(1), snapshots=store)
+    return RunningSource("source", open_source(source, resources.context("source")), resources)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_barrier_comes_between_two_batches_with_the_position_there(blocking: bool, stored: bool) -> None:
+    frames = [ROWS[:4], ROWS[4:8], ROWS[8:]]
+
+    async def main() -> list[str]:
+        store = MemoryStore()
+        source: SourceSpec = FrameSource.of(frames)
+        if blocking:
+            source = BlockingSource(ROWS.schema, [Batch(frame) for frame in frames])
+        run = running(source, store if stored else None, ManualClock())
+        seen = [str(await run.receive())]
+        assert run.inject(Barrier(1))
+        assert run.inject(Barrier(2))
+        while (element := await run.receive()) is not None:
+            seen.append(str(element))
+        assert not run.inject(Barrier(3))
+        await run.close()
+        if stored and not blocking:
+            saved = {key: position_of(iter(batches)) for key, batches in store.saved.items()}
+            assert saved == {("source", epoch): {"version": 1, "row": 4} for epoch in (1, 2)}
+        else:
+            assert store.saved == {}
+        return [text.split(",")[0] for text in seen]
+
+    assert asyncio.run(main()) == [
+        "Batch(4 rows" if not blocking else "Batch(4 rows)",
+        "Barrier(epoch=1)",
+        "Barrier(epoch=2)",
+        "Batch(4 rows" if not blocking else "Batch(4 rows)",
+        "Batch(15 rows" if not blocking else "Batch(15 rows)",
+    ]
+
+
+@pytest.mark.parametrize("then", ["goes on", "stops", "closes"])
+def test_a_source_that_waits_passes_a_barrier_at_once(then: str) -> None:
+    async def main() -> None:
+        clock, store = ManualClock(), MemoryStore()
+        source = TestSource.from_frames([ROWS[:2], Pause(60), ROWS[2:]], clock=clock)
+        run = running(source, store, clock)
+        await run.receive()
+        waiting = asyncio.ensure_future(run.receive())
+        await clock.advance(1)
+        assert not waiting.done()
+        run.inject(Barrier(1))
+        run.inject(Barrier(2))
+        assert [await waiting, await run.receive()] == [Barrier(1), Barrier(2)]
+        assert position_of(iter(store.saved["source", 2])) == {"version": 1, "item": 1, "element": 0}
+        waiting = asyncio.ensure_future(run.receive())
+        await clock.advance(1)
+        if then == "goes on":
+            await clock.advance(60)
+            batch = await waiting
+            assert isinstance(batch, Batch) and batch.polars().equals(ROWS[2:])
+            assert await run.receive() is None
+        elif then == "stops":
+            run.stop()
+            assert await waiting is None
+        else:
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        await run.close()
+
+    asyncio.run(main())
+
+
+def test_what_was_read_when_a_barrier_came_is_handed_out_also_after_stop() -> None:
+    async def main() -> list[Element | None]:
+        run = running(FrameSource.of([ROWS]), MemoryStore(), ManualClock())
+        waiting = asyncio.ensure_future(run.receive())
+        await asyncio.sleep(0)
+        run.inject(Barrier(1))
+        first = await waiting
+        run.stop()
+        return [first, await run.receive(), await run.receive()]
+
+    first, second, third = asyncio.run(main())
+    assert first == Barrier(1)
+    assert isinstance(second, Batch) and second.num_rows == ROWS.height
+    assert third is None
+
+
+def test_a_read_that_fails_names_the_source_where_positions_are_stored() -> None:
+    async def main() -> None:
+        run = running(TestSource.from_frames([ValueError("cable cut")]), MemoryStore(), ManualClock())
+        with pytest.raises(SourceError, match=r"cable cut \(stage source\)"):
+            await run.receive()
+        await run.close()
+
+    asyncio.run(main())

@@ -1,0 +1,119 @@
+"""A connector is one entry of a table: jobs, pages and `explain()` come from it."""
+
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import griffe
+import polars as pl
+import pytest
+
+from arrowstream import Sink, Source
+from arrowstream.connector_table import SINKS, SOURCES, Connector
+from arrowstream.jobs.job import Job
+from docs import connector_pages
+from docs.connector_pages import FOLDER, OPTIONS, SHARED, build, called, page
+from docs.docstrings import load, read
+
+ENTRIES = [*(("source", *item) for item in SOURCES.items()), *(("sink", *item) for item in SINKS.items())]
+NAMES = [f"{section} {kind}" for section, kind, _ in ENTRIES]
+
+
+@pytest.fixture(scope="module")
+def package() -> griffe.Module:
+    return load()
+
+
+def test_every_method_is_in_the_table() -> None:
+    for owner, kinds, other in ((Source, SOURCES, set()), (Sink, SINKS, {"fanout"})):
+        methods = {name for name in vars(owner) if not name.startswith("_")}
+        assert methods - other == {entry.call.__name__ for entry in kinds.values()}
+
+
+def test_the_pages_are_up_to_date(tmp_path: Path) -> None:
+    build(tmp_path)
+    made = {page.name: page.read_text() for page in tmp_path.iterdir()}
+    kept = {page.name: page.read_text() for page in FOLDER.iterdir()}
+    assert made == kept, "run `make docs`"
+
+
+@pytest.mark.parametrize(("section", "kind", "entry"), ENTRIES, ids=NAMES)
+def test_a_page_says_all_of_it(section: str, kind: str, entry: Connector, package: griffe.Module) -> None:
+    """Parameters, cost, errors, and an example with a pipeline."""
+    item = called(package, entry)
+    said = read(item, item)
+    assert set(said.parameters) == set(inspect.signature(entry.call).parameters)
+    assert "Cost" in said.notes and re.search("[Hh]old|held", said.notes)
+    assert said.raises
+    assert "Pipeline" in "".join(said.examples)
+    text = "\n".join(page(package, section, kind, entry))
+    assert (f'[{section}]\nkind = "{kind}"' in text) == (entry.options is not None)
+
+
+@pytest.mark.parametrize("entry", [entry for _, _, entry in ENTRIES if entry.options is not None])
+def test_a_job_has_the_arguments_of_python(entry: Connector) -> None:
+    assert entry.options is not None
+    parameters = inspect.signature(entry.call).parameters
+    assert set(entry.options) == set(parameters)
+    assert next(iter(entry.options)) == next(iter(parameters))
+    assert set(entry.required) == {"path"}
+    assert all(isinstance(option, tuple) or option in OPTIONS for option in entry.options.values())
+
+
+def test_what_all_have_in_common_is_in_the_index(package: griffe.Module) -> None:
+    text = (FOLDER / "index.md").read_text()
+    for names in SHARED.values():
+        for name in names:
+            item = package[name]
+            assert f".{item.name}`" in text
+            assert read(item, item).text
+
+
+TOY = '''
+from arrowstream.testing import TestSource
+
+
+def steps(size: int, label: str = "toy") -> TestSource:
+    """Whole numbers.
+
+    Parameters
+    ----------
+    size
+        How many.
+    label
+        For nothing.
+    """
+    return TestSource.from_list(list(range(size)))
+'''
+
+
+def test_a_further_connector_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy_package").mkdir()
+    (tmp_path / "toy_package" / "__init__.py").write_text("")
+    (tmp_path / "toy_package" / "numbers.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "toy_package.numbers", raising=False)
+    module: Any = importlib.import_module("toy_package.numbers")
+
+    entry = Connector(module.steps, {"size": "count", "label": ("toy", "tool")})
+    monkeypatch.setitem(SOURCES, "steps", entry)
+
+    job = tmp_path / "job.toml"
+    job.write_text(f"""
+source = {{ kind = "steps", size = 3, label = "tool" }}
+sink = {{ kind = "file", path = "{tmp_path}/out.parquet" }}
+""")
+    pipeline = Job.load(job).pipeline()
+    assert "source: test\n" in pipeline.explain()
+    pipeline.run_sync()
+    assert pl.read_parquet(tmp_path / "out.parquet")["value"].to_list() == [0, 1, 2]
+    toy = griffe.load("toy_package", search_paths=[tmp_path], docstring_parser="numpy")
+    assert isinstance(toy, griffe.Module)
+    text = "\n".join(connector_pages.page(toy, "source", "steps", entry))
+    assert text.startswith("# steps\n") and "**`size`** (`int`): How many." in text
+    assert text.endswith(
+        '- `size` (required): a whole number of at least 1\n- `label`: one of `"toy"`, `"tool"`'
+    )
