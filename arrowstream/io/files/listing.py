@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -69,9 +70,17 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
     return tuple(files)
 
 
-def _found(path: str, format: str | None) -> list[DataFile]:
+def first_file(paths: Iterable[str], format: str | None = None) -> DataFile:
+    """The first file that `paths` stand for, without looking at all of them. Raises as `find_files` does."""
+    for path in paths:
+        for file in _found(path, format, 1):
+            return file
+    return find_files(paths, format)[0]
+
+
+def _found(path: str, format: str | None, count: int | None = None) -> list[DataFile]:
     try:
-        return list(_expand(path, format))
+        return list(islice(_expand(path, format), count))
     # RuntimeError: "~" of a user who has no home; ValueError: "**" next to other characters.
     except (OSError, RuntimeError, ValueError) as error:
         folder = f" in {error.filename}" if isinstance(error, OSError) and error.filename != path else ""
@@ -116,16 +125,15 @@ def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFil
     """Data files at any depth."""
     found = False
     others: list[str] = []
-    parent, partitions = None, _partitions(folder, base)
+    parent, partitions = str(folder), _partitions(folder, base)
     for path in files_in(folder):
         kind = kind_of(path)
         if format is None and kind is None:
             others.append(str(path.relative_to(folder)))
             continue
         found = True
-        if path.parent != parent:
-            parent = path.parent
-            partitions = _partitions(parent, base)
+        if (above := str(path).rpartition("/")[0]) != parent:
+            parent, partitions = above, _partitions(path.parent, base)
         yield DataFile(path, detect(path, format) if format or kind is None else kind, partitions)
     if not found:
         raise SourceError(

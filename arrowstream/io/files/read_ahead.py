@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from arrowstream.core.position import Position
 from arrowstream.errors import ArrowstreamError
 
 DEPTH = 2
@@ -34,7 +35,9 @@ class Piece:
         The error to raise if `read` failed: given its exception and the number of the piece's first
         row in the file, counted from 0.
     file
-        Number of the file among those read; one path may be read twice.
+        Number of the file among those read, the last one of several; one path may be read twice.
+    places
+        Where its rows came from, if they are of several files; to be asked once `read` is done.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class Piece:
     read: Callable[[], pl.DataFrame]
     explain: Callable[[BaseException, int], ArrowstreamError]
     file: int = 0
+    places: Callable[[], Position] | None = None
 
 
 _Ahead = Future["tuple[Piece, Future[pl.DataFrame]] | None"]

@@ -14,9 +14,9 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
-from arrowstream.io.files.formats import Format, detect, format_named
+from arrowstream.io.files.formats import Format, format_named
 from arrowstream.io.files.hive_columns import may_match, partition_columns
-from arrowstream.io.files.listing import DataFile, find_files
+from arrowstream.io.files.listing import DataFile, find_files, first_file
 from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import conditions, pushed
 from arrowstream.io.files.reader import FileReader
@@ -140,7 +140,7 @@ class FileSource(SourceSpec):
 
     @property
     def pushdown(self) -> Literal["columns", "query"]:
-        format = self.format or detect(self._files()[0].path).format
+        format = self.format or first_file(self.paths).kind.format
         return "query" if format in ("parquet", "ipc") else "columns"
 
     def open(

@@ -79,7 +79,7 @@ class RowGroups:
         (length,) = struct.unpack("<I", data[-8:-4])
         footer = bytes(data[-8 - length : -8])
         if not self._written:
-            self._remember(read_struct(footer))
+            self._head, self._tail = footer_ends(footer)
             self._written = len(_MAGIC)
             yield _MAGIC
         if not (footer.startswith(self._head) and footer.endswith(self._tail)):
@@ -108,12 +108,6 @@ class RowGroups:
         yield footer
         yield struct.pack("<I", len(footer))
         yield _MAGIC
-
-    def _remember(self, footer: Struct) -> None:
-        before = {number: field for number, field in footer.items() if number < _NUM_ROWS}
-        behind = {number: field for number, field in footer.items() if number > _ROW_GROUPS}
-        self._head = write_struct(before)[:-1]
-        self._tail = write_struct(behind, previous=_ROW_GROUPS)
 
     def _encode(self, frame: pl.DataFrame) -> memoryview:
         """A Parquet file of just this frame."""
@@ -171,3 +165,11 @@ def _move_indexes(column: Struct, data: memoryview, distance: int, at: int) -> I
         encoded = write_struct(index)
         column[_OFFSET_INDEX], column[_OFFSET_INDEX_SIZE] = (6, at), (5, len(encoded))
         yield encoded
+
+
+def footer_ends(footer: bytes) -> tuple[bytes, bytes]:
+    """The bytes that footers of one schema and writer share: before the number of rows, and after the row groups."""
+    fields = read_struct(footer)
+    before = {number: field for number, field in fields.items() if number < _NUM_ROWS}
+    after = {number: field for number, field in fields.items() if number > _ROW_GROUPS}
+    return write_struct(before)[:-1], write_struct(after, previous=_ROW_GROUPS)

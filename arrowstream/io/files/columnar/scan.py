@@ -148,8 +148,6 @@ def _piece(
         return frame
 
     def explain(error: BaseException, first_row: int) -> ArrowstreamError:
-        if isinstance(error, SourceError):
-            return error
         try:
             check()
             part().select(table.columns).collect(engine="streaming")

@@ -74,6 +74,7 @@ def _files(folder: str, enter: Callable[[str], bool], above: frozenset[Identity]
     here = _identity(folder)
     if here in above:
         return
+    place = Path(folder)
     for entry in entries(folder):
         name = entry.name
         if entry.is_dir():
@@ -82,7 +83,7 @@ def _files(folder: str, enter: Callable[[str], bool], above: frozenset[Identity]
         elif is_partition(name) and entry.is_symlink() and not entry.is_file():
             raise FileNotFoundError(errno.ENOENT, "a symbolic link leads nowhere", entry.path)
         elif name[0] not in "._":
-            yield Path(entry.path)
+            yield place / name
 
 
 def _folders(folder: str, above: frozenset[Identity]) -> Iterator[Path]:
