@@ -229,12 +229,13 @@ class FileReader(BlockingReader):
                 (count, Position(path, 0, count)) for path, count in zip(paths, rows, strict=True) if count
             )
 
+        def explain(error: BaseException, first: int) -> ArrowstreamError:
+            return SourceError(f"{len(files)} files up to {last} cannot be joined", found=str(error))
+
         last = self._files[files[-1].number].path
         total = sum(rows) if self._files[0].kind.format == "parquet" else None
         nbytes = sum(len(file.content) for file in files)
-        return Piece(
-            last, total, nbytes, read, lambda error, first: SourceError(str(error)), files[-1].number, places
-        )
+        return Piece(last, total, nbytes, read, explain, files[-1].number, places)
 
     def _scanned(self, alike: Alike, files: Sequence[SmallFile]) -> pl.DataFrame:
         needed = [name for name in self._stored if name in self._pushed.columns]
