@@ -238,9 +238,63 @@ def test_layouts_that_are_not_known_keep_all_columns(tmp_path, monkeypatch):
 
 def test_buffers_by_column():
     schema = pa.schema(
-        {"n": pa.null(), "v": pa.string_view(), "l": pa.list_(pa.string_view()), "i": pa.int8()}
+        {"n": pa.null(), "v": pa.string_view(), "l": pa.list_(pa.string_view()), "u": pa.uuid()}
     )
     assert column_buffers(schema, [3, 0]) == [range(0), range(5), range(5, 9), range(9, 11)]
+
+
+def two_columns(path, rows):
+    batch = pa.record_batch({"x": pa.array(range(rows)), "y": pa.array(range(rows))})
+    with pa.ipc.new_file(path, batch.schema) as writer:
+        writer.write_batch(batch)
+    return IpcFile(OpenFile(path))
+
+
+def test_a_record_batch_of_no_rows_has_no_body(tmp_path):
+    ipc = two_columns(tmp_path / "x.arrow", 0)
+    assert [batch.rows for batch in ipc.batches(["y"])] == [0]
+    assert scan.scan_ipc(ipc.copy(list(ipc.batches(["y"])))).select("y").collect().height == 0
+
+
+def test_a_footer_that_lists_no_dictionaries(tmp_path, monkeypatch):
+    monkeypatch.setattr(ipc_file, "_DICTIONARIES", 9)
+    ipc = two_columns(tmp_path / "x.arrow", 3)
+    assert scan.scan_ipc(ipc.copy(list(ipc.batches(["x", "y"])))).collect().height == 3
+
+
+def test_damaged_metadata_is_an_error_of_the_source(tmp_path):
+    path = tmp_path / "x.arrow"
+    ipc = two_columns(path, 5)
+    (offset, length, body) = ipc._blocks[0]
+    good = path.read_bytes()
+    for damaged, names in (
+        (good[: offset + 4] + bytes(length - 4) + good[offset + length :], ["x"]),
+        (good.replace(struct.pack("<qq", 40, 40), struct.pack("<qq", 40, 2**40)), ["y"]),
+        (good[:-10] + struct.pack("<i", -1) + good[-6:], ["x"]),
+        (good[:-10] + struct.pack("<i", 2**30) + good[-6:], ["x"]),
+        (
+            good.replace(
+                struct.pack("<qi4xq", offset, length, body), struct.pack("<qi4xq", offset, length, 2**50)
+            ),
+            ["x"],
+        ),
+    ):
+        assert damaged != good
+        path.write_bytes(damaged)
+        with pytest.raises(SourceError, match="is not a complete Arrow IPC file"):
+            list(IpcFile(OpenFile(path)).batches(names))
+
+
+def test_a_piece_that_fails_because_the_file_was_cut_says_so(tmp_path):
+    path = tmp_path / "x.parquet"
+    version(1).write_parquet(path)
+    file = OpenFile(path)
+    piece = scan.slice_piece(scan.Table(file, scan.schema_of(file, "parquet"), ("v",), lambda f: f), 0, 5, 1)
+    assert piece.read().height == 5
+    os.truncate(path, 10)
+    with pytest.raises(SourceError, match="changed while it was read"):
+        piece.read()
+    assert "changed while it was read" in str(piece.explain(ValueError("broken"), 0))
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 5_000, 1 << 20])

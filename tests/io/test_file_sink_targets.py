@@ -272,6 +272,7 @@ def test_descriptors_have_many_names(tmp_path):
     names = {"/dev/stderr": 2, "/proc/self/fd/7": 7, str(tmp_path / "link"): 5, "/dev/null": None}
     assert {name: stream_file.descriptor(Path(name)) for name in names} == names
     assert stream_file.descriptor(tmp_path / "circle") is None
+    assert stream_file.is_stream(Path("/dev/fd/5")) and not stream_file.is_stream(tmp_path)
 
 
 def test_sockets_and_disks_are_refused(tmp_path, monkeypatch):

@@ -309,6 +309,25 @@ def test_a_failure_while_old_files_go_is_finished_by_the_next_run(tmp_path, one_
     assert read(tmp_path / "out").equals(NEW)
 
 
+def test_a_journal_that_another_run_finishes_first_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    written = tmp_path / "out" / ".1-ab.publishing"
+    written.write_text("not even read")
+    monkeypatch.setattr(journal.fcntl, "flock", lambda file, how: written.unlink())
+    finish_interrupted(tmp_path / "out")
+    assert listed(tmp_path / "out") == []
+
+
+def test_committing_again_changes_nothing(tmp_path):
+    writer = FileSink.of(tmp_path / "out.csv").open(NEW.schema, context())
+    writer.write(Batch(NEW))
+    handle = writer.prepare(0)
+    writer.commit(handle)
+    (tmp_path / "out.csv").unlink()
+    writer.commit(handle)
+    assert listed(tmp_path) == []
+
+
 def test_systems_that_cannot_exchange_folders(tmp_path, monkeypatch):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""Which format a file has, and how it is compressed, told by its name."""
+"""The format and the compression of a file, by its name."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def format_named(name: str) -> Format:
     Raises
     ------
     PlanError
-        There is no such format.
+        No format has this name.
     """
     for format in get_args(Format):
         if format == name:

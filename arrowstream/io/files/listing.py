@@ -1,8 +1,8 @@
-"""The files behind a path, a glob, a list or a folder, and the Hive partitions in their names."""
+"""The files that a path, a glob, a list or a folder stands for, and the Hive partitions in their names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -44,7 +44,7 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
     Raises
     ------
     SourceError
-        There is no such file, nothing matches a glob, a folder holds no data or cannot be looked into.
+        No such file exists, nothing matches a glob, a folder holds no data or cannot be listed.
     PlanError
         A suffix tells no format, or the files do not all have one format.
     """
@@ -70,12 +70,9 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
     return tuple(files)
 
 
-def first_file(paths: Iterable[str], format: str | None = None) -> DataFile:
+def first_file(paths: Sequence[str], format: str | None = None) -> DataFile:
     """The first file that `paths` stand for, without looking at all of them. Raises as `find_files` does."""
-    for path in paths:
-        for file in _found(path, format, 1):
-            return file
-    return find_files(paths, format)[0]
+    return _found(paths[0], format, 1)[0] if paths else find_files(paths, format)[0]
 
 
 def _found(path: str, format: str | None, count: int | None = None) -> list[DataFile]:

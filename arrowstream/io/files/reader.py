@@ -52,13 +52,13 @@ class FileReader(BlockingReader):
     stored
         Columns inside the files.
     partitions
-        One row for each file: the columns that its folders tell.
+        One row for each file: the columns that its folders name.
     schema
         Columns before `query`: stored ones, then partitions, with the types the user gave.
     query
         What is computed while reading.
     strict_keys
-        Whether a key that is no column is an error.
+        Whether a key that does not name a column is an error.
     """
 
     __slots__ = (
@@ -113,8 +113,8 @@ class FileReader(BlockingReader):
         self._row = 0
         self._total = 0
         self.bytes_read = 0
-        """Bytes of the files behind the rows handed out: counted for text; for Parquet, the column
-        chunks that the footers list for the needed columns; for IPC, a share of the file's size."""
+        """Bytes of the files for the rows handed out: counted for text; for Parquet, the column chunks that the
+        footers list for the needed columns, or whole small files; for IPC, the bytes that were copied."""
 
     def read(self) -> Batch | None:
         while not self._batches:
@@ -142,7 +142,7 @@ class FileReader(BlockingReader):
         kept = self._pushed.predicate is None and frame.height == looked_at
         parts = max(1, round(frame.height / BATCH_ROWS))
         size = max(1, -(-frame.height // parts))
-        told = 0
+        shared = 0
         for offset in range(0, frame.height, size):
             part = frame.slice(offset, size)
             if piece.places is not None:
@@ -152,11 +152,11 @@ class FileReader(BlockingReader):
                 start, stop = (offset, offset + part.height) if kept else (0, looked_at)
                 position = Position(str(piece.path), self._row + start, self._row + stop)
             batch = Batch(part, position)
-            share = min(offset + size, frame.height) * looked_at // frame.height - told
+            share = min(offset + size, frame.height) * looked_at // frame.height - shared
             self._batches.append((batch, share))
-            told += share
+            shared += share
         self._row += looked_at
-        self._total += looked_at - told  # where no row is left, nobody waits for a batch
+        self._total += looked_at - shared  # rows for which no batch is handed out
         self.bytes_read += piece.nbytes
 
     def close(self) -> None:
@@ -229,13 +229,20 @@ class FileReader(BlockingReader):
                 (count, Position(path, 0, count)) for path, count in zip(paths, rows, strict=True) if count
             )
 
-        def explain(error: BaseException, first: int) -> ArrowstreamError:
-            return SourceError(f"{len(files)} files up to {last} cannot be joined", found=str(error))
-
         last = self._files[files[-1].number].path
         total = sum(rows) if self._files[0].kind.format == "parquet" else None
         nbytes = sum(len(file.content) for file in files)
-        return Piece(last, total, nbytes, read, explain, files[-1].number, places)
+        return Piece(
+            last,
+            total,
+            nbytes,
+            read,
+            lambda error, first: SourceError(
+                f"{len(files)} files up to {last} cannot be joined", found=str(error)
+            ),
+            files[-1].number,
+            places,
+        )
 
     def _scanned(self, alike: Alike, files: Sequence[SmallFile]) -> pl.DataFrame:
         needed = [name for name in self._stored if name in self._pushed.columns]
@@ -244,14 +251,14 @@ class FileReader(BlockingReader):
         if frame.height != sum(counts):
             raise ValueError("the files hold more rows, or fewer, than they say")
         numbers = pl.Series(np.repeat([file.number for file in files], counts))
-        told = self._partitions[numbers] if self._partitions.width else pl.DataFrame()
+        keys = self._partitions[numbers] if self._partitions.width else pl.DataFrame()
         unread = [
             pl.lit(None, dtype).alias(name)
             for name, dtype in self._stored.items()
             if name not in frame.columns
         ]
-        values = [told[name].cast(self._schema[name]) for name in told.columns]
-        return self._query_on(frame.with_columns(*unread, *values).lazy(), told.columns).collect()
+        values = [keys[name].cast(self._schema[name]) for name in keys.columns]
+        return self._query_on(frame.with_columns(*unread, *values).lazy(), keys.columns).collect()
 
     def _read_alone(self, number: int) -> tuple[pl.DataFrame, int]:
         """All rows of one file, and how many rows of it were looked at."""
@@ -294,16 +301,16 @@ class FileReader(BlockingReader):
     def _adapt(self, number: int) -> Adapt:
         """From the rows of a file as stored to what the query makes of them."""
         row = self._partitions.row(number) if self._partitions.width else ()
-        told = dict(zip(self._partitions.columns, row, strict=True))
-        changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in told.items()]
-        return lambda rows: self._query_on(rows.with_columns(changed), told)
+        keys = dict(zip(self._partitions.columns, row, strict=True))
+        changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in keys.items()]
+        return lambda rows: self._query_on(rows.with_columns(changed), keys)
 
-    def _query_on(self, rows: pl.LazyFrame, told: Collection[str]) -> pl.LazyFrame:
-        """What the query makes of rows that have all columns, those that are `told` with their final types."""
+    def _query_on(self, rows: pl.LazyFrame, typed: Collection[str]) -> pl.LazyFrame:
+        """What the query makes of rows that have all columns, those in `typed` with their final types."""
         changed = [
             pl.col(name).cast(self._schema[name])
             for name, dtype in self._stored.items()
-            if name not in told and dtype != self._schema[name]
+            if name not in typed and dtype != self._schema[name]
         ]
         rows = rows.with_columns(changed).select(tuple(self._schema))
         return rows if self._query is None else self._query(rows)

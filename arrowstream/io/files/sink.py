@@ -40,7 +40,7 @@ from arrowstream.io.files.writer import FolderWriter, SingleFileWriter
 from arrowstream.io.sink import BlockingWriter, SinkSpec
 
 ROWS_PER_FILE: Final = 4_194_304
-"""Rows of a part file unless told otherwise: 8 units of Parquet."""
+"""Default rows of a part file: 8 units of Parquet."""
 
 # The first of each is the default.
 _COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
@@ -250,9 +250,9 @@ class FileSink(SinkSpec):
                 found=repr(self.compression),
                 hint="leave compression out for the default",
             )
-        told = kind.compression or "none"
+        by_name = kind.compression or "none"
         named = not self._is_folder and not self._is_stream
-        if kind.format in TEXT_FORMATS and named and self.compression not in (None, told):
+        if kind.format in TEXT_FORMATS and named and self.compression not in (None, by_name):
             raise PlanError(
                 f"compression={self.compression!r} is not what the file's name tells",
                 expected="a name that ends in .gz for gzip, in .zst for zstd, in neither for none",

@@ -40,7 +40,7 @@ class FileSource(SourceSpec):
     delimiter
         Between the fields of a CSV file, or None for what the name tells: a comma, a tab in ``.tsv``.
     strict_keys
-        Whether a key of NDJSON or JSON that is no column is an error wherever it comes.
+        Whether a key of NDJSON or JSON that does not name a column is an error, wherever it comes.
 
     Examples
     --------
@@ -147,9 +147,9 @@ class FileSource(SourceSpec):
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
     ) -> BlockingReader:
         files = self._files()
-        stored, told = self._columns(files)
-        schema = self._typed(stored, told)
-        partitions = partition_columns(files, told)
+        stored, partitioned = self._columns(files)
+        schema = self._typed(stored, partitioned)
+        partitions = partition_columns(files, partitioned)
         return FileReader(
             files, self._delimiter(files), stored, partitions, schema, query, strict_keys=self.strict_keys
         )

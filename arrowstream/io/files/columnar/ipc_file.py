@@ -206,6 +206,8 @@ class IpcFile:
             found = [(n, *_BUFFER.unpack_from(metadata, first + _BUFFER.size * n)) for n in spans[column]]
             begin = min((offset for _, offset, _ in found), default=0)
             nbytes = max((offset + size for _, offset, size in found), default=0) - begin
+            if begin < 0 or begin + nbytes > whole.body:
+                raise ValueError("its metadata names bytes beyond its body")
             for n, offset, size in found:
                 _BUFFER.pack_into(metadata, first + _BUFFER.size * n, offset - begin + end, size)
             stretches.append(Stretch(start + begin, nbytes, end))

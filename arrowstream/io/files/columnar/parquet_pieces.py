@@ -19,10 +19,10 @@ HUGE_BYTES = 24 << 20
 """Polars loads all stored bytes of a row group even for a slice of it; pyarrow does not, but is slower."""
 
 WHOLE = 4
-"""A row group of up to so many pieces' bytes is read at once, a larger one in slices of as many.
+"""A row group of at most this many pieces' bytes is read at once, a larger one in slices of that size.
 
 In slices of one piece each, row groups of 28 MB took half as long again: a slice decodes the dictionaries
-and the pages at its ends anew.
+and the pages at its ends again.
 """
 
 

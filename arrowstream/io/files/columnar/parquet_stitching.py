@@ -61,7 +61,7 @@ class RowGroups:
         self._codec = codec
         self._written = 0
         self._rows = 0
-        # What is the same in the footer of every frame: before the number of rows, and behind the row groups.
+        # What is the same in the footer of every frame: before the number of rows, and after the row groups.
         self._head = b""
         self._tail = b""
         # Kept encoded: as Python objects, the row groups of a long file would take some 20 times as much.
@@ -135,7 +135,7 @@ class RowGroups:
             start = min(meta[field][1] for field in (_DATA_PAGE, _DICTIONARY_PAGE) if field in meta)
             size = meta[_COMPRESSED_SIZE][1]
             moved_by.append(at - start)
-            # The specification wants 0 here, and no copy of the metadata behind the chunk as it once did.
+            # The specification wants 0 here, and no copy of the metadata after the chunk, as earlier versions did.
             column[_CHUNK_OFFSET] = (6, 0)
             for field in (_DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE):
                 if field in meta:

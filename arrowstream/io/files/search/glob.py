@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from arrowstream.io.files.search.walk import entries, files_in, folders_in
+from arrowstream.io.files.search.walk import entries, folders_in
 from arrowstream.io.files.staging.unfinished import is_partition, is_unfinished
 
 _WILDCARDS = frozenset("*?[")
@@ -43,9 +43,7 @@ def matches(base: Path, pattern: Sequence[str]) -> set[Path]:
 
 def _matches(folder: Path, pattern: tuple[str, ...]) -> Iterator[Path]:
     part, rest = pattern[0], pattern[1:]
-    if part == "**" and not rest:
-        yield from files_in(folder)
-    elif part == "**":
+    if part == "**":  # never the last part: a pattern that ends so means what the folder means
         for below in folders_in(folder):
             yield from _matches(below, rest)
     else:

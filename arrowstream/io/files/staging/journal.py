@@ -108,9 +108,9 @@ class Journal:
 
     def leave(self) -> None:
         """Leave the journal for another run."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        assert self._handle is not None
+        os.close(self._handle)
+        self._handle = None
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self._folder)
@@ -122,7 +122,7 @@ def finish_interrupted(folder: Path) -> None:
     Raises
     ------
     SinkError
-        The run is still at it, or files that it wrote are gone.
+        The run still publishes, or files that it wrote are gone.
     """
     for path in sorted(path for path in folder.glob(f".*{_SUFFIX}") if is_journal(path.name)):
         with path.open("r+b") as file:
@@ -170,12 +170,12 @@ def _inside(folder: Path, name: str) -> Path:
     """The path that a journal names; only in the folder, or in an unfinished one next to it."""
     path = Path(name)
     parts = path.parts[1:] if path.parts[0] == ".." else path.parts
-    beside = path.parts[0] == ".." and bool(parts) and is_unfinished(parts[0])
-    if path.is_absolute() or ".." in parts or (path.parts[0] == ".." and not beside):
+    next_to = path.parts[0] == ".." and bool(parts) and is_unfinished(parts[0])
+    if path.is_absolute() or ".." in parts or (path.parts[0] == ".." and not next_to):
         raise SinkError(
             f"a journal in {folder} names a file outside",
             expected="files in the folder",
             found=name,
             hint="find out who wrote it, and delete it",
         )
-    return folder.parent / Path(*parts) if beside else folder / path
+    return folder.parent / Path(*parts) if next_to else folder / path
