@@ -17,7 +17,8 @@ class OpenFile:
     """A file held open until nobody refers to it.
 
     A file that takes its name meanwhile is not seen. A change in place is an error: the rows read before it would be
-    of another version than those after it.
+    of another version than those after it. Polars 1 maps a Parquet file while it decodes a piece, so that one that is
+    cut just then still ends the process (SIGBUS); Polars 2 reads it.
 
     Parameters
     ----------
