@@ -67,8 +67,8 @@ class ArrowstreamError(Exception):
             for label, value in (("expected", self.expected), ("found", self.found), ("hint", self.hint))
             if value
         ]
-        # Names of files need not be UTF-8, and what Python makes of them cannot be printed.
-        return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
+        # Names of files that are not UTF-8 hold characters that no terminal or log takes.
+        return "\n".join(lines).encode(errors="backslashreplace").decode()
 
 
 class SchemaError(ArrowstreamError):

@@ -1,6 +1,7 @@
 """Many small files, read together where they are alike: the same rows, places and errors as one by one."""
 
 import io
+import os
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +16,7 @@ from arrowstream.io.files import reader
 from arrowstream.io.files.columnar.parquet_stitching import footer_ends
 from arrowstream.io.files.small_files import SMALL_BYTES, AlikeCsv, AlikeParquet, small_content
 from arrowstream.io.files.source import FileSource
-from arrowstream.io.files.text.formats import Csv
+from arrowstream.io.files.text.csv_format import Csv
 
 
 def batches(folder, query=None, **options):
@@ -205,10 +206,12 @@ def test_what_makes_parquet_files_alike():
 
 
 def test_what_makes_csv_files_alike():
-    alike = AlikeCsv(Csv(",", b"a,b\n", ("a", "b")))
+    alike = AlikeCsv.of(Csv(",", ("a", "b")), b"\xef\xbb\xbfa,b\n1,2\n")
     assert [alike.take(0, b"a,b\n" + body).rows for body in (b"", b"1,2", b"1,2\n3,4\n")] == [0, 1, 2]
     for content in (b"a,c\n", b'a,b\n"1",2\n', b"a,b\n\n", b"a,b\n1,2\n\n", b"a,b\r\n1,2\r\n", b"a,b"):
         assert alike.take(0, content) is None
+    for content in (b"", b"a,b", b'"a",b\n', b"a,c\n"):
+        assert AlikeCsv.of(Csv(",", ("a", "b")), content) is None
     with pytest.raises(ValueError, match="fields"):
         alike.scan([alike.take(0, b"a,b\n1\n")], pl.Schema({"a": pl.Int64, "b": pl.Int64}))
 
@@ -217,5 +220,7 @@ def test_files_that_are_large_or_gone_are_not_read_together(tmp_path):
     put(tmp_path / "x", b"x" * (SMALL_BYTES + 1))
     assert small_content(tmp_path / "x") is None
     assert small_content(tmp_path / "gone") is None
+    os.mkfifo(tmp_path / "pipe")
+    assert small_content(tmp_path / "pipe") is None
     put(tmp_path / "x", b"x" * SMALL_BYTES)
     assert len(small_content(tmp_path / "x")) == SMALL_BYTES

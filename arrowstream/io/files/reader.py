@@ -11,6 +11,7 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.failures import FAILURES
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.position import Position, joined
 from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.io.files.columnar.open_file import OpenFile
@@ -20,7 +21,7 @@ from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_row
 from arrowstream.io.files.hive_columns import may_match
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
-from arrowstream.io.files.read_ahead import Piece, ReadAhead
+from arrowstream.io.files.read_ahead import Loss, Piece, ReadAhead
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names
 from arrowstream.io.files.small_files import (
     SMALL_BYTES,
@@ -32,12 +33,14 @@ from arrowstream.io.files.small_files import (
     SmallFile,
     small_content,
 )
+from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
-from arrowstream.io.files.text.formats import Csv
 from arrowstream.io.source import BlockingReader, Query
 
 BATCH_ROWS = 131_072
 """Rows of a batch; a piece of few more is not cut."""
+
+LEFT_OUT = "values left out, of keys that are not columns or come twice in an object"
 
 
 class FileReader(BlockingReader):
@@ -78,6 +81,7 @@ class FileReader(BlockingReader):
         "_strict_keys",
         "_total",
         "bytes_read",
+        "notes",
     )
 
     def __init__(
@@ -112,6 +116,7 @@ class FileReader(BlockingReader):
         self._file = -1
         self._row = 0
         self._total = 0
+        self.notes: tuple[ReaderNote, ...] = ()
         self.bytes_read = 0
         """Bytes of the files for the rows handed out: counted for text; for Parquet, the column chunks that the
         footers list for the needed columns, or whole small files; for IPC, the bytes that were copied."""
@@ -131,10 +136,17 @@ class FileReader(BlockingReader):
                 raise  # it says already what happened, and where
             except FAILURES as error:
                 raise piece.explain(error, self._row) from error
+            if piece.loss is not None and piece.loss.count:
+                self._note(piece.loss)
             self._cut(piece, frame)
         batch, looked_at = self._batches.popleft()
         self._total += looked_at
         return batch
+
+    def _note(self, loss: Loss) -> None:
+        first = self.notes[0].first if self.notes else loss.first(self._row)
+        count = sum(note.count for note in self.notes) + loss.count
+        self.notes = (ReaderNote(LEFT_OUT, count, first),)
 
     def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
         looked_at = frame.height if piece.rows is None else piece.rows
@@ -240,8 +252,8 @@ class FileReader(BlockingReader):
             lambda error, first: SourceError(
                 f"{len(files)} files up to {last} cannot be joined", found=str(error)
             ),
-            files[-1].number,
-            places,
+            file=files[-1].number,
+            places=places,
         )
 
     def _scanned(self, alike: Alike, files: Sequence[SmallFile]) -> pl.DataFrame:
@@ -290,8 +302,8 @@ class FileReader(BlockingReader):
             optional = () if isinstance(text.format, Csv) else self._stored
             names = dict.fromkeys([*optional, *text.names()])
             check_names(file, list(names), self._files[0], self._stored)
-            if isinstance(text.format, Csv):
-                self._alike = AlikeCsv(text.format)
+            if isinstance(text.format, Csv) and file.kind.compression is None and len(self._needed) > 1:
+                self._alike = AlikeCsv.of(text.format, small_content(file.path) or b"")
             # A key that folders tell too is a column, whether rows have it or not.
             known = pl.Schema({**self._stored, **self._partitions.schema}) if self._strict_keys else None
             yield from text.pieces(file, self._stored, adapt, known=known)

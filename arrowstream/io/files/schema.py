@@ -13,7 +13,7 @@ from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.text.file import text_schema
 
 CHECKED_AT_BUILD = 1000
-"""Of so many files the footers are compared before anything runs; of more, each when its turn comes."""
+"""Most files whose footers are all compared at `build()`; of more files, each is compared when it is read."""
 
 
 def table_schema(file: DataFile) -> pl.Schema:
@@ -76,7 +76,7 @@ def check_columns(file: DataFile, found: pl.Schema, first: DataFile, expected: p
 
 
 def check_names(file: DataFile, found: Sequence[str], first: DataFile, expected: pl.Schema) -> None:
-    """`check_columns` for a file whose header tells only names."""
+    """`check_columns` for a file whose header has names only."""
     known = {name: expected.get(name, pl.Unknown()) for name in found}
     check_columns(file, pl.Schema(known), first, expected)
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import polars as pl
 
 from arrowstream.io.files.columnar.parquet_stitching import footer_ends
-from arrowstream.io.files.text.formats import Csv
+from arrowstream.io.files.text.csv_format import Csv
 
 SMALL_BYTES: Final = 65_536
 """Files of more bytes are read alone."""
@@ -71,12 +71,21 @@ class AlikeCsv:
     """CSV files under one header, without any quotes: so each line is a record."""
 
     format: Csv
+    header: bytes
+
+    @classmethod
+    def of(cls, format: Csv, content: bytes) -> AlikeCsv | None:
+        """What other files must have in common with this one, or None if it cannot be said."""
+        content = content.removeprefix(_BOM)
+        header = content[: content.find(b"\n") + 1]
+        names = header.decode(errors="replace").removesuffix("\n").split(format.delimiter)
+        return cls(format, header) if tuple(names) == format.names else None
 
     def take(self, number: int, content: bytes) -> SmallFile | None:
         content = content.removeprefix(_BOM)
-        if not content.startswith(self.format.header):
+        if not content.startswith(self.header):
             return None
-        body = content[len(self.format.header) :]
+        body = content[len(self.header) :]
         if b'"' in body or b"\n\n" in body or b"\r" in body or body.startswith(b"\n"):
             return None
         if body and not body.endswith(b"\n"):
@@ -115,7 +124,9 @@ class AlikeParquet:
 
 
 def small_content(path: Path) -> bytes | None:
-    """The bytes of a file; None if they are too many, or cannot be read."""
+    """The bytes of a regular file; None if they are too many, or cannot be read."""
+    if not path.is_file():
+        return None
     try:
         with path.open("rb", buffering=0) as file:
             content = file.read(SMALL_BYTES + 1)

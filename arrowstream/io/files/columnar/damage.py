@@ -2,9 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import cast_hint
-from arrowstream.errors import SourceError, StageError
+from arrowstream.core.rows.arrow_types import polars_schema, unfit_columns
+from arrowstream.errors import SchemaError, SourceError, StageError
 from arrowstream.io.files.columnar.open_file import OpenFile
+
+
+def checked_types(file: OpenFile, schema: pl.Schema) -> pl.Schema:
+    """The schema of a file, whose columns all have types that rows may have.
+
+    Raises
+    ------
+    SchemaError
+        A column's type has no Arrow form that Polars reads: a longer Decimal, an Array of no values.
+    """
+    try:
+        arrow_schema(schema)
+    except SchemaError as error:
+        error.what = f"{error.what}, in {file.path}"
+        raise
+    return schema
+
+
+def unreadable_schema(
+    file: OpenFile, error: BaseException, what: str, read_schema: Callable[[str], pa.Schema]
+) -> SourceError | SchemaError:
+    """The error for a file whose columns Polars cannot tell: their types are unknown to it, or the file is damaged.
+
+    Parameters
+    ----------
+    file
+        The file.
+    error
+        What Polars raised.
+    what
+        The format's name.
+    read_schema
+        Reads the Arrow schema of a path with pyarrow.
+    """
+    try:
+        schema = read_schema(file.place)
+        polars_schema(schema)
+    except SchemaError:
+        return unfit_columns(schema, error, f" of {file.path}")
+    except (OSError, pa.ArrowException):
+        return damaged_file(file, error, what)
+    # Polars can take in the types, but not read them from a file.
+    is_panic = isinstance(error, pl.exceptions.PanicException)
+    return unfit_columns(schema, error, f" of {file.path}") if is_panic else damaged_file(file, error, what)
 
 
 def damaged_file(file: OpenFile, error: BaseException, what: str) -> SourceError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from pathlib import Path
+from stat import S_ISREG
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.byte_stream import unreadable
@@ -36,12 +37,17 @@ class OpenFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise unreadable(path, error) from error
         # Pieces of the file are read by several threads; the last one that goes closes it.
         weakref.finalize(self, os.close, self._handle)
         self.stamp = self._now()
+
+    @property
+    def is_regular(self) -> bool:
+        """False for a pipe or a device."""
+        return S_ISREG(os.fstat(self._handle).st_mode)
 
     @property
     def place(self) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from arrowstream.errors import ArrowstreamError, SourceError
-from arrowstream.io.files.columnar.damage import damaged_file, damaged_rows, failed_steps
+from arrowstream.io.files.columnar.damage import checked_types, damaged_rows, failed_steps, unreadable_schema
 from arrowstream.io.files.columnar.ipc_file import BatchCopy, IpcFile
 from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
 from arrowstream.io.files.formats import Format
@@ -33,7 +35,17 @@ def schema_of(file: OpenFile, format: Format) -> pl.Schema:
     ------
     SourceError
         Its footer cannot be read.
+    SchemaError
+        Polars lacks the type of a column; the error names it.
     """
+    if not file.is_regular:
+        raise SourceError(
+            f"{file.path} cannot be read as {format}",
+            position=str(file.path),
+            expected="a regular file, because the columns are described at its end",
+            found="a pipe or a device",
+            hint="write it into a file first; CSV and NDJSON are read from pipes",
+        )
     known = _known.get((file.path, file.stamp))
     if known is None:
         known = _read_schema(file, format)
@@ -44,12 +56,19 @@ def schema_of(file: OpenFile, format: Format) -> pl.Schema:
 
 
 def _read_schema(file: OpenFile, format: Format) -> pl.Schema:
-    what = "Parquet" if format == "parquet" else "Arrow IPC"
+    parquet = format == "parquet"
     try:
-        rows = scan_parquet(file) if format == "parquet" else scan_ipc(IpcFile(file).copy([]))
-        return rows.collect_schema()
+        rows = scan_parquet(file) if parquet else scan_ipc(IpcFile(file).copy([]))
+        return checked_types(file, rows.collect_schema())
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise damaged_file(file, error, what) from error
+        if parquet:
+            raise unreadable_schema(file, error, "Parquet", pq.read_schema) from error
+        raise unreadable_schema(file, error, "Arrow IPC", _read_ipc_schema) from error
+
+
+def _read_ipc_schema(path: str) -> pa.Schema:
+    with pa.OSFile(path) as file, pa.ipc.open_file(file) as opened:
+        return opened.schema
 
 
 def scan_parquet(file: OpenFile) -> pl.LazyFrame:
