@@ -41,8 +41,9 @@ class Source:
         Parameters
         ----------
         path
-            A file, a glob, a list of files, or a folder (all files of one format in it; Hive
-            partitions ``key=value`` become columns).
+            A file, a glob, a list of files, or a folder: all files of one format at any depth, through symbolic
+            links, without names that begin with ``.`` or ``_``. Hive partitions ``key=value`` become columns,
+            also ``_key=value``. ``~`` is the home folder; a URL is refused.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the names of the files decide.
         schema
@@ -212,7 +213,8 @@ class Sink:
         Parameters
         ----------
         path
-            A file, or a folder (existing, or ending in ``/``) for part files.
+            A file, or a folder (existing, or ending in ``/``) for part files; a device or a pipe gets the rows as
+            they come. ``~`` is the home folder; a URL is refused.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the name decides, and a folder
             gets Parquet.

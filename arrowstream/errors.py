@@ -148,7 +148,8 @@ class StageError(ArrowstreamError):
 
     def __str__(self) -> str:
         head, *rest = super().__str__().split("\n")
-        return "\n".join([head, *([f"  position: {self.position}"] if self.position else []), *rest])
+        lines = [head, *([f"  position: {self.position}"] if self.position else []), *rest]
+        return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
 
 
 class SourceError(StageError):

@@ -97,7 +97,7 @@ def test_overwriting_a_folder_leaves_alone_what_another_run_writes_into_one_of_i
 ) -> None:
     other = FileSink.of(f"{tmp_path}/day=1/").open(pl.Schema({"x": pl.Int64}), context())
     other.write(Batch(pl.DataFrame({"x": [1]})))
-    for part in other._parts.values():
+    for part in other._folders.values():
         part.flush()
     write(FileSink.of(tmp_path, overwrite=True, partition_by="day"), pl.DataFrame({"x": [2], "day": [2]}))
     publish(other)

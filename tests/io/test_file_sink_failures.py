@@ -14,10 +14,11 @@ from scripted import publish
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
+from arrowstream.io.files import sink as file_sink
 from arrowstream.io.files import sink_errors as file_errors
-from arrowstream.io.files import staging
 from arrowstream.io.files import writer as file_writer
 from arrowstream.io.files.sink import FileSink
+from arrowstream.io.files.staging.single_file import StagedFile
 
 ROWS = pl.DataFrame({"k": ["a", "b", "a", "c"], "x": [1, 2, 3, 4]})
 TARGETS = [
@@ -152,12 +153,12 @@ def test_a_file_that_was_there_is_kept_until_it_is_replaced(tmp_path, monkeypatc
 def test_a_full_disk_while_writing(tmp_path, monkeypatch):
     path = tmp_path / "out.parquet"
 
-    class Full(file_writer.GrowingFile):
+    class Full(file_sink.GrowingFile):
         def append(self, frame):
             with file_errors.sink_errors("cannot write", path):
                 raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
-    monkeypatch.setattr(file_writer, "GrowingFile", Full)
+    monkeypatch.setattr(file_sink, "GrowingFile", Full)
     with pytest.raises(SinkError, match="Disk quota exceeded") as caught:
         run(FileSink.of(path))
     assert caught.value.what == f"cannot write {path}"
@@ -255,7 +256,7 @@ def test_a_folder_that_takes_the_place_of_the_file(tmp_path):
     assert not sink._is_folder
     (tmp_path / "out.parquet").mkdir()
     with pytest.raises(SinkError, match="is a folder"):
-        staging.StagedFile(tmp_path / "out.parquet")
+        StagedFile(tmp_path / "out.parquet")
 
 
 def test_a_value_too_long_for_a_folder_name(tmp_path):

@@ -1,4 +1,4 @@
-"""One encoder per file format: frames of one schema in, the bytes of one file out, piece by piece.
+"""One encoder per file format: frames of one schema in, the bytes of one file out, chunk by chunk.
 
 An encoder never sees a file. What it gives is appended to one, so that a file needs to be open only
 while it is written to, and thousands of partitions can grow at once.
@@ -19,7 +19,8 @@ from arrowstream.io.files.columnar.parquet_stitching import GROUP_ROWS, Codec, R
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.text.old_zones import with_whole_minutes
 
-Piece: TypeAlias = bytes | memoryview | pa.Buffer
+Encoded: TypeAlias = bytes | memoryview | pa.Buffer
+"""Bytes of a file, next to those before them."""
 
 
 def encoder_for(format: Format, schema: pl.Schema, compression: str | None, delimiter: str = ",") -> Encoder:
@@ -64,11 +65,11 @@ class Encoder(ABC):
     """Turns frames of one schema into one file's bytes."""
 
     @abstractmethod
-    def encode(self, frame: pl.DataFrame) -> Iterator[Piece]:
+    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
         """The bytes that append these rows."""
 
     @abstractmethod
-    def finish(self) -> Iterator[Piece]:
+    def finish(self) -> Iterator[Encoded]:
         """The bytes that end the file."""
 
 
@@ -80,11 +81,11 @@ class ParquetEncoder(Encoder):
         self._empty = pl.DataFrame(schema=schema)
         self._begun = False
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Piece]:
+    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
         self._begun = True
         return self._groups.append(frame)
 
-    def finish(self) -> Iterator[Piece]:
+    def finish(self) -> Iterator[Encoded]:
         if not self._begun:
             yield from self.encode(self._empty)
         yield from self._groups.finish()
@@ -97,10 +98,10 @@ class IpcEncoder(Encoder):
         self._schema = schema
         self._codec = codec
         self._nested = [name for name, dtype in schema.items() if dtype.is_nested()]
-        self._out = _Pieces()
+        self._out = _Chunks()
         self._writer: pa.RecordBatchFileWriter | None = None
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Piece]:
+    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
         if self._writer is None:
             # No rows are not compressed: Polars 1 fails on a compressed buffer of no bytes.
             options = pa.ipc.IpcWriteOptions(compression=self._codec if frame.height else None)
@@ -113,7 +114,7 @@ class IpcEncoder(Encoder):
         self._writer.write_batch(to_record(frame))
         yield from self._out.take()
 
-    def finish(self) -> Iterator[Piece]:
+    def finish(self) -> Iterator[Encoded]:
         if self._writer is None:
             # Without a batch there are no dictionaries, and Polars 1 would not see an enum's categories.
             yield from self.encode(pl.DataFrame(schema=self._schema))
@@ -130,13 +131,13 @@ class CsvEncoder(Encoder):
         self._delimiter = delimiter
         self._begun = False
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Piece]:
+    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
         out = io.BytesIO()
         with_whole_minutes(frame).write_csv(out, include_header=not self._begun, separator=self._delimiter)
         self._begun = True
         yield out.getbuffer()
 
-    def finish(self) -> Iterator[Piece]:
+    def finish(self) -> Iterator[Encoded]:
         if not self._begun:
             yield from self.encode(self._empty)
 
@@ -144,10 +145,10 @@ class CsvEncoder(Encoder):
 class NdjsonEncoder(Encoder):
     """A JSON object a line."""
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Piece]:
+    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
         yield _lines(frame)
 
-    def finish(self) -> Iterator[Piece]:
+    def finish(self) -> Iterator[Encoded]:
         return iter(())
 
 
@@ -157,14 +158,14 @@ class JsonEncoder(Encoder):
     def __init__(self) -> None:
         self._begun = False
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Piece]:
+    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
         yield b",\n" if self._begun else b"["
         self._begun = True
         # JSON forbids a raw newline inside a string (RFC 8259, section 7: control characters are
         # escaped), so every newline byte ends a row. In UTF-8 it is never part of another character.
         yield _lines(frame).removesuffix(b"\n").replace(b"\n", b",\n")
 
-    def finish(self) -> Iterator[Piece]:
+    def finish(self) -> Iterator[Encoded]:
         yield b"]\n" if self._begun else b"[]\n"
 
 
@@ -172,7 +173,7 @@ class PackedEncoder(Encoder):
     """Another encoder's bytes, compressed: a gzip member or Zstandard frame for each piece of rows.
 
     Both formats allow several in a row (RFC 1952, section 2.2; RFC 8878, section 3), so that nothing of
-    the compression has to be kept between pieces.
+    the compression has to be kept between them.
     """
 
     def __init__(self, inner: Encoder, compression: str) -> None:
@@ -181,14 +182,14 @@ class PackedEncoder(Encoder):
         self._codec = pa.Codec(compression, compression_level=6 if compression == "gzip" else 1)
         self._begun = False
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Piece]:
+    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
         return self._pack(self._inner.encode(frame))
 
-    def finish(self) -> Iterator[Piece]:
+    def finish(self) -> Iterator[Encoded]:
         return self._pack(self._inner.finish())
 
-    def _pack(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        content = b"".join(pieces)
+    def _pack(self, parts: Iterator[Encoded]) -> Iterator[Encoded]:
+        content = b"".join(parts)
         # A file of no bytes would be neither gzip nor Zstandard: an empty one still has a member.
         if content or not self._begun:
             self._begun = True
@@ -201,21 +202,21 @@ def _lines(frame: pl.DataFrame) -> bytes:
     return out.getvalue()
 
 
-class _Pieces(io.RawIOBase):
+class _Chunks(io.RawIOBase):
     """A file that keeps what is written to it until it is taken."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        piece = bytes(data)
-        self._pieces.append(piece)
-        return len(piece)
+        chunk = bytes(data)
+        self._chunks.append(chunk)
+        return len(chunk)
 
     def take(self) -> list[bytes]:
-        pieces, self._pieces = self._pieces, []
-        return pieces
+        chunks, self._chunks = self._chunks, []
+        return chunks

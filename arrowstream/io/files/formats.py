@@ -1,4 +1,4 @@
-"""Which format a file has, and how it is compressed, told by its name."""
+"""The format and the compression of a file, by its name."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def format_named(name: str) -> Format:
     Raises
     ------
     PlanError
-        There is no such format.
+        No format has this name.
     """
     for format in get_args(Format):
         if format == name:
@@ -126,7 +126,13 @@ def _names() -> str:
 
 
 def _suffixes(path: str | Path) -> tuple[str, Compression | None]:
-    """The format's suffix in lower case, and the compression that the suffix behind it names."""
-    name = Path(str(path).lower())
-    compression = COMPRESSION_SUFFIXES.get(name.suffix)
-    return (Path(name.stem).suffix if compression else name.suffix), compression
+    """The format's suffix in lower case, and the compression that the suffix after it names."""
+    name = str(path).rpartition("/")[2].lower()
+    compression = COMPRESSION_SUFFIXES.get(_last_suffix(name))
+    return _last_suffix(name.removesuffix(_last_suffix(name)) if compression else name), compression
+
+
+def _last_suffix(name: str) -> str:
+    """What `pathlib` calls the suffix of a name, without the cost of a path."""
+    stem, _, end = name.rpartition(".")
+    return f".{end}" if stem and end else ""

@@ -8,40 +8,35 @@ else, over what a failed write has left of it.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from arrowstream.errors import SinkError
-from arrowstream.io.files.encoders import Encoder, Piece
+from arrowstream.io.files.encoders import Encoded, Encoder
 from arrowstream.io.files.sink_errors import sink_errors
 
 
-class GrowingFile:
-    """A file that rows are appended to; it is open only while that happens.
+class OutputFile(ABC):
+    """A file that rows are appended to.
 
     Parameters
     ----------
-    place
-        Gives the path where it is written; its folder is made then.
     shown
-        The name it will have, for errors.
+        Its final name, for errors.
     encoder
-        Of its format, fresh.
+        A fresh encoder of its format.
     """
 
-    __slots__ = ("_encoder", "_ended", "_path", "_place", "_shown", "_size", "_unsafe", "_waiting", "rows")
+    __slots__ = ("_encoder", "_ended", "_shown", "_waiting", "rows")
 
-    def __init__(self, place: Callable[[], Path], shown: Path, encoder: Encoder) -> None:
-        self._place = place
-        self._path: Path | None = None
+    def __init__(self, shown: Path, encoder: Encoder) -> None:
         self._shown = shown
         self._encoder = encoder
-        self._waiting: list[Piece] = []
-        self._size = 0
+        self._waiting: list[Encoded] = []
         self._ended = False
-        self._unsafe: OSError | None = None
         self.rows = 0
 
     def append(self, frame: pl.DataFrame) -> None:
@@ -54,14 +49,40 @@ class GrowingFile:
         self._waiting += self._encoder.finish()
         self._ended = True
 
+    @abstractmethod
     def write(self) -> None:
-        """Write what waits; where that fails, it goes on waiting.
+        """Write the encoded bytes that wait; what cannot be written waits on.
 
         Raises
         ------
         SinkError
             The operating system refuses.
         """
+
+
+class GrowingFile(OutputFile):
+    """A file on disk; it is open only while rows are appended.
+
+    Parameters
+    ----------
+    place
+        Gives the path where it is written; its folder is made then.
+    shown
+        Its final name, for errors.
+    encoder
+        A fresh encoder of its format.
+    """
+
+    __slots__ = ("_path", "_place", "_size", "_unsafe")
+
+    def __init__(self, place: Callable[[], Path], shown: Path, encoder: Encoder) -> None:
+        super().__init__(shown, encoder)
+        self._place = place
+        self._path: Path | None = None
+        self._size = 0
+        self._unsafe: OSError | None = None
+
+    def write(self) -> None:
         if self._path is None:
             self._path = self._place()
         with sink_errors("cannot write", self._shown):
@@ -72,12 +93,12 @@ class GrowingFile:
                 size = file.tell()
                 if self._ended:
                     self._sync(file.fileno())
-            # Only now: closing, too, may tell that something was not written.
+            # Only now: closing, too, may report that something was not written.
             self._size, self._waiting = size, []
 
     def _sync(self, handle: int) -> None:
         """Wait for what earlier openings wrote, too, and report their failures."""
-        # A failure is told once, and what it is about may be lost: a second try would succeed and prove nothing.
+        # A failure is reported once, and the data may be lost: a second try would succeed and prove nothing.
         if self._unsafe is not None:
             raise self._unsafe
         try:
@@ -90,23 +111,23 @@ class GrowingFile:
 class Backlog:
     """The files of one writer, each with what may still wait to be written.
 
-    A failure to write is told by the next `check`: the rows at hand have been taken, and who is told of a failure
-    gives the same rows again, or puts them aside.
+    A failure to write is raised by the next `check`: the rows at hand have been taken, and a caller that sees a
+    failure gives the same rows again, or puts them aside.
     """
 
     __slots__ = ("_behind", "_broken", "_late")
 
     def __init__(self) -> None:
-        self._behind: list[GrowingFile] = []
+        self._behind: list[OutputFile] = []
         self._late: SinkError | None = None
         self._broken: BaseException | None = None
 
-    def append(self, file: GrowingFile, rows: pl.DataFrame) -> None:
+    def append(self, file: OutputFile, rows: pl.DataFrame) -> None:
         """Append rows to a file."""
         file.append(rows)
         self._write(file)
 
-    def end(self, file: GrowingFile) -> None:
+    def end(self, file: OutputFile) -> None:
         """End a file."""
         file.end()
         self._write(file)
@@ -116,7 +137,7 @@ class Backlog:
         self._broken = failure
 
     def check(self) -> None:
-        """Tell what has failed since the last time; if nothing has, write what still waits.
+        """Raise what has failed since the last call; if nothing has, write what still waits.
 
         Raises
         ------
@@ -134,7 +155,7 @@ class Backlog:
             raise late
         self._catch_up()
 
-    def _write(self, file: GrowingFile) -> None:
+    def _write(self, file: OutputFile) -> None:
         self._behind.append(file)
         try:
             self._catch_up()

@@ -106,7 +106,7 @@ class Partitions:
 
 
 def encode(value: object, dtype: pl.DataType) -> str:
-    """A value as a folder's name has it, behind ``column=``.
+    """A value as it stands in a folder's name, after ``column=``.
 
     Examples
     --------

@@ -1,19 +1,21 @@
-"""The files behind a path, a glob, a list or a folder, and the Hive partitions in their names."""
+"""The files that a path, a glob, a list or a folder stands for, and the Hive partitions in their names."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
 from arrowstream.errors import PlanError, SourceError
 from arrowstream.io.files.formats import FileKind, detect, kind_of, known_suffixes
+from arrowstream.io.files.paths import local
+from arrowstream.io.files.search.glob import is_pattern, matches
+from arrowstream.io.files.search.walk import files_in
 
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-_WILDCARDS = frozenset("*?[")
 _SHOWN = 5
 
 
@@ -42,7 +44,7 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
     Raises
     ------
     SourceError
-        There is no such file, nothing matches a glob, a folder holds no data or cannot be looked into.
+        No such file exists, nothing matches a glob, a folder holds no data or cannot be listed.
     PlanError
         A suffix tells no format, or the files do not all have one format.
     """
@@ -68,10 +70,15 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
     return tuple(files)
 
 
-def _found(path: str, format: str | None) -> list[DataFile]:
+def first_file(paths: Sequence[str], format: str | None = None) -> DataFile:
+    """The first file that `paths` stand for, without looking at all of them. Raises as `find_files` does."""
+    return _found(paths[0], format, 1)[0] if paths else find_files(paths, format)[0]
+
+
+def _found(path: str, format: str | None, count: int | None = None) -> list[DataFile]:
     try:
-        return list(_expand(path, format))
-    # RuntimeError: "~" of a user who is not there; ValueError: "**" beside other characters.
+        return list(islice(_expand(path, format), count))
+    # RuntimeError: "~" of a user who has no home; ValueError: "**" next to other characters.
     except (OSError, RuntimeError, ValueError) as error:
         folder = f" in {error.filename}" if isinstance(error, OSError) and error.filename != path else ""
         raise SourceError(
@@ -82,14 +89,14 @@ def _found(path: str, format: str | None) -> list[DataFile]:
 
 
 def _expand(path: str, format: str | None) -> Iterator[DataFile]:
-    root = Path(path).expanduser()
+    root = local(path)
     while root.name == "**":  # all files below a folder: what the folder alone means too
         root = root.parent
     if root.is_dir():
         yield from _in_folder(root, root, format)
     elif root.exists():
         yield DataFile(root, detect(root, format))
-    elif _WILDCARDS.isdisjoint(str(root)):
+    elif not is_pattern(str(root)):
         raise _missing(f"there is no file {path}", root)
     else:
         yield from _matching(root, format)
@@ -98,34 +105,33 @@ def _expand(path: str, format: str | None) -> Iterator[DataFile]:
 def _matching(pattern: Path, format: str | None) -> Iterator[DataFile]:
     """Files that match a glob, and those inside folders that match it; hidden ones are left out."""
     parts = pattern.parts
-    # What stands before the first wildcard is a place, what comes after may tell partitions.
-    fixed = next(i for i, part in enumerate(parts) if not _WILDCARDS.isdisjoint(part))
-    base, rest = Path(*parts[:fixed]), parts[fixed:]
-    deep = "**" in rest  # matches folders as well as the files in them, one by one
-    found = sorted(base.glob(str(Path(*rest))))
-    found = [path for path in found if path.name[0] != "." and not (deep and path.is_dir())]
+    # What stands before the first wildcard is a place, what comes after may hold partitions.
+    fixed = next(i for i, part in enumerate(parts) if is_pattern(part))
+    base = Path(*parts[:fixed])
+    found = sorted(matches(base, parts[fixed:]))
     if not found:
         raise _missing(f"no file matches {pattern}", pattern)
     for path in found:
         if path.is_dir():
             yield from _in_folder(path, base, format)
         else:
-            yield DataFile(path, detect(path, format), _partitions(path, base))
+            yield DataFile(path, detect(path, format), _partitions(path.parent, base))
 
 
 def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFile]:
-    """Data files at any depth; names that begin with ``.`` or ``_`` are not data (``_SUCCESS``)."""
+    """Data files at any depth."""
     found = False
     others: list[str] = []
-    for path in sorted(_all_files(folder)):
-        inner = path.relative_to(folder).parts
-        if any(part[0] in "._" for part in inner):
-            continue
-        if format is None and kind_of(path) is None:
-            others.append(str(Path(*inner)))
+    parent, partitions = str(folder), _partitions(folder, base)
+    for path in files_in(folder):
+        kind = kind_of(path)
+        if format is None and kind is None:
+            others.append(str(path.relative_to(folder)))
             continue
         found = True
-        yield DataFile(path, detect(path, format), _partitions(path, base))
+        if (above := str(path).rpartition("/")[0]) != parent:
+            parent, partitions = above, _partitions(path.parent, base)
+        yield DataFile(path, detect(path, format) if format or kind is None else kind, partitions)
     if not found:
         raise SourceError(
             f"there are no data files in the folder {folder}",
@@ -135,25 +141,28 @@ def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFil
         )
 
 
-def _all_files(folder: Path) -> Iterator[Path]:
-    # Not rglob: it would leave out what is in a folder that cannot be listed, and say nothing.
-    for place, _, names in os.walk(folder, onerror=_refuse):
-        yield from (Path(place, name) for name in names)
-
-
-def _refuse(error: OSError) -> None:
-    raise error
-
-
-def _partitions(path: Path, base: Path) -> tuple[tuple[str, str | None], ...]:
-    folders = path.relative_to(base).parts[:-1]
-    pairs = (part.partition("=") for part in folders)
+def _partitions(folder: Path, base: Path) -> tuple[tuple[str, str | None], ...]:
+    pairs = (part.partition("=") for part in folder.relative_to(base).parts)
     # Compared before it is decoded: text that reads like Hive's null has one of its characters escaped.
     return tuple(
-        (unquote(key), None if value == NO_VALUE else unquote(value))
+        (_utf8(unquote(key), folder), None if value == NO_VALUE else _utf8(unquote(value), folder))
         for key, equals, value in pairs
         if key and equals
     )
+
+
+def _utf8(text: str, folder: Path) -> str:
+    """`text`, unless it holds bytes of a folder's name that are not UTF-8, which no column can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"the name of a partition is not UTF-8: {folder}",
+            expected="folders key=value whose names are UTF-8",
+            found=ascii(text),
+            hint="rename the folder, or percent-encode the value as in day=caf%C3%A9",
+        ) from error
+    return text
 
 
 def _missing(what: str, path: Path) -> SourceError:

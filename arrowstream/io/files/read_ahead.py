@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from arrowstream.core.position import Position
 from arrowstream.errors import ArrowstreamError
 
 DEPTH = 2
@@ -52,7 +53,9 @@ class Piece:
     loss
         Values that are left out, where the format allows that.
     file
-        Number of the file among those read; one path may be read twice.
+        Number of the file among those read, the last one of several; one path may be read twice.
+    places
+        Where its rows came from, if they are of several files; to be asked once `read` is done.
     """
 
     path: Path
@@ -62,6 +65,7 @@ class Piece:
     explain: Callable[[BaseException, int], ArrowstreamError]
     loss: Loss | None = None
     file: int = 0
+    places: Callable[[], Position] | None = None
 
 
 _Ahead = Future["tuple[Piece, Future[pl.DataFrame]] | None"]

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.failures import FAILURES
 from arrowstream.core.notes import ReaderNote
-from arrowstream.core.position import Position
+from arrowstream.core.position import Position, joined
+from arrowstream.errors import ArrowstreamError, SourceError
+from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.columnar.parquet_pieces import parquet_pieces
-from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_rows, scan_ipc, scan_parquet
+from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_rows, schema_of
 from arrowstream.io.files.hive_columns import may_match
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
 from arrowstream.io.files.read_ahead import Loss, Piece, ReadAhead
-from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names, table_schema
+from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names
+from arrowstream.io.files.small_files import (
+    SMALL_BYTES,
+    TOGETHER_BYTES,
+    TOGETHER_FILES,
+    Alike,
+    AlikeCsv,
+    AlikeParquet,
+    SmallFile,
+    small_content,
+)
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
 from arrowstream.io.source import BlockingReader, Query
@@ -42,17 +55,18 @@ class FileReader(BlockingReader):
     stored
         Columns inside the files.
     partitions
-        One row for each file: the columns that its folders tell.
+        One row for each file: the columns that its folders name.
     schema
         Columns before `query`: stored ones, then partitions, with the types the user gave.
     query
         What is computed while reading.
     strict_keys
-        Whether a key that is no column is an error.
+        Whether a key that does not name a column is an error.
     """
 
     __slots__ = (
         "_ahead",
+        "_alike",
         "_batches",
         "_delimiter",
         "_file",
@@ -94,6 +108,8 @@ class FileReader(BlockingReader):
             for number in range(len(files))
             if may_match(self._pushed.predicate, partitions.slice(number, 1))
         ]
+        self._alike: Alike | None = None
+        """What other files must have in common with the last one that was read alone."""
         self._ahead = ReadAhead(self._pieces())
         self._batches: deque[tuple[Batch, int]] = deque()
         """Each with how many rows of the file were looked at for it."""
@@ -102,8 +118,8 @@ class FileReader(BlockingReader):
         self._total = 0
         self.notes: tuple[ReaderNote, ...] = ()
         self.bytes_read = 0
-        """Bytes of the files behind the rows handed out: counted for text; for Parquet, the column
-        chunks that the footers list for the needed columns; for IPC, a share of the file's size."""
+        """Bytes of the files for the rows handed out: counted for text; for Parquet, the column chunks that the
+        footers list for the needed columns, or whole small files; for IPC, the bytes that were copied."""
 
     def read(self) -> Batch | None:
         while not self._batches:
@@ -116,6 +132,8 @@ class FileReader(BlockingReader):
             try:
                 frame = rows.result()
             # Polars panics, outside the Exception tree, on some damaged files.
+            except ArrowstreamError:
+                raise  # it says already what happened, and where
             except FAILURES as error:
                 raise piece.explain(error, self._row) from error
             if piece.loss is not None and piece.loss.count:
@@ -136,16 +154,21 @@ class FileReader(BlockingReader):
         kept = self._pushed.predicate is None and frame.height == looked_at
         parts = max(1, round(frame.height / BATCH_ROWS))
         size = max(1, -(-frame.height // parts))
-        told = 0
+        shared = 0
         for offset in range(0, frame.height, size):
             part = frame.slice(offset, size)
-            start, stop = (offset, offset + part.height) if kept else (0, looked_at)
-            batch = Batch(part, Position(str(piece.path), self._row + start, self._row + stop))
-            share = min(offset + size, frame.height) * looked_at // frame.height - told
+            if piece.places is not None:
+                places = piece.places()
+                position = places.part(offset, part.height, looked_at) if kept else places.somewhere()
+            else:
+                start, stop = (offset, offset + part.height) if kept else (0, looked_at)
+                position = Position(str(piece.path), self._row + start, self._row + stop)
+            batch = Batch(part, position)
+            share = min(offset + size, frame.height) * looked_at // frame.height - shared
             self._batches.append((batch, share))
-            told += share
+            shared += share
         self._row += looked_at
-        self._total += looked_at - told  # where no row is left, nobody waits for a batch
+        self._total += looked_at - shared  # rows for which no batch is handed out
         self.bytes_read += piece.nbytes
 
     def close(self) -> None:
@@ -159,7 +182,7 @@ class FileReader(BlockingReader):
             return None
         match self._files[0].kind.format:
             case "parquet":
-                return sum(group.rows for file in files for group in row_groups(file.path, ()))
+                return sum(group.rows for file in files for group in row_groups(OpenFile(file.path), ()))
             case "ipc":
                 return sum(ipc_rows(file.path) for file in files)
             case _:
@@ -170,18 +193,107 @@ class FileReader(BlockingReader):
         return self._total if self._files[0].kind.format in ("parquet", "ipc") else None
 
     def _pieces(self) -> Generator[Piece, None, None]:
+        waiting: list[SmallFile] = []
+        nbytes = 0
         for number in self._needed:
-            read = self._table if self._files[number].kind.format in ("parquet", "ipc") else self._text
-            for piece in read(self._files[number], self._adapt(number)):
-                yield replace(piece, file=number)
+            small = self._small(number)
+            if waiting and (small is None or nbytes >= TOGETHER_BYTES or len(waiting) >= TOGETHER_FILES):
+                yield self._together(waiting)
+                waiting, nbytes = [], 0
+            if small is None:
+                yield from self._alone(number)
+            else:
+                waiting.append(small)
+                nbytes += len(small.content)
+        if waiting:
+            yield self._together(waiting)
+
+    def _small(self, number: int) -> SmallFile | None:
+        """A file that can be read with others like the last one that was read alone."""
+        file = self._files[number]
+        if self._alike is None or file.kind.compression is not None:
+            return None
+        content = small_content(file.path)
+        return None if content is None else self._alike.take(number, content)
+
+    def _alone(self, number: int) -> Iterator[Piece]:
+        read = self._table if self._files[number].kind.format in ("parquet", "ipc") else self._text
+        for piece in read(self._files[number], self._adapt(number)):
+            yield replace(piece, file=number)
+
+    def _together(self, files: Sequence[SmallFile]) -> Piece:
+        """Small files that are alike, as one piece; where that fails they are read one by one, to find the error."""
+        alike = self._alike
+        assert alike is not None
+        rows = [file.rows for file in files]
+
+        def read() -> pl.DataFrame:
+            try:
+                return self._scanned(alike, files)
+            except FAILURES:
+                found = [self._read_alone(file.number) for file in files]
+            rows[:] = [looked_at for _, looked_at in found]
+            return pl.concat(frame for frame, _ in found)
+
+        def places() -> Position:
+            paths = (str(self._files[file.number].path) for file in files)
+            return joined(
+                (count, Position(path, 0, count)) for path, count in zip(paths, rows, strict=True) if count
+            )
+
+        last = self._files[files[-1].number].path
+        total = sum(rows) if self._files[0].kind.format == "parquet" else None
+        nbytes = sum(len(file.content) for file in files)
+        return Piece(
+            last,
+            total,
+            nbytes,
+            read,
+            lambda error, first: SourceError(
+                f"{len(files)} files up to {last} cannot be joined", found=str(error)
+            ),
+            file=files[-1].number,
+            places=places,
+        )
+
+    def _scanned(self, alike: Alike, files: Sequence[SmallFile]) -> pl.DataFrame:
+        needed = [name for name in self._stored if name in self._pushed.columns]
+        frame = alike.scan(files, self._stored).select(needed).collect()
+        counts = [file.rows for file in files]
+        if frame.height != sum(counts):
+            raise ValueError("the files hold more rows, or fewer, than they say")
+        numbers = pl.Series(np.repeat([file.number for file in files], counts))
+        keys = self._partitions[numbers] if self._partitions.width else pl.DataFrame()
+        unread = [
+            pl.lit(None, dtype).alias(name)
+            for name, dtype in self._stored.items()
+            if name not in frame.columns
+        ]
+        values = [keys[name].cast(self._schema[name]) for name in keys.columns]
+        return self._query_on(frame.with_columns(*unread, *values).lazy(), keys.columns).collect()
+
+    def _read_alone(self, number: int) -> tuple[pl.DataFrame, int]:
+        """All rows of one file, and how many rows of it were looked at."""
+        frames, looked_at = [], 0
+        for piece in self._alone(number):
+            try:
+                frame = piece.read()
+            except FAILURES as error:
+                raise piece.explain(error, looked_at) from error
+            frames.append(frame)
+            looked_at += frame.height if piece.rows is None else piece.rows
+        empty = self._query_on(pl.LazyFrame(schema=self._schema), tuple(self._schema)).collect()
+        return pl.concat([empty, *frames]), looked_at
 
     def _table(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
-        found = table_schema(file)
+        opened = OpenFile(file.path)
+        found = schema_of(opened, file.kind.format)
         check_columns(file, found, self._files[0], self._stored)
         columns = tuple(name for name in self._pushed.columns if name in found)
-        if file.kind.format == "ipc":
-            return ipc_pieces(Table(file.path, scan_ipc, found, columns, adapt))
-        return parquet_pieces(Table(file.path, scan_parquet, found, columns, adapt))
+        table = Table(opened, found, columns, adapt)
+        if file.kind.format == "parquet" and opened.size <= SMALL_BYTES:
+            self._alike = AlikeParquet.of(opened.read(0, opened.size))
+        return ipc_pieces(table) if file.kind.format == "ipc" else parquet_pieces(table)
 
     def _text(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
         text = TextFile(file, self._delimiter)
@@ -190,6 +302,8 @@ class FileReader(BlockingReader):
             optional = () if isinstance(text.format, Csv) else self._stored
             names = dict.fromkeys([*optional, *text.names()])
             check_names(file, list(names), self._files[0], self._stored)
+            if isinstance(text.format, Csv) and file.kind.compression is None and len(self._needed) > 1:
+                self._alike = AlikeCsv.of(text.format, small_content(file.path) or b"")
             # A key that folders tell too is a column, whether rows have it or not.
             known = pl.Schema({**self._stored, **self._partitions.schema}) if self._strict_keys else None
             yield from text.pieces(file, self._stored, adapt, known=known)
@@ -199,16 +313,16 @@ class FileReader(BlockingReader):
     def _adapt(self, number: int) -> Adapt:
         """From the rows of a file as stored to what the query makes of them."""
         row = self._partitions.row(number) if self._partitions.width else ()
-        told = dict(zip(self._partitions.columns, row, strict=True))
-        changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in told.items()]
-        changed += [
+        keys = dict(zip(self._partitions.columns, row, strict=True))
+        changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in keys.items()]
+        return lambda rows: self._query_on(rows.with_columns(changed), keys)
+
+    def _query_on(self, rows: pl.LazyFrame, typed: Collection[str]) -> pl.LazyFrame:
+        """What the query makes of rows that have all columns, those in `typed` with their final types."""
+        changed = [
             pl.col(name).cast(self._schema[name])
             for name, dtype in self._stored.items()
-            if name not in told and dtype != self._schema[name]
+            if name not in typed and dtype != self._schema[name]
         ]
-
-        def adapt(rows: pl.LazyFrame) -> pl.LazyFrame:
-            rows = rows.with_columns(changed).select(tuple(self._schema))
-            return rows if self._query is None else self._query(rows)
-
-        return adapt
+        rows = rows.with_columns(changed).select(tuple(self._schema))
+        return rows if self._query is None else self._query(rows)

@@ -12,7 +12,7 @@ UNIT_BYTES: Final = 64 << 20
 
 _RUN: Final = 64
 _FRAME_BYTES: Final = 1024
-# What a frame weighs beside its values, about.
+# Bytes of a frame in addition to its values, about.
 
 
 class RowBuffer:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
-from stat import S_ISREG
 
 import polars as pl
 
-from arrowstream.errors import SchemaError, SourceError
-from arrowstream.io.files.columnar.scan import ipc_schema, parquet_schema
+from arrowstream.errors import SchemaError
+from arrowstream.io.files.columnar.open_file import OpenFile
+from arrowstream.io.files.columnar.scan import schema_of
 from arrowstream.io.files.listing import DataFile
-from arrowstream.io.files.text.byte_stream import unreadable
 from arrowstream.io.files.text.file import text_schema
 
 CHECKED_AT_BUILD = 1000
@@ -21,24 +18,7 @@ CHECKED_AT_BUILD = 1000
 
 def table_schema(file: DataFile) -> pl.Schema:
     """The schema of a Parquet or IPC file, read again only if the file changed."""
-    try:
-        status = file.path.stat()
-    except OSError as error:
-        raise unreadable(file.path, error) from error
-    if not S_ISREG(status.st_mode):
-        raise SourceError(
-            f"{file.path} cannot be read as {file.kind.format}",
-            position=str(file.path),
-            expected="a regular file, because the columns are described at its end",
-            found="a pipe or a device",
-            hint="write it into a file first; CSV and NDJSON are read from pipes",
-        )
-    return _table_schema(file.path, file.kind.format, status.st_mtime_ns, status.st_size, status.st_ino)
-
-
-@lru_cache(maxsize=2 * CHECKED_AT_BUILD)
-def _table_schema(path: Path, format: str, *stamp: int) -> pl.Schema:
-    return parquet_schema(path) if format == "parquet" else ipc_schema(path)
+    return schema_of(OpenFile(file.path), file.kind.format)
 
 
 def stored_schema(files: Sequence[DataFile], delimiter: str, given: pl.Schema) -> pl.Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import PlanError, SinkError
+from arrowstream.errors import PlanError, SinkError, SourceError
 from arrowstream.io.files.column_types import check_types
 from arrowstream.io.files.encoders import encoder_for, unit_rows
 from arrowstream.io.files.formats import (
@@ -23,14 +24,23 @@ from arrowstream.io.files.formats import (
     format_named,
     kind_of,
 )
+from arrowstream.io.files.growing_file import GrowingFile
 from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.paths import local, path_text, printable
+from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.sink_errors import sink_errors
-from arrowstream.io.files.staging import FilledFolder, NewFolder, StagedFile, Staging
+from arrowstream.io.files.staging.base import Staging
+from arrowstream.io.files.staging.filled_folder import FilledFolder
+from arrowstream.io.files.staging.journal import finish_interrupted
+from arrowstream.io.files.staging.new_folder import NewFolder
+from arrowstream.io.files.staging.single_file import StagedFile
+from arrowstream.io.files.staging.unfinished import is_partition
+from arrowstream.io.files.stream_file import StreamFile, is_stream
 from arrowstream.io.files.writer import FolderWriter, SingleFileWriter
 from arrowstream.io.sink import BlockingWriter, SinkSpec
 
 ROWS_PER_FILE: Final = 4_194_304
-"""Rows of a part file unless told otherwise: 8 units of Parquet."""
+"""Default rows of a part file: 8 units of Parquet."""
 
 # The first of each is the default.
 _COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
@@ -54,13 +64,14 @@ class FileSink(SinkSpec):
     """Rows into files, which get their final names only when the run has succeeded.
 
     A path that ends in ``/`` or is a folder, or `partition_by`, gives part files ``part-00000.parquet``,
-    ``part-00001.parquet``, ... in that folder; any other path is one file. A file that is there already is
-    replaced; a folder that holds data files already is refused, unless with `overwrite`.
+    ``part-00001.parquet``, ... in that folder; any other path is one file. A file that exists is replaced; a folder
+    that holds data files is refused, unless with `overwrite`.
 
     Parameters
     ----------
     path
-        A file or a folder. The folder a file is in must be there; folders are created.
+        A file or a folder. The folder a file is in must exist; folders are created. A symbolic link is followed;
+        a pipe, a character device or ``/dev/stdout`` gets the rows as they come.
     format
         ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects) or ``"ipc"`` (Arrow's file
         format, also called Feather). None: what the name tells, parquet for a folder.
@@ -83,8 +94,13 @@ class FileSink(SinkSpec):
     Notes
     -----
     JSON has no NaN and no infinity: they become null. Decimals and times become strings there, and CSV
-    does not keep types at all. Parquet and IPC bring back exactly what was written. A run that is killed
-    leaves a hidden ``.*.inprogress`` file or folder behind; the next run to the same place logs its name.
+    does not keep types at all. Parquet and IPC bring back exactly what was written.
+
+    A replaced file keeps its mode and owner. A replaced folder is exchanged for the new one in one step, where the
+    file system can do that; else files are moved one by one, and a reader may see old and new ones meanwhile. A run
+    that is killed then leaves a ``.*.publishing`` file: sources refuse the folder, and the next sink of the folder
+    finishes the moves. A run that is killed before leaves a hidden ``.*.inprogress`` file or folder; the next run to
+    the same place logs its name.
 
     Examples
     --------
@@ -105,7 +121,7 @@ class FileSink(SinkSpec):
     @classmethod
     def of(
         cls,
-        path: str | Path,
+        path: str | os.PathLike[str],
         *,
         format: str | None = None,
         partition_by: str | Sequence[str] = (),
@@ -113,9 +129,15 @@ class FileSink(SinkSpec):
         overwrite: bool = False,
         max_rows_per_file: int | None = None,
     ) -> FileSink:
-        """A sink with these options; the parameters are the class's own, a lone column's name included."""
+        """A sink with these options; the parameters are the class's own, a lone column's name included.
+
+        Raises
+        ------
+        PlanError
+            The path is a URL, or cannot be the name of a file.
+        """
         columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
-        return cls(str(path), format, columns, compression, overwrite, max_rows_per_file)
+        return cls(path_text(path), format, columns, compression, overwrite, max_rows_per_file)
 
     def with_format(self, format: str) -> FileSink:
         """The same sink with another format, whatever the file's name tells."""
@@ -127,13 +149,14 @@ class FileSink(SinkSpec):
         compression = self._compression(kind)
         details = ", ".join([kind.format, *([compression] if compression else [])])
         if not self._is_folder:
-            return f"file {self.path} ({details})"
+            return f"file {printable(self.path)} ({details})"
         partitions = "".join(f"{name}=*/" for name in self.partition_by)
-        return f"files {self.path.rstrip('/')}/{partitions} ({details})"
+        return f"files {printable(self.path).rstrip('/')}/{partitions} ({details})"
 
     @property
     def place(self) -> str | None:
-        return str(Path(self.path).absolute())
+        with sink_errors("cannot write to", self.path):
+            return str(self._local.resolve())
 
     @property
     def needs_schema(self) -> bool:
@@ -141,7 +164,9 @@ class FileSink(SinkSpec):
 
     @property
     def guarantee(self) -> str:
-        if self._is_folder and Path(self.path).is_dir():
+        if self._is_stream:
+            return "none: a device or pipe gets the rows as they come, also those of a run that fails"
+        if self._is_folder and self._target.is_dir():
             return "no partial files: all of them appear at the end of a run that has succeeded"
         return "atomic: the final name appears only when the run has succeeded"
 
@@ -164,10 +189,15 @@ class FileSink(SinkSpec):
         self.check(schema)
         kind = self._kind()
         compression = self._compression(kind)
-        target = Path(self.path)
+        target = self._target
         if not self._is_folder:
             encoder = encoder_for(kind.format, schema, compression, kind.delimiter)
-            return SingleFileWriter(StagedFile(target), target, encoder, unit_rows(kind.format))
+            if self._is_stream:
+                stream = StreamFile(self._local, encoder)
+                return SingleFileWriter(stream, stream, unit_rows(kind.format))
+            staged = StagedFile(target)
+            file = GrowingFile(partial(staged.path, target.name), target, encoder)
+            return SingleFileWriter(staged, file, unit_rows(kind.format))
         return FolderWriter(
             self._stage(target, kind.format),
             target,
@@ -180,9 +210,28 @@ class FileSink(SinkSpec):
         )
 
     @property
+    def _local(self) -> Path:
+        """The path with the user's home folder in place of ``~``."""
+        with sink_errors("cannot write to", self.path):
+            return local(self.path)
+
+    @property
+    def _target(self) -> Path:
+        """What is written or replaced: the end of symbolic links, if the path is one."""
+        path = self._local
+        with sink_errors("cannot write to", path):
+            return path.resolve() if path.is_symlink() else path
+
+    @property
+    def _is_stream(self) -> bool:
+        """Whether the rows go to a device, a pipe or a descriptor, which is written to and never replaced."""
+        with sink_errors("cannot write to", self._local):
+            return not self.path.endswith("/") and not self.partition_by and is_stream(self._local)
+
+    @property
     def _is_folder(self) -> bool:
-        with sink_errors("cannot write to", Path(self.path)):
-            return self.path.endswith("/") or bool(self.partition_by) or Path(self.path).is_dir()
+        with sink_errors("cannot write to", self._local):
+            return self.path.endswith("/") or bool(self.partition_by) or self._local.is_dir()
 
     def _kind(self) -> FileKind:
         if not self._is_folder:
@@ -201,8 +250,9 @@ class FileSink(SinkSpec):
                 found=repr(self.compression),
                 hint="leave compression out for the default",
             )
-        told = kind.compression or "none"
-        if kind.format in TEXT_FORMATS and not self._is_folder and self.compression not in (None, told):
+        by_name = kind.compression or "none"
+        named = not self._is_folder and not self._is_stream
+        if kind.format in TEXT_FORMATS and named and self.compression not in (None, by_name):
             raise PlanError(
                 f"compression={self.compression!r} is not what the file's name tells",
                 expected="a name that ends in .gz for gzip, in .zst for zstd, in neither for none",
@@ -233,7 +283,11 @@ class FileSink(SinkSpec):
                 expected="a folder, or a name that is free, since part files are to be written",
                 hint="choose another name, or delete the file",
             )
-        found = sorted(_data_files(target))
+        finish_interrupted(target)
+        try:
+            found = list(_data_files(target))
+        except SourceError as error:
+            raise SinkError(error.what, found=error.found, hint=error.hint) from error
         if found and not self.overwrite:
             raise SinkError(
                 f"{target} already holds data files",
@@ -259,13 +313,7 @@ def _suffix(format: Format, compression: str | None) -> str:
 
 
 def _data_files(folder: Path) -> Iterator[tuple[Path, Format]]:
-    """Visible data files in a folder and its partitions; what else it holds is not a sink's business."""
-    for entry in folder.iterdir():
-        # Hidden: what another run has not finished yet, be it the folder of one partition.
-        if entry.name.startswith((".", "_")):
-            continue
-        if entry.is_dir():
-            if "=" in entry.name:
-                yield from _data_files(entry)
-        elif (kind := kind_of(entry)) is not None:
-            yield entry, kind.format
+    """The data files in a folder and its partitions; what else it holds is not a sink's business."""
+    for path in files_in(folder, enter=is_partition):
+        if (kind := kind_of(path)) is not None:
+            yield path, kind.format

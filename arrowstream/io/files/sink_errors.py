@@ -20,12 +20,15 @@ _HINTS = {
     errno.ENOENT: "create the folder first, or end the path with '/' to have a folder created",
     errno.EEXIST: "a part of the path is a file, not a folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.ELOOP: "the symbolic link leads back to itself",
+    errno.ENXIO: "nobody reads from that pipe: start its reader first",
+    errno.EPIPE: "the reader of that pipe has gone",
     errno.ENAMETOOLONG: "shorten the name; a partition column's value becomes a folder's name",
 }
 
 
 @contextmanager
-def sink_errors(what: str, path: Path) -> Iterator[None]:
+def sink_errors(what: str, path: str | Path) -> Iterator[None]:
     """Raise the `OSError` of the block as ``SinkError(f"{what} {path}")`` with a hint."""
     try:
         yield
@@ -35,3 +38,5 @@ def sink_errors(what: str, path: Path) -> Iterator[None]:
             found=error.strerror or str(error),
             hint=_HINTS.get(error.errno or 0),
         ) from error
+    except RuntimeError as error:  # of pathlib: "~" of a user who has no home, a symbolic link in a circle
+        raise SinkError(f"{what} {path}", found=str(error), hint="check the path") from error

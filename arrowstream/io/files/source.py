@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
@@ -13,10 +13,12 @@ from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.expressions.text import conjunction_text
+from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
-from arrowstream.io.files.formats import Format, detect, format_named
+from arrowstream.io.files.formats import Format, format_named
 from arrowstream.io.files.hive_columns import may_match, partition_columns
-from arrowstream.io.files.listing import DataFile, find_files
+from arrowstream.io.files.listing import DataFile, find_files, first_file
+from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
@@ -39,7 +41,7 @@ class FileSource(SourceSpec):
     delimiter
         Between the fields of a CSV file, or None for what the name tells: a comma, a tab in ``.tsv``.
     strict_keys
-        Whether a key of NDJSON or JSON that is no column is an error wherever it comes.
+        Whether a key of NDJSON or JSON that does not name a column is an error, wherever it comes.
 
     Examples
     --------
@@ -63,15 +65,21 @@ class FileSource(SourceSpec):
     @classmethod
     def of(
         cls,
-        path: str | Path | Iterable[str | Path],
+        path: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         format: str | None = None,
         schema: Mapping[str, Any] | None = None,
     ) -> FileSource:
-        """From what a user writes; see `Source.from_file`."""
-        paths = [path] if isinstance(path, str | Path) else path
+        """From what a user writes; see `Source.from_file`.
+
+        Raises
+        ------
+        PlanError
+            A path is a URL, or cannot be the name of a file; the format is unknown.
+        """
+        paths = path if isinstance(path, Iterable) and not isinstance(path, str | bytes) else [path]
         named = None if format is None else format_named(format)
-        return cls(tuple(str(item) for item in paths), named, pl.Schema(schema or {}))
+        return cls(tuple(path_text(item) for item in paths), named, pl.Schema(schema or {}))
 
     def with_delimiter(self, delimiter: str) -> FileSource:
         """The same source with other delimiters between the fields of its CSV files.
@@ -120,12 +128,13 @@ class FileSource(SourceSpec):
 
     @property
     def label(self) -> str:
+        paths = printable(", ".join(self.paths))
         try:
             files = self._files()
         except ArrowstreamError:
-            return f"file {', '.join(self.paths)}"
+            return f"file {paths}"
         many = "1 file" if len(files) == 1 else f"{len(files)} files"
-        return f"file {', '.join(self.paths)} ({files[0].kind.format}, {many})"
+        return f"file {paths} ({files[0].kind.format}, {many})"
 
     def schema(self) -> pl.Schema:
         stored, partitions = self._columns(self._files())
@@ -133,16 +142,16 @@ class FileSource(SourceSpec):
 
     @property
     def pushdown(self) -> Literal["columns", "query"]:
-        format = self.format or detect(self._files()[0].path).format
+        format = self.format or first_file(self.paths).kind.format
         return "query" if format in ("parquet", "ipc") else "columns"
 
     def open(
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
     ) -> BlockingReader:
         files = self._files()
-        stored, told = self._columns(files)
-        schema = self._typed(stored, told)
-        partitions = partition_columns(files, told)
+        stored, partitioned = self._columns(files)
+        schema = self._typed(stored, partitioned)
+        partitions = partition_columns(files, partitioned)
         return FileReader(
             files, self._delimiter(files), stored, partitions, schema, query, strict_keys=self.strict_keys
         )
@@ -161,8 +170,8 @@ class FileSource(SourceSpec):
         if len(needed) < len(files):
             lines.append(f"files: {len(needed)} of {len(files)}")
         if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD:
-            read = sum(group.stored for file in needed for group in row_groups(file.path, chosen))
-            whole = sum(group.stored for file in files for group in row_groups(file.path))
+            read = sum(group.stored for file in needed for group in row_groups(OpenFile(file.path), chosen))
+            whole = sum(group.stored for file in files for group in row_groups(OpenFile(file.path)))
             lines.append(f"bytes: {_size(read)} of {_size(whole)}")
         return tuple(lines)
 

@@ -12,10 +12,10 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.io.files.encoders import Encoder
-from arrowstream.io.files.growing_file import Backlog, GrowingFile
+from arrowstream.io.files.growing_file import Backlog, GrowingFile, OutputFile
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.row_buffer import RowBuffer, frame_bytes
-from arrowstream.io.files.staging import Staging
+from arrowstream.io.files.staging.base import Publication, Staging
 from arrowstream.io.sink import BlockingWriter, Handle
 
 WAITING_BYTES: Final = 128 << 20
@@ -27,13 +27,14 @@ class FileWriter(BlockingWriter):
 
     Parameters
     ----------
-    staging
-        Where the files wait until all of them are complete.
+    publication
+        Makes the files visible once all of them are complete.
     """
 
-    def __init__(self, staging: Staging) -> None:
-        self._staging = staging
+    def __init__(self, publication: Publication) -> None:
+        self._publication = publication
         self._files = Backlog()
+        self._published = False
 
     def write(self, batch: Batch) -> None:
         self._files.check()
@@ -47,13 +48,16 @@ class FileWriter(BlockingWriter):
         self._files.check()
         self._end()
         self._files.check()
+        self._publication.prepare()
         return {}
 
     def commit(self, handle: Handle) -> None:
-        self._staging.publish()
+        if not self._published:
+            self._publication.publish()
+            self._published = True
 
     def abort(self) -> None:
-        self._staging.discard()
+        self._publication.discard()
 
     @abstractmethod
     def _take(self, rows: pl.DataFrame) -> None:
@@ -69,19 +73,17 @@ class SingleFileWriter(FileWriter):
 
     Parameters
     ----------
-    staging
-        Where the file waits until it is complete.
-    target
-        Its final name.
-    encoder
-        Of its format, fresh.
+    publication
+        Makes the file visible once it is complete.
+    file
+        The file.
     unit_rows
-        How many rows to encode together.
+        Rows that are encoded together.
     """
 
-    def __init__(self, staging: Staging, target: Path, encoder: Encoder, unit_rows: int) -> None:
-        super().__init__(staging)
-        self._file = GrowingFile(partial(staging.path, target.name), target, encoder)
+    def __init__(self, publication: Publication, file: OutputFile, unit_rows: int) -> None:
+        super().__init__(publication)
+        self._file = file
         self._waiting = RowBuffer(unit_rows)
 
     def _take(self, rows: pl.DataFrame) -> None:
@@ -130,6 +132,7 @@ class FolderWriter(FileWriter):
         schema: pl.Schema,
     ) -> None:
         super().__init__(staging)
+        self._staging = staging
         self._target = target
         self._partitions = partitions
         self._new_encoder = new_encoder
@@ -139,7 +142,7 @@ class FolderWriter(FileWriter):
         self._file_schema = partitions.file_schema(schema)
         self._unit_rows = unit_rows
         self._incoming = RowBuffer(unit_rows)
-        self._parts: dict[str, _Part] = {}
+        self._folders: dict[str, _Partition] = {}
         self._waiting = 0
 
     def _take(self, rows: pl.DataFrame) -> None:
@@ -153,10 +156,10 @@ class FolderWriter(FileWriter):
     def _end(self) -> None:
         if self._incoming.height:
             self._spread(self._incoming.take())
-        for part in self._parts.values():
-            part.flush()
-            part.close()
-        if not self._parts:
+        for partition in self._folders.values():
+            partition.flush()
+            partition.close()
+        if not self._folders:
             # Readers of a folder without rows still want its columns, those it would be partitioned by too.
             self._files.end(self._open("", self._schema, 0))
 
@@ -168,11 +171,11 @@ class FolderWriter(FileWriter):
         # Asking each partition's rows for their size would take longer than splitting them.
         row_bytes = frame_bytes(unit) // unit.height
         for folder, rows in self._partitions.split(unit):
-            part = self._parts.get(folder)
+            part = self._folders.get(folder)
             if part is None:
                 open_file = partial(self._open, folder, self._file_schema)
-                part = _Part(self._files, open_file, self._unit_rows, self._max_rows)
-                self._parts[folder] = part
+                part = _Partition(self._files, open_file, self._unit_rows, self._max_rows)
+                self._folders[folder] = part
             before = part.nbytes
             part.add(rows, row_bytes * rows.height)
             self._waiting += part.nbytes - before
@@ -181,14 +184,14 @@ class FolderWriter(FileWriter):
 
     def _relieve(self) -> None:
         """Write what the fullest partitions hold, until at most half of what may wait is left."""
-        fullest_last = sorted(self._parts.values(), key=lambda part: part.nbytes)
+        fullest_last = sorted(self._folders.values(), key=lambda part: part.nbytes)
         while self._waiting > WAITING_BYTES // 2:
             part = fullest_last.pop()
             self._waiting -= part.nbytes
             part.flush()
 
 
-class _Part:
+class _Partition:
     """One partition: its rows that wait, and the file of it that grows at the moment."""
 
     __slots__ = ("_buffer", "_file", "_files", "_max_rows", "_number", "_open")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arrowstream.io.files.columnar.damage import damaged_file
+from arrowstream.io.files.columnar.open_file import OpenFile
 
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 _VIEW = 16  # bytes of a string's view, whose text comes on top
@@ -34,12 +34,12 @@ class RowGroup:
     decoded: int
 
 
-def row_groups(path: Path, columns: Collection[str] | None = None) -> list[RowGroup]:
+def row_groups(file: OpenFile, columns: Collection[str] | None = None) -> list[RowGroup]:
     """The row groups of a Parquet file, with the bytes of `columns` (all, if None)."""
     try:
-        footer = pq.read_metadata(path)
+        footer = pq.read_metadata(file.place)
     except (OSError, pa.ArrowException) as error:
-        raise damaged_file(path, error, "Parquet") from error
+        raise damaged_file(file, error, "Parquet") from error
     groups = []
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)

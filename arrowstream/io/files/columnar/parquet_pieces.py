@@ -19,74 +19,74 @@ HUGE_BYTES = 24 << 20
 """Polars loads all stored bytes of a row group even for a slice of it; pyarrow does not, but is slower."""
 
 WHOLE = 4
-"""A row group of up to so many pieces' bytes is read at once, a larger one in slices of as many.
+"""A row group of at most this many pieces' bytes is read at once, a larger one in slices of that size.
 
 In slices of one piece each, row groups of 28 MB took half as long again: a slice decodes the dictionaries
-and the pages at its ends anew.
+and the pages at its ends again.
 """
 
 
-def parquet_pieces(file: Table) -> Iterator[Piece]:
+def parquet_pieces(table: Table) -> Iterator[Piece]:
     """Small row groups several at a time, larger ones in slices, huge ones page by page."""
     start = rows = decoded = stored = 0
-    for number, group in enumerate(row_groups(file.path, file.columns)):
+    for number, group in enumerate(row_groups(table.file, table.columns)):
         large = group.decoded > WHOLE * PIECE_BYTES
         if rows and (large or decoded + group.decoded > PIECE_BYTES):
-            yield slice_piece(file, start, rows, stored)
+            yield slice_piece(table, start, rows, stored)
             start, rows, decoded, stored = start + rows, 0, 0, 0
         if not large:
             rows, decoded, stored = rows + group.rows, decoded + group.decoded, stored + group.stored
             continue
         if group.stored > HUGE_BYTES:
-            yield from _pages(file, number, group, start)
+            yield from _pages(table, number, group, start)
         else:
-            yield from _slices(file, group, start)
+            yield from _slices(table, group, start)
         start += group.rows
     if rows:
-        yield slice_piece(file, start, rows, stored)
+        yield slice_piece(table, start, rows, stored)
 
 
-def _slices(file: Table, group: RowGroup, start: int) -> Iterator[Piece]:
+def _slices(table: Table, group: RowGroup, start: int) -> Iterator[Piece]:
     """Equal parts of one row group; decoding a part skips the pages of the others."""
     parts = min(group.rows, -(-group.decoded // (WHOLE * PIECE_BYTES)))
     cuts = [group.rows * part // parts for part in range(parts + 1)]
     for low, high in pairwise(cuts):
         share = group.stored * high // group.rows - group.stored * low // group.rows
-        yield slice_piece(file, start + low, high - low, share)
+        yield slice_piece(table, start + low, high - low, share)
 
 
-def _pages(file: Table, number: int, group: RowGroup, start: int) -> Iterator[Piece]:
+def _pages(table: Table, number: int, group: RowGroup, start: int) -> Iterator[Piece]:
     """Row group `number`, which begins with row `start` of the file, by pyarrow in slices.
 
     Polars decodes whole row groups; pyarrow streams the pages of each column when given a buffer size.
     """
     size = max(1, group.rows * PIECE_BYTES // (2 * group.decoded))
     try:
-        with pq.ParquetFile(file.path, buffer_size=1 << 20, pre_buffer=False) as opened:
-            for record in opened.iter_batches(size, row_groups=[number], columns=list(file.columns)):
-                yield _piece(file, record, group.stored * record.num_rows // group.rows)
+        with pq.ParquetFile(table.file.place, buffer_size=1 << 20, pre_buffer=False) as opened:
+            for record in opened.iter_batches(size, row_groups=[number], columns=list(table.columns)):
+                yield _piece(table, record, group.stored * record.num_rows // group.rows)
                 start += record.num_rows
     except (OSError, pa.ArrowException) as error:
-        raise damaged_rows(file.path, error, start, size) from error
+        raise damaged_rows(table.file, error, start, size) from error
 
 
-def _piece(file: Table, record: pa.RecordBatch, nbytes: int) -> Piece:
+def _piece(table: Table, record: pa.RecordBatch, nbytes: int) -> Piece:
     def read() -> pl.DataFrame:
         # Columns that nobody needs are there by name only: the optimiser drops them again.
         rows = (
             to_frame(record)
             .lazy()
             .select(
-                pl.col(name).cast(dtype) if name in file.columns else pl.lit(None, dtype).alias(name)
-                for name, dtype in file.schema.items()
+                pl.col(name).cast(dtype) if name in table.columns else pl.lit(None, dtype).alias(name)
+                for name, dtype in table.schema.items()
             )
         )
-        return file.adapt(rows).collect()
+        return table.adapt(rows).collect()
 
     return Piece(
-        file.path,
+        table.file.path,
         record.num_rows,
         nbytes,
         read,
-        lambda error, first: failed_steps(file.path, error, first, record.num_rows),
+        lambda error, first: failed_steps(table.file, error, first, record.num_rows),
     )

@@ -61,7 +61,7 @@ class RowGroups:
         self._codec = codec
         self._written = 0
         self._rows = 0
-        # What is the same in the footer of every frame: before the number of rows, and behind the row groups.
+        # What is the same in the footer of every frame: before the number of rows, and after the row groups.
         self._head = b""
         self._tail = b""
         # Kept encoded: as Python objects, the row groups of a long file would take some 20 times as much.
@@ -79,7 +79,7 @@ class RowGroups:
         (length,) = struct.unpack("<I", data[-8:-4])
         footer = bytes(data[-8 - length : -8])
         if not self._written:
-            self._remember(read_struct(footer))
+            self._head, self._tail = footer_ends(footer)
             self._written = len(_MAGIC)
             yield _MAGIC
         if not (footer.startswith(self._head) and footer.endswith(self._tail)):
@@ -109,12 +109,6 @@ class RowGroups:
         yield struct.pack("<I", len(footer))
         yield _MAGIC
 
-    def _remember(self, footer: Struct) -> None:
-        before = {number: field for number, field in footer.items() if number < _NUM_ROWS}
-        behind = {number: field for number, field in footer.items() if number > _ROW_GROUPS}
-        self._head = write_struct(before)[:-1]
-        self._tail = write_struct(behind, previous=_ROW_GROUPS)
-
     def _encode(self, frame: pl.DataFrame) -> memoryview:
         """A Parquet file of just this frame."""
         buffer = io.BytesIO()
@@ -141,7 +135,7 @@ class RowGroups:
             start = min(meta[field][1] for field in (_DATA_PAGE, _DICTIONARY_PAGE) if field in meta)
             size = meta[_COMPRESSED_SIZE][1]
             moved_by.append(at - start)
-            # The specification wants 0 here, and no copy of the metadata behind the chunk as it once did.
+            # The specification wants 0 here, and no copy of the metadata after the chunk, as earlier versions did.
             column[_CHUNK_OFFSET] = (6, 0)
             for field in (_DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE):
                 if field in meta:
@@ -171,3 +165,11 @@ def _move_indexes(column: Struct, data: memoryview, distance: int, at: int) -> I
         encoded = write_struct(index)
         column[_OFFSET_INDEX], column[_OFFSET_INDEX_SIZE] = (6, at), (5, len(encoded))
         yield encoded
+
+
+def footer_ends(footer: bytes) -> tuple[bytes, bytes]:
+    """The bytes that footers of one schema and writer share: before the number of rows, and after the row groups."""
+    fields = read_struct(footer)
+    before = {number: field for number, field in fields.items() if number < _NUM_ROWS}
+    after = {number: field for number, field in fields.items() if number > _ROW_GROUPS}
+    return write_struct(before)[:-1], write_struct(after, previous=_ROW_GROUPS)

@@ -1,34 +1,35 @@
-"""Parquet and Arrow IPC files: their schemas, and their rows in pieces of bounded size."""
+"""Parquet and Arrow IPC files: their schemas, and some of their rows as a piece to be read."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from arrowstream.errors import StageError
-from arrowstream.io.files.columnar.damage import (
-    checked_types,
-    damaged_file,
-    damaged_rows,
-    failed_steps,
-    unreadable_schema,
-)
+from arrowstream.errors import ArrowstreamError, SourceError
+from arrowstream.io.files.columnar.damage import checked_types, damaged_rows, failed_steps, unreadable_schema
+from arrowstream.io.files.columnar.ipc_file import BatchCopy, IpcFile
+from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
+from arrowstream.io.files.formats import Format
 from arrowstream.io.files.read_ahead import Piece
 
 PIECE_BYTES = 8 << 20
 """Bytes of a piece once decoded, about; two are read at a time while a third is worked on."""
 
-
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
+_KNOWN_SCHEMAS: Final = 4096
+_known: dict[tuple[Path, Stamp], pl.Schema] = {}
 
-def parquet_schema(path: Path) -> pl.Schema:
-    """Names and types of a Parquet file's columns.
+
+def schema_of(file: OpenFile, format: Format) -> pl.Schema:
+    """Names and types of a file's columns, read again only if its content is another.
 
     Raises
     ------
@@ -37,23 +38,47 @@ def parquet_schema(path: Path) -> pl.Schema:
     SchemaError
         Polars lacks the type of a column; the error names it.
     """
+    if not file.is_regular:
+        raise SourceError(
+            f"{file.path} cannot be read as {format}",
+            position=str(file.path),
+            expected="a regular file, because the columns are described at its end",
+            found="a pipe or a device",
+            hint="write it into a file first; CSV and NDJSON are read from pipes",
+        )
+    known = _known.get((file.path, file.stamp))
+    if known is None:
+        known = _read_schema(file, format)
+        if len(_known) >= _KNOWN_SCHEMAS:
+            _known.clear()
+        _known[file.path, file.stamp] = known
+    return known
+
+
+def _read_schema(file: OpenFile, format: Format) -> pl.Schema:
+    parquet = format == "parquet"
     try:
-        return checked_types(path, scan_parquet(path).collect_schema())
+        rows = scan_parquet(file) if parquet else scan_ipc(IpcFile(file).copy([]))
+        return checked_types(file, rows.collect_schema())
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise unreadable_schema(path, error, "Parquet", pq.read_schema) from error
+        if parquet:
+            raise unreadable_schema(file, error, "Parquet", pq.read_schema) from error
+        raise unreadable_schema(file, error, "Arrow IPC", _read_ipc_schema) from error
 
 
-def ipc_schema(path: Path) -> pl.Schema:
-    """Names and types of an Arrow IPC file's columns. Raises as `parquet_schema`."""
-    try:
-        return checked_types(path, scan_ipc(path).collect_schema())
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise unreadable_schema(path, error, "Arrow IPC", _read_ipc_schema) from error
-
-
-def _read_ipc_schema(path: Path) -> pa.Schema:
-    with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as opened:
+def _read_ipc_schema(path: str) -> pa.Schema:
+    with pa.OSFile(path) as file, pa.ipc.open_file(file) as opened:
         return opened.schema
+
+
+def scan_parquet(file: OpenFile) -> pl.LazyFrame:
+    """Exactly this file, without columns from its path."""
+    return pl.scan_parquet(file.place, glob=False, hive_partitioning=False)
+
+
+def scan_ipc(content: io.BytesIO) -> pl.LazyFrame:
+    """The rows of an Arrow IPC file in memory."""
+    return pl.scan_ipc(content, glob=False, hive_partitioning=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +87,8 @@ class Table:
 
     Parameters
     ----------
-    path
-        The file.
-    scan
-        Opens it lazily.
+    file
+        The open file.
     schema
         All its columns.
     columns
@@ -74,56 +97,83 @@ class Table:
         What is to be made of its rows, given all columns.
     """
 
-    path: Path
-    scan: Callable[[Path], pl.LazyFrame]
+    file: OpenFile
     schema: pl.Schema
     columns: tuple[str, ...]
     adapt: Adapt
 
 
-def ipc_pieces(file: Table) -> Iterator[Piece]:
-    """Slices of an IPC file, which Polars maps into memory: only the pages of needed columns are read."""
-    total = ipc_rows(file.path)
-    size = file.path.stat().st_size
-    rows = max(1, min(total, total * PIECE_BYTES // size))
-    for start in range(0, total, rows):
-        part = min(rows, total - start)
-        yield slice_piece(file, start, part, size * part // total)
-
-
 def ipc_rows(path: Path) -> int:
-    """Rows of an IPC file, told by the headers of its batches."""
-    try:
-        rows: int = scan_ipc(path).select(pl.len()).collect().item()
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise damaged_file(path, error, "Arrow IPC") from error
-    return rows
+    """Rows of an IPC file, by the headers of its record batches."""
+    return IpcFile(OpenFile(path)).rows
 
 
-def scan_parquet(path: Path) -> pl.LazyFrame:
-    """Exactly this file, without columns from its path."""
-    return pl.scan_parquet(path, glob=False, hive_partitioning=False)
+def ipc_pieces(table: Table) -> Iterator[Piece]:
+    """Record batches of an IPC file, small ones together, large ones in slices that share one copy in memory."""
+    ipc = IpcFile(table.file)
+    waiting: list[BatchCopy] = []
+    for batch in ipc.batches(table.columns):
+        if waiting and sum(other.nbytes for other in waiting) + batch.nbytes > PIECE_BYTES:
+            yield from _copied(table, ipc, waiting)
+            waiting = []
+        waiting.append(batch)
+    if waiting:
+        yield from _copied(table, ipc, waiting)
 
 
-def scan_ipc(path: Path) -> pl.LazyFrame:
-    """Exactly this file, without columns from its path."""
-    return pl.scan_ipc(path, glob=False, hive_partitioning=False)
+def _copied(table: Table, ipc: IpcFile, batches: list[BatchCopy]) -> Iterator[Piece]:
+    content = ipc.copy(batches)
+    table.file.check()
+    total = sum(batch.rows for batch in batches)
+    nbytes = sum(batch.nbytes for batch in batches)
+
+    def rows() -> pl.LazyFrame:
+        # Polars reads all columns where none is needed, and a copy holds none then.
+        found = (
+            scan_ipc(content) if table.columns else pl.LazyFrame().select(pl.repeat(None, total).alias(""))
+        )
+        unread = [(name, dtype) for name, dtype in table.schema.items() if name not in table.columns]
+        return found.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in unread)
+
+    slices = max(1, min(total, round(nbytes / PIECE_BYTES)))
+    for number in range(slices):
+        start, stop = total * number // slices, total * (number + 1) // slices
+        share = nbytes * (number + 1) // slices - nbytes * number // slices
+        yield _piece(table, rows, start, stop - start, share, lambda: None)
 
 
-def slice_piece(file: Table, start: int, rows: int, nbytes: int) -> Piece:
-    """Some rows of a file, read by Polars with the query inside the read."""
+def slice_piece(table: Table, start: int, rows: int, nbytes: int) -> Piece:
+    """Some rows of a Parquet file, read by Polars with the query inside the read."""
+    return _piece(table, lambda: scan_parquet(table.file), start, rows, nbytes, table.file.check)
+
+
+def _piece(
+    table: Table,
+    scan: Callable[[], pl.LazyFrame],
+    start: int,
+    rows: int,
+    nbytes: int,
+    check: Callable[[], None],
+) -> Piece:
+    file = table.file
 
     def part() -> pl.LazyFrame:
-        return file.scan(file.path).slice(start, rows)
+        return scan().slice(start, rows)
 
     def read() -> pl.DataFrame:
-        return file.adapt(part()).collect(engine="streaming")
+        check()
+        frame = table.adapt(part()).collect(engine="streaming")
+        check()
+        return frame
 
-    def explain(error: BaseException, first_row: int) -> StageError:
+    def explain(error: BaseException, first_row: int) -> ArrowstreamError:
         try:
-            part().select(file.columns).collect(engine="streaming")
+            check()
+            part().select(table.columns).collect(engine="streaming")
+        except SourceError as changed:
+            return changed
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as damage:
-            return damaged_rows(file.path, damage, first_row, rows)
-        return failed_steps(file.path, error, first_row, rows)
+            return damaged_rows(file, damage, first_row, rows)
+        return failed_steps(file, error, first_row, rows)
 
     return Piece(file.path, rows, nbytes, read, explain)

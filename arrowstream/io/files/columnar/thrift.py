@@ -22,7 +22,7 @@ Struct = dict[int, tuple[int, Any]]
 
 
 def read_struct(data: bytes, previous: int = 0) -> Struct:
-    """The struct that starts `data`, or its rest behind field `previous`.
+    """The struct that starts `data`, or its rest after field `previous`.
 
     Raises
     ------

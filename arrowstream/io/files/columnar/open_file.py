@@ -1,0 +1,101 @@
+"""A columnar file while it is read: opened once, so that all its rows come from one version."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from pathlib import Path
+from stat import S_ISREG
+
+from arrowstream.errors import SourceError
+from arrowstream.io.files.text.byte_stream import unreadable
+
+Stamp = tuple[int, int, int, int]
+"""Device, inode, size and time of the last change (ns): another content has another stamp."""
+
+
+class OpenFile:
+    """A file held open until nobody refers to it.
+
+    A file that takes its name meanwhile is not seen. A change in place is an error: the rows read before it would be
+    of another version than those after it. Polars 1 maps a Parquet file while it decodes a piece, so that one that is
+    cut just then still ends the process (SIGBUS); Polars 2 reads it.
+
+    Parameters
+    ----------
+    path
+        Its name, for errors too.
+
+    Raises
+    ------
+    SourceError
+        It cannot be opened.
+    """
+
+    __slots__ = ("__weakref__", "_handle", "path", "stamp")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        # Pieces of the file are read by several threads; the last one that goes closes it.
+        weakref.finalize(self, os.close, self._handle)
+        self.stamp = self._now()
+
+    @property
+    def is_regular(self) -> bool:
+        """False for a pipe or a device."""
+        return S_ISREG(os.fstat(self._handle).st_mode)
+
+    @property
+    def place(self) -> str:
+        """A path of the open file itself, in ASCII whatever its name is."""
+        return f"/dev/fd/{self._handle}"
+
+    @property
+    def size(self) -> int:
+        """Bytes it had when it was opened."""
+        return self.stamp[2]
+
+    def read(self, start: int, nbytes: int) -> bytes:
+        """Some bytes, fewer only at the end of the file."""
+        return os.pread(self._handle, nbytes, start)
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes from `start` on.
+
+        Raises
+        ------
+        SourceError
+            The file ends before.
+        """
+        while buffer.nbytes:
+            found = os.preadv(self._handle, [buffer], start)
+            if not found:
+                raise self._changed()
+            start, buffer = start + found, buffer[found:]
+
+    def check(self) -> None:
+        """Raise SourceError if the file has changed since it was opened."""
+        if self._now() != self.stamp:
+            raise self._changed()
+
+    def text(self, error: BaseException) -> str:
+        """The first line of an error, with the file's name in it."""
+        return (str(error).splitlines() or [type(error).__name__])[0].replace(self.place, str(self.path))
+
+    def _now(self) -> Stamp:
+        status = os.fstat(self._handle)
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _changed(self) -> SourceError:
+        size = self._now()[2]
+        return SourceError(
+            f"{self.path} changed while it was read",
+            position=str(self.path),
+            expected=f"{self.size} bytes, as when it was opened, that nothing writes to",
+            found=f"{size} bytes" if size != self.size else "a later time of change",
+            hint="write the file under another name, then rename it: a run that reads it goes on with the old one",
+        )

@@ -1,0 +1,1 @@
+"""Finding files: walking folders and matching patterns."""

@@ -1,0 +1,173 @@
+"""A folder that exists: it is exchanged for a new one, or gets and loses its files one by one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from arrowstream.errors import SinkError
+from arrowstream.io.files.sink_errors import sink_errors
+from arrowstream.io.files.staging.base import (
+    Staging,
+    folders_between,
+    missing_folders,
+    nested,
+    remove,
+    remove_empty,
+    remove_tree,
+    sync,
+    sync_tree,
+)
+from arrowstream.io.files.staging.exchange import carry_over, exchange
+from arrowstream.io.files.staging.journal import Journal, Move
+from arrowstream.io.files.staging.unfinished import hidden_name, new_token, note_leftovers
+
+
+class FilledFolder(Staging):
+    """A folder that files are added to, in place of `old` ones.
+
+    The new files wait in a hidden folder next to the target. At the end the two folders exchange their names, which
+    is one step; other files in the target get a second name in the new folder before. Where the file system cannot
+    exchange folders, or the target holds a folder that is no partition, the files are moved one by one. The old
+    ones go only when all new ones are in place, and a `Journal` lies in the folder meanwhile: until it is gone, a
+    reader may see rows of both.
+
+    Parameters
+    ----------
+    target
+        The folder, without symbolic links.
+    old
+        Files in it that the new ones replace.
+
+    Raises
+    ------
+    SinkError
+        The folder cannot be written to, or another run is publishing into it.
+    """
+
+    def __init__(self, target: Path, old: Iterable[Path] = ()) -> None:
+        self._target = target
+        self._old = frozenset(old)
+        self._token = new_token()
+        self._names: list[str] = []
+        self._moves: list[Move] = []
+        self._placed: list[Path] = []
+        self._made: list[Path] = []
+        self._copies: list[Path] = []
+        note_leftovers(target, "")
+        note_leftovers(target.parent, target.name)
+        with sink_errors("cannot write to", target):
+            if not os.access(target, os.W_OK | os.X_OK):
+                raise PermissionError(13, "the folder is read-only")
+            self._exchanges = _may_be_exchanged(target)
+            self._staged = (
+                target.with_name(hidden_name(target.name, self._token))
+                if self._exchanges
+                else target / hidden_name("", self._token)
+            )
+            self._staged.mkdir(0o700)
+        self._journal = Journal(target, self._token, self._staged)
+
+    def path(self, name: str) -> Path:
+        with sink_errors("cannot write to", self._target / name):
+            path = nested(self._staged, name)
+        self._names.append(name)
+        return path
+
+    def prepare(self) -> None:
+        with sink_errors("cannot finish", self._target):
+            for name in self._names:
+                if (self._target / name) not in self._old:
+                    self._check_free(self._target / name)
+            self._exchanges = self._exchanges and carry_over(self._target, self._staged, self._old)
+            if not self._exchanges:
+                self._prepare_moves()
+            sync_tree(self._staged)
+
+    def publish(self) -> None:
+        with sink_errors("cannot finish", self._target):
+            if self._exchanges and exchange(self._staged, self._target):
+                sync(self._target.parent)
+                remove_tree(self._staged)  # the old folder has this name now
+                return
+            if self._exchanges:
+                self._prepare_moves()
+            self._place()
+        with sink_errors("all new files are in place, but old ones may still be, in", self._target):
+            self._settle()
+        remove_empty(parent for old in self._old for parent in folders_between(old, self._target))
+        remove_tree(self._staged)
+
+    def _prepare_moves(self) -> None:
+        device = self._staged.stat().st_dev
+        for name in self._names:
+            final = self._target / name
+            place = self._interim(final) if final in self._old else final
+            self._check_free(place)
+            self._made += missing_folders(final.parent)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            source = self._staged / name
+            if final.parent.stat().st_dev != device:  # a partition that is a link, or mounted
+                copy = final.with_name(hidden_name(final.name, self._token))
+                self._copies.append(copy)
+                shutil.copyfile(source, copy)
+                sync(copy)
+                source = copy
+            self._moves.append(Move(source, place, final))
+
+    def _check_free(self, place: Path) -> None:
+        if os.path.lexists(place):
+            raise SinkError(
+                f"{place} was not there when this run began",
+                expected="nobody else writing to the same folder",
+                hint="run again with overwrite=True once the other writer has finished",
+            )
+
+    def _place(self) -> None:
+        """Move all new files into the folder, those whose name an old file has under another one."""
+        self._journal.begin(self._moves, self._old - {move.final for move in self._moves})
+        for move in self._moves:
+            move.publish()
+            self._placed.append(move.place)
+        self._sync()
+        # From here on the new files are the good ones: nothing may remove them any more.
+        self._placed, self._made = [], []
+
+    def _settle(self) -> None:
+        """Remove the old files, and give the new ones their final names."""
+        try:
+            for old in self._old - {move.final for move in self._moves}:
+                old.unlink()
+            for move in self._moves:
+                move.settle()
+            self._sync()
+        except BaseException:
+            self._journal.leave()
+            raise
+        self._journal.end()
+
+    def _interim(self, final: Path) -> Path:
+        stem, dot, suffixes = final.name.partition(".")
+        return final.with_name(f"{stem}-{self._token}{dot}{suffixes}")
+
+    def _sync(self) -> None:
+        paths = [move.final for move in self._moves]
+        for folder in {parent for path in paths for parent in folders_between(path, self._target)}:
+            sync(folder)
+        sync(self._target)
+
+    def discard(self) -> None:
+        self._journal.end()
+        remove([*self._placed, *self._copies])
+        remove_tree(self._staged)
+        remove_empty(reversed(self._made))
+
+
+def _may_be_exchanged(folder: Path) -> bool:
+    """Whether a folder next to this one could take its place."""
+    here = folder.resolve()
+    # A process whose current folder is exchanged would stay in the old one.
+    used = here == Path.cwd() or here in Path.cwd().parents
+    return not used and not folder.is_mount() and os.access(here.parent, os.W_OK | os.X_OK)

@@ -1,0 +1,71 @@
+"""A folder that is not there yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from arrowstream.errors import SinkError
+from arrowstream.io.files.sink_errors import sink_errors
+from arrowstream.io.files.staging.base import (
+    Staging,
+    missing_folders,
+    nested,
+    remove_empty,
+    remove_tree,
+    sync,
+    sync_tree,
+)
+from arrowstream.io.files.staging.unfinished import hidden_name, new_token, note_leftovers
+
+
+class NewFolder(Staging):
+    """A folder written as ``.NAME.TOKEN.inprogress``, which takes its name by one rename.
+
+    Parameters
+    ----------
+    target
+        The final name, without symbolic links; its parents are made.
+
+    Raises
+    ------
+    SinkError
+        The place cannot be written to.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._made = missing_folders(target.parent)
+        self._staged = target.with_name(hidden_name(target.name, new_token()))
+        note_leftovers(target.parent, target.name)
+        try:
+            with sink_errors("cannot write to", target):
+                self._staged.mkdir(parents=True)
+        except SinkError:
+            self.discard()
+            raise
+
+    def path(self, name: str) -> Path:
+        with sink_errors("cannot write to", self._target / name):
+            return nested(self._staged, name)
+
+    def prepare(self) -> None:
+        with sink_errors("cannot finish", self._target):
+            sync_tree(self._staged)
+            taken = self._target.exists() and (not self._target.is_dir() or any(self._target.iterdir()))
+        if taken:
+            raise SinkError(
+                f"cannot finish {self._target}",
+                expected="a name that is free, as when the run began",
+                found="a file or folder that was made meanwhile",
+                hint="run again: with overwrite=True, or into another folder",
+            )
+
+    def publish(self) -> None:
+        with sink_errors("cannot finish", self._target):
+            self._staged.rename(self._target)
+            self._made = []
+            sync(self._target.parent)
+
+    def discard(self) -> None:
+        remove_tree(self._staged)
+        remove_empty(reversed(self._made))

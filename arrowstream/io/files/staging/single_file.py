@@ -1,0 +1,79 @@
+"""One file, which replaces its target in one step."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from arrowstream.errors import SinkError
+from arrowstream.io.files.sink_errors import sink_errors
+from arrowstream.io.files.staging.base import Staging, keep_mode_and_owner, remove, sync
+from arrowstream.io.files.staging.unfinished import hidden_name, new_token, note_leftovers
+
+_PRIVATE = 0o600
+_PUBLIC = 0o666
+
+
+class StagedFile(Staging):
+    """A file written next to its target as ``.NAME.TOKEN.inprogress``, which takes its name by one rename.
+
+    The new file gets the mode and the owner of the one that it replaces.
+
+    Parameters
+    ----------
+    target
+        The final name, without symbolic links.
+
+    Raises
+    ------
+    SinkError
+        The target is a folder or a file that may not be written, or its folder is missing or read-only.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        with sink_errors("cannot write to", target):
+            replaces = self._old() is not None
+            if replaces and not os.access(target, os.W_OK):
+                raise PermissionError(13, "the file is read-only")
+            note_leftovers(target.parent, target.name)
+            self._staged = target.with_name(hidden_name(target.name, new_token()))
+            self._staged.touch(_PRIVATE if replaces else _PUBLIC, exist_ok=False)
+
+    def _old(self) -> os.stat_result | None:
+        """What the target is now, or None if it does not exist."""
+        try:
+            old = self._target.lstat()
+        except FileNotFoundError:
+            return None
+        if self._target.is_dir():
+            raise SinkError(
+                f"{self._target} is a folder",
+                expected="the name of a file",
+                hint="end the path with '/' to write part files into it",
+            )
+        if not self._target.is_file() or self._target.is_symlink():
+            raise SinkError(
+                f"{self._target} is not a regular file any more",
+                expected="a file, as when the run began, or none",
+                hint="let nobody else change the target while the pipeline runs",
+            )
+        return old
+
+    def path(self, name: str) -> Path:
+        return self._staged
+
+    def prepare(self) -> None:
+        with sink_errors("cannot finish", self._target):
+            old = self._old()
+            if old is not None:
+                keep_mode_and_owner(self._staged, old)
+                sync(self._staged)
+
+    def publish(self) -> None:
+        with sink_errors("cannot finish", self._target):
+            self._staged.replace(self._target)
+            sync(self._target.parent)
+
+    def discard(self) -> None:
+        remove([self._staged])

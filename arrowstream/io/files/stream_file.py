@@ -1,0 +1,129 @@
+"""Devices, pipes and open descriptors as the target of a sink: they are written to, never replaced."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import time
+from pathlib import Path
+
+from arrowstream.errors import SinkError
+from arrowstream.io.files.encoders import Encoder
+from arrowstream.io.files.growing_file import OutputFile
+from arrowstream.io.files.sink_errors import sink_errors
+from arrowstream.io.files.staging.base import Publication
+
+READER_WAIT_S = 10.0
+"""Seconds that a pipe waits for its reader."""
+
+_POLL_S = 0.02
+_DESCRIPTOR = re.compile(r"/(?:dev/(stdin|stdout|stderr|fd/\d+)|proc/(?:self|thread-self)/fd/(\d+))")
+_NAMED = {"stdin": 0, "stdout": 1, "stderr": 2}
+
+
+def is_stream(path: Path) -> bool:
+    """True if `path`, or the end of its symbolic links, is a device, a pipe or an open descriptor.
+
+    Raises
+    ------
+    SinkError
+        It is a socket or a block device, which hold no file of rows.
+    OSError
+        It cannot be looked at.
+    """
+    if descriptor(path) is not None:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    for kind, check in (("a socket", stat.S_ISSOCK), ("a block device", stat.S_ISBLK)):
+        if check(mode):
+            raise SinkError(
+                f"cannot write to {path}",
+                expected="a file, a folder, a pipe or a character device",
+                found=kind,
+                hint="choose the name of a file",
+            )
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+
+
+def descriptor(path: Path) -> int | None:
+    """The number of the open descriptor that a path such as ``/dev/stdout`` stands for, else None.
+
+    Examples
+    --------
+    >>> descriptor(Path("/dev/stdout")), descriptor(Path("/dev/fd/7")), descriptor(Path("out.csv"))
+    (1, 7, None)
+    """
+    place = os.path.normpath(path.absolute())
+    for _ in range(40):
+        if found := _DESCRIPTOR.fullmatch(place):
+            name = found[1] or found[2]
+            return _NAMED[name] if name in _NAMED else int(name.removeprefix("fd/"))
+        if not Path(place).is_symlink():
+            break
+        place = os.path.normpath(Path(place).parent / Path(place).readlink())
+    return None
+
+
+class StreamFile(OutputFile, Publication):
+    """What is written is seen at once, and stays when the run fails.
+
+    Parameters
+    ----------
+    path
+        The device, pipe or descriptor.
+    encoder
+        A fresh encoder of its format.
+    """
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, path: Path, encoder: Encoder) -> None:
+        super().__init__(path, encoder)
+        self._handle: int | None = None
+
+    def write(self) -> None:
+        with sink_errors("cannot write to", self._shown):
+            if self._handle is None:
+                self._handle = _opened(self._shown)
+            # What was written is taken off at once, so that another try goes on after it.
+            while self._waiting:
+                chunk = memoryview(self._waiting[0])
+                written = os.write(self._handle, chunk)
+                if written < chunk.nbytes:
+                    self._waiting[0] = chunk[written:]
+                else:
+                    del self._waiting[0]
+
+    def prepare(self) -> None:
+        return
+
+    def publish(self) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def _opened(path: Path) -> int:
+    number = descriptor(path)
+    if number is not None:
+        return os.dup(number)
+    deadline = time.monotonic() + READER_WAIT_S
+    while True:
+        try:
+            # Not blocking, as opening a pipe that nobody reads would never end, not even with the run.
+            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
+        else:
+            os.set_blocking(handle, True)
+            return handle

@@ -1,0 +1,160 @@
+"""What a folder or a glob holds: through links, with every partition, without what is hidden or unfinished."""
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pyarrow.dataset as ds
+import pytest
+from contexts import context
+
+from arrowstream import Pipeline, Sink, Source
+from arrowstream.core.batch import Batch
+from arrowstream.errors import JobError, SinkError, SourceError
+from arrowstream.io.files.listing import find_files
+from arrowstream.io.files.sink import FileSink
+from arrowstream.jobs.job import Job
+
+
+def csv(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"a\n{value}\n")
+
+
+def read(path):
+    return Pipeline.builder().source(Source.from_file(path)).collect_sync()
+
+
+def found(folder, pattern=""):
+    return [str(file.path.relative_to(folder)) for file in find_files([f"{folder}/{pattern}"])]
+
+
+def test_folders_that_are_links_are_read_as_pyarrow_reads_them(tmp_path):
+    csv(tmp_path / "t" / "day=1" / "x.csv", 1)
+    csv(tmp_path / "other" / "deep" / "y.csv", 2)
+    (tmp_path / "t" / "day=2").symlink_to("../other")
+    (tmp_path / "t" / "z.csv").symlink_to("day=1/x.csv")
+    (tmp_path / "t" / "z.csv").unlink()
+    for path in ("t", "t/**/*.csv", "t/**", "t/*"):
+        assert sorted(read(tmp_path / path).rows()) == [(1, 1), (2, 2)]
+    oracle = ds.dataset(tmp_path / "t", format="csv", partitioning="hive").to_table().to_pylist()
+    assert sorted((row["a"], row["day"]) for row in oracle) == [(1, 1), (2, 2)]
+
+
+def test_a_link_in_a_circle_is_read_once(tmp_path):
+    csv(tmp_path / "t" / "a" / "x.csv", 1)
+    (tmp_path / "t" / "a" / "up").symlink_to("..")
+    (tmp_path / "t" / "self").symlink_to(".")
+    for pattern in ("", "**", "**/*.csv", "**/x.csv"):
+        assert found(tmp_path / "t", pattern) == ["a/x.csv"]
+    assert found(tmp_path / "t", "self/*/x.csv") == ["self/a/x.csv"]
+
+
+def test_a_partition_whose_link_leads_nowhere_is_an_error_and_other_links_are_not_data(tmp_path):
+    csv(tmp_path / "t" / "x=1.csv", 1)
+    (tmp_path / "t" / "y=1.csv").symlink_to("x=1.csv")
+    (tmp_path / "t" / "notes").symlink_to("missing")
+    assert found(tmp_path / "t") == ["x=1.csv", "y=1.csv"]
+    (tmp_path / "t" / "day=2").symlink_to("missing")
+    with pytest.raises(SourceError, match="leads nowhere"):
+        found(tmp_path / "t")
+
+
+@pytest.mark.parametrize("column", ["_day", ".day", "__x", "day"])
+def test_partitions_of_any_name_are_read_found_and_replaced(tmp_path, column):
+    def write(frame, **options):
+        sink = Sink.to_file(tmp_path / "out", partition_by=[column], **options)
+        Pipeline.builder().source(Source.from_frame(frame)).sink(sink).build().run_sync()
+
+    old = pl.DataFrame({"x": [1, 2], column: ["a", "b"]})
+    new = pl.DataFrame({"x": [9], column: ["z"]})
+    write(old)
+    assert read(tmp_path / "out").sort("x").equals(old)
+    for pattern in ("**/*.parquet", "*/*.parquet", f"{column}=*/*"):
+        assert read(tmp_path / "out" / pattern).sort("x").equals(old)
+    with pytest.raises(SinkError, match="already holds data files"):
+        write(new)
+    write(new, overwrite=True)
+    assert read(tmp_path / "out").equals(new)
+    assert pl.concat(pl.read_parquet(p) for p in (tmp_path / "out").rglob("*.parquet"))["x"].to_list() == [9]
+
+
+def test_what_is_hidden_or_unfinished_is_no_data(tmp_path):
+    for name in (
+        "a.csv",
+        ".b.csv",
+        "_c.csv",
+        "_temporary/d.csv",
+        ".git/e.csv",
+        ".day=1.12-ab.inprogress/f.csv",
+    ):
+        csv(tmp_path / name, 1)
+    assert found(tmp_path) == found(tmp_path, "**") == ["a.csv"]
+    assert found(tmp_path, "*.csv") == found(tmp_path, "**/*.csv") == ["_c.csv", "a.csv"]
+    assert found(tmp_path, "*/*.csv") == ["_temporary/d.csv"]
+    assert found(tmp_path, ".git/*.csv") == [".git/e.csv"]
+    assert found(tmp_path, ".*.csv") == [".b.csv"]
+
+
+def test_nothing_of_a_run_that_still_writes_is_read_by_a_glob(tmp_path):
+    csv(tmp_path / "t" / "x.csv", 1)
+    writer = FileSink.of(f"{tmp_path}/t/k=1/", format="csv").open(pl.Schema({"a": pl.Int64}), context())
+    writer.write(Batch(pl.DataFrame({"a": [2]})))
+    writer.prepare(0)
+    assert found(tmp_path / "t", "**/*.csv") == found(tmp_path / "t", "**") == ["x.csv"]
+    writer.abort()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*.csv",
+        "*/*.csv",
+        "**/*.csv",
+        "**/c/*.csv",
+        "a/**/*.csv",
+        "[ab]/*.csv",
+        "?/x.csv",
+        "a/b/c/x.csv*",
+        "**/b/**/*.csv",
+    ],
+)
+def test_patterns_match_what_pathlib_matches(tmp_path, pattern):
+    for folder in ("", "a", "a/b", "a/b/c", "b", "c", "d e"):
+        for name in ("x.csv", "y.csv"):
+            csv(tmp_path / folder / name, 1)
+    expected = sorted(path for path in tmp_path.glob(pattern) if path.is_file())
+    assert found(tmp_path, pattern) == [str(path.relative_to(tmp_path)) for path in expected]
+
+
+def test_a_pattern_below_a_folder_that_is_missing_is_no_match(tmp_path):
+    with pytest.raises(SourceError, match="no file matches"):
+        found(tmp_path, "missing/*.csv")
+
+
+def test_files_come_in_the_order_of_their_paths(tmp_path):
+    for name in ("b/x.csv", "a.csv", "a/z.csv", "B.csv", "b.csv", "a b/x.csv"):
+        csv(tmp_path / name, 1)
+    assert found(tmp_path) == [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*.csv"))]
+
+
+def test_a_partition_whose_name_is_not_utf8_is_an_error_that_can_be_printed(tmp_path, capsys):
+    csv(Path(os.fsdecode(os.fsencode(tmp_path) + b"/t/day=caf\xe9/x.csv")), 1)
+    source = Source.from_file(tmp_path / "t")
+    with pytest.raises(SourceError, match="not UTF-8") as caught:
+        source.schema()
+    print(caught.value, Source.from_file(os.fsdecode(b"caf\xe9.csv")).label)
+    print(FileSink.of(os.fsdecode(b"caf\xe9.csv")).label, FileSink.of(os.fsdecode(b"caf\xe9/")).label)
+    assert capsys.readouterr().out.count("caf\\udce9") >= 4
+
+
+@pytest.mark.parametrize("section", ["source", "sink"])
+@pytest.mark.parametrize("path", ["s3://bucket/x.csv", ""])
+def test_a_job_refuses_urls_and_empty_paths_with_file_and_line(tmp_path, section, path):
+    csv(tmp_path / "good.csv", 1)
+    good = str(tmp_path / "good.csv")
+    paths = {"source": good, "sink": good, section: path}
+    job = tmp_path / "job.toml"
+    job.write_text("\n".join(f'[{name}]\nkind = "file"\npath = "{where}"' for name, where in paths.items()))
+    with pytest.raises(JobError, match=r"job\.toml:\d+"):
+        Job.load(job).pipeline()
