@@ -216,6 +216,16 @@ def test_what_makes_csv_files_alike():
         alike.scan([alike.take(0, b"a,b\n1\n")], pl.Schema({"a": pl.Int64, "b": pl.Int64}))
 
 
+def test_a_file_that_may_not_be_read_is_left_to_the_reader_that_says_so(tmp_path, monkeypatch):
+    put(tmp_path / "x", b"x")
+
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert small_content(tmp_path / "x") is None
+
+
 def test_files_that_are_large_or_gone_are_not_read_together(tmp_path):
     put(tmp_path / "x", b"x" * (SMALL_BYTES + 1))
     assert small_content(tmp_path / "x") is None

@@ -15,6 +15,7 @@ from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.rows.arrow_types import unfit_columns
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.columnar.damage import unreadable_schema
+from arrowstream.io.files.columnar.open_file import OpenFile
 
 
 def _union(make: Any, *more: Any) -> pa.Array:
@@ -84,11 +85,12 @@ def test_types_that_only_the_reader_of_files_lacks(tmp_path: Path) -> None:
     schema = pa.schema({"x": pa.int64(), "y": pa.string()})
     path = tmp_path / "x.arrow"
     path.write_bytes(b"ARROW1")
+    file = OpenFile(path)
     panic = unreadable_schema(
-        path, pl.exceptions.PanicException("not yet implemented"), "IPC", lambda _: schema
+        file, pl.exceptions.PanicException("not yet implemented"), "IPC", lambda _: schema
     )
     assert isinstance(panic, SchemaError) and panic.found == "x: int64, y: string"
-    error = unreadable_schema(path, pl.exceptions.ComputeError("broken"), "IPC", lambda _: schema)
+    error = unreadable_schema(file, pl.exceptions.ComputeError("broken"), "IPC", lambda _: schema)
     assert isinstance(error, SourceError) and error.found == "broken"
 
 
