@@ -71,7 +71,6 @@ OUTSIDE_OF = {
     "arrowstream/terminal.py": {"rich"},
     "arrowstream/core/channel.py": set[str](),
     "arrowstream/core/channel_state.py": set[str](),
-    "arrowstream/core/waiters.py": set[str](),
     "arrowstream/core/waiting.py": set[str](),
     "arrowstream/core/clock.py": set[str](),
     "arrowstream/core/duration.py": set[str](),

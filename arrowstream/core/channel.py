@@ -23,9 +23,9 @@ import time
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from arrowstream.core.channel_state import ChannelState, ChannelStatistics
+from arrowstream.core.channel_state import ChannelState, ChannelStatistics, wake_one
 from arrowstream.core.checks import check_whole
-from arrowstream.core.waiters import running_loop, wake_one
+from arrowstream.core.waiting import running_loop
 from arrowstream.errors import ChannelClosed, ChannelError, PeerGone
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""What the two ends of a channel share: the buffer, who waits, how each end has ended, and the lock around it."""
+"""What both ends of a channel share: the buffer, who waits and how it is woken, how each end has ended, a lock."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from arrowstream.core.waiters import Waiter, wake, wake_one
+from arrowstream.core.waiting import running_loop
 
 T = TypeVar("T")
+
+
+Waiter = asyncio.Future[None] | threading.Event
+"""A task waits for a future of its own event loop, a plain thread for an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +95,33 @@ class ChannelState(Generic[T]):
                 waiters.remove(waiter)
             else:
                 wake_one(waiters)
+
+
+def wake_one(waiters: deque[Waiter]) -> None:
+    """Wake the first in line that still waits."""
+    while waiters:
+        if wake(waiters.popleft()):
+            return
+
+
+def wake(waiter: Waiter) -> bool:
+    """Wake a task or thread from any thread; False if it does not wait any more."""
+    if isinstance(waiter, threading.Event):
+        waiter.set()
+        return True
+    if waiter.done():
+        return False
+    loop = waiter.get_loop()
+    if running_loop() is loop:
+        waiter.set_result(None)
+        return True
+    try:
+        loop.call_soon_threadsafe(_finish, waiter)
+    except RuntimeError:  # the loop was closed, and its tasks with it
+        return False
+    return True
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,4 +1,4 @@
-"""Waiting for work that cannot be interrupted."""
+"""Waiting for work that cannot be interrupted, and whether waiting would block an event loop."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ async def until_done(futures: Iterable[asyncio.Future[Any]]) -> None:
         waiting = {future for future in waiting if not future.done()}
     if cancelled is not None:
         raise cancelled
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs on this thread, if there is one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from arrowstream.core.waiters import running_loop
+from arrowstream.core.waiting import running_loop
 
 T = TypeVar("T")
 
