@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from arrowstream.core.number_types import INTEGERS
 from arrowstream.expressions.rebuild import rebuild
 from arrowstream.operators.aggregation.row_counts import COUNT
 
@@ -60,9 +61,7 @@ class Mergeable:
     counts: bool = False
 
 
-_INTEGERS = {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64}
-"""Those that numpy has, too."""
-_SUMS = _INTEGERS | {pl.Float64, pl.Duration}
+_SUMS = INTEGERS | {pl.Float64, pl.Duration}
 
 _Make = Callable[[pl.Expr, pl.DataType], Mergeable | None]
 
@@ -277,7 +276,7 @@ def _extreme(method: str) -> _Make:
             pl.col,
             (expr,),
             any_order,
-            folds if dtype.is_temporal() or dtype.base_type() in _INTEGERS else (),
+            folds if dtype.is_temporal() or dtype.base_type() in INTEGERS else (),
         )
 
     return make

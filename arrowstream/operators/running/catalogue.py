@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.core.number_types import NUMBERS, TIMES
 from arrowstream.expressions.rebuild import rebuild
 from arrowstream.operators.running.base import Running
 from arrowstream.operators.running.cumulative import FOLDS, Fold
@@ -31,20 +32,16 @@ POSSIBLE = (
     "rolling_mean, rolling_min, rolling_max, rolling_var, rolling_std, rolling_median, rolling_quantile, "
     "rolling_skew, rolling_kurtosis, ewm_mean, ewm_var, ewm_std, and row by row what is made of them"
 )
-_NUMBERS = frozenset(
-    {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64}
-)
-_MOMENTS = frozenset({pl.Date, pl.Time, pl.Datetime, pl.Duration})
 _TYPES: dict[str, frozenset[Any]] = {
-    "CumSum": _NUMBERS | {pl.Boolean, pl.Duration, pl.Decimal},
-    "CumProd": _NUMBERS,
-    "CumMin": _NUMBERS | _MOMENTS | {pl.Boolean, pl.Decimal},
-    "CumMax": _NUMBERS | _MOMENTS | {pl.Boolean, pl.Decimal},
-    "Diff": _NUMBERS - {pl.UInt64} | {pl.Date, pl.Datetime, pl.Duration},
-    "PctChange": _NUMBERS,
-    "RLEID": _NUMBERS | _MOMENTS | {pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Decimal, pl.Binary},
-    "RollingExpr": _NUMBERS,
-    **dict.fromkeys(EWMS, _NUMBERS | {pl.Boolean, pl.Decimal}),
+    "CumSum": NUMBERS | {pl.Boolean, pl.Duration, pl.Decimal},
+    "CumProd": NUMBERS,
+    "CumMin": NUMBERS | TIMES | {pl.Boolean, pl.Decimal},
+    "CumMax": NUMBERS | TIMES | {pl.Boolean, pl.Decimal},
+    "Diff": NUMBERS - {pl.UInt64} | {pl.Date, pl.Datetime, pl.Duration},
+    "PctChange": NUMBERS,
+    "RLEID": NUMBERS | TIMES | {pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Decimal, pl.Binary},
+    "RollingExpr": NUMBERS,
+    **dict.fromkeys(EWMS, NUMBERS | {pl.Boolean, pl.Decimal}),
 }
 """Over which types a running function is exact here; where nothing is said, over all."""
 
