@@ -191,9 +191,10 @@ EWM: dict[str, Callable[..., pl.Expr]] = {"mean": X.ewm_mean, "var": X.ewm_var, 
 @pytest.mark.parametrize("ignore_nulls", [True, False])
 @pytest.mark.parametrize("dtype", [pl.Float64, pl.Float32, pl.Int16])
 def test_ewm_is_that_of_polars_whatever_the_cuts(
-    function: str, adjust: bool, ignore_nulls: bool, dtype: Any
+    function: str, adjust: bool, ignore_nulls: bool, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keys with values of many blocks, of one, and with a single one; ages of nulls over many batches."""
+    monkeypatch.setattr(ewm, "_BLOCK", 64)
     options: dict[str, Any] = {"adjust": adjust, "ignore_nulls": ignore_nulls}
     exprs = {
         "com": EWM[function](com=2, min_samples=3, **options),
@@ -213,9 +214,8 @@ def test_ewm_is_that_of_polars_whatever_the_cuts(
 
 
 @pytest.mark.parametrize("adjust", [True, False])
-def test_ewm_over_chains_of_blocks(adjust: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ewm_over_many_blocks(adjust: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ewm, "_BLOCK", 4)
-    monkeypatch.setattr(ewm, "_CHAIN", 12)
     exprs = {"y": X.ewm_mean(alpha=0.05, adjust=adjust), "z": X.ewm_var(alpha=0.05, adjust=adjust)}
     whole = spread_rows(400, 12, pl.Float64)
     expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
@@ -225,8 +225,20 @@ def test_ewm_over_chains_of_blocks(adjust: bool, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("adjust", [True, False])
+def test_ewm_of_one_long_stream_is_that_of_polars(adjust: bool) -> None:
+    whole = pl.DataFrame({"x": [float(number % 17) for number in range(20_000)]})
+    exprs = {"y": X.ewm_mean(alpha=0.01, adjust=adjust), "z": X.ewm_std(alpha=0.2, adjust=adjust)}
+    at_once, parts = (
+        pl.concat(out(scan_of(whole.schema, None, **exprs), whole.iter_slices(rows)))
+        for rows in (20_000, 777)
+    )
+    assert at_once.equals(parts)
+    assert_frame_equal(at_once, whole.with_columns(**exprs), rel_tol=1e-11)
+
+
+@pytest.mark.parametrize("adjust", [True, False])
 def test_the_first_values_of_ewm_are_those_of_polars_bit_for_bit(adjust: bool) -> None:
-    whole = spread_rows(300, 5, pl.Float64).drop_nulls().filter(pl.int_range(pl.len()).over("k") < 64)
+    whole = spread_rows(2_000, 5, pl.Float64).drop_nulls().filter(pl.int_range(pl.len()).over("k") < 256)
     exprs = {"y": X.ewm_mean(alpha=0.1, adjust=adjust), "z": X.ewm_var(alpha=0.1, adjust=adjust, bias=True)}
     found = cut_and_restored(whole, [0, 3, 100, whole.height], exprs)
     expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})

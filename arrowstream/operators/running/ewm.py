@@ -17,24 +17,20 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 EWMS = frozenset({"EwmMean", "EwmVar", "EwmStd"})
-_BLOCK = 64
-"""So many values of a key are walked one after the other; see `Ewm`."""
-_CHAIN = 64 * _BLOCK
-"""So many values are in the blocks that are joined one after the other, before chains are joined in turn."""
+_BLOCK = 256
+"""Values of a key that are walked one after the other; see `Ewm`."""
 
 
 class Ewm(Running):
     """An exponentially weighted function of all earlier values of a key.
 
-    Each key's values are cut into blocks, counted from the key's first one, so that batches do not move the cuts.
-    All blocks of a batch are walked side by side, each on its own, and then every block is joined to what is known
-    of the blocks before it; that, too, in chains side by side, which are then joined. So one key with many rows
-    costs about what many keys with few rows do. Within a
-    key's first block the numbers are those of Polars bit for bit, as the same steps are taken; later the
-    last digits differ.
+    Each key's values are cut into blocks of 256, counted from the key's first one, so that batches do not move the
+    cuts. All blocks of a batch are walked side by side, each by itself; then every block is joined to what is known
+    of the blocks before it. Within a key's first block the results are those of Polars bit for bit, as the same
+    steps are taken; later the last digits differ.
 
-    For each slot there are kept its number of values, the rows since the last one, and what is known of its whole
-    chains, of the whole blocks of the chain that has begun, and of the block that has begun.
+    For each slot: its number of values and the rows since the last one (int64), and what is known of its whole blocks
+    and of the block that has begun (slots, 2, kinds), in the type of the values; see `ewm_decay` for the kinds.
     """
 
     __slots__ = (
@@ -63,7 +59,7 @@ class Ewm(Running):
         self._decay = Decay(options["alpha"], options["adjust"], function != "EwmMean", kind)
         self._counts = memory.array((0,), np.int64)
         self._ages = memory.array((0,), np.int64)
-        self._states = memory.array((0, 3, len(self._decay.nothing(0))), kind)
+        self._states = memory.array((0, 2, len(self._decay.nothing(0))), kind)
 
     def begin(self, fresh: Array, capacity: int) -> None:
         self._counts = self._memory.longer(self._counts, capacity, 0)
@@ -84,7 +80,7 @@ class Ewm(Running):
         return known_where(known.back(result), known.back(defined))
 
     def snapshot(self, slots: Array) -> list[pl.Series]:
-        states = self._states[slots].reshape(len(slots), 3 * self._states.shape[2])
+        states = self._states[slots].reshape(len(slots), 2 * self._states.shape[2])
         return [
             pl.Series(self._counts[slots]),
             pl.Series(self._ages[slots]),
@@ -111,14 +107,14 @@ class Ewm(Running):
         return aged
 
     def _walk(self, values: Array, aged: Array, numbers: Array, known: Layout) -> Array:
-        """What is known at each value, and the states brought forward."""
+        """What is known at each value (kinds, values), and the states brought forward."""
         owners, decay = known.owners, self._decay
         starts = np.flatnonzero((known.offsets == 0) | (numbers % _BLOCK == 0))
         lengths = np.diff(starts, append=len(values))
         heads = np.flatnonzero(known.offsets[starts] == 0)
         states = self._states[owners].transpose(1, 2, 0)
         begun = decay.nothing(len(starts))
-        begun[:, heads] = states[2]
+        begun[:, heads] = states[1]
         turns = Turns(lengths)
         walked = np.empty(len(values), np.int64)
         walked[turns.places] = np.arange(len(values))
@@ -126,32 +122,15 @@ class Ewm(Running):
             begun[:, turns.longest], values[walked], aged[walked], numbers[walked] == 0, turns
         ).take(turns.places, axis=1)
         blocks = found[:, starts + lengths - 1]
-        # Chains of blocks, and of those chains one chain for each key.
-        is_head = np.zeros(len(starts), np.bool_)
-        is_head[heads] = True
-        links = np.flatnonzero(is_head | (numbers[starts] % _CHAIN == 0))
-        begun = decay.nothing(len(links))
-        begun[:, is_head[links]] = states[1]
-        earlier = decay.chain(links, begun, blocks)
-        ends = _ends(links, len(starts))
-        chains = decay.join(earlier[:, ends], blocks[:, ends])
-        firsts = np.flatnonzero(is_head[links])
-        whole = decay.chain(firsts, states[0], chains)
-        before = decay.join(np.repeat(whole, np.diff(links, append=len(starts)), axis=1), earlier)
+        before = decay.chain(heads, states[0], blocks)
         later = np.flatnonzero(np.repeat(before[WEIGHT] > 0, lengths))
         places = np.repeat(np.arange(len(starts)), lengths)[later]
-        joined = decay.join(before.take(places, axis=1), found.take(later, axis=1))
-        if len(later) == len(values):
-            found = joined
-        else:
-            found[:, later] = joined
-        last, link = _ends(heads, len(starts)), _ends(firsts, len(links))
-        upto, counts = chains[:, link], numbers[known.lasts] + 1
-        block_done, chain_done = counts % _BLOCK == 0, counts % _CHAIN == 0
-        nothing = decay.nothing(1)
-        states[0] = np.where(chain_done, decay.join(whole[:, link], upto), whole[:, link])
-        states[1] = np.where(chain_done, nothing, np.where(block_done, upto, earlier[:, last]))
-        states[2] = np.where(block_done, nothing, blocks[:, last])
+        found[:, later] = decay.join(before.take(places, axis=1), found.take(later, axis=1))
+        last = np.append(heads[1:], len(starts))[: len(heads)] - 1
+        earlier, block = before[:, last], blocks[:, last]
+        is_whole = (numbers[known.lasts] + 1) % _BLOCK == 0
+        states[0] = np.where(is_whole, decay.join(earlier, block), earlier)
+        states[1] = np.where(is_whole, decay.nothing(1), block)
         self._states[owners] = states.transpose(2, 0, 1)
         return found
 
@@ -177,12 +156,6 @@ def running_ewm(memory: StateMemory, function: str, options: dict[str, Any], dty
     if function == "EwmMean" and not options["adjust"] and options["ignore_nulls"]:
         return PlainMean(memory, options, dtype)
     return Ewm(memory, function, options, dtype)
-
-
-def _ends(heads: Array, count: int) -> Array:
-    """The last of each group, of `count` things in all, from the first of each."""
-    ends: Array = np.append(heads[1:], count)[: len(heads)] - 1
-    return ends
 
 
 @cache
