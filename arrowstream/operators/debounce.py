@@ -21,6 +21,7 @@ from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.limit import NO_LIMIT
 from arrowstream.state.row_queue import put_mark, wake, with_marks
 from arrowstream.state.snapshot import SnapshotFormat
+from arrowstream.state.statistics import DebounceStatistics
 
 _FORMAT = SnapshotFormat("debounce", 1)
 _FORGOTTEN = 65_536
@@ -120,7 +121,9 @@ class _Debouncing(TimedProcess):
         "_next",
         "_now",
         "_quiet",
+        "_rebuilds",
         "_rows",
+        "_sweeps",
     )
 
     def __init__(self, quiet_ns: int, keys: pl.Schema, context: StepContext) -> None:
@@ -130,12 +133,18 @@ class _Debouncing(TimedProcess):
         self._rows = 0
         self._most_rows, self._most_batches = _ROWS, _BATCHES
         self._next = 0
+        self._sweeps = self._rebuilds = 0
         self._now = 0
         self._memory = NO_LIMIT.memory(context)
         """Of the rows."""
         self._key_memory = NO_LIMIT.memory(context)
         self._index = KeyIndex(keys, memory=self._key_memory) if keys else None
         self._newest = self._key_memory.array((1,), np.int64, -1)
+
+    def statistics(self) -> DebounceStatistics:
+        """What is held now."""
+        keys = 0 if self._index is None else len(self._index)
+        return DebounceStatistics(len(self._entries), self._rows, keys, self._sweeps, self._rebuilds)
 
     def set_time(self, now_ns: int) -> None:
         self._now = now_ns
@@ -218,6 +227,7 @@ class _Debouncing(TimedProcess):
 
     def _forget(self) -> None:
         """Begin the index anew, with the keys that are held."""
+        self._rebuilds += 1
         held, self._entries, self._rows = self._entries, deque(), 0
         self._key_memory.close()
         self._index = KeyIndex(self._keys, memory=self._key_memory)
@@ -230,6 +240,7 @@ class _Debouncing(TimedProcess):
 
     def _sweep(self) -> None:
         """Let go of rows that a newer one has replaced."""
+        self._sweeps += 1
         held, self._entries = self._entries, deque()
         for item in held:
             if not isinstance(item, _Entry):

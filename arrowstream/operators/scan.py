@@ -15,8 +15,8 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.arguments import key_schema, parse_expressions, parse_keys
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.running.layout import Layout
 from arrowstream.operators.running.recipe import Check, Recipe, take_apart
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.limit import NO_LIMIT, StateLimit
@@ -220,8 +220,8 @@ class _Scanning(Process):
             running.begin(fresh, capacity)
 
     def _run(self, frame: pl.DataFrame, slots: Array) -> pl.DataFrame:
-        layout, with_leaves = Layout(slots), frame
+        by_slot, with_leaves = RowsBySlot(slots), frame
         for leaf, running in self._leaves:
             column = with_leaves.select(leaf.column).to_series()
-            with_leaves = with_leaves.with_columns(running.run(column, layout).alias(leaf.name))
+            with_leaves = with_leaves.with_columns(running.run(column, by_slot).alias(leaf.name))
         return self._recipe.finish(frame, with_leaves)

@@ -44,7 +44,17 @@ class DirectTable:
         """Whether these keys are one column of integers, or of a type that is kept as such."""
         return len(keys) == 1 and is_integer(keys.dtypes()[0])
 
-    def places(self, keys: pl.Series) -> Array | None:
+    @property
+    def places(self) -> int:
+        """Places for numbers."""
+        return len(self._entries)
+
+    @property
+    def place_bytes(self) -> int:
+        """The bytes of a number."""
+        return int(self._entries.itemsize)
+
+    def places_of(self, keys: pl.Series) -> Array | None:
         """Where the number of each key is; None if a key is out of reach."""
         whole = as_integers(keys)
         filled = whole.fill_null(0) if whole.null_count() else whole
@@ -87,7 +97,7 @@ class DirectTable:
         self._entries = self._memory.array((places,), self._entries.dtype)
         for start in range(0, len(held), PIECE):
             piece = held[start : start + PIECE]
-            found = self.places(piece)
+            found = self.places_of(piece)
             assert found is not None
             self.settle(found, np.arange(first + start, first + start + len(piece)))
         return True

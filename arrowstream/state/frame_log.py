@@ -10,6 +10,7 @@ import polars as pl
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, owned
+from arrowstream.state.statistics import LogStatistics
 
 RATIO = 8
 """How much longer a run is than the one after it.
@@ -36,6 +37,7 @@ class FrameLog:
 
     __slots__ = (
         "_columns",
+        "_copied",
         "_filed",
         "_filed_bytes",
         "_held",
@@ -60,6 +62,7 @@ class FrameLog:
         """The bytes of each of these."""
         self._held = 0
         self._columns: list[pl.Series] = []
+        self._copied = 0
 
     @property
     def stop(self) -> int:
@@ -71,6 +74,11 @@ class FrameLog:
         """The bytes of all rows, wherever they lie."""
         return self._held + self._filed_bytes
 
+    def statistics(self) -> LogStatistics:
+        """What is held now."""
+        runs, filed = (tuple(run.height for run in kept) for kept in (self._runs, self._filed))
+        return LogStatistics(runs, filed, self._copied)
+
     def append(self, rows: pl.DataFrame) -> None:
         """Number these rows, at least one, on."""
         runs = self._runs
@@ -80,8 +88,10 @@ class FrameLog:
             if not runs and self._oldest > self._starts[-1]:
                 # The longest run is copied anyway: leave out what is not needed any more.
                 before = owned(before.slice(self._oldest - self._starts[-1]))
+                self._copied += before.height
                 self._starts[-1] = self._oldest
             self._push(pl.concat([before, last]).rechunk())
+            self._copied += runs[-1].height
         self._hold(sum(self._sizes))
         if self._memory.is_full_with(self._held, self._filed_bytes):
             self._to_file()

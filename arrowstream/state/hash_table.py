@@ -38,6 +38,11 @@ class KeyTable:
         self._mask = np.uint64(size - 1)
         self._used = 0
 
+    @property
+    def places(self) -> int:
+        """Places for entries."""
+        return len(self._entries)
+
     def has_room(self, count: int) -> bool:
         """Whether a third of the places stays empty with so many entries more."""
         return 3 * (self._used + count) <= 2 * len(self._entries)

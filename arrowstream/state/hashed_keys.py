@@ -39,6 +39,11 @@ class HashedKeys:
         if len(ring):
             self._rebuild(0)
 
+    @property
+    def places(self) -> int:
+        """Places in the table."""
+        return self._table.places
+
     def marks(self, keys: pl.DataFrame) -> Array:
         """What the rows are looked up by."""
         return _hash(keys)

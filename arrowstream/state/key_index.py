@@ -16,6 +16,7 @@ from arrowstream.state.frame_log import FrameLog
 from arrowstream.state.hashed_keys import HashedKeys
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_ring import SlotRing
+from arrowstream.state.statistics import KeyStatistics
 
 _MOST = 4_000_000_000  # more than the slots of 32 bits in the table
 _NEVER = 1 << 62
@@ -119,6 +120,13 @@ class KeyIndex:
         """One more than the highest slot given so far."""
         return min(self._ring.stop, self._ring.size or self._ring.stop)
 
+    def statistics(self) -> KeyStatistics:
+        """What is held now."""
+        places, nbytes = (
+            (None, 0) if self._direct is None else (self._direct.places, self._direct.place_bytes)
+        )
+        return KeyStatistics(len(self), self._hashed.places, places, nbytes, self._store.statistics())
+
     def assign(self, keys: pl.DataFrame) -> Iterator[Assigned]:
         """The slots of these rows, new keys added; in several parts only where keys are evicted in between.
 
@@ -129,11 +137,11 @@ class KeyIndex:
         StageError
                 There are more keys than `max_keys`, and `on_full` is ``"error"``; none of these was added.
         """
-        marks = self._marks(keys)
+        marks = self._lookup_codes(keys)
         start = 0
         while start < keys.height:
             rows = min(self._piece, keys.height - start)
-            part = self._try(start, keys.slice(start, rows), marks[start : start + rows])
+            part = self._assign_piece(start, keys.slice(start, rows), marks[start : start + rows])
             if isinstance(part, int):
                 self._piece = part
                 continue
@@ -172,11 +180,11 @@ class KeyIndex:
                 hint="go on with a max_keys, or max_bytes, that is no smaller than when it was made",
             )
 
-    def _marks(self, keys: pl.DataFrame) -> Array:
+    def _lookup_codes(self, keys: pl.DataFrame) -> Array:
         """What the rows are looked up by: their places in the direct table, or hashes."""
         places = None
         if self._direct is not None:
-            places = self._direct.places(keys.to_series())
+            places = self._direct.places_of(keys.to_series())
         if places is None and self._ring.stop >= self._ask_from:
             places = self._go_direct(keys.to_series())
         return self._hashed.marks(keys) if places is None else places
@@ -190,7 +198,7 @@ class KeyIndex:
         if direct.cover(self.keys().to_series(), ring.oldest, coming, count):
             self._hashed.clear()
             self._direct = direct
-            return direct.places(coming)
+            return direct.places_of(coming)
         direct.close()
         if self._direct is not None:
             self._direct = None
@@ -199,7 +207,7 @@ class KeyIndex:
         self._ask_from = ring.stop + max(len(ring) // 4, _SELDOM)
         return None
 
-    def _try(self, start: int, keys: pl.DataFrame, marks: Array) -> Assigned | int:
+    def _assign_piece(self, start: int, keys: pl.DataFrame, marks: Array) -> Assigned | int:
         """The slots of some rows; or how many of them to try, if a key they name would be evicted on the way."""
         ring = self._ring
         slots, places = self._find(keys, marks)

@@ -10,6 +10,7 @@ import polars as pl
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import FrameLog
 from arrowstream.state.memory import PIECE, StateMemory
+from arrowstream.state.statistics import LogStatistics
 
 _WASTE = 2
 """The rows are written anew once there are so many times more of them than slots, and some more for few slots."""
@@ -31,6 +32,10 @@ class RowLog:
         self._log = FrameLog(schema, memory)
         self._living_bytes = 0
         """What the rows took when they were last written anew."""
+
+    def statistics(self) -> LogStatistics:
+        """What is held now."""
+        return self._log.statistics()
 
     def get(self, slots: Array) -> pl.DataFrame:
         """The rows of slots that have one, at least one of them, in this order."""

@@ -105,6 +105,11 @@ class Touched:
         # Rows of a batch: 32 bits are enough, and lie closer together.
         self._scratch = memory.array((_LEAST,), np.int32)
 
+    @property
+    def capacity(self) -> int:
+        """One more than the highest slot that may come before the array grows."""
+        return len(self._scratch)
+
     def firsts(self, slots: Array) -> Array:
         """The rows that are the first of their slot."""
         self._scratch = self._memory.longer(self._scratch, int(slots.max(initial=-1)) + 1)

@@ -10,6 +10,7 @@ import polars as pl
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import FrameLog
 from arrowstream.state.memory import PIECE, StateMemory
+from arrowstream.state.statistics import LogStatistics
 
 _SPARE = 1024
 """So many values that nobody asks for any more are kept at least before they are swept out."""
@@ -27,6 +28,10 @@ class ValueLog:
 
     def __len__(self) -> int:
         return self._log.stop
+
+    def statistics(self) -> LogStatistics:
+        """What is held now."""
+        return self._log.statistics()
 
     def add(self, values: pl.Series) -> None:
         """Number these on."""

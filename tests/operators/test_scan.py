@@ -17,6 +17,7 @@ from strategies import cuts, frames
 
 from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Process
 from arrowstream.operators.running import ewm, ewm_plain, rolling_frames
@@ -151,7 +152,11 @@ def test_sums_and_products_of_floats_are_those_of_polars_bit_for_bit(dtype: Any)
 def test_values_looked_back_to_are_swept_out_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(value_log, "_SPARE", 50)
     schema = pl.Schema({"k": pl.Int64, "x": pl.String})
-    process: Any = scan_of(schema, "k", y=X.shift(2), z=X.forward_fill())
+    memory = MemoryBudget(1 << 40)
+    steps = Scan.of(check, (), {"y": X.shift(2), "z": X.forward_fill()}, by="k")
+    process = steps.start(schema, context(memory=memory))
+    assert isinstance(process, Process)
+    held = []
     for start in range(0, 600, 12):
         numbers = pl.Series("x", range(start, start + 12))
         frame = pl.DataFrame({"k": numbers % 3, "x": numbers.cast(pl.String)})
@@ -159,8 +164,9 @@ def test_values_looked_back_to_are_swept_out_in_time(monkeypatch: pytest.MonkeyP
         before = (numbers - 6).cast(pl.String)
         assert found["y"].to_list() == [None] * (0 if start else 6) + before[0 if start else 6 :].to_list()
         assert found["z"].to_list() == frame["x"].to_list()
-    logs = [running._log for _, running in process._leaves]
-    assert all(len(log) < 100 and len(log._log._runs) < 8 for log in logs)
+        held.append(memory.held)
+    # Two logs of at most 100 texts each, and what keys take.
+    assert max(held) < held[0] + 2 * 100 * 40
 
 
 def spread_rows(rows: int, keys: int, dtype: Any) -> pl.DataFrame:
@@ -358,13 +364,15 @@ def test_long_runs_of_values_are_not_copied_for_a_few_more() -> None:
     log.add(pl.Series(range(1000)))
     for number in range(124):
         log.add(pl.Series([number]))
-        assert len(log._log._runs[0]) == 1000 and len(log._log._runs) < 12
+        runs = log.statistics().runs
+        assert runs[0] == 1000 and len(runs) < 12
+    assert log.statistics().copied < 12 * 124
     assert log.take(np.arange(1000, 1124)).to_list() == list(range(124))
-    for count, runs in ((125, [1000, 125]), (126, [1126])):
+    for count, expected in ((125, (1000, 125)), (126, (1126,))):
         log = value_log.ValueLog(pl.Int64(), StateMemory())
         log.add(pl.Series(range(1000)))
         log.add(pl.Series(range(count)))
-        assert list(map(len, log._log._runs)) == runs
+        assert log.statistics().runs == expected
 
 
 @pytest.mark.parametrize("keys", [1, 40])

@@ -17,7 +17,7 @@ from arrowstream.state.slot_store import SLOT, SlotStore, Touched
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class KeyedRows:
     """Rows of a batch with the state of their keys so far.
 
     Parameters
@@ -70,7 +70,7 @@ class KeyedGroups:
         self._store = SlotStore(memory)
         self._touched = Touched(memory)
 
-    def parts(self, rows: pl.DataFrame) -> Iterator[Part]:
+    def parts(self, rows: pl.DataFrame) -> Iterator[KeyedRows]:
         """The rows with the state of their keys; `put` must be called before the next part is asked for."""
         for assigned in self._assign(rows):
             evicted = None
@@ -88,9 +88,9 @@ class KeyedGroups:
                     pl.Series(SLOT, np.flatnonzero(known), pl.Int64)
                 )
             part = rows.slice(assigned.start, len(which)).with_columns(pl.Series(SLOT, which, pl.Int64))
-            yield Part(part, slots, part.select(SLOT, *self.keys)[firsts], state, evicted)
+            yield KeyedRows(part, slots, part.select(SLOT, *self.keys)[firsts], state, evicted)
 
-    def merged(self, part: Part, beside: tuple[str, ...] = ()) -> pl.DataFrame:
+    def merged(self, part: KeyedRows, beside: tuple[str, ...] = ()) -> pl.DataFrame:
         """The state with the rows counted in, in the order of `SLOT`.
 
         Parameters

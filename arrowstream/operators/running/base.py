@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import polars as pl
 
 from arrowstream.operators.aggregation.row_counts import COUNT, most_rows, too_many
-from arrowstream.operators.running.layout import Layout
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 
 
@@ -21,7 +21,7 @@ class Running(ABC):
         """These slots, all below `capacity`, belong to new keys now: their state is that before any row."""
 
     @abstractmethod
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
         """The values for the rows of a batch, in their order."""
 
     @abstractmethod

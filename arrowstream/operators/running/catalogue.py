@@ -11,10 +11,10 @@ import polars as pl
 from arrowstream.core.number_types import NUMBERS, TIMES
 from arrowstream.expressions.rebuild import rebuild
 from arrowstream.operators.running.base import Running
-from arrowstream.operators.running.cumulative import FOLDS, Fold
+from arrowstream.operators.running.cumulative import CUMULATIVE, Cumulative
 from arrowstream.operators.running.decimal import RESUMED, Resumed
 from arrowstream.operators.running.ewm import EWMS, running_ewm
-from arrowstream.operators.running.forward_fill import Forward
+from arrowstream.operators.running.forward_fill import ForwardFill
 from arrowstream.operators.running.rle_id import RunIds
 from arrowstream.operators.running.rolling import ROLLING, Rolling
 from arrowstream.operators.running.rolling_frames import (
@@ -57,7 +57,7 @@ _HINTS: dict[str, str] = {
     "RLE": "it gives fewer rows; rle_id() numbers the runs",
     "EwmSum": "ewm_mean() is the same sum over the weights",
 }
-_RUNNING = FOLDS | EWMS | {"Shift", "ShiftAndFill", "Diff", "PctChange", "FillNullWithStrategy"}
+_RUNNING = CUMULATIVE | EWMS | {"Shift", "ShiftAndFill", "Diff", "PctChange", "FillNullWithStrategy"}
 _RUNNING |= {"RollingExpr", "RLEID", *_HINTS}
 _CONSTANT_FILLS = ("Zero", "One", "Min", "Max", "Mean")
 
@@ -98,11 +98,11 @@ def maker(
                 return lambda memory: Resumed(memory, name, result)
             # The sum of truth values says how many there are.
             counts = name == "CumCount" or (name == "CumSum" and source == pl.Boolean)
-            return lambda memory: Fold(memory, name, result, counts)
+            return lambda memory: Cumulative(memory, name, result, counts)
         case "Shift" | "ShiftAndFill" | "Diff" | "PctChange", _, [number, *rest]:
             return _before(name, options, number, rest, source, result)
         case "FillNullWithStrategy", {"Forward": limit}, []:
-            return lambda memory: Forward(memory, source, limit)
+            return lambda memory: ForwardFill(memory, source, limit)
         case "FillNullWithStrategy", {"Backward": _}, []:
             return Refused("backward_fill", _LATER)
         case "RLEID", None, []:

@@ -11,8 +11,8 @@ import polars as pl
 from arrowstream.operators.running.base import Running, known_where
 from arrowstream.operators.running.ewm_decay import MEAN, SPREAD, SQUARES, WEIGHT, Decay
 from arrowstream.operators.running.ewm_plain import PlainMean
-from arrowstream.operators.running.layout import Layout
-from arrowstream.operators.running.turns import Turns
+from arrowstream.operators.running.round_robin import RoundRobin
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
@@ -68,12 +68,12 @@ class Ewm(Running):
         self._counts[fresh] = 0
         self._states[fresh] = self._decay.nothing(1)[:, 0]
 
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
         valid = column.is_not_null().to_numpy()
-        known = layout.only(valid)
+        known = by_slot.only(valid)
         values = column.cast(self._type).fill_null(0).to_numpy()[known.order]
         numbers = np.repeat(self._counts[known.owners], known.lengths) + known.offsets
-        found = self._walk(values, self._aged(valid, layout, known), numbers, known)
+        found = self._walk(values, self._aged(valid, by_slot, known), numbers, known)
         self._counts[known.owners] += known.lengths
         result, defined = self._results(found, numbers)
         defined &= numbers >= self._least - 1
@@ -92,21 +92,21 @@ class Ewm(Running):
         self._counts[slots], self._ages[slots] = counts, ages
         self._states[slots] = np.stack(parts, axis=1).reshape(len(slots), *self._states.shape[1:])
 
-    def _aged(self, valid: Array, layout: Layout, known: Layout) -> Array:
+    def _aged(self, valid: Array, by_slot: RowsBySlot, known: RowsBySlot) -> Array:
         """What each value's key's weights were multiplied with since its value before."""
         factor = self._decay.factor
         if self._ignore_nulls:
             return np.full(len(known.order), factor)
-        at = layout.offsets[valid[layout.order]]
+        at = by_slot.offsets[valid[by_slot.order]]
         gaps = np.diff(at, prepend=0)
         since = self._ages[known.owners] + at[known.begins] + 1
         gaps[known.begins] = since
-        self._ages[layout.owners] += layout.lengths
+        self._ages[by_slot.owners] += by_slot.lengths
         self._ages[known.owners] -= since + at[known.lasts] - at[known.begins]
         aged: Array = np.where(gaps == 1, factor, factor**gaps)
         return aged
 
-    def _walk(self, values: Array, aged: Array, numbers: Array, known: Layout) -> Array:
+    def _walk(self, values: Array, aged: Array, numbers: Array, known: RowsBySlot) -> Array:
         """What is known at each value (kinds, values), and the states brought forward."""
         owners, decay = known.owners, self._decay
         starts = np.flatnonzero((known.offsets == 0) | (numbers % _BLOCK == 0))
@@ -115,7 +115,7 @@ class Ewm(Running):
         states = self._states[owners].transpose(1, 2, 0)
         begun = decay.nothing(len(starts))
         begun[:, heads] = states[1]
-        turns = Turns(lengths)
+        turns = RoundRobin(lengths)
         walked = np.empty(len(values), np.int64)
         walked[turns.places] = np.arange(len(values))
         found = decay.walk(

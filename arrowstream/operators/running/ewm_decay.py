@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arrowstream.operators.running.turns import Turns
+from arrowstream.operators.running.round_robin import RoundRobin
 from arrowstream.state.arrays import Array
 
 KEPT, WEIGHT, MEAN, SPREAD, SQUARES = range(5)
@@ -48,7 +48,7 @@ class Decay:
         return empty
 
     @np.errstate(all="ignore")
-    def walk(self, before: Array, values: Array, aged: Array, first: Array, turns: Turns) -> Array:
+    def walk(self, before: Array, values: Array, aged: Array, first: Array, turns: RoundRobin) -> Array:
         """What is known at each row, from what was known before each run.
 
         Parameters
@@ -112,7 +112,7 @@ class Decay:
         """What is known before each stretch; `heads` are the ones that begin a chain, from `states` on."""
         before = np.empty_like(stretches)
         before[:, heads] = states
-        turns = Turns(np.diff(heads, append=stretches.shape[1]))
+        turns = RoundRobin(np.diff(heads, append=stretches.shape[1]))
         chains = heads[turns.longest]
         for turn, (going, _) in enumerate(turns):
             if turn:

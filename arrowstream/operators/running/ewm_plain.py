@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.running.base import Running, known_where
-from arrowstream.operators.running.layout import Layout
-from arrowstream.operators.running.turns import Turns
+from arrowstream.operators.running.round_robin import RoundRobin
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
@@ -42,8 +42,8 @@ class PlainMean(Running):
         self._means = self._memory.longer(self._means, capacity, 0)
         self._counts[fresh] = 0
 
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
-        known = layout.only(column.is_not_null().to_numpy())
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
+        known = by_slot.only(column.is_not_null().to_numpy())
         values = column.cast(self._type).fill_null(0).to_numpy()[known.order]
         many = known.lengths >= _MANY
         if many.all():
@@ -85,7 +85,7 @@ class PlainMean(Running):
     @np.errstate(all="ignore")
     def _in_turn(self, values: Array, owners: Array, lengths: Array) -> Array:
         """The same, walking all runs side by side."""
-        turns = Turns(lengths)
+        turns = RoundRobin(lengths)
         means = np.empty_like(values)
         means[turns.places] = values
         owners = owners[turns.longest]

@@ -14,7 +14,7 @@ from arrowstream.core.checks import check_whole
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
-from arrowstream.operators.aggregation.keyed_groups import KeyedGroups, Part
+from arrowstream.operators.aggregation.keyed_groups import KeyedGroups, KeyedRows
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
@@ -143,7 +143,7 @@ class _CountWindows(Process):
         self._next_row = values["next_row"]
         self._groups.restore(batch.polars() for batch in groups)
 
-    def _numbered(self, part: Part) -> Part:
+    def _numbered(self, part: KeyedRows) -> KeyedRows:
         """Rows and state with the number of their window among those of the key: 0 for the one that is open."""
         before, state = pl.lit(0), None
         if part.state is not None:

@@ -8,8 +8,7 @@ from math import ceil, floor
 
 import polars as pl
 
-from arrowstream.core.duration import Duration
-from arrowstream.core.duration import microseconds as whole_microseconds
+from arrowstream.core.duration import Duration, microseconds
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError, SchemaError, StageError
 
@@ -17,18 +16,18 @@ _PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
 _DAY = Fraction(1, 86_400_000_000)
 
 
-def microseconds(step: str, name: str, duration: Duration, at_least: int = 1) -> int:
-    """A duration in whole microseconds.
+def window_duration(name: str, duration: Duration, at_least: int = 1) -> int:
+    """The duration that a parameter of `window` gives, in whole microseconds.
 
     Raises
     ------
     PlanError
-        It is no duration, or shorter than `at_least`.
+        It is not a duration, or shorter than `at_least` microseconds.
     """
-    length = whole_microseconds(duration)
+    length = microseconds(duration)
     if length < at_least:
         raise PlanError(
-            f"{step}({name}=...) is too short", expected="at least one microsecond", found=repr(duration)
+            f"window({name}=...) is too short", expected="at least one microsecond", found=repr(duration)
         )
     return length
 

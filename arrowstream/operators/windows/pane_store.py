@@ -17,6 +17,7 @@ from arrowstream.operators.windows.run_store import RunStore
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, owned, with_own_text
 from arrowstream.state.small_frames import small_at_end
+from arrowstream.state.statistics import PaneStatistics
 
 _ASIDE_ROWS = 1 << 20
 _ASIDE_BYTES = 64 << 20
@@ -55,6 +56,10 @@ class PaneStore:
         self._cuts = 0.0
         """How often rows that are aside were cut off from others, all in all."""
         self._runs = RunStore(self.merged, self._keys, memory)
+
+    def statistics(self) -> PaneStatistics:
+        """What is held now."""
+        return self._runs.statistics(len(self._aside))
 
     def in_files(self, pane: int | None) -> bool:
         """Whether groups of panes before `pane`, of any for None, lie in files."""

@@ -101,17 +101,17 @@ class Run(NamedTuple):
         return Rows(low, high, self.frame.with_columns(pl.col(PANE) // every - back))
 
 
-_Part = TypeVar("_Part", Rows, Run)
+_Panes = TypeVar("_Panes", Rows, Run)
 
 
-def cut(part: _Part | None, pane: int | None) -> tuple[_Part | None, _Part | None]:
+def cut(part: _Panes | None, pane: int | None) -> tuple[_Panes | None, _Panes | None]:
     """What lies before `pane`, all for None, and what does not."""
     if part is None or pane is None or part.high < pane:
         return part, None
     return (None, part) if part.low >= pane else part.parted(pane)
 
 
-def cut_all(parts: list[_Part], pane: int | None) -> tuple[list[_Part], list[_Part]]:
+def cut_all(parts: list[_Panes], pane: int | None) -> tuple[list[_Panes], list[_Panes]]:
     """What lies before `pane` of each, all for None, and what does not."""
     cuts = [cut(part, pane) for part in parts]
     return [before for before, _ in cuts if before is not None], [

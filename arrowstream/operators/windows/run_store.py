@@ -11,6 +11,7 @@ import polars as pl
 from arrowstream.operators.windows.panes import PANE, Rows, Run, cut, cut_all
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, with_own_text
+from arrowstream.state.statistics import PaneStatistics
 
 _FAN = 8
 """So many runs in files, of which none is so many times as long as the last, become one."""
@@ -57,6 +58,11 @@ class RunStore:
     def runs(self) -> list[Run]:
         """All of them, older ones first."""
         return [*self._filed, *self._in_memory()]
+
+    def statistics(self, aside: int = 0) -> PaneStatistics:
+        """What is held now, with the number of frames that a pane store has put aside."""
+        runs, filed = (tuple(run.frame.height for run in kept) for kept in (self._in_memory(), self._filed))
+        return PaneStatistics(aside, runs, filed)
 
     def in_files(self, pane: int | None) -> bool:
         """Whether groups of panes before `pane`, of any for None, lie in files."""

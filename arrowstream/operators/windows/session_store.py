@@ -11,6 +11,7 @@ from arrowstream.operators.aggregation.mergeable import ROW
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, with_own_text
 from arrowstream.state.small_frames import small_at_end
+from arrowstream.state.statistics import PaneStatistics
 
 FIRST, LAST = "__first__", "__last__"
 """The times of the first and the last row of a session, in ticks."""
@@ -43,6 +44,10 @@ class SessionStore:
         self._merged: pl.DataFrame | None = None
         self._added: list[pl.DataFrame] = []
         self._added_rows = 0
+
+    def statistics(self) -> PaneStatistics:
+        """What is held now."""
+        return PaneStatistics(len(self._added), tuple(part.height for part in self._parts()), ())
 
     def add(self, rows: pl.DataFrame, time: pl.Expr) -> None:
         """Take in rows, at least one, of these times."""

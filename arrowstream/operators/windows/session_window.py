@@ -24,6 +24,7 @@ from arrowstream.operators.windows.session_store import FIRST, LAST, SessionStor
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.snapshot import SnapshotFormat
+from arrowstream.state.statistics import PaneStatistics
 
 _FORMAT = SnapshotFormat("session window", 1)
 _PASSES = 4
@@ -125,6 +126,10 @@ class _SessionWindows(Process):
         """Up to where sessions were closed."""
         self._passed_us: int | None = None
         """The mark that was passed on last."""
+
+    def statistics(self) -> PaneStatistics:
+        """What is held now."""
+        return self._store.statistics()
 
     def process(self, batch: Batch) -> Iterator[Element]:
         frame = batch.polars()

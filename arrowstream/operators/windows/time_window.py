@@ -28,6 +28,7 @@ from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import owned
 from arrowstream.state.snapshot import SnapshotFormat
+from arrowstream.state.statistics import PaneStatistics
 
 _FORMAT = SnapshotFormat("time window", 1)
 
@@ -144,6 +145,10 @@ class _TimeWindows(Process):
         self._next_row = 0
         self._open: int | None = None
         """The first window that is not closed, as a multiple of `every`; None before any watermark."""
+
+    def statistics(self) -> PaneStatistics:
+        """What is held now."""
+        return self._store.statistics()
 
     def process(self, batch: Batch) -> Iterator[Element]:
         frame = batch.polars()

@@ -9,7 +9,7 @@ import numpy as np
 from arrowstream.state.arrays import Array
 
 
-class Layout:
+class RowsBySlot:
     """Rows sorted by slot, those of one slot in the order in which they came.
 
     Parameters
@@ -38,9 +38,9 @@ class Layout:
         self.lengths = np.diff(self.begins, append=len(ordered))
         self.owners = ordered[self.begins]
 
-    def only(self, rows: Array) -> Layout:
+    def only(self, rows: Array) -> RowsBySlot:
         """The same without the rows that are False here."""
-        return self if rows.all() else Layout(self.slots, self.order[rows[self.order]])
+        return self if rows.all() else RowsBySlot(self.slots, self.order[rows[self.order]])
 
     @cached_property
     def runs(self) -> Array:

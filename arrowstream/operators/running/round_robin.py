@@ -9,7 +9,7 @@ import numpy as np
 from arrowstream.state.arrays import Array
 
 
-class Turns:
+class RoundRobin:
     """The rows of some runs, in the order in which they are walked.
 
     The rows of one turn lie side by side, those of the longest runs first, so that a turn works on slices and
