@@ -8,11 +8,12 @@ from arrowstream.config.settings import Settings
 from arrowstream.connectors import Sink, Source
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.errors import ArrowstreamError
+from arrowstream.metrics.stage import StageMetrics
 from arrowstream.operators.process import Processor
 from arrowstream.operators.zero_copy.buffer import ZeroCopyBuffer
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.policies.handlers import ErrorHandler
-from arrowstream.runtime.report import Progress, RunReport, StageReport
+from arrowstream.runtime.report import Progress, RunReport
 
 __version__ = "0.1.0"
 
@@ -29,7 +30,7 @@ __all__ = [
     "Settings",
     "Sink",
     "Source",
-    "StageReport",
+    "StageMetrics",
     "ZeroCopyBuffer",
     "__version__",
     "channel",

@@ -1,6 +1,6 @@
-"""The vocabulary of pipelines: every step, source and sink that a builder can be given.
+"""The methods of the builder: every step, and `source` and `sink`.
 
-Operators of some size are imported by the method that makes them: importing arrowstream is to be quick.
+Large operators are imported by the method that makes them, to keep ``import arrowstream`` quick.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What a builder can put into a pipeline, a line each; the operators themselves tell how they work."""
+    """The steps of the builder, one method each. The operators' own docstrings are their documentation."""
 
     graph: Graph
 
@@ -96,7 +96,7 @@ class Steps:
         return self._then(Rebatch(rows, nbytes, max_delay))
 
     def throttle(self, rows: int | None = None, *, batches: int | None = None, per: Duration = "1s") -> Self:
-        """At most so many rows or batches in a time; what comes before is slowed down."""
+        """At most `rows` or `batches` per time; the source is slowed down to that."""
         from arrowstream.operators.throttle import Throttle
 
         return self._then(Throttle(rows, batches, per))
@@ -132,7 +132,7 @@ class Steps:
         return self._then(MapZeroCopy(fns))
 
     def with_event_time(self, column: str, lateness: Duration = 0.0, idle: Duration | None = None) -> Self:
-        """From here on `column` tells how far event time has come, for windows; see `Watermarks`."""
+        """Watermarks from the event time in `column`, for windows; see `Watermarks`."""
         return self._then(Watermarks.of(column, lateness, idle))
 
     def window(
@@ -184,11 +184,11 @@ class Steps:
         Raises
         ------
         PlanError
-            The step is not made of expressions, there is no such backend, or (at `build()`) it cannot run the step.
+            The step is not made of expressions, the backend is unknown, or (at `build()`) it cannot run the step.
 
         Notes
         -----
-        Costs nothing itself. The step is no longer fused with steps that are pinned otherwise.
+        Costs nothing and holds no state. The step is not fused with steps that are pinned to another backend.
 
         Examples
         --------
@@ -201,7 +201,7 @@ class Steps:
         return type(self)(self.graph.with_backend(name))
 
     def buffer(self, capacity: int) -> Self:
-        """Room for `capacity` batches here, so that what comes before may run ahead."""
+        """A queue of `capacity` batches, so that the steps before it may run ahead."""
         return self._then(Buffer(capacity))
 
     def split(self, selector: Any) -> Splitting[Self]:
@@ -222,9 +222,9 @@ class Steps:
     def named(self, name: str) -> Self:
         """Name the step before this: its id in `explain()`, metrics, reports and errors.
 
-        Without a name a step has that of its operator; where several steps of one line have the same operator, each
-        has 4 hex digits of a hash of what it does behind it, such as ``filter-3f0a``. Inside a branch or another
-        input, the id begins with those of the split or merge and of the branch: ``split/high/totals``.
+        Without a name a step has that of its operator; where several steps of one line have the same operator, 4 hex
+        digits follow, a hash of what the step does, such as ``filter-3f0a``. Inside a branch or another input, the id
+        begins with the id of the split or merge and the name of the branch or input: ``split/high/totals``.
 
         Parameters
         ----------
@@ -252,7 +252,7 @@ class Steps:
         return type(self)(self.graph.with_name(name))
 
     def on_error(self, handler: ErrorHandler) -> Self:
-        """What to do when the step before this fails, or the sink; after several calls, in their order."""
+        """An error handler for the step before this, or for the sink; several are asked in the order of the calls."""
         return type(self)(self.graph.with_policies("on_error", Policies(handlers=(handler,))))
 
     def timeout(self, duration: Duration, on_timeout: Literal["fail", "skip"] = "fail") -> Self:

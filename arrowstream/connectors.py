@@ -16,6 +16,7 @@ from arrowstream.io.memory.channel_source import ChannelSource
 from arrowstream.io.memory.frame_source import BATCH_ROWS, FrameSource
 from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.io.memory.function_source import FunctionSource
+from arrowstream.io.memory.lazy_source import LazySource
 from arrowstream.io.sink import AnySink, Fanout
 
 if TYPE_CHECKING:
@@ -87,13 +88,16 @@ class Source:
     @staticmethod
     def from_frame(
         data: Any, *, schema: SchemaLike | None = None, batch_rows: int = BATCH_ROWS
-    ) -> FrameSource:
-        """Rows in memory: an Arrow-like frame (Polars, pandas, pyarrow, ...) or an iterable of them.
+    ) -> FrameSource | LazySource:
+        """Rows of a frame, or of an iterable of frames.
 
         Parameters
         ----------
         data
-            A frame, or an iterable of frames with one schema; a generator is read once.
+            A Polars, pandas or narwhals frame, a pyarrow Table or RecordBatch, or anything else Arrow-like; or a
+            frame whose rows come only while the pipeline runs: a `polars.LazyFrame`, a pyarrow Dataset, Scanner or
+            RecordBatchReader, a DuckDB relation. Or an iterable of these with one schema; a generator, like a
+            RecordBatchReader, is read once.
         schema
             Types to cast to where no value can be lost; needed only for a generator whose schema
             should be checked at `build()`.
@@ -141,7 +145,9 @@ class Source:
         -----
         Costs no thread; no state is held but what waits in the channel. A run that ends before the stream does
         (limit, stop, a failure; `preview` and `collect(limit=...)`, too) closes the receiver of a channel, so that
-        its sender gets `PeerGone` and does not wait for a free place. Any other stream stays yours.
+        its sender gets `PeerGone` and does not wait for a free place, with the failure as its cause if there was one.
+        Any other stream stays yours. A channel may be fed from any thread and event loop: by ``await tx.send(...)``,
+        or by ``tx.send_sync(...)`` on a thread without a loop.
 
         Examples
         --------

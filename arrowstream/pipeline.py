@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from arrowstream.backends.arrow.backend import ArrowBackend
-from arrowstream.backends.base import Backend
-from arrowstream.backends.polars import PolarsBackend
+from arrowstream.backends.registry import backends
 from arrowstream.builder import Steps
 from arrowstream.config.settings import Settings
 from arrowstream.core.checks import check_whole
@@ -27,8 +25,8 @@ from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
+from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.ports import ChannelLimits
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
     from arrowstream.metrics.server import MetricsServer
 
 ShowProgress = bool | Callable[[Progress], None]
-
-BACKENDS: tuple[Backend, ...] = (ArrowBackend(), PolarsBackend())
-"""The backends of this process, the one for the smallest batches first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +50,8 @@ class Builder(Steps):
         clock
             Time for the runs; a `arrowstream.testing.ManualClock` in tests.
         settings
-            What holds where the pipeline says nothing, such as ``Settings.load()``, which reads ./arrowstream.toml,
-            if there is one, and the environment; without it neither is read.
+            Defaults of the pipeline, such as ``Settings.load()``, which reads ./arrowstream.toml, if that exists, and
+            the environment. Without it, neither is read.
 
         Raises
         ------
@@ -71,23 +66,23 @@ class Builder(Steps):
                 hint='write settings=Settings.load(max_retries=1), or Settings.load("production.toml")',
             )
         if self.graph.source is not None and self.graph.goes_on:
-            self.schema()  # a wrong name is told before the missing sink
+            self.schema()  # a wrong name is reported before the missing sink
         return Pipeline(apply_settings(self.graph, settings), clock or MonotonicClock(), settings)
 
     def schema(self) -> pl.Schema | None:
-        """The schema that comes out of the last step; None if only the first batch will tell."""
+        """The schema after the last step; None if the source learns its schema from the first batch."""
         source = self.graph.source
         if source is None:
             raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
         schema = source.schema()
-        return None if schema is None else output_schema(self.graph, schema, BACKENDS)
+        return None if schema is None else output_schema(self.graph, schema, backends())
 
     def explain(self) -> str:
-        """The plan as text, as far as it is written: what `collect` would run, if there is no sink yet."""
+        """The plan so far as text; without a sink, the plan that `collect` would run."""
         return (self.sink(CollectSink()) if self.graph.goes_on else self).build().explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
-        """Run into memory; with `limit`, stop the source once so many rows have come out.
+        """Run into memory; with `limit`, stop the source once that many rows have come out.
 
         A limit ends the run as it does in `Pipeline.run`: the receiver of a channel source is then closed, and what
         it still held is lost.
@@ -150,7 +145,7 @@ class Pipeline:
         self._plan: Plan | None = None
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
-        self._source = check_graph(graph, BACKENDS)
+        self._source = check_graph(graph, backends())
         schema = self._source.schema()
         self._planned_ahead = schema is not None
         if schema is not None:
@@ -280,7 +275,7 @@ class Pipeline:
     def _compile(self, schema: pl.Schema) -> Plan:
         # A later run over the same schema keeps the plan, and with it the fitted costs.
         if self._plan is None or self._plan.source_schema != schema:
-            self._plan = compile_plan(self._graph, schema, BACKENDS)
+            self._plan = compile_plan(self._graph, schema, backends())
         return self._plan
 
 

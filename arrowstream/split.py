@@ -1,4 +1,4 @@
-"""`split`: rows take different ways, and may meet again."""
+"""`split`: rows take one of several branches, which may meet again."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ B = TypeVar("B", bound=HasGraph)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splitting(Generic[B]):
-    """A split being written: name the ways with `branch` and `otherwise`, then `merge` them.
+    """A split being written: add branches with `branch` and `otherwise`, then `merge` them.
 
-    Immutable like the builder. A branch that ends in a sink of its own does not come out of `merge`.
-    Rows of one branch keep their order; how the branches' rows interleave where they meet is left open.
+    Immutable like the builder. The rows of a branch that ends in a sink do not come out of `merge`.
+    Rows of one branch keep their order; how rows of several branches interleave is unspecified.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ class Splitting(Generic[B]):
     selector
         A branch's name for every row: text, a category, a whole number or a boolean (as text).
     branches, rest
-        The ways so far, and that of all other rows.
+        The branches so far, and that of all other rows.
 
     Notes
     -----
     Costs some 0.3 ms a batch of 1,000 rows and two branches: a few passes over the names of a batch's rows, and a
-    copy of the rows into the batches of their branches; none where all rows of a batch go one way. Each branch
-    has a task and a channel of its own, some 10 us a batch, as has what comes after the merge; up to 2 batches
+    copy of the rows into the batches of their branches; no copy if all rows of a batch take one branch. Each
+    branch has a task and a channel, some 10 us a batch, and so have the steps after the merge; up to 2 batches
     wait before each (setting ``default_buffer_size``). No state.
 
     Examples
@@ -87,14 +87,14 @@ class Splitting(Generic[B]):
         name
             What `selector` gives for these rows; whole numbers and booleans as text.
         steps
-            Puts steps, and perhaps a sink, behind the builder that it gets; by default it leaves it as it is.
+            Gets a builder and returns it with steps, and perhaps a sink, added; by default, without any.
 
         Raises
         ------
         PlanError
-            `steps` is no such function.
+            `steps` is not such a function.
         """
-        return replace(self, branches=(*self.branches, self._way(name, steps)))
+        return replace(self, branches=(*self.branches, self._child(name, steps)))
 
     def otherwise(self, steps: Callable[[B], B] = lambda rows: rows) -> Self:
         """All other rows, those without a name included; without this, such a row is an error.
@@ -107,11 +107,11 @@ class Splitting(Generic[B]):
         Raises
         ------
         PlanError
-            It is called a second time, or `steps` is no such function.
+            It is called a second time, or `steps` is not such a function.
         """
         if self.rest is not None:
             raise PlanError("otherwise() twice for one split")
-        return replace(self, rest=self._way(OTHERWISE, steps))
+        return replace(self, rest=self._child(OTHERWISE, steps))
 
     def merge(self) -> B:
         """The builder that goes on with the rows of all branches without a sink, in one schema."""
@@ -123,7 +123,7 @@ class Splitting(Generic[B]):
         def __getattr__(self, name: str) -> Any:
             raise unfinished("split(...)", name, ".merge()", ".split(...).branch(...).merge()")
 
-    def _way(self, name: str, steps: Callable[[B], B]) -> Child:
+    def _child(self, name: str, steps: Callable[[B], B]) -> Child:
         inner = type(self.before)(Graph(name, inner=True))
         written = steps(inner) if callable(steps) else None
         if not isinstance(written, type(inner)) or not written.graph.inner:

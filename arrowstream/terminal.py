@@ -83,7 +83,7 @@ def progress_bar(
 
 
 def print_report(report: RunReport, *, console: Console | None = None) -> None:
-    """Print a finished run on stdout: a line of totals, and a table of its stages.
+    """Print a finished run on stdout: a line of totals, a table of its stages, and a line for what was lost.
 
     Parameters
     ----------
@@ -106,15 +106,18 @@ def print_report(report: RunReport, *, console: Console | None = None) -> None:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     table = Table(box=None, pad_edge=False)
     table.add_column("stage", overflow="fold")
-    for heading in ("rows in", "rows out", "busy s"):
+    for heading in ("rows in", "rows out", "busy s", "waiting s"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("batches", overflow="fold")
     for stage in report.stages:
         batches = ", ".join(f"{backend} {count:,}" for backend, count in stage.batches.items())
-        counts = f"{stage.rows_in:,}", f"{stage.rows_out:,}", f"{stage.busy_seconds:.3f}"
-        table.add_row(_plain(stage.name), *counts, _plain(batches))
+        counts = f"{stage.rows_in:,}", f"{stage.rows_out:,}"
+        times = f"{stage.busy_seconds:.3f}", f"{stage.waiting_seconds:.3f}"
+        table.add_row(_plain(stage.name), *counts, *times, _plain(batches))
     console.print(_plain(report.summary), soft_wrap=True)
     console.print(table)
+    if report.losses is not None:
+        console.print(_plain(report.losses), soft_wrap=True)
 
 
 def missing_cli(what: str) -> MissingExtra:

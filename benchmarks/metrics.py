@@ -97,13 +97,13 @@ def _calls_of_batches(count: int) -> None:
     batch = Batch(record(_ROWS))
     source, stage, sink = StageCounters("source"), StageCounters("stage"), StageCounters("sink")
     for number in range(count):
-        source.came_out(batch)
-        source.count("read")
-        stage.ran("arrow", _ROWS, 30_000 + number, 30_000 + number)
+        source.record_output(batch)
+        source.record_call("read")
+        stage.record_batch("arrow", _ROWS, 30_000 + number, 30_000 + number)
         stage.rows_in += _ROWS
-        stage.came_out(batch)
-        sink.came_out(batch)
-        sink.ran("write", _ROWS, 1_000, 60_000 + number)
+        stage.record_output(batch)
+        sink.record_output(batch)
+        sink.record_batch("write", _ROWS, 1_000, 60_000 + number)
         sink.rows_in += _ROWS
 
 

@@ -1,13 +1,15 @@
 """The channel: order, bounds, the three endings (waiting and not), cancellation."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from arrowstream.core.channel import ChannelStatistics, Receiver, Sender, WouldBlock, channel
-from arrowstream.errors import ChannelClosed, PeerGone, PlanError
+from arrowstream.errors import ChannelClosed, ChannelError, PeerGone, PlanError
 
 
 def run(main: Callable[[], Awaitable[Any]]) -> Any:
@@ -72,6 +74,8 @@ def test_bytes_bound_too_but_an_oversized_item_passes_alone() -> None:
         with pytest.raises(WouldBlock):
             tx.send_nowait(Sized(1))
         rx.receive_nowait()
+        with pytest.raises(WouldBlock):
+            rx.receive_nowait()
         assert rx.statistics().nbytes == 0
         tx.send_nowait(Sized("not a number of bytes"))
         assert rx.statistics().nbytes == 0
@@ -263,3 +267,135 @@ def test_no_item_is_lost_or_doubled_under_random_cancellation(seed: int) -> None
     sent, got = run(main)
     assert sorted(sent) == sorted(got)
     assert len(got) == len(set(got))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_item_is_lost_or_doubled_between_threads_and_event_loops(seed: int) -> None:
+    """Senders: threads that block, and loops of their own; receivers: loops of their own."""
+    import random
+
+    chance = random.Random(seed)
+    tx: Sender[tuple[int, int]]
+    rx: Receiver[tuple[int, int]]
+    tx, rx = channel(capacity=chance.randint(1, 3))
+    got: list[list[tuple[int, int]]] = [[] for _ in range(3)]
+
+    async def send(name: int) -> None:
+        for number in range(200):
+            await tx.send((name, number))
+
+    def send_sync(name: int) -> None:
+        for number in range(200):
+            tx.send_sync((name, number), timeout=60)
+
+    async def receive(into: list[tuple[int, int]]) -> None:
+        async for item in rx:
+            into.append(item)
+
+    senders = [
+        threading.Thread(target=send_sync, args=[0]),
+        threading.Thread(target=send_sync, args=[1]),
+        threading.Thread(target=lambda: asyncio.run(send(2))),
+        threading.Thread(target=lambda: asyncio.run(send(3))),
+    ]
+    receivers = [threading.Thread(target=lambda into=into: asyncio.run(receive(into))) for into in got]
+    for thread in (*senders, *receivers):
+        thread.start()
+    for thread in senders:
+        thread.join(60)
+    tx.close()
+    for thread in receivers:
+        thread.join(60)
+    assert sorted(item for part in got for item in part) == [
+        (name, number) for name in range(4) for number in range(200)
+    ]
+    for part in got:
+        for name in range(4):
+            numbers = [number for sender, number in part if sender == name]
+            assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize("end", ["close", "fail"])
+def test_an_end_that_goes_away_on_another_thread_wakes_a_waiting_task(end: str) -> None:
+    async def main() -> None:
+        tx, rx = channel(capacity=1)
+        tx.send_nowait(1)
+        sending = asyncio.create_task(tx.send(2))
+        await settle()
+        away = rx.close if end == "close" else partial(rx.fail, ValueError("lost"))
+        threading.Thread(target=away).start()
+        async with asyncio.timeout(10):
+            with pytest.raises(PeerGone, match="lost" if end == "fail" else "went away") as gone:
+                await sending
+        assert isinstance(gone.value.__cause__, ValueError) == (end == "fail")
+        rx.fail(ValueError("too late"))
+        with pytest.raises(PeerGone):
+            tx.send_nowait(3)
+
+    run(main)
+
+
+def test_send_sync_waits_for_room_and_no_longer_than_asked() -> None:
+    tx, rx = channel(capacity=1)
+    tx.send_sync("a")
+    with pytest.raises(TimeoutError, match="stayed full"):
+        tx.send_sync("b", timeout=0.01)
+    assert tx.statistics().waiting_senders == 0
+    threading.Timer(0.02, rx.receive_nowait).start()
+    tx.send_sync("c")
+    assert rx.receive_nowait() == "c"
+
+
+def test_receive_sync_waits_for_an_item_and_no_longer_than_asked() -> None:
+    tx, rx = channel()
+    with pytest.raises(TimeoutError, match="stayed empty"):
+        rx.receive_sync(timeout=0.01)
+    assert rx.statistics().waiting_receivers == 0
+    threading.Timer(0.02, tx.send_nowait, args=["a"]).start()
+    assert rx.receive_sync() == "a"
+    tx.close()
+    with pytest.raises(StopAsyncIteration):
+        rx.receive_sync()
+
+
+def test_calls_that_block_are_refused_where_an_event_loop_runs() -> None:
+    async def main() -> None:
+        tx, rx = channel()
+        with pytest.raises(ChannelError, match="send_sync would block the event loop") as raised:
+            tx.send_sync(1)
+        assert raised.value.hint == "write await tx.send(item)"
+        with pytest.raises(ChannelError, match="receive_sync would block the event loop"):
+            rx.receive_sync()
+
+    run(main)
+
+
+def test_a_task_whose_event_loop_was_closed_is_passed_over() -> None:
+    tx, rx = channel(capacity=1)
+    loop = asyncio.new_event_loop()
+    coroutine = anext(rx)
+    waiting = loop.create_task(coroutine)  # type: ignore[arg-type]
+    loop.run_until_complete(settle())
+    assert rx.statistics().waiting_receivers == 1
+    loop.close()
+    tx.send_nowait(1)
+    assert rx.receive_nowait() == 1
+    waiting._log_destroy_pending = False  # type: ignore[attr-defined]
+    del waiting
+
+
+def test_a_wakeup_from_another_thread_for_a_task_that_was_cancelled_goes_to_the_next() -> None:
+    async def main() -> int:
+        tx: Sender[int]
+        rx: Receiver[int]
+        tx, rx = channel(capacity=1)
+        first, second = (asyncio.create_task(anext(rx)) for _ in range(2))  # type: ignore[arg-type]
+        await settle()
+        sender = threading.Thread(target=tx.send_nowait, args=[7])
+        sender.start()
+        sender.join()  # the wake-up waits in the loop; its task is cancelled before
+        first.cancel()
+        async with asyncio.timeout(10):
+            return await second
+
+    assert run(main) == 7

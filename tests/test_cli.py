@@ -67,7 +67,7 @@ def test_run() -> None:
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert re.fullmatch(r"late: 3 rows in, 2 rows out, \d+\.\d\d s, [\d,]+ rows/s", lines[0])
-    assert lines[1].split() == ["stage", "rows", "in", "rows", "out", "busy", "s", "batches"]
+    assert lines[1].split() == ["stage", "rows", "in", "rows", "out", "busy", "s", "waiting", "s", "batches"]
     assert lines[2].startswith("source ")
     assert lines[-1].startswith("sink ")
     assert pl.read_parquet("out.parquet").to_dict(as_series=False) == {
@@ -81,6 +81,39 @@ def test_run() -> None:
 def test_quiet(option: str) -> None:
     assert invoke("run", "job.toml", option) == (0, "", "")
     assert Path("out.parquet").exists()
+
+
+LATE = """
+[pipeline]
+name = "late"
+[source]
+kind = "file"
+path = "times.csv"
+schema = { ts = "Datetime('us')" }
+[[steps]]
+batch = 1
+[[steps]]
+with_event_time = { column = "ts", lateness = "5s" }
+[[steps]]
+window = { size = "10s", on = "ts", agg = { s = "sum(v)" } }
+[sink]
+kind = "file"
+path = "out.csv"
+"""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_rows_that_are_lost_are_said_last_and_even_quietly(quiet: bool) -> None:
+    """One clock ten years ahead, and all rows after it are late."""
+    Path("times.csv").write_text(
+        "ts,v\n2026-01-01T00:00:01,1\n2036-01-01T00:00:00,2\n2026-01-01T00:00:02,3\n2026-01-01T00:00:11,4\n"
+    )
+    Path("late.toml").write_text(LATE)
+    code, out, err = invoke("run", "late.toml", *(["--quiet"] if quiet else []))
+    assert code == 0
+    last = (err if quiet else out).splitlines()[-1]
+    assert last.startswith("lost: 2 rows came late to ")
+    assert (out == "") == quiet
 
 
 def test_limit() -> None:

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from arrowstream.errors import MissingExtra
-from arrowstream.runtime.report import Progress, RunReport, StageReport
+from arrowstream.metrics.stage import StageMetrics
+from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.terminal import PIPED_WIDTH, print_report, progress_bar
 
 REPORT = RunReport(
@@ -17,9 +18,9 @@ REPORT = RunReport(
     26_581,
     0.5,
     (
-        StageReport("source", 336_776, 336_776, {"read": 12}, 0.2),
-        StageReport("with_columns+filter[x]", 336_776, 26_581, {"arrow": 3, "polars": 1200}, 0.1234),
-        StageReport("sink", 26_581, 26_581),
+        StageMetrics("source", 336_776, 336_776, {"read": 12}, 0.2, 0.9),
+        StageMetrics("with_columns+filter[x]", 336_776, 26_581, {"arrow": 3, "polars": 1200}, 0.1234),
+        StageMetrics("sink", 26_581, 26_581),
     ),
 )
 
@@ -94,25 +95,25 @@ def test_the_report_is_a_line_of_totals_and_a_table_of_stages() -> None:
     print_report(REPORT, console=console)
     assert [line.rstrip() for line in text(console).splitlines()] == [
         "late: 336,776 rows in, 26,581 rows out, 0.50 s, 673,552 rows/s",
-        "stage                   rows in  rows out  busy s  batches",
-        "source                  336,776   336,776   0.200  read 12",
-        "with_columns+filter[x]  336,776    26,581   0.123  arrow 3, polars 1,200",
-        "sink                     26,581    26,581   0.000",
+        "stage                   rows in  rows out  busy s  waiting s  batches",
+        "source                  336,776   336,776   0.200      0.900  read 12",
+        "with_columns+filter[x]  336,776    26,581   0.123      0.000  arrow 3, polars 1,200",
+        "sink                     26,581    26,581   0.000      0.000",
     ]
 
 
 def test_a_narrow_terminal_folds_names_but_never_numbers() -> None:
-    console = terminal(width=44)
+    console = terminal(width=55)
     print_report(REPORT, console=console)
     lines = text(console).splitlines()
     assert lines[0] == REPORT.summary
-    assert all("…" not in line and len(line) <= 44 for line in lines[1:])
-    assert any("336,776    26,581   0.123" in line for line in lines)
+    assert all("…" not in line and len(line) <= 55 for line in lines[1:])
+    assert any("336,776    26,581   0.123      0.000" in line for line in lines)
 
 
 def test_a_piped_report_is_plain_and_wide(capsys: pytest.CaptureFixture[str]) -> None:
     name = "1-9 " + "with_columns+" * 7
-    print_report(RunReport("late", 0, 0, 0.0, (StageReport(name, 1, 1),)))
+    print_report(RunReport("late", 0, 0, 0.0, (StageMetrics(name, 1, 1),)))
     out, err = capsys.readouterr()
     assert name in out
     assert "\x1b" not in out
@@ -165,5 +166,27 @@ def test_a_report_as_text() -> None:
         assert line.startswith(f"  {stage.name}")
         assert f"{stage.rows_in:,} rows in, {stage.rows_out:,} rows out" in line
     assert str(RunReport("none", 0, 0, 0.0, ())) == "none: 0 rows in, 0 rows out, 0.00 s, 0 rows/s"
-    lone = RunReport("p", 1, 1, 1.0, (StageReport("source", 1, 1),))
+    lone = RunReport("p", 1, 1, 1.0, (StageMetrics("source", 1, 1),))
     assert str(lone).endswith("\n  source  1 rows in, 1 rows out, 0.000 s busy")
+    assert "0.200 s busy, 0.900 s waiting (read 12)" in text
+
+
+def test_what_was_lost_stands_last() -> None:
+    window = StageMetrics(
+        "window", 9, 1, late_rows=1_002, late_rows_kept=2, failed_rows=5, dead_letter_rows=4
+    )
+    sink = StageMetrics("sink", 3, 3, dropped_rows=7, limited_rows=8, aborted=True)
+    report = RunReport("p", 9, 3, 1.0, (window, sink))
+    assert report.lost_rows == 1_008
+    assert report.losses == (
+        "lost: 1,000 rows came late to window; 1 rows failed in window and were skipped; "
+        "7 rows were dropped before sink, which is best effort; "
+        "sink, which is best effort, failed and was aborted after 3 rows"
+    )
+    assert str(report).splitlines()[-1] == report.losses
+    assert "window  9 rows in, 1 rows out, 1,002 late, 5 failed, 0.000 s busy" in str(report)
+    assert "sink    3 rows in, 3 rows out, 7 dropped, 8 over the limit, 0.000 s busy" in str(report)
+    console = terminal()
+    print_report(report, console=console)
+    assert text(console).splitlines()[-1].rstrip() == report.losses
+    assert REPORT.losses is None

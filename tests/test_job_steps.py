@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from arrowstream import Pipeline, Source
 from arrowstream.errors import JobError
 from arrowstream.jobs.job import Job
-from arrowstream.jobs.steps import BESIDE, ELSEWHERE, STEPS
+from arrowstream.jobs.steps import MODIFIERS, PYTHON_ONLY, STEPS
 from arrowstream.pipeline import Builder
 
 FRAME = pl.DataFrame(
@@ -151,7 +151,7 @@ def test_every_method_of_the_builder_is_a_step_or_refused() -> None:
     """A new operator needs an entry here, or a reason why not."""
     methods = {name for name, method in vars(Builder.__base__).items() if callable(method) and name[0] != "_"}
     ends = {"source", "sink"}
-    assert methods - ends <= set(STEPS) | set(BESIDE) | set(ELSEWHERE)
+    assert methods - ends <= set(STEPS) | set(MODIFIERS) | set(PYTHON_ONLY)
 
 
 def test_handlers_of_a_step() -> None:
@@ -245,7 +245,7 @@ def test_schemas_of_edges_only() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("name", PYTHON_ONLY)
 def test_what_needs_python_is_refused_with_a_hint(name: str) -> None:
     message = refusal(f"[[steps]]\n{name} = 'f'")
     assert message.startswith(f"j.toml:5: {name!r} in [[steps]]: ")
@@ -303,7 +303,7 @@ def test_what_needs_python_is_refused_with_a_hint(name: str) -> None:
         ),
         (
             "buffer = 3\non_error = 'skip'",
-            "j.toml:6: 'on_error' in [[steps]]: on_error() cannot govern buffer()",
+            "j.toml:6: 'on_error' in [[steps]]: on_error() does not apply to buffer()",
         ),
         (
             "filter = 'x > 1'\non_error = ['skip', 'log']",
@@ -362,7 +362,7 @@ def test_mistakes_in_event_time(source: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("sink", "message"),
     [
-        ("sink = []", "[sink]: there is no sink"),
+        ("sink = []", "[sink]: has no sink"),
         (
             f'{SINK}path = "a.parquet"\nbest_effort = 3',
             "j.toml:7: 'best_effort' in [[sink]]: only one of several",
@@ -386,7 +386,7 @@ def test_mistakes_in_sinks(sink: str, message: str) -> None:
     if sink == "sink = []":
         text = Path("j.toml")
         text.write_text('sink = []\n[source]\nkind = "file"\npath = "in.parquet"')
-        with pytest.raises(JobError, match="there is no sink"):
+        with pytest.raises(JobError, match="has no sink"):
             Job.load(text)
     else:
         assert refusal("", sink=sink).startswith(message)

@@ -70,6 +70,9 @@ OUTSIDE_OF = {
     "arrowstream/split.py": {"polars"},
     "arrowstream/terminal.py": {"rich"},
     "arrowstream/core/channel.py": set[str](),
+    "arrowstream/core/channel_state.py": set[str](),
+    "arrowstream/core/waiters.py": set[str](),
+    "arrowstream/core/waiting.py": set[str](),
     "arrowstream/core/clock.py": set[str](),
     "arrowstream/core/duration.py": set[str](),
     "arrowstream/config/settings.py": {"msgspec"},
@@ -83,7 +86,9 @@ CONTRACTS = {"operators.base", "io.source", "io.sink", "backends.base"}
 
 AWAITS = (
     "core/channel.py",
+    "core/channel_state.py",
     "core/clock.py",
+    "core/waiting.py",
     "core/step_context.py",
     "core/waiting.py",
     "io/source.py",

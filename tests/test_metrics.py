@@ -15,9 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from arrowstream.core.batch import Barrier, Batch, Idle, Watermark
 from arrowstream.core.channel import ChannelStatistics
 from arrowstream.errors import MissingExtra, PlanError
-from arrowstream.metrics.counters import NOTES, SAMPLE, StageCounters, StageMetrics
+from arrowstream.metrics.counters import NOTES, SAMPLE, StageCounters
 from arrowstream.metrics.server import serve
 from arrowstream.metrics.snapshot import Metrics
+from arrowstream.metrics.stage import StageMetrics
 
 Samples = dict[tuple[str, ...], float]
 
@@ -26,19 +27,19 @@ def counted() -> dict[str, StageCounters]:
     """Counters of a source, a stage and a sink, each number its own."""
     source, stage, sink = StageCounters("source"), StageCounters("filter"), StageCounters("sink")
     source.rows_in, source.rows_out = 1_000, 900
-    source.count("read")
+    source.record_call("read")
     stage.rows_in = 1_000
     for kind, rows, taken_ms in (("arrow", 600, 2), ("polars", 300, 4), ("polars", 100, 4)):
-        stage.ran(kind, rows, taken_ms * 1_000_000, taken_ms * 1_000_000)
-    stage.came_out(Batch(pl.DataFrame({"x": range(750)})))
+        stage.record_batch(kind, rows, taken_ms * 1_000_000, taken_ms * 1_000_000)
+    stage.record_output(Batch(pl.DataFrame({"x": range(750)})))
     stage.errors, stage.late_rows, stage.dropped_rows = 2, 7, 9
-    stage.fail(3)
-    stage.fail(1)
+    stage.record_skipped(3)
+    stage.record_skipped(1)
     for mark in (Watermark(8_000_000), Barrier(1), Idle()):
-        stage.saw(mark)
+        stage.record_mark(mark)
     stage.queues = [lambda: ChannelStatistics(1, 4_096, 2, 0, 0), lambda: ChannelStatistics(0, 0, 3, 0, 0)]
     sink.rows_out = 700
-    sink.ran("write", 700, 500, 1_000_000)
+    sink.record_batch("write", 700, 500, 1_000_000)
     return {"source": source, "stage": stage, "sink": sink}
 
 
@@ -49,7 +50,7 @@ def picture() -> Metrics:
         sources=[counters["source"]],
         between=[counters["stage"]],
         sinks=[counters["sink"]],
-        beside=[StageCounters("late rows of filter")],
+        side=[StageCounters("late rows of filter")],
         queues=[lambda: ChannelStatistics(1, 0, 2, 0, 0), lambda: ChannelStatistics(2, 0, 2, 0, 0)],
         seconds=2.0,
         running=True,
@@ -91,8 +92,8 @@ def test_the_pipeline() -> None:
 
 def test_several_sinks_count_together() -> None:
     fast, slow = StageCounters("sink"), StageCounters("sink")
-    fast.ran("write", 99, 0, 1_000_000)
-    slow.ran("write", 2, 0, 50_000_000)
+    fast.record_batch("write", 99, 0, 1_000_000)
+    slow.record_batch("write", 2, 0, 50_000_000)
     fast.rows_out, slow.rows_out = 99, 2
     metrics = Metrics.of("two", sinks=[fast, slow])
     assert list(metrics.stages) == ["sink", "sink #2"]
@@ -113,7 +114,7 @@ def test_before_anything_ran() -> None:
 def test_a_picture_does_not_change() -> None:
     counters = StageCounters("map")
     metrics = Metrics.of("p", between=[counters])
-    counters.ran("arrow", 1, 1, 1)
+    counters.record_batch("arrow", 1, 1, 1)
     counters.rows_in = counters.errors = 1
     stage = metrics.stages["map"]
     assert (stage.rows_in, dict(stage.batches), stage.latency.count, stage.errors) == (0, {}, 0, 0)
@@ -130,15 +131,15 @@ def test_bytes_are_measured_on_a_sample() -> None:
     small, large = Batch(pl.DataFrame({"x": [1]})), Batch(pl.DataFrame({"x": [1], "y": [2]}))
     assert counters.nbytes == 0
     # Without rows, a batch says nothing of their size.
-    counters.came_out(Batch(pl.DataFrame(schema={"x": pl.Int64})))
+    counters.record_output(Batch(pl.DataFrame(schema={"x": pl.Int64})))
     # The first one is measured, the next, the one 4 after that, 16 after that, ... and then each of so many.
     turns = [1, 2, 6, 22, 86, 342, 342 + SAMPLE, 342 + 2 * SAMPLE]
     for number in range(1, turns[-1] + 1):
-        counters.came_out(large if number == turns[-1] else small)
+        counters.record_output(large if number == turns[-1] else small)
         # Batches that are not measured count as those that were.
         assert counters.nbytes == (number * 8 if number < turns[-1] else round(number * (7 * 8 + 16) / 8))
     for number in range(turns[-1] + 1, turns[-1] + SAMPLE):
-        counters.came_out(large)
+        counters.record_output(large)
         assert counters.nbytes == round(number * (7 * 8 + 16) / 8)
 
 
@@ -146,26 +147,26 @@ def test_bytes_are_measured_on_a_sample() -> None:
 def test_bytes_of_rows_of_one_width_are_exact(rows: list[int]) -> None:
     counters = StageCounters("map")
     for height in rows:
-        counters.came_out(Batch(pl.DataFrame({"x": range(height)}, schema={"x": pl.Int64})))
+        counters.record_output(Batch(pl.DataFrame({"x": range(height)}, schema={"x": pl.Int64})))
     assert (counters.rows_out, counters.nbytes) == (sum(rows), 8 * sum(rows))
 
 
 def test_notes_are_added_up_and_seen_before() -> None:
     counters = StageCounters("map")
     for number in range(1, 2 * NOTES + 5):
-        counters.ran("arrow" if number % 2 else "polars", number, 10, number * 1_000_000)
+        counters.record_batch("arrow" if number % 2 else "polars", number, 10, number * 1_000_000)
         moment = counters.snapshot(0)
         assert sum(moment.batches.values()) == number
         assert moment.busy_seconds == number * 10 / 1e9
         assert moment.latency.count == counters.latency.count == number * (number + 1) / 2
-    counters.add_up()
+    counters.flush()
     assert counters.batches == {"arrow": NOTES + 2, "polars": NOTES + 2}
     assert counters.busy_ns == (2 * NOTES + 4) * 10
 
 
 def test_a_batch_of_unknown_age_counts_but_for_its_age() -> None:
     counters = StageCounters("sink")
-    counters.ran("write", 0, 10, 10)
+    counters.record_batch("write", 0, 10, 10)
     moment = counters.snapshot(0)
     assert (dict(moment.batches), moment.busy_seconds, moment.latency.count) == ({"write": 1}, 1e-8, 0)
 
@@ -180,7 +181,7 @@ def test_counters_never_go_back_while_others_look() -> None:
     thread = threading.Thread(target=look)
     thread.start()
     for _ in range(20_000):
-        counters.ran("arrow", 1, 1, 1_000)
+        counters.record_batch("arrow", 1, 1, 1_000)
     stop.set()
     thread.join()
     assert seen == sorted(seen)

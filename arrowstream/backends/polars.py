@@ -8,6 +8,7 @@ import polars as pl
 
 from arrowstream.backends.base import Backend, Evaluator, Frames, Step
 from arrowstream.core.batch import Batch
+from arrowstream.expressions.every_row import for_every_row, steps_for_every_row
 from arrowstream.expressions.program import Program, Refusal
 
 _LAZY_FROM = 20_000
@@ -22,27 +23,38 @@ class PolarsBackend(Backend):
     """Runs segments in Polars: a step at a time for few rows, as one optimised query for many."""
 
     name = "polars"
+    runs_everything = True
 
     def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator:
-        spreads = [_gives_constants(step) for step in segment.steps]
+        steps = steps_for_every_row(segment.steps)
+        spreads = [_gives_one_value(step) for step in steps]
         # One query would compute with a constant of an earlier step, where a batch has a column of it.
-        lazy_from = maxsize if any(spreads[:-1]) else _LAZY_FROM
+        lazy_from = maxsize if any(map(_gives_constants, steps[:-1])) else _LAZY_FROM
 
         def evaluate(batch: Batch) -> Batch:
             frame = _spread(batch.polars())
             if frame.height < lazy_from:
-                for step, spread in zip(segment.steps, spreads, strict=True):
+                for step, spread in zip(steps, spreads, strict=True):
                     # A filter may leave one row, too.
                     frame = _among_others(step, frame)
                     if spread:
                         frame = _spread(frame)
                 return batch.with_rows(frame)
-            frame = _joined(frame)
-            query = segment.apply_lazy(frame.lazy())
+            query = _joined(frame).lazy()
+            for step in steps:
+                query = step.apply(query)
             # Not the streaming engine: it may cut rows into pieces of one.
-            return batch.with_rows(query.collect(engine="in-memory", optimizations=_OPTIMIZATIONS))
+            frame = query.collect(engine="in-memory", optimizations=_OPTIMIZATIONS)
+            return batch.with_rows(_spread(frame) if spreads[-1] else frame)
 
         return evaluate
+
+
+def _gives_one_value(step: Step) -> bool:
+    """Whether a column of the result may be one value and a length."""
+    return _gives_constants(step) or any(
+        for_every_row(expression, read=True) is not expression for expression in step.expressions()
+    )
 
 
 def _gives_constants(step: Step) -> bool:

@@ -24,6 +24,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
+from arrowstream.backends.registry import backends
 from arrowstream.cli import doctor as checks
 from arrowstream.config.settings import Settings
 from arrowstream.connectors import Source
@@ -31,7 +32,6 @@ from arrowstream.core.duration import seconds
 from arrowstream.errors import ArrowstreamError, RunInterrupted
 from arrowstream.jobs.job import Job
 from arrowstream.jobs.job_errors import one_line
-from arrowstream.pipeline import BACKENDS
 from arrowstream.runtime.signals import SIGNALS, SignalHandling
 from arrowstream.terminal import print_report
 
@@ -57,7 +57,9 @@ def run(
     job: JobPath,
     limit: Annotated[int | None, typer.Option(min=0, help="Stop once so many rows have come out.")] = None,
     duration: Annotated[str | None, typer.Option(help="Stop after this time, such as 10s or 1m30s.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but errors and losses of rows.")
+    ] = False,
 ) -> None:
     """Run a job; Ctrl-C or SIGTERM stops it gently (exit code 3), a second one at once (130 or 143)."""
     with _refusing():
@@ -83,6 +85,8 @@ def run(
         raise typer.Exit(1) from None
     if not quiet:
         print_report(report)
+    elif report.losses is not None:
+        typer.echo(report.losses, err=True)
     if report.stopped in {number.name for number in SIGNALS}:
         raise typer.Exit(CUT_SHORT)
 
@@ -131,7 +135,7 @@ def doctor(
         with _refusing():
             typer.echo(checks.settings_table(Settings.load()))
         return
-    typer.echo(checks.report(checks.findings([backend.name for backend in BACKENDS])))
+    typer.echo(checks.report(checks.findings([backend.name for backend in backends()])))
 
 
 def _print_version(wanted: bool) -> None:

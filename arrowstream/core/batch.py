@@ -1,22 +1,23 @@
 """What travels through a pipeline: batches of rows, and in-band marks.
 
-A `Batch` holds its rows as Arrow memory in one of two forms, a `pyarrow.RecordBatch` or a
-`polars.DataFrame`, and makes the other form once, when somebody first asks for it. Both are Arrow
-columns; only strings differ in layout (offsets here, views there), and converting those costs some
-7 ns a row. Keeping the form a batch arrived in lets a Parquet file read by Polars, transformed by
-Polars and written by Polars never pay for it, while small batches stay with Arrow all the way.
+A `Batch` holds its rows in the form in which they came, such as a `pyarrow.RecordBatch` or a `polars.DataFrame`, and
+makes another form once, when somebody first asks for it. Arrow and Polars share the memory of most columns; only
+strings differ in layout (offsets here, views there), and converting those costs some 7 ns a row. So a Parquet
+file that is read, transformed and written by Polars never pays for it, and small batches stay with Arrow all the way.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
 
+from arrowstream.core.forms import FORMS, Form, Rows, form_of, register_form
 from arrowstream.core.position import Position, joined
 from arrowstream.errors import SchemaError
 
@@ -26,88 +27,105 @@ _OLDEST = pl.CompatLevel.oldest()
 class Batch:
     """Rows of one schema, with where and when they came in. Never changed after it is made.
 
+    May be used from any thread; two threads that ask for the same missing form at a time may both make it.
+
     Parameters
     ----------
     rows
-        The rows. A RecordBatch must already have the schema `arrow_schema` gives for its Polars
-        schema; connectors cast on entry (see `arrowstream.core.ingest.conform`).
+        The rows, in any registered form (see `arrowstream.core.forms`). A RecordBatch must already have the
+        schema that `arrow_schema` gives for its Polars schema; connectors cast on entry (see
+        `arrowstream.core.ingest.conform`).
     position
         Where the rows came from, for error messages; None if the source cannot tell.
     ingest_ns
-        Monotonic clock reading (ns) at which the source handed the rows over, for latency.
+        Reading of the run's monotonic clock, in nanoseconds, when the source handed the rows over; for latency.
+
+    Attributes
+    ----------
+    num_rows : int
+        Number of rows.
     """
 
-    __slots__ = ("_frame", "_record", "ingest_ns", "position")
+    __slots__ = ("_forms", "ingest_ns", "num_rows", "position")
 
-    def __init__(
-        self,
-        rows: pa.RecordBatch | pl.DataFrame,
-        position: Position | None = None,
-        ingest_ns: int | None = None,
-    ) -> None:
-        self._frame: pl.DataFrame | None
-        self._record: pa.RecordBatch
-        if isinstance(rows, pl.DataFrame):
-            self._frame, self._record = rows, None
-        else:
-            self._frame, self._record = None, rows
+    def __init__(self, rows: Rows, position: Position | None = None, ingest_ns: int | None = None) -> None:
+        form = form_of(rows)
+        self._forms: dict[str, Any] = {form.name: rows}
+        self.num_rows: int = form.num_rows(rows)
         self.position = position
         self.ingest_ns = ingest_ns
 
     def arrow(self) -> pa.RecordBatch:
         """The rows as one RecordBatch in the oldest-compatible Arrow types (``large_string``, ...)."""
-        if self._record is None:
-            assert self._frame is not None
-            self._record = to_record(self._frame)
-        return self._record
+        record = self._forms.get("arrow")
+        if record is None:
+            name, rows = next(iter(self._forms.items()))
+            record = self._forms["arrow"] = FORMS[name].to_arrow(rows)
+        return record
 
     def polars(self) -> pl.DataFrame:
         """The rows as a DataFrame."""
-        if self._frame is None:
-            self._frame = cast(pl.DataFrame, pl.from_arrow(self._record))
-        return self._frame
+        frame = self._forms.get("polars")
+        return cast(pl.DataFrame, frame if frame is not None else self.form("polars"))
+
+    def form(self, name: str) -> Rows:
+        """The rows in a registered form, made by way of Arrow if the batch does not have it yet.
+
+        Parameters
+        ----------
+        name
+            Name of the form, such as ``"polars"``.
+        """
+        rows = self._forms.get(name)
+        if rows is None:
+            rows = self._forms[name] = FORMS[name].from_arrow(self.arrow())
+        return rows
+
+    def has(self, name: str) -> bool:
+        """Whether the batch has this form already, so that asking for it costs nothing."""
+        return name in self._forms
 
     @property
     def is_polars(self) -> bool:
-        """Whether the Polars form is at hand, so that asking for it costs nothing."""
-        return self._frame is not None
-
-    @property
-    def num_rows(self) -> int:
-        return self._frame.height if self._frame is not None else int(self._record.num_rows)
+        """Whether the batch has the Polars form already."""
+        return "polars" in self._forms
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows' buffers, counting only the slice that belongs to this batch."""
-        if self._record is not None:
-            return int(self._record.nbytes)
-        assert self._frame is not None
-        return int(self._frame.estimated_size())
+        """Bytes of the rows' memory, counting only the slice that belongs to this batch; one form is counted."""
+        form, rows = self._preferred("arrow")
+        return form.nbytes(rows)
 
-    def with_rows(self, rows: pa.RecordBatch | pl.DataFrame) -> Batch:
-        """Other rows made from these: same ingest time, and, if they are as many, the same position.
+    def with_rows(self, rows: Rows) -> Batch:
+        """Other rows, in any form, made from these: with the same ingest time, and the same position.
 
-        Where rows were added or left out, all that is known from then on is among which ones they were.
+        If the number of rows changed, the position only bounds where they came from (``exact=False``).
         """
-        position = self.position
-        if position is not None and position.exact and len(rows) != self.num_rows:
-            position = position.somewhere()
-        return Batch(rows, position, self.ingest_ns)
+        batch = Batch(rows, self.position, self.ingest_ns)
+        if self.position is not None and self.position.exact and batch.num_rows != self.num_rows:
+            batch.position = self.position.somewhere()
+        return batch
 
     def at(self, position: Position) -> Batch:
         """The same rows, known to come from `position`."""
         batch = Batch.__new__(Batch)
-        batch._frame, batch._record, batch.ingest_ns = self._frame, self._record, self.ingest_ns
+        batch._forms, batch.num_rows, batch.ingest_ns = self._forms, self.num_rows, self.ingest_ns
         batch.position = position
         return batch
 
     def slice(self, offset: int, length: int) -> Batch:
-        """`length` rows from `offset`, sharing memory with this batch."""
-        rows = self._frame if self._frame is not None else self._record
-        part, position = rows.slice(offset, length), self.position
-        if position is not None:
-            position = position.part(offset, len(part), self.num_rows)
-        return Batch(part, position, self.ingest_ns)
+        """Up to `length` rows from row `offset`, sharing memory with this batch."""
+        form, rows = self._preferred("polars")
+        part = Batch(form.slice(rows, offset, length), None, self.ingest_ns)
+        if self.position is not None:
+            part.position = self.position.part(offset, part.num_rows, self.num_rows)
+        return part
+
+    def _preferred(self, name: str) -> tuple[Form, Rows]:
+        """The rows in this form if the batch has it, else as they came."""
+        if name not in self._forms:
+            name = next(iter(self._forms))
+        return FORMS[name], self._forms[name]
 
     def __repr__(self) -> str:
         return f"Batch({self.num_rows} rows{f', {self.position}' if self.position else ''})"
@@ -147,13 +165,7 @@ def joined_batch(batches: Sequence[Batch], *, rechunk: bool = False) -> Batch:
 
 def to_record(frame: pl.DataFrame) -> pa.RecordBatch:
     """A frame as exactly one RecordBatch, in the oldest-compatible Arrow types."""
-    try:
-        table = frame.to_arrow(compat_level=_OLDEST).combine_chunks()
-    except (pa.ArrowInvalid, IndexError):
-        # Polars 1.35 exports slices of nullable structs with children that are too short, and gathered empty lists
-        # with values that begin behind their end, but writes both well.
-        written = frame.write_ipc_stream(None, compat_level=_OLDEST)
-        table = pa.ipc.open_stream(written.getvalue()).read_all().combine_chunks()
+    table = _through_stream(frame) if _EXPORTS_SLICES_WRONGLY and _is_nested(frame) else _exported(frame)
     batches = table.to_batches()
     if len(batches) == 1:
         return batches[0]
@@ -161,6 +173,37 @@ def to_record(frame: pl.DataFrame) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pa.nulls(0, field.type) for field in table.schema], schema=table.schema
     )
+
+
+_EXPORTS_SLICES_WRONGLY = pl.__version__.startswith("1.")
+"""Polars 1.35 exports slices of nullable structs and arrays with children that are too short, and gathered empty
+lists with values that begin after their end. Some of these end the process when pyarrow looks at them."""
+
+
+def _is_nested(frame: pl.DataFrame) -> bool:
+    return any(dtype.is_nested() for dtype in frame.dtypes)
+
+
+def _exported(frame: pl.DataFrame) -> pa.Table:
+    return frame.to_arrow(compat_level=_OLDEST).combine_chunks()
+
+
+def _through_stream(frame: pl.DataFrame) -> pa.Table:
+    """A copy by way of the Arrow IPC stream format, which every version of Polars writes well."""
+    written = frame.write_ipc_stream(None, compat_level=_OLDEST)
+    return pa.ipc.open_stream(written.getvalue()).read_all().combine_chunks()
+
+
+def to_frame(record: pa.RecordBatch | pa.Table) -> pl.DataFrame:
+    """A RecordBatch, or a table, as a DataFrame that shares its memory where the layouts are the same."""
+    try:
+        return cast(pl.DataFrame, pl.from_arrow(record))
+    except pl.exceptions.ComputeError:
+        # Polars 2 cannot take in a slice of fixed-size lists with nulls; a copy is no slice.
+        out = io.BytesIO()
+        with pa.ipc.new_stream(out, record.schema) as writer:
+            writer.write(record)
+        return cast(pl.DataFrame, pl.from_arrow(pa.ipc.open_stream(out.getvalue()).read_all()))
 
 
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
@@ -188,3 +231,27 @@ def _arrow_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
             found=", ".join(f"{name}: {dtype}" for name, dtype in items),
             hint="cast the column (Int128 to Int64 or Decimal, Object to String) before it enters the pipeline",
         ) from error
+
+
+register_form(
+    Form(
+        "arrow",
+        pa.RecordBatch,
+        from_arrow=lambda record: record,
+        to_arrow=lambda record: record,
+        num_rows=lambda record: record.num_rows,
+        nbytes=lambda record: record.nbytes,
+        slice=lambda record, offset, length: record.slice(offset, length),
+    )
+)
+register_form(
+    Form(
+        "polars",
+        pl.DataFrame,
+        from_arrow=to_frame,
+        to_arrow=to_record,
+        num_rows=lambda frame: frame.height,
+        nbytes=lambda frame: int(frame.estimated_size()),
+        slice=lambda frame, offset, length: frame.slice(offset, length),
+    )
+)

@@ -1,7 +1,7 @@
-"""A bounded channel between two tasks of one event loop.
+"""A bounded channel between two parties: tasks of one event loop, of several loops, or plain threads.
 
-One shared state, two ends. It is bounded twice, by items and by bytes, so that a slow consumer slows
-its producer whatever the size of a batch. Three endings are kept apart, because mixing them up is
+One shared state, two ends. It is bounded by items and by bytes, so that a slow consumer slows its
+producer whatever the size of a batch. Three endings are kept apart, because mixing them up is
 how streams lose data silently:
 
 - *I closed it*: using an end after its own ``close()`` raises `ChannelClosed`;
@@ -10,61 +10,28 @@ how streams lose data silently:
 
 `send` is `send_nowait` and, when that would overflow, a wait and another try: an item is either in
 the buffer or still the caller's, so cancelling a waiting `send` or `receive` never loses one.
+
+Every method may be called from any thread and any event loop: one lock guards the state, and a waiting task
+is woken through its own loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass
+import threading
+import time
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from arrowstream.errors import ChannelClosed, PeerGone, PlanError
+from arrowstream.core.channel_state import ChannelState, ChannelStatistics
+from arrowstream.core.waiters import running_loop, wake_one
+from arrowstream.errors import ChannelClosed, ChannelError, PeerGone, PlanError
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelStatistics:
-    """What a channel holds right now: items, their bytes, and the tasks waiting on either side."""
-
-    length: int
-    nbytes: int
-    capacity: int
-    waiting_senders: int
-    waiting_receivers: int
-
-
 class WouldBlock(Exception):
     """`send_nowait` found the channel full, or `receive_nowait` found it empty."""
-
-
-class _State(Generic[T]):
-    """What both ends share."""
-
-    __slots__ = (
-        "buffer",
-        "capacity",
-        "failure",
-        "max_nbytes",
-        "nbytes",
-        "receiver_closed",
-        "receivers",
-        "sender_closed",
-        "senders",
-    )
-
-    def __init__(self, capacity: int, max_nbytes: int) -> None:
-        self.capacity = capacity
-        self.max_nbytes = max_nbytes
-        self.nbytes = 0
-        self.buffer: deque[tuple[T, int]] = deque()
-        self.senders: deque[asyncio.Future[None]] = deque()
-        self.receivers: deque[asyncio.Future[None]] = deque()
-        self.sender_closed = False
-        self.receiver_closed = False
-        self.failure: BaseException | None = None
 
 
 class Sender(Generic[T]):
@@ -72,23 +39,39 @@ class Sender(Generic[T]):
 
     __slots__ = ("_state",)
 
-    def __init__(self, state: _State[T]) -> None:
+    def __init__(self, state: ChannelState[T]) -> None:
         self._state = state
 
     def send_nowait(self, item: T) -> None:
-        """Put `item` in, or raise `WouldBlock` if the channel is full."""
+        """Put `item` in.
+
+        Raises
+        ------
+        WouldBlock
+            The channel is full.
+        ChannelClosed, PeerGone
+            See `send`.
+        """
+        with self._state.lock:
+            if not self._put(item):
+                raise WouldBlock
+
+    def _put(self, item: T) -> bool:
+        """Put `item` in if there is room; hold the lock."""
         state = self._state
         if state.sender_closed:
             raise ChannelClosed("sending on a channel that this side has closed")
         if state.receiver_closed:
-            raise PeerGone("the receiver went away while there was more to send")
-        size = _nbytes(item)
+            raise _receiver_gone(state.receiver_failure)
+        buffer, size = state.buffer, _nbytes(item)
         # An item larger than the whole byte budget passes alone: refusing it would block for ever.
-        if len(state.buffer) >= state.capacity or (state.buffer and state.nbytes + size > state.max_nbytes):
-            raise WouldBlock
-        state.buffer.append((item, size))
+        if buffer and (len(buffer) >= state.capacity or state.nbytes + size > state.max_nbytes):
+            return False
+        buffer.append((item, size))
         state.nbytes += size
-        _wake_one(state.receivers)
+        if state.receivers:
+            wake_one(state.receivers)
+        return True
 
     async def send(self, item: T) -> None:
         """Put `item` in, waiting while the channel is full.
@@ -98,28 +81,63 @@ class Sender(Generic[T]):
         ChannelClosed
             This end was closed.
         PeerGone
-            The receiver went away; the item was not taken.
+            The receiver went away; the item was not taken. The failure that ended it, if any, is the cause.
         """
+        state = self._state
         while True:
-            try:
-                return self.send_nowait(item)
-            except WouldBlock:
-                await _wait(self._state.senders)
+            # One hold of the lock: room made in between would wake nobody.
+            with state.lock:
+                if self._put(item):
+                    return
+                waiter = asyncio.get_running_loop().create_future()
+                state.senders.append(waiter)
+            await state.wait(waiter, state.senders)
+
+    def send_sync(self, item: T, timeout: float | None = None) -> None:
+        """Put `item` in from a plain thread, which is blocked while the channel is full.
+
+        Parameters
+        ----------
+        item
+            What to send.
+        timeout
+            Seconds to wait for room at most; None for no limit.
+
+        Raises
+        ------
+        TimeoutError
+            There was no room in time; the item was not taken.
+        ChannelError
+            An event loop runs on this thread, which would stand still.
+        """
+        state = self._state
+        end = _end_of("send_sync", "await tx.send(item)", timeout)
+        while True:
+            with state.lock:
+                if self._put(item):
+                    return
+                waiter = threading.Event()
+                state.senders.append(waiter)
+            if not waiter.wait(end - time.monotonic()):
+                state.give_up(waiter, state.senders)
+                raise TimeoutError(f"the channel stayed full for {timeout} s")
 
     def close(self) -> None:
         """End the stream: the receiver gets what is buffered, then its iteration stops. Idempotent."""
-        self._state.sender_closed = True
-        _wake_all(self._state)
+        with self._state.lock:
+            self._state.sender_closed = True
+            self._state.wake_all()
 
     def fail(self, cause: BaseException) -> None:
-        """Go away because of `cause`: the receiver gets what is buffered, then `PeerGone`."""
-        if not self._state.sender_closed:
-            self._state.failure = cause
-            self.close()
+        """Go away because of `cause`: the receiver gets what is buffered, then `PeerGone` with that cause."""
+        with self._state.lock:
+            if not self._state.sender_closed:
+                self._state.sender_failure = cause
+                self.close()
 
     def statistics(self) -> ChannelStatistics:
-        """What the channel holds right now."""
-        return _statistics(self._state)
+        """What the channel holds at this moment."""
+        return self._state.statistics()
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,49 +156,112 @@ class Receiver(Generic[T]):
 
     __slots__ = ("_state",)
 
-    def __init__(self, state: _State[T]) -> None:
+    def __init__(self, state: ChannelState[T]) -> None:
         self._state = state
 
     def receive_nowait(self) -> T:
-        """The next item, or `WouldBlock` if there is none yet; `StopAsyncIteration` at the end."""
+        """Take the next item.
+
+        Raises
+        ------
+        WouldBlock
+            The channel is empty.
+        StopAsyncIteration
+            The stream has ended.
+        ChannelClosed
+            This end was closed.
+        PeerGone
+            The sender failed; its failure is the cause.
+        """
+        with self._state.lock:
+            taken = self._take()
+            if taken is None:
+                raise WouldBlock
+            return taken[0]
+
+    def _take(self) -> tuple[T, int] | None:
+        """Take the next item and its size, if there is one; hold the lock."""
         state = self._state
         if state.receiver_closed:
             raise ChannelClosed("receiving on a channel that this side has closed")
         if state.buffer:
-            item, size = state.buffer.popleft()
-            state.nbytes -= size
-            _wake_one(state.senders)
-            return item
-        if state.failure is not None:
-            raise PeerGone(f"the sender failed: {state.failure}") from state.failure
+            taken = state.buffer.popleft()
+            state.nbytes -= taken[1]
+            if state.senders:
+                wake_one(state.senders)
+            return taken
+        if state.sender_failure is not None:
+            raise PeerGone(f"the sender failed: {state.sender_failure}") from state.sender_failure
         if state.sender_closed:
             raise StopAsyncIteration
-        raise WouldBlock
+        return None
+
+    def receive_sync(self, timeout: float | None = None) -> T:
+        """Take the next item on a plain thread, which is blocked while the channel is empty.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most; None for no limit.
+
+        Raises
+        ------
+        TimeoutError
+            No item came in time.
+        ChannelError
+            An event loop runs on this thread, which would stand still.
+        StopAsyncIteration, ChannelClosed, PeerGone
+            As for `receive_nowait`.
+        """
+        state = self._state
+        end = _end_of("receive_sync", "async for item in rx", timeout)
+        while True:
+            with state.lock:
+                if (taken := self._take()) is not None:
+                    return taken[0]
+                waiter = threading.Event()
+                state.receivers.append(waiter)
+            if not waiter.wait(end - time.monotonic()):
+                state.give_up(waiter, state.receivers)
+                raise TimeoutError(f"the channel stayed empty for {timeout} s")
 
     async def __anext__(self) -> T:
+        state = self._state
         while True:
-            try:
-                return self.receive_nowait()
-            except WouldBlock:
-                await _wait(self._state.receivers)
+            # One hold of the lock: an item put in between would wake nobody.
+            with state.lock:
+                if (taken := self._take()) is not None:
+                    return taken[0]
+                waiter = asyncio.get_running_loop().create_future()
+                state.receivers.append(waiter)
+            await state.wait(waiter, state.receivers)
 
     def __aiter__(self) -> Self:
         return self
 
     def close(self) -> None:
         """Go away: what is buffered is dropped, and the sender gets `PeerGone`. Idempotent."""
-        self._state.receiver_closed = True
-        self._state.buffer.clear()
-        self._state.nbytes = 0
-        _wake_all(self._state)
+        state = self._state
+        with state.lock:
+            state.receiver_closed = True
+            state.buffer.clear()
+            state.nbytes = 0
+            state.wake_all()
+
+    def fail(self, cause: BaseException) -> None:
+        """Go away because of `cause`: as `close`, and the sender's `PeerGone` has that cause."""
+        with self._state.lock:
+            if not self._state.receiver_closed:
+                self._state.receiver_failure = cause
+                self.close()
 
     def statistics(self) -> ChannelStatistics:
-        """What the channel holds right now."""
-        return _statistics(self._state)
+        """What the channel holds at this moment."""
+        return self._state.statistics()
 
 
 def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T], Receiver[T]]:
-    """A channel between two tasks.
+    """A channel between two tasks or threads, wherever they run.
 
     Parameters
     ----------
@@ -209,7 +290,7 @@ def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T]
     for name, bound in (("capacity", capacity), ("nbytes", nbytes)):
         if bound < 1:
             raise PlanError(f"a channel's {name} is too small", expected="at least 1", found=str(bound))
-    state: _State[T] = _State(capacity, nbytes)
+    state: ChannelState[T] = ChannelState(capacity, nbytes)
     return Sender(state), Receiver(state)
 
 
@@ -218,35 +299,16 @@ def _nbytes(item: object) -> int:
     return size if isinstance(size, int) else 0
 
 
-def _statistics(state: _State[T]) -> ChannelStatistics:
-    return ChannelStatistics(
-        len(state.buffer), state.nbytes, state.capacity, len(state.senders), len(state.receivers)
-    )
+def _end_of(call: str, instead: str, timeout: float | None) -> float:
+    """When a call that blocks its thread must end; refused where an event loop runs on the thread."""
+    if running_loop() is not None:
+        what = f"{call} would block the event loop that runs on this thread"
+        raise ChannelError(what, hint=f"write {instead}")
+    return time.monotonic() + (threading.TIMEOUT_MAX / 2 if timeout is None else timeout)
 
 
-async def _wait(waiters: deque[asyncio.Future[None]]) -> None:
-    """Wait to be woken; if cancelled at the very moment of waking, hand the wake-up to the next in line."""
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiters.append(future)
-    try:
-        await future
-    except asyncio.CancelledError:
-        if future in waiters:
-            waiters.remove(future)
-        else:
-            _wake_one(waiters)
-        raise
-
-
-def _wake_one(waiters: deque[asyncio.Future[None]]) -> None:
-    while waiters:
-        future = waiters.popleft()
-        if not future.done():
-            future.set_result(None)
-            return
-
-
-def _wake_all(state: _State[T]) -> None:
-    for waiters in (state.senders, state.receivers):
-        while waiters:
-            _wake_one(waiters)
+def _receiver_gone(cause: BaseException | None) -> PeerGone:
+    what = "the receiver went away while there was more to send"
+    error = PeerGone(what if cause is None else f"the receiver failed: {cause}")
+    error.__cause__ = cause
+    return error

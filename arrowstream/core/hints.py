@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 import polars as pl
+import pyarrow as pa
 
 from arrowstream.errors import PlanError
 
@@ -59,8 +60,10 @@ def cast_hint(error: BaseException) -> str | None:
     >>> cast_hint(pl.exceptions.InvalidOperationError("conversion from `str` to `i64` failed in column 'x'"))
     'cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit'
     """
-    # Polars says so of every strict cast that meets a value it cannot take.
-    if isinstance(error, pl.exceptions.InvalidOperationError) and "conversion" in str(error):
+    # What Polars, the Arrow backend and Arrow say of a strict cast that meets a value it cannot take.
+    in_polars = isinstance(error, pl.exceptions.InvalidOperationError) and "conversion" in str(error)
+    in_arrow = isinstance(error, pa.ArrowInvalid) and re.search("does not fit|not in range", str(error))
+    if in_polars or in_arrow:
         return "cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit"
     return None
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch, arrow_schema, to_frame
 from arrowstream.errors import SchemaError
 
 
@@ -47,9 +47,7 @@ def batches_of(data: Any) -> Iterator[Batch]:
             found = True
             yield _of_record(record)
         if not found:
-            # Not from_pylist: it cannot make dictionary columns on the oldest pyarrow.
-            nothing = [pa.nulls(0, dtype) for dtype in reader.schema.types]
-            yield _of_record(pa.RecordBatch.from_arrays(nothing, schema=reader.schema))
+            yield _of_record(_no_rows(reader.schema))
     elif hasattr(data, "__arrow_c_array__"):
         try:
             record = pa.record_batch(data)
@@ -60,9 +58,14 @@ def batches_of(data: Any) -> Iterator[Batch]:
         raise _no_frame(data)
 
 
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    # Not schema.empty_table(): before pyarrow 20 that cannot make dictionaries, which categories are.
+    return pa.RecordBatch.from_arrays([pa.nulls(0, dtype) for dtype in schema.types], schema=schema)
+
+
 def _no_frame(data: Any) -> SchemaError:
     if isinstance(data, pl.LazyFrame):
-        hint = "call .collect() on it first"
+        hint = "call .collect() on it first, or give it to Source.from_frame"
     elif (
         hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__") or hasattr(data, "to_frame")
     ):
@@ -84,7 +87,7 @@ def _of_record(record: pa.RecordBatch) -> Batch:
         return Batch(record)
     if record.schema.types == target.types:
         return Batch(pa.RecordBatch.from_arrays(record.columns, schema=target))
-    return Batch(cast(pl.DataFrame, pl.from_arrow(record)))
+    return Batch(to_frame(record))
 
 
 @lru_cache(maxsize=512)
@@ -97,7 +100,7 @@ def polars_schema(schema: pa.Schema) -> pl.Schema:
         Polars cannot hold one of the types, or two columns share a name.
     """
     try:
-        return cast(pl.DataFrame, pl.from_arrow(schema.empty_table())).schema
+        return cast(pl.DataFrame, pl.from_arrow(_no_rows(schema))).schema
     # Polars panics, outside the Exception tree, on some Arrow types it does not know.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, ValueError) as error:
         raise SchemaError(

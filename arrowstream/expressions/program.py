@@ -54,14 +54,23 @@ Expression = Column | Literal | Cast | Call
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
+class ProgramStep:
+    """One step of a program: a function from one batch of rows to one.
+
+    Lowering makes `Project` and `Filter`. A backend refuses a program with a step that it does not know, and names
+    the step by its class; so another kind of step, such as an aggregation, needs no change of the backends.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Project(ProgramStep):
     """Exactly these columns come out, in this order."""
 
     columns: tuple[tuple[str, Expression], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(ProgramStep):
     """Only rows where `predicate` is true stay (null counts as false)."""
 
     predicate: Expression
@@ -72,7 +81,7 @@ class Program:
     """Steps from `input` to `output`; the result must have the schema `output`, metadata included."""
 
     input: pa.Schema
-    steps: tuple[Project | Filter, ...]
+    steps: tuple[ProgramStep, ...]
     output: pa.Schema
 
 

@@ -238,6 +238,10 @@ class Writer(ABC):
         """Make a prepared epoch visible. Idempotent, and quick: it runs to its end even if the run is cancelled."""
         return
 
+    def on_failure(self, failure: BaseException) -> None:
+        """Called before `abort` with what ended the run: whoever waits at the other end may be given the cause."""
+        return
+
     @abstractmethod
     async def abort(self) -> None:
         """The run failed: leave nothing half-written visible. Must be safe after any failure, also of `prepare`.

@@ -74,8 +74,14 @@ class SourceSpec(ABC):
             Never given unless the source is `resumable`.
         """
 
-    def on_never_opened(self) -> None:
-        """Called at the end of a run that never opened this source: let go those who would wait for it."""
+    def on_never_opened(self, failure: BaseException | None) -> None:
+        """Called at the end of a run that never opened this source: let go those who would wait for it.
+
+        Parameters
+        ----------
+        failure
+            What ended the run; None if it ended well.
+        """
         return
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
@@ -165,6 +171,10 @@ class Reader(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let go of everything; called once, at the end or after a failure."""
+
+    def on_failure(self, failure: BaseException) -> None:
+        """Called before `close` if `failure` ended the run: whoever waits at the other end may be given the cause."""
+        return
 
     @property
     def total_rows(self) -> int | None:

@@ -59,30 +59,30 @@ from arrowstream.pipeline import Builder, Pipeline
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The job as far as one of its parts, so that a mistake can be laid at the right one.
+class JobPrefix:
+    """A job cut off after one of its values, to find the value that an error is about.
 
     Parameters
     ----------
     value
-        Where the part stands.
+        The last value.
     label
-        Its name for people: ``source``, or ``step 1 filter``; None if it leaves names and types as they are.
+        Its name for people: ``source``, or ``step 1 filter``; empty if it leaves the schema as it is.
     builder
         The pipeline up to and including it.
     """
 
     value: Value
-    label: str | None
+    label: str
     builder: Builder
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job whose values are all well-formed; whether they fit the data, `pipeline` finds out."""
+    """A job whose values are all well-formed. `pipeline` checks that they fit the data."""
 
     name: str
-    parts: tuple[Part, ...]
+    prefixes: tuple[JobPrefix, ...]
     sinks: tuple[tuple[Value, BoundSink], ...]
     complete: Builder
 
@@ -99,18 +99,18 @@ class Job:
         job.check_keys(("pipeline", "source", "steps", "sink"), required=("source", "sink"))
         name = job.maybe("pipeline", _name) or Path(path).stem
         builder = Pipeline.builder(name)
-        parts: list[Part] = []
+        prefixes: list[JobPrefix] = []
         for place, source in sources(job.need("source")):
-            parts.append(Part(place, None if parts else "source", builder.source(source)))
+            prefixes.append(JobPrefix(place, "" if prefixes else "source", builder.source(source)))
         for number, value in enumerate(job.maybe("steps", _steps) or (), 1):
             label = f"step {number} "
-            for place, made in step(value, parts[-1].builder):
-                parts.append(Part(place, label and f"{label}{place.at[-1]}", made))
+            for place, made in step(value, prefixes[-1].builder):
+                prefixes.append(JobPrefix(place, label and f"{label}{place.at[-1]}", made))
                 label = ""
         found = sinks(job.need("sink"))
         with placed(job.need("sink")):
-            complete = parts[-1].builder.sink(together(found))
-        return cls(name, tuple(parts), tuple(found), complete)
+            complete = prefixes[-1].builder.sink(together(found))
+        return cls(name, tuple(prefixes), tuple(found), complete)
 
     def pipeline(self, settings: Settings | None = None) -> Pipeline:
         """The pipeline, checked as `Builder.build` does, under these settings.
@@ -123,29 +123,29 @@ class Job:
         try:
             return self.complete.build(settings=settings)
         except ArrowstreamError:
-            for part in self.parts:
-                with placed(part.value):
-                    part.builder.sink(Sink.to_fn(_ignore)).build(settings=settings)
-        # Every part builds when the job is cut off there: it is a sink that does not fit.
+            for prefix in self.prefixes:
+                with placed(prefix.value):
+                    prefix.builder.sink(Sink.to_fn(_ignore)).build(settings=settings)
+        # Every prefix builds: a sink does not fit.
         for value, sink in self.sinks:
             with placed(value):
-                self.parts[-1].builder.sink(sink).build(settings=settings)
+                self.prefixes[-1].builder.sink(sink).build(settings=settings)
         with placed(self.sinks[-1][0]):
             return self.complete.build(settings=settings)
 
     def schemas(self) -> Iterator[tuple[str, pl.Schema | None]]:
-        """What comes out of the source and of each step, each with a label and its place.
+        """The schemas after the source and after each step, each with a label and its line.
 
         Raises
         ------
         JobError
             As for `pipeline`.
         """
-        for part in self.parts:
-            with placed(part.value):
-                schema = part.builder.schema()
-            if part.label:
-                yield f"{part.label} ({part.value.file.path}:{part.value.line})", schema
+        for prefix in self.prefixes:
+            with placed(prefix.value):
+                schema = prefix.builder.schema()
+            if prefix.label:
+                yield f"{prefix.label} ({prefix.value.file.path}:{prefix.value.line})", schema
 
 
 def _name(settings: Value) -> str | None:
@@ -160,4 +160,4 @@ def _steps(value: Value) -> list[Value]:
 
 
 def _ignore(batch: object) -> None:
-    """Where the rows of a job that is only checked would go."""
+    """The sink of a job that is only checked."""

@@ -1,4 +1,4 @@
-"""Errors of the engine, told as mistakes in a job."""
+"""Errors of the engine as mistakes in a job, with file and line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def placed(value: Value) -> Iterator[None]:
 
 
 def one_line(error: ArrowstreamError) -> str:
-    """What an error teaches, on one line.
+    """An error on one line: what is wrong, expected, found, hint.
 
     Examples
     --------

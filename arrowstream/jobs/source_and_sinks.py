@@ -1,4 +1,4 @@
-"""The source of a job with its event time, and its sink or sinks with what governs each."""
+"""The source of a job with its event time, and its sinks with their handlers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]
             yield table["event_time"], source.with_event_time(table["event_time"].text(), lateness or 0, idle)
     else:
         for key in table.keys() & {"lateness", "idle"}:
-            raise table[key].error("needs 'event_time', the column that tells the time, beside it")
+            raise table[key].error("needs 'event_time', the column of the event time")
 
 
 def sinks(value: Value) -> list[tuple[Value, BoundSink]]:
@@ -44,7 +44,7 @@ def sinks(value: Value) -> list[tuple[Value, BoundSink]]:
     """
     found = [(item, _sink(item)) for item in value.items()]
     if not found:
-        raise value.error("there is no sink")
+        raise value.error("has no sink")
     if len(found) == 1 and found[0][1].best_effort_capacity is not None:
         raise value.items()[0].need("best_effort").error("only one of several [[sink]] can miss batches")
     return found

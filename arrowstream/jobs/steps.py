@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
 from typing import Any, get_args
 
+from arrowstream.backends.registry import backends
 from arrowstream.config.toml_file import Value
 from arrowstream.jobs.connectors import SINKS, connector
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import placed
 from arrowstream.jobs.values import arguments, columns, duration, expressions, running, types
 from arrowstream.operators.window import WindowFull
-from arrowstream.pipeline import BACKENDS, Builder
+from arrowstream.pipeline import Builder
 from arrowstream.state.limit import OnFull
 
 Make = Callable[[Builder, Value], Builder]
@@ -46,8 +48,10 @@ def _scan(builder: Builder, value: Value) -> Builder:
     return builder.scan(*exprs, **found)
 
 
-def _plain(name: str, readers: Mapping[str, Callable[[Value], Any]], *required: str) -> Make:
+def _plain(name: str, readers: Mapping[str, Callable[[Value], Any]]) -> Make:
     """A step whose table has the arguments of the builder's method; a value alone is the first of them."""
+    parameters = signature(getattr(Builder, name)).parameters
+    required = [key for key in readers if parameters[key].default is Parameter.empty]
 
     def make(builder: Builder, value: Value) -> Builder:
         added: Builder = getattr(builder, name)(**arguments(value, readers, required))
@@ -97,31 +101,31 @@ STEPS: dict[str, Make] = {
     "unnest": lambda builder, value: builder.unnest(*value.texts()),
     "batch": _plain("batch", {"rows": Value.count, "nbytes": Value.count, "max_delay": duration}),
     "with_event_time": _plain(
-        "with_event_time", {"column": Value.text, "lateness": duration, "idle": duration}, "column"
+        "with_event_time", {"column": Value.text, "lateness": duration, "idle": duration}
     ),
     "window": _window,
     "reduce": _reduce,
     "scan": _scan,
-    "buffer": _plain("buffer", {"capacity": Value.count}, "capacity"),
+    "buffer": _plain("buffer", {"capacity": Value.count}),
     "throttle": _plain("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),
-    "debounce": _plain("debounce", {"quiet": duration, "by": Value.texts}, "quiet"),
+    "debounce": _plain("debounce", {"quiet": duration, "by": Value.texts}),
 }
-"""The operators a step can name, each with how its value becomes a call of the builder."""
+"""The operators of a job, each with the function that makes a call of the builder from its value."""
 
-_PYTHON = "takes a function of yours, so it needs Python: write the pipeline with Pipeline.builder()"
+_PYTHON = "takes a function, so it needs Python: write the pipeline with Pipeline.builder()"
 _LINE = "a job is one line of steps: write the pipeline with Pipeline.builder() where streams part or meet"
-ELSEWHERE = {
+PYTHON_ONLY = {
     "map": f"{_PYTHON}, or use 'with_columns', which maps rows by expressions",
     "flat_map": f"{_PYTHON}, or use 'explode' for a list column",
     "filter_map": f"{_PYTHON}, or use 'filter' and 'with_columns'",
     **dict.fromkeys(("process", "process_gpu", "parallel_map", "map_zero_copy"), _PYTHON),
     **dict.fromkeys(("split", "branch", "otherwise", "merge"), _LINE),
 }
-"""Operators of the builder that a job does not have, and what to do instead."""
+"""Operators that a job cannot name, with the reason and the way out."""
 
 
 def _backend(builder: Builder, value: Value) -> Builder:
-    return builder.backend(value.one_of(["auto", *(backend.name for backend in BACKENDS)]))
+    return builder.backend(value.one_of(["auto", *(backend.name for backend in backends())]))
 
 
 def _on_error(builder: Builder, value: Value) -> Builder:
@@ -130,33 +134,36 @@ def _on_error(builder: Builder, value: Value) -> Builder:
     return builder
 
 
-BESIDE: dict[str, Make] = {
+MODIFIERS: dict[str, Make] = {
     "backend": _backend,
-    "timeout": _plain("timeout", {"duration": duration, "on_timeout": _one_of("fail", "skip")}, "duration"),
+    "timeout": _plain("timeout", {"duration": duration, "on_timeout": _one_of("fail", "skip")}),
     "on_error": _on_error,
     "named": lambda builder, value: builder.named(value.text()),
 }
-"""What a step can have beside its operator."""
+"""The keys of a step besides its operator."""
 
 
 def step(value: Value, builder: Builder) -> list[tuple[Value, Builder]]:
-    """What a step adds, key by key: the value of its one operator first, each with the builder that has it.
+    """The builder after each key of a step, its one operator first, with the value of the key.
 
     Raises
     ------
     JobError
-        There is not exactly one operator, or a key or a value is wrong.
+        It has no operator or several, or a key or a value is wrong.
     """
     table = value.table()
-    for key in table.keys() & ELSEWHERE.keys():
-        raise value.file.error(table[key].at, f"{key!r} in [[steps]]: {ELSEWHERE[key]}")
-    value.check_keys((*STEPS, *BESIDE))
+    for key in table.keys() & PYTHON_ONLY.keys():
+        raise value.file.error(table[key].at, f"{key!r} in [[steps]]: {PYTHON_ONLY[key]}")
+    value.check_keys((*STEPS, *MODIFIERS))
     operators = [key for key in table if key in STEPS]
     if len(operators) != 1:
         found = " and ".join(map(repr, operators)) or "none"
         known = ", ".join(map(repr, STEPS))
         raise value.file.error(value.at, f"a step has exactly one operator, found {found} (one of {known})")
-    makes = {operators[0]: STEPS[operators[0]], **{key: make for key, make in BESIDE.items() if key in table}}
+    makes = {
+        operators[0]: STEPS[operators[0]],
+        **{key: make for key, make in MODIFIERS.items() if key in table},
+    }
     added = []
     for key, make in makes.items():
         with placed(table[key]):

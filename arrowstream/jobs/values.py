@@ -20,7 +20,7 @@ _NAMED = re.compile(
 )
 
 _OWN = re.compile(r"unsupported function '(\w+)'|found '(\w+)' clause")
-"""How Polars refuses a word of SQL where a column stands: ``user`` is a function to it, ``order`` a clause."""
+"""Errors of Polars for a keyword in place of a column: it takes ``user`` for a function, ``order`` for a clause."""
 
 
 def expression(value: Value) -> pl.Expr:
@@ -29,7 +29,7 @@ def expression(value: Value) -> pl.Expr:
     Raises
     ------
     JobError
-        It is no SQL: ``flights.toml:8: 'filter' in [[steps]]: 'a >' is no SQL expression: ...``
+        It is not SQL: ``flights.toml:8: 'filter' in [[steps]]: 'a >' is no SQL expression: ...``
     """
     return _parsed(value, value.text())
 
@@ -52,7 +52,7 @@ def _parsed(value: Value, text: str) -> pl.Expr:
 
 
 def _quoted(text: str, error: BaseException) -> str:
-    """How to write the column that SQL takes for something of its own, if that is what is wrong."""
+    """A hint to quote the column, if its name is a keyword of SQL."""
     found = _OWN.search(str(error))
     word = found and (found[1] or found[2])
     if not word or re.search(rf"\b{word}\s*\(", text, re.IGNORECASE):
@@ -61,7 +61,7 @@ def _quoted(text: str, error: BaseException) -> str:
 
 
 def _several(error: BaseException) -> str:
-    """How to write several expressions, if it is the comma between them that is refused."""
+    """A hint to write a list, if Polars refuses the comma between several expressions."""
     refused = "','" in str(error) or "Tuple(" in str(error)  # Polars before 2 takes them for a tuple first
     return "; several go into a list of texts: ['a', 'b * 2 AS b2']" if refused else ""
 
@@ -80,7 +80,7 @@ def expressions(value: Value) -> list[pl.Expr]:
 
 
 def columns(value: Value) -> list[pl.Expr]:
-    """What becomes columns: ``{ name = "SQL" }``, or an array of SQL that may say ``AS name``."""
+    """Named expressions: ``{ name = "SQL" }``, or an array of SQL that may say ``AS name``."""
     if isinstance(value.found, dict):
         return [expression(item).alias(name) for name, item in value.table().items()]
     return [named_expression(item) for item in value.items()]
@@ -103,7 +103,7 @@ def running(value: Value) -> list[pl.Expr]:
     Raises
     ------
     JobError
-        A function is unknown, an argument does not fit, or the operand is no SQL.
+        A function is unknown, an argument does not fit, or the operand is not SQL.
     """
     return [_running(item).alias(name) for name, item in value.table().items()]
 
@@ -124,7 +124,7 @@ def _running(value: Value) -> pl.Expr:
 
 
 def _elsewhere(value: Value) -> str:
-    """What the first key may stand for, if it is none of these functions."""
+    """A hint for a first key that is not one of these functions."""
     key = next(iter(value.table()), "")
     if key in _RUNNING:
         return ""
@@ -145,7 +145,7 @@ def duration(value: Value) -> str | float:
 def arguments(
     value: Value, readers: Mapping[str, Callable[[Value], Any]], required: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What a table says, read; a value that is no table is the first argument.
+    """The values of a table, read; a value that is not a table is the first argument.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""What one stage counts while it runs, and a frozen picture of it.
+"""The counters of a stage while it runs.
 
-A stage notes each batch in a short list, and adds the notes up some dozens at a time: between the kernels
+A stage notes each batch in a short list and adds the notes up some dozens at a time: between the kernels
 of a small batch, where nothing of ours is in the processor's caches any more, one addition to a
 histogram costs as much as ten in a row.
 """
@@ -8,83 +8,27 @@ histogram costs as much as ten in a row.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from operator import itemgetter
 from types import MappingProxyType
 
 from arrowstream.core.batch import Batch, Mark, Watermark
-from arrowstream.core.channel import ChannelStatistics
+from arrowstream.core.channel_state import ChannelStatistics
 from arrowstream.metrics.histogram import Histogram, Latency
+from arrowstream.metrics.stage import StageMetrics
 
 SAMPLE = 1024
-"""The bytes of one batch in so many are measured: adding up its buffers takes Arrow some 10 microseconds, and
-the batches that follow more, for what it leaves in the processor's caches."""
+"""Number of batches of which the bytes of one are measured: adding up its buffers takes Arrow some 10 microseconds,
+and slows down the batches that follow by what it leaves in the processor's caches."""
 
 NOTES = 48
-"""Batches noted before they are added up: the more, the less each costs, but each takes some 150 bytes."""
+"""Number of notes before they are added up: the more, the less each costs, but each takes some 150 bytes."""
 
 Queue = Callable[[], ChannelStatistics]
 Note = tuple[int, int, int, str]
-"""A batch that was run: how old its rows were then, how many of them count, the time it took, and by what."""
+"""A batch that was run: nanoseconds of latency, number of rows, nanoseconds of work, and the backend."""
 
-
-_TAKEN, _KIND = itemgetter(2), itemgetter(3)
-
-
-@dataclass(frozen=True, slots=True)
-class StageMetrics:
-    """One stage at one moment.
-
-    Parameters
-    ----------
-    rows_in, rows_out
-        Rows that went into and came out of the stage.
-    batches
-        Number of batches by the backend that ran them; opaque stages count under their own name.
-    nbytes
-        Bytes of the rows that came out (at the sink: went in), worked out from a sample of the batches.
-    busy_seconds
-        Time spent working, waiting excluded.
-    latency
-        How long rows took: at the sink from being read until written, at other stages the stage's own work. A
-        source has none.
-    queue_depth, queue_bytes, queue_capacity
-        Batches that wait before this stage, their bytes, and how many may wait; 0 where the stage shares
-        its neighbour's task and nothing can wait.
-    errors
-        Tries that failed, those that a handler dealt with included.
-    failed_rows
-        Rows that failed for good and were left out or put aside.
-    late_rows
-        Rows that came after the watermark had passed their window.
-    dropped_rows
-        Rows that a sink of best effort had no room for.
-    watermark_us
-        The last watermark, in microseconds since 1970 UTC; None without event time.
-    watermark_lag_seconds
-        How far that watermark was behind the wall clock; None without event time.
-    rows_by_branch
-        Rows that a split sent into each branch; empty at other stages.
-    """
-
-    name: str
-    rows_in: int = 0
-    rows_out: int = 0
-    batches: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    nbytes: int = 0
-    busy_seconds: float = 0.0
-    latency: Latency = field(default_factory=lambda: Latency.of(Histogram()))
-    queue_depth: int = 0
-    queue_bytes: int = 0
-    queue_capacity: int = 0
-    errors: int = 0
-    failed_rows: int = 0
-    late_rows: int = 0
-    dropped_rows: int = 0
-    watermark_us: int | None = None
-    watermark_lag_seconds: float | None = None
-    rows_by_branch: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+_BUSY, _KIND = itemgetter(2), itemgetter(3)
 
 
 class StageCounters:
@@ -98,7 +42,7 @@ class StageCounters:
     Examples
     --------
     >>> counters = StageCounters("map")
-    >>> counters.ran("arrow", rows=1000, taken_ns=50_000, latency_ns=50_000)
+    >>> counters.record_batch("arrow", rows=1000, busy_ns=50_000, latency_ns=50_000)
     >>> moment = counters.snapshot(wall_us=0)
     >>> dict(moment.batches), moment.busy_seconds, moment.latency.count
     ({'arrow': 1}, 5e-05, 1000)
@@ -112,17 +56,22 @@ class StageCounters:
         "_measured_bytes",
         "_measured_rows",
         "_notes",
+        "aborted",
         "batches",
         "busy_ns",
+        "dead_letter_rows",
         "dropped_rows",
         "errors",
         "failed_rows",
         "late_rows",
+        "late_rows_kept",
+        "limited_rows",
         "name",
         "queues",
         "rows_by_branch",
         "rows_in",
         "rows_out",
+        "waiting_ns",
         "watermark_us",
     )
 
@@ -131,11 +80,16 @@ class StageCounters:
         self.rows_in = 0
         self.rows_out = 0
         self.busy_ns = 0
+        self.waiting_ns = 0
         self.batches: dict[str, int] = {}
         self.errors = 0
         self.failed_rows = 0
+        self.dead_letter_rows = 0
         self.late_rows = 0
+        self.late_rows_kept = 0
         self.dropped_rows = 0
+        self.limited_rows = 0
+        self.aborted = False
         self.rows_by_branch: dict[str, int] = {}
         self._latency = Histogram()
         self._notes: list[Note] = []
@@ -147,46 +101,51 @@ class StageCounters:
         self._measured_rows = 0
         self._measured_bytes = 0
 
-    def ran(self, kind: str, rows: int, taken_ns: int, latency_ns: int) -> None:
-        """A batch was run.
+    def record_batch(self, kind: str, rows: int, busy_ns: int, latency_ns: int) -> None:
+        """Count a batch that was run.
 
         Parameters
         ----------
         kind
-            By what.
+            The backend or operator that ran it.
         rows
-            Its rows, or 0 if nobody knows what time counts for them.
-        taken_ns
-            The time it took.
+            Its rows, or 0 if their latency is unknown.
+        busy_ns
+            Nanoseconds of work.
         latency_ns
-            The time that counts for its rows.
+            Nanoseconds of latency of each of its rows.
         """
         notes = self._notes
-        notes.append((latency_ns, rows, taken_ns, kind))
+        notes.append((latency_ns, rows, busy_ns, kind))
         if len(notes) >= NOTES:
-            self.add_up()
+            self.flush()
 
-    def count(self, kind: str) -> None:
-        """One more batch run by `kind`, where nobody knows how long it took."""
+    def record_call(self, kind: str) -> None:
+        """Count a batch that `kind` has run, without a time."""
         self.batches[kind] = self.batches.get(kind, 0) + 1
 
-    def add_up(self) -> None:
-        """Add up what was noted; on the task that notes it only."""
+    def flush(self) -> None:
+        """Add up the notes; on the task that makes them only."""
         with self._adding:
             self.busy_ns += _add(self._notes, self.batches, self._latency)
             self._notes.clear()
 
-    def fail(self, rows: int) -> None:
-        """So many rows have failed for good, and were left out."""
+    def record_skipped(self, rows: int) -> None:
+        """Count rows that failed for good and were left out."""
         self.failed_rows += rows
 
-    def saw(self, mark: Mark) -> None:
-        """A mark came to this stage."""
+    def record_dead_letters(self, rows: int) -> None:
+        """Count rows that failed for good and went to a sink of dead letters."""
+        self.failed_rows += rows
+        self.dead_letter_rows += rows
+
+    def record_mark(self, mark: Mark) -> None:
+        """Note a mark that came to this stage."""
         if isinstance(mark, Watermark):
             self.watermark_us = mark.time_us
 
-    def came_out(self, batch: Batch) -> None:
-        """Count the rows of a batch that came out, and measure its bytes if it is its turn."""
+    def record_output(self, batch: Batch) -> None:
+        """Count the rows of a batch that came out, and measure its bytes if it belongs to the sample."""
         rows = batch.num_rows
         self.rows_out = out = self.rows_out + rows
         if out > self._measure_at:
@@ -198,12 +157,12 @@ class StageCounters:
 
     @property
     def latency(self) -> Histogram:
-        """How old rows were, or how long they took, so far."""
+        """The latencies of all rows so far."""
         return self._now()[1]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows that came out, as the sample has them."""
+        """Bytes of all rows that came out, estimated from the sample."""
         return round(self.rows_out * self._measured_bytes / max(self._measured_rows, 1))
 
     def snapshot(self, wall_us: int) -> StageMetrics:
@@ -218,27 +177,32 @@ class StageCounters:
         queues = [queue() for queue in self.queues]
         watermark = self.watermark_us
         return StageMetrics(
-            self.name,
-            self.rows_in,
-            self.rows_out,
-            MappingProxyType(batches),
-            self.nbytes,
-            busy_ns / 1e9,
-            Latency.of(latency),
-            sum(queue.length for queue in queues),
-            sum(queue.nbytes for queue in queues),
-            sum(queue.capacity for queue in queues),
-            self.errors,
-            self.failed_rows,
-            self.late_rows,
-            self.dropped_rows,
-            watermark,
-            None if watermark is None else (wall_us - watermark) / 1e6,
-            MappingProxyType(self.rows_by_branch.copy()),
+            name=self.name,
+            rows_in=self.rows_in,
+            rows_out=self.rows_out,
+            batches=MappingProxyType(batches),
+            busy_seconds=busy_ns / 1e9,
+            waiting_seconds=self.waiting_ns / 1e9,
+            nbytes=self.nbytes,
+            latency=Latency.of(latency),
+            queue_depth=sum(queue.length for queue in queues),
+            queue_bytes=sum(queue.nbytes for queue in queues),
+            queue_capacity=sum(queue.capacity for queue in queues),
+            errors=self.errors,
+            failed_rows=self.failed_rows,
+            dead_letter_rows=self.dead_letter_rows,
+            late_rows=self.late_rows,
+            late_rows_kept=self.late_rows_kept,
+            dropped_rows=self.dropped_rows,
+            limited_rows=self.limited_rows,
+            aborted=self.aborted,
+            watermark_us=watermark,
+            watermark_lag_seconds=None if watermark is None else (wall_us - watermark) / 1e6,
+            rows_by_branch=MappingProxyType(self.rows_by_branch.copy()),
         )
 
     def _now(self) -> tuple[dict[str, int], Histogram, int]:
-        """Batches, latencies and busy nanoseconds, with what is only noted yet."""
+        """Batches, latencies and busy nanoseconds, including the notes."""
         with self._adding:
             batches, latency, busy_ns = self.batches.copy(), self._latency.copy(), self.busy_ns
             notes = self._notes[:]
@@ -247,9 +211,9 @@ class StageCounters:
 
 
 def _add(notes: list[Note], batches: dict[str, int], latency: Histogram) -> int:
-    """Add notes to these counts; gives the nanoseconds they took."""
+    """Add notes to these counts; returns their nanoseconds of work."""
     latency.record_all(notes)
     kinds = list(map(_KIND, notes))
     for kind in dict.fromkeys(kinds):
         batches[kind] = batches.get(kind, 0) + kinds.count(kind)
-    return sum(map(_TAKEN, notes))
+    return sum(map(_BUSY, notes))

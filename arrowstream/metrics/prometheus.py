@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from arrowstream.errors import MissingExtra
-from arrowstream.metrics.counters import StageMetrics
 from arrowstream.metrics.histogram import BOUNDS_SECONDS
+from arrowstream.metrics.stage import StageMetrics
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -22,9 +22,15 @@ _COUNTERS: tuple[tuple[str, str, Value], ...] = (
     ("rows_out", "Rows that came out of a stage.", lambda stage: stage.rows_out),
     ("bytes", "Bytes of the rows that came out, from a sample of batches.", lambda stage: stage.nbytes),
     ("busy_seconds", "Time spent working.", lambda stage: stage.busy_seconds),
+    (
+        "waiting_seconds",
+        "Time spent waiting for something outside of the pipeline.",
+        lambda stage: stage.waiting_seconds,
+    ),
     ("errors", "Tries that failed, handled ones included.", lambda stage: stage.errors),
     ("failed_rows", "Rows that failed for good.", lambda stage: stage.failed_rows),
     ("late_rows", "Rows that came after their window was closed.", lambda stage: stage.late_rows),
+    ("lost_rows", "Late, skipped and dropped rows that no sink got.", lambda stage: stage.lost_rows),
     ("dropped_rows", "Rows that a sink of best effort had no room for.", lambda stage: stage.dropped_rows),
 )
 _GAUGES: tuple[tuple[str, str, Value], ...] = (

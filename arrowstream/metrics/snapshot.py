@@ -1,4 +1,4 @@
-"""A frozen picture of a pipeline's counters: before, while and after it runs."""
+"""The metrics of a pipeline at one moment: before, while and after it runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from arrowstream.metrics.counters import Queue, StageCounters, StageMetrics
+from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.prometheus import exposition
+from arrowstream.metrics.stage import StageMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Metrics:
         sources: Iterable[StageCounters] = (),
         between: Iterable[StageCounters] = (),
         sinks: Iterable[StageCounters] = (),
-        beside: Iterable[StageCounters] = (),
+        side: Iterable[StageCounters] = (),
         queues: Iterable[Queue] = (),
         seconds: float = 0.0,
         running: bool = False,
@@ -73,8 +74,8 @@ class Metrics:
 
         Parameters
         ----------
-        sources, between, sinks, beside
-            Where rows begin, pass and end, and where others leave: late ones and those that failed.
+        sources, between, sinks, side
+            Counters of the sources, the stages, the sinks at the ends, and the sinks of late and failed rows.
         queues
             Every channel between them.
         seconds, running
@@ -84,7 +85,7 @@ class Metrics:
         """
         sources, between, sinks = tuple(sources), tuple(between), tuple(sinks)
         stages: dict[str, StageMetrics] = {}
-        for counters in (*sources, *between, *sinks, *beside):
+        for counters in (*sources, *between, *sinks, *side):
             stages[_free(counters.name, stages)] = counters.snapshot(wall_us)
         latency = Histogram()
         for counters in sinks:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -36,6 +36,13 @@ class Expressions(ABC):
     @abstractmethod
     def expressions(self) -> tuple[pl.Expr, ...]:
         """Every expression in it, for the check that none looks at other rows."""
+
+    def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self:
+        """The same step over other expressions, one for each of `expressions()`.
+
+        A step whose expressions only choose columns is returned as it is.
+        """
+        return self
 
     @abstractmethod
     def describe(self) -> str:
@@ -236,6 +243,8 @@ class AsyncProcess(ABC):
     __slots__ = ()
 
     concurrency: int = 1
+    busy_while_awaited: ClassVar[bool] = False
+    """Whether work goes on while `process` is awaited, as on worker threads: it then counts as busy."""
 
     async def open(self) -> None:
         """Called once, before the first batch."""

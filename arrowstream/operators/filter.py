@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import polars as pl
@@ -67,6 +67,9 @@ class Filter(Expressions):
 
     def expressions(self) -> tuple[pl.Expr, ...]:
         return self.predicates
+
+    def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Filter:
+        return replace(self, predicates=exprs)
 
     def describe(self) -> str:
         return f"filter({', '.join(map(expression_text, self.predicates))})"

@@ -109,6 +109,8 @@ class OnThreads(AsyncProcess):
 
     __slots__ = ("_calls", "_work", "concurrency")
 
+    busy_while_awaited: ClassVar[bool] = True
+
     def __init__(self, work: Calling, workers: int) -> None:
         self._work = work
         self._calls = ThreadCalls(workers)
@@ -125,6 +127,8 @@ class OnProcesses(AsyncProcess):
     """Work in spawned processes, each with a thread that waits for its answers."""
 
     __slots__ = ("_calls", "_idle", "_task", "_workers", "concurrency")
+
+    busy_while_awaited: ClassVar[bool] = True
 
     def __init__(self, task: WorkerTask, workers: int) -> None:
         self._task = task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import polars as pl
@@ -79,6 +79,9 @@ class Router(Expressions):
 
     def expressions(self) -> tuple[pl.Expr, ...]:
         return (self.selector,)
+
+    def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Router:
+        return replace(self, selector=exprs[0])
 
     def describe(self) -> str:
         return f"split({expression_text(self.selector)})"

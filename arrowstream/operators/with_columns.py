@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import polars as pl
@@ -61,6 +61,9 @@ class WithColumns(Expressions):
 
     def expressions(self) -> tuple[pl.Expr, ...]:
         return self.exprs
+
+    def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> WithColumns:
+        return replace(self, exprs=exprs)
 
     def describe(self) -> str:
         return f"with_columns({', '.join(map(expression_text, self.exprs))})"

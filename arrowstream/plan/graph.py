@@ -56,7 +56,7 @@ class Child:
     name
         The name of the branch or input.
     graph
-        A branch has no source of its own; another input has one.
+        A branch has no source; another input has one.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Child:
 
 
 class LineCompiler(Protocol):
-    """What compiles the graphs inside a composite step; each is compiled once."""
+    """The compiler, as composite steps see it: it compiles each graph inside once."""
 
     @property
     def backends(self) -> Sequence[Backend]: ...
@@ -111,7 +111,7 @@ class Composite(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A source, steps and a sink; every method gives a new graph. One that is `inner` is a branch of another."""
+    """A source, steps and a sink. Immutable: every method gives a new graph. An `inner` one is a branch."""
 
     name: str
     source: SourceSpec | None = None
@@ -195,14 +195,14 @@ class Graph:
         last = self.steps[-1]
         if isinstance(last.operator, Composite | Watermarks):
             raise PlanError(
-                f"{call}() cannot govern {last.operator.name}()",
+                f"{call}() does not apply to {last.operator.name}()",
                 expected="a step that transforms rows, or a sink, directly before it",
             )
         if added.repeats and isinstance(last.operator, Operator) and not last.operator.repeatable:
             raise PlanError(
-                f"{call}() cannot govern {last.operator.name}()",
-                expected="a step without state of its own: expressions, functions, processors, or a sink",
-                hint="what fails in the step before it is governed by a handler there",
+                f"{call}() does not apply to {last.operator.name}()",
+                expected="a step without state: expressions, functions, processors, or a sink",
+                hint="put the handler after the step before it, if that is the one that fails",
             )
         policies = last.policies.then(call, last.operator.name, added)
         return replace(self, steps=(*self.steps[:-1], replace(last, policies=policies)))

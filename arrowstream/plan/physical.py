@@ -115,8 +115,8 @@ class InputsStage:
     output
         The schema of what comes out.
     operator
-        What happens to the rows; the stream that comes in is its port 0, `inputs` are its ports from 1 on. None: the
-        rows of all inputs, as they come.
+        The operator; the stream that comes in is its port 0, `inputs` are its ports from 1 on. None for a merge,
+        which passes the rows of all inputs as they come.
     """
 
     name: str
@@ -138,7 +138,7 @@ class InputsStage:
 
     @property
     def description(self) -> tuple[str, ...]:
-        """What happens where they meet, in one line."""
+        """The operator or merge, in one line."""
         return (self.describe,)
 
 

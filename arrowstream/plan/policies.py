@@ -1,4 +1,4 @@
-"""What governs a step besides what it does: errors, time limits, and where late rows go."""
+"""The policies of a step: error handlers, a time limit, and the sink of late rows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Policies:
     Parameters
     ----------
     handlers
-        What to do about failures, in order; without any, the first one ends the run.
+        Error handlers, in order; without any, the first failure ends the run.
     timeout_s
         Seconds the step may take for one batch, or None.
     skip_late_batches
-        Whether a batch that takes longer is left out, and does not fail.
+        True if a batch that takes longer is skipped; it fails otherwise.
     late
-        Where rows go that came too late for their window.
+        The sink of rows that came too late for their window.
     """
 
     handlers: tuple[ErrorHandler, ...] = ()
@@ -46,7 +46,7 @@ class Policies:
             raise PlanError("timeout() is too short", expected="more than 0 seconds", found=f"{limit:g} s")
         if on_timeout not in ("fail", "skip"):
             raise PlanError(
-                "timeout() cannot go on like that",
+                "timeout() has another on_timeout",
                 expected="on_timeout='fail' or on_timeout='skip'",
                 found=repr(on_timeout),
             )
@@ -54,17 +54,17 @@ class Policies:
 
     @property
     def alone(self) -> bool:
-        """Whether the step must be a stage of its own."""
+        """True if the step must be a stage by itself."""
         return bool(self.handlers) or self.timeout_s is not None
 
     @property
     def repeats(self) -> bool:
-        """Whether a batch may be tried again, in parts, or left out half-way."""
+        """True if a batch may be tried again, in parts, or skipped half-way."""
         return bool(self.handlers) or self.skip_late_batches
 
     @property
     def goes_on(self) -> bool:
-        """Whether the run may go on after a batch that took too long."""
+        """True if the run may go on after a batch that took too long."""
         return self.skip_late_batches or any(
             isinstance(handler, Retry | Skip | DeadLetter) for handler in self.handlers
         )

@@ -1,4 +1,4 @@
-"""What the start of a pipeline asks of the read itself: filters and computations, or only the columns needed."""
+"""Pushdown: the first steps of a line run inside the read, or the read gives only the columns they need."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from arrowstream.expressions.every_row import steps_for_every_row
 from arrowstream.io.source import Query, SourceSpec
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.fuse import StageDraft
@@ -17,10 +18,10 @@ from arrowstream.plan.segment import Segment
 def push_down(
     source: SourceSpec, schema: pl.Schema, drafts: list[StageDraft]
 ) -> tuple[Input, list[StageDraft]]:
-    """The source with what it takes over, and the drafts that are left.
+    """The source with the work it takes over, and the drafts that remain.
 
-    A first segment goes into the read as a whole where the source can do that. Where it cannot, or a
-    watermark comes first, which must see every row, the read gives only the columns that are needed.
+    The whole first segment goes into the read if the source can run it. If it cannot, or if the first step makes
+    watermarks, which must see every row, the read gives only the columns that are needed.
     """
     if source.pushdown == "none" or not drafts:
         return Input(source, schema), drafts
@@ -29,8 +30,9 @@ def push_down(
     if isinstance(segment, Segment):
         whole = first.pin in ("auto", "polars") and not first.policies.alone and not _uses_constants(segment)
         if source.pushdown == "query" and whole:
-            query = segment.apply_lazy
-            return Input(source, segment.output, query, segment, source.explain_read(query)), drafts[1:]
+            query = replace(segment, steps=steps_for_every_row(segment.steps)).apply_lazy
+            text = source.explain_read(segment.apply_lazy)
+            return Input(source, segment.output, query, segment, text), drafts[1:]
         return _only_needed(source, schema, [], first, drafts[1:])
     if isinstance(segment, Watermarks) and len(drafts) > 1 and isinstance(drafts[1].work, Segment):
         return _only_needed(source, schema, [first], drafts[1], drafts[2:])
@@ -55,10 +57,10 @@ def _only_needed(
 
 
 def _uses_constants(segment: Segment) -> bool:
-    """Whether a step may compute with a column of constants from a step before it.
+    """True if a step may compute with a column of constants from a step before it.
 
-    Polars keeps such a column as one value, and divides by it in another way than by the same value in
-    rows; the read would show by its results how many rows it took at a time. A stage does not.
+    Polars keeps such a column as one value, and divides by it in another way than by the same value in rows. The
+    results would depend on the number of rows that the read takes at a time; those of a stage do not.
     """
     return any(
         not expr.meta.root_names() and not expr.meta.has_multiple_outputs()
@@ -68,7 +70,7 @@ def _uses_constants(segment: Segment) -> bool:
 
 
 def _narrow(segment: Segment, also: set[str]) -> Segment | None:
-    """The segment over only those columns it needs and `also`, or None if that is all."""
+    """The segment over only the columns it needs and those in `also`; None if it needs all of them."""
     needed = required_columns(segment.apply_lazy, segment.schema)
     if needed is None or not 0 < len(needed) < len(segment.schema):
         return None

@@ -18,7 +18,7 @@ class Segment:
     output: pl.Schema
 
     def apply_lazy(self, frame: pl.LazyFrame) -> pl.LazyFrame:
-        """The segment over a lazy frame: what is pushed into file reads and lowered to a program."""
+        """The segment over a lazy frame, to push it into file reads and to lower it to a program."""
         for step in self.steps:
             frame = step.apply(frame)
         return frame

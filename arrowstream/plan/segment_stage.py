@@ -1,4 +1,4 @@
-"""A segment as a stage: which backends can run it, and why the others cannot."""
+"""A segment as a stage: the backends that can run it, and the reasons of those that cannot."""
 
 from __future__ import annotations
 
@@ -55,14 +55,20 @@ def segment_stage(
             f"the {pin} backend cannot run this step",
             stage=name,
             found=refused[pin],
-            hint='take the pin away, or use backend("polars"), which runs every expression',
+            hint=f"take the pin away, or use backend({general(backends)!r}), which runs every expression",
         )
-    placement = Placement(tuple(evaluators), refused, pin)
+    costs = {backend.name: backend.start_cost for backend in backends if backend.name in evaluators}
+    placement = Placement(costs, refused, pin)
     return SegmentStage(name, segment, evaluators, placement, policies)
 
 
+def general(backends: Sequence[Backend]) -> str:
+    """The backend that refuses no segment."""
+    return next(backend.name for backend in backends if backend.runs_everything)
+
+
 def _into_arrow(evaluate: Evaluator) -> Evaluator:
-    """With the rows' Arrow form made at once: that is part of what a backend that gives another one costs."""
+    """The evaluator with the conversion to Arrow added, so that it counts as a cost of the backend."""
 
     def evaluate_into_arrow(batch: Batch) -> Batch:
         result = evaluate(batch)

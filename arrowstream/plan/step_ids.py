@@ -20,7 +20,7 @@ _NAME = re.compile(r"\w[\w.-]*")
 
 
 class Operation(Protocol):
-    """What a step does, as far as its id depends on it."""
+    """An operator or composite, as far as an id depends on it."""
 
     @property
     def name(self) -> str: ...
@@ -103,7 +103,7 @@ def check_name(name: str) -> None:
     Raises
     ------
     PlanError
-        It is no text, or has other characters than ids may have, or is the name of an end.
+        It is not text, has other characters, or is the name of an end.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in ENDS:
         raise PlanError(

@@ -13,10 +13,10 @@ from arrowstream.plan.physical import SinkBinding
 from arrowstream.plan.policies import Policies
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
+from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.endpoints.sinks import RunningSinks
 from arrowstream.runtime.failure.guard import Guard
 from arrowstream.runtime.failure.timeout import Deadline
-from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.stage import RunningStage
 
 
@@ -28,9 +28,9 @@ def govern(
     sinks: RunningSinks,
 ) -> None:
     """Put a stage or sink that takes rows of `schema` under its policies; without any, it costs nothing."""
-    name, tally = running.tally.name, running.tally
+    name, counters = running.counters.name, running.counters
     if policies.timeout_s is not None:
-        skip = tally.fail if policies.skip_late_batches else None
+        skip = counters.record_skipped if policies.skip_late_batches else None
         deadline = Deadline(
             name,
             policies.timeout_s,
@@ -42,12 +42,12 @@ def govern(
         running.govern(lambda attempt: partial(deadline.run, attempt=attempt))
     if not policies.handlers:
         return
-    write = None
+    write, count = None, counters.record_skipped
     last = policies.handlers[-1]
     if isinstance(last, DeadLetter):
         assert isinstance(last.sink, SinkSpec)
         outlet = SinkBinding(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
-        write = sinks.shared_side_output(outlet)
+        write, count = sinks.shared_side_output(outlet), counters.record_dead_letters
     # Not seeded: chance is there to keep apart the retries of many processes that run the same job.
-    guard = Guard(name, policies.handlers, clock, Random(), write, tally.fail)
+    guard = Guard(name, policies.handlers, clock, Random(), write, count)
     running.govern(lambda attempt: partial(guard.run, attempt=attempt))

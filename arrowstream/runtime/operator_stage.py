@@ -11,10 +11,11 @@ from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
-from arrowstream.runtime.ports import OutputPort
+from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage, emit_all
+from arrowstream.runtime.timed import timed
 
 T = TypeVar("T")
 WriteLate = Callable[[Batch], Awaitable[None]]
@@ -62,11 +63,11 @@ class RunningProcess(RunningStage):
 
     async def attempt(self, batch: Batch) -> list[Element]:
         out = await self._run(lambda: list(self._process.process(batch)), batch)
-        self.tally.ran(self._kind, batch.num_rows, self._last_ns, self._last_ns)
+        self.counters.record_batch(self._kind, batch.num_rows, self._last_ns, self._last_ns)
         return out
 
     async def on_mark(self, mark: Mark, output: OutputPort) -> None:
-        self.tally.saw(mark)
+        self.counters.record_mark(mark)
         if isinstance(mark, Watermark):
             await self._emit_made(lambda: self._process.on_watermark(mark.time_us), output)
         elif isinstance(mark, Idle):
@@ -84,6 +85,10 @@ class RunningProcess(RunningStage):
 
     async def finish(self, output: OutputPort) -> None:
         await self._emit_made(self._process.finish, output)
+
+    async def close(self) -> None:
+        # With it go the files of its state: the stage itself waits in cycles for the garbage collector.
+        del self._process
 
     async def _emit_made(self, make: Callable[[], Iterable[Element]], output: OutputPort) -> None:
         """Give what is made, and make more only once that was taken: it may be more than there is memory for."""
@@ -103,17 +108,18 @@ class RunningProcess(RunningStage):
         except BaseException as error:
             if not is_failure(error):
                 raise
-            self.tally.errors += 1
-            raise stage_error(self.tally.name, batch, error) from error
+            self.counters.errors += 1
+            raise stage_error(self.counters.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
         self._times.observe(rows, self._last_ns)
         if batch is None:
-            self.tally.busy_ns += self._last_ns
+            self.counters.busy_ns += self._last_ns
         late = self._process.take_late()
         if late is not None:
-            self.tally.late_rows += late.num_rows
+            self.counters.late_rows += late.num_rows
             if self._write_late is not None:
                 await self._write_late(late)
+                self.counters.late_rows_kept += late.num_rows
         return result
 
 
@@ -150,6 +156,10 @@ class RunningTimed(RunningProcess):
         await super().open()
         self._timed.set_time(self._clock.now_ns())
 
+    async def close(self) -> None:
+        await super().close()
+        del self._timed
+
     async def on_timer(self, output: OutputPort) -> None:
         """Give what comes out now that the deadline has passed."""
         now = self._clock.now_ns()
@@ -183,13 +193,17 @@ class RunningAsync(RunningStage):
 
     async def attempt(self, batch: Batch) -> list[Element]:
         begin = self._clock.now_ns()
-        out = await self._named(self._process.process(batch), batch)
-        taken = self._clock.now_ns() - begin
-        self.tally.ran(self._kind, batch.num_rows, taken, taken)
+        work = self._process.process(batch)
+        if self._process.busy_while_awaited:
+            out = await self._named(work, batch)
+            busy_ns = self._clock.now_ns() - begin
+        else:
+            out, busy_ns = await self._named(timed(work, self._clock, self.counters), batch)
+        self.counters.record_batch(self._kind, batch.num_rows, busy_ns, self._clock.now_ns() - begin)
         return list(out)
 
     async def on_mark(self, mark: Mark, output: OutputPort) -> None:
-        self.tally.saw(mark)
+        self.counters.record_mark(mark)
         if isinstance(mark, Watermark):
             await self._emit_made(self._process.on_watermark(mark.time_us), output)
         elif isinstance(mark, Idle):
@@ -221,8 +235,8 @@ class RunningAsync(RunningStage):
         except BaseException as error:
             if not is_failure(error):
                 raise
-            self.tally.errors += 1
-            raise stage_error(self.tally.name, batch, error) from error
+            self.counters.errors += 1
+            raise stage_error(self.counters.name, batch, error) from error
 
 
 def _begun(make: Callable[[], Iterable[Element]]) -> Iterator[Element]:

@@ -11,7 +11,7 @@ from arrowstream.core.snapshot_store import SnapshotStore
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 from arrowstream.plan.physical import Plan
-from arrowstream.runtime.ports import ChannelLimits
+from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.report import Progress
 
 WORKERS = 8

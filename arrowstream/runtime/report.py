@@ -1,10 +1,10 @@
-"""What a run tells: progress while it goes, a report when it ends."""
+"""Progress while a run goes on, and its report when it has ended."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from arrowstream.metrics.counters import StageCounters
+from arrowstream.metrics.stage import StageMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Progress:
     seconds
         Time since the run began.
     total_rows
-        Rows the source will read in all, where it can tell; else None.
+        Rows the source will read in all; None if it does not know.
     """
 
     rows_in: int
@@ -28,67 +28,27 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class StageReport:
-    """One stage's share of a run.
-
-    Parameters
-    ----------
-    rows_in, rows_out
-        Rows that went into and came out of the stage.
-    batches
-        Number of batches by the backend that ran them; opaque stages count under their own name.
-    busy_seconds
-        Time spent working, waiting excluded.
-    """
-
-    name: str
-    rows_in: int
-    rows_out: int
-    batches: dict[str, int] = field(default_factory=dict)
-    busy_seconds: float = 0.0
-
-    @classmethod
-    def of(cls, counters: StageCounters) -> StageReport:
-        """What these counters say, once the run has ended."""
-        counters.add_up()
-        return cls(
-            counters.name,
-            counters.rows_in,
-            counters.rows_out,
-            dict(counters.batches),
-            counters.busy_ns / 1e9,
-        )
-
-    def told(self, width: int) -> str:
-        """One line, the name padded to `width`."""
-        batches = ", ".join(f"{backend} {count:,}" for backend, count in self.batches.items())
-        return (
-            f"{self.name:{width}}  {self.rows_in:,} rows in, {self.rows_out:,} rows out, "
-            f"{self.busy_seconds:.3f} s busy{f' ({batches})' if batches else ''}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class RunReport:
-    """What a finished run did.
+    """The report of a run that has ended well.
 
     Parameters
     ----------
     rows_in, rows_out
-        Rows read by the source and written by the sink.
+        Rows read by the sources and written by the sinks at the ends.
     seconds
         Wall time of the run.
     stages
-        One entry a stage, in order: the source first, the sink last.
+        One entry a stage, in order: sources first, then steps, then sinks.
     stopped
-        Why the run ended before the stream did (``"stop"``, ``"limit"``, ``"duration"``), or None.
+        Why the run ended before the stream did: ``"stop"``, ``"limit"``, ``"duration"``, or a signal such as
+        ``"SIGTERM"``; None if the stream ended by itself.
     """
 
     name: str
     rows_in: int
     rows_out: int
     seconds: float
-    stages: tuple[StageReport, ...]
+    stages: tuple[StageMetrics, ...]
     stopped: str | None = None
 
     @property
@@ -111,16 +71,35 @@ class RunReport:
             f"{self.seconds:.2f} s, {self.rows_per_second:,.0f} rows/s{ending}"
         )
 
-    def __str__(self) -> str:
-        """The totals, and a line for each stage.
+    @property
+    def lost_rows(self) -> int:
+        """Rows that nobody got: late ones, skipped ones, and those that a best-effort sink had no room for."""
+        return sum(stage.lost_rows for stage in self.stages)
+
+    @property
+    def losses(self) -> str | None:
+        """What was lost, on one line; None if nothing was.
 
         Examples
         --------
-        >>> stages = StageReport("source", 20, 20, {"read": 1}, 0.1), StageReport("filter", 20, 3, {"arrow": 1})
+        >>> stages = StageMetrics("source", 9, 9), StageMetrics("window", 9, 1, late_rows=2)
+        >>> RunReport("p", 9, 1, 0.5, stages).losses
+        'lost: 2 rows came late to window'
+        """
+        phrases = [phrase for stage in self.stages for phrase in stage.losses]
+        return f"lost: {'; '.join(phrases)}" if phrases else None
+
+    def __str__(self) -> str:
+        """The totals, a line for each stage, and a line for what was lost.
+
+        Examples
+        --------
+        >>> stages = StageMetrics("source", 20, 20, {"read": 1}, 0.1), StageMetrics("1 filter", 20, 3, {"arrow": 1})
         >>> print(RunReport("p", 20, 3, 0.5, stages))
         p: 20 rows in, 3 rows out, 0.50 s, 40 rows/s
           source    20 rows in, 20 rows out, 0.100 s busy (read 1)
-          filter  20 rows in, 3 rows out, 0.000 s busy (arrow 1)
+          1 filter  20 rows in, 3 rows out, 0.000 s busy (arrow 1)
         """
         width = max((len(stage.name) for stage in self.stages), default=0)
-        return "\n".join([self.summary, *(f"  {stage.told(width)}" for stage in self.stages)])
+        lines = [self.summary, *(f"  {stage.format_line(width)}" for stage in self.stages)]
+        return "\n".join([*lines, *([] if self.losses is None else [self.losses])])

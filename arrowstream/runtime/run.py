@@ -18,16 +18,16 @@ from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.source import SourceSpec, open_source
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.physical import Input, Plan, SinkBinding
-from arrowstream.runtime.failure.cleanup import despite, in_turn, root
+from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.endpoints.sinks import RunningSinks
+from arrowstream.runtime.endpoints.source import RunningSource
+from arrowstream.runtime.failure.cleanup import despite, first_failure, in_turn, root
 from arrowstream.runtime.failure.stage_error import opened
+from arrowstream.runtime.flow.ports import InputPort, ReplayInput
+from arrowstream.runtime.flow.router import RunningRouter
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.ports import InputPort, ReplayInput
-from arrowstream.runtime.report import Progress, RunReport, StageReport
+from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.router import RunningRouter
-from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.running_source import RunningSource
-from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage
 from arrowstream.runtime.task_group import task_group
@@ -125,13 +125,16 @@ class Run:
         finally:
             self._end_ns = self._clock.now_ns()
             self._threads.close()
-        raise failure  # out here, so that it keeps its own cause and drags no group along
+        try:
+            raise failure  # out here, so that it keeps its own cause and drags no group along
+        finally:
+            del failure  # its traceback holds this frame, and that would hold it
 
     def _leave_out(self, prepared: Prepared, failure: BaseException | None) -> None:
         """Tell the ends whose turn never came."""
         for source in prepared.sources:
             if not any(source is opened for opened in self._opened):
-                source.on_never_opened()
+                source.on_never_opened(failure)
         for sink in prepared.sinks:
             if not any(sink is reached for reached in self._sinks.reached):
                 sink.on_never_opened(failure)
@@ -151,10 +154,10 @@ class Run:
         wiring, sinks = self._wiring, list(self._sinks)
         return Metrics.of(
             name,
-            sources=[source.tally for source in list(self._sources)],
-            between=[] if wiring is None else [stage.tally for stage in list(wiring.stages)],
-            sinks=[sink.tally for sink in sinks if sink in self._ends],
-            beside=[sink.tally for sink in sinks if sink not in self._ends],
+            sources=[source.counters for source in list(self._sources)],
+            between=[] if wiring is None else [stage.counters for stage in list(wiring.stages)],
+            sinks=[sink.counters for sink in sinks if sink in self._ends],
+            side=[sink.counters for sink in sinks if sink not in self._ends],
             queues=[] if wiring is None else list(wiring.queues),
             seconds=self._seconds(),
             running=self._end_ns is None,
@@ -166,6 +169,8 @@ class Run:
         try:
             report = await self._from_source(prepared)
         except BaseException as failure:
+            for source in self._sources:
+                source.on_failure(first_failure(failure))
             await despite(failure, (source.close for source in self._sources))
             raise
         await in_turn(source.close for source in self._sources)
@@ -222,7 +227,7 @@ class Run:
                 wiring.start(group)
             await self._sinks.commit()
         except BaseException as failure:
-            await despite(failure, self._sinks.aborts())
+            await despite(failure, self._sinks.aborts(first_failure(failure)))
             raise
         self._tell()
         self._committed = self._report(plan.name, wiring.stages)
@@ -259,10 +264,10 @@ class Run:
             self._options.on_progress(Progress(self._rows_in(), self._rows_out(), self._seconds(), total))
 
     def _rows_in(self) -> int:
-        return sum(source.tally.rows_in for source in self._sources)
+        return sum(source.counters.rows_in for source in self._sources)
 
     def _rows_out(self) -> int:
-        return sum(sink.tally.rows_out for sink in self._ends)
+        return sum(sink.counters.rows_out for sink in self._ends)
 
     def _seconds(self) -> float:
         end_ns = self._clock.now_ns() if self._end_ns is None else self._end_ns
@@ -270,12 +275,13 @@ class Run:
 
     def _report(self, name: str, stages: Sequence[RunningStage | RunningRouter]) -> RunReport:
         parts = (*self._sources, *stages, *self._sinks)
+        wall_us = time.time_ns() // 1_000
         return RunReport(
             name,
             self._rows_in(),
             self._rows_out(),
             self._seconds(),
-            tuple(StageReport.of(part.tally) for part in parts),
+            tuple(part.counters.snapshot(wall_us) for part in parts),
             self._ended_early(),
         )
 

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from arrowstream.core.waiters import running_loop
+
 T = TypeVar("T")
 
 
@@ -16,28 +18,29 @@ def run_blocking(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     Without a running loop that is `asyncio.run`. Inside one (a notebook's) it runs on a thread with a
     loop of its own, while this thread waits; an interrupt cancels it there and waits for its clean-up.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        beside = False
-    else:
-        beside = True
     results: list[T] = []
+    failures: list[Exception] = []
 
     async def kept() -> None:
         # Not as the task's own result: asyncio.run has that written out (the signal module puts the old
         # handler, which holds the task, into a message that nobody reads). Of a frame this takes longer
         # than a small run, and where Polars cannot write a value, the rows and the handler are lost.
-        results.append(await start())
+        # Nor as its failure: a frame of asyncio.run holds the task, and the failure's traceback would hold the frame.
+        try:
+            results.append(await start())
+        except Exception as error:
+            failures.append(error)
 
-    if beside:
-        _run_beside(kept)
-    else:
+    if running_loop() is None:
         asyncio.run(kept())
+    else:
+        _run_on_thread(kept)
+    if failures:
+        raise failures.pop()
     return results[0]
 
 
-def _run_beside(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def _run_on_thread(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
     failures: list[BaseException] = []
     running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
 
@@ -63,4 +66,4 @@ def _run_beside(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
         thread.join()
         raise
     if failures:
-        raise failures[0]
+        raise failures.pop()

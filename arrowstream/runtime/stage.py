@@ -14,7 +14,7 @@ from arrowstream.plan.physical import SegmentStage
 from arrowstream.runtime.call_times import INLINE_NS
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
-from arrowstream.runtime.ports import OutputPort
+from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.threads import Threads
 
 _ROW_NS = 100
@@ -24,11 +24,11 @@ _ROW_NS = 100
 class RunningStage(ABC):
     """A stage of the plan with its counters."""
 
-    __slots__ = ("_attempt", "_ingest_ns", "tally")
+    __slots__ = ("_attempt", "_ingest_ns", "counters")
 
     def __init__(self, name: str) -> None:
         self._ingest_ns: int | None = None
-        self.tally = StageCounters(name)
+        self.counters = StageCounters(name)
         self._attempt: Attempt = self.attempt
 
     @property
@@ -43,8 +43,8 @@ class RunningStage(ABC):
     async def process(self, batch: Batch) -> Iterable[Element]:
         """What comes out for this batch."""
         out = await self._attempt(batch)
-        tally = self.tally
-        tally.rows_in += batch.num_rows
+        counters = self.counters
+        counters.rows_in += batch.num_rows
         self._ingest_ns = batch.ingest_ns
         self._count(out)
         return out
@@ -53,7 +53,7 @@ class RunningStage(ABC):
         """Count what comes out; rows made anew, such as a window's, are as old as the batch that let them out."""
         for element in out:
             if isinstance(element, Batch):
-                self.tally.came_out(element)
+                self.counters.record_output(element)
                 if element.ingest_ns is None:
                     element.ingest_ns = self._ingest_ns
 
@@ -67,7 +67,7 @@ class RunningStage(ABC):
 
     async def on_mark(self, mark: Mark, output: OutputPort) -> None:
         """Give what comes out for a mark, the mark itself included."""
-        self.tally.saw(mark)
+        self.counters.record_mark(mark)
         await output.send(mark)
 
     async def finish(self, output: OutputPort) -> None:
@@ -98,7 +98,7 @@ class RunningSegment(RunningStage):
         self._threads = threads
 
     async def attempt(self, batch: Batch) -> list[Element]:
-        stage, tally, clock = self._stage, self.tally, self._clock
+        stage, counters, clock = self._stage, self.counters, self._clock
         rows = batch.num_rows
         choice = stage.placement.choose(rows)
         evaluate = stage.evaluators[choice.backend]
@@ -109,11 +109,11 @@ class RunningSegment(RunningStage):
             else:
                 result = await self._threads.call(evaluate, batch)
         except FAILURES as error:
-            tally.errors += 1
+            counters.errors += 1
             raise await self._named(batch, error) from error
         taken = clock.now_ns() - begin
         stage.placement.observe(choice, rows, taken / 1e9)
-        tally.ran(choice.backend, rows, taken, taken)
+        counters.record_batch(choice.backend, rows, taken, taken)
         return [result]
 
     async def _named(self, batch: Batch, error: BaseException) -> ArrowstreamError:

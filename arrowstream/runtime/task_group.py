@@ -1,26 +1,52 @@
-"""A task group after whose failure the task around it does not count as cancelled."""
+"""A task group that leaves nothing behind: no request to cancel the task around it, and no cycle of references."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
+
+
+class Tasks:
+    """The tasks of a group; `create_task` adds one while the group is open."""
+
+    __slots__ = ("_group",)
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group: asyncio.TaskGroup | None = group
+
+    def create_task(self, work: Coroutine[Any, Any, Any], *, name: str | None = None) -> asyncio.Task[Any]:
+        """Start `work` as a task of the group."""
+        assert self._group is not None
+        return self._group.create_task(work, name=name)
+
+    def forget(self) -> None:
+        """Let go of the group, which holds the failures of its tasks."""
+        self._group = None
 
 
 @asynccontextmanager
-async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """`asyncio.TaskGroup`, and nothing of its cancellation is left once it has failed.
+async def task_group() -> AsyncIterator[Tasks]:
+    """`asyncio.TaskGroup` without two things that it leaves behind when a task fails.
 
-    A group cancels the task around it when a child fails. Python 3.11 and 3.12 do not take that request back if the
-    group was waiting for its children then, and clean-up could not tell it from a request of somebody else.
+    - The request to cancel the task around it, which Python 3.11 and 3.12 do not take back if the group was waiting
+      for its tasks then: clean-up could not tell it from a request of somebody else.
+    - References from frames to the group, and so to failures whose tracebacks hold these frames: all that they hold,
+      files of state included, would wait for the garbage collector.
     """
     task = asyncio.current_task()
     assert task is not None
     before = task.cancelling()
+    group = asyncio.TaskGroup()
+    tasks = Tasks(group)
     try:
-        async with asyncio.TaskGroup() as group:
-            yield group
+        async with group:
+            yield tasks
     except BaseExceptionGroup:
         while task.cancelling() > before:
             task.uncancel()
         raise
+    finally:
+        tasks.forget()
+        del group

@@ -11,8 +11,8 @@ from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
 from arrowstream.runtime.failure.cleanup import despite
 from arrowstream.runtime.failure.timeout import end_tasks
+from arrowstream.runtime.flow.ports import InputPort, OutputPort
 from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
-from arrowstream.runtime.ports import InputPort, OutputPort
 from arrowstream.runtime.stage import RunningStage, emit_all
 from arrowstream.runtime.task_group import task_group
 

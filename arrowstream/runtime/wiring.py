@@ -24,16 +24,18 @@ from arrowstream.plan.physical import (
     Stage,
 )
 from arrowstream.runtime.apply_policies import govern
-from arrowstream.runtime.best_effort import BestEffortQueue, BestEffortSink
-from arrowstream.runtime.merge import Merge
+from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.endpoints.sinks import RunningSinks
+from arrowstream.runtime.endpoints.source import RunningSource
+from arrowstream.runtime.failure.stage_error import stage_error
+from arrowstream.runtime.flow.best_effort import BestEffortQueue, BestEffortSink
+from arrowstream.runtime.flow.merge import Merge
+from arrowstream.runtime.flow.ports import Broadcast, ChannelLimits, InputPort, OutputPort
+from arrowstream.runtime.flow.router import RunningRouter
 from arrowstream.runtime.operator_stage import start_operator
-from arrowstream.runtime.ports import Broadcast, ChannelLimits, InputPort, OutputPort
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.router import RunningRouter
-from arrowstream.runtime.running_sink import RunningSink
-from arrowstream.runtime.running_source import RunningSource
-from arrowstream.runtime.sinks import RunningSinks
 from arrowstream.runtime.stage import RunningSegment, RunningStage
+from arrowstream.runtime.task_group import Tasks
 from arrowstream.runtime.task_loop import run_task
 
 
@@ -66,15 +68,45 @@ class Wiring:
         self.stages: list[RunningStage | RunningRouter] = []
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
-        self._started: list[asyncio.Task[None]] = []
+        self._started: set[asyncio.Task[None]] = set()
+        self._ending = False
+        """Whether a task has failed or been cancelled by the run, which ends the others."""
 
-    def start(self, group: asyncio.TaskGroup) -> None:
+    def start(self, group: Tasks) -> None:
         """Start every task."""
-        self._started = [group.create_task(work(), name=name) for name, work in self._tasks]
+        runner = asyncio.current_task()
+        assert runner is not None
+        before = runner.cancelling()
+
+        def is_ending() -> bool:
+            return self._ending or runner.cancelling() > before
+
+        for name, work in self._tasks:
+            task = group.create_task(self._run(name, work, is_ending), name=name)
+            self._started.add(task)
+            task.add_done_callback(self._started.discard)
+        self._tasks.clear()
+
+    async def _run(
+        self, name: str, work: Callable[[], Coroutine[Any, Any, None]], is_ending: Callable[[], bool]
+    ) -> None:
+        """Run a task's work; a cancellation that is not the run's own is a failure.
+
+        The task group would take the task for ended, and the others would wait for it for ever.
+        """
+        try:
+            await work()
+        except BaseException as error:
+            ours = is_ending()
+            self._ending = True
+            if ours or not isinstance(error, asyncio.CancelledError):
+                raise
+            raise stage_error(name, None, error) from error
 
     def cancel(self) -> None:
         """End every task as it is: nobody wants what is still under way."""
-        for task in self._started:
+        self._ending = True
+        for task in list(self._started):
             task.cancel()
 
     async def wire(self, source: InputPort, plan: Plan) -> None:
@@ -120,7 +152,7 @@ class Wiring:
     def _tasks_of(self, source: InputPort, stages: Sequence[RunningStage], output: OutputPort) -> None:
         """A task for each stage; a source or sink that does not block shares its neighbour's."""
         if source.queue is not None:
-            self._count(source.queue, stages[0].tally if stages else output.counters)
+            self._count(source.queue, stages[0].counters if stages else output.counters)
         tasks: list[RunningStage | None] = list(stages)
         if source.blocking or not tasks or stages[0].queue_capacity is not None:
             tasks.insert(0, None)
@@ -129,7 +161,7 @@ class Wiring:
         *before, last = tasks
         for stage, after in zip(before, tasks[1:], strict=True):
             sender, receiver = self._limits.channel(None if after is None else after.queue_capacity)
-            self._count(receiver.queue, output.counters if after is None else after.tally)
+            self._count(receiver.queue, output.counters if after is None else after.counters)
             self._task(source, stage, sender)
             source = receiver
         self._task(source, last, output)
@@ -141,7 +173,7 @@ class Wiring:
             before.queues.append(queue)
 
     def _task(self, source: InputPort, stage: RunningStage | None, output: OutputPort) -> None:
-        name = stage.tally.name if stage is not None else "end"
+        name = stage.counters.name if stage is not None else "end"
         self._tasks.append((name, lambda: run_task(source, stage, output, self._resources.clock)))
 
     async def _split(
@@ -174,7 +206,7 @@ class Wiring:
             sender, receiver = self._limits.channel()
             await self._line(receiver, branch.stages, sink)
             return sender
-        queue = BestEffortQueue(sink.tally, branch.sink.best_effort_capacity)
+        queue = BestEffortQueue(sink.counters, branch.sink.best_effort_capacity)
         await self._line(queue, branch.stages, BestEffortSink(sink))
         return queue
 

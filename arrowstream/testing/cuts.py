@@ -10,12 +10,13 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.backends.registry import backends
 from arrowstream.core.ingest import batches_of
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import Expressions
-from arrowstream.pipeline import BACKENDS, Builder, Pipeline
+from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.testing.frames import assert_frames_equal
 from arrowstream.testing.source import TestSource
 
@@ -77,7 +78,7 @@ def check_cut_independence(
     __tracebackhide__ = True
     whole = pl.concat([batch.polars() for batch in batches_of(frame)])
     trial = _Trial(steps, whole, source, any_order, exact)
-    for backend in ("auto", *(backend.name for backend in BACKENDS)):
+    for backend in ("auto", *(backend.name for backend in backends())):
         pinned = trial.pinnable(backend) if backend != "auto" else frozenset()
         if backend != "auto" and not pinned:
             continue

@@ -1,17 +1,28 @@
 """Sources and sinks in memory: frames, channels, functions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
+import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow.dataset import dataset
 
 from arrowstream import Pipeline, Sink, Source, channel
-from arrowstream.errors import PeerGone, PlanError, SchemaError, SinkError, SourceError
+from arrowstream.errors import (
+    ChannelClosed,
+    PeerGone,
+    PlanError,
+    SchemaError,
+    SinkError,
+    SourceError,
+    StageError,
+)
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.testing import TestSource
 
@@ -74,11 +85,6 @@ def test_declared_types_must_be_types(dtype: Any) -> None:
     ):
         with pytest.raises(SchemaError, match="'t' has no type"):
             declare(schema={"t": dtype})
-
-
-def test_a_lazy_frame_is_to_be_collected_first() -> None:
-    with pytest.raises(SchemaError, match=r"call \.collect"):
-        Source.from_frame(FRAME.lazy())
 
 
 def test_a_declared_schema_widens_frames_at_once() -> None:
@@ -159,13 +165,16 @@ def test_a_run_that_ends_early_lets_go_of_the_producer(fails: bool) -> None:
         builder = Pipeline.builder().source(Source.from_channel(rx, schema=FRAME.schema))
         running = asyncio.create_task(builder.sink(Sink.to_fn(refuse)).build().run(limit=1))
         async with asyncio.timeout(10):
-            with pytest.raises(PeerGone):
+            with pytest.raises(PeerGone) as gone:
                 while True:
                     await tx.send(FRAME)
         if fails:
-            with pytest.raises(SinkError):
+            with pytest.raises(SinkError) as failed:
                 await running
+            assert gone.value.__cause__ is failed.value
+            assert "ValueError: no" in str(gone.value)
         else:
+            assert gone.value.__cause__ is None
             assert (await running).stopped == "limit"
 
     asyncio.run(main())
@@ -187,13 +196,89 @@ def test_a_run_that_never_opens_a_source_lets_go_of_its_producer(how: str) -> No
         expected = {"the sink": SinkError, "the first source": SourceError}.get(how, SchemaError)
         running = asyncio.create_task(builder.sink(sink).build().run())
         async with asyncio.timeout(10):
-            with pytest.raises(PeerGone):
+            with pytest.raises(PeerGone) as gone:
                 while True:
                     await tx.send(FRAME)
-        with pytest.raises(expected):
+        with pytest.raises(expected) as failed:
             await running
+        assert gone.value.__cause__ is failed.value
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["a step", "another sink", "cancelled"])
+def test_a_run_that_fails_gives_the_consumer_the_cause(how: str) -> None:
+    def broken(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.num_rows and how == "a step":
+            raise ValueError("broken")
+        return batch
+
+    def refuse(batch: pa.RecordBatch) -> None:
+        if how == "another sink":
+            raise ValueError("broken")
+
+    async def main() -> None:
+        tx, rx = channel(capacity=1)
+        stream = asyncio.Event()
+
+        async def source() -> AsyncIterator[pl.DataFrame]:
+            yield FRAME
+            await stream.wait()
+
+        sink = Sink.fanout([Sink.to_channel(tx), Sink.to_fn(refuse)])
+        steps = Pipeline.builder().source(Source.from_fn(source, FRAME.schema)).map(broken)
+        running = asyncio.create_task(steps.sink(sink).build().run())
+        if how == "cancelled":
+            for _ in range(20):
+                await asyncio.sleep(0)
+            running.cancel()
+        stream.set()
+        async with asyncio.timeout(10):
+            with pytest.raises(PeerGone) as gone:
+                async for _ in rx:
+                    pass
+            with pytest.raises((StageError, asyncio.CancelledError)) as failed:
+                await running
+        assert type(gone.value.__cause__) is type(failed.value)
+
+    asyncio.run(main())
+
+
+def test_a_sink_that_is_lost_alone_gives_its_consumer_its_own_failure() -> None:
+    async def main() -> None:
+        tx, rx = channel(capacity=1)
+        rx.close()
+        sink = Sink.fanout([Sink.to_channel(tx).best_effort(), Sink.to_fn(lambda batch: None)])
+        await Pipeline.builder().source(Source.from_frame(FRAME)).sink(sink).build().run()
+        with pytest.raises(ChannelClosed):
+            tx.send_nowait(FRAME)
+
+    asyncio.run(main())
+
+
+def test_a_channel_feeds_and_drains_a_run_on_another_thread() -> None:
+    """Plain threads, an event loop of another thread, and the run's own: each waits for the others."""
+    tx, rx = channel(capacity=1)
+    out_tx, out_rx = channel(capacity=1)
+    got: list[int] = []
+
+    def produce() -> None:
+        for number in range(50):
+            tx.send_sync(pl.DataFrame({"x": [number]}), timeout=30)
+        tx.close()
+
+    async def consume() -> None:
+        async for batch in out_rx:
+            got.extend(batch["x"].to_pylist())
+
+    threads = [threading.Thread(target=produce), threading.Thread(target=lambda: asyncio.run(consume()))]
+    for thread in threads:
+        thread.start()
+    source = Source.from_channel(rx, schema={"x": pl.Int64})
+    Pipeline.builder().source(source).sink(Sink.to_channel(out_tx)).build().run_sync()
+    for thread in threads:
+        thread.join(30)
+    assert got == list(range(50))
 
 
 def test_a_stream_of_the_users_own_that_was_never_opened_can_be_read_afterwards() -> None:
@@ -314,3 +399,133 @@ def test_what_was_collected_before_a_failure_can_be_looked_at() -> None:
     with pytest.raises(SourceError):
         Pipeline.builder().source(source).sink(sink).build().run_sync()
     assert sink.frame().equals(FRAME)
+
+
+class Narwhal:
+    """Stands for a frame of narwhals, which is not installed."""
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+
+    def to_native(self) -> Any:
+        return self._native
+
+
+Narwhal.__module__ = "narwhals.dataframe"
+
+NUMBERS = pl.DataFrame({"x": range(30_000), "s": [f"row {number}" for number in range(30_000)]})
+
+
+def relation() -> Any:
+    table = NUMBERS.to_arrow()
+    return duckdb.connect().from_arrow(table)
+
+
+LAZY: dict[str, Callable[[], Any]] = {
+    "LazyFrame": lambda: NUMBERS.lazy().with_columns(pl.col("x") + 0),
+    "Dataset": lambda: dataset(NUMBERS.to_arrow()),
+    "Scanner": lambda: dataset(NUMBERS.to_arrow()).scanner(),
+    "RecordBatchReader": lambda: NUMBERS.to_arrow().to_reader(),
+    "relation": relation,
+    "narwhals frame": lambda: Narwhal(NUMBERS),
+    "narwhals LazyFrame": lambda: Narwhal(Narwhal(NUMBERS.lazy())),
+}
+
+
+@pytest.mark.parametrize("form", ["alone", "in a list", "in a generator", "in an iterable"])
+@pytest.mark.parametrize("make", LAZY.values(), ids=LAZY)
+def test_lazy_frames_are_read_while_the_pipeline_runs(make: Callable[[], Any], form: str) -> None:
+    class Twice:
+        def __iter__(self) -> Iterator[Any]:
+            return iter([make(), NUMBERS, make()])
+
+    data = {
+        "alone": make,
+        "in a list": lambda: [make(), NUMBERS, make()],
+        "in a generator": lambda: (frame for frame in (make(), NUMBERS, make())),
+        "in an iterable": Twice,
+    }[form]()
+    source = Source.from_frame(data, batch_rows=5_000)
+    found = collect(source)
+    expected = NUMBERS if form == "alone" else pl.concat([NUMBERS] * 3)
+    assert found.sort("x").equals(expected.sort("x"))
+    assert source.schema() == (NUMBERS.schema if form in ("alone", "in a list") else None)
+
+
+@pytest.mark.parametrize("name", ["LazyFrame", "Dataset", "Scanner", "relation"])
+def test_most_lazy_frames_can_be_read_again(name: str) -> None:
+    steps = Pipeline.builder().source(Source.from_frame(LAZY[name]()))
+    assert steps.preview(3).height == 3
+    assert steps.collect_sync().height == NUMBERS.height
+
+
+def test_a_reader_is_read_once_and_says_so() -> None:
+    steps = Pipeline.builder().source(Source.from_frame(NUMBERS.to_arrow().to_reader()))
+    assert steps.preview(3).height == 3
+    with pytest.raises(PlanError, match="has been read already"):
+        steps.collect_sync()
+
+
+def test_a_lazy_frame_says_what_it_is_and_where_its_rows_are() -> None:
+    source = Source.from_frame([NUMBERS.lazy(), NUMBERS, dataset(NUMBERS.to_arrow())])
+    assert source.label == "frame (LazyFrame, InMemoryDataset)"
+
+    def broken(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.num_rows and batch["x"][0].as_py() >= 20_000:
+            raise ValueError("no")
+        return batch
+
+    lazy = Source.from_frame(NUMBERS.lazy(), batch_rows=10_000)
+    with pytest.raises(StageError) as raised:
+        Pipeline.builder().source(lazy).map(broken, schema=NUMBERS.schema).collect_sync()
+    assert raised.value.position == "frame rows 20000-30000"
+
+
+WRONG = pl.LazyFrame({"x": ["1"] * 200_000 + ["no number"]}).select(pl.col("x").str.to_integer())
+
+
+@pytest.mark.parametrize(
+    "form", [lambda frame: frame, lambda frame: iter([frame])], ids=["alone", "iterator"]
+)
+def test_a_lazy_frame_that_fails_fails_the_source(form: Callable[[Any], Any]) -> None:
+    with pytest.raises(SourceError, match="no number") as raised:
+        collect(Source.from_frame(form(WRONG), batch_rows=1_000))
+    assert isinstance(raised.value.__cause__, pl.exceptions.PolarsError)
+
+
+@pytest.mark.parametrize(
+    "form", [lambda frame: frame, lambda frame: iter([frame])], ids=["alone", "iterator"]
+)
+def test_a_lazy_frame_is_not_computed_on_when_nobody_wants_the_rest(form: Callable[[Any], Any]) -> None:
+    computed: list[int] = []
+
+    def note(series: pl.Series) -> pl.Series:
+        computed.append(len(series))
+        return series
+
+    lazy = NUMBERS.lazy().with_columns(
+        pl.col("x").map_batches(note, return_dtype=pl.Int64, is_elementwise=True)
+    )
+    source = Source.from_frame(form(lazy), batch_rows=10_000)
+    assert Pipeline.builder().source(source).preview(5)["x"].to_list() == [0, 1, 2, 3, 4]
+    assert not [thread for thread in threading.enumerate() if thread.name == "arrowstream-lazy"]
+
+
+def test_a_query_without_a_plan_is_refused_at_once() -> None:
+    with pytest.raises(SchemaError, match="lazy frame cannot be named") as raised:
+        Source.from_frame(NUMBERS.lazy().select("nowhere"))
+    assert raised.value.found is not None and "nowhere" in raised.value.found
+
+
+def test_frames_that_do_not_fit_together_are_refused_at_once() -> None:
+    with pytest.raises(SchemaError, match="schema of its stream"):
+        Source.from_frame([NUMBERS.lazy(), pl.LazyFrame({"x": ["text"], "s": ["a"]})])
+    with pytest.raises(SchemaError, match="schema of its stream"):
+        Source.from_frame(NUMBERS.lazy(), schema={"x": pl.String, "s": pl.String})
+    wider = Source.from_frame(pl.LazyFrame({"x": pl.Series([1], dtype=pl.Int8)}), schema={"x": pl.Int64})
+    assert collect(wider).schema == {"x": pl.Int64}
+
+
+def test_none_in_an_iterable_is_no_frame_and_no_end() -> None:
+    with pytest.raises(SchemaError, match="not a frame"):
+        collect(Source.from_frame(iter([FRAME, None, FRAME])))

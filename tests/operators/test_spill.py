@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from contexts import context
 from hypothesis import given, settings
@@ -21,10 +25,10 @@ from snapshots import held_rows
 from strategies import CODED, PLAIN, TYPES, cuts, frames
 from windowing import AGGREGATES, SCHEMA, end, events, feed, joined, little_put_aside
 
-from arrowstream import Pipeline, Source
+from arrowstream import Builder, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.core.memory_budget import MemoryBudget
-from arrowstream.errors import PlanError, StageError
+from arrowstream.errors import PlanError, SinkError, StageError
 from arrowstream.operators.aggregation import folded_groups
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.reduce import Reduce
@@ -40,6 +44,7 @@ from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.limit import StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.spill_file import array_in_file, folder, frame_in_file
+from arrowstream.testing import TestSink
 
 ROWS = pl.Schema(SCHEMA)
 X, S = pl.col("x"), pl.col("s")
@@ -578,3 +583,102 @@ def test_a_snapshot_of_more_keys_than_there_may_be_is_refused(step: str, by: Any
     larger = started(4)
     larger.restore(first.snapshot())
     assert held_rows(larger).equals(held_rows(first))
+
+
+KEYED = pl.DataFrame(
+    {
+        "k": [f"key-{number:020d}" for number in range(20_000)],
+        "x": range(20_000),
+        "t": pl.Series(range(20_000)) * 1000,
+    }
+)
+SPILLS: dict[str, Any] = {"max_bytes": 1 << 17, "on_full": "spill"}
+SPILLING: dict[str, Callable[[Builder], Builder]] = {
+    "reduce": lambda steps: steps.reduce(by="k", s=pl.col("x").sum(), **SPILLS),
+    "scan": lambda steps: steps.scan(by="k", s=pl.col("x").cum_sum(), **SPILLS),
+    "window": lambda steps: (
+        steps.with_event_time("t").window("1h", on="t", by="k", **SPILLS).agg(s=pl.col("x").sum())
+    ),
+    "window of rows": lambda steps: steps.window(rows=3, by="k", **SPILLS).agg(s=pl.col("x").sum()),
+}
+
+
+def open_files() -> set[str]:
+    """The files without a name that this process holds open."""
+    links = set()
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the folder's own file is closed by now
+            links.add(str(file.readlink()))
+    return {link for link in links if "(deleted)" in link}
+
+
+def run_and_fail_late(steps: Any) -> None:
+    before = open_files()
+
+    def broken(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.num_rows and batch["x"][0].as_py() >= 15_000:
+            assert len(open_files()) > len(before)
+            raise ValueError("late")
+        return batch
+
+    schema = KEYED.schema
+    failing = Pipeline.builder().source(Source.from_frame(KEYED, batch_rows=5_000)).map(broken, schema=schema)
+    with pytest.raises(StageError, match="late"):
+        steps(failing).sink(TestSink()).build().run_sync()
+
+
+def run_and_fail_at_the_end(steps: Any) -> None:
+    def broken(batch: pa.RecordBatch) -> None:
+        raise ValueError("at the end")
+
+    with pytest.raises(SinkError, match="at the end"):
+        steps(KEYED_STEPS).sink(Sink.to_fn(broken)).build().run_sync()
+
+
+def run_and_cancel(steps: Any) -> None:
+    before = open_files()
+
+    async def main() -> None:
+        late = asyncio.Event()
+
+        async def waiting(batch: pa.RecordBatch) -> pa.RecordBatch:
+            if batch.num_rows and batch["x"][0].as_py() >= 15_000:
+                late.set()
+                await asyncio.sleep(60)
+            return batch
+
+        slow = steps(KEYED_STEPS.map(waiting, schema=KEYED.schema)).sink(TestSink()).build()
+        run = asyncio.create_task(slow.run())
+        await late.wait()
+        assert len(open_files()) > len(before)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(main())
+
+
+def run_to_the_end(steps: Any) -> None:
+    report = steps(KEYED_STEPS).sink(Sink.to_fn(lambda batch: None)).build().run_sync()
+    assert report.rows_out
+
+
+KEYED_STEPS = Pipeline.builder().source(Source.from_frame(KEYED, batch_rows=5_000))
+ENDINGS = [run_to_the_end, run_and_fail_late, run_and_fail_at_the_end, run_and_cancel]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux which files are open")
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("steps", SPILLING.values(), ids=SPILLING)
+def test_files_are_closed_when_a_run_has_ended(
+    steps: Callable[[Builder], Builder], ending: Callable[[Any], None]
+) -> None:
+    """However it ends, and without the garbage collector: on a busy disk their room is needed."""
+    gc.collect()
+    gc.disable()
+    before = open_files()
+    try:
+        ending(steps)
+        assert open_files() == before
+    finally:
+        gc.enable()

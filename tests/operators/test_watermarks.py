@@ -120,7 +120,7 @@ def test_only_time_spent_waiting_for_the_source_is_silence() -> None:
 
 
 def test_batches_without_rows_end_no_silence() -> None:
-    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}))
+    process = Watermarks("ts", idle_ns=10).start(pl.Schema({"ts": pl.Int64}), context())
     assert isinstance(process, TimedProcess)
     nothing = Batch(pl.DataFrame(schema={"ts": pl.Int64}))
     process.waits(0)

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from arrowstream import Builder, Pipeline, Source
+from arrowstream.backends.registry import backends
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.base import MultiInputOperator, MultiInputProcess
-from arrowstream.pipeline import BACKENDS
 from arrowstream.plan import fuse
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.composites.merge import Merge
@@ -60,7 +60,7 @@ def test_each_graph_is_checked_once(
     found = []
     for levels in LEVELS:
         checked.clear()
-        compile_plan(nested(levels).sink(TestSink()).graph, FRAME.schema, BACKENDS)
+        compile_plan(nested(levels).sink(TestSink()).graph, FRAME.schema, backends())
         assert len(set(checked)) == len(checked)
         found.append(len(checked))
     assert found == [levels + 1 for levels in LEVELS]
@@ -165,7 +165,7 @@ def test_an_operator_with_two_inputs_is_one_more_composite() -> None:
     builder = beside(rows("other").select(y="x")).drop("k")
     assert builder.graph.ids == ("filter", "beside", "drop")
     assert builder.schema() == {"x": pl.Int64, "y": pl.Int64}
-    stage = compile_plan(builder.sink(TestSink()).graph, FRAME.schema, BACKENDS).stages[1]
+    stage = compile_plan(builder.sink(TestSink()).graph, FRAME.schema, backends()).stages[1]
     assert isinstance(stage, InputsStage)
     assert isinstance(stage.operator, Beside)
     assert stage.schemas == (FRAME.schema, {"y": pl.Int64})

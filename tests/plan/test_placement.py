@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowstream.plan.placement.choice import PROBE_EVERY, PROBES, REST, Choice, Placement, Standing, choose
+from arrowstream.backends.base import Backend
+from arrowstream.backends.registry import backends
+from arrowstream.plan.placement.choice import TUNING, Choice, Placement, Standing, choose
 from arrowstream.plan.placement.costs import LineCost
 
 Line = tuple[float, float]
@@ -24,6 +26,12 @@ CASES: dict[str, dict[str, Line]] = {
 }
 
 
+def starting(*names: str) -> dict[str, Line]:
+    """Backends with what each is taken to cost at first."""
+    known = {backend.name: backend.start_cost for backend in backends()}
+    return {name: known.get(name, Backend.start_cost) for name in names}
+
+
 class Machine:
     """Backends with known costs, 15 % scatter, and one sample in fifty far too long.
 
@@ -33,7 +41,7 @@ class Machine:
     def __init__(self, lines: dict[str, Line], seed: int = 0, cold: float = 1.0) -> None:
         self.lines = lines
         self.cold = cold
-        self.placement = Placement(tuple(lines), {})
+        self.placement = Placement(starting(*lines), {})
         self.choices: list[Choice] = []
         self.spent = 0.0
         self.least = 0.0
@@ -140,19 +148,20 @@ def test_the_second_best_is_looked_at_now_and_then() -> None:
     machine.run([65_536] * 2_000)
     probes = [number for number, choice in enumerate(machine.choices) if choice.reason == "probe"]
     gaps = [after - before for before, after in pairwise(probes[3:])]
-    assert gaps == ([1] * (PROBES - 1) + [PROBE_EVERY + 1]) * (len(gaps) // PROBES) + [1] * (PROBES - 1)
+    row = [1] * (TUNING.probe_batches - 1)
+    assert gaps == [*row, TUNING.probe_every + 1] * (len(gaps) // TUNING.probe_batches) + row
     assert 0.015 < len(probes) / 2_000 <= 0.025
 
 
 def test_what_is_cold_does_not_count() -> None:
     costs = {"arrow": LineCost(100, 0.001), "polars": LineCost(110, 0.001)}
-    standing: Standing | None = Standing("arrow", unprobed=PROBE_EVERY - 1, tried=True)
+    standing: Standing | None = Standing("arrow", unprobed=TUNING.probe_every - 1, tried=True)
     seen = []
-    for _ in range(PROBES + 3):
+    for _ in range(TUNING.probe_batches + 3):
         choice, standing = choose(10, costs, standing)
         seen.append((choice.backend, choice.counts))
     stays, probed = ("arrow", True), ("polars", True)
-    assert seen == [stays, ("polars", False), *[probed] * (PROBES - 1), ("arrow", False), stays]
+    assert seen == [stays, ("polars", False), *[probed] * (TUNING.probe_batches - 1), ("arrow", False), stays]
 
 
 def test_the_first_batch_after_a_change_does_not_count() -> None:
@@ -204,7 +213,7 @@ def test_nothing_changes_again_before_some_rest() -> None:
     after = choose(
         10, {"arrow": LineCost(9, 1), "polars": LineCost(1, 1)}, Standing("arrow", lost=1.0, tried=True)
     )[1]
-    assert after == Standing("polars", rest=REST, unprobed=1, tried=True)
+    assert after == Standing("polars", rest=TUNING.rest, unprobed=1, tried=True)
 
 
 def test_what_was_never_measured_is_tried_before_it_takes_over() -> None:
@@ -229,17 +238,17 @@ def test_a_gain_that_does_not_last_changes_nothing() -> None:
 
 def test_the_second_best_of_three_is_what_is_probed() -> None:
     costs = {"a": LineCost(10, 0.001), "b": LineCost(30, 0.001), "c": LineCost(20, 0.001)}
-    choice, standing = choose(1, costs, Standing("a", unprobed=PROBE_EVERY - 1))
+    choice, standing = choose(1, costs, Standing("a", unprobed=TUNING.probe_every - 1))
     assert choice == Choice("c", 20.001, "probe")
     assert standing == Standing("a", tried=False)
 
 
 def test_without_a_choice_there_is_nothing_to_weigh() -> None:
-    placement = Placement(["polars"], {"arrow": "function str.json_decode"})
+    placement = Placement(starting("polars"), {"arrow": "function str.json_decode"})
     assert placement.choose(1_000_000) == Choice(
         "polars", pytest.approx(2370), "polars only: arrow refused (function str.json_decode)"
     )
-    pinned = Placement(["arrow", "polars"], {}, "arrow")
+    pinned = Placement(starting("arrow", "polars"), {}, "arrow")
     for _ in range(200):
         choice = pinned.choose(1_000_000)
         assert (choice.backend, choice.reason) == ("arrow", "pinned: arrow")
@@ -249,18 +258,18 @@ def test_without_a_choice_there_is_nothing_to_weigh() -> None:
 
 def test_explains_itself_before_a_run() -> None:
     refused = {"arrow": "function str.json_decode"}
-    assert Placement(["arrow", "polars"], {}).explain() == (
+    assert Placement(starting("arrow", "polars"), {}).explain() == (
         "backend: auto: arrow below ~45,000 rows, polars above"
     )
-    assert Placement(["arrow", "polars"], {}, "arrow").explain() == "backend: pinned: arrow"
-    assert Placement(["polars"], refused).explain() == (
+    assert Placement(starting("arrow", "polars"), {}, "arrow").explain() == "backend: pinned: arrow"
+    assert Placement(starting("polars"), refused).explain() == (
         "backend: polars only: arrow refused (function str.json_decode)"
     )
-    assert Placement(["polars"], {}).explain() == "backend: polars only"
+    assert Placement(starting("polars"), {}).explain() == "backend: polars only"
 
 
 def test_explains_fitted_costs_after_a_run() -> None:
-    placement = Placement(["arrow", "polars"], {})
+    placement = Placement(starting("arrow", "polars"), {})
     for _ in range(100):
         for rows in (10, 100_000):
             placement.observe(Choice("arrow", 0.0, ""), rows, (14 + 0.004 * rows) / 1e6)
@@ -286,7 +295,7 @@ def test_explains_fitted_costs_after_a_run() -> None:
     ],
 )
 def test_says_where_the_lines_cross(lines: dict[str, Line], words: str) -> None:
-    placement = Placement(list(lines), {})
+    placement = Placement(starting(*lines), {})
     for name, (fixed, slope) in lines.items():
         for rows in (1, 1_000_000) * 100:
             placement.observe(Choice(name, 0.0, ""), rows, (fixed + slope * rows) / 1e6)
@@ -303,7 +312,7 @@ positive = st.floats(0.1, 1e5)
 )
 def test_bounds_hold_whatever_the_timings(lines: list[Line], sizes: list[int], noise: list[float]) -> None:
     names = ["arrow", "polars", "other"][: len(lines)]
-    placement = Placement(names, {})
+    placement = Placement(starting(*names), {})
     count = 400 * len(sizes)
     in_use: dict[int, str] = {}
     changed: dict[int, int] = {}
@@ -321,7 +330,7 @@ def test_bounds_hold_whatever_the_timings(lines: list[Line], sizes: list[int], n
             probes[size] = probes.get(size, 0) + 1
             assert choice.backend != in_use.get(size)
         elif in_use.get(size) != choice.backend:
-            assert size not in changed or seen[size] - changed[size] >= REST
+            assert size not in changed or seen[size] - changed[size] >= TUNING.rest
             if size in in_use:
                 changed[size] = seen[size]
             in_use[size] = choice.backend

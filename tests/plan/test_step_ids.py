@@ -79,7 +79,7 @@ def test_ids_inside_branches_and_inputs_begin_with_where_they_are() -> None:
     split = rows().filter(pl.col("x") > 0).split("k").branch("a", lambda way: way.batch(2).named("few"))
     builder = split.otherwise(lambda way: way.filter(pl.col("x") > 5)).merge().merge(other, rows(), rows())
     assert set(names(builder)) == {
-        *("source", "filter", "split/a/few", "split/otherwise/filter", "merge/other/source"),
+        *("source", "filter", "split", "split/a/few", "split/otherwise/filter", "merge/other/source"),
         *("merge/other/filter", "merge/pipeline/source", "merge/pipeline.2/source", "sink"),
     }
 

@@ -19,7 +19,7 @@ from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, St
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.policies.handlers import ErrorHandler
-from arrowstream.runtime.best_effort import BestEffortQueue
+from arrowstream.runtime.flow.best_effort import BestEffortQueue
 from arrowstream.testing import TestSink, TestSource
 
 ROWS = pl.DataFrame({"x": range(100), "k": [number % 3 for number in range(100)]})
@@ -158,9 +158,9 @@ def test_branches_that_meet_have_one_schema() -> None:
         (lambda rows: rows.sink(TestSink().best_effort(0)), "too small"),
         (lambda rows: rows.on_error(ErrorHandler.skip()), "no step before it"),
         (lambda rows: rows.merge(ROWS), "merge\\(\\) takes builders"),
-        (lambda rows: rows.merge(source()).on_error(ErrorHandler.skip()), "cannot govern merge"),
-        (lambda rows: rows.batch(2).on_error(ErrorHandler.skip()), "cannot govern batch"),
-        (lambda rows: rows.batch(2).timeout("1s", on_timeout="skip"), "cannot govern batch"),
+        (lambda rows: rows.merge(source()).on_error(ErrorHandler.skip()), "does not apply to merge"),
+        (lambda rows: rows.batch(2).on_error(ErrorHandler.skip()), "does not apply to batch"),
+        (lambda rows: rows.batch(2).timeout("1s", on_timeout="skip"), "does not apply to batch"),
         (lambda rows: rows.select("x").timeout(0), "too short"),
         (lambda rows: rows.select("x").timeout("1s", on_timeout="x"), "on_timeout='fail'"),
         (lambda rows: rows.select("x").timeout("1s").timeout("1s"), "timeout.. twice"),

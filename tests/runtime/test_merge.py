@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
 from arrowstream.core.channel import Receiver, Sender, channel
-from arrowstream.runtime.merge import Merge
-from arrowstream.runtime.ports import ChannelOutput
+from arrowstream.runtime.flow.merge import Merge
+from arrowstream.runtime.flow.ports import ChannelOutput
 
 ROWS = pl.DataFrame({"x": [1]})
 

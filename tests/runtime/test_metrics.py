@@ -125,7 +125,9 @@ def test_latency_is_from_the_source_to_the_sink() -> None:
 
     metrics = asyncio.run(main())
     assert metrics.latency_p50_ms == metrics.latency_p99_ms == pytest.approx(250, rel=0.01)
-    assert metrics.stages["sink"].busy_seconds == 0.5
+    sink, read = metrics.stages["sink"], metrics.stages["source"]
+    assert (sink.busy_seconds, sink.waiting_seconds) == (0, 0.5)
+    assert (read.busy_seconds, read.waiting_seconds) == (0, 1)
 
 
 def test_rows_that_no_batch_let_out_have_no_age() -> None:

@@ -19,8 +19,8 @@ from arrowstream.core.snapshot_store import SourcePosition, position_batch, posi
 from arrowstream.errors import SourceError, StageError
 from arrowstream.io.memory.frame_source import FrameSource
 from arrowstream.io.source import BlockingReader, Reader, SourceSpec, open_source
+from arrowstream.runtime.endpoints.source import RunningSource
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.running_source import RunningSource
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 

@@ -13,9 +13,9 @@ from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.errors import StageError
 from arrowstream.metrics.prometheus import exposition
 from arrowstream.runtime.call_times import CallTimes
-from arrowstream.runtime.ports import ChannelLimits
+from arrowstream.runtime.flow.ports import ChannelLimits
+from arrowstream.runtime.flow.router import RunningRouter
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.router import RunningRouter
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock, TestSink, TestSource
 
@@ -65,7 +65,7 @@ def test_rows_and_marks_are_counted_by_branch() -> None:
     router, got = routed(Ways(), [Batch(ROWS[:5]), Watermark(7), Barrier(1), Batch(ROWS[:2])], ManualClock())
     marks = ["Watermark(time_us=7)", "Barrier(epoch=1)"]
     assert got == [["Batch(2 rows)", *marks, "Batch(1 rows)"], ["Batch(3 rows)", *marks, "Batch(1 rows)"]]
-    moment = router.tally.snapshot(wall_us=0)
+    moment = router.counters.snapshot(wall_us=0)
     assert (moment.rows_in, moment.rows_out, moment.watermark_us) == (7, 7, 7)
     assert (dict(moment.batches), dict(moment.rows_by_branch)) == ({"split": 2}, {"a": 3, "b": 4})
 
@@ -84,7 +84,7 @@ def test_a_small_batch_leaves_the_loop_once_one_has_taken_long() -> None:
     route = Ways(clock, takes_ms=2)
     router, _ = routed(route, [Batch(ROWS)] * 3, clock)
     assert route.threads == [True, False, False]
-    assert router.tally.snapshot(wall_us=0).busy_seconds == pytest.approx(0.006)
+    assert router.counters.snapshot(wall_us=0).busy_seconds == pytest.approx(0.006)
 
 
 @pytest.mark.parametrize(

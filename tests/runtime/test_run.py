@@ -21,8 +21,8 @@ from arrowstream.plan.physical import OperatorStage, SegmentStage
 from arrowstream.plan.placement.choice import Placement
 from arrowstream.plan.segment import Segment
 from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.operator_stage import start_operator
-from arrowstream.runtime.ports import ChannelLimits
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.stage import RunningSegment
 from arrowstream.runtime.task_loop import run_task
@@ -419,7 +419,7 @@ def test_a_failure_that_no_single_step_shows_names_the_whole_stage() -> None:
 
     steps = (WithColumns.of(a=pl.col("value") + 1), Filter.of(pl.col("a") > 0))
     segment = Segment(steps, NUMBERS[0].schema, NUMBERS[0].with_columns(a=1).schema)
-    planned = SegmentStage("1-2 both", segment, {"polars": broken}, Placement(["polars"], {}))
+    planned = SegmentStage("1-2 both", segment, {"polars": broken}, Placement({"polars": (170.0, 0.002)}, {}))
 
     async def main() -> None:
         threads = Threads(1)

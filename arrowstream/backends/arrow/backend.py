@@ -15,6 +15,7 @@ class ArrowBackend(Backend):
     """Runs lowered segments with Arrow's own kernels, where their results equal Polars'."""
 
     name = "arrow"
+    start_cost = (20.0, 0.0055)
 
     def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator | Refusal:
         if isinstance(program, Refusal):

@@ -30,11 +30,15 @@ def compile_program(program: Program) -> Evaluator | Refusal:
     schema = program.input
     for step in program.steps:
         compiler = ExpressionCompiler(schema, reasons)
-        if isinstance(step, Filter):
-            steps.append(_compile_filter(step, compiler))
-        else:
-            before, schema = schema, _schema_after(step, schema, program.output)
-            steps.append(_compile_project(step, before, schema, compiler))
+        match step:
+            case Filter():
+                steps.append(_compile_filter(step, compiler))
+            case Project():
+                before, schema = schema, _schema_after(step, schema, program.output)
+                steps.append(_compile_project(step, before, schema, compiler))
+            case _:
+                # What follows reads columns that are not known here.
+                return Refusal((*reasons, f"a {type(step).__name__} step is not offered by Arrow"))
     if not schema.equals(program.output, check_metadata=True):
         steps.append(lambda record: pa.RecordBatch.from_arrays(record.columns, schema=program.output))
     return Refusal(tuple(dict.fromkeys(reasons))) if reasons else _evaluator(tuple(steps))

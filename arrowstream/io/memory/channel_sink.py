@@ -57,6 +57,9 @@ class _ChannelWriter(Writer):
     async def close(self) -> None:
         self._sender.close()
 
-    async def abort(self) -> None:
+    def on_failure(self, failure: BaseException) -> None:
         # The receiver must not take a broken stream for a finished one.
-        self._sender.fail(RuntimeError("the pipeline that fed this channel failed"))
+        self._sender.fail(failure)
+
+    async def abort(self) -> None:
+        """The channel has failed already."""

@@ -57,8 +57,10 @@ class ChannelSource(SourceSpec):
     ) -> Reader:
         return ItemReader(aiter(self.stream), self.expected, close_items=False)
 
-    def on_never_opened(self) -> None:
+    def on_never_opened(self, failure: BaseException | None) -> None:
         if isinstance(self.stream, Receiver):
+            if failure is not None:
+                self.stream.fail(failure)
             self.stream.close()
 
 
@@ -84,6 +86,10 @@ class ItemReader(Reader):
         if self._schema is None:
             self._schema = schema_of(batch)
         return conform(batch, self._schema)
+
+    def on_failure(self, failure: BaseException) -> None:
+        if isinstance(self._items, Receiver):
+            self._items.fail(failure)
 
     async def close(self) -> None:
         # A generator the engine made itself must be finalised by it; other streams stay the user's. A receiver

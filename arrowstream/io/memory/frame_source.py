@@ -1,7 +1,8 @@
-"""Rows already in memory: one frame, or an iterable of them."""
+"""Rows of one frame, or of an iterable of frames."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,10 @@ from arrowstream.core.checks import check_whole
 from arrowstream.core.ingest import batches_of, conform, schema_of
 from arrowstream.core.position import Position
 from arrowstream.core.snapshot_store import SourcePosition, position_number
-from arrowstream.core.step_context import StepContext
+from arrowstream.core.step_context import StepContext, WorkerThreads
 from arrowstream.errors import PlanError
+from arrowstream.io.memory.lazy_frames import is_lazy, lazy_batches, unwrapped
+from arrowstream.io.memory.lazy_source import LazySource
 from arrowstream.io.source import Query, Reader, SourceSpec
 
 BATCH_ROWS = 131_072
@@ -30,9 +33,9 @@ class FrameSource(SourceSpec):
     frames
         The frames, in order. A list can be read again by a second run; a generator only once.
     expected
-        The schema, or None if only the first frame of a generator will tell.
+        The schema; None if it is known only when the first frame of an iterable has come.
     batch_rows
-        A larger frame is cut into slices of so many rows, which share its memory.
+        Rows of the slices into which larger frames are cut; slices share the frame's memory.
     """
 
     frames: Iterable[Any]
@@ -40,15 +43,21 @@ class FrameSource(SourceSpec):
     batch_rows: int = BATCH_ROWS
 
     @classmethod
-    def of(cls, data: Any, *, schema: pl.Schema | None = None, batch_rows: int = BATCH_ROWS) -> FrameSource:
+    def of(
+        cls, data: Any, *, schema: pl.Schema | None = None, batch_rows: int = BATCH_ROWS
+    ) -> FrameSource | LazySource:
         """From an Arrow-like object, or an iterable of them; see `Source.from_frame`."""
         check_whole("batch_rows", batch_rows)
+        data = unwrapped(data)
         if _is_frame(data) or not isinstance(data, Iterable):
             data = [data]
         if not isinstance(data, list | tuple):
             return cls(_Once(data) if iter(data) is data else data, schema, batch_rows)
+        frames = [unwrapped(frame) for frame in data]
+        if any(is_lazy(frame) for frame in frames):
+            return LazySource.of(frames, schema, batch_rows)
         # Converted and checked here, so that what does not fit is found before anything runs.
-        batches = [batch for frame in data for batch in batches_of(frame)]
+        batches = [batch for frame in frames for batch in batches_of(frame)]
         if schema is None and batches:
             schema = schema_of(batches[0])
         return cls([conform(batch, schema) for batch in batches if schema], schema, batch_rows)
@@ -63,7 +72,9 @@ class FrameSource(SourceSpec):
     def open(
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
     ) -> Reader:
-        return _FrameReader(self, 0 if resume is None else position_number(resume, "row"))
+        if not isinstance(self.frames, list):
+            return _IterableReader(self, context.threads)
+        return _FrameReader(self, self.frames, 0 if resume is None else position_number(resume, "row"))
 
     @property
     def resumable(self) -> bool:
@@ -89,61 +100,106 @@ class _Once:
 
 
 class _FrameReader(Reader):
-    __slots__ = ("_batches", "_frames", "_row")
+    """Reads a list of batches, from a row on."""
 
-    def __init__(self, source: FrameSource, row: int) -> None:
-        self._frames = source.frames
+    __slots__ = ("_all", "_row", "_slices")
+
+    def __init__(self, source: FrameSource, batches: list[Batch], row: int) -> None:
+        self._all = batches
         self._row = row
-        self._batches = _slices(source, row)
+        self._slices = _from_row(batches, row, source.batch_rows)
 
     async def read(self) -> Element | None:
-        batch = next(self._batches, None)
+        batch = next(self._slices, None)
         if batch is not None:
             self._row += batch.num_rows
         return batch
 
     def position(self) -> SourcePosition | None:
-        return {"version": 1, "row": self._row} if isinstance(self._frames, list) else None
+        return {"version": 1, "row": self._row}
 
     async def close(self) -> None:
-        self._batches.close()
+        self._slices.close()
 
     @property
     def total_rows(self) -> int | None:
-        return sum(batch.num_rows for batch in self._frames) if isinstance(self._frames, list) else None
+        return sum(batch.num_rows for batch in self._all)
 
 
-def _slices(source: FrameSource, row: int) -> Generator[Batch, None, None]:
-    """Slices of the frames, each with its place among all rows, from `row` on."""
+class _IterableReader(Reader):
+    """Reads the frames of an iterable as they come, rows of lazy ones on a worker thread."""
+
+    __slots__ = ("_batch_rows", "_batches", "_frames", "_lazy", "_schema", "_slices", "_start", "_threads")
+
+    def __init__(self, source: FrameSource, threads: WorkerThreads) -> None:
+        self._frames = iter(source.frames)
+        self._schema = source.expected
+        self._batch_rows = source.batch_rows
+        self._threads = threads
+        self._batches: Iterator[Batch] = iter(())
+        self._lazy: Generator[Batch, None, None] | None = None
+        self._slices: deque[Batch] = deque()
+        self._start = 0
+
+    async def read(self) -> Element | None:
+        while not self._slices:
+            batch = await self._next()
+            if batch is None:
+                return None
+            self._schema = self._schema or schema_of(batch)
+            self._slices.extend(_cut(conform(batch, self._schema), self._start, self._batch_rows))
+            self._start += batch.num_rows
+        return self._slices.popleft()
+
+    async def close(self) -> None:
+        if self._lazy is not None:
+            await self._threads.call(self._lazy.close)
+
+    async def _next(self) -> Batch | None:
+        """The next batch of this frame, or of the first one after it that has any."""
+        while True:
+            if (lazy := self._lazy) is None:
+                batch = next(self._batches, None)
+            else:
+                batch = await self._threads.call(lambda: next(lazy, None))
+            if batch is not None:
+                return batch
+            self._lazy, self._batches = None, iter(())
+            for frame in map(unwrapped, self._frames):
+                if is_lazy(frame):
+                    self._lazy = lazy_batches(frame, self._batch_rows)
+                else:
+                    self._batches = batches_of(frame)
+                break
+            else:
+                return None
+
+
+def _from_row(batches: Iterable[Batch], row: int, size: int) -> Generator[Batch, None, None]:
+    """Slices of the batches, each with its place among all rows, from `row` on."""
     start = 0
-    for whole in _batches(source):
+    for whole in batches:
         skipped = min(max(row - start, 0), whole.num_rows)
         start += skipped
         if skipped and skipped == whole.num_rows:
             continue
         batch = whole.slice(skipped, whole.num_rows - skipped) if skipped else whole
-        for offset in range(0, max(batch.num_rows, 1), source.batch_rows):
-            part = batch if batch.num_rows <= source.batch_rows else batch.slice(offset, source.batch_rows)
-            stop = start + part.num_rows
-            yield part.at(Position("frame", start, stop))
-            start = stop
+        yield from _cut(batch, start, size)
+        start += batch.num_rows
 
 
-def _batches(source: FrameSource) -> Iterator[Batch]:
-    if isinstance(source.frames, list):
-        yield from source.frames
-        return
-    schema = source.expected
-    for frame in source.frames:
-        for batch in batches_of(frame):
-            schema = schema or schema_of(batch)
-            yield conform(batch, schema)
+def _cut(batch: Batch, start: int, size: int) -> Iterator[Batch]:
+    """Slices of at most `size` rows, of which the first is row `start` of the source."""
+    for offset in range(0, max(batch.num_rows, 1), size):
+        part = batch if batch.num_rows <= size else batch.slice(offset, size)
+        yield part.at(Position("frame", start + offset, start + offset + part.num_rows))
 
 
 def _is_frame(data: Any) -> bool:
     """A frame is often iterable too (over its columns), so ask for what only a frame has."""
     return (
-        hasattr(data, "__arrow_c_stream__")
+        is_lazy(data)
+        or hasattr(data, "__arrow_c_stream__")
         or hasattr(data, "__arrow_c_array__")
         or isinstance(data, str | bytes | dict)
     )

@@ -20,6 +20,7 @@ import polars.selectors as cs
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
 from arrowstream.errors import SchemaError
+from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import rebuild
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.aggregation.mergeable import ROW, Fold, Mergeable, mergeable, row_wise
@@ -99,7 +100,7 @@ class Aggregation:
         whole: list[pl.Expr] = []
         for expr in _expanded(exprs, schema, keys):
             result = parts.take_apart(expr, output)
-            (whole if result is None else results).append(expr if result is None else result)
+            (whole if result is None else results).append(for_every_row(expr) if result is None else result)
         kept = _columns_of(whole, schema, keys)
         if whole:
             parts.keep(kept)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import polars as pl
 
 from arrowstream.core.number_types import INTEGERS
+from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import rebuild
 from arrowstream.operators.aggregation.row_counts import COUNT
 
@@ -154,7 +155,7 @@ def _over(inner: Any, schema: pl.Schema, make: _Make) -> Mergeable | None:
             predicates = [predicate]
     if not all(map(row_wise, [values, *predicates])) or not _reads_columns(values):
         return None
-    expr = rebuild(inner)
+    expr = for_every_row(rebuild(inner), read=True)
     (dtype,) = pl.LazyFrame(schema=schema).select(rebuild(values)).collect_schema().dtypes()
     made = make(expr, dtype)
     # A filter may leave nothing of a row, so a row alone has no values then.
@@ -255,8 +256,10 @@ def _variance(ddof: int, root: bool) -> _Make:
         if not (dtype.is_integer() or dtype.is_float()):
             return None
         values, count = expr.cast(pl.Float64), expr.count().cast(pl.Int64)
-        first = (count, values.mean(), values.var(ddof=0) * count)
-        return Mergeable(first, merge, result, any_order=False)
+        mean = values.mean()
+        # Of one value alone, some of Polars' ways to group say 0.0 even where it is NaN or infinite.
+        squares = pl.when(count == 1).then(mean - mean).otherwise(values.var(ddof=0) * count)
+        return Mergeable((count, mean, squares), merge, result, any_order=False)
 
     return make
 

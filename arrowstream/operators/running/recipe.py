@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from arrowstream.errors import PlanError
+from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import rebuild
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.base import Expressions
@@ -66,8 +67,8 @@ def take_apart(exprs: Iterable[pl.Expr], schema: pl.Schema, check: Check) -> Rec
     """
     work = _Work(schema, check)
     finals = [(expr, work.expression(expr)) for expr in exprs]
-    plain = tuple(expr for expr, final in finals if final is None)
-    over_leaves = tuple(final for _, final in finals if final is not None)
+    plain = tuple(for_every_row(expr) for expr, final in finals if final is None)
+    over_leaves = tuple(for_every_row(final) for _, final in finals if final is not None)
     types = check(_Columns(over_leaves), work.schema, "")
     in_order = tuple(expr if final is None else _of_type(final, types) for expr, final in finals)
     return Recipe(tuple(work.leaves), plain, over_leaves, check(_Columns(in_order), schema, ""))
@@ -158,7 +159,7 @@ class _Work:
         make = maker(name, options, inputs[1:], source, result)
         if isinstance(make, Refused):
             raise self.refusal(make.what, make.hint)
-        self.leaves.append(Leaf(column, leaf, make))
+        self.leaves.append(Leaf(for_every_row(column, read=True), leaf, make))
         self.schema = pl.Schema({**self.schema, leaf: result})
         return leaf
 

@@ -7,6 +7,7 @@ times a sixteenth. Then they become one run, which goes to those from before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import polars as pl
 
@@ -55,7 +56,8 @@ class PaneStore:
         self._aside_bytes = 0
         self._cuts = 0.0
         """How often rows that are aside were cut off from others, all in all."""
-        self._runs = RunStore(self.merged, self._keys, memory)
+        # Not a method of this store: files of a cycle would stay open until the garbage collector comes.
+        self._runs = RunStore(partial(_merged, aggregation, self._keys), self._keys, memory)
 
     def statistics(self) -> PaneStatistics:
         """What is held now."""
@@ -115,8 +117,7 @@ class PaneStore:
 
     def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
         """State with one row for each pane and keys, sorted by pane."""
-        values = [pl.col(expr.meta.output_name()) for expr in self._aggregation.one]
-        return self._grouped(parts, self._aggregation.merge, values)
+        return _merged(self._aggregation, self._keys, parts)
 
     def _group_all(self) -> None:
         """Group what is aside."""
@@ -153,11 +154,22 @@ class PaneStore:
         return parts
 
     def _reduced(self, rows: list[Rows]) -> Run:
-        return Run.of(with_own_text(self._grouped(rows, self._aggregation.first, self._aggregation.one)))
+        one, first = self._aggregation.one, self._aggregation.first
+        return Run.of(with_own_text(_grouped(self._aggregation, self._keys, rows, first, one)))
 
-    def _grouped(
-        self, parts: Sequence[Rows], exprs: Sequence[pl.Expr], values: Sequence[pl.Expr]
-    ) -> pl.DataFrame:
-        folds, any_order = self._aggregation.folds, self._aggregation.any_order
-        groups = dense_groups(parts, self._keys, values, folds) if folds else None
-        return by_pane(parts, self._keys, exprs, any_order) if groups is None else groups
+
+def _merged(aggregation: Aggregation, keys: Sequence[str], parts: Sequence[Rows]) -> pl.DataFrame:
+    """State with one row for each pane and keys, sorted by pane."""
+    values = [pl.col(expr.meta.output_name()) for expr in aggregation.one]
+    return _grouped(aggregation, keys, parts, aggregation.merge, values)
+
+
+def _grouped(
+    aggregation: Aggregation,
+    keys: Sequence[str],
+    parts: Sequence[Rows],
+    exprs: Sequence[pl.Expr],
+    values: Sequence[pl.Expr],
+) -> pl.DataFrame:
+    groups = dense_groups(parts, keys, values, aggregation.folds) if aggregation.folds else None
+    return by_pane(parts, keys, exprs, aggregation.any_order) if groups is None else groups

@@ -1,4 +1,4 @@
-"""What steps have in common at which other pipelines meet the stream."""
+"""The base of steps at which other pipelines meet the stream."""
 
 from __future__ import annotations
 

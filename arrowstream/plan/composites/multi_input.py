@@ -16,7 +16,7 @@ from arrowstream.plan.physical import InputsStage
 
 @dataclass(frozen=True, slots=True)
 class MultiInput(OtherInputs):
-    """A step whose operator knows which input each row comes from.
+    """A step whose operator is given the input that each row comes from.
 
     Parameters
     ----------

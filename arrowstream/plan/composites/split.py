@@ -15,7 +15,7 @@ from arrowstream.plan.checks.split_schema import merged_schema
 from arrowstream.plan.graph import Child, Composite, Graph, LineCompiler
 from arrowstream.plan.physical import Route, SplitStage
 from arrowstream.plan.segment import Segment
-from arrowstream.plan.segment_stage import segment_stage
+from arrowstream.plan.segment_stage import general, segment_stage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,5 +67,6 @@ class Split(Composite):
 def _route(compiler: LineCompiler, name: str, router: Router, schema: pl.Schema) -> Route:
     """The router with its names computed by a backend: backends compute a single row as they do among others."""
     names = Segment((router,), schema, router.apply(pl.DataFrame(schema=schema)).schema)
-    evaluate = segment_stage(name, names, compiler.backends, pin="polars").evaluators["polars"]
+    backend = general(compiler.backends)
+    evaluate = segment_stage(name, names, compiler.backends, pin=backend).evaluators[backend]
     return lambda batch: router.route(batch, evaluate(batch))

@@ -7,52 +7,65 @@ the same batches with the same timings are placed the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
 from arrowstream.plan.placement.costs import WARM_UP, LineCost
 
-START_COSTS: Mapping[str, tuple[float, float]] = {"arrow": (20.0, 0.0055), "polars": (170.0, 0.0022)}
-"""Costs before any sample: two operations over two numeric columns on two cores (us, us per row)."""
 
-PROBE_EVERY = 196
-"""Batches after which some go to the second-best backend, so that its cost stays known: 2 % of all."""
+@dataclass(frozen=True, slots=True)
+class PlacementTuning:
+    """The numbers that a choice depends on.
 
-PROBES = 4
-"""... so many in a row, because the first one after another backend's does not count: its memory was given
-back and is in no cache, so that it can take twice as long."""
+    Parameters
+    ----------
+    probe_every
+        Batches between two probes of the second-best backend; with 4 batches a probe that is 2 % of all.
+    probe_batches
+        Batches of one probe in a row. The first one after another backend's does not count: its memory was given back
+        and is in no cache, so that it can take twice as long.
+    probe_within
+        Largest expected cost of a probe, as a multiple of the best.
+    first_probe_after
+        Batches before the first probe at a size. It comes early, since start costs and lines through other sizes may
+        be far off.
+    first_probe_within
+        Largest expected cost of the first probe at a size, as a multiple of the best.
+    tolerance
+        Expected cost of the present backend, as a multiple of the best, up to which it stays.
+    gain
+        Largest gain of one batch that is added up towards a change, as a share of a batch.
+    enough
+        Sum of gains, in batches, at which the best backend takes over: after 5 batches in a row for a large gain,
+        more for a smaller one.
+    rest
+        Batches after a change before the next one.
+    most_rows
+        Rows of a batch at most; lines that meet at more do not meet.
+    """
 
-PROBE_WITHIN = 4.0
-"""... unless it is expected to take more than so many times the best."""
+    probe_every: int = 196
+    probe_batches: int = 4
+    probe_within: float = 4.0
+    first_probe_after: int = 16
+    first_probe_within: float = 10.0
+    tolerance: float = 1.05
+    gain: float = 0.2
+    enough: float = 0.999
+    rest: int = 50
+    most_rows: float = 1e9
 
-TRY_AFTER = 16
-"""The first look at a size comes earlier, as a line through other sizes, or start costs, may be far off, ..."""
 
-TRY_WITHIN = 10.0
-"""... and is taken where more is expected to be lost."""
-
-NEGLIGIBLE = 1.05
-"""The present backend stays while it is expected to cost at most so many times the best; beyond that ..."""
-
-GAIN = 0.2
-"""... what each batch would save on the best, in batches and at most this much, is added up, ..."""
-
-ENOUGH = 0.999
-"""... and at a whole batch the best takes over: after 5 batches in a row for a large gain, more for less; ..."""
-
-REST = 50
-"""... but not before so many batches have passed since the last change."""
-
-MOST_ROWS = 1e9
-"""Where lines meet at more rows than any batch has, they do not meet."""
+TUNING = PlacementTuning()
 
 
 class Choice(NamedTuple):
     """A backend for one batch, what it is expected to take (us), and why it was chosen.
 
     Made for every batch, like `Standing`, hence a named tuple: a frozen dataclass costs twice as much.
-    What it takes only `counts` where no other backend ran just before.
+    The time it takes `counts` only if no other backend ran just before.
     """
 
     backend: str
@@ -62,20 +75,20 @@ class Choice(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where the choice for batches of one size stands.
+    """The state of the choice for batches of one size.
 
     Parameters
     ----------
     winner
         The backend in use.
     lost
-        What it has been expected to cost, batch by batch, that another one is clearly cheaper; in batches.
+        Expected cost, in batches, of not using another backend that is clearly cheaper.
     rest
         Batches to go before the winner may change again.
     unprobed
-        Batches since the second-best was last looked at; below 0 while it is: how many are left.
+        Batches since the second-best was last probed; below 0 during a probe, minus the batches left.
     tried
-        Whether the second-best has been measured at this size.
+        True once the second-best has been measured at this size.
     """
 
     winner: str
@@ -97,6 +110,7 @@ def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) 
     """
     if standing is None:
         standing = Standing(min(costs, key=lambda name: costs[name].predict(rows)), unprobed=1)
+    tuning = TUNING
     winner, lost, rest, unprobed, tried = standing
     present = rival = costs[winner]
     second, rival_us = winner, inf
@@ -104,17 +118,27 @@ def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) 
         if cost is not present and (expected := cost.fixed + cost.slope * rows) < rival_us:
             second, rival, rival_us = name, cost, expected
     present_us = present.fixed + present.slope * rows
-    lost = lost + min(1.0 - rival_us / present_us, GAIN) if present_us > NEGLIGIBLE * rival_us else 0.0
+    lost = (
+        lost + min(1.0 - rival_us / present_us, tuning.gain)
+        if present_us > tuning.tolerance * rival_us
+        else 0.0
+    )
     rest = rest - 1 if rest else 0
     if unprobed < 0:
         return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, unprobed + 1, tried)
-    enough = lost >= ENOUGH
+    enough = lost >= tuning.enough
     if enough and tried and not rest:
-        return Choice(second, rival_us, "cheapest", False), Standing(second, 0.0, REST, 1, tried)
-    if tried and unprobed >= PROBE_EVERY and rival_us <= PROBE_WITHIN * present_us:
-        return Choice(second, rival_us, "probe", False), Standing(winner, lost, rest, 1 - PROBES, tried)
-    # What has not been tried is not trusted with more than a try.
-    if not tried and (enough or unprobed >= TRY_AFTER) and rival_us <= TRY_WITHIN * present_us:
+        return Choice(second, rival_us, "cheapest", False), Standing(second, 0.0, tuning.rest, 1, tried)
+    if tried and unprobed >= tuning.probe_every and rival_us <= tuning.probe_within * present_us:
+        return Choice(second, rival_us, "probe", False), Standing(
+            winner, lost, rest, 1 - tuning.probe_batches, tried
+        )
+    # A backend that has not been measured at this size gets one probe, not the stream.
+    if (
+        not tried
+        and (enough or unprobed >= tuning.first_probe_after)
+        and rival_us <= tuning.first_probe_within * present_us
+    ):
         # This batch counts as a measurement unless it warms the backend up.
         return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, 0, rival.samples >= WARM_UP)
     choice = Choice(winner, present_us, "cheapest", unprobed > 0)
@@ -122,20 +146,21 @@ def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) 
 
 
 class Placement:
-    """The choice for one segment, with what it has learnt.
+    """The choice for one segment, with the costs learnt so far.
 
     Parameters
     ----------
     available
-        Names of the backends that can run the segment.
+        The backends that can run the segment, by name, with the cost of a batch before any was measured: in
+        microseconds, and in microseconds for each row.
     refused
-        Why the others cannot.
+        The reasons of the others.
     pin
         The backend the user asked for, or ``"auto"``.
 
     Examples
     --------
-    >>> placement = Placement(["arrow", "polars"], {})
+    >>> placement = Placement({"arrow": (20.0, 0.0055), "polars": (170.0, 0.0022)}, {})
     >>> placement.choose(100).backend, placement.choose(1_000_000).backend
     ('arrow', 'polars')
     >>> placement.explain()
@@ -144,10 +169,12 @@ class Placement:
 
     __slots__ = ("_costs", "_only", "_reason", "_standings")
 
-    def __init__(self, available: Sequence[str], refused: Mapping[str, str], pin: str = "auto") -> None:
-        self._costs = {name: _start(name) for name in available}
+    def __init__(
+        self, available: Mapping[str, tuple[float, float]], refused: Mapping[str, str], pin: str = "auto"
+    ) -> None:
+        self._costs = {name: LineCost(*cost) for name, cost in available.items()}
         self._standings: dict[int, Standing] = {}
-        self._only = pin if pin != "auto" else available[0] if len(available) == 1 else None
+        self._only = pin if pin != "auto" else next(iter(available)) if len(available) == 1 else None
         if pin != "auto":
             self._reason = f"pinned: {pin}"
         elif self._only is not None:
@@ -165,7 +192,7 @@ class Placement:
         return choice
 
     def observe(self, choice: Choice, rows: int, seconds: float) -> None:
-        """Learn what the batch took that `choice` was made for."""
+        """Learn the seconds that the batch of `choice` took."""
         if not choice.counts:
             return
         cost = self._costs[choice.backend]
@@ -201,16 +228,11 @@ class Placement:
             rows: other
             for other in costs
             if costs[other].slope < costs[name].slope
-            and (rows := _meeting(costs[name], costs[other])) <= MOST_ROWS
+            and (rows := _meeting(costs[name], costs[other])) <= TUNING.most_rows
         }:
             ranges.append(f"{name} below ~{min(meetings):,.0f} rows")
             name = meetings[min(meetings)]
         return f"auto: {', '.join(ranges)}, {name} above" if ranges else f"auto: {name} at every size"
-
-
-def _start(backend: str) -> LineCost:
-    """What is known of a backend before any sample."""
-    return LineCost(*START_COSTS.get(backend, START_COSTS["polars"]))
 
 
 def _meeting(first: LineCost, flatter: LineCost) -> float:

@@ -1,4 +1,4 @@
-"""What a backend costs: a line through its own measurements, fitted while the pipeline runs.
+"""The cost of a backend: a line through its own measurements, fitted while the pipeline runs.
 
 ``fixed + slope * rows`` in microseconds, by recursive least squares with a forgetting factor (L. Ljung,
 *System Identification: Theory for the User*, 2nd ed. 1999, section 11.2). Batches of one size say nothing
@@ -6,9 +6,9 @@ about other sizes, and plain forgetting would lose what is known about those unt
 a little of the first uncertainty always stays (S. Gunnarsson, "Combining tracking and regularization in
 recursive least squares identification", *Proc. 35th IEEE CDC*, 1996).
 
-Timings are no textbook samples. They scatter in proportion to their size: each is weighted by the inverse
-of what was expected. Some are far too long, because the machine did something else: those are cut. But where
-one follows another the machine has changed: each cut one halves the trust in what was known.
+Timings scatter in proportion to their size: each is weighted by the inverse of the expected time. Some are far too
+long, because the machine did something else: those are cut. If several in a row are cut, the machine has changed:
+each halves the trust in the line so far.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ WARM_UP = 2
 """First samples that are dropped: they pay for imports, caches and thread pools."""
 
 OUTLIER = 3.0
-"""A sample counts at most as so many times what was expected: a busy machine is not a slow backend."""
+"""Largest sample, as a multiple of the expected time; longer ones are cut: a busy machine is not a slow backend."""
 
 SCATTER = 0.2
-"""Relative spread of timings; start values are taken to be uncertain by their own size."""
+"""Relative spread of timings. Start values count as uncertain by their own size."""
 
 LIGHTEST = 0.01
 """Start values are never scaled below this share of themselves; a clock that stands still would say 0."""
@@ -76,7 +76,7 @@ class LineCost:
 
     @property
     def measured(self) -> bool:
-        """Whether the line rests on samples and not only on start values."""
+        """True once the line rests on samples and not only on start values."""
         return self.samples > WARM_UP
 
     def predict(self, rows: int) -> float:

@@ -19,7 +19,7 @@ async def despite(failure: BaseException, clean_ups: Iterable[CleanUp]) -> None:
     try:
         await in_turn(clean_ups)
     except FAILURES as error:
-        first = next(_leaves(failure))
+        first = first_failure(failure)
         for note in (f"and: {error}", *getattr(error, "__notes__", ())):
             first.add_note(note)
 
@@ -58,6 +58,11 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
+def first_failure(failure: BaseException) -> BaseException:
+    """The failure that came first, without notes of others."""
+    return next(_leaves(failure))
+
+
 def root(failure: BaseException) -> BaseException:
     """The failure that came first; the others, if any, become notes on it."""
     # One that passed through several tasks is found several times.
@@ -71,5 +76,8 @@ def _leaves(failure: BaseException) -> Iterator[BaseException]:
     if isinstance(failure, BaseExceptionGroup):
         for inner in failure.exceptions:
             yield from _leaves(inner)
+        # The frames of a task group hold the group that they raise: with it, everything that its failures passed
+        # through would wait for the garbage collector, files of state included.
+        failure.__traceback__ = None
     else:
         yield failure

@@ -18,7 +18,8 @@ from arrowstream.backends.arrow.kernels.types import differing, is_float, is_int
 from arrowstream.expressions.program import Call, Expression, Literal
 
 _types = pa.types
-_US_PER_DAY = 86_400_000_000
+_US_PER_DAY = pa.scalar(86_400_000_000)
+_MOST_DAYS = pa.scalar((2**63 - 1) // 86_400_000_000)
 
 
 def _add(call: Call) -> Evaluate | str:
@@ -63,9 +64,18 @@ def _unless_zero(constant: Expression, function: Evaluate, with_zero: Evaluate) 
 
 
 def _days_between(left: Values, right: Values) -> Values:
+    return pc.subtract(_midnight(left), _midnight(right)).view(pa.duration("us"))
+
+
+def _midnight(dates: Values) -> Values:
+    """Microseconds since 1970 of dates; null for those of which 64 bits hold no microseconds, as in Polars."""
     # Through casts, not views, because either side may be a scalar.
-    days = [pc.cast(pc.cast(side, pa.int32()), pa.int64()) for side in (left, right)]
-    return pc.multiply(pc.subtract(*days), pa.scalar(_US_PER_DAY)).view(pa.duration("us"))
+    days = pc.cast(pc.cast(dates, pa.int32()), pa.int64())
+    try:
+        return pc.multiply_checked(days, _US_PER_DAY)
+    except pa.ArrowInvalid:
+        fits = pc.less_equal(pc.abs(days), _MOST_DAYS)
+        return pc.multiply(pc.if_else(fits, days, pa.scalar(None, pa.int64())), _US_PER_DAY)
 
 
 def _units(call: Call) -> str:

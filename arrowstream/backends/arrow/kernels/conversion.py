@@ -41,7 +41,7 @@ def convert(source: pa.DataType, target: pa.DataType, strict: bool) -> Evaluate 
         return _unsafe(target)
     if _types.is_large_binary(target) and _types.is_large_string(source):
         return _unsafe(target)
-    return _between_moments(source, target) or f"a cast of {source} to {target} may differ"
+    return _between_moments(source, target, strict) or f"a cast of {source} to {target} may differ"
 
 
 def _unchanged(values: Values) -> Values:
@@ -88,22 +88,22 @@ def _truncate(target: pa.DataType, strict: bool) -> Evaluate:
         if not pc.all(fits, min_count=0).as_py():
             if strict:
                 wrong = pc.filter(values, pc.invert(fits))[0]
-                raise pa.ArrowInvalid(f"{wrong} does not fit {target}; a cast with strict=False gives null")
+                raise pa.ArrowInvalid(f"{wrong} does not fit {target}")
             whole = pc.if_else(fits, whole, pa.scalar(None, values.type))
         return pc.cast(whole, target, safe=False)
 
     return evaluate
 
 
-def _between_moments(source: pa.DataType, target: pa.DataType) -> Evaluate | None:
+def _between_moments(source: pa.DataType, target: pa.DataType, strict: bool) -> Evaluate | None:
     """Casts among dates, timestamps, durations and the integers underneath."""
     if _types.is_date32(source):
         if _types.is_int32(target):
             return lambda values: values.view(target)
         if _types.is_timestamp(target) and target.tz is None:
-            return _scaled(_DAY_TICKS[target.unit], target)
+            return _scaled(_DAY_TICKS[target.unit], target, strict)
     if _types.is_timestamp(source) and _types.is_date32(target) and source.tz is None:
-        return _floored(_DAY_TICKS[source.unit], target)
+        return _date(_DAY_TICKS[source.unit], strict)
     if _types.is_int64(target) and _is_ticks(source):
         return lambda values: values.view(target)
     if _types.is_int64(source) and _is_ticks(target):
@@ -114,7 +114,7 @@ def _between_moments(source: pa.DataType, target: pa.DataType) -> Evaluate | Non
     if same_kind:
         finer = _TICKS[target.unit] // _TICKS[source.unit]
         if finer:
-            return _scaled(finer, target)
+            return _scaled(finer, target, strict)
         # Polars rounds timestamps down, durations towards zero.
         ratio = _TICKS[source.unit] // _TICKS[target.unit]
         return _floored(ratio, target) if _types.is_timestamp(source) else _cut(ratio, target)
@@ -130,9 +130,32 @@ def _ticks(values: Values) -> Values:
     return pc.cast(values.view(ints), pa.int64())
 
 
-def _scaled(factor: int, target: pa.DataType) -> Evaluate:
+def _scaled(factor: int, target: pa.DataType, strict: bool) -> Evaluate:
+    """Ticks of a coarser unit as those of a finer one, of which 64 bits hold a shorter span."""
     by = pa.scalar(factor, pa.int64())
-    return lambda values: pc.multiply(_ticks(values), by).view(target)
+    low, high = _bounds(pa.int64())
+    # Towards zero: the last tick whose multiple fits.
+    among = -(-low // factor), high // factor
+
+    def evaluate(values: Values) -> Values:
+        ticks = _ticks(values)
+        try:
+            return pc.multiply_checked(ticks, by).view(target)
+        except pa.ArrowInvalid as error:
+            return pc.multiply(_fitting(ticks, among, target, strict, error), by).view(target)
+
+    return evaluate
+
+
+def _fitting(
+    ticks: Values, among: tuple[int, int], target: pa.DataType, strict: bool, error: pa.ArrowInvalid
+) -> Values:
+    """Ticks with nulls in place of those that are not between two limits, or the error that there are some."""
+    if strict:
+        raise pa.ArrowInvalid(f"a value does not fit {target}") from error
+    low, high = (pa.scalar(limit, pa.int64()) for limit in among)
+    fits = pc.and_(pc.greater_equal(ticks, low), pc.less_equal(ticks, high))
+    return pc.if_else(fits, ticks, pa.scalar(None, pa.int64()))
 
 
 def _cut(ratio: int, target: pa.DataType) -> Evaluate:
@@ -141,14 +164,31 @@ def _cut(ratio: int, target: pa.DataType) -> Evaluate:
 
 
 def _floored(ratio: int, target: pa.DataType) -> Evaluate:
-    by = pa.scalar(ratio, pa.int64())
-    ints = pa.int32() if _types.is_date32(target) else pa.int64()
+    floor = _floor(ratio)
+    return lambda values: floor(_ticks(values)).view(target)
+
+
+def _date(ratio: int, strict: bool) -> Evaluate:
+    """Ticks as the day they lie in, which has 32 bits."""
+    floor, days, date = _floor(ratio), pa.int32(), pa.date32()
 
     def evaluate(values: Values) -> Values:
-        ticks = _ticks(values)
+        whole = floor(_ticks(values))
+        try:
+            return pc.cast(whole, days).view(date)
+        except pa.ArrowInvalid as error:
+            return pc.cast(_fitting(whole, _bounds(days), date, strict, error), days).view(date)
+
+    return evaluate
+
+
+def _floor(ratio: int) -> Evaluate:
+    by = pa.scalar(ratio, pa.int64())
+
+    def evaluate(ticks: Values) -> Values:
         whole = pc.divide(ticks, by)
         before = pc.less(ticks, pc.multiply(whole, by))
-        return pc.cast(pc.subtract(whole, pc.cast(before, pa.int64())), ints, safe=False).view(target)
+        return pc.subtract(whole, pc.cast(before, pa.int64()))
 
     return evaluate
 

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arrowstream.core.batch import to_frame
 from arrowstream.io.files.columnar.damage import damaged_rows, failed_steps
 from arrowstream.io.files.columnar.parquet_footer import RowGroup, row_groups
 from arrowstream.io.files.columnar.scan import PIECE_BYTES, Table, slice_piece
@@ -73,7 +74,7 @@ def _piece(file: Table, record: pa.RecordBatch, nbytes: int) -> Piece:
     def read() -> pl.DataFrame:
         # Columns that nobody needs are there by name only: the optimiser drops them again.
         rows = (
-            pl.DataFrame(record)
+            to_frame(record)
             .lazy()
             .select(
                 pl.col(name).cast(dtype) if name in file.columns else pl.lit(None, dtype).alias(name)

@@ -9,10 +9,10 @@ from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import SinkBinding
+from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
 from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.running_sink import RunningSink
 
 END_OF_RUN = 0
 """Epoch of the one commit of a run without checkpoints."""
@@ -104,12 +104,16 @@ class RunningSinks:
             if failed:
                 raise _partly_committed(shown, failed)
         except BaseException as failure:
+            for sink, its_failure in failed.items():
+                sink.on_failure(its_failure)
             await despite(failure, [*(sink.abort for sink in failed), *(sink.close for sink in shown)])
             raise
         await in_turn(sink.close for sink in shown)
 
-    def aborts(self) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Leave nothing half-written visible; sinks that have committed keep their rows."""
+    def aborts(self, failure: BaseException) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Leave nothing half-written visible after `failure`; sinks that have committed keep their rows."""
+        for sink in self._sinks:
+            sink.on_failure(failure)
         return (sink.abort for sink in self._sinks)
 
 
@@ -134,7 +138,7 @@ def _partly_committed(
 
 
 def _named(sink: RunningSink) -> str:
-    return f"{sink.tally.name} ({sink.label})"
+    return f"{sink.counters.name} ({sink.label})"
 
 
 def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
-from arrowstream.runtime.ports import OutputPort
+from arrowstream.runtime.flow.ports import OutputPort
 
 
 class Merge:

@@ -15,6 +15,7 @@ from arrowstream.metrics.counters import StageCounters
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.timed import timed
 
 _log = logging.getLogger("arrowstream")
 
@@ -43,9 +44,9 @@ class RunningSink:
         "_write",
         "_writer",
         "blocking",
+        "counters",
         "label",
         "lost",
-        "tally",
     )
 
     def __init__(
@@ -59,7 +60,7 @@ class RunningSink:
         on_write: Callable[[], None],
         best_effort: bool = False,
     ) -> None:
-        self.tally = StageCounters(name)
+        self.counters = StageCounters(name)
         self.label = label
         self.lost = False
         self._best_effort = best_effort
@@ -80,11 +81,7 @@ class RunningSink:
     @property
     def full(self) -> bool:
         """Whether the limit of rows is reached."""
-        return self._limit is not None and self.tally.rows_out >= self._limit
-
-    @property
-    def counters(self) -> StageCounters:
-        return self.tally
+        return self._limit is not None and self.counters.rows_out >= self._limit
 
     async def end(self) -> None:
         """Nothing: `RunningSinks.commit` ends the sinks."""
@@ -92,37 +89,41 @@ class RunningSink:
     async def send(self, element: Element) -> None:
         """Write a batch, or what the limit still lets through of it."""
         if not isinstance(element, Batch):
-            self.tally.saw(element)
+            self.counters.record_mark(element)
             if isinstance(element, Barrier):
-                self._on_barrier(self.tally.name, element.epoch)
+                self._on_barrier(self.counters.name, element.epoch)
             return
-        batch, tally = element, self.tally
-        if self._limit is not None and batch.num_rows > self._limit - tally.rows_out:
-            batch = batch.slice(0, self._limit - tally.rows_out)
+        batch, counters = element, self.counters
+        if self._limit is not None and batch.num_rows > self._limit - counters.rows_out:
+            counters.limited_rows += batch.num_rows - (self._limit - counters.rows_out)
+            batch = batch.slice(0, self._limit - counters.rows_out)
         rows = batch.num_rows
         if rows == 0:
             return
         await self._attempt(batch)
-        tally.rows_in += rows
+        counters.rows_in += rows
         self._on_write()
 
     async def attempt(self, batch: Batch) -> list[Element]:
         """Write a batch once."""
         begin = self._clock.now_ns()
         try:
-            await self._write(batch)
+            if self.blocking:
+                await self._write(batch)
+                busy_ns = self._clock.now_ns() - begin
+            else:
+                _, busy_ns = await timed(self._write(batch), self._clock, self.counters)
         except BaseException as error:
             if not is_failure(error):
                 raise
-            self.tally.errors += 1
-            raise stage_error(self.tally.name, batch, error, SinkError) from error
-        end, tally = self._clock.now_ns(), self.tally
-        tally.came_out(batch)
-        taken, read = end - begin, batch.ingest_ns
+            self.counters.errors += 1
+            raise stage_error(self.counters.name, batch, error, SinkError) from error
+        counters, read = self.counters, batch.ingest_ns
+        counters.record_output(batch)
         if read is None:
-            tally.ran("write", 0, taken, taken)
+            counters.record_batch("write", 0, busy_ns, busy_ns)
         else:
-            tally.ran("write", batch.num_rows, taken, end - read)
+            counters.record_batch("write", batch.num_rows, busy_ns, self._clock.now_ns() - read)
         return []
 
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:
@@ -131,8 +132,9 @@ class RunningSink:
 
     def lose(self, error: BaseException) -> None:
         """Go on without this sink."""
-        self.lost = True
-        _log.warning("%s gets nothing more: %s", self.tally.name, error)
+        self.on_failure(error)
+        self.lost = self.counters.aborted = True
+        _log.warning("%s gets nothing more: %s", self.counters.name, error)
 
     async def prepare(self, epoch: int) -> None:
         """Do everything that can fail before `commit`; a best-effort sink that fails is aborted."""
@@ -171,6 +173,11 @@ class RunningSink:
                 raise
             self.lose(error)
 
+    def on_failure(self, failure: BaseException) -> None:
+        """Give a writer that has not committed the failure because of which it will be aborted."""
+        if not self._ended and isinstance(self._writer, Writer):
+            self._writer.on_failure(failure)
+
     async def abort(self) -> None:
         """Leave nothing half-written visible; does nothing after `commit`, or a second time."""
         if not self._ended:
@@ -181,7 +188,7 @@ class RunningSink:
         try:
             await self.abort()
         except FAILURES as error:
-            _log.warning("%s may have left something half-written: %s", self.tally.name, error)
+            _log.warning("%s may have left something half-written: %s", self.counters.name, error)
 
     async def _call(self, method: Callable[..., Any], *arguments: object) -> Any:
         begin = self._clock.now_ns()
@@ -192,6 +199,6 @@ class RunningSink:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            raise stage_error(self.tally.name, None, error, SinkError) from error
+            raise stage_error(self.counters.name, None, error, SinkError) from error
         finally:
-            self.tally.busy_ns += self._clock.now_ns() - begin
+            self.counters.busy_ns += self._clock.now_ns() - begin

@@ -45,7 +45,7 @@ class OutputPort(Protocol):
 
     @property
     def counters(self) -> StageCounters | None:
-        """The counters of the sink, if it is one."""
+        """The counters of the sink or router, if it is one."""
         ...
 
     async def send(self, element: Element) -> None:

@@ -17,6 +17,7 @@ from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import end_tasks
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
+from arrowstream.runtime.timed import timed
 
 Read = tuple[Element | None, SourcePosition | None]
 """An element, or None at the end, and the position after it."""
@@ -50,9 +51,9 @@ class RunningSource:
         "_stopped",
         "_threads",
         "blocking",
+        "counters",
         "ended",
         "queue",
-        "tally",
     )
 
     def __init__(
@@ -62,7 +63,7 @@ class RunningSource:
         resources: Resources,
         inside: Sequence[Expressions] = (),
     ) -> None:
-        self.tally = StageCounters(name)
+        self.counters = StageCounters(name)
         self.queue = None
         self._reader = reader
         self._inside = inside
@@ -115,17 +116,22 @@ class RunningSource:
         element = await self._next()
         if isinstance(element, Batch):
             element.ingest_ns = self._clock.now_ns()
-            self.tally.came_out(element)
-            self.tally.count("read")
+            self.counters.record_output(element)
+            self.counters.record_call("read")
         elif element is not None:
-            self.tally.saw(element)
+            self.counters.record_mark(element)
             if isinstance(element, Barrier):
                 await self._save(element)
         else:
             self._over = True
         if not self.blocking:
-            self.tally.rows_in = self.tally.rows_out
+            self.counters.rows_in = self.counters.rows_out
         return element
+
+    def on_failure(self, failure: BaseException) -> None:
+        """Give the reader the failure that ended the run, before it is closed."""
+        if isinstance(self._reader, Reader):
+            self._reader.on_failure(failure)
 
     async def close(self) -> None:
         """Let go of the reader."""
@@ -139,7 +145,7 @@ class RunningSource:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            raise stage_error(self.tally.name, None, error, SourceError) from error
+            raise stage_error(self.counters.name, None, error, SourceError) from error
 
     async def _next(self) -> Element | None:
         if self._barriers:
@@ -154,7 +160,7 @@ class RunningSource:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            self.tally.errors += 1
+            self.counters.errors += 1
             raise stage_error(self._failing(error), None, error, SourceError) from error
         if element is None:
             self.ended = not self._interrupted
@@ -184,18 +190,18 @@ class RunningSource:
     def _failing(self, error: BaseException) -> str:
         """What failed by the name of its stage: the read, or the steps inside it, though not which of them."""
         if not self._inside or isinstance(error, SourceError) or not isinstance(error, StageError):
-            return self.tally.name
-        return f"{self.tally.name}, in {', '.join(step.describe() for step in self._inside)}"
+            return self.counters.name
+        return f"{self.counters.name}, in {', '.join(step.describe() for step in self._inside)}"
 
     def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
         async def read() -> Element | None:
             begin = self._clock.now_ns()
             element = await self._threads.call(reader.read)
-            tally = self.tally
-            tally.busy_ns += self._clock.now_ns() - begin
+            counters = self.counters
+            counters.busy_ns += self._clock.now_ns() - begin
             looked_at = reader.rows_read
-            handed_out = tally.rows_out + (element.num_rows if isinstance(element, Batch) else 0)
-            tally.rows_in = handed_out if looked_at is None else looked_at
+            handed_out = counters.rows_out + (element.num_rows if isinstance(element, Batch) else 0)
+            counters.rows_in = handed_out if looked_at is None else looked_at
             return element
 
         return read
@@ -205,7 +211,9 @@ class RunningSource:
         assert task is not None
         self._reading = task
         try:
-            return await self._read()
+            element, busy_ns = await timed(self._read(), self._clock, self.counters)
+            self.counters.busy_ns += busy_ns
+            return element
         except asyncio.CancelledError:
             # Only our own interruption ends the stream; a cancellation from outside goes on.
             if self._interrupted and task.uncancel() == 0:

@@ -9,7 +9,7 @@ from arrowstream.core.batch import Barrier, Batch, Element
 from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
 from arrowstream.core.failures import FAILURES
 from arrowstream.metrics.counters import Queue, StageCounters
-from arrowstream.runtime.running_sink import RunningSink
+from arrowstream.runtime.endpoints.sink import RunningSink
 
 
 class BestEffortQueue:
@@ -73,16 +73,17 @@ class BestEffortSink:
     def __init__(self, sink: RunningSink) -> None:
         self._sink = sink
         self.blocking = sink.blocking
-        self.counters = sink.tally
+        self.counters = sink.counters
 
     async def send(self, element: Element) -> None:
         """Write a batch, unless the sink is lost; marks reach it all the same."""
-        if self._sink.lost and isinstance(element, Batch):
-            return
-        try:
-            await self._sink.send(element)
-        except FAILURES as error:
-            self._sink.lose(error)
+        if not self._sink.lost or not isinstance(element, Batch):
+            try:
+                return await self._sink.send(element)
+            except FAILURES as error:
+                self._sink.lose(error)
+        if isinstance(element, Batch):
+            self.counters.dropped_rows += element.num_rows
 
     async def end(self) -> None:
         """Nothing: `RunningSinks.commit` ends the sinks."""

@@ -10,7 +10,7 @@ from arrowstream.metrics.counters import StageCounters
 from arrowstream.plan.physical import Route
 from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
-from arrowstream.runtime.ports import Broadcast, OutputPort
+from arrowstream.runtime.flow.ports import Broadcast, OutputPort
 from arrowstream.runtime.resources import Resources
 
 
@@ -29,16 +29,15 @@ class RunningRouter:
         The ways, by the names that `route` gives.
     """
 
-    __slots__ = ("_all", "_branches", "_clock", "_route", "_threads", "_times", "tally")
+    __slots__ = ("_all", "_branches", "_clock", "_route", "_threads", "_times", "counters")
 
     blocking = False
-    counters = None
 
     def __init__(
         self, name: str, route: Route, branches: Mapping[str, OutputPort], resources: Resources
     ) -> None:
-        self.tally = StageCounters(name)
-        self.tally.rows_by_branch = dict.fromkeys(branches, 0)
+        self.counters = StageCounters(name)
+        self.counters.rows_by_branch = dict.fromkeys(branches, 0)
         self._route = route
         self._branches = branches
         self._all = Broadcast(list(branches.values()))
@@ -48,12 +47,12 @@ class RunningRouter:
 
     async def send(self, element: Element) -> None:
         if not isinstance(element, Batch):
-            self.tally.saw(element)
+            self.counters.record_mark(element)
             await self._all.send(element)
             return
         for name, part in await self._divided(element):
-            self.tally.came_out(part)
-            self.tally.rows_by_branch[name] += part.num_rows
+            self.counters.record_output(part)
+            self.counters.rows_by_branch[name] += part.num_rows
             await self._branches[name].send(part)
 
     async def end(self) -> None:
@@ -67,10 +66,10 @@ class RunningRouter:
             else:
                 parts = await self._threads.call(self._route, batch)
         except FAILURES as error:
-            self.tally.errors += 1
-            raise stage_error(self.tally.name, batch, error) from error
+            self.counters.errors += 1
+            raise stage_error(self.counters.name, batch, error) from error
         taken = self._clock.now_ns() - begin
         self._times.observe(rows, taken)
-        self.tally.rows_in += rows
-        self.tally.ran("split", rows, taken, taken)
+        self.counters.rows_in += rows
+        self.counters.record_batch("split", rows, taken, taken)
         return parts

@@ -1,0 +1,52 @@
+"""The backends of this process: those of arrowstream, and those that other packages and tests register."""
+
+from __future__ import annotations
+
+from arrowstream.backends.arrow.backend import ArrowBackend
+from arrowstream.backends.base import Backend
+from arrowstream.backends.polars import PolarsBackend
+from arrowstream.errors import PlanError
+
+_BACKENDS: list[Backend] = [ArrowBackend(), PolarsBackend()]
+
+
+def backends() -> tuple[Backend, ...]:
+    """All backends: Arrow's, Polars', then the others in the order in which they were registered."""
+    return tuple(_BACKENDS)
+
+
+def register_backend(backend: Backend) -> None:
+    """Let pipelines that are built from now on use a backend.
+
+    Parameters
+    ----------
+    backend
+        The backend. Its `name` is what ``.backend(name)``, job files, explain and reports call it.
+
+    Raises
+    ------
+    PlanError
+        Another backend has this name, or it is called ``"auto"``.
+    """
+    taken = ["auto", *(known.name for known in _BACKENDS)]
+    if backend.name in taken:
+        raise PlanError(
+            f"a backend cannot be called {backend.name!r}",
+            expected=f"another name than {', '.join(map(repr, taken))}",
+            found=type(backend).__qualname__,
+        )
+    _BACKENDS.append(backend)
+
+
+def unregister_backend(name: str) -> None:
+    """Take a registered backend out again. Pipelines that were built with it keep it.
+
+    Raises
+    ------
+    PlanError
+        No registered backend has this name; those of arrowstream cannot be taken out.
+    """
+    others = [backend for backend in _BACKENDS[2:] if backend.name != name]
+    if len(others) == len(_BACKENDS[2:]):
+        raise PlanError(f"no registered backend is called {name!r}")
+    _BACKENDS[2:] = others

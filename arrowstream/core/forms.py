@@ -1,0 +1,101 @@
+"""The forms that rows may have in memory: one for each kind of object that a backend computes with.
+
+A `Batch` holds its rows in the form in which they came, and makes any other form from Arrow when somebody asks for
+it. Arrow and Polars are registered by `arrowstream.core.batch`. A backend with memory of its own, such as a
+GPU, registers a form, computes with `batch.form(name)`, and returns `batch.with_rows(...)`; two of its segments in a
+row then convert nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from arrowstream.errors import PlanError
+
+Rows = Any
+"""Rows in some form: a `pyarrow.RecordBatch`, a `polars.DataFrame`, or an object of a registered type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of rows. All functions are called from any thread, and must leave their argument as it is.
+
+    Parameters
+    ----------
+    name
+        What `Batch.form` is asked for, such as ``"gpu"``.
+    type
+        The Python type of rows in this form; no other form has it.
+    from_arrow
+        Makes it from a RecordBatch in the oldest-compatible Arrow types (see `arrowstream.core.batch.arrow_schema`).
+    to_arrow
+        The way back, to exactly these types and the same schema metadata.
+    num_rows
+        Number of rows. Called once for each batch, so it must not wait for a device.
+    nbytes
+        Bytes of memory that the rows take, for the limits of channels.
+    slice
+        `length` rows from `offset`, without a copy where the form allows it.
+    """
+
+    name: str
+    type: type
+    from_arrow: Callable[[pa.RecordBatch], Rows]
+    to_arrow: Callable[[Rows], pa.RecordBatch]
+    num_rows: Callable[[Rows], int]
+    nbytes: Callable[[Rows], int]
+    slice: Callable[[Rows, int, int], Rows]
+
+
+FORMS: dict[str, Form] = {}
+"""All forms by name."""
+
+_BY_TYPE: dict[type, Form] = {}
+"""The forms by the types of rows met so far, which may be subtypes of those that were registered."""
+
+
+def register_form(form: Form) -> None:
+    """Let batches hold rows of this form.
+
+    Raises
+    ------
+    PlanError
+        Another form has this name or this type.
+    """
+    for known in FORMS.values():
+        if known != form and (known.name == form.name or known.type is form.type):
+            raise PlanError(
+                f"a form of rows called {known.name!r} exists already",
+                expected="a name and a type of rows that no other form has",
+                found=f"{form.name!r} for {form.type.__qualname__}",
+            )
+    FORMS[form.name] = form
+    _BY_TYPE[form.type] = form
+
+
+def form_of(rows: Rows) -> Form:
+    """The form that an object has.
+
+    Raises
+    ------
+    PlanError
+        It is no form of rows.
+    """
+    form = _BY_TYPE.get(type(rows))
+    return form if form is not None else _inherited(type(rows))
+
+
+def _inherited(kind: type) -> Form:
+    for base in kind.__mro__:
+        if base in _BY_TYPE:
+            return _BY_TYPE.setdefault(kind, _BY_TYPE[base])
+    raise PlanError(
+        "this is no form of rows",
+        expected=" or ".join(form.type.__qualname__ for form in FORMS.values()),
+        found=f"{kind.__module__}.{kind.__qualname__}",
+        hint="register_form(Form(...)) lets batches hold rows of another type",
+    )

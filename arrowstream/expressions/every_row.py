@@ -1,0 +1,223 @@
+"""Expressions written so that Polars gives a value for every row, whichever way the rows of a batch go.
+
+Where ``when(...).then(constant)`` takes the same branch for all rows of a frame, Polars 2 keeps the result as one
+value and a length. A constant compared with that gives one row for the whole frame, and a division by it
+multiplies with the reciprocal, which rounds in another way. Either would make results depend on how the
+stream is cut. Such a result becomes an ordinary column by passing through a struct next to a column that is
+one: this costs some 35 us a batch, and unlike a shift by no rows it does so in Polars' streaming engine, too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol, Self, TypeVar
+
+import polars as pl
+
+from arrowstream.expressions.rebuild import rebuild
+
+_NOT_FINITE = re.compile(r'"Float(32|64)?": null')
+"""NaN and infinities, which JSON cannot hold apart."""
+
+
+class Step(Protocol):
+    """A step that consists of expressions, and can be made again of others."""
+
+    def expressions(self) -> tuple[pl.Expr, ...]: ...
+
+    def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self: ...
+
+
+StepT = TypeVar("StepT", bound=Step)
+
+
+def steps_for_every_row(steps: Sequence[StepT]) -> tuple[StepT, ...]:
+    """The same steps, each with `for_every_row` of its expressions.
+
+    Parameters
+    ----------
+    steps
+        Steps that run one after the other over the same rows, in one query or one by one.
+    """
+    settled: list[StepT] = []
+    read: set[str] | None = set()
+    for step in reversed(steps):
+        exprs = step.expressions()
+        settled.append(
+            step.with_expressions(tuple(for_every_row(expr, read=_is_in(expr, read)) for expr in exprs))
+        )
+        for expr in exprs:
+            names = _reads(expr)
+            read = None if read is None or names is None else read | names
+    return tuple(reversed(settled))
+
+
+def _is_in(expr: pl.Expr, read: set[str] | None) -> bool:
+    """Whether the column that an expression makes may be among those that are read; None stands for all."""
+    return read is None or expr.meta.has_multiple_outputs() or expr.meta.output_name() in read
+
+
+def _reads(expr: pl.Expr) -> set[str] | None:
+    """The columns that an expression computes with, none if it only chooses some; None if that is not known."""
+    if expr.meta.is_column_selection():
+        return set()
+    return None if expr.meta.has_multiple_outputs() else set(expr.meta.root_names())
+
+
+def for_every_row(expr: pl.Expr, *, read: bool = False) -> pl.Expr:
+    """The same expression, without a result that Polars keeps as one value for all rows.
+
+    Parameters
+    ----------
+    expr
+        An expression that looks at one row at a time.
+    read
+        Whether another expression computes with the result. If not, the result itself may be one value
+        and a length: in a column that is only passed on, this is harmless.
+
+    Returns
+    -------
+    polars.Expr
+        `expr` itself where nothing has to be changed, which is the common case, or nothing is known of it.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream.expressions.every_row import for_every_row
+    >>> kind = pl.when(pl.col("x") > 2).then(pl.lit("high")).otherwise(pl.lit("low"))
+    >>> frame = pl.DataFrame({"x": [0, 1]})
+    >>> frame.select(is_high=for_every_row(pl.lit("high") == kind))["is_high"].to_list()
+    [False, False]
+    """
+    try:
+        tree = json.loads(expr.meta.serialize(format="json"))
+        changed = _changed(tree, read)
+    except (pl.exceptions.PolarsError, RecursionError):
+        return expr  # a Python function, which has no serialised form, or a tree that is too deep to walk
+    if changed == tree:
+        return expr
+    if _NOT_FINITE.search(json.dumps(tree)):
+        return _with_the_height(expr)
+    return rebuild(changed)
+
+
+def _with_the_height(expr: pl.Expr) -> pl.Expr:
+    """`expr` with as many values as the frame has rows, without looking into it."""
+    if expr.meta.has_multiple_outputs():
+        return expr
+    rows = pl.int_range(pl.len()).alias("rows")
+    values = pl.struct(expr.alias("values"), rows).struct.field("values")
+    return values.alias(expr.meta.output_name())
+
+
+def _changed(node: Any, read: bool) -> Any:
+    """The node with all results in it made columns that are computed with, and may be one value."""
+    match node:
+        case {"Literal": _}:
+            return node
+        case {"Ternary": {"predicate": predicate, "truthy": truthy, "falsy": falsy}}:
+            branches = {"truthy": _changed(truthy, False), "falsy": _changed(falsy, False)}
+            changed: Any = {"Ternary": {"predicate": _changed(predicate, True), **branches}}
+        case {"Function": {"input": list(inputs), "function": "Coalesce" | "FillNull" as function}}:
+            changed = {
+                "Function": {"input": [_changed(part, False) for part in inputs], "function": function}
+            }
+        case {"Alias": [inner, name]}:
+            return {"Alias": [_changed(inner, read), name]}
+        case {"KeepName": inner}:
+            return {"KeepName": _changed(inner, read)}
+        case {"RenameAlias": {"expr": inner, **how}}:
+            return {"RenameAlias": {"expr": _changed(inner, read), **how}}
+        case {"Cast": {"expr": inner, **how}}:
+            return {"Cast": {"expr": _changed(inner, read), **how}}
+        case dict():
+            changed = {name: _changed(part, True) for name, part in node.items()}
+        case list():
+            return [_changed(part, read) for part in node]
+        case _:
+            return node
+    return _as_column(changed) if read and _gives_one(node) else changed
+
+
+def _gives_one(node: Any) -> bool:
+    """Whether a node with a column in it, over which it is computed, may give one value for all rows."""
+    match node:
+        case {"Ternary": {"truthy": truthy, "falsy": falsy}}:
+            return _may_be_one(truthy) or _may_be_one(falsy)
+        case {"Function": {"input": list(inputs), "function": "Coalesce"}}:
+            return any(map(_may_be_one, inputs))
+        case {"Function": {"input": [first, _], "function": "FillNull"}}:
+            return _may_be_one(first)
+        case {"Function": {"function": {"ArrayExpr": "Length"}}}:
+            return True
+        case _:
+            return False
+
+
+def _may_be_one(node: Any) -> bool:
+    match node:
+        case {"Literal": _}:
+            return True
+        case {"Alias": [inner, _]} | {"KeepName": inner}:
+            return _may_be_one(inner)
+        case {"RenameAlias": {"expr": inner}} | {"Cast": {"expr": inner}}:
+            return _may_be_one(inner)
+        case {"BinaryExpr": {"left": left, "right": right}}:
+            return _may_be_one(left) and _may_be_one(right)
+        case {"Function": {"input": list(inputs)}} if not _gives_one(node):
+            return all(map(_may_be_one, inputs))
+        case _:
+            return _gives_one(node)
+
+
+def _as_column(node: Any) -> Any:
+    """The node's result, under its name, passed through a struct next to a column that it is computed from."""
+    column = None if _chooses(node) else _column_in(node)
+    if column is None:
+        return node  # several columns, each of which would need a struct of its own
+    fields = [{"Alias": [node, "values"]}, {"Alias": [column, "rows"]}]
+    struct = {"Function": {"input": fields, "function": "AsStruct"}}
+    values = {"Function": {"input": [struct], "function": {"StructExpr": {"FieldByName": "values"}}}}
+    name = _name_of(node)
+    return values if name is None else {"Alias": [values, name]}
+
+
+def _chooses(node: Any) -> bool:
+    """Whether there is a choice of columns in a node."""
+    if isinstance(node, dict):
+        return "Selector" in node or any(map(_chooses, node.values()))
+    return isinstance(node, list) and any(map(_chooses, node))
+
+
+def _column_in(node: Any) -> Any | None:
+    """A column, or an element or a field where these are what an expression is about, that the node reads."""
+    match node:
+        case "Element" | {"Column": _} | {"Field": _}:
+            return node
+        case {"Literal": _}:
+            return None
+        case dict():
+            # Inside of a list or a struct, other elements and fields are meant.
+            parts = [part for name, part in node.items() if name != "evaluation"]
+        case list():
+            parts = node
+        case _:
+            return None
+    return next((found for part in parts if (found := _column_in(part)) is not None), None)
+
+
+def _name_of(node: Any) -> str | None:
+    """The name of a node's result, which is that of what stands first in it; None if nothing tells."""
+    match node:
+        case {"Column": str(name)} | {"Alias": [_, str(name)]}:
+            return name
+        case {"Literal": _}:
+            return "literal"
+        case {"Ternary": {"truthy": first}} | {"Cast": {"expr": first}} | {"BinaryExpr": {"left": first}}:
+            return _name_of(first)
+        case {"Function": {"input": [first, *_]}}:
+            return _name_of(first)
+        case _:
+            return None

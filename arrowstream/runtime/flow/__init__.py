@@ -1,0 +1,1 @@
+"""How elements go from stage to stage: ports, and where streams part and meet."""
