@@ -25,9 +25,9 @@ from arrowstream.state.statistics import DebounceStatistics
 
 _FORMAT = SnapshotFormat("debounce", 1)
 _FORGOTTEN = 65_536
-"""So many keys that are not held any more are kept at least before the index is begun anew."""
+"""Keys without a row that the index may have, besides twice those with one, before it is built again."""
 _ROWS, _BATCHES = 1024, 16
-"""So many rows and batches, and twice those that were left then, are held before replaced rows are swept out."""
+"""Rows and batches to hold, besides twice those left by the last sweep, before replaced rows are swept out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Debounce(Operator):
     Raises
     ------
     PlanError
-        `quiet` is no duration, or `by` no names of columns that can be keys.
+        `quiet` is not a duration, or `by` names columns that cannot be keys.
     SchemaError
         A key column is not there.
 
@@ -93,7 +93,7 @@ class Debounce(Operator):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """The last row of every key of one batch, with the slot of its key, and its number in the order of coming."""
+    """The last row of every key of one batch, with the slot of its key and its number of arrival (both int64)."""
 
     due_ns: int
     batch: Batch
@@ -105,7 +105,7 @@ class _Debouncing(TimedProcess):
     """A queue of batches, oldest first; a row that is not the newest of its key is left out when its turn comes.
 
     The newest row's number is kept by slot, so that a batch costs as much as it has rows. The index of keys is
-    begun anew when most of its keys are not held any more. Rows that were replaced are swept out when they are
+    built again when most of its keys are not held any more. Rows that were replaced are swept out when they are
     more than half: while a key never rests, every batch leaves one.
     """
 
@@ -226,7 +226,7 @@ class _Debouncing(TimedProcess):
         self._rows += batch.num_rows
 
     def _forget(self) -> None:
-        """Begin the index anew, with the keys that are held."""
+        """Build the index again, with the keys that are held."""
         self._rebuilds += 1
         held, self._entries, self._rows = self._entries, deque(), 0
         self._key_memory.close()

@@ -28,7 +28,7 @@ _FORMAT = SnapshotFormat("scan", 1)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan(Operator):
-    """All columns and running values beside them: what Polars gives for ``expr.over(by)`` on the whole input.
+    """All columns and running values after them: what Polars gives for ``expr.over(by)`` on the whole input.
 
     Expressions may use what the table says, inside of one another too, and anything that looks at one row.
 
@@ -63,7 +63,7 @@ class Scan(Operator):
         The most bytes of memory for keys and state; None for no limit.
     on_full
         What to do with more, as for `reduce`: ``"error"``, ``"evict"`` the key that first came the longest
-        ago, which begins anew should it come again, or ``"spill"`` to files.
+        ago, which starts again should it come again, or ``"spill"`` to files.
     check
         The plan's check that an expression looks at one row only.
 

@@ -12,10 +12,10 @@ from arrowstream.state.close_integers import as_integers, bounds, distances, is_
 from arrowstream.state.memory import PIECE, StateMemory
 
 SPARSE = 8
-"""Keys lie close together while their range has no more than so many values for each of them."""
+"""Keys lie close together while their range has at most this many values for each of them."""
 
 FLOOR = 65_536
-"""So many values more are allowed, however few keys there are."""
+"""Values of the range that are allowed besides, however few keys there are."""
 
 
 class DirectTable:
@@ -70,7 +70,7 @@ class DirectTable:
         return places
 
     def cover(self, held: pl.Series, first: int, coming: pl.Series, count: int) -> bool:
-        """Make room for these keys; False, and nothing changes, if their range is too wide for so many or for memory.
+        """Make room for these keys; False, and no change, if their range is too wide for `count` keys or for memory.
 
         Costs O(held + range), and leaves a quarter of the range free on either side, so that growing costs
         O(1) a key, amortised.

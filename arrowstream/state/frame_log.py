@@ -137,7 +137,7 @@ class FrameLog:
         return pl.concat(runs, rechunk=False).slice(start - self._starts[0], length)
 
     def keep(self, pieces: Iterable[Array]) -> None:
-        """Keep only the rows of these numbers, piece by piece, numbered anew from 0 in this order."""
+        """Keep only the rows of these numbers, piece by piece, numbered from 0 in this order."""
         kept = FrameLog(self._schema, self._memory)
         for numbers in pieces:
             if len(numbers):

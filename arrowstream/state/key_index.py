@@ -35,7 +35,7 @@ class Assigned:
         The slot of each row (int64).
     fresh
         The slots that went to new keys with these rows, in the order in which the keys came. A state kept by
-        slot begins anew there: the slot may have belonged to a key that was evicted.
+        slot starts again there: the slot may have belonged to a key that was evicted.
     """
 
     start: int
@@ -165,7 +165,7 @@ class KeyIndex:
             yield ring.slots(np.arange(start, min(start + PIECE, ring.stop)))
 
     def check_room(self, count: int) -> None:
-        """Ask before state of so many keys is restored: none of it may be evicted, as its results would be lost.
+        """Raise if `count` more keys do not fit. Call before their state is restored: none of it may be evicted.
 
         Raises
         ------
@@ -177,11 +177,11 @@ class KeyIndex:
                 "the snapshot has more keys than there may be",
                 expected=f"at most {self._ring.size:,}",
                 found=f"{len(self._ring) + count:,} or more",
-                hint="go on with a max_keys, or max_bytes, that is no smaller than when it was made",
+                hint="go on with a max_keys, or max_bytes, at least as large as when it was made",
             )
 
     def _lookup_codes(self, keys: pl.DataFrame) -> Array:
-        """What the rows are looked up by: their places in the direct table, or hashes."""
+        """What the rows are looked up by (rows,): their places in the direct table (int64), or hashes (uint64)."""
         places = None
         if self._direct is not None:
             places = self._direct.places_of(keys.to_series())
@@ -245,7 +245,7 @@ class KeyIndex:
         return Assigned(start, slots, fresh)
 
     def _find(self, keys: pl.DataFrame, marks: Array) -> tuple[Array, Array]:
-        """The slot of each row, or -1, and its place in the table."""
+        """The slot of each row, or -1 (int64), and its place in the table."""
         if self._direct is None:
             return self._hashed.find(keys, marks)
         numbers, ring = self._direct.find(marks), self._ring
@@ -254,7 +254,7 @@ class KeyIndex:
         return np.where(numbers < ring.oldest, -1, ring.slots(numbers)), marks
 
     def _make_room(self, new: Array, slots: Array) -> int:
-        """Evict for the keys that first come in the rows `new`, if all rows may pass; tells how many may.
+        """Evict for the keys that first come in the rows `new`, if all rows may pass; the number of rows that may.
 
         Those may that come before a row whose key would be evicted for them, or for those before: no slot may be
         that of two keys in one part.
@@ -274,7 +274,7 @@ class KeyIndex:
         return passing
 
     def _refuse(self, count: int) -> None:
-        """So many new keys are too many: an error, unless fewer rows at a time may do."""
+        """Raise as `count` new keys are too many, unless fewer rows at a time may do."""
         if self._on_full == "evict":
             return
         raise StageError(

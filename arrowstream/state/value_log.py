@@ -13,7 +13,7 @@ from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.statistics import LogStatistics
 
 _SPARE = 1024
-"""So many values that nobody asks for any more are kept at least before they are swept out."""
+"""Values not asked for any more that are kept at least before they are swept out."""
 
 
 class ValueLog:
@@ -43,7 +43,7 @@ class ValueLog:
         return self._log.gather(numbers).to_series()
 
     def sweep(self, numbers: Array) -> None:
-        """Once these are less than half of all, keep only them; they are numbered anew, in place. -1 is none.
+        """Once these are less than half of all, keep only them, and renumber them in place; -1 is none.
 
         Where memory is full, others are not kept at all.
         """

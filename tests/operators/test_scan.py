@@ -298,7 +298,7 @@ def test_the_spread_of_one_value_is_nought_or_none_as_polars_has_it(
     older: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Older versions of Polars give 0, newer ones null."""
-    monkeypatch.setattr(ewm, "_one_has_a_spread", lambda: older)
+    monkeypatch.setattr(ewm, "_one_has_a_variance", lambda: older)
     whole = pl.DataFrame({"k": [1, 1], "x": [1.0, 2.0]})
     [found] = out(scan_of(whole.schema, "k", z=X.ewm_var(alpha=0.5)), [whole])
     assert found["z"].to_list() == [0 if older else None, pytest.approx(0.5)]

@@ -420,7 +420,7 @@ def test_texts_of_a_list_of_choices_have_a_fixed_size() -> None:
         ({"max_keys": 5_000_000_000}, "max_keys is out of range"),
         ({"max_bytes": 0}, "max_bytes is too small"),
         ({"max_bytes": "1"}, "max_bytes takes a whole number"),
-        ({"on_full": "forget"}, "on_full is no policy"),
+        ({"on_full": "forget"}, "unknown on_full"),
         ({"on_full": "spill"}, "is for what is more than max_bytes"),
         ({"on_full": "spill", "max_bytes": 1, "max_keys": 1}, "is for what is more than max_bytes"),
     ],

@@ -80,7 +80,7 @@ class SlotColumn(FoldedColumn):
         """The state of slots."""
         column = pl.Series(self.name, self.values[slots])
         if self._has is not None:
-            # Before the cast: what stands for no value is no time of a day.
+            # Before the cast: what stands for a missing value may be out of the range of the type.
             has = pl.lit(pl.Series(self._has[slots]))
             column = column.to_frame().select(pl.when(has).then(pl.first())).to_series()
         return column.cast(self.dtype)

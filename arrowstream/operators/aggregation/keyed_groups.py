@@ -23,11 +23,11 @@ class KeyedRows:
     Parameters
     ----------
     rows
-        The rows, with a column `SLOT` that tells which of `slots` they belong to, by number.
+        The rows, with a column `SLOT`: the place in `slots` of the slot that they belong to.
     slots
         The slots of the keys, in the order in which they come.
     keys
-        The keys of the slots, behind such a column.
+        The keys of the slots, after such a column.
     state
         State that there is for them, with the same column.
     evicted
@@ -90,24 +90,24 @@ class KeyedGroups:
             part = rows.slice(assigned.start, len(which)).with_columns(pl.Series(SLOT, which, pl.Int64))
             yield KeyedRows(part, slots, part.select(SLOT, *self.keys)[firsts], state, evicted)
 
-    def merged(self, part: KeyedRows, beside: tuple[str, ...] = ()) -> pl.DataFrame:
+    def merged(self, part: KeyedRows, more: tuple[str, ...] = ()) -> pl.DataFrame:
         """The state with the rows counted in, in the order of `SLOT`.
 
         Parameters
         ----------
         part
             The rows and the state.
-        beside
-            More columns to group by, which both must have.
+        more
+            Columns to group by, which both must have.
         """
-        aggregation, by = self._aggregation, [SLOT, *beside]
+        aggregation, by = self._aggregation, [SLOT, *more]
         if aggregation.one:
             new = part.rows.select(*by, *aggregation.one)
         else:
             new = part.rows.group_by(by).agg(*aggregation.first)
         both = new if part.state is None else pl.concat([part.state.select(new.columns), new])
         merged = both.group_by(by).agg(*aggregation.merge).sort(by)
-        keys = part.keys[merged[SLOT]] if beside else part.keys
+        keys = part.keys[merged[SLOT]] if more else part.keys
         return merged.hstack(keys.get_columns()[1:])
 
     def fold(self, rows: pl.DataFrame, updates: bool) -> Iterator[pl.DataFrame]:

@@ -84,7 +84,7 @@ def is_running(name: str, options: Any) -> bool:
 def maker(
     name: str, options: Any, arguments: list[Any], source: pl.DataType, result: pl.DataType
 ) -> Make | Refused:
-    """What makes the running function, or why there is none."""
+    """What makes the running function, or why it cannot be run."""
     if name == "Boolean" or name in _HINTS:
         name = options if name == "Boolean" else name
         return Refused(name, _HINTS[name])

@@ -14,7 +14,7 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 _MANY = 32
-"""From so many rows of a key in a batch on, its rows are folded alone rather than one each in turn."""
+"""Rows of a key in a batch from which on they are accumulated by themselves, and not one in each round."""
 
 _STEPS: dict[str, np.ufunc] = {
     "CumSum": np.add,
@@ -35,7 +35,8 @@ class Cumulative(Running):
 
     The keys of a batch advance together: first every key's first row, then every key's second row, and so
     on, each a single vector operation; the few keys with many rows are accumulated one by one. So each key's
-    values are combined one after the other, exactly as over the whole input. Totals that count are kept in 64 bits.
+    values are combined one after the other, exactly as over the whole input. For each slot a total (slots,), in the
+    physical type of the result; counts in 64 bits.
     """
 
     __slots__ = ("_counts", "_empty", "_function", "_memory", "_states", "_step", "_type")

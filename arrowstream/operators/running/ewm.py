@@ -1,4 +1,4 @@
-"""Exponentially weighted running means and spreads: ewm_mean, ewm_var, ewm_std."""
+"""Exponentially weighted running means and variances: ewm_mean, ewm_var, ewm_std."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.running.base import Running, known_where
-from arrowstream.operators.running.ewm_decay import MEAN, SPREAD, SQUARES, WEIGHT, Decay
+from arrowstream.operators.running.ewm_decay import MEAN, SQUARES, VARIANCE, WEIGHT, Decay
 from arrowstream.operators.running.ewm_plain import PlainMean
 from arrowstream.operators.running.round_robin import RoundRobin
 from arrowstream.operators.running.rows_by_slot import RowsBySlot
@@ -115,12 +115,12 @@ class Ewm(Running):
         states = self._states[owners].transpose(1, 2, 0)
         begun = decay.nothing(len(starts))
         begun[:, heads] = states[1]
-        turns = RoundRobin(lengths)
+        rounds = RoundRobin(lengths)
         walked = np.empty(len(values), np.int64)
-        walked[turns.places] = np.arange(len(values))
+        walked[rounds.places] = np.arange(len(values))
         found = decay.walk(
-            begun[:, turns.longest], values[walked], aged[walked], numbers[walked] == 0, turns
-        ).take(turns.places, axis=1)
+            begun[:, rounds.longest], values[walked], aged[walked], numbers[walked] == 0, rounds
+        ).take(rounds.places, axis=1)
         blocks = found[:, starts + lengths - 1]
         before = decay.chain(heads, states[0], blocks)
         later = np.flatnonzero(np.repeat(before[WEIGHT] > 0, lengths))
@@ -139,13 +139,13 @@ class Ewm(Running):
         """The result at each value, and whether there is one."""
         if self._function == "EwmMean":
             return found[MEAN], np.ones(len(numbers), np.bool_)
-        result, defined = found[SPREAD], np.ones(len(numbers), np.bool_)
+        result, defined = found[VARIANCE], np.ones(len(numbers), np.bool_)
         if not self._bias:
             squared = found[WEIGHT] * found[WEIGHT]
             rest = squared - found[SQUARES]
             defined = rest > 0
             result = squared / rest * result
-            if _one_has_a_spread():
+            if _one_has_a_variance():
                 result[numbers == 0], defined[numbers == 0] = 0, True
         return (np.sqrt(result) if self._function == "EwmStd" else result), defined
 
@@ -159,6 +159,6 @@ def running_ewm(memory: StateMemory, function: str, options: dict[str, Any], dty
 
 
 @cache
-def _one_has_a_spread() -> bool:
+def _one_has_a_variance() -> bool:
     """Whether this Polars gives 0 for one value's unbiased spread, as version 1 does."""
     return bool(pl.Series([1.0]).ewm_var(alpha=0.5)[0] == 0)

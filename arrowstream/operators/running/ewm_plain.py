@@ -14,14 +14,14 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 _MANY = 128
-"""From so many values of a key in a batch on, Polars walks them rather than numpy, one of each key in turn."""
+"""Values of a key in a batch from which on Polars walks them, and not numpy, one of each key in each round."""
 
 
 class PlainMean(Running):
     """`ewm_mean` with ``adjust=False`` and ``ignore_nulls=True``: equal to that of Polars bit for bit.
 
     Every value moves the mean by the same share of the way towards it, so a stream goes on from a mean as from
-    a first value. For each slot there are kept its mean and its number of values.
+    a first value. For each slot its mean, in the type of the values, and its number of values (int64).
     """
 
     __slots__ = ("_counts", "_expr", "_least", "_means", "_memory", "_share", "_type")
@@ -85,16 +85,16 @@ class PlainMean(Running):
     @np.errstate(all="ignore")
     def _in_turn(self, values: Array, owners: Array, lengths: Array) -> Array:
         """The same, walking all runs side by side."""
-        turns = RoundRobin(lengths)
+        rounds = RoundRobin(lengths)
         means = np.empty_like(values)
-        means[turns.places] = values
-        owners = owners[turns.longest]
+        means[rounds.places] = values
+        owners = owners[rounds.longest]
         now, new = self._means[owners], self._counts[owners] == 0
-        for turn, (going, rows) in enumerate(turns):
+        for round_, (going, rows) in enumerate(rounds):
             now = now[:going]
             moved = now + (means[rows] - now) * self._share
-            # Nothing must be computed with no value at all: it could be infinity that comes.
-            now = np.where(new, means[rows], moved) if turn == 0 else moved
+            # Do not update an empty state: with an infinite value 0 * inf would give NaN.
+            now = np.where(new, means[rows], moved) if round_ == 0 else moved
             means[rows] = now
-        walked: Array = means[turns.places]
+        walked: Array = means[rounds.places]
         return walked

@@ -13,7 +13,10 @@ from arrowstream.state.value_log import ValueLog, either
 
 
 class ForwardFill(Running):
-    """A row's value, or the last one of its key that is not null and at most `limit` rows before."""
+    """A row's value, or the last one of its key that is not null and at most `limit` rows before.
+
+    For each slot the number of its last value in a log of values, -1 for none, and the rows since then (int64).
+    """
 
     __slots__ = ("_ages", "_last", "_limit", "_log", "_memory")
 

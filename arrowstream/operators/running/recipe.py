@@ -30,7 +30,7 @@ _FLOATS = ("Float", "Float64", "Float32")
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A running function: over which column, and under which name its values are put beside it."""
+    """A running function: its column, and the name of the column of its values."""
 
     column: pl.Expr
     name: str
@@ -97,7 +97,7 @@ class _Work:
         self._whole = ""
 
     def expression(self, expr: pl.Expr) -> pl.Expr | None:
-        """`expr` over the columns and leaves; None if there is no leaf in it."""
+        """`expr` over the columns and leaves; None if it has no leaf."""
         try:
             tree = json.loads(expr.meta.serialize(format="json"))
         except pl.exceptions.PolarsError:

@@ -13,7 +13,7 @@ from arrowstream.state.memory import StateMemory
 
 
 class RunIds(Running):
-    """How often a key's value has changed so far; null is a value like others."""
+    """The number of changes of a key's value so far; null is a value like others."""
 
     __slots__ = ("_before", "_runs")
 

@@ -23,6 +23,8 @@ class Rolling(Running):
     together from blocks of 1, 2, 4, ... rows (a sparse table: Bender and Farach-Colton, 2000), log2(rows) vector
     operations in all. A window's value depends on its own rows alone. Polars adds what comes and subtracts
     what goes, so for floats its rounding depends on all rows before: there the two differ in the last digits.
+
+    For each slot its last `rows - 1` values and whether each was not null (slots, rows - 1), the oldest first.
     """
 
     __slots__ = ("_least", "_mean", "_memory", "_rows", "_seen", "_step", "_type", "_values")

@@ -13,10 +13,11 @@ from arrowstream.state.value_log import ValueLog, either
 
 
 class RowsBefore(Running):
-    """The value of the row `count` rows before in the same key; where there is none `fill`, or null.
+    """The value of the row `count` rows before in the same key; where the key has no such row `fill`, or null.
 
-    For each slot the numbers, in a log of values, of its last `count` rows. A batch adds to the log what
-    the next ones may ask for; what nobody will ask for is swept out when it is more than what is kept.
+    For each slot the numbers of its last `count` rows in a log of values, the oldest first, -1 for none
+    (slots, count), int64. A batch adds to the log the values that the next ones may ask for; others are swept out
+    once they are more than those.
     """
 
     __slots__ = ("_count", "_fill", "_log", "_memory", "_numbers")

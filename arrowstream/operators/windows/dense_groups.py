@@ -26,7 +26,7 @@ _SPARSE = 2
 """The most places a row: with three Polars is as fast, and more would take more memory than the rows."""
 
 _LAST = np.iinfo(np.int64).max
-"""What no row has as its number."""
+"""No row has this number: the places that still have it have no group."""
 
 
 def dense_groups(
@@ -85,7 +85,7 @@ def dense_groups(
     groups = pl.DataFrame([*_keys(digits), *(pl.Series(folded.name, folded.values) for folded in state)])
     if not found.all():
         groups = groups.filter(found)
-    # Values get their types last: what stands for no value is no time of a day.
+    # Values get their types last: what stands for a missing value may be out of the range of the type.
     types = {folded.name: folded.dtype for folded in state}
     return pl.DataFrame([column.cast(types.get(column.name, column.dtype)) for column in groups])
 
@@ -104,7 +104,7 @@ class _Digit:
         return distances(as_integers(keys).to_numpy(), self.least)
 
     def keys(self, before: int, after: int) -> pl.Series:
-        """The key of every place, with so many values of the digits before and after this one."""
+        """The key of every place, from how many values the digits before and after this one have."""
         kind = np.uint64 if self.dtype == pl.UInt64 else np.int64
         keys = np.arange(self.span, dtype=kind) + kind(self.least)
         # Without other digits nothing is copied.
@@ -128,7 +128,7 @@ def _digits(parts: Sequence[Rows], keys: Sequence[str]) -> list[_Digit] | None:
 
 
 def _digit(parts: Sequence[pl.Series], most: int) -> _Digit | None:
-    """A key as a digit of at most so many."""
+    """A key as a digit of fewer than `most` values; None if it has more, or is null somewhere."""
     name, dtype = parts[0].name, parts[0].dtype
     if not is_integer(dtype):
         return None

@@ -33,7 +33,7 @@ def window_duration(name: str, duration: Duration, at_least: int = 1) -> int:
 
 
 def how_to_convert(column: str, dtype: pl.DataType) -> str | None:
-    """How a column that is no time could become one; None for types of which nobody makes times.
+    """How a column of another type could become a time; None for types that cannot.
 
     Examples
     --------

@@ -75,7 +75,7 @@ class PaneStore:
         if not self._runs.in_files(pane):
             return None
         if self._aside:
-            # Else the rows would be cut, and a part of them grouped, for every few panes anew.
+            # Else the rows would be cut, and a part of them grouped, again for every few panes.
             self._group_all()
         return self._runs.first_few(share)
 
@@ -147,7 +147,7 @@ class PaneStore:
         self._memory.reserve(nbytes)
 
     def _emptied(self) -> list[Rows]:
-        """What was aside, which is nothing from now on."""
+        """Take out what was aside."""
         self._hold(-self._aside_bytes)
         parts, self._aside = self._aside, []
         self._aside_rows = 0

@@ -1,4 +1,4 @@
-"""Sorted runs of groups by pane, merged lazily; those for which there is no memory lie in a few files."""
+"""Sorted runs of groups by pane, merged lazily; those that do not fit in memory lie in a few files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from arrowstream.state.owned_rows import held_bytes, with_own_text
 from arrowstream.state.statistics import PaneStatistics
 
 _FAN = 8
-"""So many runs in files, of which none is so many times as long as the last, become one."""
+"""Runs in files that become one, if none is this many times as long as the last."""
 
 _LEAST_BYTES = 1 << 20
-"""So many bytes are merged at a time, however little memory there may be."""
+"""Bytes that are merged at a time at least, however little memory there may be."""
 
 
 class RunStore:
@@ -69,7 +69,7 @@ class RunStore:
         return any(pane is None or run.low < pane for run in self._filed)
 
     def first_few(self, share: int) -> tuple[int, int] | None:
-        """The first pane, and one before which there are so few groups that they may be taken together.
+        """The first pane, and one before which the groups are few enough to be taken together.
 
         Parameters
         ----------
@@ -143,7 +143,7 @@ class RunStore:
         self._held = nbytes
 
     def _most(self) -> int:
-        """So many groups are merged at a time."""
+        """Groups that are merged at a time."""
         return max(max(self._memory.half, _LEAST_BYTES) // self._group_bytes, 1)
 
     def _in_file(self, parts: list[Run]) -> Run:
@@ -190,9 +190,9 @@ class RunStore:
 
 
 def _few(runs: list[Run], most: int) -> tuple[int, int] | None:
-    """The first pane, and one after it before which there are at most so many groups, or only that pane's.
+    """The first pane, and one after it before which there are at most `most` groups, or only those of that pane.
 
-    None if there are no more in all.
+    None if there are not more in all.
     """
     place = most // max(len(runs), 1)
     ends: list[int] = [run.frame[PANE][place] for run in runs if run.frame.height > place]
@@ -203,6 +203,6 @@ def _few(runs: list[Run], most: int) -> tuple[int, int] | None:
 
 
 def _alike(runs: list[Run]) -> int:
-    """How many at the end are shorter than so many times the last one."""
+    """The number of runs at the end that are shorter than `_FAN` times the last one."""
     longest = _FAN * runs[-1].frame.height
     return sum(1 for _ in takewhile(lambda run: run.frame.height < longest, reversed(runs)))

@@ -61,7 +61,7 @@ class SessionStore:
         self._count()
 
     def merge(self) -> pl.DataFrame | None:
-        """All sessions as they stand; None if there are none."""
+        """All sessions; None without any."""
         if self._added:
             parts = [*self._parts(), *self._added]
             self._merged = self._grouped(self._numbered(pl.concat(parts)), self._aggregation.merge)
@@ -103,7 +103,7 @@ class SessionStore:
         before = pl.col(LAST).cum_max().shift()
         if self._keys:
             before = before.over(self._keys)
-        # Of the first one of a key there is no row before.
+        # The first row of a key has no row before it.
         starts = (pl.col(FIRST) - before >= self._gap).fill_null(True)
         return rows.with_columns(starts.alias(_STARTS)).with_columns(
             pl.col(_STARTS).cum_sum().alias(_SESSION)

@@ -28,7 +28,7 @@ from arrowstream.state.statistics import PaneStatistics
 
 _FORMAT = SnapshotFormat("session window", 1)
 _PASSES = 4
-"""So many times a gap of event time, at most, sessions are looked through for those that are over."""
+"""How often, at most, in a gap of event time sessions are looked through for those that are over."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ class SessionWindow(Operator):
 
 
 class _SessionWindows(Process):
-    """Sessions are looked through only now and then, so that the open ones do not cost anew for every watermark.
+    """Sessions are looked through only now and then, so that the open ones do not cost again for every watermark.
 
     Within the time of one gap every session gets a row or is over, so looking some times a gap costs
     a bounded number of times as much as the rows. The mark for the next stage waits for that, too.

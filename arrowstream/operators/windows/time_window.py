@@ -234,7 +234,7 @@ class _TimeWindows(Process):
         """Panes merged into the windows, from the first open one to before `until`, that they belong to."""
         every = self._per_every
         parts = []
-        # A pane belongs to the last window that begins before it ends, and to those so many windows back.
+        # A pane belongs to the last window that begins before it ends, and to those up to that many windows before.
         for back in range(-(-self._per_size // every)):
             part, _ = cut(panes, None if until is None else (until + back) * every)
             if self._open is not None:
