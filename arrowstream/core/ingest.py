@@ -90,7 +90,6 @@ def _of_record(record: pa.RecordBatch) -> Batch:
     return Batch(to_frame(record))
 
 
-@lru_cache(maxsize=512)
 def polars_schema(schema: pa.Schema) -> pl.Schema:
     """The Polars schema that rows of this Arrow schema get.
 
@@ -99,6 +98,12 @@ def polars_schema(schema: pa.Schema) -> pl.Schema:
     SchemaError
         Polars cannot hold one of the types, or two columns share a name.
     """
+    # Up to pyarrow 20 a schema with metadata has no hash.
+    return _polars_schema(schema.remove_metadata())
+
+
+@lru_cache(maxsize=512)
+def _polars_schema(schema: pa.Schema) -> pl.Schema:
     try:
         return cast(pl.DataFrame, pl.from_arrow(_no_rows(schema))).schema
     # Polars panics, outside the Exception tree, on some Arrow types it does not know.

@@ -139,6 +139,7 @@ NOT: dict[str, Any] = {
     "text": lambda: found(pl.Series(["a", "b"])),
     "floats": lambda: found(pl.Series([1.0, 2.0])),
     "categories": lambda: found(pl.Series(["a", "b"], dtype=pl.Categorical())),
+    "codes": lambda: found(pl.Series(["a", "b"], dtype=pl.Enum(["a", "b"]))),
     "a null": lambda: found(pl.Series([1, None, 1, 1])),
     "only nulls": lambda: found(pl.Series([None, None], dtype=pl.Int8)),
     "far apart": lambda: found(pl.Series([0, 4])),

@@ -94,11 +94,7 @@ def maker(
         case _, {"reverse": True}, []:
             return Refused(f"{name} from the last row on", _LATER)
         case _, {"reverse": False}, []:
-            if name in RESUMED and isinstance(result, pl.Decimal):
-                return lambda memory: Resumed(memory, name, result)
-            # The sum of truth values says how many there are.
-            counts = name == "CumCount" or (name == "CumSum" and source == pl.Boolean)
-            return lambda memory: Cumulative(memory, name, result, counts)
+            return _cumulative(name, source, result)
         case "Shift" | "ShiftAndFill" | "Diff" | "PctChange", _, [number, *rest]:
             return _before(name, options, number, rest, source, result)
         case "FillNullWithStrategy", {"Forward": limit}, []:
@@ -111,6 +107,15 @@ def maker(
             return _rolling(function, window, result)
         case _:
             return lambda memory: running_ewm(memory, name, options["options"], result)
+
+
+def _cumulative(name: str, source: pl.DataType, result: pl.DataType) -> Make:
+    """What brings a total forward."""
+    if name in RESUMED and isinstance(result, pl.Decimal):
+        return lambda memory: Resumed(memory, name, result)
+    # The sum of truth values is a count.
+    counts = name == "CumCount" or (name == "CumSum" and source == pl.Boolean)
+    return lambda memory: Cumulative(memory, name, result, counts)
 
 
 def _before(

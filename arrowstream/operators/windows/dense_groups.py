@@ -130,7 +130,8 @@ def _digits(parts: Sequence[Rows], keys: Sequence[str]) -> list[_Digit] | None:
 def _digit(parts: Sequence[pl.Series], most: int) -> _Digit | None:
     """A key as a digit of fewer than `most` values; None if it has more, or is null somewhere."""
     name, dtype = parts[0].name, parts[0].dtype
-    if not is_integer(dtype):
+    # Polars makes no Enum of codes.
+    if dtype == pl.Enum or not is_integer(dtype):
         return None
     lows: list[int] = []
     highs: list[int] = []
