@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import pyarrow as pa
 
 from arrowstream.core.json_value import JsonValue
-from arrowstream.errors import SourceError, StageError
+from arrowstream.errors import SourceError
 
 SourcePosition = Mapping[str, JsonValue]
 """Where a reader is, as JSON: what a new reader needs to continue after the last element that was handed out.
@@ -19,8 +18,6 @@ Each source chooses the keys, and holds a version among them.
 
 Snapshot = Iterator[pa.RecordBatch]
 """The state of a step, or the position of a source, in pieces that are made as they are read."""
-
-_VERSION, _COLUMN = b"1", "position"
 
 
 class SnapshotStore(Protocol):
@@ -52,41 +49,3 @@ def position_number(position: SourcePosition, key: str, version: int = 1) -> int
             hint="it is of another source or another version of arrowstream: run without the snapshots",
         )
     return found
-
-
-def position_batch(position: SourcePosition) -> pa.RecordBatch:
-    """A source's position as a snapshot.
-
-    Examples
-    --------
-    >>> position_of(iter([position_batch({"row": 3})]))
-    {'row': 3}
-    """
-    kind = {b"arrowstream.version": _VERSION, b"arrowstream.kind": b"source position"}
-    schema = pa.schema([pa.field(_COLUMN, pa.string())], metadata=kind)
-    return pa.RecordBatch.from_arrays([pa.array([json.dumps(position)], pa.string())], schema=schema)
-
-
-def position_of(batches: Iterator[pa.RecordBatch]) -> SourcePosition:
-    """The position in a source's snapshot.
-
-    Raises
-    ------
-    StageError
-        It is no snapshot of a source, or one of another version.
-    """
-    batch = next(batches, None)
-    metadata = None if batch is None else batch.schema.metadata
-    if (
-        batch is None
-        or (metadata or {}).get(b"arrowstream.version") != _VERSION
-        or _COLUMN not in batch.schema.names
-    ):
-        raise StageError(
-            "the snapshot holds no position of a source",
-            expected=f"one row with the column {_COLUMN!r}, of version {_VERSION.decode()}",
-            found="no batch" if batch is None else f"columns {batch.schema.names}, metadata {metadata}",
-            hint="run without this snapshot: the source starts at its beginning",
-        )
-    position: SourcePosition = json.loads(batch.column(_COLUMN)[0].as_py())
-    return position

@@ -41,18 +41,20 @@ class RunningProcess(RunningStage):
 
     def __init__(
         self,
-        stage: OperatorStage,
+        name: str,
+        kind: str,
         process: Process,
         resources: Resources,
         write_late: WriteLate | None = None,
+        queue_capacity: int | None = None,
     ) -> None:
-        super().__init__(stage.name)
+        super().__init__(name)
         self._process = process
-        self._kind = stage.operator.name
-        self._queue_capacity = stage.operator.queue_capacity
+        self._kind = kind
+        self._queue_capacity = queue_capacity
         self._clock = resources.clock
         self._threads = resources.threads
-        self._snapshots = Snapshots(stage.name, resources)
+        self._snapshots = Snapshots(name, resources)
         self._write_late = write_late
         self._times = CallTimes()
         self._last_ns = 0
@@ -130,12 +132,14 @@ class RunningTimed(RunningProcess):
 
     def __init__(
         self,
-        stage: OperatorStage,
+        name: str,
+        kind: str,
         process: TimedProcess,
         resources: Resources,
         write_late: WriteLate | None = None,
+        queue_capacity: int | None = None,
     ) -> None:
-        super().__init__(stage, process, resources, write_late)
+        super().__init__(name, kind, process, resources, write_late, queue_capacity)
         self._timed = process
 
     @property
@@ -262,9 +266,10 @@ def start_operator(
     write_late: WriteLate | None,
 ) -> RunningStage:
     """The running form of an opaque operator."""
-    process = stage.operator.start(stage.schema, resources.context(stage.name))
+    name, operator = stage.name, stage.operator
+    process = operator.start(stage.schema, resources.context(name))
     if isinstance(process, AsyncProcess):
         return RunningAsync(stage, process, resources)
     if isinstance(process, TimedProcess):
-        return RunningTimed(stage, process, resources, write_late)
-    return RunningProcess(stage, process, resources, write_late)
+        return RunningTimed(name, operator.name, process, resources, write_late, operator.queue_capacity)
+    return RunningProcess(name, operator.name, process, resources, write_late, operator.queue_capacity)

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from itertools import chain
 
 from arrowstream.core.failures import FAILURES
-from arrowstream.core.snapshot_store import Snapshot, SourcePosition, position_batch, position_of
+from arrowstream.core.snapshot_store import Snapshot, SourcePosition
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.resources import Resources
+from arrowstream.state.snapshot import SnapshotFormat
+
+_POSITION = SnapshotFormat("source position", 1)
 
 
 class Snapshots:
@@ -50,12 +53,12 @@ class Snapshots:
 
     async def save_position(self, epoch: int, position: SourcePosition) -> None:
         """Save the position of a source."""
-        await self.save(epoch, lambda: iter([position_batch(position)]))
+        await self.save(epoch, lambda: _POSITION.write(position=dict(position)))
 
     async def position(self) -> SourcePosition | None:
         """The position of a source at the last complete epoch."""
         found: list[SourcePosition] = []
-        await self.restore(lambda batches: found.append(position_of(batches)))
+        await self.restore(lambda batches: found.append(_POSITION.read(batches)[0]["position"]))
         return found[0] if found else None
 
     async def _call(self, work: Callable[[], None]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from arrowstream.core.batch import Barrier, Batch, Element, Mark
 from arrowstream.core.channel import Receiver, Sender, channel
@@ -11,7 +12,9 @@ from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
 from arrowstream.runtime.failure.cleanup import despite
 from arrowstream.runtime.failure.timeout import end_tasks
+from arrowstream.runtime.flow.port_queue import PortQueue
 from arrowstream.runtime.flow.ports import InputPort, OutputPort
+from arrowstream.runtime.inputs_stage import RunningInputs
 from arrowstream.runtime.operator_stage import RunningAsync, RunningTimed
 from arrowstream.runtime.stage import RunningStage, emit_all
 from arrowstream.runtime.task_group import task_group
@@ -31,24 +34,40 @@ async def run_task(source: InputPort, stage: RunningStage | None, output: Output
     """
     if stage is None:
         await _pass_on(source, output)
+        await output.end()
+    elif isinstance(stage, RunningTimed):
+        await _run_stage(stage, lambda: _drive_timed(source, stage, output, clock), output)
+    elif isinstance(stage, RunningAsync) and stage.concurrency > 1:
+        await _run_stage(stage, lambda: _drive_concurrent(source, stage, output), output)
     else:
-        try:
-            await stage.open()
-            if isinstance(stage, RunningTimed):
-                await _drive_timed(source, stage, output, clock)
-            elif isinstance(stage, RunningAsync) and stage.concurrency > 1:
-                await _drive_concurrent(source, stage, output)
-            else:
-                await _drive(source, stage, output)
-            await stage.finish(output)
-        except FAILURES as failure:
-            await despite(failure, [stage.close])
-            raise
-        except BaseException:
-            await stage.close()
-            raise
+        await _run_stage(stage, lambda: _drive(source, stage, output), output)
+
+
+async def run_inputs(source: PortQueue, stage: RunningInputs, output: OutputPort) -> None:
+    """Like `run_task`, for a stage with several inputs."""
+    await _run_stage(stage, lambda: _drive_inputs(source, stage, output), output)
+
+
+async def _run_stage(stage: RunningStage, drive: Callable[[], Awaitable[None]], output: OutputPort) -> None:
+    try:
+        await stage.open()
+        await drive()
+        await stage.finish(output)
+    except FAILURES as failure:
+        await despite(failure, [stage.close])
+        raise
+    except BaseException:
         await stage.close()
+        raise
+    await stage.close()
     await output.end()
+
+
+async def _drive_inputs(source: PortQueue, stage: RunningInputs, output: OutputPort) -> None:
+    turns = _Turns()
+    while (item := await source.receive()) is not None:
+        await stage.take(item, output)
+        await turns.yield_if_due()
 
 
 async def _pass_on(source: InputPort, output: OutputPort) -> None:
@@ -69,35 +88,46 @@ async def _drive(source: InputPort, stage: RunningStage, output: OutputPort) -> 
 
 
 async def _drive_timed(source: InputPort, stage: RunningTimed, output: OutputPort, clock: Clock) -> None:
-    """One that may also have something to say while nothing comes in, or that takes nothing for a while."""
+    """Drive a stage that also emits at deadlines, and that may take no input for a while."""
     reading: asyncio.Task[Element | None] | None = None
-    alarm: asyncio.Task[None] | None = None
     try:
         while True:
             if stage.accepts_input and reading is None:
                 reading = asyncio.ensure_future(source.receive())
                 stage.on_waiting()
-            if (deadline := stage.deadline_ns) is not None:
-                alarm = asyncio.ensure_future(clock.sleep(max(deadline - clock.now_ns(), 0) / 1e9))
-            waits = [task for task in (reading if stage.accepts_input else None, alarm) if task is not None]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if alarm is not None:
-                await end_tasks(alarm)
-                alarm = None
+            deadline = stage.deadline_ns
+            await _wait_until(deadline, reading if stage.accepts_input else None, clock)
             if deadline is not None and clock.now_ns() >= deadline:
                 await stage.on_timer(output)
             if stage.accepts_input and reading is not None and reading.done():
                 element, reading = reading.result(), None
                 if element is None:
                     return
-                if isinstance(element, Batch):
-                    await emit_all(await stage.process(element), output)
-                else:
-                    await stage.on_mark(element, output)
+                await _through(element, stage, output)
     finally:
-        for task in (reading, alarm):
-            if task is not None:
-                await end_tasks(task)
+        if reading is not None:
+            await end_tasks(reading)
+
+
+async def _wait_until(deadline_ns: int | None, reading: asyncio.Task[Any] | None, clock: Clock) -> None:
+    """Wait for the deadline or the next element, whichever comes first; None for the one that does not count."""
+    alarm = None
+    if deadline_ns is not None:
+        alarm = asyncio.ensure_future(clock.sleep(max(deadline_ns - clock.now_ns(), 0) / 1e9))
+    try:
+        tasks = [task for task in (reading, alarm) if task is not None]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if alarm is not None:
+            await end_tasks(alarm)
+
+
+async def _through(element: Element, stage: RunningStage, output: OutputPort) -> None:
+    """Give an element to a stage and pass on what comes out."""
+    if isinstance(element, Batch):
+        await emit_all(await stage.process(element), output)
+    else:
+        await stage.on_mark(element, output)
 
 
 async def _drive_concurrent(source: InputPort, stage: RunningAsync, output: OutputPort) -> None:

@@ -30,13 +30,15 @@ from arrowstream.runtime.endpoints.source import RunningSource
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.flow.best_effort import BestEffortQueue, BestEffortSink
 from arrowstream.runtime.flow.merge import Merge
+from arrowstream.runtime.flow.port_queue import PortQueue
 from arrowstream.runtime.flow.ports import Broadcast, ChannelLimits, InputPort, OutputPort
 from arrowstream.runtime.flow.router import RunningRouter
+from arrowstream.runtime.inputs_stage import RunningInputs
 from arrowstream.runtime.operator_stage import start_operator
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.stage import RunningSegment, RunningStage
 from arrowstream.runtime.task_group import Tasks
-from arrowstream.runtime.task_loop import run_task
+from arrowstream.runtime.task_loop import run_inputs, run_task
 
 
 class Wiring:
@@ -215,13 +217,23 @@ class Wiring:
     ) -> InputPort:
         """This stream and others, each with a line of its own, and where they meet."""
         sender, receiver = self._limits.channel()
-        merge = Merge(1 + len(stage.inputs), sender)
-        self._tasks_of(source, before, merge.port(0))
+        count = 1 + len(stage.inputs)
+        meeting = Merge(count, sender) if stage.operator is None else self._ports(stage, sender)
+        self._tasks_of(source, before, meeting.port(0))
         for number, line in enumerate(stage.inputs, 1):
             assert line.input is not None
             other = await self._open_source(line.input.name, line.input)
-            await self._line(other, line.stages, merge.port(number))
+            await self._line(other, line.stages, meeting.port(number))
         return receiver
+
+    def _ports(self, stage: InputsStage, output: OutputPort) -> PortQueue:
+        """The queue in front of an operator with several inputs, which gets a task."""
+        running = RunningInputs(stage, self._resources)
+        ports = PortQueue(1 + len(stage.inputs), self._limits)
+        self.stages.append(running)
+        self._count(ports.queue, running.counters)
+        self._tasks.append((stage.name, lambda: run_inputs(ports, running, output)))
+        return ports
 
 
 _Start: TypeAlias = Callable[[Wiring, Any], RunningStage]

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from checkpoints import MemoryStore
+from checkpoints import MemoryStore, run_with
 from contexts import context
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,13 +15,15 @@ from scripted import BlockingSource
 
 from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
-from arrowstream.core.snapshot_store import SourcePosition, position_batch, position_of
-from arrowstream.errors import SourceError, StageError
+from arrowstream.core.snapshot_store import SourcePosition
+from arrowstream.errors import SnapshotError, SourceError
 from arrowstream.io.memory.frame_source import FrameSource
 from arrowstream.io.source import BlockingReader, Reader, SourceSpec, open_source
 from arrowstream.runtime.endpoints.source import RunningSource
 from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.threads import Threads
+from arrowstream.state.snapshot import SnapshotFormat
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
 ROWS = pl.DataFrame({"x": range(23)})
@@ -116,7 +118,6 @@ def test_a_position_of_another_version_or_source_is_refused(position: SourcePosi
     [
         Source.from_frame(iter([ROWS]), schema=ROWS.schema),
         BlockingSource(ROWS.schema, []),
-        Source.from_frame(iter([ROWS]), schema=ROWS.schema).with_event_time("x"),
     ],
 )
 def test_a_source_that_cannot_continue_says_so(source: SourceSpec) -> None:
@@ -127,15 +128,23 @@ def test_a_source_that_cannot_continue_says_so(source: SourceSpec) -> None:
     assert reader.position() is None
 
 
-def test_event_time_leaves_a_source_resumable() -> None:
-    assert Source.from_frame(ROWS).with_event_time("x").resumable
+def test_a_snapshot_of_another_kind_is_no_position() -> None:
+    store = MemoryStore()
+    store.saved["source", 1], store.complete = list(SnapshotFormat("reduce", 1).write(total=3)), 1
+    pipeline = Pipeline.builder().source(Source.from_frame(ROWS)).sink(TestSink()).build()
+    with pytest.raises(SnapshotError, match=r"cannot be restored here \(stage source\)") as caught:
+        asyncio.run(run_with(pipeline, snapshots=store))
+    assert caught.value.expected == "state of source position, version 1"
 
 
-def test_what_is_no_position_is_refused() -> None:
-    other = pa.record_batch({"x": [1]})
-    for batches in ([], [other], [position_batch({"row": 1}).replace_schema_metadata(None)]):
-        with pytest.raises(StageError, match="holds no position"):
-            position_of(iter(batches))
+def saved_position(store: MemoryStore, epoch: int) -> SourcePosition | None:
+    """The position of the source at a barrier, as another run gets it."""
+    store.complete = epoch
+
+    async def main() -> SourcePosition | None:
+        return await Snapshots("source", Resources(ManualClock(), Threads(1), snapshots=store)).position()
+
+    return asyncio.run(main())
 
 
 class Marking(BlockingReader):
@@ -172,9 +181,9 @@ def running(source: SourceSpec, store: MemoryStore | None, clock: ManualClock) -
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_barrier_comes_between_two_batches_with_the_position_there(blocking: bool, stored: bool) -> None:
     frames = [ROWS[:4], ROWS[4:8], ROWS[8:]]
+    store = MemoryStore()
 
     async def main() -> list[str]:
-        store = MemoryStore()
         source: SourceSpec = FrameSource.of(frames)
         if blocking:
             source = BlockingSource(ROWS.schema, [Batch(frame) for frame in frames])
@@ -186,11 +195,6 @@ def test_a_barrier_comes_between_two_batches_with_the_position_there(blocking: b
             seen.append(str(element))
         assert not run.inject(Barrier(3))
         await run.close()
-        if stored and not blocking:
-            saved = {key: position_of(iter(batches)) for key, batches in store.saved.items()}
-            assert saved == {("source", epoch): {"version": 1, "row": 4} for epoch in (1, 2)}
-        else:
-            assert store.saved == {}
         return [text.split(",")[0] for text in seen]
 
     assert asyncio.run(main()) == [
@@ -200,12 +204,16 @@ def test_a_barrier_comes_between_two_batches_with_the_position_there(blocking: b
         "Batch(4 rows" if not blocking else "Batch(4 rows)",
         "Batch(15 rows" if not blocking else "Batch(15 rows)",
     ]
+    position = {"version": 1, "row": 4} if stored and not blocking else None
+    assert [saved_position(store, epoch) for epoch in (1, 2)] == [position] * 2
 
 
 @pytest.mark.parametrize("then", ["goes on", "stops", "closes"])
 def test_a_source_that_waits_passes_a_barrier_at_once(then: str) -> None:
+    store = MemoryStore()
+
     async def main() -> None:
-        clock, store = ManualClock(), MemoryStore()
+        clock = ManualClock()
         source = TestSource.from_frames([ROWS[:2], Pause(60), ROWS[2:]], clock=clock)
         run = running(source, store, clock)
         await run.receive()
@@ -215,7 +223,6 @@ def test_a_source_that_waits_passes_a_barrier_at_once(then: str) -> None:
         run.inject(Barrier(1))
         run.inject(Barrier(2))
         assert [await waiting, await run.receive()] == [Barrier(1), Barrier(2)]
-        assert position_of(iter(store.saved["source", 2])) == {"version": 1, "item": 1, "element": 0}
         waiting = asyncio.ensure_future(run.receive())
         await clock.advance(1)
         if then == "goes on":
@@ -233,6 +240,7 @@ def test_a_source_that_waits_passes_a_barrier_at_once(then: str) -> None:
         await run.close()
 
     asyncio.run(main())
+    assert saved_position(store, 2) == {"version": 1, "item": 1, "element": 0}
 
 
 def test_what_was_read_when_a_barrier_came_is_handed_out_also_after_stop() -> None:

@@ -113,7 +113,12 @@ class RunningSource:
 
     async def receive(self) -> Element | None:
         """The next element, or None at the end of the stream or after `stop`."""
-        element = await self._next()
+        if self._barriers:
+            element: Element | None = self._barriers.popleft()
+        elif self._stopped and self._pending is None:
+            element = None
+        else:
+            element = await self._next()
         if isinstance(element, Batch):
             element.ingest_ns = self._clock.now_ns()
             self.counters.record_output(element)
@@ -148,10 +153,6 @@ class RunningSource:
             raise stage_error(self.counters.name, None, error, SourceError) from error
 
     async def _next(self) -> Element | None:
-        if self._barriers:
-            return self._barriers.popleft()
-        if self._stopped and self._pending is None:
-            return None
         try:
             if self._snapshots.enabled:
                 element = await self._next_or_barrier()

@@ -1,0 +1,54 @@
+"""An operator with several inputs while it runs."""
+
+from __future__ import annotations
+
+from arrowstream.core.batch import Barrier, Batch, Element, Watermark
+from arrowstream.operators.base import MultiInputProcess
+from arrowstream.plan.physical import InputsStage
+from arrowstream.runtime.flow.port_queue import FromPort
+from arrowstream.runtime.flow.ports import OutputPort
+from arrowstream.runtime.operator_stage import RunningProcess
+from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.stage import emit_all
+
+
+class RunningInputs(RunningProcess):
+    """A process that knows which port each element comes from."""
+
+    __slots__ = ("_inputs",)
+
+    def __init__(self, stage: InputsStage, resources: Resources) -> None:
+        assert stage.operator is not None
+        process = stage.operator.start(stage.schemas, resources.context(stage.name))
+        super().__init__(stage.name, stage.operator.name, process, resources)
+        self._inputs: MultiInputProcess = process
+
+    async def take(self, item: FromPort, output: OutputPort) -> None:
+        """Process an element, or the end, of one port and pass on what comes out."""
+        element, port, process = item.element, item.port, self._inputs
+        if isinstance(element, Batch):
+            await emit_all(await self._from_port(element, port), output)
+        elif element is None:
+            await self._emit_made(lambda: process.on_end(port), output)
+        elif isinstance(element, Barrier):
+            await self._on_barrier(element, output)
+        else:
+            self.counters.record_mark(element)
+            if isinstance(element, Watermark):
+                time_us = element.time_us
+                await self._emit_made(lambda: process.on_watermark(time_us, port), output)
+            else:
+                await self._emit_made(lambda: process.on_idle(port), output)
+
+    async def close(self) -> None:
+        await super().close()
+        del self._inputs
+
+    async def _from_port(self, batch: Batch, port: int) -> list[Element]:
+        process = self._inputs
+        out = await self._run(lambda: list(process.process(batch, port)), batch)
+        self.counters.record_batch(self._kind, batch.num_rows, self._last_ns, self._last_ns)
+        self.counters.rows_in += batch.num_rows
+        self._ingest_ns = batch.ingest_ns
+        self._count(out)
+        return out

@@ -1,0 +1,70 @@
+"""What ends a run before its stream does, and who hears of its progress."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from arrowstream.core.clock import Clock
+from arrowstream.runtime.options import Options
+from arrowstream.runtime.totals import Totals
+
+PROGRESS_NS = 100_000_000
+"""Time between two reports of progress."""
+
+_log = logging.getLogger("arrowstream.metrics")
+
+
+class Limits:
+    """The limits of rows and time, and the reports on the way.
+
+    Parameters
+    ----------
+    stop
+        Stops the run gently, for a reason.
+    """
+
+    __slots__ = ("_clock", "_options", "_reported_ns", "_stop", "_totals")
+
+    def __init__(self, clock: Clock, options: Options, totals: Totals, stop: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._options = options
+        self._totals = totals
+        self._stop = stop
+        self._reported_ns = clock.now_ns()
+
+    def on_write(self) -> None:
+        """Called after each batch that a sink at an end has written."""
+        if any(sink.full for sink in self._totals.final_sinks):
+            self._stop("limit")
+            self._cancel_if_full()
+        if self._options.on_progress is not None:
+            now = self._clock.now_ns()
+            if now - self._reported_ns >= PROGRESS_NS:
+                self._reported_ns = now
+                self.report_progress()
+
+    def report_progress(self) -> None:
+        """Report the progress at this moment."""
+        if self._options.on_progress is not None:
+            self._options.on_progress(self._totals.progress())
+
+    async def stop_in_time(self) -> None:
+        """Stop the run after the time it may take."""
+        if self._options.seconds is not None:
+            await self._clock.sleep(self._options.seconds)
+            self._stop("duration")
+
+    async def log_metrics(self, name: str) -> None:
+        """Log a line of metrics now and then."""
+        while self._options.log_seconds is not None:
+            await self._clock.sleep(self._options.log_seconds)
+            _log.info("%s", self._totals.metrics(name))
+
+    def _cancel_if_full(self) -> None:
+        """Cancel the tasks once every sink is full; a throttle could otherwise keep the run alive for hours."""
+        # Rows that were put aside have been counted, so those sinks get what is under way to them.
+        totals = self._totals
+        if all(sink.full for sink in totals.final_sinks) and totals.only_final_sinks:
+            assert totals.wiring is not None
+            totals.wiring.cancel()

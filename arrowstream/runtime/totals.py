@@ -1,0 +1,114 @@
+"""What a run has done so far: as progress, as metrics, and as its report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from arrowstream.core.clock import Clock
+from arrowstream.metrics.snapshot import Metrics
+from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.endpoints.sinks import RunningSinks
+from arrowstream.runtime.endpoints.source import RunningSource
+from arrowstream.runtime.flow.router import RunningRouter
+from arrowstream.runtime.report import Progress, RunReport
+from arrowstream.runtime.stage import RunningStage
+from arrowstream.runtime.wiring import Wiring
+
+
+class Totals:
+    """The parts of a run with their counters, and the time since it began.
+
+    Parameters
+    ----------
+    clock
+        The run's monotonic clock.
+    sinks
+        Every sink of the run.
+    """
+
+    __slots__ = ("_begin_ns", "_clock", "_end_ns", "_sinks", "final_sinks", "sources", "wiring")
+
+    def __init__(self, clock: Clock, sinks: RunningSinks) -> None:
+        self._clock = clock
+        self._sinks = sinks
+        self._begin_ns = clock.now_ns()
+        self._end_ns: int | None = None
+        self.sources: list[RunningSource] = []
+        self.final_sinks: list[RunningSink] = []
+        """The sinks at ends of the pipeline: their rows have come out. The others are late rows and dead letters."""
+        self.wiring: Wiring | None = None
+
+    @property
+    def only_final_sinks(self) -> bool:
+        """Whether no rows can be put aside, as late rows or dead letters."""
+        return len(list(self._sinks)) == len(self.final_sinks)
+
+    @property
+    def rows_in(self) -> int:
+        """Rows that the sources have read."""
+        return sum(source.counters.rows_in for source in self.sources)
+
+    @property
+    def rows_out(self) -> int:
+        """Rows that the sinks at ends have written."""
+        return sum(sink.counters.rows_out for sink in self.final_sinks)
+
+    @property
+    def seconds(self) -> float:
+        """Time since the run began, or from its begin to its end."""
+        end_ns = self._clock.now_ns() if self._end_ns is None else self._end_ns
+        return (end_ns - self._begin_ns) / 1e9
+
+    def end(self) -> None:
+        """The run ends now."""
+        self._end_ns = self._clock.now_ns()
+
+    def progress(self) -> Progress:
+        """The moment as a `Progress`; its total is known only if every source knows its own."""
+        totals = [source.total_rows for source in self.sources]
+        known = [total for total in totals if total is not None]
+        total = sum(known) if len(known) == len(totals) else None
+        return Progress(self.rows_in, self.rows_out, self.seconds, total)
+
+    def metrics(self, name: str) -> Metrics:
+        """All counters as they stand, frozen; from any thread."""
+        wiring, sinks = self.wiring, list(self._sinks)
+        return Metrics.of(
+            name,
+            sources=[source.counters for source in list(self.sources)],
+            between=[stage.counters for stage in self._stages],
+            sinks=[sink.counters for sink in sinks if sink in self.final_sinks],
+            side=[sink.counters for sink in sinks if sink not in self.final_sinks],
+            queues=[] if wiring is None else list(wiring.queues),
+            seconds=self.seconds,
+            running=self._end_ns is None,
+            # Only the lag of watermarks needs the wall clock: they are times of the rows.
+            wall_us=time.time_ns() // 1_000,
+        )
+
+    def report(self, name: str, stop_reason: str | None) -> RunReport:
+        """The report of the run.
+
+        Parameters
+        ----------
+        name
+            The pipeline's name.
+        stop_reason
+            Why the sources were stopped, if they were; left out of the report if all had ended by themselves.
+        """
+        complete = stop_reason != "limit" and all(source.ended for source in self.sources)
+        parts = (*self.sources, *self._stages, *self._sinks)
+        wall_us = time.time_ns() // 1_000
+        return RunReport(
+            name,
+            self.rows_in,
+            self.rows_out,
+            self.seconds,
+            tuple(part.counters.snapshot(wall_us) for part in parts),
+            None if complete else stop_reason,
+        )
+
+    @property
+    def _stages(self) -> Sequence[RunningStage | RunningRouter]:
+        return [] if self.wiring is None else list(self.wiring.stages)
