@@ -41,7 +41,7 @@ class Totals:
 
     @property
     def only_final_sinks(self) -> bool:
-        """Whether no rows can be put aside, as late rows or dead letters."""
+        """Whether the run has no sinks for late rows and dead letters."""
         return len(list(self._sinks)) == len(self.final_sinks)
 
     @property
@@ -107,6 +107,7 @@ class Totals:
             self.seconds,
             tuple(part.counters.snapshot(wall_us) for part in parts),
             None if complete else stop_reason,
+            tuple(note for source in self.sources for note in source.notes),
         )
 
     @property
