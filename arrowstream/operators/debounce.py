@@ -21,7 +21,6 @@ from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.limit import NO_LIMIT
 from arrowstream.state.row_queue import put_mark, wake, with_marks
 from arrowstream.state.snapshot import SnapshotFormat
-from arrowstream.state.statistics import DebounceStatistics
 
 _FORMAT = SnapshotFormat("debounce", 1)
 _FORGOTTEN = 65_536
@@ -99,6 +98,27 @@ class _Entry:
     batch: Batch
     slots: Array
     numbers: Array
+
+
+@dataclass(frozen=True, slots=True)
+class DebounceStatistics:
+    """What a `debounce` holds.
+
+    Parameters
+    ----------
+    entries, rows
+        Batches and marks in the queue, and rows of these batches, with those that were replaced.
+    keys
+        Keys in the index, with those that are not held any more.
+    sweeps, rebuilds
+        How often replaced rows were swept out, and the index was built again.
+    """
+
+    entries: int
+    rows: int
+    keys: int
+    sweeps: int
+    rebuilds: int
 
 
 class _Debouncing(TimedProcess):

@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import polars as pl
 
-from arrowstream.core.number_types import INTEGERS, TIMES
+from arrowstream.core.rows.number_types import INTEGERS, TIMES
 from arrowstream.state.arrays import Array
 
 _AS_INTEGERS = INTEGERS | TIMES | {pl.Boolean, pl.Enum}

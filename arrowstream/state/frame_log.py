@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,6 @@ import polars as pl
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, owned
-from arrowstream.state.statistics import LogStatistics
 
 RATIO = 8
 """How much longer a run is than the one after it.
@@ -18,6 +18,23 @@ RATIO = 8
 Up to 8 chunks Polars gathers from a chunked column as it is; from more it would first copy the whole column.
 With this ratio a million keys have some 7 runs.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatistics:
+    """What a `FrameLog` holds.
+
+    Parameters
+    ----------
+    runs, filed
+        The rows of each run in memory, and of each one in a file; older ones first.
+    copied
+        Rows that were copied so far to join runs, or to leave out what is not needed any more.
+    """
+
+    runs: tuple[int, ...]
+    filed: tuple[int, ...]
+    copied: int
 
 
 class FrameLog:

@@ -12,11 +12,10 @@ import polars as pl
 from arrowstream.errors import StageError
 from arrowstream.state.arrays import Array
 from arrowstream.state.direct_table import DirectTable
-from arrowstream.state.frame_log import FrameLog
+from arrowstream.state.frame_log import FrameLog, LogStatistics
 from arrowstream.state.hashed_keys import HashedKeys
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_ring import SlotRing
-from arrowstream.state.statistics import KeyStatistics
 
 _MOST = 4_000_000_000  # more than the slots of 32 bits in the table
 _NEVER = 1 << 62
@@ -41,6 +40,29 @@ class Assigned:
     start: int
     slots: Array
     fresh: Array
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatistics:
+    """What a `KeyIndex` holds.
+
+    Parameters
+    ----------
+    keys
+        The number of keys.
+    hash_places
+        Places of the hash table; as few as there can be while keys are looked up directly.
+    direct_places, direct_bytes
+        Places of the array by key and the bytes of each; None and 0 while keys are hashed.
+    log
+        The keys themselves.
+    """
+
+    keys: int
+    hash_places: int
+    direct_places: int | None
+    direct_bytes: int
+    log: LogStatistics
 
 
 class KeyIndex:

@@ -8,9 +8,8 @@ import numpy as np
 import polars as pl
 
 from arrowstream.state.arrays import Array
-from arrowstream.state.frame_log import FrameLog
+from arrowstream.state.frame_log import FrameLog, LogStatistics
 from arrowstream.state.memory import PIECE, StateMemory
-from arrowstream.state.statistics import LogStatistics
 
 _WASTE = 2
 """The rows are copied once they are this many times as many as the slots, and `_SPARE` more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from arrowstream.core.number_types import NUMBERS, TIMES
+from arrowstream.core.rows.number_types import NUMBERS, TIMES
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.row_log import RowLog

@@ -8,9 +8,8 @@ import numpy as np
 import polars as pl
 
 from arrowstream.state.arrays import Array
-from arrowstream.state.frame_log import FrameLog
+from arrowstream.state.frame_log import FrameLog, LogStatistics
 from arrowstream.state.memory import PIECE, StateMemory
-from arrowstream.state.statistics import LogStatistics
 
 _SPARE = 1024
 """Values not asked for any more that are kept at least before they are swept out."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from arrowstream.core.number_types import INTEGERS
+from arrowstream.core.rows.number_types import INTEGERS
 from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
 from arrowstream.expressions.tree import is_row_wise

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.core.number_types import NUMBERS, TIMES
+from arrowstream.core.rows.number_types import NUMBERS, TIMES
 from arrowstream.expressions.rebuild import rebuild
 from arrowstream.operators.running.base import Running
 from arrowstream.operators.running.cumulative import CUMULATIVE, Cumulative

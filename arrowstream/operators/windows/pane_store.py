@@ -14,11 +14,10 @@ import polars as pl
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.windows.dense_groups import dense_groups
 from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane, cut_all
-from arrowstream.operators.windows.run_store import RunStore
+from arrowstream.operators.windows.run_store import PaneStatistics, RunStore
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, owned, with_own_text
 from arrowstream.state.small_frames import small_at_end
-from arrowstream.state.statistics import PaneStatistics
 
 _ASIDE_ROWS = 1 << 20
 _ASIDE_BYTES = 64 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 import numpy as np
@@ -11,13 +12,29 @@ import polars as pl
 from arrowstream.operators.windows.panes import PANE, Rows, Run, cut, cut_all
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, with_own_text
-from arrowstream.state.statistics import PaneStatistics
 
 _FAN = 8
 """Runs in files that become one, if none is this many times as long as the last."""
 
 _LEAST_BYTES = 1 << 20
 """Bytes that are merged at a time at least, however little memory there may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaneStatistics:
+    """What a `PaneStore` or a `SessionStore` holds.
+
+    Parameters
+    ----------
+    aside
+        Frames that were put aside and wait to be grouped or merged.
+    runs, filed
+        The groups of each run in memory, and of each one in a file.
+    """
+
+    aside: int
+    runs: tuple[int, ...]
+    filed: tuple[int, ...]
 
 
 class RunStore:

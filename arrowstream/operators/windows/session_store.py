@@ -8,10 +8,10 @@ import polars as pl
 
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW
+from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, with_own_text
 from arrowstream.state.small_frames import small_at_end
-from arrowstream.state.statistics import PaneStatistics
 
 FIRST, LAST = "__first__", "__last__"
 """The times of the first and the last row of a session, in ticks."""

@@ -20,11 +20,11 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows.columns import time_bounds, window_schema
 from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
+from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.operators.windows.session_store import FIRST, LAST, SessionStore
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.snapshot import SnapshotFormat
-from arrowstream.state.statistics import PaneStatistics
 
 _FORMAT = SnapshotFormat("session window", 1)
 _PASSES = 4

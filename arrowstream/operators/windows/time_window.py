@@ -24,11 +24,11 @@ from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.pane_store import PaneStore
 from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
+from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import owned
 from arrowstream.state.snapshot import SnapshotFormat
-from arrowstream.state.statistics import PaneStatistics
 
 _FORMAT = SnapshotFormat("time window", 1)
 
