@@ -67,6 +67,19 @@ def test_other_arrow_types_of_the_same_values_are_taken_in() -> None:
     assert batch.arrow().schema.types == [pa.large_string(), pa.timestamp("ms")]
 
 
+def test_metadata_of_a_schema_is_left_out() -> None:
+    table = FRAME.to_arrow().replace_schema_metadata({"of": "somebody"})
+    for data in (
+        table,
+        table.to_batches()[0],
+        pa.RecordBatchReader.from_batches(table.schema, table.to_batches()),
+    ):
+        (batch,) = batches_of(data)
+        assert batch.polars().equals(FRAME)
+        assert batch.arrow().schema.metadata is None
+    assert polars_schema(table.schema) == FRAME.schema
+
+
 def test_pandas_comes_without_its_index() -> None:
     data = pd.DataFrame({"x": [1.5, 2.5]}, index=["a", "b"])
     (batch,) = batches_of(data)

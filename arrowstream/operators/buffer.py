@@ -76,7 +76,7 @@ class _Passing(Process):
         return iter(())
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
-        """There is no state."""
+        """A buffer has no state."""
 
     def finish(self) -> Iterable[Batch]:
         return ()

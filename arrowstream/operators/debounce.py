@@ -24,9 +24,9 @@ from arrowstream.state.snapshot import SnapshotFormat
 
 _FORMAT = SnapshotFormat("debounce", 1)
 _FORGOTTEN = 65_536
-"""So many keys that are not held any more are kept at least before the index is begun anew."""
+"""Keys without a row that the index may have, besides twice those with one, before it is built again."""
 _ROWS, _BATCHES = 1024, 16
-"""So many rows and batches, and twice those that were left then, are held before replaced rows are swept out."""
+"""Rows and batches to hold, besides twice those left by the last sweep, before replaced rows are swept out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Debounce(Operator):
     Raises
     ------
     PlanError
-        `quiet` is no duration, or `by` no names of columns that can be keys.
+        `quiet` is not a duration, or `by` names columns that cannot be keys.
     SchemaError
         A key column is not there.
 
@@ -92,7 +92,7 @@ class Debounce(Operator):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """The last row of every key of one batch, with the slot of its key, and its number in the order of coming."""
+    """The last row of every key of one batch, with the slot of its key and its number of arrival (both int64)."""
 
     due_ns: int
     batch: Batch
@@ -100,11 +100,32 @@ class _Entry:
     numbers: Array
 
 
+@dataclass(frozen=True, slots=True)
+class DebounceStatistics:
+    """What a `debounce` holds.
+
+    Parameters
+    ----------
+    entries, rows
+        Batches and marks in the queue, and rows of these batches, with those that were replaced.
+    keys
+        Keys in the index, with those that are not held any more.
+    sweeps, rebuilds
+        How often replaced rows were swept out, and the index was built again.
+    """
+
+    entries: int
+    rows: int
+    keys: int
+    sweeps: int
+    rebuilds: int
+
+
 class _Debouncing(TimedProcess):
     """A queue of batches, oldest first; a row that is not the newest of its key is left out when its turn comes.
 
     The newest row's number is kept by slot, so that a batch costs as much as it has rows. The index of keys is
-    begun anew when most of its keys are not held any more. Rows that were replaced are swept out when they are
+    built again when most of its keys are not held any more. Rows that were replaced are swept out when they are
     more than half: while a key never rests, every batch leaves one.
     """
 
@@ -120,7 +141,9 @@ class _Debouncing(TimedProcess):
         "_next",
         "_now",
         "_quiet",
+        "_rebuilds",
         "_rows",
+        "_sweeps",
     )
 
     def __init__(self, quiet_ns: int, keys: pl.Schema, context: StepContext) -> None:
@@ -130,12 +153,18 @@ class _Debouncing(TimedProcess):
         self._rows = 0
         self._most_rows, self._most_batches = _ROWS, _BATCHES
         self._next = 0
+        self._sweeps = self._rebuilds = 0
         self._now = 0
         self._memory = NO_LIMIT.memory(context)
         """Of the rows."""
         self._key_memory = NO_LIMIT.memory(context)
         self._index = KeyIndex(keys, memory=self._key_memory) if keys else None
         self._newest = self._key_memory.array((1,), np.int64, -1)
+
+    def statistics(self) -> DebounceStatistics:
+        """What is held now."""
+        keys = 0 if self._index is None else len(self._index)
+        return DebounceStatistics(len(self._entries), self._rows, keys, self._sweeps, self._rebuilds)
 
     def set_time(self, now_ns: int) -> None:
         self._now = now_ns
@@ -217,7 +246,8 @@ class _Debouncing(TimedProcess):
         self._rows += batch.num_rows
 
     def _forget(self) -> None:
-        """Begin the index anew, with the keys that are held."""
+        """Build the index again, with the keys that are held."""
+        self._rebuilds += 1
         held, self._entries, self._rows = self._entries, deque(), 0
         self._key_memory.close()
         self._index = KeyIndex(self._keys, memory=self._key_memory)
@@ -230,6 +260,7 @@ class _Debouncing(TimedProcess):
 
     def _sweep(self) -> None:
         """Let go of rows that a newer one has replaced."""
+        self._sweeps += 1
         held, self._entries = self._entries, deque()
         for item in held:
             if not isinstance(item, _Entry):

@@ -135,7 +135,7 @@ class _Writing(Process):
         return ()
 
     def _free(self, rows: int) -> ZeroCopyBuffer:
-        """A buffer nobody looks at, with room for so many rows."""
+        """A buffer that is not in use, with room for `rows` rows."""
         nbytes = self._layout.nbytes(rows)
         for place, buffer in enumerate(self._buffers):
             if not buffer.in_use:

@@ -105,7 +105,7 @@ class ParallelMap(FunctionStep):
 
 
 class OnThreads(AsyncProcess):
-    """Work on so many threads at a time."""
+    """Work on several threads at a time."""
 
     __slots__ = ("_calls", "_work", "concurrency")
 

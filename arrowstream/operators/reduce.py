@@ -61,7 +61,7 @@ class Reduce(Operator):
     on_full
         What to do with more. ``"error"``: with a key more than `max_keys`, or once there are more than `max_bytes`,
         batches fail, and change nothing. ``"evict"``: the key that first came the longest ago has to go. With
-        ``emit="end"`` its row comes out then; should the key come again, it begins anew. `max_bytes` is then
+        ``emit="end"`` its row comes out then; should the key come again, it starts again. `max_bytes` is then
         counted in keys of the size that all have, so texts and lists are refused. ``"spill"``: what is more than
         `max_bytes` lies in files without a name in the folder that the environment variable ``TMPDIR`` names, else
         in /var/tmp. Results are the same; keys are as many as the disk has room for.

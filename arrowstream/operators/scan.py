@@ -15,8 +15,8 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.arguments import key_schema, parse_expressions, parse_keys
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.running.layout import Layout
 from arrowstream.operators.running.recipe import Check, Recipe, take_apart
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.limit import NO_LIMIT, StateLimit
@@ -28,7 +28,7 @@ _FORMAT = SnapshotFormat("scan", 1)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan(Operator):
-    """All columns and running values beside them: what Polars gives for ``expr.over(by)`` on the whole input.
+    """All columns and running values after them: what Polars gives for ``expr.over(by)`` on the whole input.
 
     Expressions may use what the table says, inside of one another too, and anything that looks at one row.
 
@@ -63,7 +63,7 @@ class Scan(Operator):
         The most bytes of memory for keys and state; None for no limit.
     on_full
         What to do with more, as for `reduce`: ``"error"``, ``"evict"`` the key that first came the longest
-        ago, which begins anew should it come again, or ``"spill"`` to files.
+        ago, which starts again should it come again, or ``"spill"`` to files.
     check
         The plan's check that an expression looks at one row only.
 
@@ -222,8 +222,8 @@ class _Scanning(Process):
             running.begin(fresh, capacity)
 
     def _run(self, frame: pl.DataFrame, slots: Array) -> pl.DataFrame:
-        layout, with_leaves = Layout(slots), frame
+        by_slot, with_leaves = RowsBySlot(slots), frame
         for leaf, running in self._leaves:
             column = with_leaves.select(leaf.column).to_series()
-            with_leaves = with_leaves.with_columns(running.run(column, layout).alias(leaf.name))
+            with_leaves = with_leaves.with_columns(running.run(column, by_slot).alias(leaf.name))
         return self._recipe.finish(frame, with_leaves)

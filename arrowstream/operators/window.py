@@ -14,7 +14,7 @@ from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expressions, parse_keys
 from arrowstream.operators.base import Operator
 from arrowstream.operators.windows.count_window import CountWindow
-from arrowstream.operators.windows.event_time import argument_microseconds
+from arrowstream.operators.windows.event_time import window_duration
 from arrowstream.operators.windows.session_window import SessionWindow
 from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.state.limit import StateLimit
@@ -210,14 +210,14 @@ def windows(
             found=repr(on),
             hint="window(rows=...) needs none",
         )
-    lateness = argument_microseconds("window", "allowed_lateness", allowed_lateness, 0)
+    lateness = window_duration("allowed_lateness", allowed_lateness, 0)
     if session is not None:
         _without("session", every=every)
-        gap_us = argument_microseconds("window", "session", session)
+        gap_us = window_duration("session", session)
         return Windows(then, lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs, limit))
     assert size is not None
-    size_us = argument_microseconds("window", "size", size)
-    every_us = size_us if every is None else argument_microseconds("window", "every", every)
+    size_us = window_duration("size", size)
+    every_us = size_us if every is None else window_duration("every", every)
     return Windows(then, lambda exprs: TimeWindow(size_us, every_us, on, keys, lateness, exprs, limit))
 
 

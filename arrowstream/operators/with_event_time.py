@@ -131,7 +131,7 @@ class _Marking(Process):
             yield Watermark(latest - self._operator.lateness_us)
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
-        """Marks of an earlier step count no more: from here on this column tells the time."""
+        """Watermarks of an earlier step end here: from here on this column is the event time."""
         return iter(())
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
@@ -182,7 +182,7 @@ class _IdlingMarking(_Marking, TimedProcess):
 
 
 def latest_us(times: pl.Series) -> int | None:
-    """The latest of some times, in microseconds since 1970 (rounded down); None if there is none."""
+    """The latest of some times, in microseconds since 1970 (rounded down); None without any."""
     if times.dtype == pl.Datetime:
         # Cast to the unit, not to the zone: the instant is what counts.
         latest = times.dt.epoch("us").max()

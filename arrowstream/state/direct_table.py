@@ -8,24 +8,20 @@ import numpy as np
 import polars as pl
 
 from arrowstream.state.arrays import Array
+from arrowstream.state.close_integers import as_integers, bounds, distances, is_integer
 from arrowstream.state.memory import PIECE, StateMemory
 
 SPARSE = 8
-"""Keys lie close together while their range has no more than so many values for each of them."""
+"""Keys lie close together while their range has at most this many values for each of them."""
 
 FLOOR = 65_536
-"""So many values more are allowed, however few keys there are."""
-
-_WHOLE = {
-    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
-    *(pl.Boolean, pl.Enum, pl.Date, pl.Time, pl.Datetime, pl.Duration),
-}
+"""Values of the range that are allowed besides, however few keys there are."""
 
 
 class DirectTable:
     """Keys to numbers by one gather: key k has the place k - base of an array, null has the last one.
 
-    Places are computed modulo 2**64: then every key out of reach has too great a place, and nothing overflows.
+    Every key out of reach has too great a place (see `distances`).
 
     Parameters
     ----------
@@ -45,15 +41,24 @@ class DirectTable:
 
     @staticmethod
     def takes(keys: pl.Schema) -> bool:
-        """Whether these keys are whole numbers, or of a type that is kept as such: one column of them."""
-        return len(keys) == 1 and keys.dtypes()[0].base_type() in _WHOLE
+        """Whether these keys are one column of integers, or of a type that is kept as such."""
+        return len(keys) == 1 and is_integer(keys.dtypes()[0])
 
-    def places(self, keys: pl.Series) -> Array | None:
+    @property
+    def places(self) -> int:
+        """Places for numbers."""
+        return len(self._entries)
+
+    @property
+    def place_bytes(self) -> int:
+        """The bytes of a number."""
+        return int(self._entries.itemsize)
+
+    def places_of(self, keys: pl.Series) -> Array | None:
         """Where the number of each key is; None if a key is out of reach."""
-        whole = _whole(keys)
+        whole = as_integers(keys)
         filled = whole.fill_null(0) if whole.null_count() else whole
-        base = (self._base + 2**63) % 2**64 - 2**63
-        places: Array = filled.to_numpy().astype(np.int64, copy=False) - np.int64(base)
+        places = distances(filled.to_numpy(), self._base)
         null = len(self._entries) - 1
         if whole.null_count():
             nulls = whole.is_null().to_numpy()
@@ -65,7 +70,7 @@ class DirectTable:
         return places
 
     def cover(self, held: pl.Series, first: int, coming: pl.Series, count: int) -> bool:
-        """Make room for these keys; False, and nothing changes, if their range is too wide for so many or for memory.
+        """Make room for these keys; False, and no change, if their range is too wide for `count` keys or for memory.
 
         Costs O(held + range), and leaves a quarter of the range free on either side, so that growing costs
         O(1) a key, amortised.
@@ -81,7 +86,7 @@ class DirectTable:
         count
             How many keys there may be then.
         """
-        ends = [end for keys in (held, coming) for end in _ends(keys)]
+        ends = [end for keys in (held, coming) for end in bounds(as_integers(keys)) or ()]
         span = max(ends) - min(ends) + 1 if ends else 1
         places = span + 2 * (span // 4) + 1
         more = places * self._entries.itemsize - self._entries.nbytes
@@ -92,7 +97,7 @@ class DirectTable:
         self._entries = self._memory.array((places,), self._entries.dtype)
         for start in range(0, len(held), PIECE):
             piece = held[start : start + PIECE]
-            found = self.places(piece)
+            found = self.places_of(piece)
             assert found is not None
             self.settle(found, np.arange(first + start, first + start + len(piece)))
         return True
@@ -122,16 +127,3 @@ class DirectTable:
     def release(self, places: Array) -> None:
         """Give claimed places back."""
         self._entries[places] = 0
-
-
-def _whole(keys: pl.Series) -> pl.Series:
-    # Polars takes 0.1 ms to find that a number is its own physical form.
-    if keys.dtype.is_integer():
-        return keys
-    return keys.cast(pl.UInt8) if keys.dtype == pl.Boolean else keys.to_physical()
-
-
-def _ends(keys: pl.Series) -> list[int]:
-    """The least and the greatest, if there is any but null."""
-    whole = _whole(keys)
-    return [whole.min(), whole.max()] if whole.null_count() < len(whole) else []  # type: ignore[list-item]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,23 @@ RATIO = 8
 Up to 8 chunks Polars gathers from a chunked column as it is; from more it would first copy the whole column.
 With this ratio a million keys have some 7 runs.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatistics:
+    """What a `FrameLog` holds.
+
+    Parameters
+    ----------
+    runs, filed
+        The rows of each run in memory, and of each one in a file; older ones first.
+    copied
+        Rows that were copied so far to join runs, or to leave out what is not needed any more.
+    """
+
+    runs: tuple[int, ...]
+    filed: tuple[int, ...]
+    copied: int
 
 
 class FrameLog:
@@ -36,6 +54,7 @@ class FrameLog:
 
     __slots__ = (
         "_columns",
+        "_copied",
         "_filed",
         "_filed_bytes",
         "_held",
@@ -60,6 +79,7 @@ class FrameLog:
         """The bytes of each of these."""
         self._held = 0
         self._columns: list[pl.Series] = []
+        self._copied = 0
 
     @property
     def stop(self) -> int:
@@ -71,6 +91,11 @@ class FrameLog:
         """The bytes of all rows, wherever they lie."""
         return self._held + self._filed_bytes
 
+    def statistics(self) -> LogStatistics:
+        """What is held now."""
+        runs, filed = (tuple(run.height for run in kept) for kept in (self._runs, self._filed))
+        return LogStatistics(runs, filed, self._copied)
+
     def append(self, rows: pl.DataFrame) -> None:
         """Number these rows, at least one, on."""
         runs = self._runs
@@ -80,8 +105,10 @@ class FrameLog:
             if not runs and self._oldest > self._starts[-1]:
                 # The longest run is copied anyway: leave out what is not needed any more.
                 before = owned(before.slice(self._oldest - self._starts[-1]))
+                self._copied += before.height
                 self._starts[-1] = self._oldest
             self._push(pl.concat([before, last]).rechunk())
+            self._copied += runs[-1].height
         self._hold(sum(self._sizes))
         if self._memory.is_full_with(self._held, self._filed_bytes):
             self._to_file()
@@ -127,7 +154,7 @@ class FrameLog:
         return pl.concat(runs, rechunk=False).slice(start - self._starts[0], length)
 
     def keep(self, pieces: Iterable[Array]) -> None:
-        """Keep only the rows of these numbers, piece by piece, numbered anew from 0 in this order."""
+        """Keep only the rows of these numbers, piece by piece, numbered from 0 in this order."""
         kept = FrameLog(self._schema, self._memory)
         for numbers in pieces:
             if len(numbers):

@@ -20,11 +20,12 @@ _LEAST = 1024
 class KeyTable:
     """Hashes to slot numbers, by linear probing of all rows of a batch at once.
 
-    An entry is 64 bits: the upper half of the key's hash as a tag, and its slot + 1; 0 is an empty place. Every
-    round gathers one entry a row, and those rows that found neither their tag nor an empty place go on to
-    the next one. A third of the places stays empty, so a few rounds do. The tag only spares
-    comparisons: whether a key is the same is asked of `Same`, so that no collision merges two keys, and
-    an entry whose slot meanwhile went to another key is passed over like any other key's.
+    Entries are an array (places,) of uint64, the number of places a power of 2: the upper half of an entry is that of
+    the key's hash, a tag, and the lower half its slot + 1; 0 is an empty place. Every round gathers one entry a row,
+    and those rows that found neither their tag nor an empty place go on to the next one. A third of the places stays
+    empty, so a few rounds do. The tag only saves comparisons: whether a key is the same is asked of `Same`, so that
+    no collision merges two keys, and an entry whose slot has gone to another key is passed over like any other
+    key's.
 
     Linear probing is Knuth's (The Art of Computer Programming 3, 6.4, algorithm L), run over vectors.
     """
@@ -38,8 +39,13 @@ class KeyTable:
         self._mask = np.uint64(size - 1)
         self._used = 0
 
+    @property
+    def places(self) -> int:
+        """Places for entries."""
+        return len(self._entries)
+
     def has_room(self, count: int) -> bool:
-        """Whether a third of the places stays empty with so many entries more."""
+        """Whether a third of the places stays empty with `count` entries more."""
         return 3 * (self._used + count) <= 2 * len(self._entries)
 
     def find(self, hashes: Array, same: Same) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ class HashedKeys:
     """Polars hashes the rows, a vectorised open-addressing table (`key_table`) gives a candidate for each, and its
     key is compared with the row's, so that keys with equal hashes stay apart.
 
-    A batch costs a few random reads a row, whatever the number of keys. The table is built anew whenever it has
+    A batch costs a few random reads a row, whatever the number of keys. The table is built again whenever it has
     doubled, so that the cost is flat on average, while the one batch that doubles 1,000,000 keys waits some 0.1 s.
 
     Parameters
@@ -38,6 +38,11 @@ class HashedKeys:
         self._table = KeyTable(memory)
         if len(ring):
             self._rebuild(0)
+
+    @property
+    def places(self) -> int:
+        """Places in the table."""
+        return self._table.places
 
     def marks(self, keys: pl.DataFrame) -> Array:
         """What the rows are looked up by."""
@@ -81,7 +86,7 @@ class HashedKeys:
         return same
 
     def _rebuild(self, count: int) -> None:
-        """A larger table with room for so many more, without the entries of evicted keys."""
+        """A larger table with room for `count` more, without the entries of evicted keys."""
         self._table.close()
         self._table = KeyTable(self._memory, len(self._ring) + count)
         for start in range(self._ring.oldest, self._ring.stop, PIECE):

@@ -12,7 +12,7 @@ import polars as pl
 from arrowstream.errors import StageError
 from arrowstream.state.arrays import Array
 from arrowstream.state.direct_table import DirectTable
-from arrowstream.state.frame_log import FrameLog
+from arrowstream.state.frame_log import FrameLog, LogStatistics
 from arrowstream.state.hashed_keys import HashedKeys
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_ring import SlotRing
@@ -34,12 +34,35 @@ class Assigned:
         The slot of each row (int64).
     fresh
         The slots that went to new keys with these rows, in the order in which the keys came. A state kept by
-        slot begins anew there: the slot may have belonged to a key that was evicted.
+        slot starts again there: the slot may have belonged to a key that was evicted.
     """
 
     start: int
     slots: Array
     fresh: Array
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatistics:
+    """What a `KeyIndex` holds.
+
+    Parameters
+    ----------
+    keys
+        The number of keys.
+    hash_places
+        Places of the hash table; as few as there can be while keys are looked up directly.
+    direct_places, direct_bytes
+        Places of the array by key and the bytes of each; None and 0 while keys are hashed.
+    log
+        The keys themselves.
+    """
+
+    keys: int
+    hash_places: int
+    direct_places: int | None
+    direct_bytes: int
+    log: LogStatistics
 
 
 class KeyIndex:
@@ -119,6 +142,13 @@ class KeyIndex:
         """One more than the highest slot given so far."""
         return min(self._ring.stop, self._ring.size or self._ring.stop)
 
+    def statistics(self) -> KeyStatistics:
+        """What is held now."""
+        places, nbytes = (
+            (None, 0) if self._direct is None else (self._direct.places, self._direct.place_bytes)
+        )
+        return KeyStatistics(len(self), self._hashed.places, places, nbytes, self._store.statistics())
+
     def assign(self, keys: pl.DataFrame) -> Iterator[Assigned]:
         """The slots of these rows, new keys added; in several parts only where keys are evicted in between.
 
@@ -129,11 +159,11 @@ class KeyIndex:
         StageError
                 There are more keys than `max_keys`, and `on_full` is ``"error"``; none of these was added.
         """
-        marks = self._marks(keys)
+        marks = self._lookup_codes(keys)
         start = 0
         while start < keys.height:
             rows = min(self._piece, keys.height - start)
-            part = self._try(start, keys.slice(start, rows), marks[start : start + rows])
+            part = self._assign_piece(start, keys.slice(start, rows), marks[start : start + rows])
             if isinstance(part, int):
                 self._piece = part
                 continue
@@ -157,7 +187,7 @@ class KeyIndex:
             yield ring.slots(np.arange(start, min(start + PIECE, ring.stop)))
 
     def check_room(self, count: int) -> None:
-        """Ask before state of so many keys is restored: none of it may be evicted, as its results would be lost.
+        """Raise if `count` more keys do not fit. Call before their state is restored: none of it may be evicted.
 
         Raises
         ------
@@ -169,14 +199,14 @@ class KeyIndex:
                 "the snapshot has more keys than there may be",
                 expected=f"at most {self._ring.size:,}",
                 found=f"{len(self._ring) + count:,} or more",
-                hint="go on with a max_keys, or max_bytes, that is no smaller than when it was made",
+                hint="go on with a max_keys, or max_bytes, at least as large as when it was made",
             )
 
-    def _marks(self, keys: pl.DataFrame) -> Array:
-        """What the rows are looked up by: their places in the direct table, or hashes."""
+    def _lookup_codes(self, keys: pl.DataFrame) -> Array:
+        """What the rows are looked up by (rows,): their places in the direct table (int64), or hashes (uint64)."""
         places = None
         if self._direct is not None:
-            places = self._direct.places(keys.to_series())
+            places = self._direct.places_of(keys.to_series())
         if places is None and self._ring.stop >= self._ask_from:
             places = self._go_direct(keys.to_series())
         return self._hashed.marks(keys) if places is None else places
@@ -190,7 +220,7 @@ class KeyIndex:
         if direct.cover(self.keys().to_series(), ring.oldest, coming, count):
             self._hashed.clear()
             self._direct = direct
-            return direct.places(coming)
+            return direct.places_of(coming)
         direct.close()
         if self._direct is not None:
             self._direct = None
@@ -199,7 +229,7 @@ class KeyIndex:
         self._ask_from = ring.stop + max(len(ring) // 4, _SELDOM)
         return None
 
-    def _try(self, start: int, keys: pl.DataFrame, marks: Array) -> Assigned | int:
+    def _assign_piece(self, start: int, keys: pl.DataFrame, marks: Array) -> Assigned | int:
         """The slots of some rows; or how many of them to try, if a key they name would be evicted on the way."""
         ring = self._ring
         slots, places = self._find(keys, marks)
@@ -237,7 +267,7 @@ class KeyIndex:
         return Assigned(start, slots, fresh)
 
     def _find(self, keys: pl.DataFrame, marks: Array) -> tuple[Array, Array]:
-        """The slot of each row, or -1, and its place in the table."""
+        """The slot of each row, or -1 (int64), and its place in the table."""
         if self._direct is None:
             return self._hashed.find(keys, marks)
         numbers, ring = self._direct.find(marks), self._ring
@@ -246,7 +276,7 @@ class KeyIndex:
         return np.where(numbers < ring.oldest, -1, ring.slots(numbers)), marks
 
     def _make_room(self, new: Array, slots: Array) -> int:
-        """Evict for the keys that first come in the rows `new`, if all rows may pass; tells how many may.
+        """Evict for the keys that first come in the rows `new`, if all rows may pass; the number of rows that may.
 
         Those may that come before a row whose key would be evicted for them, or for those before: no slot may be
         that of two keys in one part.
@@ -266,7 +296,7 @@ class KeyIndex:
         return passing
 
     def _refuse(self, count: int) -> None:
-        """So many new keys are too many: an error, unless fewer rows at a time may do."""
+        """Raise as `count` new keys are too many, unless fewer rows at a time may do."""
         if self._on_full == "evict":
             return
         raise StageError(

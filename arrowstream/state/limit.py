@@ -36,7 +36,7 @@ class StateLimit:
     Raises
     ------
     PlanError
-        A limit is out of range, `on_full` is no policy, or goes with none of the limits.
+        A limit is out of range, or `on_full` is unknown or does not go with the limits.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class StateLimit:
             check_whole("max_bytes", self.max_bytes)
         if self.on_full not in ("error", "evict", "spill"):
             raise PlanError(
-                "on_full is no policy", expected="'error', 'evict' or 'spill'", found=repr(self.on_full)
+                "unknown on_full", expected="'error', 'evict' or 'spill'", found=repr(self.on_full)
             )
         if self.on_full == "spill" and self.max_bytes is None and self.max_keys is None:
             raise PlanError(

@@ -17,10 +17,10 @@ from arrowstream.state.spill_file import array_in_file, frame_in_file
 _Kept = TypeVar("_Kept", Array, pl.DataFrame)
 
 _SMALL = 65_536
-"""Arrays of so few bytes stay in memory: a file takes whole pages and some system calls."""
+"""Bytes up to which an array stays in memory: a file takes whole pages and some system calls."""
 
 PIECE = 1 << 18
-"""So many rows of state are worked on at a time, where all of it has its turn."""
+"""Rows of state that are worked on at a time, where all of it is read or written."""
 
 
 class StateMemory:

@@ -48,7 +48,7 @@ def _owned(column: pl.Series) -> pl.Series:
     gathered = column.gather(pl.Series(np.arange(len(column), dtype=np.uint32)))
     if not _holds_texts(column.dtype):
         return gathered
-    # A frame tells the types of categories inside, too.
+    # A frame keeps the types of categories inside, too.
     copied = cast(pl.DataFrame, pl.from_arrow(to_record(gathered.to_frame())))
     return copied.to_series().cast(column.dtype)
 
@@ -62,7 +62,7 @@ def _holds_texts(dtype: Any) -> bool:
 
 
 def _texts(column: pl.Series) -> int:
-    """How many texts there are in a column, those in lists and structs included."""
+    """The number of texts in a column, those in lists and structs included."""
     dtype = column.dtype
     if not _holds_texts(dtype):
         return 0

@@ -1,4 +1,4 @@
-"""Rows that an operator holds back, in order, with the marks that must wait behind them."""
+"""Rows that an operator holds back, in order, with the marks that must wait for them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class RowQueue:
             yield part
 
     def take_batch(self) -> Iterator[Held]:
-        """The first batch as it is, and the marks behind it."""
+        """The first batch as it is, and the marks after it."""
         head = self._held[0]
         assert isinstance(head, Batch)
         return self.take(head.num_rows)
@@ -116,7 +116,7 @@ class RowQueue:
 
 
 def put_mark(held: deque[Any], mark: Watermark | Idle) -> None:
-    """Hold a mark behind what is held; of two watermarks with nothing in between the later one says more."""
+    """Hold a mark after what is held; of two watermarks with nothing in between the later one replaces the other."""
     wake(held)
     if isinstance(mark, Watermark) and held and isinstance(held[-1], Watermark):
         held.pop()
@@ -124,7 +124,7 @@ def put_mark(held: deque[Any], mark: Watermark | Idle) -> None:
 
 
 def wake(held: deque[Any]) -> None:
-    """Something has come: that the input was silent before is not worth telling any more."""
+    """Something has come: drop a held `Idle`, as the input is silent no more."""
     if held and isinstance(held[-1], Idle):
         held.pop()
 

@@ -6,7 +6,7 @@ from arrowstream.state.arrays import Array
 
 
 class SlotRing:
-    """Keys are numbered as they come; of a limited number of slots, each goes to one key after the other.
+    """Keys are numbered as they come; with a limited number of slots, a new key gets the slot of the oldest one.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ class SlotRing:
         return self.stop - self.oldest
 
     def missing(self, count: int) -> int:
-        """How many slots so many new keys lack."""
+        """Slots missing for `count` new keys."""
         return 0 if self.size is None else max(0, len(self) + count - self.size)
 
     def most(self, count: int) -> int:
-        """How many of so many keys there may be at a time."""
+        """`count`, capped at the ring's size."""
         return count if self.size is None else min(count, self.size)
 
     def slots(self, numbers: Array) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from arrowstream.core.rows.number_types import NUMBERS, TIMES
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.row_log import RowLog
@@ -13,10 +14,7 @@ SLOT = "__slot__"
 
 _LEAST = 1024
 
-_PLAIN = {
-    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
-    *(pl.Float32, pl.Float64, pl.Boolean, pl.Date, pl.Time, pl.Datetime, pl.Duration),
-}
+_PLAIN = NUMBERS | TIMES | {pl.Boolean}
 """Types whose values numpy can hold and replace in place."""
 
 
@@ -106,6 +104,11 @@ class Touched:
         self._memory = memory
         # Rows of a batch: 32 bits are enough, and lie closer together.
         self._scratch = memory.array((_LEAST,), np.int32)
+
+    @property
+    def capacity(self) -> int:
+        """One more than the highest slot that may come before the array grows."""
+        return len(self._scratch)
 
     def firsts(self, slots: Array) -> Array:
         """The rows that are the first of their slot."""

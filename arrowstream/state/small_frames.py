@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from itertools import islice, takewhile
 
 SMALL = 1024
-"""Rows below which a frame is small ..."""
+"""Rows below which a frame is small."""
 
 MANY = 64
-"""... and so many of those, one after the other, become one. So each row is copied some 8 times at most."""
+"""Small frames in a row that become one. So each row is copied some 8 times at most."""
 
 
 def small_at_end(from_end: Iterable[int]) -> int:
-    """How many frames at the end of a list should be joined, 0 for none.
+    """The number of frames at the end of a list that should be joined, 0 for none.
 
     Parameters
     ----------

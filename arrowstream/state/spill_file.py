@@ -21,7 +21,7 @@ from arrowstream.errors import StageError
 from arrowstream.state.arrays import Array
 
 _ALIGNED = 64
-"""Where values begin at multiples of so many bytes, they are used in place."""
+"""Values that begin at multiples of this many bytes are used in place."""
 
 
 def folder() -> Path:
@@ -30,7 +30,7 @@ def folder() -> Path:
     Raises
     ------
     StageError
-        `TMPDIR` is no folder.
+        `TMPDIR` is not a folder.
     """
     named = os.environ.get("TMPDIR")
     if named is not None and not Path(named).is_dir():
@@ -47,7 +47,7 @@ def array_in_file(shape: tuple[int, ...], dtype: Any) -> Array:
     Raises
     ------
     StageError
-        There is no room for it on the disk.
+        The disk has no room for it.
     """
     kind = np.dtype(dtype)
     nbytes = int(np.prod(shape)) * kind.itemsize
@@ -61,12 +61,12 @@ def array_in_file(shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def frame_in_file(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """These pieces, at least one, none without rows, as one frame in so many chunks.
+    """These pieces, at least one, none without rows, as one frame with a chunk for each.
 
     Raises
     ------
     StageError
-        There is no room for it on the disk.
+        The disk has no room for it.
     """
     spans = []
     end = 0

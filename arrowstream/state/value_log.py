@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 
 from arrowstream.state.arrays import Array
-from arrowstream.state.frame_log import FrameLog
+from arrowstream.state.frame_log import FrameLog, LogStatistics
 from arrowstream.state.memory import PIECE, StateMemory
 
 _SPARE = 1024
-"""So many values that nobody asks for any more are kept at least before they are swept out."""
+"""Values not asked for any more that are kept at least before they are swept out."""
 
 
 class ValueLog:
@@ -28,6 +28,10 @@ class ValueLog:
     def __len__(self) -> int:
         return self._log.stop
 
+    def statistics(self) -> LogStatistics:
+        """What is held now."""
+        return self._log.statistics()
+
     def add(self, values: pl.Series) -> None:
         """Number these on."""
         if len(values):
@@ -38,7 +42,7 @@ class ValueLog:
         return self._log.gather(numbers).to_series()
 
     def sweep(self, numbers: Array) -> None:
-        """Once these are less than half of all, keep only them; they are numbered anew, in place. -1 is none.
+        """Once these are less than half of all, keep only them, and renumber them in place; -1 is none.
 
         Where memory is full, others are not kept at all.
         """

@@ -145,7 +145,7 @@ def test_keys_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
         process.process(batch(*((turn * 5 + key, turn) for key in range(5))))
         assert rows(process.on_watermark(turn)) == []
         assert len(rows(process.on_timer(turn * 60))) == (0 if turn < 2 else 6)
-    assert len(process._index) < 40  # type: ignore[attr-defined]
+    assert process.statistics().keys < 40  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("by", [None, "k"])
@@ -155,22 +155,19 @@ def test_rows_that_were_replaced_are_let_go_while_a_key_never_rests(by: str | No
         process.set_time(turn // 10)
         seen += rows(process.process(batch(*((key, turn) for key in range(8)))))
         assert rows(process.on_watermark(turn)) == []
-        assert len(process._entries) <= 40  # type: ignore[attr-defined]
+        assert process.statistics().entries <= 40  # type: ignore[attr-defined]
     assert seen and seen == sorted(seen, key=lambda mark: int(mark.split()[1]))
     *left, last = rows(process.finish())
     assert last == "mark 499"
     assert [item for item in left if "mark" not in item] == [(key, 499) for key in range(0 if by else 7, 8)]
 
 
-def test_a_sweep_waits_until_there_may_be_enough_to_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_waits_until_there_may_be_enough_to_let_go() -> None:
     swept: list[int] = []
-    sweep = debounce._Debouncing._sweep
-    monkeypatch.setattr(
-        debounce._Debouncing, "_sweep", lambda process: (swept.append(process._next), sweep(process))
-    )
-    process = start()
+    process: Any = start()
     for turn in range(300):
         process.process(batch((turn, turn)))
+        swept += [turn + 1] * (process.statistics().sweeps - len(swept))
     # Nothing can be let go here, so each sweep is after twice as many batches as the one before.
     assert len(swept) < 8 and all(later > 2 * earlier for earlier, later in pairwise(swept))
     assert len(rows(process.finish())) == 300
@@ -179,21 +176,20 @@ def test_a_sweep_waits_until_there_may_be_enough_to_let_go(monkeypatch: pytest.M
 def test_the_index_of_keys_is_begun_anew_only_when_most_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debounce, "_FORGOTTEN", 10)
     process: Any = start()
-    index = process._index
     for turn in range(20):
         process.set_time(turn)
         process.process(batch((turn, turn)))
-    assert process._index is index
+    assert process.statistics().rebuilds == 0
     assert len(rows(process.on_timer(QUIET + 15))) == 16
     process.process(batch((30, 0)))  # 20 keys for 4 rows: one or two more may be
-    assert process._index is not index and len(process._index) == 5
+    assert (process.statistics().rebuilds, process.statistics().keys) == (1, 5)
 
 
 def test_many_rows_in_few_batches_are_let_go_too() -> None:
     process = start()
     for turn in range(10):
         process.process(batch((-turn, turn), *((key, turn) for key in range(300))))
-    assert process._rows <= 1024 + 600  # type: ignore[attr-defined]
+    assert process.statistics().rows <= 1024 + 600  # type: ignore[attr-defined]
     assert rows(process.finish()) == [
         *((-turn, turn) for turn in range(1, 10)),
         *((key, 9) for key in range(300)),

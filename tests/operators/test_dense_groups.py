@@ -31,7 +31,7 @@ KEYS = (*INTEGERS, pl.Boolean(), pl.Date(), pl.Time(), *DATETIMES, *DURATIONS)
 
 def aggregation(schema: Any, keys: list[str], *exprs: pl.Expr) -> Aggregation:
     found = Aggregation.of("window", exprs or EXPRS, pl.Schema(schema), keys, in_order=True)
-    assert found.folds
+    assert found.update
     return found
 
 
@@ -79,7 +79,7 @@ def test_equals_polars(dtype: pl.DataType, data: st.DataObject) -> None:
     rows = data.draw(events(data.draw(st.sampled_from(INTEGERS)), *keys))
     kept = aggregation(rows.schema, names)
     parts = parted(rows, data)
-    found = dense_groups(parts, names, kept.one, kept.folds)
+    found = dense_groups(parts, names, kept.init_row, kept.update)
     if found is None:
         spread = [
             1 + int(rows[name].to_physical().max()) - int(rows[name].to_physical().min()) for name in names
@@ -87,13 +87,13 @@ def test_equals_polars(dtype: pl.DataType, data: st.DataObject) -> None:
         panes = rows[PANE].max() - rows[PANE].min() + 1
         assert rows["x"].null_count() or panes * spread[0] * (spread[1:] or [1])[0] > 2 * rows.height
         return
-    expected = by_pane(parts, names, kept.first, any_order=False)
+    expected = by_pane(parts, names, kept.init, any_order=False)
     assert found.schema == expected.schema
     assert_frame_equal(found, expected.sort(PANE, *names))
     # Groups of parts are merged into the same.
-    states = [Rows.of(by_pane([part], names, kept.first, any_order=False)) for part in parts]
-    columns = [pl.col(expr.meta.output_name()) for expr in kept.one]
-    merged = dense_groups(states, names, columns, kept.folds)
+    states = [Rows.of(by_pane([part], names, kept.init, any_order=False)) for part in parts]
+    columns = [pl.col(expr.meta.output_name()) for expr in kept.init_row]
+    merged = dense_groups(states, names, columns, kept.update)
     if merged is not None:
         assert_frame_equal(merged, found, rel_tol=1e-12)
     whole = rows.group_by(PANE, *names).agg(*EXPRS).sort(PANE, *names).select(pl.exclude(PANE, *names))
@@ -107,10 +107,10 @@ def test_equals_polars_without_keys(data: st.DataObject) -> None:
     rows = rows.with_columns(x=pl.col("x").fill_null(1))
     kept = aggregation(rows.schema, [])
     parts = parted(rows, data)
-    found = dense_groups(parts, [], kept.one, kept.folds)
+    found = dense_groups(parts, [], kept.init_row, kept.update)
     assert found is not None or rows.height == 1
     if found is not None:
-        assert_frame_equal(found, by_pane(parts, [], kept.first, any_order=False))
+        assert_frame_equal(found, by_pane(parts, [], kept.init, any_order=False))
 
 
 @pytest.mark.parametrize("dtype", [pl.Date(), pl.Time(), *DATETIMES, *DURATIONS], ids=str)
@@ -122,7 +122,7 @@ def test_least_and_greatest_times_and_sums_of_durations(dtype: pl.DataType) -> N
         rows = pl.concat([rows, numbered(rows.select("k", x=pl.lit(None, dtype)), 3)])
         exprs = [x.sum()]
     kept = aggregation(rows.schema, ["k"], *exprs)
-    found = dense_groups([Rows(0, 0, rows)], ["k"], kept.one, kept.folds)
+    found = dense_groups([Rows(0, 0, rows)], ["k"], kept.init_row, kept.update)
     assert found is not None
     assert_frame_equal(kept.results(found, ["k"]), rows.group_by("k").agg(*exprs).sort("k"))
 
@@ -132,13 +132,14 @@ def found(keys: pl.Series, *exprs: pl.Expr, values: Any = None, low: int = 0, hi
     kept = aggregation(rows.schema, ["k"], *(exprs or (x.sum(),)))
     if high > low:
         rows = rows.with_columns(pl.Series(PANE, [low] + [high] * (rows.height - 1)))
-    return dense_groups([Rows(low, high, rows)], ["k"], kept.one, kept.folds)
+    return dense_groups([Rows(low, high, rows)], ["k"], kept.init_row, kept.update)
 
 
 NOT: dict[str, Any] = {
     "text": lambda: found(pl.Series(["a", "b"])),
     "floats": lambda: found(pl.Series([1.0, 2.0])),
     "categories": lambda: found(pl.Series(["a", "b"], dtype=pl.Categorical())),
+    "codes": lambda: found(pl.Series(["a", "b"], dtype=pl.Enum(["a", "b"]))),
     "a null": lambda: found(pl.Series([1, None, 1, 1])),
     "only nulls": lambda: found(pl.Series([None, None], dtype=pl.Int8)),
     "far apart": lambda: found(pl.Series([0, 4])),
@@ -169,7 +170,7 @@ def test_sums_wrap_and_floats_add_up_in_the_order_of_rows() -> None:
     rows = numbered(rows, 0)
     kept = aggregation(rows.schema, ["k"], x.sum(), f.sum())
     parts = [Rows(0, 0, rows[:2]), Rows(0, 0, rows[2:])]
-    groups = dense_groups(parts, ["k"], kept.one, kept.folds)
+    groups = dense_groups(parts, ["k"], kept.init_row, kept.update)
     assert groups is not None
     assert kept.results(groups, []).rows() == [(-(2**63), 1.0)]
     assert groups.columns[:3] == [PANE, "k", ROW]
@@ -191,7 +192,7 @@ def test_counts_in_state_of_64_bits_add_up_beyond_32(dtype: pl.DataType) -> None
 def test_parts_of_one_pane_each() -> None:
     rows = numbered(pl.DataFrame({"k": [1, 2, 1, 2], "x": [1, 2, 3, 4]}), 0)
     kept = aggregation(rows.schema, ["k"], x.sum())
-    groups = dense_groups([Rows(5, 5, rows[:2]), Rows(6, 6, rows[2:])], ["k"], kept.one, kept.folds)
+    groups = dense_groups([Rows(5, 5, rows[:2]), Rows(6, 6, rows[2:])], ["k"], kept.init_row, kept.update)
     assert groups is not None
     assert groups.rows() == [(5, 1, 0, 1), (5, 2, 1, 2), (6, 1, 2, 3), (6, 2, 3, 4)]
 

@@ -163,9 +163,11 @@ def test_many_keys_over_many_batches(most: int | None, dtype: type[pl.DataType])
     held = 170 * -(-20_000 // 170) if most is None else most
     assert len(index) == index.capacity == held
     assert index.keys()["k"].to_list() == list(range(20_060 - held, 20_060))
-    assert len(index._store._runs) <= 8
-    assert sum(run.height for run in index._store._runs) < 1.2 * held
-    assert len(index._hashed._table._entries) <= 8 * max(held, 20_060 if most is None else 0)
+    held_now = index.statistics()
+    assert held_now.keys == held
+    assert len(held_now.log.runs) <= 8
+    assert sum(held_now.log.runs) < 1.2 * held
+    assert held_now.hash_places <= 8 * max(held, 20_060 if most is None else 0)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -199,7 +201,7 @@ def check_snapshot(values: list[int | None], most: int | None, data: st.DataObje
 @pytest.mark.parametrize("expected", [0, 1, 100, 5_461, 5_462])
 def test_a_third_of_the_table_stays_empty(expected: int) -> None:
     table = KeyTable(StateMemory(), expected)
-    most = 2 * len(table._entries) // 3
+    most = 2 * table.places // 3
     assert table.has_room(most) and not table.has_room(most + 1)
     assert expected <= most
     hashes = np.arange(7, dtype=np.uint64) << np.uint64(32) | np.arange(7, dtype=np.uint64)
@@ -210,10 +212,12 @@ def test_a_third_of_the_table_stays_empty(expected: int) -> None:
 def test_a_long_run_of_keys_is_left_alone_until_what_follows_is_an_eighth_of_it() -> None:
     store = FrameLog(pl.Schema({"k": pl.Int64}), StateMemory())
     store.append(pl.DataFrame({"k": range(1000)}))
-    first = store._runs[0]
     for number in range(1000, 1124):
         store.append(pl.DataFrame({"k": [number]}))
-        assert store._runs[0] is first and len(store._runs) < 12
+        runs = store.statistics().runs
+        assert runs[0] == 1000 and len(runs) < 12
+    # The short runs were joined with each other, the long one with none.
+    assert store.statistics().copied < 12 * 124
     assert store.frame(1120).rows() == [(number,) for number in range(1120, 1124)]
 
 
@@ -222,20 +226,21 @@ def test_keys_nobody_asks_for_are_let_go() -> None:
     store.append(pl.DataFrame({"k": range(1000)}))
     store.forget(999)
     store.append(pl.DataFrame({"k": [1000]}))
-    assert [run.height for run in store._runs] == [1000, 1]
+    assert store.statistics().runs == (1000, 1)
     store.forget(1000)
     store.append(pl.DataFrame({"k": [1001]}))
-    assert sum(run.height for run in store._runs) == 2
+    assert sum(store.statistics().runs) == 2
     assert store.stop == 1002 and store.frame(1001).rows() == [(1001,)]
     assert store.equal(np.array([1001, 1000]), pl.DataFrame({"k": [1001, 1]})).tolist() == [True, False]
 
 
-@pytest.mark.parametrize(("count", "runs"), [(125, [1000, 125]), (126, [1126])])
-def test_runs_of_keys_are_joined_from_an_eighth_on(count: int, runs: list[int]) -> None:
+@pytest.mark.parametrize(("count", "runs"), [(125, (1000, 125)), (126, (1126,))])
+def test_runs_of_keys_are_joined_from_an_eighth_on(count: int, runs: tuple[int, ...]) -> None:
     store = FrameLog(pl.Schema({"k": pl.Int64}), StateMemory())
     for size in (1000, count):
         store.append(pl.DataFrame({"k": range(size)}))
-    assert [run.height for run in store._runs] == runs
+    assert store.statistics().runs == runs
+    assert store.statistics().copied == (1126 if len(runs) == 1 else 0)
     assert store.stop == 1000 + count
 
 
@@ -257,7 +262,7 @@ def test_one_key_far_off_has_all_keys_hashed_from_then_on(dtype: type[pl.DataTyp
     index = KeyIndex(pl.Schema({"k": dtype}))
     batches = [pl.DataFrame({"k": keys}, schema={"k": dtype}) for keys in ([5, None, 3], ends, [3, None, 6])]
     assert slots_of(index, batches) == [0, 1, 2, 3, 4, 2, 1, 5]
-    assert (index._direct is None) == (dtype != pl.Int8)
+    assert (index.statistics().direct_places is None) == (dtype != pl.Int8)
 
 
 @pytest.mark.parametrize("key", ["a", 0.5, 2**40])
@@ -265,13 +270,14 @@ def test_a_table_is_made_for_new_keys_not_for_their_rows(key: object) -> None:
     keys = pl.DataFrame({"k": [key] * 100_000})
     index = KeyIndex(keys.schema)
     assert set(slots_of(index, [keys])) == {0}
-    assert len(index._hashed._table._entries) == 1_024
+    assert index.statistics().hash_places == 1_024
 
 
 def test_many_rows_of_a_few_keys_that_lie_far_apart_are_hashed() -> None:
     index = KeyIndex(pl.Schema({"k": pl.Int64}))
     assert slots_of(index, [pl.DataFrame({"k": [0] * 99_999 + [700_000]})])[-2:] == [0, 1]
-    assert index._direct is None and len(index._hashed._table._entries) == 1_024
+    held = index.statistics()
+    assert (held.direct_places, held.hash_places) == (None, 1_024)
 
 
 @pytest.mark.parametrize("on_full", ["evict", "error"])
@@ -288,8 +294,8 @@ def test_no_table_is_made_for_more_keys_than_there_may_be(on_full: Any, apart: i
     else:
         assert slots_of(index, [keys[:5_000]]) == [row % 5 for row in range(5_000)]
         assert index.keys()["k"].to_list() == keys["k"][4_995:5_000].to_list()
-    assert len(index._hashed._table._entries) == 1_024
-    assert index._direct is None or len(index._direct._entries) < 120_000
+    assert index.statistics().hash_places == 1_024
+    assert (index.statistics().direct_places or 0) < 120_000
 
 
 @pytest.mark.parametrize(("most", "is_direct"), [(100_000, False), (400_000, True)])
@@ -297,7 +303,7 @@ def test_keys_are_hashed_where_an_array_of_their_range_is_too_large(most: int, i
     memory = StateMemory(most)
     index = KeyIndex(pl.Schema({"k": pl.Int64}), memory=memory)
     assert slots_of(index, [pl.DataFrame({"k": [0, 60_000]})]) == [0, 1]
-    assert (index._direct is not None) == is_direct
+    assert (index.statistics().direct_places is not None) == is_direct
     memory.check()
 
 
@@ -314,12 +320,12 @@ def test_whether_hashed_keys_lie_close_by_now_is_asked_seldom(
     direct = []
     for part in np.split(keys, 400):
         slots_of(index, [pl.DataFrame({"k": part})])
-        direct.append(index._direct is not None)
+        direct.append(index.statistics().direct_places is not None)
     assert direct == sorted(direct) and not direct[20]
     assert direct[120] == (spread == 1)
     assert len(asked) <= 15
     if spread == 1:
-        assert len(index._hashed._table._entries) == 1_024
+        assert index.statistics().hash_places == 1_024
     assert slots_of(index, [pl.DataFrame({"k": keys})]) == list(range(20_000))
 
 
@@ -329,8 +335,7 @@ def test_a_direct_table_grows_by_doubling_either_way() -> None:
     sizes = set()
     for key in range(1_000):
         assert slots_of(index, [pl.DataFrame({"k": [-key if key % 2 else key]})]) == [key]
-        assert index._direct is not None
-        sizes.add(len(index._direct._entries))
+        sizes.add(index.statistics().direct_places or 1_000_000)
     assert len(sizes) < 24 and max(sizes) < 4_000
 
 
@@ -338,7 +343,7 @@ def test_keys_that_go_up_for_ever_stay_looked_up_directly_while_the_oldest_go() 
     index = KeyIndex(pl.Schema({"k": pl.Int64}), 50, "evict")
     for start in range(2**40, 2**40 + 400_000, 1_000):
         slots_of(index, [pl.DataFrame({"k": range(start, start + 60)})])
-        assert index._direct is not None and len(index._direct._entries) < 120_000
+        assert (index.statistics().direct_places or 1_000_000) < 120_000
     assert index.keys()["k"].to_list() == list(range(start + 10, start + 60))
 
 
@@ -346,8 +351,8 @@ def test_keys_that_go_up_for_ever_stay_looked_up_directly_while_the_oldest_go() 
 def test_numbers_that_grow_for_ever_have_64_bits(most: int | None) -> None:
     index = KeyIndex(pl.Schema({"k": pl.Int64}), most, "error" if most is None else "evict")
     slots_of(index, [pl.DataFrame({"k": [1]})])
-    assert index._direct is not None
-    assert index._direct._entries.dtype == (np.uint32 if most is None else np.uint64)
+    assert index.statistics().direct_places is not None
+    assert index.statistics().direct_bytes == (4 if most is None else 8)
 
 
 def test_what_a_direct_table_takes() -> None:
@@ -365,17 +370,17 @@ def test_what_a_direct_table_takes() -> None:
 def test_a_range_too_wide_for_so_many_keys_leaves_a_direct_table_as_it_was() -> None:
     table, none = DirectTable(np.uint32, StateMemory()), pl.Series(dtype=pl.Int64)
     assert table.cover(none, 0, pl.Series([10, 10 + 8 + 65_535]), 1)
-    entries = table._entries
+    places = table.places
     assert not table.cover(none, 0, pl.Series([10, 10 + 8 + 65_536]), 1)
-    assert table._entries is entries
-    assert table.places(pl.Series([10 + 8 + 65_535])) is not None
+    assert table.places == places
+    assert table.places_of(pl.Series([10 + 8 + 65_535])) is not None
 
 
 def test_no_key_has_the_place_of_null() -> None:
     table = DirectTable(np.uint32, StateMemory())
     assert table.cover(pl.Series(dtype=pl.Int64), 0, pl.Series([5, None]), 2)
-    assert table.places(pl.Series([None, 5])) is not None
-    assert table.places(pl.Series([6])) is table.places(pl.Series([4])) is None
+    assert table.places_of(pl.Series([None, 5])) is not None
+    assert table.places_of(pl.Series([6])) is table.places_of(pl.Series([4])) is None
 
 
 def test_names_of_keys() -> None:

@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 from strategies import TYPES, frames
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.operators.base import Process
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.scan import Scan
@@ -174,12 +175,13 @@ def test_keys_that_go_take_their_texts_with_them() -> None:
 
 def test_lists_that_grow_are_not_kept_as_they_were_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_log, "_SPARE_BYTES", 1 << 16)
-    process: Any = Reduce.of(X.median(), by="k", max_bytes=1 << 40).start(SCHEMA, context())
+    memory = MemoryBudget()
+    process: Any = Reduce.of(X.median(), by="k", max_bytes=1 << 40).start(SCHEMA, context(memory=memory))
     rows = pl.DataFrame({"k": ["a"] * 1_000, "s": ["b"] * 1_000, "x": range(1_000)})
     for number in range(1, 41):
         list(process.process(Batch(rows)))
         # A value and the number of its row.
-        assert process._memory.held < 3 * 16_000 * number + 200_000
+        assert memory.held < 3 * 16_000 * number + 200_000
 
 
 def test_rows_left_behind_go_before_memory_counts_as_full() -> None:

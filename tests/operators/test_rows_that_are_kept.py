@@ -19,6 +19,7 @@ from polars.testing import assert_frame_equal
 from strategies import TYPES, frames
 from windowing import end, feed
 
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.operators.window import windows
 from arrowstream.operators.windows import pane_store
 from arrowstream.state.owned_rows import held_bytes, owned
@@ -62,7 +63,8 @@ def test_a_copy_keeps_nothing_else() -> None:
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_row_of_a_window_far_ahead_does_not_keep_its_batch(order: int) -> None:
     operator = windows(lambda made: made, 1e-3, on="ts", by="k").agg(pl.len())
-    process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.String}), context())
+    budget = MemoryBudget()
+    process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.String}), context(memory=budget))
     memory = []
     for number in range(2 * MANY):
         times = np.append(np.arange(500), 10_000_000 + number)[::order].copy()
@@ -74,10 +76,10 @@ def test_a_row_of_a_window_far_ahead_does_not_keep_its_batch(order: int) -> None
         del rows
     gc.collect()
     assert all(each() is None for each in memory)
-    assert len(process._store._aside) < MANY
-    assert process._memory.held < 2 * MANY * 100
+    assert process.statistics().aside < MANY
+    assert budget.held < 2 * MANY * 100
     assert sum(frame["len"].sum() for frame in end(process)) == 2 * MANY
-    assert process._memory.held == 0
+    assert budget.held == 0
 
 
 @pytest.mark.parametrize("kind", ["size", "session"])

@@ -17,6 +17,7 @@ from strategies import cuts, frames
 
 from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Process
 from arrowstream.operators.running import ewm, ewm_plain, rolling_frames
@@ -151,7 +152,11 @@ def test_sums_and_products_of_floats_are_those_of_polars_bit_for_bit(dtype: Any)
 def test_values_looked_back_to_are_swept_out_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(value_log, "_SPARE", 50)
     schema = pl.Schema({"k": pl.Int64, "x": pl.String})
-    process: Any = scan_of(schema, "k", y=X.shift(2), z=X.forward_fill())
+    memory = MemoryBudget(1 << 40)
+    steps = Scan.of(check, (), {"y": X.shift(2), "z": X.forward_fill()}, by="k")
+    process = steps.start(schema, context(memory=memory))
+    assert isinstance(process, Process)
+    held = []
     for start in range(0, 600, 12):
         numbers = pl.Series("x", range(start, start + 12))
         frame = pl.DataFrame({"k": numbers % 3, "x": numbers.cast(pl.String)})
@@ -159,8 +164,9 @@ def test_values_looked_back_to_are_swept_out_in_time(monkeypatch: pytest.MonkeyP
         before = (numbers - 6).cast(pl.String)
         assert found["y"].to_list() == [None] * (0 if start else 6) + before[0 if start else 6 :].to_list()
         assert found["z"].to_list() == frame["x"].to_list()
-    logs = [running._log for _, running in process._leaves]
-    assert all(len(log) < 100 and len(log._log._runs) < 8 for log in logs)
+        held.append(memory.held)
+    # Two logs of at most 100 texts each, and what keys take.
+    assert max(held) < held[0] + 2 * 100 * 40
 
 
 def spread_rows(rows: int, keys: int, dtype: Any) -> pl.DataFrame:
@@ -191,9 +197,10 @@ EWM: dict[str, Callable[..., pl.Expr]] = {"mean": X.ewm_mean, "var": X.ewm_var, 
 @pytest.mark.parametrize("ignore_nulls", [True, False])
 @pytest.mark.parametrize("dtype", [pl.Float64, pl.Float32, pl.Int16])
 def test_ewm_is_that_of_polars_whatever_the_cuts(
-    function: str, adjust: bool, ignore_nulls: bool, dtype: Any
+    function: str, adjust: bool, ignore_nulls: bool, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keys with values of many blocks, of one, and with a single one; ages of nulls over many batches."""
+    monkeypatch.setattr(ewm, "_BLOCK", 64)
     options: dict[str, Any] = {"adjust": adjust, "ignore_nulls": ignore_nulls}
     exprs = {
         "com": EWM[function](com=2, min_samples=3, **options),
@@ -213,9 +220,8 @@ def test_ewm_is_that_of_polars_whatever_the_cuts(
 
 
 @pytest.mark.parametrize("adjust", [True, False])
-def test_ewm_over_chains_of_blocks(adjust: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ewm_over_many_blocks(adjust: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ewm, "_BLOCK", 4)
-    monkeypatch.setattr(ewm, "_CHAIN", 12)
     exprs = {"y": X.ewm_mean(alpha=0.05, adjust=adjust), "z": X.ewm_var(alpha=0.05, adjust=adjust)}
     whole = spread_rows(400, 12, pl.Float64)
     expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
@@ -225,8 +231,20 @@ def test_ewm_over_chains_of_blocks(adjust: bool, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("adjust", [True, False])
+def test_ewm_of_one_long_stream_is_that_of_polars(adjust: bool) -> None:
+    whole = pl.DataFrame({"x": [float(number % 17) for number in range(20_000)]})
+    exprs = {"y": X.ewm_mean(alpha=0.01, adjust=adjust), "z": X.ewm_std(alpha=0.2, adjust=adjust)}
+    at_once, parts = (
+        pl.concat(out(scan_of(whole.schema, None, **exprs), whole.iter_slices(rows)))
+        for rows in (20_000, 777)
+    )
+    assert at_once.equals(parts)
+    assert_frame_equal(at_once, whole.with_columns(**exprs), rel_tol=1e-11)
+
+
+@pytest.mark.parametrize("adjust", [True, False])
 def test_the_first_values_of_ewm_are_those_of_polars_bit_for_bit(adjust: bool) -> None:
-    whole = spread_rows(300, 5, pl.Float64).drop_nulls().filter(pl.int_range(pl.len()).over("k") < 64)
+    whole = spread_rows(2_000, 5, pl.Float64).drop_nulls().filter(pl.int_range(pl.len()).over("k") < 256)
     exprs = {"y": X.ewm_mean(alpha=0.1, adjust=adjust), "z": X.ewm_var(alpha=0.1, adjust=adjust, bias=True)}
     found = cut_and_restored(whole, [0, 3, 100, whole.height], exprs)
     expected = whole.with_columns(**{name: expr.over("k") for name, expr in exprs.items()})
@@ -280,7 +298,7 @@ def test_the_spread_of_one_value_is_nought_or_none_as_polars_has_it(
     older: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Older versions of Polars give 0, newer ones null."""
-    monkeypatch.setattr(ewm, "_one_has_a_spread", lambda: older)
+    monkeypatch.setattr(ewm, "_one_has_a_variance", lambda: older)
     whole = pl.DataFrame({"k": [1, 1], "x": [1.0, 2.0]})
     [found] = out(scan_of(whole.schema, "k", z=X.ewm_var(alpha=0.5)), [whole])
     assert found["z"].to_list() == [0 if older else None, pytest.approx(0.5)]
@@ -346,13 +364,15 @@ def test_long_runs_of_values_are_not_copied_for_a_few_more() -> None:
     log.add(pl.Series(range(1000)))
     for number in range(124):
         log.add(pl.Series([number]))
-        assert len(log._log._runs[0]) == 1000 and len(log._log._runs) < 12
+        runs = log.statistics().runs
+        assert runs[0] == 1000 and len(runs) < 12
+    assert log.statistics().copied < 12 * 124
     assert log.take(np.arange(1000, 1124)).to_list() == list(range(124))
-    for count, runs in ((125, [1000, 125]), (126, [1126])):
+    for count, expected in ((125, (1000, 125)), (126, (1126,))):
         log = value_log.ValueLog(pl.Int64(), StateMemory())
         log.add(pl.Series(range(1000)))
         log.add(pl.Series(range(count)))
-        assert list(map(len, log._log._runs)) == runs
+        assert log.statistics().runs == expected
 
 
 @pytest.mark.parametrize("keys", [1, 40])

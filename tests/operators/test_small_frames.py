@@ -38,7 +38,7 @@ def test_many_batches_of_one_row_beside_a_large_state(kind: str) -> None:
     list(process.process(Batch(kept)))
     for number in range(single.height):
         list(process.process(Batch(single[number])))
-        assert len(process._store._added if kind == "session" else process._store._aside) < 2 * MANY
+        assert process.statistics().aside < 2 * MANY
     (found,) = [batch.polars() for batch in process.finish()]
     rows = pl.concat([kept, single])
     if kind == "size":
@@ -53,30 +53,31 @@ def test_a_log_copies_what_is_long_only_when_as_much_as_an_eighth_is_new() -> No
     log = RowLog(pl.Schema({"x": pl.Int64}), StateMemory())
     living = np.ones(1000, np.bool_)
     log.put(np.arange(1000), pl.DataFrame({"x": range(1000)}), living)
-    first = log._log._runs[0]
     for number in range(124):
         log.put(np.array([number]), pl.DataFrame({"x": [-number]}), living)
-        assert log._log._runs[0] is first and len(log._log._runs) < 12
+        runs = log.statistics().runs
+        assert runs[0] == 1000 and len(runs) < 12
+    assert log.statistics().copied < 12 * 124
     assert log.get(np.array([3, 123, 900]))["x"].to_list() == [-3, -123, 900]
-    for count, runs in ((125, [1000, 125]), (126, [1126])):
+    for count, expected in ((125, (1000, 125)), (126, (1126,))):
         log = RowLog(pl.Schema({"x": pl.Int64}), StateMemory())
         for size in (1000, count):
             log.put(np.arange(size), pl.DataFrame({"x": range(size)}), living)
-        assert [run.height for run in log._log._runs] == runs
+        assert log.statistics().runs == expected
 
 
 def test_a_slot_without_a_row_has_none_in_a_log() -> None:
     log = RowLog(pl.Schema({"x": pl.Int64}), StateMemory())
     log.put(np.array([2]), pl.DataFrame({"x": [1]}), np.ones(5, np.bool_))
-    assert log._places.tolist() == [-1, -1, 0, -1, -1]
     assert log.get(np.array([2]))["x"].to_list() == [1]
+    assert log.get(np.arange(5))["x"].to_list() == [None, None, 1, None, None]
 
 
 def test_the_first_rows_of_slots_are_found_up_to_the_highest_slot() -> None:
     touched = Touched(StateMemory())
-    most = len(touched._scratch)
+    most = touched.capacity
     for highest, room in ((most - 1, 1), (most, 2), (2 * most, 4), (2 * most + 1, 4), (9 * most - 1, 9)):
         firsts, owners = touched.of(np.array([highest, 0, highest, 3, 0]))
         assert firsts.tolist() == [0, 1, 3] and owners.tolist() == [0, 1, 0, 2, 1]
-        assert len(touched._scratch) == room * most
+        assert touched.capacity == room * most
     assert touched.of(np.empty(0, np.int64))[0].tolist() == []

@@ -27,6 +27,7 @@ from windowing import AGGREGATES, SCHEMA, end, events, feed, joined, little_put_
 
 from arrowstream import Builder, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PlanError, SinkError, StageError
 from arrowstream.operators.aggregation import folded_groups
 from arrowstream.operators.base import Operator, Process
@@ -68,7 +69,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def in_files(memory: StateMemory) -> bool:
+def in_files(memory: MemoryBudget) -> bool:
     return memory.held <= 1
 
 
@@ -80,14 +81,15 @@ def test_reduce_in_files_equals_polars_cut_and_restored_anywhere(name: str, data
     by = data.draw(st.sampled_from([["k"], ["g", "k"], []]))
     exprs = [AGGREGATES[name], pl.len().alias("rows")]
     operator = Reduce.of(*exprs, by=by, **SPILL)
-    process = operator.start(ROWS, context())
+    memory = MemoryBudget()
+    process: Any = operator.start(ROWS, context(memory=memory))
     for part in data.draw(cuts(rows)):
         assert feed(process, [part]) == []
         if data.draw(st.booleans()):
-            state, process = process.snapshot(), operator.start(ROWS, context())
+            memory = MemoryBudget()
+            state, process = process.snapshot(), operator.start(ROWS, context(memory=memory))
             process.restore(state)
-    held: Any = process
-    assert in_files(held._memory)
+    assert in_files(memory)
     found = joined(operator, ROWS, end(process))
     keys = by or [pl.lit(0).alias("none")]
     expected = rows.group_by(keys, maintain_order=True).agg(*exprs)
@@ -114,7 +116,7 @@ def test_windows_in_files_are_those_in_memory_cut_and_restored_anywhere(data: st
             *data.draw(st.lists(st.integers(0, 30).map(lambda time: time * 1_000_000), max_size=1)),
         ]
 
-    def run(limits: list[dict[str, Any]]) -> tuple[pl.DataFrame, list[Any], pl.DataFrame, Any]:
+    def run(limits: list[dict[str, Any]]) -> tuple[pl.DataFrame, list[Any], pl.DataFrame, MemoryBudget]:
         """With the first of the limits, and after each item continued with the next."""
         made = [
             windows(lambda made: made, size, every=every, on="ts", by=by, **limit).agg(
@@ -122,27 +124,29 @@ def test_windows_in_files_are_those_in_memory_cut_and_restored_anywhere(data: st
             )
             for limit in limits
         ]
-        process: Any = made[0].start(ROWS, context())
+        memory = MemoryBudget()
+        process: Any = made[0].start(ROWS, context(memory=memory))
         out, late = [], [ROWS.to_frame()]
         for number, item in enumerate(items, 1):
             out += feed(process, [item])
             handed = process.take_late()
             late += [] if handed is None else [handed.polars()]
             if len(made) > 1:
-                state, process = process.snapshot(), made[number % len(made)].start(ROWS, context())
+                memory, state = MemoryBudget(), process.snapshot()
+                process = made[number % len(made)].start(ROWS, context(memory=memory))
                 process.restore(state)
         out += end(process)
         marks = [item for item in out if not isinstance(item, pl.DataFrame)]
-        return joined(made[0], ROWS, out), marks, pl.concat(late), process
+        return joined(made[0], ROWS, out), marks, pl.concat(late), memory
 
     expected, marks, late, _ = run([{}])
     with little_put_aside(data):
         limits = data.draw(st.sampled_from([[SPILL], [SPILL, SPILL], [SPILL, {}], [{}, SPILL]]))
-        found, passed, handed, process = run(limits)
+        found, passed, handed, memory = run(limits)
     assert_frame_equal(found, expected, categorical_as_str=True)
     assert_frame_equal(handed, late, categorical_as_str=True)
     assert passed == marks
-    assert process._memory.held == 0
+    assert memory.held == 0
 
 
 @pytest.mark.parametrize("kind", [{"size": 10}, {"session": 10}, {"rows": 2}])
@@ -169,16 +173,18 @@ def test_windows_that_are_too_large_fail_the_next_batch(
 @pytest.mark.parametrize("kind", [{"size": 10}, {"session": 9}])
 def test_memory_for_windows_is_free_again_when_they_close(kind: dict[str, Any]) -> None:
     operator = windows(lambda made: made, by="k", on="ts", max_bytes=400_000, **kind).agg(X.sum())
-    process: Any = operator.start(pl.Schema({"ts": pl.Int64, "k": pl.Int64, "x": pl.Int64}), context())
+    memory = MemoryBudget()
+    schema = pl.Schema({"ts": pl.Int64, "k": pl.Int64, "x": pl.Int64})
+    process: Any = operator.start(schema, context(memory=memory))
     for number in range(5):
         start = 10_000_000 * number
         rows = pl.DataFrame({"ts": start, "k": range(5_000), "x": 1}, schema_overrides={"ts": pl.Int64})
         feed(process, [rows, rows])
-        assert process._memory.held > 100_000
+        assert memory.held > 100_000
         last = number == 4
         closed = end(process) if last else feed(process, [start + 10_000_000])[:-1]
         assert sum(part.height for part in closed) == 5_000
-        assert process._memory.held == 0
+        assert memory.held == 0
 
 
 @pytest.mark.parametrize(
@@ -228,22 +234,22 @@ RUNNING: dict[str, pl.Expr] = {
 def test_scan_in_files_gives_what_it_gives_in_memory(name: str, by: Any, data: st.DataObject) -> None:
     rows, expr = data.draw(events()), RUNNING[name].alias("y")
 
-    def run(limit: StateLimit, parts: list[pl.DataFrame]) -> tuple[pl.DataFrame, Process]:
-        operator = Scan.of(check, (expr,), {}, by=by, limit=limit)
-        process = operator.start(ROWS, context())
+    def run(limit: StateLimit, parts: list[pl.DataFrame]) -> tuple[pl.DataFrame, MemoryBudget]:
+        operator, memory = Scan.of(check, (expr,), {}, by=by, limit=limit), MemoryBudget()
+        process: Any = operator.start(ROWS, context(memory=memory))
         out = []
         for part in parts:
             out += process.process(Batch(part))
             if limit.max_bytes:
-                state, process = process.snapshot(), operator.start(ROWS, context())
+                memory, state = MemoryBudget(), process.snapshot()
+                process = operator.start(ROWS, context(memory=memory))
                 process.restore(state)
-        return joined(operator, ROWS, out), process
+        return joined(operator, ROWS, out), memory
 
     expected, _ = run(StateLimit(), [rows])
-    found, process = run(StateLimit(**SPILL), data.draw(cuts(rows)))
+    found, memory = run(StateLimit(**SPILL), data.draw(cuts(rows)))
     assert_frame_equal(found, expected)
-    held: Any = process
-    assert in_files(held._memory)
+    assert in_files(memory)
 
 
 V = pl.col("v")
@@ -289,11 +295,11 @@ KEPT_ONCE = {
 def test_state_that_is_restored_counts_once(name: str, by: Any) -> None:
     operator = Scan.of(check, (KEPT_ONCE[name],), {}, by=by, limit=StateLimit(max_bytes=10**9))
     rows = pl.DataFrame({"k": [1], "x": [2], "s": ["a"]})
-    first, second = operator.start(rows.schema, context()), operator.start(rows.schema, context())
-    feed(first, [rows])
-    second.restore(first.snapshot())
-    held: list[Any] = [first, second]
-    assert held[1]._memory.held == held[0]._memory.held
+    memories = [MemoryBudget(), MemoryBudget()]
+    processes: list[Any] = [operator.start(rows.schema, context(memory=memory)) for memory in memories]
+    feed(processes[0], [rows])
+    processes[1].restore(processes[0].snapshot())
+    assert memories[1].held == memories[0].held
 
 
 @settings(max_examples=60, deadline=None)
@@ -414,7 +420,7 @@ def test_texts_of_a_list_of_choices_have_a_fixed_size() -> None:
         ({"max_keys": 5_000_000_000}, "max_keys is out of range"),
         ({"max_bytes": 0}, "max_bytes is too small"),
         ({"max_bytes": "1"}, "max_bytes takes a whole number"),
-        ({"on_full": "forget"}, "on_full is no policy"),
+        ({"on_full": "forget"}, "unknown on_full"),
         ({"on_full": "spill"}, "is for what is more than max_bytes"),
         ({"on_full": "spill", "max_bytes": 1, "max_keys": 1}, "is for what is more than max_bytes"),
     ],

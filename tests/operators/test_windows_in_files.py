@@ -73,7 +73,7 @@ def test_what_comes_out_holds_no_file() -> None:
     before = open_files()
     process: Any = operator.start(rows.schema, context())
     feed(process, [rows[:1_000], rows[1_000:]])
-    assert process._store.in_files(None) and open_files() > before
+    assert process.statistics().filed and open_files() > before
     kept = end(process)
     assert open_files() == before
     assert pl.concat(kept)["len"].sum() == rows.height

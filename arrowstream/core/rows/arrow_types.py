@@ -16,7 +16,6 @@ UNFIT = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowExcept
 """Exceptions of Polars and pyarrow for a type that they cannot hold."""
 
 
-@lru_cache(maxsize=512)
 def polars_schema(schema: pa.Schema) -> pl.Schema:
     """The Polars schema that rows of an Arrow schema get.
 
@@ -25,6 +24,12 @@ def polars_schema(schema: pa.Schema) -> pl.Schema:
     SchemaError
         Polars cannot hold one of the types, or two columns share a name; the error names the columns.
     """
+    # Up to pyarrow 20 a schema with metadata has no hash.
+    return _polars_schema(schema.remove_metadata())
+
+
+@lru_cache(maxsize=512)
+def _polars_schema(schema: pa.Schema) -> pl.Schema:
     try:
         return to_frame(no_rows(schema)).schema
     except UNFIT as error:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.aggregation.aggregation import Aggregation
-from arrowstream.operators.aggregation.mergeable import Fold
+from arrowstream.operators.aggregation.folded_column import SlotColumn
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import PIECE, StateMemory
@@ -41,7 +41,10 @@ class FoldedGroups:
     ) -> None:
         self._keys = list(keys)
         # The first column is the number of the first row, and in that order the keys have their slots.
-        self._columns = [Folded(fold, memory) for fold in aggregation.update[1:]]
+        self._folds = aggregation.update[1:]
+        self._columns: list[SlotColumn] = []
+        """Made when their types are known, by the first rows."""
+        self._memory = memory
         self._one = aggregation.init_row[1:]
         self._names = [expr.meta.output_name() for expr in self._one]
         self._index = KeyIndex(keys, max_keys, memory=memory) if keys else None
@@ -77,8 +80,11 @@ class FoldedGroups:
     def _add(self, rows: pl.DataFrame, columns: pl.DataFrame) -> Array:
         """Fold the values of `columns` into the slots of the keys of `rows`, and give these slots."""
         slots = self._slots(rows)
+        if not self._columns:
+            folded = zip(self._folds, columns.get_columns(), strict=False)
+            self._columns = [SlotColumn(fold, like, _LEAST, self._memory) for fold, like in folded]
         for column, values in zip(self._columns, columns, strict=False):
-            column.add(slots, values, self._used)
+            column.fold(slots, values, self._used)
         self._used = max(self._used, int(slots.max()) + 1)
         return slots
 
@@ -88,73 +94,3 @@ class FoldedGroups:
         # Where no key is evicted, a batch is one part.
         (assigned,) = self._index.assign(rows.select(self._keys))
         return assigned.slots
-
-
-class Folded:
-    """A column of state: by slot the sum, the least or the greatest of the values that were added.
-
-    Parameters
-    ----------
-    fold
-        Which of these.
-    memory
-        Where they lie.
-    """
-
-    def __init__(self, fold: Fold, memory: StateMemory) -> None:
-        self._memory = memory
-        self._fold = {"add": np.add, "min": np.minimum, "max": np.maximum}[fold]
-        self._is_sum = fold == "add"
-        self._values: Array | None = None
-        self._nothing: int | float = 0
-        """What changes no other value by being added to it."""
-        self._has: Array | None = None
-        """Where there are values; None while they are everywhere. A sum of none is 0."""
-
-    def add(self, slots: Array, values: pl.Series, used: int) -> None:
-        """Add values, one for each of `slots`; `used` slots had some before."""
-        if self._values is None:
-            self._begin(values)
-        self._reach(int(slots.max()) + 1)
-        assert self._values is not None
-        self._note_nulls(slots, values, used)
-        plain = values if values.dtype.is_numeric() else values.to_physical()
-        with np.errstate(all="ignore"):
-            self._fold.at(self._values, slots, plain.fill_null(self._nothing).to_numpy())
-
-    def get(self, slots: Array) -> pl.Series:
-        """The state of slots."""
-        assert self._values is not None
-        column = pl.Series(self._name, self._values[slots])
-        if self._has is not None:
-            # Before the cast: what stands for no value is no time of a day.
-            has = pl.lit(pl.Series(self._has[slots]))
-            column = column.to_frame().select(pl.when(has).then(pl.first())).to_series()
-        return column.cast(self._dtype)
-
-    def _begin(self, values: pl.Series) -> None:
-        self._name, self._dtype = values.name, values.dtype
-        kind = values.clear().to_physical().to_numpy().dtype
-        if not self._is_sum:
-            limits = np.iinfo(kind)
-            self._nothing = int(limits.max if self._fold is np.minimum else limits.min)
-        self._values = self._memory.array((_LEAST,), kind, self._nothing)
-
-    def _reach(self, needed: int) -> None:
-        assert self._values is not None
-        self._values = self._memory.longer(self._values, needed, self._nothing)
-        if self._has is not None:
-            self._has = self._memory.longer(self._has, len(self._values))
-
-    def _note_nulls(self, slots: Array, values: pl.Series, used: int) -> None:
-        if self._is_sum:
-            return
-        if not values.null_count():
-            if self._has is not None:
-                self._has[slots] = True
-            return
-        if self._has is None:
-            assert self._values is not None
-            self._has = self._memory.array(self._values.shape, np.bool_)
-            self._has[:used] = True
-        self._has[slots[values.is_not_null().to_numpy()]] = True

@@ -17,17 +17,17 @@ from arrowstream.state.slot_store import SLOT, SlotStore, Touched
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class KeyedRows:
     """Rows of a batch with the state of their keys so far.
 
     Parameters
     ----------
     rows
-        The rows, with a column `SLOT` that tells which of `slots` they belong to, by number.
+        The rows, with a column `SLOT`: the place in `slots` of the slot that they belong to.
     slots
         The slots of the keys, in the order in which they come.
     keys
-        The keys of the slots, behind such a column.
+        The keys of the slots, after such a column.
     state
         State that there is for them, with the same column.
     evicted
@@ -70,7 +70,7 @@ class KeyedGroups:
         self._store = SlotStore(memory)
         self._touched = Touched(memory)
 
-    def parts(self, rows: pl.DataFrame) -> Iterator[Part]:
+    def parts(self, rows: pl.DataFrame) -> Iterator[KeyedRows]:
         """The rows with the state of their keys; `put` must be called before the next part is asked for."""
         for assigned in self._assign(rows):
             evicted = None
@@ -88,26 +88,26 @@ class KeyedGroups:
                     pl.Series(SLOT, np.flatnonzero(known), pl.Int64)
                 )
             part = rows.slice(assigned.start, len(which)).with_columns(pl.Series(SLOT, which, pl.Int64))
-            yield Part(part, slots, part.select(SLOT, *self.keys)[firsts], state, evicted)
+            yield KeyedRows(part, slots, part.select(SLOT, *self.keys)[firsts], state, evicted)
 
-    def merged(self, part: Part, beside: tuple[str, ...] = ()) -> pl.DataFrame:
+    def merged(self, part: KeyedRows, more: tuple[str, ...] = ()) -> pl.DataFrame:
         """The state with the rows counted in, in the order of `SLOT`.
 
         Parameters
         ----------
         part
             The rows and the state.
-        beside
-            More columns to group by, which both must have.
+        more
+            Columns to group by, which both must have.
         """
-        aggregation, by = self._aggregation, [SLOT, *beside]
+        aggregation, by = self._aggregation, [SLOT, *more]
         if aggregation.init_row:
             new = part.rows.select(*by, *aggregation.init_row)
         else:
             new = part.rows.group_by(by).agg(*aggregation.init)
         both = new if part.state is None else pl.concat([part.state.select(new.columns), new])
         merged = both.group_by(by).agg(*aggregation.combine).sort(by)
-        keys = part.keys[merged[SLOT]] if beside else part.keys
+        keys = part.keys[merged[SLOT]] if more else part.keys
         return merged.hstack(keys.get_columns()[1:])
 
     def fold(self, rows: pl.DataFrame, updates: bool) -> Iterator[pl.DataFrame]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from arrowstream.core.rows.number_types import INTEGERS
 from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
 from arrowstream.expressions.tree import is_row_wise
@@ -62,9 +63,7 @@ class Mergeable:
     counts: bool = False
 
 
-_INTEGERS = {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64}
-"""Those that numpy has, too."""
-_SUMS = _INTEGERS | {pl.Float64, pl.Duration}
+_SUMS = INTEGERS | {pl.Float64, pl.Duration}
 
 _Make = Callable[[pl.Expr, pl.DataType], Mergeable | None]
 
@@ -273,7 +272,7 @@ def _extreme(method: str) -> _Make:
             pl.col,
             (expr,),
             any_order,
-            update if dtype.is_temporal() or dtype.base_type() in _INTEGERS else (),
+            update if dtype.is_temporal() or dtype.base_type() in INTEGERS else (),
         )
 
     return make

@@ -1,4 +1,4 @@
-"""Calls on worker threads that are never left running behind."""
+"""Calls on worker threads, all of which have ended when `close` returns."""
 
 from __future__ import annotations
 

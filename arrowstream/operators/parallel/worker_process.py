@@ -33,7 +33,7 @@ GRACE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerTask:
-    """What a worker is told once, at its start: the pickled function, what it gets, and what it gives."""
+    """What a worker gets once, at its start: the pickled function, the form of its input, and its output schema."""
 
     fn: bytes
     frame: str

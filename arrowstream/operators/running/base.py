@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import polars as pl
 
 from arrowstream.operators.aggregation.row_counts import COUNT, most_rows, too_many
-from arrowstream.operators.running.layout import Layout
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 
 
@@ -18,15 +18,15 @@ class Running(ABC):
 
     @abstractmethod
     def begin(self, fresh: Array, capacity: int) -> None:
-        """These slots, all below `capacity`, belong to new keys now: their state is that before any row."""
+        """These slots (int64), all below `capacity`, belong to new keys now: their state is that before any row."""
 
     @abstractmethod
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
-        """The values for the rows of a batch, in their order."""
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
+        """The values for the rows of a batch, in their order; the states are brought forward."""
 
     @abstractmethod
     def snapshot(self, slots: Array) -> list[pl.Series]:
-        """The states of these slots."""
+        """The states of these slots (int64), in columns with a value for each."""
 
     @abstractmethod
     def restore(self, columns: list[pl.Series], slots: Array) -> None:
@@ -39,7 +39,7 @@ def counted(numbers: Array, hint: str) -> pl.Series:
     Raises
     ------
     StageError
-        One of them is too large for it; `hint` tells what to write instead.
+        One of them is too large for it; `hint` says what to write instead.
     """
     most = int(numbers.max(initial=0))
     if most > most_rows():

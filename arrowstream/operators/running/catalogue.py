@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.core.rows.number_types import NUMBERS, TIMES
 from arrowstream.expressions.rebuild import rebuild
 from arrowstream.operators.running.base import Running
-from arrowstream.operators.running.cumulative import FOLDS, Fold
+from arrowstream.operators.running.cumulative import CUMULATIVE, Cumulative
 from arrowstream.operators.running.decimal import RESUMED, Resumed
 from arrowstream.operators.running.ewm import EWMS, running_ewm
-from arrowstream.operators.running.forward_fill import Forward
+from arrowstream.operators.running.forward_fill import ForwardFill
 from arrowstream.operators.running.rle_id import RunIds
 from arrowstream.operators.running.rolling import ROLLING, Rolling
 from arrowstream.operators.running.rolling_frames import (
@@ -31,20 +32,16 @@ POSSIBLE = (
     "rolling_mean, rolling_min, rolling_max, rolling_var, rolling_std, rolling_median, rolling_quantile, "
     "rolling_skew, rolling_kurtosis, ewm_mean, ewm_var, ewm_std, and row by row what is made of them"
 )
-_NUMBERS = frozenset(
-    {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64}
-)
-_MOMENTS = frozenset({pl.Date, pl.Time, pl.Datetime, pl.Duration})
 _TYPES: dict[str, frozenset[Any]] = {
-    "CumSum": _NUMBERS | {pl.Boolean, pl.Duration, pl.Decimal},
-    "CumProd": _NUMBERS,
-    "CumMin": _NUMBERS | _MOMENTS | {pl.Boolean, pl.Decimal},
-    "CumMax": _NUMBERS | _MOMENTS | {pl.Boolean, pl.Decimal},
-    "Diff": _NUMBERS - {pl.UInt64} | {pl.Date, pl.Datetime, pl.Duration},
-    "PctChange": _NUMBERS,
-    "RLEID": _NUMBERS | _MOMENTS | {pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Decimal, pl.Binary},
-    "RollingExpr": _NUMBERS,
-    **dict.fromkeys(EWMS, _NUMBERS | {pl.Boolean, pl.Decimal}),
+    "CumSum": NUMBERS | {pl.Boolean, pl.Duration, pl.Decimal},
+    "CumProd": NUMBERS,
+    "CumMin": NUMBERS | TIMES | {pl.Boolean, pl.Decimal},
+    "CumMax": NUMBERS | TIMES | {pl.Boolean, pl.Decimal},
+    "Diff": NUMBERS - {pl.UInt64} | {pl.Date, pl.Datetime, pl.Duration},
+    "PctChange": NUMBERS,
+    "RLEID": NUMBERS | TIMES | {pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Decimal, pl.Binary},
+    "RollingExpr": NUMBERS,
+    **dict.fromkeys(EWMS, NUMBERS | {pl.Boolean, pl.Decimal}),
 }
 """Over which types a running function is exact here; where nothing is said, over all."""
 
@@ -60,7 +57,7 @@ _HINTS: dict[str, str] = {
     "RLE": "it gives fewer rows; rle_id() numbers the runs",
     "EwmSum": "ewm_mean() is the same sum over the weights",
 }
-_RUNNING = FOLDS | EWMS | {"Shift", "ShiftAndFill", "Diff", "PctChange", "FillNullWithStrategy"}
+_RUNNING = CUMULATIVE | EWMS | {"Shift", "ShiftAndFill", "Diff", "PctChange", "FillNullWithStrategy"}
 _RUNNING |= {"RollingExpr", "RLEID", *_HINTS}
 _CONSTANT_FILLS = ("Zero", "One", "Min", "Max", "Mean")
 
@@ -87,7 +84,7 @@ def is_running(name: str, options: Any) -> bool:
 def maker(
     name: str, options: Any, arguments: list[Any], source: pl.DataType, result: pl.DataType
 ) -> Make | Refused:
-    """What makes the running function, or why there is none."""
+    """What makes the running function, or why it cannot be run."""
     if name == "Boolean" or name in _HINTS:
         name = options if name == "Boolean" else name
         return Refused(name, _HINTS[name])
@@ -97,15 +94,11 @@ def maker(
         case _, {"reverse": True}, []:
             return Refused(f"{name} from the last row on", _LATER)
         case _, {"reverse": False}, []:
-            if name in RESUMED and isinstance(result, pl.Decimal):
-                return lambda memory: Resumed(memory, name, result)
-            # The sum of truth values says how many there are.
-            counts = name == "CumCount" or (name == "CumSum" and source == pl.Boolean)
-            return lambda memory: Fold(memory, name, result, counts)
+            return _cumulative(name, source, result)
         case "Shift" | "ShiftAndFill" | "Diff" | "PctChange", _, [number, *rest]:
             return _before(name, options, number, rest, source, result)
         case "FillNullWithStrategy", {"Forward": limit}, []:
-            return lambda memory: Forward(memory, source, limit)
+            return lambda memory: ForwardFill(memory, source, limit)
         case "FillNullWithStrategy", {"Backward": _}, []:
             return Refused("backward_fill", _LATER)
         case "RLEID", None, []:
@@ -114,6 +107,15 @@ def maker(
             return _rolling(function, window, result)
         case _:
             return lambda memory: running_ewm(memory, name, options["options"], result)
+
+
+def _cumulative(name: str, source: pl.DataType, result: pl.DataType) -> Make:
+    """What brings a total forward."""
+    if name in RESUMED and isinstance(result, pl.Decimal):
+        return lambda memory: Resumed(memory, name, result)
+    # The sum of truth values is a count.
+    counts = name == "CumCount" or (name == "CumSum" and source == pl.Boolean)
+    return lambda memory: Cumulative(memory, name, result, counts)
 
 
 def _before(

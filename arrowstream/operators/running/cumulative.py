@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.running.base import Running, counted, index
-from arrowstream.operators.running.layout import Layout
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 _MANY = 32
-"""From so many rows of a key in a batch on, its rows are folded alone rather than one each in turn."""
+"""Rows of a key in a batch from which on they are accumulated by themselves, and not one in each round."""
 
 _STEPS: dict[str, np.ufunc] = {
     "CumSum": np.add,
@@ -23,19 +23,20 @@ _STEPS: dict[str, np.ufunc] = {
     "CumMin": np.fmin,
     "CumMax": np.fmax,
 }
-FOLDS = frozenset(_STEPS)
+CUMULATIVE = frozenset(_STEPS)
 _IN_64_BITS = {
     "CumSum": "count in 64 bits: pl.col(...).cast(pl.Int64).cum_sum()",
     "CumCount": "count in 64 bits: pl.col(...).is_not_null().cast(pl.Int64).cum_sum()",
 }
 
 
-class Fold(Running):
+class Cumulative(Running):
     """A total for each slot, and every row's value added to it in the order of the rows.
 
     The keys of a batch advance together: first every key's first row, then every key's second row, and so
     on, each a single vector operation; the few keys with many rows are accumulated one by one. So each key's
-    values are combined one after the other, exactly as over the whole input. Totals that count are kept in 64 bits.
+    values are combined one after the other, exactly as over the whole input. For each slot a total (slots,), in the
+    physical type of the result; counts in 64 bits.
     """
 
     __slots__ = ("_counts", "_empty", "_function", "_memory", "_states", "_step", "_type")
@@ -54,15 +55,15 @@ class Fold(Running):
         self._states = self._memory.longer(self._states, capacity, self._empty)
         self._states[fresh] = self._empty
 
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
         if self._function == "CumCount":
             column = column.is_not_null()
         values = column.cast(self._type).to_physical()
         if not values.null_count():
-            return self._series(self._fold(self._numbers(values), layout))
+            return self._series(self._fold(self._numbers(values), by_slot))
         # Nulls take no part: a null comes out, and the total stays.
         rows = np.flatnonzero(values.is_not_null().to_numpy())
-        folded = self._series(self._fold(self._numbers(values.drop_nulls()), Layout(layout.slots[rows])))
+        folded = self._series(self._fold(self._numbers(values.drop_nulls()), RowsBySlot(by_slot.slots[rows])))
         places = np.full(len(values), -1, np.int64)
         places[rows] = np.arange(len(rows))
         return folded.gather(index(places))
@@ -87,14 +88,14 @@ class Fold(Running):
         return pl.Series(values).cast(self._type)
 
     @np.errstate(all="ignore")
-    def _fold(self, values: Array, layout: Layout) -> Array:
-        ordered = values[layout.order]
+    def _fold(self, values: Array, by_slot: RowsBySlot) -> Array:
+        ordered = values[by_slot.order]
         folded = np.empty_like(ordered)
         # Numbers of 8 bits are sorted by radix.
-        turns = np.minimum(layout.lengths, _MANY).astype(np.uint8)
+        turns = np.minimum(by_slot.lengths, _MANY).astype(np.uint8)
         longest_first = np.argsort(_MANY - turns, kind="stable")
-        lengths, begins = layout.lengths[longest_first], layout.begins[longest_first]
-        totals = self._states[layout.owners][longest_first]
+        lengths, begins = by_slot.lengths[longest_first], by_slot.begins[longest_first]
+        totals = self._states[by_slot.owners][longest_first]
         many = int(np.count_nonzero(turns == _MANY))
         for run in range(many):
             rows = slice(begins[run], begins[run] + lengths[run])
@@ -107,8 +108,8 @@ class Fold(Running):
             at = begins[:going] + turn
             totals[:going] = self._step(totals[:going], ordered[at])
             folded[at] = totals[:going]
-        self._states[layout.owners] = folded[layout.lasts]
-        return layout.back(folded)
+        self._states[by_slot.owners] = folded[by_slot.lasts]
+        return by_slot.back(folded)
 
 
 def _kind(function: str, dtype: pl.DataType) -> np.dtype[Any]:

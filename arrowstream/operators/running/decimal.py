@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.running.base import Running
-from arrowstream.operators.running.layout import Layout
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.value_log import ValueLog
@@ -31,12 +31,12 @@ class Resumed(Running):
         self._last = self._memory.longer(self._last, capacity, -1)
         self._last[fresh] = -1
 
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
-        owners = layout.owners
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
+        owners = by_slot.owners
         totals = pl.DataFrame({"slot": owners, "x": self._log.take(self._last[owners])})
-        rows = pl.DataFrame({"slot": layout.slots, "x": column.cast(self._type)})
+        rows = pl.DataFrame({"slot": by_slot.slots, "x": column.cast(self._type)})
         result = pl.concat([totals, rows]).select(self._expr).to_series().slice(len(owners))
-        known = layout.only(column.is_not_null().to_numpy())
+        known = by_slot.only(column.is_not_null().to_numpy())
         before = len(self._log)
         self._log.add(result.gather(pl.Series(known.order[known.lasts])))
         self._last[known.owners] = np.arange(before, len(self._log))

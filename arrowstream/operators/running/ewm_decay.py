@@ -1,4 +1,4 @@
-"""How exponentially weighted means and spreads go from one value to the next, and how two stretches are joined."""
+"""How exponentially weighted means and variances go from one value to the next, and how two segments are joined."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from arrowstream.operators.running.turns import Turns
+from arrowstream.operators.running.round_robin import RoundRobin
 from arrowstream.state.arrays import Array
 
-KEPT, WEIGHT, MEAN, SPREAD, SQUARES = range(5)
-"""What is known of a stretch of values, as rows of an array.
+DECAY, WEIGHT, MEAN, VARIANCE, SQUARES = range(5)
+"""The kinds of state of a segment of values, as rows of an array (kinds, segments); the first three for means alone.
 
-`KEPT` is what is left of the weight that stood before the stretch, `WEIGHT` the weight of its own values, `MEAN` and
-`SPREAD` their weighted mean and biased variance, and `SQUARES` the sum of their squared weights.
+`DECAY` is what is left of the weight before the segment, `WEIGHT` the weight of its own values, `MEAN` and
+`VARIANCE` their weighted mean and biased variance, and `SQUARES` the sum of their squared weights.
 """
 
 
@@ -26,7 +26,7 @@ class Decay:
         The share of the newest value.
     adjust
         Whether values weigh 1 when new; otherwise the weights of all values are scaled to 1 each time.
-    spreads
+    variances
         Whether variances are wanted too.
     dtype
         The floating type of everything.
@@ -34,42 +34,44 @@ class Decay:
 
     __slots__ = ("_adjust", "_new", "_rows", "factor")
 
-    def __init__(self, alpha: float, adjust: bool, spreads: bool, dtype: np.dtype[Any]) -> None:
+    def __init__(self, alpha: float, adjust: bool, variances: bool, dtype: np.dtype[Any]) -> None:
         share = dtype.type(alpha)
         self.factor = dtype.type(1) - share
         self._new = dtype.type(1) if adjust else share
         self._adjust = adjust
-        self._rows = SQUARES + 1 if spreads else MEAN + 1
+        self._rows = SQUARES + 1 if variances else MEAN + 1
 
     def nothing(self, count: int) -> Array:
-        """So many stretches of no values."""
+        """The state of `count` segments without values (kinds, count)."""
         empty = np.zeros((self._rows, count), type(self.factor))
-        empty[KEPT] = 1
+        empty[DECAY] = 1
         return empty
 
     @np.errstate(all="ignore")
-    def walk(self, before: Array, values: Array, aged: Array, first: Array, turns: Turns) -> Array:
-        """What is known at each row, from what was known before each run.
+    def walk(self, before: Array, values: Array, aged: Array, first: Array, rounds: RoundRobin) -> Array:
+        """The state at each row (kinds, rows), from the state before each run.
 
         Parameters
         ----------
         before
-            For each run, the longest first.
+            For each run, the longest first (kinds, runs).
         values, aged, first
             The value of each row, what the weights before it were multiplied with since the value before, and whether
-            it is the very first one of its key; in the order of `turns`.
+            it is the very first one of its key (rows,); in the order of `rounds`.
+        rounds
+            The rows, round by round.
         """
         found = np.empty((self._rows, len(values)), values.dtype)
         new = np.where(first, 1, self._new)
         scale = np.ones_like(values) if self._adjust else np.where(first, 1, aged + self._new)
         state = before
         starts = state[WEIGHT] == 0
-        for going, rows in turns:
+        for going, rows in rounds:
             state = self._step(state[:, :going], values[rows], aged[rows], new[rows], scale[rows])
             if starts is not None:
-                # Nothing must be computed with no value at all: it could be infinity that comes.
+                # Do not update an empty state: with an infinite value 0 * inf would give NaN.
                 state[MEAN, starts] = values[rows][starts]
-                state[SPREAD:4, starts] = 0
+                state[VARIANCE:4, starts] = 0
                 starts = None
             found[:, rows] = state
         return found
@@ -79,43 +81,45 @@ class Decay:
         old = aged * state[WEIGHT]
         weight = old + new
         mean = state[MEAN] + (value - state[MEAN]) * (new / weight)
-        after[KEPT] = aged * state[KEPT] / scale
+        after[DECAY] = aged * state[DECAY] / scale
         after[WEIGHT] = weight / scale
         after[MEAN] = mean
-        if self._rows > SPREAD:
+        if self._rows > VARIANCE:
             moved, away = state[MEAN] - mean, value - mean
-            after[SPREAD] = (old * (state[SPREAD] + moved * moved) + new * away * away) / weight
+            after[VARIANCE] = (old * (state[VARIANCE] + moved * moved) + new * away * away) / weight
             after[SQUARES] = (aged * aged * state[SQUARES] + new * new) / (scale * scale)
         return after
 
     @np.errstate(all="ignore")
     def join(self, before: Array, after: Array) -> Array:
-        """Two stretches, one following the other, as one (Chan, Golub and LeVeque, 1979, with weights)."""
+        """Two segments, one following the other, as one (Chan, Golub and LeVeque, 1979, with weights)."""
         joined = np.empty_like(after)
-        old = after[KEPT] * before[WEIGHT]
+        old = after[DECAY] * before[WEIGHT]
         weight = old + after[WEIGHT]
         mean = before[MEAN] + (after[MEAN] - before[MEAN]) * (after[WEIGHT] / weight)
-        joined[KEPT] = before[KEPT] * after[KEPT]
+        joined[DECAY] = before[DECAY] * after[DECAY]
         joined[WEIGHT] = weight
         joined[MEAN] = mean
-        if self._rows > SPREAD:
+        if self._rows > VARIANCE:
             moved, away = before[MEAN] - mean, after[MEAN] - mean
-            spread = old * (before[SPREAD] + moved * moved) + after[WEIGHT] * (after[SPREAD] + away * away)
-            joined[SPREAD] = spread / weight
-            joined[SQUARES] = after[KEPT] * after[KEPT] * before[SQUARES] + after[SQUARES]
-        # Nothing must be computed with no value at all: the other side could be infinity.
+            spread = old * (before[VARIANCE] + moved * moved) + after[WEIGHT] * (
+                after[VARIANCE] + away * away
+            )
+            joined[VARIANCE] = spread / weight
+            joined[SQUARES] = after[DECAY] * after[DECAY] * before[SQUARES] + after[SQUARES]
+        # Where one side is empty, take the other: with an infinite value 0 * inf would give NaN.
         np.copyto(joined[WEIGHT:], before[WEIGHT:], where=after[WEIGHT] == 0)
         np.copyto(joined[WEIGHT:], after[WEIGHT:], where=before[WEIGHT] == 0)
         return joined
 
-    def chain(self, heads: Array, states: Array, stretches: Array) -> Array:
-        """What is known before each stretch; `heads` are the ones that begin a chain, from `states` on."""
-        before = np.empty_like(stretches)
+    def chain(self, heads: Array, states: Array, segments: Array) -> Array:
+        """What is known before each segment; `heads` are the ones that begin a chain, from `states` on."""
+        before = np.empty_like(segments)
         before[:, heads] = states
-        turns = Turns(np.diff(heads, append=stretches.shape[1]))
-        chains = heads[turns.longest]
-        for turn, (going, _) in enumerate(turns):
-            if turn:
-                at = chains[:going] + turn
-                before[:, at] = self.join(before[:, at - 1], stretches[:, at - 1])
+        rounds = RoundRobin(np.diff(heads, append=segments.shape[1]))
+        chains = heads[rounds.longest]
+        for round_, (going, _) in enumerate(rounds):
+            if round_:
+                at = chains[:going] + round_
+                before[:, at] = self.join(before[:, at - 1], segments[:, at - 1])
         return before

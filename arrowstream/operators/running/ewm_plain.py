@@ -8,20 +8,20 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.running.base import Running, known_where
-from arrowstream.operators.running.layout import Layout
-from arrowstream.operators.running.turns import Turns
+from arrowstream.operators.running.round_robin import RoundRobin
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 _MANY = 128
-"""From so many values of a key in a batch on, Polars walks them rather than numpy, one of each key in turn."""
+"""Values of a key in a batch from which on Polars walks them, and not numpy, one of each key in each round."""
 
 
 class PlainMean(Running):
     """`ewm_mean` with ``adjust=False`` and ``ignore_nulls=True``: equal to that of Polars bit for bit.
 
     Every value moves the mean by the same share of the way towards it, so a stream goes on from a mean as from
-    a first value. For each slot there are kept its mean and its number of values.
+    a first value. For each slot its mean, in the type of the values, and its number of values (int64).
     """
 
     __slots__ = ("_counts", "_expr", "_least", "_means", "_memory", "_share", "_type")
@@ -42,8 +42,8 @@ class PlainMean(Running):
         self._means = self._memory.longer(self._means, capacity, 0)
         self._counts[fresh] = 0
 
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
-        known = layout.only(column.is_not_null().to_numpy())
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
+        known = by_slot.only(column.is_not_null().to_numpy())
         values = column.cast(self._type).fill_null(0).to_numpy()[known.order]
         many = known.lengths >= _MANY
         if many.all():
@@ -85,16 +85,16 @@ class PlainMean(Running):
     @np.errstate(all="ignore")
     def _in_turn(self, values: Array, owners: Array, lengths: Array) -> Array:
         """The same, walking all runs side by side."""
-        turns = Turns(lengths)
+        rounds = RoundRobin(lengths)
         means = np.empty_like(values)
-        means[turns.places] = values
-        owners = owners[turns.longest]
+        means[rounds.places] = values
+        owners = owners[rounds.longest]
         now, new = self._means[owners], self._counts[owners] == 0
-        for turn, (going, rows) in enumerate(turns):
+        for round_, (going, rows) in enumerate(rounds):
             now = now[:going]
             moved = now + (means[rows] - now) * self._share
-            # Nothing must be computed with no value at all: it could be infinity that comes.
-            now = np.where(new, means[rows], moved) if turn == 0 else moved
+            # Do not update an empty state: with an infinite value 0 * inf would give NaN.
+            now = np.where(new, means[rows], moved) if round_ == 0 else moved
             means[rows] = now
-        walked: Array = means[turns.places]
+        walked: Array = means[rounds.places]
         return walked

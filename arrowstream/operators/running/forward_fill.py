@@ -6,14 +6,17 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.running.base import Running, index
-from arrowstream.operators.running.layout import Layout
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.value_log import ValueLog, either
 
 
-class Forward(Running):
-    """A row's value, or the last one of its key that is not null and at most `limit` rows before."""
+class ForwardFill(Running):
+    """A row's value, or the last one of its key that is not null and at most `limit` rows before.
+
+    For each slot the number of its last value in a log of values, -1 for none, and the rows since then (int64).
+    """
 
     __slots__ = ("_ages", "_last", "_limit", "_log", "_memory")
 
@@ -30,25 +33,25 @@ class Forward(Running):
         self._ages = self._memory.longer(self._ages, capacity, 0)
         self._last[fresh] = -1
 
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
         places = np.arange(len(column))
-        valid = column.is_not_null().to_numpy()[layout.order]
+        valid = column.is_not_null().to_numpy()[by_slot.order]
         latest = np.maximum.accumulate(np.where(valid, places, -1))
-        inside = latest >= layout.begins[layout.runs]
-        here = np.where(inside, layout.order[latest], -1)
-        ordered = layout.slots[layout.order]
+        inside = latest >= by_slot.begins[by_slot.runs]
+        here = np.where(inside, by_slot.order[latest], -1)
+        ordered = by_slot.slots[by_slot.order]
         past = np.where(inside, -1, self._last[ordered])
-        ages = np.where(inside, places - latest, self._ages[ordered] + layout.offsets + 1)
-        ends = here[layout.lasts]
-        self._ages[layout.owners] = ages[layout.lasts]
+        ages = np.where(inside, places - latest, self._ages[ordered] + by_slot.offsets + 1)
+        ends = here[by_slot.lasts]
+        self._ages[by_slot.owners] = ages[by_slot.lasts]
         if self._limit is not None:
             too_old = ages > self._limit
             here[too_old] = past[too_old] = -1
-        result = either(column.gather(index(layout.back(here))), self._log.take(layout.back(past)))
+        result = either(column.gather(index(by_slot.back(here))), self._log.take(by_slot.back(past)))
         seen = ends >= 0
         known = len(self._log)
         self._log.add(column.gather(pl.Series(ends[seen])))
-        self._last[layout.owners[seen]] = np.arange(known, len(self._log))
+        self._last[by_slot.owners[seen]] = np.arange(known, len(self._log))
         self._log.sweep(self._last)
         return result
 

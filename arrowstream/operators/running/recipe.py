@@ -29,7 +29,7 @@ Check = Callable[[Expressions, pl.Schema, str], pl.Schema]
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A running function: over which column, and under which name its values are put beside it."""
+    """A running function: its column, and the name of the column of its values."""
 
     column: pl.Expr
     name: str
@@ -96,7 +96,7 @@ class _Work:
         self._whole = ""
 
     def expression(self, expr: pl.Expr) -> pl.Expr | None:
-        """`expr` over the columns and leaves; None if there is no leaf in it."""
+        """`expr` over the columns and leaves; None if it has no leaf."""
         try:
             tree = tree_of(expr)
         except pl.exceptions.PolarsError:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.running.base import Running
-from arrowstream.operators.running.layout import Layout
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
@@ -23,6 +23,8 @@ class Rolling(Running):
     together from blocks of 1, 2, 4, ... rows (a sparse table: Bender and Farach-Colton, 2000), log2(rows) vector
     operations in all. A window's value depends on its own rows alone. Polars adds what comes and subtracts
     what goes, so for floats its rounding depends on all rows before: there the two differ in the last digits.
+
+    For each slot its last `rows - 1` values and whether each was not null (slots, rows - 1), the oldest first.
     """
 
     __slots__ = ("_least", "_mean", "_memory", "_rows", "_seen", "_step", "_type", "_values")
@@ -44,26 +46,26 @@ class Rolling(Running):
         self._seen[fresh] = False
 
     @np.errstate(all="ignore")
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
         before = self._rows - 1
-        valid = column.is_not_null().to_numpy()[layout.order]
+        valid = column.is_not_null().to_numpy()[by_slot.order]
         physical = column.cast(self._type).to_physical().fill_null(strategy="zero")
-        ordered = physical.to_numpy()[layout.order]
-        places = np.arange(len(ordered)) + (layout.runs + 1) * before
-        pasts = (layout.begins + np.arange(len(layout.begins)) * before)[:, None] + np.arange(before)
-        values = np.zeros(len(ordered) + before * len(layout.begins), self._values.dtype)
+        ordered = physical.to_numpy()[by_slot.order]
+        places = np.arange(len(ordered)) + (by_slot.runs + 1) * before
+        pasts = (by_slot.begins + np.arange(len(by_slot.begins)) * before)[:, None] + np.arange(before)
+        values = np.zeros(len(ordered) + before * len(by_slot.begins), self._values.dtype)
         seen = np.zeros(len(values), np.bool_)
-        values[pasts], seen[pasts] = self._values[layout.owners], self._seen[layout.owners]
+        values[pasts], seen[pasts] = self._values[by_slot.owners], self._seen[by_slot.owners]
         values[places], seen[places] = ordered, valid
         counts = self._windows(np.add, seen.astype(np.int64))[places]
         result = self._results(values, seen, places, counts)
         # The rows kept for the next batch are the last ones of each key.
-        kept = (layout.begins + layout.lengths + np.arange(len(layout.begins)) * before)[:, None] + np.arange(
-            before
-        )
-        self._values[layout.owners], self._seen[layout.owners] = values[kept], seen[kept]
-        enough = pl.Series(layout.back(counts >= self._least))
-        found = pl.Series(layout.back(result)).cast(self._type)
+        kept = (by_slot.begins + by_slot.lengths + np.arange(len(by_slot.begins)) * before)[
+            :, None
+        ] + np.arange(before)
+        self._values[by_slot.owners], self._seen[by_slot.owners] = values[kept], seen[kept]
+        enough = pl.Series(by_slot.back(counts >= self._least))
+        found = pl.Series(by_slot.back(result)).cast(self._type)
         return pl.select(pl.when(enough).then(found)).to_series()
 
     def snapshot(self, slots: Array) -> list[pl.Series]:

@@ -23,7 +23,7 @@ class RollingWindows(Rolling):
 
     @abstractmethod
     def over(self, values: Array, known: Array, counts: Array) -> Array:
-        """The results of some windows, one a row; `known` tells the values in them, of which there are `counts`.
+        """The results of some windows, one a row; `known` marks the values in them, of which there are `counts`.
 
         Windows with too few values are among them, and may give anything.
         """

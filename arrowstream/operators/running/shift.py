@@ -6,17 +6,18 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.running.base import Running, index
-from arrowstream.operators.running.layout import Layout
+from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.value_log import ValueLog, either
 
 
 class RowsBefore(Running):
-    """The value of the row `count` rows before in the same key; where there is none `fill`, or null.
+    """The value of the row `count` rows before in the same key; where the key has no such row `fill`, or null.
 
-    For each slot the numbers, in a log of values, of its last `count` rows. A batch adds to the log what
-    the next ones may ask for; what nobody will ask for is swept out when it is more than what is kept.
+    For each slot the numbers of its last `count` rows in a log of values, the oldest first, -1 for none
+    (slots, count), int64. A batch adds to the log the values that the next ones may ask for; others are swept out
+    once they are more than those.
     """
 
     __slots__ = ("_count", "_fill", "_log", "_memory", "_numbers")
@@ -34,25 +35,25 @@ class RowsBefore(Running):
         self._numbers = self._memory.longer(self._numbers, capacity, -1)
         self._numbers[fresh] = -1
 
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
         count, known = self._count, len(self._log)
         # The row at a place with `offset` rows before it in the batch looks `count - offset` rows into the past.
-        offsets, places = layout.offsets, np.arange(len(column))
+        offsets, places = by_slot.offsets, np.arange(len(column))
         inside = offsets >= count
         past = np.full(len(column), -1, np.int64)
-        past[~inside] = self._numbers[layout.slots[layout.order[~inside]], offsets[~inside]]
+        past[~inside] = self._numbers[by_slot.slots[by_slot.order[~inside]], offsets[~inside]]
         here = np.full(len(column), -1, np.int64)
-        here[inside] = layout.order[places[inside] - count]
-        result = either(column.gather(index(layout.back(here))), self._log.take(layout.back(past)))
+        here[inside] = by_slot.order[places[inside] - count]
+        result = either(column.gather(index(by_slot.back(here))), self._log.take(by_slot.back(past)))
         if self._fill is not None:
-            result = result.zip_with(pl.Series(layout.back((here >= 0) | (past >= 0))), self._fill)
+            result = result.zip_with(pl.Series(by_slot.back((here >= 0) | (past >= 0))), self._fill)
         # Of every run the last `count` rows are kept.
-        ends = np.repeat(layout.lengths, layout.lengths) - offsets
+        ends = np.repeat(by_slot.lengths, by_slot.lengths) - offsets
         kept = np.flatnonzero(ends <= count)
-        self._log.add(column.gather(pl.Series(layout.order[kept])))
+        self._log.add(column.gather(pl.Series(by_slot.order[kept])))
         numbers = np.full(len(column), -1, np.int64)
         numbers[kept] = np.arange(known, known + len(kept))
-        self._push(layout, numbers)
+        self._push(by_slot, numbers)
         self._log.sweep(self._numbers)
         return result
 
@@ -70,19 +71,19 @@ class RowsBefore(Running):
             is_there = place >= missing.to_numpy()
             self._numbers[slots, place] = np.where(is_there, np.arange(known, len(self._log)), -1)
 
-    def _push(self, layout: Layout, numbers: Array) -> None:
+    def _push(self, by_slot: RowsBySlot, numbers: Array) -> None:
         """The last numbers of each slot, from those before and those of this batch."""
-        before = self._numbers[layout.owners]
+        before = self._numbers[by_slot.owners]
         rank = np.arange(self._count)
-        from_end = layout.lengths[:, None] - self._count + rank
+        from_end = by_slot.lengths[:, None] - self._count + rank
         is_new = from_end >= 0
-        new = numbers[np.where(is_new, layout.begins[:, None] + from_end, 0)]
+        new = numbers[np.where(is_new, by_slot.begins[:, None] + from_end, 0)]
         old = np.take_along_axis(
             before,
-            np.where(is_new, 0, rank + np.minimum(layout.lengths, self._count)[:, None]) % self._count,
+            np.where(is_new, 0, rank + np.minimum(by_slot.lengths, self._count)[:, None]) % self._count,
             1,
         )
-        self._numbers[layout.owners] = np.where(is_new, new, old)
+        self._numbers[by_slot.owners] = np.where(is_new, new, old)
 
 
 class Diff(Running):
@@ -100,8 +101,8 @@ class Diff(Running):
     def begin(self, fresh: Array, capacity: int) -> None:
         self._before.begin(fresh, capacity)
 
-    def run(self, column: pl.Series, layout: Layout) -> pl.Series:
-        before = self._before.run(column, layout)
+    def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
+        before = self._before.run(column, by_slot)
         if self._type.is_numeric():
             column, before = column.cast(self._type), before.cast(self._type)
         return (column - before) / before if self._relative else column - before

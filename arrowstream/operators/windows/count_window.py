@@ -1,4 +1,4 @@
-"""`window(rows=...)`: aggregates over every so many rows of a key."""
+"""`window(rows=...)`: aggregates over every n rows of a key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arrowstream.core.checks import check_whole
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
-from arrowstream.operators.aggregation.keyed_groups import KeyedGroups, Part
+from arrowstream.operators.aggregation.keyed_groups import KeyedGroups, KeyedRows
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
@@ -111,7 +111,7 @@ class _CountWindows(Process):
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height
         for part in self._groups.parts(rows):
-            state = self._groups.merged(self._numbered(part), beside=(_WINDOW,))
+            state = self._groups.merged(self._numbered(part), more=(_WINDOW,))
             is_full = pl.col(_COUNT) == self._rows
             full, rest = state.filter(is_full), state.filter(~is_full).drop(_WINDOW)
             self._groups.drop(part.slots)
@@ -121,7 +121,7 @@ class _CountWindows(Process):
                 yield batch.with_rows(self._aggregation.results(full.sort(_LAST), self._by))
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
-        # A window that is not full yet may hold rows of any time, so nothing can be promised after it.
+        # A window that is not full yet may hold rows of any time, so no watermark can pass it.
         return iter(())
 
     def on_idle(self) -> Iterator[Element]:
@@ -143,7 +143,7 @@ class _CountWindows(Process):
         self._next_row = values["next_row"]
         self._groups.restore(batch.polars() for batch in groups)
 
-    def _numbered(self, part: Part) -> Part:
+    def _numbered(self, part: KeyedRows) -> KeyedRows:
         """Rows and state with the number of their window among those of the key: 0 for the one that is open."""
         before, state = pl.lit(0), None
         if part.state is not None:

@@ -16,24 +16,24 @@ _PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
 _DAY = Fraction(1, 86_400_000_000)
 
 
-def argument_microseconds(step: str, name: str, duration: Duration, at_least: int = 1) -> int:
-    """A duration in whole microseconds.
+def window_duration(name: str, duration: Duration, at_least: int = 1) -> int:
+    """The duration that a parameter of `window` gives, in whole microseconds.
 
     Raises
     ------
     PlanError
-        It is no duration, or shorter than `at_least`.
+        It is not a duration, or shorter than `at_least` microseconds.
     """
     length = microseconds(duration)
     if length < at_least:
         raise PlanError(
-            f"{step}({name}=...) is too short", expected="at least one microsecond", found=repr(duration)
+            f"window({name}=...) is too short", expected="at least one microsecond", found=repr(duration)
         )
     return length
 
 
 def how_to_convert(column: str, dtype: pl.DataType) -> str | None:
-    """How a column that is no time could become one; None for types of which nobody makes times.
+    """How a column of another type could become a time; None for types that cannot.
 
     Examples
     --------

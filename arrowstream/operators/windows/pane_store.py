@@ -14,7 +14,7 @@ import polars as pl
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.windows.dense_groups import dense_groups
 from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane, cut_all
-from arrowstream.operators.windows.run_store import RunStore
+from arrowstream.operators.windows.run_store import PaneStatistics, RunStore
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, owned, with_own_text
 from arrowstream.state.small_frames import small_at_end
@@ -58,6 +58,10 @@ class PaneStore:
         # Not a method of this store: files of a cycle would stay open until the garbage collector comes.
         self._runs = RunStore(partial(_merged, aggregation, self._keys), self._keys, memory)
 
+    def statistics(self) -> PaneStatistics:
+        """What is held now."""
+        return self._runs.statistics(len(self._aside))
+
     def in_files(self, pane: int | None) -> bool:
         """Whether groups of panes before `pane`, of any for None, lie in files."""
         return self._runs.in_files(pane)
@@ -70,7 +74,7 @@ class PaneStore:
         if not self._runs.in_files(pane):
             return None
         if self._aside:
-            # Else the rows would be cut, and a part of them grouped, for every few panes anew.
+            # Else the rows would be cut, and a part of them grouped, again for every few panes.
             self._group_all()
         return self._runs.first_few(share)
 
@@ -142,7 +146,7 @@ class PaneStore:
         self._memory.reserve(nbytes)
 
     def _emptied(self) -> list[Rows]:
-        """What was aside, which is nothing from now on."""
+        """Take out what was aside."""
         self._hold(-self._aside_bytes)
         parts, self._aside = self._aside, []
         self._aside_rows = 0

@@ -15,16 +15,16 @@ from arrowstream.state.owned_rows import owned
 PANE = "__pane__"
 
 _FEW = 8
-"""So many panes are grouped one by one: over one key instead of two, Polars takes half the time."""
+"""Panes up to this number are grouped one by one: over one key instead of two, Polars takes half the time."""
 
 _STREAMED = 100_000
-"""From so many rows on, Polars' streaming engine groups them in less time; its order is not fixed."""
+"""Rows from which on Polars' streaming engine groups them in less time; its order is not fixed."""
 
 _PIECES = 64
-"""So many pieces of memory make a frame slow to look through."""
+"""Chunks that make a frame slow to look through."""
 
 _SPARSE = 8
-"""Numbers of rows are sorted if they are more than so many times as far apart as there are of them."""
+"""Numbers of rows are sorted if they span more than this many times their count."""
 
 
 class Rows(NamedTuple):
@@ -92,7 +92,7 @@ class Run(NamedTuple):
         return Run(self.low, later.high, frame.rechunk() if frame.n_chunks() >= _PIECES else frame)
 
     def moved(self, every: int, back: int) -> Rows:
-        """As rows, pane 0 to `every` as pane 0 and so on, and that so many `back`."""
+        """As rows: panes 0 to `every` - 1 become pane 0 and so on, less `back`."""
         low, high = self.low // every - back, self.high // every - back
         if low == high:
             return Rows(low, high, _without_pane(self.frame))
@@ -101,17 +101,17 @@ class Run(NamedTuple):
         return Rows(low, high, self.frame.with_columns(pl.col(PANE) // every - back))
 
 
-_Part = TypeVar("_Part", Rows, Run)
+_Panes = TypeVar("_Panes", Rows, Run)
 
 
-def cut(part: _Part | None, pane: int | None) -> tuple[_Part | None, _Part | None]:
+def cut(part: _Panes | None, pane: int | None) -> tuple[_Panes | None, _Panes | None]:
     """What lies before `pane`, all for None, and what does not."""
     if part is None or pane is None or part.high < pane:
         return part, None
     return (None, part) if part.low >= pane else part.parted(pane)
 
 
-def cut_all(parts: list[_Part], pane: int | None) -> tuple[list[_Part], list[_Part]]:
+def cut_all(parts: list[_Panes], pane: int | None) -> tuple[list[_Panes], list[_Panes]]:
     """What lies before `pane` of each, all for None, and what does not."""
     cuts = [cut(part, pane) for part in parts]
     return [before for before, _ in cuts if before is not None], [

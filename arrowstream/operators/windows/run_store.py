@@ -1,8 +1,9 @@
-"""Sorted runs of groups by pane, merged lazily; those for which there is no memory lie in a few files."""
+"""Sorted runs of groups by pane, merged lazily; those that do not fit in memory lie in a few files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 import numpy as np
@@ -13,10 +14,27 @@ from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, with_own_text
 
 _FAN = 8
-"""So many runs in files, of which none is so many times as long as the last, become one."""
+"""Runs in files that become one, if none is this many times as long as the last."""
 
 _LEAST_BYTES = 1 << 20
-"""So many bytes are merged at a time, however little memory there may be."""
+"""Bytes that are merged at a time at least, however little memory there may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaneStatistics:
+    """What a `PaneStore` or a `SessionStore` holds.
+
+    Parameters
+    ----------
+    aside
+        Frames that were put aside and wait to be grouped or merged.
+    runs, filed
+        The groups of each run in memory, and of each one in a file.
+    """
+
+    aside: int
+    runs: tuple[int, ...]
+    filed: tuple[int, ...]
 
 
 class RunStore:
@@ -58,12 +76,17 @@ class RunStore:
         """All of them, older ones first."""
         return [*self._filed, *self._in_memory()]
 
+    def statistics(self, aside: int = 0) -> PaneStatistics:
+        """What is held now, with the number of frames that a pane store has put aside."""
+        runs, filed = (tuple(run.frame.height for run in kept) for kept in (self._in_memory(), self._filed))
+        return PaneStatistics(aside, runs, filed)
+
     def in_files(self, pane: int | None) -> bool:
         """Whether groups of panes before `pane`, of any for None, lie in files."""
         return any(pane is None or run.low < pane for run in self._filed)
 
     def first_few(self, share: int) -> tuple[int, int] | None:
-        """The first pane, and one before which there are so few groups that they may be taken together.
+        """The first pane, and one before which the groups are few enough to be taken together.
 
         Parameters
         ----------
@@ -137,7 +160,7 @@ class RunStore:
         self._held = nbytes
 
     def _most(self) -> int:
-        """So many groups are merged at a time."""
+        """Groups that are merged at a time."""
         return max(max(self._memory.half, _LEAST_BYTES) // self._group_bytes, 1)
 
     def _in_file(self, parts: list[Run]) -> Run:
@@ -184,9 +207,9 @@ class RunStore:
 
 
 def _few(runs: list[Run], most: int) -> tuple[int, int] | None:
-    """The first pane, and one after it before which there are at most so many groups, or only that pane's.
+    """The first pane, and one after it before which there are at most `most` groups, or only those of that pane.
 
-    None if there are no more in all.
+    None if there are not more in all.
     """
     place = most // max(len(runs), 1)
     ends: list[int] = [run.frame[PANE][place] for run in runs if run.frame.height > place]
@@ -197,6 +220,6 @@ def _few(runs: list[Run], most: int) -> tuple[int, int] | None:
 
 
 def _alike(runs: list[Run]) -> int:
-    """How many at the end are shorter than so many times the last one."""
+    """The number of runs at the end that are shorter than `_FAN` times the last one."""
     longest = _FAN * runs[-1].frame.height
     return sum(1 for _ in takewhile(lambda run: run.frame.height < longest, reversed(runs)))

@@ -8,6 +8,7 @@ import polars as pl
 
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW
+from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, with_own_text
 from arrowstream.state.small_frames import small_at_end
@@ -44,6 +45,10 @@ class SessionStore:
         self._added: list[pl.DataFrame] = []
         self._added_rows = 0
 
+    def statistics(self) -> PaneStatistics:
+        """What is held now."""
+        return PaneStatistics(len(self._added), tuple(part.height for part in self._parts()), ())
+
     def add(self, rows: pl.DataFrame, time: pl.Expr) -> None:
         """Take in rows, at least one, of these times."""
         rows = self._numbered(rows.with_columns(time.alias(FIRST), time.alias(LAST))).sort(ROW)
@@ -56,7 +61,7 @@ class SessionStore:
         self._count()
 
     def merge(self) -> pl.DataFrame | None:
-        """All sessions as they stand; None if there are none."""
+        """All sessions; None without any."""
         if self._added:
             parts = [*self._parts(), *self._added]
             self._merged = self._grouped(self._numbered(pl.concat(parts)), self._aggregation.combine)
@@ -98,7 +103,7 @@ class SessionStore:
         before = pl.col(LAST).cum_max().shift()
         if self._keys:
             before = before.over(self._keys)
-        # Of the first one of a key there is no row before.
+        # The first row of a key has no row before it.
         starts = (pl.col(FIRST) - before >= self._gap).fill_null(True)
         return rows.with_columns(starts.alias(_STARTS)).with_columns(
             pl.col(_STARTS).cum_sum().alias(_SESSION)

@@ -20,6 +20,7 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows.columns import time_bounds, window_schema
 from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
+from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.operators.windows.session_store import FIRST, LAST, SessionStore
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
@@ -27,7 +28,7 @@ from arrowstream.state.snapshot import SnapshotFormat
 
 _FORMAT = SnapshotFormat("session window", 1)
 _PASSES = 4
-"""So many times a gap of event time, at most, sessions are looked through for those that are over."""
+"""How often, at most, in a gap of event time sessions are looked through for those that are over."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +80,7 @@ class SessionWindow(Operator):
 
 
 class _SessionWindows(Process):
-    """Sessions are looked through only now and then, so that the open ones do not cost anew for every watermark.
+    """Sessions are looked through only now and then, so that the open ones do not cost again for every watermark.
 
     Within the time of one gap every session gets a row or is over, so looking some times a gap costs
     a bounded number of times as much as the rows. The mark for the next stage waits for that, too.
@@ -125,6 +126,10 @@ class _SessionWindows(Process):
         """Up to where sessions were closed."""
         self._passed_us: int | None = None
         """The mark that was passed on last."""
+
+    def statistics(self) -> PaneStatistics:
+        """What is held now."""
+        return self._store.statistics()
 
     def process(self, batch: Batch) -> Iterator[Element]:
         frame = batch.polars()

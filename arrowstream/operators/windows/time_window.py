@@ -24,6 +24,7 @@ from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.pane_store import PaneStore
 from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
+from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import owned
@@ -145,6 +146,10 @@ class _TimeWindows(Process):
         self._open: int | None = None
         """The first window that is not closed, as a multiple of `every`; None before any watermark."""
 
+    def statistics(self) -> PaneStatistics:
+        """What is held now."""
+        return self._store.statistics()
+
     def process(self, batch: Batch) -> Iterator[Element]:
         frame = batch.polars()
         if not frame.height:
@@ -229,7 +234,7 @@ class _TimeWindows(Process):
         """Panes merged into the windows, from the first open one to before `until`, that they belong to."""
         every = self._per_every
         parts = []
-        # A pane belongs to the last window that begins before it ends, and to those so many windows back.
+        # A pane belongs to the last window that begins before it ends, and to those up to that many windows before.
         for back in range(-(-self._per_size // every)):
             part, _ = cut(panes, None if until is None else (until + back) * every)
             if self._open is not None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from arrowstream.core.checks import check_whole
 
 ALIGNMENT = 64
-"""Arrow wants every buffer to begin at a multiple of so many bytes."""
+"""Arrow wants every buffer to begin at a multiple of this many bytes."""
 
 
 class ZeroCopyBuffer:

@@ -9,24 +9,24 @@ import numpy as np
 from arrowstream.state.arrays import Array
 
 
-class Layout:
+class RowsBySlot:
     """Rows sorted by slot, those of one slot in the order in which they came.
 
     Parameters
     ----------
     slots
-        The slot of each row.
+        The slot of each row (rows,), int64.
     order
-        The rows to look at, sorted by slot; all of them if not given.
+        The numbers of the rows to look at, sorted by slot (places,), int64; all rows if not given.
 
     Attributes
     ----------
     order
-        The row at each place of the sorted order.
+        The row at each place of the sorted order (places,), int64.
     begins, lengths
-        Where the rows of each slot begin in that order, and how many they are.
+        The place where the run of rows of each slot begins, and its number of rows (runs,), int64.
     owners
-        The slot of each such run of rows.
+        The slot of each run (runs,), int64.
     """
 
     def __init__(self, slots: Array, order: Array | None = None) -> None:
@@ -38,29 +38,29 @@ class Layout:
         self.lengths = np.diff(self.begins, append=len(ordered))
         self.owners = ordered[self.begins]
 
-    def only(self, rows: Array) -> Layout:
-        """The same without the rows that are False here."""
-        return self if rows.all() else Layout(self.slots, self.order[rows[self.order]])
+    def only(self, rows: Array) -> RowsBySlot:
+        """The same for those rows that are True here (rows,)."""
+        return self if rows.all() else RowsBySlot(self.slots, self.order[rows[self.order]])
 
     @cached_property
     def runs(self) -> Array:
-        """The number of the run that each place belongs to."""
+        """The number of the run that each place belongs to (places,)."""
         return np.repeat(np.arange(len(self.begins)), self.lengths)
 
     @cached_property
     def offsets(self) -> Array:
-        """How many rows of the same slot are before each place in this batch."""
+        """How many rows of the same slot are before each place in this batch (places,)."""
         firsts: Array = np.repeat(self.begins, self.lengths)
         return np.arange(len(self.order)) - firsts
 
     @property
     def lasts(self) -> Array:
-        """The place of the last row of each run."""
+        """The place of the last row of each run (runs,)."""
         lasts: Array = self.begins + self.lengths - 1
         return lasts
 
     def back(self, ordered: Array) -> Array:
-        """Values in sorted order, in the order of the rows again; 0 for rows that are left out."""
+        """Values by place (places, ...) in the order of the rows (rows, ...); 0 for rows that are left out."""
         rows: Array = np.zeros((len(self.slots), *ordered.shape[1:]), ordered.dtype)
         rows[self.order] = ordered
         return rows

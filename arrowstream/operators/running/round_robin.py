@@ -1,4 +1,4 @@
-"""Runs of rows that are walked side by side: every run's first row, then every run's second row, and so on."""
+"""Runs of rows that advance together: every run's first row, then every run's second row, and so on."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 from arrowstream.state.arrays import Array
 
 
-class Turns:
-    """The rows of some runs, in the order in which they are walked.
+class RoundRobin:
+    """The rows of some runs, round by round.
 
-    The rows of one turn lie side by side, those of the longest runs first, so that a turn works on slices and
+    The rows of one round lie side by side, those of the longest runs first, so that a round works on slices and
     the runs that go on are always the first ones.
 
     Parameters
     ----------
     lengths
-        How long each run is, at least 1; their rows lie one after the other.
+        How long each run is, at least 1 (runs,), int64; their rows lie one after the other.
 
     Attributes
     ----------
     longest
-        The runs, the longest first: the order in which their states must be given.
+        The numbers of the runs, the longest first (runs,): the order in which their states must be given.
     places
-        Where each row is in the order of the walk.
+        Where each row is in the order of the walk (rows,).
     """
 
     __slots__ = ("_going", "_starts", "lasts", "longest", "places")
@@ -45,6 +45,6 @@ class Turns:
         self.lasts: Array = self.places[begins + lengths - 1]
 
     def __iter__(self) -> Iterator[tuple[int, slice]]:
-        """For each turn how many runs go on, and where their rows are."""
+        """For each round how many runs go on, and where their rows are."""
         for start, going in zip(self._starts.tolist(), self._going.tolist(), strict=True):
             yield going, slice(start, start + going)

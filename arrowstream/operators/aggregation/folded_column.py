@@ -1,0 +1,107 @@
+"""A column of the state of an aggregation, folded by numpy in an array."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from arrowstream.operators.aggregation.mergeable import Fold
+from arrowstream.state.arrays import Array
+from arrowstream.state.close_integers import as_integers
+from arrowstream.state.memory import StateMemory
+
+_FOLDS: dict[Fold, np.ufunc] = {"add": np.add, "min": np.minimum, "max": np.maximum}
+
+
+class FoldedColumn:
+    """By place the sum, the least or the greatest of the values that were added there.
+
+    Parameters
+    ----------
+    fold
+        Which of these.
+    like
+        A column of the name and type of the state; its values are not added.
+    places
+        How many places there are at first.
+    memory
+        Where they lie.
+
+    Attributes
+    ----------
+    values
+        The state by place (places,), in the physical type of the column.
+    """
+
+    __slots__ = ("_fold", "_is_sum", "_memory", "_neutral", "dtype", "name", "values")
+
+    def __init__(self, fold: Fold, like: pl.Series, places: int, memory: StateMemory) -> None:
+        self.name, self.dtype = like.name, like.dtype
+        self._memory = memory
+        self._fold = _FOLDS[fold]
+        self._is_sum = fold == "add"
+        kind = _physical(like.clear()).to_numpy().dtype
+        self._neutral = 0
+        """What changes no other value by being added to it."""
+        if not self._is_sum:
+            self._neutral = int(np.iinfo(kind).max if fold == "min" else np.iinfo(kind).min)
+        self.values = memory.array((places,), kind, self._neutral)
+
+    def add(self, places: Array, values: pl.Series) -> None:
+        """Add values, one for each of `places` (int64), in their order; null adds nothing."""
+        plain = _physical(values)
+        if plain.null_count():
+            plain = plain.fill_null(self._neutral)
+        with np.errstate(all="ignore"):
+            self._fold.at(self.values, places, plain.to_numpy())
+
+    def reach(self, places: int) -> None:
+        """Have at least this many places."""
+        self.values = self._memory.longer(self.values, places, self._neutral)
+
+
+class SlotColumn(FoldedColumn):
+    """A folded column by slot that knows where it has values: the least and the greatest of none are null."""
+
+    __slots__ = ("_has",)
+
+    def __init__(self, fold: Fold, like: pl.Series, places: int, memory: StateMemory) -> None:
+        super().__init__(fold, like, places, memory)
+        self._has: Array | None = None
+        """Where there are values (bool); None while they are everywhere. A sum of none is 0."""
+
+    def fold(self, slots: Array, values: pl.Series, used: int) -> None:
+        """Add values, one for each of `slots`; the first `used` slots had some before."""
+        self.reach(int(slots.max()) + 1)
+        self._note_nulls(slots, values, used)
+        self.add(slots, values)
+
+    def get(self, slots: Array) -> pl.Series:
+        """The state of slots."""
+        column = pl.Series(self.name, self.values[slots])
+        if self._has is not None:
+            # Before the cast: what stands for a missing value may be out of the range of the type.
+            has = pl.lit(pl.Series(self._has[slots]))
+            column = column.to_frame().select(pl.when(has).then(pl.first())).to_series()
+        return column.cast(self.dtype)
+
+    def reach(self, places: int) -> None:
+        super().reach(places)
+        if self._has is not None:
+            self._has = self._memory.longer(self._has, len(self.values))
+
+    def _note_nulls(self, slots: Array, values: pl.Series, used: int) -> None:
+        if self._is_sum:
+            return
+        if not values.null_count():
+            if self._has is not None:
+                self._has[slots] = True
+            return
+        if self._has is None:
+            self._has = self._memory.array(self.values.shape, np.bool_)
+            self._has[:used] = True
+        self._has[slots[values.is_not_null().to_numpy()]] = True
+
+
+def _physical(column: pl.Series) -> pl.Series:
+    return column if column.dtype.is_numeric() else as_integers(column)
