@@ -152,7 +152,9 @@ class StageError(ArrowstreamError):
 
     def __str__(self) -> str:
         head, *rest = super().__str__().split("\n")
-        return "\n".join([head, *([f"  position: {_printable(self.position)}"] if self.position else []), *rest])
+        return "\n".join(
+            [head, *([f"  position: {_printable(self.position)}"] if self.position else []), *rest]
+        )
 
 
 class SourceError(StageError):
