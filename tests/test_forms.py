@@ -8,7 +8,7 @@ import pytest
 from arrowstream.backends.arrow.backend import ArrowBackend
 from arrowstream.backends.registry import backends, register_backend, unregister_backend
 from arrowstream.core.batch import Batch
-from arrowstream.core.forms import FORMS, form_of, register_form
+from arrowstream.core.rows.forms import FORMS, form_of, register_form
 from arrowstream.errors import PlanError
 
 

@@ -1,5 +1,6 @@
 """Rows from outside become batches of exactly one schema."""
 
+import io
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,8 +9,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch, arrow_schema
-from arrowstream.core.ingest import batches_of, conform, fits, polars_schema, schema_of
+from arrowstream.core.ingest import batches_of, conform, fits, schema_of
+from arrowstream.core.rows.arrow_types import polars_schema
+from arrowstream.core.rows.pandas_frames import from_pandas
 from arrowstream.errors import SchemaError
 
 FRAME = pl.DataFrame({"i": [1, None, 3], "s": ["a", None, "ü"], "l": [[1], [], None]})
@@ -155,7 +159,7 @@ SMALL_ENUM = pl.Enum(["x"])
     [
         (pl.Int8(), pl.UInt64(), True),
         (pl.Int32(), pl.Float64(), True),
-        (pl.Int64(), pl.Float64(), False),
+        (pl.Int64(), pl.Float64(), True),
         (pl.Int8(), pl.String(), False),
         (pl.Float32(), pl.Float64(), True),
         (pl.Float64(), pl.Float32(), False),
@@ -165,7 +169,7 @@ SMALL_ENUM = pl.Enum(["x"])
         (pl.Categorical(), pl.Int8(), False),
         (pl.Datetime("ms"), pl.Datetime("us"), True),
         (pl.Datetime("us"), pl.Datetime("ms"), False),
-        (pl.Datetime("us"), pl.Datetime("ns"), False),
+        (pl.Datetime("us"), pl.Datetime("ns"), True),
         (pl.Datetime("us"), pl.Datetime("us", "UTC"), False),
         (pl.Duration("ms"), pl.Duration("us"), True),
         (pl.Duration("ns"), pl.Duration("ms"), False),
@@ -185,3 +189,80 @@ def test_allowed_casts_keep_extreme_values() -> None:
     )
     schema = pl.Schema({"t": pl.Datetime("us"), "d": pl.Duration("us")})
     assert conform(Batch(frame), schema).polars().rows() == frame.rows()
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.UInt64])
+def test_whole_numbers_become_floats_where_none_is_rounded(dtype: Any) -> None:
+    schema = pl.Schema({"a": pl.Float64, "b": pl.String})
+    exact = pl.DataFrame(
+        {"a": [0, 1 << 53, 1 << 62, None], "b": ["x"] * 4}, schema={"a": dtype, "b": pl.String}
+    )
+    fitted = conform(Batch(exact), schema).polars()
+    assert fitted["a"].to_list() == [0.0, 2.0**53, 2.0**62, None]
+    for value in ((1 << 53) + 1, (1 << 63) - 1):
+        frame = exact.with_columns(a=pl.Series([0, value, 0, None], dtype=dtype))
+        with pytest.raises(SchemaError, match=f"a: {dtype()} instead of Float64"):
+            conform(Batch(frame), schema)
+
+
+def test_chunks_whose_type_drifts_are_unified_by_the_schema() -> None:
+    chunks = pd.read_csv(io.StringIO("a\n1\n2\n3.5\n4\n\n6"), chunksize=2, skip_blank_lines=False)
+    source = Source.from_frame(chunks, schema={"a": pl.Float64})
+    assert Pipeline.builder().source(source).collect_sync()["a"].to_list() == [1, 2, 3.5, 4, None, 6]
+    rounded = Source.from_frame(iter([pd.DataFrame({"a": [1.5]})]), schema={"a": pl.Int64})
+    with pytest.raises(SchemaError, match="a: Float64 instead of Int64"):
+        Pipeline.builder().source(rounded).collect_sync()
+
+
+def test_times_become_finer_where_they_fit() -> None:
+    schema = pl.Schema({"t": pl.Datetime("ns")})
+    frame = pl.DataFrame({"t": [datetime(2024, 1, 1), None]})
+    assert conform(Batch(frame), schema).polars()["t"].to_list() == frame["t"].to_list()
+    with pytest.raises(SchemaError, match="conversion"):
+        conform(Batch(pl.DataFrame({"t": [datetime(9999, 1, 1)]})), schema)
+
+
+NUMBERS = [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        ([1, "x"], "astype"),
+        ([1j, 2j], "imaginary"),
+        (pd.arrays.SparseArray([0, 1]), "to_dense"),
+        ([object(), object()], "astype"),
+    ],
+)
+def test_pandas_columns_that_cannot_be_taken_in_are_named(values: Any, hint: str) -> None:
+    frame = pd.DataFrame({"id": NUMBERS, "code": values})
+    with pytest.raises(SchemaError, match="column 'code' of a pandas frame") as raised:
+        Source.from_frame(frame)
+    assert hint in (raised.value.hint or "")
+    assert "id" not in (raised.value.found or "").split()
+
+
+def test_pandas_columns_of_one_name_are_named() -> None:
+    with pytest.raises(SchemaError, match="several columns of a pandas frame are called 'a'"):
+        Source.from_frame(pd.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
+def test_a_pandas_frame_that_is_refused_as_a_whole_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(data: Any) -> pl.DataFrame:
+        if data.shape[1] > 1:
+            raise ValueError("too wide\nfor this")
+        return pl.DataFrame()
+
+    monkeypatch.setattr(pl, "from_pandas", refuse)
+    with pytest.raises(SchemaError, match=r"a pandas frame cannot be taken in\n.*\n  found: too wide$"):
+        from_pandas(pd.DataFrame({"a": NUMBERS, "b": NUMBERS}))
+    monkeypatch.setattr(pl, "from_pandas", lambda data: (_ for _ in ()).throw(ValueError("odd")))
+    with pytest.raises(SchemaError, match="convert the column first"):
+        from_pandas(pd.DataFrame({"a": NUMBERS}))
+
+
+@pytest.mark.parametrize("dtype", [pl.Int128(), pl.Object(), pl.Decimal(50, 2), pl.Array(pl.Int8, 0)])
+def test_only_the_columns_without_an_arrow_form_are_named(dtype: pl.DataType) -> None:
+    with pytest.raises(SchemaError) as raised:
+        arrow_schema(pl.Schema({"good": pl.Int64(), "bad": dtype}))
+    assert raised.value.found == f"bad: {dtype}"

@@ -17,6 +17,8 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 class Step(Protocol):
     """One step of a segment."""
 
+    def pieces(self) -> tuple[Self, ...]: ...
+
     def apply(self, frame: Frame) -> Frame: ...
 
     def expressions(self) -> tuple[pl.Expr, ...]: ...
@@ -37,7 +39,7 @@ Evaluator = Callable[[Batch], Batch]
 """Runs one segment over one batch. Pure, thread-safe, and exact: the same rows for any cut of the input.
 
 It may be called from any thread, also from several at a time. It returns `batch.with_rows(...)`, in whichever form of
-rows the backend computes with (see `arrowstream.core.forms`). Raising means that the batch fails as a whole: the
+rows the backend computes with (see `arrowstream.core.rows.forms`). Raising means that the batch fails as a whole: the
 policies of the stage then decide, and may call again with the same batch or parts of it.
 """
 
@@ -55,7 +57,7 @@ class Backend(ABC):
     """Cost of a batch before any was measured: microseconds, and microseconds for each row."""
 
     runs_everything: ClassVar[bool] = False
-    """Whether it refuses no segment, because it computes with Polars itself. The names of a split are then
+    """True if it refuses no segment, because it computes with Polars itself. The names of a split are then
     computed by it, and a file read may take over segments that are pinned to it."""
 
     @abstractmethod

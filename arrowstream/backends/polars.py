@@ -12,7 +12,7 @@ from arrowstream.expressions.every_row import for_every_row, steps_for_every_row
 from arrowstream.expressions.program import Program, Refusal
 
 _LAZY_FROM = 20_000
-"""Rows from which one lazy plan, made anew for each batch, is cheaper than several steps one by one."""
+"""Rows of a batch from which one lazy query, planned for that batch alone, costs less than its steps one by one."""
 
 # A filter moved before a cast that can fail would hide the failure, here but not where the steps run
 # one by one, nor in the other backends.
@@ -51,7 +51,7 @@ class PolarsBackend(Backend):
 
 
 def _gives_one_value(step: Step) -> bool:
-    """Whether a column of the result may be one value and a length."""
+    """True if a column of the result may be one value and a length."""
     return _gives_constants(step) or any(
         for_every_row(expression, read=True) is not expression for expression in step.expressions()
     )
@@ -62,20 +62,20 @@ def _gives_constants(step: Step) -> bool:
 
 
 def _spread(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with a value for every row in columns that Polars keeps as one value and a length.
+    """The frame with a value in memory for every row, also in columns that Polars keeps as one value and a length.
 
-    It divides by those as by constants (see `_among_others`). They come from constants, and from joining
-    single rows that are alike; a frame does not tell which of its columns they are, but taking a column
-    out of it spreads the column.
+    Polars divides by such a column as by a constant (see `_among_others`). It makes them of constants, and of single
+    rows with equal values when it joins them. A frame does not show which columns these are, but taking a
+    column out of the frame spreads it.
     """
     return pl.DataFrame(frame.get_columns()) if frame.height > 1 and frame.width else frame
 
 
 def _joined(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame without chunks that Polars takes for something else.
+    """The frame in one chunk where Polars would misread several.
 
-    A chunk of one row passes for a constant (see `_among_others`); and before Polars 2, `list.eval` gives
-    the lists of several chunks values of the wrong rows where the chunks are slices.
+    It takes a chunk of one row for a constant (see `_among_others`). Before Polars 2, `list.eval` over several chunks
+    that are slices also gives lists the values of other rows.
     """
     if max(frame.n_chunks("all")) == 1:
         return frame
@@ -84,16 +84,16 @@ def _joined(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _among_others(step: Step, frame: pl.DataFrame) -> pl.DataFrame:
-    """A step over a frame, one row as it would be among others.
+    """A step over a frame; a single row gets the values that it would have among others.
 
-    Polars takes one row, and one row that is a chunk of its own, for a constant, and divides constants in
-    another way: 5 / 3 is 1.6666666666666667, but with a second row both are 1.6666666666666665. So the
-    row is given twice, and as no row depends on another, the first half of what comes out is its own.
+    Polars takes a single row for a constant, and divides constants in another way: 5 / 3 is
+    1.6666666666666667, but 1.6666666666666665 if there is a second row. So the step runs over the row twice; as no
+    row depends on another, the first half of the result belongs to the row.
     """
     if frame.height != 1:
         return step.apply(_joined(frame))
     try:
         twice = step.apply(pl.DataFrame([column.clone().extend(column).rechunk() for column in frame]))
     except pl.exceptions.PolarsError:
-        return step.apply(frame)  # its error tells of one value, where that above tells of two
+        return step.apply(frame)  # this error speaks of the one value, the error above of two
     return twice.head(twice.height // 2)

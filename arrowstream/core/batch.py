@@ -1,4 +1,4 @@
-"""What travels through a pipeline: batches of rows, and in-band marks.
+"""The elements of a stream: batches of rows, and in-band marks.
 
 A `Batch` holds its rows in the form in which they came, such as a `pyarrow.RecordBatch` or a `polars.DataFrame`, and
 makes another form once, when somebody first asks for it. Arrow and Polars share the memory of most columns; only
@@ -17,8 +17,8 @@ from typing import Any, cast
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.forms import FORMS, Form, Rows, form_of, register_form
 from arrowstream.core.position import Position, joined
+from arrowstream.core.rows.forms import FORMS, Form, Rows, form_of, register_form
 from arrowstream.errors import SchemaError
 
 _OLDEST = pl.CompatLevel.oldest()
@@ -32,7 +32,7 @@ class Batch:
     Parameters
     ----------
     rows
-        The rows, in any registered form (see `arrowstream.core.forms`). A RecordBatch must already have the
+        The rows, in any registered form (see `arrowstream.core.rows.forms`). A RecordBatch must already have the
         schema that `arrow_schema` gives for its Polars schema; connectors cast on entry (see
         `arrowstream.core.ingest.conform`).
     position
@@ -82,12 +82,12 @@ class Batch:
         return rows
 
     def has(self, name: str) -> bool:
-        """Whether the batch has this form already, so that asking for it costs nothing."""
+        """True if the batch has this form already, so that asking for it costs nothing."""
         return name in self._forms
 
     @property
     def is_polars(self) -> bool:
-        """Whether the batch has the Polars form already."""
+        """True if the batch has the Polars form already."""
         return "polars" in self._forms
 
     @property
@@ -152,7 +152,7 @@ class Idle:
 
 Mark = Watermark | Barrier | Idle
 Element = Batch | Mark
-"""What a channel between stages carries."""
+"""An element of a channel between stages."""
 
 
 def joined_batch(batches: Sequence[Batch], *, rechunk: bool = False) -> Batch:
@@ -199,7 +199,7 @@ def to_frame(record: pa.RecordBatch | pa.Table) -> pl.DataFrame:
     try:
         return cast(pl.DataFrame, pl.from_arrow(record))
     except pl.exceptions.ComputeError:
-        # Polars 2 cannot take in a slice of fixed-size lists with nulls; a copy is no slice.
+        # Polars 2 refuses a slice of fixed-size lists with nulls; a copy has no offset.
         out = io.BytesIO()
         with pa.ipc.new_stream(out, record.schema) as writer:
             writer.write(record)
@@ -220,17 +220,40 @@ def arrow_schema(schema: pl.Schema) -> pa.Schema:
 @lru_cache(maxsize=512)
 def _arrow_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
     try:
-        # Polars would hand out the addresses of Python objects as binary.
-        if any(dtype == pl.Object for _, dtype in items):
-            raise pa.ArrowInvalid("Python objects")
-        return pl.DataFrame(schema=dict(items)).to_arrow(compat_level=_OLDEST).schema
-    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+        return _exported_schema(items)
+    except _NO_ARROW_FORM as error:
+        unfit = [item for item in items if not _has_arrow_form(item)] or items
         raise SchemaError(
             "a column's type has no Arrow form",
             expected="types that Apache Arrow defines",
-            found=", ".join(f"{name}: {dtype}" for name, dtype in items),
+            found=", ".join(f"{name}: {dtype}" for name, dtype in unfit),
             hint="cast the column (Int128 to Int64 or Decimal, Object to String) before it enters the pipeline",
         ) from error
+
+
+_NO_ARROW_FORM = (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
+def _has_arrow_form(item: tuple[str, pl.DataType]) -> bool:
+    try:
+        _exported_schema((item,))
+    except _NO_ARROW_FORM:
+        return False
+    return True
+
+
+def _exported_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
+    for _, dtype in items:
+        # Polars would hand out the addresses of Python objects as binary, and cannot read its longer decimals.
+        if dtype == pl.Object or (isinstance(dtype, pl.Decimal) and dtype.precision > _DIGITS):
+            raise pa.ArrowInvalid(str(dtype))
+        if isinstance(dtype, pl.Array) and 0 in dtype.shape:
+            raise pa.ArrowInvalid(str(dtype))
+    return pl.DataFrame(schema=dict(items)).to_arrow(compat_level=_OLDEST).schema
+
+
+_DIGITS = 38
+"""The most digits of a Decimal that Polars computes with."""
 
 
 register_form(

@@ -7,18 +7,19 @@ pandas and many more. Here it becomes `Batch`es, cast once to the schema the pip
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema, to_frame
+from arrowstream.core.rows.arrow_types import no_rows, polars_schema
+from arrowstream.core.rows.pandas_frames import from_pandas
 from arrowstream.errors import SchemaError
 
 
 def batches_of(data: Any) -> Iterator[Batch]:
-    """The batches of one Arrow-like object; none is empty of columns, rows are shared, not copied.
+    """The batches of one Arrow-like object. They share its memory where the layouts are the same.
 
     Raises
     ------
@@ -32,35 +33,29 @@ def batches_of(data: Any) -> Iterator[Batch]:
     elif isinstance(data, pa.RecordBatch):
         yield _of_record(data)
     elif type(data).__module__.partition(".")[0] == "pandas":
-        # Through Polars, because pandas' own Arrow export turns its index into a column.
-        frame = pl.from_pandas(data)
+        frame = from_pandas(data)
         if not isinstance(frame, pl.DataFrame):
             raise _no_frame(data)
         yield Batch(frame)
     elif hasattr(data, "__arrow_c_stream__"):
         try:
             reader = pa.RecordBatchReader.from_stream(data)
-        except pa.ArrowInvalid as error:  # a stream of arrays, not of records
-            raise _no_frame(data) from error
+        except pa.ArrowInvalid:  # a stream of arrays, not of records
+            raise _no_frame(data) from None
         found = False
         for record in reader:
             found = True
             yield _of_record(record)
         if not found:
-            yield _of_record(_no_rows(reader.schema))
+            yield _of_record(no_rows(reader.schema))
     elif hasattr(data, "__arrow_c_array__"):
         try:
             record = pa.record_batch(data)
-        except pa.ArrowInvalid as error:
-            raise _no_frame(data) from error
+        except pa.ArrowInvalid:
+            raise _no_frame(data) from None
         yield _of_record(record)
     else:
         raise _no_frame(data)
-
-
-def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    # Not schema.empty_table(): before pyarrow 20 that cannot make dictionaries, which categories are.
-    return pa.RecordBatch.from_arrays([pa.nulls(0, dtype) for dtype in schema.types], schema=schema)
 
 
 def _no_frame(data: Any) -> SchemaError:
@@ -90,27 +85,6 @@ def _of_record(record: pa.RecordBatch) -> Batch:
     return Batch(to_frame(record))
 
 
-@lru_cache(maxsize=512)
-def polars_schema(schema: pa.Schema) -> pl.Schema:
-    """The Polars schema that rows of this Arrow schema get.
-
-    Raises
-    ------
-    SchemaError
-        Polars cannot hold one of the types, or two columns share a name.
-    """
-    try:
-        return cast(pl.DataFrame, pl.from_arrow(_no_rows(schema))).schema
-    # Polars panics, outside the Exception tree, on some Arrow types it does not know.
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, ValueError) as error:
-        raise SchemaError(
-            "rows of this Arrow schema cannot be taken in",
-            expected="types that Polars has, each column under a name of its own",
-            found=", ".join(f"{field.name}: {field.type}" for field in schema),
-            hint=str(error).splitlines()[0],
-        ) from error
-
-
 def schema_of(batch: Batch) -> pl.Schema:
     """A batch's Polars schema, without converting its rows."""
     return batch.polars().schema if batch.is_polars else polars_schema(batch.arrow().schema)
@@ -135,7 +109,10 @@ def conform(batch: Batch, schema: pl.Schema) -> Batch:
     unfit = [name for name in schema if name in found and not fits(found[name], schema[name])]
     try:
         if not (missing or extra or unfit):
-            return batch.with_rows(frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
+            fitted = frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+            unfit = [name for name in schema if _loses(frame[name], fitted[name])]
+            if not unfit:
+                return batch.with_rows(fitted)
         cause = None
     except pl.exceptions.PolarsError as error:
         cause = error
@@ -151,12 +128,15 @@ def conform(batch: Batch, schema: pl.Schema) -> Batch:
 
 
 def fits(found: pl.DataType, expected: pl.DataType) -> bool:
-    """Whether a strict cast from `found` to `expected` either keeps every value or raises."""
+    """True if values of type `found` may be taken where `expected` is needed.
+
+    True if a strict cast keeps every value or raises. From 64-bit integers to Float64 it may round instead, so
+    `conform` compares the values with those before.
+    """
     if found == expected or found == pl.Null:
         return True
     if found.is_integer():
-        exact = found not in (pl.Int64, pl.UInt64)  # a Float64 holds 53 bits
-        return expected.is_integer() or (expected == pl.Float64 and exact)
+        return expected.is_integer() or expected == pl.Float64
     if found == pl.Float32:
         return expected == pl.Float64
     if found in (pl.String, pl.Categorical, pl.Enum):
@@ -169,5 +149,12 @@ def fits(found: pl.DataType, expected: pl.DataType) -> bool:
 
 
 def _finer(found: str, expected: str) -> bool:
-    # Nanoseconds only reach from 1677 to 2262, and Polars' cast wraps around silently.
-    return found == expected or (found, expected) == ("ms", "us")
+    units = ("ms", "us", "ns")
+    return units.index(found) <= units.index(expected)
+
+
+def _loses(before: pl.Series, after: pl.Series) -> bool:
+    """True if a cast that may round has changed a value: a Float64 holds whole numbers of 53 bits."""
+    if not (after.dtype == pl.Float64 and before.dtype in (pl.Int64, pl.UInt64)):
+        return False
+    return not after.cast(before.dtype, strict=False).equals(before)

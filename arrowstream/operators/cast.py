@@ -24,7 +24,7 @@ class Cast(Expressions):
     casts
         Pairs of a choice of columns and the type they get.
     strict
-        Whether a value that does not fit its new type is an error; if not, it becomes null.
+        True if a value that does not fit its new type is an error, False if it becomes null.
 
     Notes
     -----
@@ -54,12 +54,12 @@ class Cast(Expressions):
             A mapping from column names, selectors or types (all columns of that type) to types, Polars'
             or Python's; or one type.
         strict
-            Whether a value that does not fit its new type is an error; if not, it becomes null.
+            True if a value that does not fit its new type is an error, False if it becomes null.
 
         Raises
         ------
         PlanError
-            A key is no choice of columns, a value is no type, or the mapping is empty.
+            A key does not choose columns, a value is not a type, or the mapping is empty.
         """
         if not isinstance(dtypes, Mapping):
             return cls(((cs.all(), _parse_type(dtypes)),), strict)

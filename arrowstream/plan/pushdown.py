@@ -16,19 +16,24 @@ from arrowstream.plan.segment import Segment
 
 
 def push_down(
-    source: SourceSpec, schema: pl.Schema, drafts: list[StageDraft]
+    source: SourceSpec, schema: pl.Schema, drafts: list[StageDraft], in_read: str
 ) -> tuple[Input, list[StageDraft]]:
     """The source with the work it takes over, and the drafts that remain.
 
     The whole first segment goes into the read if the source can run it. If it cannot, or if the first step makes
     watermarks, which must see every row, the read gives only the columns that are needed.
+
+    Parameters
+    ----------
+    in_read
+        The backend that reads compute with; a segment that is pinned to another one stays a stage.
     """
     if source.pushdown == "none" or not drafts:
         return Input(source, schema), drafts
     first = drafts[0]
     segment = first.work
     if isinstance(segment, Segment):
-        whole = first.pin in ("auto", "polars") and not first.policies.alone and not _uses_constants(segment)
+        whole = first.pin in ("auto", in_read) and not first.policies.alone and not _uses_constants(segment)
         if source.pushdown == "query" and whole:
             query = replace(segment, steps=steps_for_every_row(segment.steps)).apply_lazy
             text = source.explain_read(segment.apply_lazy)

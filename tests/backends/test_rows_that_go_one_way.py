@@ -282,6 +282,12 @@ def test_forms_in_which_all_rows_go_one_way(expr: pl.Expr, name: str, values: li
         assert run(parts, lambda b: b.with_columns(expr), "polars")[name].to_list() == values
 
 
+def test_elements_that_all_go_one_way_keep_their_lists() -> None:
+    kept = pl.when(pl.element() < 90).then(pl.element()).otherwise(3.0)
+    found = run([SAME], lambda b: b.select(o=pl.col("xs").list.eval(pl.lit(2.0) < kept)), "polars")
+    assert found["o"].to_list() == [[False], [True, False]]
+
+
 def test_a_length_of_arrays_is_compared_row_by_row() -> None:
     frame = pl.DataFrame({"a": pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Int64, 2))})
     assert (

@@ -11,8 +11,8 @@ from arrowstream import Pipeline, Source
 from arrowstream.backends.registry import backends, register_backend, unregister_backend
 from arrowstream.builder import Steps
 from arrowstream.core.batch import Batch
-from arrowstream.core.forms import register_form
 from arrowstream.core.position import Position
+from arrowstream.core.rows.forms import register_form
 from arrowstream.errors import PlanError
 from arrowstream.expressions.program import Program, ProgramStep, Refusal
 from arrowstream.pipeline import Builder
@@ -52,7 +52,7 @@ def test_what_it_does_not_know_is_refused_with_every_reason() -> None:
     steps = start().with_columns(y=pl.col("x") * 2, z=pl.col("s").str.to_uppercase())
     with pytest.raises(PlanError, match="the toy backend cannot run this step") as raised:
         steps.backend("toy").collect_sync()
-    assert raised.value.found == "no multiply; no str.to_uppercase"
+    assert raised.value.found == "no multiply; no str.uppercase"
     assert "'polars'" in (raised.value.hint or "")
 
 

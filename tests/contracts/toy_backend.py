@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from arrowstream.backends.base import Backend, Evaluator, Frames
 from arrowstream.core.batch import Batch
-from arrowstream.core.forms import Form
+from arrowstream.core.rows.forms import Form
 from arrowstream.expressions.program import Call, Column, Filter, Literal, Program, Project, Refusal
 
 FUNCTIONS = {"add": operator.add, "gt": operator.gt}

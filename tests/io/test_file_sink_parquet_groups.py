@@ -54,6 +54,13 @@ def test_every_type_comes_back_as_it_was(codec):
     assert named == {"lz4": "LZ4"}.get(codec, codec.upper())
 
 
+@pytest.mark.skipif(not hasattr(pl, "Float16"), reason="this Polars has no half floats")
+def test_half_floats_are_stitched_and_come_back():
+    frame = pl.DataFrame({"h": pl.Series([1.5, None, -0.0], dtype=pl.Float16), "l": [[1], None, []]})
+    frame = frame.with_columns(lists=pl.concat_list("h"), struct=pl.struct("h"))
+    assert pl.read_parquet(written(RowGroups("zstd"), frame, frame)).equals(pl.concat([frame, frame]))
+
+
 def test_other_readers_find_the_same_rows_statistics_and_page_indexes(tmp_path):
     frames = [pl.DataFrame({"x": range(k * 1000, (k + 1) * 1000), "s": [f"v{k}"] * 1000}) for k in range(40)]
     path = tmp_path / "out.parquet"

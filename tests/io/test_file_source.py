@@ -18,7 +18,6 @@ from polars.testing import assert_frame_equal
 from polars.testing.parametric import dataframes
 
 from arrowstream.core.batch import Batch
-from arrowstream.io.files.pushed_query import conditions
 from arrowstream.io.files.source import FileSource, _size
 
 SMALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -233,7 +232,10 @@ def test_any_text_in_json_comes_back(cells, block, suffix, tmp_path):
     path = write(frame, tmp_path / f"any{suffix}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
-        assert_frame_equal(rows(FileSource.of(path, schema=frame.schema)), frame)
+        # JSON has no infinity: null is written in its place.
+        finite = pl.when(pl.col("f").is_finite()).then("f").alias("f")
+        expected = frame.with_columns(finite, s=pl.struct("t", finite))
+        assert_frame_equal(rows(FileSource.of(path, schema=frame.schema)), expected)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
@@ -444,22 +446,6 @@ def test_the_kernel_too_sees_fewer_bytes_read(tmp_path):
         return int(Path("/proc/self/io").read_text().split()[1]) - before
 
     assert read_bytes(lambda f: f.select("id")) < 0.5 * read_bytes(lambda f: f)
-
-
-@pytest.mark.parametrize(
-    ("predicate", "text"),
-    [
-        (pl.col("x") > 110, "x > 110"),
-        ((pl.col("b") == "it (is)") & (pl.col("a") < 2) & pl.col("c"), 'a < 2 & b == "it (is)" & c'),
-        ((pl.col("a") + 1 > 5) | (pl.col("b") == "x"), '((a + 1) > 5) | (b == "x")'),
-        (pl.col("s").str.contains("a"), 'col("s").str.contains(["a"])'),
-        (pl.lit(True), "true"),
-        ((pl.col("a") == '")]) & (') & pl.col("b"), 'a == "")]) & (" & b'),
-        (pl.lit('x"(') == pl.col("a"), '[("x"(") == (col("a"))]'),
-    ],
-)
-def test_conditions_are_written_as_people_write_them(predicate, text):
-    assert conditions(predicate) == text
 
 
 def test_sizes_are_written_with_their_unit():

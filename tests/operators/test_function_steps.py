@@ -459,3 +459,14 @@ def test_a_schema_error_is_found_when_built_and_names_the_stage() -> None:
     steps = Pipeline.builder().source(Source.from_frame(FRAME)).map(failing)
     with pytest.raises(PlanError, match=r"\(stage map\)"):
         steps.schema()
+
+
+@pytest.mark.parametrize("step", ["map", "flat_map", "filter_map", "parallel_map"])
+def test_a_result_without_an_arrow_form_is_refused_when_built(step: str) -> None:
+    def widened(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(wide=pl.lit(1, pl.Int128))
+
+    source = Pipeline.builder().source(Source.from_frame(FRAME))
+    more = {"workers": 1} if step == "parallel_map" else {}
+    with pytest.raises(SchemaError, match=rf"has no Arrow form \(stage {step}\)\n.*\n  found: wide: Int128"):
+        getattr(source, step)(widened, frame="polars", **more).schema()

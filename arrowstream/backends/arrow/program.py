@@ -15,16 +15,16 @@ from arrowstream.expressions.program import Column, Filter, Program, Project, Re
 
 Step = Callable[[pa.RecordBatch], pa.RecordBatch]
 
-# Called directly, because `RecordBatch.filter` looks both up anew.
+# Called directly, because `RecordBatch.filter` looks both up for every call.
 _FILTER = pc.get_function("filter")
 _TRUE_ONLY = pc.FilterOptions("drop")
 
 _FEW = 2
-"""Up to so many columns are cheaper put into a record one by one than by making a new one of all."""
+"""Up to this number of changed columns, editing a record costs less than making a new one."""
 
 
 def compile_program(program: Program) -> Evaluator | Refusal:
-    """What runs the program on a batch, or all the reasons why Arrow's kernels would give other results."""
+    """An evaluator of the program, or all the reasons why Arrow's kernels would give other results."""
     reasons: list[str] = []
     steps: list[Step] = []
     schema = program.input
@@ -79,14 +79,13 @@ def _compile_project(
     step: Project, before: pa.Schema, after: pa.Schema, compiler: ExpressionCompiler
 ) -> Step:
     columns = [compiler.column(expression) for _, expression in step.columns]
+    names, types = before.names, before.types
     changed = [
         place
         for place, (name, expression) in enumerate(step.columns)
-        if place >= len(before)
-        or before.names[place] != name
-        or expression != Column(name, before.types[place])
+        if place >= len(before) or names[place] != name or expression != Column(name, types[place])
     ]
-    kept = [place for place in range(len(before)) if place not in changed]
+    kept = set(range(len(before))).difference(changed)
     grown = len(after) >= len(before)
     if grown and len(changed) <= _FEW and all(_same_field(before, after, place) for place in kept):
         changes = [(place, _field(after, place), columns[place]) for place in changed]
@@ -111,7 +110,7 @@ def _same_field(before: pa.Schema, after: pa.Schema, place: int) -> bool:
 
 
 def _edit(changes: list[tuple[int, pa.Field, Evaluated]], width: int) -> Step:
-    """Put a few columns over those in their places, or behind the last of `width`."""
+    """A step that replaces a few columns, or appends those whose place is not below `width`."""
 
     def step(record: pa.RecordBatch) -> pa.RecordBatch:
         edited = record

@@ -76,7 +76,7 @@ def _failure(format: Format, schema: pl.Schema) -> str | None:
     """What the encoder says about an empty file with these columns."""
     try:
         deque(encoder_for(format, schema, None).finish(), maxlen=0)
-    except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, ValueError) as error:
         return str(error).split("\n")[0]
     return None
 

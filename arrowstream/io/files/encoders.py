@@ -17,6 +17,7 @@ import pyarrow as pa
 from arrowstream.core.batch import arrow_schema, to_record
 from arrowstream.io.files.columnar.parquet_stitching import GROUP_ROWS, Codec, RowGroups
 from arrowstream.io.files.formats import Format
+from arrowstream.io.files.text.old_zones import with_whole_minutes
 
 Piece: TypeAlias = bytes | memoryview | pa.Buffer
 
@@ -131,7 +132,7 @@ class CsvEncoder(Encoder):
 
     def encode(self, frame: pl.DataFrame) -> Iterator[Piece]:
         out = io.BytesIO()
-        frame.write_csv(out, include_header=not self._begun, separator=self._delimiter)
+        with_whole_minutes(frame).write_csv(out, include_header=not self._begun, separator=self._delimiter)
         self._begun = True
         yield out.getbuffer()
 
@@ -196,7 +197,7 @@ class PackedEncoder(Encoder):
 
 def _lines(frame: pl.DataFrame) -> bytes:
     out = io.BytesIO()
-    frame.write_ndjson(out)
+    with_whole_minutes(frame).write_ndjson(out)
     return out.getvalue()
 
 

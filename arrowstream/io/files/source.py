@@ -12,11 +12,12 @@ import polars as pl
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError
+from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.formats import Format, detect, format_named
 from arrowstream.io.files.hive_columns import may_match, partition_columns
 from arrowstream.io.files.listing import DataFile, find_files
-from arrowstream.io.files.pushed_query import conditions, pushed
+from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
@@ -154,7 +155,7 @@ class FileSource(SourceSpec):
         names = f" ({', '.join(chosen)})" if len(chosen) < len(schema) else ""
         lines = [f"columns: {len(chosen)} of {len(schema)}{names}"]
         if found.predicate is not None:
-            lines.append(f"filter: {conditions(found.predicate)}")
+            lines.append(f"filter: {conjunction_text(found.predicate)}")
         partitions = partition_columns(files, self._columns(files)[1])
         needed = [file for i, file in enumerate(files) if may_match(found.predicate, partitions.slice(i, 1))]
         if len(needed) < len(files):

@@ -12,7 +12,8 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.failures import FAILURES
-from arrowstream.core.ingest import batches_of, polars_schema
+from arrowstream.core.ingest import batches_of
+from arrowstream.core.rows.arrow_types import polars_schema
 from arrowstream.errors import PeerGone, SchemaError
 
 _AHEAD = 2

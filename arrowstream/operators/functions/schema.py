@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 import polars as pl
@@ -50,29 +50,6 @@ def check_function(step: str, fn: Any) -> None:
         )
 
 
-def check_schema(step: str, schema: Any) -> pl.Schema | None:
-    """The schema a user declared, or None where it is to be learnt.
-
-    Raises
-    ------
-    PlanError
-        `schema` is no mapping of names to types.
-    SchemaError
-        A type has no Arrow form.
-    """
-    if schema is None:
-        return None
-    if not isinstance(schema, Mapping):
-        raise PlanError(
-            f"{step}(schema=...) needs names and types",
-            expected='a pl.Schema, or a dict such as {"x": pl.Int64}',
-            found=f"{type(schema).__name__} {schema!r}",
-        )
-    declared = pl.Schema(schema)
-    arrow_schema(declared)
-    return declared
-
-
 def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schema:
     """The schema of the first frame that `call` gives for a batch without rows.
 
@@ -81,7 +58,7 @@ def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schem
     PlanError
         The function fails over such a batch, gives no frame, or a column without a type.
     SchemaError
-        What it gives is no frame.
+        What it gives is no frame, or a type has no Arrow form.
     """
     try:
         frame = next(iter(call(Batch(pl.DataFrame(schema=schema)))), None)
@@ -101,6 +78,7 @@ def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schem
             hint=HINT,
         )
     found = schema_of(next(batches_of(from_form(frame))))
+    arrow_schema(found)  # raises for types that rows cannot have between steps
     untyped = [name for name, dtype in found.items() if dtype == pl.Null and schema.get(name) != pl.Null]
     if untyped:
         raise PlanError(

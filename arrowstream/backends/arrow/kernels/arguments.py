@@ -1,23 +1,14 @@
-"""What a kernel asks about a call's arguments before it agrees to compute it."""
+"""Questions of a kernel about a call's arguments, before it agrees to compute the call."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-from arrowstream.expressions.program import Call, Cast, Expression, Literal
-
-
-def is_constant(expression: Expression) -> bool:
-    """Whether no column is in it, so that it has one value for all rows and none for its own length."""
-    if isinstance(expression, Cast):
-        return is_constant(expression.input)
-    if isinstance(expression, Call):
-        return all(map(is_constant, expression.arguments))
-    return isinstance(expression, Literal)
+from arrowstream.expressions.program import Call, Literal
 
 
 def is_text(dtype: pa.DataType) -> bool:
-    """Whether it is one of Arrow's string types with offsets."""
+    """True for Arrow's string types with offsets."""
     return bool(pa.types.is_large_string(dtype) or pa.types.is_string(dtype))
 
 

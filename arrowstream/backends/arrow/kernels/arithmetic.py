@@ -11,11 +11,10 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arrowstream.backends.arrow.kernels.arguments import is_constant
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.arrow.kernels.integer_division import divide_integers, remainder_of_integers
 from arrowstream.backends.arrow.kernels.types import differing, is_float, is_integer, is_number
-from arrowstream.expressions.program import Call, Expression, Literal
+from arrowstream.expressions.program import Call, Expression, Literal, is_constant
 
 _types = pa.types
 _US_PER_DAY = pa.scalar(86_400_000_000)
@@ -44,7 +43,7 @@ def _subtract(call: Call) -> Evaluate | str:
 
 
 def _plus_or_minus(call: Call, function: Evaluate, after_zero: Evaluate) -> Evaluate | str:
-    """`function` of numbers, but a constant zero beside floats is left out, as in Polars: -0.0 + 0 is -0.0."""
+    """`function` of numbers, but a constant zero is not added to floats, as in Polars: -0.0 + 0 is -0.0."""
     evaluate = _on_numbers(function)(call)
     if isinstance(evaluate, str) or not is_float(call.dtype):
         return evaluate
@@ -217,7 +216,7 @@ def _clip(call: Call) -> Evaluate | str:
 
 
 def _fits(bound: Literal, dtype: pa.DataType) -> bool:
-    """Whether a constant is exactly the same number in `dtype`, and a number at all."""
+    """True if a constant is a number, and exactly the same number in `dtype`."""
     if not is_number(bound.dtype) or bound.value is None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""What a kernel is: a Polars function, checked for one call and made into a plain function of arrays."""
+"""The contract of a kernel: a Polars function, checked for one call and made into a plain function of arrays."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def _is_number(expression: Expression) -> bool:
 
 
 def compare(name: str, left: Expression, right: Expression) -> Evaluate | str:
-    """How to compare two values of one type, or why it must be refused.
+    """The function that compares two values of one type, or the reason to refuse it.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ _types = pa.types
 
 
 def convert(source: pa.DataType, target: pa.DataType, strict: bool) -> Evaluate | str:
-    """How to compute a cast of `source` to `target`, or why it must be refused.
+    """The function that casts `source` to `target`, or the reason to refuse it.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ def divide_integers(call: Call) -> Evaluate:
 
 
 def remainder_of_integers(call: Call) -> Evaluate:
-    """What is left after the quotient, with the divisor's sign."""
+    """The remainder of a division, with the divisor's sign."""
     floor = _floor(call.dtype)
 
     def evaluate(x: Values, y: Values) -> Values:

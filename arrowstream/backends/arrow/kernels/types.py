@@ -1,4 +1,4 @@
-"""Which Arrow types a kernel may be asked for, in words that read well in a kernel."""
+"""Predicates on Arrow types, under names that read well in a kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def is_integer(dtype: pa.DataType) -> bool:
 
 
 def is_float(dtype: pa.DataType) -> bool:
-    """Single or double precision; half precision is no type that an edge has."""
+    """Single or double precision; half precision is left to Polars."""
     return bool(_types.is_float32(dtype) or _types.is_float64(dtype))
 
 

@@ -2,14 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import cast_hint
-from arrowstream.errors import SourceError, StageError
+from arrowstream.core.rows.arrow_types import polars_schema, unfit_columns
+from arrowstream.errors import SchemaError, SourceError, StageError
 from arrowstream.io.files.text.byte_stream import unreadable
 
 
-def damaged_file(path: Path, error: Exception, what: str) -> SourceError:
+def checked_types(path: Path, schema: pl.Schema) -> pl.Schema:
+    """The schema of a file, whose columns all have types that rows may have.
+
+    Raises
+    ------
+    SchemaError
+        A column's type has no Arrow form that Polars reads: a longer Decimal, an Array of no values.
+    """
+    try:
+        arrow_schema(schema)
+    except SchemaError as error:
+        error.what = f"{error.what}, in {path}"
+        raise
+    return schema
+
+
+def unreadable_schema(
+    path: Path, error: BaseException, what: str, read_schema: Callable[[Path], pa.Schema]
+) -> SourceError | SchemaError:
+    """The error for a file whose columns Polars cannot tell: their types are unknown to it, or the file is damaged.
+
+    Parameters
+    ----------
+    path
+        The file.
+    error
+        What Polars raised.
+    what
+        The format's name.
+    read_schema
+        Reads the Arrow schema with pyarrow.
+    """
+    try:
+        schema = read_schema(path)
+        polars_schema(schema)
+    except SchemaError:
+        return unfit_columns(schema, error, f" of {path}")
+    except (OSError, pa.ArrowException):
+        return damaged_file(path, error, what)
+    # Polars can take in the types, but not read them from a file.
+    is_panic = isinstance(error, pl.exceptions.PanicException)
+    return unfit_columns(schema, error, f" of {path}") if is_panic else damaged_file(path, error, what)
+
+
+def damaged_file(path: Path, error: BaseException, what: str) -> SourceError:
     """A file whose footer cannot be read."""
     if isinstance(error, PermissionError | FileNotFoundError):
         return unreadable(path, error)

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from arrowstream.errors import StageError
-from arrowstream.io.files.columnar.damage import damaged_file, damaged_rows, failed_steps
+from arrowstream.io.files.columnar.damage import (
+    checked_types,
+    damaged_file,
+    damaged_rows,
+    failed_steps,
+    unreadable_schema,
+)
 from arrowstream.io.files.read_ahead import Piece
 
 PIECE_BYTES = 8 << 20
@@ -20,19 +28,32 @@ Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
 def parquet_schema(path: Path) -> pl.Schema:
-    """Names and types of a Parquet file's columns. Raises SourceError if its footer cannot be read."""
+    """Names and types of a Parquet file's columns.
+
+    Raises
+    ------
+    SourceError
+        Its footer cannot be read.
+    SchemaError
+        Polars lacks the type of a column; the error names it.
+    """
     try:
-        return pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise damaged_file(path, error, "Parquet") from error
+        return checked_types(path, scan_parquet(path).collect_schema())
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise unreadable_schema(path, error, "Parquet", pq.read_schema) from error
 
 
 def ipc_schema(path: Path) -> pl.Schema:
-    """Names and types of an Arrow IPC file's columns. Raises SourceError if it is none."""
+    """Names and types of an Arrow IPC file's columns. Raises as `parquet_schema`."""
     try:
-        return scan_ipc(path).collect_schema()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise damaged_file(path, error, "Arrow IPC") from error
+        return checked_types(path, scan_ipc(path).collect_schema())
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise unreadable_schema(path, error, "Arrow IPC", _read_ipc_schema) from error
+
+
+def _read_ipc_schema(path: Path) -> pa.Schema:
+    with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as opened:
+        return opened.schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +95,7 @@ def ipc_rows(path: Path) -> int:
     """Rows of an IPC file, told by the headers of its batches."""
     try:
         rows: int = scan_ipc(path).select(pl.len()).collect().item()
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise damaged_file(path, error, "Arrow IPC") from error
     return rows
 

@@ -113,7 +113,8 @@ def list_header(wire: int, size: int) -> bytes:
 def field_header(number: int, previous: int, wire: int) -> bytes:
     """What precedes a struct's field `number` after field `previous` (0 before the first)."""
     step = number - previous
-    if 0 < step <= 15:
+    # The format allows a step of 15 here, too, but Polars' encoder writes that in the longer form.
+    if 0 < step < 15:
         return bytes([step << 4 | wire])
     out = bytearray([wire])
     _zigzag(out, number)

@@ -24,7 +24,7 @@ _SIGNS = np.frombuffer(b"+-", np.uint8)
 
 
 def _is_one_byte_clusters(values: pa.Array) -> bool:
-    """Whether every byte is a grapheme of its own: ASCII, and no carriage return that could pair up."""
+    """True if every byte is a grapheme of its own: ASCII, and no carriage return that could pair up."""
     return is_ascii(values) and not bool((text_bytes(values) == ord("\r")).any())
 
 
@@ -125,7 +125,7 @@ def _zfill(call: Call) -> Evaluate | str:
         joined = pc.binary_join_element_wise(first, rest, pa.scalar("", values.type))
         return pc.if_else(signed, joined, pc.ascii_lpad(values, width, "0"))
 
-    # Polars 1 counts bytes behind a sign, Polars 2 characters: the same only for ASCII.
+    # Polars 1 counts bytes after a sign, Polars 2 characters: these are equal for ASCII only.
     return fast_where(is_ascii, fast, lambda s: s.str.zfill(width), call.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Which regular expressions mean the same to Polars (Rust's regex) and to Arrow (RE2).
+"""Regular expressions that mean the same to Polars (Rust's regex) and to Arrow (RE2).
 
 Both descend from the same design and find the leftmost match, preferring as Perl does. They differ in
 Unicode classes (``\\d`` is ASCII in RE2, any decimal digit in Rust), in escapes and in set operations
@@ -37,7 +37,7 @@ r"""Rust's ``\s`` within ASCII; RE2's lacks the vertical tab."""
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What to look for, in Arrow's terms.
+    """A pattern in Arrow's terms.
 
     Parameters
     ----------

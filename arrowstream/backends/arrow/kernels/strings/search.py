@@ -19,7 +19,7 @@ _NOT_CONSTANT = "what to look for must be constant text"
 
 
 def _sought(call: Call, literal: bool) -> tuple[str, Pattern] | str:
-    """What is looked for, in Polars' terms and in Arrow's, if both read it alike; or why not."""
+    """The pattern in Polars' terms and in Arrow's if both read it alike, else the reason why not."""
     text = constant_text(call, 1)
     if text is None:
         return _NOT_CONSTANT

@@ -50,7 +50,7 @@ def _nanosecond(values: Values) -> Values:
 
 
 def _nth(years: int) -> _Part:
-    """Which period of so many years since year 1 it is; settled dates are after it, so division is exact."""
+    """Number of the period of `years` years, counted from year 1; settled dates are later, so division is exact."""
     return lambda values: pc.divide(pc.add(pc.year(values), years - 1), years)
 
 

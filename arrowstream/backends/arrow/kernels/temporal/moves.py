@@ -75,7 +75,7 @@ def _shift(values: Values, ticks: int | Values) -> Values:
 
 @dataclass(frozen=True, slots=True)
 class _Bucket:
-    """What dates are rounded to: Polars' text, how many of which Arrow unit, ticks where that is fixed."""
+    """A period that dates are rounded to: Polars' text, a number of an Arrow unit, and its ticks if fixed."""
 
     text: str
     count: int

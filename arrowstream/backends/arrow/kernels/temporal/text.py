@@ -14,7 +14,7 @@ from arrowstream.expressions.program import Call
 
 _ISO = ["%Y", "-", "%m", "-", "%d", " ", "%H", ":", "%M", ":", "%S"]
 _STARTS = [0, 4, 5, 7, 8, 10, 11, 13, 14, 16, 17, 19]
-"""Where each piece of the ISO form starts, for years of four digits, and where the last ends."""
+"""Offsets at which the parts of the ISO form start, for years of four digits, and the offset of its end."""
 _SHORT = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M"}
 
 _Piece = tuple[int, int] | str
@@ -22,7 +22,7 @@ _Piece = tuple[int, int] | str
 
 
 def _pieces(format: str, first: int, last: int) -> list[_Piece] | None:
-    """What `format` is made of, from ISO pieces ``[first, last)``; None if it has something else."""
+    """The ISO parts ``[first, last)`` that `format` consists of; None if it has anything else."""
     tokens = re.findall(r"%.|[^%]|%", re.sub("%[FTR]", lambda match: _SHORT[match[0]], format))
     pieces: list[_Piece] = []
     at = 0

@@ -1,4 +1,4 @@
-"""What a clock on the wall shows: local time from instants, and for which instants Arrow and Polars agree.
+"""Local time from instants, and the instants for which Arrow and Polars agree on it.
 
 Polars carries its own time zone database, Arrow reads the system's. Both follow IANA, in maybe different
 releases, so a zone is compared once, hour by hour, over the years in which rules are settled; before 1970
@@ -34,7 +34,7 @@ def ticks_per_second(dtype: pa.DataType) -> int:
 
 
 def is_plain(dtype: pa.DataType) -> bool:
-    """Whether a timestamp type reads the same everywhere: without a zone, or in UTC."""
+    """True if a timestamp type reads the same everywhere: without a zone, or in UTC."""
     return dtype.tz is None or dtype.tz in _UTC_NAMES
 
 
@@ -112,5 +112,5 @@ def _databases_agree(zone: str) -> bool:
     expected = in_polars(instants, lambda s: s.dt.replace_time_zone(None), pa.timestamp("ms"))
     try:
         return bool(wall_clock(instants).equals(expected))
-    except pa.ArrowInvalid:  # the system's database lacks the zone, or there is none
+    except pa.ArrowInvalid:  # the system lacks the zone, or has no database of zones
         return False

@@ -83,7 +83,7 @@ def form_of(rows: Rows) -> Form:
     Raises
     ------
     PlanError
-        It is no form of rows.
+        No registered form has its type.
     """
     form = _BY_TYPE.get(type(rows))
     return form if form is not None else _inherited(type(rows))
@@ -94,7 +94,7 @@ def _inherited(kind: type) -> Form:
         if base in _BY_TYPE:
             return _BY_TYPE.setdefault(kind, _BY_TYPE[base])
     raise PlanError(
-        "this is no form of rows",
+        "a batch cannot hold rows of this type",
         expected=" or ".join(form.type.__qualname__ for form in FORMS.values()),
         found=f"{kind.__module__}.{kind.__qualname__}",
         hint="register_form(Form(...)) lets batches hold rows of another type",

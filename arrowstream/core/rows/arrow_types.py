@@ -1,0 +1,75 @@
+"""The Arrow types that rows from outside may have: those that Polars has, too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import lru_cache
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.batch import arrow_schema, to_frame
+from arrowstream.errors import SchemaError
+
+# Polars panics, outside of the Exception tree, on some types it does not know.
+UNFIT = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, ValueError)
+"""Exceptions of Polars and pyarrow for a type that they cannot hold."""
+
+
+@lru_cache(maxsize=512)
+def polars_schema(schema: pa.Schema) -> pl.Schema:
+    """The Polars schema that rows of an Arrow schema get.
+
+    Raises
+    ------
+    SchemaError
+        Polars cannot hold one of the types, or two columns share a name; the error names the columns.
+    """
+    try:
+        return to_frame(no_rows(schema)).schema
+    except UNFIT as error:
+        raise unfit_columns(schema, error) from None
+
+
+def no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """A RecordBatch without rows."""
+    # Not schema.empty_table(): before pyarrow 20 that cannot make dictionaries, which categories are.
+    return pa.RecordBatch.from_arrays([pa.nulls(0, dtype) for dtype in schema.types], schema=schema)
+
+
+def unfit_columns(schema: pa.Schema, error: BaseException, where: str = "") -> SchemaError:
+    """The error for rows of an Arrow schema that cannot be taken in.
+
+    Parameters
+    ----------
+    schema
+        The schema.
+    error
+        What Polars said of it.
+    where
+        Where the columns are, such as ``" of x.parquet"``.
+    """
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        return SchemaError(
+            f"several columns{where} are called {twice[0]!r}",
+            expected="each column under a name of its own",
+            found=", ".join(schema.names),
+            hint="rename or drop all but one of them before the rows enter the pipeline",
+        )
+    unfit = [field for field in schema if not _is_fit(field)] or list(schema)
+    names = ", ".join(repr(field.name) for field in unfit)
+    return SchemaError(
+        f"Polars has no type for column{'s' if len(unfit) > 1 else ''} {names}{where}",
+        expected="types that Polars has",
+        found=", ".join(f"{field.name}: {field.type}" for field in unfit),
+        hint=f"cast or drop the column before the rows enter the pipeline ({str(error).splitlines()[0]})",
+    )
+
+
+def _is_fit(field: pa.Field) -> bool:
+    try:
+        arrow_schema(to_frame(no_rows(pa.schema([field]))).schema)
+    except (*UNFIT, SchemaError):
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""pandas frames as Polars frames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.errors import SchemaError
+
+_UNFIT = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, TypeError, ValueError)
+
+_HINTS = {
+    "object": 'give all its values one type, such as .astype("string") or .astype("Int64")',
+    "complex": "split it into its real and its imaginary part",
+    "Sparse": "make it dense with .sparse.to_dense()",
+}
+"""Hints for a column, by the beginning of its dtype."""
+
+
+def from_pandas(data: Any) -> pl.DataFrame | pl.Series:
+    """A pandas frame without its index, or a series.
+
+    Raises
+    ------
+    SchemaError
+        Two columns share a name, or a column holds values that have no Arrow type in common; it names the column.
+    """
+    try:
+        # Not through pandas' own Arrow export, which turns the index into a column.
+        return pl.from_pandas(data)
+    except _UNFIT as error:
+        raise _unfit(data, error) from None
+
+
+def _unfit(data: Any, error: BaseException) -> SchemaError:
+    names = [str(name) for name in getattr(data, "columns", ())]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        return SchemaError(
+            f"several columns of a pandas frame are called {twice[0]!r}",
+            expected="each column under a name of its own",
+            found=", ".join(names),
+            hint="rename or drop all but one of them",
+        )
+    for place, name in enumerate(names):
+        column = data.iloc[:, [place]]
+        try:
+            pl.from_pandas(column)
+        except _UNFIT as reason:
+            dtype = str(column.dtypes.iloc[0])
+            hint = next((text for start, text in _HINTS.items() if dtype.startswith(start)), None)
+            return SchemaError(
+                f"column {name!r} of a pandas frame cannot be taken in",
+                expected="values of one type that Arrow has",
+                found=f"{dtype}: {str(reason).splitlines()[0]}",
+                hint=hint or "convert the column first",
+            )
+    return SchemaError(
+        "a pandas frame cannot be taken in",
+        expected="columns of types that Arrow has",
+        found=str(error).splitlines()[0],
+    )
