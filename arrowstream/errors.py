@@ -67,8 +67,12 @@ class ArrowstreamError(Exception):
             for label, value in (("expected", self.expected), ("found", self.found), ("hint", self.hint))
             if value
         ]
-        # Names of files that are not UTF-8 hold characters that no terminal or log takes.
-        return "\n".join(lines).encode(errors="backslashreplace").decode()
+        return _printable("\n".join(lines))
+
+
+def _printable(text: str) -> str:
+    """`text` with escapes for what no terminal takes: names of files that are not UTF-8 have such characters."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class SchemaError(ArrowstreamError):
@@ -148,8 +152,9 @@ class StageError(ArrowstreamError):
 
     def __str__(self) -> str:
         head, *rest = super().__str__().split("\n")
-        lines = [head, *([f"  position: {self.position}"] if self.position else []), *rest]
-        return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
+        return "\n".join(
+            [head, *([f"  position: {_printable(self.position)}"] if self.position else []), *rest]
+        )
 
 
 class SourceError(StageError):
