@@ -15,7 +15,7 @@ from arrowstream.expressions.text import (
     name_text,
     tree_text,
 )
-from arrowstream.expressions.tree import tree_of
+from arrowstream.expressions.tree import is_literal, tree_of
 
 a, b, s, t = pl.col("a"), pl.col("b"), pl.col("s"), pl.col("t")
 
@@ -215,6 +215,12 @@ def test_what_json_cannot_hold_is_never_rebuilt_as_something_else(
     assert column_types(tree_of(expr), pl.Schema({"x": pl.Float32()})) == [
         pl.LazyFrame(schema={"x": pl.Float32}).select(expr).collect_schema()["x"]
     ]
+
+
+def test_literals_are_values_cast_or_in_a_list() -> None:
+    one = pl.lit(1)
+    assert all(map(is_literal, map(tree_of, (one, one.cast(pl.Int8), one.implode()))))
+    assert not any(map(is_literal, map(tree_of, (a, a.cast(pl.Int8), a.implode(), one + one))))
 
 
 def test_a_tree_that_cannot_stand_alone_has_no_types() -> None:

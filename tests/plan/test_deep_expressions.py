@@ -13,7 +13,7 @@ from arrowstream.errors import PlanError
 from arrowstream.expressions.text import expression_text
 from arrowstream.expressions.tree import DEEPEST, levels, tree_of
 from arrowstream.operators.with_columns import WithColumns
-from arrowstream.plan.checks.pieces import runnable
+from arrowstream.plan.checks.pieces import _within_lists_and_structs, runnable
 from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.segment import Segment
 
@@ -91,6 +91,15 @@ def test_a_deep_step_is_shown_as_it_was_written_and_its_pieces_have_names_of_the
     assert "piece" not in builder.sink(Sink.to_fn(len)).build().explain().replace("piece 0:", "")
     (step,) = (WithColumns.of(z=joined(100, lambda e, n: e + 1)),)
     assert runnable(step, frame.schema, "1").expressions() == step.exprs
+
+
+def test_fields_of_structs_are_no_columns_in_either_way_to_write_them() -> None:
+    field = {"BinaryExpr": {"left": {"Field": ["x"]}, "op": "Plus", "right": {"Field": ["y"]}}}
+    for tree in (
+        {"StructEval": {"expr": {"Column": "s"}, "evaluation": [field]}},
+        {"Function": {"input": [{"Column": "s"}, field], "function": {"StructExpr": "WithFields"}}},
+    ):
+        assert id(field) in _within_lists_and_structs(tree)
 
 
 def test_a_program_has_a_few_levels_only() -> None:
