@@ -229,6 +229,12 @@ def test_several_sinks() -> None:
     assert [len(end.handlers) for _, end, _ in graph.ends] == [0, 0, 2]
 
 
+def test_the_one_sink_may_miss_batches() -> None:
+    sink = '[sink]\nkind = "file"\npath = "out.parquet"\nbest_effort = 64'
+    assert job("", sink=sink).pipeline().explain().endswith("misses batches when more than 64 wait")
+    assert_frame_equal(written("", sink=sink), FRAME)
+
+
 def test_handlers_of_the_one_sink() -> None:
     graph = job("", sink='[sink]\nkind = "file"\npath = "o.parquet"\non_error = "retry"').complete.graph
     assert len(graph.sink_policies.handlers) == 1
@@ -363,10 +369,6 @@ def test_mistakes_in_event_time(source: str, message: str) -> None:
     ("sink", "message"),
     [
         ("sink = []", "[sink]: has no sink"),
-        (
-            f'{SINK}path = "a.parquet"\nbest_effort = 3',
-            "j.toml:7: 'best_effort' in [[sink]]: only one of several",
-        ),
         (f'{SINK}path = "a.parquet"\n{SINK}path = "b.csv"', "j.toml:7: item 2 of [sink]: "),
         (
             f'{SINK}path = "a.parquet"\n{SINK}path = "a.parquet"',

@@ -186,7 +186,7 @@ class BlockingReader(ABC):
     """A running source that blocks; the runtime calls it on a worker thread, one call at a time."""
 
     def position(self) -> SourcePosition | None:
-        """Where the reader is between two calls of `read`; see `Reader.position`."""
+        """Where the reader is; see `Reader.position`. Called on the event loop's thread, between two reads."""
         return None
 
     @abstractmethod

@@ -7,7 +7,7 @@ from typing import Any
 
 from arrowstream.config.toml_file import Value
 from arrowstream.connector_table import SINKS, SOURCES, Connector, Option
-from arrowstream.jobs.job_errors import placed
+from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.values import types
 
 
@@ -43,7 +43,7 @@ def connector(value: Value, kinds: Mapping[str, Connector], also: tuple[str, ...
     entry = kinds[name.text()]
     value.check_keys(("kind", *options, *also), required=entry.required)
     table = value.table()
-    with placed(value):
+    with located(value):
         return entry.call(**{key: _read(options[key], table[key]) for key in options if key in table})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from arrowstream.config.toml_file import Value
 from arrowstream.jobs.connectors import SINKS, connector
-from arrowstream.jobs.job_errors import placed
+from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.values import arguments, duration
 from arrowstream.policies.handlers import ErrorHandler
 
@@ -79,5 +79,5 @@ def _handler(value: Value) -> ErrorHandler:
         found = " and ".join(map(repr, value.table())) or "none"
         known = ", ".join(map(repr, _TABLES))
         raise value.error(f"a handler is a text, or a table with one of {known}; found {found}")
-    with placed(value):
+    with located(value):
         return _TABLES[kinds[0]](value)

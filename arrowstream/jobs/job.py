@@ -22,8 +22,8 @@
 Steps have the names and arguments of the builder's methods; where an operator has one argument that matters,
 it may stand alone, as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``on_error`` and
 ``named = "totals"``. A source may have ``event_time = "ts"``, ``lateness`` and ``idle``, a sink ``on_error``. Each of
-several ``[[sink]]`` gets every batch; one with ``best_effort = 64`` may miss some. Functions need Python, and so do
-streams that part or meet.
+several ``[[sink]]`` gets every batch; a sink with ``best_effort = 64`` may miss some. Functions need Python, and so
+do streams that part or meet.
 
 Relative paths start at the current directory, as in a shell. SQL means what the installed Polars makes
 of it: Polars 2 reads ``60.0`` as an exact decimal, older ones as a float. ``60::DOUBLE`` is a float in all.
@@ -52,7 +52,7 @@ from arrowstream.config.toml_file import JobFile, Value
 from arrowstream.connectors import Sink
 from arrowstream.errors import ArrowstreamError
 from arrowstream.io.sink import BoundSink
-from arrowstream.jobs.job_errors import placed
+from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.source_and_sinks import sinks, sources, together
 from arrowstream.jobs.steps import step
 from arrowstream.pipeline import Builder, Pipeline
@@ -108,7 +108,7 @@ class Job:
                 prefixes.append(JobPrefix(place, label and f"{label}{place.at[-1]}", made))
                 label = ""
         found = sinks(job.need("sink"))
-        with placed(job.need("sink")):
+        with located(job.need("sink")):
             complete = prefixes[-1].builder.sink(together(found))
         return cls(name, tuple(prefixes), tuple(found), complete)
 
@@ -124,13 +124,13 @@ class Job:
             return self.complete.build(settings=settings)
         except ArrowstreamError:
             for prefix in self.prefixes:
-                with placed(prefix.value):
+                with located(prefix.value):
                     prefix.builder.sink(Sink.to_fn(_ignore)).build(settings=settings)
         # Every prefix builds: a sink does not fit.
         for value, sink in self.sinks:
-            with placed(value):
+            with located(value):
                 self.prefixes[-1].builder.sink(sink).build(settings=settings)
-        with placed(self.sinks[-1][0]):
+        with located(self.sinks[-1][0]):
             return self.complete.build(settings=settings)
 
     def schemas(self) -> Iterator[tuple[str, pl.Schema | None]]:
@@ -142,7 +142,7 @@ class Job:
             As for `pipeline`.
         """
         for prefix in self.prefixes:
-            with placed(prefix.value):
+            with located(prefix.value):
                 schema = prefix.builder.schema()
             if prefix.label:
                 yield f"{prefix.label} ({prefix.value.file.path}:{prefix.value.line})", schema

@@ -10,7 +10,7 @@ from arrowstream.errors import ArrowstreamError, JobError
 
 
 @contextmanager
-def placed(value: Value) -> Iterator[None]:
+def located(value: Value) -> Iterator[None]:
     """Turn an error of the engine into one that names the place of `value`, all on one line.
 
     The stage's name is left out: file and line say more.

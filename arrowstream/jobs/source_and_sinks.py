@@ -10,7 +10,7 @@ from arrowstream.io.sink import AnySink, BoundSink, SinkSpec
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.jobs.connectors import SINKS, SOURCES, connector, place_of
 from arrowstream.jobs.handlers import handlers
-from arrowstream.jobs.job_errors import placed
+from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.values import duration
 
 
@@ -27,7 +27,7 @@ def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]
     yield place_of(value, SOURCES), source
     if "event_time" in table:
         lateness, idle = value.maybe("lateness", duration), value.maybe("idle", duration)
-        with placed(table["event_time"]):
+        with located(table["event_time"]):
             yield table["event_time"], source.with_event_time(table["event_time"].text(), lateness or 0, idle)
     else:
         for key in table.keys() & {"lateness", "idle"}:
@@ -45,8 +45,6 @@ def sinks(value: Value) -> list[tuple[Value, BoundSink]]:
     found = [(item, _sink(item)) for item in value.items()]
     if not found:
         raise value.error("has no sink")
-    if len(found) == 1 and found[0][1].best_effort_capacity is not None:
-        raise value.items()[0].need("best_effort").error("only one of several [[sink]] can miss batches")
     return found
 
 
@@ -62,6 +60,6 @@ def _sink(value: Value) -> BoundSink:
     buffer = value.maybe("best_effort", Value.count)
     sink = sink if buffer is None else sink.best_effort(buffer)
     for handler in value.maybe("on_error", handlers) or ():
-        with placed(value.need("on_error")):
+        with located(value.need("on_error")):
             sink = sink.on_error(handler)
     return sink

@@ -10,7 +10,7 @@ from arrowstream.backends.registry import backends
 from arrowstream.config.toml_file import Value
 from arrowstream.jobs.connectors import SINKS, connector
 from arrowstream.jobs.handlers import handlers
-from arrowstream.jobs.job_errors import placed
+from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.values import arguments, columns, duration, expressions, running, types
 from arrowstream.operators.window import WindowFull
 from arrowstream.pipeline import Builder
@@ -166,7 +166,7 @@ def step(value: Value, builder: Builder) -> list[tuple[Value, Builder]]:
     }
     added = []
     for key, make in makes.items():
-        with placed(table[key]):
+        with located(table[key]):
             builder = make(builder, table[key])
         added.append((table[key], builder))
     return added

@@ -12,7 +12,7 @@ from arrowstream.config.toml_file import Value
 from arrowstream.core.duration import seconds
 from arrowstream.core.hints import did_you_mean
 from arrowstream.expressions.type_names import dtype
-from arrowstream.jobs.job_errors import placed
+from arrowstream.jobs.job_errors import located
 
 # Double quotes are SQL's own way to write a name with spaces, or one that is also a keyword.
 _NAMED = re.compile(
@@ -137,7 +137,7 @@ def _elsewhere(value: Value) -> str:
 def duration(value: Value) -> str | float:
     """A duration: text such as ``"1m30s"``, or a number of seconds."""
     found = value.text() if isinstance(value.found, str) else value.number()
-    with placed(value):
+    with located(value):
         seconds(found)
     return found
 

@@ -276,7 +276,7 @@ class Graph:
 
     @property
     def sinks(self) -> tuple[SinkSpec, ...]:
-        """Every sink rows may leave by, those of branches, of late rows and of dead letters included."""
+        """Every sink rows may leave by, each once: those of branches, of late rows and of dead letters included."""
         found: list[SinkSpec] = []
         for graph in self.graphs():
             for step in graph.steps:
@@ -284,4 +284,4 @@ class Graph:
             found += (end.sink for _, end, _ in graph.ends)
             for _, _, policies in graph.ends:
                 found += policies.sinks
-        return tuple(found)
+        return tuple({id(sink): sink for sink in found}.values())

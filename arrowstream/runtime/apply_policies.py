@@ -1,4 +1,4 @@
-"""Policies at work: a time limit around each try, and handlers around them."""
+"""Policies at work: a time limit around each attempt, and error handlers around them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def govern(
     clock: Clock,
     sinks: RunningSinks,
 ) -> None:
-    """Put a stage or sink that takes rows of `schema` under its policies; without any, it costs nothing."""
+    """Apply the policies of a stage or sink that takes rows of `schema`; without policies it is left as it is."""
     name, counters = running.counters.name, running.counters
     if policies.timeout_s is not None:
         skip = counters.record_skipped if policies.skip_late_batches else None
@@ -46,8 +46,8 @@ def govern(
     last = policies.handlers[-1]
     if isinstance(last, DeadLetter):
         assert isinstance(last.sink, SinkSpec)
-        outlet = SinkBinding(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
-        write, count = sinks.shared_side_output(outlet), counters.record_dead_letters
-    # Not seeded: chance is there to keep apart the retries of many processes that run the same job.
+        binding = SinkBinding(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
+        write, count = sinks.shared_side_output(binding), counters.record_dead_letters
+    # Not seeded: many processes that run the same job should not retry at the same moments.
     guard = Guard(name, policies.handlers, clock, Random(), write, count)
     running.govern(lambda attempt: partial(guard.run, attempt=attempt))

@@ -63,7 +63,7 @@ class Limits:
 
     def _cancel_if_full(self) -> None:
         """Cancel the tasks once every sink is full; a throttle could otherwise keep the run alive for hours."""
-        # Rows that were put aside have been counted, so those sinks get what is under way to them.
+        # Late rows and dead letters have been counted, so their sinks get what is under way to them.
         totals = self._totals
         if all(sink.full for sink in totals.final_sinks) and totals.only_final_sinks:
             assert totals.wiring is not None

@@ -1,4 +1,4 @@
-"""Opaque operators while they run: pure processes, those that need the time, and those that wait."""
+"""Operators with state while they run: processes, timed processes, and processes of coroutines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 WriteLate = Callable[[Batch], Awaitable[None]]
 
 _ROWS_AT_A_TIME = 65_536
-"""From so many rows on, what a process gives at a mark or at the end is passed on before it makes more."""
+"""Rows that a process gives at a mark or at the end before they are passed on and it makes more."""
 
 
 class RunningProcess(RunningStage):
@@ -93,7 +93,7 @@ class RunningProcess(RunningStage):
         del self._process
 
     async def _emit_made(self, make: Callable[[], Iterable[Element]], output: OutputPort) -> None:
-        """Give what is made, and make more only once that was taken: it may be more than there is memory for."""
+        """Emit what is made in parts, each made once the one before is passed on: all of it may not fit in memory."""
         made = _begun(make)
         more = True
         while more:
@@ -126,7 +126,7 @@ class RunningProcess(RunningStage):
 
 
 class RunningTimed(RunningProcess):
-    """A process that is told the time before every call and woken at its deadlines."""
+    """A process that gets the time before every call, and a call at its deadlines."""
 
     __slots__ = ("_timed",)
 
@@ -153,7 +153,7 @@ class RunningTimed(RunningProcess):
         return self._timed.accepts_input
 
     def on_waiting(self) -> None:
-        """The next element is waited for from now on."""
+        """The runtime starts to wait for the next element."""
         self._timed.on_waiting(self._clock.now_ns())
 
     async def open(self) -> None:
@@ -165,7 +165,7 @@ class RunningTimed(RunningProcess):
         del self._timed
 
     async def on_timer(self, output: OutputPort) -> None:
-        """Give what comes out now that the deadline has passed."""
+        """Emit what comes out at a deadline that has passed."""
         now = self._clock.now_ns()
         await self._emit_made(lambda: self._timed.on_timer(now), output)
 
@@ -244,12 +244,12 @@ class RunningAsync(RunningStage):
 
 
 def _begun(make: Callable[[], Iterable[Element]]) -> Iterator[Element]:
-    """What is made, begun where the first of it is asked for."""
+    """The elements that `make` gives; it is called when the first one is read."""
     yield from make()
 
 
 def _some(made: Iterator[Element]) -> tuple[list[Element], bool]:
-    """The next elements, and whether there may be more."""
+    """The next elements, up to `_ROWS_AT_A_TIME` rows, and whether there may be more."""
     out: list[Element] = []
     rows = 0
     for element in made:
@@ -265,7 +265,7 @@ def start_operator(
     resources: Resources,
     write_late: WriteLate | None,
 ) -> RunningStage:
-    """The running form of an opaque operator."""
+    """An operator with one input as a running stage."""
     name, operator = stage.name, stage.operator
     process = operator.start(stage.schema, resources.context(name))
     if isinstance(process, AsyncProcess):

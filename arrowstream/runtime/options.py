@@ -1,4 +1,4 @@
-"""What a run is given: how to run, and what."""
+"""The arguments of a run: options, and the plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.report import Progress
 
 WORKERS = 8
-"""Threads of a run where nothing else was asked for."""
+"""Default number of worker threads of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +25,17 @@ class Options:
     Parameters
     ----------
     limit
-        Stop once so many rows have come out.
+        Stop once this many rows have come out; None for no limit.
     seconds
-        Stop after this time.
+        Stop after this time; None for no limit.
     on_progress
         Called on the loop at most ten times a second, and at the end.
     limits
         Capacity of the channel between two stages.
     workers
-        Threads at most; they are started only when needed, one for each party that blocks.
+        Worker threads at most; each is started when it is first needed.
     log_seconds
-        How often a line of metrics is logged; None for never.
+        Seconds between two lines of metrics in the log; None for no lines.
     state_bytes
         The most memory that the state of all steps may take together; None for no limit.
     snapshots
@@ -57,20 +57,20 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What to run: a plan, or how to make one once the first batch has told its schema.
+    """A pipeline to run: a plan, or how to make one from the schema of the first batch.
 
     Parameters
     ----------
     name
         The pipeline's name.
     sources
-        Every source it has, the first one first.
+        Every source of the pipeline, its first input first.
     sinks
-        Every sink it has, also those at the ends of branches.
+        Every sink of the pipeline, those of branches, late rows and dead letters included.
     plan
-        The plan, or None.
+        The plan; None if the schema of the source is not known yet.
     compile
-        Makes it from the source's schema.
+        Makes the plan from the source's schema.
     """
 
     name: str

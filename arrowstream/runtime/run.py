@@ -164,12 +164,12 @@ class Run:
         while plan is None:
             element = await source.receive()
             if element is None:
-                # Without a plan nobody reads the other sources, whose rows would be lost.
+                # Without a plan the other sources are not read: their rows would be lost.
                 alone = len(prepared.sources) == 1 and not any(sink.needs_schema for sink in prepared.sinks)
                 if self._stop_reason is not None or alone:
                     return self._totals.report(prepared.name, self._stop_reason)
                 raise SchemaError(
-                    "the stream ended before its first batch, so nobody knows its columns",
+                    "the stream ended before its first batch, so its columns are unknown",
                     stage="source",
                     expected="at least one batch, or a declared schema",
                     hint="pass schema=... to the source: an empty stream then gives an empty result",
@@ -207,6 +207,6 @@ class Run:
 
 
 def _only_cancelled(failure: BaseException) -> bool:
-    """Whether we were cancelled from outside, and nothing else went wrong."""
+    """Whether the run was cancelled from outside, and nothing else failed."""
     cancelled = isinstance(failure, asyncio.CancelledError) and not is_failure(failure)
     return cancelled and not getattr(failure, "__notes__", ())

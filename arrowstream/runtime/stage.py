@@ -33,15 +33,15 @@ class RunningStage(ABC):
 
     @property
     def queue_capacity(self) -> int | None:
-        """Batches that may wait before this stage, where that was asked for."""
+        """Input queue capacity this stage asks for, in batches; None for the default."""
         return None
 
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:
-        """Let `attempts` decide how often, and with which parts of a batch, the work is tried."""
+        """Wrap each attempt in `attempts`, which decides how often and with which parts of a batch it is made."""
         self._attempt = attempts(self._attempt)
 
     async def process(self, batch: Batch) -> Iterable[Element]:
-        """What comes out for this batch."""
+        """Process a batch; returns what comes out."""
         out = await self._attempt(batch)
         counters = self.counters
         counters.rows_in += batch.num_rows
@@ -50,7 +50,7 @@ class RunningStage(ABC):
         return out
 
     def _count(self, out: Iterable[Element]) -> None:
-        """Count what comes out; rows made anew, such as a window's, are as old as the batch that let them out."""
+        """Count what comes out; new rows, such as a window's, get the ingest time of the batch that released them."""
         for element in out:
             if isinstance(element, Batch):
                 self.counters.record_output(element)
@@ -62,20 +62,20 @@ class RunningStage(ABC):
         """Do the work once."""
 
     async def open(self) -> None:
-        """Before the first batch."""
+        """Called before the first batch."""
         return
 
     async def on_mark(self, mark: Mark, output: OutputPort) -> None:
-        """Give what comes out for a mark, the mark itself included."""
+        """Emit what comes out for a mark, the mark itself included."""
         self.counters.record_mark(mark)
         await output.send(mark)
 
     async def finish(self, output: OutputPort) -> None:
-        """Give what is still held when the stream ends."""
+        """Emit what is still held when the stream ends."""
         return
 
     async def close(self) -> None:
-        """After the last call, whatever came before."""
+        """Called last, also after a failure or a cancellation."""
         return
 
 

@@ -20,9 +20,9 @@ from arrowstream.runtime.stage import RunningStage, emit_all
 from arrowstream.runtime.task_group import task_group
 
 TURN_SECONDS = 0.005
-"""How long a task may go on without waiting before the loop's other tasks get a turn.
+"""Seconds for which a task runs without waiting before the loop's other tasks get a turn.
 
-Between ends in memory nothing ever waits, so `stop`, timers and everything else on the loop would starve.
+Between a source and a sink in memory nothing waits: `stop`, timers and all else on the loop would starve.
 """
 
 
@@ -131,7 +131,7 @@ async def _through(element: Element, stage: RunningStage, output: OutputPort) ->
 
 
 async def _drive_concurrent(source: InputPort, stage: RunningAsync, output: OutputPort) -> None:
-    """Several batches in the making, passed on in the order in which they came.
+    """Drive a stage that works on several batches at a time; results go out in the order of the batches.
 
     At a barrier no batch is begun before those in front of it are done and the state is saved.
     """
@@ -171,7 +171,7 @@ async def _drive_concurrent(source: InputPort, stage: RunningAsync, output: Outp
 
 
 class _Turns:
-    """Lets the loop's other tasks run now and then."""
+    """Yields to the loop's other tasks every `TURN_SECONDS`."""
 
     __slots__ = ("_ends", "_loop")
 

@@ -41,7 +41,7 @@ class Totals:
 
     @property
     def only_final_sinks(self) -> bool:
-        """Whether no rows can be put aside, as late rows or dead letters."""
+        """Whether the run has no sinks for late rows and dead letters."""
         return len(list(self._sinks)) == len(self.final_sinks)
 
     @property

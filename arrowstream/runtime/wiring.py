@@ -106,17 +106,17 @@ class Wiring:
             raise stage_error(name, None, error) from error
 
     def cancel(self) -> None:
-        """End every task as it is: nobody wants what is still under way."""
+        """Cancel every task: no sink takes what is still under way."""
         self._ending = True
         for task in list(self._started):
             task.cancel()
 
     async def wire(self, source: InputPort, plan: Plan) -> None:
-        """Make everything from the first source to the sinks."""
+        """Make the tasks and channels from the first source to the sinks."""
         await self._line(source, plan.stages, None if plan.sink is None else self._sink(plan.sink))
 
     async def _line(self, source: InputPort, stages: Sequence[Stage], output: OutputPort | None) -> None:
-        """Everything from `source` to `output`; None if the last stage leads to sinks."""
+        """Wire the stages from `source` to `output`, which is None if the last stage leads to sinks."""
         started: list[RunningStage] = []
         for number, stage in enumerate(stages):
             if (start := _STARTS.get(type(stage))) is not None:
@@ -181,7 +181,7 @@ class Wiring:
     async def _split(
         self, source: InputPort, before: Sequence[RunningStage], stage: SplitStage
     ) -> InputPort | None:
-        """The branches of a split, each with a line of its own; gives what comes out where they meet."""
+        """Wire each branch of a split as a line; returns where those that go on meet, or None."""
         going_on = [branch for branch in stage.branches if not branch.ended]
         sender, receiver = self._limits.channel()
         merge = Merge(len(going_on), sender)
@@ -215,7 +215,7 @@ class Wiring:
     async def _inputs(
         self, source: InputPort, before: Sequence[RunningStage], stage: InputsStage
     ) -> InputPort:
-        """This stream and others, each with a line of its own, and where they meet."""
+        """Wire each other input as a line; returns what comes out where they meet this stream."""
         sender, receiver = self._limits.channel()
         count = 1 + len(stage.inputs)
         meeting = Merge(count, sender) if stage.operator is None else self._ports(stage, sender)

@@ -136,6 +136,20 @@ def test_what_is_refused(make: Any, text: str) -> None:
         make()
 
 
+def test_a_sink_that_was_never_opened_hears_it_once() -> None:
+    heard: list[object] = []
+
+    class Waiting(TestSink):
+        def on_never_opened(self, failure: BaseException | None) -> None:
+            heard.append(self)
+
+    one, other, letters = Waiting(), Waiting(), Waiting()
+    source = TestSource.from_frames([]).undeclared()
+    fan = Pipeline.builder().source(source).sink(Sink.fanout([one, other.best_effort()]))
+    fan.on_error(ErrorHandler.dead_letter(letters)).build().run_sync()
+    assert [id(sink) for sink in heard] == [id(one), id(other), id(letters)]
+
+
 @pytest.mark.parametrize(
     ("sink", "found"),
     [

@@ -1,22 +1,26 @@
 """Steps with graphs inside: compiled once, walked and explained by one protocol."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import polars as pl
 import pytest
 
-from arrowstream import Builder, Pipeline, Source
+from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Sink, Source
 from arrowstream.backends.registry import backends
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
+from arrowstream.io.sink import SinkSpec
 from arrowstream.operators.base import MultiInputOperator, MultiInputProcess
 from arrowstream.plan import fuse
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.composites.merge import Merge
 from arrowstream.plan.composites.multi_input import MultiInput
 from arrowstream.plan.composites.split import Split
-from arrowstream.plan.physical import InputsStage
+from arrowstream.plan.graph import Child, Composite, Graph, LineCompiler
+from arrowstream.plan.physical import InputsStage, Line, SplitStage
 from arrowstream.testing import TestSink
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "k": ["a", "b", "a"]})
@@ -181,3 +185,54 @@ def test_what_does_not_fit_an_operator_with_two_inputs_names_it() -> None:
     for others, found in (([], "no other input"), ([rows(), rows()], "found: 3")):
         with pytest.raises(PlanError, match=found):
             beside(*others)
+
+
+@dataclass(frozen=True, slots=True)
+class Tap(Composite):
+    """Every row goes on, and also through a graph that ends in a sink: all that a further composite needs."""
+
+    name: ClassVar[str] = "tap"
+    aside: Graph
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        return (Child("aside", self.aside),)
+
+    def with_children(self, graphs: Sequence[Graph]) -> "Tap":
+        (aside,) = graphs
+        return Tap(aside)
+
+    def describe(self) -> str:
+        return "tap()"
+
+    def compile(self, compiler: LineCompiler, name: str, schema: pl.Schema) -> SplitStage:
+        (child,) = self.children
+        lines = (compiler.branch(name, child, schema), Line("on", None, (), schema))
+        return SplitStage(name, self.describe(), None, lines, schema)
+
+
+def tapped(sink: SinkSpec) -> Builder:
+    aside = Builder(Graph("aside", inner=True)).filter(pl.col("x") > 1).on_error(ErrorHandler.retry())
+    return Builder(rows().graph.with_step(Tap(aside.sink(sink).graph)))
+
+
+def test_a_further_composite_is_one_class() -> None:
+    sink, main = TestSink(), TestSink()
+    pipeline = tapped(sink).drop("k").sink(main).build(settings=Settings(max_retries=7))
+    report = pipeline.run_sync()
+    assert main.received() == [1, 2, 3]
+    assert sink.frame().equals(FRAME.filter(pl.col("x") > 1))
+    assert {stage.name for stage in report.stages} >= {"tap/aside/filter", "tap/aside/sink", "drop", "sink"}
+    text = pipeline.explain()
+    assert "  stage tap\n      tap()\n    branch aside\n      stage tap/aside/filter\n" in text
+    assert "retry(7" in text
+
+
+def test_what_is_inside_a_further_composite_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="two sinks write to the same place") as caught:
+        tapped(Sink.to_file(tmp_path / "a.csv")).sink(Sink.to_file(tmp_path / "a.csv")).build()
+    assert caught.value.found is not None and "tap/aside/sink" in caught.value.found
+    tap = Tap(Builder(Graph("aside", inner=True)).drop("nope").sink(TestSink()).graph)
+    with pytest.raises(SchemaError) as named:
+        Builder(rows().graph.with_step(tap)).schema()
+    assert named.value.stage == "tap/aside/drop"

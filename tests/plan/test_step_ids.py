@@ -1,5 +1,8 @@
 """Ids of steps: unique, and as stable as what a step does."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +75,41 @@ def test_ids_are_unique_and_move_with_their_steps(repeated: list[int], once: set
     for number in chosen:
         moved = STEPS[number](moved)
     assert sorted(moved.graph.ids) == sorted(ids)
+
+
+STABLE = """
+import functools
+import polars as pl
+from arrowstream import Pipeline, Processor, Source
+
+class Keep(Processor):
+    async def process(self, batch):
+        return [batch]
+
+def double(batch):
+    return batch
+
+builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1], "k": ["a"]})))
+for _ in range(2):
+    builder = builder.filter(pl.col("x").is_in([1, 2])).map(double).map(lambda batch: batch).process(Keep)
+    builder = builder.map(functools.partial(double)).parallel_map(double, workers=2).cast({"k": pl.Categorical})
+    builder = builder.window(rows=2, by="k").agg(pl.len(), x=pl.col("x").sum()).select("k", "x")
+    builder = builder.scan(t=pl.col("x").cum_sum()).scan(double, state={}).with_columns(pl.lit(None).alias("t"))
+print(" ".join(builder.graph.ids))
+"""
+
+
+def test_ids_are_the_same_in_every_process() -> None:
+    """They are in snapshots: a hash that Python draws anew, or an address, would lose the state."""
+    found = set()
+    for seed in ("1", "2"):
+        environ = {**os.environ, "PYTHONHASHSEED": seed}
+        run = subprocess.run(
+            [sys.executable, "-c", STABLE], env=environ, capture_output=True, text=True, check=True
+        )
+        found.add(run.stdout)
+    (ids,) = found
+    assert len(set(ids.split())) == 2 * 12
 
 
 def test_ids_inside_branches_and_inputs_begin_with_where_they_are() -> None:

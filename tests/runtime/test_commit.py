@@ -11,8 +11,10 @@ import pytest
 from scripted import COMMITTED, LedgerSink
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
+from arrowstream.core.batch import Batch
+from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PeerGone, SinkError
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import BlockingWriter, SinkSpec
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.runtime.failure.cleanup import uninterrupted
 from arrowstream.testing import TestSource, Watermark
@@ -167,6 +169,24 @@ def test_a_channel_does_not_end_well_where_another_sink_fails_to_prepare() -> No
             [batch async for batch in rx]
 
     asyncio.run(main())
+
+
+def test_a_writer_that_shows_rows_as_it_writes_them_needs_no_commit() -> None:
+    written: list[int] = []
+
+    class Showing(BlockingWriter):
+        def write(self, batch: Batch) -> None:
+            written.append(batch.num_rows)
+
+        def abort(self) -> None:
+            raise AssertionError("the run went well")
+
+    class ShowingSink(LedgerSink):
+        def open(self, schema: pl.Schema, context: StepContext) -> BlockingWriter:
+            return Showing()
+
+    source().sink(ShowingSink(blocking=True)).build().run_sync()
+    assert written == [30, 30, 30, 10]
 
 
 def test_what_may_not_be_interrupted_goes_on_however_often_it_is_cancelled() -> None:

@@ -474,7 +474,7 @@ def test_a_fan_out_before_the_schema_is_known(tmp_path: Path) -> None:
     assert "  sink 2: file" in pipeline.explain()
     assert "guarantee: in memory: complete when the run has ended well\n" in pipeline.explain()
     assert pipeline.explain().endswith("guarantee: best effort: misses batches when more than 64 wait")
-    with pytest.raises(SchemaError, match="nobody knows its columns"):
+    with pytest.raises(SchemaError, match="its columns are unknown"):
         pipeline.run_sync()
     tx, rx = channel()
     sink = Sink.to_channel(tx).best_effort()

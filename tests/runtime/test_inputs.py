@@ -1,6 +1,7 @@
 """A stage with several inputs: what comes from which port, aligned barriers, ends, state and failures."""
 
 import asyncio
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from checkpoints import MemoryStore, run_with
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from arrowstream import Builder, Pipeline
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
@@ -138,6 +141,51 @@ def test_a_barrier_comes_once_when_every_open_port_has_delivered_it() -> None:
         (1, None),
     ]
     assert [item.nbytes for item in found[:2]] == [LEFT.estimated_size(), 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    scripts=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=2, max_size=3),
+    capacity=st.integers(1, 4),
+    turns=st.randoms(use_true_random=False),
+)
+def test_no_row_passes_a_barrier_whatever_the_schedule(
+    scripts: list[list[int]], capacity: int, turns: random.Random
+) -> None:
+    """Each script is the number of marks between two barriers; a shorter one ends before the last barriers."""
+
+    async def send(queue: PortQueue, port: int) -> None:
+        end = queue.port(port)
+        for epoch, marks in enumerate(scripts[port]):
+            for mark in range(marks):
+                for _ in range(turns.randrange(3)):
+                    await asyncio.sleep(0)
+                await end.send(Watermark(10 * epoch + mark))
+            if epoch + 1 < len(scripts[port]):
+                await end.send(Barrier(epoch))
+        await end.end()
+
+    async def main() -> list[FromPort]:
+        queue, found = PortQueue(len(scripts), ChannelLimits(capacity)), []
+        async with asyncio.TaskGroup() as group:
+            for port in range(len(scripts)):
+                group.create_task(send(queue, port))
+            while (item := await queue.receive()) is not None:
+                found.append(item)
+        return found
+
+    found, epoch = asyncio.run(main()), 0
+    seen: list[list[int]] = [[] for _ in scripts]
+    for item in found:
+        if isinstance(item.element, Barrier):
+            assert item.element.epoch == epoch
+            epoch += 1
+        elif isinstance(item.element, Watermark):
+            assert item.element.time_us // 10 == epoch
+            seen[item.port].append(item.element.time_us)
+    assert epoch == max(map(len, scripts)) - 1
+    for port, script in enumerate(scripts):
+        assert seen[port] == [10 * at + mark for at, marks in enumerate(script) for mark in range(marks)]
 
 
 def test_the_state_of_both_ports_is_saved_at_a_barrier_and_restored() -> None:

@@ -182,6 +182,7 @@ def running(source: SourceSpec, store: MemoryStore | None, clock: ManualClock) -
 def test_a_barrier_comes_between_two_batches_with_the_position_there(blocking: bool, stored: bool) -> None:
     frames = [ROWS[:4], ROWS[4:8], ROWS[8:]]
     store = MemoryStore()
+    start, end = (None if blocking else {"version": 1, "row": row} for row in (0, ROWS.height))
 
     async def main() -> list[str]:
         source: SourceSpec = FrameSource.of(frames)
@@ -194,6 +195,7 @@ def test_a_barrier_comes_between_two_batches_with_the_position_there(blocking: b
         while (element := await run.receive()) is not None:
             seen.append(str(element))
         assert not run.inject(Barrier(3))
+        assert run.position == (end if stored else start)
         await run.close()
         return [text.split(",")[0] for text in seen]
 

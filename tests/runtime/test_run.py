@@ -413,6 +413,41 @@ def test_a_failing_expression_names_its_step_and_position() -> None:
         ).collect_sync()
 
 
+def test_the_failing_step_of_a_large_batch_is_sought_on_a_worker_thread() -> None:
+    threads_used: list[bool] = []
+
+    class Noting(WithColumns):
+        def apply(self, frame: Any) -> Any:
+            threads_used.append(threading.current_thread() is threading.main_thread())
+            return super().apply(frame)
+
+    def broken(batch: Batch) -> Batch:
+        raise ValueError("not a number")
+
+    def named(rows: int) -> StageError:
+        threads_used.clear()
+        frame = pl.DataFrame({"s": ["x"] * rows})
+        steps = (WithColumns.of(t=pl.col("s")), noting)
+        segment = Segment(steps, frame.schema, frame.with_columns(t="s", n=1).schema)
+        planned = SegmentStage("both", segment, {"polars": broken}, Placement({"polars": (170.0, 0.002)}, {}))
+
+        async def main() -> None:
+            threads = Threads(1)
+            try:
+                await RunningSegment(planned, ManualClock(), threads).process(Batch(frame))
+            finally:
+                threads.close()
+
+        with pytest.raises(StageError) as caught:
+            asyncio.run(main())
+        return caught.value
+
+    noting = Noting.of(n=pl.col("s").cast(pl.Int64))
+    for rows, inline in ((10, True), (50_000, False)):
+        assert str(named(rows).stage).startswith("both, in with_columns(n = ")
+        assert threads_used == [inline]
+
+
 def test_a_failure_that_no_single_step_shows_names_the_whole_stage() -> None:
     def broken(batch: Batch) -> Batch:
         raise MemoryError("too much at once")

@@ -87,7 +87,7 @@ class RunningSink:
         """Nothing: `RunningSinks.commit` ends the sinks."""
 
     async def send(self, element: Element) -> None:
-        """Write a batch, or what the limit still lets through of it."""
+        """Write a batch, cut to the rows that the limit still allows."""
         if not isinstance(element, Batch):
             self.counters.record_mark(element)
             if isinstance(element, Barrier):
@@ -127,7 +127,7 @@ class RunningSink:
         return []
 
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:
-        """Let `attempts` decide how often, and with which parts of a batch, writing is tried."""
+        """Wrap each write in `attempts`, which decides how often and with which parts of a batch it is made."""
         self._attempt = attempts(self._attempt)
 
     def lose(self, error: BaseException) -> None:

@@ -27,52 +27,52 @@ class RunningSinks:
         self._side: list[RunningSink] = []
         self._shared: list[tuple[SinkBinding, Callable[[Batch], Awaitable[None]]]] = []
         self.commit_begun = False
-        """Whether every sink has prepared, and rows become or are visible."""
+        """True once every sink has prepared: from then on rows become visible."""
         self.reached: list[SinkSpec] = []
-        """The specs whose turn to be opened has come."""
+        """The specs that were opened, or failed to."""
 
     def __iter__(self) -> Iterator[RunningSink]:
         return iter(self._sinks)
 
     def open(
-        self, outlet: SinkBinding, limit: int | None = None, on_write: Callable[[], None] = lambda: None
+        self, binding: SinkBinding, limit: int | None = None, on_write: Callable[[], None] = lambda: None
     ) -> RunningSink:
         """Open a sink."""
-        self.reached.append(outlet.sink)
-        context = self._resources.context(outlet.name)
-        writer = opened(outlet.name, SinkError, lambda: outlet.sink.open(outlet.schema, context))
+        self.reached.append(binding.sink)
+        context = self._resources.context(binding.name)
+        writer = opened(binding.name, SinkError, lambda: binding.sink.open(binding.schema, context))
         sink = RunningSink(
-            outlet.name,
-            outlet.sink.label,
+            binding.name,
+            binding.sink.label,
             writer,
             self._resources,
             limit=limit,
             on_write=on_write,
-            best_effort=outlet.best_effort_capacity is not None,
+            best_effort=binding.best_effort_capacity is not None,
         )
         self._sinks.append(sink)
         return sink
 
-    def side_output(self, outlet: SinkBinding) -> RunningSink:
-        """Open a sink for rows that a stage puts aside."""
-        sink = self.open(outlet)
+    def side_output(self, binding: SinkBinding) -> RunningSink:
+        """Open a sink for late rows or dead letters of a stage."""
+        sink = self.open(binding)
         self._side.append(sink)
         return sink
 
-    def shared_side_output(self, outlet: SinkBinding) -> Callable[[Batch], Awaitable[None]]:
-        """Where a stage puts rows aside: a sink that others may share, if they put aside rows of one schema.
+    def shared_side_output(self, binding: SinkBinding) -> Callable[[Batch], Awaitable[None]]:
+        """The write of a sink for dead letters that stages share if their dead letters have one schema.
 
-        What is given back takes one batch at a time, whoever calls it.
+        It writes one batch at a time, however many stages call it.
         """
         for known, write in self._shared:
-            if known.sink is outlet.sink and known.schema == outlet.schema:
+            if known.sink is binding.sink and known.schema == binding.schema:
                 return write
-        write = _in_turn(self.side_output(outlet))
-        self._shared.append((outlet, write))
+        write = _in_turn(self.side_output(binding))
+        self._shared.append((binding, write))
         return write
 
     def _in_order(self) -> list[RunningSink]:
-        """The sinks at ends first: a stage may put rows aside until its last row has come to an end."""
+        """The sinks at ends first: a stage may have late rows or dead letters until its last row has been written."""
         ends = [sink for sink in self._sinks if sink not in self._side]
         return [*ends, *self._side]
 

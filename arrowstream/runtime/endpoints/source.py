@@ -43,7 +43,6 @@ class RunningSource:
         "_interrupted",
         "_over",
         "_pending",
-        "_position",
         "_read",
         "_reader",
         "_reading",
@@ -53,6 +52,7 @@ class RunningSource:
         "blocking",
         "counters",
         "ended",
+        "position",
         "queue",
     )
 
@@ -77,7 +77,8 @@ class RunningSource:
         self._barriers: deque[Barrier] = deque()
         self._injected: asyncio.Future[None] | None = None
         self._pending: asyncio.Task[Read] | None = None
-        self._position = reader.position()
+        self.position = reader.position()
+        """Where another run continues after the last element handed out, where the run has a snapshot store."""
         self.ended = False
         """Whether the stream has ended by itself."""
         self.blocking = isinstance(reader, BlockingReader)
@@ -87,7 +88,7 @@ class RunningSource:
 
     @property
     def total_rows(self) -> int | None:
-        """Rows it will read in all, if it can tell."""
+        """Rows it will read in all; None if unknown."""
         return self._reader.total_rows
 
     def stop(self) -> None:
@@ -103,7 +104,8 @@ class RunningSource:
         Returns
         -------
         bool
-            False if the stream has ended, so that the barrier will never come out.
+            False if the stream has ended, so that the barrier will never come out: from then on `position`, which no
+            longer changes, belongs to every checkpoint.
         """
         if not self._over:
             self._barriers.append(barrier)
@@ -176,7 +178,7 @@ class RunningSource:
         if self._barriers:
             return self._barriers.popleft()
         read, self._pending = self._pending, None
-        element, self._position = read.result()
+        element, self.position = read.result()
         return element
 
     async def _read_with_position(self) -> Read:
@@ -185,11 +187,11 @@ class RunningSource:
 
     async def _save(self, barrier: Barrier) -> None:
         """Save the position at a barrier; a source that is not resumable has none."""
-        if self._position is not None:
-            await self._snapshots.save_position(barrier.epoch, self._position)
+        if self.position is not None:
+            await self._snapshots.save_position(barrier.epoch, self.position)
 
     def _failing(self, error: BaseException) -> str:
-        """What failed by the name of its stage: the read, or the steps inside it, though not which of them."""
+        """The name of what failed: the source, or the steps inside its read, which are not told apart."""
         if not self._inside or isinstance(error, SourceError) or not isinstance(error, StageError):
             return self.counters.name
         return f"{self.counters.name}, in {', '.join(step.describe() for step in self._inside)}"

@@ -32,7 +32,8 @@ async def in_turn(clean_ups: Iterable[CleanUp]) -> None:
     Exception
         The first failure; the others become notes on it.
     CancelledError
-        We were cancelled meanwhile; failures become notes on it. Whatever else is no failure is raised likewise.
+        This task was cancelled meanwhile; failures become notes on it. Other exceptions that are not failures are
+        raised in the same way.
     """
     failures: list[BaseException] = []
     stops: list[BaseException] = []
@@ -51,7 +52,7 @@ async def in_turn(clean_ups: Iterable[CleanUp]) -> None:
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end, whoever cancels us meanwhile: it cannot be given up half-way."""
+    """Run `work` to its end, even if this task is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
     with suppress(asyncio.CancelledError):
         await until_done([task])

@@ -1,9 +1,9 @@
-"""What becomes of a batch that fails: its handlers act on it, and the rows at fault are found.
+"""The handlers of a batch that fails: they act on it, and the failing rows are found.
 
 The failing rows are found by halving: the batch has failed as a whole, so its halves are tried, then the
 halves of those that fail, until single rows are left. What the good parts gave is kept as it comes, so
 nothing is tried again once it has succeeded, and rows are neither lost nor doubled; in the end it is
-put together again. Retries come before that and are for the whole batch only: a part is tried once.
+put together. Retries come before that and are for the whole batch only: a part is tried once.
 Retrying parts would multiply the waits by all the tries, and a failure that passes has had its time to
 pass.
 """
@@ -82,8 +82,8 @@ class Guard:
         batch
             The rows.
         attempt
-            Gives all that comes out for a batch, or raises and leaves nothing behind. It may be called
-            often, with parts of the batch.
+            Gives all that comes out for a batch, or raises and has no other effect. It may be called
+            many times, with parts of the batch.
 
         Raises
         ------
@@ -130,9 +130,9 @@ class Guard:
         return rejoined(out, batch.num_rows)
 
     async def _report(self, batch: Batch, failed: Sequence[FailedRows], error: BaseException) -> None:
-        """Tell of the rows that failed for good, each once, by all means that are wanted."""
+        """Report the rows that failed for good: in the log, the counters, and as dead letters or an error."""
         last = self._last
-        # Not earlier: only now it is known how many rows it is about.
+        # Not earlier: the number of failing rows is known only now.
         if self._handlers and isinstance(self._handlers[-1], Log):
             self._log(batch, failed, type(last))
         self._errors(sum(part.length for part in failed))
@@ -164,7 +164,7 @@ class Guard:
 
 
 async def _tried(attempt: Attempt, batch: Batch) -> list[Element] | BaseException:
-    """What comes of an attempt; a cancellation is no failure and goes through."""
+    """The result of an attempt, or its failure; a cancellation is raised."""
     try:
         return await attempt(batch)
     except FAILURES as error:
@@ -180,8 +180,8 @@ async def _halve(
     out: list[Element],
     failed: list[FailedRows],
 ) -> None:
-    """Sort rows that failed together by `error` into what comes `out` of the good ones, and the `failed`."""
-    # That it took too long is no row's fault as a rule, and waiting for every part would take longer still.
+    """Divide rows that failed together with `error`: results of good rows go to `out`, the others to `failed`."""
+    # As a rule no single row makes a batch take too long, and trying every part would take longer still.
     if rows <= 1 or isinstance(error, StageTimeout):
         failed.append(FailedRows(offset, rows, _reason(error)))
         return
@@ -200,8 +200,8 @@ def _whole(batch: Batch, error: BaseException) -> FailedRows:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in one line; stage and position are told beside it."""
+    """The failure in one line; stage and position are reported next to it."""
     if not isinstance(error, ArrowstreamError):
         return first_line(error)
-    told = (("expected", error.expected), ("found", error.found))
-    return "; ".join([error.what, *(f"{label}: {value}" for label, value in told if value)])
+    details = (("expected", error.expected), ("found", error.found))
+    return "; ".join([error.what, *(f"{label}: {value}" for label, value in details if value)])

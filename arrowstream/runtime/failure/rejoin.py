@@ -39,7 +39,7 @@ def rejoined(out: Sequence[Element], most: int) -> list[Element]:
 
 
 def _alike(one: Batch, other: Batch) -> bool:
-    """Whether what is known of both can be told by one batch."""
+    """Whether one batch can hold the ingest time and the positions of both."""
     placed = one.position is not None, other.position is not None
     return one.ingest_ns == other.ingest_ns and placed[0] == placed[1]
 

@@ -15,14 +15,14 @@ from arrowstream.errors import StageTimeout
 _log = logging.getLogger("arrowstream")
 
 Attempt = Callable[[Batch], Awaitable[list[Element]]]
-"""What is tried with a batch: all that comes out, or a failure that leaves nothing behind."""
+"""One try with a batch: gives all that comes out, or raises and has no other effect."""
 
 
 class Deadline:
-    """Lets an attempt take so long and no longer.
+    """A time limit for each attempt.
 
-    What is late is cancelled, and waited for until it has really ended: work that holds a worker thread or the
-    loop, which nobody can interrupt, holds the stage up until it returns, and then counts as late all the same.
+    A late attempt is cancelled, and the stage waits until it has ended: work on a worker thread or on the
+    loop, which cannot be interrupted, delays the stage until it returns, and then counts as late.
 
     Parameters
     ----------

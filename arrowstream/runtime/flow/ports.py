@@ -40,7 +40,7 @@ class OutputPort(Protocol):
 
     @property
     def blocking(self) -> bool:
-        """Whether `send` waits for a worker thread, so that it deserves a task of its own."""
+        """Whether `send` waits for a worker thread, so that it should have a separate task."""
         ...
 
     @property
