@@ -142,9 +142,10 @@ class Steps:
 
         Rows that come too late for their windows leave by `late`.
         """
-        from arrowstream.operators.window import check_options, windows
+        from arrowstream.operators.arguments import check_options
+        from arrowstream.operators.window import OPTIONS, windows
 
-        check_options(options)
+        check_options("window", options, OPTIONS, "aggregates belong into .agg(...)")
         return windows(partial(self._then, late=late), size, **options)
 
     def scan(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+import os
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Never
 
-import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.channel import Sender
-from arrowstream.errors import SchemaError
+from arrowstream.core.checks import PathLike, path_text
+from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.channel_source import ChannelSource
 from arrowstream.io.memory.frame_source import BATCH_ROWS, FrameSource
@@ -23,16 +23,13 @@ if TYPE_CHECKING:
     from arrowstream.io.files.sink import FileSink
     from arrowstream.io.files.source import FileSource
 
-SchemaLike = pl.Schema | Mapping[str, Any]
-"""Column names and Polars types."""
-
 
 class Source:
     """Where a pipeline's batches come from. Nothing is opened before the pipeline runs."""
 
     @staticmethod
     def from_file(
-        path: str | Path | Iterable[str | Path],
+        path: PathLike | Iterable[PathLike],
         *,
         format: str | None = None,
         schema: SchemaLike | None = None,
@@ -50,12 +47,12 @@ class Source:
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the names of the files decide.
         schema
             Types of all columns, or of some: the others are the file's own, or inferred from the first 10,000 rows of
-            the first text file.
+            the first text file. A schema of Polars or pyarrow, pairs, or a dict of their types or Python's.
         delimiter
             Between the fields of CSV files; by default a comma, and a tab in ``.tsv``.
         strict_keys
             Makes a key of NDJSON or JSON an error that first appears after the first 10,000 rows and is not named in
-            `schema`; by default it is left out.
+            `schema`; by default it is left out and counted in the report of the run.
 
         Raises
         ------
@@ -80,7 +77,10 @@ class Source:
         """
         from arrowstream.io.files.source import FileSource  # here: importing arrowstream is to be quick
 
-        source = FileSource.of(path, format=format, schema=_schema(schema))
+        several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
+        given: Iterable[Any] = path if several else (path,)  # type: ignore[assignment]
+        paths = [path_text("from_file", item) for item in given]
+        source = FileSource.of(paths, format=format, schema=declared_schema("from_file", schema))
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
         return source.with_strict_keys() if strict_keys else source
@@ -99,8 +99,8 @@ class Source:
             RecordBatchReader, a DuckDB relation. Or an iterable of these with one schema; a generator, like a
             RecordBatchReader, is read once.
         schema
-            Types to cast to where no value can be lost; needed only for a generator whose schema
-            should be checked at `build()`.
+            Types to cast to where no value can be lost, in the forms of `from_file`; needed only for a generator
+            whose schema should be checked at `build()`.
         batch_rows
             Rows of the slices into which larger frames are cut, without copying.
 
@@ -121,7 +121,7 @@ class Source:
         >>> Pipeline.builder().source(source).filter(pl.col("x") > 1).collect_sync()["x"].to_list()
         [2, 3]
         """
-        return FrameSource.of(data, schema=_schema(schema), batch_rows=batch_rows)
+        return FrameSource.of(data, schema=declared_schema("from_frame", schema), batch_rows=batch_rows)
 
     @staticmethod
     def from_channel(stream: AsyncIterable[Any], schema: SchemaLike | None = None) -> ChannelSource:
@@ -132,7 +132,8 @@ class Source:
         stream
             The receiver of `arrowstream.channel()`, an async generator, ...
         schema
-            The schema of every batch. Without it, the pipeline is checked when the first batch has come.
+            The schema of every batch, in the forms of `from_file`. Without it, the pipeline is checked when the first
+            batch has come.
 
         Raises
         ------
@@ -158,7 +159,7 @@ class Source:
         >>> Pipeline.builder().source(Source.from_channel(numbers())).collect_sync()["x"].to_list()
         [1, 2]
         """
-        return ChannelSource(stream, _schema(schema))
+        return ChannelSource(stream, declared_schema("from_channel", schema))
 
     @staticmethod
     def from_fn(fn: Callable[[], Any], schema: SchemaLike | None = None) -> FunctionSource:
@@ -169,7 +170,8 @@ class Source:
         fn
             Gives Arrow-like objects.
         schema
-            The schema of every batch. Without it, the pipeline is checked when the first batch has come.
+            The schema of every batch, in the forms of `from_file`. Without it, the pipeline is checked when the first
+            batch has come.
 
         Raises
         ------
@@ -190,7 +192,7 @@ class Source:
         >>> Pipeline.builder().source(Source.from_fn(numbers)).collect_sync()["x"].to_list()
         [1, 2, 3]
         """
-        return FunctionSource(fn, _schema(schema))
+        return FunctionSource(fn, declared_schema("from_fn", schema))
 
 
 class Sink:
@@ -198,7 +200,7 @@ class Sink:
 
     @staticmethod
     def to_file(
-        path: str | Path,
+        path: PathLike,
         *,
         format: str | None = None,
         partition_by: str | Sequence[str] = (),
@@ -247,7 +249,7 @@ class Sink:
         from arrowstream.io.files.sink import FileSink
 
         return FileSink.of(
-            path,
+            path_text("to_file", path),
             format=format,
             partition_by=partition_by,
             compression=compression,
@@ -330,19 +332,3 @@ class Sink:
         ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it.
         """
         return Fanout.of(sinks, more)
-
-
-def _schema(schema: SchemaLike | None) -> pl.Schema | None:
-    if schema is None:
-        return None
-    for name, dtype in schema.items():
-        try:
-            pl.Schema({name: dtype})
-        except TypeError as error:
-            raise SchemaError(
-                f"{name!r} has no type in the declared schema",
-                expected="a Polars type, such as pl.Int64 or pl.Datetime('us')",
-                found=repr(dtype),
-                hint=str(error),
-            ) from None
-    return pl.Schema(schema)

@@ -67,7 +67,8 @@ class ArrowstreamError(Exception):
             for label, value in (("expected", self.expected), ("found", self.found), ("hint", self.hint))
             if value
         ]
-        return "\n".join(lines)
+        # Names of files that are not UTF-8 hold characters that no terminal or log takes.
+        return "\n".join(lines).encode(errors="backslashreplace").decode()
 
 
 class SchemaError(ArrowstreamError):

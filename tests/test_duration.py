@@ -54,3 +54,7 @@ def test_whole_units_and_what_has_no_end() -> None:
             PlanError, match="a duration is endless\n  expected: a finite duration\n  found: inf"
         ):
             read(float("inf"))
+        with pytest.raises(PlanError, match="a duration is endless"):
+            read(1e305)
+        with pytest.raises(PlanError, match="a duration is endless"):
+            read(10**400)

@@ -7,8 +7,15 @@ import polars as pl
 import polars.selectors as cs
 import pytest
 
-from arrowstream.expressions.rebuild import cast_type, rebuild
-from arrowstream.expressions.text import columns_text, expression_text, name_text, tree_text
+from arrowstream.expressions.rebuild import NotRebuilt, cast_type, column_types, rebuild
+from arrowstream.expressions.text import (
+    columns_text,
+    conjunction_text,
+    expression_text,
+    name_text,
+    tree_text,
+)
+from arrowstream.expressions.tree import tree_of
 
 a, b, s, t = pl.col("a"), pl.col("b"), pl.col("s"), pl.col("t")
 
@@ -197,8 +204,38 @@ def test_rebuilt_trees_are_the_expression() -> None:
     assert rebuild(tree).meta.eq(a + 1)
 
 
-def test_a_literal_json_cannot_hold_is_rebuilt_as_zero() -> None:
-    assert rebuild({"Literal": {"Dyn": {"Float": None}}}).meta.eq(pl.lit(0.0))
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [None, pl.Float64, pl.Float32])
+def test_what_json_cannot_hold_is_never_rebuilt_as_something_else(
+    value: float, dtype: type[pl.DataType] | None
+) -> None:
+    expr = pl.col("x") + pl.lit(value, dtype=dtype)
+    with pytest.raises(NotRebuilt):
+        rebuild(tree_of(expr))
+    assert column_types(tree_of(expr), pl.Schema({"x": pl.Float32()})) == [
+        pl.LazyFrame(schema={"x": pl.Float32}).select(expr).collect_schema()["x"]
+    ]
+
+
+def test_a_tree_that_cannot_stand_alone_has_no_types() -> None:
+    assert column_types(tree_of(pl.col("y")), pl.Schema({"x": pl.Int8()})) is None
+    assert column_types({"Nonsense": 1}, pl.Schema()) is None
+
+
+@pytest.mark.parametrize(
+    ("predicate", "text"),
+    [
+        (a > 110, "a > 110"),
+        ((b == "it (is)") & (a < 2) & pl.col("c"), 'a < 2 & b == "it (is)" & c'),
+        ((a + 1 > 5) | (b == "x"), '(a + 1 > 5) | (b == "x")'),
+        (a.is_in(["a", "b"]) & (b | a), '(b | a) & a.is_in(["a", "b"])'),
+        ((a == '")]) & (') & b, r'a == "\")]) & (" & b'),
+        ((a.over("b") > 1) & b, '[(col("a").over([col("b")])) > (dyn int: 1)] & b'),
+        ((a > float("inf")) & b, '[([(col("a")) > (dyn float: inf)]) & (col("b"))]'),
+    ],
+)
+def test_a_predicate_is_the_parts_that_are_joined_by_and(predicate: pl.Expr, text: str) -> None:
+    assert conjunction_text(predicate) == text
 
 
 def test_the_type_of_a_cast_may_come_from_a_column() -> None:

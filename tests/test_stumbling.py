@@ -126,7 +126,7 @@ def test_an_aggregate_in_scan(expr: pl.Expr, running: str) -> None:
     with pytest.raises(PlanError, match="looks at other rows") as raised:
         rows().scan(y=expr).collect_sync()
     assert raised.value.hint == (
-        f"an aggregate goes into window(...) or reduce(...); {running}() in scan(...) tells it so far"
+        f"an aggregate goes into window(...) or reduce(...); {running}() in scan(...) gives it so far"
     )
     with pytest.raises(PlanError) as raised:
         rows().scan(y=pl.col("x").mean()).collect_sync()

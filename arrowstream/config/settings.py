@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from arrowstream.config.masking import masked
+from arrowstream.core.checks import PathLike
 from arrowstream.errors import JobError, SettingsError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Settings:
 
     @classmethod
     def load(
-        cls, path: str | Path | None = None, *, environ: Mapping[str, str] | None = None, **arguments: Any
+        cls, path: PathLike | None = None, *, environ: Mapping[str, str] | None = None, **arguments: Any
     ) -> Settings:
         """Settings from section ``[streaming]`` of a file, the environment and arguments; the last one wins.
 
@@ -182,7 +183,7 @@ def _checked(key: str, value: Any, place: str, *, text: bool = False) -> Any:
         raise SettingsError(f"{place}: {wanted}, found {masked(key, value)!r}") from None
 
 
-def _from_file(path: str | Path | None) -> Iterator[tuple[str, Any, str]]:
+def _from_file(path: PathLike | None) -> Iterator[tuple[str, Any, str]]:
     if path is None and not Path(FILE).exists():
         return
     from arrowstream.config.toml_file import JobFile, nearest

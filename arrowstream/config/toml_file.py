@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from arrowstream.config.toml_lines import At, positions
+from arrowstream.core.checks import PathLike
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import JobError
 
@@ -57,7 +58,7 @@ class JobFile:
         self.root = Value(self, (), data)
 
     @classmethod
-    def read(cls, path: str | Path) -> JobFile:
+    def read(cls, path: PathLike) -> JobFile:
         """Read the file at `path`.
 
         Raises

@@ -24,8 +24,9 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from arrowstream.core.channel_state import ChannelState, ChannelStatistics
+from arrowstream.core.checks import check_whole
 from arrowstream.core.waiters import running_loop, wake_one
-from arrowstream.errors import ChannelClosed, ChannelError, PeerGone, PlanError
+from arrowstream.errors import ChannelClosed, ChannelError, PeerGone
 
 T = TypeVar("T")
 
@@ -274,7 +275,7 @@ def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T]
     Raises
     ------
     PlanError
-        A bound below 1.
+        A bound is no whole number of at least 1.
 
     Examples
     --------
@@ -287,9 +288,8 @@ def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T]
     >>> asyncio.run(main())
     ['a']
     """
-    for name, bound in (("capacity", capacity), ("nbytes", nbytes)):
-        if bound < 1:
-            raise PlanError(f"a channel's {name} is too small", expected="at least 1", found=str(bound))
+    check_whole("channel(capacity=...)", capacity)
+    check_whole("channel(nbytes=...)", nbytes)
     state: ChannelState[T] = ChannelState(capacity, nbytes)
     return Sender(state), Receiver(state)
 

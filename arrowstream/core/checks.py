@@ -1,10 +1,15 @@
-"""Whole numbers as users give them: a text in quotes or a boolean is none, and is told so."""
+"""Whole numbers and paths as users give them: what is none is refused with a hint."""
 
 from __future__ import annotations
 
+import os
 from numbers import Integral
+from typing import Any
 
 from arrowstream.errors import PlanError
+
+PathLike = str | os.PathLike[str]
+"""Text, or anything with ``__fspath__``."""
 
 
 def check_whole(what: str, value: object, least: int = 1) -> None:
@@ -41,3 +46,25 @@ def check_whole(what: str, value: object, least: int = 1) -> None:
         )
     if int(value) < least:
         raise PlanError(f"{what} is too small", expected=expected, found=str(value))
+
+
+def path_text(step: str, path: Any) -> str:
+    """A path as text.
+
+    Raises
+    ------
+    PlanError
+        It is no path, or one of bytes.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> path_text("to_file", Path("out") / "rows.csv")
+    'out/rows.csv'
+    """
+    found = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if isinstance(found, str):
+        return found
+    raise PlanError(
+        f"{step}() needs a path", expected="text or a pathlib.Path", found=f"{type(path).__name__} {path!r}"
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
+from decimal import Decimal
+from numbers import Real
 
 from arrowstream.errors import PlanError
 
@@ -27,7 +29,7 @@ def seconds(duration: Duration) -> float:
     Raises
     ------
     PlanError
-        It is no duration, or negative.
+        It is no duration, negative or endless.
 
     Examples
     --------
@@ -48,17 +50,28 @@ def seconds(duration: Duration) -> float:
             )
         value = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(duration))
     else:
-        try:
-            value = float(duration)
-        except (TypeError, ValueError) as error:
-            raise PlanError(
-                f"{duration!r} is not a duration",
-                expected="text such as '10s', a number of seconds, or a timedelta",
-                found=type(duration).__name__,
-            ) from error
+        value = _number(duration)
     if value < 0:
         raise PlanError("a duration is negative", expected="zero or more seconds", found=str(value))
+    if math.isinf(value):
+        raise PlanError("a duration is endless", expected="a finite duration", found=repr(duration))
     return value
+
+
+def _number(duration: object) -> float:
+    """A number of seconds; a boolean is none, nor is NaN."""
+    if not isinstance(duration, bool) and isinstance(duration, Real | Decimal):
+        try:
+            value = float(duration)
+        except OverflowError:
+            return math.inf
+        if not math.isnan(value):
+            return value
+    raise PlanError(
+        f"{duration!r} is not a duration",
+        expected="text such as '10s', a number of seconds, or a timedelta",
+        found=f"the {type(duration).__name__} {duration!r}",
+    )
 
 
 def microseconds(duration: Duration) -> int:
@@ -95,6 +108,6 @@ def nanoseconds(duration: Duration) -> int:
 
 def _whole(duration: Duration, units: float) -> int:
     value = seconds(duration) * units
-    if not math.isfinite(value):
+    if math.isinf(value):
         raise PlanError("a duration is endless", expected="a finite duration", found=repr(duration))
     return round(value)

@@ -40,8 +40,8 @@ def batches_of(data: Any) -> Iterator[Batch]:
     elif hasattr(data, "__arrow_c_stream__"):
         try:
             reader = pa.RecordBatchReader.from_stream(data)
-        except pa.ArrowInvalid as error:  # a stream of arrays, not of records
-            raise _no_frame(data) from error
+        except pa.ArrowInvalid:  # a stream of arrays, not of records
+            raise _no_frame(data) from None
         found = False
         for record in reader:
             found = True
@@ -51,8 +51,8 @@ def batches_of(data: Any) -> Iterator[Batch]:
     elif hasattr(data, "__arrow_c_array__"):
         try:
             record = pa.record_batch(data)
-        except pa.ArrowInvalid as error:
-            raise _no_frame(data) from error
+        except pa.ArrowInvalid:
+            raise _no_frame(data) from None
         yield _of_record(record)
     else:
         raise _no_frame(data)

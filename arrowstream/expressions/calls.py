@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-import re
+import json
 from typing import Any
+
+from arrowstream.expressions.names import snake_case
+from arrowstream.expressions.rebuild import cast_type
 
 _UNITS = {"Nanoseconds": "ns", "Microseconds": "us", "Milliseconds": "ms"}
 _EWM_DEFAULTS = {"adjust": True, "bias": False, "min_periods": 1, "ignore_nulls": False}
 
 
-def snake_case(name: str) -> str:
-    """``IsBetween`` as ``is_between``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+def quote(text: str) -> str:
+    """Text in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
 
 
-def call_form(name: str, payload: Any) -> tuple[str, list[str]] | None:
-    """A function's name as users know it, and what comes behind its inputs; None where there is nothing special.
+def one_input_form(name: str, payload: Any) -> str | None:
+    """The call of a function whose arguments are all among its options, or None: ``dt.to_string("%Y")``.
 
     Parameters
     ----------
     name, payload
-        As in the serialised tree, the name behind that of its namespace (``str.Extract``).
+        As in the serialised tree, the name after that of its namespace (``dt.ToString``).
+    """
+    match name, payload:
+        case "str.Strptime", [dict(dtype), {"format": None | str() as form}]:
+            how = "" if form is None else f", {quote(form)}"
+            return f"str.strptime({cast_type({'Cast': {'dtype': dtype, 'options': 'Strict'}})}{how})"
+        case "struct.FieldByName", str(field):
+            return f"struct.field({quote(field)})"
+        case "dt.ToString", str(form):
+            return f"dt.to_string({quote(form)})"
+        case "dt.ConvertTimeZone", {"inner": str(zone)}:
+            return f"dt.convert_time_zone({quote(zone)})"
+        case "dt.ReplaceTimeZone", [{"inner": str(zone)}, "Raise"]:
+            return f"dt.replace_time_zone({quote(zone)})"
+        case _:
+            return None
+
+
+def call_form(name: str, payload: Any) -> tuple[str, list[str]] | None:
+    """A function's name as users know it, and the arguments after its inputs; None for a name that needs no care.
+
+    Parameters
+    ----------
+    name, payload
+        As in the serialised tree, the name after that of its namespace (``str.Extract``).
     """
     match name, payload:
         case "RollingExpr", {"function": str(function), "options": {"weights": None} as options}:

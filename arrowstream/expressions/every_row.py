@@ -9,21 +9,19 @@ one: this costs some 35 us a batch, and unlike a shift by no rows it does so in 
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 import polars as pl
 
-from arrowstream.expressions.rebuild import rebuild
-
-_NOT_FINITE = re.compile(r'"Float(32|64)?": null')
-"""NaN and infinities, which JSON cannot hold apart."""
+from arrowstream.expressions.rebuild import NotRebuilt, rebuild
+from arrowstream.expressions.tree import DEEPEST, levels, tree_of
 
 
 class Step(Protocol):
     """A step that consists of expressions, and can be made again of others."""
+
+    def pieces(self) -> tuple[Self, ...]: ...
 
     def expressions(self) -> tuple[pl.Expr, ...]: ...
 
@@ -34,7 +32,7 @@ StepT = TypeVar("StepT", bound=Step)
 
 
 def steps_for_every_row(steps: Sequence[StepT]) -> tuple[StepT, ...]:
-    """The same steps, each with `for_every_row` of its expressions.
+    """The steps as they are run, in pieces if they are deep, each with `for_every_row` of its expressions.
 
     Parameters
     ----------
@@ -43,7 +41,8 @@ def steps_for_every_row(steps: Sequence[StepT]) -> tuple[StepT, ...]:
     """
     settled: list[StepT] = []
     read: set[str] | None = set()
-    for step in reversed(steps):
+    pieces = [piece for step in steps for piece in step.pieces()]
+    for step in reversed(pieces):
         exprs = step.expressions()
         settled.append(
             step.with_expressions(tuple(for_every_row(expr, read=_is_in(expr, read)) for expr in exprs))
@@ -92,15 +91,13 @@ def for_every_row(expr: pl.Expr, *, read: bool = False) -> pl.Expr:
     [False, False]
     """
     try:
-        tree = json.loads(expr.meta.serialize(format="json"))
-        changed = _changed(tree, read)
-    except (pl.exceptions.PolarsError, RecursionError):
-        return expr  # a Python function, which has no serialised form, or a tree that is too deep to walk
-    if changed == tree:
-        return expr
-    if _NOT_FINITE.search(json.dumps(tree)):
+        tree = tree_of(expr)
+        changed = tree if levels(tree) > DEEPEST else _changed(tree, read)
+        return expr if changed == tree else rebuild(changed)
+    except pl.exceptions.PolarsError:
+        return expr  # a Python function, which has no serialised form
+    except (NotRebuilt, RecursionError):
         return _with_the_height(expr)
-    return rebuild(changed)
 
 
 def _with_the_height(expr: pl.Expr) -> pl.Expr:

@@ -53,6 +53,15 @@ class Call:
 Expression = Column | Literal | Cast | Call
 
 
+def is_constant(expression: Expression) -> bool:
+    """Whether no column is in it, so that it has one value for all rows and none for its own length."""
+    if isinstance(expression, Cast):
+        return is_constant(expression.input)
+    if isinstance(expression, Call):
+        return all(map(is_constant, expression.arguments))
+    return isinstance(expression, Literal)
+
+
 @dataclass(frozen=True, slots=True)
 class ProgramStep:
     """One step of a program: a function from one batch of rows to one.

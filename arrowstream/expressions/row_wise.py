@@ -3,7 +3,7 @@
 A whitelist: what is not named here is refused. `ROW_WISE` gives, for every family of functions,
 those whose result in a row depends on that row alone. `WITHIN_A_LIST` adds those that look at several
 values but are sound inside ``list.eval``, where the values are those of one row. `REASONS` says why the
-commonest of the rest are refused, and what to write instead.
+most common of the rest are refused, and what to write instead.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ROW_WISE: dict[str, frozenset[str]] = {
         "Base64Decode Base64Encode ConcatHorizontal Contains ContainsAny CountMatches EndsWith EscapeRegex",
         "Extract ExtractAll ExtractGroups ExtractMany Find FindMany Format Head HexDecode HexEncode",
         "JsonPathMatch LenBytes LenChars Lowercase Normalize PadEnd PadStart Replace",
-        "ReplaceMany Reverse Slice Split SplitExact SplitN StartsWith StripChars StripCharsEnd",
+        "ReplaceMany Reverse Slice Split SplitExact SplitN SplitRegex StartsWith StripChars StripCharsEnd",
         "StripCharsStart StripPrefix StripSuffix Strptime Tail Titlecase ToDecimal ToInteger Uppercase",
         "ZFill",
     ),
@@ -69,17 +69,35 @@ ROW_WISE: dict[str, frozenset[str]] = {
     "MapExpr": _names("ContainsKey Entries Get Keys Length Values"),
 }
 
+CONDITIONAL: dict[str, frozenset[str]] = {
+    "": _names("Bin FillNullWithStrategy Hash Replace ReplaceStrict ToPhysical"),
+    "Boolean": _names("IsIn"),
+    "Sql": _names("IsIn"),
+    "Business": _names("AddBusinessDay BusinessDayCount IsBusinessDay"),
+    "StringExpr": _names("ContainsAny ExtractMany FindMany ReplaceMany Strptime"),
+    "ListExpr": _names("Mean Sum"),
+}
+"""Those of `ROW_WISE` that look at one row with some arguments and types only; the plan's check knows which."""
+
 WITHIN_A_LIST: dict[str, frozenset[str]] = {
     "": _names(
         "ArgMax ArgMin ArgSort ArgUnique ArgWhere CumCount CumMax CumMin CumProd CumSum Diff DropNans",
-        "DropNulls Entropy GatherEvery Interpolate Kurtosis Mode NullCount PctChange PeakMax PeakMin",
-        "Product Quantile Rank Reverse Shift Skew TopK Unique",
+        "DropNulls Entropy EwmMean EwmStd EwmVar GatherEvery Interpolate Kurtosis Mode NullCount PctChange",
+        "PeakMax PeakMin Product Quantile RLEID Rank Reverse RollingExpr Shift Skew TopK Unique",
     ),
     "Bitwise": _names("And Or Xor"),
     "Boolean": _names(
         "All Any HasNulls IsDuplicated IsEmpty IsFirstDistinct IsLastDistinct IsSorted IsUnique"
     ),
+    "Range": _names("IntRange"),
 }
+
+ONE_VALUE: dict[str, frozenset[str]] = {
+    "": _names("ArgMax ArgMin Entropy Kurtosis NullCount Product Quantile Skew"),
+    "Bitwise": _names("And Or Xor"),
+    "Boolean": _names("All Any HasNulls IsEmpty IsSorted"),
+}
+"""Those of `WITHIN_A_LIST` that give one value for all values of a list."""
 
 SCAN = "a running value goes into scan(...)"
 WINDOW = "an aggregate goes into window(...) or reduce(...)"
@@ -89,7 +107,10 @@ STEP = "make it a step of its own: .filter(...) or .explode(...)"
 ORDER = "a stream has no end to sort or compare against: do it inside window(...).agg(...)"
 LIMIT = "to stop after some rows use run(limit=...) or preview(...)"
 RANDOM = "the result would differ from run to run: draw the numbers before they enter the stream"
-PYTHON = "the engine cannot see into Python functions: say it with Polars expressions, names with rename(...)"
+PYTHON = (
+    "the engine cannot see into Python functions: write it as Polars expressions, with pl.sum_horizontal(...) and "
+    "its like in place of fold, reduce and cum_sum_horizontal"
+)
 JSON = (
     "Polars reads the texts of a batch as one array, where a broken one may join the next: json_path_match() gives a "
     'single value; map(fn, frame="polars") with pl.read_ndjson(...) reads objects, a line each'
@@ -114,7 +135,7 @@ REASONS: dict[str, str] = {
         ),
         WINDOW,
     ),
-    **{name: f"{WINDOW}; {running}() in scan(...) tells it so far" for name, running in SO_FAR.items()},
+    **{name: f"{WINDOW}; {running}() in scan(...) gives it so far" for name, running in SO_FAR.items()},
     **dict.fromkeys(
         _names(
             "Sort SortBy Rank TopK TopKBy ArgSort ArgUnique Unique IsUnique IsDuplicated QCut Reverse",

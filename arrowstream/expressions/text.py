@@ -9,33 +9,19 @@ from __future__ import annotations
 
 import json
 import keyword
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import polars as pl
 
-from arrowstream.expressions.calls import call_form, snake_case
-from arrowstream.expressions.rebuild import cast_type, rebuild
+from arrowstream.expressions.calls import call_form, one_input_form, quote
+from arrowstream.expressions.names import COMPARISON, OPERATORS, snake_case
+from arrowstream.expressions.rebuild import NotRebuilt, cast_type, rebuild
+from arrowstream.expressions.tree import tree_of
 
-_COMPARISONS = {"Eq": "==", "NotEq": "!=", "Lt": "<", "LtEq": "<=", "Gt": ">", "GtEq": ">="}
-_BITS = {"Or": "|", "Xor": "^", "And": "&"}
-_ARITHMETIC = {
-    "Plus": "+",
-    "Minus": "-",
-    "Multiply": "*",
-    "TrueDivide": "/",
-    "Divide": "/",
-    "FloorDivide": "//",
-    "Modulus": "%",
-}
-_SYMBOLS = {**_COMPARISONS, **_BITS, **_ARITHMETIC}
 # Those of SQL, which round and divide by rules of their own.
 _SQL = {"Mul": "Multiply", "Div": "TrueDivide", "IntDiv": "FloorDivide", "Rem": "Modulus"}
-# How tightly they bind in Python; what binds tightest is a call or a name.
-_BINDING = {
-    **dict.fromkeys(_COMPARISONS, 1), "Or": 2, "Xor": 3, "And": 4, "Plus": 5, "Minus": 5,
-    **dict.fromkeys(["Multiply", "TrueDivide", "Divide", "FloorDivide", "Modulus"], 6),
-}  # fmt: skip
+# How tightly the rest binds in Python, where operators bind from 1 to 6.
 _UNARY, _POWER, _CALL = 7, 8, 9
 
 _NAMESPACES = {
@@ -59,6 +45,9 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+_NO_PARTS = {"Literal", "function", "options", "dtype"}
+"""What a node may hold besides other expressions."""
+
 _SHOWN = 10
 """Values of a list; the rest is counted."""
 
@@ -70,9 +59,8 @@ class _NoShortForm(Exception):
 def expression_text(expr: pl.Expr) -> str:
     """The expression in one line; an alias comes first, as in ``eur = price * 0.908``."""
     try:
-        tree = json.loads(expr.meta.serialize(format="json"))
-        return _top(tree)
-    except (_NoShortForm, pl.exceptions.PolarsError):
+        return _top(tree_of(expr))
+    except (_NoShortForm, NotRebuilt, pl.exceptions.PolarsError):
         return " ".join(str(expr).split())
 
 
@@ -80,20 +68,54 @@ def tree_text(tree: Any) -> str:
     """`expression_text` of a part of an expression's serialised tree."""
     try:
         return _top(tree)
-    except (_NoShortForm, pl.exceptions.PolarsError):
+    except (_NoShortForm, NotRebuilt, pl.exceptions.PolarsError):
         return _polars_text(tree)
 
 
 def _polars_text(tree: Any) -> str:
     try:
         return " ".join(str(rebuild(tree)).split())
-    except pl.exceptions.PolarsError:
-        return json.dumps(tree)[:80]  # a node of another version: its beginning says enough
+    except NotRebuilt:
+        return json.dumps(tree)[:80]  # a node of another version, or NaN in it: its beginning says enough
+
+
+def conjunction_text(predicate: pl.Expr) -> str:
+    """A predicate, the parts joined by ``&`` in alphabetical order: Polars' order of them varies.
+
+    Examples
+    --------
+    >>> conjunction_text((pl.col("price") > 110) & (pl.col("bidder") == 7))
+    'bidder == 7 & price > 110'
+    """
+    try:
+        parts = list(_conjuncts(tree_of(predicate)))
+        return " & ".join(sorted(_conjunct_text(part, alone=len(parts) == 1) for part in parts))
+    except (NotRebuilt, pl.exceptions.PolarsError):
+        return " ".join(str(predicate).split())
+
+
+def _conjunct_text(tree: Any, *, alone: bool) -> str:
+    try:
+        text, binding = _Writer(tree).written()
+    except _NoShortForm:
+        return " ".join(str(rebuild(tree)).split())
+    looser = binding in (OPERATORS["Or"].binding, OPERATORS["Xor"].binding)
+    return f"({text})" if looser and not alone else text
+
+
+def _conjuncts(tree: Any) -> Iterator[Any]:
+    parts = [tree]
+    while parts:
+        match parts.pop():
+            case {"BinaryExpr": {"left": left, "op": "And", "right": right}}:
+                parts += [right, left]
+            case part:
+                yield part
 
 
 def name_text(name: str) -> str:
     """A column's name as it stands in an expression: bare, or as ``col("...")`` where it is no identifier."""
-    return name if name.isidentifier() and not keyword.iskeyword(name) else f"col({_quote(name)})"
+    return name if name.isidentifier() and not keyword.iskeyword(name) else f"col({quote(name)})"
 
 
 def columns_text(columns: Iterable[str | pl.Expr]) -> str:
@@ -106,71 +128,162 @@ def columns_text(columns: Iterable[str | pl.Expr]) -> str:
 def _top(tree: Any) -> str:
     match tree:
         case {"Alias": [inner, str(name)]}:
-            return f"{name_text(name)} = {_write(inner)[0]}"
+            return f"{name_text(name)} = {_Writer(inner).written()[0]}"
         case _:
-            return _write(tree)[0]
+            return _Writer(tree).written()[0]
 
 
-def _write(tree: Any) -> tuple[str, int]:
-    """Text of a node, and how tightly it binds."""
+class _Writer:
+    """Writes the nodes of a tree from the innermost on, so that no depth is too much for Python's stack."""
+
+    def __init__(self, tree: Any) -> None:
+        self._tree = tree
+        self._known: dict[int, tuple[str, int] | None] = {}
+        within, nodes = [tree], []
+        while within:
+            node = within.pop()
+            if isinstance(node, list):
+                within += node
+            elif isinstance(node, dict):
+                nodes.append(node)
+                within += [part for kind, part in node.items() if kind not in _NO_PARTS]
+        for node in reversed(nodes):
+            try:
+                self._known[id(node)] = self._node(node)
+            except _NoShortForm:
+                self._known[id(node)] = None
+
+    def written(self) -> tuple[str, int]:
+        """Text of the whole tree, and how tightly it binds."""
+        return self._write(self._tree)
+
+    def _operand(self, tree: Any, binding: int) -> str:
+        """The node's text, in brackets where it binds less tightly than needed."""
+        text, own = self._write(tree)
+        return text if own >= binding and not (binding == _CALL and text[:1] == "-") else f"({text})"
+
+    def _write(self, tree: Any) -> tuple[str, int]:
+        """Text of a node, and how tightly it binds."""
+        known = self._known[id(tree)] if isinstance(tree, dict) else self._node(tree)
+        if known is None:
+            raise _NoShortForm
+        return known
+
+    def _node(self, tree: Any) -> tuple[str, int]:
+        match tree:
+            case {"BinaryExpr": {"left": left, "op": str(op), "right": right}}:
+                return self._binary(left, op, right)
+            case {"Function": {"input": [first, *rest], "function": function}}:
+                return self._function(function, [first, *rest])
+            case {"Ternary": {"predicate": predicate, "truthy": truthy, "falsy": falsy}}:
+                parts = [self._write(part)[0] for part in (predicate, truthy, falsy)]
+                return "when({}).then({}).otherwise({})".format(*parts), _CALL
+            case {"Literal": _} | {"Cast": {"expr": {"Literal": _}}}:
+                return _constant(tree), _CALL
+            case {"Cast": {"expr": inner, "options": str(options)}}:
+                how = {"NonStrict": ", strict=False", "Overflowing": ", wrap_numerical=True"}.get(options, "")
+                return self._method(inner, f"cast({cast_type(tree)}{how})")
+            case {"Agg": dict(aggregate)}:
+                return self._aggregate(*next(iter(aggregate.items())))
+            case _:
+                return (_leaf(tree), _CALL) if _is_leaf(tree) else self._renamed(tree)
+
+    def _renamed(self, tree: Any) -> tuple[str, int]:
+        match tree:
+            case {"Alias": [inner, str(name)]}:
+                return self._method(inner, f"alias({quote(name)})")
+            case {"KeepName": inner}:
+                return self._method(inner, "name.keep()")
+            case {"RenameAlias": {"function": {"Prefix": str(text)}, "expr": inner}}:
+                return self._method(inner, f"name.prefix({quote(text)})")
+            case {"RenameAlias": {"function": {"Suffix": str(text)}, "expr": inner}}:
+                return self._method(inner, f"name.suffix({quote(text)})")
+            case {"Eval": {"expr": inner, "evaluation": evaluation, "variant": "List"}}:
+                return self._method(inner, f"list.eval({self._write(evaluation)[0]})")
+            case {"Filter": {"input": inner, "by": predicate}}:
+                return self._method(inner, f"filter({self._write(predicate)[0]})")
+            case _:
+                raise _NoShortForm
+
+    def _aggregate(self, kind: str, payload: Any) -> tuple[str, int]:
+        match payload:
+            case {"input": inner, "include_nulls": True}:
+                return self._method(inner, "len()")
+            case {"input": inner} | [inner, _]:
+                payload = inner
+        return self._call(kind, [payload], [])
+
+    def _function(self, function: Any, inputs: list[Any]) -> tuple[str, int]:
+        match function, inputs:
+            case {"Sql": {"Binary": str(sign)}}, [left, right] if sign in _SQL:
+                return self._binary(left, _SQL[sign], right)
+            case {"Sql": "ToFloat"}, [inner]:
+                return self._write(inner)
+        name, payload = _name_of(function)
+        match name, payload, inputs:
+            case "Not", _, [inner]:
+                return f"~{self._operand(inner, _UNARY)}", _UNARY
+            case "Negate", _, [inner]:
+                return f"-{self._operand(inner, _UNARY)}", _UNARY
+            case "Generic", _, [base, power]:
+                return f"{self._operand(base, _CALL)} ** {self._operand(power, _UNARY)}", _POWER
+            case "str.Split" | "list.Get" | "list.Join", False, _:
+                return self._call(name, inputs, [])
+            case "str.Replace", {"n": -1, "literal": bool(literal)}, _:
+                return self._call("str.ReplaceAll", inputs, _options({"literal": literal}))
+        if (form := one_input_form(name, payload)) is not None:
+            return self._method(inputs[0], form)
+        if (called := call_form(name, payload)) is not None:
+            return self._call(called[0], inputs, called[1])
+        if payload is not None and not isinstance(payload, dict):
+            raise _NoShortForm
+        return self._call(name, inputs, _options(payload))
+
+    def _method(self, inner: Any, call: str) -> tuple[str, int]:
+        return f"{self._operand(inner, _CALL)}.{call}", _CALL
+
+    def _call(self, name: str, inputs: list[Any], options: list[str]) -> tuple[str, int]:
+        name = snake_case(_NAMES.get(name, name))
+        arguments = [self._write(part)[0] for part in inputs[1:]]
+        while arguments and arguments[-1] == "None":
+            arguments.pop()
+        if name.endswith(("horizontal", "concat_str", "coalesce")) or name == "struct":
+            return f"{name}({', '.join([self._write(inputs[0])[0], *arguments, *options])})", _CALL
+        return self._method(inputs[0], f"{name}({', '.join(arguments + options)})")
+
+    def _binary(self, left: Any, op: str, right: Any) -> tuple[str, int]:
+        operator = OPERATORS.get(op)
+        if operator is None or operator.symbol is None:
+            return self._call(op, [left, right], [])
+        # Comparisons do not chain, so one inside another needs brackets on either side.
+        before = self._operand(left, operator.binding + (operator.binding == COMPARISON))
+        return f"{before} {operator.symbol} {self._operand(right, operator.binding + 1)}", operator.binding
+
+
+def _is_leaf(tree: Any) -> bool:
+    return isinstance(tree, str) or (isinstance(tree, dict) and not {"Column", "Selector"}.isdisjoint(tree))
+
+
+def _leaf(tree: Any) -> str:
     match tree:
         # Inside a list one version calls the element so, the other calls it a column without a name.
         case "Element" | {"Column": ""}:
-            return "element()", _CALL
+            return "element()"
         case {"Column": str(name)}:
-            return name_text(name), _CALL
-        # NaN and infinities, which JSON cannot hold apart.
-        case {"Literal": {"Dyn": {"Float": None}} | {"Scalar": {"Float64": None} | {"Float32": None}}}:
-            raise _NoShortForm
-        case {"Literal": _} | {"Cast": {"expr": {"Literal": _}}}:
-            return _constant(tree), _CALL
+            return name_text(name)
         case "Len":
-            return "len()", _CALL
-        case {"Alias": [inner, str(name)]}:
-            return f"{_operand(inner, _CALL)}.alias({_quote(name)})", _CALL
-        case {"BinaryExpr": {"left": left, "op": str(op), "right": right}}:
-            return _binary(left, op, right)
-        case {"Cast": {"expr": inner, "options": str(options)}}:
-            how = {"NonStrict": ", strict=False", "Overflowing": ", wrap_numerical=True"}.get(options, "")
-            return f"{_operand(inner, _CALL)}.cast({cast_type(tree)}{how})", _CALL
-        case {"Ternary": {"predicate": predicate, "truthy": truthy, "falsy": falsy}}:
-            parts = [_write(part)[0] for part in (predicate, truthy, falsy)]
-            return "when({}).then({}).otherwise({})".format(*parts), _CALL
+            return "len()"
         case {"Selector": {"ByName": {"names": [*names], "strict": True}}}:
-            return ", ".join(name_text(name) for name in names), _CALL
+            return ", ".join(map(name_text, names))
         case {"Selector": "Wildcard"}:
-            return "all()", _CALL
-        case {"Eval": {"expr": inner, "evaluation": evaluation, "variant": "List"}}:
-            return f"{_operand(inner, _CALL)}.list.eval({_write(evaluation)[0]})", _CALL
-        case {"KeepName": inner}:
-            return f"{_operand(inner, _CALL)}.name.keep()", _CALL
-        case {"RenameAlias": {"function": {"Prefix": str(text)}, "expr": inner}}:
-            return f"{_operand(inner, _CALL)}.name.prefix({_quote(text)})", _CALL
-        case {"RenameAlias": {"function": {"Suffix": str(text)}, "expr": inner}}:
-            return f"{_operand(inner, _CALL)}.name.suffix({_quote(text)})", _CALL
-        case {"Agg": {"Count": {"input": inner, "include_nulls": True}}}:
-            return f"{_operand(inner, _CALL)}.len()", _CALL
-        case {"Filter": {"input": inner, "by": predicate}}:
-            return f"{_operand(inner, _CALL)}.filter({_write(predicate)[0]})", _CALL
-        case {"Agg": dict(aggregate)}:
-            ((kind, inner),) = aggregate.items()
-            match inner:
-                case {"input": inner} | [inner, _]:
-                    pass
-            return _call(kind, [inner], [])
-        case {"Function": {"input": [first, *rest], "function": function}}:
-            return _function(function, [first, *rest])
+            return "all()"
         case _:
             raise _NoShortForm
 
 
-def _function(function: Any, inputs: list[Any]) -> tuple[str, int]:
+def _name_of(function: Any) -> tuple[str, Any]:
+    """A function's name after that of its namespace, and its options."""
     prefix, payload = "", None
-    match function, inputs:
-        case {"Sql": {"Binary": str(sign)}}, [left, right] if sign in _SQL:
-            return _binary(left, _SQL[sign], right)
-        case {"Sql": "ToFloat"}, [inner]:
-            return _write(inner)
     if isinstance(function, dict):
         ((function, payload),) = function.items()
         if function in _NAMESPACES:
@@ -179,46 +292,7 @@ def _function(function: Any, inputs: list[Any]) -> tuple[str, int]:
                 ((function, payload),) = function.items()
     if not isinstance(function, str):
         raise _NoShortForm
-    match prefix + function, payload, inputs:
-        case "Not", _, [inner]:
-            return f"~{_operand(inner, _UNARY)}", _UNARY
-        case "Negate", _, [inner]:
-            return f"-{_operand(inner, _UNARY)}", _UNARY
-        case "Generic", _, [base, power]:
-            return f"{_operand(base, _CALL)} ** {_operand(power, _UNARY)}", _POWER
-        case "str.Strptime", [dict(dtype), {"format": None | str() as form}], [inner, *_]:
-            how = "" if form is None else f", {_quote(form)}"
-            found = cast_type({"Cast": {"dtype": dtype, "options": "Strict"}})
-            return f"{_operand(inner, _CALL)}.str.strptime({found}{how})", _CALL
-        case "struct.FieldByName", str(name), [inner]:
-            return f"{_operand(inner, _CALL)}.struct.field({_quote(name)})", _CALL
-        case "dt.ToString", str(form), [inner]:
-            return f"{_operand(inner, _CALL)}.dt.to_string({_quote(form)})", _CALL
-        case "dt.ConvertTimeZone", {"inner": str(zone)}, [inner]:
-            return f"{_operand(inner, _CALL)}.dt.convert_time_zone({_quote(zone)})", _CALL
-        case "dt.ReplaceTimeZone", [{"inner": str(zone)}, "Raise"], [inner, _]:
-            return f"{_operand(inner, _CALL)}.dt.replace_time_zone({_quote(zone)})", _CALL
-        case "str.Split" | "list.Get" | "list.Join", False, _:
-            return _call(prefix + function, inputs, [])
-        case "str.Replace", {"n": -1, "literal": bool(literal)}, _:
-            return _call("str.ReplaceAll", inputs, _options({"literal": literal}))
-        case name, _, _ if (called := call_form(name, payload)) is not None:
-            return _call(called[0], inputs, called[1])
-        case name, None | dict(), _:
-            return _call(name, inputs, _options(payload))
-        case _:
-            raise _NoShortForm
-
-
-def _call(name: str, inputs: list[Any], options: list[str]) -> tuple[str, int]:
-    name = _NAMES.get(name, name)
-    name = snake_case(name)
-    arguments = [_write(part)[0] for part in inputs[1:]]
-    while arguments and arguments[-1] == "None":
-        arguments.pop()
-    if name.endswith(("horizontal", "concat_str", "coalesce")) or name == "struct":
-        return f"{name}({', '.join([_write(inputs[0])[0], *arguments, *options])})", _CALL
-    return f"{_operand(inputs[0], _CALL)}.{name}({', '.join(arguments + options)})", _CALL
+    return prefix + function, payload
 
 
 def _options(payload: Any) -> list[str]:
@@ -231,22 +305,10 @@ def _options(payload: Any) -> list[str]:
     return [f"{key}={_value(value)}" for key, value in shown.items()]
 
 
-def _binary(left: Any, op: str, right: Any) -> tuple[str, int]:
-    if op not in _SYMBOLS:
-        return _call(op, [left, right], [])
-    binding = _BINDING[op]
-    # Comparisons do not chain, so one inside another needs brackets on either side.
-    before = _operand(left, binding + (op in _COMPARISONS))
-    return f"{before} {_SYMBOLS[op]} {_operand(right, binding + 1)}", binding
-
-
-def _operand(tree: Any, binding: int) -> str:
-    """The node's text, in brackets where it binds less tightly than needed."""
-    text, own = _write(tree)
-    return text if own >= binding and not (binding == _CALL and text[:1] == "-") else f"({text})"
-
-
 def _constant(tree: Any) -> str:
+    match tree:
+        case {"Literal": {"Dyn": {"Int": int(number)}}}:
+            return str(number)
     # Polars reads its own literals best, and only the value matters: it writes some of them in two ways.
     series = pl.select(rebuild(tree)).to_series()
     values = series.to_list()
@@ -259,7 +321,7 @@ def _constant(tree: Any) -> str:
 def _value(value: Any) -> str:
     match value:
         case str():
-            return _quote(value)
+            return quote(value)
         case list():
             rest = [f"... {len(value) - _SHOWN:,} more"] if len(value) > _SHOWN + 1 else []
             return f"[{', '.join([*map(_value, value[:_SHOWN] if rest else value), *rest])}]"
@@ -267,7 +329,3 @@ def _value(value: Any) -> str:
             return repr(value)
         case _:
             return str(value)
-
-
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The tree of an expression as Polars serialises it: what its nodes are, and what is below them.
+"""The tree of an expression as Polars serialises it: how it is read, and what is below a node.
 
 A node is a string or a mapping with one key, its kind. Every kind is taken apart by hand: a part that
 is overlooked would be an expression that nobody checked.
@@ -6,9 +6,104 @@ is overlooked would be an expression that nobody checked.
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
-from arrowstream.expressions.row_wise import ROW_WISE
+import polars as pl
+
+from arrowstream.expressions.row_wise import CONDITIONAL, ROW_WISE
+
+DEEPEST = 100
+"""Levels of JSON that the tree of an expression may have to be looked through: Polars reads back at most 127."""
+
+VALUES = {"Literal", "function", "options", "dtype"}
+"""What a node holds besides other nodes."""
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]|[^][{}:,\s]+')
+
+
+def tree_of(expr: pl.Expr) -> Any:
+    """The serialised tree of an expression; of any depth, whatever the depth of the caller's stack.
+
+    Raises
+    ------
+    polars.exceptions.PolarsError
+        The expression holds a Python function.
+    """
+    text = expr.meta.serialize(format="json")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        return _loads(text)
+
+
+def _loads(text: str) -> Any:
+    """`json.loads` without recursion, some twenty times as slow."""
+    top: list[Any] = []
+    within: list[dict[str | None, Any] | list[Any]] = [top]
+    keys: list[str | None] = [None]
+    for token in _TOKEN.findall(text):
+        container, key = within[-1], keys[-1]
+        if token in "]}":
+            within.pop()
+            keys.pop()
+        elif isinstance(container, dict) and key is None:
+            keys[-1] = json.loads(token)
+        else:
+            value = {} if token == "{" else [] if token == "[" else json.loads(token)
+            if isinstance(container, list):
+                container.append(value)
+            else:
+                container[key], keys[-1] = value, None
+            if token in "{[":
+                within.append(value)
+                keys.append(None)
+    return top[0]
+
+
+def containers(tree: Any) -> list[tuple[Any, int]]:
+    """The lists and mappings that a tree is made of, outer ones first, with their levels; constants are left out."""
+    found, pending = list[tuple[Any, int]](), [(tree, 1)]
+    while pending:
+        node, level = pending.pop()
+        parts: list[Any] = []
+        if isinstance(node, dict):
+            parts = [part for kind, part in node.items() if kind not in VALUES]
+        elif isinstance(node, list):
+            parts = node
+        else:
+            continue
+        found.append((node, level))
+        pending += [(part, level + 1) for part in parts]
+    return found
+
+
+def levels(tree: Any) -> int:
+    """How many lists and mappings lie inside one another."""
+    return max((level for _, level in containers(tree)), default=0)
+
+
+def is_row_wise(tree: Any) -> bool:
+    """Whether a tree alone shows that it looks at one row; False for any other, which is always safe."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        match node:
+            case {"Literal": {"Dyn": {"Float": None}} | {"Scalar": {"Float64": None} | {"Float32": None}}}:
+                return False  # NaN and infinities, which JSON cannot hold apart
+            case {"Column": _} | {"Literal": {"Dyn": _} | {"Scalar": _}}:
+                continue
+            case {"Function": {"function": function}}:
+                family, name, _ = function_name(function)
+                if name not in ROW_WISE[family] or name in CONDITIONAL.get(family, ()):
+                    return False
+            case {"Alias": _} | {"Cast": _} | {"BinaryExpr": _} | {"Ternary": _}:
+                pass
+            case _:
+                return False
+        pending += parts_of(node) or ()
+    return True
 
 
 def kind_of(node: Any) -> str:
@@ -44,14 +139,7 @@ def within_list_parts_of(node: Any) -> list[Any] | None:
         case "Len":
             return []
         case {"Agg": dict(aggregate)}:
-            (payload,) = aggregate.values()
-            match payload:
-                case {"expr": inner, "quantile": quantile}:
-                    return [inner, quantile]
-                case {"input": inner} | [inner, int()]:
-                    return [inner]
-                case _:
-                    return [payload]
+            return _parts_of_aggregate(*aggregate.values())
         case {"Sort": {"expr": inner}} | {"Explode": {"input": inner}}:
             return [inner]
         case {"SortBy": {"expr": inner, "by": list(keys)}}:
@@ -60,12 +148,20 @@ def within_list_parts_of(node: Any) -> list[Any] | None:
             return [inner, predicate]
         case {"Slice": {"input": inner, "offset": offset, "length": length}}:
             return [inner, offset, length]
-        case {"Gather": {"expr": inner, "idx": {"Literal": _}}}:
-            return [inner]
         case {"Gather": {"expr": inner, "idx": index}}:
-            return [inner, index]
+            return [inner] if "Literal" in index else [inner, index]
         case _:
             return None
+
+
+def _parts_of_aggregate(payload: Any) -> list[Any]:
+    match payload:
+        case {"expr": inner, "quantile": quantile}:
+            return [inner, quantile]
+        case {"input": inner} | [inner, int()]:
+            return [inner]
+        case _:
+            return [payload]
 
 
 def function_name(function: Any) -> tuple[str, str, Any]:
@@ -79,11 +175,12 @@ def function_name(function: Any) -> tuple[str, str, Any]:
     return family, function, None
 
 
-def is_constant(tree: Any) -> bool:
+def is_literal(tree: Any) -> bool:
+    """Whether it is a value the user wrote, cast or in a list."""
     match tree:
         case {"Literal": _}:
             return True
         case {"Cast": {"expr": inner}} | {"Agg": {"Implode": {"input": inner}}} | {"Agg": {"Implode": inner}}:
-            return is_constant(inner)
+            return is_literal(inner)
         case _:
             return False

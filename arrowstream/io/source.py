@@ -15,6 +15,7 @@ import polars as pl
 
 from arrowstream.core.batch import Element
 from arrowstream.core.duration import Duration, microseconds, nanoseconds
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SourceError
@@ -186,6 +187,11 @@ class Reader(ABC):
         """Rows it will read in all, where it can tell, for the progress bar."""
         return None
 
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        """What happened to rows so far that the report of a run should say."""
+        return ()
+
 
 class BlockingReader(ABC):
     """A running source that blocks; the runtime calls it on a worker thread, one call at a time."""
@@ -211,3 +217,8 @@ class BlockingReader(ABC):
     def rows_read(self) -> int | None:
         """Rows looked at so far, where that differs from the rows handed out (a filter in the read); else None."""
         return None
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        """What happened to rows so far that the report of a run should say; asked for on any thread."""
+        return ()

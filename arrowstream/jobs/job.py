@@ -50,6 +50,7 @@ import polars as pl
 from arrowstream.config.settings import Settings
 from arrowstream.config.toml_file import JobFile, Value
 from arrowstream.connectors import Sink
+from arrowstream.core.checks import PathLike
 from arrowstream.errors import ArrowstreamError
 from arrowstream.io.sink import BoundSink
 from arrowstream.jobs.job_errors import located
@@ -87,7 +88,7 @@ class Job:
     complete: Builder
 
     @classmethod
-    def load(cls, path: str | Path) -> Job:
+    def load(cls, path: PathLike) -> Job:
         """Read a job.
 
         Raises

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 from wsgiref.simple_server import WSGIServer
 
+from arrowstream.core.checks import check_whole
 from arrowstream.errors import PlanError
 from arrowstream.metrics.prometheus import Collector, Shown, missing_metrics
 
@@ -59,12 +60,13 @@ def serve(take: Callable[[], Shown], *, port: int = 9464, host: str = "127.0.0.1
     MissingExtra
         prometheus-client (extra ``metrics``) is not installed.
     PlanError
-        The address cannot be listened on.
+        The port is no whole number, or the address cannot be listened on.
     """
     try:
         from prometheus_client import CollectorRegistry, start_http_server
     except ImportError as error:
         raise missing_metrics() from error
+    check_whole("serve_metrics(port=...)", port, least=0)
     registry = CollectorRegistry()
     registry.register(Collector(take))
     try:

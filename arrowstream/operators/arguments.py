@@ -6,7 +6,8 @@ its elements, and keyword arguments name their expressions. A mistake is found w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import polars as pl
@@ -18,9 +19,35 @@ from arrowstream.errors import PlanError, SchemaError
 Column = str | cs.Selector
 """A column by name, or a selector of columns."""
 
+_CLOSE = 0.75
+"""How alike a misspelt option and its right name are, from 0 to 1."""
 
-def parse_expressions(step: str, exprs: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[pl.Expr, ...]:
-    """Positional and named inputs of `select` or `with_columns`, each as one expression."""
+
+def parse_expressions(
+    step: str, exprs: tuple[Any, ...], named: Mapping[str, Any], options: Collection[str] = ()
+) -> tuple[pl.Expr, ...]:
+    """Positional and named inputs of a step such as `select`, each as one expression.
+
+    Parameters
+    ----------
+    options
+        Keyword arguments of the step itself: a name close to one of them, with a value that is no expression,
+        is taken for a misspelt option.
+
+    Raises
+    ------
+    PlanError
+        There is no input, one is no expression, or an option is misspelt.
+    """
+    for name, value in named.items():
+        close = [] if isinstance(value, pl.Expr) else get_close_matches(name, options, 1, _CLOSE)
+        if close:
+            raise PlanError(
+                f"{step}() has no option {name!r} here",
+                expected=f"the options {', '.join(options)}, or an expression",
+                found=f"{name}={value!r}",
+                hint=f"did you mean {close[0]!r}? A column of this name is {name}=pl.lit(...) or pl.col(...)",
+            )
     if len(exprs) == 1 and isinstance(exprs[0], Mapping):
         raise PlanError(
             f"{step}() got a mapping",
@@ -34,6 +61,23 @@ def parse_expressions(step: str, exprs: tuple[Any, ...], named: Mapping[str, Any
     if not parsed:
         raise PlanError(f"{step}() has no expression", expected="at least one column or expression")
     return tuple(parsed)
+
+
+def check_options(step: str, given: Iterable[str], known: Collection[str], hint: str | None = None) -> None:
+    """Refuse keyword arguments that a step does not have.
+
+    Raises
+    ------
+    PlanError
+        There is one; the hint is the nearest that the step has, else `hint`.
+    """
+    for name in given:
+        if name not in known:
+            raise PlanError(
+                f"{step}() has no argument {name!r}",
+                expected=", ".join(known),
+                hint=did_you_mean(name, known) or hint,
+            )
 
 
 def parse_expression(step: str, value: Any) -> pl.Expr:
@@ -50,7 +94,7 @@ def parse_expression(step: str, value: Any) -> pl.Expr:
             expected="an expression, a column name or a constant",
             found=f"{type(value).__name__} {value!r}",
             hint=f"a function of whole batches goes into map(...): {error}",
-        ) from error
+        ) from None
 
 
 def parse_columns(step: str, columns: tuple[Any, ...]) -> tuple[Column, ...]:

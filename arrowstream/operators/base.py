@@ -37,6 +37,10 @@ class Expressions(ABC):
     def expressions(self) -> tuple[pl.Expr, ...]:
         """Every expression in it, for the check that none looks at other rows."""
 
+    def pieces(self) -> tuple[Expressions, ...]:
+        """The steps that are run in its place, one after the other; itself where nothing else is said."""
+        return (self,)
+
     def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self:
         """The same step over other expressions, one for each of `expressions()`.
 

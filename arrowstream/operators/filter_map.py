@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import polars as pl
 
 from arrowstream.expressions.text import expression_text
+from arrowstream.operators.arguments import check_options, parse_expressions
 from arrowstream.operators.base import Expressions, Frame, Operator
 from arrowstream.operators.filter import Filter
-from arrowstream.operators.functions.step import FunctionStep
+from arrowstream.operators.functions.step import FUNCTION_OPTIONS, FunctionStep
 from arrowstream.operators.with_columns import WithColumns
 
 
@@ -81,6 +82,10 @@ class FilterMapExpressions(Expressions):
 def filter_mapping(what: Any, **options: Any) -> Expressions | Operator:
     """The step for `filter_map`: a function alone, or a condition and the expressions after it."""
     if callable(what):
+        check_options("filter_map", options, FUNCTION_OPTIONS)
         return FilterMap(what, **options)
     condition = Filter.of(what)
-    return FilterMapExpressions(condition, WithColumns.of(**options)) if options else condition
+    if not options:
+        return condition
+    columns = parse_expressions("filter_map", (), options, FUNCTION_OPTIONS)
+    return FilterMapExpressions(condition, WithColumns(columns))

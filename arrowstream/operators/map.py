@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from arrowstream.operators.functions.step import FunctionStep
+from arrowstream.operators.arguments import check_options, parse_expressions
+from arrowstream.operators.functions.step import FUNCTION_OPTIONS, FunctionStep
 from arrowstream.operators.with_columns import WithColumns
 
 
@@ -44,5 +45,6 @@ class MapFunction(FunctionStep):
 def mapping(*exprs: Any, **named: Any) -> MapFunction | WithColumns:
     """The step for `map`: one callable is a function of the batch, all else expressions."""
     if len(exprs) == 1 and callable(exprs[0]):
+        check_options("map", named, FUNCTION_OPTIONS)
         return MapFunction(exprs[0], **named)
-    return WithColumns.of(*exprs, **named)
+    return WithColumns(parse_expressions("map", exprs, named, FUNCTION_OPTIONS))

@@ -13,12 +13,13 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
 from arrowstream.core.ingest import batches_of
+from arrowstream.core.schemas import declared_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.operators.base import AsyncProcess, Operator
 from arrowstream.operators.flat_map import FlatMap
 from arrowstream.operators.functions.frame_forms import from_form
-from arrowstream.operators.functions.schema import check_schema, conformed, function_name
+from arrowstream.operators.functions.schema import conformed, function_name
 from arrowstream.state.snapshot import SnapshotFormat
 
 _FORMAT = SnapshotFormat("process", 1)
@@ -151,12 +152,12 @@ class ProcessorStep(Operator):
             raise _not_a_processor(self.processor, needed)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
-        declared = check_schema(self.name, self._make().output_schema(schema))
+        declared = declared_schema(self.name, self._make().output_schema(schema))
         return schema if declared is None else declared
 
     def start(self, schema: pl.Schema, context: StepContext) -> AsyncProcess:
         processor = self._make()
-        output = check_schema(self.name, processor.output_schema(schema)) or schema
+        output = declared_schema(self.name, processor.output_schema(schema)) or schema
         return Processing(processor, output, _holds_rows(processor), _holds_watermarks(processor))
 
     def describe(self) -> str:

@@ -25,6 +25,7 @@ from arrowstream.state.memory import StateMemory
 from arrowstream.state.snapshot import SnapshotFormat
 
 Emit = Literal["end", "updates"]
+_OPTIONS = ("by", "emit", "max_keys", "max_bytes", "on_full")
 
 
 _FORMAT = SnapshotFormat("reduce", 1)
@@ -132,7 +133,7 @@ class Reduce(Operator):
                     hint=f"by={name!r} groups by it; pl.col({name!r}) keeps all its values, in a list",
                 )
         limit = StateLimit(max_keys, max_bytes, on_full)
-        return cls(parse_keys("reduce", by), parse_expressions("reduce", exprs, named), emit, limit)
+        return cls(parse_keys("reduce", by), parse_expressions("reduce", exprs, named, _OPTIONS), emit, limit)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         keys = key_schema("reduce", self.by, schema)
@@ -177,7 +178,7 @@ class _Reducing(Process):
         self._aggregation = aggregation
         self._memory = memory
         self._groups: FoldedGroups | KeyedGroups
-        if aggregation.folds and not limit.evicts:
+        if aggregation.update and not limit.evicts:
             self._groups = FoldedGroups(keys, aggregation, self._memory, max_keys)
         else:
             self._groups = KeyedGroups(keys, aggregation, self._memory, max_keys, limit.full_keys)

@@ -115,7 +115,9 @@ class Scan(Operator):
         limit: StateLimit = NO_LIMIT,
     ) -> Scan:
         """The step from what a user wrote."""
-        parsed = parse_expressions(cls.name, exprs, named)
+        parsed = parse_expressions(
+            cls.name, exprs, named, ("by", "state", "max_keys", "max_bytes", "on_full")
+        )
         return cls(parsed, parse_keys(cls.name, by), limit, check)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:

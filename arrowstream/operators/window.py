@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 
 import polars as pl
 
 from arrowstream.core.duration import Duration
-from arrowstream.core.hints import did_you_mean, unfinished
+from arrowstream.core.hints import unfinished
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expressions, parse_keys
 from arrowstream.operators.base import Operator
@@ -43,7 +43,7 @@ class Windows(Generic[Built]):
         PlanError
             There is none, or an input is no expression.
         """
-        return self._then(self._make(parse_expressions("window(...).agg", exprs, named)))
+        return self._then(self._make(parse_expressions("window(...).agg", exprs, named, OPTIONS)))
 
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
@@ -64,22 +64,8 @@ class WindowOptions(TypedDict, total=False):
     on_full: WindowFull
 
 
-def check_options(options: Collection[str]) -> None:
-    """Refuse keyword arguments that windows do not have.
-
-    Raises
-    ------
-    PlanError
-        There is one; the hint is the nearest that they have.
-    """
-    known = WindowOptions.__annotations__
-    for name in options:
-        if name not in known:
-            raise PlanError(
-                f"window() has no argument {name!r}",
-                expected=f"size, {', '.join(known)}, late",
-                hint=did_you_mean(name, known) or "aggregates belong into .agg(...)",
-            )
+OPTIONS = ("size", *WindowOptions.__annotations__, "late")
+"""The arguments of `window`."""
 
 
 def windows(

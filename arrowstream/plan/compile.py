@@ -6,15 +6,17 @@ know its schema is compiled when its first batch has come, by the same code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import polars as pl
 
 from arrowstream.backends.base import Backend
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean
-from arrowstream.errors import PlanError
+from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.sink import BoundSink, Fanout
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import Operator
@@ -27,6 +29,9 @@ from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.segment_stage import general, segment_stage
 from arrowstream.plan.step_ids import inner_prefix
+
+P = ParamSpec("P")
+Built = TypeVar("Built")
 
 
 def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
@@ -58,6 +63,20 @@ def _check_pins(graph: Graph, backends: Sequence[Backend]) -> None:
             )
 
 
+def _brief(compiled: Callable[P, Built]) -> Callable[P, Built]:
+    """A function whose errors come without the frames below it: they add nothing to the step the message names."""
+
+    @wraps(compiled)
+    def brief(*args: P.args, **options: P.kwargs) -> Built:
+        try:
+            return compiled(*args, **options)
+        except (PlanError, SchemaError) as error:
+            raise error.with_traceback(None) from error.__cause__
+
+    return brief
+
+
+@_brief
 def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -> Plan:
     """The plan of `graph` for a source of `schema`.
 
@@ -73,6 +92,7 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
     return plan
 
 
+@_brief
 def output_schema(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -> pl.Schema | None:
     """The schema after the last step, each step checked on the way; None if all rows leave before.
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from arrowstream.errors import ArrowstreamError
 from arrowstream.operators.base import Expressions, Operator
+from arrowstream.plan.checks.pieces import runnable
 from arrowstream.plan.checks.row_local import check
 from arrowstream.plan.graph import Composite, LineCompiler, Step
 from arrowstream.plan.physical import CompositeStage
@@ -93,25 +94,23 @@ def _draft(
             stage = first.operator.compile(compiler, name, schema)
         return StageDraft(name, stage, schema, stage.output)
     output = schema
+    expressions: list[Expressions] = []
     for id, step in members:
         with naming(id):
             step.policies.check(output)
-            output = _output(step.operator, output, id)
-    expressions = tuple(step.operator for _, step in members if isinstance(step.operator, Expressions))
+            if isinstance(step.operator, Expressions):
+                expressions.append(runnable(step.operator, output, id))
+                output = check(expressions[-1], output, id)
+            else:
+                assert isinstance(step.operator, Operator)
+                output = step.operator.output_schema(output)
     operators = [step.operator for _, step in members if isinstance(step.operator, Operator)]
     work = (
-        Segment(expressions, schema, output)
+        Segment(tuple(expressions), schema, output)
         if expressions
         else reduce(lambda one, following: one.fused_with(following), operators)
     )
     return StageDraft(name, work, schema, output, first.backend, first.policies)
-
-
-def _output(operator: Expressions | Operator | Composite, schema: pl.Schema, id: str) -> pl.Schema:
-    if isinstance(operator, Expressions):
-        return check(operator, schema, id)
-    assert isinstance(operator, Operator)
-    return operator.output_schema(schema)
 
 
 @contextmanager

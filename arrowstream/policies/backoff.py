@@ -72,12 +72,13 @@ def wait_seconds(name: str, duration: Duration) -> float:
     Raises
     ------
     PlanError
-        They are none, or endless.
+        It is no duration, negative or endless.
     """
-    value = seconds(duration)
-    if not math.isfinite(value):
-        raise _out_of_range(name, "a finite duration", duration)
-    return value
+    try:
+        return seconds(duration)
+    except PlanError as error:
+        error.what = f"retry({name}=...) does not fit: {error.what}"
+        raise
 
 
 def _out_of_range(name: str, expected: str, found: object) -> PlanError:

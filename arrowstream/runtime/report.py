@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from arrowstream.core.notes import ReaderNote
 from arrowstream.metrics.stage import StageMetrics
 
 
@@ -42,6 +43,8 @@ class RunReport:
     stopped
         Why the run ended before the stream did: ``"stop"``, ``"limit"``, ``"duration"``, or a signal such as
         ``"SIGTERM"``; None if the stream ended by itself.
+    notes
+        What sources have to say about rows that they could not hand out as they were.
     """
 
     name: str
@@ -50,6 +53,7 @@ class RunReport:
     seconds: float
     stages: tuple[StageMetrics, ...]
     stopped: str | None = None
+    notes: tuple[ReaderNote, ...] = ()
 
     @property
     def rows_per_second(self) -> float:
@@ -86,7 +90,9 @@ class RunReport:
         >>> RunReport("p", 9, 1, 0.5, stages).losses
         'lost: 2 rows came late to window'
         """
-        phrases = [phrase for stage in self.stages for phrase in stage.losses]
+        phrases = [phrase for stage in self.stages for phrase in stage.losses] + [
+            str(note) for note in self.notes
+        ]
         return f"lost: {'; '.join(phrases)}" if phrases else None
 
     def __str__(self) -> str:

@@ -107,6 +107,7 @@ class Totals:
             self.seconds,
             tuple(part.counters.snapshot(wall_us) for part in parts),
             None if complete else stop_reason,
+            tuple(note for source in self.sources for note in source.notes),
         )
 
     @property

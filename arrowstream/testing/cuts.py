@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.backends.registry import backends
+from arrowstream.core.checks import check_whole
 from arrowstream.core.ingest import batches_of
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
@@ -76,6 +77,7 @@ def check_cut_independence(
     >>> check_cut_independence(lambda builder: builder.filter(pl.col("x") > 1).batch(rows=2), frame)
     """
     __tracebackhide__ = True
+    check_whole("check_cut_independence(examples=...)", examples, least=0)
     whole = pl.concat([batch.polars() for batch in batches_of(frame)])
     trial = _Trial(steps, whole, source, any_order, exact)
     for backend in ("auto", *(backend.name for backend in backends())):

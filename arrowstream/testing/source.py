@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import polars as pl
 
 from arrowstream.core.batch import Barrier, Element, Idle, Watermark
+from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.core.snapshot_store import SourcePosition, position_number
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.source import Query, Reader, SourceSpec
@@ -116,19 +118,22 @@ class TestSource(SourceSpec):
         """One column ``value`` of `values`, or columns from dicts, in batches of `batch_rows` (default: one)."""
         dicts = bool(values) and isinstance(values[0], dict)
         frame = pl.DataFrame(values if dicts else {"value": values})
+        if batch_rows is not None:
+            check_whole("TestSource.from_list(batch_rows=...)", batch_rows)
         step = batch_rows or max(frame.height, 1)
         return cls.from_frames(frame.slice(start, step) for start in range(0, max(frame.height, 1), step))
 
     @classmethod
     def from_frames(
-        cls, script: Iterable[Any], *, schema: pl.Schema | None = None, clock: Clock | None = None
+        cls, script: Iterable[Any], *, schema: SchemaLike | None = None, clock: Clock | None = None
     ) -> TestSource:
         """The script's items in order; the schema is that of the first frame unless given."""
         items = tuple(script)
+        declared = declared_schema("TestSource.from_frames", schema)
         for item in items:
-            if schema is None and not isinstance(item, _NO_ROWS):
-                schema = schema_of(next(batches_of(item)))
-        return cls(items, schema, clock or MonotonicClock())
+            if declared is None and not isinstance(item, _NO_ROWS):
+                declared = schema_of(next(batches_of(item)))
+        return cls(items, declared, clock or MonotonicClock())
 
     def undeclared(self) -> TestSource:
         """The same script, its schema known only at the first batch."""

@@ -18,7 +18,6 @@ from polars.testing import assert_frame_equal
 from polars.testing.parametric import dataframes
 
 from arrowstream.core.batch import Batch
-from arrowstream.io.files.pushed_query import conditions
 from arrowstream.io.files.source import FileSource, _size
 
 SMALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -198,15 +197,17 @@ def test_any_table_comes_back_from_parquet_and_ipc(frame, piece, tmp_path):
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8) | st.sampled_from(
     ["a,b", '"', '""', "x\ny", "\n", '\n"\n,', " "]
 )
-CELLS = st.lists(
-    st.tuples(
-        st.none() | st.integers(-(2**63), 2**63 - 1),
-        st.none() | TEXTS,
-        st.none() | st.floats(allow_nan=False),
-    ),
-    min_size=1,
-    max_size=25,
-)
+
+
+def cells(
+    floats: st.SearchStrategy[float],
+) -> st.SearchStrategy[list[tuple[int | None, str | None, float | None]]]:
+    row = st.tuples(st.none() | st.integers(-(2**63), 2**63 - 1), st.none() | TEXTS, st.none() | floats)
+    return st.lists(row, min_size=1, max_size=25)
+
+
+CELLS = cells(st.floats(allow_nan=False))
+JSON_CELLS = cells(st.floats(allow_nan=False, allow_infinity=False))  # JSON has no infinity
 
 
 @settings(SMALL, max_examples=100)
@@ -224,14 +225,17 @@ def test_any_text_in_csv_is_read_as_polars_reads_it(cells, block, windows, tmp_p
 
 
 @settings(SMALL, max_examples=60)
-@given(cells=CELLS, block=st.sampled_from([3, 64, 10**6]), suffix=st.sampled_from([".ndjson", ".json"]))
+@given(cells=JSON_CELLS, block=st.sampled_from([3, 64, 10**6]), suffix=st.sampled_from([".ndjson", ".json"]))
 def test_any_text_in_json_comes_back(cells, block, suffix, tmp_path):
     frame = pl.DataFrame(cells, schema={"i": pl.Int64, "t": pl.String, "f": pl.Float64}, orient="row")
     frame = frame.with_columns(l=pl.concat_list("i", "i"), s=pl.struct("t", "f"))
     path = write(frame, tmp_path / f"any{suffix}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
-        assert_frame_equal(rows(FileSource.of(path, schema=frame.schema)), frame)
+        # JSON has no infinity: null is written in its place.
+        finite = pl.when(pl.col("f").is_finite()).then("f").alias("f")
+        expected = frame.with_columns(finite, s=pl.struct("t", finite))
+        assert_frame_equal(rows(FileSource.of(path, schema=frame.schema)), expected)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
@@ -442,22 +446,6 @@ def test_the_kernel_too_sees_fewer_bytes_read(tmp_path):
         return int(Path("/proc/self/io").read_text().split()[1]) - before
 
     assert read_bytes(lambda f: f.select("id")) < 0.5 * read_bytes(lambda f: f)
-
-
-@pytest.mark.parametrize(
-    ("predicate", "text"),
-    [
-        (pl.col("x") > 110, "x > 110"),
-        ((pl.col("b") == "it (is)") & (pl.col("a") < 2) & pl.col("c"), 'a < 2 & b == "it (is)" & c'),
-        ((pl.col("a") + 1 > 5) | (pl.col("b") == "x"), '((a + 1) > 5) | (b == "x")'),
-        (pl.col("s").str.contains("a"), 'col("s").str.contains(["a"])'),
-        (pl.lit(True), "true"),
-        ((pl.col("a") == '")]) & (') & pl.col("b"), 'a == "")]) & (" & b'),
-        (pl.lit('x"(') == pl.col("a"), '[("x"(") == (col("a"))]'),
-    ],
-)
-def test_conditions_are_written_as_people_write_them(predicate, text):
-    assert conditions(predicate) == text
 
 
 def test_sizes_are_written_with_their_unit():

@@ -260,3 +260,19 @@ def test_mistakes_are_found_before_data_moves() -> None:
         Reduce.of(by="k")
     with pytest.raises(SchemaError, match="not there"):
         Reduce.of(pl.len(), by="z").output_schema(ROWS)
+
+
+def test_aggregates_with_constants_that_cannot_be_written_down() -> None:
+    near = pl.col("x").is_close(1.0, abs_tol=float("inf"))
+    frame = pl.DataFrame({"x": [1.0, 2.0, None], "y": [1, 2, 3]})
+    exprs = {
+        "near": near.sum(),
+        "filtered": pl.col("y").filter(near).sum(),
+        "chosen": pl.col("y").filter(pl.col("x") < float("inf")).sum(),
+    }
+    for name, expr in exprs.items():
+        found = Pipeline.builder().source(Source.from_frame(frame)).reduce(expr.alias(name)).collect_sync()
+        assert found.rows() == frame.select(expr.alias(name)).rows()
+    several = (pl.col("x", "y") * float("inf")).sum()
+    found = Pipeline.builder().source(Source.from_frame(frame)).reduce(several).collect_sync()
+    assert found.rows() == frame.select(several).rows()

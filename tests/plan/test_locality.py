@@ -274,3 +274,27 @@ def test_both_shapes_of_a_quantile_are_known() -> None:
     assert within_list_parts_of({"Explode": {"input": column}}) == [column]
     assert within_list_parts_of({"SortBy": {"expr": column, "by": [half]}}) == [column, half]
     assert within_list_parts_of({"Nonsense": column}) is None
+
+
+def test_types_of_rows_of_nulls_are_those_of_others() -> None:
+    schema = pl.Schema({"l": pl.List(pl.Int64())})
+
+    class Null(_Wrong):
+        def apply(self, frame):  # type: ignore[no-untyped-def]
+            if isinstance(frame, pl.LazyFrame) or not frame.height:
+                return frame
+            return super().apply(frame)
+
+        def expressions(self) -> tuple[pl.Expr, ...]:
+            return (pl.col("l").list.reverse(),)
+
+    assert "other types for rows of nulls" in str(error_of(Null(pl.DataFrame({"l": [None]})), schema))
+    check(Null(pl.exceptions.ComputeError("a null")), schema, "1 step")
+
+
+def test_both_ways_to_write_fields_of_a_struct_are_checked() -> None:
+    at, field = {"Column": "at"}, {"Field": ["x"]}
+    _Check(SCHEMA, "1 step", "x").visit({"StructEval": {"expr": at, "evaluation": [field]}})
+    _Check(SCHEMA, "1 step", "x").visit(
+        {"Function": {"input": [at, field], "function": {"StructExpr": "WithFields"}}}
+    )

@@ -10,11 +10,10 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from arrowstream.backends.arrow.kernels.arguments import is_constant
 from arrowstream.backends.arrow.kernels.base import Evaluate, Values
 from arrowstream.backends.arrow.kernels.conversion import convert
 from arrowstream.backends.arrow.kernels.registry import KERNELS
-from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal
+from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal, is_constant
 
 Evaluated = Callable[[pa.RecordBatch], Values]
 """The values of an expression for the rows of a record."""

@@ -79,14 +79,13 @@ def _compile_project(
     step: Project, before: pa.Schema, after: pa.Schema, compiler: ExpressionCompiler
 ) -> Step:
     columns = [compiler.column(expression) for _, expression in step.columns]
+    names, types = before.names, before.types
     changed = [
         place
         for place, (name, expression) in enumerate(step.columns)
-        if place >= len(before)
-        or before.names[place] != name
-        or expression != Column(name, before.types[place])
+        if place >= len(before) or names[place] != name or expression != Column(name, types[place])
     ]
-    kept = [place for place in range(len(before)) if place not in changed]
+    kept = set(range(len(before))).difference(changed)
     grown = len(after) >= len(before)
     if grown and len(changed) <= _FEW and all(_same_field(before, after, place) for place in kept):
         changes = [(place, _field(after, place), columns[place]) for place in changed]

@@ -30,8 +30,8 @@ class Pushed:
 def pushed(query: Query | None, schema: pl.Schema) -> Pushed:
     """What Polars moves into a scan of `schema` under `query`, as its own optimiser decides it.
 
-    The query runs over a source without rows; the optimiser tells that source the columns and the
-    predicate, which is the same on every version of Polars, unlike the text of its plans.
+    The query runs over a source without rows; the optimiser hands that source the columns and the
+    predicate, which works the same on every version of Polars, unlike the text of its plans.
     """
     columns, predicate = tuple(schema), None
     if query is None:
@@ -50,52 +50,17 @@ def pushed(query: Query | None, schema: pl.Schema) -> Pushed:
     return Pushed(columns, predicate)
 
 
-def conditions(predicate: pl.Expr) -> str:
-    """A predicate as people write it, its parts in alphabetical order because Polars' order varies.
-
-    Examples
-    --------
-    >>> conditions((pl.col("price") > 110) & (pl.col("bidder") == 7))
-    'bidder == 7 & price > 110'
-    """
-    return " & ".join(sorted(_plain(str(part), top=True) for part in conjuncts(predicate)))
-
-
 def conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
-    """The parts of a predicate that are joined by ``&``; itself, if it is none of several.
+    """The parts of a predicate that are joined by ``&``; the predicate itself if it is not joined.
 
-    Told by building it again, not by its text: text in it may hold any signs.
+    A part is recognised by joining it again, not by its text: a text in it may hold any signs.
     """
-    parts = predicate.meta.pop()
-    if len(parts) == 2 and (parts[1] & parts[0]).meta.eq(predicate):
-        return [*conjuncts(parts[1]), *conjuncts(parts[0])]
-    return [predicate]
-
-
-def _plain(text: str, *, top: bool = False) -> str:
-    binary = _binary(text)
-    if binary is not None:
-        left, operator, right = binary
-        inner = f"{_plain(left)} {operator} {_plain(right)}"
-        return inner if top else f"({inner})"
-    if text.startswith('col("') and text.endswith('")') and text.count('"') == 2:
-        return text[5:-2]
-    if text.startswith("dyn "):
-        return text.partition(": ")[2]
-    return text
-
-
-def _binary(text: str) -> tuple[str, str, str] | None:
-    """The parts of Polars' ``[(left) operator (right)]``, or None for any other text."""
-    if not (text.startswith("[(") and text.endswith(")]")):
-        return None
-    depth, quoted = 0, False
-    for at, sign in enumerate(text[1:], 1):
-        if sign == '"':
-            quoted = not quoted
-        elif not quoted:
-            depth += (sign == "(") - (sign == ")")
-            if depth == 0:
-                operator, _, right = text[at + 1 : -2].partition("(")
-                return text[2:at], operator.strip(), right
-    return None
+    parts, found = [predicate], list[pl.Expr]()
+    while parts:
+        part = parts.pop()
+        inputs = part.meta.pop()
+        if len(inputs) == 2 and (inputs[1] & inputs[0]).meta.eq(part):
+            parts += inputs
+        else:
+            found.append(part)
+    return found

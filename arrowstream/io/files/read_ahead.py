@@ -16,6 +16,22 @@ DEPTH = 2
 """Pieces read ahead: one row group or block alone does not keep two cores busy, more only cost memory."""
 
 
+@dataclass(slots=True)
+class Loss:
+    """Values of a piece that have no place in its rows.
+
+    Parameters
+    ----------
+    first
+        Where the first one stands, given the number of the piece's first row in the file, counted from 0. Slow.
+    count
+        Their number, once the piece was read.
+    """
+
+    first: Callable[[int], str]
+    count: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Consecutive rows of one file, not read yet.
@@ -33,6 +49,8 @@ class Piece:
     explain
         The error to raise if `read` failed: given its exception and the number of the piece's first
         row in the file, counted from 0.
+    loss
+        Values that are left out, where the format allows that.
     file
         Number of the file among those read; one path may be read twice.
     """
@@ -42,6 +60,7 @@ class Piece:
     nbytes: int
     read: Callable[[], pl.DataFrame]
     explain: Callable[[BaseException, int], ArrowstreamError]
+    loss: Loss | None = None
     file: int = 0
 
 

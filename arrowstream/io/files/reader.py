@@ -10,6 +10,7 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.failures import FAILURES
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.position import Position
 from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.columnar.parquet_pieces import parquet_pieces
@@ -17,14 +18,16 @@ from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_row
 from arrowstream.io.files.hive_columns import may_match
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
-from arrowstream.io.files.read_ahead import Piece, ReadAhead
+from arrowstream.io.files.read_ahead import Loss, Piece, ReadAhead
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names, table_schema
+from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
-from arrowstream.io.files.text.formats import Csv
 from arrowstream.io.source import BlockingReader, Query
 
 BATCH_ROWS = 131_072
 """Rows of a batch; a piece of few more is not cut."""
+
+LEFT_OUT = "values left out, of keys that are not columns or come twice in an object"
 
 
 class FileReader(BlockingReader):
@@ -64,6 +67,7 @@ class FileReader(BlockingReader):
         "_strict_keys",
         "_total",
         "bytes_read",
+        "notes",
     )
 
     def __init__(
@@ -96,6 +100,7 @@ class FileReader(BlockingReader):
         self._file = -1
         self._row = 0
         self._total = 0
+        self.notes: tuple[ReaderNote, ...] = ()
         self.bytes_read = 0
         """Bytes of the files behind the rows handed out: counted for text; for Parquet, the column
         chunks that the footers list for the needed columns; for IPC, a share of the file's size."""
@@ -113,10 +118,17 @@ class FileReader(BlockingReader):
             # Polars panics, outside the Exception tree, on some damaged files.
             except FAILURES as error:
                 raise piece.explain(error, self._row) from error
+            if piece.loss is not None and piece.loss.count:
+                self._note(piece.loss)
             self._cut(piece, frame)
         batch, looked_at = self._batches.popleft()
         self._total += looked_at
         return batch
+
+    def _note(self, loss: Loss) -> None:
+        first = self.notes[0].first if self.notes else loss.first(self._row)
+        count = sum(note.count for note in self.notes) + loss.count
+        self.notes = (ReaderNote(LEFT_OUT, count, first),)
 
     def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
         looked_at = frame.height if piece.rows is None else piece.rows

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 
 import polars as pl
 
-from arrowstream.errors import SchemaError
+from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.columnar.scan import ipc_schema, parquet_schema
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.text.byte_stream import unreadable
 from arrowstream.io.files.text.file import text_schema
 
 CHECKED_AT_BUILD = 1000
-"""Of so many files the footers are compared before anything runs; of more, each when its turn comes."""
+"""Most files whose footers are all compared at `build()`; of more files, each is compared when it is read."""
 
 
 def table_schema(file: DataFile) -> pl.Schema:
@@ -24,6 +25,14 @@ def table_schema(file: DataFile) -> pl.Schema:
         status = file.path.stat()
     except OSError as error:
         raise unreadable(file.path, error) from error
+    if not S_ISREG(status.st_mode):
+        raise SourceError(
+            f"{file.path} cannot be read as {file.kind.format}",
+            position=str(file.path),
+            expected="a regular file, because the columns are described at its end",
+            found="a pipe or a device",
+            hint="write it into a file first; CSV and NDJSON are read from pipes",
+        )
     return _table_schema(file.path, file.kind.format, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
@@ -87,7 +96,7 @@ def check_columns(file: DataFile, found: pl.Schema, first: DataFile, expected: p
 
 
 def check_names(file: DataFile, found: Sequence[str], first: DataFile, expected: pl.Schema) -> None:
-    """`check_columns` for a file whose header tells only names."""
+    """`check_columns` for a file whose header has names only."""
     known = {name: expected.get(name, pl.Unknown()) for name in found}
     check_columns(file, pl.Schema(known), first, expected)
 

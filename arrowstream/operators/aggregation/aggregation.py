@@ -9,7 +9,6 @@ all of them in the end. Either way names and types are those that Polars gives.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,21 +18,22 @@ import polars.selectors as cs
 
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
-from arrowstream.errors import SchemaError
+from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions.every_row import for_every_row
-from arrowstream.expressions.rebuild import rebuild
+from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.text import expression_text
-from arrowstream.operators.aggregation.mergeable import ROW, Fold, Mergeable, mergeable, row_wise
+from arrowstream.expressions.tree import DEEPEST, containers, is_row_wise, levels, tree_of
+from arrowstream.operators.aggregation.mergeable import ROW, Fold, Mergeable, mergeable
 from arrowstream.operators.aggregation.reserved_names import check_results
 from arrowstream.operators.aggregation.row_counts import most_rows, too_many
 
 _GROUP = "__group__"
 _KEPT = "__kept__"
 """The numbers of the rows whose values are kept."""
+_MOST_LEVELS = 600
+"""Levels of an aggregate: Polars computes it in one piece, and overflows its threads' stacks at some 1,000."""
 _OPERANDS = ("expr", "left", "right", "predicate", "truthy", "falsy", "input")
 """Where the parts of a node that computes stand in it."""
-_NAN = re.compile(r'"Float(32|64)?": null')
-"""NaN and infinities, which JSON cannot hold apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +44,24 @@ class Aggregation:
 
     Parameters
     ----------
-    first
+    init
         Aggregations from rows, which must have a column `ROW`, to state.
-    merge
+    combine
         Aggregations from state to state.
-    one
+    init_row
         Expressions from a single row to its state; empty where there are none.
-    folds
-        How the columns of `one` change with those of one more row; empty if some do otherwise.
+    update
+        How the columns of `init_row` change with those of one more row; empty if some do otherwise.
     any_order
-        Whether state merged in any order gives the same bits.
+        Whether state combined in any order gives the same bits.
     output
         Names and types of the results.
     """
 
-    first: tuple[pl.Expr, ...]
-    merge: tuple[pl.Expr, ...]
-    one: tuple[pl.Expr, ...]
-    folds: tuple[Fold, ...]
+    init: tuple[pl.Expr, ...]
+    combine: tuple[pl.Expr, ...]
+    init_row: tuple[pl.Expr, ...]
+    update: tuple[Fold, ...]
     any_order: bool
     output: pl.Schema
     _leaves: tuple[pl.Expr, ...]
@@ -91,9 +91,12 @@ class Aggregation:
 
         Raises
         ------
+        PlanError
+            An expression is nested too deeply.
         SchemaError
-            A column is not there, or types do not fit.
+            A column is missing, or types do not fit.
         """
+        _check_depth(step, exprs)
         output = _output(step, exprs, schema, keys)
         parts = _Parts(schema, in_order)
         results: list[pl.Expr] = []
@@ -105,10 +108,10 @@ class Aggregation:
         if whole:
             parts.keep(kept)
         return cls(
-            tuple(parts.first),
-            (pl.col(ROW).min(), *parts.merge),
-            tuple(parts.one) if parts.has_one else (),
-            tuple(parts.folds) if parts.has_folds else (),
+            tuple(parts.init),
+            (pl.col(ROW).min(), *parts.combine),
+            tuple(parts.init_row) if parts.has_one else (),
+            tuple(parts.update) if parts.has_folds else (),
             parts.any_order,
             output,
             tuple(parts.leaves),
@@ -121,12 +124,12 @@ class Aggregation:
     def state_schema(self, schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
         """Keys and what is kept for each, of rows of `schema`."""
         rows = pl.LazyFrame(schema={**schema, ROW: pl.Int64()})
-        return rows.group_by(list(keys) or pl.lit(0).alias(_GROUP)).agg(*self.first).collect_schema()
+        return rows.group_by(list(keys) or pl.lit(0).alias(_GROUP)).agg(*self.init).collect_schema()
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns of rows that `first` looks at."""
-        return tuple(dict.fromkeys(name for expr in self.first for name in expr.meta.root_names()))
+        """The columns of rows that `init` looks at."""
+        return tuple(dict.fromkeys(name for expr in self.init for name in expr.meta.root_names()))
 
     def results(self, state: pl.DataFrame, beside: Sequence[pl.Expr]) -> pl.DataFrame:
         """The results of the groups of `state`, in its order, with expressions over it before them.
@@ -166,11 +169,11 @@ class _Parts:
         self._in_order = in_order
         self._known: set[str] = set()
         self._columns = 0
-        self.first: list[pl.Expr] = [pl.col(ROW).first()]
-        self.merge: list[pl.Expr] = []
-        self.one: list[pl.Expr] = [pl.col(ROW)]
+        self.init: list[pl.Expr] = [pl.col(ROW).first()]
+        self.combine: list[pl.Expr] = []
+        self.init_row: list[pl.Expr] = [pl.col(ROW)]
         self.has_one = True
-        self.folds: list[Fold] = ["min"]
+        self.update: list[Fold] = ["min"]
         self.has_folds = True
         self.any_order = True
         self.leaves: list[pl.Expr] = []
@@ -179,17 +182,20 @@ class _Parts:
     def take_apart(self, expr: pl.Expr, output: pl.Schema) -> pl.Expr | None:
         """The result from the leaves, or None if the expression cannot be taken apart."""
         try:
-            tree, name = json.loads(expr.meta.serialize(format="json")), expr.meta.output_name()
+            tree, name = tree_of(expr), expr.meta.output_name()
         except pl.exceptions.PolarsError:
             return None  # it holds a Python function, or names its result by one
+        if levels(tree) > DEEPEST:
+            return None
         found: dict[str, Mergeable] = {}
         rest = self._replace(tree, found)
         if rest is None or not found:
             return None
+        # Constants before casts: a literal takes the type of what it meets.
+        result = rebuild(rest).cast(output[name]).alias(name)
         for text, leaf in found.items():
             self._add(text, leaf)
-        # Constants before casts: a literal takes the type of what it meets.
-        return rebuild(rest).cast(output[name]).alias(name)
+        return result
 
     def _replace(self, node: Any, found: dict[str, Mergeable]) -> Any | None:
         """The tree with a column of results for every aggregation in it; None if something else looks at rows."""
@@ -200,7 +206,7 @@ class _Parts:
             return {"Column": _leaf(text)}
         match node:
             case {"Literal": _}:
-                return node if row_wise(node) else None
+                return node if is_row_wise(node) else None
             # How the result is named is known: Polars told.
             case {"RenameAlias": {"expr": inner}} | {"KeepName": inner}:
                 return self._replace(inner, found)
@@ -213,7 +219,7 @@ class _Parts:
                     part: self._replace_all(payload[part], found) for part in _OPERANDS if part in payload
                 }
                 made = {kind: {**payload, **operands}}
-                return made if None not in operands.values() and row_wise(made) else None
+                return made if None not in operands.values() and is_row_wise(made) else None
             case _:
                 return None
 
@@ -228,23 +234,23 @@ class _Parts:
         if name in self._known:
             return
         self._known.add(name)
-        names = [f"__part_{self._columns + place}__" for place in range(len(leaf.first))]
+        names = [f"__part_{self._columns + place}__" for place in range(len(leaf.init))]
         self._columns += len(names)
-        self.first += [expr.alias(own) for expr, own in zip(leaf.first, names, strict=True)]
-        self.merge += [expr.alias(own) for expr, own in zip(leaf.merge(*names), names, strict=True)]
-        self.has_one = self.has_one and bool(leaf.one)
-        self.one += [expr.alias(own) for expr, own in zip(leaf.one, names, strict=False)]
-        self.has_folds = self.has_folds and bool(leaf.one and leaf.folds)
-        self.folds += leaf.folds
+        self.init += [expr.alias(own) for expr, own in zip(leaf.init, names, strict=True)]
+        self.combine += [expr.alias(own) for expr, own in zip(leaf.combine(*names), names, strict=True)]
+        self.has_one = self.has_one and bool(leaf.init_row)
+        self.init_row += [expr.alias(own) for expr, own in zip(leaf.init_row, names, strict=False)]
+        self.has_folds = self.has_folds and bool(leaf.init_row and leaf.update)
+        self.update += leaf.update
         self.any_order = self.any_order and leaf.any_order
-        self.leaves.append(leaf.result(*names).alias(name))
+        self.leaves.append(leaf.finalize(*names).alias(name))
         self.counts += names if leaf.counts else []
 
     def keep(self, columns: Sequence[str]) -> None:
         """Keep the values of these columns, and the numbers of their rows."""
         for source, own in ((ROW, _KEPT), *((name, _kept(name)) for name in columns)):
-            self.first.append(pl.col(source).implode().alias(own))
-            self.merge.append(pl.col(own).explode().implode().alias(own))
+            self.init.append(pl.col(source).implode().alias(own))
+            self.combine.append(pl.col(own).explode().implode().alias(own))
         self.has_one = self.has_folds = self.any_order = False
 
 
@@ -256,6 +262,21 @@ def _leaf(text: str) -> str:
 def _kept(name: str) -> str:
     """The column of lists of the values of a column that are kept."""
     return f"__kept_{name}__"
+
+
+def _check_depth(step: str, exprs: Sequence[pl.Expr]) -> None:
+    for expr in exprs:
+        try:
+            found = levels(tree_of(expr))
+        except pl.exceptions.PolarsError:
+            continue  # it holds a Python function
+        if found > _MOST_LEVELS:
+            raise PlanError(
+                f"an aggregate of {step} is nested too deeply",
+                expected=f"at most {_MOST_LEVELS} levels of functions and operators, some 300 joined terms",
+                found=f"{found} levels",
+                hint="compute what is aggregated in with_columns(...) before",
+            )
 
 
 def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
@@ -273,7 +294,7 @@ def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequen
             expected=f"aggregations over {', '.join(f'{name}: {dtype}' for name, dtype in schema.items())}",
             found=f"{message}, in {', '.join(map(expression_text, exprs))}",
             hint=None if missing is None else did_you_mean(missing, schema),
-        ) from error
+        ) from None
     names = list(whole)[len(by) :]
     check_results(step, names)
     return pl.Schema({name: whole[name] for name in names})
@@ -287,16 +308,19 @@ def _expanded(exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) 
 
 def _expand(expr: pl.Expr, values: pl.Schema) -> list[pl.Expr]:
     try:
-        text = json.dumps(json.loads(expr.meta.serialize(format="json")))
+        tree = tree_of(expr)
     except pl.exceptions.PolarsError:
         return [expr]
-    if text.count('"Selector"') != 1 or _NAN.search(text):
+    selectors = [node for node, _ in containers(tree) if isinstance(node, dict) and "Selector" in node]
+    if len(selectors) != 1 or levels(tree) > DEEPEST:
         return [expr]
-    start = text.index('{"Selector"')
-    selector, length = json.JSONDecoder().raw_decode(text[start:])
-    names = cs.expand_selector(pl.DataFrame(schema=values), rebuild(selector).meta.as_selector())
-    before, after = text[:start], text[start + length :]
-    return [rebuild(json.loads(f"{before}{json.dumps({'Column': name})}{after}")) for name in names]
+    selector = rebuild(selectors[0]).meta.as_selector()
+    names = cs.expand_selector(pl.DataFrame(schema=values), selector)
+    before, after = json.dumps(tree).split(json.dumps(selectors[0]))
+    try:
+        return [rebuild(json.loads(f"{before}{json.dumps({'Column': name})}{after}")) for name in names]
+    except NotRebuilt:
+        return [expr]
 
 
 def _columns_of(exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> tuple[str, ...]:

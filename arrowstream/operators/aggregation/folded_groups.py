@@ -41,8 +41,8 @@ class FoldedGroups:
     ) -> None:
         self._keys = list(keys)
         # The first column is the number of the first row, and in that order the keys have their slots.
-        self._columns = [Folded(fold, memory) for fold in aggregation.folds[1:]]
-        self._one = aggregation.one[1:]
+        self._columns = [Folded(fold, memory) for fold in aggregation.update[1:]]
+        self._one = aggregation.init_row[1:]
         self._names = [expr.meta.output_name() for expr in self._one]
         self._index = KeyIndex(keys, max_keys, memory=memory) if keys else None
         self._touched = Touched(memory)

@@ -101,12 +101,12 @@ class KeyedGroups:
             More columns to group by, which both must have.
         """
         aggregation, by = self._aggregation, [SLOT, *beside]
-        if aggregation.one:
-            new = part.rows.select(*by, *aggregation.one)
+        if aggregation.init_row:
+            new = part.rows.select(*by, *aggregation.init_row)
         else:
-            new = part.rows.group_by(by).agg(*aggregation.first)
+            new = part.rows.group_by(by).agg(*aggregation.init)
         both = new if part.state is None else pl.concat([part.state.select(new.columns), new])
-        merged = both.group_by(by).agg(*aggregation.merge).sort(by)
+        merged = both.group_by(by).agg(*aggregation.combine).sort(by)
         keys = part.keys[merged[SLOT]] if beside else part.keys
         return merged.hstack(keys.get_columns()[1:])
 

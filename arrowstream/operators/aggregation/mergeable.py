@@ -14,7 +14,8 @@ from typing import Any, Literal
 import polars as pl
 
 from arrowstream.expressions.every_row import for_every_row
-from arrowstream.expressions.rebuild import rebuild
+from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
+from arrowstream.expressions.tree import is_row_wise
 from arrowstream.operators.aggregation.row_counts import COUNT
 
 ROW = "__row__"
@@ -36,28 +37,28 @@ class Mergeable:
 
     Parameters
     ----------
-    first
+    init
         The values of the columns for a group of rows.
-    merge
+    combine
         From the columns' names, their values for a group of such values.
-    result
-        From the columns' names, what the aggregation says.
-    one
+    finalize
+        From the columns' names, the result.
+    init_row
         The values for a single row; empty where a row alone has none.
     any_order
-        Whether values merged in any order give the same bits.
-    folds
+        Whether values combined in any order give the same bits.
+    update
         How the columns change with the values of one more row, if that is all there is to it.
     counts
-        Whether it says how many rows there are.
+        Whether the result is a number of rows.
     """
 
-    first: tuple[pl.Expr, ...]
-    merge: Callable[..., tuple[pl.Expr, ...]]
-    result: Callable[..., pl.Expr]
-    one: tuple[pl.Expr, ...] = ()
+    init: tuple[pl.Expr, ...]
+    combine: Callable[..., tuple[pl.Expr, ...]]
+    finalize: Callable[..., pl.Expr]
+    init_row: tuple[pl.Expr, ...] = ()
     any_order: bool = True
-    folds: tuple[Fold, ...] = ()
+    update: tuple[Fold, ...] = ()
     counts: bool = False
 
 
@@ -85,67 +86,55 @@ def mergeable(node: Any, schema: pl.Schema, in_order: bool) -> Mergeable | None:
             return _count(pl.lit(1), pl.len())
         case {"Cast": {"expr": inner}}:
             return _counted_as(mergeable(inner, schema, in_order), node)
-        case {"Agg": {"Sum": inner}}:
-            return _over(inner, schema, _sum)
-        case {"Agg": {"Count": {"input": inner, "include_nulls": bool(nulls)}}}:
-            return _over(inner, schema, _len if nulls else _values)
         case {"Function": {"input": [inner], "function": "NullCount"}}:
             return _over(inner, schema, _nulls)
-        case {"Agg": {"Min": {"input": inner, "propagate_nans": bool(nans)}}}:
-            return _over(inner, schema, _extreme("nan_min" if nans else "min"))
-        case {"Agg": {"Max": {"input": inner, "propagate_nans": bool(nans)}}}:
-            return _over(inner, schema, _extreme("nan_max" if nans else "max"))
-        case {"Agg": {"Mean": inner}}:
-            return _over(inner, schema, _mean)
-        case {"Agg": {"Var": [inner, int(ddof)]}}:
-            return _over(inner, schema, _variance(ddof, root=False))
-        case {"Agg": {"Std": [inner, int(ddof)]}}:
-            return _over(inner, schema, _variance(ddof, root=True))
         case {
-            "Function": {"input": [inner], "function": {"Boolean": {"Any": {"ignore_nulls": bool(ignore)}}}}
+            "Function": {"input": [inner], "function": {"Boolean": {"Any": {"ignore_nulls": bool(nulls)}}}}
         }:
-            return _over(inner, schema, _logic("any", ignore))
+            return _over(inner, schema, _logic("any", nulls))
         case {
-            "Function": {"input": [inner], "function": {"Boolean": {"All": {"ignore_nulls": bool(ignore)}}}}
+            "Function": {"input": [inner], "function": {"Boolean": {"All": {"ignore_nulls": bool(nulls)}}}}
         }:
-            return _over(inner, schema, _logic("all", ignore))
-        case {"Agg": {"First": inner}} if row_wise(inner):
-            return _over(inner, schema, _first(in_order))
-        case {"Agg": {"Last": inner}} if row_wise(inner):
-            return _over(inner, schema, _last(in_order))
-        case {"Agg": {"NUnique": inner}} if row_wise(inner):
-            return _over(inner, schema, _distinct)
+            return _over(inner, schema, _logic("all", nulls))
+        case {"Agg": dict(aggregate)}:
+            ((kind, payload),) = aggregate.items()
+            return _of_values(kind, payload, schema) or _of_rows(kind, payload, schema, in_order)
         case _:
             return None
 
 
-def row_wise(node: Any) -> bool:
-    """Whether an expression is known to look at one row only; False for any other, which is always safe."""
-    match node:
-        case {"Literal": {"Dyn": {"Float": None}} | {"Scalar": {"Float64": None} | {"Float32": None}}}:
-            return False  # NaN and infinities, which JSON cannot hold apart
-        case {"Column": _} | {"Literal": {"Dyn": _} | {"Scalar": _}}:
-            return True
-        case {"Alias": [inner, _]} | {"Cast": {"expr": inner}}:
-            return row_wise(inner)
-        case {"BinaryExpr": {"left": left, "right": right}}:
-            return row_wise(left) and row_wise(right)
-        case {"Ternary": {"predicate": predicate, "truthy": truthy, "falsy": falsy}}:
-            return all(map(row_wise, (predicate, truthy, falsy)))
-        case {"Function": {"input": [*inputs], "function": function}}:
-            return _is_row_wise_function(function) and all(map(row_wise, inputs))
+def _of_values(kind: str, payload: Any, schema: pl.Schema) -> Mergeable | None:
+    """Aggregations of the values themselves."""
+    match kind, payload:
+        case "Sum", inner:
+            return _over(inner, schema, _sum)
+        case "Mean", inner:
+            return _over(inner, schema, _mean)
+        case "Count", {"input": inner, "include_nulls": bool(nulls)}:
+            return _over(inner, schema, _len if nulls else _values)
+        case "Min", {"input": inner, "propagate_nans": bool(nans)}:
+            return _over(inner, schema, _extreme("nan_min" if nans else "min"))
+        case "Max", {"input": inner, "propagate_nans": bool(nans)}:
+            return _over(inner, schema, _extreme("nan_max" if nans else "max"))
+        case "Var" | "Std", [inner, int(ddof)]:
+            return _over(inner, schema, _variance(ddof, root=kind == "Std"))
         case _:
-            return False
+            return None
 
 
-def _is_row_wise_function(function: Any) -> bool:
-    match function:
-        case "Abs" | "Negate" | "FillNull" | {"Round": _} | {"Pow": "Generic" | "Sqrt"}:
-            return True
-        case {"Boolean": "Not" | "IsNull" | "IsNotNull" | "IsNan" | "IsNotNan" | "IsFinite"}:
-            return True
+def _of_rows(kind: str, payload: Any, schema: pl.Schema, in_order: bool) -> Mergeable | None:
+    """Aggregations that keep values as they are."""
+    if not is_row_wise(payload):
+        return None
+    match kind:
+        case "First":
+            return _over(payload, schema, _first(in_order))
+        case "Last":
+            return _over(payload, schema, _last(in_order))
+        case "NUnique":
+            return _over(payload, schema, _distinct)
         case _:
-            return False
+            return None
 
 
 def _over(inner: Any, schema: pl.Schema, make: _Make) -> Mergeable | None:
@@ -154,13 +143,17 @@ def _over(inner: Any, schema: pl.Schema, make: _Make) -> Mergeable | None:
     match inner:
         case {"Filter": {"input": values, "by": predicate}}:
             predicates = [predicate]
-    if not all(map(row_wise, [values, *predicates])) or not _reads_columns(values):
+    if not all(map(is_row_wise, [values, *predicates])) or not _reads_columns(values):
         return None
-    expr = for_every_row(rebuild(inner), read=True)
-    (dtype,) = pl.LazyFrame(schema=schema).select(rebuild(values)).collect_schema().dtypes()
-    made = make(expr, dtype)
+    types = column_types(values, schema)
+    if types is None:
+        return None
+    try:
+        made = make(for_every_row(rebuild(inner), read=True), *types)
+    except NotRebuilt:
+        return None
     # A filter may leave nothing of a row, so a row alone has no values then.
-    return replace(made, one=()) if made is not None and predicates else made
+    return replace(made, init_row=()) if made is not None and predicates else made
 
 
 def _reads_columns(node: Any) -> bool:
@@ -173,13 +166,13 @@ def _added(*names: str) -> tuple[pl.Expr, ...]:
     return tuple(pl.col(name).sum() for name in names)
 
 
-def _count(one: pl.Expr, first: pl.Expr) -> Mergeable:
+def _count(init_row: pl.Expr, init: pl.Expr) -> Mergeable:
     return Mergeable(
-        (first.cast(pl.Int64),),
+        (init.cast(pl.Int64),),
         _added,
         lambda name: pl.col(name).cast(COUNT),
-        (one.cast(pl.Int64),),
-        folds=("add",),
+        (init_row.cast(pl.Int64),),
+        update=("add",),
         counts=True,
     )
 
@@ -188,7 +181,7 @@ def _counted_as(count: Mergeable | None, casts: Any) -> Mergeable | None:
     """A count cast to other types, which may hold what Polars' own does not; None for anything else."""
     if count is None or not count.counts:
         return None
-    return replace(count, result=lambda name: rebuild(_cast_as(casts, {"Column": name})))
+    return replace(count, finalize=lambda name: rebuild(_cast_as(casts, {"Column": name})))
 
 
 def _cast_as(casts: Any, column: Any) -> Any:
@@ -221,8 +214,8 @@ def _sum(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
     values = expr.cast(pl.Float64) if dtype == pl.Float32 else expr
     total = pl.LazyFrame(schema={"x": dtype}).select(pl.col("x").sum()).collect_schema()["x"]
     state = pl.Float64() if dtype == pl.Float32 else total
-    folds: tuple[Fold, ...] = ("add",) if state.base_type() in _SUMS else ()
-    return Mergeable((values.sum(),), _added, pl.col, (values.cast(state),), not total.is_float(), folds)
+    update: tuple[Fold, ...] = ("add",) if state.base_type() in _SUMS else ()
+    return Mergeable((values.sum(),), _added, pl.col, (values.cast(state),), not total.is_float(), update)
 
 
 def _mean(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
@@ -235,20 +228,20 @@ def _mean(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
         lambda total, count: pl.when(pl.col(count) > 0).then(pl.col(total) / pl.col(count)),
         (values, expr.is_not_null().cast(pl.Int64)),
         any_order=False,
-        folds=("add", "add"),
+        update=("add", "add"),
     )
 
 
 def _variance(ddof: int, root: bool) -> _Make:
     """From the count, the mean and the squared distances from it, which merge without cancellation."""
 
-    def merge(count: str, mean: str, squares: str) -> tuple[pl.Expr, ...]:
+    def combine(count: str, mean: str, squares: str) -> tuple[pl.Expr, ...]:
         n, m = pl.col(count), pl.col(mean)
         # Of no values there is no mean; 0 / 0 would be a NaN that spreads.
         middle = pl.when(n.sum() > 0).then((n * m).sum() / n.sum())
         return n.sum(), middle, pl.col(squares).sum() + (n * (m - middle).pow(2)).sum()
 
-    def result(count: str, mean: str, squares: str) -> pl.Expr:
+    def finalize(count: str, mean: str, squares: str) -> pl.Expr:
         n = pl.col(count)
         variance = pl.when(n > ddof).then(pl.col(squares) / (n - ddof))
         return variance.sqrt() if root else variance
@@ -260,27 +253,27 @@ def _variance(ddof: int, root: bool) -> _Make:
         mean = values.mean()
         # Of one value alone, some of Polars' ways to group say 0.0 even where it is NaN or infinite.
         squares = pl.when(count == 1).then(mean - mean).otherwise(values.var(ddof=0) * count)
-        return Mergeable((count, mean, squares), merge, result, any_order=False)
+        return Mergeable((count, mean, squares), combine, finalize, any_order=False)
 
     return make
 
 
 def _extreme(method: str) -> _Make:
-    folds: tuple[Fold, ...] = ("min",) if method in ("min", "nan_min") else ("max",)
+    update: tuple[Fold, ...] = ("min",) if method in ("min", "nan_min") else ("max",)
 
     def make(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
         if not (dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.String, pl.Boolean)):
             return None
-        first: pl.Expr = getattr(expr, method)()
+        init: pl.Expr = getattr(expr, method)()
         # Of a zero and a negative zero, the order decides which one is the smaller.
         any_order = not dtype.is_float()
         return Mergeable(
-            (first,),
+            (init,),
             lambda name: (getattr(pl.col(name), method)(),),
             pl.col,
             (expr,),
             any_order,
-            folds if dtype.is_temporal() or dtype.base_type() in _INTEGERS else (),
+            update if dtype.is_temporal() or dtype.base_type() in _INTEGERS else (),
         )
 
     return make
@@ -289,8 +282,8 @@ def _extreme(method: str) -> _Make:
 def _logic(method: str, ignore_nulls: bool) -> _Make:
     def make(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:
         def of(values: pl.Expr) -> pl.Expr:
-            result: pl.Expr = getattr(values, method)(ignore_nulls=ignore_nulls)
-            return result
+            finalize: pl.Expr = getattr(values, method)(ignore_nulls=ignore_nulls)
+            return finalize
 
         return Mergeable((of(expr),), lambda name: (of(pl.col(name)),), pl.col, (expr,))
 
@@ -298,20 +291,20 @@ def _logic(method: str, ignore_nulls: bool) -> _Make:
 
 
 def _first(in_order: bool) -> _Make:
-    def merge(name: str) -> tuple[pl.Expr, ...]:
+    def combine(name: str) -> tuple[pl.Expr, ...]:
         return ((pl.col(name) if in_order else pl.col(name).sort_by(ROW)).first(),)
 
-    return lambda expr, dtype: Mergeable((expr.first(),), merge, pl.col, (expr,), any_order=False)
+    return lambda expr, dtype: Mergeable((expr.first(),), combine, pl.col, (expr,), any_order=False)
 
 
 def _last(in_order: bool) -> _Make:
-    def merge(name: str, row: str) -> tuple[pl.Expr, ...]:
+    def combine(name: str, row: str) -> tuple[pl.Expr, ...]:
         values = pl.col(name) if in_order else pl.col(name).sort_by(row)
         return values.last(), pl.col(row).max()
 
     def make(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:
-        first = (expr.last(), pl.col(ROW).last())
-        return Mergeable(first, merge, lambda name, row: pl.col(name), (expr, pl.col(ROW)), any_order=False)
+        init = (expr.last(), pl.col(ROW).last())
+        return Mergeable(init, combine, lambda name, row: pl.col(name), (expr, pl.col(ROW)), any_order=False)
 
     return make
 

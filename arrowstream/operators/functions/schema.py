@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 import polars as pl
@@ -48,29 +48,6 @@ def check_function(step: str, fn: Any) -> None:
         raise PlanError(
             f"{step}() needs a function", expected="fn(batch)", found=f"{type(fn).__name__} {fn!r}"
         )
-
-
-def check_schema(step: str, schema: Any) -> pl.Schema | None:
-    """The schema a user declared, or None where it is to be learnt.
-
-    Raises
-    ------
-    PlanError
-        `schema` is no mapping of names to types.
-    SchemaError
-        A type has no Arrow form.
-    """
-    if schema is None:
-        return None
-    if not isinstance(schema, Mapping):
-        raise PlanError(
-            f"{step}(schema=...) needs names and types",
-            expected='a pl.Schema, or a dict such as {"x": pl.Int64}',
-            found=f"{type(schema).__name__} {schema!r}",
-        )
-    declared = pl.Schema(schema)
-    arrow_schema(declared)
-    return declared
 
 
 def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schema:

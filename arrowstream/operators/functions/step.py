@@ -11,19 +11,22 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.operators.base import AsyncProcess, Operator, Process
 from arrowstream.operators.functions.frame_forms import check_form, to_form
 from arrowstream.operators.functions.schema import (
     await_apart,
     check_function,
-    check_schema,
     conformed,
     function_name,
     is_async,
     learn,
     not_awaited,
 )
+
+FUNCTION_OPTIONS = ("frame", "schema")
+"""The keyword arguments of steps that take a function."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +42,8 @@ class FunctionStep(Operator):
         What `fn` gets: ``"arrow"`` (a `pyarrow.RecordBatch`), ``"polars"``, ``"pandas"`` (with Arrow's
         types, so that integers with nulls stay integers) or ``"cudf"``.
     schema
-        Names and types of what `fn` returns. Without it, `fn` is called with a batch without rows when
-        the pipeline is built, and what comes back tells.
+        Names and types of what `fn` returns: a schema of Polars or pyarrow, pairs, or a dict. Without it, `fn` is
+        called with a batch without rows when the pipeline is built, and the schema is that of what comes back.
 
     Raises
     ------
@@ -55,14 +58,14 @@ class FunctionStep(Operator):
     repeatable: ClassVar[bool] = True
     fn: Callable[[Any], Any]
     frame: str = "arrow"
-    schema: pl.Schema | None = None
+    schema: SchemaLike | None = None
     learnt: dict[tuple[Any, ...], pl.Schema] = field(default_factory=dict, init=False, repr=False)
     """Schemas by the schema that came in: `fn` may be slow or have effects, so it is asked once for each."""
 
     def __post_init__(self) -> None:
         check_function(self.name, self.fn)
         check_form(self.name, self.frame)
-        object.__setattr__(self, "schema", check_schema(self.name, self.schema))
+        object.__setattr__(self, "schema", declared_schema(self.name, self.schema))
 
     @staticmethod
     @abstractmethod
@@ -71,8 +74,9 @@ class FunctionStep(Operator):
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         convert = to_form(self.frame)
-        if self.schema is not None:
-            return self.schema
+        declared = declared_schema(self.name, self.schema)
+        if declared is not None:
+            return declared
         key = tuple(schema.items())
         if key not in self.learnt:
             self.learnt[key] = learn(lambda empty: self._ask(convert(empty)), schema)

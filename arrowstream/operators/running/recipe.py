@@ -16,16 +16,15 @@ import polars as pl
 
 from arrowstream.errors import PlanError
 from arrowstream.expressions.every_row import for_every_row
-from arrowstream.expressions.rebuild import rebuild
+from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.text import expression_text
+from arrowstream.expressions.tree import DEEPEST, levels, tree_of
 from arrowstream.operators.base import Expressions
 from arrowstream.operators.running.catalogue import POSSIBLE, Make, Refused, is_running, maker
 from arrowstream.operators.with_columns import WithColumns
 
 Check = Callable[[Expressions, pl.Schema, str], pl.Schema]
 """Gives the schema after a step of expressions, and raises where one of them looks at other rows."""
-
-_FLOATS = ("Float", "Float64", "Float32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +98,14 @@ class _Work:
     def expression(self, expr: pl.Expr) -> pl.Expr | None:
         """`expr` over the columns and leaves; None if there is no leaf in it."""
         try:
-            tree = json.loads(expr.meta.serialize(format="json"))
+            tree = tree_of(expr)
         except pl.exceptions.PolarsError:
             return None  # a Python function: the check will say so
         known, self._whole = len(self.leaves), expression_text(expr)
+        if levels(tree) > DEEPEST:
+            raise self.refusal(
+                "an expression nested too deeply", "compute parts of it in with_columns(...) before"
+            )
         rewritten = self.rewrite(tree)
         if len(self.leaves) == known:
             return None
@@ -178,11 +181,12 @@ class _Work:
         return name
 
     def rebuild(self, tree: Any) -> pl.Expr:
-        if '": null}' in (text := json.dumps(tree)) and any(
-            f'{{"{kind}": null}}' in text for kind in _FLOATS
-        ):
-            raise self.refusal("NaN or infinity as a constant", "put the constant into a column first")
-        return rebuild(tree)
+        try:
+            return rebuild(tree)
+        except NotRebuilt:
+            raise self.refusal(
+                "NaN or infinity as a constant", "put the constant into a column first"
+            ) from None
 
     def refusal(self, what: str, hint: str) -> PlanError:
         return PlanError(

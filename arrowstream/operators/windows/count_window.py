@@ -83,10 +83,10 @@ def _counting(aggregation: Aggregation) -> Aggregation:
     count, last = pl.col(_COUNT), pl.col(_LAST)
     return replace(
         aggregation,
-        first=(pl.len().cast(pl.Int64).alias(_COUNT), pl.col(ROW).max().alias(_LAST), *aggregation.first),
-        merge=(count.sum(), last.max(), *aggregation.merge),
-        one=aggregation.one
-        and (pl.lit(1, pl.Int64).alias(_COUNT), pl.col(ROW).alias(_LAST), *aggregation.one),
+        init=(pl.len().cast(pl.Int64).alias(_COUNT), pl.col(ROW).max().alias(_LAST), *aggregation.init),
+        combine=(count.sum(), last.max(), *aggregation.combine),
+        init_row=aggregation.init_row
+        and (pl.lit(1, pl.Int64).alias(_COUNT), pl.col(ROW).alias(_LAST), *aggregation.init_row),
     )
 
 

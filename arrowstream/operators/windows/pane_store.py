@@ -149,14 +149,14 @@ class PaneStore:
         return parts
 
     def _reduced(self, rows: list[Rows]) -> Run:
-        one, first = self._aggregation.one, self._aggregation.first
+        one, first = self._aggregation.init_row, self._aggregation.init
         return Run.of(with_own_text(_grouped(self._aggregation, self._keys, rows, first, one)))
 
 
 def _merged(aggregation: Aggregation, keys: Sequence[str], parts: Sequence[Rows]) -> pl.DataFrame:
     """State with one row for each pane and keys, sorted by pane."""
-    values = [pl.col(expr.meta.output_name()) for expr in aggregation.one]
-    return _grouped(aggregation, keys, parts, aggregation.merge, values)
+    values = [pl.col(expr.meta.output_name()) for expr in aggregation.init_row]
+    return _grouped(aggregation, keys, parts, aggregation.combine, values)
 
 
 def _grouped(
@@ -166,5 +166,5 @@ def _grouped(
     exprs: Sequence[pl.Expr],
     values: Sequence[pl.Expr],
 ) -> pl.DataFrame:
-    groups = dense_groups(parts, keys, values, aggregation.folds) if aggregation.folds else None
+    groups = dense_groups(parts, keys, values, aggregation.update) if aggregation.update else None
     return by_pane(parts, keys, exprs, aggregation.any_order) if groups is None else groups

@@ -47,7 +47,7 @@ class SessionStore:
     def add(self, rows: pl.DataFrame, time: pl.Expr) -> None:
         """Take in rows, at least one, of these times."""
         rows = self._numbered(rows.with_columns(time.alias(FIRST), time.alias(LAST))).sort(ROW)
-        self._added.append(self._grouped(rows, self._aggregation.first))
+        self._added.append(self._grouped(rows, self._aggregation.init))
         self._added_rows += self._added[-1].height
         if self._added_rows > 2 * (0 if self._merged is None else self._merged.height):
             self.merge()
@@ -59,7 +59,7 @@ class SessionStore:
         """All sessions as they stand; None if there are none."""
         if self._added:
             parts = [*self._parts(), *self._added]
-            self._merged = self._grouped(self._numbered(pl.concat(parts)), self._aggregation.merge)
+            self._merged = self._grouped(self._numbered(pl.concat(parts)), self._aggregation.combine)
             self._added, self._added_rows = [], 0
         return self._merged
 

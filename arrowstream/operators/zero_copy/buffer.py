@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from arrowstream.errors import PlanError
+from arrowstream.core.checks import check_whole
 
 ALIGNMENT = 64
 """Arrow wants every buffer to begin at a multiple of so many bytes."""
@@ -26,7 +26,7 @@ class ZeroCopyBuffer:
     Raises
     ------
     PlanError
-        `nbytes` is negative.
+        `nbytes` is no whole number of at least 0.
 
     Examples
     --------
@@ -47,8 +47,7 @@ class ZeroCopyBuffer:
     __slots__ = ("_address", "_memory", "_nbytes", "_whole")
 
     def __init__(self, nbytes: int) -> None:
-        if nbytes < 0:
-            raise PlanError("a ZeroCopyBuffer is too small", expected="0 bytes or more", found=str(nbytes))
+        check_whole("ZeroCopyBuffer(nbytes)", nbytes, least=0)
         self._memory = pa.allocate_buffer(nbytes)
         self._nbytes, self._address = nbytes, int(self._memory.address)
         self._whole: weakref.ref[npt.NDArray[Any]] | None = None

@@ -12,18 +12,29 @@ refuses whole families, such as list functions, in some versions. Where a type m
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.expressions.rebuild import cast_type, rebuild
-from arrowstream.expressions.row_wise import PYTHON, RANDOM, REASONS, ROW_WISE, SCAN, WITHIN_A_LIST
+from arrowstream.expressions.rebuild import cast_type, column_types
+from arrowstream.expressions.row_wise import ORDER, PYTHON, RANDOM, REASONS, ROW_WISE, SCAN, WITHIN_A_LIST
 from arrowstream.expressions.text import expression_text, tree_text
-from arrowstream.expressions.tree import function_name, is_constant, kind_of, parts_of, within_list_parts_of
+from arrowstream.expressions.tree import (
+    DEEPEST,
+    function_name,
+    is_literal,
+    kind_of,
+    levels,
+    parts_of,
+    tree_of,
+    within_list_parts_of,
+)
 from arrowstream.operators.base import Expressions
-from arrowstream.plan.checks.step_schema import check_on_no_rows, outgoing_schema
+from arrowstream.plan.checks.exact import adds_in_two_ways, has_lists, misplaces_values
+from arrowstream.plan.checks.step_schema import check_on_no_rows, check_on_nulls, outgoing_schema
 from arrowstream.plan.checks.types import can_cast, exposes_codes, has_categories, parts_of_type
 
 
@@ -35,27 +46,51 @@ def check(step: Expressions, schema: pl.Schema, stage: str) -> pl.Schema:
     PlanError
         An expression looks at other rows, at chance, or into a Python function; or no column is left.
     SchemaError
-        A column is not there, or types do not fit.
+        A column is missing, or types do not fit.
     """
+    pieces = step.pieces()
+    if pieces != (step,):
+        for piece in pieces:
+            schema = check(piece, schema, stage)
+        return schema
     trees = [(expr, _tree(expr, stage)) for expr in step.expressions()]
     outgoing = outgoing_schema(step, schema, stage)
     for expr, tree in trees:
         _Check(schema, stage, expression_text(expr)).visit(tree)
     check_on_no_rows(step, schema, outgoing, stage)
+    if any(has_lists(tree) for _, tree in trees):
+        check_on_nulls(step, schema, outgoing, stage)
     return outgoing
 
 
 def _tree(expr: pl.Expr, stage: str) -> Any:
     try:
-        return json.loads(expr.meta.serialize(format="json"))
-    except pl.exceptions.PolarsError as error:
+        tree = _without_names(expr)
+    except pl.exceptions.PolarsError:
         raise PlanError(
             "an expression holds a Python function",
             stage=stage,
             expected="Polars expressions",
             found=expression_text(expr),
             hint=PYTHON,
-        ) from error
+        ) from None
+    if levels(tree) > DEEPEST:
+        raise PlanError(
+            "an expression is nested too deeply",
+            stage=stage,
+            expected=f"at most {DEEPEST} levels of functions and operators, some 50 joined terms",
+            found=f"{levels(tree)} levels",
+            hint="compute parts of it in with_columns(...) before this step",
+        )
+    return tree
+
+
+def _without_names(expr: pl.Expr) -> Any:
+    """The tree of an expression; without names if a Python function gives them, as in ``name.map``."""
+    try:
+        return tree_of(expr)
+    except pl.exceptions.PolarsError:
+        return tree_of(expr.meta.undo_aliases())
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +103,21 @@ class _Check:
     inside: tuple[pl.DataType, ...] = ()
     """The types of the lists or structs whose elements or fields the expression is about."""
 
-    def visit(self, node: Any, within_list: bool = False) -> None:
-        """Raise unless every node below looks at one row only, or at one list while inside of it."""
+    def visit(self, root: Any) -> None:
+        """Raise unless every node looks at one row only, or at one list while inside of it."""
+        pending = [(self, root, False)]
+        while pending:
+            check, node, within_list = pending.pop()
+            pending += reversed(check.below(node, within_list))
+
+    def below(self, node: Any, within_list: bool) -> list[tuple[_Check, Any, bool]]:
+        """Check a node itself; the nodes below it, and how they are to be checked."""
         parts = parts_of(node)
         if parts is None and within_list:
             parts = within_list_parts_of(node)
         if parts is None:
             raise self.refusal(node, kind_of(node))
+        others: list[tuple[_Check, Any, bool]] = []
         match node:
             case {"Literal": {"Series": _}}:
                 raise self.error(
@@ -85,16 +128,20 @@ class _Check:
             case {"Cast": {"expr": inner}}:
                 self.cast(node, inner, cast_type(node, self.schema))
             case {"Eval": {"evaluation": evaluation}}:
-                self.of(parts[0]).visit(evaluation, within_list=True)
+                if misplaces_values(node):
+                    raise self.error(
+                        node,
+                        "this version of Polars gives an aggregate to another list where some are empty",
+                        "use a function of lists, such as .list.sum(), or Polars 2",
+                    )
+                others = [(self.of(parts[0]), evaluation, True)]
             case {"StructEval": _} | {"Function": {"function": {"StructExpr": "WithFields"}}}:
                 fields = self.of(parts[0])
-                for part in parts[1:]:
-                    fields.visit(part, within_list)
+                others = [(fields, part, within_list) for part in parts[1:]]
                 parts = parts[:1]
             case {"Function": {"function": function}}:
                 parts = self.function(node, *function_name(function), parts, within_list)
-        for part in parts:
-            self.visit(part, within_list)
+        return [*others, *((self, part, within_list) for part in parts)]
 
     def cast(self, node: Any, source: Any, target: pl.DataType) -> None:
         """Check that a cast can be done at all, and shows no codes."""
@@ -116,47 +163,87 @@ class _Check:
         known = name in ROW_WISE.get(family, ()) or (within_list and name in WITHIN_A_LIST.get(family, ()))
         if not known:
             raise self.refusal(node, name)
-        match family, name:
-            case "Boolean" | "Sql", "IsIn":
-                if is_constant(inputs[1]):
-                    return inputs[:1]
-                if not within_list and not self.all_lists(inputs[1]):
-                    raise self.error(
-                        node,
-                        "is_in with a column looks at the whole column",
-                        "give the values as a list, or compare with == for the same row",
-                    )
-            case ("", "Replace" | "ReplaceStrict") | ("StringExpr", "ReplaceMany"):
-                return self.constants(node, inputs, 3)
-            case "StringExpr", "ContainsAny" | "ExtractMany" | "FindMany":
-                return self.constants(node, inputs, 2)
-            case "", "Hash" | "ToPhysical" if self.shows_codes(inputs[0], None):
-                raise self.codes(node)
-            case "", "FillNullWithStrategy" if payload not in ("Zero", "One"):
-                raise self.error(node, "fill_null with this strategy looks at other rows", SCAN)
-            case "Business", _:
-                return [part for part in inputs if not is_constant(part)]
-            case "", "Bin" if "Breaks" not in json.dumps(payload):
-                raise self.error(node, "bins without given breaks look at other rows", "give the breaks")
-            case "", "Mode" | "Unique" if payload is not True and payload != {"maintain_order": True}:
-                raise self.error(
-                    node,
-                    "without maintain_order its values come in an order that differs from run to run",
-                    "write unique(maintain_order=True)",
-                )
-            case "", "Rank" if "Random" in json.dumps(payload):
-                raise self.error(node, "a random rank differs from run to run", RANDOM)
-            case "StringExpr", "Strptime" if payload[1]["format"] is None:
-                raise self.error(
-                    node,
-                    "without a format it is guessed from the first value of every batch",
-                    'give the format, such as "%Y-%m-%d"',
-                )
+        conditions = _CONDITIONS.get((family, name))
+        return conditions(self, node, payload, inputs, within_list) if conditions else inputs
+
+    def is_in(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        if is_literal(inputs[1]):
+            return inputs[:1]
+        if not within_list and not self.all_lists(inputs[1]):
+            raise self.error(
+                node,
+                "is_in with a column looks at the whole column",
+                "give the values as a list, or compare with == for the same row",
+            )
+        return inputs
+
+    def mapping(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        return self.constants(node, inputs, 3)
+
+    def patterns(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        return self.constants(node, inputs, 2)
+
+    def patterns_of_row(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        return inputs if self.all_lists(inputs[1]) else self.constants(node, inputs, 2)
+
+    def codes_inside(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        if self.shows_codes(inputs[0], None):
+            raise self.codes(node)
+        return inputs
+
+    def filling(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        if payload not in ("Zero", "One") and not within_list:
+            raise self.error(node, "fill_null with this strategy looks at other rows", SCAN)
+        return inputs
+
+    def business_days(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        return [part for part in inputs if not is_literal(part)]
+
+    def bins(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        if "Breaks" not in json.dumps(payload):
+            raise self.error(node, "bins without given breaks look at other rows", "give the breaks")
+        return inputs
+
+    def ordered(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        if payload is not True and payload != {"maintain_order": True}:
+            raise self.error(
+                node,
+                "without maintain_order its values come in an order that differs from run to run",
+                "write unique(maintain_order=True)",
+            )
+        return inputs
+
+    def ranks(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        if "Random" in json.dumps(payload):
+            raise self.error(node, "a random rank differs from run to run", RANDOM)
+        return inputs
+
+    def windows_of_rows(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        if payload["function"] == "Rank":
+            raise self.error(node, "Polars cannot rank rows of a window inside of a list", ORDER)
+        return inputs
+
+    def given_format(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        if payload[1]["format"] is None:
+            raise self.error(
+                node,
+                "without a format it is guessed from the first value of every batch",
+                'give the format, such as "%Y-%m-%d"',
+            )
+        return inputs
+
+    def adding_lists(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
+        if adds_in_two_ways(node, self.schema):
+            raise self.error(
+                node,
+                "a null in any list of a batch changes the order in which the values of all are added",
+                "put .list.drop_nulls() before it",
+            )
         return inputs
 
     def constants(self, node: Any, inputs: list[Any], stop: int) -> list[Any]:
         """The inputs but for those from the second up to `stop`, which must be constants."""
-        if not all(is_constant(part) for part in inputs[1:stop]):
+        if not all(is_literal(part) for part in inputs[1:stop]):
             raise self.error(
                 node, "a mapping taken from columns looks at the whole column", "give its values as lists"
             )
@@ -204,7 +291,32 @@ class _Check:
 
     def types(self, tree: Any) -> list[pl.DataType] | None:
         """The types of what an expression gives, or None if it cannot stand alone."""
-        try:
-            return pl.LazyFrame(schema=self.schema).select(rebuild(tree)).collect_schema().dtypes()
-        except pl.exceptions.PolarsError:
-            return None
+        return column_types(tree, self.schema)
+
+
+_Condition = Callable[[_Check, Any, Any, list[Any], bool], list[Any]]
+_CONDITIONS: dict[tuple[str, str], _Condition] = {
+    ("Boolean", "IsIn"): _Check.is_in,
+    ("Sql", "IsIn"): _Check.is_in,
+    ("", "Replace"): _Check.mapping,
+    ("", "ReplaceStrict"): _Check.mapping,
+    ("StringExpr", "ReplaceMany"): _Check.mapping,
+    ("StringExpr", "ContainsAny"): _Check.patterns,
+    ("StringExpr", "ExtractMany"): _Check.patterns_of_row,
+    ("StringExpr", "FindMany"): _Check.patterns_of_row,
+    ("", "Hash"): _Check.codes_inside,
+    ("", "ToPhysical"): _Check.codes_inside,
+    ("", "FillNullWithStrategy"): _Check.filling,
+    **{("Business", name): _Check.business_days for name in ROW_WISE["Business"]},
+    ("", "Bin"): _Check.bins,
+    ("", "Mode"): _Check.ordered,
+    ("", "Unique"): _Check.ordered,
+    ("ListExpr", "Unique"): _Check.ordered,
+    ("ArrayExpr", "Unique"): _Check.ordered,
+    ("", "Rank"): _Check.ranks,
+    ("", "RollingExpr"): _Check.windows_of_rows,
+    ("StringExpr", "Strptime"): _Check.given_format,
+    ("ListExpr", "Sum"): _Check.adding_lists,
+    ("ListExpr", "Mean"): _Check.adding_lists,
+}
+"""What those functions are checked for that look at one row with some arguments only."""

@@ -34,7 +34,7 @@ def outgoing_schema(step: Expressions, schema: pl.Schema, stage: str) -> pl.Sche
         error.stage = stage
         raise
     except _FAILURES as error:
-        raise _translated(error, step, schema, stage) from error
+        raise _translated(error, step, schema, stage) from None
     if not outgoing:
         raise PlanError(
             f"{step.name}() leaves no column",
@@ -58,15 +58,9 @@ def check_on_no_rows(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, 
     try:
         result = step.apply(pl.DataFrame(schema=schema))
     except _FAILURES as error:
-        raise _translated(error, step, schema, stage) from error
+        raise _translated(error, step, schema, stage) from None
     if result.schema != outgoing:
-        raise SchemaError(
-            f"{step.name}() gives other types for no rows than for some",
-            stage=stage,
-            expected=_schema_text(outgoing),
-            found=_schema_text(result.schema),
-            hint="write it another way, or use a newer Polars, which may give the same type for both",
-        )
+        raise _other_types(step, "no rows", outgoing, result.schema, stage)
     if result.height:
         raise PlanError(
             f"{step.name}() refers to no column, so it would give one row for every batch",
@@ -75,6 +69,34 @@ def check_on_no_rows(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, 
             found=step.describe(),
             hint="add constants with with_columns(...)",
         )
+
+
+def check_on_nulls(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, stage: str) -> None:
+    """Run `step` over rows of nulls: their type must be the same as that of values.
+
+    Raises
+    ------
+    SchemaError
+        It is another one.
+    """
+    try:
+        result = step.apply(pl.DataFrame(schema=schema).clear(2))
+    except _FAILURES:
+        return  # a null may be what an expression fails on
+    if result.schema != outgoing:
+        raise _other_types(step, "rows of nulls", outgoing, result.schema, stage)
+
+
+def _other_types(
+    step: Expressions, rows: str, outgoing: pl.Schema, found: pl.Schema, stage: str
+) -> SchemaError:
+    return SchemaError(
+        f"{step.name}() gives other types for {rows} than for others",
+        stage=stage,
+        expected=_schema_text(outgoing),
+        found=_schema_text(found),
+        hint="write it another way, or use a newer Polars, which may give the same type for both",
+    )
 
 
 def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stage: str) -> SchemaError:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -13,8 +11,9 @@ import pyarrow as pa
 
 from arrowstream.core.batch import arrow_schema
 from arrowstream.errors import SchemaError
+from arrowstream.expressions.names import snake_case
 from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal
-from arrowstream.plan.lowering.names import function_name, operator_name, snake_case
+from arrowstream.plan.lowering.names import function_name, operator_name
 from arrowstream.plan.lowering.polars_plan import Visitor
 
 _STRICT, _NON_STRICT, _WRAPPING = 0, 1, 2
@@ -26,6 +25,13 @@ _TICK = {"ms": datetime.timedelta(milliseconds=1), "us": datetime.timedelta(micr
 
 class Unlowered(Exception):
     """An expression has no counterpart in a program; the message is the reason."""
+
+
+_DEEPEST = 100
+"""Calls inside one another that a program may have: backends compile and run them by recursion."""
+
+_NOTHING = Literal(None, pa.null())
+"""In place of what cannot be lowered."""
 
 
 class ExpressionLowering:
@@ -49,41 +55,57 @@ class ExpressionLowering:
     def lower(self, root: int) -> Expression:
         """The expression with the number `root`; a null where there was a reason not to."""
         self._visitor.set_node(self._before)
-        return self._lower(root)
+        nodes: list[tuple[int, Any, Any, str | None]] = []
+        pending = [(root, 1)]
+        while pending:
+            number, depth = pending.pop()
+            if depth > _DEEPEST:
+                self._reasons.append(f"an expression has more than {_DEEPEST} levels")
+                return _NOTHING
+            node, dtype, reason = self._seen(number)
+            nodes.append((number, node, dtype, reason))
+            pending += [(part, depth + 1) for part in reversed(_parts(node))]
+        lowered: dict[int, Expression] = {}
+        reasons = []
+        for number, node, dtype, reason in reversed(nodes):
+            try:
+                if reason is not None:
+                    raise Unlowered(reason)
+                lowered[number] = self._lowered(node, dtype, [lowered[part] for part in _parts(node)])
+            except Unlowered as error:
+                reasons.append(str(error))
+                lowered[number] = _NOTHING
+        self._reasons += reversed(reasons)
+        return lowered[root]
 
-    def _lower(self, root: int) -> Expression:
+    def _seen(self, number: int) -> tuple[Any, Any, str | None]:
+        """A node and its type; or why Polars does not show them."""
         try:
-            return self._node(root)
-        except Unlowered as reason:
-            self._reasons.append(str(reason))
-            return Literal(None, pa.null())
+            return self._visitor.view_expression(number), self._visitor.get_dtype(number), None
+        except (NotImplementedError, pl.exceptions.PolarsError, OverflowError, ValueError) as error:
+            return None, None, f"Polars does not show an expression of the plan: {error}"
 
-    def _node(self, root: int) -> Expression:
-        with _shown("an expression"):
-            node = self._visitor.view_expression(root)
-            dtype = self._visitor.get_dtype(root)
+    def _lowered(self, node: Any, dtype: pl.DataType, parts: list[Expression]) -> Expression:
         match type(node).__name__:
             case "Column":
                 return Column(node.name, arrow_type(dtype))
             case "Literal":
                 return literal(node.value, dtype)
             case "BinaryExpr":
-                sides = (self._lower(node.left), self._lower(node.right))
-                return Call(operator_name(node.op), sides, arrow_type(dtype))
+                return Call(operator_name(node.op), tuple(parts), arrow_type(dtype))
             case "Ternary":
-                parts = (self._lower(node.predicate), self._lower(node.truthy), self._lower(node.falsy))
-                return Call("when", parts, arrow_type(dtype))
+                return Call("when", tuple(parts), arrow_type(dtype))
             case "Cast":
-                return self._cast(node)
+                return self._cast(node, *parts)
             case "Function":
-                kind, *options = node.function_data
-                arguments = tuple([self._lower(argument) for argument in node.input])
-                return Call(function_name(kind), arguments, arrow_type(dtype), tuple(options))
+                # Some functions are shown without options as a bare name.
+                data = node.function_data
+                kind, *options = data if isinstance(data, tuple) else (data,)
+                return Call(function_name(kind), tuple(parts), arrow_type(dtype), tuple(options))
             case other:
                 raise Unlowered(f"a program has no {snake_case(other)} expression")
 
-    def _cast(self, node: Any) -> Expression:
-        value = self._lower(node.expr)
+    def _cast(self, node: Any, value: Expression) -> Expression:
         target = arrow_type(node.dtype)
         if node.options == _WRAPPING:
             # The same name a backend would give the function; it differs from a cast by never failing.
@@ -133,10 +155,16 @@ def arrow_type(dtype: pl.DataType) -> pa.DataType:
         raise Unlowered(f"{dtype} has no Arrow form") from error
 
 
-@contextmanager
-def _shown(what: str) -> Iterator[None]:
-    """Polars' ways to say that the visitor has no form for something, as a reason."""
-    try:
-        yield
-    except (NotImplementedError, pl.exceptions.PolarsError, OverflowError, ValueError) as error:
-        raise Unlowered(f"Polars does not show {what} of the plan: {error}") from error
+def _parts(node: Any) -> list[int]:
+    """The numbers of the expressions inside a node."""
+    match type(node).__name__:
+        case "BinaryExpr":
+            return [node.left, node.right]
+        case "Ternary":
+            return [node.predicate, node.truthy, node.falsy]
+        case "Cast":
+            return [node.expr]
+        case "Function":
+            return list(node.input)
+        case _:
+            return []

@@ -10,13 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.backends.arrow.kernels.arguments import is_constant
 from arrowstream.core.batch import arrow_schema
 from arrowstream.errors import SchemaError
-from arrowstream.expressions.program import Column, Expression, Filter, Program, Project, Refusal
+from arrowstream.expressions.names import snake_case
+from arrowstream.expressions.program import Column, Expression, Filter, Program, Project, Refusal, is_constant
 from arrowstream.io.source import Query
 from arrowstream.plan.lowering.expressions import ExpressionLowering, Unlowered, arrow_type
-from arrowstream.plan.lowering.names import snake_case
 from arrowstream.plan.lowering.polars_plan import TypedPlan, Unreadable
 from arrowstream.plan.segment import Segment
 

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-_OPERATORS = {
-    "Plus": "add",
-    "Minus": "subtract",
-    "Multiply": "multiply",
-    "Divide": "divide",
-    "RustDivide": "divide",
-    "TrueDivide": "true_divide",
-    "FloorDivide": "floor_divide",
-    "Modulus": "modulo",
-    "Eq": "eq",
-    "NotEq": "ne",
-    "Lt": "lt",
-    "LtEq": "le",
-    "Gt": "gt",
-    "GtEq": "ge",
-    "EqValidity": "eq_missing",
-    "NotEqValidity": "ne_missing",
-    "And": "and",
-    "LogicalAnd": "and",
-    "Or": "or",
-    "LogicalOr": "or",
-    "Xor": "xor",
-}
+from arrowstream.expressions.names import OPERATORS, snake_case
+
 _PREFIXES = {
     "BooleanFunction": "",
     "StringFunction": "str.",
@@ -55,9 +33,5 @@ def function_name(kind: Any) -> str:
 def operator_name(operator: Any) -> str:
     """Of a binary operator such as ``Operator.Plus``."""
     member = repr(operator).rpartition(".")[2]
-    return _OPERATORS.get(member, snake_case(member))
-
-
-def snake_case(name: str) -> str:
-    """``ToUppercase`` as ``to_uppercase``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    known = OPERATORS.get(member)
+    return known.function if known else snake_case(member)

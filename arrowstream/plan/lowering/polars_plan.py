@@ -90,7 +90,8 @@ class TypedPlan:
         frame = pl.DataFrame._from_pydf(scan.df)
         # Of columns that nothing reads, the optimiser may keep the name only.
         read = schema if scan.projection is None else scan.projection
-        same = frame.columns == schema.names() and all(frame.schema[name] == schema[name] for name in read)
+        found = frame.schema
+        same = found.names() == schema.names() and all(found[name] == schema[name] for name in read)
         if frame.height != _MARK or not same:
             raise Unreadable("the result does not depend on the rows that come in")
         if scan.selection is not None:

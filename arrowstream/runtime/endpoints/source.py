@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from arrowstream.core.batch import Barrier, Batch, Element
 from arrowstream.core.failures import is_failure
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.errors import SourceError, StageError
 from arrowstream.io.source import BlockingReader, Reader
@@ -90,6 +91,11 @@ class RunningSource:
     def total_rows(self) -> int | None:
         """Rows it will read in all; None if unknown."""
         return self._reader.total_rows
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        """What its reader has to say about rows that it could not hand out as they were."""
+        return self._reader.notes
 
     def stop(self) -> None:
         """Read nothing more; a source that only waits for its next batch is interrupted."""

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from arrowstream.expressions.program import Call, Cast, Expression, Literal
-
-
-def is_constant(expression: Expression) -> bool:
-    """True if no column is in it, so that it has one value for all rows and none for its own length."""
-    if isinstance(expression, Cast):
-        return is_constant(expression.input)
-    if isinstance(expression, Call):
-        return all(map(is_constant, expression.arguments))
-    return isinstance(expression, Literal)
+from arrowstream.expressions.program import Call, Literal
 
 
 def is_text(dtype: pa.DataType) -> bool:

@@ -11,11 +11,10 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arrowstream.backends.arrow.kernels.arguments import is_constant
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.arrow.kernels.integer_division import divide_integers, remainder_of_integers
 from arrowstream.backends.arrow.kernels.types import differing, is_float, is_integer, is_number
-from arrowstream.expressions.program import Call, Expression, Literal
+from arrowstream.expressions.program import Call, Expression, Literal, is_constant
 
 _types = pa.types
 _US_PER_DAY = pa.scalar(86_400_000_000)

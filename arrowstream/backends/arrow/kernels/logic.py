@@ -7,7 +7,6 @@ from functools import reduce
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arrowstream.backends.arrow.kernels.arguments import is_constant
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.arrow.kernels.conversion import convert
 from arrowstream.backends.arrow.kernels.types import (
@@ -19,7 +18,7 @@ from arrowstream.backends.arrow.kernels.types import (
     is_number,
     is_plain,
 )
-from arrowstream.expressions.program import Call
+from arrowstream.expressions.program import Call, is_constant
 
 _types = pa.types
 # Not pa.scalar(False): converting a Python value makes pyarrow import pandas, if there is one.

@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Compression
+from arrowstream.io.files.text.pipes import PipeBytes, is_pipe
+from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -30,32 +32,47 @@ class FileBytes:
     Parameters
     ----------
     path
-        The file.
+        The file; or a pipe.
     compression
         How it is packed.
+    keep
+        Whether what is read of a pipe is kept for whoever opens it next.
 
     Raises
     ------
     SourceError
-        It cannot be opened.
+        It cannot be opened, or is something else than text.
     """
 
     __slots__ = ("_compression", "_file", "_path", "_size", "_stream", "_unread")
 
-    def __init__(self, path: Path, compression: Compression | None) -> None:
+    def __init__(self, path: Path, compression: Compression | None, *, keep: bool = False) -> None:
         self._path = path
         self._compression = compression
         try:
-            self._file = io.FileIO(path)
+            self._file = PipeBytes(path, keep=keep) if is_pipe(path) else io.FileIO(path)
+            self._size = path.stat().st_size
         except OSError as error:
             raise unreadable(path, error) from error
-        self._size = path.stat().st_size
         self._stream = _unpacked(self._file, compression)
         try:
-            self._unread = self._read(len(_BOM)).removeprefix(_BOM)
+            self._unread = self._text_begins()
         except BaseException:
             self._file.close()
             raise
+
+    def _text_begins(self) -> bytes:
+        """The first bytes, without a byte order mark."""
+        head = self._read(HEAD_BYTES)
+        if (other := foreign(head)) is not None:
+            raise SourceError(
+                f"{self._path} is not text",
+                position=str(self._path),
+                expected="CSV, NDJSON or JSON in UTF-8, as its name or format= says",
+                found=f"{other[0]}, which begins with {head[:12]!r}",
+                hint=other[1],
+            )
+        return head.removeprefix(_BOM)
 
     @property
     def bytes_read(self) -> int:
@@ -99,7 +116,7 @@ class FileBytes:
             position=str(self._path),
             expected=f"a complete {self._compression} file" if self._compression else "a readable file",
             found=found,
-            hint="the file is damaged or was not copied completely; fetch it again",
+            hint="the file is damaged, was not copied completely, or is not packed as its name says",
         )
 
     def close(self) -> None:
@@ -107,7 +124,7 @@ class FileBytes:
         self._file.close()
 
 
-def _unpacked(file: io.FileIO, compression: Compression | None) -> ByteStream:
+def _unpacked(file: io.RawIOBase, compression: Compression | None) -> ByteStream:
     if compression == "gzip":
         return gzip.GzipFile(fileobj=file, mode="rb")
     if compression == "zstd":

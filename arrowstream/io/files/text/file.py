@@ -10,12 +10,16 @@ import polars as pl
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
-from arrowstream.io.files.read_ahead import Piece
+from arrowstream.io.files.read_ahead import Loss, Piece
 from arrowstream.io.files.text.byte_stream import FileBytes
-from arrowstream.io.files.text.formats import Csv, Ndjson, TextFormat
+from arrowstream.io.files.text.csv_format import Csv
+from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
 from arrowstream.io.files.text.json_array import JsonLines
-from arrowstream.io.files.text.locate_error import Fault, RaggedRecord, UnknownKey
-from arrowstream.io.files.text.records import BLOCK_BYTES, blocks
+from arrowstream.io.files.text.locate_error import Fault
+from arrowstream.io.files.text.ndjson_format import Ndjson
+from arrowstream.io.files.text.ndjson_rows import NdjsonRows
+from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
+from arrowstream.io.files.text.records import BLOCK_BYTES, Block, blocks
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ class TextFile:
         The file.
     delimiter
         Between the fields of a CSV file.
+    keep
+        Whether what is read of a pipe is kept for whoever opens it next.
 
     Raises
     ------
@@ -40,13 +46,24 @@ class TextFile:
         It cannot be opened, is empty where a header should be, or names two columns alike.
     """
 
-    __slots__ = ("_blocks", "_bytes", "_counted", "_lines", "_path", "first", "format")
+    __slots__ = (
+        "_blocks",
+        "_bytes",
+        "_counted",
+        "_in_order",
+        "_lines",
+        "_ndjson",
+        "_path",
+        "first",
+        "format",
+    )
 
-    def __init__(self, file: DataFile, delimiter: str) -> None:
+    def __init__(self, file: DataFile, delimiter: str, *, keep: bool = False) -> None:
         self._path = str(file.path)
-        self._bytes = FileBytes(file.path, file.kind.compression)
+        self._bytes = FileBytes(file.path, file.kind.compression, keep=keep)
         self._counted = 0
         self._lines: int | None = 1
+        self._ndjson: NdjsonRows | None = None
         try:
             self._open(file, delimiter)
         except BaseException:
@@ -60,8 +77,15 @@ class TextFile:
             text = JsonLines(self._bytes, self._path)
             if text.is_array:
                 self._lines = None
-        self._blocks = blocks(text, self.format.last_end, name=self._path, size=BLOCK_BYTES)
-        self.first = next(self._blocks, b"")
+        self._blocks = blocks(
+            text,
+            self.format.cut,
+            name=self._path,
+            size=BLOCK_BYTES,
+            longest=self.format.longest,
+            partial=self.format.quotes,
+        )
+        self.first, self._in_order = next(self._blocks, Block(b"", True))
         if isinstance(self.format, Csv):
             body = self.first.lstrip(b"\r\n")
             end = int(self.format.ends(body)[0]) if body else 0
@@ -81,7 +105,7 @@ class TextFile:
         """Names and types of the columns, from the first block."""
         try:
             return self.format.infer(self.first, overrides)
-        except pl.exceptions.PolarsError as error:
+        except (FlawedRecord, pl.exceptions.PolarsError) as error:
             fault = Fault(self._path, self.format, overrides, lambda rows: rows, self.first, self._lines)
             raise fault.explain(error, 0) from error
 
@@ -96,30 +120,40 @@ class TextFile:
 
         With `known`, a block with a key that is not among these cannot be read.
         """
-        block: bytes | None = self.first
+        block: Block | None = Block(self.first, self._in_order)
         self.first = b""
+        if not isinstance(self.format, Csv):
+            self._ndjson = NdjsonRows(schema)
         while block is not None:
-            if block:
+            if block.data:
                 yield self._piece(file, block, schema, adapt, known)
                 if self._lines is not None:
-                    self._lines += block.count(b"\n")
+                    self._lines += block.data.count(b"\n")
             block = next(self._blocks, None)
 
     def _piece(
-        self, file: DataFile, block: bytes, schema: pl.Schema, adapt: Adapt, known: pl.Schema | None
+        self, file: DataFile, block: Block, schema: pl.Schema, adapt: Adapt, known: pl.Schema | None
     ) -> Piece:
-        format = self.format
+        format, ndjson = self.format, self._ndjson
 
         def read() -> pl.DataFrame:
-            if (uneven := format.uneven(block)) is not None:
+            sound = format.checked(block.data, in_order=block.in_order)
+            if (uneven := format.uneven(sound)) is not None:
                 raise RaggedRecord(uneven)
-            if known is not None and (key := unknown_key(block, known)) is not None:
+            if known is not None and (key := unknown_key(sound, known)) is not None:
                 raise UnknownKey(key, known)
-            return adapt(format.scan(block, schema)).collect(engine="in-memory")
+            if ndjson is None:
+                rows = format.scan(sound, schema)
+            else:
+                # All columns, though few may be asked for: only then it is known that no value is missing.
+                frame, loss.count = ndjson.read(sound)
+                rows = frame.lazy()
+            return adapt(rows).collect(engine="in-memory")
 
         before, self._counted = self._counted, self._bytes.bytes_read
-        fault = Fault(self._path, format, schema, adapt, block, self._lines)
-        return Piece(file.path, None, self._counted - before, read, fault.explain)
+        fault = Fault(self._path, format, schema, adapt, block.data, self._lines)
+        loss = Loss(fault.first_loss)
+        return Piece(file.path, None, self._counted - before, read, fault.explain, loss)
 
     def close(self) -> None:
         """Close the file."""
@@ -135,7 +169,7 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
         There are no rows to infer types from, and none are given; or the format cannot hold a given type.
     """
     _check_readable(file.kind.format, given)
-    text = TextFile(file, delimiter)
+    text = TextFile(file, delimiter, keep=True)
     try:
         schema = text.infer(given)
     finally:

@@ -1,9 +1,9 @@
 """A JSON array of objects as NDJSON, block by block, without looking at each byte in Python.
 
 Outside strings, the commas between the array's own elements become newlines and the newlines that
-were there become spaces; the brackets around it all become spaces too. What counts as outside is told
-by three things carried from block to block: whether we are in a string, whether the next character is
-escaped, and how many brackets are open. The idea, marking structural characters first and parsing
+were there become spaces; the brackets around it all become spaces too. Three values carried from block
+to block say what is outside: whether we are in a string, whether the next character is escaped, and how
+many brackets are open. The idea, marking structural characters first and parsing
 later, is that of simdjson (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019).
 """
 
@@ -47,7 +47,7 @@ class JsonLines:
     text
         The bytes of the file.
     name
-        What to call it in an error.
+        The file's name in an error.
     """
 
     __slots__ = ("_depth", "_escaped", "_head", "_in_string", "_name", "_text", "is_array")

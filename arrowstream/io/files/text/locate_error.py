@@ -1,4 +1,4 @@
-"""Which record of a block cannot be read, and why: told by the parser that refused it."""
+"""Which record of a block cannot be read, and why, found by reading parts of the block again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.text.formats import TextFormat, Uneven
-from arrowstream.io.files.text.unknown_key import unknown_key
+from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
+from arrowstream.io.files.text.json_restated import Restated
+from arrowstream.io.files.text.ndjson_rows import NdjsonRows
+from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, UnknownKey
 
-_SHOWN = 60
-_STRAY_QUOTE = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
+_FEW = 100
+"""Lines that are looked at one by one rather than halved again."""
 
 _LINES = (
     "or read lines with Source.from_fn and parse them in map(fn), where on_error(...) can leave out broken ones "
@@ -47,79 +49,63 @@ class Fault:
 
     def explain(self, error: BaseException, first_row: int) -> SourceError:
         """The error that names file, row, line, column and value."""
-        ends = self.format.ends(self.block)
+        block = self.block
+        try:
+            block = block if isinstance(error, FlawedRecord) else self.format.checked(block)
+        except FlawedRecord as flaw:
+            error = flaw
+        ends = [0, *(int(end) for end in self.format.ends(block))]
+        bad = self._bad(error, block, ends)
+        before, record = block[: ends[bad]], block[ends[bad] : ends[bad + 1]]
+        found = BadRecord(self.path, self._where(before, first_row), record)
+        if isinstance(error, FlawedRecord):
+            return found.flawed(error, (self.line or 1) + block.count(b"\n", 0, error.at))
         if isinstance(error, RaggedRecord):
-            bad, uneven = error.uneven.record, error.uneven
-        else:
-            fine = error.knows if isinstance(error, UnknownKey) else self._reads
-            bad, uneven = self._first_bad([int(end) for end in (0, *ends)], fine), None
-        start = int(ends[bad - 1]) if bad else 0
-        record = self.block[start : int(ends[bad])]
-        rows_before = self._rows(self.block[:start])
-        row = first_row + rows_before + 1
-        where = f"row {row}"
-        if self.line is not None:
-            where += f" (line {self.line + self.block.count(bytes([10]), 0, start)})"
-        text = _shorten(record)
-        if uneven is not None:
-            return SourceError(
-                f"{where} of {self.path} has {'more' if uneven.found > uneven.expected else 'fewer'} "
-                "fields than there are columns",
-                position=f"{self.path} {where}",
-                expected=f"{uneven.expected} fields",
-                found=f"{uneven.found} fields: {text}",
-                hint=_STRAY_QUOTE
-                if b"\n" in record.rstrip(b"\r\n")
-                else "quote fields that hold the delimiter; if all rows are like this, see with_delimiter()",
-            )
+            return found.ragged(error.uneven)
         if isinstance(error, UnknownKey):
-            key = unknown_key(record, error.known) or error.key
-            return SourceError(
-                f"{where} of {self.path} has a key that is no column: {'.'.join(key)!r}",
-                position=f"{self.path} {where}",
-                expected=f"some of {', '.join(error.known)}",
-                found=text,
-                hint=f"name it with its type: schema={{{key[0]!r}: ...}}; or leave out with_strict_keys()",
-            )
-        column = self._column(self.block[: int(ends[bad])])
+            return found.unknown_key(error)
+        column = self._column(block[: ends[bad + 1]])
         if column is None:
-            return SourceError(
-                f"{where} of {self.path} cannot be read",
-                position=f"{self.path} {where}",
-                expected="a well-formed record in UTF-8",
-                found=f"{text}: {str(error).splitlines()[0]}",
-                hint=self._what_to_do(record),
-            )
-        dtype = self.schema[column]
-        return SourceError(
-            f"{where} of {self.path} does not fit its column {column!r}",
-            position=f"{self.path} {where}",
-            expected=f"{column}: {dtype}",
-            found=self._value(record, column) or text,
-            hint=f"repair this row, or read the column as another type: schema={{{column!r}: {_wider(dtype)}}}",
-        )
+            return found.malformed(error, self._repair())
+        return found.misfit(column, self.schema[column], self._value(record, column))
 
-    def _what_to_do(self, record: bytes) -> str:
-        """About a record that is not well-formed."""
-        if self.format.quotes and b'"' in record:
-            return _STRAY_QUOTE
+    def first_loss(self, first_row: int) -> str:
+        """Where the first value stands that is left out: row, line, file and key. Some value must be."""
+        ends = [0, *(int(end) for end in self.format.ends(self.block))]
+        rows = NdjsonRows(self.schema)
+        low, high = 0, len(ends) - 1
+        while high - low > _FEW:
+            middle = (low + high) // 2
+            if rows.read(self.block[ends[low] : ends[middle]])[1]:
+                high = middle
+            else:
+                low = middle
+        found = Restated(self.block[ends[low] : ends[high]], self.schema).first
+        assert found is not None
+        line, key = found
+        return f"{self._where(self.block[: ends[low + line]], first_row)} of {self.path}, {key}"
+
+    def _where(self, before: bytes, first_row: int) -> str:
+        """Row and line of the record that these come before."""
+        where = f"row {first_row + self._rows(self.format.checked(before)) + 1}"
+        if self.line is None:
+            return where
+        line = self.line + before.count(b"\n")
+        return f"{where} (line {line})"
+
+    def _bad(self, error: BaseException, block: bytes, ends: list[int]) -> int:
+        """Number of the record in the block that cannot be read."""
+        if isinstance(error, FlawedRecord):
+            return error.record
+        if isinstance(error, RaggedRecord):
+            return error.uneven.record
+        return _first_bad(block, ends, error.knows if isinstance(error, UnknownKey) else self._reads)
+
+    def _repair(self) -> str:
+        """What to do about a record that is not well-formed."""
         repair = "repair this row, or check that the file has the format it is read as"
         # A line of NDJSON is a record, whatever is in it; lines are not kept where a JSON array is read.
         return repair if self.format.quotes or self.line is None else f"{repair}; {_LINES}"
-
-    def _first_bad(self, cuts: list[int], fine: Callable[[bytes], bool]) -> int:
-        """The first record that is refused, by halving what is read from the first record on.
-
-        Always from the first one: what a date looks like, the parser learns there.
-        """
-        low, high = 0, len(cuts) - 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            if fine(self.block[: cuts[middle]]):
-                low = middle
-            else:
-                high = middle
-        return low
 
     def _reads(self, part: bytes) -> bool:
         return self._try(self.format.scan(part, self.schema)) is not None
@@ -152,32 +138,16 @@ class Fault:
         return None if frame is None else repr(frame.item(0, 0))
 
 
-class RaggedRecord(Exception):
-    """Raised while a block is read, and explained once the number of its first row is known."""
+def _first_bad(block: bytes, cuts: list[int], fine: Callable[[bytes], bool]) -> int:
+    """The first record that is refused, by halving what is read from the first record on.
 
-    def __init__(self, uneven: Uneven) -> None:
-        super().__init__(f"record {uneven.record} has {uneven.found} fields")
-        self.uneven = uneven
-
-
-class UnknownKey(Exception):
-    """Raised while a block is read, and explained once the number of its first row is known."""
-
-    def __init__(self, key: tuple[str, ...], known: pl.Schema) -> None:
-        super().__init__(".".join(key))
-        self.key = key
-        self.known = known
-
-    def knows(self, part: bytes) -> bool:
-        """Whether all keys in a part of the block are known."""
-        return unknown_key(part, self.known) is None
-
-
-def _wider(dtype: pl.DataType) -> str:
-    """A type to suggest that takes more."""
-    return "pl.Float64 or pl.String" if dtype.is_integer() else "pl.String"
-
-
-def _shorten(record: bytes) -> str:
-    text = record.decode("utf-8", "replace").rstrip("\r\n")
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+    Always from the first one, because the parser learns there what a date looks like.
+    """
+    low, high = 0, len(cuts) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if fine(block[: cuts[middle]]):
+            low = middle
+        else:
+            high = middle
+    return low

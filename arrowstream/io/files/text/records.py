@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,15 @@ from arrowstream.errors import SourceError
 BLOCK_BYTES = 8 << 20
 """Bytes of a block: a batch or two of usual rows, small enough that several in flight stay small."""
 
-MAX_RECORD_BYTES = 256 << 20
-"""A record longer than this is taken for a quote that is never closed."""
+MAX_LINE_BYTES = 256 << 20
+"""The longest line of NDJSON."""
+
+MAX_RECORD_BYTES = 32 << 20
+"""The longest record of CSV. A longer one is a quote that is never closed, and four blocks are soon read."""
 
 Positions = npt.NDArray[np.int64]
 
-_NEWLINE, _QUOTE = ord("\n"), ord('"')
+_NEWLINE = ord("\n")
 
 
 class Text(Protocol):
@@ -27,84 +30,77 @@ class Text(Protocol):
     def read(self, size: int) -> bytes: ...
 
 
-def blocks(text: Text, last_end: Callable[[bytes], int], *, name: str, size: int) -> Iterator[bytes]:
+class Block(NamedTuple):
+    """Consecutive records of a stream."""
+
+    data: bytes
+    in_order: bool
+    """Whether its quotes are known to need no closer look."""
+
+
+def blocks(
+    text: Text, cut: Callable[[bytes], tuple[int, bool]], *, name: str, size: int, longest: int, partial: bool
+) -> Iterator[Block]:
     """The stream in blocks of about `size` bytes, each of whole records; together they are the stream.
 
     Parameters
     ----------
     text
         The stream.
-    last_end
-        Where the last whole record of a block that begins with a record ends, 0 if there is none.
+    cut
+        Where the last whole record ends in bytes that begin with a record, 0 if they hold none; and whether the
+        quotes before that are in order.
     name
-        What to call the stream in an error.
+        The stream's name in an error.
     size
         Bytes to read at a time.
+    longest
+        Bytes of the longest record.
+    partial
+        Whether the beginning of a record that is too long is a block, too, so that its reader can say more.
 
     Raises
     ------
     SourceError
-        A record is longer than `MAX_RECORD_BYTES`.
+        A record is too long.
     """
     rest = b""
     while chunk := text.read(size):
         rest += chunk
-        end = last_end(rest)
+        end, in_order = cut(rest)
         if end:
-            yield rest[:end]
+            yield Block(rest[:end], in_order)
             rest = rest[end:]
-        elif len(rest) > MAX_RECORD_BYTES:
+        elif len(rest) > longest:
+            if partial:
+                yield Block(rest, False)
             raise SourceError(
                 f"{name} holds a record without an end",
                 position=name,
-                expected=f"records of at most {MAX_RECORD_BYTES >> 20} MB",
-                found=f"a record of more, which begins with {rest[:40]!r}",
-                hint="a quote is opened and never closed, or this is not the format it is read as",
+                expected=f"records of at most {longest >> 20} MiB",
+                found=f"a longer record, which begins with {rest[:40]!r}",
+                hint="check that the file has the format it is read as",
             )
     if rest:
-        yield rest
+        yield Block(rest, False)
 
 
-def last_line_end(block: bytes) -> int:
-    """Where the last line of `block` ends: just behind its newline."""
-    return block.rfind(b"\n") + 1
-
-
-def last_csv_end(block: bytes) -> int:
-    """Where the last CSV record of `block` ends: just behind the last newline outside quotes."""
-    end = block.rfind(b"\n") + 1
-    if b'"' not in block or count(block[:end], _QUOTE) % 2 == 0:
-        return end
-    ends = outside_quotes(block, positions(block, _NEWLINE))
-    return int(ends[-1]) + 1 if len(ends) else 0
-
-
-def record_ends(block: bytes, *, quoted: bool) -> Positions:
-    """Where each record of `block` ends, the last one with or without a newline of its own."""
-    ends = positions(block, _NEWLINE) + 1
-    if quoted:
-        ends = outside_quotes(block, ends - 1) + 1
-    if block and (not len(ends) or ends[-1] != len(block)):
-        ends = np.append(ends, len(block))
-    return ends
-
-
-def outside_quotes(block: bytes, at: Positions) -> Positions:
-    """Those of the positions `at` (ascending) that are not inside a pair of quotes."""
-    quotes = positions(block, _QUOTE)
-    return at[np.searchsorted(quotes, at) % 2 == 0] if len(quotes) else at
+def with_last(ends: Positions, block: bytes) -> Positions:
+    """`ends`, with the end of `block` if its last record ends there without a newline."""
+    return np.append(ends, len(block)) if block and (not len(ends) or ends[-1] != len(block)) else ends
 
 
 def positions(block: bytes, byte: int) -> Positions:
     """Every position of `byte` in `block`, ascending."""
-    return np.flatnonzero(_view(block) == byte)
+    return np.flatnonzero(byte_view(block) == byte)
 
 
 def count(block: bytes, byte: int) -> int:
     """How often `byte` occurs in `block`."""
-    return int(np.count_nonzero(_view(block) == byte))
+    return int(np.count_nonzero(byte_view(block) == byte))
 
 
-def _view(block: bytes) -> npt.NDArray[np.uint8]:
+def byte_view(block: bytes) -> npt.NDArray[np.uint8]:
+    """The bytes of `block` as an array, not copied."""
     view: npt.NDArray[Any] = np.frombuffer(block, np.uint8)
     return view

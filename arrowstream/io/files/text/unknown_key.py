@@ -1,4 +1,4 @@
-"""Keys of NDJSON that are no columns, at any depth: Polars' reader leaves them out without a word."""
+"""Keys of NDJSON that are not columns, at any depth, null or not: Polars' reader leaves them out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def unknown_key(block: bytes, schema: pl.Schema) -> tuple[str, ...] | None:
         key = _unknown(found, known)
         if key is not None or not _hides(found, known):
             return key
-    # Of fewer rows more is seen; what is wrong with a single one will be told when it is read.
+    # Fewer rows show more; what is wrong with a single one is an error when it is read.
     middle = block.rfind(b"\n", 0, len(block) // 2) + 1 or block.find(b"\n") + 1
     if middle in (0, len(block)):
         return None

@@ -8,10 +8,10 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arrowstream.backends.arrow.kernels.arguments import is_constant, is_text
+from arrowstream.backends.arrow.kernels.arguments import is_text
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.arrow.kernels.strings import edit, search
-from arrowstream.expressions.program import Call
+from arrowstream.expressions.program import Call, is_constant
 
 
 def _over_a_column(kernel: Kernel) -> Kernel:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from arrowstream.backends.arrow.kernels.arguments import is_constant
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel
 from arrowstream.backends.arrow.kernels.temporal import durations, fields, moves, text, units
-from arrowstream.expressions.program import Call
+from arrowstream.expressions.program import Call, is_constant
 
 
 def _over_a_column(kernel: Kernel) -> Kernel:

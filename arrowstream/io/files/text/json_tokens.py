@@ -1,0 +1,108 @@
+"""What a block of NDJSON holds, counted in its bytes: values, strings, objects and lists."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from arrowstream.io.files.text.records import Positions, byte_view, count, positions
+
+_QUOTE, _COLON, _BACKSLASH, _OBJECT, _LIST, _N = (ord(sign) for sign in '":\\{[n')
+_BLANK: Final = np.isin(np.arange(256), [ord(sign) for sign in " \t\r\n"])
+
+
+class Tokens(NamedTuple):
+    """How many there are in some rows.
+
+    Parameters
+    ----------
+    values
+        Values after a key that are not null.
+    strings
+        Strings that are not keys.
+    objects
+        Objects, without those that are rows.
+    lists
+        Lists.
+    """
+
+    values: int
+    strings: int
+    objects: int
+    lists: int
+
+
+def agrees(block: bytes, rows: int, held: Tokens) -> bool:
+    """Whether a block of `rows` rows certainly has these tokens and no more.
+
+    Takes a tenth of the time of parsing. It is False, though the tokens may agree, where a string begins with a colon
+    or holds a bracket, where a key is not followed by a colon at once, and where a value does not begin as far after
+    that as the first one does.
+    """
+    keys = _occurrences(block, b'":')
+    values = keys
+    if values != held.values:
+        first = block.find(b'":') + 2
+        values -= _occurrences(block, b'": n' if block[first : first + 1] == b" " else b'":nu')
+    quotes = count(block, _QUOTE)
+    if b"\\" in block:
+        quotes -= _occurrences(block, b'\\"')
+    return (
+        values == held.values
+        and quotes - 2 * keys == 2 * held.strings
+        and count(block, _OBJECT) - rows == held.objects
+        and count(block, _LIST) == held.lists
+    )
+
+
+def counted(block: bytes, rows: int) -> Tokens:
+    """The tokens of a block of `rows` rows."""
+    view = byte_view(block)
+    quotes = _unescaped_quotes(block)
+    after = _skip_blanks(view, quotes[1::2] + 1)
+    after = after[view[after] == _COLON]
+    first = view[_skip_blanks(view, after + 1)]
+    objects, lists = (
+        int(np.count_nonzero(np.searchsorted(quotes, positions(block, bracket)) % 2 == 0))
+        for bracket in (_OBJECT, _LIST)
+    )
+    values = int(np.count_nonzero(first != _N))
+    return Tokens(values, len(quotes) // 2 - len(after), objects - rows, lists)
+
+
+def _occurrences(block: bytes, pattern: bytes) -> int:
+    """How often two or four bytes occur in a block, which compares as many at a time."""
+    size = len(pattern)
+    dtype = np.dtype(f"u{size}")
+    number = np.frombuffer(pattern, dtype)[0]
+    found = 0
+    for offset in range(min(size, len(block) - size + 1)):
+        words = np.frombuffer(block, dtype, (len(block) - offset) // size, offset)
+        found += int(np.count_nonzero(words == number))
+    return found
+
+
+def _skip_blanks(view: npt.NDArray[np.uint8], at: Positions) -> Positions:
+    """The first positions from `at` on whose byte is not white space; every row has one after them."""
+    at = at.copy()
+    blank = np.flatnonzero(_BLANK[view[at]])
+    while len(blank):
+        at[blank] += 1
+        blank = blank[_BLANK[view[at[blank]]]]
+    return at
+
+
+def _unescaped_quotes(block: bytes) -> Positions:
+    quotes = positions(block, _QUOTE)
+    if b"\\" not in block:
+        return quotes
+    slashes = positions(block, _BACKSLASH)
+    index = np.arange(len(slashes))
+    begins = np.diff(slashes, prepend=-2) != 1
+    run = index - np.maximum.accumulate(np.where(begins, index, 0)) + 1
+    follow = np.searchsorted(slashes, quotes - 1)
+    follow[follow == len(slashes)] = 0
+    found: Positions = quotes[(slashes[follow] != quotes - 1) | (run[follow] % 2 == 0)]
+    return found

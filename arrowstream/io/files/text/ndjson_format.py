@@ -1,0 +1,72 @@
+"""Blocks of NDJSON as rows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import polars as pl
+
+from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, Uneven
+from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, positions, with_last
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
+
+_NARROW: Final = (pl.Int8, pl.Int16, pl.UInt8, pl.UInt16)
+# Polars' NDJSON reader panics when asked for these outside of lists and structs.
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_PAIRED: Final = re.compile(
+    rb"(?:[^\\]++|\\(?:[^u]|u(?:[^dD]|[dD](?:[0-7]|[89abAB]..\\u[dD][c-fC-F]))))*+", re.DOTALL
+)
+# All up to the first escaped surrogate that is alone, which Polars would turn into a NUL character.
+
+
+@dataclass(frozen=True, slots=True)
+class Ndjson:
+    """One JSON object a line; blank lines count for nothing."""
+
+    longest: ClassVar[int] = MAX_LINE_BYTES
+    quotes: ClassVar[bool] = False
+
+    def cut(self, block: bytes) -> tuple[int, bool]:
+        return block.rfind(b"\n") + 1, True
+
+    def ends(self, block: bytes) -> Positions:
+        return with_last(positions(block, ord("\n")) + 1, block)
+
+    def infer(self, block: bytes, overrides: pl.Schema, *, rows: int | None = INFER_ROWS) -> pl.Schema:
+        if not block.strip():
+            return overrides
+        found = pl.scan_ndjson(block, infer_schema_length=rows).collect_schema()
+        return pl.Schema({**{name: _settled(dtype) for name, dtype in found.items()}, **overrides})
+
+    def checked(self, block: bytes, *, in_order: bool = False) -> bytes:
+        if b"\\ud" in block or b"\\uD" in block:
+            sound = _PAIRED.match(block)
+            assert sound is not None
+            if _SURROGATE.match(block, sound.end()):
+                raise FlawedRecord(block.count(b"\n", 0, sound.end()), "lone surrogate", sound.end())
+        return block
+
+    def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
+        if not block.strip():
+            return pl.LazyFrame(schema=schema)
+        narrow = {name: dtype for name, dtype in schema.items() if dtype in _NARROW}
+        wide = pl.Schema({**schema, **dict.fromkeys(narrow, pl.Int64())})
+        rows = pl.scan_ndjson(block, schema=wide or None, infer_schema_length=None)
+        return rows.with_columns(pl.col(name).cast(dtype) for name, dtype in narrow.items())
+
+    def uneven(self, block: bytes) -> Uneven | None:
+        return None
+
+
+def _settled(dtype: PolarsDataType, *, inside: bool = False) -> PolarsDataType:
+    """A type that loses nothing: text for elements of lists that are empty so far, which to Polars are Null."""
+    if isinstance(dtype, pl.List):
+        return pl.List(_settled(dtype.inner, inside=True))
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({field.name: _settled(field.dtype, inside=True) for field in dtype.fields})
+    return pl.String() if inside and dtype == pl.Null else dtype

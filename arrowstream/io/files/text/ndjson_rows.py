@@ -1,0 +1,135 @@
+"""Rows of NDJSON of which no value is lost without a word.
+
+Polars' reader leaves out keys that the schema lacks, and all but the first of keys that come twice in an object; it
+writes numbers again where a column is text. None of it is an error to it. But what a frame holds is counted quickly,
+and so are keys and strings in the bytes: if the numbers agree, the frame has every value, and has it as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from arrowstream.io.files.text.json_restated import Restated
+from arrowstream.io.files.text.json_tokens import Tokens, agrees, counted
+from arrowstream.io.files.text.ndjson_format import Ndjson
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
+
+
+class NdjsonRows:
+    """The rows of a file's blocks, which may be read by several threads.
+
+    Parameters
+    ----------
+    schema
+        Names and types of the columns.
+    """
+
+    __slots__ = ("_format", "_schema", "_with_late_keys")
+
+    def __init__(self, schema: pl.Schema) -> None:
+        self._format = Ndjson()
+        self._schema = schema
+        self._with_late_keys = schema
+        """The columns, and the keys that are not columns as far as they were seen: to tell them from other losses."""
+
+    def read(self, block: bytes) -> tuple[pl.DataFrame, int]:
+        """The rows of a block, and how many of its values have no place in them.
+
+        Raises
+        ------
+        FlawedRecord, polars.exceptions.PolarsError
+            A record cannot be read.
+        """
+        if (found := self._with_known_late_keys(block)) is not None:
+            return found
+        rows = self._rows(block, self._schema)
+        held = tokens(rows)
+        if agrees(block, rows.height, held):
+            return rows, 0
+        there = counted(block, rows.height)
+        if held == there:
+            return rows, 0
+        lost = there.values - held.values
+        if lost and self._late_keys_only(block, there):
+            return rows, lost
+        again = Restated(block, self._schema)
+        return self._rows(again.data, self._schema), again.lost
+
+    def _with_known_late_keys(self, block: bytes) -> tuple[pl.DataFrame, int] | None:
+        """What `read` gives, of one parse of a block whose late keys are known, none of them inside a column."""
+        late = self._with_late_keys
+        if late is self._schema or any(late[name] != dtype for name, dtype in self._schema.items()):
+            return None
+        try:
+            rows = self._rows(block, late)
+        except pl.exceptions.PolarsError:
+            return None  # a key is of another type here
+        held = tokens(rows)
+        own = rows.select(self._schema.names())
+        return (own, held.values - tokens(own).values) if agrees(block, rows.height, held) else None
+
+    def _rows(self, block: bytes, schema: pl.Schema) -> pl.DataFrame:
+        return self._format.scan(block, schema).collect(engine="in-memory")
+
+    def _late_keys_only(self, block: bytes, there: Tokens) -> bool:
+        """Whether the columns, and keys that are none, hold all that is there and as it is."""
+        known = self._with_late_keys
+        if known is not self._schema and self._holds(block, known, there):
+            return True
+        try:
+            found = self._format.infer(block, pl.Schema(), rows=None)
+        except pl.exceptions.PolarsError:
+            return False  # values of kinds that have no type in common
+        self._with_late_keys = known = _extended(known, found)
+        return self._holds(block, known, there)
+
+    def _holds(self, block: bytes, schema: pl.Schema, there: Tokens) -> bool:
+        try:
+            return tokens(self._rows(block, schema)) == there
+        except pl.exceptions.PolarsError:
+            return False  # a later value of such a key is of another type
+
+
+def tokens(rows: pl.DataFrame) -> Tokens:
+    """What these rows hold, to be compared with what their text does."""
+    return _sum(_tokens(column, after_key=True) for column in rows.get_columns())
+
+
+def _tokens(values: pl.Series, *, after_key: bool) -> Tokens:
+    dtype = values.dtype
+    count = len(values) - values.null_count()
+    keyed = count if after_key else 0
+    if isinstance(dtype, pl.Struct):
+        fields = (_tokens(values.struct.field(field.name), after_key=True) for field in dtype.fields)
+        return _sum((Tokens(keyed, 0, count, 0), *fields))
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return _sum((Tokens(keyed, 0, 0, count), _tokens(values.explode(), after_key=False)))
+    is_text = not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null))
+    return Tokens(keyed, count if is_text else 0, 0, 0)
+
+
+def _sum(parts: Iterable[Tokens]) -> Tokens:
+    return Tokens(*(sum(counts) for counts in zip((0, 0, 0, 0), *parts, strict=True)))
+
+
+def _extended(known: pl.Schema, found: pl.Schema) -> pl.Schema:
+    """The known columns, and what else was found."""
+    both = _merged(pl.Struct(known), pl.Struct(found))
+    assert isinstance(both, pl.Struct)
+    return pl.Schema({field.name: field.dtype for field in both.fields})
+
+
+def _merged(known: PolarsDataType, found: PolarsDataType) -> PolarsDataType:
+    if isinstance(known, pl.List) and isinstance(found, pl.List):
+        return pl.List(_merged(known.inner, found.inner))
+    if not (isinstance(known, pl.Struct) and isinstance(found, pl.Struct)):
+        return known
+    types = {field.name: field.dtype for field in known.fields}
+    for field in found.fields:
+        types[field.name] = _merged(types[field.name], field.dtype) if field.name in types else field.dtype
+    return pl.Struct(types)

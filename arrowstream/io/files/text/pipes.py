@@ -1,0 +1,98 @@
+"""Pipes and terminals as files.
+
+Their bytes can be read once. What is read to learn the columns is kept for the run that reads the rows.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+
+from arrowstream.errors import SourceError
+
+_Key = tuple[int, int]
+
+
+class _Pipe:
+    """A pipe that is open, or that was read."""
+
+    __slots__ = ("file", "kept", "taken")
+
+    def __init__(self, path: Path) -> None:
+        self.file = os.open(path, os.O_RDONLY)
+        self.kept = bytearray()
+        """The bytes read while it was only looked into."""
+        self.taken = False
+
+
+_pipes: dict[_Key, _Pipe] = {}
+"""By device and inode, because a pipe has several names: ``/dev/stdin``, ``/dev/fd/0``."""
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether the bytes at `path` can be read only once, from their beginning to their end."""
+    mode = path.stat().st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
+
+
+class PipeBytes(io.RawIOBase):
+    """The bytes of a pipe from its beginning.
+
+    Parameters
+    ----------
+    path
+        The pipe.
+    keep
+        Whether the bytes are kept for another reader. One that does not keep them is the last.
+
+    Raises
+    ------
+    SourceError
+        The pipe was read already.
+    """
+
+    def __init__(self, path: Path, *, keep: bool) -> None:
+        super().__init__()
+        status = path.stat()
+        self._key = status.st_dev, status.st_ino
+        self._named = path.resolve().exists()
+        pipe = _pipes.get(self._key)
+        if pipe is not None and pipe.taken:
+            raise SourceError(
+                f"{path} was read already",
+                position=str(path),
+                expected="a pipe that nobody has read",
+                found="one whose bytes went to an earlier run",
+                hint="read it into memory or into a file to use its rows twice",
+            )
+        self._pipe = _pipes.setdefault(self._key, pipe or _Pipe(path))
+        self._pipe.taken = not keep
+        self._keep = keep
+        self._count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        part = bytes(self._pipe.kept[self._count : self._count + size])
+        if not part:
+            part = os.read(self._pipe.file, size)
+            if self._keep:
+                self._pipe.kept += part
+        self._count += len(part)
+        return part
+
+    def tell(self) -> int:
+        """Bytes read so far."""
+        return self._count
+
+    def close(self) -> None:
+        """Close the pipe, unless its bytes are kept."""
+        if not self.closed and not self._keep:
+            os.close(self._pipe.file)
+            self._pipe.kept.clear()
+            if self._named:  # a FIFO can be opened again by another writer
+                del _pipes[self._key]
+        super().close()

@@ -1,0 +1,151 @@
+"""Quotes in a block of CSV: which of them enclose a field, which are text, and what is wrong with them.
+
+The rules are those of Python's csv module: a field is quoted if its first character is a quote, two quotes inside a
+quoted field are one, and quotes inside any other field are text. What that module lets pass without an error is an
+error here, because readers disagree about it and it loses quotes or merges rows: text after a closing quote, a quote
+that is never closed, and a carriage return that ends no line.
+
+A run of adjacent quotes changes whether the text after it is quoted only if its length is odd. An odd run at the
+beginning of a field changes it always, any other odd run ends a quoted field or is text. So the state after each run
+is the parity of the former since the last of the latter, and no loop over characters is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from arrowstream.io.files.text.formats import Flaw, FlawedRecord
+from arrowstream.io.files.text.records import Positions, byte_view, positions
+
+_QUOTE, _NEWLINE, _RETURN = ord('"'), ord("\n"), ord("\r")
+_NONE: Final[Positions] = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes:
+    """The quotes of a block.
+
+    Parameters
+    ----------
+    enclosing
+        Positions of the quotes around fields, ascending: by turns one that opens and one that closes.
+    text
+        Positions of the quotes inside fields that are not quoted.
+    flaw
+        Position of the first closing quote that text follows, or None.
+    """
+
+    enclosing: Positions
+    text: Positions = field(default_factory=lambda: _NONE)
+    flaw: int | None = None
+
+    @property
+    def in_order(self) -> bool:
+        """Whether all quotes enclose fields or are doubled inside one; the last field may be unfinished."""
+        return self.flaw is None and not len(self.text)
+
+    def outside(self, at: Positions) -> Positions:
+        """Those of the ascending positions `at` that are not inside quoted fields."""
+        if not len(self.enclosing):
+            return at
+        found: Positions = at[np.searchsorted(self.enclosing, at) % 2 == 0]
+        return found
+
+
+def read_quotes(block: bytes, delimiter: int) -> Quotes:
+    """The quotes of a block that begins with a record."""
+    if b'"' not in block:
+        return Quotes(_NONE)
+    view = byte_view(block)
+    at = positions(block, _QUOTE)
+    if _all_enclose(view, at, delimiter):
+        return Quotes(at)
+    starts = np.flatnonzero(np.diff(at, prepend=-2) != 1)
+    lengths = np.diff(starts, append=len(at))
+    first = at[starts]
+    last = first + lengths - 1
+    odd = lengths % 2 == 1
+    begins_field = (first == 0) | _among(view[first - 1], delimiter, _NEWLINE)
+    ends_field = (last == len(view) - 1) | _among(
+        view[np.minimum(last + 1, len(view) - 1)], delimiter, _NEWLINE, _RETURN
+    )
+    turns = np.cumsum(odd & begins_field)
+    turns_at_end = np.maximum.accumulate(np.where(odd & ~begins_field, turns, 0))
+    after = (turns - turns_at_end) % 2 == 1
+    before = np.concatenate(([False], after[:-1]))
+    closes = (before & ~after) | (~before & begins_field & ~odd)
+    flawed = last[closes & ~ends_field]
+    return Quotes(
+        np.where(after, first, last)[after != before],
+        at[np.repeat(~before & ~begins_field, lengths)],
+        int(flawed[0]) if len(flawed) else None,
+    )
+
+
+def checked(block: bytes, delimiter: int, *, in_order: bool = False) -> bytes:
+    """A block in which every quote encloses a field or is doubled inside one: the same rows, for any reader.
+
+    With `in_order` the quotes are known to be so, and only carriage returns are looked at.
+
+    Raises
+    ------
+    FlawedRecord
+        It is not clear where the fields of a record end.
+    """
+    if in_order and b"\r" not in block:
+        return block
+    quotes = read_quotes(block, delimiter)
+    flaws: list[tuple[int, Flaw]] = []
+    if quotes.flaw is not None:
+        flaws.append((quotes.flaw, "text after a quote"))
+    if len(quotes.enclosing) % 2:
+        flaws.append((int(quotes.enclosing[-1]), "unclosed quote"))
+    if (stray := _stray_return(block, quotes)) is not None:
+        flaws.append((stray, "carriage return"))
+    if flaws:
+        at, flaw = min(flaws)
+        before = quotes.outside(positions(block[:at], _NEWLINE))
+        raise FlawedRecord(len(before), flaw, at)
+    return _enclosed(block, quotes, delimiter) if len(quotes.text) else block
+
+
+def _all_enclose(view: npt.NDArray[np.uint8], at: Positions, delimiter: int) -> bool:
+    """Whether all quotes open and close fields by turns, a doubled one doing both."""
+    before, after = at[0::2] - 1, at[1::2] + 1
+    before = before[int(before[0] < 0) :]  # nothing is before the first byte, or after the last
+    after = after[: np.searchsorted(after, len(view))]
+    opens = _among(view[before], delimiter, _NEWLINE, _QUOTE)
+    return bool(opens.all() and _among(view[after], delimiter, _NEWLINE, _QUOTE, _RETURN).all())
+
+
+def _among(values: npt.NDArray[np.uint8], *bytes_: int) -> npt.NDArray[np.bool_]:
+    table = np.zeros(256, np.bool_)
+    table[list(bytes_)] = True
+    found: npt.NDArray[np.bool_] = table[values]
+    return found
+
+
+def _stray_return(block: bytes, quotes: Quotes) -> int | None:
+    """The first carriage return outside quoted fields that neither ends a line with a newline nor the block."""
+    if b"\r" not in block:
+        return None
+    view = byte_view(block)
+    at = positions(block, _RETURN)
+    stray = quotes.outside(at[view[np.minimum(at + 1, len(view) - 1)] != _NEWLINE])
+    stray = stray[stray < len(view) - 1]
+    return int(stray[0]) if len(stray) else None
+
+
+def _enclosed(block: bytes, quotes: Quotes, delimiter: int) -> bytes:
+    """The block with quotes around the fields that hold some, where these are doubled."""
+    view = byte_view(block)
+    bounds = quotes.outside(np.flatnonzero((view == delimiter) | (view == _NEWLINE)))
+    number = np.unique(np.searchsorted(bounds, quotes.text))
+    starts = np.concatenate(([-1], bounds))[number] + 1
+    ends = np.append(bounds, len(view))[number]
+    ends -= view[ends - 1] == _RETURN
+    return np.insert(view, np.concatenate((starts, ends, quotes.text)), _QUOTE).tobytes()

@@ -1,0 +1,146 @@
+"""The errors for records that cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from arrowstream.errors import SourceError
+from arrowstream.io.files.text.formats import FlawedRecord, Uneven
+from arrowstream.io.files.text.unknown_key import unknown_key
+
+_SHOWN = 60
+"""Characters of a record in a message."""
+
+_DOUBLED = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
+
+
+class RaggedRecord(Exception):
+    """Raised while a block is read, and explained once the number of its first row is known."""
+
+    def __init__(self, uneven: Uneven) -> None:
+        super().__init__(f"record {uneven.record} has {uneven.found} fields")
+        self.uneven = uneven
+
+
+class UnknownKey(Exception):
+    """Raised while a block is read, and explained once the number of its first row is known."""
+
+    def __init__(self, key: tuple[str, ...], known: pl.Schema) -> None:
+        super().__init__(".".join(key))
+        self.key = key
+        self.known = known
+
+    def knows(self, part: bytes) -> bool:
+        """Whether all keys in a part of the block are known."""
+        return unknown_key(part, self.known) is None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record and its place.
+
+    Parameters
+    ----------
+    path
+        The file.
+    where
+        Its row and, where lines are counted, its first line: ``row 2 (line 3)``.
+    record
+        Its bytes.
+    """
+
+    path: str
+    where: str
+    record: bytes
+
+    def flawed(self, error: FlawedRecord, line: int) -> SourceError:
+        """Something that Polars would misread; `line` is the one with the flaw."""
+        if error.flaw == "lone surrogate":
+            return self._error(
+                "has half of a surrogate pair, which is no character",
+                expected=r"text, or both halves of a pair such as \ud83d\ude00",
+                hint="repair the program that cut the text between them",
+            )
+        if error.flaw == "no object":
+            return self._error(
+                "has another value where an object is expected",
+                expected="an object or null",
+                hint="repair this row, or read the column as text: schema={'name': pl.String}",
+            )
+        if error.flaw == "carriage return":
+            return self._error(
+                "holds a carriage return that ends no line",
+                expected="lines that end in a newline, or in a carriage return and a newline",
+                hint="put the field in quotes, or save the file with the line ends of Unix or Windows",
+            )
+        if error.flaw == "unclosed quote":
+            return self._error(
+                f"has a quote that is opened on line {line} and never closed",
+                expected="a quote that closes the field",
+                hint=_DOUBLED,
+            )
+        escaped = '; a quote after a backslash (\\") is not read as text' if b'\\"' in self.record else ""
+        return self._error(
+            f"has text after a closing quote (line {line})",
+            expected="a delimiter or a line end after the quote that closes a field",
+            hint=_DOUBLED + escaped,
+        )
+
+    def ragged(self, uneven: Uneven) -> SourceError:
+        """Another number of fields than columns."""
+        return self._error(
+            f"has {'more' if uneven.found > uneven.expected else 'fewer'} fields than there are columns",
+            expected=f"{uneven.expected} fields",
+            found=f"{uneven.found} fields: {self._text}",
+            hint=_DOUBLED
+            if b"\n" in self.record.rstrip(b"\r\n")
+            else "quote fields that hold the delimiter; if all rows are like this, see with_delimiter()",
+        )
+
+    def unknown_key(self, error: UnknownKey) -> SourceError:
+        """A key that is not a column, where that is an error."""
+        key = unknown_key(self.record, error.known) or error.key
+        return self._error(
+            f"has a key that is no column: {'.'.join(key)!r}",
+            expected=f"some of {', '.join(error.known)}",
+            hint=f"name it with its type: schema={{{key[0]!r}: ...}}; or leave out with_strict_keys()",
+        )
+
+    def malformed(self, error: BaseException, hint: str) -> SourceError:
+        """Not a record at all."""
+        return self._error(
+            "cannot be read",
+            expected="a well-formed record in UTF-8",
+            found=f"{self._text}: {str(error).splitlines()[0]}",
+            hint=hint,
+        )
+
+    def misfit(self, column: str, dtype: pl.DataType, value: str | None) -> SourceError:
+        """A value that is not of its column's type."""
+        return self._error(
+            f"does not fit its column {column!r}",
+            expected=f"{column}: {dtype}",
+            found=value,
+            hint=f"repair this row, or read the column as another type: schema={{{column!r}: {_wider(dtype)}}}",
+        )
+
+    def _error(self, what: str, *, expected: str, hint: str, found: str | None = None) -> SourceError:
+        return SourceError(
+            f"{self.where} of {self.path} {what}",
+            position=f"{self.path} {self.where}",
+            expected=expected,
+            found=found or self._text,
+            hint=hint,
+        )
+
+    @property
+    def _text(self) -> str:
+        text = self.record[: 4 * _SHOWN + 4].decode("utf-8", "replace").rstrip("\r\n")
+        return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def _wider(dtype: pl.DataType) -> str:
+    """A type to suggest that takes more."""
+    return "pl.Float64 or pl.String" if dtype.is_integer() else "pl.String"

@@ -1,0 +1,50 @@
+"""What the first bytes of a file say about it, where it is not the text that its name promises."""
+
+from __future__ import annotations
+
+from typing import Final
+
+HEAD_BYTES: Final = 64
+"""First bytes of a file that are enough to know it by."""
+
+_BINARY: Final[tuple[tuple[bytes, str, str], ...]] = (
+    (b"\x1f\x8b\x08", "gzip data", "name the file with .gz at the end, or unpack it"),
+    (b"\x28\xb5\x2f\xfd", "zstd data", "name the file with .zst at the end, or unpack it"),
+    (b"BZh91AY&SY", "bzip2 data", "unpack the file, or pack it with gzip or zstd"),
+    (b"\xfd7zXZ\x00", "xz data", "unpack the file, or pack it with gzip or zstd"),
+    (b"\x04\x22\x4d\x18", "lz4 data", "unpack the file, or pack it with gzip or zstd"),
+    (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unpack the file, or save the spreadsheet as CSV"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel or Word document", "save it as CSV"),
+    (b"PAR1\x15", "a Parquet file", "pass format='parquet', or name the file with .parquet at the end"),
+    (b"ARROW1\x00\x00", "an Arrow file", "pass format='ipc', or name the file with .arrow at the end"),
+    (b"SQLite format 3\x00", "an SQLite database", "export the table as CSV"),
+    (b"\xff\xfe\x00\x00", "UTF-32 text", "save the file as UTF-8"),
+    (b"\x00\x00\xfe\xff", "UTF-32 text", "save the file as UTF-8"),
+    (b"\xff\xfe", "UTF-16 text", "save the file as UTF-8"),
+    (b"\xfe\xff", "UTF-16 text", "save the file as UTF-8"),
+)
+_MARKUP: Final = (
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+    (b"<?xml", "an XML document"),
+)
+
+
+def foreign(head: bytes) -> tuple[str, str] | None:
+    """What a file with these first bytes is instead of CSV or JSON, and what to do about it.
+
+    Examples
+    --------
+    >>> foreign(b"PK\\x03\\x04...")
+    ('a zip archive (or a spreadsheet)', 'unpack the file, or save the spreadsheet as CSV')
+    >>> foreign(b"a,b\\n1,2\\n") is None
+    True
+    """
+    for begin, kind, hint in _BINARY:
+        if head.startswith(begin):
+            return kind, hint
+    text = head.lstrip().lower()
+    for begin, kind in _MARKUP:
+        if text.startswith(begin):
+            return kind, "look into the file: an error page may have been saved in place of the data"
+    return None

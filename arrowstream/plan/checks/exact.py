@@ -1,0 +1,120 @@
+"""Expressions that Polars computes in two ways, depending on the rows around, in a form that takes one way only."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import polars as pl
+
+from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
+from arrowstream.expressions.row_wise import ONE_VALUE
+from arrowstream.expressions.tree import containers, function_name, parts_of, tree_of
+
+
+def exact(node: Any, schema: pl.Schema) -> Any:
+    """A node that gives the same values, in a form that does not depend on the rows around."""
+    match node:
+        case {"Function": {"input": [inner], "function": {"ListExpr": "Sum" | "Mean"} as function}}:
+            if adds_in_two_ways(node, schema):
+                added = _added_without_nulls(function, inner)
+                if has_two_types(added, schema):
+                    return _where_not_null(inner, _added_without_nulls(function, _filled(inner)))
+                return added
+        case {"Function": {"input": [inner, *rest], "function": {"ListExpr": _} as function}}:
+            if has_two_types(node, schema):
+                return _where_not_null(inner, _function(function, _filled(inner), *rest))
+    return node
+
+
+def _added_without_nulls(function: Any, lists: Any) -> Any:
+    return _function(function, _function({"ListExpr": "DropNulls"}, lists))
+
+
+def _where_not_null(lists: Any, node: Any) -> Any:
+    null = {"Literal": {"Scalar": {"Null": "Null"}}}
+    predicate = _function({"Boolean": "IsNotNull"}, lists)
+    return {"Ternary": {"predicate": predicate, "truthy": node, "falsy": null}}
+
+
+def _filled(lists: Any) -> Any:
+    """Lists with an empty one in place of null."""
+    return _function("FillNull", lists, tree_of(pl.lit([])))
+
+
+def _function(function: Any, *inputs: Any) -> Any:
+    return {"Function": {"input": list(inputs), "function": function}}
+
+
+def has_two_types(node: Any, schema: pl.Schema) -> bool:
+    """Whether a function of lists gives another type for rows of nulls than for others."""
+    said = column_types(node, schema)
+    if said is None:
+        return False  # it is about the elements of other lists, or does not fit the columns
+    try:
+        return pl.DataFrame(schema=schema).clear(2).select(rebuild(node)).dtypes != said
+    except (NotRebuilt, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return False  # a null may be what it fails on
+
+
+def has_lists(tree: Any) -> bool:
+    """Whether a function of lists or arrays is in it: their types may depend on the rows."""
+    for node, _ in containers(tree):
+        match node:
+            case {"Eval": _} | {"Function": {"function": {"ListExpr": _} | {"ArrayExpr": _}}}:
+                return True
+    return False
+
+
+def adds_in_two_ways(node: Any, schema: pl.Schema) -> bool:
+    """Whether ``list.sum()`` or ``list.mean()`` adds floats in another order where any list has a null.
+
+    Without nulls in the lists, which ``list.drop_nulls()`` sees to, there is one order only.
+    """
+    inner = node["Function"]["input"][0]
+    match inner:
+        case {"Function": {"function": {"ListExpr": "DropNulls"}}}:
+            return False
+    types = column_types(inner, schema)
+    exact = node["Function"]["function"] == {"ListExpr": "Sum"} and types is not None
+    return not (exact and all(_adds_exactly(getattr(dtype, "inner", None)) for dtype in types or ()))
+
+
+def _adds_exactly(dtype: Any) -> bool:
+    return dtype is not None and not dtype.is_float()
+
+
+def misplaces_values(node: Any) -> bool:
+    """Whether ``list.eval()`` of an aggregate may give values to other lists: before Polars 2, where one is empty."""
+    match node:
+        case {"Eval": {"evaluation": evaluation, "variant": "List" | "ListAgg"}}:
+            return _misplaces() and _gives_one_value(evaluation)
+        case _:
+            return False
+
+
+@cache
+def _misplaces() -> bool:
+    lists = pl.Series([[1, 2], []], dtype=pl.List(pl.Int64))
+    return lists.list.eval(pl.element().sum()).to_list() != [[3], [0]]
+
+
+def _gives_one_value(evaluation: Any) -> bool:
+    """Whether all values of a list give one, whatever their number."""
+    pending = [evaluation]
+    while pending:
+        node = pending.pop()
+        match node:
+            case "Len" | {"Agg": _}:
+                continue
+            case "Element" | {"Column": _}:
+                return False
+            case {"Function": {"function": function}}:
+                family, name, _ = function_name(function)
+                if name in ONE_VALUE.get(family, ()):
+                    continue
+        parts = parts_of(node)
+        if parts is None:
+            return False
+        pending += parts
+    return True

@@ -1,0 +1,212 @@
+"""Steps of expressions as they are run: exact whatever the rows around, and in pieces where they are deep.
+
+Polars' time for an expression grows faster than its depth, and some 1,000 levels overflow the stack of its
+threads, which ends the process. An expression looks at one row, so a part of it may as well be a column that is
+computed before: no piece then has more than `DEEPEST` levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import polars as pl
+import polars.selectors as cs
+
+from arrowstream.errors import PlanError
+from arrowstream.expressions.rebuild import NotRebuilt, rebuild
+from arrowstream.expressions.text import expression_text
+from arrowstream.expressions.tree import DEEPEST, VALUES, containers, levels, tree_of
+from arrowstream.operators.base import Expressions, Frame
+from arrowstream.operators.drop import Drop
+from arrowstream.operators.filter import Filter
+from arrowstream.operators.filter_map import FilterMapExpressions
+from arrowstream.operators.select import Select
+from arrowstream.operators.with_columns import WithColumns
+from arrowstream.plan.checks.exact import exact
+
+_MOST_ADDED = 12
+"""Levels that making a node exact adds at most."""
+_CUT = DEEPEST - 20
+"""Levels from which a part becomes a column: less than `DEEPEST` by more than one more call adds."""
+_CUTTABLE = {"BinaryExpr", "Function", "Ternary", "Cast"}
+_SHOWN = 200
+"""Characters of an expression in an error."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pieces(Expressions):
+    """A step that is run as several, one after the other; to the user it is the one step.
+
+    Parameters
+    ----------
+    whole
+        The step as it was written.
+    steps
+        What is run.
+    """
+
+    name: ClassVar[str] = "expressions"
+    whole: Expressions
+    steps: tuple[Expressions, ...]
+
+    def apply(self, frame: Frame) -> Frame:
+        for step in self.steps:
+            frame = step.apply(frame)
+        return frame
+
+    def expressions(self) -> tuple[pl.Expr, ...]:
+        return self.whole.expressions()
+
+    def pieces(self) -> tuple[Expressions, ...]:
+        return tuple(piece for step in self.steps for piece in step.pieces())
+
+    def describe(self) -> str:
+        return self.whole.describe()
+
+
+def runnable(step: Expressions, schema: pl.Schema, stage: str) -> Expressions:
+    """The step as it is run over rows of `schema`: itself, wherever that will do.
+
+    Raises
+    ------
+    PlanError
+        It cannot be made exact, or cut into pieces.
+    """
+    match step:
+        case FilterMapExpressions():
+            steps = tuple(runnable(part, schema, stage) for part in (step.condition, step.columns))
+            return step if steps == (step.condition, step.columns) else Pieces(step, steps)
+        case Select() | WithColumns():
+            pieces = _Cutter(schema, stage)
+            exprs = pieces.all(step.exprs)
+            return step if exprs is None else pieces.around(step, replace(step, exprs=exprs))
+        case Filter():
+            pieces = _Cutter(schema, stage)
+            predicates = pieces.all(step.predicates)
+            return step if predicates is None else pieces.around(step, replace(step, predicates=predicates))
+        case _:
+            return step
+
+
+class _Cutter:
+    """The expressions of one step, and the columns that are computed before them."""
+
+    def __init__(self, schema: pl.Schema, stage: str) -> None:
+        self._schema = schema
+        self._stage = stage
+        self._before: list[list[pl.Expr]] = []
+        """Columns by how many others must be computed before them."""
+        self._names: list[str] = []
+
+    def around(self, whole: Expressions, last: Expressions) -> Expressions:
+        """`last` after the columns it needs and without them in what comes out."""
+        if not self._names:
+            return last
+        rest = () if isinstance(last, Select) else (Drop(tuple(self._names)),)
+        return Pieces(whole, (*(WithColumns(tuple(columns)) for columns in self._before), last, *rest))
+
+    def all(self, exprs: Sequence[pl.Expr]) -> tuple[pl.Expr, ...] | None:
+        """The expressions that are run in place of `exprs`, or None if they are the same."""
+        trees = list(map(_tree, exprs))
+        deep = any(levels(tree) > DEEPEST for tree in trees)
+        made = [self._made(expr, tree, deep) for expr, tree in zip(exprs, trees, strict=True)]
+        return None if all(new is old for new, old in zip(made, exprs, strict=True)) else tuple(made)
+
+    def _made(self, expr: pl.Expr, tree: Any, deep: bool) -> pl.Expr:
+        known = len(self._names)
+        try:
+            new = self._rewritten(tree, deep)
+            made = expr if new is tree else rebuild(new)
+            return made if len(self._names) == known else made.alias(expr.meta.output_name())
+        except (NotRebuilt, pl.exceptions.PolarsError):
+            raise PlanError(
+                "an expression cannot be run in pieces",
+                stage=self._stage,
+                expected="finite constants, and single columns where functions are deeply nested",
+                found=_shortened(expression_text(expr)),
+                hint="compute parts of it in with_columns(...) before this step",
+            ) from None
+
+    def _rewritten(self, tree: Any, deep: bool) -> Any:
+        """The tree with exact nodes, and with columns in place of its deep parts."""
+        whole = _within_lists_and_structs(tree)
+        new: dict[int, Any] = {}
+        depths: dict[int, tuple[int, int]] = {}
+        for node, _ in reversed(containers(tree)):
+            made = _with_parts(node, new)
+            below = [depths[id(part)] for part in _parts(node)]
+            level = 1 + max((level for level, _ in below), default=0)
+            rank = max((rank for _, rank in below), default=0)
+            if isinstance(made, dict):
+                named = self._by_name(made) if deep else made
+                made = exact(named, self._schema)
+                level += _MOST_ADDED * (made is not named)
+                if deep and level > _CUT and id(node) not in whole and not _CUTTABLE.isdisjoint(made):
+                    made, level, rank = self._column(made, rank), 3, rank + 1
+            new[id(node)], depths[id(node)] = made, (level, rank)
+        return new.get(id(tree), tree)
+
+    def _by_name(self, node: Any) -> Any:
+        """A choice of columns by their names: others would choose the columns of pieces, too."""
+        if "Selector" not in node:
+            return node
+        selector = rebuild(node).meta.as_selector()
+        names = cs.expand_selector(pl.DataFrame(schema=self._schema), selector)
+        if len(names) == 1:
+            return {"Column": names[0]}
+        return {"Selector": {"ByName": {"names": list(names), "strict": True}}}
+
+    def _column(self, node: Any, rank: int) -> Any:
+        """A column of its own in place of a part, under the name that the part has."""
+        expr = rebuild(node)
+        if expr.meta.has_multiple_outputs() or not expr.meta.root_names():
+            raise NotRebuilt("several columns, or none, in place of one")
+        name = f"piece {len(self._names)}"
+        while name in self._schema:
+            name += "'"
+        self._names.append(name)
+        if rank == len(self._before):
+            self._before.append([])
+        self._before[rank].append(expr.alias(name))
+        return {"Alias": [{"Column": name}, expr.meta.output_name()]}
+
+
+def _tree(expr: pl.Expr) -> Any:
+    """The tree of an expression; none of one with a Python function, which gives names or will be refused."""
+    try:
+        return tree_of(expr)
+    except pl.exceptions.PolarsError:
+        return None
+
+
+def _parts(node: Any) -> list[Any]:
+    """The lists and mappings just below one."""
+    below = node if isinstance(node, list) else [node[kind] for kind in node if kind not in VALUES]
+    return [part for part in below if isinstance(part, list | dict)]
+
+
+def _with_parts(node: Any, new: dict[int, Any]) -> Any:
+    """A list or mapping with new parts; itself where all are the old ones."""
+    if all(new[id(part)] is part for part in _parts(node)):
+        return node
+    if isinstance(node, list):
+        return [new.get(id(part), part) for part in node]
+    return {kind: part if kind in VALUES else new.get(id(part), part) for kind, part in node.items()}
+
+
+def _within_lists_and_structs(tree: Any) -> set[int]:
+    """What is about the elements of lists or the fields of structs, which have no columns."""
+    found: set[int] = set()
+    for node, _ in containers(tree):
+        match node:
+            case {"Eval": {"evaluation": inner}} | {"StructEval": {"evaluation": inner}}:
+                found.update(id(part) for part, _ in containers(inner))
+            case {"Function": {"function": {"StructExpr": "WithFields"}, "input": [_, *inner]}}:
+                found.update(id(part) for part, _ in containers(inner))
+    return found
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."

@@ -1,0 +1,359 @@
+"""No value of NDJSON or JSON is lost or changed without a word, at any depth: Python's json module is the judge."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import polars as pl
+import pytest
+from contexts import context
+from hypothesis import HealthCheck, given, settings
+
+from arrowstream import Pipeline, Sink, Source
+from arrowstream.core.notes import ReaderNote
+from arrowstream.errors import ArrowstreamError, SourceError
+from arrowstream.io.files.source import FileSource
+from arrowstream.io.files.text.formats import FlawedRecord
+from arrowstream.io.files.text.json_restated import Restated
+from arrowstream.io.files.text.json_tokens import agrees, counted
+from arrowstream.io.files.text.ndjson_rows import NdjsonRows
+from arrowstream.io.files.text.record_errors import BadRecord
+
+NUMBERS = [
+    "1",
+    "-0",
+    "7",
+    "1.10",
+    "1e5",
+    "2.50",
+    "0.30000000000000004",
+    "9007199254740993",
+    "12345678901234567.123",
+]
+STRINGS = ["x", "1.10", "", ":", "{[", 'q"', "b\\", '\\":1', ' ":n', "null", "é😀", "a:b"]
+
+
+class Number(str):
+    """A number as it is written."""
+
+
+class Object(list[tuple[str, Any]]):
+    """Keys and values, in order."""
+
+
+def written(value: Any, colon: str, comma: str, ascii_only: bool) -> str:
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, Object):
+        pairs = (f"{json.dumps(k)}{colon}{written(v, colon, comma, ascii_only)}" for k, v in value)
+        return "{" + comma.join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + comma.join(written(item, colon, comma, ascii_only) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=ascii_only)
+
+
+def objects(values: st.SearchStrategy[Any], size: int) -> st.SearchStrategy[Object]:
+    return st.lists(st.tuples(st.sampled_from(["a", "b", "c:", 'd"']), values), max_size=size).map(Object)
+
+
+SCALARS = st.none() | st.booleans() | st.sampled_from(NUMBERS).map(Number) | st.sampled_from(STRINGS)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | objects(inner, 3), max_leaves=5)
+
+
+def expected(value: Any, dtype: Any) -> tuple[Any, int]:
+    """What a column of this type makes of a value, and how many values have no place in that."""
+    if value is None:
+        return None, 0
+    if isinstance(dtype, pl.Struct):
+        fields = {field.name: field.dtype for field in dtype.fields}
+        found: dict[str, tuple[Any, int]] = {}
+        lost = 0
+        for key, item in value:
+            if key in fields and key not in found:
+                found[key] = expected(item, fields[key])
+            else:
+                lost += inside(Object([(key, item)]))
+        row = {name: (found.get(name) or expected(None, dtype))[0] for name, dtype in fields.items()}
+        return row, lost + sum(count for _, count in found.values())
+    if isinstance(dtype, pl.List):
+        items = [expected(item, dtype.inner) for item in value]
+        return [item for item, _ in items], sum(count for _, count in items)
+    if dtype == pl.String:
+        return value if isinstance(value, str) and not isinstance(value, Number) else Text(value), 0
+    if isinstance(value, Number):
+        return (int if dtype.is_integer() else float)(value), 0
+    return value, 0
+
+
+class Text:
+    """A value that became text: equal to a text that says the same with the same digits."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        digits = json.JSONDecoder(object_pairs_hook=Object, parse_int=Number, parse_float=Number)
+        return isinstance(other, str) and digits.decode(other) == self.value
+
+    def __repr__(self) -> str:
+        return f"Text({self.value!r})"
+
+
+def inside(value: Any) -> int:
+    if isinstance(value, Object):
+        return sum((item is not None) + inside(item) for _, item in value)
+    return sum(map(inside, value)) if isinstance(value, list) else 0
+
+
+def read(source: FileSource) -> tuple[list[dict[str, Any]], tuple[ReaderNote, ...]]:
+    reader = source.open(context())
+    try:
+        rows = [row for batch in iter(reader.read, None) for row in batch.polars().to_dicts()]
+        return rows, reader.notes
+    finally:
+        reader.close()
+
+
+@settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5),
+    block=st.sampled_from([1, 30, 1 << 20]),
+    spaces=st.sampled_from([(":", ","), (": ", ", "), (" : ", " ,"), (":  ", ",")]),
+    suffix=st.sampled_from(["ndjson", "json"]),
+    ascii_only=st.booleans(),
+)
+def test_every_value_comes_as_it_is_or_is_counted_or_is_an_error(
+    rows: list[Object],
+    block: int,
+    spaces: tuple[str, str],
+    suffix: str,
+    ascii_only: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    lines = [written(row, *spaces, ascii_only) for row in rows]
+    file = tmp_path_factory.mktemp("any") / f"x.{suffix}"
+    file.write_text("[" + ",".join(lines) + "]" if suffix == "json" else "\n".join(lines) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
+        try:
+            source = FileSource.of(file)
+            found, notes = read(source)
+        except ArrowstreamError as error:
+            assert str(file) in str(error)
+            return
+    if pl.__version__ < "2" and "Struct({})" in str(source.schema()):
+        return  # Polars 1 makes objects of the nulls among objects without fields
+    wanted = [expected(row, pl.Struct(source.schema())) for row in rows]
+    assert [row for row, _ in wanted] == found
+    lost = sum(count for _, count in wanted)
+    assert sum(note.count for note in notes) == lost
+    if lost:
+        first = next(number for number, (_, count) in enumerate(wanted) if count) + 1
+        where = f"row {first} (line {first})" if suffix == "ndjson" else f"row {first}"
+        assert notes[0].first.startswith(f"{where} of {file}, key ")
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5), colon=st.sampled_from([":", ": ", " : "]))
+def test_tokens_are_counted_right(rows: list[Object], colon: str) -> None:
+    block = "".join(written(row, colon, ",", False) + "\n" for row in rows).encode()
+
+    def kinds(value: Any) -> tuple[int, int, int]:
+        if isinstance(value, list):
+            parts = [kinds(item[1] if isinstance(value, Object) else item) for item in value]
+            own = (0, 1, 0) if isinstance(value, Object) else (0, 0, 1)
+            return tuple(map(sum, zip(own, *parts, strict=True)))  # type: ignore[return-value]
+        return int(isinstance(value, str) and not isinstance(value, Number)), 0, 0
+
+    strings, all_objects, lists = kinds(rows)
+    there = counted(block, len(rows))
+    assert there == (sum(map(inside, rows)), strings, all_objects - len(rows), lists - 1)
+    assert not agrees(block, len(rows), there._replace(values=there.values - 1))
+    assert not agrees(block, len(rows), there._replace(strings=there.strings + 1))
+
+
+def lines(path: Path, *rows: str) -> FileSource:
+    path.write_text("\n".join(rows) + "\n")
+    return FileSource.of(path)
+
+
+def note(source: FileSource) -> ReaderNote:
+    (found,) = read(source)[1]
+    return found
+
+
+def test_a_late_key_is_counted_over_all_blocks_and_files_and_named_where_it_is_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 64)
+    plain = ['{"a": 1, "of": {"k": null}}'] * 20
+    lines(tmp_path / "1.ndjson", *plain, '{"a": 2, "of": {"k": null, "z": [1, 2]}}', *plain)
+    lines(tmp_path / "2.ndjson", *plain, *['{"a": 3, "q": "x"}'] * 5, '{"a": 4, "q": 5}', *plain)
+    found = note(FileSource.of(tmp_path, schema={"of": pl.Struct({"k": pl.Int64})}))
+    assert found.count == 7
+    assert found.first == f"row 21 (line 21) of {tmp_path / '1.ndjson'}, key 'of.z'"
+    assert "keys that are not columns" in found.what
+
+
+@pytest.mark.parametrize("at", [0, 1, 499, 500, 998])
+def test_the_first_of_many_places_is_found_in_a_large_block(at: int, tmp_path: Path) -> None:
+    rows = ['{"a": "x"}'] * 1000
+    for late in range(at, 1000, 7):
+        rows[late] = '{"a": "x", "z": 1}'
+    source = lines(tmp_path / "x.ndjson", '{"a": "x"}', *rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arrowstream.io.files.text.file.TextFile.infer", lambda *_: pl.Schema({"a": pl.String}))
+        found = note(source)
+    assert found.first == f"row {at + 2} (line {at + 2}) of {tmp_path / 'x.ndjson'}, key 'z'"
+
+
+@pytest.mark.parametrize(
+    ("row", "count", "key"),
+    [
+        ('{"a": 1, "a": 2}', 1, "key 'a', which comes twice"),
+        ('{"a": 1, "z": {"y": 1, "x": [{"w": 2}, null]}}', 4, "key 'z'"),
+        ('{"a": 1, "of": [{"k": 1, "k": 2, "q": 3}]}', 2, "key 'of.k', which comes twice"),
+        ('{"a": 1, "z": 1, "s": {"not": ["a", "list"]}}', 1, "key 'z'"),
+    ],
+)
+def test_what_is_left_out_is_named(row: str, count: int, key: str, tmp_path: Path) -> None:
+    schema = pl.Schema({"a": pl.Int64, "of": pl.List(pl.Struct({"k": pl.Int64})), "s": pl.String})
+    rows, lost = NdjsonRows(schema).read(row.encode())
+    assert (rows.schema, rows["a"].item(), lost) == (schema, 1, count)
+    monkey = lines(tmp_path / "x.ndjson", '{"a": 1, "of": [], "s": "x"}', row)
+    source = FileSource(monkey.paths, given=schema)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 1)
+        assert note(source) == ReaderNote(
+            note(source).what, count, f"row 2 (line 2) of {monkey.paths[0]}, {key}"
+        )
+
+
+def test_keys_known_to_be_late_need_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = NdjsonRows(pl.Schema({"a": pl.Int64}))
+    block = b'{"a": 1, "z": 2}\n'
+    assert reader.read(block)[1] == 1
+    monkeypatch.setattr("arrowstream.io.files.text.ndjson_format.Ndjson.infer", None)
+    assert reader.read(block * 3)[1] == 3
+
+
+def test_keys_of_values_without_a_common_type_are_counted() -> None:
+    reader = NdjsonRows(pl.Schema({"a": pl.Int64}))
+    block = b'{"a": 1, "z": [1]}\n{"a": 2, "z": {"y": 1}}\n'
+    rows, lost = reader.read(block)
+    assert (rows["a"].to_list(), lost) == ([1, 2], 3)
+    assert reader.read(b'{"a": 3, "z": 1}\n')[1] == 1
+    assert reader.read(b'{"a": 3, "z": {"y": 1}}\n')[1] == 2
+
+
+@pytest.mark.parametrize("digits", ["1.10", "-0", "1e400", "1E5", "9223372036854775809", "0." + "1" * 30])
+def test_numbers_read_as_text_keep_their_digits_or_are_an_error(digits: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.ndjson"
+    file.write_text(
+        '{"a": "x", "l": [], "s": {"t": "1.1"}}\n'
+        f'{{"a": {digits}, "l": [{digits}], "s": {{"t": {digits}}}}}\n'
+    )
+    types = {"a": pl.String, "l": pl.List(pl.String), "s": pl.Struct({"t": pl.String})}
+    try:
+        rows, notes = read(FileSource.of(file, schema=types))
+    except SourceError as error:
+        assert digits == "1e400" and f"row 2 (line 2) of {file}" in error.what
+        return
+    assert rows[1] == {"a": digits, "l": [digits], "s": {"t": digits}}
+    assert notes == ()
+
+
+def test_what_is_read_as_another_kind_of_text_is_told_from_numbers(tmp_path: Path) -> None:
+    source = lines(tmp_path / "x.ndjson", '{"a": ["x", 1.10], "b": "y"}', '{"a": "z", "b": 2.50}')
+    rows, _ = read(FileSource(source.paths, given=pl.Schema({"a": pl.String, "b": pl.String})))
+    assert rows == [{"a": '["x",1.10]', "b": "y"}, {"a": "z", "b": "2.50"}]
+
+
+@pytest.mark.parametrize("text", [r"\ud800", r"\uDFFF x", r"\ud83d\u0041", r"\\\ud800", r"\udc00\ud800"])
+def test_half_of_a_surrogate_pair_is_an_error(text: str, tmp_path: Path) -> None:
+    source = lines(tmp_path / "x.ndjson", '{"a": "x"}', rf'{{"a": "\ud83d\ude00", "b": "{text}"}}')
+    with pytest.raises(SourceError, match=r"row 2 \(line 2\) of .* has half of a surrogate pair"):
+        read(source)
+
+
+@pytest.mark.parametrize("text", [r"\ud83d\ude00", r"\\ud800", r"\uD83D\uDE00\u00e9", r"\\\\udc00"])
+def test_whole_pairs_and_backslashes_are_text(text: str, tmp_path: Path) -> None:
+    rows, _ = read(lines(tmp_path / "x.ndjson", f'{{"a": "{text}"}}'))
+    assert rows == [{"a": json.loads(f'"{text}"')}]
+
+
+@pytest.mark.parametrize("line", [r'{"a": "\ud83d\ude00" \\', r'{"a": "\ud83d\ude00\u'])
+def test_a_broken_line_with_surrogates_is_a_broken_line(line: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"row 1 \(line 1\) of .* cannot be read"):
+        read(FileSource(lines(tmp_path / "x.ndjson", line).paths, given=pl.Schema({"a": pl.String})))
+
+
+def test_lists_that_are_empty_at_first_are_lists_of_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 1)
+    source = lines(
+        tmp_path / "x.ndjson", '{"l": [], "s": {"m": [[]]}}', '{"l": [1.50, "x"], "s": {"m": [[true]]}}'
+    )
+    assert source.schema() == {"l": pl.List(pl.String), "s": pl.Struct({"m": pl.List(pl.List(pl.String))})}
+    assert read(source)[0][1] == {"l": ["1.50", "x"], "s": {"m": [["true"]]}}
+
+
+@pytest.mark.parametrize("value", ["5", '"x"', "[1]"])
+def test_a_value_in_place_of_an_object_is_an_error(value: str, tmp_path: Path) -> None:
+    source = lines(tmp_path / "x.ndjson", '{"a": {"b": 1}}', f'{{"a": {value}}}')
+    with pytest.raises(SourceError, match=r"row 2 \(line 2\) of "):
+        read(FileSource(source.paths, given=pl.Schema({"a": pl.Struct({"b": pl.Int64})})))
+
+
+def test_a_value_in_place_of_an_object_is_noticed_where_polars_makes_an_object_of_it() -> None:
+    with pytest.raises(FlawedRecord) as caught:
+        Restated(b'{"a": {"b": 1}}\n{"a": 5}\n', pl.Schema({"a": pl.Struct({"b": pl.Int64})}))
+    error = BadRecord("x.ndjson", "row 2 (line 2)", b'{"a": 5}').flawed(caught.value, 2)
+    assert error.what == "row 2 (line 2) of x.ndjson has another value where an object is expected"
+
+
+WRONG: Sequence[tuple[Any, str]] = [
+    (pl.Int64, '"1"'),
+    (pl.Int64, "1.5"),
+    (pl.Int64, "9223372036854775808"),
+    (pl.Int8, "200"),
+    (pl.UInt32, "-1"),
+    (pl.Float64, '"x"'),
+    (pl.Float64, "true"),
+    (pl.Boolean, "1"),
+    (pl.Date, '"x"'),
+    (pl.Date, "5"),
+    (pl.List(pl.Int64), '["x"]'),
+    (pl.List(pl.Int64), "[1.5]"),
+    (pl.List(pl.Int64), "[9223372036854775808]"),
+    (pl.Struct({"b": pl.Int64}), '{"b": "x"}'),
+    (pl.Struct({"b": pl.Int8}), '{"b": 200}'),
+    (pl.List(pl.Struct({"b": pl.Boolean})), '[{"b": 1}]'),
+]
+
+
+@pytest.mark.parametrize(("dtype", "value"), WRONG)
+def test_a_value_that_does_not_fit_its_type_is_an_error(dtype: Any, value: str, tmp_path: Path) -> None:
+    source = lines(tmp_path / "x.ndjson", '{"a": null}', f'{{"a": {value}}}')
+    with pytest.raises(SourceError, match=r"row 2 \(line 2\) of .*"):
+        read(FileSource(source.paths, given=pl.Schema({"a": dtype})))
+
+
+def test_the_report_of_a_run_counts_what_was_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 1)
+    source = lines(tmp_path / "x.ndjson", '{"a": 1}', '{"a": 2, "z": 3}')
+    # Though only a few columns are asked for, and so few are read.
+    pipeline = Pipeline.builder().source(source).select("a").sink(Sink.to_file(tmp_path / "o.csv")).build()
+    report = pipeline.run_sync()
+    assert [note.count for note in report.notes] == [1]
+    assert str(report).splitlines()[-1] == f"lost: {report.notes[0]}"
+    assert f"row 2 (line 2) of {tmp_path / 'x.ndjson'}, key 'z'" in str(report)
+    plain = (
+        Pipeline.builder().source(Source.from_frame(pl.DataFrame({"a": [1]}))).sink(Sink.to_fn(print)).build()
+    )
+    assert plain.run_sync().notes == ()
