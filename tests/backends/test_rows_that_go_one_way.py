@@ -144,6 +144,8 @@ def test_filters_and_splits_send_every_row_its_own_way(
     parts = data.draw(cuts(frame))
     want = [row["row"] for row in frame.iter_rows(named=True) if tree.value(row)]
     assert run(parts, lambda b: b.filter(tree.expr), pin)["row"].to_list() == want
+    mapped = run(parts, lambda b: b.filter_map(tree.expr, o=tree.expr), pin)
+    assert (mapped["row"].to_list(), mapped["o"].to_list()) == (want, [True] * len(want))
     split = (
         Pipeline.builder()
         .source(Source.from_frame(parts))
