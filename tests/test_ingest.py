@@ -122,6 +122,11 @@ def test_a_column_is_no_frame(data: Any) -> None:
         next(batches_of(data))
 
 
+def test_a_lazy_frame_is_to_be_collected() -> None:
+    with pytest.raises(SchemaError, match=r"polars.*LazyFrame\n  hint: call .collect\(\)"):
+        next(batches_of(pl.LazyFrame({"x": [1]})))
+
+
 def test_arrow_types_without_a_polars_form_are_named() -> None:
     schema = pa.schema({"x": pa.month_day_nano_interval()})
     with pytest.raises(SchemaError, match="x: month_day_nano_interval"):

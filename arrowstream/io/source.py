@@ -43,6 +43,11 @@ class SourceSpec(ABC):
         """
 
     @property
+    def constant_columns(self) -> frozenset[str]:
+        """Names of the columns that a read gives as one value for many rows, such as those of Hive folders."""
+        return frozenset()
+
+    @property
     def pushdown(self) -> Literal["none", "columns", "query"]:
         """What of the pipeline's start the source can do while reading: nothing, a choice of columns, or all."""
         return "none"

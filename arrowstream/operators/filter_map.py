@@ -72,6 +72,11 @@ class FilterMapExpressions(Expressions):
     def apply(self, frame: Frame) -> Frame:
         return self.columns.apply(self.condition.apply(frame))
 
+    def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> FilterMapExpressions:
+        count = len(self.condition.predicates)
+        condition = self.condition.with_expressions(exprs[:count])
+        return FilterMapExpressions(condition, self.columns.with_expressions(exprs[count:]))
+
     def expressions(self) -> tuple[pl.Expr, ...]:
         return (*self.condition.expressions(), *self.columns.expressions())
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from arrowstream.expressions.every_row import steps_for_every_row
 from arrowstream.io.source import Query, SourceSpec
+from arrowstream.operators.filter import Filter
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.fuse import StageDraft
 from arrowstream.plan.lowering.lower import required_columns
@@ -35,7 +36,7 @@ def push_down(
     if isinstance(segment, Segment):
         free = first.pin in ("auto", in_read) and not first.policies.own_stage
         whole = free and not _uses_constants(segment)
-        if source.pushdown == "query" and whole:
+        if source.pushdown == "query" and whole and not _computes_with(segment, source.constant_columns):
             query = replace(segment, steps=steps_for_every_row(segment.steps)).apply_lazy
             text = source.explain_read(segment.apply_lazy)
             return Input(source, segment.output, query, segment, text), drafts[1:]
@@ -71,6 +72,21 @@ def _uses_constants(segment: Segment) -> bool:
     return any(
         not expr.meta.root_names() and not expr.meta.has_multiple_outputs()
         for step in segment.steps[:-1]
+        for expr in step.expressions()
+    )
+
+
+def _computes_with(segment: Segment, constants: frozenset[str]) -> bool:
+    """Whether an expression other than a filter's computes with a column that a read keeps as one value.
+
+    As with the columns of `_uses_constants`, its results would differ from those of a stage. Filters stay in the
+    read, because they decide which files are read.
+    """
+    return bool(constants) and any(
+        not expr.meta.is_column_selection()
+        and (expr.meta.has_multiple_outputs() or not constants.isdisjoint(expr.meta.root_names()))
+        for step in segment.steps
+        if not isinstance(step, Filter)
         for expr in step.expressions()
     )
 

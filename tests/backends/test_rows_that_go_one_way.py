@@ -144,6 +144,8 @@ def test_filters_and_splits_send_every_row_its_own_way(
     parts = data.draw(cuts(frame))
     want = [row["row"] for row in frame.iter_rows(named=True) if tree.value(row)]
     assert run(parts, lambda b: b.filter(tree.expr), pin)["row"].to_list() == want
+    mapped = run(parts, lambda b: b.filter_map(tree.expr, o=tree.expr), pin)
+    assert (mapped["row"].to_list(), mapped["o"].to_list()) == (want, [True] * len(want))
     split = (
         Pipeline.builder()
         .source(Source.from_frame(parts))
@@ -189,6 +191,29 @@ def test_a_read_that_takes_over_the_steps_gives_every_row(tmp_path: Path) -> Non
     source = Source.from_file(tmp_path / "x.parquet")
     built = Pipeline.builder().source(source).select(is_high=pl.lit("high") == side)
     assert built.collect_sync()["is_high"].to_list() == [False] * 6
+
+
+def test_columns_of_folders_are_computed_with_as_any_others(tmp_path: Path) -> None:
+    years = [2023, 2024]
+    for year in years:
+        folder = tmp_path / f"year={year}"
+        folder.mkdir()
+        pl.DataFrame({"x": [5.0, 7.0, 9.0]}).write_parquet(folder / "x.parquet")
+    source = Source.from_file(tmp_path)
+    rows = [(x, year) for year in years for x in (5.0, 7.0, 9.0)]
+    side = pl.when(pl.col("year") > 2023).then(pl.lit(9)).otherwise(pl.lit(2))
+    for builder in (
+        Pipeline.builder().source(source),
+        Pipeline.builder().source(source).filter(pl.col("x") > 0),
+    ):
+        found = builder.select(
+            a=pl.col("x") / pl.col("year"), b=pl.lit(5) < side, c=pl.lit(2023) < pl.col("year")
+        )
+        assert found.collect_sync().rows() == [(x / year, year > 2023, year > 2023) for x, year in rows]
+        assert builder.select((pl.all() / 2).name.keep()).collect_sync().height == 6
+        for predicate in (pl.lit(2023) < pl.col("year"), pl.lit(5) < side):
+            kept = builder.filter(predicate).select("x", "year").collect_sync()
+            assert kept.rows() == [row for row in rows if row[1] > 2023]
 
 
 def test_a_constant_divides_by_the_branch_that_all_rows_take_as_by_a_column() -> None:

@@ -145,6 +145,10 @@ class FileSource(SourceSpec):
         format = self.format or first_file(self.paths).kind.format
         return "query" if format in ("parquet", "ipc") else "columns"
 
+    @property
+    def constant_columns(self) -> frozenset[str]:
+        return frozenset(name for name, _ in self._files()[0].partitions)
+
     def open(
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
     ) -> BlockingReader:
