@@ -110,17 +110,17 @@ def _calls_of_batches(count: int) -> None:
 def _without_metrics(work: Callable[[], object]) -> Callable[[], float]:
     """`_cpu` of `work` with counters that only count rows and batches."""
 
-    def ran(self: StageCounters, kind: str, rows: int, taken_ns: int, latency_ns: int) -> None:
-        self.busy_ns += taken_ns
+    def record_batch(self: StageCounters, kind: str, rows: int, busy_ns: int, latency_ns: int) -> None:
+        self.busy_ns += busy_ns
         self.batches[kind] = self.batches.get(kind, 0) + 1
 
-    def came_out(self: StageCounters, batch: Batch) -> None:
+    def record_output(self: StageCounters, batch: Batch) -> None:
         self.rows_out += batch.num_rows
 
     def measure() -> float:
         with (
-            patch.object(StageCounters, "ran", ran),
-            patch.object(StageCounters, "came_out", came_out),
+            patch.object(StageCounters, "record_batch", record_batch),
+            patch.object(StageCounters, "record_output", record_output),
         ):
             return _cpu(work)()
 

@@ -12,7 +12,7 @@ from checkpoints import MemoryStore, run_with
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Processor, Sink
-from arrowstream.core.batch import Barrier, Batch, Watermark
+from arrowstream.core.batch import Barrier, Batch, Idle, Watermark
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import StageError
 from arrowstream.operators.base import AsyncProcess, Process
@@ -129,6 +129,12 @@ def test_a_run_continues_from_a_barrier_as_if_it_had_never_ended(step: str) -> N
     asyncio.run(run_with(builder.sink(second).build(), snapshots=store))
     before = first.frame().head(until[-1])
     assert pl.concat([before, second.frame()]).equals(whole.frame())
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_marks_of_silence_change_no_rows(step: str) -> None:
+    silent = [Idle(), FRAMES[0], Idle(), *FRAMES[1:], Idle()]
+    assert STEPS[step](rows(silent)).collect_sync().equals(STEPS[step](rows(FRAMES)).collect_sync())
 
 
 class Slow(AsyncProcess):

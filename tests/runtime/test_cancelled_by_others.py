@@ -17,6 +17,7 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError, SinkError, SourceError, StageError
 from arrowstream.io.sink import Handle, SinkSpec, Writer
 from arrowstream.io.source import SourceSpec
+from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.report import Progress
 from arrowstream.testing import ManualClock, TestSink, TestSource
 
@@ -344,3 +345,11 @@ def test_a_wait_between_two_tries_that_others_cancel_ends_the_run() -> None:
     pipeline = builder.on_error(ErrorHandler.retry(3, delay=1)).sink(TestSink()).build(clock=CancelledClock())
     with pytest.raises(StageError, match=r"cancelled by other code.*\(stage map\)"):
         pipeline.run_sync()
+
+
+def test_an_interrupt_while_something_opens_is_not_named_after_it() -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        opened("sink", SinkError, interrupted)

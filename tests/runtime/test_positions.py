@@ -269,3 +269,22 @@ def test_a_read_that_fails_names_the_source_where_positions_are_stored() -> None
         await run.close()
 
     asyncio.run(main())
+
+
+def test_a_close_that_is_cancelled_is_no_failure_of_the_source() -> None:
+    class Slow(Reader):
+        async def read(self) -> Element | None:
+            return None
+
+        async def close(self) -> None:
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        source = RunningSource("source", Slow(), Resources(ManualClock(), Threads(1)))
+        closing = asyncio.ensure_future(source.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+
+    asyncio.run(main())
