@@ -316,7 +316,7 @@ def test_paths_that_are_refused_at_once_by_source_and_sink(path, message, hint):
 
 def test_what_is_no_path_is_refused():
     for make in (FileSink.of, FileSource.of):
-        with pytest.raises(PlanError, match="this is no path"):
+        with pytest.raises(PlanError, match="needs a path"):
             make(5)
 
 
