@@ -201,7 +201,9 @@ def test_a_schema_may_be_a_dict_and_rows_are_held_to_it() -> None:
         def output_schema(self, schema: pl.Schema) -> Any:
             return {"x": pl.Float32}
 
-    refusal = r"the processor .*\n.*expected: x: Float32\n.*found: x: Int64 instead of Float32\n.*output_schema"
+    refusal = (
+        r"the processor .*\n.*expected: x: Float32\n.*found: x: Int64 instead of Float32\n.*output_schema"
+    )
     with pytest.raises(SchemaError, match=refusal):
         asyncio.run(_process(Rounding()))
 
