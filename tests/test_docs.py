@@ -1,15 +1,26 @@
 """The pages of operators are what the docstrings give, and there is one for each operator."""
 
+import importlib
+import inspect
+import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import griffe
 import pytest
 
+import arrowstream
 from docs.build import FOLDER, build, operators
 from docs.docstrings import load, read
 from docs.pages import GROUPS, Form, Pages
 
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(arrowstream.__path__, "arrowstream.")
+    if not module.name.endswith("__main__")
+]
 PAGES: Pages = {name: forms for pages in GROUPS.values() for name, forms in pages.items()}
 
 
@@ -60,3 +71,24 @@ def test_nothing_is_documented_twice_in_one_page() -> None:
 def test_a_page_names_only_what_its_reader_can_write(page: Path) -> None:
     found = re.search(r"`arrowstream\.operators|`\w+Step`|_us`|_ns`", page.read_text())
     assert found is None, found
+
+
+def _methods(kind: type) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(kind).items():
+        method = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        if not name.startswith("_") and (inspect.isfunction(method) or isinstance(method, property)):
+            yield name, method
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_public_method_has_a_docstring_or_overrides_one_that_has(module: str) -> None:
+    found = importlib.import_module(module)
+    kinds = [kind for kind in vars(found).values() if inspect.isclass(kind) and kind.__module__ == module]
+    missing = [
+        f"{kind.__name__}.{name}"
+        for kind in kinds
+        if not kind.__name__.startswith("_")
+        for name, method in _methods(kind)
+        if not any(getattr(vars(base).get(name), "__doc__", None) for base in kind.__mro__)
+    ]
+    assert not missing
