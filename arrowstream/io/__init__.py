@@ -1,1 +1,1 @@
-"""Connectors: one per file; see `base.py` for the contract."""
+"""Connectors, one per file; `source.py` and `sink.py` hold their contracts."""

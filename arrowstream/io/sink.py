@@ -1,7 +1,7 @@
-"""The contract of sinks: a spec that describes, a writer that runs.
+"""Contract of sinks: a spec describes, a writer runs.
 
-A spec is an immutable description; nothing is opened or created before `open`. The blocking kind of writer is plain
-synchronous code and runs on a worker thread; the other is awaited on the loop.
+A spec is an immutable description; it opens and creates nothing before `open`. A `BlockingWriter` is synchronous
+code and runs on a worker thread; a `Writer` is awaited on the event loop.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from arrowstream.errors import PlanError
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
 
 Handle = Mapping[str, JsonValue]
-"""A prepared epoch of a sink, as JSON: what `commit` needs to make it visible."""
+"""Prepared epoch of a sink, as JSON: everything `commit` needs to make it visible."""
 
 
 class SinkSpec(ABC):
-    """Where batches go."""
+    """Immutable description of a sink of batches."""
 
     @property
     @abstractmethod
@@ -35,19 +35,19 @@ class SinkSpec(ABC):
     @property
     @abstractmethod
     def guarantee(self) -> str:
-        """What a reader of the sink can rely on, in one line for `explain()`."""
+        """One line for `explain()`: the delivery guarantee that a reader of the sink can rely on."""
 
     @property
     def needs_schema(self) -> bool:
-        """Whether a stream without any batch leaves something here, for which its columns must be known.
+        """True if the sink writes something even for a stream without batches, and so needs its columns.
 
-        A file does: writing none would leave an older one in place, as if it were the result.
+        A file does: without an empty file, an older one would remain and look like the result.
         """
         return False
 
     @property
     def takes_arrow(self) -> bool:
-        """Whether every batch is taken as a RecordBatch, so that one in Polars' form costs a conversion."""
+        """True if the sink takes every batch as a RecordBatch, so that a Polars frame costs a conversion."""
         return False
 
     @abstractmethod
@@ -56,33 +56,34 @@ class SinkSpec(ABC):
 
     @property
     def place(self) -> str | None:
-        """What two sinks of one run must not both write, such as the path of a file; None if any number may."""
+        """Place that only one sink of a run may write, such as the path of a file; None if any number may."""
         return None
 
     def best_effort(self, buffer: int = 64) -> BoundSink:
-        """This sink for a fan-out or a branch that never waits for it.
+        """Return this sink as best effort: a fan-out or branch never waits for it.
+
+        A failure of the sink does not end the run: it is logged, and the sink gets no further batches.
 
         Parameters
         ----------
         buffer
-            Queue capacity in batches. While the queue is full, batches are dropped for this sink, and counted. A
-            failure of the sink does not end the run: it is logged, and the sink gets nothing more.
+            Queue capacity in batches. While the queue is full, batches for this sink are dropped and counted.
         """
         return BoundSink(self).best_effort(buffer)
 
     def on_error(self, handler: ErrorHandler) -> BoundSink:
-        """This sink with an error handler of its own; after several calls, in their order.
+        """Return this sink with one more error handler; handlers apply in the order of the calls.
 
         Parameters
         ----------
         handler
-            What to do when it fails, such as ``ErrorHandler.retry(3)``. In a fan-out its own handlers replace those
-            of the whole fan-out.
+            Response to a failure of the sink, such as ``ErrorHandler.retry(3)``. A sink's own handlers replace
+            those of its fan-out.
 
         Raises
         ------
         PlanError
-            It is no handler, or comes after one that leaves nothing to do.
+            `handler` is not an error handler, or follows one that leaves nothing to handle.
         """
         return BoundSink(self).on_error(handler)
 
@@ -93,35 +94,39 @@ class SinkSpec(ABC):
         Parameters
         ----------
         schema
-            The schema of the batches.
+            Schema of the batches.
         context
-            The run's clock, memory, log and threads, and the name of this sink in it.
+            Clock, memory, log and threads of the run, and the name of this sink in it.
+
+        Returns
+        -------
+        Writer or BlockingWriter
+            A new writer; the runtime ends it with `close` or `abort`.
         """
 
     def on_never_opened(self, failure: BaseException | None) -> None:
-        """Called at the end of a run that never opened this sink: let go those who would wait for it.
+        """Release whoever waits for this sink, at the end of a run that never opened it.
 
         Parameters
         ----------
         failure
-            What ended the run; None if the stream ended before its first batch, which would have shown the schema.
+            Failure that ended the run; None if the stream ended before its first batch showed the schema.
         """
         return
 
 
 @dataclass(frozen=True, slots=True)
 class BoundSink:
-    """A sink with what the user said about it alone.
+    """Sink with its own error handlers and queue.
 
     Parameters
     ----------
     sink
-        Where batches go.
+        Sink that gets the batches.
     handlers
-        What to do when it fails, in order.
+        Responses to a failure of the sink, in order.
     best_effort_capacity
-        Queue capacity, in batches, of a sink that misses batches while its queue is full; None if it applies
-        backpressure.
+        Queue capacity of a best-effort sink, in batches; None if the sink applies backpressure.
     """
 
     sink: SinkSpec
@@ -129,12 +134,12 @@ class BoundSink:
     best_effort_capacity: int | None = None
 
     def best_effort(self, buffer: int = 64) -> BoundSink:
-        """The same sink, which nothing waits for; see `SinkSpec.best_effort`."""
+        """Return the sink as best effort; see `SinkSpec.best_effort`."""
         check_whole("best_effort(buffer=...)", buffer)
         return replace(self, best_effort_capacity=buffer)
 
     def on_error(self, handler: ErrorHandler) -> BoundSink:
-        """The same sink with one more error handler; see `SinkSpec.on_error`."""
+        """Return the sink with one more error handler; see `SinkSpec.on_error`."""
         handlers = (*self.handlers, handler)
         check_handlers(handlers)
         return replace(self, handlers=handlers)
@@ -147,26 +152,26 @@ class Fanout:
     Parameters
     ----------
     sinks
-        At least one.
+        One or more sinks.
     """
 
     sinks: tuple[BoundSink, ...]
 
     @classmethod
     def of(cls, sinks: Iterable[SinkSpec | BoundSink | Fanout], more: Sequence[object] = ()) -> Fanout:
-        """The fan-out to these sinks; the sinks of a fan-out among them count as its own.
+        """Return the fan-out to these sinks, flattening nested fan-outs.
 
         Parameters
         ----------
         sinks
-            A list of sinks.
+            One or more sinks.
         more
-            Further arguments of the call, which belong into the list.
+            Further positional arguments of the call. Any is an error: all sinks belong in one list.
 
         Raises
         ------
         PlanError
-            The list is empty, or holds something else than sinks.
+            `sinks` is empty or contains something other than sinks, or `more` is not empty.
         """
         flat: list[BoundSink] = []
         if more or not isinstance(sinks, Iterable):
@@ -191,11 +196,11 @@ class Fanout:
 
 
 AnySink = SinkSpec | BoundSink | Fanout
-"""What `Builder.sink` takes."""
+"""Every form of sink that `Builder.sink` accepts."""
 
 
 def bound(sink: AnySink) -> tuple[BoundSink, ...]:
-    """The one sink, or all of a fan-out."""
+    """Return the sinks of a fan-out, or the single sink, each with its handlers."""
     if isinstance(sink, Fanout):
         return sink.sinks
     return (BoundSink(sink) if isinstance(sink, SinkSpec) else sink,)
@@ -208,74 +213,74 @@ def _no_list(found: str) -> PlanError:
 
 
 class Writer(ABC):
-    """A running sink on the event loop.
+    """Running sink on the event loop.
 
-    The runtime calls `write` once for each batch, in order. The end of a run that went well is `prepare` of every
-    sink of the pipeline, then `commit` of every sink, then `close`; the end of any other run is `abort`.
+    The runtime calls `write` once per batch, in order, on the loop's thread. A successful run ends with `prepare` of
+    every sink of the pipeline, then `commit` of every sink, then `close`; any other run ends with `abort`.
     """
 
     @abstractmethod
     async def write(self, batch: Batch) -> None:
-        """Take one batch; waiting here is what slows the source down."""
+        """Write one batch. Waiting here is backpressure on the source; raising is a failure of the sink."""
 
     async def prepare(self, epoch: int) -> Handle:
-        """Do everything that can fail for the rows written so far, and show nothing: encode, flush, sync.
+        """Encode, flush and sync the rows written so far: do everything that can fail, and make nothing visible.
 
         Parameters
         ----------
         epoch
-            Number of the checkpoint, 0 at the end of a run.
+            Number of the checkpoint; 0 at the end of a run.
 
         Returns
         -------
         Handle
-            What `commit` needs, also that of another writer of the same sink: staged and final names, say. The
-            default is for sinks that show rows as they are written.
+            Everything that `commit` needs, even in another writer of the same sink, such as staged and final names.
+            The default, an empty handle, suits sinks that make rows visible as they are written.
         """
         return {}
 
     async def commit(self, handle: Handle) -> None:
-        """Make a prepared epoch visible. Idempotent, and quick: it runs to its end even if the run is cancelled."""
+        """Make a prepared epoch visible. Idempotent and quick: it completes even if the run is cancelled."""
         return
 
     def on_failure(self, failure: BaseException) -> None:
-        """Called before `abort` with what ended the run: whoever waits at the other end may be given the cause."""
+        """Pass `failure`, which ended the run, to whoever waits at the other end; called before `abort`."""
         return
 
     @abstractmethod
     async def abort(self) -> None:
-        """The run failed: leave nothing half-written visible. Must be safe after any failure, also of `prepare`.
+        """Discard everything half-written after a failed run. Must be safe after any failure, also of `prepare`.
 
         Called at most once, after a failed `commit` too, and never after a `commit` that succeeded.
         """
 
     async def close(self) -> None:
-        """Let go of everything. Called once, after the last `commit`; not after `abort`."""
+        """Release all resources. Called once, after the last `commit`; not after `abort`."""
         return
 
 
 class BlockingWriter(ABC):
-    """A running sink that blocks; the runtime calls it on a worker thread, one call at a time.
+    """Running sink that blocks; the runtime calls it on a worker thread, one call at a time.
 
     The calls and their order are those of `Writer`.
     """
 
     @abstractmethod
     def write(self, batch: Batch) -> None:
-        """Take one batch."""
+        """Write one batch. Raising is a failure of the sink."""
 
     def prepare(self, epoch: int) -> Handle:
-        """Do everything that can fail for the rows written so far, and show nothing; see `Writer.prepare`."""
+        """Do everything that can fail for the rows written so far, and make nothing visible; see `Writer.prepare`."""
         return {}
 
     def commit(self, handle: Handle) -> None:
-        """Make a prepared epoch visible. Idempotent, and quick: it runs to its end even if the run is cancelled."""
+        """Make a prepared epoch visible. Idempotent and quick: it completes even if the run is cancelled."""
         return
 
     @abstractmethod
     def abort(self) -> None:
-        """The run failed: leave nothing half-written visible. Must be safe after any failure, also of `prepare`."""
+        """Discard everything half-written after a failed run. Must be safe after any failure, also of `prepare`."""
 
     def close(self) -> None:
-        """Let go of everything. Called once, after the last `commit`; not after `abort`."""
+        """Release all resources. Called once, after the last `commit`; not after `abort`."""
         return

@@ -1,7 +1,7 @@
-"""The contract of sources: a spec that describes, a reader that runs.
+"""Contract of sources: a spec describes, a reader runs.
 
-A spec is an immutable description; nothing is opened or read before `open`. The blocking kind of reader is plain
-synchronous code and runs on a worker thread; the other is awaited on the loop.
+A spec is an immutable description; it opens and reads nothing before `open`. A `BlockingReader` is synchronous code
+and runs on a worker thread; a `Reader` is awaited on the event loop.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SourceError
 
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
-"""A row-wise piece of the pipeline as a function of a lazy frame."""
+"""Row-wise part of the pipeline, as a function of a lazy frame."""
 
 
 class SourceSpec(ABC):
-    """Where batches come from."""
+    """Immutable description of a source of batches."""
 
     @property
     @abstractmethod
@@ -34,32 +34,32 @@ class SourceSpec(ABC):
 
     @abstractmethod
     def schema(self) -> pl.Schema | None:
-        """The schema of the batches, or None if only the first batch will tell.
+        """Return the schema of the batches, or None if only the first batch shows it.
 
         Raises
         ------
         SourceError, SchemaError
-            The source can be looked at and does not exist or has no single schema.
+            The source can be inspected, and it does not exist or has no single schema.
         """
 
     @property
     def constant_columns(self) -> frozenset[str]:
-        """Names of the columns that a read gives as one value for many rows, such as those of Hive folders."""
+        """Names of the columns that a read gives as one value for many rows, such as partition columns."""
         return frozenset()
 
     @property
     def pushdown(self) -> Literal["none", "columns", "query"]:
-        """What of the pipeline's start the source can do while reading: nothing, a choice of columns, or all."""
+        """Part of the pipeline's first segment that the read can take over: nothing, a choice of columns, or all."""
         return "none"
 
     @property
     def marks_time(self) -> bool:
-        """Whether watermarks come from the source itself, and not only from `with_event_time`."""
+        """True if the source itself sends watermarks, without `with_event_time`."""
         return False
 
     @property
     def resumable(self) -> bool:
-        """Whether its readers know their position, and `open` continues after one."""
+        """True if its readers know their position, and `open` can continue from it."""
         return False
 
     @abstractmethod
@@ -71,48 +71,58 @@ class SourceSpec(ABC):
         Parameters
         ----------
         context
-            The run's clock, memory, log and threads, and the name of this source in it.
+            Clock, memory, log and threads of the run, and the name of this source in it.
         query
-            What the planner pushed into the read; never given when `pushdown` is ``"none"``, and only
-            a choice of columns when it is ``"columns"``. The batches then have the query's schema.
+            Part of the pipeline pushed into the read: None if `pushdown` is ``"none"``, only a choice of columns
+            if it is ``"columns"``. With a query, the batches have the query's schema.
         resume
-            The position that a reader of the same source and query gave: the first element is the one after it.
-            Never given unless the source is `resumable`.
+            Position given by a reader of the same source and query; reading starts with the element after it.
+            Always None if the source is not `resumable`.
+
+        Returns
+        -------
+        Reader or BlockingReader
+            A new reader; the runtime closes it.
+
+        Raises
+        ------
+        SourceError, SchemaError
+            The source cannot be read. The run fails.
         """
 
     def on_never_opened(self, failure: BaseException | None) -> None:
-        """Called at the end of a run that never opened this source: let go those who would wait for it.
+        """Release whoever waits for this source, at the end of a run that never opened it.
 
         Parameters
         ----------
         failure
-            What ended the run; None if it ended well.
+            Failure that ended the run; None if the run ended well.
         """
         return
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
-        """Lines for `explain()`: which columns and filters the read takes over from the pipeline."""
+        """Return lines for `explain()`: the columns and filters that the read takes over from the pipeline."""
         return ()
 
     def with_event_time(
         self, column: str, lateness: Duration = 0.0, idle: Duration | None = None
     ) -> EventTimeSource:
-        """This source with watermarks: after each batch, the latest time seen so far less `lateness`.
+        """Return this source with a watermark after each batch: the latest event time so far minus `lateness`.
 
         Parameters
         ----------
         column
-            The event time: a Datetime, a Date, or whole microseconds since 1970 (UTC).
+            Name of the event-time column: Datetime, Date, or integer microseconds since 1970 (UTC).
         lateness
-            How much later than others of its time a row may come (``"5s"``, seconds, a timedelta).
+            How much later than other rows of its time a row may arrive (``"5s"``, a number of seconds, a timedelta).
         idle
-            Time without a row after which other streams no longer wait for this one where streams meet; by default
-            they always do. Batches without rows, such as those of a function that polls, end no silence.
+            Time without a row after which merged streams no longer wait for this one; None to wait always.
+            A batch without rows does not end the silence.
 
         Raises
         ------
         PlanError
-            A duration is none.
+            `lateness` or `idle` is not a duration.
         """
         idle_ns = None if idle is None else nanoseconds(idle)
         return EventTimeSource(self, column, microseconds(lateness), idle_ns)
@@ -120,18 +130,18 @@ class SourceSpec(ABC):
 
 @dataclass(frozen=True, slots=True)
 class EventTimeSource:
-    """A source whose rows carry the event time; the graph takes it apart into the source and a step.
+    """Source whose rows carry the event time; the graph splits it into the source and a step.
 
     Parameters
     ----------
     source
-        Where the rows come from.
+        Source of the rows.
     column
-        The event time.
+        Name of the event-time column.
     lateness_us
-        How much later than others of its time a row may come, in microseconds.
+        How much later than other rows of its time a row may arrive, in microseconds.
     idle_ns
-        Silence after which the source counts as idle, in nanoseconds; None for never.
+        Time without a row after which the source counts as idle, in nanoseconds; None for never.
     """
 
     source: SourceSpec
@@ -143,12 +153,12 @@ class EventTimeSource:
 def open_source(
     source: SourceSpec, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
 ) -> Reader | BlockingReader:
-    """Open a source, after `resume` if it is given.
+    """Open a source, from the position `resume` on if it is given.
 
     Raises
     ------
     SourceError
-        A position to continue after is given for a source that is not `resumable`, or it cannot be opened.
+        `resume` is given and the source is not `resumable`, or the source cannot be opened.
     """
     if resume is not None and not source.resumable:
         raise SourceError(
@@ -161,64 +171,64 @@ def open_source(
 
 
 class Reader(ABC):
-    """A running source on the event loop."""
+    """Running source on the event loop. All calls come from the loop's thread, one at a time."""
 
     def position(self) -> SourcePosition | None:
-        """Where the reader is between two calls of `read`: what `open(resume=...)` needs to continue exactly here.
+        """Return the position between two calls of `read`, from which `open(resume=...)` continues exactly.
 
-        None if it cannot be continued.
+        None if the source cannot be continued.
         """
         return None
 
     @abstractmethod
     async def read(self) -> Element | None:
-        """The next element, or None at the end of the stream."""
+        """Return the next batch or mark, or None at the end of the stream. Raising ends the run."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of everything; called once, at the end or after a failure."""
+        """Release all resources; called once, at the end or after a failure."""
 
     def on_failure(self, failure: BaseException) -> None:
-        """Called before `close` if `failure` ended the run: whoever waits at the other end may be given the cause."""
+        """Pass `failure`, which ended the run, to whoever waits at the other end; called before `close`."""
         return
 
     @property
     def total_rows(self) -> int | None:
-        """Rows it will read in all, where it can tell, for the progress bar."""
+        """Number of rows in the whole source, for the progress bar; None if unknown."""
         return None
 
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
-        """What happened to rows so far that the report of a run should say."""
+        """Events concerning rows read so far that the run's report shows."""
         return ()
 
 
 class BlockingReader(ABC):
-    """A running source that blocks; the runtime calls it on a worker thread, one call at a time."""
+    """Running source that blocks; the runtime calls it on a worker thread, one call at a time."""
 
     def position(self) -> SourcePosition | None:
-        """Where the reader is; see `Reader.position`. Called on the event loop's thread, between two reads."""
+        """Return the position between two reads; see `Reader.position`. Called on the event loop's thread."""
         return None
 
     @abstractmethod
     def read(self) -> Element | None:
-        """The next batch or mark, or None at the end of the stream."""
+        """Return the next batch or mark, or None at the end of the stream. Raising ends the run."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of everything; called once, at the end or after a failure."""
+        """Release all resources; called once, at the end or after a failure."""
 
     @property
     def total_rows(self) -> int | None:
-        """Rows it will look at in all, where it can tell, for the progress bar."""
+        """Number of rows in the whole source before any filter, for the progress bar; None if unknown."""
         return None
 
     @property
     def rows_read(self) -> int | None:
-        """Rows looked at so far, where that differs from the rows handed out (a filter in the read); else None."""
+        """Number of rows examined so far, where a filter in the read returns fewer; else None."""
         return None
 
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
-        """What happened to rows so far that the report of a run should say; asked for on any thread."""
+        """Events concerning rows read so far that the run's report shows; read on any thread."""
         return ()

@@ -1,4 +1,4 @@
-"""Which column types a file format can hold."""
+"""Check of the column types that a file format can hold."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def check_types(format: Format, schema: pl.Schema) -> None:
 
 
 def _check_listed(format: Format, name: str, dtype: pl.DataType) -> None:
-    # Text formats are judged by a list: Polars' encoders for them refuse a type only when
-    # they meet a value, and then not always with an error that can be caught.
+    # For text formats a list decides: Polars' encoders refuse a type only when they meet a value,
+    # and then not always with an error that can be caught.
     if format == "csv" and not (dtype.is_numeric() or dtype in _CSV):
         hint = "explode or unnest it, turn it into a string or a number, or write parquet"
         raise _refused(format, name, dtype, "a CSV field holds a plain value that can be read back", hint)
@@ -57,7 +57,7 @@ def _check_listed(format: Format, name: str, dtype: pl.DataType) -> None:
         hint = f"for bytes, with_columns({name}=pl.col({name!r}).bin.encode('base64')); or write parquet"
         raise _refused(format, name, dtype, "JSON has no such values", hint)
     if format == "ipc" and any(leaf == pl.Categorical for leaf in _leaves(dtype)):
-        # Polars reads no delta dictionaries, so all categories would have to be known at the first row.
+        # Polars does not read delta dictionaries, so all categories would have to be known at the first row.
         hint = f"with_columns({name}=pl.col({name!r}).cast(pl.String)), or pl.Enum([...]); or write parquet"
         raise _refused(format, name, dtype, "an Arrow file has one fixed list of categories a column", hint)
 
@@ -73,7 +73,7 @@ def _leaves(dtype: PolarsDataType) -> Iterator[PolarsDataType]:
 
 
 def _failure(format: Format, schema: pl.Schema) -> str | None:
-    """What the encoder says about an empty file with these columns."""
+    """Return the encoder's error for an empty file with these columns, or None."""
     try:
         deque(encoder_for(format, schema, None).finish(), maxlen=0)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, ValueError) as error:

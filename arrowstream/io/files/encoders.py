@@ -1,7 +1,7 @@
 """One encoder per file format: frames of one schema in, the bytes of one file out, chunk by chunk.
 
-An encoder never sees a file. What it gives is appended to one, so that a file needs to be open only
-while it is written to, and thousands of partitions can grow at once.
+An encoder never sees a file. Its bytes are appended to one, so that a file is open only while it is
+written to, and thousands of partitions can grow at once.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from arrowstream.io.files.formats import Format
 from arrowstream.io.files.text.old_zones import with_whole_minutes
 
 Encoded: TypeAlias = bytes | memoryview | pa.Buffer
-"""Bytes of a file, next to those before them."""
+"""Next bytes of a file."""
 
 
 def encoder_for(format: Format, schema: pl.Schema, compression: str | None, delimiter: str = ",") -> Encoder:
-    """A fresh encoder.
+    r"""Make a new encoder.
 
     Parameters
     ----------
     format
-        What the file is to be.
+        Format of the file.
     schema
-        Of every frame the encoder will get.
+        Schema of every frame that is encoded.
     compression
-        Of the columns, for the formats that compress those, else of the whole file; None for none.
+        Compression of the columns for Parquet and IPC, of the whole file for text; None for no compression.
     delimiter
-        Between the fields of a CSV line.
+        Delimiter of the fields of a CSV line.
 
     Examples
     --------
     >>> encoder = encoder_for("json", pl.Schema({"x": pl.Int64}), None)
     >>> b"".join([*encoder.encode(pl.DataFrame({"x": [1, 2]})), *encoder.finish()])
-    b'[{"x":1},\\n{"x":2}]\\n'
+    b'[{"x":1},\n{"x":2}]\n'
     """
     if format == "parquet":
         return ParquetEncoder(schema, cast(Codec, compression or "uncompressed"))
@@ -56,25 +56,25 @@ def encoder_for(format: Format, schema: pl.Schema, compression: str | None, deli
 
 
 def unit_rows(format: Format) -> int:
-    """How many rows are best encoded together."""
+    """Return the number of rows that are encoded together."""
     # One row group of several columns keeps two cores busy; more would only take memory.
     return GROUP_ROWS if format == "parquet" else 131_072
 
 
 class Encoder(ABC):
-    """Turns frames of one schema into one file's bytes."""
+    """Encoder of frames of one schema into the bytes of one file."""
 
     @abstractmethod
     def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
-        """The bytes that append these rows."""
+        """Return the bytes that append these rows."""
 
     @abstractmethod
     def finish(self) -> Iterator[Encoded]:
-        """The bytes that end the file."""
+        """Return the bytes that end the file. Called once, after the last `encode`."""
 
 
 class ParquetEncoder(Encoder):
-    """Parquet through Polars' own encoder, a few row groups at a time."""
+    """Encoder of Parquet, which calls Polars' encoder for a few row groups at a time."""
 
     def __init__(self, schema: pl.Schema, codec: Codec) -> None:
         self._groups = RowGroups(codec)
@@ -92,7 +92,7 @@ class ParquetEncoder(Encoder):
 
 
 class IpcEncoder(Encoder):
-    """The Arrow IPC file format, with the oldest-compatible Arrow types, which every reader knows."""
+    """Encoder of the Arrow IPC file format, with the oldest-compatible Arrow types, which every reader knows."""
 
     def __init__(self, schema: pl.Schema, codec: str | None) -> None:
         self._schema = schema
@@ -103,20 +103,20 @@ class IpcEncoder(Encoder):
 
     def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
         if self._writer is None:
-            # No rows are not compressed: Polars 1 fails on a compressed buffer of no bytes.
+            # An empty frame is not compressed: Polars 1 fails on a compressed buffer of 0 bytes.
             options = pa.ipc.IpcWriteOptions(compression=self._codec if frame.height else None)
             file = pa.PythonFile(self._out, mode="w")
             self._writer = pa.ipc.new_file(file, arrow_schema(self._schema), options=options)
         if self._codec is not None and self._nested:
-            # A slice shares the texts of its neighbours, some of which pyarrow would write too; Polars 1
-            # refuses a compressed buffer with more bytes than it needs. Gathered rows are a copy.
+            # A slice shares string buffers with its neighbours, and pyarrow would write some of their bytes too;
+            # Polars 1 refuses a compressed buffer with more bytes than it needs. Gathered rows are a copy.
             frame = frame.with_columns(pl.col(self._nested).gather(pl.int_range(pl.len())))
         self._writer.write_batch(to_record(frame))
         yield from self._out.take()
 
     def finish(self) -> Iterator[Encoded]:
         if self._writer is None:
-            # Without a batch there are no dictionaries, and Polars 1 would not see an enum's categories.
+            # A file without a batch has no dictionaries, and Polars 1 would not see an enum's categories.
             yield from self.encode(pl.DataFrame(schema=self._schema))
         assert self._writer is not None
         self._writer.close()
@@ -124,7 +124,7 @@ class IpcEncoder(Encoder):
 
 
 class CsvEncoder(Encoder):
-    """Comma (or tab) separated values with a header line, quoted where necessary."""
+    """Encoder of CSV with a header line, quoted where necessary."""
 
     def __init__(self, schema: pl.Schema, delimiter: str) -> None:
         self._empty = pl.DataFrame(schema=schema)
@@ -143,7 +143,7 @@ class CsvEncoder(Encoder):
 
 
 class NdjsonEncoder(Encoder):
-    """A JSON object a line."""
+    """Encoder of NDJSON, one object per line."""
 
     def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
         yield _lines(frame)
@@ -153,7 +153,7 @@ class NdjsonEncoder(Encoder):
 
 
 class JsonEncoder(Encoder):
-    """One JSON array of objects, an object a line."""
+    """Encoder of one JSON array of objects, one object per line."""
 
     def __init__(self) -> None:
         self._begun = False
@@ -170,15 +170,15 @@ class JsonEncoder(Encoder):
 
 
 class PackedEncoder(Encoder):
-    """Another encoder's bytes, compressed: a gzip member or Zstandard frame for each piece of rows.
+    """Encoder that compresses another one's bytes: one gzip member or Zstandard frame per frame of rows.
 
-    Both formats allow several in a row (RFC 1952, section 2.2; RFC 8878, section 3), so that nothing of
-    the compression has to be kept between them.
+    Both formats allow several in a row (RFC 1952, section 2.2; RFC 8878, section 3), so that no
+    compression state is kept between them.
     """
 
     def __init__(self, inner: Encoder, compression: str) -> None:
         self._inner = inner
-        # pyarrow would take gzip's slowest level, 9; 6 is what the gzip tool takes.
+        # pyarrow's default is gzip's slowest level, 9; the gzip tool's default is 6.
         self._codec = pa.Codec(compression, compression_level=6 if compression == "gzip" else 1)
         self._begun = False
 
@@ -190,7 +190,7 @@ class PackedEncoder(Encoder):
 
     def _pack(self, parts: Iterator[Encoded]) -> Iterator[Encoded]:
         content = b"".join(parts)
-        # A file of no bytes would be neither gzip nor Zstandard: an empty one still has a member.
+        # A file of 0 bytes is neither gzip nor Zstandard, so an empty one still gets a member.
         if content or not self._begun:
             self._begun = True
             yield self._codec.compress(content)
@@ -203,7 +203,7 @@ def _lines(frame: pl.DataFrame) -> bytes:
 
 
 class _Chunks(io.RawIOBase):
-    """A file that keeps what is written to it until it is taken."""
+    """File in memory that keeps the bytes written to it until `take`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The format and the compression of a file, by its name."""
+"""Format and compression of a file, from its name."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ COMPRESSION_SUFFIXES: Final[dict[str, Compression]] = {".gz": "gzip", ".zst": "z
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """How the bytes of a file are to be read or written.
+    """Format, compression and delimiter of a file.
 
     Parameters
     ----------
     format
-        What the rows look like. ``"json"`` is an array of objects, or NDJSON under that name.
+        Format of the rows. ``"json"`` is an array of objects, or NDJSON under that name.
     compression
-        How the whole file is packed; always None for formats that compress their columns themselves.
+        Compression of the whole file; always None for formats that compress their columns themselves.
     delimiter
-        Between the fields of a CSV line: a comma, or a tab if the name ends in ``.tsv``.
+        Delimiter of CSV fields: a comma, or a tab if the name ends in ``.tsv``.
     """
 
     format: Format
@@ -49,7 +49,7 @@ class FileKind:
 
 
 def kind_of(path: str | Path) -> FileKind | None:
-    """The kind that a file's name tells, or None if it tells none.
+    """Return the kind that a file's name implies, or None if the name implies none.
 
     Examples
     --------
@@ -66,12 +66,12 @@ def kind_of(path: str | Path) -> FileKind | None:
 
 
 def detect(path: str | Path, format: str | None = None) -> FileKind:
-    """The kind of a file: `format` where the user named one, else what the name tells.
+    """Return the kind of a file: of `format` if given, else of the format that the name implies.
 
     Raises
     ------
     PlanError
-        No format is known by that name or suffix, or it cannot be compressed as a whole.
+        `format` or the suffix names no known format, or the format cannot be compressed as a whole.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def detect(path: str | Path, format: str | None = None) -> FileKind:
 
 
 def format_named(name: str) -> Format:
-    """`name` as a `Format`.
+    """Return `name` as a `Format`.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def format_named(name: str) -> Format:
 
 
 def known_suffixes() -> str:
-    """All suffixes, for a message."""
+    """List all suffixes, for a message."""
     return f"{', '.join(SUFFIXES)} (text also with {' or '.join(COMPRESSION_SUFFIXES)})"
 
 
@@ -126,13 +126,13 @@ def _names() -> str:
 
 
 def _suffixes(path: str | Path) -> tuple[str, Compression | None]:
-    """The format's suffix in lower case, and the compression that the suffix after it names."""
+    """Return the format's suffix in lower case, and the compression that the suffix after it names."""
     name = str(path).rpartition("/")[2].lower()
     compression = COMPRESSION_SUFFIXES.get(_last_suffix(name))
     return _last_suffix(name.removesuffix(_last_suffix(name)) if compression else name), compression
 
 
 def _last_suffix(name: str) -> str:
-    """What `pathlib` calls the suffix of a name, without the cost of a path."""
+    """Return the suffix of a name as `pathlib` does, without the cost of a path."""
     stem, _, end = name.rpartition(".")
     return f".{end}" if stem and end else ""

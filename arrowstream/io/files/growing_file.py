@@ -1,8 +1,8 @@
-"""Files that rows are appended to, and what of them could not be written yet.
+"""Files that rows are appended to, with the bytes that could not be written yet.
 
-A disk may be full for a while, or a server away. So that a handler can have a write tried again, a failure
-takes no row away and doubles none: what could not be written waits in memory, and is written before anything
-else, over what a failed write has left of it.
+A disk may be full for a while, or a server unreachable. So that a handler can retry a write, a failure loses no
+row and doubles none: bytes that could not be written wait in memory, and are written first by the next attempt,
+over the remains of the failed one.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class OutputFile(ABC):
     Parameters
     ----------
     shown
-        Its final name, for errors.
+        Final name of the file, for errors.
     encoder
-        A fresh encoder of its format.
+        A new encoder of its format.
     """
 
     __slots__ = ("_encoder", "_ended", "_shown", "_waiting", "rows")
@@ -45,32 +45,32 @@ class OutputFile(ABC):
         self.rows += frame.height
 
     def end(self) -> None:
-        """No more rows come; the next `write` also waits until everything is on disk."""
+        """Encode the end of the file; the next `write` also waits until everything is on disk."""
         self._waiting += self._encoder.finish()
         self._ended = True
 
     @abstractmethod
     def write(self) -> None:
-        """Write the encoded bytes that wait; what cannot be written waits on.
+        """Write the waiting bytes. Those that cannot be written wait for the next call.
 
         Raises
         ------
         SinkError
-            The operating system refuses.
+            The operating system refuses the write.
         """
 
 
 class GrowingFile(OutputFile):
-    """A file on disk; it is open only while rows are appended.
+    """A file on disk; it is open only while it is written to.
 
     Parameters
     ----------
     place
-        Gives the path where it is written; its folder is made then.
+        Returns the path to write, after making its folder.
     shown
-        Its final name, for errors.
+        Final name of the file, for errors.
     encoder
-        A fresh encoder of its format.
+        A new encoder of its format.
     """
 
     __slots__ = ("_path", "_place", "_size", "_unsafe")
@@ -93,12 +93,12 @@ class GrowingFile(OutputFile):
                 size = file.tell()
                 if self._ended:
                     self._sync(file.fileno())
-            # Only now: closing, too, may report that something was not written.
+            # Only now, as closing too may report that bytes were not written.
             self._size, self._waiting = size, []
 
     def _sync(self, handle: int) -> None:
-        """Wait for what earlier openings wrote, too, and report their failures."""
-        # A failure is reported once, and the data may be lost: a second try would succeed and prove nothing.
+        """Wait until all writes are on disk, including those of earlier openings; raise their failures."""
+        # fsync reports a failure once, and the data may be lost: a second call would succeed and prove nothing.
         if self._unsafe is not None:
             raise self._unsafe
         try:
@@ -109,10 +109,10 @@ class GrowingFile(OutputFile):
 
 
 class Backlog:
-    """The files of one writer, each with what may still wait to be written.
+    """The files of one writer, some of which may have bytes waiting to be written.
 
-    A failure to write is raised by the next `check`: the rows at hand have been taken, and a caller that sees a
-    failure gives the same rows again, or puts them aside.
+    A failure to write is raised by the next `check`, not at once: the rows at hand have been taken, and a caller that
+    sees a failure passes the same rows again, or to a dead-letter sink.
     """
 
     __slots__ = ("_behind", "_broken", "_late")
@@ -133,16 +133,16 @@ class Backlog:
         self._write(file)
 
     def give_up(self, failure: BaseException) -> None:
-        """Rows were lost by `failure` between being taken and being encoded: nothing can go on."""
+        """Make every later `check` fail: `failure` lost rows after they were taken and before they were encoded."""
         self._broken = failure
 
     def check(self) -> None:
-        """Raise what has failed since the last call; if nothing has, write what still waits.
+        """Raise the failure since the last call; if there was none, write the bytes that still wait.
 
         Raises
         ------
         SinkError
-            Something could not be written; it waits on, and nothing else should be taken.
+            Bytes could not be written. They still wait, and no further rows may be added.
         """
         if self._broken is not None:
             raise SinkError(

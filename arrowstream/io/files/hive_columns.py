@@ -1,4 +1,4 @@
-"""Hive partitions: columns whose values stand in the folders' names."""
+"""Hive partitions: columns whose values are in the folders' names."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from arrowstream.io.files.text.file import check_width
 
 
 def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFrame:
-    """One row for each file with the values of its partitions.
+    """Return one row per file with the values of its partitions.
 
-    Types are those `given`, else inferred from all values together by the rules Polars has for CSV,
-    which are the ones it uses for partitions: whole numbers, floats, booleans, dates, datetimes, text.
+    Types are those in `given`, or else inferred from all values together by Polars' rules for CSV, which Polars
+    uses for partitions too: integers, floats, booleans, dates, datetimes, text.
 
     Parameters
     ----------
     files
-        The files, all partitioned by the same keys.
+        One or more files, all partitioned by the same keys.
     given
-        Types the user gave.
+        Types from the user.
 
     Raises
     ------
     SchemaError
-        A value does not fit the type that was given for it.
+        A value does not fit the type given for it.
     """
     columns = []
     for number, (key, _) in enumerate(files[0].partitions):
@@ -41,14 +41,14 @@ def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFra
 
 
 def may_match(predicate: pl.Expr | None, partitions: pl.DataFrame) -> bool:
-    """Whether a file can hold rows that pass: False only if its partitions alone decide against them.
+    """Return False if the partitions of a file alone show that none of its rows passes, else True.
 
     Parameters
     ----------
     predicate
-        A filter that comes first, or None.
+        The first filter on the rows, or None.
     partitions
-        The one row of the file's partitions.
+        The file's partitions, one row.
     """
     if predicate is None or not partitions.width:
         return True
@@ -62,7 +62,7 @@ def _may_hold(predicate: pl.Expr, partitions: pl.DataFrame) -> bool:
     try:
         return bool(partitions.select(predicate).item())
     except pl.exceptions.PolarsError:
-        return True  # the read will fail on it too, and say where
+        return True  # the read fails on it too, and its error names the place
 
 
 def _typed(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:

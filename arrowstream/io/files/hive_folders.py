@@ -1,8 +1,8 @@
 """Hive partitions: rows with the same values in some columns go to a folder named after those values.
 
-``day=2013-01-01/part-00000.parquet``: the columns are left out of the file and come back from the path.
-Values are percent-encoded as Hive does it, so that no value can lead out of its folder; null is
-``__HIVE_DEFAULT_PARTITION__``. Polars, DuckDB and Spark read this layout.
+In ``day=2013-01-01/part-00000.parquet`` the column ``day`` is not in the file but in the path. Values are
+percent-encoded as Hive does, so that no value can lead out of its folder; null is ``__HIVE_DEFAULT_PARTITION__``.
+Polars, DuckDB and Spark read this layout.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TYPES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Partitions:
-    """Splits frames by the values of `columns`; with no columns, everything goes to the top folder.
+    """Split of frames by the values of `columns`; without columns, all rows go to the top folder.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Partitions:
     _folders: dict[tuple[Any, ...], str] = field(default_factory=dict, compare=False, repr=False)
 
     def check(self, schema: pl.Schema) -> None:
-        """Raise SchemaError unless frames of this schema can be partitioned like this."""
+        """Raise SchemaError unless frames of this schema can be partitioned by the columns."""
         for name in self.columns:
             if name not in schema:
                 raise SchemaError(
@@ -84,11 +84,11 @@ class Partitions:
             )
 
     def file_schema(self, schema: pl.Schema) -> pl.Schema:
-        """What of a schema stays in the files."""
+        """Return the schema of the files: `schema` without the partition columns."""
         return pl.Schema({name: dtype for name, dtype in schema.items() if name not in self.columns})
 
     def split(self, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-        """The folders that rows of `frame` belong to, and those rows, in their order, without the columns."""
+        """Yield each folder with its rows of `frame`, in their order, without the partition columns."""
         if not self.columns:
             yield "", frame
             return
@@ -106,7 +106,7 @@ class Partitions:
 
 
 def encode(value: object, dtype: pl.DataType) -> str:
-    """A value as it stands in a folder's name, after ``column=``.
+    """Return a value as it is written in a folder's name, after ``column=``.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def encode(value: object, dtype: pl.DataType) -> str:
         return NULL
     text: str = pl.Series([value], dtype=dtype).cast(pl.String)[0]
     if text == NULL:
-        # Another value than null; readers that look before they decode can tell.
+        # A text that equals the name for null; readers that compare before they decode see the difference.
         return "%5F" + text[1:]
     return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", text)
 

@@ -1,4 +1,4 @@
-"""The files that a path, a glob, a list or a folder stands for, and the Hive partitions in their names."""
+"""Listing of the files that a path, a glob, a list or a folder names, with the Hive partitions of their folders."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class DataFile:
     Parameters
     ----------
     path
-        Where it is.
+        Path of the file.
     kind
-        What it is.
+        Format, compression and delimiter.
     partitions
-        Hive partitions ``key=value`` from the folders it was found under; None is Hive's name for null.
+        Hive partitions ``key=value`` from the folders above it; a value of None stands for null.
     """
 
     path: Path
@@ -39,14 +39,14 @@ class DataFile:
 
 
 def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFile, ...]:
-    """Every file that `paths` stand for; of a folder or glob in the order of their names.
+    """Return every file that `paths` name; those of a folder or glob in the order of their names.
 
     Raises
     ------
     SourceError
-        No such file exists, nothing matches a glob, a folder holds no data or cannot be listed.
+        A file does not exist, nothing matches a glob, or a folder holds no data files or cannot be listed.
     PlanError
-        A suffix tells no format, or the files do not all have one format.
+        A suffix names no known format, or the files differ in format or partition keys.
     """
     files = [file for path in paths for file in _found(path, format)]
     first = files[0] if files else None
@@ -71,14 +71,14 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
 
 
 def first_file(paths: Sequence[str], format: str | None = None) -> DataFile:
-    """The first file that `paths` stand for, without looking at all of them. Raises as `find_files` does."""
+    """Return the first file that `paths` name, without listing all of them. Raises as `find_files` does."""
     return _found(paths[0], format, 1)[0] if paths else find_files(paths, format)[0]
 
 
 def _found(path: str, format: str | None, count: int | None = None) -> list[DataFile]:
     try:
         return list(islice(_expand(path, format), count))
-    # RuntimeError: "~" of a user who has no home; ValueError: "**" next to other characters.
+    # RuntimeError: "~" of a user without a home; ValueError: "**" next to other characters.
     except (OSError, RuntimeError, ValueError) as error:
         folder = f" in {error.filename}" if isinstance(error, OSError) and error.filename != path else ""
         raise SourceError(
@@ -90,7 +90,7 @@ def _found(path: str, format: str | None, count: int | None = None) -> list[Data
 
 def _expand(path: str, format: str | None) -> Iterator[DataFile]:
     root = local(path)
-    while root.name == "**":  # all files below a folder: what the folder alone means too
+    while root.name == "**":  # all files below a folder, as for the folder alone
         root = root.parent
     if root.is_dir():
         yield from _in_folder(root, root, format)
@@ -103,9 +103,9 @@ def _expand(path: str, format: str | None) -> Iterator[DataFile]:
 
 
 def _matching(pattern: Path, format: str | None) -> Iterator[DataFile]:
-    """Files that match a glob, and those inside folders that match it; hidden ones are left out."""
+    """Yield the files that match a glob, and those inside folders that match it, without hidden ones."""
     parts = pattern.parts
-    # What stands before the first wildcard is a place, what comes after may hold partitions.
+    # The parts before the first wildcard are a plain folder; only those after it may be partitions.
     fixed = next(i for i, part in enumerate(parts) if is_pattern(part))
     base = Path(*parts[:fixed])
     found = sorted(matches(base, parts[fixed:]))
@@ -119,7 +119,7 @@ def _matching(pattern: Path, format: str | None) -> Iterator[DataFile]:
 
 
 def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFile]:
-    """Data files at any depth."""
+    """Yield the data files of a folder, at any depth."""
     found = False
     others: list[str] = []
     parent, partitions = str(folder), _partitions(folder, base)
@@ -143,7 +143,7 @@ def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFil
 
 def _partitions(folder: Path, base: Path) -> tuple[tuple[str, str | None], ...]:
     pairs = (part.partition("=") for part in folder.relative_to(base).parts)
-    # Compared before it is decoded: text that reads like Hive's null has one of its characters escaped.
+    # Compared before decoding: a text equal to Hive's name for null has one of its characters escaped.
     return tuple(
         (_utf8(unquote(key), folder), None if value == NO_VALUE else _utf8(unquote(value), folder))
         for key, equals, value in pairs
@@ -152,7 +152,7 @@ def _partitions(folder: Path, base: Path) -> tuple[tuple[str, str | None], ...]:
 
 
 def _utf8(text: str, folder: Path) -> str:
-    """`text`, unless it holds bytes of a folder's name that are not UTF-8, which no column can hold."""
+    """Return `text`; raise SourceError if it is not UTF-8, as no column can hold it."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -166,7 +166,7 @@ def _utf8(text: str, folder: Path) -> str:
 
 
 def _missing(what: str, path: Path) -> SourceError:
-    """The error for a path that is not there, with what its folder holds instead."""
+    """Make the error for a missing path, with the names that its folder does hold."""
     folder = path.parent
     while not folder.is_dir():
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""What users write as a path: checked at once, and looked up the same way by source and sink."""
+"""Paths as users write them: checked at once, and resolved the same way by source and sink."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from arrowstream.errors import PlanError
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
-# `Path` makes "s3:/bucket" of "s3://bucket". Any other "name:/..." may be a folder's.
+# `Path` turns "s3://bucket" into "s3:/bucket". Any other "name:/..." may be a folder.
 _SCHEMES: Final = frozenset(
     {"abfs", "abfss", "adl", "azure", "az", "file", "ftp", "gcs", "gs", "hdfs", "hf", "http", "https"}
     | {"memory", "oss", "s3", "s3a", "s3n", "sftp", "ssh", "wasb", "wasbs"}
@@ -23,14 +23,14 @@ def path_text(step: str, path: Any) -> str:
     Parameters
     ----------
     step
-        What takes the path, for errors: ``to_file``.
+        Name of the step that takes the path, for errors: ``to_file``.
     path
-        What the user wrote.
+        Path as the user wrote it.
 
     Raises
     ------
     PlanError
-        It is not a path, is one of bytes, is empty, cannot be the name of a file, or is a URL.
+        `path` is not a path, is one of bytes, is empty, cannot be the name of a file, or is a URL.
 
     Examples
     --------
@@ -71,18 +71,18 @@ def path_text(step: str, path: Any) -> str:
 
 
 def local(text: str) -> Path:
-    """The place a path means: ``~`` and ``~name`` are home folders.
+    """Return the path with ``~`` and ``~name`` replaced by home folders.
 
     Raises
     ------
     RuntimeError
-        A user has no home folder.
+        The user has no home folder.
     """
     return Path(text).expanduser()
 
 
 def printable(text: str) -> str:
-    """A path for people: bytes of it that are not UTF-8 stand as escapes."""
+    """Return a path for messages, with escapes for bytes that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""What of a query a file read takes over: which columns it needs and which filter comes first."""
+"""Part of a query that a file read takes over: the columns it needs and the first filter."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from arrowstream.io.source import Query
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """The part of a query that Polars' optimiser moves into the scan.
+    """Part of a query that Polars' optimiser moves into the scan.
 
     Parameters
     ----------
     columns
-        Columns the read needs, in the order of the file.
+        Names of the columns that the read needs, in the order of the file.
     predicate
-        The filter on them, or None.
+        Filter on the columns, or None.
     """
 
     columns: tuple[str, ...]
@@ -28,10 +28,10 @@ class Pushed:
 
 
 def pushed(query: Query | None, schema: pl.Schema) -> Pushed:
-    """What Polars moves into a scan of `schema` under `query`, as its own optimiser decides it.
+    """Return the columns and the filter that Polars' optimiser moves into a scan of `schema` under `query`.
 
-    The query runs over a source without rows; the optimiser hands that source the columns and the
-    predicate, which works the same on every version of Polars, unlike the text of its plans.
+    The query runs over a source without rows, to which the optimiser passes the columns and the
+    predicate. This works on every version of Polars, unlike reading the text of its plans.
     """
     columns, predicate = tuple(schema), None
     if query is None:
@@ -51,9 +51,9 @@ def pushed(query: Query | None, schema: pl.Schema) -> Pushed:
 
 
 def conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
-    """The parts of a predicate that are joined by ``&``; the predicate itself if it is not joined.
+    """Return the parts of a predicate that ``&`` joins, or the predicate itself if it is not joined.
 
-    A part is recognised by joining it again, not by its text: a text in it may hold any signs.
+    Parts are recognised by joining them again, not by their text: a string literal may contain any characters.
     """
     parts, found = [predicate], list[pl.Expr]()
     while parts:

@@ -1,4 +1,4 @@
-"""Pieces of files, read by background threads a little ahead of the one who asks for them."""
+"""Pieces of files, read by background threads a little ahead of the caller."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from arrowstream.core.position import Position
 from arrowstream.errors import ArrowstreamError
 
 DEPTH = 2
-"""Pieces read ahead: one row group or block alone does not keep two cores busy, more only cost memory."""
+"""Number of pieces read ahead: one row group or block does not keep two cores busy, more only cost memory."""
 
 
 @dataclass(slots=True)
 class Loss:
-    """Values of a piece that have no place in its rows.
+    """Values of a piece that its rows leave out.
 
     Parameters
     ----------
     first
-        Where the first one stands, given the number of the piece's first row in the file, counted from 0. Slow.
+        Returns the place of the first such value, given the number of the piece's first row in the file,
+        counted from 0. Slow.
     count
-        Their number, once the piece was read.
+        Number of such values, once the piece was read.
     """
 
     first: Callable[[int], str]
@@ -35,27 +36,27 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive rows of one file, not read yet.
+    """Consecutive rows of one file, or the rows of several small files, not read yet.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the file; the last one of several.
     rows
-        How many rows of the file it covers, or None where only reading will tell.
+        Number of rows of the file in the piece; None if only reading shows it.
     nbytes
-        Bytes of the file it needs.
+        Number of bytes of the file that it needs.
     read
-        Reads it; what comes out is what the query makes of its rows.
+        Reads it and returns its rows after the query. Called on a background thread.
     explain
-        The error to raise if `read` failed: given its exception and the number of the piece's first
+        Makes the error to raise if `read` failed, from its exception and the number of the piece's first
         row in the file, counted from 0.
     loss
-        Values that are left out, where the format allows that.
+        Values that the rows leave out, for formats that allow it.
     file
-        Number of the file among those read, the last one of several; one path may be read twice.
+        Index of the file among those read, of the last one of several; one path may be read twice.
     places
-        Where its rows came from, if they are of several files; to be asked once `read` is done.
+        Returns the origin of the rows if they come from several files. Call it after `read`.
     """
 
     path: Path
@@ -72,10 +73,15 @@ _Ahead = Future["tuple[Piece, Future[pl.DataFrame]] | None"]
 
 
 class ReadAhead:
-    """Hands out pieces in order; two of them are always being read in the background.
+    """Queue of pieces in order, of which `DEPTH` are always being read in the background.
 
     One thread draws pieces one by one (opening files, cutting text into blocks), others read them.
     Memory is bounded by the size of a piece times the depth.
+
+    Parameters
+    ----------
+    pieces
+        The pieces. The generator runs on the drawing thread and is closed at the end.
     """
 
     __slots__ = ("_ahead", "_drawer", "_pieces", "_readers")
@@ -87,7 +93,7 @@ class ReadAhead:
         self._ahead: deque[_Ahead] = deque()
 
     def next(self) -> tuple[Piece, Future[pl.DataFrame]] | None:
-        """The next piece with its rows in the making, or None at the end. Raises what drawing it raised."""
+        """Return the next piece with the future of its rows, or None at the end. Raises any error of drawing it."""
         while len(self._ahead) < DEPTH:
             self._ahead.append(self._drawer.submit(self._draw))
         drawn = self._ahead.popleft().result()
@@ -100,7 +106,7 @@ class ReadAhead:
         return None if piece is None else (piece, self._readers.submit(piece.read))
 
     def close(self) -> None:
-        """Stop reading ahead and wait for what is being read."""
+        """Stop reading ahead and wait for the pieces that are being read."""
         self._drawer.shutdown(wait=True, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._ahead.clear()

@@ -1,4 +1,4 @@
-"""Reading files one after the other: pieces read ahead, cut into batches that know their place."""
+"""Reading files one after the other: pieces are read ahead and cut into batches that know their position."""
 
 from __future__ import annotations
 
@@ -38,30 +38,30 @@ from arrowstream.io.files.text.file import TextFile
 from arrowstream.io.source import BlockingReader, Query
 
 BATCH_ROWS = 131_072
-"""Rows of a batch; a piece of few more is not cut."""
+"""Rows per batch; a piece of up to 1.5 times as many is not cut."""
 
 LEFT_OUT = "values left out, of keys that are not columns or come twice in an object"
 
 
 class FileReader(BlockingReader):
-    """Files while they are read.
+    """Reader of files.
 
     Parameters
     ----------
     files
-        The files.
+        One or more files.
     delimiter
-        Between the fields of CSV files.
+        Delimiter of the fields of CSV files.
     stored
         Columns inside the files.
     partitions
-        One row for each file: the columns that its folders name.
+        Partition columns, one row per file.
     schema
-        Columns before `query`: stored ones, then partitions, with the types the user gave.
+        Columns before `query`: stored ones, then partitions, with the types from the user.
     query
-        What is computed while reading.
+        Part of the pipeline computed while reading, or None.
     strict_keys
-        Whether a key that does not name a column is an error.
+        Whether a key that is not a column is an error.
     """
 
     __slots__ = (
@@ -109,17 +109,17 @@ class FileReader(BlockingReader):
             if may_match(self._pushed.predicate, partitions.slice(number, 1))
         ]
         self._alike: Alike | None = None
-        """What other files must have in common with the last one that was read alone."""
+        """Common traits that another file needs to be read together with the last one that was read alone."""
         self._ahead = ReadAhead(self._pieces())
         self._batches: deque[tuple[Batch, int]] = deque()
-        """Each with how many rows of the file were looked at for it."""
+        """Batches to return, each with the number of rows of the file that were examined for it."""
         self._file = -1
         self._row = 0
         self._total = 0
         self.notes: tuple[ReaderNote, ...] = ()
         self.bytes_read = 0
-        """Bytes of the files for the rows handed out: counted for text; for Parquet, the column chunks that the
-        footers list for the needed columns, or whole small files; for IPC, the bytes that were copied."""
+        """Bytes of the files read for the batches so far: for text all bytes; for Parquet the column chunks that
+        the footers list for the needed columns, or whole small files; for IPC the bytes that were copied."""
 
     def read(self) -> Batch | None:
         while not self._batches:
@@ -133,7 +133,7 @@ class FileReader(BlockingReader):
                 frame = rows.result()
             # Polars panics, outside the Exception tree, on some damaged files.
             except ArrowstreamError:
-                raise  # it says already what happened, and where
+                raise  # it already names the cause and the place
             except FAILURES as error:
                 raise piece.explain(error, self._row) from error
             if piece.loss is not None and piece.loss.count:
@@ -150,7 +150,7 @@ class FileReader(BlockingReader):
 
     def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
         looked_at = frame.height if piece.rows is None else piece.rows
-        # Whether row i of the frame is row i of the piece.
+        # True if row i of the frame is row i of the piece.
         kept = self._pushed.predicate is None and frame.height == looked_at
         parts = max(1, round(frame.height / BATCH_ROWS))
         size = max(1, -(-frame.height // parts))
@@ -168,7 +168,7 @@ class FileReader(BlockingReader):
             self._batches.append((batch, share))
             shared += share
         self._row += looked_at
-        self._total += looked_at - shared  # rows for which no batch is handed out
+        self._total += looked_at - shared  # rows without a batch
         self.bytes_read += piece.nbytes
 
     def close(self) -> None:
@@ -209,7 +209,7 @@ class FileReader(BlockingReader):
             yield self._together(waiting)
 
     def _small(self, number: int) -> SmallFile | None:
-        """A file that can be read with others like the last one that was read alone."""
+        """Return the file's content if it can be read together with others, else None."""
         file = self._files[number]
         if self._alike is None or file.kind.compression is not None:
             return None
@@ -222,7 +222,7 @@ class FileReader(BlockingReader):
             yield replace(piece, file=number)
 
     def _together(self, files: Sequence[SmallFile]) -> Piece:
-        """Small files that are alike, as one piece; where that fails they are read one by one, to find the error."""
+        """Return similar small files as one piece; if that fails they are read one by one, to locate the error."""
         alike = self._alike
         assert alike is not None
         rows = [file.rows for file in files]
@@ -273,7 +273,7 @@ class FileReader(BlockingReader):
         return self._query_on(frame.with_columns(*unread, *values).lazy(), keys.columns).collect()
 
     def _read_alone(self, number: int) -> tuple[pl.DataFrame, int]:
-        """All rows of one file, and how many rows of it were looked at."""
+        """Return all rows of one file, and the number of its rows that were examined."""
         frames, looked_at = [], 0
         for piece in self._alone(number):
             try:
@@ -304,21 +304,21 @@ class FileReader(BlockingReader):
             check_names(file, list(names), self._files[0], self._stored)
             if isinstance(text.format, Csv) and file.kind.compression is None and len(self._needed) > 1:
                 self._alike = AlikeCsv.of(text.format, small_content(file.path) or b"")
-            # A key that folders tell too is a column, whether rows have it or not.
+            # A key that is a partition too is a column, whether rows have it or not.
             known = pl.Schema({**self._stored, **self._partitions.schema}) if self._strict_keys else None
             yield from text.pieces(file, self._stored, adapt, known=known)
         finally:
             text.close()
 
     def _adapt(self, number: int) -> Adapt:
-        """From the rows of a file as stored to what the query makes of them."""
+        """Return a function from the rows of a file as stored to the rows after the query."""
         row = self._partitions.row(number) if self._partitions.width else ()
         keys = dict(zip(self._partitions.columns, row, strict=True))
         changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in keys.items()]
         return lambda rows: self._query_on(rows.with_columns(changed), keys)
 
     def _query_on(self, rows: pl.LazyFrame, typed: Collection[str]) -> pl.LazyFrame:
-        """What the query makes of rows that have all columns, those in `typed` with their final types."""
+        """Apply the query to rows that have all columns, those in `typed` with their final types."""
         changed = [
             pl.col(name).cast(self._schema[name])
             for name, dtype in self._stored.items()

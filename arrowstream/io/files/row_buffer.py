@@ -1,4 +1,4 @@
-"""Rows that wait until there are enough of them to be encoded together."""
+"""Buffer of rows that are encoded together once there are enough of them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Final
 import polars as pl
 
 UNIT_BYTES: Final = 64 << 20
-"""Rows are encoded once they take about this many bytes, however few they are."""
+"""Most bytes of a unit, about: rows that take as many are encoded, however few they are."""
 
 _RUN: Final = 64
 _FRAME_BYTES: Final = 1024
-# Bytes of a frame in addition to its values, about.
+# Memory of a frame in addition to its values, about, in bytes.
 
 
 class RowBuffer:
-    """Frames of one schema, given back in units of `rows` rows, or fewer that take about `UNIT_BYTES`.
+    """Buffer of frames of one schema, returned in units of `rows` rows, or of fewer that take `UNIT_BYTES`.
 
     Parameters
     ----------
     rows
-        Rows of a full unit.
+        Number of rows of a full unit.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class RowBuffer:
         self.nbytes = 0
 
     def add(self, frame: pl.DataFrame, nbytes: int) -> Iterator[pl.DataFrame]:
-        """Take over rows that take `nbytes`, see `frame_bytes`; gives the units that are full with them."""
+        """Add rows that take `nbytes` (see `frame_bytes`), and yield the units that are now full."""
         if frame.height:
             self._keep(frame, nbytes + _FRAME_BYTES)
         while self.height >= self._rows or self.nbytes >= UNIT_BYTES:
@@ -54,7 +54,7 @@ class RowBuffer:
             yield rows.head(count)
 
     def take(self) -> pl.DataFrame:
-        """All rows that wait, in one frame; there must be some."""
+        """Remove all rows and return them in one frame; the buffer must not be empty."""
         frames = [*self._frames, *self._small]
         self._frames, self._small = [], []
         self.height = self.nbytes = 0
@@ -64,8 +64,8 @@ class RowBuffer:
         self.height += frame.height
         self.nbytes += nbytes
         self._small.append(frame)
-        # Many small frames weigh more than their rows and are slow to encode. Copied in two steps, a row
-        # is copied some rows / _RUN**2 times, rather than with every frame that comes.
+        # Many small frames take more memory than their rows and are slow to encode. Joined in two steps,
+        # a row is copied about frames / _RUN**2 times, instead of once per frame that is added.
         if len(self._small) == _RUN:
             self._frames.append(pl.concat(self._small, rechunk=True))
             self._small = []
@@ -74,9 +74,9 @@ class RowBuffer:
 
 
 def frame_bytes(frame: pl.DataFrame) -> int:
-    """Bytes the values of a frame take.
+    """Return the bytes that the values of a frame take.
 
-    Polars' own estimate counts for a slice of strings the whole buffers it shares with others.
+    Polars' own estimate counts, for a slice of strings, the whole buffers that it shares with other frames.
     """
     return sum(_column_bytes(column) for column in frame.get_columns())
 

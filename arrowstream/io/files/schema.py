@@ -1,4 +1,4 @@
-"""The one schema of all files of a source, and what is wrong where a file does not have it."""
+"""The common schema of a source's files, and the error for a file that does not have it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.text.file import text_schema
 
 CHECKED_AT_BUILD = 1000
-"""Most files whose footers are all compared at `build()`; of more files, each is compared when it is read."""
+"""Most files whose footers are all compared at `build()`; if there are more, each is compared when it is read."""
 
 
 def table_schema(file: DataFile) -> pl.Schema:
-    """The schema of a Parquet or IPC file, read again only if the file changed."""
+    """Return the schema of a Parquet or IPC file, read again only if the file changed."""
     return schema_of(OpenFile(file.path), file.kind.format)
 
 
 def stored_schema(files: Sequence[DataFile], delimiter: str, given: pl.Schema) -> pl.Schema:
-    """The columns inside the files: names and types of the first, types as `given`.
+    """Return the columns inside the files: names and types of the first file, and for text the types in `given`.
 
     Raises
     ------
     SourceError
         A file cannot be read.
     SchemaError
-        Files differ (for Parquet and IPC), or a column is given that does not exist.
+        Parquet or IPC files differ, or `given` names a column that does not exist.
     """
     first = files[0]
     partitions = [key for key, _ in first.partitions]
@@ -53,7 +53,7 @@ def stored_schema(files: Sequence[DataFile], delimiter: str, given: pl.Schema) -
 
 
 def check_columns(file: DataFile, found: pl.Schema, first: DataFile, expected: pl.Schema) -> None:
-    """Raise SchemaError if a file does not have the columns and types of the first one, in any order."""
+    """Raise SchemaError unless a file has the columns and types of the first one, in any order."""
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     other = [name for name in expected if name in found and found[name] != expected[name]]
@@ -76,7 +76,7 @@ def check_columns(file: DataFile, found: pl.Schema, first: DataFile, expected: p
 
 
 def check_names(file: DataFile, found: Sequence[str], first: DataFile, expected: pl.Schema) -> None:
-    """`check_columns` for a file whose header has names only."""
+    """Apply `check_columns` to a file whose header has names only."""
     known = {name: expected.get(name, pl.Unknown()) for name in found}
     check_columns(file, pl.Schema(known), first, expected)
 

@@ -40,7 +40,7 @@ from arrowstream.io.files.writer import FolderWriter, SingleFileWriter
 from arrowstream.io.sink import BlockingWriter, SinkSpec
 
 ROWS_PER_FILE: Final = 4_194_304
-"""Default rows of a part file: 8 units of Parquet."""
+"""Default number of rows per part file: 8 Parquet units."""
 
 # The first of each is the default.
 _COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
@@ -61,45 +61,45 @@ _SUFFIXES: Final[dict[Format, str]] = {
 
 @dataclass(frozen=True)
 class FileSink(SinkSpec):
-    """Rows into files, which get their final names only when the run has succeeded.
+    """Sink that writes rows into files, which get their final names only when the run has succeeded.
 
-    A path that ends in ``/`` or is a folder, or `partition_by`, gives part files ``part-00000.parquet``,
-    ``part-00001.parquet``, ... in that folder; any other path is one file. A file that exists is replaced; a folder
-    that holds data files is refused, unless with `overwrite`.
+    With `partition_by`, or if the path ends in ``/`` or is a folder, the sink writes part files
+    ``part-00000.parquet``, ``part-00001.parquet``, ... into that folder; any other path is one file. An existing file
+    is replaced. A folder that holds data files is refused, except with `overwrite`.
 
     Parameters
     ----------
     path
-        A file or a folder. The folder a file is in must exist; folders are created. A symbolic link is followed;
-        a pipe, a character device or ``/dev/stdout`` gets the rows as they come.
+        A file or a folder. A missing folder is created, but the parent folder of a single file must exist. A symbolic
+        link is followed; a pipe, a character device or ``/dev/stdout`` gets the rows as they come.
     format
         ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects) or ``"ipc"`` (Arrow's file
-        format, also called Feather). None: what the name tells, parquet for a folder.
+        format, also called Feather). None to take it from the name; Parquet for a folder.
     partition_by
         Columns whose values become folders, as in ``day=2013-01-01/part-00000.parquet``.
     compression
         parquet: ``"zstd"`` (the default, level 1), ``"snappy"``, ``"lz4"``, ``"gzip"``, ``"none"``;
-        ipc: ``"none"`` (the default), ``"lz4"``, ``"zstd"``; the text formats in a folder: ``"none"`` (the
-        default), ``"gzip"``, ``"zstd"``, and for one file what its name tells (``.gz``, ``.zst``).
+        ipc: ``"none"`` (the default), ``"lz4"``, ``"zstd"``; text formats in a folder: ``"none"`` (the default),
+        ``"gzip"``, ``"zstd"``. A single text file is compressed as its name says (``.gz``, ``.zst``).
     overwrite
-        Replace the data files of this format that the folder holds.
+        Replace the data files of this format in the folder.
     max_rows_per_file
-        Rows of a part file; `ROWS_PER_FILE` if None.
+        Most rows in a part file; None for `ROWS_PER_FILE`.
 
     Raises
     ------
     PlanError
-        The arguments do not fit together (from `check` and `open`: until then, they can be changed).
+        The arguments do not fit together. Raised by `check` and `open`, as the arguments can change until then.
 
     Notes
     -----
-    JSON has no NaN and no infinity: they become null. Decimals and times become strings there, and CSV
-    does not keep types at all. Parquet and IPC bring back exactly what was written.
+    JSON has neither NaN nor infinity: they become null. Decimals and times become strings there, and CSV
+    keeps no types. Parquet and IPC give back exactly the rows that were written.
 
-    A replaced file keeps its mode and owner. A replaced folder is exchanged for the new one in one step, where the
-    file system can do that; else files are moved one by one, and a reader may see old and new ones meanwhile. A run
-    that is killed then leaves a ``.*.publishing`` file: sources refuse the folder, and the next sink of the folder
-    finishes the moves. A run that is killed before leaves a hidden ``.*.inprogress`` file or folder; the next run to
+    A replaced file keeps its mode and owner. A replaced folder is exchanged for the new one in one step, if the file
+    system can do that; otherwise files are moved one by one, and a reader may see old and new ones meanwhile. A run
+    killed during these moves leaves a ``.*.publishing`` file: sources refuse the folder, and the next sink of the
+    folder finishes the moves. A run killed earlier leaves a hidden ``.*.inprogress`` file or folder; the next run to
     the same place logs its name.
 
     Examples
@@ -129,7 +129,7 @@ class FileSink(SinkSpec):
         overwrite: bool = False,
         max_rows_per_file: int | None = None,
     ) -> FileSink:
-        """A sink with these options; the parameters are the class's own, a lone column's name included.
+        """Make a sink with the class's parameters; `partition_by` may also be the name of one column.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class FileSink(SinkSpec):
         return cls(path_text("to_file", path), format, columns, compression, overwrite, max_rows_per_file)
 
     def with_format(self, format: str) -> FileSink:
-        """The same sink with another format, whatever the file's name tells."""
+        """Return the same sink with another format, whatever the file's name says."""
         return replace(self, format=format)
 
     @property
@@ -184,7 +184,7 @@ class FileSink(SinkSpec):
         Raises
         ------
         SinkError
-            The place cannot be written to, or holds data files already.
+            The place cannot be written to, or already holds data files.
         """
         self.check(schema)
         kind = self._kind()
@@ -217,14 +217,14 @@ class FileSink(SinkSpec):
 
     @property
     def _target(self) -> Path:
-        """What is written or replaced: the end of symbolic links, if the path is one."""
+        """File or folder that is written or replaced, with symbolic links followed."""
         path = self._local
         with sink_errors("cannot write to", path):
             return path.resolve() if path.is_symlink() else path
 
     @property
     def _is_stream(self) -> bool:
-        """Whether the rows go to a device, a pipe or a descriptor, which is written to and never replaced."""
+        """True if the rows go to a device, a pipe or a descriptor, which is written to and never replaced."""
         with sink_errors("cannot write to", self._local):
             return not self.path.endswith("/") and not self.partition_by and is_stream(self._local)
 
@@ -241,7 +241,7 @@ class FileSink(SinkSpec):
         return kind_of(self.path.rstrip("/")) or FileKind("parquet")
 
     def _compression(self, kind: FileKind) -> str | None:
-        """The compression to use; None for none."""
+        """Return the compression to use; None for no compression."""
         known = _COMPRESSIONS[kind.format]
         if self.compression is not None and self.compression not in known:
             raise PlanError(
@@ -307,13 +307,13 @@ class FileSink(SinkSpec):
 
 
 def _suffix(format: Format, compression: str | None) -> str:
-    """How the name of a part file ends."""
+    """Return the suffix of part files."""
     packed = "".join(suffix for suffix, name in COMPRESSION_SUFFIXES.items() if name == compression)
     return _SUFFIXES[format] + (packed if format in TEXT_FORMATS else "")
 
 
 def _data_files(folder: Path) -> Iterator[tuple[Path, Format]]:
-    """The data files in a folder and its partitions; what else it holds is not a sink's business."""
+    """Yield the data files in a folder and its partitions, with their formats; all other files are left alone."""
     for path in files_in(folder, enter=is_partition):
         if (kind := kind_of(path)) is not None:
             yield path, kind.format

@@ -1,4 +1,4 @@
-"""What the operating system says about a file, as a `SinkError` that says what to do."""
+"""Errors of the operating system as `SinkError`, with a hint at what to do."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def sink_errors(what: str, path: str | Path) -> Iterator[None]:
             found=error.strerror or str(error),
             hint=_HINTS.get(error.errno or 0),
         ) from error
-    except RuntimeError as error:  # of pathlib: "~" of a user who has no home, a symbolic link in a circle
+    except RuntimeError as error:  # of pathlib: "~" of a user without a home, a symbolic link in a circle
         raise SinkError(f"{what} {path}", found=str(error), hint="check the path") from error

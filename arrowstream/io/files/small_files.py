@@ -1,7 +1,8 @@
-"""Small files that are alike, many of which are read by one scan.
+"""Small files that are alike, many of which one scan reads.
 
-A scan costs about a millisecond whatever it reads, so that thousands of files of a few rows are read 10 times as fast
-together. Files are alike where their bytes say so: CSV by the same header, Parquet by the same schema in the footer.
+A scan costs about 1 ms whatever it reads, so that thousands of files of a few rows are read 10 times as fast
+together. Files are alike if their bytes are: CSV files with the same header, Parquet files with the same schema in
+the footer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from arrowstream.io.files.columnar.parquet_stitching import footer_ends
 from arrowstream.io.files.text.csv_format import Csv
 
 SMALL_BYTES: Final = 65_536
-"""Files of more bytes are read alone."""
+"""Largest size of a file that is read together with others, in bytes."""
 
 TOGETHER_BYTES: Final = 1 << 20
 TOGETHER_FILES: Final = 500
@@ -26,21 +27,21 @@ TOGETHER_FILES: Final = 500
 _BOM: Final = b"\xef\xbb\xbf"
 _MAGIC: Final = b"PAR1"
 _NUM_ROWS_FIELD: Final = 0x16
-"""A Thrift field of 64 bits, one after the schema."""
+"""Header byte of the Thrift field after the schema, a 64-bit integer."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmallFile:
-    """The content of one file among those that are read together.
+    """Content of one of the files that are read together.
 
     Parameters
     ----------
     number
-        Its number among the files of the source.
+        Index of the file among those of the source.
     content
-        Its bytes; of a CSV file those after the header.
+        Bytes of the file; for CSV those after the header.
     rows
-        How many rows they hold.
+        Number of rows in them.
     """
 
     number: int
@@ -49,33 +50,33 @@ class SmallFile:
 
 
 class Alike(Protocol):
-    """What files must have in common with another one to be read together."""
+    """Common traits of files that can be read together."""
 
     def take(self, number: int, content: bytes) -> SmallFile | None:
-        """A file that can be read with others, or None."""
+        """Return the file with this content if it has the traits, else None."""
         ...
 
     def scan(self, files: Sequence[SmallFile], schema: pl.Schema) -> pl.LazyFrame:
-        """The rows of all these files, one after the other.
+        """Return the rows of all these files, one after the other.
 
         Raises
         ------
         ValueError
-            They cannot be read together.
+            The files cannot be read together.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AlikeCsv:
-    """CSV files under one header, without any quotes: so each line is a record."""
+    """CSV files with one header and without quotes, so that each line is a record."""
 
     format: Csv
     header: bytes
 
     @classmethod
     def of(cls, format: Csv, content: bytes) -> AlikeCsv | None:
-        """What other files must have in common with this one, or None if it cannot be said."""
+        """Return the traits of the file with this content, or None if its header has quotes or no line end."""
         content = content.removeprefix(_BOM)
         header = content[: content.find(b"\n") + 1]
         names = header.decode(errors="replace").removesuffix("\n").split(format.delimiter)
@@ -108,7 +109,7 @@ class AlikeParquet:
 
     @classmethod
     def of(cls, content: bytes) -> AlikeParquet | None:
-        """What other files must have in common with this one, or None if it cannot be said."""
+        """Return the traits of the file with this content, or None if its footer cannot be taken apart."""
         footer = _footer(content)
         head, tail = footer_ends(footer)
         return cls(head, tail) if footer.startswith(head) and footer.endswith(tail) else None
@@ -124,7 +125,7 @@ class AlikeParquet:
 
 
 def small_content(path: Path) -> bytes | None:
-    """The bytes of a regular file; None if they are too many, or cannot be read."""
+    """Return the bytes of a regular file; None if there are more than `SMALL_BYTES`, or they cannot be read."""
     if not path.is_file():
         return None
     try:
@@ -143,7 +144,7 @@ def _footer(content: bytes) -> bytes:
 
 
 def _rows(rest: bytes) -> int | None:
-    """The number of rows, which follows the schema."""
+    """Return the number of rows, which follows the schema in a footer; None if another field does."""
     if not rest or rest[0] != _NUM_ROWS_FIELD:
         return None
     value = shift = 0

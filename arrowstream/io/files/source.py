@@ -27,27 +27,27 @@ from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
 @dataclass(frozen=True, slots=True)
 class FileSource(SourceSpec):
-    """Batches of the rows of files, in the order of the files and of their rows.
+    r"""Source of the rows of files, in the order of the files and of their rows.
 
     Parameters
     ----------
     paths
         Files, globs and folders, as the user wrote them.
     format
-        The format, or None where the names tell it.
+        Format of the files; None to take it from their names.
     given
-        Types the user gave; all others are the file's own, or inferred from the first 10,000 rows of
-        the first text file and then the same for every row of every file.
+        Types from the user. All others are the file's own; for text they are inferred from the first 10,000 rows of
+        the first file, and then apply to every row of every file.
     delimiter
-        Between the fields of a CSV file, or None for what the name tells: a comma, a tab in ``.tsv``.
+        Delimiter of CSV fields; None for a comma, or a tab in ``.tsv``.
     strict_keys
-        Whether a key of NDJSON or JSON that does not name a column is an error, wherever it comes.
+        Whether every key of NDJSON or JSON that is not a column is an error.
 
     Examples
     --------
     >>> import tempfile, pathlib
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "prices.csv"
-    >>> _ = file.write_text("item;price\\ntea;3\\n")
+    >>> _ = file.write_text("item;price\ntea;3\n")
     >>> FileSource.of(file).with_delimiter(";").schema()
     Schema([('item', String), ('price', Int64)])
     """
@@ -60,7 +60,7 @@ class FileSource(SourceSpec):
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
-    """The columns once found: what the pipeline was built for is what every run of it reads."""
+    """Columns found first: every run reads those that the pipeline was built for."""
 
     @classmethod
     def of(
@@ -70,7 +70,7 @@ class FileSource(SourceSpec):
         format: str | None = None,
         schema: Mapping[str, Any] | None = None,
     ) -> FileSource:
-        """From what a user writes; see `Source.from_file`.
+        """Make a source of the arguments of `Source.from_file`.
 
         Raises
         ------
@@ -83,12 +83,12 @@ class FileSource(SourceSpec):
         return cls(tuple(path_text("from_file", item) for item in paths), named, pl.Schema(schema or {}))
 
     def with_delimiter(self, delimiter: str) -> FileSource:
-        """The same source with other delimiters between the fields of its CSV files.
+        """Return the same source with another delimiter between the fields of its CSV files.
 
         Raises
         ------
         PlanError
-            It is not one ASCII character that can stand between fields.
+            `delimiter` is not one ASCII character, or is a quote or a line end.
         """
         if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
             raise PlanError(
@@ -99,26 +99,26 @@ class FileSource(SourceSpec):
         return replace(self, delimiter=delimiter)
 
     def with_strict_keys(self) -> FileSource:
-        """The same source, for which any key of NDJSON or JSON that is no column is an error.
+        r"""Return the same source, for which every key of NDJSON or JSON that is not a column is an error.
 
-        Without this, a key that first appears after the first 10,000 rows of a file is left out, and the run's report
-        says how many values were, and where the first one stands. To look for such keys, also those whose values are
-        all null, is to read the text once more: that takes twice as long as parsing does, on top of it (100 and 54 ms
-        of processor time for 45,000 rows of 190 bytes). Of a key that comes twice in an object the first value
-        counts, which is no error; the others are counted in the report, too.
+        Without this, a key that first appears after the first 10,000 rows of a file is left out; the run's report
+        gives the number of such values and the place of the first. The check finds keys whose values are all null
+        too. It reads the text once more, which takes twice as long as parsing, on top of it (100 and 54 ms of
+        processor time for 45,000 rows of 190 bytes). If an object has a key twice, the first value counts; this is
+        not an error, and the report counts the other values.
 
         Raises
         ------
         SourceError
-            While it runs: at the first row with such a key, also one inside an object. Its row, its line and the key
-            are named.
+            While the pipeline runs: at the first row with such a key, even in a nested object. The error names the
+            row, the line and the key.
 
         Examples
         --------
         >>> import tempfile, pathlib
         >>> from arrowstream import Pipeline
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "prices.ndjson"
-        >>> _ = file.write_text('{"item": "tea"}\\n' * 10_000 + '{"item": "tea", "price": 3}\\n')
+        >>> _ = file.write_text('{"item": "tea"}\n' * 10_000 + '{"item": "tea", "price": 3}\n')
         >>> source = FileSource.of(file).with_strict_keys()
         >>> Pipeline.builder().source(source).collect_sync()  # doctest: +ELLIPSIS
         Traceback (most recent call last):
@@ -199,7 +199,7 @@ class FileSource(SourceSpec):
         return files
 
     def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
-        """The columns inside the files, and those of their partitions."""
+        """Return the columns inside the files, and those of their partitions."""
         if not self._known:
             stored = stored_schema(files, self._delimiter(files), self.given)
             self._known.append((stored, partition_columns(files, self.given).schema))
@@ -214,6 +214,6 @@ class FileSource(SourceSpec):
 
 
 def _size(nbytes: int) -> str:
-    """A number of bytes as ``12 B``, ``1.2 KB``, ``14.6 MB``: decimal units."""
+    """Format a number of bytes in decimal units: ``12 B``, ``1.2 KB``, ``14.6 MB``."""
     step = min((len(str(nbytes)) - 1) // 3, 4)
     return f"{nbytes / 1000**step:.{min(step, 1)}f} {('B', 'KB', 'MB', 'GB', 'TB')[step]}"

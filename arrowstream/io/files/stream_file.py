@@ -1,4 +1,4 @@
-"""Devices, pipes and open descriptors as the target of a sink: they are written to, never replaced."""
+"""Devices, pipes and open descriptors as targets of a sink: they are written to, never replaced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import Publication
 
 READER_WAIT_S = 10.0
-"""Seconds that a pipe waits for its reader."""
+"""Longest wait for the reader of a pipe, in seconds."""
 
 _POLL_S = 0.02
 _DESCRIPTOR = re.compile(r"/(?:dev/(stdin|stdout|stderr|fd/\d+)|proc/(?:self|thread-self)/fd/(\d+))")
@@ -24,14 +24,14 @@ _NAMED = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 
 def is_stream(path: Path) -> bool:
-    """True if `path`, or the end of its symbolic links, is a device, a pipe or an open descriptor.
+    """Return True if `path`, or the end of its symbolic links, is a character device, a pipe or an open descriptor.
 
     Raises
     ------
     SinkError
-        It is a socket or a block device, which hold no file of rows.
+        `path` is a socket or a block device, to which rows cannot be written.
     OSError
-        It cannot be looked at.
+        `path` cannot be inspected.
     """
     if descriptor(path) is not None:
         return True
@@ -51,7 +51,7 @@ def is_stream(path: Path) -> bool:
 
 
 def descriptor(path: Path) -> int | None:
-    """The number of the open descriptor that a path such as ``/dev/stdout`` stands for, else None.
+    """Return the number of the open descriptor that a path such as ``/dev/stdout`` names, else None.
 
     Examples
     --------
@@ -70,14 +70,14 @@ def descriptor(path: Path) -> int | None:
 
 
 class StreamFile(OutputFile, Publication):
-    """What is written is seen at once, and stays when the run fails.
+    """Device, pipe or descriptor being written: rows are visible at once, and stay if the run fails.
 
     Parameters
     ----------
     path
         The device, pipe or descriptor.
     encoder
-        A fresh encoder of its format.
+        A new encoder of its format.
     """
 
     __slots__ = ("_handle",)
@@ -90,7 +90,7 @@ class StreamFile(OutputFile, Publication):
         with sink_errors("cannot write to", self._shown):
             if self._handle is None:
                 self._handle = _opened(self._shown)
-            # What was written is taken off at once, so that another try goes on after it.
+            # Written bytes are removed at once, so that a retry continues after them.
             while self._waiting:
                 chunk = memoryview(self._waiting[0])
                 written = os.write(self._handle, chunk)
@@ -118,7 +118,7 @@ def _opened(path: Path) -> int:
     deadline = time.monotonic() + READER_WAIT_S
     while True:
         try:
-            # Not blocking, as opening a pipe that nobody reads would never end, not even with the run.
+            # Non-blocking: opening a pipe without a reader would otherwise never return, not even after the run.
             handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError as error:
             if error.errno != errno.ENXIO or time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Writing rows into files that nobody sees before the run has succeeded."""
+"""Writing rows into files that become visible only when the run has succeeded."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from arrowstream.io.files.staging.base import Publication, Staging
 from arrowstream.io.sink import BlockingWriter, Handle
 
 WAITING_BYTES: Final = 128 << 20
-"""How much all partitions together hold back for fuller row groups."""
+"""Most bytes of rows that all partitions together hold back for fuller row groups."""
 
 
 class FileWriter(BlockingWriter):
-    """Writes into files, so that a batch whose `write` fails is not taken and may be given again.
+    """Writer into files. A batch whose `write` raises has not been taken, and can be passed again.
 
     Parameters
     ----------
@@ -61,15 +61,15 @@ class FileWriter(BlockingWriter):
 
     @abstractmethod
     def _take(self, rows: pl.DataFrame) -> None:
-        """Take over rows."""
+        """Add rows to the files."""
 
     @abstractmethod
     def _end(self) -> None:
-        """Write what is held back, and end all files."""
+        """Write the rows held back, and end all files."""
 
 
 class SingleFileWriter(FileWriter):
-    """Everything into one file.
+    """Writer of all rows into one file.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class SingleFileWriter(FileWriter):
     file
         The file.
     unit_rows
-        Rows that are encoded together.
+        Number of rows encoded together.
     """
 
     def __init__(self, publication: Publication, file: OutputFile, unit_rows: int) -> None:
@@ -97,26 +97,26 @@ class SingleFileWriter(FileWriter):
 
 
 class FolderWriter(FileWriter):
-    """Part files, in a folder of their own for each partition.
+    """Writer of part files, with one folder per partition.
 
     Parameters
     ----------
     staging
-        Where the files wait until all of them are complete.
+        Place of the files until all of them are complete.
     target
-        The folder they are for.
+        Final folder of the files.
     partitions
-        How rows are spread over folders.
+        Columns whose values name the folders.
     new_encoder
-        Makes the encoder of a file with these columns.
+        Makes the encoder of a file with the given schema.
     suffix
-        Of the files, such as ``".csv.gz"``.
+        Suffix of the files, such as ``".csv.gz"``.
     max_rows
-        Of a file; then the next one is begun.
+        Most rows of a file; further rows go to the next one.
     unit_rows
-        How many rows to encode together.
+        Number of rows encoded together.
     schema
-        Of the batches.
+        Schema of the batches.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class FolderWriter(FileWriter):
     def _take(self, rows: pl.DataFrame) -> None:
         if not rows.height:
             return
-        # Split in large units: a batch spread over thousands of partitions would leave each a few rows.
+        # Split in large units: one batch spread over thousands of partitions gives each only a few rows.
         units = self._incoming.add(rows, frame_bytes(rows)) if self._partitions.columns else [rows]
         for unit in units:
             self._spread(unit)
@@ -160,7 +160,7 @@ class FolderWriter(FileWriter):
             partition.flush()
             partition.close()
         if not self._folders:
-            # Readers of a folder without rows still want its columns, those it would be partitioned by too.
+            # Readers of a folder without rows still need its columns, including the partition columns.
             self._files.end(self._open("", self._schema, 0))
 
     def _open(self, folder: str, schema: pl.Schema, number: int) -> GrowingFile:
@@ -168,7 +168,7 @@ class FolderWriter(FileWriter):
         return GrowingFile(partial(self._staging.path, name), self._target / name, self._new_encoder(schema))
 
     def _spread(self, unit: pl.DataFrame) -> None:
-        # Asking each partition's rows for their size would take longer than splitting them.
+        # Measuring the rows of each partition would take longer than splitting them.
         row_bytes = frame_bytes(unit) // unit.height
         for folder, rows in self._partitions.split(unit):
             part = self._folders.get(folder)
@@ -183,7 +183,7 @@ class FolderWriter(FileWriter):
             self._relieve()
 
     def _relieve(self) -> None:
-        """Write what the fullest partitions hold, until at most half of what may wait is left."""
+        """Write the rows of the fullest partitions until at most half of `WAITING_BYTES` is held back."""
         fullest_last = sorted(self._folders.values(), key=lambda part: part.nbytes)
         while self._waiting > WAITING_BYTES // 2:
             part = fullest_last.pop()
@@ -192,7 +192,7 @@ class FolderWriter(FileWriter):
 
 
 class _Partition:
-    """One partition: its rows that wait, and the file of it that grows at the moment."""
+    """One partition: its rows held back, and the file that grows at the moment."""
 
     __slots__ = ("_buffer", "_file", "_files", "_max_rows", "_number", "_open")
 
@@ -215,7 +215,7 @@ class _Partition:
             self._append(unit)
 
     def flush(self) -> None:
-        """Write the rows that wait."""
+        """Write the rows held back."""
         if self._buffer.height:
             self._append(self._buffer.take())
 

@@ -1,1 +1,1 @@
-"""Sources and sinks in this process: frames, channels, functions."""
+"""Sources and sinks in this process: frames, channels and functions."""

@@ -1,4 +1,4 @@
-"""Batches into a channel, for the program around the pipeline."""
+"""Batches into a channel that the surrounding program reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from arrowstream.io.sink import SinkSpec, Writer
 
 @dataclass(frozen=True, slots=True)
 class ChannelSink(SinkSpec):
-    """Sends each batch as a `pyarrow.RecordBatch`; ends the channel when the stream ends."""
+    """Sink that sends each batch as a `pyarrow.RecordBatch`, and ends the channel when the stream ends.
+
+    Parameters
+    ----------
+    sender
+        Sending end of the channel. `send` waits while the channel is full, which is backpressure on the source.
+    """
 
     sender: Sender[pa.RecordBatch]
 
@@ -32,13 +38,13 @@ class ChannelSink(SinkSpec):
         return True
 
     def check(self, schema: pl.Schema) -> None:
-        """Any schema can be sent."""
+        """Accept any schema."""
 
     def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         return _ChannelWriter(self.sender)
 
     def on_never_opened(self, failure: BaseException | None) -> None:
-        """The receiver waits all the same: end the channel."""
+        """End the channel, as its receiver waits even if the sink never opened."""
         if failure is None:
             self.sender.close()
         else:
@@ -62,4 +68,4 @@ class _ChannelWriter(Writer):
         self._sender.fail(failure)
 
     async def abort(self) -> None:
-        """The channel has failed already."""
+        """Do nothing: `on_failure` has ended the channel."""

@@ -21,16 +21,16 @@ from arrowstream.io.source import Query, Reader, SourceSpec
 
 @dataclass(frozen=True, slots=True)
 class ChannelSource(SourceSpec):
-    """Batches of Arrow-like objects from an async iterable, in the order they come.
+    """Batches of the Arrow-like objects of an async iterable, in order of arrival.
 
     Parameters
     ----------
     stream
-        `arrowstream.Receiver`, an async generator, or anything else that ``async for`` takes.
+        An `arrowstream.Receiver`, an async generator, or anything else that ``async for`` takes.
     expected
-        The schema of the batches; None to learn it from the first one.
-    label
-        What `explain()` and errors call it.
+        Schema of the batches; None to take it from the first one.
+    name
+        Name of the source in `explain()` and errors.
     """
 
     stream: AsyncIterable[Any]
@@ -66,7 +66,17 @@ class ChannelSource(SourceSpec):
 
 
 class ItemReader(Reader):
-    """Reads Arrow-like items of an async iterator; each may hold several batches, all must share one schema."""
+    """Reader of the Arrow-like items of an async iterator; each may hold several batches, all share one schema.
+
+    Parameters
+    ----------
+    items
+        The items.
+    schema
+        Schema of the batches; None to take it from the first one.
+    close_items
+        Whether `close` closes `items` too.
+    """
 
     __slots__ = ("_close_items", "_expected", "_items", "_pending", "_schema")
 
@@ -94,7 +104,7 @@ class ItemReader(Reader):
         return conform(batch, self._schema)
 
     def _is_expected(self, item: Any) -> bool:
-        """Return True for a record in the types of the stream: taking it in costs 0.5 us, and not 4 us."""
+        """Return True for a record batch in the stream's schema, whose conversion takes 0.5 us instead of 4 us."""
         return (
             type(item) is pa.RecordBatch
             and self._expected is not None
@@ -106,8 +116,8 @@ class ItemReader(Reader):
             self._items.fail(failure)
 
     async def close(self) -> None:
-        # A generator the engine made itself must be finalised by it; other streams stay the user's. A receiver
-        # is closed: nobody else reads it, and its sender would wait for room that never comes.
+        # A generator that this package made is closed here; other streams stay the user's. A receiver is closed
+        # too: it has no other reader, and its sender would wait for room that never comes.
         if isinstance(self._items, Receiver):
             self._items.close()
         elif self._close_items and (close := getattr(self._items, "aclose", None)) is not None:

@@ -21,7 +21,7 @@ from arrowstream.io.memory.lazy_source import LazySource
 from arrowstream.io.source import Query, Reader, SourceSpec
 
 BATCH_ROWS = 131_072
-"""Rows of a slice of a large frame: enough for Polars to use every core, little enough to keep memory flat."""
+"""Rows per slice of a large frame: enough for Polars to use every core, few enough to keep memory flat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class FrameSource(SourceSpec):
     Parameters
     ----------
     frames
-        The frames, in order. A list can be read again by a second run; a generator only once.
+        The frames, in order. A list can be read by any number of runs, a generator by one.
     expected
-        The schema; None if it is known only when the first frame of an iterable has come.
+        Schema of the batches; None to take it from the first frame of an iterable.
     batch_rows
-        Rows of the slices into which larger frames are cut; slices share the frame's memory.
+        Rows per slice into which larger frames are cut; slices share the frame's memory.
     """
 
     frames: Iterable[Any]
@@ -46,7 +46,7 @@ class FrameSource(SourceSpec):
     def of(
         cls, data: Any, *, schema: pl.Schema | None = None, batch_rows: int = BATCH_ROWS
     ) -> FrameSource | LazySource:
-        """From an Arrow-like object, or an iterable of them; see `Source.from_frame`."""
+        """Make a source of an Arrow-like object, or of an iterable of them; see `Source.from_frame`."""
         check_whole("batch_rows", batch_rows)
         data = unwrapped(data)
         if _is_frame(data) or not isinstance(data, Iterable):
@@ -56,7 +56,7 @@ class FrameSource(SourceSpec):
         frames = [unwrapped(frame) for frame in data]
         if any(is_lazy(frame) for frame in frames):
             return LazySource.of(frames, schema, batch_rows)
-        # Converted and checked here, so that what does not fit is found before anything runs.
+        # Converted and checked here, so that a mismatch shows before anything runs.
         batches = [batch for frame in frames for batch in batches_of(frame)]
         if schema is None and batches:
             schema = schema_of(batches[0])
@@ -82,7 +82,7 @@ class FrameSource(SourceSpec):
 
 
 class _Once:
-    """An iterator's items, and an error instead of nothing when it is read a second time."""
+    """Items of an iterator; a second reading raises an error instead of finding nothing."""
 
     def __init__(self, items: Iterator[Any]) -> None:
         self._items: Iterator[Any] | None = items
@@ -100,7 +100,7 @@ class _Once:
 
 
 class _FrameReader(Reader):
-    """Reads a list of batches, from a row on."""
+    """Reader of a list of batches, from a given row on."""
 
     __slots__ = ("_all", "_row", "_slices")
 
@@ -127,7 +127,7 @@ class _FrameReader(Reader):
 
 
 class _IterableReader(Reader):
-    """Reads the frames of an iterable as they come, rows of lazy ones on a worker thread."""
+    """Reader of the frames of an iterable; the rows of lazy frames are read on a worker thread."""
 
     __slots__ = ("_batch_rows", "_batches", "_frames", "_lazy", "_schema", "_slices", "_start", "_threads")
 
@@ -156,7 +156,7 @@ class _IterableReader(Reader):
             await self._threads.call(self._lazy.close)
 
     async def _next(self) -> Batch | None:
-        """The next batch of this frame, or of the first one after it that has any."""
+        """Return the next batch of this frame, or of the first frame after it that has any; None at the end."""
         while True:
             if (lazy := self._lazy) is None:
                 batch = next(self._batches, None)
@@ -176,7 +176,7 @@ class _IterableReader(Reader):
 
 
 def _from_row(batches: Iterable[Batch], row: int, size: int) -> Generator[Batch, None, None]:
-    """Slices of the batches, each with its place among all rows, from `row` on."""
+    """Yield slices of the batches from row `row` on, each with its position among all rows."""
     start = 0
     for whole in batches:
         skipped = min(max(row - start, 0), whole.num_rows)
@@ -189,14 +189,14 @@ def _from_row(batches: Iterable[Batch], row: int, size: int) -> Generator[Batch,
 
 
 def _cut(batch: Batch, start: int, size: int) -> Iterator[Batch]:
-    """Slices of at most `size` rows, of which the first is row `start` of the source."""
+    """Yield slices of at most `size` rows; the batch's first row is row `start` of the source."""
     for offset in range(0, max(batch.num_rows, 1), size):
         part = batch if batch.num_rows <= size else batch.slice(offset, size)
         yield part.at(Position("frame", start + offset, start + offset + part.num_rows))
 
 
 def _is_frame(data: Any) -> bool:
-    """A frame is often iterable too (over its columns), so ask for what only a frame has."""
+    """Return True for a single frame. Frames may be iterable too, over columns: look for what only frames have."""
     return (
         is_lazy(data)
         or hasattr(data, "__arrow_c_stream__")

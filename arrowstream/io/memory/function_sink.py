@@ -1,4 +1,4 @@
-"""Batches to the user's own function, and to memory for `collect`."""
+"""Batches to the user's function, and to memory for `collect`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from arrowstream.io.sink import SinkSpec, Writer
 
 @dataclass(frozen=True, slots=True)
 class FunctionSink(SinkSpec):
-    """Calls ``fn(batch)`` with each batch as a `pyarrow.RecordBatch`; what an async `fn` gives is awaited."""
+    """Sink that calls ``fn(batch)`` with each batch as a `pyarrow.RecordBatch`, on the event loop's thread.
+
+    Parameters
+    ----------
+    fn
+        The function. If it returns an awaitable, that is awaited.
+    """
 
     fn: Callable[[Any], Any]
 
@@ -38,7 +44,7 @@ class FunctionSink(SinkSpec):
         return True
 
     def check(self, schema: pl.Schema) -> None:
-        """Any schema can be handed over."""
+        """Accept any schema."""
 
     def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         return _FunctionWriter(self.fn)
@@ -56,12 +62,12 @@ class _FunctionWriter(Writer):
             await result
 
     async def abort(self) -> None:
-        """Nothing can be taken back."""
+        """Do nothing: batches passed to the function cannot be taken back."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectSink(SinkSpec):
-    """Keeps every batch in memory; `frame()` is all of them."""
+    """Sink that keeps every batch in memory; `frame()` joins them."""
 
     batches: list[Batch] = field(default_factory=list)
     schemas: list[pl.Schema] = field(default_factory=list)
@@ -75,14 +81,14 @@ class CollectSink(SinkSpec):
         return "in memory: complete when the run has ended well"
 
     def check(self, schema: pl.Schema) -> None:
-        """Any schema can be kept."""
+        """Accept any schema."""
 
     def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         self.schemas.append(schema)
         return _CollectWriter(self.batches)
 
     def frame(self) -> pl.DataFrame:
-        """All rows received so far, in order; no column before the schema is known."""
+        """Return all rows received so far, in order; without columns before the schema is known."""
         if not self.schemas:
             return pl.DataFrame()
         empty = pl.DataFrame(schema=self.schemas[0])
@@ -99,4 +105,4 @@ class _CollectWriter(Writer):
         self._batches.append(batch)
 
     async def abort(self) -> None:
-        """What came before a failure stays to be looked at."""
+        """Keep the batches that came before the failure, so that they can be inspected."""

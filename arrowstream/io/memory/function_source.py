@@ -1,4 +1,4 @@
-"""Batches made by the user's own async function."""
+"""Batches from the user's async function."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from arrowstream.io.source import Query, Reader, SourceSpec
 
 @dataclass(frozen=True, slots=True)
 class FunctionSource(SourceSpec):
-    """Batches of an async function, called until it gives None, or of an async generator function.
+    """Batches of an async function, called until it returns None, or of an async generator function.
 
     Parameters
     ----------
     fn
         ``async def fn() -> Arrow-like | None``, or ``async def fn(): yield Arrow-like``.
     expected
-        The schema of the batches; None to learn it from the first one.
+        Schema of the batches; None to take it from the first one.
     """
 
     fn: Callable[[], Any]

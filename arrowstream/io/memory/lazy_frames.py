@@ -1,4 +1,4 @@
-"""Frames whose rows are computed or read while they stream: LazyFrames, Arrow datasets and readers, relations."""
+"""Frames whose rows are computed or read while they stream: LazyFrames, Arrow datasets, DuckDB relations."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _AHEAD = 2
 
 
 def unwrapped(data: Any) -> Any:
-    """The frame that a narwhals frame or series stands for; anything else as it is."""
+    """Return the frame inside a narwhals frame or series; anything else unchanged."""
     while type(data).__module__.partition(".")[0] == "narwhals":
         data = data.to_native()
     return data
 
 
 def is_lazy(data: Any) -> bool:
-    """Whether the rows of a frame are not in memory before they are asked for."""
+    """Return True if the rows of a frame come into memory only when they are read."""
     return isinstance(data, pl.LazyFrame | pa.RecordBatchReader) or _is_dataset(data) or _is_relation(data)
 
 
 def lazy_schema(data: Any) -> pl.Schema:
-    """The schema of a lazy frame; nothing is read for it but what its library needs to know the columns.
+    """Return the schema of a lazy frame, reading only what its library needs to name the columns.
 
     Raises
     ------
     SchemaError
-        The library cannot name columns and types, or Polars does not have a type.
+        The library cannot name the columns and types, or Polars lacks a type.
     """
     try:
         if isinstance(data, pl.LazyFrame):
@@ -56,9 +56,9 @@ def lazy_schema(data: Any) -> pl.Schema:
 
 
 def lazy_batches(data: Any, rows: int) -> Generator[Batch, None, None]:
-    """The batches of a lazy frame, of `rows` rows where its library lets us choose.
+    """Yield the batches of a lazy frame, of `rows` rows each where its library lets the caller choose.
 
-    It blocks, so it belongs on a worker thread. What the library raises comes out as it is.
+    It blocks, so it belongs on a worker thread. Errors of the library pass through unchanged.
     """
     if isinstance(data, pl.LazyFrame):
         yield from _computed(data, rows)
@@ -72,19 +72,19 @@ def lazy_batches(data: Any, rows: int) -> Generator[Batch, None, None]:
 
 
 def _is_dataset(data: Any) -> bool:
-    """A pyarrow Dataset or Scanner, without an import of pyarrow.dataset."""
+    """Return True for a pyarrow Dataset or Scanner, without importing pyarrow.dataset."""
     return any(base.__module__ == "pyarrow._dataset" for base in type(data).__mro__)
 
 
 def _is_relation(data: Any) -> bool:
-    """A DuckDB relation: its query runs when it is asked for rows, which come in parts."""
+    """Return True for a DuckDB relation, whose query runs when its rows are read, in parts."""
     return type(data).__module__.partition(".")[0] in ("duckdb", "_duckdb")
 
 
 def _computed(frame: pl.LazyFrame, rows: int) -> Generator[Batch, None, None]:
-    """The batches of a LazyFrame, which Polars' streaming engine computes on a thread, at most `_AHEAD` in advance.
+    """Yield the batches of a LazyFrame; Polars' streaming engine computes them on a thread, `_AHEAD` in advance.
 
-    Not `collect_batches`, which ends short on an error in Polars 1.35.
+    `collect_batches` does not serve: in Polars 1.35 an error ends it early, without raising.
     """
     sender: Sender[pl.DataFrame]
     receiver: Receiver[pl.DataFrame]
@@ -104,12 +104,12 @@ def _computed(frame: pl.LazyFrame, rows: int) -> Generator[Batch, None, None]:
         while (part := _received(receiver)) is not None:
             yield Batch(part)
     finally:
-        receiver.close()  # the next batch finds nobody, which ends the query
+        receiver.close()  # sending the next batch then fails, which ends the query
         thread.join()
 
 
 def _received(receiver: Receiver[pl.DataFrame]) -> pl.DataFrame | None:
-    """The next frame, None at the end, or what the query raised."""
+    """Return the next frame, or None at the end; raise the query's own error."""
     try:
         return receiver.receive_sync()
     except StopAsyncIteration:

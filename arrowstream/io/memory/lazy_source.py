@@ -21,27 +21,33 @@ from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
 @dataclass(frozen=True, slots=True)
 class LazySource(SourceSpec):
-    """Batches of several frames, at least one of them lazy, in order.
+    """Batches of several frames, in order, at least one of them lazy.
 
     Parameters
     ----------
     frames
         The frames. A `pyarrow.RecordBatchReader` can be read by one run only, the others by any number.
     expected
-        The schema that all of them fit.
+        Schema that all frames fit.
     batch_rows
-        Rows of a batch, where the library of a frame lets us choose.
+        Rows per batch, for frames whose library lets the caller choose.
     """
 
     frames: tuple[Any, ...]
     expected: pl.Schema
     batch_rows: int
     read: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
-    """The frames, by their place, that a run has read and none can read again."""
+    """Indices of the frames that a run has read and no run can read again."""
 
     @classmethod
     def of(cls, frames: Sequence[Any], schema: pl.Schema | None, batch_rows: int) -> LazySource:
-        """From frames; that their columns fit together is checked here."""
+        """Make a source of frames, after checking that their columns fit together.
+
+        Raises
+        ------
+        SchemaError
+            The columns of a frame cannot be named, or do not fit `schema` or those of the first frame.
+        """
         expected = schema
         for frame in frames:
             found = lazy_schema(frame) if is_lazy(frame) else schema_of(next(batches_of(frame)))
@@ -78,7 +84,7 @@ class _LazyReader(BlockingReader):
 
 
 def _placed(source: LazySource) -> Generator[Batch, None, None]:
-    """All batches, each with its place among all rows."""
+    """Yield all batches, each with its position among all rows."""
     start = 0
     for number, frame in enumerate(source.frames):
         for batch in _batches(source, number, frame):

@@ -1,4 +1,4 @@
-"""Which buffers of a record batch belong to which column, by the layouts of the Arrow columnar format."""
+"""Buffers of each column of a record batch, by the layouts of the Arrow columnar format."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pyarrow.types as pat
 
 
 def column_buffers(schema: pa.Schema, variadic: Sequence[int]) -> list[range]:
-    """The numbers of each column's buffers.
+    """Return the numbers of each column's buffers.
 
     Parameters
     ----------
     schema
-        The columns.
+        Schema of the record batch.
     variadic
-        Buffers of text of each column or part of a column that is a view, in their order.
+        Number of data buffers of each string or binary view, in the order of columns and their parts.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def _count(dtype: pa.DataType, texts: Iterator[int]) -> int:
 
 
 def _own(dtype: pa.DataType) -> int:
-    """Buffers of a type itself, without its parts."""
+    """Return the number of buffers of a type itself, without its parts."""
     if pat.is_null(dtype):
         return 0
     if pat.is_struct(dtype) or pat.is_fixed_size_list(dtype):

@@ -1,4 +1,4 @@
-"""What is wrong with a Parquet or IPC file that cannot be read."""
+"""Errors for Parquet and IPC files that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from arrowstream.io.files.columnar.open_file import OpenFile
 
 
 def checked_types(file: OpenFile, schema: pl.Schema) -> pl.Schema:
-    """The schema of a file, whose columns all have types that rows may have.
+    """Return the schema of a file, after checking that rows may have its types.
 
     Raises
     ------
     SchemaError
-        A column's type has no Arrow form that Polars reads: a longer Decimal, an Array of no values.
+        A column's type has no Arrow form that Polars reads: a Decimal that is too long, an Array of width 0.
     """
     try:
         arrow_schema(schema)
@@ -33,16 +33,16 @@ def checked_types(file: OpenFile, schema: pl.Schema) -> pl.Schema:
 def unreadable_schema(
     file: OpenFile, error: BaseException, what: str, read_schema: Callable[[str], pa.Schema]
 ) -> SourceError | SchemaError:
-    """The error for a file whose columns Polars cannot tell: their types are unknown to it, or the file is damaged.
+    """Make the error for a file whose schema Polars cannot read: it lacks a type, or the file is damaged.
 
     Parameters
     ----------
     file
         The file.
     error
-        What Polars raised.
+        Error that Polars raised.
     what
-        The format's name.
+        Name of the format.
     read_schema
         Reads the Arrow schema of a path with pyarrow.
     """
@@ -53,13 +53,13 @@ def unreadable_schema(
         return unfit_columns(schema, error, f" of {file.path}")
     except (OSError, pa.ArrowException):
         return damaged_file(file, error, what)
-    # Polars can take in the types, but not read them from a file.
+    # Polars knows the types, but may be unable to read them from a file.
     is_panic = isinstance(error, pl.exceptions.PanicException)
     return unfit_columns(schema, error, f" of {file.path}") if is_panic else damaged_file(file, error, what)
 
 
 def damaged_file(file: OpenFile, error: BaseException, what: str) -> SourceError:
-    """A file whose footer cannot be read."""
+    """Make the error for a file whose footer cannot be read."""
     if file.read(0, 4) == b"\xff\xff\xff\xff":
         return SourceError(
             f"{file.path} is an Arrow IPC stream, not a file",
@@ -78,7 +78,7 @@ def damaged_file(file: OpenFile, error: BaseException, what: str) -> SourceError
 
 
 def damaged_rows(file: OpenFile, error: BaseException, start: int, rows: int) -> SourceError:
-    """Rows that cannot be read, though the footer can."""
+    """Make the error for rows that cannot be read, although the footer can."""
     return SourceError(
         f"{file.path} cannot be read to its end",
         position=f"{file.path} rows {start}-{start + rows}",
@@ -89,7 +89,7 @@ def damaged_rows(file: OpenFile, error: BaseException, start: int, rows: int) ->
 
 
 def failed_steps(file: OpenFile, error: BaseException, start: int, rows: int) -> StageError:
-    """Rows that can be read, but not computed with."""
+    """Make the error for rows that can be read, but on which the query fails."""
     return StageError(
         "the pipeline's first steps, which run inside the read, failed",
         position=f"{file.path} rows {start}-{start + rows}",

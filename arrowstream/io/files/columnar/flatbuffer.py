@@ -1,4 +1,4 @@
-"""The few parts of the FlatBuffers format that the metadata of Arrow IPC is read and changed with."""
+"""The parts of the FlatBuffers format needed to read and change Arrow IPC metadata."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FlatTable:
-    """A table of a flatbuffer: fields by number, each of which may be missing.
+    """Table of a flatbuffer: fields by number, each of which may be missing.
+
+    Its methods raise `struct.error` if an offset leads outside of `data`.
 
     Parameters
     ----------
     data
         The whole flatbuffer.
     at
-        Where the table begins.
+        Offset of the table in `data`, in bytes.
     """
 
     data: bytes | bytearray
@@ -23,30 +25,30 @@ class FlatTable:
 
     @classmethod
     def root(cls, data: bytes | bytearray, at: int = 0) -> FlatTable:
-        """The outermost table of the flatbuffer that begins at `at`."""
+        """Return the outermost table of the flatbuffer that begins at offset `at`."""
         return cls(data, at + _number("<I", data, at))
 
     def field(self, number: int) -> int | None:
-        """Where the value of a field is, or None where the field has its default."""
+        """Return the offset of a field's value, or None if the field has its default."""
         vtable = self.at - _number("<i", self.data, self.at)
         entry = 4 + 2 * number
         offset = _number("<H", self.data, vtable + entry) if entry < _number("<H", self.data, vtable) else 0
         return self.at + offset if offset else None
 
     def integer(self, number: int, format: str) -> int:
-        """A whole number; 0 where the field is missing."""
+        """Return the integer in a field, read as the `struct` format; 0 if the field is missing."""
         place = self.field(number)
         return 0 if place is None else _number(format, self.data, place)
 
     def table(self, number: int) -> FlatTable:
-        """The table in a field, which must be there."""
+        """Return the table in a field; raise `struct.error` if the field is missing."""
         place = self.field(number)
         if place is None:
             raise struct.error(f"field {number} is missing")
         return FlatTable(self.data, place + _number("<I", self.data, place))
 
     def vector(self, number: int, size: int) -> tuple[int, int]:
-        """Where the first element of a vector is, and how many elements of `size` bytes there are."""
+        """Return the offset of a vector's first element and its number of elements, of `size` bytes each."""
         place = self.field(number)
         if place is None:
             return 0, 0

@@ -1,9 +1,9 @@
-"""Arrow IPC files: where their record batches are, and copies in memory of a few of them.
+"""Arrow IPC files: the places of their record batches, and copies of a few of them in memory.
 
-Polars and pyarrow map an Arrow file into memory, and frames share that memory. Where somebody shortens the file, the
-next look at such a frame ends the process (SIGBUS). So the bytes are read and not mapped: those of a few record
-batches with the columns that are needed, and Polars gets them as a file of its own. The metadata of this file is the
-original's, with other offsets. The layout is that of the Arrow columnar format (`File.fbs`, `Message.fbs`).
+Polars and pyarrow map an Arrow file into memory, and frames share that memory. If the file is truncated, the next
+access to such a frame ends the process (SIGBUS). So the bytes are read, not mapped: the needed columns of a few
+record batches at a time, which Polars gets as a file in memory. The metadata of this file is the original's, with
+other offsets. The layout is that of the Arrow columnar format (`File.fbs`, `Message.fbs`).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Stretch:
     Parameters
     ----------
     start
-        Where they begin in the file.
+        Offset in the file, in bytes.
     nbytes
-        How many they are.
+        Number of bytes.
     place
-        Where they begin in the body of the copy.
+        Offset in the body of the copy, in bytes.
     """
 
     start: int
@@ -54,18 +54,18 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class BatchCopy:
-    """A record batch or a dictionary of a file, less the columns that are not needed.
+    """Record batch or dictionary of a file, without the columns that are not needed.
 
     Parameters
     ----------
     rows
-        Rows of a record batch, 0 for a dictionary.
+        Number of rows of a record batch; 0 for a dictionary.
     metadata
-        Its message, with the offsets of the copy.
+        Message of the batch, with the offsets of the copy.
     stretches
-        The bytes that follow it.
+        Bytes of the file that form the body.
     body
-        Bytes of the body, with the gaps between stretches.
+        Size of the body in bytes, including the gaps between stretches.
     """
 
     rows: int
@@ -75,12 +75,12 @@ class BatchCopy:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are read."""
+        """Number of bytes that are read from the file."""
         return sum(stretch.nbytes for stretch in self.stretches)
 
 
 class IpcFile:
-    """An Arrow IPC file, its footer read.
+    """Arrow IPC file with its footer read.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class IpcFile:
         self._names = [] if self._schema is None else self._schema.names
 
     def _read_schema(self) -> pa.Schema | None:
-        """The columns; None where pyarrow does not know a type, such as Polars' Int128."""
+        """Return the schema; None if pyarrow does not know a type, such as Polars' Int128."""
         try:
             schema = pa.ipc.open_file(pa.py_buffer(self.copy([]).getvalue())).schema
             return schema if schema.names else None
@@ -114,11 +114,17 @@ class IpcFile:
 
     @property
     def rows(self) -> int:
-        """Rows of all record batches."""
+        """Number of rows of all record batches."""
         return sum(batch.rows for batch in self.batches(()))
 
     def batches(self, columns: Collection[str]) -> Iterator[BatchCopy]:
-        """The record batches in their order, with these columns."""
+        """Yield the record batches in their order, with these columns.
+
+        Raises
+        ------
+        SourceError
+            The file is damaged, or has changed since it was opened.
+        """
         needed = [number for number, name in enumerate(self._names) if name in columns]
         for offset, length, body in self._blocks:
             whole = self._whole(offset, length, body)
@@ -129,12 +135,12 @@ class IpcFile:
                 raise damaged_file(self._file, error, "Arrow IPC") from error
 
     def copy(self, batches: Sequence[BatchCopy]) -> io.BytesIO:
-        """An Arrow IPC file with just these record batches, and all dictionaries.
+        """Return an Arrow IPC file in memory with these record batches and all dictionaries.
 
         Raises
         ------
         SourceError
-            The file became shorter.
+            The file has become shorter.
         """
         footer = bytearray(self._footer)
         end = len(_HEAD)
@@ -175,7 +181,7 @@ class IpcFile:
         return self._file.read(start, length)
 
     def _blocks_of(self, field: int) -> list[tuple[int, int, int]]:
-        """Offset, bytes of metadata and bytes of body of every dictionary or record batch."""
+        """Return offset, bytes of metadata and bytes of body of every dictionary or record batch."""
         first, count = FlatTable.root(self._footer).vector(field, _BLOCK.size)
         blocks = [_BLOCK.unpack_from(self._footer, first + _BLOCK.size * number) for number in range(count)]
         if any(min(block) < 0 or sum(block) > self._file.size for block in blocks):
@@ -186,7 +192,7 @@ class IpcFile:
         return BatchCopy(0, self._file.read(offset, length), (Stretch(offset + length, body, 0),), body)
 
     def _less(self, whole: BatchCopy, start: int, columns: Sequence[int]) -> BatchCopy:
-        """A record batch, whose body is at `start` of the file, with these columns."""
+        """Return a record batch with these columns; its body begins at offset `start` of the file."""
         metadata = bytearray(whole.metadata)
         message = FlatTable.root(metadata, 8 if metadata.startswith(b"\xff\xff\xff\xff") else 4)
         header = message.table(_HEADER)

@@ -1,4 +1,4 @@
-"""A columnar file while it is read: opened once, so that all its rows come from one version."""
+"""Columnar file being read: opened once, so that all its rows come from one version."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from arrowstream.errors import SourceError
 from arrowstream.io.files.text.byte_stream import unreadable
 
 Stamp = tuple[int, int, int, int]
-"""Device, inode, size and time of the last change (ns): another content has another stamp."""
+"""Device, inode, size (bytes) and time of the last change (ns): other content has another stamp."""
 
 
 class OpenFile:
-    """A file held open until nobody refers to it.
+    """File that stays open until the last reference to it is gone.
 
-    A file that takes its name meanwhile is not seen. A change in place is an error: the rows read before it would be
-    of another version than those after it. Polars 1 maps a Parquet file while it decodes a piece, so that one that is
-    cut just then still ends the process (SIGBUS); Polars 2 reads it.
+    If another file takes its name meanwhile, reading goes on with this one. A change in place is an error, as rows
+    read before it would be of another version than those after it. Polars 1 maps a Parquet file while it decodes a
+    piece, so that truncating the file just then still ends the process (SIGBUS); Polars 2 reads it.
 
     Parameters
     ----------
     path
-        Its name, for errors too.
+        Path of the file, also used in errors.
 
     Raises
     ------
     SourceError
-        It cannot be opened.
+        The file cannot be opened.
     """
 
     __slots__ = ("__weakref__", "_handle", "path", "stamp")
@@ -40,7 +40,7 @@ class OpenFile:
             self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise unreadable(path, error) from error
-        # Pieces of the file are read by several threads; the last one that goes closes it.
+        # Several threads read pieces of the file; it is closed with the last of them.
         weakref.finalize(self, os.close, self._handle)
         self.stamp = self._now()
 
@@ -51,16 +51,16 @@ class OpenFile:
 
     @property
     def place(self) -> str:
-        """A path of the open file itself, in ASCII whatever its name is."""
+        """Path of the open file itself, in ASCII whatever its name is."""
         return f"/dev/fd/{self._handle}"
 
     @property
     def size(self) -> int:
-        """Bytes it had when it was opened."""
+        """Size when it was opened, in bytes."""
         return self.stamp[2]
 
     def read(self, start: int, nbytes: int) -> bytes:
-        """Some bytes, fewer only at the end of the file."""
+        """Return `nbytes` bytes from `start` on, fewer only at the end of the file."""
         return os.pread(self._handle, nbytes, start)
 
     def read_into(self, start: int, buffer: memoryview) -> None:
@@ -69,7 +69,7 @@ class OpenFile:
         Raises
         ------
         SourceError
-            The file ends before.
+            The file ends before the buffer is full.
         """
         while buffer.nbytes:
             found = os.preadv(self._handle, [buffer], start)
@@ -83,7 +83,7 @@ class OpenFile:
             raise self._changed()
 
     def text(self, error: BaseException) -> str:
-        """The first line of an error, with the file's name in it."""
+        """Return the first line of an error, with the file's name in place of `place`."""
         return (str(error).splitlines() or [type(error).__name__])[0].replace(self.place, str(self.path))
 
     def _now(self) -> Stamp:

@@ -1,4 +1,4 @@
-"""What a Parquet footer tells of the bytes that a read needs."""
+"""Sizes of the row groups of a Parquet file, from its footer."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from arrowstream.io.files.columnar.damage import damaged_file
 from arrowstream.io.files.columnar.open_file import OpenFile
 
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
-_VIEW = 16  # bytes of a string's view, whose text comes on top
+_VIEW = 16  # bytes of a string's view, to which its text is added
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """What a Parquet footer says about one row group and the columns that are needed of it.
+    """Size of one row group, counting only the columns that are needed.
 
     Parameters
     ----------
     rows
-        Rows of it.
+        Number of rows.
     stored
         Bytes of the columns in the file.
     decoded
@@ -35,7 +35,13 @@ class RowGroup:
 
 
 def row_groups(file: OpenFile, columns: Collection[str] | None = None) -> list[RowGroup]:
-    """The row groups of a Parquet file, with the bytes of `columns` (all, if None)."""
+    """Return the row groups of a Parquet file, with the bytes of `columns` (None for all).
+
+    Raises
+    ------
+    SourceError
+        The footer cannot be read.
+    """
     try:
         footer = pq.read_metadata(file.place)
     except (OSError, pa.ArrowException) as error:
@@ -46,7 +52,7 @@ def row_groups(file: OpenFile, columns: Collection[str] | None = None) -> list[R
         stored = decoded = 0
         for index in range(group.num_columns):
             chunk = group.column(index)
-            # The path of a nested column names its parts: "list.element"; of a plain one, the column itself.
+            # The path of a nested column includes its parts ("x.list.element"), that of a plain one is its name.
             if columns is None or _root(chunk.path_in_schema, columns):
                 stored += chunk.total_compressed_size
                 width = _WIDTHS.get(chunk.physical_type)

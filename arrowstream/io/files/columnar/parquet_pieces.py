@@ -1,4 +1,4 @@
-"""A Parquet file in pieces of bounded size: row groups together, one by one, or page by page."""
+"""Pieces of a Parquet file, of bounded size: row groups together, one by one, or page by page."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from arrowstream.io.files.columnar.scan import PIECE_BYTES, Table, slice_piece
 from arrowstream.io.files.read_ahead import Piece
 
 HUGE_BYTES = 24 << 20
-"""Polars loads all stored bytes of a row group even for a slice of it; pyarrow does not, but is slower."""
+"""Stored bytes above which pyarrow reads a row group page by page.
+
+Polars loads all stored bytes of a row group even for a slice of it; pyarrow does not, but is slower.
+"""
 
 WHOLE = 4
-"""A row group of at most this many pieces' bytes is read at once, a larger one in slices of that size.
+"""Largest row group that is read at once, in units of `PIECE_BYTES`; a larger one is read in slices of that size.
 
-In slices of one piece each, row groups of 28 MB took half as long again: a slice decodes the dictionaries
-and the pages at its ends again.
+In slices of one unit, row groups of 28 MB took 1.5 times as long: a slice decodes the dictionaries and the
+pages at its ends again.
 """
 
 
 def parquet_pieces(table: Table) -> Iterator[Piece]:
-    """Small row groups several at a time, larger ones in slices, huge ones page by page."""
+    """Yield small row groups several at a time, larger ones in slices, huge ones page by page."""
     start = rows = decoded = stored = 0
     for number, group in enumerate(row_groups(table.file, table.columns)):
         large = group.decoded > WHOLE * PIECE_BYTES
@@ -47,7 +50,7 @@ def parquet_pieces(table: Table) -> Iterator[Piece]:
 
 
 def _slices(table: Table, group: RowGroup, start: int) -> Iterator[Piece]:
-    """Equal parts of one row group; decoding a part skips the pages of the others."""
+    """Yield equal parts of one row group; decoding a part skips the pages of the others."""
     parts = min(group.rows, -(-group.decoded // (WHOLE * PIECE_BYTES)))
     cuts = [group.rows * part // parts for part in range(parts + 1)]
     for low, high in pairwise(cuts):
@@ -56,7 +59,7 @@ def _slices(table: Table, group: RowGroup, start: int) -> Iterator[Piece]:
 
 
 def _pages(table: Table, number: int, group: RowGroup, start: int) -> Iterator[Piece]:
-    """Row group `number`, which begins with row `start` of the file, by pyarrow in slices.
+    """Yield row group `number`, which begins with row `start` of the file, in slices read by pyarrow.
 
     Polars decodes whole row groups; pyarrow streams the pages of each column when given a buffer size.
     """
@@ -72,7 +75,7 @@ def _pages(table: Table, number: int, group: RowGroup, start: int) -> Iterator[P
 
 def _piece(table: Table, record: pa.RecordBatch, nbytes: int) -> Piece:
     def read() -> pl.DataFrame:
-        # Columns that nobody needs are there by name only: the optimiser drops them again.
+        # Columns that are not needed exist by name only: the optimiser drops them again.
         rows = (
             to_frame(record)
             .lazy()

@@ -1,10 +1,10 @@
 """Row groups of one Parquet file, appended as they are encoded.
 
-Polars encodes Parquet on all cores, but only ever a whole file; nothing of it appends to a file. So each
-piece of rows becomes a small Parquet file in memory, whose column chunks are copied into the real file
-as they are, and whose footer's row groups are kept, with their offsets moved, for the real footer at the
-end. Nothing of the data is decoded, and the result has exactly the types and statistics that
-Polars' own files have. The layout is that of the Parquet format specification (`parquet.thrift`).
+Polars encodes Parquet on all cores, but only whole files: it cannot append to one. So each frame of rows
+becomes a small Parquet file in memory. Its column chunks are copied unchanged into the real file, and its
+row groups' metadata is kept, with the offsets moved, for the real footer at the end. No data is decoded,
+and the result has exactly the types and statistics of a file that Polars writes. The layout is that of
+the Parquet format specification (`parquet.thrift`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from arrowstream.io.files.columnar.thrift import (
 Codec = Literal["zstd", "snappy", "lz4", "gzip", "uncompressed"]
 
 GROUP_ROWS: Final = 262_144
-"""Rows of a row group: what Polars' streaming writer uses; more made both slower and larger files."""
+"""Rows per row group, as in Polars' streaming writer; more made files both slower and larger."""
 
 _MAGIC: Final = b"PAR1"
 # Field numbers of parquet.thrift: FileMetaData, RowGroup, ColumnChunk, ColumnMetaData, OffsetIndex.
@@ -42,7 +42,7 @@ _PAGES, _PAGE_OFFSET = 1, 1
 
 
 class RowGroups:
-    """Turns frames of one schema into the bytes of one Parquet file, piece after piece.
+    """Encoder of frames of one schema into the bytes of one Parquet file, piece by piece.
 
     Parameters
     ----------
@@ -61,19 +61,19 @@ class RowGroups:
         self._codec = codec
         self._written = 0
         self._rows = 0
-        # What is the same in the footer of every frame: before the number of rows, and after the row groups.
+        # The bytes common to the footers of all frames: before the number of rows, and after the row groups.
         self._head = b""
         self._tail = b""
-        # Kept encoded: as Python objects, the row groups of a long file would take some 20 times as much.
+        # Kept encoded: as Python objects, the row groups of a long file take about 20 times the memory.
         self._groups: list[bytes] = []
 
     def append(self, frame: pl.DataFrame) -> Iterator[bytes | memoryview]:
-        """The bytes that append the rows of `frame`, as one row group or more.
+        """Yield the bytes that append the rows of `frame`, as one or more row groups.
 
         Raises
         ------
         ValueError
-            The frame has another schema than those before it.
+            The frame's schema differs from that of the first one.
         """
         data = self._encode(frame)
         (length,) = struct.unpack("<I", data[-8:-4])
@@ -84,7 +84,7 @@ class RowGroups:
             yield _MAGIC
         if not (footer.startswith(self._head) and footer.endswith(self._tail)):
             raise ValueError(f"this frame's schema is not that of the file's first one: {frame.schema}")
-        # The schema, much of a footer, need not be read again and again.
+        # The schema, a large part of a footer, is read only once.
         fields = read_struct(footer[len(self._head) : -len(self._tail)] + b"\0", previous=_SCHEMA)
         self._rows += fields[_NUM_ROWS][1]
         for group in fields[_ROW_GROUPS][1][1]:
@@ -94,7 +94,7 @@ class RowGroups:
             self._groups.append(write_struct(group))
 
     def finish(self) -> Iterator[bytes]:
-        """The bytes that end the file; some frame, if only an empty one, must have been appended."""
+        """Yield the bytes that end the file; at least one frame, even an empty one, must have been appended."""
         footer = b"".join(
             [
                 self._head,
@@ -110,7 +110,7 @@ class RowGroups:
         yield _MAGIC
 
     def _encode(self, frame: pl.DataFrame) -> memoryview:
-        """A Parquet file of just this frame."""
+        """Return a Parquet file of this frame alone."""
         buffer = io.BytesIO()
         # The streaming engine is named, since the other writer of Polars 1 uses one core only.
         frame.lazy().sink_parquet(
@@ -123,11 +123,11 @@ class RowGroups:
         return buffer.getbuffer()
 
     def _move(self, group: Struct, data: memoryview) -> Iterator[bytes | memoryview]:
-        """What of `data` belongs to a row group, with the group's offsets changed to where it will be."""
+        """Yield the bytes of `data` that belong to a row group; change the group's offsets to the final ones."""
         at = self._written
         columns: list[Struct] = group[_COLUMNS][1][1]
         moved_by: list[int] = []
-        # Optional, and 16 bits would not do to number the groups of a long file.
+        # Optional, and its 16 bits are too few to number the groups of a long file.
         group.pop(_ORDINAL, None)
         group[_GROUP_OFFSET] = (6, at)
         for column in columns:
@@ -135,7 +135,7 @@ class RowGroups:
             start = min(meta[field][1] for field in (_DATA_PAGE, _DICTIONARY_PAGE) if field in meta)
             size = meta[_COMPRESSED_SIZE][1]
             moved_by.append(at - start)
-            # The specification wants 0 here, and no copy of the metadata after the chunk, as earlier versions did.
+            # The specification wants 0 here, and not the copy of the metadata after the chunk of earlier versions.
             column[_CHUNK_OFFSET] = (6, 0)
             for field in (_DATA_PAGE, _INDEX_PAGE, _DICTIONARY_PAGE):
                 if field in meta:
@@ -151,7 +151,7 @@ class RowGroups:
 
 
 def _move_indexes(column: Struct, data: memoryview, distance: int, at: int) -> Iterator[bytes | memoryview]:
-    """A chunk's page indexes, to be put at `at`, for pages that have moved by `distance`."""
+    """Yield a chunk's page indexes, to be written at offset `at`, for pages that have moved by `distance` bytes."""
     if _COLUMN_INDEX in column:
         start, size = column[_COLUMN_INDEX][1], column[_COLUMN_INDEX_SIZE][1]
         column[_COLUMN_INDEX] = (6, at)
@@ -168,7 +168,7 @@ def _move_indexes(column: Struct, data: memoryview, distance: int, at: int) -> I
 
 
 def footer_ends(footer: bytes) -> tuple[bytes, bytes]:
-    """The bytes that footers of one schema and writer share: before the number of rows, and after the row groups."""
+    """Return the bytes common to footers of one schema and writer: before the row count, and after the row groups."""
     fields = read_struct(footer)
     before = {number: field for number, field in fields.items() if number < _NUM_ROWS}
     after = {number: field for number, field in fields.items() if number > _ROW_GROUPS}

@@ -1,4 +1,4 @@
-"""Parquet and Arrow IPC files: their schemas, and some of their rows as a piece to be read."""
+"""Scans of Parquet and Arrow IPC files: their schemas, and pieces of their rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from arrowstream.io.files.formats import Format
 from arrowstream.io.files.read_ahead import Piece
 
 PIECE_BYTES = 8 << 20
-"""Bytes of a piece once decoded, about; two are read at a time while a third is worked on."""
+"""Decoded size of a piece, about, in bytes; two are read at a time while a third is processed."""
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -29,12 +29,12 @@ _known: dict[tuple[Path, Stamp], pl.Schema] = {}
 
 
 def schema_of(file: OpenFile, format: Format) -> pl.Schema:
-    """Names and types of a file's columns, read again only if its content is another.
+    """Return the names and types of a file's columns, read again only if the file changed.
 
     Raises
     ------
     SourceError
-        Its footer cannot be read.
+        The file is not a regular file, or its footer cannot be read.
     SchemaError
         Polars lacks the type of a column; the error names it.
     """
@@ -72,29 +72,29 @@ def _read_ipc_schema(path: str) -> pa.Schema:
 
 
 def scan_parquet(file: OpenFile) -> pl.LazyFrame:
-    """Exactly this file, without columns from its path."""
+    """Scan a Parquet file: exactly this file, without columns from its path."""
     return pl.scan_parquet(file.place, glob=False, hive_partitioning=False)
 
 
 def scan_ipc(content: io.BytesIO) -> pl.LazyFrame:
-    """The rows of an Arrow IPC file in memory."""
+    """Scan an Arrow IPC file in memory."""
     return pl.scan_ipc(content, glob=False, hive_partitioning=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A Parquet or IPC file to read.
+    """Parquet or IPC file to read.
 
     Parameters
     ----------
     file
         The open file.
     schema
-        All its columns.
+        Schema of the file.
     columns
-        Those that are needed.
+        Names of the columns that are needed.
     adapt
-        What is to be made of its rows, given all columns.
+        Query on the file's rows; its input has all columns.
     """
 
     file: OpenFile
@@ -104,12 +104,12 @@ class Table:
 
 
 def ipc_rows(path: Path) -> int:
-    """Rows of an IPC file, by the headers of its record batches."""
+    """Return the number of rows of an IPC file, from the headers of its record batches."""
     return IpcFile(OpenFile(path)).rows
 
 
 def ipc_pieces(table: Table) -> Iterator[Piece]:
-    """Record batches of an IPC file, small ones together, large ones in slices that share one copy in memory."""
+    """Yield the record batches of an IPC file: small ones together, large ones in slices that share one copy."""
     ipc = IpcFile(table.file)
     waiting: list[BatchCopy] = []
     for batch in ipc.batches(table.columns):
@@ -128,7 +128,7 @@ def _copied(table: Table, ipc: IpcFile, batches: list[BatchCopy]) -> Iterator[Pi
     nbytes = sum(batch.nbytes for batch in batches)
 
     def rows() -> pl.LazyFrame:
-        # Polars reads all columns where none is needed, and a copy holds none then.
+        # If no column is needed, Polars would read all of them, but the copy has none.
         found = (
             scan_ipc(content) if table.columns else pl.LazyFrame().select(pl.repeat(None, total).alias(""))
         )
@@ -143,7 +143,7 @@ def _copied(table: Table, ipc: IpcFile, batches: list[BatchCopy]) -> Iterator[Pi
 
 
 def slice_piece(table: Table, start: int, rows: int, nbytes: int) -> Piece:
-    """Some rows of a Parquet file, read by Polars with the query inside the read."""
+    """Return rows `start` to `start + rows` of a Parquet file as a piece, read with the query inside the read."""
     return _piece(table, lambda: scan_parquet(table.file), start, rows, nbytes, table.file.check)
 
 

@@ -1,8 +1,8 @@
-"""Thrift's compact protocol, as far as Parquet footers use it, without a schema.
+"""Thrift's compact protocol, the part that Parquet footers use, without a schema.
 
 A struct is read into a dict from field number to (wire type, value) and can be written back byte for
-byte, so a footer can be changed in the few fields that hold file offsets while everything else,
-known or not, passes through. Follows the "Thrift compact protocol" specification of Apache Thrift.
+byte. So the few fields of a footer that hold file offsets can be changed, while all others, known or
+not, stay as they are. Follows the "Thrift compact protocol" specification of Apache Thrift.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ LIST: Final = 9
 STRUCT: Final = 12
 
 Struct = dict[int, tuple[int, Any]]
-"""Field number to (wire type, value); a list's value is (wire type of the items, items)."""
+"""Map from field number to (wire type, value); the value of a list is (wire type of the items, items)."""
 
 
 def read_struct(data: bytes, previous: int = 0) -> Struct:
-    """The struct that starts `data`, or its rest after field `previous`.
+    """Read the struct at the beginning of `data`, or the rest of a struct after field `previous`.
 
     Raises
     ------
     ValueError
-        A wire type that Parquet's metadata does not use (maps and sets).
+        A field has a wire type that Parquet metadata does not use (a map or a set).
 
     Examples
     --------
@@ -38,7 +38,7 @@ def read_struct(data: bytes, previous: int = 0) -> Struct:
 
 
 class _Cursor:
-    """Reads values one after the other."""
+    """Reader of values one after the other."""
 
     __slots__ = ("_at", "_data")
 
@@ -51,7 +51,7 @@ class _Cursor:
         while header := self._byte():
             wire, step = header & 0x0F, header >> 4
             number = number + step if step else self._zigzag()
-            # A boolean field has its value in its type; only in lists is there a byte of its own.
+            # A boolean field has its value in its type; only in a list it takes a byte.
             fields[number] = (wire, wire == 1 if wire in BOOLEANS else self._value(wire))
         return fields
 
@@ -95,14 +95,14 @@ class _Cursor:
 
 
 def write_struct(fields: Struct, previous: int = 0) -> bytes:
-    """The bytes of a struct, or of its rest behind field `previous`; the inverse of `read_struct`."""
+    """Return the bytes of a struct, or of its rest after field `previous`; the inverse of `read_struct`."""
     out = bytearray()
     _struct(out, fields, previous)
     return bytes(out)
 
 
 def list_header(wire: int, size: int) -> bytes:
-    """What precedes the items of a list, for a list whose items are already bytes."""
+    """Return the bytes before the items of a list, for a list whose items are already bytes."""
     if size < 15:
         return bytes([size << 4 | wire])
     out = bytearray([0xF0 | wire])
@@ -111,9 +111,9 @@ def list_header(wire: int, size: int) -> bytes:
 
 
 def field_header(number: int, previous: int, wire: int) -> bytes:
-    """What precedes a struct's field `number` after field `previous` (0 before the first)."""
+    """Return the bytes before a struct's field `number` that follows field `previous` (0 before the first)."""
     step = number - previous
-    # The format allows a step of 15 here, too, but Polars' encoder writes that in the longer form.
+    # The format allows a step of 15 here too, but Polars' encoder writes that in the longer form.
     if 0 < step < 15:
         return bytes([step << 4 | wire])
     out = bytearray([wire])

@@ -1,4 +1,4 @@
-"""Paths that match a pattern, through symbolic links and without hidden ones."""
+"""Glob: paths that match a pattern, through symbolic links and without hidden ones."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ _WILDCARDS = frozenset("*?[")
 
 
 def is_pattern(text: str) -> bool:
-    """True if a name or path holds a wildcard."""
+    """Return True if a name or path contains a wildcard."""
     return not _WILDCARDS.isdisjoint(text)
 
 
 def matches(base: Path, pattern: Sequence[str]) -> set[Path]:
-    """Files and folders below `base` that match the parts of a pattern; with ``**``, files only.
+    """Return the files and folders below `base` that match the parts of a pattern; with ``**``, files only.
 
-    A wildcard does not stand for the dot that a name begins with, except in a partition's name. ``**`` does not go
-    into folders that a folder's own listing leaves out.
+    A wildcard does not match the leading dot of a name, except in a partition's name. ``**`` does not enter hidden
+    folders.
 
     Raises
     ------
     ValueError
-        ``**`` is not a part of its own.
+        A part contains ``**`` and other characters.
     OSError
         A folder cannot be listed.
+    SourceError
+        A run has not finished publishing into a folder.
 
     Examples
     --------
@@ -43,7 +45,7 @@ def matches(base: Path, pattern: Sequence[str]) -> set[Path]:
 
 def _matches(folder: Path, pattern: tuple[str, ...]) -> Iterator[Path]:
     part, rest = pattern[0], pattern[1:]
-    if part == "**":  # never the last part: a pattern that ends so means what the folder means
+    if part == "**":  # never the last part: the caller replaces "folder/**" by the folder
         for below in folders_in(folder):
             yield from _matches(below, rest)
     else:

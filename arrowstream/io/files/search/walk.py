@@ -1,4 +1,4 @@
-"""The files below a folder: through symbolic links, without what is hidden, in the order of their names."""
+"""Walk through the files below a folder: through symbolic links, without hidden ones, in the order of their names."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from arrowstream.io.files.staging.journal import is_journal
 from arrowstream.io.files.staging.unfinished import is_partition
 
 Identity = tuple[int, int]
-"""Device and inode: what a folder is, by whatever name."""
+"""Device and inode number of a folder, the same under each of its names."""
 
 
 def is_visible(name: str) -> bool:
-    """True for the name of a folder that does not begin with ``.`` or ``_`` (``_temporary``), and of a partition."""
+    """Return True for a folder name that does not begin with ``.`` or ``_`` (``_temporary``), or is a partition's."""
     return name[0] not in "._" or is_partition(name)
 
 
 def files_in(folder: Path, *, enter: Callable[[str], bool] = is_visible) -> Iterator[Path]:
-    """The files below a folder whose names do not begin with ``.`` or ``_`` (``_SUCCESS``).
+    """Return the files below a folder whose names do not begin with ``.`` or ``_`` (``_SUCCESS``).
 
-    A symbolic link is what it points to. One that leads back to a folder it lies in is left out: the files there are
-    read anyway.
+    Symbolic links are followed, except to a folder that contains the link: its files are listed anyway.
 
     Parameters
     ----------
     folder
-        Where to begin.
+        Folder to begin with.
     enter
-        Whether to go into a folder of this name.
+        Returns whether to enter a folder of this name.
 
     Raises
     ------
@@ -44,17 +43,17 @@ def files_in(folder: Path, *, enter: Callable[[str], bool] = is_visible) -> Iter
 
 
 def folders_in(folder: Path) -> Iterator[Path]:
-    """A folder and those below it that are visible, links that lead back to a folder above left out."""
+    """Return a folder and the visible ones below it, without links back to a folder above."""
     return _folders(str(folder), frozenset())
 
 
 def entries(folder: str) -> list[os.DirEntry[str]]:
-    """What a folder holds, by name.
+    """Return the entries of a folder, sorted by name.
 
     Raises
     ------
     OSError
-        It cannot be listed.
+        The folder cannot be listed.
     SourceError
         A run has not finished publishing into it.
     """

@@ -1,1 +1,1 @@
-"""Files that get their final names only when all of them are complete and on disk."""
+"""Staging: files get their final names only when all of them are complete and on disk."""

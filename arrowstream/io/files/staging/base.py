@@ -1,4 +1,4 @@
-"""The two phases in which files become visible, and what all kinds of targets need for them."""
+"""The two phases in which files become visible, and functions that all kinds of targets share."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _log = logging.getLogger(__name__)
 
 
 class Publication(ABC):
-    """The two phases in which what was written becomes visible, and the way back."""
+    """The two phases in which written files become visible, and their removal after a failure."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Do everything that can fail; nothing is visible yet. The files must be closed and synced.
+        """Do everything that can fail, and make nothing visible. The files must be closed and synced.
 
         Raises
         ------
@@ -28,35 +28,41 @@ class Publication(ABC):
 
     @abstractmethod
     def publish(self) -> None:
-        """Make everything visible and durable, by renames; called once, after `prepare`."""
+        """Make everything visible and durable, by renames; called once, after `prepare`.
+
+        Raises
+        ------
+        SinkError
+            The operating system refuses.
+        """
 
     @abstractmethod
     def discard(self) -> None:
-        """Remove what has no final name yet; never raises, and does nothing after `publish`."""
+        """Remove the files without a final name; never raises, and does nothing after `publish`."""
 
 
 class Staging(Publication):
-    """A place for files that are not visible yet."""
+    """Place for files that are not visible yet."""
 
     @abstractmethod
     def path(self, name: str) -> Path:
-        """Where to write what will be `name`, a relative path, under the target; its folder is made."""
+        """Return the path to write for the final name `name`, relative to the target; its folder is made."""
 
 
 def nested(staged: Path, name: str) -> Path:
-    """The path of `name` in `staged`, with its folder made."""
+    """Return the path of `name` in `staged`, after making its folder."""
     path = staged / name
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def missing_folders(folder: Path) -> list[Path]:
-    """A folder and those of its parents that do not exist, the outermost first."""
+    """Return the folder and those of its parents that do not exist, the outermost first."""
     return [path for path in (*reversed(folder.parents), folder) if not path.exists()]
 
 
 def folders_between(path: Path, top: Path) -> list[Path]:
-    """The folders that hold `path` and lie below `top`, innermost first."""
+    """Return the folders that contain `path` and lie below `top`, innermost first."""
     return [parent for parent in path.parents if top in parent.parents]
 
 
@@ -76,10 +82,10 @@ def sync_tree(folder: Path) -> None:
 
 
 def keep_mode_and_owner(path: Path, old: os.stat_result) -> None:
-    """Give `path` the mode and the owner of what it replaces.
+    """Give `path` the mode and the owner of the file or folder that it replaces.
 
-    Another user's file stays that user's only where the system allows it (for root); elsewhere it becomes this
-    user's, with the old mode less its set-id bits.
+    The owner is kept if the system allows it (for root). Otherwise this process's user becomes the owner, the mode
+    loses its set-id bits, and a warning is logged.
     """
     new = path.stat()
     mode = old.st_mode & 0o7777
@@ -93,14 +99,14 @@ def keep_mode_and_owner(path: Path, old: os.stat_result) -> None:
 
 
 def remove(files: Iterable[Path]) -> None:
-    """Remove files; what cannot be removed is logged."""
+    """Remove files; log those that cannot be removed."""
     for file in files:
         with _logged(file):
             file.unlink(missing_ok=True)
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder with all it holds; what cannot be removed is logged."""
+    """Remove a folder with everything in it; log a failure."""
     if folder.exists():
         with _logged(folder):
             shutil.rmtree(folder)
@@ -116,7 +122,7 @@ def remove_empty(folders: Iterable[Path]) -> None:
 
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """What cannot be removed stays, hidden; the failure that led here matters more than this one."""
+    """Log a failure to remove `path`, which stays, hidden: the failure that led here matters more than this one."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One folder in place of another in a single step, where the file system can do that."""
+"""Exchange of two folders in a single step, where the file system can do that."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RENAME_EXCHANGE = 2
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Exchange the names of two folders atomically; False where the system or the file system cannot."""
+    """Exchange the names of two folders atomically; return False if the system or the file system cannot."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     if rename is None:
         return False
@@ -24,18 +24,19 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def carry_over(folder: Path, new: Path, left_behind: Collection[Path]) -> bool:
-    """Link the files of `folder` into `new`, which will take its name; False, and nothing done, if one cannot be.
+    """Link the files of `folder` into `new`, which will take its name; return False, with no links, if one fails.
 
-    Only what partitions hold can be linked: other folders may belong to somebody who works in them at the moment.
+    Only files in the folder itself and in its partitions can be linked: another program may be working in any other
+    folder.
 
     Parameters
     ----------
     folder
         The folder to be replaced.
     new
-        The folder that replaces it; it gets the mode and the owner of `folder`, as its partitions do.
+        The folder that replaces it; it and its partitions get the mode and the owner of the old ones.
     left_behind
-        Files of `folder` that go with it.
+        Files of `folder` that are not linked.
     """
     made: list[Path] = []
     for path in _others(folder, left_behind):
@@ -52,7 +53,7 @@ def carry_over(folder: Path, new: Path, left_behind: Collection[Path]) -> bool:
 
 
 def _others(folder: Path, left_behind: Collection[Path]) -> Iterator[Path | None]:
-    """The other files of a folder and its partitions; None for what cannot be linked."""
+    """Yield the other files of a folder and its partitions; None for an entry that cannot be linked."""
     for place, folders, files in os.walk(folder):
         for name in folders:
             if not is_partition(name) or Path(place, name).is_symlink():
@@ -67,6 +68,6 @@ def _linked(path: Path, there: Path) -> bool:
     there.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, there, follow_symlinks=False)
-    except OSError:  # no links on this file system, too many, or none to files of other users
+    except OSError:  # the file system has no links, the file too many, or it belongs to another user
         return False
     return True

@@ -1,4 +1,4 @@
-"""A folder that exists: it is exchanged for a new one, or gets and loses its files one by one."""
+"""An existing folder as a target: it is exchanged for a new one, or its files are replaced one by one."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from arrowstream.io.files.staging.unfinished import hidden_name, new_token, note
 
 
 class FilledFolder(Staging):
-    """A folder that files are added to, in place of `old` ones.
+    """Folder that files are added to, in place of `old` ones.
 
-    The new files wait in a hidden folder next to the target. At the end the two folders exchange their names, which
-    is one step; other files in the target get a second name in the new folder before. Where the file system cannot
-    exchange folders, or the target holds a folder that is no partition, the files are moved one by one. The old
-    ones go only when all new ones are in place, and a `Journal` lies in the folder meanwhile: until it is gone, a
-    reader may see rows of both.
+    The new files wait in a hidden folder next to the target. At the end the two folders exchange their names in one
+    step; before that, other files in the target are linked into the new folder. If the file system cannot exchange
+    folders, or the target contains a folder that is not a partition, the files are moved one by one. The old files
+    are removed only when all new ones are in place, and a `Journal` lies in the folder meanwhile: until it is
+    removed, a reader may see rows of both.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class FilledFolder(Staging):
     Raises
     ------
     SinkError
-        The folder cannot be written to, or another run is publishing into it.
+        The folder cannot be written to.
     """
 
     def __init__(self, target: Path, old: Iterable[Path] = ()) -> None:
@@ -126,13 +126,13 @@ class FilledFolder(Staging):
             )
 
     def _place(self) -> None:
-        """Move all new files into the folder, those whose name an old file has under another one."""
+        """Move all new files into the folder, those whose name an old file has under an interim name."""
         self._journal.begin(self._moves, self._old - {move.final for move in self._moves})
         for move in self._moves:
             move.publish()
             self._placed.append(move.place)
         self._sync()
-        # From here on the new files are the good ones: nothing may remove them any more.
+        # From here on the new files are the valid ones, and `discard` must not remove them.
         self._placed, self._made = [], []
 
     def _settle(self) -> None:
@@ -166,7 +166,7 @@ class FilledFolder(Staging):
 
 
 def _may_be_exchanged(folder: Path) -> bool:
-    """Whether a folder next to this one could take its place."""
+    """Return True if a folder next to this one can take its place."""
     here = folder.resolve()
     # A process whose current folder is exchanged would stay in the old one.
     used = here == Path.cwd() or here in Path.cwd().parents

@@ -1,8 +1,8 @@
-"""What a run is about to do in a folder, so that another can finish it if the run is killed in the middle.
+"""Journal of the changes a run is about to make in a folder, so that another run can finish them if it is killed.
 
-A file ``.TOKEN.publishing`` lies in the folder from before the first change until after the last one. The run that
+A file ``.TOKEN.publishing`` is in the folder from before the first change until after the last one. The run that
 wrote it holds a lock on it, which the operating system releases when the process ends, however that happens. Sources
-refuse a folder with such a file; the next sink of the folder finishes the work, if the lock is free.
+refuse a folder with such a file; the next sink of the folder finishes the changes, if the lock is free.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _log = logging.getLogger(__name__)
 
 
 def is_journal(name: str) -> bool:
-    """True for the name of a journal."""
+    """Return True for the name of a journal."""
     return name.endswith(_SUFFIX) and _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A complete file that is about to get its name.
+    """A complete file that is about to get its final name.
 
     Parameters
     ----------
     source
-        Where it is.
+        Path of the file while it waits.
     place
-        Its first name in the folder: the final one, or another one while an old file has that.
+        First path in the folder: the final one, or an interim one while an old file has that.
     final
-        Its final name.
+        Final path.
     """
 
     source: Path
@@ -67,9 +67,9 @@ class Journal:
     folder
         The folder that the run publishes into.
     token
-        The name of the run.
+        Name of the run.
     staged
-        The folder with the files that wait, in `folder` or next to it.
+        Folder of the waiting files, in `folder` or next to it.
     """
 
     def __init__(self, folder: Path, token: str, staged: Path) -> None:
@@ -79,7 +79,7 @@ class Journal:
         self._handle: int | None = None
 
     def begin(self, moves: Iterable[Move], old: Iterable[Path]) -> None:
-        """Write down what follows, durably."""
+        """Write the journal of these changes to disk, before the first of them."""
         text = json.dumps(
             {
                 "staged": os.path.relpath(self._staged, self._folder),
@@ -101,13 +101,13 @@ class Journal:
             raise
 
     def end(self) -> None:
-        """All is done, or undone: remove the journal."""
+        """Remove the journal, once all changes are made or undone."""
         if self._handle is not None:
             remove([self._path])
             self.leave()
 
     def leave(self) -> None:
-        """Leave the journal for another run."""
+        """Release the journal, so that another run can finish the changes."""
         assert self._handle is not None
         os.close(self._handle)
         self._handle = None
@@ -117,12 +117,12 @@ class Journal:
 
 
 def finish_interrupted(folder: Path) -> None:
-    """Finish what a killed run began to publish into `folder`.
+    """Finish the changes that a killed run began to make in `folder`.
 
     Raises
     ------
     SinkError
-        The run still publishes, or files that it wrote are gone.
+        The run is still publishing, or files that it wrote are missing.
     """
     for path in sorted(path for path in folder.glob(f".*{_SUFFIX}") if is_journal(path.name)):
         with path.open("r+b") as file:
@@ -167,7 +167,7 @@ def _finish(folder: Path, path: Path, content: bytes) -> None:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The path that a journal names; only in the folder, or in an unfinished one next to it."""
+    """Return the path that a journal names; raise SinkError if it is outside the folder and its staged folder."""
     path = Path(name)
     parts = path.parts[1:] if path.parts[0] == ".." else path.parts
     next_to = path.parts[0] == ".." and bool(parts) and is_unfinished(parts[0])

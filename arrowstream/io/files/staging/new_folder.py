@@ -1,4 +1,4 @@
-"""A folder that is not there yet."""
+"""A folder that does not exist yet as a target."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from arrowstream.io.files.staging.unfinished import hidden_name, new_token, note
 
 
 class NewFolder(Staging):
-    """A folder written as ``.NAME.TOKEN.inprogress``, which takes its name by one rename.
+    """Folder written as ``.NAME.TOKEN.inprogress``, which takes its name by one rename.
 
     Parameters
     ----------
     target
-        The final name, without symbolic links; its parents are made.
+        Final path, without symbolic links; its parents are made.
 
     Raises
     ------
     SinkError
-        The place cannot be written to.
+        The folder cannot be made.
     """
 
     def __init__(self, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""One file, which replaces its target in one step."""
+"""One file as a target, replaced in one step."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _PUBLIC = 0o666
 
 
 class StagedFile(Staging):
-    """A file written next to its target as ``.NAME.TOKEN.inprogress``, which takes its name by one rename.
+    """File written next to its target as ``.NAME.TOKEN.inprogress``, which takes its name by one rename.
 
     The new file gets the mode and the owner of the one that it replaces.
 
     Parameters
     ----------
     target
-        The final name, without symbolic links.
+        Final path, without symbolic links.
 
     Raises
     ------
     SinkError
-        The target is a folder or a file that may not be written, or its folder is missing or read-only.
+        The target is a folder or a read-only file, or its folder is missing or read-only.
     """
 
     def __init__(self, target: Path) -> None:
@@ -41,7 +41,7 @@ class StagedFile(Staging):
             self._staged.touch(_PRIVATE if replaces else _PUBLIC, exist_ok=False)
 
     def _old(self) -> os.stat_result | None:
-        """What the target is now, or None if it does not exist."""
+        """Return the status of the target, or None if it does not exist."""
         try:
             old = self._target.lstat()
         except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Names of files and folders that are not finished yet, and what a killed run has left of them.
+"""Names of files and folders that are not finished yet, and leftovers of killed runs.
 
-What a killed run leaves is never removed by another: from outside, a slow run looks the same as a dead one. It is
-logged when the next run writes to the same place, with the name of what can be deleted.
+A run never removes the leftovers of another: from outside, a slow run looks the same as a dead one. The next run to
+the same place logs their names.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _log = logging.getLogger(__name__)
 
 
 def new_token() -> str:
-    """The name of this run: the process's number, for whoever finds a file, and a random part of its own."""
+    """Make the name of a run: the process number, for whoever finds a file, and a random part."""
     return f"{_own()}{secrets.token_hex(3)}"
 
 
 def _own() -> str:
-    """The begin of this process's tokens; the number alone is that of many runs in containers."""
+    """Return the prefix of this process's tokens; the process number alone is not unique among containers."""
     return f"{os.getpid()}-{_PROCESS}"
 
 
 def hidden_name(name: str, token: str) -> str:
-    """The name of what will be `name`, while it is written."""
+    """Return the name that `name` has while it is written."""
     return f".{name}{'.' if name else ''}{token}{SUFFIX}"
 
 
 def is_unfinished(name: str) -> bool:
-    """True for the name of a file or folder that a run is writing, or has left.
+    """Return True for the name of a file or folder that a run is writing, or has left unfinished.
 
     Examples
     --------
@@ -46,13 +46,13 @@ def is_unfinished(name: str) -> bool:
 
 
 def is_partition(name: str) -> bool:
-    """True for the name of a folder that holds one value of a column: ``day=1``, also ``_day=1``."""
+    """Return True for the name of a partition's folder: ``day=1``, also ``_day=1``."""
     return "=" in name and not is_unfinished(name)
 
 
 def note_leftovers(folder: Path, name: str) -> None:
-    """Log what other runs have left of the target `name` in `folder`; what this process writes is no leftover."""
-    # All of the name, so that neither `out.csv.bad` nor `out2` is taken for a part of `out`.
+    """Log unfinished files of the target `name` in `folder` that are not of this process."""
+    # The whole name must match, so that neither `out.csv.bad` nor `out2` is taken for `out`.
     begin = re.escape(f".{name}." if name else ".")
     whole = re.compile(rf"{begin}(\d+-[0-9a-f]+){re.escape(SUFFIX)}")
     found = sorted(

@@ -1,4 +1,4 @@
-"""The bytes of a file from its beginning, unpacked on the way, in blocks of bounded size."""
+"""Stream of the bytes of a file from its beginning, decompressed, in blocks of bounded size."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class ByteStream(Protocol):
-    """Where text comes from."""
+    """Stream of decompressed bytes."""
 
     def read(self, size: int, /) -> bytes | None:
-        """Up to `size` more bytes; none at the end."""
+        """Return up to `size` more bytes; none at the end."""
         ...
 
 
 class FileBytes:
-    """A plain or compressed file as a stream of bytes, without a byte order mark.
+    """Plain or compressed file as a stream of bytes, without a byte order mark.
 
     Parameters
     ----------
     path
-        The file; or a pipe.
+        Path of a file or a pipe.
     compression
-        How it is packed.
+        Compression of the whole file, or None.
     keep
-        Whether what is read of a pipe is kept for whoever opens it next.
+        Whether bytes read from a pipe are kept for the next reader.
 
     Raises
     ------
     SourceError
-        It cannot be opened, or is something else than text.
+        The file cannot be opened, or is not text.
     """
 
     __slots__ = ("_compression", "_file", "_path", "_size", "_stream", "_unread")
@@ -62,7 +62,7 @@ class FileBytes:
             raise
 
     def _text_begins(self) -> bytes:
-        """The first bytes, without a byte order mark."""
+        """Return the first bytes, without a byte order mark; raise SourceError unless they may be text."""
         head = self._read(HEAD_BYTES)
         if (other := foreign(head)) is not None:
             raise SourceError(
@@ -76,16 +76,16 @@ class FileBytes:
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of the file itself that were read so far."""
+        """Number of bytes of the file itself, as compressed, that were read so far."""
         return self._file.tell()
 
     def read(self, size: int) -> bytes:
-        """Up to `size` more bytes, fewer only at the end.
+        """Return `size` more bytes, fewer only at the end.
 
         Raises
         ------
         SourceError
-            The file is damaged, ends too early, or cannot be read any more.
+            The file is damaged, ends too early, or can no longer be read.
         """
         head, self._unread = self._unread[:size], self._unread[size:]
         return head + self._read(size - len(head))
@@ -134,7 +134,7 @@ def _unpacked(file: io.RawIOBase, compression: Compression | None) -> ByteStream
 
 
 def unreadable(path: Path, error: Exception) -> SourceError:
-    """The error for a file that the system does not let us read."""
+    """Make the error for a file that the operating system cannot open."""
     reason = error.strerror if isinstance(error, OSError) else None
     return SourceError(
         f"{path} cannot be opened",

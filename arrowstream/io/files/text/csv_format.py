@@ -1,4 +1,4 @@
-"""Blocks of CSV as rows."""
+"""CSV as a text format: blocks, schema and rows."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _QUOTE, _NEWLINE = ord('"'), ord("\n")
 
 @dataclass(frozen=True, slots=True)
 class Csv:
-    """Records of delimited fields under one header.
+    """Format with records of delimited fields after one header.
 
     Parameters
     ----------
     delimiter
         One ASCII character between two fields.
     names
-        The columns that the header names.
+        Names of the columns, from the header.
     """
 
     longest: ClassVar[int] = MAX_RECORD_BYTES
@@ -55,12 +55,14 @@ class Csv:
         return with_last(quotes.outside(positions(block, _NEWLINE)) + 1, block)
 
     def under(self, header: bytes, path: str) -> Csv:
-        """The format of a file with this header.
+        """Return the format of a file with this header.
 
         Raises
         ------
-        SchemaError, SourceError
-            Two columns have one name, or the header is not text.
+        SchemaError
+            Two columns have the same name.
+        SourceError
+            The header cannot be read.
         """
         names = _names(header, self.delimiter, path)
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
@@ -107,24 +109,24 @@ class Csv:
         else:
             lines, between = count(block, _NEWLINE), count(block, delimiter)
         if between == (expected - 1) * (lines + (not block.endswith(b"\n"))):
-            return None  # unless a longer record makes up for a shorter one, and Polars refuses the longer
+            return None  # a longer record may make up for a shorter one, but Polars refuses the longer one
         if b'"' not in block:
             newlines, delimiters = positions(block, _NEWLINE), positions(block, delimiter)
         return _first_uneven(block, with_last(newlines + 1, block), delimiters, expected)
 
     def _stand_ins(self) -> list[str]:
-        """Names in place of the columns' own, which Polars reads otherwise where they hold quotes."""
+        """Return stand-ins for the columns' names, which Polars would change if they contain quotes."""
         return [f"c{number}" for number in range(len(self.names))]
 
     def _header(self) -> bytes:
-        """A header before every block, so that Polars treats the block as it would the file."""
+        """Return a header to put before a block, so that Polars treats the block as a file."""
         return f"{self.delimiter.join(self._stand_ins())}\n".encode()
 
 
 def _first_uneven(block: bytes, ends: Positions, delimiters: Positions, expected: int) -> Uneven | None:
     found = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
     starts = np.concatenate(([0], ends[:-1]))
-    # Polars makes a row of nulls of a blank line, which is a line end only: "\n" or "\r\n".
+    # Polars turns a blank line, only a line end ("\n" or "\r\n"), into a row of nulls.
     blank = (ends - starts) <= 2
     for record in np.flatnonzero((found != expected) & blank):
         blank[record] = not block[starts[record] : ends[record]].strip(b"\r\n")
@@ -133,7 +135,7 @@ def _first_uneven(block: bytes, ends: Positions, delimiters: Positions, expected
 
 
 def _names(header: bytes, delimiter: str, path: str) -> tuple[str, ...]:
-    """The fields of a header, read as Python's csv module reads them."""
+    """Return the fields of a header, as Python's csv module reads them."""
     try:
         text = checked(header, ord(delimiter)).decode()
         if "\0" in text:

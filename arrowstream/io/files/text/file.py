@@ -29,21 +29,21 @@ Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
 class TextFile:
-    """A text file opened, its header read if it has one. Close it.
+    """Open text file, with its header read if it has one. The caller closes it.
 
     Parameters
     ----------
     file
         The file.
     delimiter
-        Between the fields of a CSV file.
+        Delimiter of the fields of a CSV file.
     keep
-        Whether what is read of a pipe is kept for whoever opens it next.
+        Whether bytes read from a pipe are kept for the next reader.
 
     Raises
     ------
     SourceError, SchemaError
-        It cannot be opened, is empty where a header should be, or names two columns alike.
+        The file cannot be opened, lacks a CSV header, or has two columns of one name.
     """
 
     __slots__ = (
@@ -102,7 +102,13 @@ class TextFile:
             self.first = body[end:]
 
     def infer(self, overrides: pl.Schema) -> pl.Schema:
-        """Names and types of the columns, from the first block."""
+        """Return names and types of the columns, from the first block.
+
+        Raises
+        ------
+        SourceError
+            A record of the block cannot be read.
+        """
         try:
             return self.format.infer(self.first, overrides)
         except (FlawedRecord, pl.exceptions.PolarsError) as error:
@@ -110,15 +116,24 @@ class TextFile:
             raise fault.explain(error, 0) from error
 
     def names(self) -> tuple[str, ...]:
-        """The columns that the header, or else the first rows, tell of."""
+        """Return the names of the columns, from the header of a CSV file, else from the first rows."""
         return self.format.names if isinstance(self.format, Csv) else tuple(self.infer(pl.Schema()))
 
     def pieces(
         self, file: DataFile, schema: pl.Schema, adapt: Adapt, *, known: pl.Schema | None = None
     ) -> Iterator[Piece]:
-        """The blocks, each to be parsed as `schema`; every column must be named as in `schema`.
+        """Yield the blocks, each to be parsed as `schema`, which must have the file's columns.
 
-        With `known`, a block with a key that is not among these cannot be read.
+        Parameters
+        ----------
+        file
+            The file.
+        schema
+            Names and types of the columns.
+        adapt
+            Query on the rows of a block.
+        known
+            Keys that objects may have; any other is an error. None if any key is allowed.
         """
         block: Block | None = Block(self.first, self._in_order)
         self.first = b""
@@ -145,7 +160,7 @@ class TextFile:
             if ndjson is None:
                 rows = format.scan(sound, schema)
             else:
-                # All columns, though few may be asked for: only then it is known that no value is missing.
+                # All columns, though the query may need few: only then it is known that no value is missing.
                 frame, loss.count = ndjson.read(sound)
                 rows = frame.lazy()
             return adapt(rows).collect(engine="in-memory")
@@ -161,12 +176,14 @@ class TextFile:
 
 
 def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
-    """Names and types of a text file's columns: those `given`, the others inferred from its first rows.
+    """Return names and types of a text file's columns: types in `given`, the others inferred from the first rows.
 
     Raises
     ------
+    SourceError
+        The file cannot be read.
     SchemaError
-        There are no rows to infer types from, and none are given; or the format cannot hold a given type.
+        The file has no rows to infer types from and `given` is empty, or the format cannot hold a given type.
     """
     _check_readable(file.kind.format, given)
     text = TextFile(file, delimiter, keep=True)
@@ -186,7 +203,7 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
 
 
 def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
-    """Raise SchemaError for an inferred type that Arrow does not have: long numbers are Int128 to Polars 2."""
+    """Raise SchemaError for an inferred type that Arrow lacks: Polars 2 reads long integers as Int128."""
     for name, dtype in schema.items():
         if name not in given and _holds(dtype, (pl.Int128,)):
             raise SchemaError(
@@ -203,7 +220,7 @@ def _check_readable(format: Format, given: pl.Schema) -> None:
             readable = not (dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object))
             types = "numbers, booleans, text, categories, dates or times"
         else:
-            # A decimal would come by way of a float, which is not exact.
+            # A decimal would be read through a float, which is not exact.
             readable = not _holds(dtype, (pl.Binary, pl.Duration, pl.Time, pl.Decimal, pl.Object))
             types = "integers, floats, booleans, text, categories, dates, datetimes, and lists or structs of these"
         if not readable:

@@ -1,4 +1,4 @@
-"""What the readers of CSV and NDJSON have in common."""
+"""Contract of the text formats CSV and NDJSON."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import polars as pl
 from arrowstream.io.files.text.records import Positions
 
 INFER_ROWS = 10_000
-"""Rows at the beginning of the first file from which types are inferred."""
+"""Number of rows at the beginning of the first file from which types are inferred."""
 
 
 Flaw = Literal["text after a quote", "unclosed quote", "carriage return", "lone surrogate", "no object"]
 
 
 class FlawedRecord(Exception):
-    """A record that Polars would misread; raised while a block is read, explained once its row is known.
+    """A record that Polars would misread; explained once the number of the block's first row is known.
 
     Parameters
     ----------
     record
-        Its number in the block, from 0.
+        Number of the record in the block, counted from 0.
     flaw
-        What is wrong with it.
+        Kind of the flaw.
     at
-        Position of the flaw in the block, where it matters on which of a record's lines it is.
+        Position of the flaw in the block, in bytes; 0 if the error does not need it.
     """
 
     def __init__(self, record: int, flaw: Flaw, at: int) -> None:
@@ -38,7 +38,7 @@ class FlawedRecord(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Uneven:
-    """A record with too few or too many fields."""
+    """A record with too few or too many fields: its number in the block from 0, and both numbers of fields."""
 
     record: int
     expected: int
@@ -46,34 +46,37 @@ class Uneven:
 
 
 class TextFormat(Protocol):
-    """How blocks of whole records become rows."""
+    """Parser of blocks of whole records into rows."""
 
     longest: ClassVar[int]
-    """Bytes of the longest record."""
+    """Most bytes of a record."""
 
     quotes: ClassVar[bool]
-    """Whether quotes around a field hide the ends of records."""
+    """True if quotes around a field can hide the end of a record."""
 
     def cut(self, block: bytes) -> tuple[int, bool]:
-        """Where the last whole record of a block ends, 0 if it holds none; whether quotes before it are in order."""
+        """Return the end of the last whole record (0 without one), and whether the block's quotes are in order."""
         ...
 
     def ends(self, block: bytes) -> Positions:
-        """Where each record of a block ends."""
+        """Return the end of each record of a block, ascending; shape (n,), int64."""
         ...
 
     def infer(self, block: bytes, overrides: pl.Schema) -> pl.Schema:
-        """Names and types of the rows of a file's first block."""
+        """Infer names and types of the rows of a file's first block; types in `overrides` are not inferred."""
         ...
 
     def checked(self, block: bytes, *, in_order: bool = False) -> bytes:
-        """The same rows, as Polars reads them right; raises FlawedRecord where it could not."""
+        """Return the same rows in a form that Polars reads correctly; raise FlawedRecord if there is none.
+
+        `in_order` says that the block's quotes are known to be in order.
+        """
         ...
 
     def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
-        """The rows of a checked block; types that `schema` lacks are inferred or text."""
+        """Return the rows of a checked block; types that `schema` lacks are inferred or text."""
         ...
 
     def uneven(self, block: bytes) -> Uneven | None:
-        """The first record of a checked block whose number of fields is not the number of columns."""
+        """Return the first record of a checked block with too few or too many fields, or None."""
         ...

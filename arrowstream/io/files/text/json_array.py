@@ -1,10 +1,10 @@
-"""A JSON array of objects as NDJSON, block by block, without looking at each byte in Python.
+"""A JSON array of objects as NDJSON, block by block, without a Python loop over its bytes.
 
-Outside strings, the commas between the array's own elements become newlines and the newlines that
-were there become spaces; the brackets around it all become spaces too. Three values carried from block
-to block say what is outside: whether we are in a string, whether the next character is escaped, and how
-many brackets are open. The idea, marking structural characters first and parsing
-later, is that of simdjson (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019).
+Outside strings, the commas between the array's elements become newlines, and existing newlines become
+spaces. The opening bracket of the array becomes a space, the closing one a newline. Three values carry
+over from block to block: whether it ends inside a string, whether the next character is escaped, and the
+number of open brackets. Marking structural characters first and parsing later is the idea of simdjson
+(Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _CLASS: Final = _classes()
 
 
 class JsonLines:
-    """A stream of JSON as a stream of NDJSON, whether it is an array or NDJSON already.
+    """Stream of JSON, an array or NDJSON, as a stream of NDJSON.
 
     Parameters
     ----------
     text
-        The bytes of the file.
+        Bytes of the file.
     name
-        The file's name in an error.
+        Name of the file in errors.
     """
 
     __slots__ = ("_depth", "_escaped", "_head", "_in_string", "_name", "_text", "is_array")
@@ -62,15 +62,15 @@ class JsonLines:
         while not self._head and (chunk := text.read(4096)):
             self._head = chunk.lstrip(_BLANK)
         self.is_array = self._head.startswith(b"[")
-        """Whether the lines are made from an array, so that they are not the lines of the file."""
+        """True if the lines are made from an array, so that they are not the lines of the file."""
 
     def read(self, size: int) -> bytes:
-        """Up to `size` more bytes, fewer only at the end.
+        """Return `size` more bytes, fewer only at the end.
 
         Raises
         ------
         SourceError
-            The array is not closed, or something follows it.
+            The array is not closed, or text follows it.
         """
         block = self._take(size)
         if not self.is_array:
@@ -116,7 +116,7 @@ class JsonLines:
         return head + self._text.read(size - len(head))
 
     def _rest(self) -> bytes:
-        """The first bytes after this block that are not blank."""
+        """Return the first bytes after this block that are not blank."""
         rest = b""
         while not rest and (chunk := self._take(4096)):
             rest = chunk.strip(_BLANK)
@@ -125,13 +125,28 @@ class JsonLines:
     def _escapes(
         self, at: npt.NDArray[np.int64], kind: npt.NDArray[np.uint8], size: int
     ) -> npt.NDArray[np.bool_]:
-        """Which of the characters `at` follow an odd run of backslashes."""
+        """Mark the characters that follow an odd run of backslashes; updates `_escaped` for the next block.
+
+        Parameters
+        ----------
+        at
+            Positions of structural characters in the block, ascending. Shape (n,), int64.
+        kind
+            Class of each. Shape (n,), uint8.
+        size
+            Bytes of the block.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (n,), bool.
+        """
         slashes = at[kind == _BACKSLASH]
         carried = self._escaped
         if not len(slashes):
             self._escaped = False
             return np.equal(at, 0) & carried
-        # Number of the backslash within its run, counting one carried over from the block before.
+        # Number of the backslash within its run, counting one carried over from the previous block.
         index = np.arange(len(slashes))
         first = np.diff(slashes, prepend=-2) != 1
         run = index - np.maximum.accumulate(np.where(first, index, 0)) + 1

@@ -1,7 +1,7 @@
-"""A block of NDJSON written again, so that Polars keeps of it all that a schema has room for.
+"""Rewriting of a block of NDJSON, so that Polars keeps every value that the schema has a column for.
 
-This looks at each value in Python and is for the few blocks that need it: those with keys that come twice in an
-object, and those with numbers in columns of text, which Polars would write again in its own way (1.10 as 1.1).
+This visits each value in Python and is for the few blocks that need it: those with a key twice in one object, and
+those with numbers in text columns, which Polars would reformat (1.10 as 1.1).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class _Number(str):
-    """The digits of a number as the text has them."""
+    """Digits of a number as they are in the text."""
 
     __slots__ = ()
 
 
 class _Object(list[tuple[str, object]]):
-    """The keys and values of an object as the text has them."""
+    """Keys and values of an object in the order of the text."""
 
     __slots__ = ()
 
@@ -33,30 +33,30 @@ _PARSER: Final = json.JSONDecoder(object_pairs_hook=_Object, parse_int=_Number, 
 
 
 class Restated:
-    """The rows of a block in which every key is a column, comes once, and has text where its column is text.
+    """Rows of a block rewritten so that every key is a column, comes once, and has text if its column is text.
 
-    Of a key that comes twice the first value stays, as in Polars.
+    If an object has a key twice, the first value stays, as in Polars.
 
     Parameters
     ----------
     block
         Lines of NDJSON that Polars can read.
     schema
-        The columns.
+        Names and types of the columns.
 
     Raises
     ------
     FlawedRecord
-        A value that is not an object stands where the schema has one.
+        The schema has a struct where the text has a value that is not an object.
     """
 
     __slots__ = ("_line", "data", "first", "lost")
 
     def __init__(self, block: bytes, schema: pl.Schema) -> None:
         self.lost = 0
-        """Values that are not null and have no place in the rows."""
+        """Number of values that are not null and that the rows leave out."""
         self.first: tuple[int, str] | None = None
-        """The line of the first of these, from 0, and its key."""
+        """Line of the first of these values, counted from 0, and its key; None if there are none."""
         rows = pl.Struct(schema)
         lines: list[str] = []
         for self._line, line in enumerate(block.split(b"\n")):
@@ -100,14 +100,14 @@ class Restated:
 
 
 def _values(value: object) -> int:
-    """The values after a key, those that are not null, in a value."""
+    """Count the values after a key, inside a value, that are not null."""
     if isinstance(value, _Object):
         return sum((item is not None) + _values(item) for _, item in value)
     return sum(map(_values, value)) if isinstance(value, list) else 0
 
 
 def _written(value: object) -> str:
-    """A value as JSON."""
+    """Return a value as JSON."""
     if isinstance(value, _Number):
         return str(value)
     if isinstance(value, _Object):

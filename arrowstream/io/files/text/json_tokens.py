@@ -1,4 +1,4 @@
-"""What a block of NDJSON holds, counted in its bytes: values, strings, objects and lists."""
+"""Counts of values, strings, objects and lists in a block of NDJSON, from its bytes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _BLANK: Final = np.isin(np.arange(256), [ord(sign) for sign in " \t\r\n"])
 
 
 class Tokens(NamedTuple):
-    """How many there are in some rows.
+    """Numbers of tokens in some rows.
 
     Parameters
     ----------
     values
-        Values after a key that are not null.
+        Number of values after a key that are not null.
     strings
-        Strings that are not keys.
+        Number of strings that are not keys.
     objects
-        Objects, without those that are rows.
+        Number of objects, without those that are rows.
     lists
-        Lists.
+        Number of lists.
     """
 
     values: int
@@ -35,11 +35,10 @@ class Tokens(NamedTuple):
 
 
 def agrees(block: bytes, rows: int, held: Tokens) -> bool:
-    """Whether a block of `rows` rows certainly has these tokens and no more.
+    """Return True if a block of `rows` rows certainly has these tokens and no more.
 
-    Takes a tenth of the time of parsing. It is False, though the tokens may agree, where a string begins with a colon
-    or holds a bracket, where a key is not followed by a colon at once, and where a value does not begin as far after
-    that as the first one does.
+    Takes a tenth of the time of parsing. The result is False, though the tokens may agree, if a string begins with a
+    colon or contains a bracket, if a colon does not follow its key at once, or if the space after colons varies.
     """
     keys = _occurrences(block, b'":')
     values = keys
@@ -58,7 +57,7 @@ def agrees(block: bytes, rows: int, held: Tokens) -> bool:
 
 
 def counted(block: bytes, rows: int) -> Tokens:
-    """The tokens of a block of `rows` rows."""
+    """Count the tokens of a block of `rows` rows."""
     view = byte_view(block)
     quotes = _unescaped_quotes(block)
     after = _skip_blanks(view, quotes[1::2] + 1)
@@ -73,7 +72,7 @@ def counted(block: bytes, rows: int) -> Tokens:
 
 
 def _occurrences(block: bytes, pattern: bytes) -> int:
-    """How often two or four bytes occur in a block, which compares as many at a time."""
+    """Count the occurrences of two or four bytes in a block, comparing two or four bytes at a time."""
     size = len(pattern)
     dtype = np.dtype(f"u{size}")
     number = np.frombuffer(pattern, dtype)[0]
@@ -85,7 +84,10 @@ def _occurrences(block: bytes, pattern: bytes) -> int:
 
 
 def _skip_blanks(view: npt.NDArray[np.uint8], at: Positions) -> Positions:
-    """The first positions from `at` on whose byte is not white space; every row has one after them."""
+    """Return, for each position in `at`, the first one from there on whose byte is not white space.
+
+    Every row must have such a byte. Shape (n,), int64.
+    """
     at = at.copy()
     blank = np.flatnonzero(_BLANK[view[at]])
     while len(blank):

@@ -1,4 +1,4 @@
-"""Which record of a block cannot be read, and why, found by reading parts of the block again."""
+"""Search for the record of a block that cannot be read, and the reason, by reading parts of the block again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, UnknownKey
 
 _FEW = 100
-"""Lines that are looked at one by one rather than halved again."""
+"""Largest number of lines that are read one by one instead of halved again."""
 
 _LINES = (
     "or read lines with Source.from_fn and parse them in map(fn), where on_error(...) can leave out broken ones "
@@ -29,15 +29,17 @@ class Fault:
     Parameters
     ----------
     path
-        The file.
-    format, schema
-        How the block was read.
+        Path of the file.
+    format
+        Format of the file.
+    schema
+        Names and types with which the block was read.
     adapt
-        What was made of the rows.
+        Query on the rows.
     block
-        Its bytes.
+        Bytes of the block.
     line
-        Line of the file on which it begins, counted from 1; None if lines were not kept.
+        Line of the file on which the block begins, counted from 1; None if the file's lines were not kept.
     """
 
     path: str
@@ -48,7 +50,15 @@ class Fault:
     line: int | None
 
     def explain(self, error: BaseException, first_row: int) -> SourceError:
-        """The error that names file, row, line, column and value."""
+        """Make the error that names file, row, line, column and value.
+
+        Parameters
+        ----------
+        error
+            Error raised by reading the block.
+        first_row
+            Number of the block's first row in the file, counted from 0.
+        """
         block = self.block
         try:
             block = block if isinstance(error, FlawedRecord) else self.format.checked(block)
@@ -70,7 +80,7 @@ class Fault:
         return found.misfit(column, self.schema[column], self._value(record, column))
 
     def first_loss(self, first_row: int) -> str:
-        """Where the first value stands that is left out: row, line, file and key. Some value must be."""
+        """Return row, line, file and key of the first value that the rows leave out; there must be one."""
         ends = [0, *(int(end) for end in self.format.ends(self.block))]
         rows = NdjsonRows(self.schema)
         low, high = 0, len(ends) - 1
@@ -86,7 +96,7 @@ class Fault:
         return f"{self._where(self.block[: ends[low + line]], first_row)} of {self.path}, {key}"
 
     def _where(self, before: bytes, first_row: int) -> str:
-        """Row and line of the record that these come before."""
+        """Return row and line of the record that follows the bytes `before` of the block."""
         where = f"row {first_row + self._rows(self.format.checked(before)) + 1}"
         if self.line is None:
             return where
@@ -94,7 +104,7 @@ class Fault:
         return f"{where} (line {line})"
 
     def _bad(self, error: BaseException, block: bytes, ends: list[int]) -> int:
-        """Number of the record in the block that cannot be read."""
+        """Return the number of the record in the block that cannot be read, counted from 0."""
         if isinstance(error, FlawedRecord):
             return error.record
         if isinstance(error, RaggedRecord):
@@ -102,9 +112,9 @@ class Fault:
         return _first_bad(block, ends, error.knows if isinstance(error, UnknownKey) else self._reads)
 
     def _repair(self) -> str:
-        """What to do about a record that is not well-formed."""
+        """Return the hint for a record that is not well-formed."""
         repair = "repair this row, or check that the file has the format it is read as"
-        # A line of NDJSON is a record, whatever is in it; lines are not kept where a JSON array is read.
+        # A line of NDJSON is a record, whatever is in it; lines are not kept for a JSON array.
         return repair if self.format.quotes or self.line is None else f"{repair}; {_LINES}"
 
     def _reads(self, part: bytes) -> bool:
@@ -121,7 +131,7 @@ class Fault:
         return 0 if frame is None else frame.height
 
     def _column(self, part: bytes) -> str | None:
-        """The column that is refused at the end of `part`, if all others can be read as text."""
+        """Return the column that is refused at the end of `part`, if all columns can be read as text."""
         lenient = pl.Schema(dict.fromkeys(self.schema, pl.String()))
         if self._try(self.format.scan(part, lenient), adapted=True) is None:
             return None
@@ -139,9 +149,9 @@ class Fault:
 
 
 def _first_bad(block: bytes, cuts: list[int], fine: Callable[[bytes], bool]) -> int:
-    """The first record that is refused, by halving what is read from the first record on.
+    """Return the first record that is refused, by bisection.
 
-    Always from the first one, because the parser learns there what a date looks like.
+    Each part read begins with the first record, because the parser infers the format of dates there.
     """
     low, high = 0, len(cuts) - 1
     while high - low > 1:

@@ -1,4 +1,4 @@
-"""Blocks of NDJSON as rows."""
+"""NDJSON as a text format: blocks, schema and rows."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from polars._typing import PolarsDataType
 
 _NARROW: Final = (pl.Int8, pl.Int16, pl.UInt8, pl.UInt16)
-# Polars' NDJSON reader panics when asked for these outside of lists and structs.
+# Polars' NDJSON reader panics if a column, outside lists and structs, has one of these types.
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _PAIRED: Final = re.compile(
     rb"(?:[^\\]++|\\(?:[^u]|u(?:[^dD]|[dD](?:[0-7]|[89abAB]..\\u[dD][c-fC-F]))))*+", re.DOTALL
 )
-# All up to the first escaped surrogate that is alone, which Polars would turn into a NUL character.
+# Matches everything up to the first lone escaped surrogate, which Polars would turn into a NUL character.
 
 
 @dataclass(frozen=True, slots=True)
 class Ndjson:
-    """One JSON object a line; blank lines count for nothing."""
+    """Format with one JSON object per line; blank lines are skipped."""
 
     longest: ClassVar[int] = MAX_LINE_BYTES
     quotes: ClassVar[bool] = False
@@ -64,7 +64,7 @@ class Ndjson:
 
 
 def _settled(dtype: PolarsDataType, *, inside: bool = False) -> PolarsDataType:
-    """A type that loses nothing: text for elements of lists that are empty so far, which to Polars are Null."""
+    """Return a type that loses no values: String for elements and fields without values so far, Null in Polars."""
     if isinstance(dtype, pl.List):
         return pl.List(_settled(dtype.inner, inside=True))
     if isinstance(dtype, pl.Struct):

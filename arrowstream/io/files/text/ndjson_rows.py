@@ -1,8 +1,8 @@
-"""Rows of NDJSON of which no value is lost without a word.
+"""Rows of NDJSON in which no value is lost silently.
 
-Polars' reader leaves out keys that the schema lacks, and all but the first of keys that come twice in an object; it
-writes numbers again where a column is text. None of it is an error to it. But what a frame holds is counted quickly,
-and so are keys and strings in the bytes: if the numbers agree, the frame has every value, and has it as it was.
+Polars' reader leaves out keys that the schema lacks, and all but the first of equal keys in an object; it reformats
+numbers in text columns. None of this is an error in Polars. But the values of a frame are counted quickly, and so are
+keys and strings in the bytes: if the counts agree, the frame has every value, unchanged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class NdjsonRows:
-    """The rows of a file's blocks, which may be read by several threads.
+    """Parser of a file's blocks, which several threads may use at a time.
 
     Parameters
     ----------
@@ -35,10 +35,10 @@ class NdjsonRows:
         self._format = Ndjson()
         self._schema = schema
         self._with_late_keys = schema
-        """The columns, and the keys that are not columns as far as they were seen: to tell them from other losses."""
+        """Columns, plus the late keys (not columns) seen so far: tells their values from other losses."""
 
     def read(self, block: bytes) -> tuple[pl.DataFrame, int]:
-        """The rows of a block, and how many of its values have no place in them.
+        """Return the rows of a block, and the number of its values that they leave out.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class NdjsonRows:
         return self._rows(again.data, self._schema), again.lost
 
     def _with_known_late_keys(self, block: bytes) -> tuple[pl.DataFrame, int] | None:
-        """What `read` gives, of one parse of a block whose late keys are known, none of them inside a column."""
+        """Return the result of `read` from one parse, if all late keys are known and none is inside a column."""
         late = self._with_late_keys
         if late is self._schema or any(late[name] != dtype for name, dtype in self._schema.items()):
             return None
@@ -77,14 +77,14 @@ class NdjsonRows:
         return self._format.scan(block, schema).collect(engine="in-memory")
 
     def _late_keys_only(self, block: bytes, there: Tokens) -> bool:
-        """Whether the columns, and keys that are none, hold all that is there and as it is."""
+        """Return True if the columns and late keys together hold all tokens of the block, unchanged."""
         known = self._with_late_keys
         if known is not self._schema and self._holds(block, known, there):
             return True
         try:
             found = self._format.infer(block, pl.Schema(), rows=None)
         except pl.exceptions.PolarsError:
-            return False  # values of kinds that have no type in common
+            return False  # some values have no common type
         self._with_late_keys = known = _extended(known, found)
         return self._holds(block, known, there)
 
@@ -96,7 +96,7 @@ class NdjsonRows:
 
 
 def tokens(rows: pl.DataFrame) -> Tokens:
-    """What these rows hold, to be compared with what their text does."""
+    """Count the tokens of these rows, to be compared with those of their text."""
     return _sum(_tokens(column, after_key=True) for column in rows.get_columns())
 
 
@@ -118,7 +118,7 @@ def _sum(parts: Iterable[Tokens]) -> Tokens:
 
 
 def _extended(known: pl.Schema, found: pl.Schema) -> pl.Schema:
-    """The known columns, and what else was found."""
+    """Return the known columns, plus the keys found in addition, at any depth."""
     both = _merged(pl.Struct(known), pl.Struct(found))
     assert isinstance(both, pl.Struct)
     return pl.Schema({field.name: field.dtype for field in both.fields})

@@ -1,8 +1,8 @@
-"""Times in zones as they were before their offsets had whole minutes, written so that text keeps the moment.
+"""Old times in zones whose offsets had seconds, changed so that their text keeps the moment.
 
-Until some time between 1847 and 1972, the clocks of a zone followed the sun: 5:53:28 ahead of UTC in Calcutta,
-0:44:30 behind it in Monrovia. The offset in a text has hours and minutes only (ISO 8601, RFC 3339), and Polars rounds
-it, but not the time of day next to it. So the text of such a time gets the time of day of the rounded offset.
+Until some year between 1847 and 1972, the clocks of a zone followed the sun: 5:53:28 ahead of UTC in Calcutta,
+0:44:30 behind UTC in Monrovia. The offset in a text has hours and minutes only (ISO 8601, RFC 3339), and Polars
+rounds it, but not the time of day next to it. So such a time is moved to the time of day of the rounded offset.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import polars as pl
 
 _LAST = datetime(1972, 1, 7, 12, tzinfo=UTC)
-"""Since then, every offset has whole minutes (Monrovia was the last to get one)."""
+"""Moment since which every offset has whole minutes (Monrovia's was the last to change)."""
 
 
 def with_whole_minutes(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with times that Polars writes as text for the same moments.
+    """Return the frame with times changed so that the text Polars writes for them means the same moments.
 
     Parameters
     ----------
     frame
-        Rows to be written. Times of a zone are changed by up to 30 seconds where their offset has seconds.
+        Rows to be written. Times in a zone are changed by up to 30 s if their offset has seconds.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def with_whole_minutes(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _has_zones(dtype: Any) -> bool:
-    """Whether there are times of a zone in a type; UTC never had another offset."""
+    """Return True if a type contains times in a zone other than UTC, whose offset never changed."""
     if isinstance(dtype, pl.Datetime):
         return dtype.time_zone not in (None, "UTC")
     if isinstance(dtype, pl.Struct):
@@ -52,7 +52,7 @@ def _has_zones(dtype: Any) -> bool:
 
 
 def _leaves(column: pl.Series) -> Iterator[pl.Series]:
-    """The times of a zone in a column, those in lists and structs included."""
+    """Yield the times in a zone in a column, including those in lists and structs."""
     dtype = column.dtype
     if isinstance(dtype, pl.Struct):
         for field in dtype.fields:
@@ -71,9 +71,9 @@ def _may_be_old(times: pl.Series) -> bool:
 
 
 def _is_near_a_change(columns: Sequence[pl.Series]) -> bool:
-    """Whether there is a time which has another offset once it is moved, so that it cannot be written in its zone.
+    """Return True if moving a time changes its offset, so that it cannot be written in its zone.
 
-    These are up to 30 seconds around the moment at which a zone got an offset of whole minutes.
+    This holds for times up to 30 s around the moment at which a zone got an offset of whole minutes.
     """
     for times in columns:
         moved = times.to_frame("").select(_moved(pl.col(""), times.dtype)).to_series()
@@ -84,7 +84,7 @@ def _is_near_a_change(columns: Sequence[pl.Series]) -> bool:
 
 
 def _changed(values: pl.Expr, dtype: Any, change: Callable[[pl.Expr, Any], pl.Expr]) -> pl.Expr:
-    """Values of a type with zones in it, with all times changed."""
+    """Apply `change` to all times in a zone among values, at any depth."""
     if isinstance(dtype, pl.Struct):
         fields = [field for field in dtype.fields if _has_zones(field.dtype)]
         new = [_changed(pl.field(field.name), field.dtype, change).alias(field.name) for field in fields]
@@ -102,13 +102,13 @@ def _as_utc(times: pl.Expr, dtype: Any) -> pl.Expr:
 
 
 def _moved(times: pl.Expr, dtype: Any) -> pl.Expr:
-    """Times whose time of day is that of the rounded offset."""
-    # Where a moved time would have the offset of before a change, it is that offset which is rounded.
+    """Move times to the time of day of the rounded offset."""
+    # If a moved time falls before a change of the offset, the offset before the change is the rounded one.
     return times - _rest(times - _rest(times, dtype), dtype)
 
 
 def _rest(times: pl.Expr, dtype: Any) -> pl.Expr:
-    """By how much the offset of times is longer than the rounded one."""
+    """Return the offset of times minus the rounded offset, as a duration."""
     offset = (times.dt.base_utc_offset() + times.dt.dst_offset()).dt.total_seconds()
     rounded = (offset.abs() + 30) // 60 * 60 * offset.sign()
     return pl.duration(seconds=offset - rounded, time_unit=dtype.time_unit)

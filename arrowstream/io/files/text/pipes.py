@@ -1,6 +1,6 @@
 """Pipes and terminals as files.
 
-Their bytes can be read once. What is read to learn the columns is kept for the run that reads the rows.
+Their bytes can be read only once. Bytes read to find the columns are kept for the run that reads the rows.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ _Key = tuple[int, int]
 
 
 class _Pipe:
-    """A pipe that is open, or that was read."""
+    """A pipe that is open or has been read."""
 
     __slots__ = ("file", "kept", "taken")
 
     def __init__(self, path: Path) -> None:
         self.file = os.open(path, os.O_RDONLY)
         self.kept = bytearray()
-        """The bytes read while it was only looked into."""
+        """Bytes kept by earlier readers."""
         self.taken = False
 
 
 _pipes: dict[_Key, _Pipe] = {}
-"""By device and inode, because a pipe has several names: ``/dev/stdin``, ``/dev/fd/0``."""
+"""Pipes by device and inode, because a pipe has several names: ``/dev/stdin``, ``/dev/fd/0``."""
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether the bytes at `path` can be read only once, from their beginning to their end."""
+    """Return True if the bytes at `path` can be read only once, from beginning to end."""
     mode = path.stat().st_mode
     return not (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
 
 
 class PipeBytes(io.RawIOBase):
-    """The bytes of a pipe from its beginning.
+    """Reader of the bytes of a pipe from its beginning.
 
     Parameters
     ----------
     path
-        The pipe.
+        Path of the pipe.
     keep
-        Whether the bytes are kept for another reader. One that does not keep them is the last.
+        Whether the bytes are kept for another reader. A reader that does not keep them is the last one.
 
     Raises
     ------
     SourceError
-        The pipe was read already.
+        The last reader has opened the pipe already.
     """
 
     def __init__(self, path: Path, *, keep: bool) -> None:
@@ -85,7 +85,7 @@ class PipeBytes(io.RawIOBase):
         return part
 
     def tell(self) -> int:
-        """Bytes read so far."""
+        """Return the number of bytes read so far."""
         return self._count
 
     def close(self) -> None:

@@ -1,13 +1,14 @@
-"""Quotes in a block of CSV: which of them enclose a field, which are text, and what is wrong with them.
+"""Quotes in a block of CSV: those that enclose a field, those that are text, and flaws.
 
 The rules are those of Python's csv module: a field is quoted if its first character is a quote, two quotes inside a
-quoted field are one, and quotes inside any other field are text. What that module lets pass without an error is an
-error here, because readers disagree about it and it loses quotes or merges rows: text after a closing quote, a quote
-that is never closed, and a carriage return that ends no line.
+quoted field stand for one, and quotes inside any other field are text. Three cases that this module accepts are
+errors here, because readers disagree about them, lose quotes or merge rows: text after a closing quote, a quote that
+is never closed, and a carriage return that does not end a line.
 
 A run of adjacent quotes changes whether the text after it is quoted only if its length is odd. An odd run at the
-beginning of a field changes it always, any other odd run ends a quoted field or is text. So the state after each run
-is the parity of the former since the last of the latter, and no loop over characters is needed.
+beginning of a field always changes it; any other odd run ends a quoted field or is text. So the state after each run
+is the parity of the number of runs of the first kind since the last run of the second kind, and no loop over
+characters is needed.
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ _NONE: Final[Positions] = np.empty(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Quotes:
-    """The quotes of a block.
+    """Quotes of a block.
 
     Parameters
     ----------
     enclosing
-        Positions of the quotes around fields, ascending: by turns one that opens and one that closes.
+        Positions of the quotes around fields, ascending, alternating between opening and closing ones.
+        Shape (n,), int64.
     text
-        Positions of the quotes inside fields that are not quoted.
+        Positions of the quotes inside fields that are not quoted, ascending. Shape (n,), int64.
     flaw
-        Position of the first closing quote that text follows, or None.
+        Position of the first closing quote that is followed by text, or None.
     """
 
     enclosing: Positions
@@ -45,11 +47,11 @@ class Quotes:
 
     @property
     def in_order(self) -> bool:
-        """Whether all quotes enclose fields or are doubled inside one; the last field may be unfinished."""
+        """True if all quotes enclose fields or are doubled inside one; the last field may be unfinished."""
         return self.flaw is None and not len(self.text)
 
     def outside(self, at: Positions) -> Positions:
-        """Those of the ascending positions `at` that are not inside quoted fields."""
+        """Return those of the ascending positions `at`, shape (n,), that are outside quoted fields."""
         if not len(self.enclosing):
             return at
         found: Positions = at[np.searchsorted(self.enclosing, at) % 2 == 0]
@@ -57,7 +59,7 @@ class Quotes:
 
 
 def read_quotes(block: bytes, delimiter: int) -> Quotes:
-    """The quotes of a block that begins with a record."""
+    """Find the quotes of a block that begins with a record."""
     if b'"' not in block:
         return Quotes(_NONE)
     view = byte_view(block)
@@ -87,14 +89,14 @@ def read_quotes(block: bytes, delimiter: int) -> Quotes:
 
 
 def checked(block: bytes, delimiter: int, *, in_order: bool = False) -> bytes:
-    """A block in which every quote encloses a field or is doubled inside one: the same rows, for any reader.
+    """Return the same rows as a block in which every quote encloses a field or is doubled inside one.
 
-    With `in_order` the quotes are known to be so, and only carriage returns are looked at.
+    With `in_order` this is known of the quotes, and only carriage returns are checked.
 
     Raises
     ------
     FlawedRecord
-        It is not clear where the fields of a record end.
+        The ends of a record's fields are ambiguous.
     """
     if in_order and b"\r" not in block:
         return block
@@ -114,9 +116,9 @@ def checked(block: bytes, delimiter: int, *, in_order: bool = False) -> bytes:
 
 
 def _all_enclose(view: npt.NDArray[np.uint8], at: Positions, delimiter: int) -> bool:
-    """Whether all quotes open and close fields by turns, a doubled one doing both."""
+    """Return True if quotes open and close fields in turn; a doubled quote does both."""
     before, after = at[0::2] - 1, at[1::2] + 1
-    before = before[int(before[0] < 0) :]  # nothing is before the first byte, or after the last
+    before = before[int(before[0] < 0) :]  # no byte is before the first one, or after the last
     after = after[: np.searchsorted(after, len(view))]
     opens = _among(view[before], delimiter, _NEWLINE, _QUOTE)
     return bool(opens.all() and _among(view[after], delimiter, _NEWLINE, _QUOTE, _RETURN).all())
@@ -130,7 +132,7 @@ def _among(values: npt.NDArray[np.uint8], *bytes_: int) -> npt.NDArray[np.bool_]
 
 
 def _stray_return(block: bytes, quotes: Quotes) -> int | None:
-    """The first carriage return outside quoted fields that neither ends a line with a newline nor the block."""
+    """Return the first carriage return outside quoted fields that ends neither a line nor the block, or None."""
     if b"\r" not in block:
         return None
     view = byte_view(block)
@@ -141,7 +143,7 @@ def _stray_return(block: bytes, quotes: Quotes) -> int | None:
 
 
 def _enclosed(block: bytes, quotes: Quotes, delimiter: int) -> bytes:
-    """The block with quotes around the fields that hold some, where these are doubled."""
+    """Return the block with quotes around each field that contains text quotes, and these quotes doubled."""
     view = byte_view(block)
     bounds = quotes.outside(np.flatnonzero((view == delimiter) | (view == _NEWLINE)))
     number = np.unique(np.searchsorted(bounds, quotes.text))

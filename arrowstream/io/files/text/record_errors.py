@@ -1,4 +1,4 @@
-"""The errors for records that cannot be read."""
+"""Errors for records that cannot be read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from arrowstream.io.files.text.formats import FlawedRecord, Uneven
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 _SHOWN = 60
-"""Characters of a record in a message."""
+"""Most characters of a record in a message."""
 
 _DOUBLED = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
 
 
 class RaggedRecord(Exception):
-    """Raised while a block is read, and explained once the number of its first row is known."""
+    """A record with too few or too many fields; explained once the number of the block's first row is known."""
 
     def __init__(self, uneven: Uneven) -> None:
         super().__init__(f"record {uneven.record} has {uneven.found} fields")
@@ -25,7 +25,7 @@ class RaggedRecord(Exception):
 
 
 class UnknownKey(Exception):
-    """Raised while a block is read, and explained once the number of its first row is known."""
+    """A key that is not a column; explained once the number of the block's first row is known."""
 
     def __init__(self, key: tuple[str, ...], known: pl.Schema) -> None:
         super().__init__(".".join(key))
@@ -33,22 +33,22 @@ class UnknownKey(Exception):
         self.known = known
 
     def knows(self, part: bytes) -> bool:
-        """Whether all keys in a part of the block are known."""
+        """Return True if all keys in a part of the block are known."""
         return unknown_key(part, self.known) is None
 
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record and its place.
+    """A record that cannot be read, and its place.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     where
-        Its row and, where lines are counted, its first line: ``row 2 (line 3)``.
+        Row of the record and, if lines are counted, its first line: ``row 2 (line 3)``.
     record
-        Its bytes.
+        Bytes of the record.
     """
 
     path: str
@@ -56,7 +56,7 @@ class BadRecord:
     record: bytes
 
     def flawed(self, error: FlawedRecord, line: int) -> SourceError:
-        """Something that Polars would misread; `line` is the one with the flaw."""
+        """Make the error for a record that Polars would misread; `line` is the line of the flaw."""
         if error.flaw == "lone surrogate":
             return self._error(
                 "has half of a surrogate pair, which is no character",
@@ -89,7 +89,7 @@ class BadRecord:
         )
 
     def ragged(self, uneven: Uneven) -> SourceError:
-        """Another number of fields than columns."""
+        """Make the error for a record with too few or too many fields."""
         return self._error(
             f"has {'more' if uneven.found > uneven.expected else 'fewer'} fields than there are columns",
             expected=f"{uneven.expected} fields",
@@ -100,7 +100,7 @@ class BadRecord:
         )
 
     def unknown_key(self, error: UnknownKey) -> SourceError:
-        """A key that is not a column, where that is an error."""
+        """Make the error for a record with a key that is not a column."""
         key = unknown_key(self.record, error.known) or error.key
         return self._error(
             f"has a key that is no column: {'.'.join(key)!r}",
@@ -109,7 +109,7 @@ class BadRecord:
         )
 
     def malformed(self, error: BaseException, hint: str) -> SourceError:
-        """Not a record at all."""
+        """Make the error for a record that is not well-formed."""
         return self._error(
             "cannot be read",
             expected="a well-formed record in UTF-8",
@@ -118,7 +118,7 @@ class BadRecord:
         )
 
     def misfit(self, column: str, dtype: pl.DataType, value: str | None) -> SourceError:
-        """A value that is not of its column's type."""
+        """Make the error for a value that does not fit its column's type."""
         return self._error(
             f"does not fit its column {column!r}",
             expected=f"{column}: {dtype}",
@@ -142,5 +142,5 @@ class BadRecord:
 
 
 def _wider(dtype: pl.DataType) -> str:
-    """A type to suggest that takes more."""
+    """Return wider types to suggest in place of a type."""
     return "pl.Float64 or pl.String" if dtype.is_integer() else "pl.String"

@@ -1,4 +1,4 @@
-"""Text cut into blocks of whole records, and the ends of the records in a block."""
+"""Blocks of whole records of a text, and the ends of the records in a block."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy.typing as npt
 from arrowstream.errors import SourceError
 
 BLOCK_BYTES = 8 << 20
-"""Bytes of a block: a batch or two of usual rows, small enough that several in flight stay small."""
+"""Size of a block, in bytes: one or two batches of usual rows, so that several in flight take little memory."""
 
 MAX_LINE_BYTES = 256 << 20
-"""The longest line of NDJSON."""
+"""Longest line of NDJSON, in bytes."""
 
 MAX_RECORD_BYTES = 32 << 20
-"""The longest record of CSV. A longer one is a quote that is never closed, and four blocks are soon read."""
+"""Longest record of CSV, in bytes. A longer one is taken for an unclosed quote, which shows after four blocks."""
 
 Positions = npt.NDArray[np.int64]
 
@@ -25,39 +25,42 @@ _NEWLINE = ord("\n")
 
 
 class Text(Protocol):
-    """A stream that gives exactly as many bytes as asked for, fewer only at its end."""
+    """Stream of bytes."""
 
-    def read(self, size: int) -> bytes: ...
+    def read(self, size: int) -> bytes:
+        """Return exactly `size` bytes, fewer only at the end."""
+        ...
 
 
 class Block(NamedTuple):
-    """Consecutive records of a stream."""
+    """Consecutive whole records of a stream."""
 
     data: bytes
     in_order: bool
-    """Whether its quotes are known to need no closer look."""
+    """True if its quotes are known to enclose fields or to be doubled inside one."""
 
 
 def blocks(
     text: Text, cut: Callable[[bytes], tuple[int, bool]], *, name: str, size: int, longest: int, partial: bool
 ) -> Iterator[Block]:
-    """The stream in blocks of about `size` bytes, each of whole records; together they are the stream.
+    """Yield the stream in blocks of about `size` bytes, each of whole records.
 
     Parameters
     ----------
     text
         The stream.
     cut
-        Where the last whole record ends in bytes that begin with a record, 0 if they hold none; and whether the
-        quotes before that are in order.
+        Returns where the last whole record ends in bytes that begin with a record (0 if they contain none), and
+        whether the quotes before that are in order.
     name
-        The stream's name in an error.
+        Name of the stream in errors.
     size
         Bytes to read at a time.
     longest
-        Bytes of the longest record.
+        Most bytes of a record.
     partial
-        Whether the beginning of a record that is too long is a block, too, so that its reader can say more.
+        Whether the beginning of a record that is too long is yielded too, so that its reader can raise a more
+        precise error.
 
     Raises
     ------
@@ -86,21 +89,29 @@ def blocks(
 
 
 def with_last(ends: Positions, block: bytes) -> Positions:
-    """`ends`, with the end of `block` if its last record ends there without a newline."""
+    """Return `ends`, plus the end of `block` if its last record ends there without a newline.
+
+    Parameters
+    ----------
+    ends
+        Ends of the records that end in a newline, ascending. Shape (n,), int64.
+    block
+        The bytes.
+    """
     return np.append(ends, len(block)) if block and (not len(ends) or ends[-1] != len(block)) else ends
 
 
 def positions(block: bytes, byte: int) -> Positions:
-    """Every position of `byte` in `block`, ascending."""
+    """Return every position of `byte` in `block`, ascending; shape (n,), int64."""
     return np.flatnonzero(byte_view(block) == byte)
 
 
 def count(block: bytes, byte: int) -> int:
-    """How often `byte` occurs in `block`."""
+    """Return the number of occurrences of `byte` in `block`."""
     return int(np.count_nonzero(byte_view(block) == byte))
 
 
 def byte_view(block: bytes) -> npt.NDArray[np.uint8]:
-    """The bytes of `block` as an array, not copied."""
+    """Return the bytes of `block` as an array of shape (n,), uint8, not copied."""
     view: npt.NDArray[Any] = np.frombuffer(block, np.uint8)
     return view

@@ -1,11 +1,11 @@
-"""What the first bytes of a file say about it, where it is not the text that its name promises."""
+"""Signatures: kinds of files known by their first bytes, for files that are not the text their name implies."""
 
 from __future__ import annotations
 
 from typing import Final
 
 HEAD_BYTES: Final = 64
-"""First bytes of a file that are enough to know it by."""
+"""Number of first bytes of a file that are enough to recognise it."""
 
 _BINARY: Final[tuple[tuple[bytes, str, str], ...]] = (
     (b"\x1f\x8b\x08", "gzip data", "name the file with .gz at the end, or unpack it"),
@@ -31,13 +31,13 @@ _MARKUP: Final = (
 
 
 def foreign(head: bytes) -> tuple[str, str] | None:
-    """What a file with these first bytes is instead of CSV or JSON, and what to do about it.
+    r"""Return the kind of a file with these first bytes, and a hint, or None if it may be CSV or JSON.
 
     Examples
     --------
-    >>> foreign(b"PK\\x03\\x04...")
+    >>> foreign(b"PK\x03\x04...")
     ('a zip archive (or a spreadsheet)', 'unpack the file, or save the spreadsheet as CSV')
-    >>> foreign(b"a,b\\n1,2\\n") is None
+    >>> foreign(b"a,b\n1,2\n") is None
     True
     """
     for begin, kind, hint in _BINARY:

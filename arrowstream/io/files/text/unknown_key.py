@@ -1,4 +1,4 @@
-"""Keys of NDJSON that are not columns, at any depth, null or not: Polars' reader leaves them out."""
+"""Search for keys of NDJSON that are not columns, at any depth, null or not. Polars' reader leaves them out."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 def unknown_key(block: bytes, schema: pl.Schema) -> tuple[str, ...] | None:
-    """A key in a block of NDJSON that `schema` does not have, after those of the objects around it."""
+    """Return the path of a key in a block of NDJSON that `schema` lacks, outermost key first, or None."""
     known = pl.Struct(schema)
     try:
         found = pl.Struct(pl.scan_ndjson(block, infer_schema_length=None).collect_schema())
     except pl.exceptions.PolarsError:
-        pass  # it holds no rows, one that cannot be read, or values of kinds that have no type in common
+        pass  # the block is empty, has a row that cannot be read, or values without a common type
     else:
         key = _unknown(found, known)
         if key is not None or not _hides(found, known):
             return key
-    # Fewer rows show more; what is wrong with a single one is an error when it is read.
+    # Fewer rows show more. An error in a single row is raised when it is read.
     middle = block.rfind(b"\n", 0, len(block) // 2) + 1 or block.find(b"\n") + 1
     if middle in (0, len(block)):
         return None
@@ -29,7 +29,7 @@ def unknown_key(block: bytes, schema: pl.Schema) -> tuple[str, ...] | None:
 
 
 def _unknown(found: PolarsDataType, known: PolarsDataType) -> tuple[str, ...] | None:
-    """The first field of `found`, or of what it holds, that `known` does not have."""
+    """Return the path of the first field of `found`, at any depth, that `known` lacks."""
     while isinstance(found, pl.List) and isinstance(known, pl.List | pl.Array):
         found, known = found.inner, known.inner
     if not (isinstance(found, pl.Struct) and isinstance(known, pl.Struct)):
@@ -44,7 +44,7 @@ def _unknown(found: PolarsDataType, known: PolarsDataType) -> tuple[str, ...] | 
 
 
 def _hides(found: PolarsDataType, known: PolarsDataType) -> bool:
-    """Whether objects may be among values that were found to be text, the type of text and objects together."""
+    """Return True if values found to be text may include objects: text is the common type of text and objects."""
     while isinstance(found, pl.List) and isinstance(known, pl.List | pl.Array):
         found, known = found.inner, known.inner
     if not isinstance(known, pl.Struct):
