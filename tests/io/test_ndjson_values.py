@@ -239,6 +239,12 @@ def test_keys_known_to_be_late_need_no_second_look(monkeypatch: pytest.MonkeyPat
     assert reader.read(block * 3)[1] == 3
 
 
+def test_objects_without_fields_hide_no_loss_and_are_none() -> None:
+    reader = NdjsonRows(pl.Schema({"c": pl.Struct({}), "a": pl.Int64}))
+    blocks = b'{"c": {}, "a": 1}\n', b"{}\n", b'{"c": {"b": []}, "a": 1}\n', b"{}\n"
+    assert [reader.read(block)[1] for block in blocks] == [0, 0, 1, 0]
+
+
 def test_keys_of_values_without_a_common_type_are_counted() -> None:
     reader = NdjsonRows(pl.Schema({"a": pl.Int64}))
     block = b'{"a": 1, "z": [1]}\n{"a": 2, "z": {"y": 1}}\n'
