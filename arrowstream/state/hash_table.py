@@ -13,8 +13,13 @@ Same = Callable[[Array, Array], Array]
 """``same(rows, slots)`` says for each row of the batch whether its key is the one with that slot (bool)."""
 
 _LOW = np.uint64(0xFFFF_FFFF)
+"""The bits of an entry that hold its slot + 1."""
+
 _HIGH = np.uint64(32)
+"""The shift, in bits, to an entry's tag."""
+
 _LEAST = 1024
+"""The least number of places."""
 
 
 class KeyTable:

@@ -17,9 +17,12 @@ from arrowstream.state.hashed_keys import HashedKeys
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_ring import SlotRing
 
-_MOST = 4_000_000_000  # more than the slots of 32 bits in the table
+_MOST = 4_000_000_000  # rows of a part: a table entry has 32 bits for a slot
 _NEVER = 1 << 62
+"""A key number that is never reached."""
+
 _SELDOM = 1_024
+"""The least number of new keys between two checks whether keys lie close together."""
 
 
 @dataclass(frozen=True, slots=True)

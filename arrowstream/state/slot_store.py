@@ -11,8 +11,10 @@ from arrowstream.state.memory import StateMemory
 from arrowstream.state.row_log import RowLog
 
 SLOT = "__slot__"
+"""The column of slots, or of indices of slots, in frames of state."""
 
 _LEAST = 1024
+"""The initial number of slots of an array."""
 
 _PLAIN = NUMBERS | TIMES | {pl.Boolean}
 """Types whose values numpy can hold and replace in place."""
@@ -21,7 +23,8 @@ _PLAIN = NUMBERS | TIMES | {pl.Boolean}
 class SlotStore:
     """Rows by slot.
 
-    Numbers, times and Booleans are kept in arrays by slot, other columns in a log of rows. Either way a batch costs its own rows and an amortised share of growing the arrays.
+    Numbers, times and Booleans are kept in arrays by slot, other columns in a log of rows. Either way a batch costs
+    its own rows and an amortised share of growing the arrays.
 
     Parameters
     ----------

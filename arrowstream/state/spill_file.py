@@ -121,6 +121,7 @@ def _take_room(file: IO[bytes], nbytes: int) -> None:
 
 
 _ZEROS = 1 << 20
+"""Bytes that are written at a time to allocate a file."""
 
 
 def _no_room(nbytes: int, error: Exception) -> StageError:

@@ -68,7 +68,7 @@ class SlotColumn(FoldedColumn):
     def __init__(self, fold: Fold, like: pl.Series, places: int, memory: StateMemory) -> None:
         super().__init__(fold, like, places, memory)
         self._has: Array | None = None
-        """Flags of the slots with values (places,), bool; None while all have some. Sums need none: a sum of none is 0."""
+        """Flags of the slots with values (places,), bool; None while all have some. Unused for sums."""
 
     def fold(self, slots: Array, values: pl.Series, used: int) -> None:
         """Fold values (rows,) into `slots` (rows,), int64; the first `used` slots had values before."""

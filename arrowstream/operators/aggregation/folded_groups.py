@@ -15,6 +15,7 @@ from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_store import Touched
 
 _LEAST = 1024
+"""The initial number of slots of a column."""
 
 
 class FoldedGroups:

@@ -9,6 +9,7 @@ import polars as pl
 from arrowstream.errors import SchemaError
 
 START, END = "window_start", "window_end"
+"""The columns of a window's bounds in the output."""
 
 
 def check_names(step: str, schema: pl.Schema, by: Sequence[str] = ()) -> None:

@@ -13,7 +13,10 @@ from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError, SchemaError, StageError
 
 _PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
+"""Ticks per microsecond of a Datetime, by its unit."""
+
 _DAY = Fraction(1, 86_400_000_000)
+"""Ticks per microsecond of a Date."""
 
 
 def window_duration(name: str, duration: Duration, at_least: int = 1) -> int:

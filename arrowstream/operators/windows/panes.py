@@ -13,6 +13,7 @@ from arrowstream.operators.aggregation.mergeable import ROW
 from arrowstream.state.owned_rows import owned
 
 PANE = "__pane__"
+"""The column of pane numbers, Int64."""
 
 _FEW = 8
 """Up to this many panes are grouped one by one: with one key column instead of two, Polars takes half the time."""
