@@ -1,1 +1,1 @@
-"""Keyed state: key index, columns by slot, row logs, memory limit, spill files."""
+"""Keyed state: key index, columns by slot, row logs, memory limit, spill files, snapshots."""

@@ -1,4 +1,4 @@
-"""The type of numpy arrays."""
+"""The type alias of numpy arrays."""
 
 from __future__ import annotations
 

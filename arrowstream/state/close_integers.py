@@ -1,6 +1,6 @@
-"""Keys that are integers close together: the distance from the least one is a place in an array, without any hashing.
+"""Keys that are integers close together: the distance from the smallest key is an array index, without hashing.
 
-This is what DuckDB calls a perfect hash (``src/execution/perfect_aggregate_hashtable.cpp``).
+DuckDB calls this a perfect hash (``src/execution/perfect_aggregate_hashtable.cpp``).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _AS_INTEGERS = INTEGERS | TIMES | {pl.Boolean, pl.Enum}
 
 
 def is_integer(dtype: pl.DataType) -> bool:
-    """Whether values of a type are integers in memory: numbers, truth values, times, and the codes of an `Enum`."""
+    """Return whether a type is stored as integers: integers, Booleans, times, and the codes of an `Enum`."""
     return dtype.base_type() in _AS_INTEGERS
 
 
 def as_integers(keys: pl.Series) -> pl.Series:
-    """The integers that keys of such a type are."""
+    """Return keys of a type for which `is_integer` holds as integers; Booleans as UInt8."""
     # Polars takes 0.1 ms to find that a number is its own physical form.
     if keys.dtype.is_integer():
         return keys
@@ -30,14 +30,27 @@ def as_integers(keys: pl.Series) -> pl.Series:
 
 
 def bounds(integers: pl.Series) -> tuple[int, int] | None:
-    """The least and the greatest of some integers; None if all are null."""
+    """Return the minimum and the maximum of integers, or None if all are null."""
     if integers.null_count() == len(integers):
         return None
     return cast(int, integers.min()), cast(int, integers.max())
 
 
 def distances(integers: Array, least: int) -> Array:
-    """How far each is from `least`, modulo 2**64 (int64): what is out of reach has too great a distance."""
+    """Return the distance of each integer from `least`, modulo 2**64.
+
+    Parameters
+    ----------
+    integers
+        Integers of any type (keys,).
+    least
+        The integer with distance 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        The distances (keys,), int64. Read as uint64, those of integers outside an array are past its end.
+    """
     wrapped = (least + 2**63) % 2**64 - 2**63
     places: Array = integers.astype(np.int64, copy=False) - np.int64(wrapped)
     return places

@@ -1,4 +1,4 @@
-"""Keys that are whole numbers, looked up without hashing: an array by key, where keys lie close together."""
+"""Integer keys that lie close together, looked up without hashing in an array indexed by key."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from arrowstream.state.close_integers import as_integers, bounds, distances, is_
 from arrowstream.state.memory import PIECE, StateMemory
 
 SPARSE = 8
-"""Keys lie close together while their range has at most this many values for each of them."""
+"""Keys lie close together while their range has at most this many values for each key."""
 
 FLOOR = 65_536
-"""Values of the range that are allowed besides, however few keys there are."""
+"""Further values that the range may have, however few keys there are."""
 
 
 class DirectTable:
-    """Keys to numbers by one gather: key k has the place k - base of an array, null has the last one.
+    """A map from keys to key numbers, read with one gather.
 
-    Every key out of reach has too great a place (see `distances`).
+    Key k has the place k - base of an array, null has the last place. A key outside the array's range gets a place
+    past its end (see `distances`).
 
     Parameters
     ----------
     kind
-        The unsigned type that numbers are kept in.
+        The unsigned dtype of the numbers.
     memory
-        Where they lie.
+        The memory that holds the array.
     """
 
     __slots__ = ("_base", "_entries", "_memory")
@@ -36,26 +37,26 @@ class DirectTable:
     def __init__(self, kind: Any, memory: StateMemory) -> None:
         self._base = 0
         self._memory = memory
-        # One more than the number; 0 is none, so that memory is touched only where there are keys.
+        # An entry is the number + 1; 0 is empty, so that only memory with keys is touched.
         self._entries = memory.array((2,), kind)
 
     @staticmethod
     def takes(keys: pl.Schema) -> bool:
-        """Whether these keys are one column of integers, or of a type that is kept as such."""
+        """Return whether the keys are a single column stored as integers."""
         return len(keys) == 1 and is_integer(keys.dtypes()[0])
 
     @property
     def places(self) -> int:
-        """Places for numbers."""
+        """The number of places."""
         return len(self._entries)
 
     @property
     def place_bytes(self) -> int:
-        """The bytes of a number."""
+        """The bytes of one entry."""
         return int(self._entries.itemsize)
 
     def places_of(self, keys: pl.Series) -> Array | None:
-        """Where the number of each key is; None if a key is out of reach."""
+        """Return the place of each key (rows,), int64; None if a key is out of range."""
         whole = as_integers(keys)
         filled = whole.fill_null(0) if whole.null_count() else whole
         places = distances(filled.to_numpy(), self._base)
@@ -70,21 +71,26 @@ class DirectTable:
         return places
 
     def cover(self, held: pl.Series, first: int, coming: pl.Series, count: int) -> bool:
-        """Make room for these keys; False, and no change, if their range is too wide for `count` keys or for memory.
+        """Rebuild the table for a range that holds these keys.
 
         Costs O(held + range), and leaves a quarter of the range free on either side, so that growing costs
-        O(1) a key, amortised.
+        amortised O(1) per key.
 
         Parameters
         ----------
         held
-            The keys that have numbers, from `first` on. Others are forgotten.
+            The keys that have numbers, in their order. Any other key loses its number.
         first
-            The number of the first of them.
+            The number of the first of `held`.
         coming
-            The keys to come next.
+            The next keys.
         count
-            How many keys there may be then.
+            The number of keys that the table will hold.
+
+        Returns
+        -------
+        bool
+            False, and nothing changes, if the range is too wide for `count` keys or for the memory.
         """
         ends = [end for keys in (held, coming) for end in bounds(as_integers(keys)) or ()]
         span = max(ends) - min(ends) + 1 if ends else 1
@@ -103,19 +109,19 @@ class DirectTable:
         return True
 
     def close(self) -> None:
-        """Give the memory back; the table is not used any more."""
+        """Release the memory; the table is not used afterwards."""
         self._memory.let_go(self._entries)
 
     def find(self, places: Array) -> Array:
-        """The numbers, or -1; a key may have been evicted since it got its number."""
+        """Return the numbers at `places` (rows,), int64, -1 for none; a key may since have been evicted."""
         found: Array = self._entries.take(places).astype(np.int64)
         found -= 1
         return found
 
     def claim(self, places: Array) -> Array:
-        """Take places for keys that have no number: for each row, which row is the first of its key."""
+        """Claim places for keys without number; return for each row the first row of its key (rows,), int64."""
         rows = np.arange(len(places))
-        # Of several values for one place numpy keeps the last: backwards, so that the first row wins.
+        # Of several values for one place numpy keeps the last; written in reverse, the first row wins.
         self._entries[places[::-1]] = rows[::-1]
         first: Array = self._entries.take(places).astype(np.int64)
         return first
@@ -125,5 +131,5 @@ class DirectTable:
         self._entries[places] = numbers + 1
 
     def release(self, places: Array) -> None:
-        """Give claimed places back."""
+        """Empty claimed places."""
         self._entries[places] = 0

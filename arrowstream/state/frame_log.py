@@ -1,4 +1,4 @@
-"""Rows numbered as they come: frames that are merged lazily, and lie in files where they must."""
+"""An append-only log of numbered rows: frames that are merged lazily, and spilled to files when memory is full."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, owned
 
 RATIO = 8
-"""How much longer a run is than the one after it.
+"""The least ratio of a run's rows to those of the next run.
 
-Up to 8 chunks Polars gathers from a chunked column as it is; from more it would first copy the whole column.
-With this ratio a million keys have some 7 runs.
+Polars gathers from a column of up to 8 chunks as it is; with more chunks it first copies the whole column.
+With this ratio a million keys have about 7 runs.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class LogStatistics:
-    """What a `FrameLog` holds.
+    """The sizes of a `FrameLog`.
 
     Parameters
     ----------
     runs, filed
-        The rows of each run in memory, and of each one in a file; older ones first.
+        The number of rows of each run in memory, and of each run in a file; older runs first.
     copied
-        Rows that were copied so far to join runs, or to leave out what is not needed any more.
+        The number of row copies so far, made to join runs or to drop rows no longer needed.
     """
 
     runs: tuple[int, ...]
@@ -40,16 +40,16 @@ class LogStatistics:
 class FrameLog:
     """Rows, numbered from 0 in the order of appending; old ones can be dropped from the front.
 
-    Appending costs O(log n) copies a row, amortised: a run is merged with the one before it once that is
-    not 8 times as long (a log-structured merge of appended runs; O'Neil et al., 1996). Runs that have gone to a
-    file stay as they are. Of the batches that rows come from nothing is kept besides.
+    Appending costs amortised O(log n) copies per row: a run is merged with the one before it once that is
+    not 8 times as long (a log-structured merge of appended runs; O'Neil et al., 1996). Runs in files stay as they
+    are. The log owns its rows: it does not keep the memory of the batches they came in.
 
     Parameters
     ----------
     schema
-        Of the rows.
+        The schema of the rows.
     memory
-        Where they lie.
+        The memory that holds the rows.
     """
 
     __slots__ = (
@@ -73,10 +73,10 @@ class FrameLog:
         self._filed: list[pl.DataFrame] = []
         self._filed_bytes = 0
         self._starts = [0]
-        """The number of the first row of each run in a file, and of those in memory."""
+        """The number of the first row of each run in a file, then of the first row in memory."""
         self._runs: list[pl.DataFrame] = []
         self._sizes: list[int] = []
-        """The bytes of each of these."""
+        """The bytes of each run in memory."""
         self._held = 0
         self._columns: list[pl.Series] = []
         self._copied = 0
@@ -88,22 +88,22 @@ class FrameLog:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all rows, wherever they lie."""
+        """The bytes of all rows, in memory and in files."""
         return self._held + self._filed_bytes
 
     def statistics(self) -> LogStatistics:
-        """What is held now."""
+        """Return the sizes of the log."""
         runs, filed = (tuple(run.height for run in kept) for kept in (self._runs, self._filed))
         return LogStatistics(runs, filed, self._copied)
 
     def append(self, rows: pl.DataFrame) -> None:
-        """Number these rows, at least one, on."""
+        """Append at least one row; numbering continues from `stop`."""
         runs = self._runs
         self._push(owned(rows))
         while len(runs) > 1 and runs[-2].height < RATIO * runs[-1].height:
             last, before = self._pop(), self._pop()
             if not runs and self._oldest > self._starts[-1]:
-                # The longest run is copied anyway: leave out what is not needed any more.
+                # The longest run is copied anyway: drop rows no longer needed.
                 before = owned(before.slice(self._oldest - self._starts[-1]))
                 self._copied += before.height
                 self._starts[-1] = self._oldest
@@ -115,14 +115,14 @@ class FrameLog:
         self._columns = pl.concat(self._runs, rechunk=False).get_columns() if self._runs else []
 
     def forget(self, oldest: int) -> None:
-        """Rows before number `oldest` are not asked for any more."""
+        """Allow the log to drop the rows before number `oldest`."""
         self._oldest = oldest
         while self._runs and self._starts[-1] + self._runs[0].height <= oldest:
             self._starts[-1] += self._runs.pop(0).height
             self._sizes.pop(0)
 
     def gather(self, numbers: Array) -> pl.DataFrame:
-        """The rows of these numbers; nulls for -1."""
+        """Return the rows of `numbers` (rows,), int64; a row of nulls for -1."""
         if not self._filed or not len(numbers):
             return _gathered(self._columns, self._schema, numbers, self._starts[0])
         runs = [*(run.get_columns() for run in self._filed), self._columns]
@@ -140,13 +140,26 @@ class FrameLog:
         return pl.concat(parts, rechunk=True)[pl.Series(back)]
 
     def equal(self, numbers: Array, rows: pl.DataFrame) -> Array:
-        """Whether each of `rows` equals that of its number; null equals null, NaN equals NaN."""
+        """Compare each row of `rows` with that of its number; null equals null, NaN equals NaN.
+
+        Parameters
+        ----------
+        numbers
+            The numbers to compare with (rows,), int64.
+        rows
+            The rows.
+
+        Returns
+        -------
+        numpy.ndarray
+            Whether they are equal (rows,), bool.
+        """
         if not self._filed:
             return rows_equal(self._columns, numbers - self._starts[0], rows)
         return rows_equal(self.gather(numbers).get_columns(), np.arange(len(numbers)), rows)
 
     def frame(self, start: int, stop: int | None = None) -> pl.DataFrame:
-        """The rows from one number up to another, or to the end."""
+        """Return the rows with numbers from `start` to before `stop`, or to the end."""
         runs = [*self._filed, *self._runs]
         if not runs:
             return pl.DataFrame(schema=self._schema)
@@ -154,7 +167,7 @@ class FrameLog:
         return pl.concat(runs, rechunk=False).slice(start - self._starts[0], length)
 
     def keep(self, pieces: Iterable[Array]) -> None:
-        """Keep only the rows of these numbers, piece by piece, numbered from 0 in this order."""
+        """Keep only the rows of these numbers (int64), given in pieces, and renumber them from 0 in this order."""
         kept = FrameLog(self._schema, self._memory)
         for numbers in pieces:
             if len(numbers):
@@ -184,7 +197,10 @@ class FrameLog:
 
 
 def rows_equal(columns: list[pl.Series], places: Array, rows: pl.DataFrame) -> Array:
-    """Whether the row of `columns` at each place equals that of `rows`; null equals null, NaN equals NaN."""
+    """Compare the row of `columns` at each of `places` (rows,) with `rows`; return (rows,), bool.
+
+    Null equals null, NaN equals NaN.
+    """
     index = pl.Series(places.astype(np.uint32))
     same = np.ones(len(places), np.bool_)
     for column, row in zip(columns, rows.get_columns(), strict=True):
@@ -193,7 +209,7 @@ def rows_equal(columns: list[pl.Series], places: Array, rows: pl.DataFrame) -> A
 
 
 def _gathered(columns: list[pl.Series], schema: pl.Schema, numbers: Array, start: int) -> pl.DataFrame:
-    """Rows of columns whose first row has number `start`; nulls for -1."""
+    """Gather rows from columns whose first row has number `start`; a row of nulls for -1."""
     missing = numbers < 0
     if not missing.any():
         index = pl.Series((numbers - start).astype(np.uint32))

@@ -10,24 +10,35 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 Same = Callable[[Array, Array], Array]
-"""``same(rows, slots)``: whether the key of each row of the batch is the one that has that slot."""
+"""``same(rows, slots)`` says for each row of the batch whether its key is the one with that slot (bool)."""
 
 _LOW = np.uint64(0xFFFF_FFFF)
+"""The bits of an entry that hold its slot + 1."""
+
 _HIGH = np.uint64(32)
+"""The shift, in bits, to an entry's tag."""
+
 _LEAST = 1024
+"""The least number of places."""
 
 
 class KeyTable:
-    """Hashes to slot numbers, by linear probing of all rows of a batch at once.
+    """A map from hashes to slots that probes linearly for all rows of a batch at once.
 
-    Entries are an array (places,) of uint64, the number of places a power of 2: the upper half of an entry is that of
-    the key's hash, a tag, and the lower half its slot + 1; 0 is an empty place. Every round gathers one entry a row,
-    and those rows that found neither their tag nor an empty place go on to the next one. A third of the places stays
-    empty, so a few rounds do. The tag only saves comparisons: whether a key is the same is asked of `Same`, so that
-    no collision merges two keys, and an entry whose slot has gone to another key is passed over like any other
-    key's.
+    Entries are an array (places,) of uint64, where the number of places is a power of 2. The upper 32 bits of an
+    entry are those of the key's hash, its tag; the lower 32 bits are its slot + 1; 0 is an empty place. Every round
+    gathers one entry per row, and rows that found neither their tag nor an empty place move to the next place. A
+    third of the places stays empty, so a few rounds suffice. The tag only saves comparisons: `Same` decides whether
+    keys are equal, so no collision merges two keys, and an entry whose slot now has another key is skipped.
 
     Linear probing is Knuth's (The Art of Computer Programming 3, 6.4, algorithm L), run over vectors.
+
+    Parameters
+    ----------
+    memory
+        The memory that holds the entries.
+    expected
+        The number of keys to make room for.
     """
 
     __slots__ = ("_entries", "_mask", "_memory", "_used")
@@ -41,15 +52,30 @@ class KeyTable:
 
     @property
     def places(self) -> int:
-        """Places for entries."""
+        """The number of places."""
         return len(self._entries)
 
     def has_room(self, count: int) -> bool:
-        """Whether a third of the places stays empty with `count` entries more."""
+        """Return whether a third of the places stays empty with `count` more entries."""
         return 3 * (self._used + count) <= 2 * len(self._entries)
 
     def find(self, hashes: Array, same: Same) -> tuple[Array, Array]:
-        """For each hash the slot, or -1, and the place: that of the entry, or the empty one where it would go."""
+        """Look up the slot and the place of each row.
+
+        Parameters
+        ----------
+        hashes
+            The hashes of the rows' keys (rows,), uint64.
+        same
+            Decides whether a row has the key of a slot.
+
+        Returns
+        -------
+        slots : numpy.ndarray
+            The slots (rows,), int64; -1 for none.
+        places : numpy.ndarray
+            The place of the entry, or the empty place where it would go (rows,), uint64.
+        """
         places = hashes & self._mask
         slots = np.full(len(hashes), -1, np.int64)
         rows = np.arange(len(hashes))
@@ -61,16 +87,29 @@ class KeyTable:
                 break
             right = same(rows, found)
             slots[rows[right]] = found[right]
-            # Another key with the same 32 bits of tag, or a slot that was given away.
+            # The others met another key with the same tag, or a slot that now has another key.
             rows = rows[~right]
             places[rows] = (places[rows] + np.uint64(1)) & self._mask
         return slots, places
 
     def claim(self, hashes: Array, places: Array, slot: int, same: Same) -> tuple[Array, Array]:
-        """Take places for keys that `find` did not find; rows of one key share the place of its first row.
+        """Claim places for keys that `find` did not find; rows of one key share the place of its first row.
 
-        Row ``i`` takes its place for slot ``slot + i`` until `settle` says otherwise; `same` compares with the
-        rows ``slot + i``. Returns for each row which row is the first of its key, and the place.
+        Parameters
+        ----------
+        hashes, places
+            The hashes of the rows, and the places that `find` gave (rows,), uint64.
+        slot
+            A claim by row i is marked by the provisional slot ``slot + i``, until `settle` writes the real one.
+        same
+            ``same(rows, others)`` says for each row whether it has the key of another row.
+
+        Returns
+        -------
+        first : numpy.ndarray
+            The first row of each row's key (rows,), int64.
+        places : numpy.ndarray
+            The claimed place (rows,), uint64.
         """
         tags = _tags(hashes)
         marks = tags | np.arange(slot + 1, slot + 1 + len(hashes), dtype=np.uint64)
@@ -79,7 +118,7 @@ class KeyTable:
         while len(rows):
             at = places[rows]
             free = self._entries[at] == 0
-            # Of several values for one place numpy keeps the last: backwards, so that the first row wins.
+            # Of several values for one place numpy keeps the last; written in reverse, the first row wins.
             self._entries[at[free][::-1]] = marks[rows[free]][::-1]
             entries = self._entries[at]
             owners = _slots(entries) - slot
@@ -99,15 +138,15 @@ class KeyTable:
         self._used += len(places)
 
     def release(self, places: Array) -> None:
-        """Give claimed places back."""
+        """Empty claimed places."""
         self._entries[places] = 0
 
     def close(self) -> None:
-        """Give the memory back; the table is not used any more."""
+        """Release the memory; the table is not used afterwards."""
         self._memory.let_go(self._entries)
 
     def _probe(self, places: Array, hashes: Array) -> tuple[Array, Array]:
-        """From each place on, the first that is empty or has the hash's tag; with its entry."""
+        """Return the first place, from each place on, that is empty or has the hash's tag, and its entry."""
         entries = self._entries[places]
         tags = _tags(hashes)
         going = np.flatnonzero(((entries ^ tags) >> _HIGH != 0) & (entries != 0))

@@ -1,4 +1,4 @@
-"""Keys of any type, looked up by hash: a table gives a candidate for each row, and the key itself decides."""
+"""Keys of any type, looked up by hash: a table finds a candidate for each row, and the keys are compared."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from arrowstream.state.slot_ring import SlotRing
 
 
 class HashedKeys:
-    """Polars hashes the rows, a vectorised open-addressing table (`key_table`) gives a candidate for each, and its
-    key is compared with the row's, so that keys with equal hashes stay apart.
+    """A lookup from keys of any type to slots.
 
-    A batch costs a few random reads a row, whatever the number of keys. The table is built again whenever it has
-    doubled, so that the cost is flat on average, while the one batch that doubles 1,000,000 keys waits some 0.1 s.
+    Polars hashes the rows, a vectorised open-addressing table (`hash_table`) finds a candidate for each, and its key
+    is compared with the row's, so that keys with equal hashes stay apart.
+
+    A batch costs a few random reads per row, whatever the number of keys. The table is rebuilt whenever it has
+    doubled, so the average cost is constant; the batch that doubles 1,000,000 keys takes about 0.1 s longer.
 
     Parameters
     ----------
     keys
         The keys by number.
     ring
-        Their slots.
+        The slots of the key numbers.
     memory
-        Where the table lies.
+        The memory that holds the table.
     """
 
     __slots__ = ("_keys", "_memory", "_ring", "_table")
@@ -41,40 +43,40 @@ class HashedKeys:
 
     @property
     def places(self) -> int:
-        """Places in the table."""
+        """The number of places in the table."""
         return self._table.places
 
     def marks(self, keys: pl.DataFrame) -> Array:
-        """What the rows are looked up by."""
+        """Return the hashes of the rows (rows,), uint64."""
         return _hash(keys)
 
     def find(self, keys: pl.DataFrame, marks: Array) -> tuple[Array, Array]:
-        """The slot of each row, or -1, and its place in the table."""
+        """Return each row's slot (rows,), int64, -1 for none, and its place in the table (rows,), uint64."""
         return self._table.find(marks, self._same(keys))
 
     def claim(self, keys: pl.DataFrame, marks: Array, places: Array) -> tuple[Array, Array]:
-        """Take places for rows that have none: for each which one is the first of its key, and its place."""
-        # Of many rows few may be of different keys, and to count these takes longer than to see that all have room.
+        """Claim places for rows without slot; return the first row of each row's key, and its place."""
+        # Many rows may have few keys; counting keys takes longer than checking that there is room for all rows.
         if not self._table.has_room(len(keys)) and not self._table.has_room(count := keys.n_unique()):
             self._rebuild(count)
             _, places = self._table.find(marks, self._same(keys))
         columns = keys.get_columns()
-        # Claims are marked by numbers that no slot has, while the rows of one key find each other.
+        # Claims are marked by numbers that are not slots, so that rows of one key find each other.
         unused = min(self._ring.stop, self._ring.size or self._ring.stop)
         return self._table.claim(
             marks, places, unused, lambda rows, others: rows_equal(columns, others, keys[rows])
         )
 
     def settle(self, marks: Array, places: Array, numbers: Array) -> None:
-        """Write the numbers of claimed places."""
+        """Write the slots of key numbers (int64) into claimed places."""
         self._table.settle(marks, places, self._ring.slots(numbers))
 
     def release(self, places: Array) -> None:
-        """Give claimed places back."""
+        """Empty claimed places."""
         self._table.release(places)
 
     def clear(self) -> None:
-        """Forget the entries, as nothing is looked up here any more, and give their memory back."""
+        """Empty the table and release its memory."""
         self._table.close()
         self._table = KeyTable(self._memory)
 
@@ -86,7 +88,7 @@ class HashedKeys:
         return same
 
     def _rebuild(self, count: int) -> None:
-        """A larger table with room for `count` more, without the entries of evicted keys."""
+        """Rebuild the table with room for `count` more keys, without the entries of evicted keys."""
         self._table.close()
         self._table = KeyTable(self._memory, len(self._ring) + count)
         for start in range(self._ring.oldest, self._ring.stop, PIECE):
@@ -102,5 +104,5 @@ def _hash(keys: pl.DataFrame) -> Array:
 
 
 def _never(rows: Array, slots: Array) -> Array:
-    """No key equals another: they are known to differ."""
+    """Return False for each row, for keys known to differ."""
     return np.zeros(len(rows), np.bool_)

@@ -1,4 +1,4 @@
-"""Keys to dense slot numbers, a batch at a time: what every operator with a state for each key is built on."""
+"""The key index, which maps keys to dense slots a batch at a time: the base of every keyed operator."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ from arrowstream.state.hashed_keys import HashedKeys
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_ring import SlotRing
 
-_MOST = 4_000_000_000  # more than the slots of 32 bits in the table
+_MOST = 4_000_000_000  # rows of a part: a table entry has 32 bits for a slot
 _NEVER = 1 << 62
+"""A key number that is never reached."""
+
 _SELDOM = 1_024
+"""The least number of new keys between two checks whether keys lie close together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The slots of some rows of a batch.
+    """The slots of consecutive rows of a batch.
 
     Parameters
     ----------
     start
-        The first of the rows they belong to.
+        The index of the first of these rows in the batch.
     slots
-        The slot of each row (int64).
+        The slot of each row (rows,), int64.
     fresh
-        The slots that went to new keys with these rows, in the order in which the keys came. A state kept by
-        slot starts again there: the slot may have belonged to a key that was evicted.
+        The slots given to new keys in these rows (keys,), int64, in the order in which the keys came. State kept by
+        slot starts again there: the slot may have belonged to an evicted key.
     """
 
     start: int
@@ -44,18 +47,18 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class KeyStatistics:
-    """What a `KeyIndex` holds.
+    """The sizes of a `KeyIndex`.
 
     Parameters
     ----------
     keys
         The number of keys.
     hash_places
-        Places of the hash table; as few as there can be while keys are looked up directly.
+        The number of places of the hash table; the minimum while keys are looked up directly.
     direct_places, direct_bytes
-        Places of the array by key and the bytes of each; None and 0 while keys are hashed.
+        The number of places of the array by key, and the bytes of one; None and 0 while keys are hashed.
     log
-        The keys themselves.
+        The sizes of the log that holds the keys.
     """
 
     keys: int
@@ -66,28 +69,28 @@ class KeyStatistics:
 
 
 class KeyIndex:
-    """Gives every key, a row of one or more columns, a slot number; for states kept in arrays by slot.
+    """A map from keys, rows of one or more columns, to slots, for state kept in arrays by slot.
 
-    Slots are dense: n keys have the slots 0 to n - 1, in the order in which the keys first came. Null is a
-    key like others, NaN equals NaN, and 0.0 equals -0.0, as in Polars' `group_by`.
+    Slots are dense: n keys have the slots 0 to n - 1, in order of first appearance. Null is a key, NaN equals NaN,
+    and 0.0 equals -0.0, as in Polars' `group_by`.
 
-    Keys of one column of whole numbers (or of truth values, times, an `Enum`) are looked up directly where they
-    lie close together (`direct_table`): one random read a row. All others, and those once a key comes that lies
-    far off, are hashed (`hashed_keys`); whether they lie close together by then is asked now and then. New keys
-    cost O(log n) copies each (`frame_log`).
+    Keys of a single column of integers, Booleans, times or an `Enum` are looked up directly while they lie close
+    together (`direct_table`): one random read per row. Other keys are hashed (`hashed_keys`), as are integers once
+    a key lies too far off; whether they lie close together again is checked from time to time. A new key costs
+    amortised O(log n) copies (`frame_log`).
 
     Parameters
     ----------
     schema
-        The key columns, at least one; see `arrowstream.operators.arguments` for the types.
+        Names and types of the key columns, at least one; see `arrowstream.operators.arguments` for the types.
     max_keys
-        The most keys to hold, or None for as many as memory allows (some 24 bytes a key and the key itself).
+        The most keys to hold; None for as many as memory allows (up to 24 bytes per key, and the key itself).
     on_full
-        What to do with one more: ``"error"``, or ``"evict"`` the key that first came the longest ago, whose
-        slot then goes to the new key. That happens row by row, so it does not depend on how the rows
-        are cut into batches; should the evicted key come again, it is a new one.
+        What one key more does: ``"error"`` raises; ``"evict"`` evicts the key that first came the longest ago and
+        gives its slot to the new key. Keys are evicted row by row, so the result does not depend on how the rows
+        are cut into batches. An evicted key that comes again is a new one.
     memory
-        Where keys and table lie; without limits if not given.
+        The memory that holds keys and table; by default without limit.
 
     Examples
     --------
@@ -129,12 +132,12 @@ class KeyIndex:
         self._piece = _MOST
         self._direct: DirectTable | None = None
         self._hashed = HashedKeys(self._store, self._ring, self._memory)
-        """Not used, and empty, while there is a direct table."""
-        # From which number of keys on it is asked whether they lie close together.
+        """Empty and unused while there is a direct table."""
+        # The key number from which it is checked whether keys lie close together.
         self._ask_from = 0 if DirectTable.takes(schema) else _NEVER
 
     def __len__(self) -> int:
-        """The keys now held."""
+        """Return the number of keys held."""
         return len(self._ring)
 
     @property
@@ -143,21 +146,26 @@ class KeyIndex:
         return min(self._ring.stop, self._ring.size or self._ring.stop)
 
     def statistics(self) -> KeyStatistics:
-        """What is held now."""
+        """Return the sizes of the index."""
         places, nbytes = (
             (None, 0) if self._direct is None else (self._direct.places, self._direct.place_bytes)
         )
         return KeyStatistics(len(self), self._hashed.places, places, nbytes, self._store.statistics())
 
     def assign(self, keys: pl.DataFrame) -> Iterator[Assigned]:
-        """The slots of these rows, new keys added; in several parts only where keys are evicted in between.
+        """Yield the slots of rows, and add their new keys; in several parts only if keys are evicted in between.
 
-        A state must be brought forward with one part before the next one is asked for.
+        Update the state kept by slot with one part before asking for the next: a slot may then have another key.
+
+        Parameters
+        ----------
+        keys
+            The key columns of a batch.
 
         Raises
         ------
         StageError
-                There are more keys than `max_keys`, and `on_full` is ``"error"``; none of these was added.
+            There are more keys than `max_keys`, and `on_full` is ``"error"``; no key of `keys` was added.
         """
         marks = self._lookup_codes(keys)
         start = 0
@@ -172,27 +180,27 @@ class KeyIndex:
             self._piece = min(2 * self._piece, _MOST)
 
     def keys(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
-        """The keys held, the oldest first: those from place `start` up to `stop`."""
+        """Return the keys held, the oldest first, from position `start` to before `stop`."""
         oldest = self._ring.oldest
         return self._store.frame(oldest + start, None if stop is None else oldest + stop)
 
     def slots(self) -> Array:
-        """The slots of `keys`, in the same order: take a state's values from there for a snapshot."""
+        """Return the slots of `keys()`, in the same order (keys,), int64."""
         return self._ring.slots(np.arange(self._ring.oldest, self._ring.stop))
 
     def pieces(self) -> Iterator[Array]:
-        """The same, some of them at a time."""
+        """Yield `slots()` in pieces of at most `PIECE`."""
         ring = self._ring
         for start in range(ring.oldest, ring.stop, PIECE):
             yield ring.slots(np.arange(start, min(start + PIECE, ring.stop)))
 
     def check_room(self, count: int) -> None:
-        """Raise if `count` more keys do not fit. Call before their state is restored: none of it may be evicted.
+        """Raise if `count` more keys do not fit. Call before restoring their state, of which none may be evicted.
 
         Raises
         ------
         StageError
-            These are more than `max_keys`.
+            There would be more keys than `max_keys`.
         """
         if self._ring.missing(count):
             raise StageError(
@@ -203,7 +211,7 @@ class KeyIndex:
             )
 
     def _lookup_codes(self, keys: pl.DataFrame) -> Array:
-        """What the rows are looked up by (rows,): their places in the direct table (int64), or hashes (uint64)."""
+        """Return the rows' places in the direct table (rows,), int64, or their hashes (rows,), uint64."""
         places = None
         if self._direct is not None:
             places = self._direct.places_of(keys.to_series())
@@ -212,7 +220,7 @@ class KeyIndex:
         return self._hashed.marks(keys) if places is None else places
 
     def _go_direct(self, coming: pl.Series) -> Array | None:
-        """Places in a direct table with room for these; None, and hashes are used, if they lie too far apart."""
+        """Return places in a direct table that covers `coming` too; None, for hashing, if keys lie too far apart."""
         ring = self._ring
         kind = np.uint64 if self._on_full == "evict" else np.uint32
         direct = self._direct or DirectTable(kind, self._memory)
@@ -225,12 +233,12 @@ class KeyIndex:
         if self._direct is not None:
             self._direct = None
             self._hashed = HashedKeys(self._store, ring, self._memory)
-        # To ask costs O(all keys), so it waits for a fourth as many new ones.
+        # The check costs O(all keys), so the next one waits for a fourth as many new keys.
         self._ask_from = ring.stop + max(len(ring) // 4, _SELDOM)
         return None
 
     def _assign_piece(self, start: int, keys: pl.DataFrame, marks: Array) -> Assigned | int:
-        """The slots of some rows; or how many of them to try, if a key they name would be evicted on the way."""
+        """Assign slots to rows; return how many rows to try instead if a key of theirs would be evicted."""
         ring = self._ring
         slots, places = self._find(keys, marks)
         unknown = np.flatnonzero(slots < 0)
@@ -239,7 +247,7 @@ class KeyIndex:
         if len(unknown) < len(slots):
             keys, marks, places = keys[unknown], marks[unknown], places[unknown]
         if ring.size is not None and len(unknown) > ring.size and (count := keys.n_unique()) > ring.size:
-            # Before a table is made for more keys than there may be.
+            # Checked before a table grows for more keys than allowed.
             self._refuse(count)
             return len(slots) // 2
         if self._direct is not None:
@@ -267,7 +275,7 @@ class KeyIndex:
         return Assigned(start, slots, fresh)
 
     def _find(self, keys: pl.DataFrame, marks: Array) -> tuple[Array, Array]:
-        """The slot of each row, or -1 (int64), and its place in the table."""
+        """Return the slot of each row (rows,), int64, -1 for none, and its place in the table (rows,)."""
         if self._direct is None:
             return self._hashed.find(keys, marks)
         numbers, ring = self._direct.find(marks), self._ring
@@ -276,10 +284,17 @@ class KeyIndex:
         return np.where(numbers < ring.oldest, -1, ring.slots(numbers)), marks
 
     def _make_room(self, new: Array, slots: Array) -> int:
-        """Evict for the keys that first come in the rows `new`, if all rows may pass; the number of rows that may.
+        """Evict keys for the new ones if all rows may pass; return the number of leading rows that may.
 
-        Those may that come before a row whose key would be evicted for them, or for those before: no slot may be
-        that of two keys in one part.
+        Rows pass until a key that one of them has would have to be evicted, as a slot must not have two keys in one
+        part.
+
+        Parameters
+        ----------
+        new
+            The rows in which new keys first come, int64.
+        slots
+            The slot of each row (rows,), int64; -1 for new keys.
         """
         ring = self._ring
         if ring.size is None or not ring.missing(len(new)):
@@ -296,7 +311,7 @@ class KeyIndex:
         return passing
 
     def _refuse(self, count: int) -> None:
-        """Raise as `count` new keys are too many, unless fewer rows at a time may do."""
+        """Raise, as `count` new keys do not fit, unless keys are evicted: then fewer rows at a time may pass."""
         if self._on_full == "evict":
             return
         raise StageError(

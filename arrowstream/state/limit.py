@@ -1,4 +1,4 @@
-"""How much state a step may hold, and what to do with more."""
+"""The limit on the state of a step, and what happens beyond it."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ OnFull = Literal["error", "evict", "spill"]
 
 _MOST_KEYS = 4_000_000_000  # slots are 32 bits in the table of keys
 _TABLE_BYTES = 24
-"""What the table of keys takes for each, between 12 and 24 bytes."""
+"""Bytes per key of the table of keys: 12 to 24, so the most is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateLimit:
-    """A limit on keys, on bytes, or on both.
+    """A limit on a step's state: on keys, on bytes, or on both.
 
     Parameters
     ----------
     max_keys
         The most keys to hold; None for no limit.
     max_bytes
-        The most bytes of memory that state takes; None for no limit.
+        The most bytes of memory that state takes, counted over arrays and frames; None for no limit.
     on_full
-        What to do with more: ``"error"``, ``"evict"`` the oldest keys, or ``"spill"`` to files.
+        What happens beyond the limit: ``"error"`` raises StageError, ``"evict"`` evicts the oldest keys, ``"spill"``
+        moves state to files.
 
     Raises
     ------
     PlanError
-        A limit is out of range, or `on_full` is unknown or does not go with the limits.
+        A limit is out of range, or `on_full` is unknown or does not fit the limits.
 
     Examples
     --------
@@ -77,40 +78,47 @@ class StateLimit:
             )
 
     def describe(self) -> str:
-        """The arguments, each after a comma, as `explain()` shows them; nothing without a limit."""
+        """Return the arguments for `explain()`, each after a comma; an empty string without a limit."""
         named = {"max_keys": self.max_keys, "max_bytes": self.max_bytes}
         given = [f", {name}={most:,}" for name, most in named.items() if most is not None]
         return "".join([*given, f", on_full={self.on_full}"]) if given else ""
 
     @property
     def evicts(self) -> bool:
-        """Whether keys may have to go."""
+        """True if keys may be evicted."""
         return self.on_full == "evict" and (self.max_keys is not None or self.max_bytes is not None)
 
     @property
     def full_keys(self) -> Literal["error", "evict"]:
-        """What to do with one key more than there may be."""
+        """The `on_full` of a `KeyIndex` with this limit."""
         return "evict" if self.on_full == "evict" else "error"
 
     def memory(self, context: StepContext) -> StateMemory:
-        """Memory with this limit on bytes, within the pipeline's budget."""
+        """Return the step's memory with this limit on bytes, within the pipeline's budget."""
         max_bytes = None if self.on_full == "evict" else self.max_bytes
         return StateMemory(max_bytes, self.on_full == "spill", context.memory, context.id)
 
     def keys(self, step: str, columns: Callable[[], Mapping[str, pl.DataType]]) -> int | None:
-        """The most keys to hold, each with its state in these columns.
+        """Return the most keys to hold, or None for no limit.
 
-        Where keys are evicted, a limit on bytes becomes one on keys. So which ones go does not depend on how the
-        stream is cut; for that, all must be of one size.
+        Where keys are evicted, the limit on bytes becomes a limit on keys, so that which keys are evicted does not
+        depend on how the stream is cut into batches. That needs keys and state of a fixed size.
+
+        Parameters
+        ----------
+        step
+            Name of the operator, for errors.
+        columns
+            Returns names and types of the columns of keys and state; called only if it is needed.
 
         Raises
         ------
         PlanError
-            They are not.
+            A column's values have no fixed size.
         """
         if not self.evicts or self.max_bytes is None:
             return self.max_keys
-        # A value and whether there is one.
+        # The value, and one byte for whether it is null.
         each = _TABLE_BYTES + sum(_width(step, name, dtype) + 1 for name, dtype in columns().items())
         return max(1, min(self.max_keys or _MOST_KEYS - 1, self.max_bytes // each))
 
@@ -119,7 +127,7 @@ NO_LIMIT = StateLimit()
 
 
 def _width(step: str, name: str, dtype: pl.DataType) -> int:
-    """The bytes of a value."""
+    """Return the bytes of a value of a type."""
     column = pl.Series(name, dtype=dtype)
     if dtype.base_type() in (pl.Categorical, pl.Enum):
         column = column.to_physical()

@@ -1,4 +1,4 @@
-"""The memory of a step's state: how much it takes, and files for what is over the limit."""
+"""The memory of a step's state: bytes counted against limits, and files for what exceeds them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ from arrowstream.state.spill_file import array_in_file, frame_in_file
 _Kept = TypeVar("_Kept", Array, pl.DataFrame)
 
 _SMALL = 65_536
-"""Bytes up to which an array stays in memory: a file takes whole pages and some system calls."""
+"""Bytes up to which an array is never spilled: a file takes whole pages and some system calls."""
 
 PIECE = 1 << 18
-"""Rows of state that are worked on at a time, where all of it is read or written."""
+"""Rows of state that are processed at a time when all of it is read or written."""
 
 
 class StateMemory:
-    """Memory for arrays and frames of one step's state, within a limit of its own and the budget of the pipeline.
+    """Memory for the arrays and frames of one step's state, within the step's limit and the pipeline's budget.
+
+    Bytes are those of arrays and frames; Python objects are not counted. Bytes in files do not count.
 
     Parameters
     ----------
     max_bytes
-        The most bytes in memory; None for no limit of its own.
+        The most bytes in memory; None for no limit of the step.
     spills
-        Whether what is over a limit lies in files. Otherwise it is an error, at the next `check`.
+        Whether state beyond a limit is spilled to files. Otherwise the next `check` raises.
     budget
-        The budget that it shares with the other steps of the pipeline; by default an unlimited one of its own.
+        The budget shared by the steps of the pipeline; by default a private one without limit.
     step
-        The name that its bytes are counted under in the budget.
+        The step's name in the budget.
 
     Attributes
     ----------
     held
-        The bytes in memory.
+        The bytes held in memory.
     """
 
     __slots__ = ("_broken", "_budget", "_max", "_spills", "_step", "held")
@@ -61,37 +63,38 @@ class StateMemory:
 
     @property
     def is_limited(self) -> bool:
-        """Whether there is a limit, so that bytes must be counted."""
+        """True if there is a limit, so that bytes must be counted."""
         return self._max is not None or self._budget.limit is not None
 
     @property
     def spills(self) -> bool:
-        """Whether what is over the limit lies in files."""
+        """True if state beyond a limit is spilled to files."""
         return self._spills
 
     @property
     def half(self) -> int:
-        """Half of the bytes that this step may hold in memory."""
+        """Half of the bytes that the step may hold in memory."""
         return self._most // 2
 
     @property
     def is_short(self) -> bool:
-        """Whether something should go to a file."""
+        """True if a limit is exceeded and state should be spilled."""
         return self._spills and not self._fits(0)
 
     @property
     def is_full(self) -> bool:
-        """Whether a limit is exceeded, and there are no files for what is over it."""
+        """True if a limit is exceeded and state is not spilled, so that `check` raises."""
         return not self._spills and not self._fits(0)
 
     def check(self) -> None:
-        """Raise if the state is over a limit. Call before state is changed, and before results are made of it.
+        """Raise if the state exceeds a limit. Call before changing state or emitting results from it.
 
         Raises
         ------
         StageError
-            The state is larger than `max_bytes`, that of all steps is larger than the budget, or what
-            `check_whole` says.
+            The state is larger than `max_bytes`, or the state of all steps is larger than the budget.
+        Exception
+            An earlier failure to spill, as for `check_whole`.
         """
         self.check_whole()
         if not self.is_full:
@@ -112,31 +115,37 @@ class StateMemory:
         )
 
     def check_whole(self) -> None:
-        """Raise if spilling failed before, so that state may have half of a batch. Call before a snapshot.
+        """Raise if spilling failed earlier, so that state may hold half of a batch. Call before a snapshot.
 
         Raises
         ------
-        StageError
-            The failure from before.
+        Exception
+            The earlier failure, most often a StageError.
         """
         if self._broken is not None:
             raise self._broken
 
     def takes(self, nbytes: int) -> bool:
-        """Whether this many bytes more are no error."""
+        """Return whether `nbytes` more may be reserved without an error at the next `check`."""
         return self._spills or self._fits(nbytes)
 
     def reserve(self, nbytes: int) -> None:
-        """Count bytes that are held from now on; a negative number is given back."""
+        """Count `nbytes` more as held; a negative number releases bytes."""
         self.held += nbytes
         self._budget.reserve(self._step, nbytes)
 
     def close(self) -> None:
-        """Give back all bytes: nothing from here is used any more."""
+        """Release all bytes; arrays and frames made here are not used afterwards."""
         self.reserve(-self.held)
 
     def array(self, shape: tuple[int, ...], dtype: Any, fill: Any = 0) -> Array:
-        """An array full of one value."""
+        """Return an array filled with one value, in memory or, beyond the limit, in a file.
+
+        Raises
+        ------
+        StageError
+            The disk has no room for it.
+        """
         nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if nbytes <= _SMALL or not self._spills or self._fits(nbytes):
             self.reserve(nbytes)
@@ -147,35 +156,61 @@ class StateMemory:
         return array
 
     def longer(self, array: Array, needed: int, fill: Any = 0) -> Array:
-        """The array, or one with the same values at least twice as long where more are needed, then full of one."""
+        """Return the array, or a longer copy if it has fewer than `needed` rows.
+
+        Parameters
+        ----------
+        array
+            An array from `array` (rows, ...). It is not used afterwards if a copy is returned.
+        needed
+            The least number of rows.
+        fill
+            The value of the new rows.
+
+        Returns
+        -------
+        numpy.ndarray
+            The array itself, or one at least twice as long, of the same dtype.
+        """
         if needed <= len(array):
             return array
-        # What is given up counts no more: it is there only while it is copied.
+        # The old array is not counted: it lives only until it is copied.
         self.let_go(array)
         larger = self.array((max(needed, 2 * len(array)), *array.shape[1:]), array.dtype, fill)
         larger[: len(array)] = array
         return larger
 
     def let_go(self, array: Array) -> None:
-        """An array from here is not used any more."""
+        """Release the bytes of an array made here; the array is not used afterwards."""
         if array.flags.owndata:
             self.reserve(-array.nbytes)
 
     def is_full_with(self, nbytes: int, filed: int) -> bool:
-        """Whether frames of `nbytes` in memory should go to a file, where `filed` bytes of the same kind lie already.
+        """Return whether `nbytes` of frames in memory should be spilled, where `filed` bytes of theirs already are.
 
-        Frames in files are never joined, so a file takes at least an eighth of the memory or 1/64 of what is filed:
-        some hundreds of files hold a hundred times the limit.
+        Frames in files are never joined, so a file takes at least 1/8 of the memory and at least 1/64 of `filed`:
+        a few hundred files hold a hundred times the limit.
         """
         return self.is_short and nbytes >= max(self._most // 8, filed // 64, 1)
 
     def in_file(self, pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
-        """Pieces, at least one, none without rows, as one frame that lies in a file."""
+        """Write pieces to a file and return them as one frame mapped from it.
+
+        Parameters
+        ----------
+        pieces
+            At least one frame; each has at least one row.
+
+        Raises
+        ------
+        StageError
+            The disk has no room for it.
+        """
         return self._spilled(lambda: frame_in_file(pieces))
 
     @property
     def _most(self) -> int:
-        """The bytes that this step may hold: its limit, or what the other steps leave of the budget."""
+        """The bytes that the step may hold: its limit, or less if the other steps leave less of the budget."""
         most = sys.maxsize if self._max is None else self._max
         if self._budget.limit is not None:
             most = min(most, max(self._budget.limit - (self._budget.held - self.held), 0))

@@ -1,4 +1,4 @@
-"""Rows that stay: in memory of their own, and how much that is."""
+"""Rows that own their memory, and its size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 from arrowstream.core.batch import to_record
 
 _VIEW = 16
-"""Bytes of a text besides its letters, where it lies and how it begins, which Polars' estimate leaves out."""
+"""Bytes of a string's view, which Polars' estimate leaves out."""
 
 _TEXTS = (pl.String, pl.Binary)
 
@@ -18,37 +18,37 @@ _OLDEST = pl.CompatLevel.oldest()
 
 
 def owned(rows: pl.DataFrame) -> pl.DataFrame:
-    """The same rows, which keep nothing of the batch that they were taken from.
+    """Copy rows, so that they do not keep the memory of the batch they come from.
 
-    What is sliced shares the memory of the whole, and so do texts that are gathered or filtered: a few keys of a
-    batch would keep all of it. Costs about 10 ns a text, 1 ns any other value.
+    A slice shares the memory of the whole frame, and gathered or filtered strings share its string buffers: a few
+    keys would keep the whole batch. Costs about 10 ns per string, and 1 ns per other value.
     """
     return pl.DataFrame([_owned(column) for column in rows])
 
 
 def with_own_text(groups: pl.DataFrame) -> pl.DataFrame:
-    """Groups with a copy of what is text: numbers of groups are their own anyhow.
+    """Copy the strings of groups; their numbers own their memory already.
 
-    Where rows are grouped, Polars copies where text lies and how long it is, not its letters. So a single new key
-    would keep all the text of the batch that it came with.
+    Grouping copies the views of strings, not their buffers, so a single new key would keep all the strings of its
+    batch.
     """
     texts = [name for name, dtype in groups.schema.items() if dtype in _TEXTS or dtype.is_nested()]
     return groups.with_columns(owned(groups[texts]).get_columns()) if texts else groups
 
 
 def held_bytes(rows: pl.DataFrame) -> int:
-    """The memory that owned rows take."""
+    """Return the bytes of memory that owned rows take."""
     return int(rows.estimated_size()) + _VIEW * sum(map(_texts, rows))
 
 
 def _owned(column: pl.Series) -> pl.Series:
-    # In the oldest form of Arrow, with offsets, there are the letters of these rows alone.
+    # The oldest Arrow layout, with offsets, holds only the bytes of these rows.
     if column.dtype in _TEXTS:
         return pl.Series(column.name, column.to_arrow(compat_level=_OLDEST))
     gathered = column.gather(pl.Series(np.arange(len(column), dtype=np.uint32)))
     if not _holds_texts(column.dtype):
         return gathered
-    # A frame keeps the types of categories inside, too.
+    # Through a frame, which keeps the types of nested categories.
     copied = cast(pl.DataFrame, pl.from_arrow(to_record(gathered.to_frame())))
     return copied.to_series().cast(column.dtype)
 
@@ -62,7 +62,7 @@ def _holds_texts(dtype: Any) -> bool:
 
 
 def _texts(column: pl.Series) -> int:
-    """The number of texts in a column, those in lists and structs included."""
+    """Return the number of strings in a column, including those in lists and structs."""
     dtype = column.dtype
     if not _holds_texts(dtype):
         return 0

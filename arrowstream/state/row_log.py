@@ -1,4 +1,4 @@
-"""Rows of any types for each slot number, only ever appended."""
+"""A row of any types for each slot, kept in an append-only log."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ from arrowstream.state.frame_log import FrameLog, LogStatistics
 from arrowstream.state.memory import PIECE, StateMemory
 
 _WASTE = 2
-"""The rows are copied once they are this many times as many as the slots, and `_SPARE` more."""
+"""Living rows are copied once the log has more than `_WASTE` times as many rows, and `_SPARE` rows more."""
 _SPARE = 65_536
 _SPARE_BYTES = 1 << 25
-"""The same for bytes: a few rows may be lists that grow with every batch."""
+"""The slack in bytes: a few rows may hold lists that grow with every batch."""
 
 
 class RowLog:
-    """For each slot the number of its last row in a log, -1 for none (slots,), int64.
+    """The last row of each slot, in a log of rows.
 
-    Replaced rows stay in the log until they are half of all. So a batch costs what it has itself, and its share of
-    copying the living rows now and then, however many slots there are.
+    For each slot the number of its last row is kept (slots,), int64, -1 for none. Replaced rows stay in the log until
+    they are about half of it. So a batch costs its own rows and a share of copying the living rows now and then,
+    however many slots there are.
+
+    Parameters
+    ----------
+    schema
+        The schema of the rows.
+    memory
+        The memory that holds numbers and rows.
     """
 
     def __init__(self, schema: pl.Schema, memory: StateMemory) -> None:
@@ -30,18 +38,28 @@ class RowLog:
         self._places = memory.array((0,), np.int64)
         self._log = FrameLog(schema, memory)
         self._living_bytes = 0
-        """The bytes of the rows when they were last copied."""
+        """The bytes of the living rows when they were last copied."""
 
     def statistics(self) -> LogStatistics:
-        """What is held now."""
+        """Return the sizes of the log."""
         return self._log.statistics()
 
     def get(self, slots: Array) -> pl.DataFrame:
-        """The rows of slots that have one, at least one of them, in this order."""
+        """Return the rows of `slots` (int64), at least one, in this order; each slot must have a row."""
         return self._log.gather(self._places[slots])
 
     def put(self, slots: Array, rows: pl.DataFrame, living: Array) -> None:
-        """Give each slot, none twice, its row; `living` says by slot (bool) which ones are to be kept."""
+        """Set the rows of slots.
+
+        Parameters
+        ----------
+        slots
+            Distinct slots (rows,), int64.
+        rows
+            Their rows.
+        living
+            Whether the row of each slot must be kept (slots,), bool.
+        """
         self._places = self._memory.longer(self._places, len(living), -1)
         first = self._log.stop
         self._log.append(rows)
@@ -51,14 +69,14 @@ class RowLog:
             self._living_bytes = self._log.nbytes
 
     def _wastes(self, living: int) -> bool:
-        """Whether it is time to copy the rows of the living slots."""
+        """Return whether replaced rows take so much that the living rows should be copied."""
         if self._log.stop > _WASTE * living + _SPARE:
             return True
         too_large = self._log.nbytes > _WASTE * self._living_bytes + _SPARE_BYTES
         return self._log.stop > living and (too_large or self._memory.is_full)
 
     def _renumbered(self, living: Array) -> Iterator[Array]:
-        """The numbers of the rows of living slots, which then have the numbers from 0 on."""
+        """Yield the row numbers of living slots in pieces, and renumber these rows from 0."""
         count = 0
         for start in range(0, len(living), PIECE):
             slots = start + np.flatnonzero(living[start : start + PIECE])

@@ -1,4 +1,4 @@
-"""Rows that an operator holds back, in order, with the marks that must wait for them."""
+"""A queue of rows that an operator holds back, with the marks that must wait for them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Held = Batch | Watermark | Idle
 
 
 class RowQueue:
-    """First in, first out. A mark passes only when all rows that came before it are out.
+    """A first-in, first-out queue of rows and marks: a mark leaves after all rows that came before it.
 
     Parameters
     ----------
     memory
-        Where the bytes of the rows are counted, if it has a limit.
+        The memory that counts the bytes of the rows, if it has a limit.
     """
 
     __slots__ = ("_held", "_memory", "_rows")
@@ -33,7 +33,7 @@ class RowQueue:
 
     @property
     def rows(self) -> int:
-        """The rows held; no mark is held where there are none."""
+        """The number of rows held. Without rows, no mark is held either."""
         return self._rows
 
     def push(self, batch: Batch) -> None:
@@ -42,7 +42,7 @@ class RowQueue:
         Raises
         ------
         StageError
-            The memory's limit is exceeded.
+            The memory's limit is exceeded already.
         """
         self._memory.check()
         wake(self._held)
@@ -52,14 +52,14 @@ class RowQueue:
             self._memory.reserve(batch.nbytes)
 
     def mark(self, mark: Watermark | Idle) -> Iterator[Held]:
-        """Hold a mark, or pass it on at once if nothing is held."""
+        """Hold a mark, or yield it at once if no row is held."""
         if not self._rows:
             yield mark
             return
         put_mark(self._held, mark)
 
     def take(self, rows: int) -> Iterator[Held]:
-        """The first `rows` rows, batches and slices of them, and the marks that need not wait any longer."""
+        """Yield and remove the first `rows` rows, as batches or slices of them, and the marks that follow them."""
         while self._held:
             head = self._held[0]
             if not isinstance(head, Batch):
@@ -74,13 +74,13 @@ class RowQueue:
             else:
                 self._held[0] = head.slice(rows, head.num_rows - rows)
             rows -= part.num_rows
-            # By the share of rows: what parts of a batch take does not add up to what the batch takes.
+            # By the share of rows: the bytes of a batch's slices do not add up to those of the batch.
             self._memory.reserve(-(self._memory.held * part.num_rows // self._rows))
             self._rows -= part.num_rows
             yield part
 
     def take_batch(self) -> Iterator[Held]:
-        """The first batch as it is, and the marks after it."""
+        """Yield and remove the first batch, whole, and the marks that follow it."""
         head = self._held[0]
         assert isinstance(head, Batch)
         return self.take(head.num_rows)
@@ -91,9 +91,16 @@ class RowQueue:
         return sum(batch.nbytes for batch in self._batches())
 
     def snapshot(self, form: SnapshotFormat, **values: Any) -> Iterator[pa.RecordBatch]:
-        """The rows and watermarks that are held, with more values of the process.
+        """Return a snapshot of the rows and watermarks held, with more values of the process.
 
-        That the input is idle is left out: whoever goes on from here times the silence again.
+        A held `Idle` is left out: a restored run measures the silence again.
+
+        Parameters
+        ----------
+        form
+            The format to write.
+        values
+            Further values of the process, which have a form in JSON.
         """
         marks, rows = [], 0
         for item in self._held:
@@ -104,7 +111,7 @@ class RowQueue:
         return form.write(self._batches(), marks=marks, **values)
 
     def restore(self, rows: Iterable[Batch], marks: Sequence[tuple[int, int]]) -> None:
-        """Take over the rows and marks of a snapshot."""
+        """Add the rows and marks of a snapshot; see `with_marks` for their form."""
         for item in with_marks(rows, marks):
             if isinstance(item, Batch):
                 self.push(item)
@@ -116,7 +123,7 @@ class RowQueue:
 
 
 def put_mark(held: deque[Any], mark: Watermark | Idle) -> None:
-    """Hold a mark after what is held; of two watermarks with nothing in between the later one replaces the other."""
+    """Append a mark; a watermark directly after another one replaces it."""
     wake(held)
     if isinstance(mark, Watermark) and held and isinstance(held[-1], Watermark):
         held.pop()
@@ -124,13 +131,21 @@ def put_mark(held: deque[Any], mark: Watermark | Idle) -> None:
 
 
 def wake(held: deque[Any]) -> None:
-    """Something has come: drop a held `Idle`, as the input is silent no more."""
+    """Drop a held `Idle` at the end, because the input is no longer silent."""
     if held and isinstance(held[-1], Idle):
         held.pop()
 
 
 def with_marks(rows: Iterable[Batch], marks: Iterable[tuple[int, int]]) -> Iterator[Batch | Watermark]:
-    """Rows and watermarks in order, from the number of rows before each watermark and its time."""
+    """Yield rows and watermarks in order.
+
+    Parameters
+    ----------
+    rows
+        Batches.
+    marks
+        For each watermark the number of rows before it, and its time in microseconds.
+    """
     waiting = deque(marks)
     count = 0
     for batch in rows:

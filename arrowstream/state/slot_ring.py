@@ -1,4 +1,4 @@
-"""Which slot the key of a number has: the first ones their own, and once keys are evicted the slots of these."""
+"""The slots of numbered keys; new keys take over the slots of evicted ones."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from arrowstream.state.arrays import Array
 
 
 class SlotRing:
-    """Keys are numbered as they come; with a limited number of slots, a new key gets the slot of the oldest one.
+    """A map from key numbers to slots.
+
+    Keys are numbered as they come; in a full ring, a new key takes the slot of the oldest one.
 
     Parameters
     ----------
     size
-        The slots there are; None for as many as keys.
+        The number of slots; None for no limit.
 
     Attributes
     ----------
     oldest
-        The number of the oldest key that is held; those before were evicted.
+        The number of the oldest key held; earlier keys were evicted.
     stop
         The number that the next key gets.
     """
@@ -29,24 +31,24 @@ class SlotRing:
         self.stop = 0
 
     def __len__(self) -> int:
-        """The keys now held."""
+        """Return the number of keys held."""
         return self.stop - self.oldest
 
     def missing(self, count: int) -> int:
-        """Slots missing for `count` new keys."""
+        """Return the number of slots missing for `count` new keys."""
         return 0 if self.size is None else max(0, len(self) + count - self.size)
 
     def most(self, count: int) -> int:
-        """`count`, capped at the ring's size."""
+        """Return `count`, capped at the ring's size."""
         return count if self.size is None else min(count, self.size)
 
     def slots(self, numbers: Array) -> Array:
-        """The slots of keys by their numbers."""
-        # Before the first eviction they are the same, and dividing takes longer than all else here.
+        """Return the slots of key numbers, int64."""
+        # Before the first eviction they are equal, and the division would take most of the time.
         return numbers if self.size is None or not self.oldest else numbers % self.size
 
     def numbers(self, slots: Array) -> Array:
-        """The numbers of the keys that have these slots now."""
+        """Return the numbers of the keys that have these slots now, int64."""
         if self.size is None or not self.oldest:
             return slots
         last = self.stop - 1

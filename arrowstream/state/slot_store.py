@@ -1,4 +1,4 @@
-"""A row of state for each slot number, read and replaced a batch at a time."""
+"""A row of state for each slot, read and replaced a batch at a time."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from arrowstream.state.memory import StateMemory
 from arrowstream.state.row_log import RowLog
 
 SLOT = "__slot__"
+"""The column of slots, or of indices of slots, in frames of state."""
 
 _LEAST = 1024
+"""The initial number of slots of an array."""
 
 _PLAIN = NUMBERS | TIMES | {pl.Boolean}
 """Types whose values numpy can hold and replace in place."""
 
 
 class SlotStore:
-    """Numbers, times and truth values lie in arrays by slot; columns of any other type in a log of rows.
+    """Rows by slot.
 
-    Either way a batch costs what it has itself, and its share of doubling what has grown.
+    Numbers, times and Booleans are kept in arrays by slot, other columns in a log of rows. Either way a batch costs
+    its own rows and an amortised share of growing the arrays.
+
+    Parameters
+    ----------
+    memory
+        The memory that holds the rows.
     """
 
     def __init__(self, memory: StateMemory) -> None:
@@ -34,13 +42,13 @@ class SlotStore:
         self._logged: list[str] = []
 
     def has(self, slots: Array) -> Array:
-        """Whether each slot has a row."""
+        """Return whether each of `slots` (int64) has a row, as bool."""
         self._reach(slots)
         result: Array = self._has[slots]
         return result
 
     def get(self, slots: Array) -> pl.DataFrame:
-        """The rows of slots that have one, at least one of them, in this order."""
+        """Return the rows of `slots` (int64), at least one, in this order; each slot must have a row."""
         assert self._schema is not None
         columns = {name: self._plain(name, slots) for name in self._values}
         if self._log is not None:
@@ -48,7 +56,7 @@ class SlotStore:
         return pl.DataFrame([columns[name] for name in self._schema])
 
     def put(self, slots: Array, rows: pl.DataFrame) -> None:
-        """Give each slot, none twice, its row."""
+        """Set the rows of distinct `slots` (rows,), int64."""
         if self._schema is None:
             self._begin(rows)
         self._reach(slots)
@@ -65,7 +73,7 @@ class SlotStore:
             self._log.put(slots, rows.select(self._logged), self._has)
 
     def drop(self, slots: Array) -> None:
-        """Take the rows of slots away."""
+        """Delete the rows of `slots` (int64)."""
         self._reach(slots)
         self._has[slots] = False
 
@@ -98,28 +106,34 @@ class SlotStore:
 
 
 class Touched:
-    """Which slots a batch names, in the order in which they first come; keeps an array to be quick at it."""
+    """The distinct slots of a batch in order of first appearance, found with an array by slot instead of sorting.
+
+    Parameters
+    ----------
+    memory
+        The memory that holds the array.
+    """
 
     def __init__(self, memory: StateMemory) -> None:
         self._memory = memory
-        # Rows of a batch: 32 bits are enough, and lie closer together.
+        # It holds row numbers of a batch, for which 32 bits are enough.
         self._scratch = memory.array((_LEAST,), np.int32)
 
     @property
     def capacity(self) -> int:
-        """One more than the highest slot that may come before the array grows."""
+        """The number of slots that the array has room for before it grows."""
         return len(self._scratch)
 
     def firsts(self, slots: Array) -> Array:
-        """The rows that are the first of their slot."""
+        """Return the first row of each distinct slot of `slots` (rows,), int64, in row order."""
         self._scratch = self._memory.longer(self._scratch, int(slots.max(initial=-1)) + 1)
         rows = np.arange(len(slots), dtype=np.int32)
-        # Of several values for one place numpy keeps the last: backwards, so that the first row wins.
+        # Of several values for one place numpy keeps the last; written in reverse, the first row wins.
         self._scratch[slots[::-1]] = rows[::-1]
         return np.flatnonzero(self._scratch.take(slots) == rows)
 
     def of(self, slots: Array) -> tuple[Array, Array]:
-        """The same, and for each row which of these slots it has."""
+        """Return `firsts`, and for each row the index of its slot among them (rows,), int64."""
         firsts = self.firsts(slots)
         self._scratch[slots[firsts]] = np.arange(len(firsts), dtype=np.int32)
         which: Array = self._scratch.take(slots)

@@ -1,4 +1,4 @@
-"""The form of a snapshot: record batches of one schema, with metadata that says what wrote them."""
+"""The format of a snapshot: record batches of one schema, with metadata on what wrote them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _KIND, _VERSION, _VALUES = b"arrowstream.kind", b"arrowstream.version", b"arrows
 _OURS = (_KIND, _VERSION, _VALUES)
 
 PIECE_BYTES = 16 << 20
-"""Bytes of a record batch of a snapshot, about: what is made at a time besides the state itself."""
+"""The approximate bytes of a record batch of a snapshot, made one at a time in addition to the state itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFormat:
-    """What a process writes its state as: rows of one schema, and a few values that have a form in JSON.
+    """The snapshot format of a process: rows of one schema, and a few values that have a form in JSON.
 
     Parameters
     ----------
     kind
         The kind of state, such as ``"reduce"``.
     version
-        Which form of that state; raise it with every change that older snapshots do not fit.
+        The version of its format; raise it with every change that cannot read older snapshots.
 
     Examples
     --------
@@ -45,7 +45,15 @@ class SnapshotFormat:
     version: int
 
     def write(self, rows: Iterable[Batch] = (), **values: Any) -> Iterator[pa.RecordBatch]:
-        """The snapshot, made while it is read: at least one record batch, none of much more than `PIECE_BYTES`."""
+        """Yield a snapshot, made while it is read: at least one record batch.
+
+        Parameters
+        ----------
+        rows
+            Batches of one schema; larger ones are cut into slices of about `PIECE_BYTES`.
+        values
+            Values that have a form in JSON.
+        """
         ours = {
             _KIND: self.kind.encode(),
             _VERSION: str(self.version).encode(),
@@ -59,12 +67,12 @@ class SnapshotFormat:
             yield pa.RecordBatch.from_pydict({}).replace_schema_metadata(ours)
 
     def read(self, batches: Iterator[pa.RecordBatch]) -> tuple[dict[str, Any], Iterator[Batch]]:
-        """The values, and the rows, which are read from `batches` while they are asked for.
+        """Return the values and the rows of a snapshot; rows are read from `batches` as they are consumed.
 
         Raises
         ------
         SnapshotError
-            Another kind of step wrote the snapshot, or another version of this one.
+            The snapshot is of another kind or version.
         """
         first = next(batches, None)
         metadata = {} if first is None else first.schema.metadata or {}
@@ -80,7 +88,7 @@ class SnapshotFormat:
 
 
 def _pieces(batch: Batch) -> Iterator[Batch]:
-    """The rows in slices of about `PIECE_BYTES`."""
+    """Yield the rows in slices of about `PIECE_BYTES`."""
     rows = max(batch.num_rows, 1)
     most = max(PIECE_BYTES * rows // max(batch.nbytes, 1), 1)
     if rows <= most:

@@ -1,7 +1,7 @@
-"""Arrays and frames in files of their own, mapped into the address space: they are used as if they lay in memory.
+"""Spill files: arrays and frames in files, mapped into the address space and used like memory.
 
-The operating system keeps in memory what is in use, and writes the rest out. A file has no name: it is gone once
-nobody holds what lies in it, however the process ends.
+The operating system keeps the pages in use in memory, and writes the rest out. A file has no name: it is deleted once
+its array or frame is released, however the process ends.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from arrowstream.errors import StageError
 from arrowstream.state.arrays import Array
 
 _ALIGNED = 64
-"""Values that begin at multiples of this many bytes are used in place."""
+"""Alignment in bytes at which values are used in place."""
 
 
 def folder() -> Path:
-    """Where the files are: `TMPDIR`, else /var/tmp, which lies on a disk where /tmp may be memory, else the usual.
+    """Return the folder of spill files: `TMPDIR`, else /var/tmp, since /tmp may be in memory, else the default.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def folder() -> Path:
 
 
 def array_in_file(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array of zeros.
+    """Return an array of zeros in a file.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def array_in_file(shape: tuple[int, ...], dtype: Any) -> Array:
     nbytes = int(np.prod(shape)) * kind.itemsize
     with _file() as file:
         try:
-            # Room is taken now: were the disk full when a page is written out, the process would be killed.
+            # Allocate now: if the disk is full when a page is written out, the process is killed.
             _take_room(file, nbytes)
         except OSError as error:
             raise _no_room(nbytes, error) from error
@@ -61,7 +61,12 @@ def array_in_file(shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def frame_in_file(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """These pieces, at least one, none without rows, as one frame with a chunk for each.
+    """Write pieces to a file and return them as one frame, with a chunk for each piece.
+
+    Parameters
+    ----------
+    pieces
+        At least one frame; each has at least one row.
 
     Raises
     ------
@@ -74,7 +79,7 @@ def frame_in_file(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
         for piece in pieces:
             start = file.seek(end + -end % _ALIGNED)
             try:
-                # Each is a file within the file: a batch of a file may bring no categories of its own.
+                # Each piece is an IPC file within the file, because batches of one IPC file share categories.
                 piece.rechunk().write_ipc(
                     file, compression="uncompressed", compat_level=pl.CompatLevel.newest()
                 )
@@ -116,6 +121,7 @@ def _take_room(file: IO[bytes], nbytes: int) -> None:
 
 
 _ZEROS = 1 << 20
+"""Bytes that are written at a time to allocate a file."""
 
 
 def _no_room(nbytes: int, error: Exception) -> StageError:

@@ -1,4 +1,4 @@
-"""Values of any type that running functions look back to, numbered as they come."""
+"""A log of numbered values of any type, which running functions look back to."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from arrowstream.state.frame_log import FrameLog, LogStatistics
 from arrowstream.state.memory import PIECE, StateMemory
 
 _SPARE = 1024
-"""Values not asked for any more that are kept at least before they are swept out."""
+"""The slack, in values: fewer unneeded values are never swept out."""
 
 
 class ValueLog:
-    """Values of any one type, numbered as they are added; those no longer asked for are swept out in time."""
+    """Values of one type, numbered from 0 as they are added; unneeded ones are swept out from time to time.
+
+    Parameters
+    ----------
+    dtype
+        The type of the values.
+    memory
+        The memory that holds them.
+    """
 
     __slots__ = ("_log", "_memory", "_type")
 
@@ -29,22 +37,25 @@ class ValueLog:
         return self._log.stop
 
     def statistics(self) -> LogStatistics:
-        """What is held now."""
+        """Return the sizes of the log."""
         return self._log.statistics()
 
     def add(self, values: pl.Series) -> None:
-        """Number these on."""
+        """Append values; numbering continues from `len`."""
         if len(values):
             self._log.append(values.cast(self._type).alias("value").to_frame())
 
     def take(self, numbers: Array) -> pl.Series:
-        """The values of these numbers, null for -1."""
+        """Return the values of `numbers` (int64); null for -1."""
         return self._log.gather(numbers).to_series()
 
     def sweep(self, numbers: Array) -> None:
-        """Once these are less than half of all, keep only them, and renumber them in place; -1 is none.
+        """Keep only the values of these numbers once they are less than half of all, or memory is full.
 
-        Where memory is full, others are not kept at all.
+        Parameters
+        ----------
+        numbers
+            The numbers still needed, int64, of any shape; -1 for none. Renumbered in place if values are swept out.
         """
         if len(self) > 2 * numbers.size + _SPARE or (
             self._memory.is_full and len(self) > np.count_nonzero(numbers >= 0)
@@ -53,7 +64,7 @@ class ValueLog:
 
 
 def _renumbered(numbers: Array) -> Iterator[Array]:
-    """Numbers piece by piece; each is then where it came in this order."""
+    """Yield the numbers in pieces without -1, and replace each number in place by its position in this order."""
     count = 0
     for start in range(0, len(numbers), PIECE):
         piece = numbers[start : start + PIECE]
@@ -64,5 +75,5 @@ def _renumbered(numbers: Array) -> Iterator[Array]:
 
 
 def either(here: pl.Series, past: pl.Series) -> pl.Series:
-    """The value of the batch or else that of the log: at each row at most one of them was asked for."""
+    """Return at each row the value of the batch, or else that of the log; at most one of them is not null."""
     return pl.select(pl.coalesce(here, past)).to_series()

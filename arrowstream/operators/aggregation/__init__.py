@@ -1,1 +1,1 @@
-"""Aggregations that are merged batch by batch."""
+"""Aggregations that are merged batch by batch, and grouping by key."""

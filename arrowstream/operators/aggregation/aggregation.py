@@ -1,9 +1,9 @@
-"""Polars aggregations over groups of rows that come bit by bit: what is kept of them, and how it becomes the result.
+"""Incremental Polars aggregations: the state of a group of rows, and how it becomes the result.
 
-Each expression is taken apart into aggregations that can be merged (`arrowstream.operators.aggregation.mergeable`)
-and plain arithmetic on their results, such as ``pl.col("x").sum() / pl.len()``. Where that does not
-work out, the values of the columns it reads are kept, as lists, and Polars evaluates the expression itself over
-all of them in the end. Either way names and types are those that Polars gives.
+Each expression is split into aggregations that can be merged (`arrowstream.operators.aggregation.mergeable`) and
+plain arithmetic on their results, such as ``pl.col("x").sum() / pl.len()``. An expression that cannot be split
+keeps the values of the columns it reads, as lists, and Polars evaluates it over all of them at the end. Either way
+names and types are those that Polars gives.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from arrowstream.operators.aggregation.row_counts import most_rows, too_many
 
 _GROUP = "__group__"
 _KEPT = "__kept__"
-"""The numbers of the rows whose values are kept."""
+"""The state column with the numbers of the rows whose values are kept."""
 _MOST_LEVELS = 600
-"""Levels of an aggregate: Polars computes it in one piece, and overflows its threads' stacks at some 1,000."""
+"""The most levels of an aggregate: Polars computes it recursively, and overflows its stack at about 1,000."""
 _OPERANDS = ("expr", "left", "right", "predicate", "truthy", "falsy", "input")
-"""Where the parts of a node that computes stand in it."""
+"""The fields of a serialised node that hold its operands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """What a group of rows is reduced to, column by column.
+    """The aggregations of a step: how state is made of rows, combined and turned into results.
 
-    Groups have the columns of `keys` and whatever the caller puts beside them, `ROW` included.
+    A frame of state has a row for each group: the columns of `init`, `ROW` first, and the caller's own, such as keys.
 
     Parameters
     ----------
     init
         Aggregations from rows, which must have a column `ROW`, to state.
     combine
-        Aggregations from state to state.
+        Aggregations from the state of several groups to that of one.
     init_row
-        Expressions from a single row to its state; empty where there are none.
+        Expressions from a single row to its state; empty if some column of state has none.
     update
-        How the columns of `init_row` change with those of one more row; empty if some do otherwise.
+        How each column of state is folded with the `init_row` of one more row; empty if some column cannot be.
     any_order
         Whether state combined in any order gives the same bits.
     output
@@ -74,27 +74,27 @@ class Aggregation:
     def of(
         cls, step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str], *, in_order: bool
     ) -> Aggregation:
-        """Take expressions apart.
+        """Split expressions into mergeable aggregations.
 
         Parameters
         ----------
         step
             Name of the operator, for errors.
         exprs
-            What `polars.DataFrame.group_by(...).agg` takes.
+            The expressions, as `polars.DataFrame.group_by(...).agg` takes them.
         schema
-            Of the rows.
+            The schema of the rows.
         keys
-            The columns rows are grouped by.
+            The key columns.
         in_order
-            Whether state is always merged in the order in which the rows came.
+            Whether state is always combined in the order in which the rows arrived.
 
         Raises
         ------
         PlanError
             An expression is nested too deeply.
         SchemaError
-            A column is missing, or types do not fit.
+            A column is missing, types do not fit, or a result has a reserved name.
         """
         _check_depth(step, exprs)
         output = _output(step, exprs, schema, keys)
@@ -122,22 +122,29 @@ class Aggregation:
         )
 
     def state_schema(self, schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
-        """Keys and what is kept for each, of rows of `schema`."""
+        """Return the schema of keys and state for rows of `schema`."""
         rows = pl.LazyFrame(schema={**schema, ROW: pl.Int64()})
         return rows.group_by(list(keys) or pl.lit(0).alias(_GROUP)).agg(*self.init).collect_schema()
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns of rows that `init` looks at."""
+        """The columns of the rows that `init` reads."""
         return tuple(dict.fromkeys(name for expr in self.init for name in expr.meta.root_names()))
 
     def results(self, state: pl.DataFrame, beside: Sequence[pl.Expr]) -> pl.DataFrame:
-        """The results of the groups of `state`, in its order, with expressions over it before them.
+        """Return the results of the groups of `state`, in its order.
+
+        Parameters
+        ----------
+        state
+            The state, one row for each group.
+        beside
+            Expressions over `state` whose columns come before the results.
 
         Raises
         ------
         StageError
-            There are more rows than Polars' type of a count holds.
+            A count exceeds Polars' type for counts.
         """
         try:
             found = state.select(*beside, *self._leaves)
@@ -157,12 +164,12 @@ class Aggregation:
         return out.select(*names, *(pl.col(name).cast(dtype) for name, dtype in self.output.items()))
 
     def _most_rows(self, state: pl.DataFrame) -> int:
-        """The largest count that is kept."""
+        """Return the largest count in the state."""
         return max((int(state[name].max()) for name in self._counts), default=0)  # type: ignore[arg-type]
 
 
 class _Parts:
-    """State columns while expressions are taken apart; the same aggregation is kept once."""
+    """The columns of state while expressions are split; equal aggregations share their columns."""
 
     def __init__(self, schema: pl.Schema, in_order: bool) -> None:
         self._schema = schema
@@ -180,7 +187,7 @@ class _Parts:
         self.counts: list[str] = []
 
     def take_apart(self, expr: pl.Expr, output: pl.Schema) -> pl.Expr | None:
-        """The result from the leaves, or None if the expression cannot be taken apart."""
+        """Return the result as an expression over the leaves, or None if the expression cannot be split."""
         try:
             tree, name = tree_of(expr), expr.meta.output_name()
         except pl.exceptions.PolarsError:
@@ -191,14 +198,14 @@ class _Parts:
         rest = self._replace(tree, found)
         if rest is None or not found:
             return None
-        # Constants before casts: a literal takes the type of what it meets.
+        # The cast comes last: a literal takes the type of its other operand.
         result = rebuild(rest).cast(output[name]).alias(name)
         for text, leaf in found.items():
             self._add(text, leaf)
         return result
 
     def _replace(self, node: Any, found: dict[str, Mergeable]) -> Any | None:
-        """The tree with a column of results for every aggregation in it; None if something else looks at rows."""
+        """Return the tree with a leaf column for every aggregation; None if anything else in it reads rows."""
         leaf = mergeable(node, self._schema, self._in_order)
         if leaf is not None:
             text = json.dumps(node)
@@ -207,7 +214,7 @@ class _Parts:
         match node:
             case {"Literal": _}:
                 return node if is_row_wise(node) else None
-            # How the result is named is known: Polars told.
+            # The name of the result is known from Polars.
             case {"RenameAlias": {"expr": inner}} | {"KeepName": inner}:
                 return self._replace(inner, found)
             case {"Alias": [inner, name]}:
@@ -247,7 +254,7 @@ class _Parts:
         self.counts += names if leaf.counts else []
 
     def keep(self, columns: Sequence[str]) -> None:
-        """Keep the values of these columns, and the numbers of their rows."""
+        """Keep the values of these columns and the numbers of their rows, as lists."""
         for source, own in ((ROW, _KEPT), *((name, _kept(name)) for name in columns)):
             self.init.append(pl.col(source).implode().alias(own))
             self.combine.append(pl.col(own).explode().implode().alias(own))
@@ -255,12 +262,12 @@ class _Parts:
 
 
 def _leaf(text: str) -> str:
-    """The column of results of an aggregation, by its text."""
+    """Return the name of the column with the result of an aggregation, given its serialised text."""
     return f"__leaf_{text}__"
 
 
 def _kept(name: str) -> str:
-    """The column of lists of the values of a column that are kept."""
+    """Return the name of the state column with the kept values of a column, as lists."""
     return f"__kept_{name}__"
 
 
@@ -284,7 +291,7 @@ def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequen
     by: list[Any] = list(keys) or [pl.lit(0).alias(_GROUP)]
     try:
         whole = frame.group_by(by).agg(*exprs).collect_schema()
-        # By a column without rows, as a literal makes a group of its own, in which `get` finds nothing.
+        # Group by an empty column: a literal key would make one empty group, in which `get` fails.
         pl.DataFrame(schema={**schema, _GROUP: pl.Int32()}).group_by(list(keys) or _GROUP).agg(*exprs)
         arrow_schema(whole)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
@@ -301,7 +308,7 @@ def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequen
 
 
 def _expanded(exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> list[pl.Expr]:
-    """The expressions with those over one choice of columns written out, a column each."""
+    """Return the expressions, with one that contains a single selector replaced by one for each of its columns."""
     values = pl.Schema({name: dtype for name, dtype in schema.items() if name not in keys})
     return [single for expr in exprs for single in _expand(expr, values)]
 
@@ -324,7 +331,7 @@ def _expand(expr: pl.Expr, values: pl.Schema) -> list[pl.Expr]:
 
 
 def _columns_of(exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> tuple[str, ...]:
-    """The columns that expressions read: all but the keys where one of them chooses by itself."""
+    """Return the columns that expressions read: all but the keys if one of them selects columns itself."""
     names: set[str] = set()
     for expr in exprs:
         roots = expr.meta.root_names()

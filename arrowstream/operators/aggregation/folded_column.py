@@ -1,4 +1,4 @@
-"""A column of the state of an aggregation, folded by numpy in an array."""
+"""A column of aggregation state, folded by numpy in an array."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _FOLDS: dict[Fold, np.ufunc] = {"add": np.add, "min": np.minimum, "max": np.maxi
 
 
 class FoldedColumn:
-    """By place the sum, the least or the greatest of the values that were added there.
+    """The sum, minimum or maximum of the values added at each place of an array.
 
     Parameters
     ----------
     fold
-        Which of these.
+        Sum, minimum or maximum.
     like
-        A column of the name and type of the state; its values are not added.
+        A column with the name and type of the state; its values are not added.
     places
-        How many places there are at first.
+        The initial number of places.
     memory
-        Where they lie.
+        The memory that holds the array.
 
     Attributes
     ----------
     values
-        The state by place (places,), in the physical type of the column.
+        The state by place, shape (places,), in the physical type of the column.
     """
 
     __slots__ = ("_fold", "_is_sum", "_memory", "_neutral", "dtype", "name", "values")
@@ -42,13 +42,13 @@ class FoldedColumn:
         self._is_sum = fold == "add"
         kind = _physical(like.clear()).to_numpy().dtype
         self._neutral = 0
-        """What changes no other value by being added to it."""
+        """The neutral element of the fold."""
         if not self._is_sum:
             self._neutral = int(np.iinfo(kind).max if fold == "min" else np.iinfo(kind).min)
         self.values = memory.array((places,), kind, self._neutral)
 
     def add(self, places: Array, values: pl.Series) -> None:
-        """Add values, one for each of `places` (int64), in their order; null adds nothing."""
+        """Fold values (rows,) in row order into `places` (rows,), int64; null changes nothing."""
         plain = _physical(values)
         if plain.null_count():
             plain = plain.fill_null(self._neutral)
@@ -56,31 +56,31 @@ class FoldedColumn:
             self._fold.at(self.values, places, plain.to_numpy())
 
     def reach(self, places: int) -> None:
-        """Have at least this many places."""
+        """Grow the array to at least this many places."""
         self.values = self._memory.longer(self.values, places, self._neutral)
 
 
 class SlotColumn(FoldedColumn):
-    """A folded column by slot that knows where it has values: the least and the greatest of none are null."""
+    """A folded column by slot that tracks which slots have values: a minimum or maximum of none is null."""
 
     __slots__ = ("_has",)
 
     def __init__(self, fold: Fold, like: pl.Series, places: int, memory: StateMemory) -> None:
         super().__init__(fold, like, places, memory)
         self._has: Array | None = None
-        """Where there are values (bool); None while they are everywhere. A sum of none is 0."""
+        """Flags of the slots with values (places,), bool; None while all have some. Unused for sums."""
 
     def fold(self, slots: Array, values: pl.Series, used: int) -> None:
-        """Add values, one for each of `slots`; the first `used` slots had some before."""
+        """Fold values (rows,) into `slots` (rows,), int64; the first `used` slots had values before."""
         self.reach(int(slots.max()) + 1)
         self._note_nulls(slots, values, used)
         self.add(slots, values)
 
     def get(self, slots: Array) -> pl.Series:
-        """The state of slots."""
+        """Return the state of `slots` (int64), one row each, in the type of the column."""
         column = pl.Series(self.name, self.values[slots])
         if self._has is not None:
-            # Before the cast: what stands for a missing value may be out of the range of the type.
+            # Before the cast: the placeholder of a missing value may be out of the type's range.
             has = pl.lit(pl.Series(self._has[slots]))
             column = column.to_frame().select(pl.when(has).then(pl.first())).to_series()
         return column.cast(self.dtype)

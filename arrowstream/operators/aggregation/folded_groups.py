@@ -1,4 +1,4 @@
-"""State of an aggregation for each key, folded row by row into arrays by slot."""
+"""Aggregation state by key, folded row by row into arrays by slot."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_store import Touched
 
 _LEAST = 1024
+"""The initial number of slots of a column."""
 
 
 class FoldedGroups:
-    """What `KeyedGroups` does, several times as fast, for aggregations that say how they are folded.
+    """A faster `KeyedGroups` for aggregations that can be folded, that is, with `update`.
 
-    A column of state is an array by slot, and numpy folds the values of a batch into the slots of their rows, in the
-    order of the rows: so a sum of floats has the same bits however the stream is cut. A batch costs a few
-    random accesses a row, whatever the number of keys.
+    A column of state is an array by slot, and numpy folds the values of a batch into the slots of their rows, in
+    row order: so a sum of floats has the same bits however the stream is cut. A batch costs a few random accesses
+    per row, whatever the number of keys.
 
     Parameters
     ----------
     keys
-        The key columns; without any all rows have one key.
+        Names and types of the key columns; without any, all rows have one key.
     aggregation
-        What is kept; it must have `folds`.
+        The aggregation; it must have `update`.
     memory
-        Where it lies.
+        The memory that holds keys and state.
     max_keys
-        The most keys to hold; one more is an error.
+        The most keys to hold; one more raises StageError.
     """
 
     def __init__(
         self, keys: pl.Schema, aggregation: Aggregation, memory: StateMemory, max_keys: int | None = None
     ) -> None:
         self._keys = list(keys)
-        # The first column is the number of the first row, and in that order the keys have their slots.
+        # The first column, the number of the first row, is not kept: slots are given in its order.
         self._folds = aggregation.update[1:]
         self._columns: list[SlotColumn] = []
-        """Made when their types are known, by the first rows."""
+        """Empty until the first rows give the types."""
         self._memory = memory
         self._one = aggregation.init_row[1:]
         self._names = [expr.meta.output_name() for expr in self._one]
@@ -52,10 +53,10 @@ class FoldedGroups:
         self._used = 0
 
     def fold(self, rows: pl.DataFrame, updates: bool) -> Iterator[pl.DataFrame]:
-        """Count rows in; with `updates` give the state of their keys, in the order in which these first come."""
+        """Fold rows in; with `updates`, yield the new state of their keys in order of first appearance."""
         if not rows.height:
             return
-        # What may fail comes first, before a new key has a slot.
+        # The expressions may fail, so they run before new keys get slots.
         slots = self._add(rows, rows.with_columns(self._one).select(self._names))
         if updates:
             firsts = self._touched.firsts(slots)
@@ -65,7 +66,7 @@ class FoldedGroups:
             yield pl.DataFrame([*state, *keys])
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """All state, that of the oldest key first, some of it at a time."""
+        """Yield all state in pieces, the oldest key first."""
         for start in range(0, self._used, PIECE):
             stop = min(start + PIECE, self._used)
             state = [column.get(np.arange(start, stop)) for column in self._columns]
@@ -73,12 +74,12 @@ class FoldedGroups:
             yield pl.DataFrame([*state, *keys])
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Take over what `frames` gave, or slices of it."""
+        """Add the frames, or slices of them, that `frames` gave."""
         for state in frames:
             self._add(state, state)
 
     def _add(self, rows: pl.DataFrame, columns: pl.DataFrame) -> Array:
-        """Fold the values of `columns` into the slots of the keys of `rows`, and give these slots."""
+        """Fold the values of `columns` into the slots of the keys of `rows`; return these slots (rows,), int64."""
         slots = self._slots(rows)
         if not self._columns:
             folded = zip(self._folds, columns.get_columns(), strict=False)
@@ -91,6 +92,6 @@ class FoldedGroups:
     def _slots(self, rows: pl.DataFrame) -> Array:
         if self._index is None:
             return np.zeros(rows.height, np.int64)
-        # Where no key is evicted, a batch is one part.
+        # No key is evicted here, so a batch is one part.
         (assigned,) = self._index.assign(rows.select(self._keys))
         return assigned.slots

@@ -1,4 +1,4 @@
-"""State of an aggregation for each key, brought forward a batch at a time."""
+"""Aggregation state by key, updated a batch at a time."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class KeyedRows:
     Parameters
     ----------
     rows
-        The rows, with a column `SLOT`: the place in `slots` of the slot that they belong to.
+        The rows, with a column `SLOT` (Int64): the index into `slots` of the row's key.
     slots
-        The slots of the keys, in the order in which they come.
+        The distinct slots of the rows' keys (keys,), int64, in order of first appearance.
     keys
-        The keys of the slots, after such a column.
+        The keys of `slots`, after a column `SLOT`.
     state
-        State that there is for them, with the same column.
+        The state of those keys that have some, with a column `SLOT`; None if none has.
     evicted
-        State of keys that had to go for those that are new, in the order in which they first came; may be empty.
+        The state of keys evicted for new ones, the oldest key first; None if none was evicted.
     """
 
     rows: pl.DataFrame
@@ -42,16 +42,16 @@ class KeyedRows:
 
 
 class KeyedGroups:
-    """A row of state a key: the columns of `keys`, and what `aggregation` keeps.
+    """A row of state for each key: the columns of `keys` and the state of `aggregation`.
 
     Parameters
     ----------
     keys
-        The key columns; without any all rows have one key.
+        Names and types of the key columns; without any, all rows have one key.
     aggregation
-        What is kept.
+        The aggregation.
     memory
-        Where it lies.
+        The memory that holds keys and state.
     max_keys, on_full
         As for `KeyIndex`.
     """
@@ -71,7 +71,7 @@ class KeyedGroups:
         self._touched = Touched(memory)
 
     def parts(self, rows: pl.DataFrame) -> Iterator[KeyedRows]:
-        """The rows with the state of their keys; `put` must be called before the next part is asked for."""
+        """Yield the rows with the state of their keys; call `put` or `drop` before asking for the next part."""
         for assigned in self._assign(rows):
             evicted = None
             fresh = assigned.fresh
@@ -91,14 +91,14 @@ class KeyedGroups:
             yield KeyedRows(part, slots, part.select(SLOT, *self.keys)[firsts], state, evicted)
 
     def merged(self, part: KeyedRows, more: tuple[str, ...] = ()) -> pl.DataFrame:
-        """The state with the rows counted in, in the order of `SLOT`.
+        """Return the state combined with the rows, sorted by `SLOT` and `more`.
 
         Parameters
         ----------
         part
-            The rows and the state.
+            The rows and their state.
         more
-            Columns to group by, which both must have.
+            Further columns to group by, which rows and state must have.
         """
         aggregation, by = self._aggregation, [SLOT, *more]
         if aggregation.init_row:
@@ -111,9 +111,9 @@ class KeyedGroups:
         return merged.hstack(keys.get_columns()[1:])
 
     def fold(self, rows: pl.DataFrame, updates: bool) -> Iterator[pl.DataFrame]:
-        """Count rows in; with `updates` give the state of their keys, in the order in which these first come.
+        """Fold rows in; with `updates`, yield the new state of their keys in order of first appearance.
 
-        Without, give that of keys that were evicted.
+        Without `updates`, yield the state of evicted keys.
         """
         for part in self.parts(rows):
             state = self.merged(part)
@@ -124,22 +124,22 @@ class KeyedGroups:
                 yield part.evicted
 
     def put(self, slots: Array, state: pl.DataFrame) -> None:
-        """Keep this state of these slots."""
+        """Store the state of `slots` (int64), one row each."""
         self._store.put(slots, state.drop(SLOT))
 
     def drop(self, slots: Array) -> None:
-        """Keep no state of these slots any more."""
+        """Delete the state of `slots` (int64)."""
         self._store.drop(slots)
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """All state, that of the oldest key first, some of it at a time."""
+        """Yield all state in pieces, the oldest key first."""
         for slots in iter((np.zeros(1, np.int64),)) if self._index is None else self._index.pieces():
             having = slots[self._store.has(slots)]
             if len(having):
                 yield self._store.get(having)
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Take over what `frames` gave, or slices of it."""
+        """Add the frames, or slices of them, that `frames` gave."""
         for state in frames:
             if self._index is not None:
                 self._index.check_room(state.height)

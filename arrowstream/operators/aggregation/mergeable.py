@@ -1,8 +1,8 @@
-"""Aggregations that can be merged: what to keep of a group of rows, how two of these become one, what they say.
+"""Mergeable aggregations: the state of a group of rows, how states combine, and the result.
 
-Polars' own serialised tree of an expression tells which aggregation it is. What is not known here, or
-is over a type for which merging may differ, is no error: it is evaluated from kept rows instead (see
-`arrowstream.operators.aggregation.aggregation`), which gives Polars' result whatever the expression is.
+An aggregation is recognised in Polars' serialised tree of the expression. One that is unknown here, or over a type
+for which merging could give another result, is not an error: it is evaluated from kept rows instead (see
+`arrowstream.operators.aggregation.aggregation`), which gives Polars' result for any expression.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from arrowstream.expressions.tree import is_row_wise
 from arrowstream.operators.aggregation.row_counts import COUNT
 
 ROW = "__row__"
-"""The column that numbers the rows as they came; of a group, the number of its first row."""
+"""The column of row numbers (Int64) in order of arrival; of a group, the number of its first row."""
 
 
 def numbered(rows: pl.DataFrame, first: int) -> pl.DataFrame:
-    """Rows with their numbers, from `first` on, in a column `ROW`."""
+    """Return rows with a last column `ROW`: their numbers, from `first` on."""
     return rows.hstack([pl.int_range(first, first + rows.height, dtype=pl.Int64, eager=True).alias(ROW)])
 
 
 Fold = Literal["add", "min", "max"]
-"""How one more value changes a column of state."""
+"""The operation that folds one more value into a column of state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mergeable:
-    """An aggregation by its columns of state.
+    """An aggregation as columns of state.
 
     Parameters
     ----------
     init
-        The values of the columns for a group of rows.
+        Aggregations from a group of rows to its columns of state.
     combine
-        From the columns' names, their values for a group of such values.
+        Maps the columns' names to aggregations from several states to one.
     finalize
-        From the columns' names, the result.
+        Maps the columns' names to the expression of the result.
     init_row
-        The values for a single row; empty where a row alone has none.
+        Expressions from a single row to its state; empty if a single row has none.
     any_order
-        Whether values combined in any order give the same bits.
+        Whether states combined in any order give the same bits.
     update
-        How the columns change with the values of one more row, if that is all there is to it.
+        How each column is folded with the `init_row` of one more row; empty if it cannot be.
     counts
         Whether the result is a number of rows.
     """
@@ -69,16 +69,16 @@ _Make = Callable[[pl.Expr, pl.DataType], Mergeable | None]
 
 
 def mergeable(node: Any, schema: pl.Schema, in_order: bool) -> Mergeable | None:
-    """The aggregation that a node of an expression's tree stands for, or None if it cannot be merged.
+    """Return the mergeable aggregation that a node of an expression's tree is, or None.
 
     Parameters
     ----------
     node
         The node, as Polars serialises it.
     schema
-        Of the rows, which have a column `ROW` besides.
+        The schema of the rows, without their column `ROW`.
     in_order
-        Whether values are always merged in the order in which their rows came.
+        Whether states are always combined in the order in which their rows arrived.
     """
     match node:
         case "Len":
@@ -103,7 +103,7 @@ def mergeable(node: Any, schema: pl.Schema, in_order: bool) -> Mergeable | None:
 
 
 def _of_values(kind: str, payload: Any, schema: pl.Schema) -> Mergeable | None:
-    """Aggregations of the values themselves."""
+    """Return an aggregation that computes with values, such as a sum, or None."""
     match kind, payload:
         case "Sum", inner:
             return _over(inner, schema, _sum)
@@ -122,7 +122,7 @@ def _of_values(kind: str, payload: Any, schema: pl.Schema) -> Mergeable | None:
 
 
 def _of_rows(kind: str, payload: Any, schema: pl.Schema, in_order: bool) -> Mergeable | None:
-    """Aggregations that keep values as they are."""
+    """Return an aggregation that keeps values as they are, such as the first, or None."""
     if not is_row_wise(payload):
         return None
     match kind:
@@ -137,7 +137,7 @@ def _of_rows(kind: str, payload: Any, schema: pl.Schema, in_order: bool) -> Merg
 
 
 def _over(inner: Any, schema: pl.Schema, make: _Make) -> Mergeable | None:
-    """`make` of the inner expression and its type, if that looks at each row alone, or filters such."""
+    """Return `make` of the inner expression and its type if that is row-wise, or a filter of row-wise values."""
     values, *predicates = [inner]
     match inner:
         case {"Filter": {"input": values, "by": predicate}}:
@@ -151,7 +151,7 @@ def _over(inner: Any, schema: pl.Schema, make: _Make) -> Mergeable | None:
         made = make(for_every_row(rebuild(inner), read=True), *types)
     except NotRebuilt:
         return None
-    # A filter may leave nothing of a row, so a row alone has no values then.
+    # A filter may drop the row, so a single row may have no state.
     return replace(made, init_row=()) if made is not None and predicates else made
 
 
@@ -177,14 +177,14 @@ def _count(init_row: pl.Expr, init: pl.Expr) -> Mergeable:
 
 
 def _counted_as(count: Mergeable | None, casts: Any) -> Mergeable | None:
-    """A count cast to other types, which may hold what Polars' own does not; None for anything else."""
+    """Return a count with a cast, which may hold more than Polars' type for counts; None if it is not a count."""
     if count is None or not count.counts:
         return None
     return replace(count, finalize=lambda name: rebuild(_cast_as(casts, {"Column": name})))
 
 
 def _cast_as(casts: Any, column: Any) -> Any:
-    """All casts of a node, one after the other, of a column."""
+    """Apply all casts of a node, one after the other, to a column."""
     match casts:
         case {"Cast": {"expr": inner, **how}}:
             return {"Cast": {"expr": _cast_as(inner, column), **how}}
@@ -209,7 +209,7 @@ def _sum(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
         return None
     if dtype == pl.Boolean:
         return _count(expr, expr.sum())
-    # 32 bits hold no sum of many rows that are added one by one; the result is cast back.
+    # Summed in 64 bits: adding rows one by one in 32 bits loses precision. The result is cast back.
     values = expr.cast(pl.Float64) if dtype == pl.Float32 else expr
     total = pl.LazyFrame(schema={"x": dtype}).select(pl.col("x").sum()).collect_schema()["x"]
     state = pl.Float64() if dtype == pl.Float32 else total
@@ -232,11 +232,11 @@ def _mean(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
 
 
 def _variance(ddof: int, root: bool) -> _Make:
-    """From the count, the mean and the squared distances from it, which merge without cancellation."""
+    """Make variance, or its root, of count, mean and squared deviations, which combine without cancellation."""
 
     def combine(count: str, mean: str, squares: str) -> tuple[pl.Expr, ...]:
         n, m = pl.col(count), pl.col(mean)
-        # Of no values there is no mean; 0 / 0 would be a NaN that spreads.
+        # No values have no mean; 0 / 0 would give a NaN that spreads.
         middle = pl.when(n.sum() > 0).then((n * m).sum() / n.sum())
         return n.sum(), middle, pl.col(squares).sum() + (n * (m - middle).pow(2)).sum()
 
@@ -250,7 +250,7 @@ def _variance(ddof: int, root: bool) -> _Make:
             return None
         values, count = expr.cast(pl.Float64), expr.count().cast(pl.Int64)
         mean = values.mean()
-        # Of one value alone, some of Polars' ways to group say 0.0 even where it is NaN or infinite.
+        # Of a single value, some of Polars' group-by paths give 0.0 even if it is NaN or infinite.
         squares = pl.when(count == 1).then(mean - mean).otherwise(values.var(ddof=0) * count)
         return Mergeable((count, mean, squares), combine, finalize, any_order=False)
 
@@ -264,7 +264,7 @@ def _extreme(method: str) -> _Make:
         if not (dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.String, pl.Boolean)):
             return None
         init: pl.Expr = getattr(expr, method)()
-        # Of a zero and a negative zero, the order decides which one is the smaller.
+        # Of 0.0 and -0.0, the order decides which one is kept.
         any_order = not dtype.is_float()
         return Mergeable(
             (init,),
@@ -311,7 +311,7 @@ def _last(in_order: bool) -> _Make:
 def _distinct(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
     if not (dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.String, pl.Boolean)):
         return None
-    # No group is empty, and a null is a value, so no list is.
+    # A group has rows, and null counts as a value, so no list is empty.
     return Mergeable(
         (expr.unique(),),
         lambda name: (pl.col(name).explode().unique(),),

@@ -1,4 +1,4 @@
-"""Column names that windows and keyed state keep for themselves."""
+"""Column names reserved for windows and keyed state."""
 
 from __future__ import annotations
 
@@ -9,15 +9,25 @@ import polars as pl
 from arrowstream.errors import SchemaError
 
 START, END = "window_start", "window_end"
+"""The columns of a window's bounds in the output."""
 
 
 def check_names(step: str, schema: pl.Schema, by: Sequence[str] = ()) -> None:
-    """Refuse names that the state or the result has itself.
+    """Raise if an input column has a reserved name.
+
+    Parameters
+    ----------
+    step
+        Name of the operator, for errors.
+    schema
+        The schema of the rows.
+    by
+        The key columns that appear in the output next to the bounds of a window.
 
     Raises
     ------
     SchemaError
-        A column begins and ends with two underscores, or a key is called like a bound of the window.
+        A column's name begins and ends with two underscores, or a key has the name of a window bound.
     """
     for name in schema:
         if _is_reserved(name):
@@ -35,7 +45,7 @@ def check_names(step: str, schema: pl.Schema, by: Sequence[str] = ()) -> None:
 
 
 def check_results(step: str, names: Sequence[str]) -> None:
-    """Refuse names of results that state has itself.
+    """Raise if a result has a name that is reserved for state.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Counts of rows: kept in 64 bits, since a stream has no end, and given in Polars' own type, which it may outgrow."""
+"""Row counts: kept in 64 bits, as a stream is unbounded, and returned in Polars' type, which may be too narrow."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import polars as pl
 from arrowstream.errors import StageError
 
 COUNT = pl.get_index_type()
-"""What Polars counts in: 32 bits, unless it is built for more."""
+"""The type of Polars' row counts: 32 bits, or 64 bits in some builds."""
 
 
 def most_rows() -> int:
-    """The largest count that Polars' type holds."""
+    """Return the largest count that `COUNT` holds."""
     most: int = pl.select(COUNT.max()).item()
     return most
 
 
 def too_many(rows: int, hint: str) -> StageError:
-    """The error for a count that Polars' type does not hold."""
+    """Return the error for a count of `rows` that `COUNT` cannot hold."""
     return StageError(
         "a count is larger than its type holds",
         expected=f"at most {most_rows():,} rows of a key, as Polars counts in {COUNT}",

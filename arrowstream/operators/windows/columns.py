@@ -1,4 +1,4 @@
-"""The columns of what comes out of windows, and the names that go in."""
+"""The output columns of windows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from arrowstream.operators.windows.event_time import EventTime
 
 
 def window_schema(bound: pl.DataType, keys: pl.Schema, results: pl.Schema) -> pl.Schema:
-    """Bounds of the window, keys, results.
+    """Return the output schema of a window: its bounds, the keys, the results.
+
+    Parameters
+    ----------
+    bound
+        The type of `window_start` and `window_end`.
+    keys, results
+        Names and types of the key columns and of the results.
 
     Raises
     ------
     SchemaError
-        A result is called like a bound.
+        A result has the name of a bound.
     """
     for name in results:
         if name in (START, END):
@@ -32,5 +39,5 @@ def window_schema(bound: pl.DataType, keys: pl.Schema, results: pl.Schema) -> pl
 
 
 def time_bounds(time: EventTime, start: pl.Expr, end: pl.Expr) -> list[pl.Expr]:
-    """The bounds of a window from its ticks."""
+    """Return the columns `window_start` and `window_end` from expressions of their ticks (Int64)."""
     return [time.from_ticks(start).alias(START), time.from_ticks(end).alias(END)]

@@ -30,18 +30,18 @@ _WINDOW, _COUNT, _LAST = "__window__", "__count__", "__last__"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CountWindow(Operator):
-    """Aggregates of every `rows` rows of a key; see `arrowstream.operators.window`.
+    """Aggregates over every `rows` rows of a key; see `arrowstream.operators.window`.
 
     Parameters
     ----------
     rows
-        Rows of a window, at least 1.
+        Rows in a window, at least 1.
     by
-        The columns rows are grouped by; each key has windows of its own.
+        The key columns; each key has its own windows.
     exprs
-        Aggregations.
+        The aggregations.
     limit
-        How much state to hold.
+        Limit on the state.
 
     Raises
     ------
@@ -79,7 +79,7 @@ class CountWindow(Operator):
 
 
 def _counting(aggregation: Aggregation) -> Aggregation:
-    """The same that also keeps how many rows there were, and the number of the last one."""
+    """Return the aggregation with two more columns of state: the row count and the number of the last row."""
     count, last = pl.col(_COUNT), pl.col(_LAST)
     return replace(
         aggregation,
@@ -91,7 +91,7 @@ def _counting(aggregation: Aggregation) -> Aggregation:
 
 
 class _CountWindows(Process):
-    """The one window of each key that is not full is its state."""
+    """Count windows at work; the state is the open window of each key."""
 
     __slots__ = ("_aggregation", "_by", "_groups", "_memory", "_next_row", "_rows")
 
@@ -125,7 +125,7 @@ class _CountWindows(Process):
         return iter(())
 
     def on_idle(self) -> Iterator[Element]:
-        # Nor may others go on without the rows that are held.
+        # Nor may other inputs proceed without the rows held here.
         return iter(())
 
     def finish(self) -> Iterator[Element]:
@@ -144,7 +144,7 @@ class _CountWindows(Process):
         self._groups.restore(batch.polars() for batch in groups)
 
     def _numbered(self, part: KeyedRows) -> KeyedRows:
-        """Rows and state with the number of their window among those of the key: 0 for the one that is open."""
+        """Return rows and state with their window's number within the key; the open window has number 0."""
         before, state = pl.lit(0), None
         if part.state is not None:
             state = part.state.with_columns(pl.lit(0, pl.Int64).alias(_WINDOW))

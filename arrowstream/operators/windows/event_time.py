@@ -1,4 +1,4 @@
-"""Columns of event times as ticks since 1970 UTC: Datetime of any unit and zone, Date, integers of microseconds."""
+"""Event-time columns as ticks since 1970 UTC: Datetime of any unit and zone, Date, or integers of microseconds."""
 
 from __future__ import annotations
 
@@ -13,16 +13,28 @@ from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError, SchemaError, StageError
 
 _PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
+"""Ticks per microsecond of a Datetime, by its unit."""
+
 _DAY = Fraction(1, 86_400_000_000)
+"""Ticks per microsecond of a Date."""
 
 
 def window_duration(name: str, duration: Duration, at_least: int = 1) -> int:
-    """The duration that a parameter of `window` gives, in whole microseconds.
+    """Return a duration argument of `window` in whole microseconds.
+
+    Parameters
+    ----------
+    name
+        The argument's name, for errors.
+    duration
+        Its value.
+    at_least
+        The least duration allowed, in microseconds.
 
     Raises
     ------
     PlanError
-        It is not a duration, or shorter than `at_least` microseconds.
+        The value is not a duration, or shorter than `at_least` microseconds.
     """
     length = microseconds(duration)
     if length < at_least:
@@ -33,7 +45,7 @@ def window_duration(name: str, duration: Duration, at_least: int = 1) -> int:
 
 
 def how_to_convert(column: str, dtype: pl.DataType) -> str | None:
-    """How a column of another type could become a time; None for types that cannot.
+    """Return a hint that shows how a column of another type becomes a time; None if it cannot.
 
     Examples
     --------
@@ -52,14 +64,14 @@ def how_to_convert(column: str, dtype: pl.DataType) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class EventTime:
-    """How a column of event times counts.
+    """An event-time column and the unit it counts in.
 
     Parameters
     ----------
     column
-        Its name.
+        The column's name.
     dtype
-        Its type; window bounds have it, too, but for integers, whose bounds are Int64.
+        The type of window bounds: the column's type, or Int64 for any type of integers.
     """
 
     column: str
@@ -68,12 +80,21 @@ class EventTime:
 
     @classmethod
     def of(cls, step: str, column: str, schema: pl.Schema) -> EventTime:
-        """The event times in `column`.
+        """Return the event times in `column`.
+
+        Parameters
+        ----------
+        step
+            Name of the operator, for errors.
+        column
+            The column's name.
+        schema
+            The schema of the rows.
 
         Raises
         ------
         SchemaError
-            There is no such column, or its type is no time.
+            The column is missing, or its type is not a time.
         """
         dtype = schema.get(column)
         if dtype is None:
@@ -97,12 +118,12 @@ class EventTime:
         )
 
     def ticks(self, time_us: int) -> int:
-        """A duration or time in the column's own unit.
+        """Return a duration or time, given in microseconds, in the column's unit.
 
         Raises
         ------
         SchemaError
-            The unit is too coarse for it.
+            The unit is too coarse: the result is not a whole number.
         """
         ticks = time_us * self._per_us
         if ticks.denominator != 1:
@@ -115,30 +136,30 @@ class EventTime:
         return int(ticks)
 
     def first_tick(self, time_us: int) -> int:
-        """The first tick that is not before a time."""
+        """Return the first tick at or after a time in microseconds."""
         return ceil(time_us * self._per_us)
 
     def to_us(self, ticks: int) -> int:
-        """The last whole microsecond that is not after a tick."""
+        """Return the last whole microsecond at or before a tick."""
         return floor(ticks / self._per_us)
 
     def expression(self) -> pl.Expr:
-        """The column's ticks, as Int64."""
+        """Return the expression of the column's ticks, as Int64."""
         return pl.col(self.column).to_physical().cast(pl.Int64)
 
     def span(self, rows: pl.DataFrame) -> tuple[int, int]:
-        """The first and the last tick of rows, at least one, none of them without a time."""
+        """Return the first and the last tick of at least one row; no time may be null."""
         ticks = rows[self.column].cast(pl.Int64)
         first, last = ticks.min(), ticks.max()
         assert isinstance(first, int) and isinstance(last, int)
         return first, last
 
     def from_ticks(self, ticks: pl.Expr) -> pl.Expr:
-        """Ticks as the column's type."""
+        """Return the expression that casts ticks (Int64) to `dtype`."""
         return ticks.cast(pl.Int32).cast(self.dtype) if self.dtype == pl.Date else ticks.cast(self.dtype)
 
     def check(self, frame: pl.DataFrame, step: str) -> None:
-        """Refuse rows without a time.
+        """Raise unless every row has a time.
 
         Raises
         ------
@@ -155,12 +176,21 @@ class EventTime:
             )
 
     def check_room(self, first: int, last: int, length: int, step: str) -> None:
-        """Refuse times at the ends of what the column can hold: bounds of their windows would wrap around.
+        """Raise if times are so close to the ends of the column's range that window bounds would wrap around.
+
+        Parameters
+        ----------
+        first, last
+            The first and the last tick.
+        length
+            The length of a window, in ticks.
+        step
+            Name of the operator, for errors.
 
         Raises
         ------
         StageError
-            From the first or the last tick there is less than `length` to the end.
+            The first or the last tick is less than `length` ticks from the end of the range.
         """
         most = 1 << (31 if self.dtype == pl.Date else 63)
         if first - length < -most or last + length >= most:

@@ -1,4 +1,4 @@
-"""Rows that come after their window has closed."""
+"""Late rows: rows that arrive after their window has closed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from arrowstream.core.batch import Batch
 
 
 class LateRows:
-    """Keeps late rows until they are asked for.
+    """Late rows, kept until the runtime takes them.
 
     Parameters
     ----------
     schema
-        Of the rows as they came in.
+        The schema of the input rows; columns added since are dropped.
     """
 
     def __init__(self, schema: pl.Schema) -> None:
@@ -21,7 +21,7 @@ class LateRows:
         self._held: list[pl.DataFrame] = []
 
     def sift(self, rows: pl.DataFrame, is_late: pl.Expr) -> pl.DataFrame:
-        """The rows that are in time; the others are kept here."""
+        """Return the rows that are in time, and keep those for which `is_late` holds."""
         late = rows.select(is_late).to_series()
         if not late.any():
             return rows
@@ -29,6 +29,6 @@ class LateRows:
         return rows.filter(~late)
 
     def take(self) -> Batch | None:
-        """The late rows since this was last asked."""
+        """Return the late rows since the last call, or None if there were none."""
         held, self._held = self._held, []
         return Batch(pl.concat(held)) if held else None

@@ -1,7 +1,7 @@
-"""State of panes, short stretches of the stream: rows as they came, and sorted runs of partial aggregates.
+"""State of panes, which are short stretches of event time: buffered rows, and sorted runs of partial aggregates.
 
-Rows are put aside until there are many, because a million of them are grouped in far less time than sixteen
-times a sixteenth. Then they become one run, which goes to those from before.
+Rows are buffered until there are many, because grouping a million rows at once takes far less time than grouping
+sixteen times a sixteenth of them. The buffer then becomes one run and joins the older runs.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from arrowstream.state.small_frames import small_at_end
 
 _ASIDE_ROWS = 1 << 20
 _ASIDE_BYTES = 64 << 20
-"""The most rows, and bytes, that are put aside before they are grouped."""
+"""The most rows, and bytes, that are buffered before they are grouped."""
 
 _CUTS = 4
-"""How often each row that is put aside may be cut off from others, on average, before it is grouped."""
+"""Copies that cutting panes off may cost per buffered row, on average, before the buffer is grouped."""
 
 
 class PaneStore:
-    """Groups by pane and keys.
+    """Partial aggregates by pane and keys.
 
     Parameters
     ----------
     keys
-        The columns rows are grouped by.
+        The key columns.
     aggregation
-        What is kept of a group.
+        The aggregation that each group keeps the state of.
     pane
-        The pane of a row.
+        The expression of a row's pane, Int64.
     memory
-        Where the groups lie.
+        The memory that holds rows and groups.
     """
 
     def __init__(
@@ -54,42 +54,58 @@ class PaneStore:
         self._aside_rows = 0
         self._aside_bytes = 0
         self._cuts = 0.0
-        """How often rows that are aside were cut off from others, all in all."""
-        # Not a method of this store: files of a cycle would stay open until the garbage collector comes.
+        """Row copies that cutting the buffered rows has cost so far."""
+        # Not a bound method: a reference cycle would keep files open until the garbage collector runs.
         self._runs = RunStore(partial(_merged, aggregation, self._keys), self._keys, memory)
 
     def statistics(self) -> PaneStatistics:
-        """What is held now."""
+        """Return the number of buffered frames and the sizes of the runs."""
         return self._runs.statistics(len(self._aside))
 
     def in_files(self, pane: int | None) -> bool:
-        """Whether groups of panes before `pane`, of any for None, lie in files."""
+        """Return whether groups of panes before `pane` (None: of any pane) lie in files."""
         return self._runs.in_files(pane)
 
     def first_few(self, pane: int | None, share: int) -> tuple[int, int] | None:
-        """The first pane, and one before which groups may be taken together; None if all before `pane` may.
+        """Return how far groups may be taken at once within the memory.
 
-        That may be as many as are merged at a time, divided by `share`, and those of the first pane always.
+        Parameters
+        ----------
+        pane
+            The pane before which groups are to be taken; None for all.
+        share
+            Divisor of the number of groups that are merged at a time.
+
+        Returns
+        -------
+        tuple of int, or None
+            The first pane, and the pane before which groups may be taken at once, at least one pane later. None if
+            all groups before `pane` may.
         """
         if not self._runs.in_files(pane):
             return None
         if self._aside:
-            # Else the rows would be cut, and a part of them grouped, again for every few panes.
+            # Otherwise rows would be cut, and a part of them grouped, again for every few panes.
             self._group_all()
         return self._runs.first_few(share)
 
     def add(self, rows: pl.DataFrame, low: int, high: int) -> None:
-        """Take in rows, at least one, with a column `ROW`, whose panes reach from `low` to `high`."""
+        """Add at least one row, with a column `ROW`; the panes of the rows reach from `low` to `high`."""
         part = rows[self._columns] if low == high else rows.select(self._pane, *self._columns)
         self._put_aside(Rows(low, high, part))
         if self._aside_rows >= _ASIDE_ROWS or self._aside_bytes >= min(_ASIDE_BYTES, self._memory.half):
-            # Of the memory that there is, the other half is for runs.
+            # The other half of the memory is for runs.
             self._group_all()
 
     def take(self, pane: int | None, keep: int | None) -> Run | None:
-        """The groups of panes before `pane`, or None if there are none; those from `keep` on are kept as well.
+        """Return the groups of panes before `pane`, or None if there are none, and remove those before `keep`.
 
-        All are taken where `pane` is None, and none of them is kept where `keep` is.
+        Parameters
+        ----------
+        pane
+            The first pane that is not taken; None to take all.
+        keep
+            The first pane that stays in the store, though it may be taken too; None to keep none of those taken.
         """
         parts = self._emptied()
         rows, kept = cut_all(parts, pane)
@@ -98,36 +114,36 @@ class PaneStore:
         self._count_cuts(parts, pane)
         taken = self._runs.take(pane, keep, self._reduced(rows) if rows else None)
         if self._cuts > _CUTS * self._aside_rows:
-            # Rows out of order, of many panes in each batch, would all be copied whenever one is over.
+            # With rows out of order, each batch has many panes, and every pane that closes would copy all rows.
             self._group_all()
         return taken
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """All state: groups sorted by pane, older ones first, in frames of which each has a pane and keys once."""
+        """Return all state, older frames first; each frame is sorted by pane and has each pane and key once."""
         for run in self._runs.runs:
             yield run.frame
         if self._aside:
             yield self._reduced(self._aside).frame
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Take over what `frames` gave, or slices of it."""
+        """Add the frames, or slices of them, that `frames` gave."""
         for groups in frames:
             self._runs.add(Run.of(groups))
 
     def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
-        """State with one row for each pane and keys, sorted by pane."""
+        """Return the combined state, one row for each pane and key, sorted by pane."""
         return _merged(self._aggregation, self._keys, parts)
 
     def _group_all(self) -> None:
-        """Group what is aside."""
+        """Group the buffered rows into a run."""
         self._runs.add(self._reduced(self._emptied()))
         self._cuts = 0.0
 
     def _count_cuts(self, parts: list[Rows], pane: int | None) -> None:
-        """Of the parts that were aside those before `pane` are gone: each that has others, too, was copied."""
+        """Count the row copies of cutting `parts` at `pane`: a part on both sides of it was copied."""
         before = sum(part.frame.height for part in parts)
         whole = sum(part.frame.height for part in parts if pane is not None and part.low >= pane)
-        # Rows that are gone take their share with them.
+        # Rows that left the buffer take their share of the copies with them.
         share = self._aside_rows / before if before else 0.0
         self._cuts = self._cuts * share + self._aside_rows - whole
 
@@ -146,7 +162,7 @@ class PaneStore:
         self._memory.reserve(nbytes)
 
     def _emptied(self) -> list[Rows]:
-        """Take out what was aside."""
+        """Return the buffered rows and empty the buffer."""
         self._hold(-self._aside_bytes)
         parts, self._aside = self._aside, []
         self._aside_rows = 0
@@ -158,7 +174,7 @@ class PaneStore:
 
 
 def _merged(aggregation: Aggregation, keys: Sequence[str], parts: Sequence[Rows]) -> pl.DataFrame:
-    """State with one row for each pane and keys, sorted by pane."""
+    """Return the combined state, one row for each pane and key, sorted by pane."""
     values = [pl.col(expr.meta.output_name()) for expr in aggregation.init_row]
     return _grouped(aggregation, keys, parts, aggregation.combine, values)
 

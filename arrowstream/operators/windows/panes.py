@@ -1,4 +1,4 @@
-"""Rows and groups of rows by pane, a short stretch of the stream."""
+"""Rows and groups of rows by pane, a short stretch of event time."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from arrowstream.operators.aggregation.mergeable import ROW
 from arrowstream.state.owned_rows import owned
 
 PANE = "__pane__"
+"""The column of pane numbers, Int64."""
 
 _FEW = 8
-"""Panes up to this number are grouped one by one: over one key instead of two, Polars takes half the time."""
+"""Up to this many panes are grouped one by one: with one key column instead of two, Polars takes half the time."""
 
 _STREAMED = 100_000
-"""Rows from which on Polars' streaming engine groups them in less time; its order is not fixed."""
+"""Rows from which Polars' streaming engine groups faster than the in-memory one; its order is not fixed."""
 
 _PIECES = 64
-"""Chunks that make a frame slow to look through."""
+"""Chunks at which a frame is made contiguous, because more would make it slow to scan."""
 
 _SPARSE = 8
-"""Numbers of rows are sorted if they span more than this many times their count."""
+"""Row numbers are sorted by comparison if their range is more than this many times their count."""
 
 
 class Rows(NamedTuple):
-    """Rows in the order in which they came, of panes from `low` to `high`; with a column `PANE` if these differ."""
+    """Rows of the panes `low` to `high`, in order of arrival; with a column `PANE` if `low` and `high` differ."""
 
     low: int
     high: int
@@ -36,14 +37,14 @@ class Rows(NamedTuple):
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Rows:
-        """Rows with a column `PANE`, at least one."""
+        """Wrap at least one row with a column `PANE`."""
         panes = frame[PANE]
         low, high = panes.min(), panes.max()
         assert isinstance(low, int) and isinstance(high, int)
         return cls(low, high, frame if low < high else _without_pane(frame))
 
     def parted(self, pane: int) -> tuple[Rows, Rows]:
-        """What lies before `pane` and what does not, where there is some of both; the latter is kept for longer."""
+        """Split into rows before `pane` and the rest, which must both exist; the rest owns its memory."""
         panes = self.frame[PANE]
         if panes.is_sorted():
             place = bisect_left(panes, pane)
@@ -52,18 +53,18 @@ class Rows(NamedTuple):
         return Rows.of(self.frame.filter(before)), Rows.of(owned(self.frame.filter(~before)))
 
     def one(self, pane: int) -> pl.DataFrame | None:
-        """The rows of one pane, without `PANE`."""
+        """Return the rows of one pane, without `PANE`, or None if the frame lies in a single other pane."""
         if self.low == self.high:
             return self.frame if self.low == pane else None
         return _without_pane(self.frame.filter(pl.col(PANE) == pane))
 
     def all(self) -> pl.DataFrame:
-        """The rows with `PANE`."""
+        """Return the rows with `PANE`."""
         return self.frame if self.low < self.high else _with_pane(self.low, self.frame)
 
 
 class Run(NamedTuple):
-    """Groups sorted by pane, from `low` to `high`."""
+    """Groups of the panes `low` to `high`, sorted by pane, in a frame with a column `PANE`."""
 
     low: int
     high: int
@@ -71,28 +72,28 @@ class Run(NamedTuple):
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Run:
-        """Groups, at least one."""
+        """Wrap at least one group; the groups are sorted by pane."""
         panes = frame[PANE]
         return cls(panes[0], panes[-1], frame)
 
     def parted(self, pane: int) -> tuple[Run, Run]:
-        """What lies before `pane` and what does not, where there is some of both."""
+        """Split into groups before `pane` and the rest, which must both exist; both are slices."""
         place = bisect_left(self.frame[PANE], pane)
         return Run.of(self.frame[:place]), Run.of(self.frame[place:])
 
     def only(self, which: pl.Expr) -> Run | None:
-        """The groups for which an expression holds."""
+        """Return the groups for which an expression holds, or None if there are none."""
         frame = self.frame.filter(which)
         return Run.of(frame) if frame.height else None
 
     def joined(self, later: Run) -> Run:
-        """With the groups of panes that come after these."""
+        """Return these groups followed by those of later panes."""
         frame = pl.concat([self.frame, later.frame], rechunk=False)
-        # Windows that slide leave a piece for every pane.
+        # Hopping windows leave a chunk for every pane.
         return Run(self.low, later.high, frame.rechunk() if frame.n_chunks() >= _PIECES else frame)
 
     def moved(self, every: int, back: int) -> Rows:
-        """As rows: panes 0 to `every` - 1 become pane 0 and so on, less `back`."""
+        """Return the groups as rows, with pane p renumbered to ``p // every - back``."""
         low, high = self.low // every - back, self.high // every - back
         if low == high:
             return Rows(low, high, _without_pane(self.frame))
@@ -105,14 +106,14 @@ _Panes = TypeVar("_Panes", Rows, Run)
 
 
 def cut(part: _Panes | None, pane: int | None) -> tuple[_Panes | None, _Panes | None]:
-    """What lies before `pane`, all for None, and what does not."""
+    """Split into what lies before `pane` and the rest; with None for `pane`, all lies before it."""
     if part is None or pane is None or part.high < pane:
         return part, None
     return (None, part) if part.low >= pane else part.parted(pane)
 
 
 def cut_all(parts: list[_Panes], pane: int | None) -> tuple[list[_Panes], list[_Panes]]:
-    """What lies before `pane` of each, all for None, and what does not."""
+    """Split each part as `cut` does, and leave out empty parts."""
     cuts = [cut(part, pane) for part in parts]
     return [before for before, _ in cuts if before is not None], [
         rest for _, rest in cuts if rest is not None
@@ -122,7 +123,19 @@ def cut_all(parts: list[_Panes], pane: int | None) -> tuple[list[_Panes], list[_
 def by_pane(
     parts: Sequence[Rows], keys: Sequence[str], exprs: Sequence[pl.Expr], any_order: bool
 ) -> pl.DataFrame:
-    """`exprs` for each pane and keys, sorted by pane; `any_order` if they do not depend on the order of rows."""
+    """Aggregate by pane and keys; the result is sorted by pane.
+
+    Parameters
+    ----------
+    parts
+        The rows; each part has at least one.
+    keys
+        The key columns.
+    exprs
+        The aggregations.
+    any_order
+        Whether `exprs` do not depend on the order of rows.
+    """
     low, high = min(part.low for part in parts), max(part.high for part in parts)
     if not keys or high - low >= _FEW:
         return _group([part.all() for part in parts], [PANE, *keys], exprs, any_order).sort(PANE)
@@ -135,15 +148,15 @@ def by_pane(
 
 
 def in_order(groups: pl.DataFrame) -> pl.DataFrame:
-    """Groups sorted by pane, and within one by their first row."""
+    """Return groups sorted by pane, and within a pane by their first row."""
     low, high = groups[PANE][0], groups[PANE][-1]
     return groups[_by_row(groups[ROW])] if low == high else groups.sort(PANE, ROW)
 
 
 def _by_row(rows: pl.Series) -> pl.Series:
-    """Where the numbers of rows, each there once, stand, in the order of the numbers.
+    """Return the indices that sort distinct row numbers.
 
-    Numbers close to each other are put at their own places of an array, which takes less time than sorting them.
+    Numbers close together are scattered into an array by number, which takes less time than sorting them.
     """
     numbers = rows.to_numpy()
     first, last = int(numbers.min()), int(numbers.max())

@@ -1,4 +1,4 @@
-"""Sorted runs of groups by pane, merged lazily; those that do not fit in memory lie in a few files."""
+"""Sorted runs of groups by pane, merged lazily; runs that do not fit in memory are spilled to a few files."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, with_own_text
 
 _FAN = 8
-"""Runs in files that become one, if none is this many times as long as the last."""
+"""The number of runs in files that are merged into one, if none is this many times as long as the last."""
 
 _LEAST_BYTES = 1 << 20
-"""Bytes that are merged at a time at least, however little memory there may be."""
+"""The least bytes that are merged at a time, however small the memory limit is."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaneStatistics:
-    """What a `PaneStore` or a `SessionStore` holds.
+    """The sizes of a `PaneStore` or a `SessionStore`.
 
     Parameters
     ----------
     aside
-        Frames that were put aside and wait to be grouped or merged.
+        The number of buffered frames that wait to be grouped or merged.
     runs, filed
-        The groups of each run in memory, and of each one in a file.
+        The number of groups of each run in memory, and of each run in a file.
     """
 
     aside: int
@@ -38,24 +38,24 @@ class PaneStatistics:
 
 
 class RunStore:
-    """What was merged, and what was added since.
+    """A merged run, the runs added since, and runs in files.
 
-    Runs are merged once those added hold more than twice as many groups as what was merged before, so that each
-    group is touched a bounded number of times however much state there is. A run is sorted by pane,
-    so panes that are over are sliced off its beginning.
+    Runs are merged once those added hold more than twice as many groups as the merged one, so each group is touched
+    a bounded number of times however large the state is. A run is sorted by pane, so closed panes are sliced off
+    its beginning.
 
-    Once runs take half of the memory that there is, they become one in a file. Runs in files are merged when there
-    are 8 of about one size, as in a log-structured merge tree whose levels are 8 times as large as the ones below
-    (O'Neil et al., 1996): each group is written O(log n) times, and there are O(log n) files.
+    Once the runs in memory take half of it, they are spilled as one run to a file. Runs in files are merged when
+    there are 8 of about one size, as in a log-structured merge tree whose levels are 8 times as large as the ones
+    below (O'Neil et al., 1996): each group is written O(log n) times, and there are O(log n) files.
 
     Parameters
     ----------
     merged
-        Makes one row of all groups with the same pane and keys, sorted by pane.
+        A function that combines groups with the same pane and keys into one row, and sorts by pane.
     keys
-        The columns rows are grouped by.
+        The key columns.
     memory
-        Where they lie.
+        The memory that holds the runs.
     """
 
     def __init__(
@@ -69,39 +69,40 @@ class RunStore:
         self._added: list[Run] = []
         self._held = 0
         self._group_bytes = 1
-        """What a group in a file takes, on average, where it takes the most."""
+        """Bytes per group: the largest average of any run spilled so far."""
 
     @property
     def runs(self) -> list[Run]:
-        """All of them, older ones first."""
+        """All runs, older ones first."""
         return [*self._filed, *self._in_memory()]
 
     def statistics(self, aside: int = 0) -> PaneStatistics:
-        """What is held now, with the number of frames that a pane store has put aside."""
+        """Return the sizes of the runs, with the number of frames that a pane store has buffered."""
         runs, filed = (tuple(run.frame.height for run in kept) for kept in (self._in_memory(), self._filed))
         return PaneStatistics(aside, runs, filed)
 
     def in_files(self, pane: int | None) -> bool:
-        """Whether groups of panes before `pane`, of any for None, lie in files."""
+        """Return whether groups of panes before `pane` (None: of any pane) lie in files."""
         return any(pane is None or run.low < pane for run in self._filed)
 
     def first_few(self, share: int) -> tuple[int, int] | None:
-        """The first pane, and one before which the groups are few enough to be taken together.
+        """Return how far groups may be taken at once within the memory.
 
         Parameters
         ----------
         share
-            They may be as many as are merged at a time, divided by this.
+            Divisor of the number of groups that are merged at a time.
 
         Returns
         -------
         tuple of int, or None
-            The second is at least the pane after the first. None if all may be taken.
+            The first pane, and the pane before which groups may be taken at once, at least one pane later. None if
+            all groups may.
         """
         return _few(self.runs, max(self._most() // share, 1))
 
     def add(self, run: Run) -> None:
-        """One more run."""
+        """Add a run."""
         self._added.append(run)
         if sum(run.frame.height for run in self._added) > 2 * (
             self._merged.frame.height if self._merged is not None else 0
@@ -110,9 +111,16 @@ class RunStore:
         self._settle()
 
     def take(self, pane: int | None, keep: int | None, rows: Run | None) -> Run | None:
-        """The groups of panes before `pane`, merged with `rows`; those from `keep` on are kept as well.
+        """Return the groups of panes before `pane`, merged with `rows`, and remove those before `keep`.
 
-        All are taken where `pane` is None, and none of them is kept where `keep` is.
+        Parameters
+        ----------
+        pane
+            The first pane that is not taken; None to take all.
+        keep
+            The first pane that stays in the store, though it may be taken too; None to keep none of those taken.
+        rows
+            Groups to merge in; they lie before `pane`.
         """
         before, self._merged = cut(self._merged, pane)
         parts, self._added = cut_all(self._added, pane)
@@ -130,10 +138,10 @@ class RunStore:
         return [*self._added] if self._merged is None else [self._merged, *self._added]
 
     def _merge(self, merged: Run | None, added: list[Run]) -> Run | None:
-        """These as one; `merged` is a single run or none."""
+        """Merge runs into one; `merged` has each pane and key once."""
         if not added:
             return merged
-        # Panes that nothing was added to are as they should be.
+        # Earlier panes got no new groups and stay as they are.
         kept, open_ = cut(merged, min(run.low for run in added))
         groups = self._one([open_, *added] if open_ is not None else added)
         return groups if kept is None else kept.joined(groups)
@@ -144,7 +152,7 @@ class RunStore:
         return Run.of(with_own_text(self._groups([run.moved(1, 0) for run in parts])))
 
     def _settle(self) -> None:
-        """Count what is in memory, and put it into a file if it is too much."""
+        """Count the bytes in memory, and spill the runs to a file if they are too many."""
         if not self._memory.is_limited:
             return
         self._hold(sum(held_bytes(run.frame) for run in self._in_memory()))
@@ -160,7 +168,7 @@ class RunStore:
         self._held = nbytes
 
     def _most(self) -> int:
-        """Groups that are merged at a time."""
+        """Return the number of groups that are merged at a time."""
         return max(max(self._memory.half, _LEAST_BYTES) // self._group_bytes, 1)
 
     def _in_file(self, parts: list[Run]) -> Run:
@@ -170,7 +178,7 @@ class RunStore:
         return Run(low, high, self._memory.in_file(self._pieces(parts)))
 
     def _pieces(self, parts: list[Run]) -> Iterator[pl.DataFrame]:
-        """The parts merged some panes at a time, or a pane some keys at a time."""
+        """Yield the parts merged, a few panes at a time, or one pane a few keys at a time."""
         most = self._most()
         while parts:
             panes = _few(parts, most)
@@ -183,7 +191,7 @@ class RunStore:
                 yield from self._by_key(few, most)
 
     def _by_key(self, parts: list[Run], most: int) -> Iterator[pl.DataFrame]:
-        """The groups of a single pane, merged some keys at a time: in a file, each of those lie together first."""
+        """Yield the groups of a single pane, merged a few keys at a time; a file holds them partitioned by hash."""
         count = -(-sum(run.frame.height for run in parts) // most)
         starts: list[list[int]] = []
         end = 0
@@ -207,9 +215,9 @@ class RunStore:
 
 
 def _few(runs: list[Run], most: int) -> tuple[int, int] | None:
-    """The first pane, and one after it before which there are at most `most` groups, or only those of that pane.
+    """Return the first pane, and a later one before which at most `most` groups, or only the first pane, lie.
 
-    None if there are not more in all.
+    None if there are at most `most` groups.
     """
     place = most // max(len(runs), 1)
     ends: list[int] = [run.frame[PANE][place] for run in runs if run.frame.height > place]
@@ -220,6 +228,6 @@ def _few(runs: list[Run], most: int) -> tuple[int, int] | None:
 
 
 def _alike(runs: list[Run]) -> int:
-    """The number of runs at the end that are shorter than `_FAN` times the last one."""
+    """Return the number of runs at the end that are shorter than `_FAN` times the last one."""
     longest = _FAN * runs[-1].frame.height
     return sum(1 for _ in takewhile(lambda run: run.frame.height < longest, reversed(runs)))

@@ -1,4 +1,4 @@
-"""State of sessions: stretches of rows of a key that are closer together than a gap."""
+"""State of sessions: stretches of rows of a key that are less than a gap apart."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _STARTS, _SESSION = "__starts__", "__session__"
 
 
 class SessionStore:
-    """Sessions by key.
+    """Partial aggregates by session and keys.
 
-    Each batch adds its own sessions; they are merged with those from before once there are twice as many, or when
-    sessions are to be closed.
+    Each batch adds its sessions; these are merged with the older ones once they are more than twice as many, or when
+    sessions are closed.
 
     Parameters
     ----------
     keys
-        The columns rows are grouped by.
+        The key columns.
     aggregation
-        What is kept of a session.
+        The aggregation that each session keeps the state of.
     gap
-        In ticks; rows this far apart or further are of different sessions.
+        The gap between sessions, in ticks; rows this far apart or further belong to different sessions.
     memory
-        Where they lie.
+        The memory that holds the sessions.
     """
 
     def __init__(self, keys: Sequence[str], aggregation: Aggregation, gap: int, memory: StateMemory) -> None:
@@ -46,11 +46,11 @@ class SessionStore:
         self._added_rows = 0
 
     def statistics(self) -> PaneStatistics:
-        """What is held now."""
+        """Return the number of unmerged frames, and the number of merged sessions as a single run."""
         return PaneStatistics(len(self._added), tuple(part.height for part in self._parts()), ())
 
     def add(self, rows: pl.DataFrame, time: pl.Expr) -> None:
-        """Take in rows, at least one, of these times."""
+        """Add at least one row, with a column `ROW`; `time` is the expression of a row's tick."""
         rows = self._numbered(rows.with_columns(time.alias(FIRST), time.alias(LAST))).sort(ROW)
         self._added.append(self._grouped(rows, self._aggregation.init))
         self._added_rows += self._added[-1].height
@@ -61,7 +61,7 @@ class SessionStore:
         self._count()
 
     def merge(self) -> pl.DataFrame | None:
-        """All sessions; None without any."""
+        """Merge and return all sessions, one row each; None if there are none."""
         if self._added:
             parts = [*self._parts(), *self._added]
             self._merged = self._grouped(self._numbered(pl.concat(parts)), self._aggregation.combine)
@@ -69,7 +69,7 @@ class SessionStore:
         return self._merged
 
     def take(self, until: int | None) -> pl.DataFrame | None:
-        """Remove and return sessions whose last row is a gap or more before `until`, all for None."""
+        """Remove and return the sessions whose last row is a gap or more before tick `until`; None takes all."""
         sessions = self.merge()
         if sessions is None:
             return None
@@ -80,11 +80,11 @@ class SessionStore:
         return sessions.filter(over)
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """All state."""
+        """Return all state, older frames first."""
         return iter([*self._parts(), *self._added])
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Take over what `frames` gave, or slices of it."""
+        """Replace the state by the frames, or slices of them, that `frames` gave."""
         self._added = list(frames)
         self._added_rows = sum(frame.height for frame in self._added)
         self._count()
@@ -98,12 +98,12 @@ class SessionStore:
         return [] if self._merged is None else [self._merged]
 
     def _numbered(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows, or sessions, with the number of the session each belongs to."""
+        """Return rows, or sessions, with the number of the session that each belongs to."""
         rows = rows.sort(*self._keys, FIRST, LAST) if self._keys else rows.sort(FIRST, LAST)
         before = pl.col(LAST).cum_max().shift()
         if self._keys:
             before = before.over(self._keys)
-        # The first row of a key has no row before it.
+        # The first row of a key follows none.
         starts = (pl.col(FIRST) - before >= self._gap).fill_null(True)
         return rows.with_columns(starts.alias(_STARTS)).with_columns(
             pl.col(_STARTS).cum_sum().alias(_SESSION)

@@ -28,27 +28,27 @@ from arrowstream.state.snapshot import SnapshotFormat
 
 _FORMAT = SnapshotFormat("session window", 1)
 _PASSES = 4
-"""How often, at most, in a gap of event time sessions are looked through for those that are over."""
+"""The most searches for closed sessions per gap of event time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SessionWindow(Operator):
-    """Aggregates of the rows of every session; see `arrowstream.operators.window`.
+    """Aggregates over the rows of every session; see `arrowstream.operators.window`.
 
     Parameters
     ----------
     gap_us
-        Rows of a key this far apart, in microseconds, or further are of different sessions.
+        The gap between sessions, in microseconds: rows of a key this far apart or further are of different sessions.
     on
-        The column of event times.
+        The event-time column.
     by
-        The columns rows are grouped by; each key has sessions of its own.
+        The key columns; each key has its own sessions.
     lateness_us
-        How long after the watermark rows are still taken.
+        Allowed lateness, in microseconds: a row at most this far before the watermark is still counted.
     exprs
-        Aggregations.
+        The aggregations.
     limit
-        How much state to hold.
+        Limit on the state.
     """
 
     name: ClassVar[str] = "window"
@@ -75,15 +75,16 @@ class SessionWindow(Operator):
 
     def _aggregation(self, schema: pl.Schema) -> Aggregation:
         check_names("window", schema, self.by)
-        # Sessions are merged by time, not as their rows came.
+        # Sessions are merged by time, not in the order in which their rows arrived.
         return Aggregation.of("window", self.exprs, schema, self.by, in_order=False)
 
 
 class _SessionWindows(Process):
-    """Sessions are looked through only now and then, so that the open ones do not cost again for every watermark.
+    """Session windows at work, which search for closed sessions only a few times per gap.
 
-    Within the time of one gap every session gets a row or is over, so looking some times a gap costs
-    a bounded number of times as much as the rows. The mark for the next stage waits for that, too.
+    Within one gap of event time every session gets a row or closes. So a few searches per gap cost a bounded
+    multiple of the rows' cost, where a search at every watermark would scan the open sessions each time. The
+    watermark for the next stage advances only with a search.
     """
 
     __slots__ = (
@@ -121,14 +122,14 @@ class _SessionWindows(Process):
         self._late = LateRows(schema)
         self._next_row = 0
         self._taken_from_us: int | None = None
-        """Rows from before are late."""
+        """Rows before this time are late."""
         self._looked_us: int | None = None
-        """Up to where sessions were closed."""
+        """The time of the last search for closed sessions."""
         self._passed_us: int | None = None
-        """The mark that was passed on last."""
+        """The watermark that was passed on last."""
 
     def statistics(self) -> PaneStatistics:
-        """What is held now."""
+        """Return the sizes of the state."""
         return self._store.statistics()
 
     def process(self, batch: Batch) -> Iterator[Element]:
@@ -180,7 +181,7 @@ class _SessionWindows(Process):
         self._store.restore(batch.polars() for batch in sessions)
 
     def _earliest(self, until: int) -> int:
-        """No session that is open, or may open yet, begins before."""
+        """Return a time before which no session begins that is open or may still open."""
         sessions = self._store.merge()
         if sessions is None:
             return until

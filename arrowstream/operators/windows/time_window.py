@@ -1,4 +1,4 @@
-"""`window(size=...)`: aggregates over stretches of event time, tumbling or hopping."""
+"""`window(size=...)`: aggregates over tumbling or hopping windows of event time."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ _FORMAT = SnapshotFormat("time window", 1)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimeWindow(Operator):
-    """Aggregates of the rows of every stretch of event time; see `arrowstream.operators.window`.
+    """Aggregates over tumbling or hopping windows of event time; see `arrowstream.operators.window`.
 
     Parameters
     ----------
     size_us, every_us
-        Length of a window, and from the beginning of one to that of the next, in microseconds; windows begin at
-        multiples of `every_us` since 1970 UTC.
+        The length of a window, and the distance between the starts of two windows, in microseconds. Windows begin
+        at multiples of `every_us` since 1970 UTC.
     on
-        The column of event times.
+        The event-time column.
     by
-        The columns rows are grouped by within a window.
+        The key columns.
     lateness_us
-        How long after the watermark has passed its end a window still takes rows.
+        Allowed lateness, in microseconds: a window closes once the watermark is this far past its end.
     exprs
-        Aggregations.
+        The aggregations.
     limit
-        How much state to hold.
+        Limit on the state.
 
     Raises
     ------
     PlanError
-        `every_us` is longer than `size_us`: the rows between windows would belong to none.
+        `every_us` is longer than `size_us`, so that rows between windows would be lost.
     """
 
     name: ClassVar[str] = "window"
@@ -96,12 +96,12 @@ class TimeWindow(Operator):
 
     def _aggregation(self, schema: pl.Schema) -> Aggregation:
         check_names("window", schema, self.by)
-        # The panes of a hopping window are merged pane after pane, not as their rows came.
+        # The panes of a hopping window are merged one after the other, not in the order in which rows arrived.
         return Aggregation.of("window", self.exprs, schema, self.by, in_order=self.every_us == self.size_us)
 
 
 class _TimeWindows(Process):
-    """Rows are aggregated by pane, the greatest common part of size and every, and panes merged into windows."""
+    """Time windows at work: rows are aggregated by pane, the gcd of size and every, and panes merged into windows."""
 
     __slots__ = (
         "_aggregation",
@@ -144,10 +144,10 @@ class _TimeWindows(Process):
         self._late = LateRows(schema)
         self._next_row = 0
         self._open: int | None = None
-        """The first window that is not closed, as a multiple of `every`; None before any watermark."""
+        """The first open window, as a multiple of `every`; None before the first watermark."""
 
     def statistics(self) -> PaneStatistics:
-        """What is held now."""
+        """Return the sizes of the state."""
         return self._store.statistics()
 
     def process(self, batch: Batch) -> Iterator[Element]:
@@ -172,7 +172,7 @@ class _TimeWindows(Process):
         if self._open is None or until > self._open:
             yield from self._close_all(until)
             self._open = until
-        # No window that comes out later begins before the first one that is open.
+        # No later output begins before the first open window.
         yield Watermark(self._open * self._every_us)
 
     def take_late(self) -> Batch | None:
@@ -191,7 +191,7 @@ class _TimeWindows(Process):
         self._store.restore(batch.polars() for batch in groups)
 
     def _close_all(self, until: int | None) -> Iterator[Batch]:
-        """The windows before `until`, all for None; a few at a time where memory holds no more."""
+        """Close the windows before `until` (None: all), a few at a time where memory holds no more."""
         self._memory.check()
         while (few := self._few(until)) is not None:
             yield from self._close(few)
@@ -199,18 +199,18 @@ class _TimeWindows(Process):
         yield from self._close(until)
 
     def _few(self, until: int | None) -> int | None:
-        """The end of the first windows, at least one, that there is memory for; None if there is for all."""
+        """Return the end of the first windows, at least one, that fit in memory together; None if all fit."""
         overlap = -(-self._per_size // self._per_every)
         panes = self._store.first_few(self._end_of(until), overlap)
         if panes is None:
             return None
-        # A window is over before the last pane that may be taken.
+        # Windows that end at or before the pane up to which groups may be taken.
         first, most = ((pane - self._per_size) // self._per_every + 1 for pane in panes)
         few = max(most, (first if self._open is None else max(first, self._open)) + 1)
         return few if until is None or few < until else None
 
     def _close(self, until: int | None) -> Iterator[Batch]:
-        """The windows before `until`, a multiple of `every`, that were not closed before; all for None."""
+        """Close the open windows before `until`, a multiple of `every`; None closes all."""
         end = self._end_of(until)
         in_files = self._store.in_files(end)
         panes = self._store.take(end, None if until is None else until * self._per_every)
@@ -221,20 +221,20 @@ class _TimeWindows(Process):
         yield Batch(owned(windows) if in_files else windows)
 
     def _end_of(self, until: int | None) -> int | None:
-        """The pane after the last one of the windows before `until`."""
+        """Return the pane after the last one of the windows before `until`."""
         return None if until is None else (until - 1) * self._per_every + self._per_size
 
     def _panes(self, rows: pl.DataFrame) -> tuple[int, int]:
-        """The first and the last pane that rows belong to."""
+        """Return the first and the last pane of rows."""
         first, last = self._time.span(rows)
         self._time.check_room(first, last, self._pane * self._per_size, "window")
         return first // self._pane, last // self._pane
 
     def _windows(self, panes: Run, until: int | None) -> pl.DataFrame:
-        """Panes merged into the windows, from the first open one to before `until`, that they belong to."""
+        """Merge panes into their windows, from the first open one to before `until`."""
         every = self._per_every
         parts = []
-        # A pane belongs to the last window that begins before it ends, and to those up to that many windows before.
+        # A pane belongs to the last window that begins before it ends, and to `back` windows before that one.
         for back in range(-(-self._per_size // every)):
             part, _ = cut(panes, None if until is None else (until + back) * every)
             if self._open is not None:
