@@ -35,7 +35,7 @@ Built = TypeVar("Built")
 
 
 def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
-    """Check what needs no schema: the source and a sink are set, and every pin names a known backend.
+    """Check, without a schema, that the source and a sink are set and every pin names a known backend.
 
     Raises
     ------

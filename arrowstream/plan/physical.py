@@ -157,7 +157,7 @@ class Input:
     Parameters
     ----------
     source
-        Where the rows come from.
+        The source.
     schema
         The schema of the rows that come from the read, after `query`.
     query
@@ -187,7 +187,7 @@ class SinkBinding:
     name
         Its id in reports, metrics and errors: ``sink``, ``split/high/sink 2``, ``late rows of window``.
     sink
-        Where the rows go.
+        The sink.
     schema
         The schema of the rows that come in.
     policies

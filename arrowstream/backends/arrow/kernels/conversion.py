@@ -131,7 +131,7 @@ def _ticks(values: Values) -> Values:
 
 
 def _scaled(factor: int, target: pa.DataType, strict: bool) -> Evaluate:
-    """Return the cast of ticks to a finer unit, `factor` of which make a tick; those that overflow do not fit."""
+    """Return the cast of ticks to a unit `factor` times as fine; ticks that overflow 64 bits do not fit."""
     by = pa.scalar(factor, pa.int64())
     low, high = _bounds(pa.int64())
     # Towards zero: the last tick whose multiple fits.
