@@ -211,7 +211,7 @@ class Graph:
         Raises
         ------
         PlanError
-            The name is not allowed or another step has it, the last step has a name, or no step is last.
+            The name is not allowed or another step has it, the last step has a name, or the graph has no last step.
         """
         check_name(name)
         if self.sink is not None or not self.steps:

@@ -31,7 +31,7 @@ class InputPort(Protocol):
 
 
 class OutputPort(Protocol):
-    """The output of a line or stage, written by one task; only `end` ends the stream, a failure does not."""
+    """The output of a line or stage, called by one task at a time; only `end` ends the stream, a failure does not."""
 
     @property
     def blocking(self) -> bool:
