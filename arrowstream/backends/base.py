@@ -1,4 +1,4 @@
-"""The contract of a backend: it makes an evaluator for one segment, or says why not."""
+"""The contract of a backend: it makes an evaluator for a segment, or gives the reasons why not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
 class Step(Protocol):
-    """One step of a segment."""
+    """One step of a segment, as `arrowstream.operators.base.Expressions` defines it."""
 
     def pieces(self) -> tuple[Self, ...]: ...
 
@@ -27,7 +27,7 @@ class Step(Protocol):
 
 
 class Frames(Protocol):
-    """A segment as a function of a frame: whole over a lazy one, or step by step."""
+    """A segment as a function of a frame: `apply_lazy` runs it whole, `steps` run it one by one."""
 
     @property
     def steps(self) -> Sequence[Step]: ...
@@ -40,37 +40,37 @@ Evaluator = Callable[[Batch], Batch]
 
 It may be called from any thread, also from several at a time. It returns `batch.with_rows(...)`, in whichever form of
 rows the backend computes with (see `arrowstream.core.rows.forms`). Raising means that the batch fails as a whole: the
-policies of the stage then decide, and may call again with the same batch or parts of it.
+policies of the stage then decide, and may call it again with the same batch or parts of it.
 """
 
 
 class Backend(ABC):
-    """One way of running segments. Values of this class hold no state of a run; one serves all pipelines.
+    """A library that can run segments. An instance holds no state of a run; one serves all pipelines.
 
-    A backend takes part once `arrowstream.backends.registry.register_backend` knows it: ``.backend(name)`` then pins
-    steps to it, and without a pin the cost model chooses it where it has measured it to be the fastest.
+    Once it is registered by `arrowstream.backends.registry.register_backend`, ``.backend(name)`` pins steps to it,
+    and without a pin the cost model chooses it for batches of sizes at which it is measured to be the fastest.
     """
 
     name: ClassVar[str]
 
     start_cost: ClassVar[tuple[float, float]] = (170.0, 0.0022)
-    """Cost of a batch before any was measured: microseconds, and microseconds for each row."""
+    """Assumed cost before any batch is measured: microseconds a batch, and microseconds a row."""
 
     runs_everything: ClassVar[bool] = False
-    """True if it refuses no segment, because it computes with Polars itself. The names of a split are then
-    computed by it, and a file read may take over segments that are pinned to it."""
+    """True if the backend refuses no segment, because it computes with Polars. It then computes the branch names of
+    splits, and a file read may take over segments that are pinned to it."""
 
     @abstractmethod
     def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator | Refusal:
-        """An evaluator for this segment, or all the reasons why this backend will not run it.
+        """Return an evaluator for a segment, or all the reasons why this backend does not run it.
 
-        Called once for each segment when a pipeline is built. What the backend does not know (a step, a function, a
-        type) it must refuse; a guess would give other rows than Polars.
+        Called once for each segment when a pipeline is built. The backend must refuse every step, function or type
+        that it does not know; a guess could give other rows than Polars.
 
         Parameters
         ----------
         segment
             The segment as a function over Polars frames.
         program
-            The segment lowered, or why it could not be.
+            The segment lowered, or the reasons why it has no program.
         """

@@ -1,4 +1,4 @@
-"""The backends of this process: those of arrowstream, and those that other packages and tests register."""
+"""The registry of backends in this process: those of arrowstream, and those that packages and tests register."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _BACKENDS: list[Backend] = [ArrowBackend(), PolarsBackend()]
 
 
 def backends() -> tuple[Backend, ...]:
-    """All backends: Arrow's, Polars', then the others in the order in which they were registered."""
+    """Return all backends: Arrow's, Polars', then the others in the order in which they were registered."""
     return tuple(_BACKENDS)
 
 
 def register_backend(backend: Backend) -> None:
-    """Let pipelines that are built from now on use a backend.
+    """Add a backend, which pipelines that are built after this call use.
 
     Parameters
     ----------
     backend
-        The backend. Its `name` is what ``.backend(name)``, job files, explain and reports call it.
+        The backend. ``.backend(name)``, job files, `explain()` and reports use its `name`.
 
     Raises
     ------
     PlanError
-        Another backend has this name, or it is called ``"auto"``.
+        The name is that of another backend, or ``"auto"``.
     """
     taken = ["auto", *(known.name for known in _BACKENDS)]
     if backend.name in taken:
@@ -39,12 +39,12 @@ def register_backend(backend: Backend) -> None:
 
 
 def unregister_backend(name: str) -> None:
-    """Take a registered backend out again. Pipelines that were built with it keep it.
+    """Remove a registered backend. Pipelines that were built with it keep it.
 
     Raises
     ------
     PlanError
-        No registered backend has this name; those of arrowstream cannot be taken out.
+        No registered backend has this name; those of arrowstream cannot be removed.
     """
     others = [backend for backend in _BACKENDS[2:] if backend.name != name]
     if len(others) == len(_BACKENDS[2:]):

@@ -1,4 +1,4 @@
-"""Functions whose serialised form is far from what a user writes: ``rolling_mean(3)``, ``ewm_mean(alpha=0.5)``."""
+"""Printing of functions whose serialised form is far from what a user writes, such as ``rolling_mean(3)``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ _EWM_DEFAULTS = {"adjust": True, "bias": False, "min_periods": 1, "ignore_nulls"
 
 
 def quote(text: str) -> str:
-    """Text in double quotes."""
+    """Return text in double quotes."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def one_input_form(name: str, payload: Any) -> str | None:
-    """The call of a function whose arguments are all among its options, or None: ``dt.to_string("%Y")``.
+    """Return the call of a function with one input, such as ``dt.to_string("%Y")``; None for any other function.
 
     Parameters
     ----------
-    name, payload
-        As in the serialised tree, the name after that of its namespace (``dt.ToString``).
+    name
+        The function's name in the serialised tree, after its namespace (``dt.ToString``).
+    payload
+        The function's options in the serialised tree.
     """
     match name, payload:
         case "str.Strptime", [dict(dtype), {"format": None | str() as form}]:
@@ -42,12 +44,14 @@ def one_input_form(name: str, payload: Any) -> str | None:
 
 
 def call_form(name: str, payload: Any) -> tuple[str, list[str]] | None:
-    """A function's name as users know it, and the arguments after its inputs; None for a name that needs no care.
+    """Return a function's name as users write it, and the arguments after its inputs; None for any other function.
 
     Parameters
     ----------
-    name, payload
-        As in the serialised tree, the name after that of its namespace (``str.Extract``).
+    name
+        The function's name in the serialised tree, after its namespace (``str.Extract``).
+    payload
+        The function's options in the serialised tree.
     """
     match name, payload:
         case "RollingExpr", {"function": str(function), "options": {"weights": None} as options}:

@@ -1,10 +1,10 @@
-"""Expressions written so that Polars gives a value for every row, whichever way the rows of a batch go.
+"""Rewriting of expressions so that Polars gives a value for every row, even if all rows take the same branch.
 
-Where ``when(...).then(constant)`` takes the same branch for all rows of a frame, Polars 2 keeps the result as one
+If ``when(...).then(constant)`` takes the same branch for all rows of a frame, Polars 2 keeps the result as one
 value and a length. A constant compared with that gives one row for the whole frame, and a division by it
-multiplies with the reciprocal, which rounds in another way. Either would make results depend on how the
-stream is cut. Such a result becomes an ordinary column by passing through a struct next to a column that is
-one: this costs some 35 us a batch, and unlike a shift by no rows it does so in Polars' streaming engine, too.
+multiplies by the reciprocal, which rounds in another way. Either would make results depend on how the
+stream is cut. Such a result becomes an ordinary column by passing through a struct, next to an ordinary column.
+This costs some 35 us a batch and, unlike a shift by 0 rows, works in Polars' streaming engine, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from arrowstream.expressions.tree import DEEPEST, levels, tree_of
 
 
 class Step(Protocol):
-    """A step that consists of expressions, and can be made again of others."""
+    """A step that consists of expressions, as `arrowstream.operators.base.Expressions` defines it."""
 
     def pieces(self) -> tuple[Self, ...]: ...
 
@@ -32,7 +32,7 @@ StepT = TypeVar("StepT", bound=Step)
 
 
 def steps_for_every_row(steps: Sequence[StepT]) -> tuple[StepT, ...]:
-    """The steps as they are run, in pieces if they are deep, each with `for_every_row` of its expressions.
+    """Return the steps in the form that runs: in pieces if they are deep, each with `for_every_row` applied.
 
     Parameters
     ----------
@@ -54,32 +54,32 @@ def steps_for_every_row(steps: Sequence[StepT]) -> tuple[StepT, ...]:
 
 
 def _is_in(expr: pl.Expr, read: set[str] | None) -> bool:
-    """True if the column that an expression makes may be among those that are read; None stands for all."""
+    """Return whether the column that an expression makes may be among those that are read; None stands for all."""
     return read is None or expr.meta.has_multiple_outputs() or expr.meta.output_name() in read
 
 
 def _reads(expr: pl.Expr) -> set[str] | None:
-    """The columns that an expression computes with, none if it only chooses some; None if that is not known."""
+    """Return the columns that an expression computes with, empty for a mere choice of columns; None if unknown."""
     if expr.meta.is_column_selection():
         return set()
     return None if expr.meta.has_multiple_outputs() else set(expr.meta.root_names())
 
 
 def for_every_row(expr: pl.Expr, *, read: bool = False) -> pl.Expr:
-    """The same expression, without a result that Polars keeps as one value for all rows.
+    """Return the same expression, without a result that Polars keeps as one value for all rows.
 
     Parameters
     ----------
     expr
         An expression that looks at one row at a time.
     read
-        Whether another expression computes with the result. If not, the result itself may be one value
+        True if another expression computes with the result. If not, the result itself may be one value
         and a length: in a column that is only passed on, this is harmless.
 
     Returns
     -------
     polars.Expr
-        `expr` itself where nothing has to be changed, which is the common case, or nothing is known of it.
+        `expr` itself if it needs no change, which is the common case, or if it cannot be analysed.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def for_every_row(expr: pl.Expr, *, read: bool = False) -> pl.Expr:
 
 
 def _with_the_height(expr: pl.Expr) -> pl.Expr:
-    """`expr` with as many values as the frame has rows, without looking into it."""
+    """Return `expr` with as many values as the frame has rows, without a look into its tree."""
     if expr.meta.has_multiple_outputs():
         return expr
     rows = pl.int_range(pl.len()).alias("rows")
@@ -110,7 +110,7 @@ def _with_the_height(expr: pl.Expr) -> pl.Expr:
 
 
 def _changed(node: Any, read: bool) -> Any:
-    """The node with all results in it made columns that are computed with, and may be one value."""
+    """Return the node with an ordinary column in place of each result that is computed with and may be one value."""
     match node:
         case {"Literal": _}:
             return node
@@ -139,7 +139,7 @@ def _changed(node: Any, read: bool) -> Any:
 
 
 def _gives_one(node: Any) -> bool:
-    """True if a node with a column in it, over which it is computed, may give one value for all rows."""
+    """Return whether a node that reads a column may still give one value for all rows."""
     match node:
         case {"Ternary": {"truthy": truthy, "falsy": falsy}}:
             return _may_be_one(truthy) or _may_be_one(falsy)
@@ -170,10 +170,10 @@ def _may_be_one(node: Any) -> bool:
 
 
 def _as_column(node: Any) -> Any:
-    """The node's result, under its name, passed through a struct next to a column that it is computed from."""
+    """Pass a node's result, under its name, through a struct next to a column that it reads."""
     column = None if _chooses(node) else _column_in(node)
     if column is None:
-        return node  # several columns, each of which would need a struct of its own
+        return node  # several columns, each of which would need a separate struct
     fields = [{"Alias": [node, "values"]}, {"Alias": [column, "rows"]}]
     struct = {"Function": {"input": fields, "function": "AsStruct"}}
     values = {"Function": {"input": [struct], "function": {"StructExpr": {"FieldByName": "values"}}}}
@@ -182,21 +182,21 @@ def _as_column(node: Any) -> Any:
 
 
 def _chooses(node: Any) -> bool:
-    """True if there is a choice of columns in a node."""
+    """Return whether a node holds a selector."""
     if isinstance(node, dict):
         return "Selector" in node or any(map(_chooses, node.values()))
     return isinstance(node, list) and any(map(_chooses, node))
 
 
 def _column_in(node: Any) -> Any | None:
-    """A column, or an element or a field where these are what an expression is about, that the node reads."""
+    """Return a column, list element or struct field that the node reads, or None."""
     match node:
         case "Element" | {"Column": _} | {"Field": _}:
             return node
         case {"Literal": _}:
             return None
         case dict():
-            # Inside of a list or a struct, other elements and fields are meant.
+            # Elements and fields inside a nested list or struct are others than those of this node.
             parts = [part for name, part in node.items() if name != "evaluation"]
         case list():
             parts = node
@@ -206,7 +206,7 @@ def _column_in(node: Any) -> Any | None:
 
 
 def _name_of(node: Any) -> str | None:
-    """The name of a node's result, which it takes from its first input; None if that has no name."""
+    """Return the name of a node's result, which it takes from its first input; None if that has no name."""
     match node:
         case {"Column": str(name)} | {"Alias": [_, str(name)]}:
             return name

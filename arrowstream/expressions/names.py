@@ -1,4 +1,4 @@
-"""Names of Polars' functions and operators: one spelling for programs, one for people."""
+"""Names of Polars' functions and operators: one spelling for programs, one for users."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class BinaryOperator:
     Parameters
     ----------
     function
-        What a program calls it, such as ``"add"``.
+        Its name in a program, such as ``"add"``.
     symbol
-        Its sign in Python; None where it is written as a method.
+        Its sign in Python; None if it is written as a method.
     binding
-        How tightly the sign binds in Python; 0 without a sign.
+        The precedence of the sign in Python, higher for a tighter one; 0 without a sign.
     """
 
     function: str
@@ -26,7 +26,7 @@ class BinaryOperator:
 
 
 COMPARISON = 1
-"""The binding of comparisons, which do not chain."""
+"""The precedence of comparisons, which do not chain."""
 
 OPERATORS = {
     "Eq": BinaryOperator("eq", "==", COMPARISON),
@@ -55,5 +55,5 @@ OPERATORS = {
 
 
 def snake_case(name: str) -> str:
-    """``IsBetween`` as ``is_between``."""
+    """Return a name such as ``IsBetween`` as ``is_between``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

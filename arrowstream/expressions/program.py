@@ -1,10 +1,10 @@
-"""The small language every backend but Polars reads: a segment, lowered.
+"""The program: a lowered segment, in the small language that every backend but Polars reads.
 
 A `Program` is a list of steps over named Arrow columns. It is made from Polars' optimised, typed
-plan (`arrowstream.plan.lowering.lower`), so every node carries the exact Arrow type its value must have,
-and all casts Polars would insert are already there. A function name is Polars' own, in snake case
-with its namespace (``"add"``, ``"is_in"``, ``"str.to_uppercase"``, ``"dt.year"``); a backend that
-does not know one, or cannot give Polars' exact result for these types, must refuse the program.
+plan (`arrowstream.plan.lowering.lower`), so every node carries the exact Arrow type of its value,
+and all casts that Polars inserts are in it. A function has Polars' name, in snake case with its namespace
+(``"add"``, ``"is_in"``, ``"str.to_uppercase"``, ``"dt.year"``). A backend that does not know a function, or cannot
+give Polars' exact result for its types, must refuse the program.
 """
 
 from __future__ import annotations
@@ -25,7 +25,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A constant: a Python value (None for null) of an Arrow type; a tuple where `dtype` is a list type."""
+    """A constant of an Arrow type.
+
+    Parameters
+    ----------
+    value
+        A Python value, None for null, or a tuple if `dtype` is a list type. Dates, times and durations are the
+        integers that Arrow stores.
+    dtype
+        The Arrow type.
+    """
 
     value: Any
     dtype: pa.DataType
@@ -33,7 +42,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """`input` as `dtype`; strict: a value that does not fit is an error, else it becomes null."""
+    """`input` cast to `dtype`; a value that does not fit is an error if `strict`, otherwise it becomes null."""
 
     input: Expression
     dtype: pa.DataType
@@ -42,7 +51,19 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`function` of `arguments`, with its constant options in the order Polars gives them."""
+    """The call of a function.
+
+    Parameters
+    ----------
+    function
+        Polars' name of the function, in snake case with its namespace.
+    arguments
+        The expressions it is called with.
+    dtype
+        The Arrow type of the result.
+    options
+        The function's constant options, in Polars' order.
+    """
 
     function: str
     arguments: tuple[Expression, ...]
@@ -54,7 +75,7 @@ Expression = Column | Literal | Cast | Call
 
 
 def is_constant(expression: Expression) -> bool:
-    """Whether no column is in it, so that it has one value for all rows and none for its own length."""
+    """Return whether an expression reads no column, so that it has one value whatever the number of rows."""
     if isinstance(expression, Cast):
         return is_constant(expression.input)
     if isinstance(expression, Call):
@@ -64,7 +85,7 @@ def is_constant(expression: Expression) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ProgramStep:
-    """One step of a program: a function from one batch of rows to one.
+    """One step of a program: a function from one batch of rows to another.
 
     Lowering makes `Project` and `Filter`. A backend refuses a program with a step that it does not know, and names
     the step by its class; so another kind of step, such as an aggregation, needs no change of the backends.
@@ -73,14 +94,14 @@ class ProgramStep:
 
 @dataclass(frozen=True, slots=True)
 class Project(ProgramStep):
-    """Exactly these columns come out, in this order."""
+    """A step that gives exactly these columns, each a name and an expression, in this order."""
 
     columns: tuple[tuple[str, Expression], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter(ProgramStep):
-    """Only rows where `predicate` is true stay (null counts as false)."""
+    """A step that keeps only the rows where `predicate` is true; null counts as false."""
 
     predicate: Expression
 
@@ -96,7 +117,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a segment, or a program, stays with Polars: every reason found."""
+    """Every reason why a segment or a program cannot run on a backend."""
 
     reasons: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""Polars expressions from their serialised trees, and the types of what they give."""
+"""Polars expressions made from their serialised trees, and the types of their results."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import polars as pl
 
 
 class NotRebuilt(Exception):
-    """A tree gives no expression: JSON holds no NaN and no infinity, and Polars reads at most 127 levels of it."""
+    """A tree gives no expression: JSON has neither NaN nor infinity, and Polars reads at most 127 levels of it."""
 
 
 def rebuild(tree: Any) -> pl.Expr:
-    """The expression of a serialised tree.
+    """Return the expression of a serialised tree.
 
     Raises
     ------
     NotRebuilt
-        NaN or infinity is in it, it is too deep, or it is of another version of Polars.
+        The tree holds NaN or infinity, is too deep, or is of another version of Polars.
     """
     return _read(json.dumps(tree))
 
 
 def column_types(tree: Any, schema: pl.Schema) -> list[pl.DataType] | None:
-    """The types of the columns a tree gives over rows of `schema`; None if it cannot stand alone."""
+    """Return the types of the columns that a tree gives over rows of `schema`; None if it cannot stand alone."""
     text = json.dumps(tree)
-    # NaN and infinity, which JSON writes as null, are of the same type as zero.
+    # NaN and infinity, which JSON writes as null, have the same type as zero.
     for kind in ("Float", "Float64", "Float32"):
         text = text.replace(f'{{"{kind}": null}}', f'{{"{kind}": 0.0}}')
     try:
@@ -37,7 +37,7 @@ def column_types(tree: Any, schema: pl.Schema) -> list[pl.DataType] | None:
 
 
 def cast_type(tree: Any, schema: pl.Schema | None = None) -> pl.DataType:
-    """The type a ``Cast`` node casts to; `schema` is for one that is taken from a column."""
+    """Return the type that a ``Cast`` node casts to; it needs `schema` if the type is taken from a column."""
     cast = {**tree["Cast"], "expr": {"Literal": {"Scalar": {"Null": "Null"}}}}
     frame = pl.LazyFrame(schema=schema or {})
     return frame.select(rebuild({"Cast": cast})).collect_schema().dtypes()[0]

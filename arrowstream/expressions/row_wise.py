@@ -1,9 +1,9 @@
-"""Which functions of Polars look at one row only, by the names its serialised expressions use.
+"""The whitelist of Polars' functions that look at one row only, by their names in serialised expressions.
 
-A whitelist: what is not named here is refused. `ROW_WISE` gives, for every family of functions,
-those whose result in a row depends on that row alone. `WITHIN_A_LIST` adds those that look at several
-values but are sound inside ``list.eval``, where the values are those of one row. `REASONS` says why the
-most common of the rest are refused, and what to write instead.
+Any other function is refused. `ROW_WISE` gives, for every family of functions, those whose result in a row depends
+on that row alone. `WITHIN_A_LIST` adds those that look at several values but are sound inside ``list.eval``, where
+the values are those of one row. `REASONS` says why the most common of the rest are refused, and what to write
+instead.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROW_WISE: dict[str, frozenset[str]] = {
         "AllHorizontal AnyHorizontal IsBetween IsClose IsFinite IsIn IsInfinite IsNan IsNotNan IsNotNull",
         "IsNull Not",
     ),
-    # How Polars 2 writes what `sql_expr` reads with the rules of SQL.
+    # Polars 2 writes functions of `sql_expr` that follow the rules of SQL in this way.
     "Sql": _names("Binary IsIn Round ToFloat"),
     "Business": _names("AddBusinessDay BusinessDayCount IsBusinessDay"),
     "Range": _names("DateRanges DatetimeRanges IntRanges LinearSpaces TimeRanges"),
@@ -77,7 +77,7 @@ CONDITIONAL: dict[str, frozenset[str]] = {
     "StringExpr": _names("ContainsAny ExtractMany FindMany ReplaceMany Strptime"),
     "ListExpr": _names("Mean Sum"),
 }
-"""Those of `ROW_WISE` that look at one row with some arguments and types only; the plan's check knows which."""
+"""Functions of `ROW_WISE` that look at one row only with some arguments and types, which the plan's check knows."""
 
 WITHIN_A_LIST: dict[str, frozenset[str]] = {
     "": _names(
@@ -97,7 +97,7 @@ ONE_VALUE: dict[str, frozenset[str]] = {
     "Bitwise": _names("And Or Xor"),
     "Boolean": _names("All Any HasNulls IsEmpty IsSorted"),
 }
-"""Those of `WITHIN_A_LIST` that give one value for all values of a list."""
+"""Functions of `WITHIN_A_LIST` that give one value for all values of a list."""
 
 SCAN = "a running value goes into scan(...)"
 WINDOW = "an aggregate goes into window(...) or reduce(...)"
@@ -152,4 +152,4 @@ REASONS: dict[str, str] = {
     "Random": RANDOM,
     "Sample": RANDOM,
 }
-"""What to write instead, by the name of the refused node or function."""
+"""The text to write instead, by the name of the refused node or function."""

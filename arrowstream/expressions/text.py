@@ -1,8 +1,8 @@
-"""Expressions as stable, readable text: ``eur = price * 0.908`` rather than Polars' own debug form.
+"""Expressions as stable, readable text: ``eur = price * 0.908`` rather than Polars' debug form.
 
 Polars' text of an expression changes from version to version; its serialised tree hardly does. So the
 common nodes are written here from that tree, close to what a user would type, with ``pl.col("x")``
-shortened to ``x``. An expression with any other node is shown whole in Polars' own words.
+shortened to ``x``. An expression with any other node is shown whole in Polars' text.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from arrowstream.expressions.names import COMPARISON, OPERATORS, snake_case
 from arrowstream.expressions.rebuild import NotRebuilt, cast_type, rebuild
 from arrowstream.expressions.tree import tree_of
 
-# Those of SQL, which round and divide by rules of their own.
+# The operators of SQL, which round and divide by other rules.
 _SQL = {"Mul": "Multiply", "Div": "TrueDivide", "IntDiv": "FloorDivide", "Rem": "Modulus"}
-# How tightly the rest binds in Python, where operators bind from 1 to 6.
+# Precedence in Python of everything but binary operators, whose precedences are 1 to 6.
 _UNARY, _POWER, _CALL = 7, 8, 9
 
 _NAMESPACES = {
@@ -36,7 +36,7 @@ _NAMES = {
     "NUnique": "n_unique",
 }  # fmt: skip
 
-# What Polars writes into the tree where the user gave no option: not worth showing.
+# Options that Polars writes into the tree if the user gave none; they are not shown.
 _DEFAULTS: dict[str, Any] = {
     "literal": False, "strict": True, "n": 1, "decimals": 0, "mode": "HalfToEven", "closed": "Both",
     "nulls_equal": False, "ignore_nulls": True, "fractional": False, "delimiter": "", "dtype": "Int64",
@@ -46,18 +46,18 @@ _DEFAULTS: dict[str, Any] = {
 
 
 _NO_PARTS = {"Literal", "function", "options", "dtype"}
-"""What a node may hold besides other expressions."""
+"""The keys under which a node holds something other than expressions."""
 
 _SHOWN = 10
-"""Values of a list; the rest is counted."""
+"""Number of a list's values that are shown; the rest is counted."""
 
 
 class _NoShortForm(Exception):
-    """A node this module has no words for."""
+    """The tree has a node that this module cannot write."""
 
 
 def expression_text(expr: pl.Expr) -> str:
-    """The expression in one line; an alias comes first, as in ``eur = price * 0.908``."""
+    """Return the expression in one line; an alias comes first, as in ``eur = price * 0.908``."""
     try:
         return _top(tree_of(expr))
     except (_NoShortForm, NotRebuilt, pl.exceptions.PolarsError):
@@ -65,7 +65,7 @@ def expression_text(expr: pl.Expr) -> str:
 
 
 def tree_text(tree: Any) -> str:
-    """`expression_text` of a part of an expression's serialised tree."""
+    """Return the `expression_text` of a part of an expression's serialised tree."""
     try:
         return _top(tree)
     except (_NoShortForm, NotRebuilt, pl.exceptions.PolarsError):
@@ -76,11 +76,11 @@ def _polars_text(tree: Any) -> str:
     try:
         return " ".join(str(rebuild(tree)).split())
     except NotRebuilt:
-        return json.dumps(tree)[:80]  # a node of another version, or NaN in it: its beginning says enough
+        return json.dumps(tree)[:80]  # a node of another version, or NaN: 80 characters are enough to find it
 
 
 def conjunction_text(predicate: pl.Expr) -> str:
-    """A predicate, the parts joined by ``&`` in alphabetical order: Polars' order of them varies.
+    """Return a predicate in one line, its parts joined by ``&`` in alphabetical order: Polars' order varies.
 
     Examples
     --------
@@ -114,12 +114,12 @@ def _conjuncts(tree: Any) -> Iterator[Any]:
 
 
 def name_text(name: str) -> str:
-    """A column's name as it stands in an expression: bare, or as ``col("...")`` where it is no identifier."""
+    """Return a column's name as it stands in an expression: ``col("...")`` unless it is an identifier."""
     return name if name.isidentifier() and not keyword.iskeyword(name) else f"col({quote(name)})"
 
 
 def columns_text(columns: Iterable[str | pl.Expr]) -> str:
-    """Names and selectors, separated by commas."""
+    """Return names and selectors in one line, separated by commas."""
     return ", ".join(
         name_text(column) if isinstance(column, str) else expression_text(column) for column in columns
     )
@@ -134,7 +134,7 @@ def _top(tree: Any) -> str:
 
 
 class _Writer:
-    """Writes the nodes of a tree from the innermost on, so that no depth is too much for Python's stack."""
+    """The text of a tree, written from the innermost nodes outwards, so that no depth overflows Python's stack."""
 
     def __init__(self, tree: Any) -> None:
         self._tree = tree
@@ -154,16 +154,16 @@ class _Writer:
                 self._known[id(node)] = None
 
     def written(self) -> tuple[str, int]:
-        """Text of the whole tree, and how tightly it binds."""
+        """Return the text of the whole tree, and its precedence."""
         return self._write(self._tree)
 
     def _operand(self, tree: Any, binding: int) -> str:
-        """The node's text, in brackets where it binds less tightly than needed."""
+        """Return the node's text, in brackets if its precedence is below `binding`."""
         text, own = self._write(tree)
         return text if own >= binding and not (binding == _CALL and text[:1] == "-") else f"({text})"
 
     def _write(self, tree: Any) -> tuple[str, int]:
-        """Text of a node, and how tightly it binds."""
+        """Return the text of a node, and its precedence."""
         known = self._known[id(tree)] if isinstance(tree, dict) else self._node(tree)
         if known is None:
             raise _NoShortForm
@@ -266,7 +266,7 @@ def _is_leaf(tree: Any) -> bool:
 
 def _leaf(tree: Any) -> str:
     match tree:
-        # Inside a list one version calls the element so, the other calls it a column without a name.
+        # For the element of a list some versions of Polars write "Element", others a column without a name.
         case "Element" | {"Column": ""}:
             return "element()"
         case {"Column": str(name)}:
@@ -282,7 +282,7 @@ def _leaf(tree: Any) -> str:
 
 
 def _name_of(function: Any) -> tuple[str, Any]:
-    """A function's name after that of its namespace, and its options."""
+    """Return a function's name, after that of its namespace, and its options."""
     prefix, payload = "", None
     if isinstance(function, dict):
         ((function, payload),) = function.items()
@@ -296,7 +296,7 @@ def _name_of(function: Any) -> tuple[str, Any]:
 
 
 def _options(payload: Any) -> list[str]:
-    """The options among a function's payload that differ from Polars' defaults."""
+    """Return the options among a function's payload that differ from Polars' defaults."""
     if not isinstance(payload, dict):
         return []
     shown = {key: value for key, value in payload.items() if _DEFAULTS.get(key, payload) != value}
@@ -309,7 +309,7 @@ def _constant(tree: Any) -> str:
     match tree:
         case {"Literal": {"Dyn": {"Int": int(number)}}}:
             return str(number)
-    # Polars reads its own literals best, and only the value matters: it writes some of them in two ways.
+    # Polars has two forms for some literals, and reads both; only the value matters.
     series = pl.select(rebuild(tree)).to_series()
     values = series.to_list()
     literal = tree["Literal"] if "Literal" in tree else tree["Cast"]["expr"]["Literal"]

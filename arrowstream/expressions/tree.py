@@ -1,7 +1,7 @@
-"""The tree of an expression as Polars serialises it: how it is read, and what is below a node.
+"""The tree of an expression as Polars serialises it, and the parts of its nodes.
 
-A node is a string or a mapping with one key, its kind. Every kind is taken apart by hand: a part that
-is overlooked would be an expression that nobody checked.
+A node is a string or a mapping with one key, its kind. The parts of every kind are listed by hand: an overlooked
+part would be an expression that is not checked.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import polars as pl
 from arrowstream.expressions.row_wise import CONDITIONAL, ROW_WISE
 
 DEEPEST = 100
-"""Levels of JSON that the tree of an expression may have to be looked through: Polars reads back at most 127."""
+"""Largest depth of a tree that is analysed, in levels of JSON; Polars reads back at most 127."""
 
 VALUES = {"Literal", "function", "options", "dtype"}
-"""What a node holds besides other nodes."""
+"""The keys under which a node holds something other than nodes."""
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]|[^][{}:,\s]+')
 
 
 def tree_of(expr: pl.Expr) -> Any:
-    """The serialised tree of an expression; of any depth, whatever the depth of the caller's stack.
+    """Return the serialised tree of an expression, of any depth, whatever the depth of the caller's stack.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def tree_of(expr: pl.Expr) -> Any:
 
 
 def _loads(text: str) -> Any:
-    """`json.loads` without recursion, some twenty times as slow."""
+    """Parse JSON like `json.loads`, without recursion and some 20 times as slow."""
     top: list[Any] = []
     within: list[dict[str | None, Any] | list[Any]] = [top]
     keys: list[str | None] = [None]
@@ -63,7 +63,7 @@ def _loads(text: str) -> Any:
 
 
 def containers(tree: Any) -> list[tuple[Any, int]]:
-    """The lists and mappings that a tree is made of, outer ones first, with their levels; constants are left out."""
+    """Return the lists and mappings of a tree with their levels, outer ones first, without those of constants."""
     found, pending = list[tuple[Any, int]](), [(tree, 1)]
     while pending:
         node, level = pending.pop()
@@ -80,18 +80,18 @@ def containers(tree: Any) -> list[tuple[Any, int]]:
 
 
 def levels(tree: Any) -> int:
-    """How many lists and mappings lie inside one another."""
+    """Return the depth of a tree: the number of lists and mappings inside one another."""
     return max((level for _, level in containers(tree)), default=0)
 
 
 def is_row_wise(tree: Any) -> bool:
-    """Whether a tree alone shows that it looks at one row; False for any other, which is always safe."""
+    """Return whether a tree alone, without types, shows that it looks at one row; False is always safe."""
     pending = [tree]
     while pending:
         node = pending.pop()
         match node:
             case {"Literal": {"Dyn": {"Float": None}} | {"Scalar": {"Float64": None} | {"Float32": None}}}:
-                return False  # NaN and infinities, which JSON cannot hold apart
+                return False  # NaN or an infinity, which JSON does not distinguish
             case {"Column": _} | {"Literal": {"Dyn": _} | {"Scalar": _}}:
                 continue
             case {"Function": {"function": function}}:
@@ -107,11 +107,12 @@ def is_row_wise(tree: Any) -> bool:
 
 
 def kind_of(node: Any) -> str:
+    """Return the kind of a node."""
     return node if isinstance(node, str) else next(iter(node))
 
 
 def parts_of(node: Any) -> list[Any] | None:
-    """The sub-expressions of a node that looks at one row as long as they do; None if it is another kind."""
+    """Return the sub-expressions of a node that looks at one row if they all do; None for other kinds of node."""
     match node:
         case "Element" | {"Column": _} | {"Selector": _} | {"Field": _} | {"Literal": _}:
             return []
@@ -134,7 +135,7 @@ def parts_of(node: Any) -> list[Any] | None:
 
 
 def within_list_parts_of(node: Any) -> list[Any] | None:
-    """The same for nodes that look at several values, which inside a list are those of one row."""
+    """Return the sub-expressions of a node that looks at several values, which inside a list are those of one row."""
     match node:
         case "Len":
             return []
@@ -165,7 +166,7 @@ def _parts_of_aggregate(payload: Any) -> list[Any]:
 
 
 def function_name(function: Any) -> tuple[str, str, Any]:
-    """Family, name and options of a function."""
+    """Return the family, name and options of a function; the family is ``""`` for functions without a namespace."""
     family = ""
     if isinstance(function, dict) and kind_of(function) in ROW_WISE:
         ((family, function),) = function.items()
@@ -176,7 +177,7 @@ def function_name(function: Any) -> tuple[str, str, Any]:
 
 
 def is_literal(tree: Any) -> bool:
-    """Whether it is a value the user wrote, cast or in a list."""
+    """Return whether a tree is a constant, maybe cast or in a list."""
     match tree:
         case {"Literal": _}:
             return True

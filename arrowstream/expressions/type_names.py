@@ -1,4 +1,4 @@
-"""Polars types by the names Polars prints: ``"Int64"``, ``"Datetime('us')"``, ``"List(Int64)"``."""
+"""Polars types by the names that Polars prints: ``"Int64"``, ``"Datetime('us')"``, ``"List(Int64)"``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TYPES: dict[str, type[pl.DataType]] = {
 
 
 def dtype(text: str) -> pl.DataType:
-    """The type of a name, as ``str(dtype)`` writes it, or shorter where the rest has a default.
+    """Return the type of a name as ``str(dtype)`` writes it; arguments with a default may be left out.
 
     Raises
     ------
     ValueError
-        There is no such type, or its arguments do not fit; the message says which, in one line.
+        The type does not exist, or its arguments do not fit; the message says which, in one line.
 
     Examples
     --------
@@ -58,7 +58,7 @@ class _UnknownType(Exception):
 
 
 def _value(node: ast.expr | None) -> Any:
-    """What a piece of a type's name stands for: a type, or an argument of one. Nothing else is called."""
+    """Return the type, or the argument of a type, that a piece of a type's name stands for. Calls only types."""
     match node:
         case ast.Name(id=name):
             return _type(name)()

@@ -1,1 +1,1 @@
-"""The GPU backend; CUDA libraries are imported only in here, and only when asked for."""
+"""The GPU backend; CUDA libraries are imported only in this folder, and only when the backend is asked for."""

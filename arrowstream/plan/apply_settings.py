@@ -1,4 +1,4 @@
-"""Settings filled into a graph, in every branch and other input."""
+"""Settings filled into a graph, its branches and its other inputs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from arrowstream.policies.handlers import ErrorHandler, Retry
 
 
 def apply_settings(graph: Graph, settings: Settings) -> Graph:
-    """The graph with the settings' values where the user set none.
+    """Return the graph with the settings' values where the user set none, in branches and other inputs too.
 
     Raises
     ------
     PlanError
-        A buffer is larger than the settings allow.
+        A step asks for a larger queue capacity, in batches, than the setting ``max_buffer_size``.
     """
     sink = graph.sink
     if isinstance(sink, Fanout):

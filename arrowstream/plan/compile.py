@@ -1,7 +1,7 @@
 """From the graph a user built to the plan that runs: check, fuse, push down, prepare backends.
 
-All of it happens before data moves, in one pass: every graph inside another is compiled once. A source that does not
-know its schema is compiled when its first batch has come, by the same code.
+All of it happens before data moves, in one pass: every graph inside another is compiled once. If the source does not
+know its schema, the graph is compiled when the first batch has come, by the same code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Built = TypeVar("Built")
 
 
 def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
-    """Check what needs no schema: the source and a sink are set, and every pin names a known backend.
+    """Check, without a schema, that the source and a sink are set and every pin names a known backend.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def _check_pins(graph: Graph, backends: Sequence[Backend]) -> None:
 
 
 def _brief(compiled: Callable[P, Built]) -> Callable[P, Built]:
-    """A function whose errors come without the frames below it: they add nothing to the step the message names."""
+    """Return the function with errors that lack the frames below it: the message names the step."""
 
     @wraps(compiled)
     def brief(*args: P.args, **options: P.kwargs) -> Built:
@@ -78,7 +78,12 @@ def _brief(compiled: Callable[P, Built]) -> Callable[P, Built]:
 
 @_brief
 def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -> Plan:
-    """The plan of `graph` for a source of `schema`.
+    """Return the plan of `graph` for a source of `schema`.
+
+    Parameters
+    ----------
+    backends
+        The backends that segments may run on.
 
     Raises
     ------
@@ -94,7 +99,7 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
 
 @_brief
 def output_schema(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -> pl.Schema | None:
-    """The schema after the last step, each step checked on the way; None if all rows leave before.
+    """Check every step and return the schema after the last one; None if all rows leave before.
 
     Raises
     ------
@@ -112,7 +117,7 @@ class _Compiler:
         self.backends = backends
 
     def from_source(self, name: str, graph: Graph, schema: pl.Schema, prefix: str) -> Line:
-        """The line of a graph whose source has rows of `schema`; `prefix` is that of its ids."""
+        """Compile a graph whose source has rows of `schema`; the ids of its steps begin with `prefix`."""
         assert graph.source is not None
         with naming(f"{prefix}source"):
             arrow_schema(schema)  # raises for types that Arrow cannot carry between stages
@@ -122,13 +127,13 @@ class _Compiler:
         return self._line(name, graph, replace(start, name=f"{prefix}source"), start.schema, drafts, prefix)
 
     def branch(self, stage: str, child: Child, schema: pl.Schema) -> Line:
-        """The line of a branch of `stage`, for rows of `schema`."""
+        """Compile a branch of `stage`, for rows of `schema`."""
         prefix = inner_prefix(stage, child.name)
         drafts = fuse(child.graph.steps, schema, prefix, self)
         return self._line(child.name, child.graph, None, schema, drafts, prefix)
 
     def input(self, stage: str, child: Child) -> Line:
-        """The line of another input of `stage`, from its source on."""
+        """Compile another input of `stage`, from its source on."""
         assert child.graph.source is not None
         schema = child.graph.source.schema()
         if schema is None:
@@ -149,7 +154,7 @@ class _Compiler:
         drafts: Sequence[StageDraft],
         prefix: str,
     ) -> Line:
-        # A conversion to the form that the sink takes is part of what the last stage costs.
+        # A conversion to the form that the sink takes is part of the last stage's cost.
         into_arrow = isinstance(graph.sink, BoundSink) and graph.sink.sink.takes_arrow
         stages = tuple(self._stage(draft, into_arrow and draft is drafts[-1]) for draft in drafts)
         output = stages[-1].output if stages else schema
@@ -188,7 +193,7 @@ def _binding(id: str, end: BoundSink, schema: pl.Schema, policies: Policies) -> 
 
 
 def _fan_out(id: str, bindings: Sequence[SinkBinding]) -> SplitStage:
-    """A split in which every batch takes all branches, each of them one sink."""
+    """Return a split in which every batch takes all branches; each branch is one sink."""
     branches = tuple(
         Line(str(number), None, (), binding.schema, binding) for number, binding in enumerate(bindings, 1)
     )

@@ -14,13 +14,13 @@ from arrowstream.plan.policies import Policies
 
 
 def explain_plan(plan: Plan) -> str:
-    """Stages, what was fused, the schema on every edge, backends with the reason, the sinks' guarantees."""
+    """Return a plan as text: stages with their steps, schemas, backends with the reason, the sinks' guarantees."""
     lines = [*_source(plan.input), *_stages(plan.stages, plan.input.source.marks_time), *_binding(plan.sink)]
     return "\n".join([f"pipeline {plan.name}", *_indented(lines, 2)])
 
 
 def _line(line: Line, marked: bool) -> Iterator[str]:
-    """A line inside a stage; `marked` if watermarks may come in."""
+    """Describe a line inside a stage; `marked` is True if watermarks may come in."""
     yield f"{'branch' if line.input is None else 'input'} {line.name}"
     if line.input is not None:
         yield from _indented(_source(line.input), 2)
@@ -40,7 +40,7 @@ def _source(start: Input) -> Iterator[str]:
 
 
 def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
-    """The lines of stages; `marked` if watermarks may come in."""
+    """Describe stages; `marked` is True if watermarks may come in."""
     for stage in stages:
         yield f"stage {stage.name}"
         yield from _indented(stage.description, 4)
@@ -58,7 +58,7 @@ def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
 
 
 def _marks_time(stage: Stage) -> bool:
-    """True if watermarks may come from this stage, or from a line inside it."""
+    """Return whether watermarks may come from this stage, or from a line inside it."""
     if isinstance(stage, OperatorStage) and isinstance(stage.operator, Watermarks):
         return True
     return any(
@@ -94,7 +94,7 @@ def _policies(policies: Policies) -> Iterator[str]:
 
 
 def explain_graph(graph: Graph) -> str:
-    """A complete graph, before its source's schema is known."""
+    """Return a complete graph as text, before its source's schema is known."""
     lines = [f"pipeline {graph.name}", *_indented(_graph(graph), 2)]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Neighbouring steps become one stage: expressions with the same pin, and operators that are fusible."""
+"""Fusion: neighbouring expressions with the same pin become one stage, and so do fusible operators."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ from arrowstream.plan.step_ids import step_ids
 
 @dataclass(frozen=True, slots=True)
 class StageDraft:
-    """A stage before the read takes its share and backends are prepared.
+    """A stage before pushdown, and before its backends are prepared.
 
     Parameters
     ----------
     name
-        The stage's name: the ids of its steps.
+        The stage's name: the ids of its steps, joined by ``+``.
     work
-        What it does.
-    schema, output
-        The schema of the rows that come in and that go out; None if all rows leave inside.
-    pin, policies
-        As of its steps.
+        The segment, operator or composite stage that runs.
+    schema
+        The schema of the rows that come in.
+    output
+        The schema of the rows that go out; None if all rows leave inside.
+    pin
+        The backend that its steps are pinned to, or ``"auto"``.
+    policies
+        The policies of its steps.
     """
 
     name: str
@@ -45,7 +49,7 @@ class StageDraft:
     policies: Policies = field(default_factory=Policies)
 
     def over(self, segment: Segment) -> StageDraft:
-        """The same draft doing `segment`."""
+        """Return the same draft with `segment` as its work."""
         return replace(self, work=segment, schema=segment.schema, output=segment.output)
 
 
@@ -54,10 +58,19 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, compiler: LineCo
 
     Parameters
     ----------
+    steps
+        The steps of one line, in order.
+    schema
+        The schema of the rows that come in.
     prefix
         The prefix of the ids of these steps: the branch or input they are in.
     compiler
         Compiles the graphs inside composite steps.
+
+    Returns
+    -------
+    list of StageDraft
+        One draft for each stage, in order.
 
     Raises
     ------
@@ -76,7 +89,7 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, compiler: LineCo
 
 
 def _fuses_with(id: str, step: Step) -> tuple[str, str, str]:
-    """Equal for neighbours that become one stage; its own id keeps a step apart."""
+    """Return a key that is equal for neighbours of one stage; a step that is a stage alone has its id in it."""
     operator = step.operator
     plain = isinstance(operator, Expressions)
     fusible = plain or (isinstance(operator, Operator) and operator.fusible)
@@ -87,7 +100,7 @@ def _fuses_with(id: str, step: Step) -> tuple[str, str, str]:
 def _draft(
     name: str, members: Sequence[tuple[str, Step]], schema: pl.Schema, compiler: LineCompiler
 ) -> StageDraft:
-    """The draft of the steps of one stage, each under its full id."""
+    """Check the steps of one stage, each with its full id, and return their draft."""
     first = members[0][1]
     if isinstance(first.operator, Composite):
         with naming(name):
@@ -115,7 +128,7 @@ def _draft(
 
 @contextmanager
 def naming(stage: str) -> Iterator[None]:
-    """Errors raised inside name `stage`, unless they name one already."""
+    """Name `stage` in errors raised inside, unless they name one already."""
     try:
         yield
     except ArrowstreamError as error:

@@ -1,4 +1,4 @@
-"""The logical pipeline: what the user built, before it is checked and placed."""
+"""The logical pipeline: the graph that a user built, before it is checked and placed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from arrowstream.plan.step_ids import check_name, inner_prefix, step_ids
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operator, with what the user said of it.
+    """One operator with its pin, policies and name.
 
     Parameters
     ----------
     operator
-        What the step does.
+        The operator: expressions, an opaque operator or a composite.
     backend
         The backend it is pinned to; with ``"auto"`` the cost model chooses.
     policies
@@ -64,16 +64,19 @@ class Child:
 
 
 class LineCompiler(Protocol):
-    """The compiler, as composite steps see it: it compiles each graph inside once."""
+    """The compiler, as composite steps see it. `backends` are the backends that segments may run on.
+
+    A composite calls `branch` or `input` once for each graph inside.
+    """
 
     @property
     def backends(self) -> Sequence[Backend]: ...
 
     def branch(self, stage: str, child: Child, schema: pl.Schema) -> Line:
-        """The line of a branch of `stage`, for rows of `schema`."""
+        """Compile a branch of `stage`, for rows of `schema`."""
 
     def input(self, stage: str, child: Child) -> Line:
-        """The line of another input of `stage`, from its source on."""
+        """Compile another input of `stage`, from its source on."""
 
 
 class Composite(ABC):
@@ -93,7 +96,7 @@ class Composite(ABC):
 
     @abstractmethod
     def with_children(self, graphs: Sequence[Graph]) -> Self:
-        """This step with other graphs under the names of `children`, in their order."""
+        """Return the same step with other graphs under the names of `children`, in their order."""
 
     @property
     def ended(self) -> bool:
@@ -102,16 +105,47 @@ class Composite(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """One line for `explain()`."""
+        """Return one line for `explain()`."""
 
     @abstractmethod
     def compile(self, compiler: LineCompiler, name: str, schema: pl.Schema) -> CompositeStage:
-        """The stage of this step, under the id `name`, for rows of `schema`; raises where something does not fit."""
+        """Compile the step and the graphs inside.
+
+        Parameters
+        ----------
+        compiler
+            Compiles the graphs inside.
+        name
+            The id of the step, and the name of its stage.
+        schema
+            The schema of the rows that come in.
+
+        Raises
+        ------
+        PlanError, SchemaError
+            The step or a graph inside does not fit; `build()` fails with this error.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A source, steps and a sink. Immutable: every method gives a new graph. An `inner` one is a branch."""
+    """A source, steps and a sink; every method returns a new graph.
+
+    Parameters
+    ----------
+    name
+        The name of the pipeline or branch.
+    source
+        The source, or None: not set yet, or a branch.
+    steps
+        The steps, in order.
+    sink
+        The sink or fan-out at the end, or None.
+    inner
+        True for a branch, whose rows come from a split.
+    sink_policies
+        Error handlers and time limit of the sink.
+    """
 
     name: str
     source: SourceSpec | None = None
@@ -121,7 +155,7 @@ class Graph:
     sink_policies: Policies = field(default_factory=Policies)
 
     def with_source(self, source: SourceSpec | EventTimeSource) -> Graph:
-        """This graph reading from `source`."""
+        """Return the graph with a source; raise PlanError if the graph has one or is a branch."""
         if not isinstance(source, SourceSpec | EventTimeSource):
             raise PlanError(
                 "source() needs a source",
@@ -141,7 +175,13 @@ class Graph:
     def with_step(
         self, operator: Expressions | Operator | Composite, *, late: SinkSpec | None = None
     ) -> Graph:
-        """This graph with one more step at its end, whose late rows leave by `late`."""
+        """Return the graph with one more step at its end, whose late rows go to `late`.
+
+        Raises
+        ------
+        PlanError
+            No source is set, or no rows come out of the end.
+        """
         if self.source is None and not self.inner:
             raise PlanError(
                 f"{operator.name}() before source()", hint="begin with Pipeline.builder().source(...)"
@@ -156,7 +196,7 @@ class Graph:
         return replace(self, steps=(*self.steps, Step(operator, policies=Policies(late=late))))
 
     def with_backend(self, name: str) -> Graph:
-        """This graph with its last step pinned to a backend."""
+        """Return the graph with its last step pinned to a backend; raise PlanError unless it is expressions."""
         if not self.steps or not isinstance(self.steps[-1].operator, Expressions):
             raise PlanError(
                 f"backend({name!r}) has no step of expressions before it",
@@ -166,7 +206,13 @@ class Graph:
         return replace(self, steps=(*self.steps[:-1], replace(self.steps[-1], backend=name)))
 
     def with_name(self, name: str) -> Graph:
-        """This graph with a name for its last step."""
+        """Return the graph with a name for its last step.
+
+        Raises
+        ------
+        PlanError
+            The name is not allowed or another step has it, the last step has a name, or the graph has no last step.
+        """
         check_name(name)
         if self.sink is not None or not self.steps:
             raise PlanError(
@@ -187,7 +233,20 @@ class Graph:
         return replace(self, steps=(*before, replace(last, id=name)))
 
     def with_policies(self, call: str, added: Policies) -> Graph:
-        """This graph with more policies for its last step, or for its sink if it has one."""
+        """Return the graph with more policies for its sink, or for its last step if it has no sink.
+
+        Parameters
+        ----------
+        call
+            The builder's method that errors name.
+        added
+            The policies to add.
+
+        Raises
+        ------
+        PlanError
+            The policies do not apply to the step, or contradict those it has.
+        """
         if self.sink is not None:
             return replace(self, sink_policies=self.sink_policies.then(call, "sink", added))
         if not self.steps:
@@ -208,7 +267,7 @@ class Graph:
         return replace(self, steps=(*self.steps[:-1], replace(last, policies=policies)))
 
     def with_sink(self, sink: AnySink) -> Graph:
-        """This graph writing to `sink`."""
+        """Return the graph with a sink; raise PlanError if it has one or no rows reach it."""
         if not isinstance(sink, AnySink):
             raise PlanError(
                 "sink() needs a sink",
@@ -225,7 +284,7 @@ class Graph:
         if isinstance(sink, Fanout):
             return replace(self, sink=sink)
         (one,) = bound(sink)
-        # Those of a single sink are those of the pipeline's sink: on_error() after sink() adds to them.
+        # The handlers of a single sink become the graph's sink policies: on_error() after sink() adds to them.
         return replace(self, sink=replace(one, handlers=()), sink_policies=Policies(handlers=one.handlers))
 
     @property
@@ -241,25 +300,25 @@ class Graph:
 
     @property
     def has_output(self) -> bool:
-        """True if rows come out of the end: it has no sink, and not all of them have left before."""
+        """True if rows come out of the end: the graph has no sink, and not all rows have left before."""
         return self.sink is None and not self.ended
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Step]]:
-        """Every step with its id, those of the graphs inside a step after it."""
+        """Yield every step with its id; the steps of graphs inside a step follow it."""
         for id, step in zip(self.ids, self.steps, strict=True):
             yield f"{prefix}{id}", step
             for child in step.children:
                 yield from child.graph.walk(inner_prefix(f"{prefix}{id}", child.name))
 
     def graphs(self) -> Iterator[Graph]:
-        """This graph, and every graph inside one of its steps."""
+        """Yield the graph itself, then every graph inside one of its steps."""
         yield self
         for _, step in self.walk():
             yield from (child.graph for child in step.children)
 
     @property
     def sources(self) -> tuple[SourceSpec, ...]:
-        """Every source rows may come from, this graph's own first."""
+        """Every source that rows may come from; the one at the graph's start is first."""
         return tuple(graph.source for graph in self.graphs() if graph.source is not None)
 
     @property
@@ -276,7 +335,7 @@ class Graph:
 
     @property
     def sinks(self) -> tuple[SinkSpec, ...]:
-        """Every sink rows may leave by, each once: those of branches, of late rows and of dead letters included."""
+        """Every sink that rows may leave by, each once, with those of branches, late rows and dead letters."""
         found: list[SinkSpec] = []
         for graph in self.graphs():
             for step in graph.steps:

@@ -22,7 +22,7 @@ from arrowstream.plan.segment import Segment
 class SegmentStage:
     """Fused expressions, with an evaluator for each backend that can run them.
 
-    The placement changes while the pipeline runs: it learns what each backend costs, and keeps that for the next run.
+    The placement changes while the pipeline runs: it learns the cost of each backend, and keeps it for the next run.
     """
 
     lines: ClassVar[tuple[Line, ...]] = ()
@@ -34,10 +34,12 @@ class SegmentStage:
 
     @property
     def schema(self) -> pl.Schema:
+        """The schema of the rows that come in."""
         return self.segment.schema
 
     @property
     def output(self) -> pl.Schema:
+        """The schema of the rows that go out."""
         return self.segment.output
 
     @property
@@ -69,14 +71,14 @@ Route = Callable[[Batch], list[tuple[str, Batch]]]
 
 @dataclass(frozen=True, slots=True)
 class SplitStage:
-    """One stream becomes several lines, which end in sinks or meet again after this stage.
+    """A stage that divides a stream into several lines, which end in sinks or meet again after it.
 
     Parameters
     ----------
     name, describe
         The stage's id, and a line for `explain()`.
     route
-        Gives each row its branch; None if every batch takes all of them.
+        Divides each batch among the branches; None if every batch takes all of them.
     branches
         The lines.
     output
@@ -102,7 +104,7 @@ class SplitStage:
 
 @dataclass(frozen=True, slots=True)
 class InputsStage:
-    """Other inputs meet the stream that comes in.
+    """A stage where other inputs meet the stream that comes in.
 
     Parameters
     ----------
@@ -150,18 +152,18 @@ Stage = SegmentStage | OperatorStage | CompositeStage
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A source and what it does while reading.
+    """A source and the work it takes over while reading.
 
     Parameters
     ----------
     source
-        Where the rows come from.
+        The source.
     schema
-        The schema of what the source hands over, after `query`.
+        The schema of the rows that come from the read, after `query`.
     query
-        What the source does while reading, or None.
+        The query that the source runs while reading, or None.
     absorbed
-        The segment that `query` runs entirely inside the read, or None; its stage is not among the stages.
+        The segment that runs entirely inside the read, or None; it is not among the stages.
     read
         Lines for `explain()` about the read.
     name
@@ -185,9 +187,9 @@ class SinkBinding:
     name
         Its id in reports, metrics and errors: ``sink``, ``split/high/sink 2``, ``late rows of window``.
     sink
-        Where the rows go.
+        The sink.
     schema
-        The schema of the rows that come to it.
+        The schema of the rows that come in.
     policies
         Its error handlers and time limit.
     best_effort_capacity
@@ -228,13 +230,13 @@ class Line:
 
     @property
     def ended(self) -> bool:
-        """True if no row comes out of its end."""
+        """True if no row comes out of the end."""
         return self.sink is not None or self.output is None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What runs.
+    """A compiled pipeline, ready to run.
 
     Parameters
     ----------
@@ -242,8 +244,14 @@ class Plan:
         The pipeline's name.
     source_schema
         The schema of the source for which the plan was made, before anything is pushed into the read.
-    input, stages, output, sink
-        As of a `Line`. A fan-out is a split at the end, and `sink` is then None.
+    input
+        The source and the work it takes over.
+    stages
+        The stages, in order; a fan-out is a split at the end.
+    output
+        The schema after the last stage; None if every row has left through a sink inside.
+    sink
+        The sink at the end; None after a fan-out, and if every row has left before.
     """
 
     name: str

@@ -40,7 +40,13 @@ class Policies:
 
     @classmethod
     def time_limit(cls, duration: Duration, on_timeout: str) -> Policies:
-        """The policies of `timeout()`."""
+        """Return the policies of `timeout()`.
+
+        Raises
+        ------
+        PlanError
+            The limit is not above 0 s, or `on_timeout` is neither ``"fail"`` nor ``"skip"``.
+        """
         limit = seconds(duration)
         if limit <= 0:
             raise PlanError("timeout() is too short", expected="more than 0 seconds", found=f"{limit:g} s")
@@ -59,7 +65,7 @@ class Policies:
 
     @property
     def retries_batches(self) -> bool:
-        """True if a batch may be tried again, in parts, or skipped half-way."""
+        """True if a batch may be tried again, as a whole or in parts, or be skipped during its processing."""
         return bool(self.handlers) or self.skip_late_batches
 
     @property
@@ -70,7 +76,7 @@ class Policies:
         )
 
     def check(self, schema: pl.Schema) -> None:
-        """Raise unless the side outputs take rows of `schema`: late ones, and dead letters of them."""
+        """Raise unless the side outputs take late rows of `schema`, and dead letters of such rows."""
         if self.late is not None:
             self.late.check(schema)
         for handler in self.handlers:
@@ -79,17 +85,17 @@ class Policies:
                 sink.check(dead_letter_schema(schema))
 
     def overridden(self, handlers: tuple[ErrorHandler, ...]) -> Policies:
-        """These policies with other handlers, if any are given."""
+        """Return the policies with other handlers, if any are given."""
         return replace(self, handlers=handlers) if handlers else self
 
     @property
     def sinks(self) -> tuple[SinkSpec, ...]:
-        """The sinks that rows may leave by."""
+        """The sinks of late rows and dead letters."""
         dead = [handler.sink for handler in self.handlers if isinstance(handler, DeadLetter)]
         return tuple(sink for sink in (self.late, *dead) if isinstance(sink, SinkSpec))
 
     def then(self, call: str, step: str, added: Policies) -> Policies:
-        """These and what `call` adds to them."""
+        """Return the policies with those that `call` adds; raise PlanError if they contradict each other."""
         if added.timeout_s is not None:
             if self.timeout_s is not None:
                 raise PlanError(f"{call}() twice for one step", stage=step)
@@ -100,12 +106,12 @@ class Policies:
 
 
 def _side_sink(call: str, sink: object, hint: str) -> SinkSpec:
-    """The sink of a side output.
+    """Return the sink of a side output.
 
     Raises
     ------
     PlanError
-        It is another kind of value.
+        The value is not a plain sink.
     """
     if isinstance(sink, SinkSpec):
         return sink

@@ -1,4 +1,4 @@
-"""Pushdown: the first steps of a line run inside the read, or the read gives only the columns they need."""
+"""Pushdown: the first steps of a line run inside the read, or the read gives only the columns that they need."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ from arrowstream.plan.segment import Segment
 def push_down(
     source: SourceSpec, schema: pl.Schema, drafts: list[StageDraft], in_read: str
 ) -> tuple[Input, list[StageDraft]]:
-    """The source with the work it takes over, and the drafts that remain.
+    """Push work into the read; return the source with the work it takes over, and the drafts that remain.
 
     The whole first segment goes into the read if the source can run it. If it cannot, or if the first step makes
     watermarks, which must see every row, the read gives only the columns that are needed.
 
     Parameters
     ----------
+    source
+        The source.
+    schema
+        Its schema.
+    drafts
+        The stages of the line, in order.
     in_read
         The backend that reads compute with; a segment that is pinned to another one stays a stage.
     """
@@ -52,7 +58,7 @@ def _only_needed(
     assert isinstance(first.work, Segment)
     also = {draft.work.column for draft in marks if isinstance(draft.work, Watermarks)}
     narrowed = _narrow(first.work, also)
-    if narrowed is None or first.policies.own_stage:  # what fails is reported with all its columns
+    if narrowed is None or first.policies.own_stage:  # failing rows are reported with all their columns
         return Input(source, schema), [*marks, first, *rest]
     query, fewer = _choose(tuple(narrowed.schema)), narrowed.schema
     marks = [replace(draft, schema=fewer, output=fewer) for draft in marks]
@@ -64,7 +70,7 @@ def _only_needed(
 
 
 def _uses_constants(segment: Segment) -> bool:
-    """True if a step may compute with a column of constants from a step before it.
+    """Return whether a step may compute with a column of constants from a step before it.
 
     Polars keeps such a column as one value, and divides by it in another way than by the same value in rows. The
     results would depend on the number of rows that the read takes at a time; those of a stage do not.
@@ -77,7 +83,7 @@ def _uses_constants(segment: Segment) -> bool:
 
 
 def _computes_with(segment: Segment, constants: frozenset[str]) -> bool:
-    """Whether an expression other than a filter's computes with a column that a read keeps as one value.
+    """Return whether an expression other than a filter's computes with a column that a read keeps as one value.
 
     As with the columns of `_uses_constants`, its results would differ from those of a stage. Filters stay in the
     read, because they decide which files are read.
@@ -92,7 +98,7 @@ def _computes_with(segment: Segment, constants: frozenset[str]) -> bool:
 
 
 def _narrow(segment: Segment, also: set[str]) -> Segment | None:
-    """The segment over only the columns it needs and those in `also`; None if it needs all of them."""
+    """Return the segment over only the columns it needs and those in `also`; None if it needs all of them."""
     needed = required_columns(segment.apply_lazy, segment.schema)
     if needed is None or not 0 < len(needed) < len(segment.schema):
         return None

@@ -1,4 +1,4 @@
-"""A segment as a stage: the backends that can run it, and the reasons of those that cannot."""
+"""The stage of a segment: the backends that can run it, and the reasons of those that cannot."""
 
 from __future__ import annotations
 
@@ -23,23 +23,27 @@ def segment_stage(
     policies: Policies = NO_POLICIES,
     into_arrow: bool = False,
 ) -> SegmentStage:
-    """The stage of a segment.
+    """Prepare a segment on every backend that can run it.
 
     Parameters
     ----------
     name
         The stage's name.
+    segment
+        The segment.
+    backends
+        The backends to ask.
     pin
-        The backend it is pinned to, or ``"auto"``.
+        The backend that the segment is pinned to, or ``"auto"``.
     policies
-        Its policies.
+        The stage's policies.
     into_arrow
-        True if the rows are needed in Arrow form right after it.
+        True if the rows are needed in Arrow form directly after the stage.
 
     Raises
     ------
     PlanError
-        It is pinned to a backend that cannot run it.
+        The segment is pinned to a backend that cannot run it.
     """
     program = lower(segment)
     evaluators: dict[str, Evaluator] = {}
@@ -63,12 +67,12 @@ def segment_stage(
 
 
 def general(backends: Sequence[Backend]) -> str:
-    """The backend that refuses no segment."""
+    """Return the name of the backend that refuses no segment."""
     return next(backend.name for backend in backends if backend.runs_everything)
 
 
 def _into_arrow(evaluate: Evaluator) -> Evaluator:
-    """The evaluator with the conversion to Arrow added, so that it counts as a cost of the backend."""
+    """Add the conversion to Arrow to an evaluator, so that its time counts as a cost of the backend."""
 
     def evaluate_into_arrow(batch: Batch) -> Batch:
         result = evaluate(batch)

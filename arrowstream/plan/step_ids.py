@@ -1,6 +1,6 @@
 """Stable step ids: the names of steps in `explain()`, metrics, reports, errors and snapshots.
 
-An id depends on what a step is, not on where it stands, so that it survives steps added before it or fused with it.
+An id depends on the step, not on its place, so that it stays the same if steps are added before it or fused with it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _NAME = re.compile(r"\w[\w.-]*")
 
 
 class Operation(Protocol):
-    """An operator or composite, as far as an id depends on it."""
+    """An operator or composite, as far as an id depends on it.
+
+    `name` is the name of the builder's method, `describe()` the line for `explain()`.
+    """
 
     @property
     def name(self) -> str: ...
@@ -29,7 +32,7 @@ class Operation(Protocol):
 
 
 class Identified(Protocol):
-    """A step: what it does, and the id the user gave it, if any."""
+    """A step: its operator, and the id that the user gave it or None."""
 
     @property
     def operator(self) -> Operation: ...
@@ -39,10 +42,11 @@ class Identified(Protocol):
 
 
 def step_ids(steps: Sequence[Identified]) -> tuple[str, ...]:
-    """The id of each step of one line.
+    """Return the id of each step of one line.
 
-    A named step has its name. Any other has the name of its operator if it is the only unnamed step of this operator;
-    otherwise the operator's name and 4 hex digits of a hash of `describe()`. Equal steps are numbered ``.2``, ``.3``.
+    The id of a named step is its name. The id of any other is the name of its operator if it is the only unnamed step
+    of this operator, otherwise the operator's name and 4 hex digits of a hash of `describe()`. Equal ids get the
+    endings ``.2``, ``.3``.
 
     Examples
     --------
@@ -69,7 +73,7 @@ def step_ids(steps: Sequence[Identified]) -> tuple[str, ...]:
 
 
 def numbered(names: Sequence[str]) -> tuple[str, ...]:
-    """These names, each once: an equal one that follows gets ``.2``, ``.3``.
+    """Make names unique: the second and third of equal names end in ``.2`` and ``.3``.
 
     Examples
     --------
@@ -87,7 +91,7 @@ def numbered(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def inner_prefix(composite: str, line: str) -> str:
-    """The prefix of the ids inside one line of a composite, such as ``split/high/``.
+    """Return the prefix of the ids inside one line of a composite, such as ``split/high/``.
 
     Examples
     --------
@@ -103,7 +107,8 @@ def check_name(name: str) -> None:
     Raises
     ------
     PlanError
-        It is not text, has other characters, or is the name of an end.
+        The name is not text, has other characters than letters, digits, ``_``, ``-`` and ``.``, or is ``source`` or
+        ``sink``.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in ENDS:
         raise PlanError(

@@ -1,1 +1,1 @@
-"""Running a plan: the only place that awaits, times and counts."""
+"""The execution of plans: this layer awaits, measures time and counts."""

@@ -1,4 +1,4 @@
-"""Policies at work: a time limit around each attempt, and error handlers around them."""
+"""Policies applied to stages and sinks: a time limit around each attempt, and error handlers around the attempts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,21 @@ def govern(
     clock: Clock,
     sinks: RunningSinks,
 ) -> None:
-    """Apply the policies of a stage or sink that takes rows of `schema`; without policies it is left as it is."""
+    """Apply its policies to a stage or sink that takes rows of `schema`; without policies, change nothing.
+
+    Parameters
+    ----------
+    running
+        The stage or sink.
+    policies
+        Its policies.
+    schema
+        The schema of the rows that it takes.
+    clock
+        The run's monotonic clock.
+    sinks
+        The sinks of the run, to which the sink of dead letters is added.
+    """
     name, counters = running.counters.name, running.counters
     if policies.timeout_s is not None:
         skip = counters.record_skipped if policies.skip_late_batches else None

@@ -13,7 +13,7 @@ from arrowstream.runtime.stage import emit_all
 
 
 class RunningInputs(RunningProcess):
-    """A process that knows which port each element comes from."""
+    """A running process that gets each element with its port."""
 
     __slots__ = ("_inputs",)
 
@@ -24,7 +24,7 @@ class RunningInputs(RunningProcess):
         self._inputs: MultiInputProcess = process
 
     async def take(self, item: FromPort, output: OutputPort) -> None:
-        """Process an element, or the end, of one port and pass on what comes out."""
+        """Process an element, or the end, of one port and emit the result."""
         element, port, process = item.element, item.port, self._inputs
         if isinstance(element, Batch):
             await emit_all(await self._from_port(element, port), output)

@@ -1,4 +1,4 @@
-"""What ends a run before its stream does, and who hears of its progress."""
+"""The limits of a run, and its reports of progress."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from arrowstream.runtime.options import Options
 from arrowstream.runtime.totals import Totals
 
 PROGRESS_NS = 100_000_000
-"""Time between two reports of progress."""
+"""Shortest time between two reports of progress, in nanoseconds."""
 
 _log = logging.getLogger("arrowstream.metrics")
 
 
 class Limits:
-    """The limits of rows and time, and the reports on the way.
+    """The limits of rows and time, and the reports of progress.
 
     Parameters
     ----------
+    clock
+        The run's monotonic clock.
+    options
+        The limits, and the callback for progress.
+    totals
+        The counters of the run.
     stop
         Stops the run gently, for a reason.
     """
@@ -34,7 +40,10 @@ class Limits:
         self._reported_ns = clock.now_ns()
 
     def on_write(self) -> None:
-        """Called after each batch that a sink at an end has written."""
+        """Stop the run if the limit is reached, and report progress if due.
+
+        Called on the loop after each batch that a sink at an end has written.
+        """
         if any(sink.full for sink in self._totals.final_sinks):
             self._stop("limit")
             self._cancel_if_full()
@@ -45,25 +54,25 @@ class Limits:
                 self.report_progress()
 
     def report_progress(self) -> None:
-        """Report the progress at this moment."""
+        """Report the present progress."""
         if self._options.on_progress is not None:
             self._options.on_progress(self._totals.progress())
 
     async def stop_in_time(self) -> None:
-        """Stop the run after the time it may take."""
+        """Stop the run gently after its time limit."""
         if self._options.seconds is not None:
             await self._clock.sleep(self._options.seconds)
             self._stop("duration")
 
     async def log_metrics(self, name: str) -> None:
-        """Log a line of metrics now and then."""
+        """Log a line of metrics at regular intervals, until cancelled."""
         while self._options.log_seconds is not None:
             await self._clock.sleep(self._options.log_seconds)
             _log.info("%s", self._totals.metrics(name))
 
     def _cancel_if_full(self) -> None:
         """Cancel the tasks once every sink is full; a throttle could otherwise keep the run alive for hours."""
-        # Late rows and dead letters have been counted, so their sinks get what is under way to them.
+        # Late rows and dead letters have been counted, so their sinks must still get those under way.
         totals = self._totals
         if all(sink.full for sink in totals.final_sinks) and totals.only_final_sinks:
             assert totals.wiring is not None

@@ -1,4 +1,4 @@
-"""Operators with state while they run: processes, timed processes, and processes of coroutines."""
+"""Operators while they run: processes, timed processes, and processes of coroutines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 WriteLate = Callable[[Batch], Awaitable[None]]
 
 _ROWS_AT_A_TIME = 65_536
-"""Rows that a process gives at a mark or at the end before they are passed on and it makes more."""
+"""Number of rows that a process makes at a mark or at the end before they are passed on."""
 
 
 class RunningProcess(RunningStage):
@@ -89,11 +89,11 @@ class RunningProcess(RunningStage):
         await self._emit_made(self._process.finish, output)
 
     async def close(self) -> None:
-        # With it go the files of its state: the stage itself waits in cycles for the garbage collector.
+        # Deleting the process releases the files of its state: the stage itself may wait for the garbage collector.
         del self._process
 
     async def _emit_made(self, make: Callable[[], Iterable[Element]], output: OutputPort) -> None:
-        """Emit what is made in parts, each made once the one before is passed on: all of it may not fit in memory."""
+        """Emit elements in parts, each made once the one before is passed on: all of them may not fit in memory."""
         made = _begun(make)
         more = True
         while more:
@@ -105,7 +105,7 @@ class RunningProcess(RunningStage):
         rows = 0 if batch is None else batch.num_rows
         begin = self._clock.now_ns()
         try:
-            # The last call is the best guess at this one.
+            # The time of the last call predicts that of this one.
             result = work() if self._times.runs_inline(rows) else await self._threads.call(work)
         except BaseException as error:
             if not is_failure(error):
@@ -144,16 +144,16 @@ class RunningTimed(RunningProcess):
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `on_timer` is due; None while nothing waits."""
+        """Time at which `on_timer` is due, in nanoseconds of the run's clock; None without a deadline."""
         return self._timed.deadline_ns
 
     @property
     def accepts_input(self) -> bool:
-        """Whether the next element may come."""
+        """True if the next element may come."""
         return self._timed.accepts_input
 
     def on_waiting(self) -> None:
-        """The runtime starts to wait for the next element."""
+        """Pass on to the process that the runtime starts to wait for the next element."""
         self._timed.on_waiting(self._clock.now_ns())
 
     async def open(self) -> None:
@@ -165,7 +165,7 @@ class RunningTimed(RunningProcess):
         del self._timed
 
     async def on_timer(self, output: OutputPort) -> None:
-        """Emit what comes out at a deadline that has passed."""
+        """Call the process at a deadline that has passed, and emit the result."""
         now = self._clock.now_ns()
         await self._emit_made(lambda: self._timed.on_timer(now), output)
 
@@ -175,7 +175,7 @@ class RunningTimed(RunningProcess):
 
 
 class RunningAsync(RunningStage):
-    """An operator of coroutines, on the loop."""
+    """A process of coroutines, on the loop."""
 
     __slots__ = ("_clock", "_kind", "_process", "_snapshots")
 
@@ -188,7 +188,7 @@ class RunningAsync(RunningStage):
 
     @property
     def concurrency(self) -> int:
-        """Batches it works on at a time."""
+        """Number of batches that the process works on at a time."""
         return self._process.concurrency
 
     async def open(self) -> None:
@@ -216,7 +216,7 @@ class RunningAsync(RunningStage):
             await self._on_barrier(mark, output)
 
     async def _on_barrier(self, barrier: Barrier, output: OutputPort) -> None:
-        """Save the state, which is taken on the loop like every other call, then pass the barrier on."""
+        """Save the state, with `snapshot` called on the loop like every other method, then pass the barrier on."""
         if self._snapshots.enabled:
             state = list(self._process.snapshot())
             await self._snapshots.save(barrier.epoch, lambda: iter(state))
@@ -244,12 +244,12 @@ class RunningAsync(RunningStage):
 
 
 def _begun(make: Callable[[], Iterable[Element]]) -> Iterator[Element]:
-    """The elements that `make` gives; it is called when the first one is read."""
+    """Yield the elements that `make` returns; it is called when the first one is read."""
     yield from make()
 
 
 def _some(made: Iterator[Element]) -> tuple[list[Element], bool]:
-    """The next elements, up to `_ROWS_AT_A_TIME` rows, and whether there may be more."""
+    """Return the next elements, of about `_ROWS_AT_A_TIME` rows, and True if more may follow."""
     out: list[Element] = []
     rows = 0
     for element in made:
@@ -265,7 +265,17 @@ def start_operator(
     resources: Resources,
     write_late: WriteLate | None,
 ) -> RunningStage:
-    """An operator with one input as a running stage."""
+    """Start an operator with one input; return its running stage.
+
+    Parameters
+    ----------
+    stage
+        The operator in its place.
+    resources
+        The run's clock, threads, memory budget and snapshot store.
+    write_late
+        Writes a batch of late rows; None if they are only counted.
+    """
     name, operator = stage.name, stage.operator
     process = operator.start(stage.schema, resources.context(name))
     if isinstance(process, AsyncProcess):

@@ -1,4 +1,4 @@
-"""The arguments of a run: options, and the plan."""
+"""The arguments of a run: its options and its plan."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from arrowstream.runtime.report import Progress
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run.
+    """The options of a run.
 
     Parameters
     ----------
     limit
-        Stop once this many rows have come out; None for no limit.
+        Number of rows written after which the run stops; None for no limit.
     seconds
-        Stop after this time; None for no limit.
+        Time in seconds after which the run stops; None for no limit.
     on_progress
-        Called on the loop at most ten times a second, and at the end.
+        Called on the loop at most 10 times a second, and at the end.
     limits
         Capacity of the channel between two stages.
     workers
-        Worker threads at most; each is started when it is first needed.
+        Largest number of worker threads; each is started when it is first needed.
     log_seconds
         Seconds between two lines of metrics in the log; None for no lines.
     state_bytes
-        The most memory that the state of all steps may take together; None for no limit.
+        Memory budget of the state of all steps together, in bytes; None for no limit.
     snapshots
-        Where positions and state go at a barrier, and come from at the start; None without checkpoints.
+        The store of positions and state, saved at each barrier and restored at the start; None without checkpoints.
     on_sink_barrier
         Called on the loop with a sink's name and the epoch, for each barrier that reaches a sink.
     """
@@ -55,7 +55,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A pipeline to run: a plan, or how to make one from the schema of the first batch.
+    """A pipeline to run: its plan, or a function that makes one from the schema of the first batch.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Progress while a run goes on, and its report when it has ended."""
+"""The progress of a run, and its report at the end."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from arrowstream.metrics.stage import StageMetrics
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A moment of a running pipeline.
+    """The progress of a running pipeline at one moment.
 
     Parameters
     ----------
-    rows_in, rows_out
-        Rows the source has read and the sink has taken so far.
+    rows_in
+        Number of rows that the sources have read so far.
+    rows_out
+        Number of rows that the sinks at the ends have written so far.
     seconds
-        Time since the run began.
+        Time since the run began, in seconds.
     total_rows
-        Rows the source will read in all; None if it does not know.
+        Number of rows that the sources will read in all; None if one of them does not know.
     """
 
     rows_in: int
@@ -34,17 +36,21 @@ class RunReport:
 
     Parameters
     ----------
-    rows_in, rows_out
-        Rows read by the sources and written by the sinks at the ends.
+    name
+        The pipeline's name.
+    rows_in
+        Number of rows read by the sources.
+    rows_out
+        Number of rows written by the sinks at the ends.
     seconds
-        Wall time of the run.
+        Duration of the run, in seconds.
     stages
         One entry a stage, in order: sources first, then steps, then sinks.
     stopped
-        Why the run ended before the stream did: ``"stop"``, ``"limit"``, ``"duration"``, or a signal such as
-        ``"SIGTERM"``; None if the stream ended by itself.
+        The reason why the run ended before the stream did: ``"stop"``, ``"limit"``, ``"duration"``, or a signal such
+        as ``"SIGTERM"``; None if the stream ended by itself.
     notes
-        What sources have to say about rows that they could not hand out as they were.
+        Notes of the sources about rows that they had to change or leave out.
     """
 
     name: str
@@ -57,7 +63,7 @@ class RunReport:
 
     @property
     def rows_per_second(self) -> float:
-        """Rows read a second."""
+        """Number of rows read per second."""
         return self.rows_in / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -77,12 +83,12 @@ class RunReport:
 
     @property
     def lost_rows(self) -> int:
-        """Rows that nobody got: late ones, skipped ones, and those that a best-effort sink had no room for."""
+        """Number of rows that reached no sink: late ones, skipped ones, and those that a best-effort sink dropped."""
         return sum(stage.lost_rows for stage in self.stages)
 
     @property
     def losses(self) -> str | None:
-        """What was lost, on one line; None if nothing was.
+        """The losses on one line; None without any.
 
         Examples
         --------
@@ -96,7 +102,7 @@ class RunReport:
         return f"lost: {'; '.join(phrases)}" if phrases else None
 
     def __str__(self) -> str:
-        """The totals, a line for each stage, and a line for what was lost.
+        """Return the totals, a line for each stage, and a line for the losses, if any.
 
         Examples
         --------

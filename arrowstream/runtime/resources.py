@@ -1,4 +1,4 @@
-"""What all parts of one run share: time, threads, memory and snapshots."""
+"""The resources of a run: clock, threads, memory budget and snapshot store."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _LOGGER = logging.getLogger("arrowstream")
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What all parts of one run share.
+    """The resources that all parts of one run share.
 
     Parameters
     ----------
     clock
         The run's monotonic clock.
     threads
-        Its worker threads.
+        The run's worker threads.
     memory
-        The budget for the state of all steps.
+        The memory budget of the state of all steps.
     snapshots
-        Where state goes at a barrier, and comes from at the start; None without checkpoints.
+        The store of positions and state, saved at each barrier and restored at the start; None without checkpoints.
     on_sink_barrier
-        Called with a sink's name and the epoch when a barrier has reached the sink.
+        Called on the loop with a sink's name and the epoch, for each barrier that reaches a sink.
     """
 
     clock: Clock
@@ -40,5 +40,5 @@ class Resources:
     on_sink_barrier: Callable[[str, int], None] = lambda name, epoch: None
 
     def context(self, id: str) -> StepContext:
-        """The context of the step, source or sink of this name."""
+        """Return the context of the step, source or sink with this id."""
         return StepContext(id, self.clock, self.memory, _LOGGER, self.threads)

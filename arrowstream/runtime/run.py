@@ -1,4 +1,4 @@
-"""One run of a plan, from opening its sources and sinks to the report, with three ways to end."""
+"""One run of a plan: it opens sources and sinks, runs the tasks, and ends in a commit or in aborts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,14 @@ from arrowstream.runtime.wiring import Wiring
 class Run:
     """One execution of a plan: it opens sources and sinks, runs the tasks, and commits or cleans up.
 
-    Make a new one for each execution.
+    An instance runs once.
+
+    Parameters
+    ----------
+    clock
+        The run's monotonic clock.
+    options
+        The options of the run.
     """
 
     __slots__ = (
@@ -68,9 +75,9 @@ class Run:
         self._report: RunReport | None = None
 
     def stop(self, reason: str = "stop") -> None:
-        """End gently: the sources stop, what is in flight is delivered, the sinks commit.
+        """End gently: the sources stop, rows in flight are delivered, the sinks commit.
 
-        Call it on the run's own loop. Idempotent; the first reason stays.
+        Call it on the run's loop. Idempotent; the first reason stays.
         """
         if self._stop_reason is None:
             self._stop_reason = reason
@@ -78,12 +85,12 @@ class Run:
                 source.stop()
 
     def metrics(self, name: str) -> Metrics:
-        """All counters as they stand, frozen; from any thread."""
+        """Return a frozen copy of all counters; callable from any thread."""
         return self._totals.metrics(name)
 
     @property
     def commit_begun(self) -> bool:
-        """Whether the sinks have begun to make their rows visible, which goes on to its end; from any thread."""
+        """True once the sinks begin to make their rows visible, which nothing stops; readable from any thread."""
         return self._sinks.commit_begun
 
     async def execute(self, prepared: Prepared) -> RunReport:
@@ -92,9 +99,10 @@ class Run:
         Raises
         ------
         ArrowstreamError
-            The first failure; everything else was cancelled and the sinks aborted.
+            The first failure; all other tasks were cancelled and the sinks aborted.
         CancelledError
-            The run was cancelled before its sinks began to commit. After that it ends well: every row is visible.
+            The run was cancelled before its sinks began to commit. A later cancellation has no effect: every row
+            becomes visible.
         """
         if self._options.limit == 0:
             self.stop("limit")
@@ -113,13 +121,13 @@ class Run:
         self._totals.end()
         self._threads.close()
         if self._report is not None and (failure is None or _only_cancelled(failure)):
-            failure = None  # its traceback holds this frame, and that would hold it
+            failure = None  # its traceback refers to this frame: a cycle
             self._notify_never_opened(prepared, None)
             return self._report
         assert failure is not None
         self._notify_never_opened(prepared, failure)
         try:
-            raise failure  # out here, so that it keeps its own cause and drags no group along
+            raise failure  # outside of the except block, so that it keeps its cause and has no group as context
         finally:
             del failure  # as above
 
@@ -164,7 +172,7 @@ class Run:
         while plan is None:
             element = await source.receive()
             if element is None:
-                # Without a plan the other sources are not read: their rows would be lost.
+                # Without a plan the other sources cannot be read, and their rows would be lost.
                 alone = len(prepared.sources) == 1 and not any(sink.needs_schema for sink in prepared.sinks)
                 if self._stop_reason is not None or alone:
                     self._report = self._totals.report(prepared.name, self._stop_reason)
@@ -200,13 +208,13 @@ class Run:
         self._report = self._totals.report(plan.name, self._stop_reason)
 
     def _open_sink(self, binding: SinkBinding) -> RunningSink:
-        """Open a sink at an end of the pipeline: its rows have come out, and the limit holds for it."""
+        """Open a sink at an end of the pipeline; the limit holds for it, and its rows count as output."""
         sink = self._sinks.open(binding, self._options.limit, self._limits.on_write)
         self._totals.final_sinks.append(sink)
         return sink
 
 
 def _only_cancelled(failure: BaseException) -> bool:
-    """Whether the run was cancelled from outside, and nothing else failed."""
+    """Return whether the run was cancelled from outside, and nothing else failed."""
     cancelled = isinstance(failure, asyncio.CancelledError) and not is_failure(failure)
     return cancelled and not getattr(failure, "__notes__", ())

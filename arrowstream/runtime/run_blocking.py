@@ -1,4 +1,4 @@
-"""Running a coroutine from plain code, also where a loop is running already (Jupyter)."""
+"""A blocking call of a coroutine, also on a thread whose event loop is running (Jupyter)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ T = TypeVar("T")
 
 
 def run_blocking(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run ``start()`` to its end and return what it gives.
+    """Run ``start()`` to its end and return its result.
 
-    Without a running loop that is `asyncio.run`. Inside one (a notebook's) it runs on a thread with a
-    loop of its own, while this thread waits; an interrupt cancels it there and waits for its clean-up.
+    Without a running loop this is `asyncio.run`. Inside one (a notebook's) it runs on a new thread with a separate
+    loop, while this thread waits; an interrupt cancels it there and waits for its clean-up.
     """
     results: list[T] = []
     failures: list[Exception] = []
 
     async def kept() -> None:
-        # Not as the task's own result: asyncio.run has that written out (the signal module puts the old
-        # handler, which holds the task, into a message that nobody reads). Of a frame this takes longer
-        # than a small run, and where Polars cannot write a value, the rows and the handler are lost.
-        # Nor as its failure: a frame of asyncio.run holds the task, and the failure's traceback would hold the frame.
+        # The result must not be the task's: asyncio.run formats it (the signal module puts the old handler, which
+        # refers to the task, into an unused message). For a frame this takes longer than a small run, and if Polars
+        # cannot format a value, the rows and the handler are lost. Nor may a failure be the task's: a frame of
+        # asyncio.run refers to the task, and the failure's traceback would refer to the frame, a cycle.
         try:
             results.append(await start())
         except Exception as error:

@@ -20,12 +20,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _say_nothing(text: str) -> None:
-    """Nobody reads it."""
+    """Ignore a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignalHandling:
-    """What happens besides ending the run.
+    """Reactions to signals in addition to the end of the run.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class SignalHandling:
         Called on the event loop with a sentence for the user at each signal that has an effect.
     exit_after
         Seconds after a second signal at which the process exits even if a thread still blocks; None to wait for it.
-        A temporary file may then stay behind, never one under a final name.
+        A temporary file may then be left, never one under a final name.
     """
 
     say: Callable[[str], None] = _say_nothing
@@ -41,30 +41,30 @@ class SignalHandling:
 
 
 class Stoppable(Protocol):
-    """A run."""
+    """A run, as signal handlers see it."""
 
     @property
     def commit_begun(self) -> bool:
-        """Whether its sinks have begun to make their rows visible, which goes on to its end."""
+        """True once its sinks have begun to make their rows visible, which nothing stops."""
         ...
 
     def stop(self, reason: str) -> None:
-        """End gently."""
+        """End the run gently; called on the event loop with the name of the signal."""
         ...
 
 
 async def ended_by_signals(run: Stoppable, work: Coroutine[Any, Any, T], handling: SignalHandling) -> T:
     """Run `work`, the execution of `run`, until it ends or signals end it.
 
-    The first signal stops the run: sources stop, what is in flight is delivered, sinks commit. The second cancels
-    it, so that nothing is committed. Once sinks commit it has no effect, as that cannot be taken back.
+    The first signal stops the run: sources stop, rows in flight are delivered, sinks commit. The second cancels
+    it, so that nothing is committed. It has no effect once sinks commit, which cannot be undone.
 
     Raises
     ------
     RunInterrupted
         A second signal ended the run.
     PlanError
-        This is not the main thread, the only one that signals can be handled on.
+        The calling thread is not the main thread, which alone can handle signals.
     """
     task = asyncio.current_task()
     assert task is not None
@@ -84,10 +84,10 @@ async def ended_by_signals(run: Stoppable, work: Coroutine[Any, Any, T], handlin
 
 
 class _Handlers:
-    """Signal handlers for as long as a run takes.
+    """Signal handlers that are installed while a run goes on.
 
-    `signal.signal` rather than the loop's own handlers: it works on Windows too, and a second signal is
-    still counted when the loop is busy. Everything else is left to the loop, where it is safe.
+    They use `signal.signal` rather than the loop's handlers: it works on Windows too, and counts a second signal
+    even when the loop is busy. All other work is scheduled on the loop, where it is safe.
     """
 
     def __init__(self, run: Stoppable, task: asyncio.Task[Any], handling: SignalHandling) -> None:
@@ -124,7 +124,7 @@ class _Handlers:
             self._loop.call_soon_threadsafe(self._stop, signal.Signals(number))
         elif self._received == 2:
             if self._handling.exit_after is not None:
-                # Not on the loop, which may be what blocks.
+                # Not on the loop, which may be blocked.
                 self._exit = threading.Timer(self._handling.exit_after, self._leave, [128 + number])
                 self._exit.daemon = True
                 self._exit.start()
@@ -142,13 +142,13 @@ class _Handlers:
         self._task.cancel()
 
     def _leave(self, code: int) -> None:
-        # A commit that has begun goes on to its end: half of it would be visible.
+        # A commit that has begun must end: otherwise half of it would be visible.
         if not self._run.commit_begun:
             exit_now(code)
 
 
 def exit_now(code: int) -> None:
-    """Leave the process without waiting for anything; only a hidden cursor is given back."""
+    """Exit the process at once, without clean-up; only a hidden cursor is shown again."""
     if sys.stderr.isatty():
         os.write(2, b"\x1b[?25h\n")
     os._exit(code)

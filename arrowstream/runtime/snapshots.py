@@ -1,4 +1,4 @@
-"""State of steps and positions of sources, to and from the run's snapshot store on worker threads."""
+"""Snapshots: the state of steps and positions of sources, saved and restored on worker threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Snapshots:
     Parameters
     ----------
     step
-        Its id.
+        The id of the step or source.
     resources
         The run's threads and snapshot store; without a store, nothing is saved or restored.
     """
@@ -34,12 +34,12 @@ class Snapshots:
         self.enabled = resources.snapshots is not None
 
     async def save(self, epoch: int, snapshot: Callable[[], Snapshot]) -> None:
-        """Save what `snapshot` gives, which is called and read on the worker thread."""
+        """Save the snapshot of a barrier; `snapshot` is called, and its result read, on a worker thread."""
         if (store := self._store) is not None:
             await self._call(lambda: store.save(self._step, epoch, snapshot()))
 
     async def restore(self, restore: Callable[[Snapshot], None]) -> None:
-        """Call `restore` on a worker thread with what the step held at the last complete epoch, if anything."""
+        """Call `restore` on a worker thread with the state at the last complete epoch, if it has any."""
         if (store := self._store) is None:
             return
 
@@ -52,11 +52,11 @@ class Snapshots:
         await self._call(load)
 
     async def save_position(self, epoch: int, position: SourcePosition) -> None:
-        """Save the position of a source."""
+        """Save the position of a source at a barrier."""
         await self.save(epoch, lambda: _POSITION.write(position=dict(position)))
 
     async def position(self) -> SourcePosition | None:
-        """The position of a source at the last complete epoch."""
+        """Return the position of a source at the last complete epoch, or None."""
         found: list[SourcePosition] = []
         await self.restore(lambda batches: found.append(_POSITION.read(batches)[0]["position"]))
         return found[0] if found else None

@@ -18,7 +18,7 @@ from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.threads import Threads
 
 _ROW_NS = 100
-"""Assumed time for a row where the steps of a failed segment are tried one by one."""
+"""Assumed time for a row, in nanoseconds, when the steps of a failed segment are tried one by one."""
 
 
 class RunningStage(ABC):
@@ -41,7 +41,7 @@ class RunningStage(ABC):
         self._attempt = attempts(self._attempt)
 
     async def process(self, batch: Batch) -> Iterable[Element]:
-        """Process a batch; returns what comes out."""
+        """Process a batch under the stage's policies; return the batches and marks that come out."""
         out = await self._attempt(batch)
         counters = self.counters
         counters.rows_in += batch.num_rows
@@ -50,7 +50,7 @@ class RunningStage(ABC):
         return out
 
     def _count(self, out: Iterable[Element]) -> None:
-        """Count what comes out; new rows, such as a window's, get the ingest time of the batch that released them."""
+        """Count output; new rows, such as a window's, get the ingest time of the batch that released them."""
         for element in out:
             if isinstance(element, Batch):
                 self.counters.record_output(element)
@@ -59,35 +59,35 @@ class RunningStage(ABC):
 
     @abstractmethod
     async def attempt(self, batch: Batch) -> list[Element]:
-        """Do the work once."""
+        """Process a batch once; raise without any other effect if it fails."""
 
     async def open(self) -> None:
-        """Called before the first batch."""
+        """Prepare the stage, before the first batch."""
         return
 
     async def on_mark(self, mark: Mark, output: OutputPort) -> None:
-        """Emit what comes out for a mark, the mark itself included."""
+        """Emit the elements that come out for a mark, with the mark itself."""
         self.counters.record_mark(mark)
         await output.send(mark)
 
     async def finish(self, output: OutputPort) -> None:
-        """Emit what is still held when the stream ends."""
+        """Emit the rows that the stage still holds when the stream ends."""
         return
 
     async def close(self) -> None:
-        """Called last, also after a failure or a cancellation."""
+        """Release the stage's resources; called last, also after a failure or a cancellation."""
         return
 
 
 async def emit_all(out: Iterable[Element], output: OutputPort) -> None:
-    """Pass on what came out, batches without rows left out."""
+    """Send elements to `output`, without batches that have no rows."""
     for element in out:
         if not isinstance(element, Batch) or element.num_rows:
             await output.send(element)
 
 
 class RunningSegment(RunningStage):
-    """Fused expressions, on the backend their placement picks for this batch."""
+    """Fused expressions, each batch on the backend that their placement chooses."""
 
     __slots__ = ("_clock", "_stage", "_threads")
 
@@ -123,7 +123,7 @@ class RunningSegment(RunningStage):
 
 
 def _failure(stage: SegmentStage, batch: Batch, error: BaseException) -> ArrowstreamError:
-    """Name the one step of a fused segment that fails, by running them one at a time."""
+    """Return the error with the name of the failing step, found by running the steps one at a time."""
     name = stage.name
     if len(stage.segment.steps) > 1:
         frame = batch.polars()

@@ -1,4 +1,4 @@
-"""A task group that leaves nothing behind: no request to cancel the task around it, and no cycle of references."""
+"""A task group that leaves neither a request to cancel the task around it nor a cycle of references."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Tasks:
         return self._group.create_task(work, name=name)
 
     def forget(self) -> None:
-        """Let go of the group, which holds the failures of its tasks."""
+        """Drop the reference to the group, which refers to the failures of its tasks."""
         self._group = None
 
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[Tasks]:
-    """`asyncio.TaskGroup` without two things that it leaves behind when a task fails.
+    """Open an `asyncio.TaskGroup` without two things that it leaves when a task fails.
 
-    - The request to cancel the task around it, which Python 3.11 and 3.12 do not take back if the group was waiting
-      for its tasks then: clean-up could not tell it from a request of somebody else.
-    - References from frames to the group, and so to failures whose tracebacks hold these frames: all that they hold,
-      files of state included, would wait for the garbage collector.
+    - The request to cancel the task around it, which Python 3.11 and 3.12 do not withdraw if the group was waiting
+      for its tasks then: clean-up could not distinguish it from a request of other code.
+    - References from frames to the group, and so to failures whose tracebacks refer to these frames: all that they
+      refer to, files of state included, would wait for the garbage collector.
     """
     task = asyncio.current_task()
     assert task is not None

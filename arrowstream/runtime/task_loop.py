@@ -1,4 +1,4 @@
-"""The loops of one task: read an element, run the stage, pass on what comes out."""
+"""The loops of one task: read an element, run the stage, send the result."""
 
 from __future__ import annotations
 
@@ -22,15 +22,26 @@ from arrowstream.runtime.task_group import task_group
 TURN_SECONDS = 0.005
 """Seconds for which a task runs without waiting before the loop's other tasks get a turn.
 
-Between a source and a sink in memory nothing waits: `stop`, timers and all else on the loop would starve.
+A task between a source and a sink in memory never waits: `stop`, timers and other tasks on the loop would starve.
 """
 
 
 async def run_task(source: InputPort, stage: RunningStage | None, output: OutputPort, clock: Clock) -> None:
     """Move elements from `source` through `stage` to `output` until the stream ends, then end `output`.
 
-    Marks keep their place among the batches. Batches without rows are not passed on. If anything
-    fails, `output` is not ended: the next task must never take a failure for the end of the stream.
+    Marks keep their place among the batches. Batches without rows are not passed on. After a failure, `output` is
+    not ended: the next task must never take a failure for the end of the stream.
+
+    Parameters
+    ----------
+    source
+        The input.
+    stage
+        The stage; None to pass elements on as they are.
+    output
+        The output.
+    clock
+        The run's monotonic clock, for stages with deadlines.
     """
     if stage is None:
         await _pass_on(source, output)
@@ -44,7 +55,7 @@ async def run_task(source: InputPort, stage: RunningStage | None, output: Output
 
 
 async def run_inputs(source: PortQueue, stage: RunningInputs, output: OutputPort) -> None:
-    """Like `run_task`, for a stage with several inputs."""
+    """Move elements through a stage with several inputs, as `run_task` does for one input."""
     await _run_stage(stage, lambda: _drive_inputs(source, stage, output), output)
 
 
@@ -88,7 +99,7 @@ async def _drive(source: InputPort, stage: RunningStage, output: OutputPort) -> 
 
 
 async def _drive_timed(source: InputPort, stage: RunningTimed, output: OutputPort, clock: Clock) -> None:
-    """Drive a stage that also emits at deadlines, and that may take no input for a while."""
+    """Drive a stage that also emits at deadlines, and that may refuse input for a while."""
     reading: asyncio.Task[Element | None] | None = None
     try:
         while True:
@@ -110,7 +121,7 @@ async def _drive_timed(source: InputPort, stage: RunningTimed, output: OutputPor
 
 
 async def _wait_until(deadline_ns: int | None, reading: asyncio.Task[Any] | None, clock: Clock) -> None:
-    """Wait for the deadline or the next element, whichever comes first; None for the one that does not count."""
+    """Wait for the deadline or the next element, whichever comes first; either may be None."""
     alarm = None
     if deadline_ns is not None:
         alarm = asyncio.ensure_future(clock.sleep(max(deadline_ns - clock.now_ns(), 0) / 1e9))
@@ -123,7 +134,7 @@ async def _wait_until(deadline_ns: int | None, reading: asyncio.Task[Any] | None
 
 
 async def _through(element: Element, stage: RunningStage, output: OutputPort) -> None:
-    """Give an element to a stage and pass on what comes out."""
+    """Give an element to a stage and send the result to `output`."""
     if isinstance(element, Batch):
         await emit_all(await stage.process(element), output)
     else:
@@ -133,7 +144,7 @@ async def _through(element: Element, stage: RunningStage, output: OutputPort) ->
 async def _drive_concurrent(source: InputPort, stage: RunningAsync, output: OutputPort) -> None:
     """Drive a stage that works on several batches at a time; results go out in the order of the batches.
 
-    At a barrier no batch is begun before those in front of it are done and the state is saved.
+    At a barrier no batch is begun before all earlier ones are done and the state is saved.
     """
     free = asyncio.Semaphore(stage.concurrency)
     sender: Sender[Mark | asyncio.Task[Iterable[Element]]]
@@ -171,7 +182,7 @@ async def _drive_concurrent(source: InputPort, stage: RunningAsync, output: Outp
 
 
 class _Turns:
-    """Yields to the loop's other tasks every `TURN_SECONDS`."""
+    """The turns of a task, which yields to the loop's other tasks every `TURN_SECONDS`."""
 
     __slots__ = ("_ends", "_loop")
 

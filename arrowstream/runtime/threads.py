@@ -1,4 +1,4 @@
-"""Blocking calls on worker threads, never abandoned half-way."""
+"""Blocking calls on worker threads, always awaited to their end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Worker threads of one run, one for each party that may block."""
+    """The worker threads of one run.
+
+    Parameters
+    ----------
+    workers
+        Largest number of threads; each is started when it is first needed.
+    """
 
     __slots__ = ("_pool", "workers")
 
@@ -25,7 +31,7 @@ class Threads:
         """Run ``function(*arguments)`` on a thread and wait for it, also when cancelled.
 
         A thread cannot be interrupted. Returning while it still reads or writes would let `close` or
-        `abort` run beside it, so a cancellation is passed on only once the call has ended.
+        `abort` run at the same time, so a cancellation is raised only once the call has ended.
         """
         future = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
         try:
@@ -34,9 +40,9 @@ class Threads:
             try:
                 await until_done([future])
             finally:
-                future.exception()  # seen: the cancellation is what the caller gets
+                future.exception()  # marks it as retrieved; the caller gets the cancellation
             raise
 
     def close(self) -> None:
-        """End the threads; every call has returned by now."""
+        """End the threads, after every call has returned."""
         self._pool.shutdown(wait=True)

@@ -1,4 +1,4 @@
-"""How long a coroutine works, and how long it waits."""
+"""Measurement of the time that a coroutine works, and of the time that it waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 async def timed(work: Awaitable[T], clock: Clock, counters: StageCounters) -> tuple[T, int]:
-    """Await `work`, whose time of being suspended counts as waiting.
+    """Await `work`; the time for which it is suspended counts as waiting.
 
     Returns
     -------
@@ -33,15 +33,19 @@ async def timed(work: Awaitable[T], clock: Clock, counters: StageCounters) -> tu
 class Suspended(Awaitable[Any]):
     """A coroutine from its first suspension on; awaiting it counts the time of every suspension as waiting.
 
-    Sources and sinks take the first step of a coroutine themselves, as most of theirs have no other: between memory
-    and memory nothing is suspended, and one more coroutine for each batch would cost as much as the read.
+    Sources and sinks take the first step of a coroutine themselves, as most of their coroutines have no other: from
+    memory to memory nothing is suspended, and one more coroutine for each batch would cost as much as the read.
 
     Parameters
     ----------
     steps
-        What ``__await__`` gives, after its first step.
+        The generator of the coroutine's ``__await__``, after its first step.
     asked
-        What the first step gave, for the event loop.
+        The value that the first step yielded to the event loop.
+    clock
+        The run's monotonic clock.
+    counters
+        The counters whose ``waiting_ns`` grows by every suspension.
     """
 
     __slots__ = ("_asked", "_clock", "_counters", "_steps", "waited_ns")

@@ -1,4 +1,4 @@
-"""What a run has done so far: as progress, as metrics, and as its report."""
+"""The totals of a run, as progress, metrics and report."""
 
 from __future__ import annotations
 
@@ -36,43 +36,43 @@ class Totals:
         self._end_ns: int | None = None
         self.sources: list[RunningSource] = []
         self.final_sinks: list[RunningSink] = []
-        """The sinks at ends of the pipeline: their rows have come out. The others are late rows and dead letters."""
+        """The sinks at ends of the pipeline, whose rows count as output, without those of side outputs."""
         self.wiring: Wiring | None = None
 
     @property
     def only_final_sinks(self) -> bool:
-        """Whether the run has no sinks for late rows and dead letters."""
+        """True if the run has no sinks for late rows and dead letters."""
         return len(list(self._sinks)) == len(self.final_sinks)
 
     @property
     def rows_in(self) -> int:
-        """Rows that the sources have read."""
+        """Number of rows that the sources have read."""
         return sum(source.counters.rows_in for source in self.sources)
 
     @property
     def rows_out(self) -> int:
-        """Rows that the sinks at ends have written."""
+        """Number of rows that the sinks at ends have written."""
         return sum(sink.counters.rows_out for sink in self.final_sinks)
 
     @property
     def seconds(self) -> float:
-        """Time since the run began, or from its begin to its end."""
+        """Time since the run began, in seconds; its duration once it has ended."""
         end_ns = self._clock.now_ns() if self._end_ns is None else self._end_ns
         return (end_ns - self._begin_ns) / 1e9
 
     def end(self) -> None:
-        """The run ends now."""
+        """Record the end of the run."""
         self._end_ns = self._clock.now_ns()
 
     def progress(self) -> Progress:
-        """The moment as a `Progress`; its total is known only if every source knows its own."""
+        """Return the present progress; its total is None unless every source knows its total."""
         totals = [source.total_rows for source in self.sources]
         known = [total for total in totals if total is not None]
         total = sum(known) if len(known) == len(totals) else None
         return Progress(self.rows_in, self.rows_out, self.seconds, total)
 
     def metrics(self, name: str) -> Metrics:
-        """All counters as they stand, frozen; from any thread."""
+        """Return a frozen copy of all counters; callable from any thread."""
         wiring, sinks = self.wiring, list(self._sinks)
         return Metrics.of(
             name,
@@ -83,19 +83,19 @@ class Totals:
             queues=[] if wiring is None else list(wiring.queues),
             seconds=self.seconds,
             running=self._end_ns is None,
-            # Only the lag of watermarks needs the wall clock: they are times of the rows.
+            # The lag of watermarks, which are event times, needs the wall clock.
             wall_us=time.time_ns() // 1_000,
         )
 
     def report(self, name: str, stop_reason: str | None) -> RunReport:
-        """The report of the run.
+        """Return the report of the run.
 
         Parameters
         ----------
         name
             The pipeline's name.
         stop_reason
-            Why the sources were stopped, if they were; left out of the report if all had ended by themselves.
+            The reason why the sources were stopped, or None; left out of the report if all had ended by themselves.
         """
         complete = stop_reason != "limit" and all(source.ended for source in self.sources)
         parts = (*self.sources, *self._stages, *self._sinks)

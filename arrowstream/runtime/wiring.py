@@ -1,8 +1,8 @@
-"""Tasks for the stages of a plan, and channels between them.
+"""The tasks for the stages of a plan, and the channels between them.
 
 A source that does not block shares a task with the stage after it, and a sink that does not block
-with the stage before it: passing a batch between tasks costs some 10 us, which only pays where the
-two sides can really work at the same time.
+with the stage before it: passing a batch between tasks costs some 10 us, which pays only if the
+two sides can work at the same time.
 """
 
 from __future__ import annotations
@@ -46,10 +46,14 @@ class Wiring:
 
     Parameters
     ----------
+    resources
+        The resources of the run.
     sinks
         The sinks of the run.
-    open_source, open_sink
-        Open a further source, and a sink at an end.
+    open_source
+        Opens the source of another input.
+    open_sink
+        Opens a sink at an end.
     limits
         Capacity of the channel between two stages.
     """
@@ -72,7 +76,7 @@ class Wiring:
         self._tasks: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._started: set[asyncio.Task[None]] = set()
         self._ending = False
-        """Whether a task has failed or been cancelled by the run, which ends the others."""
+        """True if a task has failed or the run has cancelled one, which ends the others."""
 
     def start(self, group: Tasks) -> None:
         """Start every task."""
@@ -92,7 +96,7 @@ class Wiring:
     async def _run(
         self, name: str, work: Callable[[], Coroutine[Any, Any, None]], is_ending: Callable[[], bool]
     ) -> None:
-        """Run a task's work; a cancellation that is not the run's own is a failure.
+        """Run a task's work; raise an error for a cancellation by other code than the run.
 
         The task group would take the task for ended, and the others would wait for it for ever.
         """
@@ -106,7 +110,7 @@ class Wiring:
             raise stage_error(name, None, error) from error
 
     def cancel(self) -> None:
-        """Cancel every task: no sink takes what is still under way."""
+        """Cancel every task; call it once no sink takes more rows."""
         self._ending = True
         for task in list(self._started):
             task.cancel()
@@ -122,7 +126,7 @@ class Wiring:
             if (start := _STARTS.get(type(stage))) is not None:
                 started.append(start(self, stage))
                 continue
-            # What comes before a stage with lines inside ends there, in a task that hands its elements on.
+            # A line ends at a stage with lines inside: the task of its last stage sends to those.
             after = await _JUNCTIONS[type(stage)](self, source, started, stage)
             if after is not None:
                 await self._line(after, stages[number + 1 :], output)
@@ -152,7 +156,7 @@ class Wiring:
         return running
 
     def _tasks_of(self, source: InputPort, stages: Sequence[RunningStage], output: OutputPort) -> None:
-        """A task for each stage; a source or sink that does not block shares its neighbour's."""
+        """Add a task for each stage; a source or sink that does not block shares its neighbour's."""
         if source.queue is not None:
             self._count(source.queue, stages[0].counters if stages else output.counters)
         tasks: list[RunningStage | None] = list(stages)
@@ -169,7 +173,7 @@ class Wiring:
         self._task(source, last, output)
 
     def _count(self, queue: Queue, before: StageCounters | None) -> None:
-        """Show what waits in a channel: in all, and before the stage or sink that takes it."""
+        """Add a queue to the counters of the run, and to those of the stage or sink that takes its elements."""
         self.queues.append(queue)
         if before is not None:
             before.queues.append(queue)
@@ -181,7 +185,7 @@ class Wiring:
     async def _split(
         self, source: InputPort, before: Sequence[RunningStage], stage: SplitStage
     ) -> InputPort | None:
-        """Wire each branch of a split as a line; returns where those that go on meet, or None."""
+        """Wire each branch of a split as a line; return the port where those that go on meet, or None."""
         going_on = [branch for branch in stage.branches if not branch.ended]
         sender, receiver = self._limits.channel()
         merge = Merge(len(going_on), sender)
@@ -215,7 +219,7 @@ class Wiring:
     async def _inputs(
         self, source: InputPort, before: Sequence[RunningStage], stage: InputsStage
     ) -> InputPort:
-        """Wire each other input as a line; returns what comes out where they meet this stream."""
+        """Wire each other input as a line; return the port after the place where they meet this stream."""
         sender, receiver = self._limits.channel()
         count = 1 + len(stage.inputs)
         meeting = Merge(count, sender) if stage.operator is None else self._ports(stage, sender)
@@ -227,7 +231,7 @@ class Wiring:
         return receiver
 
     def _ports(self, stage: InputsStage, output: OutputPort) -> PortQueue:
-        """The queue in front of an operator with several inputs, which gets a task."""
+        """Add a task for an operator with several inputs; return the queue before it."""
         running = RunningInputs(stage, self._resources)
         ports = PortQueue(1 + len(stage.inputs), self._limits)
         self.stages.append(running)
@@ -238,10 +242,10 @@ class Wiring:
 
 _Start: TypeAlias = Callable[[Wiring, Any], RunningStage]
 _STARTS: dict[type, _Start] = {SegmentStage: Wiring._segment, OperatorStage: Wiring._operator}
-"""How a stage with one input and one output is started, by its kind."""
+"""The method that starts a stage with one input and one output, by the kind of stage."""
 
 _Junction: TypeAlias = Callable[
     [Wiring, InputPort, Sequence[RunningStage], Any], Coroutine[Any, Any, InputPort | None]
 ]
 _JUNCTIONS: dict[type, _Junction] = {SplitStage: Wiring._split, InputsStage: Wiring._inputs}
-"""How a stage with lines inside is wired, by its kind: what comes before it, and what goes on after it."""
+"""The method that wires a stage with lines inside, by the kind of stage; it returns the port after the stage."""

@@ -1,1 +1,1 @@
-"""The backend of pyarrow.compute kernels."""
+"""The Arrow backend: programs run by `pyarrow.compute` kernels."""

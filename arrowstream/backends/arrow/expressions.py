@@ -16,7 +16,7 @@ from arrowstream.backends.arrow.kernels.registry import KERNELS
 from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal, is_constant
 
 Evaluated = Callable[[pa.RecordBatch], Values]
-"""The values of an expression for the rows of a record."""
+"""Computes the values of an expression for the rows of a record batch."""
 
 Parts = TypeVar("Parts")
 Result = TypeVar("Result")
@@ -25,14 +25,14 @@ _NOTHING = pa.NULL
 
 
 class ExpressionCompiler:
-    """Compiles the expressions of one step.
+    """The compilation of the expressions of one step.
 
     Parameters
     ----------
     schema
-        Schema of the records the step gets.
+        Schema of the record batches that come in.
     reasons
-        Where every reason is added why an expression cannot be computed with Polars' exact result.
+        A list to which every reason is added why an expression cannot be computed with Polars' exact result.
     """
 
     def __init__(self, schema: pa.Schema, reasons: list[str]) -> None:
@@ -40,7 +40,7 @@ class ExpressionCompiler:
         self._reasons = reasons
 
     def expression(self, expression: Expression) -> Evaluated | pa.Scalar:
-        """How to compute it, or its value where it is constant; null where there was a reason not to."""
+        """Compile an expression to a function, or to a scalar if it is constant; a refused one becomes null."""
         match expression:
             case Column():
                 return _column(self._schema.get_field_index(expression.name))
@@ -51,7 +51,7 @@ class ExpressionCompiler:
         return self._call(expression)
 
     def column(self, expression: Expression) -> Evaluated:
-        """How to compute an array of as many values as the record has rows."""
+        """Compile an expression to a function that gives an array with a value for every row of the record batch."""
         value = self.expression(expression)
         if callable(value):
             return value
@@ -100,23 +100,23 @@ class ExpressionCompiler:
 
 @lru_cache(maxsize=512)
 def _column(place: int) -> Evaluated:
-    """The values of a column; one function for all expressions that read that place."""
+    """Return a function that gives the column at `place`; all expressions that read this place share it."""
     return methodcaller("column", place)
 
 
 def bound(
     function: Callable[[Parts, pa.RecordBatch], Result], parts: Parts
 ) -> Callable[[pa.RecordBatch], Result]:
-    """`function` with its first argument given.
+    """Bind the first argument of `function`.
 
-    A bound method, because a pipeline keeps one for each call: it takes half the memory of a closure and
-    two thirds of a partial, and is the fastest to call.
+    The result is a bound method, because a pipeline keeps one for each call: it takes half the memory of a closure,
+    two thirds of that of a partial, and is the fastest to call.
     """
     return MethodType(function, parts)
 
 
 def _applied(evaluate: Evaluate, arguments: list[Evaluated | pa.Scalar]) -> Evaluated:
-    """`evaluate` of the arguments' values; the common shapes without a list and its unpacking."""
+    """Compose `evaluate` with its arguments; common shapes of arguments need no list and no unpacking."""
     match arguments:
         case [first] if callable(first):
             return bound(_of_one, (evaluate, first))

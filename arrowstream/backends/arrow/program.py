@@ -1,4 +1,4 @@
-"""A program as `pyarrow.compute` calls: every look-up, option and constant is settled when it is compiled."""
+"""A program as `pyarrow.compute` calls: every look-up, option and constant is resolved when it is compiled."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from arrowstream.expressions.program import Column, Filter, Program, Project, Re
 
 Step = Callable[[pa.RecordBatch], pa.RecordBatch]
 
-# Called directly, because `RecordBatch.filter` looks both up for every call.
+# Called directly, because `RecordBatch.filter` looks up the function and its options on every call.
 _FILTER = pc.get_function("filter")
 _TRUE_ONLY = pc.FilterOptions("drop")
 
 _FEW = 2
-"""Up to this number of changed columns, editing a record costs less than making a new one."""
+"""Largest number of changed columns for which editing a record batch costs less than making a new one."""
 
 
 def compile_program(program: Program) -> Evaluator | Refusal:
-    """An evaluator of the program, or all the reasons why Arrow's kernels would give other results."""
+    """Return an evaluator of the program, or all the reasons why Arrow's kernels could give other results."""
     reasons: list[str] = []
     steps: list[Step] = []
     schema = program.input
@@ -37,7 +37,7 @@ def compile_program(program: Program) -> Evaluator | Refusal:
                 before, schema = schema, _schema_after(step, schema, program.output)
                 steps.append(_compile_project(step, before, schema, compiler))
             case _:
-                # What follows reads columns that are not known here.
+                # The steps after it read columns that are not known here.
                 return Refusal((*reasons, f"a {type(step).__name__} step is not offered by Arrow"))
     if not schema.equals(program.output, check_metadata=True):
         steps.append(lambda record: pa.RecordBatch.from_arrays(record.columns, schema=program.output))
@@ -55,7 +55,7 @@ def _evaluator(steps: tuple[Step, ...]) -> Evaluator:
 
 
 def _schema_after(step: Project, before: pa.Schema, output: pa.Schema) -> pa.Schema:
-    """The schema of a projection; a column that passes keeps its metadata: the categories of an Enum."""
+    """Return the schema after a projection; a column that passes keeps its metadata: the categories of an Enum."""
     schema = pa.schema(
         [
             before.field(expression.name).with_name(name)
@@ -94,9 +94,9 @@ def _compile_project(
 
 
 def _field(schema: pa.Schema, place: int) -> pa.Field:
-    """A field, the same object for equal ones: a long pipeline keeps few of them rather than one a step."""
+    """Return a field, the same object for equal ones: a long pipeline keeps few of them rather than one a step."""
     field = schema.field(place)
-    # Equality overlooks metadata, which a field inside a nested one may have, too.
+    # Equality ignores metadata, which a field inside a nested one may have, too.
     return field if field.metadata or pa.types.is_nested(field.type) else _first_equal(field)
 
 
@@ -110,7 +110,7 @@ def _same_field(before: pa.Schema, after: pa.Schema, place: int) -> bool:
 
 
 def _edit(changes: list[tuple[int, pa.Field, Evaluated]], width: int) -> Step:
-    """A step that replaces a few columns, or appends those whose place is not below `width`."""
+    """Return a step that replaces a few columns, and appends those whose place is `width` or more."""
 
     def step(record: pa.RecordBatch) -> pa.RecordBatch:
         edited = record
@@ -123,7 +123,7 @@ def _edit(changes: list[tuple[int, pa.Field, Evaluated]], width: int) -> Step:
 
 
 def _edit_one(place: int, field: pa.Field, column: Evaluated, width: int) -> Step:
-    """The commonest case of `_edit`."""
+    """Return the step of `_edit` for one column, the commonest case."""
     return bound(_replace if place < width else _add, (place, field, column))
 
 

@@ -1,1 +1,1 @@
-"""What `build()` checks before data moves."""
+"""The checks of `build()`, before data moves."""

@@ -1,4 +1,4 @@
-"""Expressions that Polars computes in two ways, depending on the rows around, in a form that takes one way only."""
+"""Rewriting of expressions whose values or types in Polars depend on the rows around, so that they no longer do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from arrowstream.expressions.tree import containers, function_name, parts_of, tr
 
 
 def exact(node: Any, schema: pl.Schema) -> Any:
-    """A node that gives the same values, in a form that does not depend on the rows around."""
+    """Return a node with the same values, in a form that does not depend on the rows around.
+
+    Parameters
+    ----------
+    node
+        A node of a serialised expression tree (`arrowstream.expressions.tree`).
+    schema
+        The schema of the rows that come in.
+    """
     match node:
         case {"Function": {"input": [inner], "function": {"ListExpr": "Sum" | "Mean"} as function}}:
             if adds_in_two_ways(node, schema):
@@ -38,7 +46,7 @@ def _where_not_null(lists: Any, node: Any) -> Any:
 
 
 def _filled(lists: Any) -> Any:
-    """Lists with an empty one in place of null."""
+    """Replace null lists by empty ones."""
     return _function("FillNull", lists, tree_of(pl.lit([])))
 
 
@@ -47,18 +55,18 @@ def _function(function: Any, *inputs: Any) -> Any:
 
 
 def has_two_types(node: Any, schema: pl.Schema) -> bool:
-    """Whether a function of lists gives another type for rows of nulls than for others."""
+    """Return whether a function of lists gives another type for rows of nulls than for others."""
     said = column_types(node, schema)
     if said is None:
-        return False  # it is about the elements of other lists, or does not fit the columns
+        return False  # the node is about the elements of other lists, or does not fit the columns
     try:
         return pl.DataFrame(schema=schema).clear(2).select(rebuild(node)).dtypes != said
     except (NotRebuilt, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return False  # a null may be what it fails on
+        return False  # it may fail on a null
 
 
 def has_lists(tree: Any) -> bool:
-    """Whether a function of lists or arrays is in it: their types may depend on the rows."""
+    """Return whether a tree holds a function of lists or arrays, whose type may depend on the rows."""
     for node, _ in containers(tree):
         match node:
             case {"Eval": _} | {"Function": {"function": {"ListExpr": _} | {"ArrayExpr": _}}}:
@@ -67,9 +75,9 @@ def has_lists(tree: Any) -> bool:
 
 
 def adds_in_two_ways(node: Any, schema: pl.Schema) -> bool:
-    """Whether ``list.sum()`` or ``list.mean()`` adds floats in another order where any list has a null.
+    """Return whether ``list.sum()`` or ``list.mean()`` adds floats in another order if any list has a null.
 
-    Without nulls in the lists, which ``list.drop_nulls()`` sees to, there is one order only.
+    After ``list.drop_nulls()`` no list has one, and the order is always the same.
     """
     inner = node["Function"]["input"][0]
     match inner:
@@ -85,7 +93,10 @@ def _adds_exactly(dtype: Any) -> bool:
 
 
 def misplaces_values(node: Any) -> bool:
-    """Whether ``list.eval()`` of an aggregate may give values to other lists: before Polars 2, where one is empty."""
+    """Return whether ``list.eval()`` of an aggregate may give a value to another list.
+
+    Polars before 2 does so if one of the lists is empty.
+    """
     match node:
         case {"Eval": {"evaluation": evaluation, "variant": "List" | "ListAgg"}}:
             return _misplaces() and _gives_one_value(evaluation)
@@ -100,7 +111,7 @@ def _misplaces() -> bool:
 
 
 def _gives_one_value(evaluation: Any) -> bool:
-    """Whether all values of a list give one, whatever their number."""
+    """Return whether an expression over the elements of a list gives one value, whatever their number."""
     pending = [evaluation]
     while pending:
         node = pending.pop()

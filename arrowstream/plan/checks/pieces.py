@@ -1,7 +1,7 @@
-"""Steps of expressions as they are run: exact whatever the rows around, and in pieces where they are deep.
+"""Steps of expressions in the form that runs: independent of the rows around, and cut into pieces if deep.
 
 Polars' time for an expression grows faster than its depth, and some 1,000 levels overflow the stack of its
-threads, which ends the process. An expression looks at one row, so a part of it may as well be a column that is
+threads, which ends the process. An expression looks at one row, so a part of it can be a column that is
 computed before: no piece then has more than `DEEPEST` levels.
 """
 
@@ -27,24 +27,24 @@ from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.checks.exact import exact
 
 _MOST_ADDED = 12
-"""Levels that making a node exact adds at most."""
+"""Largest number of levels that `exact` adds to a node."""
 _CUT = DEEPEST - 20
-"""Levels from which a part becomes a column: less than `DEEPEST` by more than one more call adds."""
+"""A part with more levels than this becomes a column, so that one call around it stays below `DEEPEST` levels."""
 _CUTTABLE = {"BinaryExpr", "Function", "Ternary", "Cast"}
 _SHOWN = 200
-"""Characters of an expression in an error."""
+"""Largest length of an expression in an error, in characters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pieces(Expressions):
-    """A step that is run as several, one after the other; to the user it is the one step.
+    """A step that runs as several, one after the other; the user sees the one step.
 
     Parameters
     ----------
     whole
-        The step as it was written.
+        The step as the user wrote it.
     steps
-        What is run.
+        The steps that run, in order.
     """
 
     name: ClassVar[str] = "expressions"
@@ -67,12 +67,12 @@ class Pieces(Expressions):
 
 
 def runnable(step: Expressions, schema: pl.Schema, stage: str) -> Expressions:
-    """The step as it is run over rows of `schema`: itself, wherever that will do.
+    """Return the step in the form that runs over rows of `schema`: itself if nothing needs to change.
 
     Raises
     ------
     PlanError
-        It cannot be made exact, or cut into pieces.
+        The step can neither run as it is nor be cut into pieces.
     """
     match step:
         case FilterMapExpressions():
@@ -97,18 +97,18 @@ class _Cutter:
         self._schema = schema
         self._stage = stage
         self._before: list[list[pl.Expr]] = []
-        """Columns by how many others must be computed before them."""
+        """The columns of each rank; those of rank n read columns of lower ranks."""
         self._names: list[str] = []
 
     def around(self, whole: Expressions, last: Expressions) -> Expressions:
-        """`last` after the columns it needs and without them in what comes out."""
+        """Return `last` with the columns it needs computed before it and dropped after it."""
         if not self._names:
             return last
         rest = () if isinstance(last, Select) else (Drop(tuple(self._names)),)
         return Pieces(whole, (*(WithColumns(tuple(columns)) for columns in self._before), last, *rest))
 
     def all(self, exprs: Sequence[pl.Expr]) -> tuple[pl.Expr, ...] | None:
-        """The expressions that are run in place of `exprs`, or None if they are the same."""
+        """Return the expressions that run in place of `exprs`, or None if they are the same."""
         trees = list(map(_tree, exprs))
         deep = any(levels(tree) > DEEPEST for tree in trees)
         made = [self._made(expr, tree, deep) for expr, tree in zip(exprs, trees, strict=True)]
@@ -130,7 +130,7 @@ class _Cutter:
             ) from None
 
     def _rewritten(self, tree: Any, deep: bool) -> Any:
-        """The tree with exact nodes, and with columns in place of its deep parts."""
+        """Return the tree with exact nodes, and with columns in place of its deep parts."""
         whole = _within_lists_and_structs(tree)
         new: dict[int, Any] = {}
         depths: dict[int, tuple[int, int]] = {}
@@ -149,7 +149,7 @@ class _Cutter:
         return new.get(id(tree), tree)
 
     def _by_name(self, node: Any) -> Any:
-        """A choice of columns by their names: others would choose the columns of pieces, too."""
+        """Replace a selector by the names it selects: otherwise it would select the columns of pieces, too."""
         if "Selector" not in node:
             return node
         selector = rebuild(node).meta.as_selector()
@@ -159,7 +159,7 @@ class _Cutter:
         return {"Selector": {"ByName": {"names": list(names), "strict": True}}}
 
     def _column(self, node: Any, rank: int) -> Any:
-        """A column of its own in place of a part, under the name that the part has."""
+        """Compute a part as a column before the step; return the node that reads it, under the part's name."""
         expr = rebuild(node)
         if expr.meta.has_multiple_outputs() or not expr.meta.root_names():
             raise NotRebuilt("several columns, or none, in place of one")
@@ -174,7 +174,10 @@ class _Cutter:
 
 
 def _tree(expr: pl.Expr) -> Any:
-    """The tree of an expression; none of one with a Python function, which gives names or will be refused."""
+    """Return the tree of an expression, or None if it holds a Python function.
+
+    Such a function only gives names, or the check of the step refuses it.
+    """
     try:
         return tree_of(expr)
     except pl.exceptions.PolarsError:
@@ -182,13 +185,13 @@ def _tree(expr: pl.Expr) -> Any:
 
 
 def _parts(node: Any) -> list[Any]:
-    """The lists and mappings just below one."""
+    """Return the lists and mappings directly below a list or mapping."""
     below = node if isinstance(node, list) else [node[kind] for kind in node if kind not in VALUES]
     return [part for part in below if isinstance(part, list | dict)]
 
 
 def _with_parts(node: Any, new: dict[int, Any]) -> Any:
-    """A list or mapping with new parts; itself where all are the old ones."""
+    """Return a list or mapping with new parts; itself if all parts are the old ones."""
     if all(new[id(part)] is part for part in _parts(node)):
         return node
     if isinstance(node, list):
@@ -197,7 +200,7 @@ def _with_parts(node: Any, new: dict[int, Any]) -> Any:
 
 
 def _within_lists_and_structs(tree: Any) -> set[int]:
-    """What is about the elements of lists or the fields of structs, which have no columns."""
+    """Return the `id()` of each node over list elements or struct fields, which a column cannot replace."""
     found: set[int] = set()
     for node, _ in containers(tree):
         match node:

@@ -1,12 +1,12 @@
-"""Refuse, at build, expressions that look at other rows.
+"""The refusal, at build, of expressions that look at other rows.
 
-Batches are cut wherever the source happened to cut them, and results must never show it. So every
+The source decides where the stream is cut into batches, and results must not depend on it. So every
 expression is checked against a whitelist (`arrowstream.expressions.row_wise`): each of its nodes must be known
-to look at one row only. What is not known is refused, with what to write instead.
+to look at one row only. Any other node is refused, with a hint what to write instead.
 
-The check reads the expression's own tree, serialised as JSON, rather than Polars' typed plan: the
+The check reads the expression's tree, serialised as JSON, rather than Polars' typed plan: the
 serialised tree shows every node in the oldest and the newest Polars supported, while the plan's visitor
-refuses whole families, such as list functions, in some versions. Where a type matters it is asked for.
+refuses whole families, such as list functions, in some versions. Polars is asked for a type only where it matters.
 """
 
 from __future__ import annotations
@@ -39,12 +39,19 @@ from arrowstream.plan.checks.types import can_cast, exposes_codes, has_categorie
 
 
 def check(step: Expressions, schema: pl.Schema, stage: str) -> pl.Schema:
-    """The schema after `step` over rows of `schema`, once it is certain that it looks at one row at a time.
+    """Check that `step` looks at one row at a time, and return the schema after it.
+
+    Parameters
+    ----------
+    schema
+        The schema of the rows that come in.
+    stage
+        The stage that errors name.
 
     Raises
     ------
     PlanError
-        An expression looks at other rows, at chance, or into a Python function; or no column is left.
+        An expression looks at other rows, is random, or calls a Python function; or no column is left.
     SchemaError
         A column is missing, or types do not fit.
     """
@@ -86,7 +93,7 @@ def _tree(expr: pl.Expr, stage: str) -> Any:
 
 
 def _without_names(expr: pl.Expr) -> Any:
-    """The tree of an expression; without names if a Python function gives them, as in ``name.map``."""
+    """Return the tree of an expression; without names if a Python function gives them, as in ``name.map``."""
     try:
         return tree_of(expr)
     except pl.exceptions.PolarsError:
@@ -95,23 +102,23 @@ def _without_names(expr: pl.Expr) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """One expression being checked."""
+    """The check of one expression, inside the lists or structs it looks into."""
 
     schema: pl.Schema
     stage: str
     whole: str
     inside: tuple[pl.DataType, ...] = ()
-    """The types of the lists or structs whose elements or fields the expression is about."""
+    """The types of the lists or structs whose elements or fields the expression reads."""
 
     def visit(self, root: Any) -> None:
-        """Raise unless every node looks at one row only, or at one list while inside of it."""
+        """Raise unless every node looks at one row only, or inside a list at that list only."""
         pending = [(self, root, False)]
         while pending:
             check, node, within_list = pending.pop()
             pending += reversed(check.below(node, within_list))
 
     def below(self, node: Any, within_list: bool) -> list[tuple[_Check, Any, bool]]:
-        """Check a node itself; the nodes below it, and how they are to be checked."""
+        """Check a node itself; return the nodes below it, each with its check and whether it is inside a list."""
         parts = parts_of(node)
         if parts is None and within_list:
             parts = within_list_parts_of(node)
@@ -144,7 +151,7 @@ class _Check:
         return [*others, *((self, part, within_list) for part in parts)]
 
     def cast(self, node: Any, source: Any, target: pl.DataType) -> None:
-        """Check that a cast can be done at all, and shows no codes."""
+        """Check that Polars has the cast, and that it shows no codes of a Categorical."""
         if self.shows_codes(source, target):
             raise self.codes(node)
         for dtype in self.types(source) or ():
@@ -159,7 +166,7 @@ class _Check:
     def function(
         self, node: Any, family: str, name: str, payload: Any, inputs: list[Any], within_list: bool
     ) -> list[Any]:
-        """Check a function call itself; returns those inputs that are to be checked as expressions."""
+        """Check a function call itself; return the inputs that must be checked as expressions."""
         known = name in ROW_WISE.get(family, ()) or (within_list and name in WITHIN_A_LIST.get(family, ()))
         if not known:
             raise self.refusal(node, name)
@@ -242,7 +249,7 @@ class _Check:
         return inputs
 
     def constants(self, node: Any, inputs: list[Any], stop: int) -> list[Any]:
-        """The inputs but for those from the second up to `stop`, which must be constants."""
+        """Check that the inputs from 1 up to `stop`, excluded, are constants; return the others."""
         if not all(is_literal(part) for part in inputs[1:stop]):
             raise self.error(
                 node, "a mapping taken from columns looks at the whole column", "give its values as lists"
@@ -276,21 +283,21 @@ class _Check:
         return types is not None and all(isinstance(dtype, pl.List | pl.Array) for dtype in types)
 
     def shows_codes(self, source: Any, target: pl.DataType | None) -> bool:
-        """Whether the codes of a Categorical become visible: in values of `target`, or (None) at all."""
+        """Return whether codes of a Categorical become visible in a cast to `target`; None stands for any use."""
         types = self.types(source)
         if types is None:
-            # Elements and fields have no type on their own: what they are part of tells.
+            # Elements and fields alone have no type: it is inside that of the list or struct.
             types = [inner for dtype in self.inside for inner in parts_of_type(dtype)]
         if target is None:
             return any(map(has_categories, types))
         return any(exposes_codes(dtype, target) for dtype in types)
 
     def of(self, source: Any) -> _Check:
-        """The check of what looks into the lists or structs that `source` gives."""
+        """Return the check of expressions over the elements or fields of the lists or structs of `source`."""
         return replace(self, inside=tuple(self.types(source) or self.inside))
 
     def types(self, tree: Any) -> list[pl.DataType] | None:
-        """The types of what an expression gives, or None if it cannot stand alone."""
+        """Return the types of the columns that an expression gives, or None if it cannot stand alone."""
         return column_types(tree, self.schema)
 
 
@@ -319,4 +326,4 @@ _CONDITIONS: dict[tuple[str, str], _Condition] = {
     ("ListExpr", "Sum"): _Check.adding_lists,
     ("ListExpr", "Mean"): _Check.adding_lists,
 }
-"""What those functions are checked for that look at one row with some arguments only."""
+"""The check of each function that looks at one row only with some of its possible arguments."""

@@ -1,4 +1,4 @@
-"""Two sinks that write to one place would leave only the rows of one: refused before anything is written."""
+"""The check that no two sinks write to one place, where only the rows of one would remain."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
 
 Writing = tuple[SinkBinding, bool]
-"""A sink in its place, and whether stages whose rows have the same schema may share it."""
+"""A sink in its place, and True if stages whose rows have the same schema may share it."""
 
 
 def check_sinks(plan: Plan) -> None:
-    """Check that no two sinks of a plan write to one place, except dead letters of one schema in one sink.
+    """Check that no two sinks of a plan write to one place.
+
+    Stages may share one sink for their dead letters if these have the same schema.
 
     Raises
     ------
     PlanError
-        Two do; the error names both.
+        Two sinks write to one place; the error names both.
     """
     seen: dict[str, Writing] = {}
     for binding, sharing in _sinks(plan.stages, plan.sink):
@@ -43,7 +45,7 @@ def check_sinks(plan: Plan) -> None:
 
 
 def _sinks(stages: Sequence[Stage], sink: SinkBinding | None) -> Iterator[Writing]:
-    """Every sink, in the order of their stages."""
+    """Yield every sink, in the order of their stages."""
     for stage in stages:
         if isinstance(stage, SegmentStage | OperatorStage):
             yield from _side_outputs(stage.name, stage.policies, stage.schema)

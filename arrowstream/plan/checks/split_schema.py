@@ -1,4 +1,4 @@
-"""Where lines meet, their rows must have one schema."""
+"""The check that lines which meet have the same schema."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from arrowstream.errors import SchemaError
 
 
 def merged_schema(name: str, outputs: Mapping[str, pl.Schema | None]) -> pl.Schema | None:
-    """The one schema of all branches that go on; None if every branch ends in a sink.
+    """Return the one schema of all branches that go on; None if every branch ends in a sink.
+
+    Parameters
+    ----------
+    name
+        The stage that errors name.
+    outputs
+        The schema after each branch that goes on.
 
     Raises
     ------
     SchemaError
-        They differ.
+        The schemas differ.
     """
     first, *others = outputs.items() if outputs else [(None, None)]
     for branch, schema in others:
@@ -24,7 +31,7 @@ def merged_schema(name: str, outputs: Mapping[str, pl.Schema | None]) -> pl.Sche
 
 
 def same_schema(name: str, what: str, found: pl.Schema | None, expected: pl.Schema | None) -> None:
-    """Raise SchemaError unless what meets has one schema, in one order of columns."""
+    """Raise SchemaError unless both schemas have the same columns and types, in the same order."""
     if found != expected:
         raise SchemaError(
             f"{what} do not fit those they meet",

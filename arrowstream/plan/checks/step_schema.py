@@ -11,19 +11,19 @@ from arrowstream.core.hints import did_you_mean, missing_column
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.base import Expressions
 
-# A panic in Polars' Rust code is no `Exception`, but it only means that it cannot do what was asked.
+# A panic in Polars' Rust code is not an `Exception`, but here it only means that Polars cannot run the step.
 _FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError)
 
 _SHOWN = 20
 
 
 def outgoing_schema(step: Expressions, schema: pl.Schema, stage: str) -> pl.Schema:
-    """The schema of what `step` makes of rows of `schema`, as Polars' lazy plan gives it.
+    """Return the schema after `step` over rows of `schema`, as Polars' lazy plan gives it.
 
     Raises
     ------
     SchemaError
-        A column is not there, types do not fit, or a type has no Arrow form.
+        A column is missing, types do not fit, or a type has no Arrow form.
     PlanError
         No column is left.
     """
@@ -46,14 +46,14 @@ def outgoing_schema(step: Expressions, schema: pl.Schema, stage: str) -> pl.Sche
 
 
 def check_on_no_rows(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, stage: str) -> None:
-    """Run `step` over no rows: finds type errors the lazy plan lets pass, and lone constants.
+    """Run `step` over no rows, to find type errors that the lazy plan lets pass, and lone constants.
 
     Raises
     ------
     SchemaError
-        Types do not fit, or the rows have other types than the plan says.
+        Types do not fit, or the rows have other types than the lazy plan gives.
     PlanError
-        Rows come out where none went in.
+        A row comes out although none went in.
     """
     try:
         result = step.apply(pl.DataFrame(schema=schema))
@@ -72,17 +72,17 @@ def check_on_no_rows(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, 
 
 
 def check_on_nulls(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, stage: str) -> None:
-    """Run `step` over rows of nulls: their type must be the same as that of values.
+    """Run `step` over rows of nulls, which must have the same types as rows of values.
 
     Raises
     ------
     SchemaError
-        It is another one.
+        A type is another one.
     """
     try:
         result = step.apply(pl.DataFrame(schema=schema).clear(2))
     except _FAILURES:
-        return  # a null may be what an expression fails on
+        return  # an expression may fail on a null
     if result.schema != outgoing:
         raise _other_types(step, "rows of nulls", outgoing, result.schema, stage)
 
@@ -119,7 +119,7 @@ def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stag
 
 
 def _sql_hint(name: str) -> str | None:
-    """What to write where an expression stands for a name."""
+    """Return a hint if a column's name looks like an SQL expression."""
     is_sql = re.search(r"[<>=+*/()]", name)
     return f"text is the name of a column; pl.sql_expr({name!r}) reads it as SQL" if is_sql else None
 
@@ -129,6 +129,6 @@ def _schema_text(schema: pl.Schema) -> str:
 
 
 def _listing(items: list[str]) -> str:
-    """The items, or as many as fit a message."""
+    """Join the items, `_SHOWN` of them at most."""
     rest = len(items) - _SHOWN
     return ", ".join([*items[:_SHOWN], *([f"and {rest} more"] if rest > 0 else [])])

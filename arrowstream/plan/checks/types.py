@@ -1,4 +1,4 @@
-"""Whether Polars can cast one type to another, which its lazy plan does not tell and no rows do not show."""
+"""Checks of casts that Polars' lazy plan and a run over no rows let pass."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import polars as pl
 
 
 def can_cast(source: pl.DataType, target: pl.DataType) -> bool:
-    """Whether values of `source` can be cast to `target` at all; tried on one value."""
+    """Return whether Polars can cast values of `source` to `target`, by a try on one value."""
     try:
         cast = pl.Series([_sample(source)], dtype=source).cast(target, strict=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return False
-    # Polars takes a struct to binary field by field, and announces otherwise.
+    # Polars casts a struct to binary field by field, although its plan gives binary.
     return cast.dtype == target
 
 
 def _sample(dtype: Any) -> Any:
-    """Some value of the type, without nulls inside: Polars casts a null to anything."""
+    """Return some value of the type, without nulls inside: Polars casts a null to anything."""
     if dtype.is_numeric():
         return Decimal(0) if dtype.is_decimal() else 0
     match dtype:
@@ -49,7 +49,7 @@ _SAMPLES: dict[type, Any] = {
 
 
 def parts_of_type(dtype: Any) -> list[Any]:
-    """The types just inside a list, array or struct."""
+    """Return the types directly inside a list, array or struct."""
     match dtype:
         case pl.List() | pl.Array():
             return [dtype.inner]
@@ -60,12 +60,12 @@ def parts_of_type(dtype: Any) -> list[Any]:
 
 
 def has_categories(dtype: Any) -> bool:
-    """Whether a Categorical is in it, at any depth."""
+    """Return whether a type is or holds a Categorical, at any depth."""
     return isinstance(dtype, pl.Categorical) or any(map(has_categories, parts_of_type(dtype)))
 
 
 def exposes_codes(source: Any, target: Any) -> bool:
-    """Whether a cast from `source` to `target` makes numbers of categories."""
+    """Return whether a cast from `source` to `target` turns categories into numbers."""
     match source, target:
         case pl.Categorical(), _:
             return not isinstance(target, pl.Categorical | pl.Enum | pl.String)

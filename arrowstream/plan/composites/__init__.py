@@ -1,1 +1,1 @@
-"""Steps that have graphs inside: one file each."""
+"""Steps with graphs inside, one kind a file."""

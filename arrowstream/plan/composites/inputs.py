@@ -33,7 +33,12 @@ class OtherInputs(Composite):
 
 
 def checked_inputs(call: str, others: Iterable[Graph]) -> tuple[Graph, ...]:
-    """Graphs that can be inputs.
+    """Return the graphs as a tuple, once each is checked to be an input.
+
+    Parameters
+    ----------
+    call
+        The builder's method that errors name.
 
     Raises
     ------

@@ -51,7 +51,7 @@ class Merge(OtherInputs):
 
     @classmethod
     def of(cls, others: Iterable[Graph]) -> Merge:
-        """The merge with these.
+        """Return the merge with these graphs.
 
         Raises
         ------

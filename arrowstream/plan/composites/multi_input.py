@@ -1,4 +1,4 @@
-"""An operator with several inputs, such as a join, and the pipelines that its other inputs come from."""
+"""The step of an operator with several inputs, such as a join."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from arrowstream.plan.physical import InputsStage
 
 @dataclass(frozen=True, slots=True)
 class MultiInput(OtherInputs):
-    """A step whose operator is given the input that each row comes from.
+    """A step whose operator gets each batch with the number of its input, the port.
 
     Parameters
     ----------
     others
         The graphs of ports 1, 2, ...; port 0 is the stream itself.
     operator
-        What the step does.
+        The operator.
     """
 
     operator: MultiInputOperator
 
     @classmethod
     def of(cls, operator: MultiInputOperator, others: Iterable[Graph]) -> MultiInput:
-        """The step of `operator` with these inputs.
+        """Return the step of `operator` with these inputs.
 
         Raises
         ------
         PlanError
-            The number of inputs is not that of the operator, or a graph has no source or has a sink.
+            The operator takes another number of inputs, or a graph has no source or has a sink.
         """
         graphs = checked_inputs(operator.name, others)
         if len(graphs) + 1 != operator.inputs:

@@ -1,4 +1,4 @@
-"""`split`: each row takes one of several branches; the branches end in sinks or meet again."""
+"""`split`: each row takes one of several branches, which end in sinks or meet again."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from arrowstream.plan.segment_stage import general, segment_stage
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split(Composite):
-    """Rows take the branch that `selector` names; what comes out of the branches is merged.
+    """A step in which each row takes the branch that `selector` names; the rows after the branches are merged.
 
     Parameters
     ----------
     selector
-        A branch's name for each row.
+        An expression that gives each row the name of its branch.
     branches
         The branches with names.
     otherwise
-        The branch of rows with any other name or none; without it, such rows are an error.
+        The branch of rows with any other name or null; without it, such a row is an error.
     """
 
     name: ClassVar[str] = "split"
@@ -65,7 +65,10 @@ class Split(Composite):
 
 
 def _route(compiler: LineCompiler, name: str, router: Router, schema: pl.Schema) -> Route:
-    """The router with its names computed by a backend: backends compute a single row as they do among others."""
+    """Return the route of batches, with branch names computed by a backend.
+
+    A backend computes a single row as it does among others; plain Polars may not.
+    """
     names = Segment((router,), schema, router.apply(pl.DataFrame(schema=schema)).schema)
     backend = general(compiler.backends)
     evaluate = segment_stage(name, names, compiler.backends, pin=backend).evaluators[backend]

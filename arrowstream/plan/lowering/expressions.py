@@ -17,7 +17,7 @@ from arrowstream.plan.lowering.names import function_name, operator_name
 from arrowstream.plan.lowering.polars_plan import Visitor
 
 _STRICT, _NON_STRICT, _WRAPPING = 0, 1, 2
-"""How Polars' plan numbers the ways of a cast."""
+"""The numbers of the kinds of cast in Polars' plan."""
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _TICK = {"ms": datetime.timedelta(milliseconds=1), "us": datetime.timedelta(microseconds=1)}
@@ -28,23 +28,23 @@ class Unlowered(Exception):
 
 
 _DEEPEST = 100
-"""Calls inside one another that a program may have: backends compile and run them by recursion."""
+"""Largest depth of an expression, in levels: backends compile and run it by recursion."""
 
 _NOTHING = Literal(None, pa.null())
-"""In place of what cannot be lowered."""
+"""Stands in for an expression that cannot be lowered."""
 
 
 class ExpressionLowering:
-    """Lowers the expressions of one step.
+    """The lowering of the expressions of one step.
 
     Parameters
     ----------
     visitor
         Polars' visitor of the plan.
     before
-        The step whose output the expressions read: types are looked up in its schema.
+        The number of the step whose output the expressions read: types are looked up in its schema.
     reasons
-        Where every reason why something cannot be lowered is added.
+        A list to which every reason why something cannot be lowered is added.
     """
 
     def __init__(self, visitor: Visitor, before: int, reasons: list[str]) -> None:
@@ -53,7 +53,7 @@ class ExpressionLowering:
         self._reasons = reasons
 
     def lower(self, root: int) -> Expression:
-        """The expression with the number `root`; a null where there was a reason not to."""
+        """Lower the expression with the number `root`; a part that cannot be lowered becomes a null."""
         self._visitor.set_node(self._before)
         nodes: list[tuple[int, Any, Any, str | None]] = []
         pending = [(root, 1)]
@@ -79,7 +79,7 @@ class ExpressionLowering:
         return lowered[root]
 
     def _seen(self, number: int) -> tuple[Any, Any, str | None]:
-        """A node and its type; or why Polars does not show them."""
+        """Return a node, its type and None; or None twice and the reason why Polars does not show them."""
         try:
             return self._visitor.view_expression(number), self._visitor.get_dtype(number), None
         except (NotImplementedError, pl.exceptions.PolarsError, OverflowError, ValueError) as error:
@@ -108,7 +108,7 @@ class ExpressionLowering:
     def _cast(self, node: Any, value: Expression) -> Expression:
         target = arrow_type(node.dtype)
         if node.options == _WRAPPING:
-            # The same name a backend would give the function; it differs from a cast by never failing.
+            # Unlike a cast it never fails.
             return Call("wrapping_cast", (value,), target)
         if node.options not in (_STRICT, _NON_STRICT):
             raise Unlowered(f"a cast with options {node.options!r} is not known")
@@ -116,7 +116,7 @@ class ExpressionLowering:
 
 
 def literal(value: Any, dtype: pl.DataType) -> Literal:
-    """A constant as a program holds it: dates and times as the integers Arrow stores.
+    """Return a constant of a program; dates, times and durations become the integers that Arrow stores.
 
     Raises
     ------
@@ -143,12 +143,18 @@ def _plain(value: Any, dtype: pl.DataType) -> Any:
         dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Binary)
     ):
         return value
-    # Nanoseconds are shown rounded, and the categories of an Enum have no scalar form here.
+    # The plan shows nanoseconds rounded, and an Enum's categories have no scalar form in a program.
     raise Unlowered(f"a constant of type {dtype} is not shown exactly by Polars' plan")
 
 
 def arrow_type(dtype: pl.DataType) -> pa.DataType:
-    """The Arrow type that columns of a Polars type have on an edge."""
+    """Return the Arrow type of columns of a Polars type between stages.
+
+    Raises
+    ------
+    Unlowered
+        The type has no Arrow form.
+    """
     try:
         return arrow_schema(pl.Schema({"": dtype})).field(0).type
     except SchemaError as error:
@@ -156,7 +162,7 @@ def arrow_type(dtype: pl.DataType) -> pa.DataType:
 
 
 def _parts(node: Any) -> list[int]:
-    """The numbers of the expressions inside a node."""
+    """Return the numbers of the expressions directly inside a node."""
     match type(node).__name__:
         case "BinaryExpr":
             return [node.left, node.right]

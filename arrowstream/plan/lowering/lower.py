@@ -1,7 +1,7 @@
 """Lowering: from Polars' optimised, typed plan of a segment to a program that other backends can run.
 
-Whatever the plan holds is in the program, or the segment is refused with every reason: an unknown step,
-expression or version is never guessed at.
+The program holds all of the plan, or the segment is refused with every reason: an unknown step, expression or version
+is never guessed at.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from arrowstream.plan.lowering.expressions import ExpressionLowering, Unlowered,
 from arrowstream.plan.lowering.polars_plan import TypedPlan, Unreadable
 from arrowstream.plan.segment import Segment
 
-# A filter moved before a cast that can fail would hide the failure, here but not where steps run one
-# by one; and moving it means computing twice what it looks at.
+# A filter moved before a cast that can fail would hide the failure, which steps that run one by one show;
+# and the columns that it reads would be computed twice.
 _OPTIMIZATIONS = pl.QueryOptFlags(predicate_pushdown=False)
 
 
 def lower(segment: Segment) -> Program | Refusal:
-    """The segment as a program, or every reason why it has none.
+    """Return the segment as a program, or every reason why it has none.
 
-    Functions get Polars' own names (see `arrowstream.plan.lowering.names`), with their options in
+    Functions get Polars' names (see `arrowstream.plan.lowering.names`), with their options in
     Polars' order. A literal date, time or duration is the integer that Arrow stores for it.
 
     Examples
@@ -57,7 +57,7 @@ def lower(segment: Segment) -> Program | Refusal:
 
 
 def required_columns(query: Query, schema: pl.Schema) -> tuple[str, ...] | None:
-    """The columns of its source that a query really needs, in the source's order.
+    """Return the columns of its source that a query needs, in the source's order.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def required_columns(query: Query, schema: pl.Schema) -> tuple[str, ...] | None:
     Returns
     -------
     tuple of str or None
-        Names such that `query` gives the same over a source of only these; None where that cannot be told.
+        Names such that `query` gives the same over a source of only these; None if that is not certain.
     """
     try:
         plan = TypedPlan(query, schema, pl.QueryOptFlags())
@@ -79,13 +79,13 @@ def required_columns(query: Query, schema: pl.Schema) -> tuple[str, ...] | None:
     needed = tuple(name for name in schema if chosen is None or name in chosen)
     narrowed = pl.LazyFrame(schema={name: schema[name] for name in needed})
     try:
-        # A column that nobody reads can still matter: drop() names it, with_columns() keeps its place.
+        # A column that no expression reads can still matter: drop() names it, with_columns() keeps its place.
         found, expected = query(narrowed).collect_schema(), plan.schema(plan.steps[-1])
     except pl.exceptions.PolarsError:
         return None
     if list(found.items()) != list(expected.items()):
         return None
-    # Nor must a column be meant by its number: nth(1) of fewer columns is another one.
+    # Nor may an expression name a column by its number: nth(1) of fewer columns is another one.
     return (
         needed
         if _described(query, pl.Schema(narrowed.collect_schema())) == _described(query, schema)
@@ -94,7 +94,7 @@ def required_columns(query: Query, schema: pl.Schema) -> tuple[str, ...] | None:
 
 
 def _described(query: Query, schema: pl.Schema) -> list[str]:
-    """What an optimised query does, as Polars words it, but for mere choices of columns."""
+    """Return the steps of an optimised query as Polars prints them, without mere choices of columns."""
     text = query(pl.DataFrame(schema=schema).clear(3).lazy()).explain()
     return [line for line in map(str.strip, text.splitlines()) if not line.startswith(("DF [", "simple π"))]
 
@@ -119,7 +119,7 @@ def _steps(plan: TypedPlan, reasons: list[str]) -> list[Project | Filter]:
             case "Filter":
                 steps.append(Filter(expressions.lower(node.predicate.node)))
             case other:
-                # What follows speaks of columns that no step here could name.
+                # The steps after it read columns that the program would not have.
                 reasons.append(f"a program has no {snake_case(other)} step")
                 break
     return steps
@@ -134,7 +134,7 @@ def _columns(schema: pl.Schema) -> tuple[tuple[str, Expression], ...]:
 
 
 def _project(steps: list[Project | Filter], columns: dict[str, Expression]) -> None:
-    """Add a projection; one that only chooses among computed columns melts into the one before."""
+    """Add a projection; one that only chooses among computed columns is fused into the one before."""
     if steps and isinstance(last := steps[-1], Project):
         computed = dict(last.columns)
         if all(isinstance(expression, Column) for expression in columns.values()):

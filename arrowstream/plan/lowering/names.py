@@ -1,4 +1,4 @@
-"""Names: from what Polars' plan calls a function or an operator to what a program calls it."""
+"""The names that programs give to the functions and operators of Polars' plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ _PREFIXES = {
 
 
 def function_name(kind: Any) -> str:
-    """Of a function: a string in snake case already, or a member of ``StringFunction`` or its like.
+    """Return a program's name for a function of Polars' plan.
+
+    Parameters
+    ----------
+    kind
+        A string, in snake case already, or a member of ``StringFunction`` or another family.
 
     Examples
     --------
@@ -31,7 +36,7 @@ def function_name(kind: Any) -> str:
 
 
 def operator_name(operator: Any) -> str:
-    """Of a binary operator such as ``Operator.Plus``."""
+    """Return a program's name for a binary operator such as ``Operator.Plus``."""
     member = repr(operator).rpartition(".")[2]
     known = OPERATORS.get(member)
     return known.function if known else snake_case(member)

@@ -1,7 +1,7 @@
 """Polars' optimised, typed plan of a query, as far as its visitor shows it.
 
-The visitor is what cuDF's Polars engine reads. It belongs to no public interface, so it has a version,
-and only versions known to mean the same things by the same names are read at all.
+cuDF's Polars engine reads the same visitor. It is not a public interface, so it has a version, and only versions
+known to mean the same things by the same names are read.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import polars as pl
 
 KNOWN_VERSIONS = range(11, 17)
-"""Major versions of the visitor; 11 is Polars 1.35, 16 is Polars 2.1, those between were tried as well."""
+"""Major versions of the visitor; 11 is Polars 1.35, 16 is Polars 2.1, and those between were tried as well."""
 
 _MARK = 3
-"""Rows of the frame planned for: the optimiser puts frames of 0 and 1 rows in place of what it folds."""
+"""Height in rows of the frame that is planned for: the optimiser replaces what it folds by frames of 0 or 1 rows."""
 
 Visitor = Any
 """Polars' `NodeTraverser`: it stands at one step of the plan and shows that step and its expressions."""
@@ -26,21 +26,21 @@ class Unreadable(Exception):
 
 
 class TypedPlan:
-    """The steps of a plan, the one that reads the source first.
+    """The numbers of a plan's steps in order, from the one that reads the source.
 
     Parameters
     ----------
     query
-        What is to be planned.
+        The query to plan.
     schema
         Schema of the frame it is applied to.
     optimizations
-        Which of Polars' optimisations to apply.
+        Polars' optimisations to apply.
 
     Raises
     ------
     Unreadable
-        This version of the plan is unknown, or it is no chain of steps over the one frame.
+        This version of the plan is unknown, or the plan is not a chain of steps over the one frame.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class TypedPlan:
         self._check_source(schema)
 
     def at(self, step: int) -> Any:
-        """Stand at a step; what it is."""
+        """Move the visitor to a step and return its node; raise `Unreadable` if Polars does not show it."""
         self.visitor.set_node(step)
         try:
             return self.visitor.view_current_node()
@@ -69,7 +69,7 @@ class TypedPlan:
             raise Unreadable(f"Polars does not show a step of the plan: {error}") from error
 
     def schema(self, step: int) -> pl.Schema:
-        """The schema that comes out of a step."""
+        """Return the schema after a step."""
         self.visitor.set_node(step)
         return pl.Schema(self.visitor.get_schema())
 
@@ -88,7 +88,7 @@ class TypedPlan:
         if kind != "DataFrameScan":
             raise Unreadable(f"the plan starts with {kind}")
         frame = pl.DataFrame._from_pydf(scan.df)
-        # Of columns that nothing reads, the optimiser may keep the name only.
+        # Of columns that no step reads, the optimiser may keep the name only.
         read = schema if scan.projection is None else scan.projection
         found = frame.schema
         same = found.names() == schema.names() and all(found[name] == schema[name] for name in read)

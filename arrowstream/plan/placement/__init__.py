@@ -1,1 +1,1 @@
-"""Which backend runs a segment, by fitted costs."""
+"""The choice of the backend that runs a segment, by fitted costs."""

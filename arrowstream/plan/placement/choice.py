@@ -1,7 +1,7 @@
-"""Which backend runs a batch: the cheapest by fitted costs, without flapping, with a look at the other.
+"""The choice of the backend for a batch: the cheapest by fitted costs, with hysteresis and probes of the second-best.
 
 Batches of one stream may differ much in size, so the choice is kept for each power of two of rows: small
-batches can stay with one backend and large ones with another at the same time. Nothing here is random:
+batches can stay with one backend and large ones with another at the same time. The choice is deterministic:
 the same batches with the same timings are placed the same way.
 """
 
@@ -17,33 +17,33 @@ from arrowstream.plan.placement.costs import WARM_UP, LineCost
 
 @dataclass(frozen=True, slots=True)
 class PlacementTuning:
-    """The numbers that a choice depends on.
+    """The constants of the choice.
 
     Parameters
     ----------
     probe_every
-        Batches between two probes of the second-best backend; with 4 batches a probe that is 2 % of all.
+        Batches between two probes of the second-best backend; with 4 batches a probe, 2 % of all batches are probes.
     probe_batches
-        Batches of one probe in a row. The first one after another backend's does not count: its memory was given back
-        and is in no cache, so that it can take twice as long.
+        Batches of one probe in a row. The first one after another backend's does not count: the backend's memory was
+        freed and has left the caches, so that it can take twice as long.
     probe_within
         Largest expected cost of a probe, as a multiple of the best.
     first_probe_after
-        Batches before the first probe at a size. It comes early, since start costs and lines through other sizes may
-        be far off.
+        Batches before the first probe at a size. It comes early, since start costs and lines fitted at other sizes
+        may be far off.
     first_probe_within
         Largest expected cost of the first probe at a size, as a multiple of the best.
     tolerance
-        Expected cost of the present backend, as a multiple of the best, up to which it stays.
+        Largest expected cost of the present backend, as a multiple of the best, at which it stays.
     gain
-        Largest gain of one batch that is added up towards a change, as a share of a batch.
+        Largest gain that one batch adds to the sum of gains, as a share of a batch.
     enough
         Sum of gains, in batches, at which the best backend takes over: after 5 batches in a row for a large gain,
-        more for a smaller one.
+        after more for a smaller one.
     rest
-        Batches after a change before the next one.
+        Smallest number of batches between two changes.
     most_rows
-        Rows of a batch at most; lines that meet at more do not meet.
+        Largest batch, in rows, that `explain()` reports on.
     """
 
     probe_every: int = 196
@@ -62,10 +62,10 @@ TUNING = PlacementTuning()
 
 
 class Choice(NamedTuple):
-    """A backend for one batch, what it is expected to take (us), and why it was chosen.
+    """The backend for one batch, the expected time in microseconds, and the reason for the choice.
 
-    Made for every batch, like `Standing`, hence a named tuple: a frozen dataclass costs twice as much.
-    The time it takes `counts` only if no other backend ran just before.
+    The measured time `counts` only if no other backend ran directly before. A choice is made for every batch, like a
+    `Standing`, hence a named tuple: a frozen dataclass costs twice as much.
     """
 
     backend: str
@@ -82,11 +82,11 @@ class Standing(NamedTuple):
     winner
         The backend in use.
     lost
-        Expected cost, in batches, of not using another backend that is clearly cheaper.
+        Sum of gains, in batches, that a clearly cheaper backend would have brought.
     rest
-        Batches to go before the winner may change again.
+        Batches left before the winner may change again.
     unprobed
-        Batches since the second-best was last probed; below 0 during a probe, minus the batches left.
+        Batches since the last probe of the second-best; during a probe, minus the number of its batches left.
     tried
         True once the second-best has been measured at this size.
     """
@@ -99,10 +99,12 @@ class Standing(NamedTuple):
 
 
 def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) -> tuple[Choice, Standing]:
-    """The backend for a batch of `rows` rows, and the standing after it. A pure function.
+    """Return the backend for a batch of `rows` rows, and the standing after it. A pure function.
 
     Parameters
     ----------
+    rows
+        The number of rows of the batch.
     costs
         The fitted costs of every backend that can run the segment; at least two.
     standing
@@ -133,13 +135,13 @@ def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) 
         return Choice(second, rival_us, "probe", False), Standing(
             winner, lost, rest, 1 - tuning.probe_batches, tried
         )
-    # A backend that has not been measured at this size gets one probe, not the stream.
+    # A backend that has not been measured at this size gets one probe before it can take over.
     if (
         not tried
         and (enough or unprobed >= tuning.first_probe_after)
         and rival_us <= tuning.first_probe_within * present_us
     ):
-        # This batch counts as a measurement unless it warms the backend up.
+        # The batch is a measurement unless it warms the backend up.
         return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, 0, rival.samples >= WARM_UP)
     choice = Choice(winner, present_us, "cheapest", unprobed > 0)
     return choice, Standing(winner, lost, rest, unprobed + 1, tried)
@@ -151,10 +153,10 @@ class Placement:
     Parameters
     ----------
     available
-        The backends that can run the segment, by name, with the cost of a batch before any was measured: in
-        microseconds, and in microseconds for each row.
+        The backends that can run the segment, by name, each with its assumed cost before any is measured:
+        microseconds a batch, and microseconds a row.
     refused
-        The reasons of the others.
+        The other backends, by name, each with the reason.
     pin
         The backend the user asked for, or ``"auto"``.
 
@@ -184,7 +186,7 @@ class Placement:
             self._reason = ""
 
     def choose(self, rows: int) -> Choice:
-        """The backend for a batch of `rows` rows."""
+        """Choose the backend for a batch of `rows` rows."""
         if self._only is not None:
             return Choice(self._only, self._costs[self._only].predict(rows), self._reason)
         size, standings = rows.bit_length(), self._standings
@@ -202,7 +204,7 @@ class Placement:
             cost.observe(rows, seconds * 1e6)
 
     def _measure(self, cost: LineCost, rows: int, micros: float) -> None:
-        """Take the first sample that counts. A heavier segment is so for the backends not measured yet, too."""
+        """Take the first sample that counts, and scale the assumed costs of unmeasured backends to fit it."""
         before = cost.predict(rows)
         cost.observe(rows, micros)
         for other in self._costs.values():
@@ -210,7 +212,7 @@ class Placement:
                 other.scale(cost.predict(rows) / before)
 
     def explain(self) -> str:
-        """The backend and the reason; once there are measurements, the fitted costs."""
+        """Return the backend and the reason; after the first measurement also the fitted costs."""
         lines = [f"backend: {self._reason or self._crossovers()}"]
         measured = [
             f"{name} {cost} ({cost.samples:,} batches)" for name, cost in self._costs.items() if cost.samples
@@ -220,7 +222,7 @@ class Placement:
         return "\n".join(lines)
 
     def _crossovers(self) -> str:
-        """The cheapest backend for each range of rows, in words: the lower envelope of the lines."""
+        """Return the cheapest backend for each range of rows, in words: the lower envelope of the lines."""
         costs = self._costs
         name = min(costs, key=lambda name: costs[name].predict(1))
         ranges: list[str] = []
@@ -236,6 +238,6 @@ class Placement:
 
 
 def _meeting(first: LineCost, flatter: LineCost) -> float:
-    """Rows from which the flatter of two lines is the lower one, to two digits."""
+    """Return the number of rows above which the flatter of two lines is the lower one, to two digits."""
     rows = (flatter.fixed - first.fixed) / (first.slope - flatter.slope)
     return round(rows, 2 - len(str(int(rows))))

@@ -1,14 +1,14 @@
-"""The cost of a backend: a line through its own measurements, fitted while the pipeline runs.
+"""The cost of a backend: a line through its measurements, fitted while the pipeline runs.
 
 ``fixed + slope * rows`` in microseconds, by recursive least squares with a forgetting factor (L. Ljung,
 *System Identification: Theory for the User*, 2nd ed. 1999, section 11.2). Batches of one size say nothing
-about other sizes, and plain forgetting would lose what is known about those until the line swings about; so
-a little of the first uncertainty always stays (S. Gunnarsson, "Combining tracking and regularization in
-recursive least squares identification", *Proc. 35th IEEE CDC*, 1996).
+about other sizes, and plain forgetting would lose all information about those until the line becomes unstable; so
+a little of the start values' certainty comes back with each sample (S. Gunnarsson, "Combining tracking and
+regularization in recursive least squares identification", *Proc. 35th IEEE CDC*, 1996).
 
 Timings scatter in proportion to their size: each is weighted by the inverse of the expected time. Some are far too
-long, because the machine did something else: those are cut. If several in a row are cut, the machine has changed:
-each halves the trust in the line so far.
+long, because the machine did something else: those are clipped. If several in a row are clipped, the machine has
+changed: each halves the trust in the line so far.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from __future__ import annotations
 from math import inf
 
 FORGETTING = 0.95
-"""Weight a sample loses with each later one: some 20 are remembered."""
+"""Factor on a sample's weight with each later sample: about the last 20 samples matter."""
 
 WARM_UP = 2
-"""First samples that are dropped: they pay for imports, caches and thread pools."""
+"""Number of first samples that are dropped: they include imports, cold caches and the start of thread pools."""
 
 OUTLIER = 3.0
-"""Largest sample, as a multiple of the expected time; longer ones are cut: a busy machine is not a slow backend."""
+"""Largest sample, as a multiple of the expected time. Longer ones are clipped: the machine may have been busy."""
 
 SCATTER = 0.2
-"""Relative spread of timings. Start values count as uncertain by their own size."""
+"""Relative standard deviation of timings; that of start values is 1."""
 
 LIGHTEST = 0.01
-"""Start values are never scaled below this share of themselves; a clock that stands still would say 0."""
+"""Smallest factor that scales start values; a clock that stands still would give 0."""
 
 _REMAINS = 0.1 * (1.0 - FORGETTING)
-"""Share of the start values' certainty that comes back with each sample."""
+"""Share of the start values' information that comes back with each sample."""
 
 
 class LineCost:
@@ -51,7 +51,7 @@ class LineCost:
     50
     """
 
-    # _i..: the information matrix, the inverse of the covariance; _add..: what comes back of the first one.
+    # _i..: the information matrix, the inverse of the covariance; _add..: the part of the first one that comes back.
     __slots__ = ("_add00", "_add11", "_factor", "_i00", "_i01", "_i11", "fixed", "samples", "slope")
 
     def __init__(self, fixed: float, slope: float) -> None:
@@ -69,7 +69,7 @@ class LineCost:
         self._add11 = _REMAINS * self._i11
 
     def scale(self, factor: float) -> None:
-        """Start from `factor` times the start values; before anything was measured."""
+        """Start again from `factor` times the start values; call it only before `measured`."""
         factor = max(factor, LIGHTEST)
         self._factor /= factor
         self._start(self.fixed * factor, self.slope * factor)
@@ -80,7 +80,7 @@ class LineCost:
         return self.samples > WARM_UP
 
     def predict(self, rows: int) -> float:
-        """Microseconds a batch of `rows` rows is expected to take; never negative."""
+        """Return the expected time of a batch of `rows` rows, in microseconds; never negative."""
         return self.fixed + self.slope * rows
 
     def observe(self, rows: int, micros: float) -> None:
@@ -91,20 +91,20 @@ class LineCost:
             return
         fixed, slope = self.fixed, self.slope
         expected = fixed + slope * rows
-        # Near 0 a sample would weigh without bound.
+        # Near 0 the weight of a sample would have no bound.
         weight = 1.0 / max(expected, 1.0)
         x1 = weight * rows
         i00 = FORGETTING * self._i00 + self._add00
         i01 = FORGETTING * self._i01
         i11 = FORGETTING * self._i11 + self._add11
-        # Rounding may leave nothing of it where one direction is known far better than the other.
+        # Rounding may cancel it if one direction is known far better than the other.
         determinant = max(i00 * i11 - i01 * i01, 1e-12 * i00 * i11)
         gain0 = (i11 * weight - i01 * x1) / determinant
         gain1 = (i00 * x1 - i01 * weight) / determinant
         uncertainty = weight * gain0 + x1 * gain1
         sample, trust = micros * weight, 1.0
         if sample > OUTLIER:
-            # Negative: half of what was known in this direction goes.
+            # Negative trust: forget half of the information along this sample.
             sample, trust = OUTLIER, -0.5 / max(uncertainty, 1e-3)
         step = (sample - expected * weight) / (1.0 + uncertainty)
         fixed += gain0 * step
@@ -112,7 +112,7 @@ class LineCost:
         self._i00 = i00 = i00 + trust * weight * weight
         self._i01 = i01 = i01 + trust * weight * x1
         self._i11 = i11 = i11 + trust * x1 * x1
-        # A part that would be negative is none; the other is then the best one for that.
+        # Clamp a negative coefficient to 0 and refit the other.
         if slope < 0.0:
             fixed, slope = fixed + slope * i01 / i00, 0.0
         elif fixed < 0.0:

@@ -23,12 +23,22 @@ _log = logging.getLogger("arrowstream")
 class RunningSink:
     """A writer with counters and a limit of rows.
 
-    One that is `best_effort` is lost at its first failure, which is logged; the run goes on without it.
-
     Parameters
     ----------
+    name
+        The sink's id in reports, metrics and errors.
     label
-        The sink's own label, for errors about several sinks.
+        The sink's label, for errors about several sinks.
+    writer
+        The open writer; a `BlockingWriter` is called on worker threads.
+    resources
+        The run's clock and threads.
+    limit
+        Largest number of rows to write; None for no limit.
+    on_write
+        Called on the loop after each batch that is written.
+    best_effort
+        True if the sink is lost at its first failure, which is logged, and the run goes on without it.
     """
 
     __slots__ = (
@@ -80,14 +90,14 @@ class RunningSink:
 
     @property
     def full(self) -> bool:
-        """Whether the limit of rows is reached."""
+        """True if the limit of rows is reached."""
         return self._limit is not None and self.counters.rows_out >= self._limit
 
     async def end(self) -> None:
-        """Nothing: `RunningSinks.commit` ends the sinks."""
+        """Do nothing: `RunningSinks.commit` ends the sinks."""
 
     async def send(self, element: Element) -> None:
-        """Write a batch, cut to the rows that the limit still allows."""
+        """Write a batch, cut to the rows that the limit still allows; count a mark."""
         if not isinstance(element, Batch):
             self.counters.record_mark(element)
             if isinstance(element, Barrier):
@@ -105,7 +115,7 @@ class RunningSink:
         self._on_write()
 
     async def attempt(self, batch: Batch) -> list[Element]:
-        """Write a batch once."""
+        """Write a batch once; return an empty list, as nothing comes out of a sink."""
         begin, waited_ns = self._clock.now_ns(), 0
         try:
             if self.blocking:
@@ -139,7 +149,7 @@ class RunningSink:
         self._attempt = attempts(self._attempt)
 
     def lose(self, error: BaseException) -> None:
-        """Go on without this sink."""
+        """Give up the sink because of `error`; the run goes on without it."""
         self.on_failure(error)
         self.lost = self.counters.aborted = True
         _log.warning("%s gets nothing more: %s", self.counters.name, error)
@@ -157,7 +167,7 @@ class RunningSink:
             await self._abort_lost()
 
     async def commit(self) -> None:
-        """Make what was prepared visible; a sink whose `commit` fails is aborted."""
+        """Make the prepared rows visible; a best-effort sink that fails is aborted."""
         if self.lost:
             return
         try:
@@ -171,7 +181,7 @@ class RunningSink:
             self._ended = True
 
     async def close(self) -> None:
-        """Let go of the writer of a sink that has committed."""
+        """Close the writer of a sink that has committed."""
         if self.lost:
             return
         try:
@@ -182,12 +192,12 @@ class RunningSink:
             self.lose(error)
 
     def on_failure(self, failure: BaseException) -> None:
-        """Give a writer that has not committed the failure because of which it will be aborted."""
+        """Pass on to a writer that has not committed the failure for which it will be aborted."""
         if not self._ended and isinstance(self._writer, Writer):
             self._writer.on_failure(failure)
 
     async def abort(self) -> None:
-        """Leave nothing half-written visible; does nothing after `commit`, or a second time."""
+        """Abort the writer, so that nothing half-written is visible; do nothing after `commit` or an `abort`."""
         if not self._ended:
             self._ended = True
             await self._call(self._writer.abort)

@@ -27,9 +27,9 @@ class RunningSinks:
         self._side: list[RunningSink] = []
         self._shared: list[tuple[SinkBinding, Callable[[Batch], Awaitable[None]]]] = []
         self.commit_begun = False
-        """True once every sink has prepared: from then on rows become visible."""
+        """True once every sink has prepared; rows become visible after that."""
         self.reached: list[SinkSpec] = []
-        """The specs that were opened, or failed to."""
+        """The specs of the sinks that were opened, or failed to open."""
 
     def __iter__(self) -> Iterator[RunningSink]:
         return iter(self._sinks)
@@ -37,7 +37,22 @@ class RunningSinks:
     def open(
         self, binding: SinkBinding, limit: int | None = None, on_write: Callable[[], None] = lambda: None
     ) -> RunningSink:
-        """Open a sink."""
+        """Open a sink.
+
+        Parameters
+        ----------
+        binding
+            The sink in its place.
+        limit
+            Largest number of rows to write; None for no limit.
+        on_write
+            Called on the loop after each batch that is written.
+
+        Raises
+        ------
+        SinkError
+            The sink could not be opened; the error names it.
+        """
         self.reached.append(binding.sink)
         context = self._resources.context(binding.name)
         writer = opened(binding.name, SinkError, lambda: binding.sink.open(binding.schema, context))
@@ -60,7 +75,7 @@ class RunningSinks:
         return sink
 
     def shared_side_output(self, binding: SinkBinding) -> Callable[[Batch], Awaitable[None]]:
-        """The write of a sink for dead letters that stages share if their dead letters have one schema.
+        """Return the write of a sink for dead letters, the same one for equal sinks and schemas.
 
         It writes one batch at a time, however many stages call it.
         """
@@ -72,7 +87,7 @@ class RunningSinks:
         return write
 
     def _in_order(self) -> list[RunningSink]:
-        """The sinks at ends first: a stage may have late rows or dead letters until its last row has been written."""
+        """Return the sinks at ends, then side outputs, which may get rows until a sink has written its last one."""
         ends = [sink for sink in self._sinks if sink not in self._side]
         return [*ends, *self._side]
 
@@ -84,8 +99,8 @@ class RunningSinks:
         Raises
         ------
         SinkError
-            A sink could not prepare, and none shows anything; or one could not commit, and the error says which
-            sinks show their rows and which do not.
+            A sink could not prepare, and no rows are visible; or one could not commit, and the error lists the sinks
+            whose rows are visible and those whose rows are not.
         """
         for sink in self._in_order():
             await sink.prepare(END_OF_RUN)
@@ -111,7 +126,7 @@ class RunningSinks:
         await in_turn(sink.close for sink in shown)
 
     def aborts(self, failure: BaseException) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Leave nothing half-written visible after `failure`; sinks that have committed keep their rows."""
+        """Return the aborts of all sinks after `failure`; sinks that have committed keep their rows."""
         for sink in self._sinks:
             sink.on_failure(failure)
         return (sink.abort for sink in self._sinks)
@@ -120,7 +135,7 @@ class RunningSinks:
 def _partly_committed(
     shown: Sequence[RunningSink], failed: Mapping[RunningSink, BaseException]
 ) -> BaseException:
-    """The error of a run some of whose sinks could not commit; the first failure is its cause."""
+    """Return the error of a run in which some sinks could not commit; the first failure is its cause."""
     first, *others = failed.values()
     if shown:
         lost = "; ".join(f"{_named(sink)}: {error}" for sink, error in failed.items())

@@ -1,4 +1,4 @@
-"""A source while it runs: counted, timed, stopped between two batches, with barriers put between them."""
+"""A source while it runs: counted, timed, stopped between two batches, with barriers injected between batches."""
 
 from __future__ import annotations
 
@@ -21,19 +21,25 @@ from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.timed import Suspended
 
 Read = tuple[Element | None, SourcePosition | None]
-"""An element, or None at the end, and the position after it."""
+"""An element, or None at the end, and the position after it; the position is None if not resumable."""
 
 
 class RunningSource:
     """A reader with counters and a gentle stop between two batches.
 
-    Where the run has a snapshot store, the position at each barrier goes there before the barrier is passed on, and
+    If the run has a snapshot store, the position at each barrier is saved there before the barrier is passed on, and
     a barrier that is injected while the source waits for its next batch is passed on at once.
 
     Parameters
     ----------
+    name
+        The source's id in reports, metrics and errors.
+    reader
+        The open reader; a `BlockingReader` is called on worker threads.
+    resources
+        The run's clock, threads and snapshot store.
     inside
-        The steps that run inside the read, for errors of theirs.
+        The steps that run inside the read, which its errors name.
     """
 
     __slots__ = (
@@ -79,9 +85,9 @@ class RunningSource:
         self._injected: asyncio.Future[None] | None = None
         self._pending: asyncio.Task[Read] | None = None
         self.position = reader.position()
-        """Where another run continues after the last element handed out, where the run has a snapshot store."""
+        """The position after the last element handed out; only kept up to date if the run has a snapshot store."""
         self.ended = False
-        """Whether the stream has ended by itself."""
+        """True if the stream has ended by itself."""
         self.blocking = isinstance(reader, BlockingReader)
         self._read: Callable[[], Awaitable[Element | None]] = (
             self._on_thread(reader) if isinstance(reader, BlockingReader) else reader.read
@@ -89,16 +95,16 @@ class RunningSource:
 
     @property
     def total_rows(self) -> int | None:
-        """Rows it will read in all; None if unknown."""
+        """Number of rows that the source will read in all; None if unknown."""
         return self._reader.total_rows
 
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
-        """What its reader has to say about rows that it could not hand out as they were."""
+        """The reader's notes about rows that it had to change or leave out."""
         return self._reader.notes
 
     def stop(self) -> None:
-        """Read nothing more; a source that only waits for its next batch is interrupted."""
+        """Stop reading; a source that only waits for its next batch is interrupted."""
         self._stopped = True
         if self._reading is not None and not self._interrupted:
             self._interrupted = True
@@ -110,8 +116,8 @@ class RunningSource:
         Returns
         -------
         bool
-            False if the stream has ended, so that the barrier will never come out: from then on `position`, which no
-            longer changes, belongs to every checkpoint.
+            False if the stream has ended and the barrier will not come out; `position`, which no longer changes, then
+            belongs to every later checkpoint.
         """
         if not self._over:
             self._barriers.append(barrier)
@@ -120,7 +126,13 @@ class RunningSource:
         return not self._over
 
     async def receive(self) -> Element | None:
-        """The next element, or None at the end of the stream or after `stop`."""
+        """Return the next element; None at the end of the stream or after `stop`.
+
+        Raises
+        ------
+        SourceError
+            The read failed. An error of a step inside the read names this step.
+        """
         if self._barriers:
             element: Element | None = self._barriers.popleft()
         elif self._stopped and self._pending is None:
@@ -147,7 +159,7 @@ class RunningSource:
             self._reader.on_failure(failure)
 
     async def close(self) -> None:
-        """Let go of the reader."""
+        """Close the reader; cancel a read that is under way first."""
         if self._pending is not None:
             await end_tasks(self._pending)
         try:
@@ -176,7 +188,7 @@ class RunningSource:
         return element
 
     async def _next_or_barrier(self) -> Element | None:
-        """The next element, or a barrier that comes meanwhile; the read then goes on."""
+        """Return the next element, or a barrier that comes meanwhile; the read then goes on."""
         if self._pending is None:
             self._pending = asyncio.ensure_future(self._read_with_position())
         self._injected = asyncio.get_running_loop().create_future()
@@ -192,12 +204,12 @@ class RunningSource:
         return element, self._reader.position()
 
     async def _save(self, barrier: Barrier) -> None:
-        """Save the position at a barrier; a source that is not resumable has none."""
+        """Save the position at a barrier, if the source is resumable."""
         if self.position is not None:
             await self._snapshots.save_position(barrier.epoch, self.position)
 
     def _failing(self, error: BaseException) -> str:
-        """The name of what failed: the source, or the steps inside its read, which are not told apart."""
+        """Return the name of the failing part: the source, or all steps inside its read."""
         if not self._inside or isinstance(error, SourceError) or not isinstance(error, StageError):
             return self.counters.name
         return f"{self.counters.name}, in {', '.join(step.describe() for step in self._inside)}"

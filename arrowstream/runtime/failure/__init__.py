@@ -1,1 +1,1 @@
-"""What happens when a step, a source or a sink fails."""
+"""Failures of steps, sources and sinks: handlers and time limits at work, and clean-up."""

@@ -15,7 +15,7 @@ CleanUp = Callable[[], Awaitable[None]]
 
 
 async def despite(failure: BaseException, clean_ups: Iterable[CleanUp]) -> None:
-    """Clean up after `failure`, in turn; it must stay what the user sees if that fails, too."""
+    """Clean up after `failure`, in turn; failures of the clean-up become notes on it."""
     try:
         await in_turn(clean_ups)
     except FAILURES as error:
@@ -60,12 +60,12 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
 
 
 def first_failure(failure: BaseException) -> BaseException:
-    """The failure that came first, without notes of others."""
+    """Return the failure that came first, without notes of others."""
     return next(_leaves(failure))
 
 
 def root(failure: BaseException) -> BaseException:
-    """The failure that came first; the others, if any, become notes on it."""
+    """Return the failure that came first; the others, if any, become notes on it."""
     # One that passed through several tasks is found several times.
     first, *others = dict.fromkeys(_leaves(failure))
     for other in others:
@@ -77,8 +77,8 @@ def _leaves(failure: BaseException) -> Iterator[BaseException]:
     if isinstance(failure, BaseExceptionGroup):
         for inner in failure.exceptions:
             yield from _leaves(inner)
-        # The frames of a task group hold the group that they raise: with it, everything that its failures passed
-        # through would wait for the garbage collector, files of state included.
+        # The frames of a task group refer to the group that they raise: with it, all frames that its failures passed
+        # through would wait for the garbage collector, with files of state.
         failure.__traceback__ = None
     else:
         yield failure

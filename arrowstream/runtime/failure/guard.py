@@ -1,11 +1,10 @@
-"""The handlers of a batch that fails: they act on it, and the failing rows are found.
+"""The error handlers at work on a batch that fails: retries, and the search for the failing rows.
 
 The failing rows are found by halving: the batch has failed as a whole, so its halves are tried, then the
-halves of those that fail, until single rows are left. What the good parts gave is kept as it comes, so
-nothing is tried again once it has succeeded, and rows are neither lost nor doubled; in the end it is
-put together. Retries come before that and are for the whole batch only: a part is tried once.
-Retrying parts would multiply the waits by all the tries, and a failure that passes has had its time to
-pass.
+halves of those that fail, until single rows are left. The results of the good parts are kept as they come, so
+no part is tried again once it has succeeded, and rows are neither lost nor doubled; in the end the results are
+joined. Retries come before that and are for the whole batch only: a part is tried once. Retries of parts would
+multiply the waits by the number of parts, and a temporary failure has had its time to pass.
 """
 
 from __future__ import annotations
@@ -41,15 +40,16 @@ class Guard:
     Parameters
     ----------
     stage
-        Its name, for logs, errors and dead letters.
+        The stage's name, for logs, errors and dead letters.
     handlers
-        What to do about failures, in order, as `check_handlers` allows it.
-    clock, random
-        Time, and the chance that spreads retries.
+        The error handlers, in order, as `check_handlers` allows them.
+    clock
+        The run's monotonic clock.
+    random
+        The random numbers that spread retries over time.
     write
-        Takes the rows of the dead letters, in the schema that `dead_letter_schema` gives, also of several
-        batches at a time; what it raises ends the run, so it must name itself. Needed where a handler is
-        `DeadLetter`.
+        Writes rows of dead letters, in the schema of `dead_letter_schema`; it may be called for several batches at a
+        time. Its errors end the run, so they must name the sink. Needed if a handler is `DeadLetter`.
     errors
         Called with the number of rows that failed for good, once for each batch with any.
     """
@@ -75,20 +75,20 @@ class Guard:
         self._errors = errors
 
     async def run(self, batch: Batch, attempt: Attempt) -> list[Element]:
-        """What `attempt` makes of the batch, or of those of its rows that do not fail, in their order.
+        """Return the result of `attempt` for the batch, or for those of its rows that do not fail, in order.
 
         Parameters
         ----------
         batch
             The rows.
         attempt
-            Gives all that comes out for a batch, or raises and has no other effect. It may be called
+            Returns all that comes out for a batch, or raises and has no other effect. It may be called
             many times, with parts of the batch.
 
         Raises
         ------
         ArrowstreamError
-            The failure, where the handlers end with it.
+            The failure, if no handler skips the batch or its failing rows or sends them to the dead letters.
         """
         result = await _tried(attempt, batch)
         for place, handler in enumerate(self._handlers):
@@ -132,7 +132,7 @@ class Guard:
     async def _report(self, batch: Batch, failed: Sequence[FailedRows], error: BaseException) -> None:
         """Report the rows that failed for good: in the log, the counters, and as dead letters or an error."""
         last = self._last
-        # Not earlier: the number of failing rows is known only now.
+        # The number of failing rows is known only now.
         if self._handlers and isinstance(self._handlers[-1], Log):
             self._log(batch, failed, type(last))
         self._errors(sum(part.length for part in failed))
@@ -164,7 +164,7 @@ class Guard:
 
 
 async def _tried(attempt: Attempt, batch: Batch) -> list[Element] | BaseException:
-    """The result of an attempt, or its failure; a cancellation is raised."""
+    """Return the result of an attempt, or its failure; raise a cancellation."""
     try:
         return await attempt(batch)
     except FAILURES as error:
@@ -181,13 +181,13 @@ async def _halve(
     failed: list[FailedRows],
 ) -> None:
     """Divide rows that failed together with `error`: results of good rows go to `out`, the others to `failed`."""
-    # As a rule no single row makes a batch take too long, and trying every part would take longer still.
+    # A batch is rarely late because of a single row, and tries of all parts would take longer still.
     if rows <= 1 or isinstance(error, StageTimeout):
         failed.append(FailedRows(offset, rows, _reason(error)))
         return
     middle = rows // 2
     for start, length in ((offset, middle), (offset + middle, rows - middle)):
-        await asyncio.sleep(0)  # nothing else on the loop may wait for all the tries of a bad batch
+        await asyncio.sleep(0)  # other tasks on the loop must not wait for all the tries of a bad batch
         result = await _tried(attempt, batch.slice(start, length))
         if isinstance(result, list):
             out += result
@@ -200,7 +200,7 @@ def _whole(batch: Batch, error: BaseException) -> FailedRows:
 
 
 def _reason(error: BaseException) -> str:
-    """The failure in one line; stage and position are reported next to it."""
+    """Return the failure in one line, without stage and position, which are reported next to it."""
     if not isinstance(error, ArrowstreamError):
         return first_line(error)
     details = (("expected", error.expected), ("found", error.found))

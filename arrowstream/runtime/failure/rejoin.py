@@ -1,7 +1,7 @@
-"""What came of the parts of a failing batch, as one batch again.
+"""The results for the parts of a failing batch, joined again.
 
 Every later step and sink would otherwise be called for each part: 600 bad rows leave some 5,000 parts, and
-what costs 50 us a batch takes longer than the rows themselves.
+a fixed cost of 50 us a batch then exceeds that of the rows.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from arrowstream.core.batch import Batch, Element, joined_batch
 
 
 def rejoined(out: Sequence[Element], most: int) -> list[Element]:
-    """The same rows and marks in their order, in fewer batches.
+    """Return the same rows and marks in their order, in fewer batches.
 
     Parameters
     ----------
     out
-        What came of the parts, in order.
+        The results for the parts, in order.
     most
-        Rows of the batch that they were parts of. Neighbours are joined up to that: a step that makes many
-        rows of one, and cuts them itself, means to keep batches small.
+        Number of rows of the whole batch, up to which neighbours are joined: a step that makes many rows of
+        one and cuts them into batches keeps these small.
     """
     result: list[Element] = []
     run: list[Batch] = []
@@ -39,7 +39,7 @@ def rejoined(out: Sequence[Element], most: int) -> list[Element]:
 
 
 def _alike(one: Batch, other: Batch) -> bool:
-    """Whether one batch can hold the ingest time and the positions of both."""
+    """Return whether one batch can hold the ingest time and the positions of both."""
     placed = one.position is not None, other.position is not None
     return one.ingest_ns == other.ingest_ns and placed[0] == placed[1]
 

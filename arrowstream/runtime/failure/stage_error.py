@@ -1,4 +1,4 @@
-"""A failure as an error that names its stage."""
+"""Errors that name the stage of a failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,19 @@ T = TypeVar("T")
 def stage_error(
     stage: str, batch: Batch | None, error: BaseException, kind: type[StageError] = StageError
 ) -> ArrowstreamError:
-    """`error` as one of this kind that names its stage and where in the source the batch came from."""
+    """Return a failure as an `ArrowstreamError` that names its stage.
+
+    Parameters
+    ----------
+    stage
+        The name of the stage, unless the error names one.
+    batch
+        The batch that failed, whose position in the source the error gives; None if it was not a batch.
+    error
+        The failure; an `ArrowstreamError` is returned itself.
+    kind
+        The class of the error for any other failure.
+    """
     if isinstance(error, ArrowstreamError):
         error.stage = error.stage or stage
         return error
@@ -30,7 +42,7 @@ def stage_error(
 
 
 def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:
-    """Open a source or a sink; what goes wrong names it."""
+    """Open a source or a sink; a failure becomes an error of this kind that names it."""
     try:
         return open_it()
     except BaseException as error:
@@ -40,5 +52,5 @@ def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's kind and the first line of what it says."""
+    """Return an error's class and the first line of its message."""
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}"

@@ -1,4 +1,4 @@
-"""A time limit for what a step does with one batch."""
+"""The time limit of a step for one batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from arrowstream.errors import StageTimeout
 _log = logging.getLogger("arrowstream")
 
 Attempt = Callable[[Batch], Awaitable[list[Element]]]
-"""One try with a batch: gives all that comes out, or raises and has no other effect."""
+"""One try with a batch: returns all that comes out, or raises and has no other effect."""
 
 
 class Deadline:
@@ -27,19 +27,19 @@ class Deadline:
     Parameters
     ----------
     stage
-        Its name, for errors.
+        The stage's name, for errors.
     seconds
-        How long an attempt may take for one batch.
+        Time limit of an attempt for one batch, in seconds.
     clock
-        Time.
+        The run's monotonic clock.
     skip
         Called with the number of rows of each batch that is left out because it took too long; without
-        it, such a batch is a `StageTimeout`.
+        it, such a batch raises `StageTimeout`.
     stays
-        Whether what has been done cannot be undone, as with a sink, while the run goes on: work that ended well is
-        then done, if late, which is logged. Left out or tried again, its rows would be there all the same.
+        True if work cannot be undone, as with a sink, and the run may go on after a late batch. Late work that
+        succeeded is then kept and logged: its rows are written, even if they were skipped or tried again.
     blocks
-        Whether work holds a thread, so that cancelling it would only hide how it ended.
+        True if work holds a thread, so that a cancellation would only hide its outcome.
     """
 
     __slots__ = ("_blocks", "_clock", "_seconds", "_skip", "_stage", "_stays")
@@ -62,8 +62,14 @@ class Deadline:
         self._skip = skip
 
     async def run(self, batch: Batch, attempt: Attempt) -> list[Element]:
-        """What `attempt` makes of the batch; nothing if it took too long and such batches are left out."""
-        # The timer alone would not do: work that never waits is done before the loop looks at the time.
+        """Return the result of `attempt` for the batch; an empty list if it took too long and is left out.
+
+        Raises
+        ------
+        StageTimeout
+            The attempt took too long, and such batches are not left out.
+        """
+        # The timer is not enough: work that never waits is done before the loop looks at the time.
         taken_ns = 0
 
         async def timed() -> list[Element]:
@@ -94,7 +100,7 @@ class Deadline:
             )
             return work.result()
         if self._skip is None:
-            # A failure on the way out is what became of the work, but its being late is why it ended.
+            # The work may have failed while it was cancelled; that is the cause, the time limit the reason.
             cause = None if work.cancelled() else work.exception()
             raise StageTimeout(
                 "a batch took too long",
@@ -108,7 +114,7 @@ class Deadline:
 
 
 async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel these and wait until each has ended, even if we are cancelled meanwhile."""
+    """Cancel tasks and wait until each has ended, even if this task is cancelled meanwhile."""
     for task in tasks:
         task.cancel()
     try:
@@ -116,4 +122,4 @@ async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
     finally:
         for task in tasks:
             if not task.cancelled():
-                task.exception()  # seen: whoever waits gets something else
+                task.exception()  # marks it as retrieved; the caller gets another result or error

@@ -1,1 +1,1 @@
-"""How elements go from stage to stage: ports, and where streams part and meet."""
+"""The flow of elements from stage to stage: ports, routers, and places where streams meet."""

@@ -1,4 +1,4 @@
-"""Several inputs that meet: one element at a time, aligned at barriers."""
+"""The alignment of several inputs at barriers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from arrowstream.metrics.counters import StageCounters
 
 
 class Alignment(ABC):
-    """Takes the elements of several inputs one at a time.
+    """The meeting place of several inputs, which takes their elements one at a time.
 
-    An input that has delivered a barrier waits until all others have, so that what is passed on
-    before a barrier is exactly what came before it on every input (the alignment of P. Carbone et al.,
+    An input that has delivered a barrier waits until all others have, so that exactly those elements are passed on
+    before a barrier that came before it on every input (the alignment of P. Carbone et al.,
     "Lightweight asynchronous snapshots for distributed dataflows", 2015).
 
-    Each element, and each end of an input, is handled whole under one lock: what it changes here and what it sends
-    are one step. So marks never overtake each other, and the last end comes after everything that the ends before it
-    had to send.
+    Each element, and each end of an input, is handled under one lock: its changes of state and its sends are one
+    step. So marks never overtake each other, and the last end comes after all elements that earlier ends send.
 
     Parameters
     ----------
@@ -34,11 +33,11 @@ class Alignment(ABC):
         self._lock = asyncio.Lock()
 
     def port(self, number: int) -> InputEnd:
-        """The way in of input `number`."""
+        """Return the port of input `number`."""
         return InputEnd(self, number)
 
     async def send(self, number: int, element: Batch | Watermark | Idle | Barrier) -> None:
-        """Take an element of input `number`, waiting while that input is ahead by a barrier."""
+        """Take an element of input `number`; wait while this input is ahead by a barrier."""
         while number in self._waiting:
             await self._released.wait()
         async with self._lock:
@@ -50,7 +49,7 @@ class Alignment(ABC):
                 await self._take(number, element)
 
     async def end(self, number: int) -> None:
-        """Take the end of input `number`: nothing waits for it any more."""
+        """Take the end of input `number`, for which no barrier waits any more."""
         async with self._lock:
             self._open[number] = False
             await self._end(number)
@@ -68,14 +67,14 @@ class Alignment(ABC):
 
     @abstractmethod
     async def _end(self, number: int) -> None:
-        """Input `number` has ended."""
+        """Take the end of input `number`."""
 
     @abstractmethod
     async def _end_all(self) -> None:
-        """The last input has ended."""
+        """Take the end of the last input, after `_end`."""
 
     async def _align(self) -> None:
-        """Once every open input waits at the barrier, pass it on and let all go on."""
+        """Pass the barrier on and release all inputs, once every open one has delivered it."""
         if self._barrier is None or not all(
             number in self._waiting for number, is_open in enumerate(self._open) if is_open
         ):
@@ -100,7 +99,9 @@ class InputEnd:
         self._number = number
 
     async def send(self, element: Batch | Watermark | Idle | Barrier) -> None:
+        """Give an element to the alignment; wait while this input is ahead by a barrier."""
         await self._alignment.send(self._number, element)
 
     async def end(self) -> None:
+        """End this input."""
         await self._alignment.end(self._number)

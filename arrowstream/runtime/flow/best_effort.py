@@ -1,4 +1,4 @@
-"""The way to a sink that never holds others back."""
+"""The queue and port of a best-effort sink, which applies no backpressure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from arrowstream.runtime.endpoints.sink import RunningSink
 
 
 class BestEffortQueue:
-    """Both ends of the queue in front of a best-effort sink: what finds it full is dropped and counted.
+    """Both ends of the queue before a best-effort sink: batches and marks that find it full are dropped.
 
-    Barriers are never dropped, or the checkpoint would not end. One that finds the queue full waits in a line of its
-    own; until it has been received, all that comes after it is dropped.
+    Barriers are never dropped, or the checkpoint would not end. One that finds the queue full waits in a separate
+    queue; until it has been received, all elements that come after it are dropped.
 
     Parameters
     ----------
     counters
-        Those of the sink, where dropped rows are counted.
+        The counters of the sink, which count dropped rows.
     capacity
-        Elements that wait at most.
+        Queue capacity, in elements.
     """
 
     __slots__ = ("_barriers", "_receiver", "_sender", "counters", "queue")
@@ -39,14 +39,14 @@ class BestEffortQueue:
         self.queue: Queue = self._receiver.statistics
 
     async def send(self, element: Element) -> None:
-        """Put `element` in line, or drop it."""
+        """Put `element` into the queue, or drop it; count dropped rows."""
         for turn in range(2):
             try:
                 if not self._barriers:
                     return self._sender.send_nowait(element)
             except WouldBlock:
                 pass
-            # A sink that is quick enough, and only has had no turn yet, gets one.
+            # A sink may be fast enough, and only have had no turn on the loop yet.
             if turn == 0:
                 await asyncio.sleep(0)
         if isinstance(element, Barrier):
@@ -55,11 +55,11 @@ class BestEffortQueue:
             self.counters.dropped_rows += element.num_rows
 
     async def end(self) -> None:
-        """End the stream: what is in line is still received."""
+        """End the stream; elements in the queue are still received."""
         self._sender.close()
 
     async def receive(self) -> Element | None:
-        """The next element in line; None at the end."""
+        """Return the next element; None at the end of the stream."""
         if self._barriers and not self.queue().length:
             return self._barriers.popleft()
         return await anext(self._receiver, None)
@@ -76,7 +76,7 @@ class BestEffortSink:
         self.counters = sink.counters
 
     async def send(self, element: Element) -> None:
-        """Write a batch, unless the sink is lost, which counts its rows as dropped; marks reach it all the same."""
+        """Write a batch, or count its rows as dropped if the sink is lost; pass marks on in both cases."""
         if not isinstance(element, Batch):
             await self._sink.send(element)
             return
@@ -88,4 +88,4 @@ class BestEffortSink:
         self.counters.dropped_rows += element.num_rows
 
     async def end(self) -> None:
-        """Nothing: `RunningSinks.commit` ends the sinks."""
+        """Do nothing: `RunningSinks.commit` ends the sinks."""

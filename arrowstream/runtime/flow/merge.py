@@ -1,4 +1,4 @@
-"""Where streams meet: batches as they come, marks only when every input has reached them."""
+"""The merge of streams: batches pass as they come, marks when every input has reached them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from arrowstream.runtime.flow.ports import OutputPort
 
 
 class Merge(Alignment):
-    """Several inputs into one output.
+    """The merge of several inputs into one output.
 
-    The watermark is the least of those of all inputs that are neither idle nor ended, and never goes
-    back.
+    The watermark is the least of all inputs that are neither idle nor ended, and never decreases.
 
     Parameters
     ----------
     inputs
         Number of inputs.
     output
-        Where everything goes; ended when the last input has ended.
+        The port that all elements go to; it is ended when the last input has ended.
     """
 
     def __init__(self, inputs: int, output: OutputPort) -> None:
@@ -48,7 +47,7 @@ class Merge(Alignment):
         await self._output.end()
 
     async def _advance(self) -> None:
-        """Pass on how far all inputs have come, if that is further than before."""
+        """Pass on the watermark of all inputs if it has increased, or `Idle` if all of them are idle or ended."""
         counted = [
             self._watermarks[number]
             for number, is_open in enumerate(self._open)

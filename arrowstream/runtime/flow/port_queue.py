@@ -1,4 +1,4 @@
-"""The queue in front of a stage with several inputs, which learns what comes from which port."""
+"""The queue before a stage with several inputs, which gets each element with its port."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class FromPort:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows, which bound the queue."""
+        """Size of the rows in bytes, which the queue's capacity bounds."""
         return self.element.nbytes if isinstance(self.element, Batch) else 0
 
 
 class PortQueue(Alignment):
-    """Both ends of the queue: an output port for each input, and `receive` for the stage.
+    """Both ends of the queue: a port for each input, and `receive` for the stage.
 
     Batches, watermarks and `Idle` pass as they come, with their port; a barrier passes once, when every open input
     has delivered it.
@@ -54,7 +54,7 @@ class PortQueue(Alignment):
         self.queue: Queue = self._receiver.statistics
 
     async def receive(self) -> FromPort | None:
-        """The next element and its port; None when every input has ended."""
+        """Return the next element and its port; None when every input has ended."""
         return await anext(self._receiver, None)
 
     async def _take(self, number: int, element: Batch | Watermark | Idle) -> None:

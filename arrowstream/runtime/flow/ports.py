@@ -1,4 +1,4 @@
-"""Where elements come from and go to: two protocols, and the two ends of a channel in this form."""
+"""Ports: the protocols of inputs and outputs, and the two ends of a channel in this form."""
 
 from __future__ import annotations
 
@@ -13,62 +13,62 @@ from arrowstream.metrics.counters import Queue, StageCounters
 
 
 class InputPort(Protocol):
-    """Where the elements of a line come from."""
+    """The input of a line or stage, read by one task."""
 
     @property
     def blocking(self) -> bool:
-        """Whether `receive` waits for a worker thread."""
+        """True if `receive` waits for a worker thread."""
         ...
 
     @property
     def queue(self) -> Queue | None:
-        """The statistics of the queue in front, if there is one."""
+        """The statistics of the queue before it; None without a queue."""
         ...
 
     async def receive(self) -> Element | None:
-        """The next element; None at the end of the stream."""
+        """Return the next element; None at the end of the stream."""
         ...
 
 
 class OutputPort(Protocol):
-    """Where the elements of a line go."""
+    """The output of a line or stage, called by one task at a time; only `end` ends the stream, a failure does not."""
 
     @property
     def blocking(self) -> bool:
-        """Whether `send` waits for a worker thread, so that it should have a separate task."""
+        """True if `send` waits for a worker thread, so that it should have a separate task."""
         ...
 
     @property
     def counters(self) -> StageCounters | None:
-        """The counters of the sink or router, if it is one."""
+        """The counters of a sink or router; None for any other output."""
         ...
 
     async def send(self, element: Element) -> None:
-        """Take an element, waiting while there is no capacity for it."""
+        """Take an element; wait while no capacity is left for it."""
         ...
 
     async def end(self) -> None:
-        """Take the end of the stream: all elements have been sent."""
+        """End the stream, after all elements have been sent."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelLimits:
-    """Capacity of the channel between two stages that ask for no other one.
+    """Capacity of a channel between two stages, unless the stage after it asks for another one.
 
     Parameters
     ----------
     batches
-        Elements it holds.
+        Capacity in elements, most of them batches.
     nbytes
-        Bytes it holds.
+        Capacity in bytes of rows.
     """
 
     batches: int = QUEUE_BATCHES
     nbytes: int = QUEUE_MIB * 2**20
 
     def channel(self, batches: int | None = None) -> tuple[ChannelOutput, ChannelInput]:
-        """A channel with these limits, or with another capacity in batches."""
+        """Return the two ends of a channel with these limits, or with another capacity in batches."""
         sender: Sender[Element]
         receiver: Receiver[Element]
         sender, receiver = channel(batches or self.batches, nbytes=self.nbytes)
@@ -87,6 +87,7 @@ class ChannelInput:
         self.queue: Queue = receiver.statistics
 
     async def receive(self) -> Element | None:
+        """Return the next element; None at the end of the stream."""
         return await anext(self._receiver, None)
 
 
@@ -100,17 +101,18 @@ class ChannelOutput:
 
     def __init__(self, sender: Sender[Element]) -> None:
         self._sender = sender
-        # Not a method that calls it: an element passes here once a hop.
+        # The bound method itself, without a call around it: every element passes here on every hop.
         self.send: Callable[[Element], Coroutine[Any, Any, None]] = sender.send
 
     async def end(self) -> None:
+        """End the stream; elements in the channel are still received."""
         self._sender.close()
 
 
 class ReplayInput:
-    """Elements that were read already, then those of the port they came from.
+    """An input of elements that were read before, then of the port they came from.
 
-    Once they are used up, `receive` is that of the port itself.
+    Once these elements are used up, `receive` is the method of the port itself, without a call around it.
     """
 
     __slots__ = ("_elements", "_source", "blocking", "queue", "receive")
@@ -134,7 +136,7 @@ class ReplayInput:
 
 
 class Broadcast:
-    """Every element goes to all of several ports, in their order."""
+    """An output that sends every element to all of several ports, in their order."""
 
     __slots__ = ("_ports",)
 
@@ -145,9 +147,11 @@ class Broadcast:
         self._ports = tuple(ports)
 
     async def send(self, element: Element) -> None:
+        """Send an element to every port; wait for each of them in turn."""
         for port in self._ports:
             await port.send(element)
 
     async def end(self) -> None:
+        """End every port."""
         for port in self._ports:
             await port.end()

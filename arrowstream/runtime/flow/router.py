@@ -15,7 +15,7 @@ from arrowstream.runtime.resources import Resources
 
 
 class RunningRouter:
-    """Sends each row to its branch, and every mark to all branches.
+    """An output that sends each row to its branch, and every mark to all branches.
 
     It is the output of the stage before it and shares that stage's task; a large batch is divided on a worker thread.
 
@@ -26,7 +26,9 @@ class RunningRouter:
     route
         Divides a batch into one for each branch that gets rows of it.
     branches
-        The ways, by the names that `route` gives.
+        The ports of the branches, by the names that `route` gives.
+    resources
+        The run's clock and threads.
     """
 
     __slots__ = ("_all", "_branches", "_clock", "_route", "_threads", "_times", "counters")
@@ -46,6 +48,7 @@ class RunningRouter:
         self._times = CallTimes()
 
     async def send(self, element: Element) -> None:
+        """Divide a batch among the branches; send a mark to all of them."""
         if not isinstance(element, Batch):
             self.counters.record_mark(element)
             await self._all.send(element)
@@ -56,6 +59,7 @@ class RunningRouter:
             await self._branches[name].send(part)
 
     async def end(self) -> None:
+        """End every branch."""
         await self._all.end()
 
     async def _divided(self, batch: Batch) -> list[tuple[str, Batch]]:

@@ -1,1 +1,1 @@
-"""Kernels of the Arrow backend: one file per kind of function."""
+"""Kernels of the Arrow backend, one family of functions a file."""

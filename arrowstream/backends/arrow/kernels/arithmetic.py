@@ -1,7 +1,7 @@
-"""Arithmetic on numbers, and on dates, timestamps and durations where it is plain integer arithmetic.
+"""Arithmetic on numbers, and on dates, timestamps and durations if it is plain integer arithmetic.
 
-Floating point follows Polars to the bit: a division by a constant is a multiplication with its
-reciprocal there, so it is one here; powers of 2, 3 and 4 are products.
+Floating point follows Polars to the bit: like Polars, these kernels divide by a constant by a multiplication with its
+reciprocal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _subtract(call: Call) -> Evaluate | str:
 
 
 def _plus_or_minus(call: Call, function: Evaluate, after_zero: Evaluate) -> Evaluate | str:
-    """`function` of numbers, but a constant zero is not added to floats, as in Polars: -0.0 + 0 is -0.0."""
+    """Return `function` of numbers, but do not add a constant zero to floats: in Polars -0.0 + 0 is -0.0."""
     evaluate = _on_numbers(function)(call)
     if isinstance(evaluate, str) or not is_float(call.dtype):
         return evaluate
@@ -67,7 +67,7 @@ def _days_between(left: Values, right: Values) -> Values:
 
 
 def _midnight(dates: Values) -> Values:
-    """Microseconds since 1970 of dates; null for those of which 64 bits hold no microseconds, as in Polars."""
+    """Return the microseconds since 1970 of dates; null if 64 bits cannot hold them, as in Polars."""
     # Through casts, not views, because either side may be a scalar.
     days = pc.cast(pc.cast(dates, pa.int32()), pa.int64())
     try:
@@ -82,7 +82,7 @@ def _units(call: Call) -> str:
 
 
 def _on_numbers(function: Evaluate) -> Kernel:
-    """A function of numbers that all have the result's type."""
+    """Return a kernel for numbers that all have the result's type."""
 
     def kernel(call: Call) -> Evaluate | str:
         if not is_number(call.dtype):
@@ -109,7 +109,7 @@ def _true_divide(call: Call) -> Evaluate | str:
 
 
 def _reciprocal(call: Call) -> pa.Scalar | None:
-    """One over a constant divisor, in the precision of the result."""
+    """Return 1 over a constant divisor, in the precision of the result; None if its value is not known."""
     divisor = call.arguments[1]
     if not isinstance(divisor, Literal) or divisor.value is None:
         return None
@@ -190,7 +190,7 @@ def _sign(call: Call) -> Evaluate | str:
     if is_integer(dtype):
         return lambda values: pc.cast(pc.sign(values), dtype)
     zero = pa.scalar(0, dtype)
-    # Arrow forgets the sign of a negative zero.
+    # Arrow loses the sign of a negative zero.
     signed = lambda values: pc.if_else(pc.equal(values, zero), values, pc.sign(values))  # noqa: E731
     return _on_numbers(signed)(call)
 
@@ -216,7 +216,7 @@ def _clip(call: Call) -> Evaluate | str:
 
 
 def _fits(bound: Literal, dtype: pa.DataType) -> bool:
-    """True if a constant is a number, and exactly the same number in `dtype`."""
+    """Return whether a constant is a number, and exactly the same number in `dtype`."""
     if not is_number(bound.dtype) or bound.value is None:
         return False
     try:

@@ -45,7 +45,7 @@ _TOTAL = {
     "gt": _swapped(_float_less),
     "ge": _not(_float_less),
 }
-# Against a number that is not NaN, what IEEE says is right but for what is above: NaN must be, too.
+# Against a number that is not NaN, IEEE comparison is right except for NaN, which must be above the number.
 _WITH_NUMBER = _IEEE | {"gt": _not(pc.less_equal), "ge": _not(pc.less)}
 
 
@@ -58,12 +58,14 @@ def _is_number(expression: Expression) -> bool:
 
 
 def compare(name: str, left: Expression, right: Expression) -> Evaluate | str:
-    """The function that compares two values of one type, or the reason to refuse it.
+    """Return the function that compares two values of one type, or the reason to refuse it.
 
     Parameters
     ----------
     name
         ``"eq"``, ``"ne"``, ``"lt"``, ``"le"``, ``"gt"`` or ``"ge"``.
+    left, right
+        The expressions to compare.
     """
     dtype = left.dtype
     if dtype != right.dtype:
@@ -78,7 +80,7 @@ def _comparison(name: str) -> Kernel:
 
 
 def _missing(equal: bool) -> Kernel:
-    """Equality in which null equals null, and nothing else."""
+    """Return a kernel of equality, or of its opposite, in which null equals only null."""
 
     def kernel(call: Call) -> Evaluate | str:
         same = compare("eq", *call.arguments)

@@ -1,4 +1,4 @@
-"""Casts, where Arrow can give the same values and fail for the same ones."""
+"""Casts for which Arrow can give the same values as Polars, and fail for the same ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _types = pa.types
 
 
 def convert(source: pa.DataType, target: pa.DataType, strict: bool) -> Evaluate | str:
-    """The function that casts `source` to `target`, or the reason to refuse it.
+    """Return the function that casts `source` to `target`, or the reason to refuse it.
 
     Parameters
     ----------
     source, target
-        Arrow types from and to.
+        The Arrow types to cast from and to.
     strict
-        Whether a value that does not fit is an error (`pyarrow.ArrowInvalid`) rather than a null.
+        True if a value that does not fit is an error (`pyarrow.ArrowInvalid`); it becomes null otherwise.
     """
     if source == target:
         return _unchanged
@@ -53,7 +53,7 @@ def _unsafe(target: pa.DataType) -> Evaluate:
 
 
 def _bounds(dtype: pa.DataType) -> tuple[int, int]:
-    """The smallest and the largest value of an integer type."""
+    """Return the smallest and the largest value of an integer type."""
     if _types.is_signed_integer(dtype):
         return -(1 << (dtype.bit_width - 1)), (1 << (dtype.bit_width - 1)) - 1
     return 0, (1 << dtype.bit_width) - 1
@@ -80,7 +80,7 @@ def _truncate(target: pa.DataType, strict: bool) -> Evaluate:
 
     def evaluate(values: Values) -> Values:
         whole = pc.trunc(values)
-        # Both ends are powers of two or 0, so that they are exact in every float type; NaN is in neither.
+        # Both ends are powers of two or 0, and so exact in every float type; NaN fails both comparisons.
         fits = pc.and_(
             pc.greater_equal(whole, pa.scalar(float(low), values.type)),
             pc.less(whole, pa.scalar(float(high + 1), values.type)),
@@ -96,7 +96,7 @@ def _truncate(target: pa.DataType, strict: bool) -> Evaluate:
 
 
 def _between_moments(source: pa.DataType, target: pa.DataType, strict: bool) -> Evaluate | None:
-    """Casts among dates, timestamps, durations and the integers underneath."""
+    """Return a cast among dates, timestamps, durations and the integers that store them; None if it is another."""
     if _types.is_date32(source):
         if _types.is_int32(target):
             return lambda values: values.view(target)
@@ -131,7 +131,7 @@ def _ticks(values: Values) -> Values:
 
 
 def _scaled(factor: int, target: pa.DataType, strict: bool) -> Evaluate:
-    """Ticks of a coarser unit as those of a finer one, of which 64 bits hold a shorter span."""
+    """Return the cast of ticks to a unit `factor` times as fine; ticks that overflow 64 bits do not fit."""
     by = pa.scalar(factor, pa.int64())
     low, high = _bounds(pa.int64())
     # Towards zero: the last tick whose multiple fits.
@@ -150,7 +150,7 @@ def _scaled(factor: int, target: pa.DataType, strict: bool) -> Evaluate:
 def _fitting(
     ticks: Values, among: tuple[int, int], target: pa.DataType, strict: bool, error: pa.ArrowInvalid
 ) -> Values:
-    """Ticks with nulls in place of those that are not between two limits, or the error that there are some."""
+    """Replace ticks outside of two limits, both included, by null; raise if the cast is strict."""
     if strict:
         raise pa.ArrowInvalid(f"a value does not fit {target}") from error
     low, high = (pa.scalar(limit, pa.int64()) for limit in among)
@@ -169,7 +169,7 @@ def _floored(ratio: int, target: pa.DataType) -> Evaluate:
 
 
 def _date(ratio: int, strict: bool) -> Evaluate:
-    """Ticks as the day they lie in, which has 32 bits."""
+    """Return the cast of ticks to the 32-bit date of their day; `ratio` ticks make a day."""
     floor, days, date = _floor(ratio), pa.int32(), pa.date32()
 
     def evaluate(values: Values) -> Values:
@@ -194,7 +194,7 @@ def _floor(ratio: int) -> Evaluate:
 
 
 def _wrapping_cast(call: Call) -> Evaluate | str:
-    """A cast that keeps the low bits of integers; the plan also uses it to widen types."""
+    """Compile a cast that keeps the low bits of integers; the plan also uses it to widen types."""
     source, target = call.arguments[0].dtype, call.dtype
     if is_integer(source) and is_integer(target):
         return _unsafe(target)

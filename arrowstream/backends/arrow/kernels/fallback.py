@@ -1,8 +1,8 @@
-"""The way out for rows Arrow would treat differently: Polars computes that one column.
+"""The fallback for batches that Arrow would treat differently: Polars computes that one column.
 
-Some kernels are exact only for what they find in a batch (text that is ASCII, dates of four-digit
-years). They look at each batch, which is far cheaper than the function itself, and hand the rare
-other batch to Polars, so that the result never depends on which of the two ran.
+Some kernels are exact only for certain values, such as ASCII text or dates of four-digit years. They check each
+batch, which is far cheaper than the function itself, and leave the rare other batch to Polars, so that the result
+never depends on which of the two ran.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ InPolars = Callable[[pl.Series], pl.Series]
 def fast_where(
     safe: Callable[[Values], bool], fast: Evaluate, slow: InPolars, dtype: pa.DataType
 ) -> Evaluate:
-    """`fast` for a batch whose first argument is `safe`, Polars for any other.
+    """Return a function that uses `fast` for a batch whose first argument is `safe`, and Polars for any other.
 
     Parameters
     ----------
     safe
-        Looks at the first argument's values: is `fast` exact for all of them?
+        Returns whether `fast` is exact for all values of the first argument.
     fast
-        The Arrow form, given all arguments.
+        The Arrow form; it gets all arguments.
     slow
-        The Polars form, given the first argument only (the others must be constants it knows).
+        The Polars form; it gets the first argument only, and knows the others, which are constants.
     dtype
         Arrow type of the result.
     """
@@ -46,5 +46,5 @@ def fast_where(
 
 
 def in_polars(values: Values, function: InPolars, dtype: pa.DataType) -> Values:
-    """`function` of an Arrow array, computed by Polars, as an array of `dtype`."""
+    """Compute `function` of an Arrow array in Polars, and return an array of `dtype`."""
     return function(pl.Series(values=values)).to_arrow(compat_level=_OLDEST).cast(dtype)

@@ -1,4 +1,4 @@
-"""Division of integers as Polars does it: rounded down, null for a divisor of 0, wrapping at the ends."""
+"""Division of integers as Polars does it: rounded down, null for a divisor of 0, wrapping on overflow."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from arrowstream.expressions.program import Call
 
 
 def divide_integers(call: Call) -> Evaluate:
-    """The quotient rounded down; both arguments have the result's type."""
+    """Compile a division to the quotient rounded down; both arguments have the result's type."""
     floor = _floor(call.dtype)
     return lambda x, y: floor(x, _no_zeros(y))
 
 
 def remainder_of_integers(call: Call) -> Evaluate:
-    """The remainder of a division, with the divisor's sign."""
+    """Compile a division to its remainder, which has the divisor's sign; both arguments have the result's type."""
     floor = _floor(call.dtype)
 
     def evaluate(x: Values, y: Values) -> Values:
@@ -38,10 +38,10 @@ def _floor(dtype: pa.DataType) -> Evaluate:
     def floor(x: Values, y: Values) -> Values:
         quotient = pc.divide(x, y)
         rest = pc.subtract(x, pc.multiply(quotient, y))
-        # Arrow rounds towards zero: one less where something is left and the signs differ.
+        # Arrow rounds towards zero: subtract 1 if there is a remainder and the signs differ.
         down = pc.and_(pc.not_equal(rest, zero), pc.xor(pc.less(x, zero), pc.less(y, zero)))
         lower = pc.subtract(quotient, pc.cast(down, dtype))
-        # The smallest integer over -1 is 0 to Arrow; negating wraps around, as Polars does.
+        # Arrow gives 0 for the smallest integer over -1; Polars wraps, as negation does.
         return pc.if_else(pc.equal(y, minus_one), pc.negate(x), lower)
 
     return floor

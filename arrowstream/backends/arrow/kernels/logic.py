@@ -21,12 +21,12 @@ from arrowstream.backends.arrow.kernels.types import (
 from arrowstream.expressions.program import Call, is_constant
 
 _types = pa.types
-# Not pa.scalar(False): converting a Python value makes pyarrow import pandas, if there is one.
+# Not pa.scalar(False): converting a Python value makes pyarrow import pandas, if it is installed.
 _FALSE = pc.is_valid(pa.NULL)
 
 
 def _bits(on_booleans: Evaluate, on_integers: Evaluate) -> Kernel:
-    """An operator that is logic on booleans and works bit by bit on integers."""
+    """Return the kernel of an operator that is logic on booleans and works bit by bit on integers."""
 
     def kernel(call: Call) -> Evaluate | str:
         if reason := differing(call):
@@ -74,7 +74,7 @@ def _when(call: Call) -> Evaluate | str:
 
 
 def _same_type(call: Call, function: Evaluate) -> Evaluate | str:
-    """`function` of the arguments, each cast to the result's type first; older plans leave that open."""
+    """Cast every argument to the result's type before `function`: older plans do not hold these casts."""
     casts = [convert(argument.dtype, call.dtype, True) for argument in call.arguments]
     evaluates = [cast for cast in casts if not isinstance(cast, str)]
     if len(evaluates) != len(casts):
@@ -97,7 +97,7 @@ def _extreme(function: Evaluate) -> Kernel:
 
 
 def _without_zone(call: Call, function: Evaluate) -> Evaluate | str:
-    """`function` of timestamps as the integers underneath: Arrow has no form of it for those with a zone."""
+    """Compute `function` on the integers that store timestamps: Arrow does not support it for those with a zone."""
     if any(map(is_constant, call.arguments)):
         return "not for constants with a time zone"
     return lambda *values: function(*(value.view(pa.int64()) for value in values)).view(call.dtype)

@@ -1,7 +1,7 @@
 """Roots, powers, logarithms, trigonometry and rounding.
 
-Both libraries call the same C mathematics here, which the tests hold to 2 units in the last place. Where
-they do not (inverse hyperbolic functions, powers above 4), Polars keeps the function.
+Both libraries call the same C functions for these, and the tests allow 2 units in the last place. Functions for which
+they do not (inverse hyperbolic functions, powers above 4) stay with Polars. Powers of 2, 3 and 4 are products.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _types = pa.types
 
 
 def _of_floats(function: Evaluate) -> Kernel:
-    """A function of floating point; integers go in as double precision, as in Polars."""
+    """Return the kernel of a function of floats; integers are cast to the result's type first, as in Polars."""
 
     def kernel(call: Call) -> Evaluate | str:
         source, target = call.arguments[0].dtype, call.dtype
@@ -37,7 +37,7 @@ def _log(call: Call) -> Evaluate | str:
     base = call.arguments[1]
     if not isinstance(base, Literal) or base.value is None or not base.value > 1:
         return "the base must be a constant above 1"
-    # Not Arrow's `ln` either: in single precision it rounds differently.
+    # Not Arrow's `ln` for base e: in single precision it rounds differently.
     by = pa.scalar(float(base.value), call.dtype)
     return _of_floats(lambda values, _: pc.logb(values, by))(call)
 
@@ -65,7 +65,7 @@ def _pow(call: Call) -> Evaluate | str:
 
 
 def _to_integral(function: Evaluate) -> Kernel:
-    """Rounding that leaves integers as they are."""
+    """Return the kernel of a rounding that leaves integers as they are."""
 
     def kernel(call: Call) -> Evaluate | str:
         if is_integer(call.dtype):
@@ -98,7 +98,10 @@ def _round(call: Call) -> Evaluate | str:
 
 
 def _scaled(factor: float) -> Kernel:
-    """Between degrees and radians, in double precision only: the constant is rounded differently else."""
+    """Return the kernel of a multiplication by a constant, for double precision only.
+
+    In single precision the two libraries round the constant differently.
+    """
 
     def kernel(call: Call) -> Evaluate | str:
         if call.arguments[0].dtype != pa.float64():

@@ -1,4 +1,4 @@
-"""All kernels of the Arrow backend, by the name programs give their functions."""
+"""All kernels of the Arrow backend, by the names of their functions in programs."""
 
 from __future__ import annotations
 

@@ -8,7 +8,13 @@ import pyarrow as pa
 
 
 def text_bytes(values: pa.Array) -> npt.NDArray[np.uint8]:
-    """The UTF-8 bytes of all rows of a string array, one after another, without a copy."""
+    """Return the UTF-8 bytes of all rows of a string array, one row after another, without a copy.
+
+    Returns
+    -------
+    numpy.ndarray
+        A view of shape (bytes,) and dtype uint8.
+    """
     _, offsets, data = values.buffers()
     if len(values) == 0 or data is None or data.size == 0:
         return np.empty(0, np.uint8)
@@ -18,5 +24,5 @@ def text_bytes(values: pa.Array) -> npt.NDArray[np.uint8]:
 
 
 def is_ascii(values: pa.Array) -> bool:
-    """True if all text of an array is ASCII; some 20 times as fast as a test of each row by Arrow."""
+    """Return whether all text of an array is ASCII; some 20 times as fast as a test of each row by Arrow."""
     return bool(text_bytes(values).max(initial=0) < 128)

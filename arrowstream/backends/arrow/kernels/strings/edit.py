@@ -15,7 +15,7 @@ from arrowstream.backends.arrow.kernels.fallback import InPolars, fast_where
 from arrowstream.backends.arrow.kernels.strings.ascii import is_ascii, text_bytes
 from arrowstream.expressions.program import Call, Literal
 
-# Unicode's White_Space property, which is what Polars strips; Arrow's own notion adds U+001C to U+001F.
+# Unicode's White_Space property, which Polars strips; Arrow's definition adds U+001C to U+001F.
 _WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
@@ -24,7 +24,7 @@ _SIGNS = np.frombuffer(b"+-", np.uint8)
 
 
 def _is_one_byte_clusters(values: pa.Array) -> bool:
-    """True if every byte is a grapheme of its own: ASCII, and no carriage return that could pair up."""
+    """Return whether every byte is one grapheme: ASCII without carriage returns, which pair with line feeds."""
     return is_ascii(values) and not bool((text_bytes(values) == ord("\r")).any())
 
 
@@ -33,7 +33,7 @@ def _length(measure: Callable[..., pa.Array]) -> Kernel:
 
 
 def _ascii(fast: Evaluate, slow: InPolars, safe: Callable[[pa.Array], bool] = is_ascii) -> Kernel:
-    """Case mappings and graphemes follow different Unicode versions and rules: Arrow only does ASCII."""
+    """Return a kernel that uses Arrow for ASCII only: on other text the libraries follow different Unicode rules."""
     return lambda call: fast_where(safe, fast, slow, call.dtype)
 
 
@@ -74,7 +74,7 @@ def _strip_suffix(call: Call) -> Evaluate | str:
 
 
 def _cut(start: int, stop: int | None) -> Evaluate:
-    """Characters ``[start, stop)``, counted from the end where negative, as Python and Arrow slice."""
+    """Return a slice of the characters ``[start, stop)``, counted from the end if negative, as in Python."""
     return lambda values, *_: pc.utf8_slice_codeunits(values, start, stop)
 
 
@@ -86,7 +86,7 @@ def _slice(call: Call) -> Evaluate | str:
     if length is None:
         return _cut(offset, None)
     stop = offset + length
-    # A slice that starts before the end and reaches it has no negative end to name: 0 would mean the start.
+    # A slice that counts from the end and reaches it has no negative stop: 0 would mean the start.
     return _cut(offset, None if offset < 0 <= stop else min(stop, sys.maxsize))
 
 
@@ -125,7 +125,7 @@ def _zfill(call: Call) -> Evaluate | str:
         joined = pc.binary_join_element_wise(first, rest, pa.scalar("", values.type))
         return pc.if_else(signed, joined, pc.ascii_lpad(values, width, "0"))
 
-    # Polars 1 counts bytes after a sign, Polars 2 characters: these are equal for ASCII only.
+    # Polars 1 counts bytes after a sign, Polars 2 counts characters: only ASCII has as many of both.
     return fast_where(is_ascii, fast, lambda s: s.str.zfill(width), call.dtype)
 
 

@@ -15,7 +15,7 @@ from arrowstream.expressions.program import Call, is_constant
 
 
 def _over_a_column(kernel: Kernel) -> Kernel:
-    """Only calls whose first argument is a column of strings reach `kernel`."""
+    """Return `kernel` for calls whose first argument is a column of strings; refuse any other."""
 
     def checked(call: Call) -> Evaluate | str:
         first = call.arguments[0]
@@ -48,8 +48,8 @@ def _concat_horizontal(call: Call) -> Evaluate | str:
     def evaluate(*values: Values) -> Values:
         if not ignore_nulls:
             return _join(values, call.dtype, separator)
-        # Arrow's own way to skip nulls loses the rows that are null in every column. So each value
-        # brings its separator along, a null neither, and the first separator is cut off.
+        # Arrow's option to skip nulls loses the rows that are null in every column. So each value is joined
+        # to its separator, which gives null for a null, and the first separator is cut off.
         pieces = [_join((pa.scalar(separator, call.dtype), value), call.dtype) for value in values]
         return pc.utf8_slice_codeunits(_join(pieces, call.dtype, nulls="replace"), len(separator))
 
@@ -57,7 +57,7 @@ def _concat_horizontal(call: Call) -> Evaluate | str:
 
 
 def _format(call: Call) -> Evaluate | str:
-    """The template's text with an argument put in at each of the given byte offsets."""
+    """Insert an argument into the template's text at each of the given byte offsets."""
     template, offsets = call.options
     text = template.encode()
     cuts = [0, *offsets, len(text)]

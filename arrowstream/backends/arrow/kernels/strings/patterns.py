@@ -1,10 +1,10 @@
-"""Regular expressions that mean the same to Polars (Rust's regex) and to Arrow (RE2).
+r"""Regular expressions that mean the same to Polars (Rust's regex) and to Arrow (RE2).
 
-Both descend from the same design and find the leftmost match, preferring as Perl does. They differ in
-Unicode classes (``\\d`` is ASCII in RE2, any decimal digit in Rust), in escapes and in set operations
+Both descend from the same design and find the leftmost match, with Perl's preferences. They differ in
+Unicode classes (``\d`` is ASCII in RE2, any decimal digit in Rust), in escapes and in set operations
 inside brackets. `read` accepts a grammar in which those cannot be written: characters, escaped punctuation,
 ``.``, brackets of ASCII characters and ranges, groups, alternation, anchors and repetition. In an ASCII
-pattern it also accepts ``\\d \\w \\s \b`` and a leading ``(?i)``, which the engines read alike in ASCII text.
+pattern it also accepts ``\d \w \s \b`` and a leading ``(?i)``, which the engines read alike in ASCII text.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ r"""Rust's ``\s`` within ASCII; RE2's lacks the vertical tab."""
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A pattern in Arrow's terms.
+    """A pattern in Arrow's form.
 
     Parameters
     ----------
     text
         Plain text, or a regular expression of RE2.
     is_regex
-        Which of the two.
+        True if `text` is a regular expression.
     only_ascii
-        Whether the engines are known to agree in ASCII text only.
+        True if the engines are known to agree only in ASCII text.
     may_be_empty
-        Whether it can match between characters, where engines go on differently.
+        True if the pattern can match between characters, after which the engines continue differently.
     is_anchored
-        Whether it can ask where in the text it is; Arrow forgets that as it counts on.
+        True if a match can depend on its place in the text, which Arrow loses after the first match.
     """
 
     text: str
@@ -61,12 +61,12 @@ class Pattern:
 
 
 def plain(text: str) -> Pattern:
-    """Exactly this text."""
+    """Return the pattern that matches exactly this text."""
     return Pattern(text, may_be_empty=not text)
 
 
 def read(regex: str) -> Pattern | None:
-    """A regular expression of Polars' in Arrow's terms; None where the two may read it differently."""
+    """Return a regular expression of Polars in Arrow's form; None if the two may read it differently."""
     if _PLAIN.fullmatch(regex):
         return plain(re.sub(r"\\(.)", r"\1", regex))
     if _ANYWHERE.fullmatch(regex):
@@ -83,7 +83,7 @@ def _spelled_out(token: re.Match[str]) -> str:
 
 
 def _compiled(regex: str, text: str, only_ascii: bool) -> Pattern | None:
-    """The pattern, if both engines accept it."""
+    """Return the pattern, or None unless both engines accept it."""
     try:
         found = pc.match_substring_regex(pa.scalar(""), text).as_py()
         pl.Series([""]).str.contains(regex)

@@ -1,4 +1,4 @@
-"""Looking into strings: where something is, how often, and putting something else in its place."""
+"""Search in strings: whether text occurs, its place, the number of matches, and replacement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_CONSTANT = "what to look for must be constant text"
 
 
 def _sought(call: Call, literal: bool) -> tuple[str, Pattern] | str:
-    """The pattern in Polars' terms and in Arrow's if both read it alike, else the reason why not."""
+    """Return the pattern in Polars' and in Arrow's form if both read it alike, otherwise the reason why not."""
     text = constant_text(call, 1)
     if text is None:
         return _NOT_CONSTANT
@@ -95,7 +95,7 @@ def _find(call: Call) -> Evaluate | str:
         place = find(values, pattern.text)
         return pc.if_else(pc.less(place, 0), pa.scalar(None, place.type), place).cast(call.dtype)
 
-    # Older Arrow searches bytes rather than characters here, alone among these functions.
+    # Unlike the other functions, this one searches bytes rather than characters in older versions of Arrow.
     return _where_alike(call, pattern.is_regex, fast, lambda s: s.str.find(text))
 
 

@@ -11,7 +11,7 @@ from arrowstream.expressions.program import Call
 
 
 def _total(numerator: int, denominator: int) -> Kernel:
-    """Whole numbers of a unit that has `numerator / denominator` to a second, rounded towards zero."""
+    """Return a kernel that counts whole units, rounded towards zero; a second has `numerator / denominator` units."""
 
     def kernel(call: Call) -> Evaluate | str:
         (fractional,) = call.options
@@ -28,7 +28,15 @@ def _total(numerator: int, denominator: int) -> Kernel:
 
 
 def scaled(values: Values, numerator: int, denominator: int) -> Values:
-    """Integers times a ratio of which one side divides the other, towards zero; wraps as Polars does."""
+    """Multiply integers by a ratio, rounded towards zero; they wrap on overflow, as in Polars.
+
+    Parameters
+    ----------
+    values
+        An int64 array.
+    numerator, denominator
+        The ratio; one of the two divides the other.
+    """
     if numerator >= denominator:
         factor = numerator // denominator
         return values if factor == 1 else pc.multiply(values, factor)

@@ -16,7 +16,7 @@ _Part = Callable[[Values], Values]
 
 
 def _of(part: _Part, slow: InPolars, *, dates: bool, times: bool) -> Kernel:
-    """A part of the local date (`dates`: dates have it) or time of day (`times`: times have it)."""
+    """Return the kernel of a part of a local timestamp; `dates` and `times`: True if dates or times have it, too."""
 
     def kernel(call: Call) -> Evaluate | str:
         dtype = call.arguments[0].dtype
@@ -41,7 +41,7 @@ def _time_part(part: _Part, slow: InPolars) -> Kernel:
 
 
 def _microsecond(values: Values) -> Values:
-    """Microseconds in the second; Arrow's own counts those in the millisecond."""
+    """Return the microseconds in the second; Arrow's function gives those in the millisecond."""
     return pc.add(pc.multiply(pc.millisecond(values), 1_000), pc.microsecond(values))
 
 
@@ -50,27 +50,27 @@ def _nanosecond(values: Values) -> Values:
 
 
 def _nth(years: int) -> _Part:
-    """Number of the period of `years` years, counted from year 1; settled dates are later, so division is exact."""
+    """Return the part that numbers periods of `years` years from year 1 on; no settled date is earlier."""
     return lambda values: pc.divide(pc.add(pc.year(values), years - 1), years)
 
 
 def days(dates: Values) -> Values:
-    """Days since 1970 of a date32 array, for arithmetic."""
+    """Return the days since 1970 of a date32 array, as int32."""
     return dates.view(pa.int32())
 
 
 def month_start(dates: Values) -> Values:
-    """First day of the month of a date32 array."""
+    """Return the first day of each date's month, of a date32 array."""
     return pc.floor_temporal(dates, 1, "month")
 
 
 def next_month(dates: Values) -> Values:
-    """First day of the month after: 31 days from the first are always in the next month."""
+    """Return the first day of the month after each date's: 31 days after the first is always in the next month."""
     return month_start(pc.add(days(month_start(dates)), pa.scalar(31, pa.int32())).view(pa.date32()))
 
 
 def to_date(values: Values) -> Values:
-    """The date of a timestamp without zone, also before 1970; a date32 array as it is."""
+    """Return the dates of timestamps without zone, also before 1970; a date32 array as it is."""
     return values if pa.types.is_date32(values.type) else values.cast(pa.date32(), safe=False)
 
 

@@ -8,7 +8,7 @@ from arrowstream.expressions.program import Call, is_constant
 
 
 def _over_a_column(kernel: Kernel) -> Kernel:
-    """Only calls whose first argument is a column reach `kernel`."""
+    """Return `kernel` for calls whose first argument is a column; refuse any other."""
 
     def checked(call: Call) -> Evaluate | str:
         return "a function of constants only" if is_constant(call.arguments[0]) else kernel(call)

@@ -1,4 +1,4 @@
-"""Moving dates and times: rounding, offsets, first and last days of months."""
+"""Movement of dates and times: rounding, offsets, first and last days of months."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _FIXED = {
     "d": (DAY * _SECOND, "day"),
     "w": (7 * DAY * _SECOND, "week"),
 }
-"""Polars' units of one length: nanoseconds, and Arrow's name."""
+"""Polars' units of fixed length: nanoseconds, and Arrow's name."""
 _CALENDAR = {"mo": "month", "q": "quarter", "y": "year"}
 _TERM = re.compile(r"(\d+)(ns|us|ms|mo|s|m|h|d|w|q|y)")
 _LONGEST_OFFSET = 366 * DAY * _SECOND
-"""Nanoseconds; a longer way could leave the range that a settled date may be moved within."""
+"""Longest offset, in nanoseconds; a longer one could move a settled date out of the range that is computed alike."""
 
 
 def _tick(dtype: pa.DataType) -> int:
-    """Nanoseconds in the smallest step of a date or timestamp type."""
+    """Return the nanoseconds in the smallest step of a date or timestamp type."""
     return DAY * _SECOND if pa.types.is_date32(dtype) else _SECOND // ticks_per_second(dtype)
 
 
 def _unmovable(dtype: pa.DataType) -> str | None:
-    """Why dates or times of this type are left to Polars, or None."""
+    """Return the reason why dates or times of a type are left to Polars, or None."""
     if pa.types.is_date32(dtype) or (pa.types.is_timestamp(dtype) and is_plain(dtype)):
         return None
     return (
@@ -58,7 +58,7 @@ def _unmovable(dtype: pa.DataType) -> str | None:
 
 
 def _moved(call: Call, move: Callable[[Values], Values], slow: InPolars) -> Evaluate:
-    """`move` of dates, or of timestamps without their zone, where they are settled."""
+    """Return a function that applies `move` to settled dates, or timestamps less their zone; Polars moves others."""
 
     def fast(values: Values, *_: Values) -> Values:
         return move(wall_clock(values)).view(call.dtype)
@@ -67,7 +67,7 @@ def _moved(call: Call, move: Callable[[Values], Values], slow: InPolars) -> Eval
 
 
 def _shift(values: Values, ticks: int | Values) -> Values:
-    """Dates or timestamps moved by a number of their own ticks."""
+    """Move dates or timestamps by a number of ticks of their type."""
     ints = pa.int32() if pa.types.is_date32(values.type) else pa.int64()
     by = pa.scalar(ticks, ints) if isinstance(ticks, int) else ticks
     return pc.add(values.view(ints), by).view(values.type)
@@ -75,7 +75,17 @@ def _shift(values: Values, ticks: int | Values) -> Values:
 
 @dataclass(frozen=True, slots=True)
 class _Bucket:
-    """A period that dates are rounded to: Polars' text, a number of an Arrow unit, and its ticks if fixed."""
+    """The period that dates are rounded to.
+
+    Parameters
+    ----------
+    text
+        The period as Polars writes it.
+    count, unit
+        The period as a number of an Arrow unit.
+    ticks
+        The period in ticks of the dates' type; None for months, quarters and years.
+    """
 
     text: str
     count: int
@@ -90,7 +100,8 @@ def _bucket(call: Call) -> _Bucket | str:
     if every is None or not (term := _TERM.fullmatch(every)) or (count := int(term[1])) == 0:
         return "only one constant period above 0 is cut alike"
     if unit := _CALENDAR.get(term[2]):
-        # Arrow counts from 1970 and Polars from year 0: the same months, and years where they divide 1970.
+        # Arrow counts from 1970 and Polars from year 0: this gives the same months, and the same years if they
+        # divide 1970.
         differs = unit == "year" and 1970 % count
         return f"{every} starts elsewhere in Arrow" if differs else _Bucket(every, count, unit, None)
     nanoseconds, unit = _FIXED[term[2]]
@@ -143,7 +154,7 @@ def _offset_by(call: Call) -> Evaluate | str:
 
 
 def _same_time_on(day: Callable[[Values], Values], slow: InPolars) -> Kernel:
-    """Moved to another day of a date's month; a timestamp keeps its time of day."""
+    """Return the kernel of a move to another day of the same month; a timestamp keeps its time of day."""
 
     def kernel(call: Call) -> Evaluate | str:
         dtype = call.arguments[0].dtype

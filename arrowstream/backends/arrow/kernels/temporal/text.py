@@ -1,4 +1,4 @@
-"""Dates and times as text, cut from the ISO form Arrow writes (its own `strftime` is ten times slower)."""
+"""Dates and times as text, cut from the ISO form that Arrow writes: its `strftime` is 10 times as slow."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from arrowstream.expressions.program import Call
 
 _ISO = ["%Y", "-", "%m", "-", "%d", " ", "%H", ":", "%M", ":", "%S"]
 _STARTS = [0, 4, 5, 7, 8, 10, 11, 13, 14, 16, 17, 19]
-"""Offsets at which the parts of the ISO form start, for years of four digits, and the offset of its end."""
+"""Offsets in characters at which the parts of the ISO form start, for four-digit years, and that of its end."""
 _SHORT = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M"}
 
 _Piece = tuple[int, int] | str
-"""A slice of the ISO text, or text of its own."""
+"""A slice of the ISO text, as offsets in characters, or constant text."""
 
 
 def _pieces(format: str, first: int, last: int) -> list[_Piece] | None:
-    """The ISO parts ``[first, last)`` that `format` consists of; None if it has anything else."""
+    """Return the pieces of a format that consists of the ISO parts ``[first, last)`` and text; None for any other."""
     tokens = re.findall(r"%.|[^%]|%", re.sub("%[FTR]", lambda match: _SHORT[match[0]], format))
     pieces: list[_Piece] = []
     at = 0

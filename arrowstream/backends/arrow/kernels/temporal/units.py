@@ -1,4 +1,4 @@
-"""The same moment written otherwise: in another unit or zone, as a number, a date joined with a time."""
+"""Moments in another form: another unit or zone, a number, a date joined with a time."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from arrowstream.expressions.program import Call
 
 _NAMES = {"ms": "millisecond", "us": "microsecond"}
 _ROOM = 2**62
-"""Half of what 64 bits hold: rounding and scaling up to here cannot overflow."""
+"""Half of the largest 64-bit integer: rounding and scaling up to here cannot overflow."""
 
 
 def _ticks(values: Values, unit: str) -> Values:
-    """Ticks of `unit` since 1970 of dates and timestamps, or in durations, rounded as Polars does."""
+    """Return the ticks of `unit` since 1970 of dates and timestamps, or in durations, rounded as Polars does."""
     if pa.types.is_date32(values.type):
         return pc.multiply(days(values).cast(pa.int64()), DAY * TICKS[unit])
     here, there = ticks_per_second(values.type), TICKS[unit]

@@ -1,9 +1,9 @@
 """Local time from instants, and the instants for which Arrow and Polars agree on it.
 
-Polars carries its own time zone database, Arrow reads the system's. Both follow IANA, in maybe different
+Polars has its time zone database built in, Arrow reads the system's. Both follow IANA, in maybe different
 releases, so a zone is compared once, hour by hour, over the years in which rules are settled; before 1970
 packagings of the database differ, and far in the future the two extrapolate differently.
-Outside of those years, and of four-digit ones without a zone, Polars computes the column.
+Polars computes columns with times outside of those years or, without a zone, outside of four-digit years.
 """
 
 from __future__ import annotations
@@ -29,31 +29,36 @@ _UTC_NAMES = ("UTC", "Etc/UTC")
 
 
 def ticks_per_second(dtype: pa.DataType) -> int:
-    """Ticks in a second of a timestamp, time or duration type."""
+    """Return the number of ticks in a second of a timestamp, time or duration type."""
     return TICKS[dtype.unit]
 
 
 def is_plain(dtype: pa.DataType) -> bool:
-    """True if a timestamp type reads the same everywhere: without a zone, or in UTC."""
+    """Return whether a timestamp type needs no time zone database: it has no zone, or UTC."""
     return dtype.tz is None or dtype.tz in _UTC_NAMES
 
 
 def unzoned(dtype: pa.DataType) -> pa.DataType:
-    """The timestamp type of the same unit without a zone."""
+    """Return the timestamp type of the same unit without a zone."""
     return pa.timestamp(dtype.unit)
 
 
 def wall_clock(values: Values) -> Values:
-    """Local date and time as timestamps without a zone; dates, times and unzoned timestamps as they are."""
+    """Return local date and time as timestamps without a zone; dates, times and unzoned timestamps as they are."""
     if not pa.types.is_timestamp(values.type) or values.type.tz is None:
         return values
     return values.view(unzoned(values.type)) if is_plain(values.type) else pc.local_timestamp(values)
 
 
 def is_settled(dtype: pa.DataType, into: pa.DataType | None = None) -> Callable[[Values], bool]:
-    """A check of a batch: are all its dates where Arrow and Polars are known to count alike?
+    """Return a check that is True for an array if Arrow and Polars are known to compute alike with all its dates.
 
-    Only times of day, which have no date, always are. `into` is a timestamp type the dates must fit as well.
+    Parameters
+    ----------
+    dtype
+        The type of the array: date32, a timestamp, or a time of day, for which the check is always True.
+    into
+        A timestamp type that the dates must fit as well.
     """
     if pa.types.is_time(dtype):
         return lambda values: True
@@ -62,16 +67,21 @@ def is_settled(dtype: pa.DataType, into: pa.DataType | None = None) -> Callable[
     if not is_date and not is_plain(dtype):
         first, last = _SETTLED_SINCE, _SETTLED_UNTIL
     if pa.timestamp("ns") in (into, None if is_date else unzoned(dtype)):
-        # All that fits into 64 bits, less a year for results that lie earlier or later.
+        # The range of 64 bits, less a year for results that lie earlier or later.
         first, last = max(first, date(1678, 10, 1)), min(last, date(2261, 3, 1))
     ticks = 1 if is_date else DAY * ticks_per_second(dtype)
     return within((last - _EPOCH).days * ticks, (first - _EPOCH).days * ticks)
 
 
 def within(high: int, low: int | None = None) -> Callable[[Values], bool]:
-    """A check of a batch: are all its values, as integers, in ``[low, high]``, or ``[-high, high]``?
+    """Return a check that is True for an array if all its values, as integers, are null or in ``[low, high]``.
 
-    Nulls are.
+    Parameters
+    ----------
+    high
+        The largest value.
+    low
+        The smallest value; None for ``-high``.
     """
     lowest = -high if low is None else low
 
@@ -86,7 +96,7 @@ def within(high: int, low: int | None = None) -> Callable[[Values], bool]:
             return True
         if values.null_count == 0:
             return False
-        # What lies under a null may be anything, and only Arrow leaves it out; that takes longer.
+        # The value under a null is arbitrary; Arrow's kernel skips it, but takes longer.
         ends = pc.min_max(values.view(f"int{width}"))
         smallest, largest = ends["min"].as_py(), ends["max"].as_py()
         return smallest is None or (lowest <= smallest and largest <= high)
@@ -95,7 +105,7 @@ def within(high: int, low: int | None = None) -> Callable[[Values], bool]:
 
 
 def disagreement(dtype: pa.DataType) -> str | None:
-    """Why local times of this timestamp type must be left to Polars, or None."""
+    """Return the reason why local times of a timestamp type must be left to Polars, or None."""
     if is_plain(dtype) or _databases_agree(dtype.tz):
         return None
     return f"Arrow's and Polars' time zone databases differ for {dtype.tz}"
