@@ -153,10 +153,14 @@ def test_a_best_effort_sink_hinders_no_other(
     bad = LedgerSink(blocking=True, fail_in=fails_in)
     fan = Sink.fanout([bad.best_effort(), Sink.to_file(tmp_path / "a.parquet")])
     with caplog.at_level(logging.WARNING):
-        source().select("x").sink(fan).build().run_sync()
+        report = source().select("x").sink(fan).build().run_sync()
     assert pl.read_parquet(tmp_path / "a.parquet").height == 100
     assert bad.ledger.calls[-1] == ("close" if fails_in == "close" else "abort")
     assert f"no {fails_in} today" in caplog.text
+    # What has committed has its rows, whether it closes or not.
+    assert (report.losses is None, "has all its rows" in caplog.text) == ((fails_in == "close",) * 2)
+        (0, True) if fails_in == "close" else (100, False)
+    )
 
 
 def test_a_channel_does_not_end_well_where_another_sink_fails_to_prepare() -> None:

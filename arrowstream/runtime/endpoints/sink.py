@@ -189,7 +189,7 @@ class RunningSink:
         except FAILURES as error:
             if not self._best_effort:
                 raise
-            self.lose(error)
+            _log.warning("%s has all its rows, but did not close: %s", self.counters.name, error)
 
     def on_failure(self, failure: BaseException) -> None:
         """Pass on to a writer that has not committed the failure for which it will be aborted."""
