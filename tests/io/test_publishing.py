@@ -28,7 +28,7 @@ from contexts import context
 import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.files.staging import filled_folder
+from arrowstream.io.files.staging import filled_folder, journal
 
 def counted(owner, name):
     call = getattr(owner, name)
@@ -53,13 +53,15 @@ while ended:
     target.mkdir(parents=True)
     prepared(target, 1, ["a", "b", "c"]).commit({})
     writer, left = prepared(target, 2, ["b", "c", "d"]), [number]
+    (target / "k=b" / "late.txt").write_text("from somebody else")
     child = os.fork()
     if not child:
         if sys.argv[2] == "one by one":
             filled_folder.exchange = lambda one, other: False
-        for name in ("fsync", "unlink", "rmdir", "rename", "replace", "open"):
+        for name in ("fsync", "unlink", "rmdir", "rename", "replace", "open", "link"):
             counted(os, name)
         counted(filled_folder, "exchange")
+        counted(journal, "move_new")
         writer.commit({})
         os._exit(0)
     ended = os.waitpid(child, 0)[1]
@@ -105,6 +107,7 @@ def test_an_overwrite_that_is_killed_at_any_call_shows_all_old_rows_or_all_new_o
     for folder in folders:
         assert contents(folder) in ([1, 1, 1], [2, 2, 2])
         assert read(folder).equals(OLD if contents(folder) == [1, 1, 1] else NEW)
+        assert (folder / "k=b" / "late.txt").read_text() == "from somebody else"
     assert len(folders) > 4
     assert contents(folders[0]) == [1, 1, 1] and contents(folders[-1]) == [2, 2, 2]
     write(folders[1], OLD, overwrite=True)
@@ -126,6 +129,7 @@ def test_where_files_move_one_by_one_a_kill_is_noticed_and_the_next_run_finishes
             assert found.equals(NEW)
         assert found.equals(OLD) or found.equals(NEW)
         assert contents(folder) in ([1, 1, 1], [2, 2, 2])
+        assert (folder / "k=b" / "late.txt").read_text() == "from somebody else"
     assert len(folders) > 10 and refused > 5
     assert "a run was killed while it published; its 3 files are now in place" in caplog.text
 
@@ -332,7 +336,7 @@ def test_systems_that_cannot_exchange_folders(tmp_path, monkeypatch):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     assert not exchange.exchange(tmp_path / "a", tmp_path / "missing")
-    monkeypatch.setattr(exchange.ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(exchange.ctypes, "CDLL", lambda name, **options: object())
     assert not exchange.exchange(tmp_path / "a", tmp_path / "b")
 
 

@@ -20,8 +20,10 @@ from arrowstream.io.files.staging.base import (
     sync,
     sync_tree,
 )
-from arrowstream.io.files.staging.exchange import carry_over, exchange
+from arrowstream.io.files.staging.contents import Contents, Version
+from arrowstream.io.files.staging.exchange import exchange
 from arrowstream.io.files.staging.journal import Journal, Move
+from arrowstream.io.files.staging.lock import locked
 from arrowstream.io.files.staging.unfinished import hidden_name, new_token, note_leftovers
 
 
@@ -33,6 +35,9 @@ class FilledFolder(Staging):
     folders, or the target contains a folder that is not a partition, the files are moved one by one. The old files
     are removed only when all new ones are in place, and a `Journal` lies in the folder meanwhile: until it is
     removed, a reader may see rows of both.
+
+    What others put into the folder while the run writes stays there: runs publish one after the other, under a lock,
+    and only files that were listed when the run began are removed.
 
     Parameters
     ----------
@@ -49,7 +54,8 @@ class FilledFolder(Staging):
 
     def __init__(self, target: Path, old: Iterable[Path] = ()) -> None:
         self._target = target
-        self._old = frozenset(old)
+        self._old = {path: Version.of(path) for path in old}
+        self._exchanged = False
         self._token = new_token()
         self._names: list[str] = []
         self._moves: list[Move] = []
@@ -68,6 +74,7 @@ class FilledFolder(Staging):
                 else target / hidden_name("", self._token)
             )
             self._staged.mkdir(0o700)
+        self._contents = Contents(target, self._staged, self._old)
         self._journal = Journal(target, self._token, self._staged)
 
     def path(self, name: str) -> Path:
@@ -81,24 +88,38 @@ class FilledFolder(Staging):
             for name in self._names:
                 if (self._target / name) not in self._old:
                     self._check_free(self._target / name)
-            self._exchanges = self._exchanges and carry_over(self._target, self._staged, self._old)
+            self._exchanges = self._exchanges and self._contents.carry_over()
             if not self._exchanges:
                 self._prepare_moves()
-            sync_tree(self._staged)
+                sync_tree(self._staged)
 
     def publish(self) -> None:
-        with sink_errors("cannot finish", self._target):
-            if self._exchanges and exchange(self._staged, self._target):
-                sync(self._target.parent)
-                remove_tree(self._staged)  # the old folder has this name now
-                return
+        if self._exchanged:  # an earlier call failed after that
+            with sink_errors("cannot finish", self._target), locked(self._target):
+                self._contents.clear(self._staged)
+            return
+        with sink_errors("cannot finish", self._target), locked(self._target), locked(self._staged):
+            self._check_old()
             if self._exchanges:
+                if self._exchange():
+                    return
                 self._prepare_moves()
+            for move in self._moves:
+                self._check_free(move.place)
             self._place()
-        with sink_errors("all new files are in place, but old ones may still be, in", self._target):
-            self._settle()
-        remove_empty(parent for old in self._old for parent in folders_between(old, self._target))
-        remove_tree(self._staged)
+            with sink_errors("all new files are in place, but old ones may still be, in", self._target):
+                self._settle()
+            remove_empty(parent for old in self._old for parent in folders_between(old, self._target))
+            remove_tree(self._staged)
+
+    def _exchange(self) -> bool:
+        """Exchange the folders, and remove the old one; return False if that cannot be."""
+        self._exchanged = self._contents.carry_over() and exchange(self._staged, self._target)
+        if self._exchanged:
+            sync(self._target.parent)
+            self._contents.clear(self._staged)  # the old folder has this name now
+            sync(self._target)
+        return self._exchanged
 
     def _prepare_moves(self) -> None:
         device = self._staged.stat().st_dev
@@ -125,10 +146,21 @@ class FilledFolder(Staging):
                 hint="run again with overwrite=True once the other writer has finished",
             )
 
+    def _check_old(self) -> None:
+        """Raise SinkError if a file that is to be replaced is no longer the one that was listed."""
+        for path, version in self._old.items():
+            if Version.of(path) != version:
+                raise SinkError(
+                    f"{path} has changed since this run began",
+                    expected="nobody else replacing the same files",
+                    hint="run again with overwrite=True once the other writer has finished",
+                )
+
     def _place(self) -> None:
         """Move all new files into the folder, those whose name an old file has under an interim name."""
-        self._journal.begin(self._moves, self._old - {move.final for move in self._moves})
+        self._journal.begin(self._moves, self._old.keys() - {move.final for move in self._moves})
         for move in self._moves:
+            move.place.parent.mkdir(parents=True, exist_ok=True)
             move.publish()
             self._placed.append(move.place)
         self._sync()
@@ -138,7 +170,7 @@ class FilledFolder(Staging):
     def _settle(self) -> None:
         """Remove the old files, and give the new ones their final names."""
         try:
-            for old in self._old - {move.final for move in self._moves}:
+            for old in self._old.keys() - {move.final for move in self._moves}:
                 old.unlink()
             for move in self._moves:
                 move.settle()
@@ -159,6 +191,8 @@ class FilledFolder(Staging):
         sync(self._target)
 
     def discard(self) -> None:
+        if self._exchanged:  # the hidden folder is the old one, with what could not be moved out of it
+            return
         self._journal.end()
         remove([*self._placed, *self._copies])
         remove_tree(self._staged)

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arrowstream.errors import SinkError
+from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import remove, remove_tree, sync
+from arrowstream.io.files.staging.exchange import move_new
 from arrowstream.io.files.staging.unfinished import is_unfinished
 
 _SUFFIX = ".publishing"
@@ -50,8 +52,8 @@ class Move:
     final: Path
 
     def publish(self) -> None:
-        """Move the file to its place."""
-        self.source.replace(self.place)
+        """Move the file to its place, which no other file has."""
+        move_new(self.source, self.place)
 
     def settle(self) -> None:
         """Give the file its final name."""
@@ -136,7 +138,8 @@ def finish_interrupted(folder: Path) -> None:
                     hint="wait until it has ended",
                 ) from error
             if path.exists():
-                _finish(folder, path, file.read())
+                with sink_errors("cannot finish what a killed run began in", folder):
+                    _finish(folder, path, file.read())
 
 
 def _finish(folder: Path, path: Path, content: bytes) -> None:
