@@ -124,7 +124,7 @@ class _Cutter:
         try:
             return pl.LazyFrame(schema=self._schema).select(expr).collect_schema().names()
         except pl.exceptions.PolarsError:
-            return []  # the check of the step says why
+            return []
 
     def _made(self, expr: pl.Expr, tree: Any, deep: bool) -> pl.Expr:
         known = len(self._names)
@@ -132,6 +132,8 @@ class _Cutter:
             new = self._rewritten(tree, deep)
             made = expr if new is tree else rebuild(new)
             return made if len(self._names) == known else made.alias(expr.meta.output_name())
+        except pl.exceptions.ColumnNotFoundError:
+            return expr  # the check of the step names the column
         except (NotRebuilt, pl.exceptions.PolarsError):
             raise PlanError(
                 "an expression cannot be run in pieces",
