@@ -60,10 +60,10 @@ class Operator(ABC):
 
     name: ClassVar[str]
     repeatable: ClassVar[bool] = False
-    """Whether a failed batch may be tried again, whole or in parts: `process` then leaves state unchanged."""
+    """True if a failed batch may be tried again, whole or in parts: a failed `process` leaves state unchanged."""
 
     fusible: ClassVar[bool] = False
-    """Whether neighbours of this kind become one stage, by `fused_with`."""
+    """True if neighbours of this kind become one stage, by `fused_with`."""
 
     @property
     def queue_capacity(self) -> int | None:
@@ -248,7 +248,7 @@ class TimedProcess(Process):
 
     @property
     def accepts_input(self) -> bool:
-        """Whether the process takes the next batch; while False, the source waits and only `on_timer` is called."""
+        """True if the process takes the next batch; while False, the source waits and only `on_timer` is called."""
         return True
 
 
@@ -266,7 +266,7 @@ class AsyncProcess(ABC):
 
     concurrency: int = 1
     busy_while_awaited: ClassVar[bool] = False
-    """Whether work goes on while `process` is awaited, as on worker threads; that time then counts as busy."""
+    """True if work goes on while `process` is awaited, as on worker threads; that time then counts as busy."""
 
     async def open(self) -> None:
         """Prepare for the first batch; called once."""

@@ -184,7 +184,7 @@ class Processing(AsyncProcess):
     schema
         The schema of its output.
     holds_rows, holds_watermarks
-        Whether it may hold rows, so that idleness is not passed on, and whether it passes no watermark on.
+        True if it may hold rows, so that idleness is not passed on, and if it passes no watermark on.
     """
 
     __slots__ = ("_holds_rows", "_holds_watermarks", "_processor", "_schema", "_target")

@@ -52,14 +52,14 @@ class Reduce(Operator):
         Aggregations, of any kind Polars has; `window` says which of them keep a few values for each key and which all
         values of the columns they read.
     emit
-        When rows come out.
+        ``"end"`` for rows at the end of the stream, ``"updates"`` for rows after every batch.
     max_keys
         The most keys to hold; None for no limit.
     max_bytes
         The most bytes of memory for keys and state, of which the first key takes 30,000 to 70,000; None for no
         limit. While an array grows, memory may reach twice the limit.
     on_full
-        What to do at a limit. ``"error"``: batches that exceed `max_keys` or `max_bytes` fail, and leave the state
+        The reaction to a limit. ``"error"``: batches that exceed `max_keys` or `max_bytes` fail, and leave the state
         unchanged. ``"evict"``: the key that first came the longest ago is evicted. With ``emit="end"`` its row
         comes out then; if the key comes again, it starts again. `max_bytes` is then converted to a number of keys
         of fixed size, so texts and lists are refused. ``"spill"``: state above `max_bytes` goes to unnamed files

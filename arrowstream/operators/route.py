@@ -32,7 +32,7 @@ class Router(Expressions):
     branches
         The names of the branches.
     otherwise
-        Whether there is a branch ``"otherwise"`` for rows with another name or none; without it such a row
+        True for a branch ``"otherwise"`` for rows with another name or null; without it such a row
         is a `StageError`.
 
     Raises

@@ -62,7 +62,7 @@ class Scan(Operator):
     max_bytes
         The most bytes of memory for keys and state; None for no limit.
     on_full
-        What to do at a limit, as for `reduce`: ``"error"``, ``"evict"`` the key that first came the longest
+        The reaction to a limit, as for `reduce`: ``"error"``, ``"evict"`` the key that first came the longest
         ago, which starts again if it comes again, or ``"spill"`` to files.
     check
         The plan's check that an expression looks at one row only.

@@ -111,12 +111,12 @@ def windows(
     by
         The columns to group by, a name or several; null is a key.
     allowed_lateness
-        How long in event time a window still takes rows after the watermark has passed its end.
+        Event time for which a window still takes rows after the watermark has passed its end.
     max_bytes
         The most bytes of memory that open windows take; None for no limit. Merging and closing windows may take
         more for a moment.
     on_full
-        What to do at the limit: ``"error"``, all batches fail from then on, or ``"spill"``: state goes to files, as
+        The reaction to the limit: ``"error"``, all batches fail from then on, or ``"spill"``: state goes to files, as
         for `reduce`, and windows come out a few at a time; the rows of one must fit into memory. Sessions can't be
         spilled, and no window closes early to make room.
 

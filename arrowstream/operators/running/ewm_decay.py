@@ -25,9 +25,9 @@ class Decay:
     alpha
         The share of the newest value.
     adjust
-        Whether new values weigh 1; otherwise the weights of all values are scaled to a sum of 1 at every step.
+        True if new values weigh 1; otherwise the weights of all values are scaled to a sum of 1 at every step.
     variances
-        Whether to keep variances, too.
+        True to keep variances, too.
     dtype
         The floating-point type of values and states.
     """

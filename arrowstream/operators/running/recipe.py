@@ -1,6 +1,6 @@
 """Expressions of `scan` taken apart: running functions over columns, and row-wise expressions over their results.
 
-``(x * 2).cum_sum() / y`` becomes the column ``x * 2``, a running sum of it in a column of its own, and an
+``(x * 2).cum_sum() / y`` becomes the column ``x * 2``, a running sum of it in another column, and an
 expression over that and ``y``. Running functions may be nested. Everything else must look at one row
 only, which the plan's check tests; it is a parameter, as operators do not import the plan.
 """

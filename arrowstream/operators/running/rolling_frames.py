@@ -112,7 +112,7 @@ class RollingQuantile(RollingWindows):
     Parameters
     ----------
     share
-        Which quantile, 0 to 1.
+        The quantile, 0 to 1.
     method
         The result between two values, by the names that Polars uses in its serialized expressions.
     """

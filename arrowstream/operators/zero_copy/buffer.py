@@ -64,7 +64,7 @@ class ZeroCopyBuffer:
 
     @property
     def in_use(self) -> bool:
-        """Whether any array or Arrow buffer made from it, or made from one of those, is still alive."""
+        """True while an array or Arrow buffer made from it, or from one of those, is alive."""
         return self._whole is not None and self._whole() is not None
 
     def array(self, dtype: npt.DTypeLike, length: int, offset: int = 0) -> npt.NDArray[Any]:
