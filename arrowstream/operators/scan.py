@@ -48,8 +48,8 @@ class Scan(Operator):
     The result does not depend on how the rows are cut into batches, to the last bit, and equals that of Polars
     exactly, up to the sign of a zero that is an extreme. For floats, two kinds differ from Polars in the last
     digits: rolling functions, computed here from the rows of their window alone, in Polars from all rows
-    before; and the `ewm` functions, after a null or after a key's first 64 values: here they are joined from blocks.
-    An `ewm_mean` with ``adjust=False, ignore_nulls=True`` is exact.
+    before; and the `ewm` functions, after a null or after a key's first 256 values, where they are joined from
+    blocks, and for `ewm_var` and `ewm_std` with ``bias=False`` at any value. An `ewm_mean` with ``adjust=False, ignore_nulls=True`` is exact.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ class Scan(Operator):
     Runs as a stage. Costs 1 to 3 ms a batch of 1,000 rows, 5 ms for an `ewm` joined from blocks, so make small
     batches larger with `batch`: 65,536 rows cost 5 to 25 ms. With 1,000,000 keys a batch takes two to four times as
     long as with 10,000, as the state no longer fits into the caches. Whole numbers that lie close together are the
-    cheapest keys. For each key it holds the key, 8 bytes for a running total, 16 bytes for an exact `ewm_mean`, 88
-    for another `ewm_mean`, 136 for `ewm_var` or `ewm_std`, and as many values as a `shift` or a rolling function
+    cheapest keys. For each key it holds the key, 8 bytes for a running total, 16 bytes for an exact `ewm_mean`, 64
+    for another `ewm_mean`, 96 for `ewm_var` or `ewm_std`, and as many values as a `shift` or a rolling function
     looks back.
 
     Examples
