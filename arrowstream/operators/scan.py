@@ -49,7 +49,8 @@ class Scan(Operator):
     exactly, up to the sign of a zero that is an extreme. For floats, two kinds differ from Polars in the last
     digits: rolling functions, computed here from the rows of their window alone, in Polars from all rows
     before; and the `ewm` functions, after a null or after a key's first 256 values, where they are joined from
-    blocks, and for `ewm_var` and `ewm_std` with ``bias=False`` at any value. An `ewm_mean` with ``adjust=False, ignore_nulls=True`` is exact.
+    blocks, and for `ewm_var` and `ewm_std` with ``bias=False`` at any value. An
+    `ewm_mean` with ``adjust=False, ignore_nulls=True`` is exact.
 
     Parameters
     ----------
