@@ -1,4 +1,4 @@
-"""Whole numbers and paths as users give them; everything else is refused with a hint."""
+"""Checks of whole numbers and paths that users give."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ def check_whole(what: str, value: object, least: int = 1) -> None:
     Parameters
     ----------
     what
-        How the user wrote it, such as ``batch(rows=...)``.
+        The argument as the user wrote it, such as ``batch(rows=...)``.
+    value
+        The value to check.
+    least
+        The smallest value that is accepted.
 
     Raises
     ------
     PlanError
-        It is not a whole number, or too small.
+        `value` is not a whole number, or is less than `least`.
 
     Examples
     --------
@@ -49,12 +53,19 @@ def check_whole(what: str, value: object, least: int = 1) -> None:
 
 
 def path_text(step: str, path: Any) -> str:
-    """A path as text.
+    """Return a path as text.
+
+    Parameters
+    ----------
+    step
+        Name of the method that takes the path, for the error.
+    path
+        Text, or an `os.PathLike` of text.
 
     Raises
     ------
     PlanError
-        It is no path, or one of bytes.
+        `path` is not a path, or is a path of bytes.
 
     Examples
     --------
