@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Never
 
 import pyarrow as pa
 
 from arrowstream.core.channel import Sender
-from arrowstream.core.checks import PathLike, path_text
+from arrowstream.core.checks import PathLike
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.channel_source import ChannelSource
@@ -79,10 +78,7 @@ class Source:
         """
         from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
 
-        several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
-        given: Iterable[Any] = path if several else (path,)  # type: ignore[assignment]
-        paths = [path_text("from_file", item) for item in given]
-        source = FileSource.of(paths, format=format, schema=declared_schema("from_file", schema))
+        source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
         return source.with_strict_keys() if strict_keys else source
@@ -252,7 +248,7 @@ class Sink:
         from arrowstream.io.files.sink import FileSink
 
         return FileSink.of(
-            path_text("to_file", path),
+            path,
             format=format,
             partition_by=partition_by,
             compression=compression,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import griffe
 
-from arrowstream.connector_table import SINKS, SOURCES, Connector, Option
+from arrowstream.jobs.connector_table import SINKS, SOURCES, Connector, Option
 from docs.docstrings import ROOT, load, read
 from docs.render import body, markdown, opening, signature
 

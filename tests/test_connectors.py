@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from arrowstream import Sink, Source
-from arrowstream.connector_table import SINKS, SOURCES, Connector
+from arrowstream.jobs.connector_table import SINKS, SOURCES, Connector
 from arrowstream.jobs.job import Job
 from docs import connector_pages
 from docs.connector_pages import FOLDER, OPTIONS, SHARED, build, called, page

@@ -40,6 +40,26 @@ def stubborn(record: pa.RecordBatch) -> pa.RecordBatch:
     return record
 
 
+def interrupted(record: pa.RecordBatch) -> pa.RecordBatch:
+    if record.num_rows:
+        raise KeyboardInterrupt
+    return record
+
+
+class InterruptedWhileLoaded:
+    """Can be pickled; an interrupt comes while it is loaded."""
+
+    def __call__(self, record: pa.RecordBatch) -> pa.RecordBatch:
+        return record
+
+    def __reduce__(self) -> Any:
+        return (_interrupt, ())
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 def dying(record: pa.RecordBatch) -> pa.RecordBatch:
     if record.num_rows:
         os._exit(3)

@@ -12,7 +12,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import polars as pl
 import pyarrow as pa
@@ -22,6 +22,7 @@ from arrowstream.core.rows.forms import FORMS, Form, Rows, form_of, register_for
 from arrowstream.errors import SchemaError
 
 _OLDEST = pl.CompatLevel.oldest()
+_RECORD, _FRAME = pa.RecordBatch, pl.DataFrame
 
 
 class Batch:
@@ -46,27 +47,58 @@ class Batch:
         Number of rows.
     """
 
-    __slots__ = ("_forms", "ingest_ns", "num_rows", "position")
+    __slots__ = ("_frame", "_others", "_record", "ingest_ns", "num_rows", "position")
 
     def __init__(self, rows: Rows, position: Position | None = None, ingest_ns: int | None = None) -> None:
-        form = form_of(rows)
-        self._forms: dict[str, Any] = {form.name: rows}
-        self.num_rows: int = form.num_rows(rows)
+        # Separate attributes for the two common forms are faster than a dict, and every step makes a batch.
+        self._record: pa.RecordBatch | None = None
+        self._frame: pl.DataFrame | None = None
+        self._others: dict[str, Rows] | None = None
         self.position = position
         self.ingest_ns = ingest_ns
+        kind = type(rows)
+        if kind is _RECORD:
+            self._record = rows
+            self.num_rows: int = rows.num_rows
+        elif kind is _FRAME:
+            self._frame = rows
+            self.num_rows = rows.height
+        else:
+            self._hold(rows)
+
+    def _hold(self, rows: Rows) -> None:
+        """Take rows of any other type: a subtype, or another registered form."""
+        form = form_of(rows)
+        self._put(form.name, rows)
+        self.num_rows = form.num_rows(rows)
+
+    def _put(self, name: str, rows: Rows) -> None:
+        if name == "arrow":
+            self._record = rows
+        elif name == "polars":
+            self._frame = rows
+        else:
+            self._others = {**(self._others or {}), name: rows}
+
+    def _get(self, name: str) -> Rows | None:
+        if name == "arrow":
+            return self._record
+        return self._frame if name == "polars" else (self._others or {}).get(name)
 
     def arrow(self) -> pa.RecordBatch:
         """Return the rows as one RecordBatch in the oldest-compatible Arrow types (``large_string``, ...)."""
-        record = self._forms.get("arrow")
+        record = self._record
         if record is None:
-            name, rows = next(iter(self._forms.items()))
-            record = self._forms["arrow"] = FORMS[name].to_arrow(rows)
+            name = self._came_as()
+            record = self._record = FORMS[name].to_arrow(self._get(name))
         return record
 
     def polars(self) -> pl.DataFrame:
         """Return the rows as a DataFrame."""
-        frame = self._forms.get("polars")
-        return cast(pl.DataFrame, frame if frame is not None else self.form("polars"))
+        frame = self._frame
+        if frame is None:
+            frame = self._frame = FORMS["polars"].from_arrow(self.arrow())
+        return frame
 
     def form(self, name: str) -> Rows:
         """Return the rows in a registered form, converted through Arrow if the batch does not have it yet.
@@ -76,19 +108,20 @@ class Batch:
         name
             Name of the form, such as ``"polars"``.
         """
-        rows = self._forms.get(name)
+        rows = self._get(name)
         if rows is None:
-            rows = self._forms[name] = FORMS[name].from_arrow(self.arrow())
+            rows = FORMS[name].from_arrow(self.arrow())
+            self._put(name, rows)
         return rows
 
     def has(self, name: str) -> bool:
         """Return whether the batch already has this form, so that `form` costs nothing."""
-        return name in self._forms
+        return self._get(name) is not None
 
     @property
     def is_polars(self) -> bool:
         """Whether the batch already has the Polars form."""
-        return "polars" in self._forms
+        return self._frame is not None
 
     @property
     def nbytes(self) -> int:
@@ -109,7 +142,8 @@ class Batch:
     def at(self, position: Position) -> Batch:
         """Return a batch of the same rows that come from `position`."""
         batch = Batch.__new__(Batch)
-        batch._forms, batch.num_rows, batch.ingest_ns = self._forms, self.num_rows, self.ingest_ns
+        batch._record, batch._frame, batch._others = self._record, self._frame, self._others
+        batch.num_rows, batch.ingest_ns = self.num_rows, self.ingest_ns
         batch.position = position
         return batch
 
@@ -122,10 +156,16 @@ class Batch:
         return part
 
     def _preferred(self, name: str) -> tuple[Form, Rows]:
-        """Return the rows in this form if the batch has it, else in the form in which they came."""
-        if name not in self._forms:
-            name = next(iter(self._forms))
-        return FORMS[name], self._forms[name]
+        """Return the rows in this form if the batch has it, else in another that it has."""
+        if not self.has(name):
+            name = self._came_as()
+        return FORMS[name], self._get(name)
+
+    def _came_as(self) -> str:
+        """Return the name of a form that the batch has: Arrow only if it has no other."""
+        if self._others:
+            return next(iter(self._others))
+        return "polars" if self._frame is not None else "arrow"
 
     def __repr__(self) -> str:
         return f"Batch({self.num_rows} rows{f', {self.position}' if self.position else ''})"

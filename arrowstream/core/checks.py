@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from numbers import Integral
-from typing import Any
 
 from arrowstream.errors import PlanError
 
@@ -50,32 +49,3 @@ def check_whole(what: str, value: object, least: int = 1) -> None:
         )
     if int(value) < least:
         raise PlanError(f"{what} is too small", expected=expected, found=str(value))
-
-
-def path_text(step: str, path: Any) -> str:
-    """Return a path as text.
-
-    Parameters
-    ----------
-    step
-        Name of the method that takes the path, for the error.
-    path
-        Text, or an `os.PathLike` of text.
-
-    Raises
-    ------
-    PlanError
-        `path` is not a path, or is a path of bytes.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> path_text("to_file", Path("out") / "rows.csv")
-    'out/rows.csv'
-    """
-    found = os.fspath(path) if isinstance(path, str | os.PathLike) else path
-    if isinstance(found, str):
-        return found
-    raise PlanError(
-        f"{step}() needs a path", expected="text or a pathlib.Path", found=f"{type(path).__name__} {path!r}"
-    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from arrowstream.config.toml_file import Value
-from arrowstream.connector_table import SINKS, SOURCES, Connector, Option
+from arrowstream.jobs.connector_table import SINKS, SOURCES, Connector, Option
 from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.values import types
 

@@ -316,7 +316,7 @@ def test_paths_that_are_refused_at_once_by_source_and_sink(path, message, hint):
 
 def test_what_is_no_path_is_refused():
     for make in (FileSink.of, FileSource.of):
-        with pytest.raises(PlanError, match="this is no path"):
+        with pytest.raises(PlanError, match="needs a path"):
             make(5)
 
 
@@ -343,7 +343,6 @@ def test_paths_may_be_any_path_like(tmp_path):
         Source.from_file([Named(str(tmp_path))]),
     ):
         assert Pipeline.builder().source(source).collect_sync().equals(ROWS)
-    assert FileSink.of(os.fsencode(tmp_path / "b.csv")).path == str(tmp_path / "b.csv")
 
 
 def test_a_name_that_is_not_utf8_is_written_and_read(tmp_path):

@@ -77,7 +77,7 @@ def test_a_generator_is_read_once_and_says_so() -> None:
     assert again.collect_sync().equals(again.collect_sync())
 
 
-@pytest.mark.parametrize("dtype", [pl.Datetime, "int32"])
+@pytest.mark.parametrize("dtype", ["int32", 32])
 def test_declared_types_must_be_types(dtype: Any) -> None:
     for declare in (
         lambda schema: Source.from_file("x.csv", schema=schema),
@@ -94,10 +94,9 @@ def test_a_declared_schema_widens_frames_at_once() -> None:
         Source.from_frame(FRAME.select("s"), schema={"x": pl.Int64})
 
 
-def test_types_without_an_arrow_form_are_refused_when_building() -> None:
-    source = Source.from_frame(FRAME.select("x"), schema={"x": pl.Int128})
-    with pytest.raises(SchemaError, match=r"(?s)stage source.*x: Int128"):
-        Pipeline.builder().source(source).sink(CollectSink()).build()
+def test_declared_types_without_an_arrow_form_are_refused_at_once() -> None:
+    with pytest.raises(SchemaError, match=r"(?s)no Arrow form.*x: Int128"):
+        Source.from_frame(FRAME.select("x"), schema={"x": pl.Int128})
 
 
 def test_frames_that_do_not_go_together_are_found_before_anything_runs() -> None:

@@ -250,6 +250,14 @@ def test_a_schema_that_cannot_be_learnt_is_asked_for(fn: Any, message: str) -> N
     assert MapFunction(fn, schema=FRAME.schema).output_schema(FRAME.schema) == FRAME.schema
 
 
+def test_an_interrupt_while_a_schema_is_learnt_is_handed_on() -> None:
+    def interrupted(frame: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        MapFunction(interrupted).output_schema(FRAME.schema)
+
+
 def test_a_column_without_a_type_may_pass() -> None:
     nothing = pl.Schema({"x": pl.Null})
     assert MapFunction(lambda frame: frame).output_schema(nothing) == nothing

@@ -431,6 +431,14 @@ def test_a_function_that_cannot_be_loaded_over_there_is_the_only_answer() -> Non
     assert "in _refuse" in pickle.loads(error).__notes__[0]
 
 
+def test_an_interrupt_over_there_is_no_answer_but_ends_the_worker() -> None:
+    record = batch(1).arrow()
+    with pytest.raises(KeyboardInterrupt):
+        served(fns.interrupted, SCHEMA, written([record], record.schema))
+    with pytest.raises(KeyboardInterrupt):
+        served(fns.InterruptedWhileLoaded(), SCHEMA)
+
+
 # What is refused
 
 

@@ -197,9 +197,15 @@ def test_a_schema_may_be_a_dict_and_rows_are_held_to_it() -> None:
         def output_schema(self, schema: pl.Schema) -> Any:
             return {"x": pl.Float64}
 
-    told = r"the processor .*\n.*expected: x: Float64\n.*found: x: Int64 instead of Float64\n.*output_schema"
-    with pytest.raises(SchemaError, match=told):
-        asyncio.run(_process(Widening()))
+    class Rounding(Plain):
+        def output_schema(self, schema: pl.Schema) -> Any:
+            return {"x": pl.Float32}
+
+    refusal = (
+        r"the processor .*\n.*expected: x: Float32\n.*found: x: Int64 instead of Float32\n.*output_schema"
+    )
+    with pytest.raises(SchemaError, match=refusal):
+        asyncio.run(_process(Rounding()))
 
     class Narrow(Widening):
         def process(self, batch: pa.RecordBatch) -> Any:  # type: ignore[override]

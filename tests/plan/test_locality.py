@@ -80,6 +80,7 @@ def test_the_schema_that_comes_out(step: Expressions, columns: dict[str, pl.Data
         (pl.col("kinds").list.eval(pl.element().hash()), "hash", "String or Enum"),
         (price.set_sorted(), "set_sorted", "no end to sort"),
         (bids.list.sample(1), "sample", "from run to run"),
+        (bids.list.mean(), "bids.list.mean()", ".list.drop_nulls()"),
         (price.hist([1]), "hist", "window(...)"),
     ],
 )  # fmt: skip

@@ -283,8 +283,15 @@ def test_floats_are_added_in_one_order_whatever_the_rows_around(rows, dtype):
     for row in range(frame.height):
         alone = run(Batch(frame.slice(row, 1))).polars()
         assert repr(alone.rows()) == repr(whole.slice(row, 1).rows())
-    # Of no values Polars gives 0.0 or -0.0, depending on the rows around.
-    assert_frame_equal(whole.drop("sum as a number"), frame.select(step.exprs).drop("sum as a number"))
+    # Of no values Polars gives 0.0 or -0.0, depending on the rows around; and in another order of additions, other
+    # digits are lost where large values take each other away.
+    values = [value for floats, *others in rows for value in (*(floats or ()), *others) if value]
+    lost = max(map(abs, values), default=0.0) * 1e-5
+    wanted = frame.select(step.exprs)
+    rounded = [name for name in wanted.columns if name.endswith(("sum", "mean", "sum of a part"))]
+    assert_frame_equal(whole.select(rounded), wanted.select(rounded), abs_tol=lost)
+    others = whole.drop("sum as a number", *rounded)
+    assert_frame_equal(others, wanted.select(others.columns))
 
 
 def _functions(node: object) -> set[tuple[str, str]]:

@@ -55,6 +55,17 @@ def test_inside_a_running_loop() -> None:
     assert asyncio.run(main()) == 42
 
 
+def test_an_exit_inside_a_running_loop_is_handed_on() -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def main() -> None:
+        run_blocking(leave)
+
+    with pytest.raises(SystemExit, match="3"):
+        asyncio.run(main())
+
+
 def test_an_interrupt_inside_a_running_loop_cancels_and_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     cleaned: list[bool] = []
     started = threading.Event()

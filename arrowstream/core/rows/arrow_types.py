@@ -25,7 +25,7 @@ def polars_schema(schema: pa.Schema) -> pl.Schema:
         Polars cannot hold one of the types, or two columns share a name; the error names the columns.
     """
     # Up to pyarrow 20 a schema with metadata has no hash.
-    return _polars_schema(schema.remove_metadata())
+    return _polars_schema(schema.remove_metadata() if schema.metadata else schema)
 
 
 @lru_cache(maxsize=512)

@@ -17,27 +17,33 @@ _SCHEMES: Final = frozenset(
 )
 
 
-def path_text(path: Any) -> str:
-    """A path as text, from text or any `os.PathLike`.
+def path_text(step: str, path: Any) -> str:
+    """Return a path as text, from text or any `os.PathLike` of text.
+
+    Parameters
+    ----------
+    step
+        What takes the path, for errors: ``to_file``.
+    path
+        What the user wrote.
 
     Raises
     ------
     PlanError
-        It is no path, is empty, cannot be the name of a file, or is a URL.
+        It is not a path, is one of bytes, is empty, cannot be the name of a file, or is a URL.
 
     Examples
     --------
-    >>> path_text(Path("trips/2013.csv"))
+    >>> path_text("from_file", Path("trips/2013.csv"))
     'trips/2013.csv'
     """
-    try:
-        text = os.fsdecode(path)
-    except TypeError as error:
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(text, str):
         raise PlanError(
-            "this is no path",
-            expected="text or an os.PathLike, such as 'trips/2013.csv'",
-            found=repr(path),
-        ) from error
+            f"{step}() needs a path",
+            expected="text or a pathlib.Path, such as 'trips/2013.csv'",
+            found=f"{type(path).__name__} {path!r}",
+        )
     if not text:
         raise PlanError(
             "the path is empty",

@@ -137,7 +137,7 @@ class FileSink(SinkSpec):
             The path is a URL, or cannot be the name of a file.
         """
         columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
-        return cls(path_text(path), format, columns, compression, overwrite, max_rows_per_file)
+        return cls(path_text("to_file", path), format, columns, compression, overwrite, max_rows_per_file)
 
     def with_format(self, format: str) -> FileSink:
         """The same sink with another format, whatever the file's name tells."""

@@ -77,9 +77,10 @@ class FileSource(SourceSpec):
         PlanError
             A path is a URL, or cannot be the name of a file; the format is unknown.
         """
-        paths = path if isinstance(path, Iterable) and not isinstance(path, str | bytes) else [path]
+        several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
+        paths: Iterable[Any] = path if several else [path]  # type: ignore[assignment]
         named = None if format is None else format_named(format)
-        return cls(tuple(path_text(item) for item in paths), named, pl.Schema(schema or {}))
+        return cls(tuple(path_text("from_file", item) for item in paths), named, pl.Schema(schema or {}))
 
     def with_delimiter(self, delimiter: str) -> FileSource:
         """The same source with other delimiters between the fields of its CSV files.
