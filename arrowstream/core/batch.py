@@ -37,7 +37,7 @@ class Batch:
         schema that `arrow_schema` gives for its Polars schema; connectors cast on entry (see
         `arrowstream.core.ingest.conform`).
     position
-        Where the rows came from, for error messages; None if the source does not know.
+        Source position of the rows, for error messages; None if the source does not know.
     ingest_ns
         Reading of the run's monotonic clock, in nanoseconds, when the source handed the rows over; for latency.
 
@@ -120,7 +120,7 @@ class Batch:
 
     @property
     def is_polars(self) -> bool:
-        """Whether the batch already has the Polars form."""
+        """True if the batch already has the Polars form."""
         return self._frame is not None
 
     @property

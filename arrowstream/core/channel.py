@@ -100,7 +100,7 @@ class Sender(Generic[T]):
         Parameters
         ----------
         item
-            What to send.
+            The item to send.
         timeout
             Longest wait for free capacity, in seconds; None for no limit.
 

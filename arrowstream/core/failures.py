@@ -1,4 +1,4 @@
-"""Which exceptions count as a failure of a step, source or sink."""
+"""Exceptions that count as a failure of a step, source or sink."""
 
 from __future__ import annotations
 

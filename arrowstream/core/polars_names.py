@@ -46,7 +46,7 @@ SUGGESTIONS = {
     "fill_null": "use .with_columns(pl.all().fill_null(...))",
     "drop_nulls": 'use .filter(pl.col("x").is_not_null())',
 }
-"""What to write instead, by the names that a builder does not have."""
+"""Hints for names that a builder does not have, by name."""
 
 
 def no_such_step(name: str, known: Iterable[str]) -> AttributeError:

@@ -22,7 +22,7 @@ SAMPLE = 1024
 and what that leaves in the processor's caches slows down the batches that follow."""
 
 NOTES = 48
-"""Number of notes that are added up at a time: with more, each costs less time, but takes some 150 bytes."""
+"""Number of notes that are added up together. Larger numbers cost less time a note, and some 150 bytes each."""
 
 Queue = Callable[[], ChannelStatistics]
 Note = tuple[int, int, int, str]
