@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -167,6 +168,10 @@ class Pipeline:
     def name(self) -> str:
         """The pipeline's name."""
         return self._graph.name
+
+    def writes_to(self, path: Path) -> bool:
+        """Return True if a sink of the pipeline writes to the file at `path`."""
+        return any(sink.place == str(path.resolve()) for sink in self._graph.sinks)
 
     def explain(self) -> str:
         """Return the plan as text: stages, fusion, schemas, backends with reasons, and after a run, fitted costs."""

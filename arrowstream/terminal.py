@@ -35,6 +35,8 @@ def progress_bar(
         Total number of rows of the source, if known before the first `Progress` gives it.
     console
         Console to draw on instead of stderr.
+    stderr
+        True to print on stderr, and not on stdout.
 
     Raises
     ------
@@ -82,7 +84,7 @@ def progress_bar(
         yield show
 
 
-def print_report(report: RunReport, *, console: Console | None = None) -> None:
+def print_report(report: RunReport, *, console: Console | None = None, stderr: bool = False) -> None:
     """Print the report of a run on stdout: a line of totals, a table of stages, and a line of losses, if any.
 
     Parameters
@@ -103,7 +105,8 @@ def print_report(report: RunReport, *, console: Console | None = None) -> None:
     except ImportError as error:
         raise missing_cli("a report") from error
     if console is None:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+        is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+        console = Console(highlight=False, width=None if is_terminal else PIPED_WIDTH, stderr=stderr)
     table = Table(box=None, pad_edge=False)
     table.add_column("stage", overflow="fold")
     for heading in ("rows in", "rows out", "busy s", "waiting s"):

@@ -1,7 +1,7 @@
 """The commands of the command line: run, explain, schema, doctor.
 
-Results go to stdout; progress, notices and errors to stderr. A mistake in a job is one line with file
-and line number. Exit codes::
+Results go to stdout; progress, notices and errors to stderr, as does the report of a run whose sink writes to stdout.
+A mistake in a job is one line with file and line number. Exit codes::
 
     0    the run is complete, or ended at its --limit or --duration
     1    the run failed; nothing half-written has a final name
@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import polars as pl
@@ -86,7 +87,8 @@ def run(
         typer.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
         raise typer.Exit(1) from None
     if not quiet:
-        print_report(report)
+        # Rows on stdout are not mixed with anything else.
+        print_report(report, stderr=pipeline.writes_to(Path("/dev/stdout")))
     elif report.losses is not None:
         typer.echo(report.losses, err=True)
     if report.stopped in {number.name for number in SIGNALS}:

@@ -222,6 +222,8 @@ def windows(
 
 
 def _limit(max_bytes: int | None, on_full: str, session: Duration | None) -> StateLimit:
+    if on_full not in ("error", "evict", "spill"):
+        raise PlanError("unknown on_full of window(...)", expected="'error' or 'spill'", found=repr(on_full))
     if on_full == "evict":
         raise PlanError(
             'window(on_full="evict") would give windows that lack rows',
