@@ -19,7 +19,7 @@ class Clock(Protocol):
         ...
 
 
-class MonotonicClock:
+class MonotonicClock(Clock):
     """The machine's monotonic clock."""
 
     def now_ns(self) -> int:

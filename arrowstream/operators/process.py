@@ -85,8 +85,8 @@ class Processor(ABC):
     async def on_watermark(self, time_us: int) -> Any:
         """Return the rows to pass on before a watermark, in the forms of `process`.
 
-        No row before `time_us` (microseconds since 1970, UTC) is expected any more. Return held rows before that
-        time here; later they are late for the steps after this one.
+        No row before that time (microseconds since 1970, UTC) is expected any more. Return held rows before it
+        here; later they are late for the steps after this one.
         """
         return
 
