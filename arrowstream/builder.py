@@ -1,6 +1,6 @@
 """The methods of the builder: every step, and `source` and `sink`.
 
-Large operators are imported by the method that makes them, to keep ``import arrowstream`` quick.
+Methods import large operators themselves, to keep ``import arrowstream`` fast.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The steps of the builder, one method each. The operators' own docstrings are their documentation."""
+    """The steps of the builder, one method each. The docstrings of the operators document them."""
 
     graph: Graph
 
@@ -54,93 +54,93 @@ class Steps:
         return type(self)(self.graph.with_source(source))
 
     def select(self, *exprs: Any, **named: Any) -> Self:
-        """Only these columns and expressions, as in Polars."""
+        """Keep only these columns and expressions, as in Polars; see `Select`."""
         return self._then(Select.of(*exprs, **named))
 
     def with_columns(self, *exprs: Any, **named: Any) -> Self:
-        """These columns added or replaced, as in Polars."""
+        """Add or replace columns, as in Polars; see `WithColumns`."""
         return self._then(WithColumns.of(*exprs, **named))
 
     def map(self, *exprs: Any, **named: Any) -> Self:
-        """Rows transformed by expressions, as `with_columns`; or batches by ``fn``, see `MapFunction`."""
+        """Transform rows by expressions, as `with_columns`; or batches by ``fn``, see `MapFunction`."""
         return self._then(mapping(*exprs, **named))
 
     def filter(self, *predicates: Any, **constraints: Any) -> Self:
-        """Only rows for which every predicate is true, as in Polars."""
+        """Keep only rows for which every predicate is true, as in Polars; see `Filter`."""
         return self._then(Filter.of(*predicates, **constraints))
 
     def drop(self, *columns: Any) -> Self:
-        """Without these columns, as in Polars."""
+        """Drop these columns, as in Polars; see `Drop`."""
         return self._then(Drop.of(*columns))
 
     def rename(self, mapping: Mapping[str, str]) -> Self:
-        """Columns under new names ``{old: new}``, as in Polars."""
+        """Rename columns by ``{old: new}``, as in Polars; see `Rename`."""
         return self._then(Rename.of(mapping))
 
     def cast(self, dtypes: Any, *, strict: bool = True) -> Self:
-        """Columns as other types ``{column: type}``, or all as one; strict: what does not fit is an error."""
+        """Cast columns by ``{column: type}``, or all to one type; strict: a value that does not fit is an error."""
         return self._then(Cast.of(dtypes, strict=strict))
 
     def explode(self, *columns: Any) -> Self:
-        """A row for each element of these list columns, as in Polars."""
+        """Make a row for each element of these list columns, as in Polars; see `Explode`."""
         return self._then(Explode.of(*columns))
 
     def unnest(self, *columns: Any) -> Self:
-        """The fields of these struct columns as columns, as in Polars."""
+        """Replace struct columns by their fields, as in Polars; see `Unnest`."""
         return self._then(Unnest.of(*columns))
 
     def batch(
         self, rows: int | None = None, *, nbytes: int | None = None, max_delay: Duration | None = None
     ) -> Self:
-        """The same rows in batches of `rows` or `nbytes`, none held longer than `max_delay`; slices share memory."""
+        """Regroup rows into batches of `rows` or `nbytes`, holding none longer than `max_delay`; see `Rebatch`."""
         return self._then(Rebatch(rows, nbytes, max_delay))
 
     def throttle(self, rows: int | None = None, *, batches: int | None = None, per: Duration = "1s") -> Self:
-        """At most `rows` or `batches` per time; the source is slowed down to that."""
+        """Pass at most `rows` or `batches` per time `per`, slowing the source to this rate; see `Throttle`."""
         from arrowstream.operators.throttle import Throttle
 
         return self._then(Throttle(rows, batches, per))
 
     def debounce(self, quiet: Duration, *, by: Any = None) -> Self:
-        """The last row of every run of events, by key, once nothing came for `quiet`."""
+        """Pass the last row of every run of events, by key, after a silence of `quiet`; see `Debounce`."""
         from arrowstream.operators.debounce import Debounce
 
         return self._then(Debounce.of(quiet, by))
 
     def flat_map(self, what: Any, **options: Any) -> Self:
-        """One batch to many by ``fn``, see `FlatMap`; or a row for each element of a list column."""
+        """Turn one batch into many by ``fn``, see `FlatMap`; or make a row for each element of a list column."""
         return self._then(flat_mapping(what, **options))
 
     def filter_map(self, what: Any, **options: Any) -> Self:
-        """A filter and the expressions after it; or batches by ``fn``, see `FilterMap`."""
+        """Filter rows, then compute expressions; or transform batches by ``fn``, see `FilterMap`."""
         return self._then(filter_mapping(what, **options))
 
     def process(self, processor: Processor | Callable[[], Processor]) -> Self:
-        """Batches by a `Processor` of your own, with state and resources; see `ProcessorStep`."""
+        """Transform batches by a user's `Processor`, with state and resources; see `ProcessorStep`."""
         return self._then(ProcessorStep(processor))
 
     def parallel_map(self, fn: Callable[[Any], Any], **options: Any) -> Self:
-        """Several batches at a time by `fn`, in order; see `ParallelMap`."""
+        """Transform several batches at the same time by `fn`, in order; see `ParallelMap`."""
         from arrowstream.operators.parallel_map import ParallelMap
 
         return self._then(ParallelMap(fn, **options))
 
     def map_zero_copy(self, *fns: Callable[[ZeroCopyColumns], Any]) -> Self:
-        """Columns changed in place as NumPy arrays; see `MapZeroCopy`."""
+        """Change columns in place as NumPy arrays; see `MapZeroCopy`."""
         from arrowstream.operators.map_zero_copy import MapZeroCopy
 
         return self._then(MapZeroCopy(fns))
 
     def with_event_time(self, column: str, lateness: Duration = 0.0, idle: Duration | None = None) -> Self:
-        """Watermarks from the event time in `column`, for windows; see `Watermarks`."""
+        """Derive watermarks from the event time in `column`, for windows; see `Watermarks`."""
         return self._then(Watermarks.of(column, lateness, idle))
 
     def window(
         self, size: Duration | None = None, *, late: SinkSpec | None = None, **options: Unpack[WindowOptions]
     ) -> Windows[Self]:
-        """Windows of event time, sessions or rows, for `.agg(...)`; see `arrowstream.operators.window.windows`.
+        """Open windows of event time, sessions or rows, for `.agg(...)`; see `arrowstream.operators.window.windows`.
 
-        Rows that come too late for their windows leave by `late`.
+        Late rows go to the sink `late`.
         """
         from arrowstream.operators.arguments import check_options
         from arrowstream.operators.window import OPTIONS, windows
@@ -158,7 +158,7 @@ class Steps:
         on_full: OnFull = "error",
         **named: Any,
     ) -> Self:
-        """Running values, a row out for a row in, by expressions or ``fn(frame, state)``."""
+        """Compute running values, one row out per row in, by expressions or ``fn(frame, state)``; see `Scan`."""
         from arrowstream.operators.scan import Scan
         from arrowstream.operators.scan_function import ScanFunction, is_scan_function
         from arrowstream.state.limit import StateLimit
@@ -169,7 +169,7 @@ class Steps:
         return self._then(Scan.of(check, exprs, named, by=by, limit=limit))
 
     def reduce(self, *exprs: Any, by: Any = None, **named: Any) -> Self:
-        """Aggregates over the stream so far for each key; see `arrowstream.operators.reduce.Reduce`."""
+        """Aggregate the stream so far for each key; see `arrowstream.operators.reduce.Reduce`."""
         from arrowstream.operators.reduce import Reduce
 
         return self._then(Reduce.of(*exprs, by=by, **named))
@@ -185,7 +185,7 @@ class Steps:
         Raises
         ------
         PlanError
-            The step is not made of expressions, the backend is unknown, or (at `build()`) it cannot run the step.
+            The step is not made of expressions, the backend is unknown, or (at `build()`) cannot run the step.
 
         Notes
         -----
@@ -202,7 +202,7 @@ class Steps:
         return type(self)(self.graph.with_backend(name))
 
     def buffer(self, capacity: int) -> Self:
-        """A queue of `capacity` batches, so that the steps before it may run ahead."""
+        """Add a queue of `capacity` batches, so that the steps before it can run ahead; see `Buffer`."""
         return self._then(Buffer(capacity))
 
     def split(self, selector: Any) -> Splitting[Self]:
@@ -210,7 +210,7 @@ class Steps:
         return Splitting.of(self, selector)
 
     def merge(self, *others: Steps) -> Self:
-        """The rows of other pipelines without a sink, of the same schema, added as they come."""
+        """Add the rows of other pipelines without a sink, of the same schema, as they come; see `Merge`."""
         for other in others:
             if not isinstance(other, Steps):
                 raise PlanError(
@@ -223,7 +223,7 @@ class Steps:
     def named(self, name: str) -> Self:
         """Name the step before this: its id in `explain()`, metrics, reports and errors.
 
-        Without a name a step has that of its operator; where several steps of one line have the same operator, 4 hex
+        A step without a name has that of its operator; where several steps of one line have the same operator, 4 hex
         digits follow, a hash of what the step does, such as ``filter-3f0a``. Inside a branch or another input, the id
         begins with the id of the split or merge and the name of the branch or input: ``split/high/totals``.
 
@@ -235,7 +235,8 @@ class Steps:
         Raises
         ------
         PlanError
-            No step is before this, it has a name already, another step has this name, or it has other characters.
+            No step is before this, it already has a name, another step has this name, or the name has other
+            characters.
 
         Notes
         -----
@@ -253,7 +254,7 @@ class Steps:
         return type(self)(self.graph.with_name(name))
 
     def on_error(self, handler: ErrorHandler) -> Self:
-        """An error handler for the step before this, or for the sink; several are asked in the order of the calls."""
+        """Add an error handler to the step before this, or to the sink; handlers act in the order of the calls."""
         return type(self)(self.graph.with_policies("on_error", Policies(handlers=(handler,))))
 
     def timeout(self, duration: Duration, on_timeout: Literal["fail", "skip"] = "fail") -> Self:
@@ -274,10 +275,10 @@ class Steps:
 
         Notes
         -----
-        Costs a task and a timer for each batch, some tens of microseconds, and the step becomes a stage of its
-        own, not fused with others. No state. Work on a worker thread cannot be interrupted: it is waited for, and
-        counts as too late all the same. What a sink has written late stays written, so that it ends the run, or,
-        where a handler or ``"skip"`` has the run go on, is logged and neither left out nor written again.
+        Costs a task and a timer for each batch, some tens of microseconds, and the step becomes a separate stage,
+        not fused with others. Holds no state. Work on a worker thread cannot be interrupted: the step waits for it,
+        and still counts it as too late. A batch that a sink has written too late stays written: it ends the run, or,
+        if a handler or ``"skip"`` lets the run go on, is logged, and neither left out nor written again.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""`Source` and `Sink`: the connectors under the names users know."""
+"""`Source` and `Sink`: the constructors of all connectors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Source:
-    """Where a pipeline's batches come from. Nothing is opened before the pipeline runs."""
+    """Constructors of sources. Nothing is opened before the pipeline runs."""
 
     @staticmethod
     def from_file(
@@ -35,47 +35,48 @@ class Source:
         delimiter: str | None = None,
         strict_keys: bool = False,
     ) -> FileSource:
-        """Rows of files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz`` or ``.zst``.
+        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz`` or ``.zst``.
 
         Parameters
         ----------
         path
             A file, a glob, a list of files, or a folder: all files of one format at any depth, through symbolic
-            links, without names that begin with ``.`` or ``_``. Hive partitions ``key=value`` become columns,
-            also ``_key=value``. ``~`` is the home folder; a URL is refused.
+            links, except names that begin with ``.`` or ``_``. Hive partitions ``key=value`` and ``_key=value``
+            become columns. ``~`` is the home folder; a URL is refused.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the names of the files decide.
         schema
-            Types of all columns, or of some: the others are the file's own, or inferred from the first 10,000 rows of
-            the first text file. A schema of Polars or pyarrow, pairs, or a dict of their types or Python's.
+            Types of all columns, or of some: the others are those of the file, or inferred from the first 10,000
+            rows of the first text file. A schema of Polars or pyarrow, pairs, or a dict of Polars, pyarrow or Python
+            types.
         delimiter
-            Between the fields of CSV files; by default a comma, and a tab in ``.tsv``.
+            Delimiter between the fields of CSV files; by default a comma, and a tab in ``.tsv``.
         strict_keys
-            Makes a key of NDJSON or JSON an error that first appears after the first 10,000 rows and is not named in
+            Whether a key of NDJSON or JSON is an error if it first appears after the first 10,000 rows and is not in
             `schema`; by default it is left out and counted in the report of the run.
 
         Raises
         ------
         SourceError, SchemaError, PlanError
-            At `build()`: a file is missing, or formats or schemas do not go together.
+            At `build()`: a file is missing, or the files have different formats or schemas.
 
         Notes
         -----
-        Costs a thread of its own and memory for a few batches; the files are read in order. Parquet and IPC read only
+        Costs a thread and memory for a few batches; files are read in order. Parquet and IPC read only
         the columns and row groups that the first steps need, text only the columns. Holds no state between batches.
-        `strict_keys` takes twice the time of parsing on top of it.
+        `strict_keys` adds twice the time of parsing.
 
         Examples
         --------
         >>> import pathlib, tempfile
         >>> from arrowstream import Pipeline
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "prices.csv"
-        >>> _ = file.write_text("item;price\\ntea;3\\n")
+        >>> _ = file.write_text("item;price\ntea;3\n")
         >>> source = Source.from_file(file, delimiter=";")
         >>> Pipeline.builder().source(source).collect_sync().rows()
         [('tea', 3)]
         """
-        from arrowstream.io.files.source import FileSource  # here: importing arrowstream is to be quick
+        from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
 
         source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
         if delimiter is not None:
@@ -86,29 +87,29 @@ class Source:
     def from_frame(
         data: Any, *, schema: SchemaLike | None = None, batch_rows: int = BATCH_ROWS
     ) -> FrameSource | LazySource:
-        """Rows of a frame, or of an iterable of frames.
+        """Read rows from a frame, or from an iterable of frames.
 
         Parameters
         ----------
         data
-            A Polars, pandas or narwhals frame, a pyarrow Table or RecordBatch, or anything else Arrow-like; or a
-            frame whose rows come only while the pipeline runs: a `polars.LazyFrame`, a pyarrow Dataset, Scanner or
-            RecordBatchReader, a DuckDB relation. Or an iterable of these with one schema; a generator, like a
-            RecordBatchReader, is read once.
+            A Polars, pandas or narwhals frame, a pyarrow Table or RecordBatch, or any other Arrow-like object; a
+            frame whose rows are read only while the pipeline runs: a `polars.LazyFrame`, a pyarrow Dataset, Scanner
+            or RecordBatchReader, a DuckDB relation; or an iterable of these with one schema. A generator or a
+            RecordBatchReader can be read only once.
         schema
             Types to cast to where no value can be lost, in the forms of `from_file`; needed only for a generator
             whose schema should be checked at `build()`.
         batch_rows
-            Rows of the slices into which larger frames are cut, without copying.
+            Number of rows of the slices into which larger frames are cut, without copying.
 
         Raises
         ------
         SchemaError
-            `data` is no frame, or (while running) a later frame has another schema.
+            `data` is not a frame, or (while running) a later frame has another schema.
 
         Notes
         -----
-        Costs nothing but the references: no row is copied, and no state is held besides the frames.
+        Costs only references: copies no rows, and holds no state except the frames.
 
         Examples
         --------
@@ -122,7 +123,7 @@ class Source:
 
     @staticmethod
     def from_channel(stream: AsyncIterable[Any], schema: SchemaLike | None = None) -> ChannelSource:
-        """Batches from a channel's receiver, or any async iterable of Arrow-like objects.
+        """Read batches from a channel's receiver, or from any async iterable of Arrow-like objects.
 
         Parameters
         ----------
@@ -141,11 +142,11 @@ class Source:
 
         Notes
         -----
-        Costs no thread; no state is held but what waits in the channel. A run that ends before the stream does
-        (limit, stop, a failure; `preview` and `collect(limit=...)`, too) closes the receiver of a channel, so that
-        its sender gets `PeerGone` and does not wait for a free place, with the failure as its cause if there was one.
-        Any other stream stays yours. A channel may be fed from any thread and event loop: by ``await tx.send(...)``,
-        or by ``tx.send_sync(...)`` on a thread without a loop.
+        Costs no thread; holds no state except what waits in the channel. A run that ends before the stream does
+        (limit, stop, a failure, `preview`, `collect(limit=...)`) closes the receiver of a channel, so that its
+        sender gets `PeerGone` instead of waiting for ever, with the failure, if any, as the cause. Any other stream
+        is left open. Any thread and event loop may feed a channel: by ``await tx.send(...)``, or by
+        ``tx.send_sync(...)`` on a thread without a loop.
 
         Examples
         --------
@@ -160,12 +161,12 @@ class Source:
 
     @staticmethod
     def from_fn(fn: Callable[[], Any], schema: SchemaLike | None = None) -> FunctionSource:
-        """Batches from ``async def fn()``, called until it gives None, or from an async generator function.
+        """Read batches from ``async def fn()``, called until it returns None, or from an async generator function.
 
         Parameters
         ----------
         fn
-            Gives Arrow-like objects.
+            Returns or yields Arrow-like objects; called without arguments.
         schema
             The schema of every batch, in the forms of `from_file`. Without it, the pipeline is checked when the first
             batch has come.
@@ -177,7 +178,7 @@ class Source:
 
         Notes
         -----
-        Costs no thread: `fn` runs on the event loop. No state is held. Each run calls `fn` again.
+        Costs no thread: `fn` runs on the event loop. Holds no state. Each run calls `fn` again.
 
         Examples
         --------
@@ -193,7 +194,7 @@ class Source:
 
 
 class Sink:
-    """Where a pipeline's batches go. Nothing is created before the pipeline runs."""
+    """Constructors of sinks. Nothing is created before the pipeline runs."""
 
     @staticmethod
     def to_file(
@@ -204,7 +205,7 @@ class Sink:
         compression: str | None = None,
         overwrite: bool = False,
     ) -> FileSink:
-        """One file, part files in a folder, or Hive partitions; visible only once complete.
+        """Write one file, part files in a folder, or Hive partitions; visible only once complete.
 
         Parameters
         ----------
@@ -217,10 +218,10 @@ class Sink:
         partition_by
             Column, or columns, whose values become folders ``key=value``.
         compression
-            What the format offers, such as ``"zstd"``, ``"snappy"``, ``"gzip"``.
+            A compression of the format, such as ``"zstd"``, ``"snappy"``, ``"gzip"``.
         overwrite
-            Replace all data files of this format that a folder and its partitions already hold, whoever
-            wrote them; without it such a folder is refused. Files of other formats are never touched: a
+            Whether to replace all data files of this format that a folder and its partitions already hold, whichever
+            program wrote them; by default such a folder is refused. Files of other formats are never changed: a
             folder that holds such data is refused.
 
         Raises
@@ -230,8 +231,8 @@ class Sink:
 
         Notes
         -----
-        Costs a thread of its own. Holds rows until a unit of the file is full: 524,288 rows of Parquet, less of other
-        formats. Rows are written under hidden names, which become the final ones when the run has succeeded.
+        Costs a thread. Holds rows until a unit of the file is full: 524,288 rows of Parquet, fewer of other
+        formats. Rows are written under hidden names, which become the final names when the run has succeeded.
 
         Examples
         --------
@@ -256,7 +257,7 @@ class Sink:
 
     @staticmethod
     def to_channel(sender: Sender[pa.RecordBatch]) -> ChannelSink:
-        """Each batch as a `pyarrow.RecordBatch` into a channel, which ends when the stream ends.
+        """Send each batch as a `pyarrow.RecordBatch` into a channel, which ends when the stream ends.
 
         Parameters
         ----------
@@ -270,8 +271,8 @@ class Sink:
 
         Notes
         -----
-        Costs the conversion of batches that are Polars frames. Holds no state: a batch waits until the channel has a
-        free place, which slows the source down. A run that fails fails the channel, so that its receiver does not
+        Costs the conversion of batches that are Polars frames. Holds no state: a batch waits until the channel has
+        free capacity, which slows the source. A failed run also fails the channel, so that its receiver does not
         take a broken stream for a complete one.
 
         Examples
@@ -296,7 +297,7 @@ class Sink:
         Parameters
         ----------
         fn
-            Its result is ignored; if it can be awaited, it is.
+            Function of a RecordBatch. Its result is awaited if it is awaitable, and otherwise ignored.
 
         Raises
         ------
@@ -307,8 +308,8 @@ class Sink:
 
         Notes
         -----
-        Costs the conversion of batches that are Polars frames. `fn` runs on the event loop: one that takes long holds
-        up every pipeline of the loop. No state is held, and what `fn` has done stays done if the run fails.
+        Costs the conversion of batches that are Polars frames. `fn` runs on the event loop: a slow one blocks every
+        pipeline of the loop. Holds no state. The effects of `fn` remain if the run fails.
 
         Examples
         --------
@@ -324,9 +325,9 @@ class Sink:
 
     @staticmethod
     def fanout(sinks: Sequence[AnySink], *more: Never) -> Fanout:
-        """Every batch into each of `sinks`; the slowest of those that are not `best_effort` sets the pace.
+        """Write every batch to each of `sinks`; the slowest of those that are not `best_effort` sets the pace.
 
-        ``.on_error(...)`` after ``.sink(...)`` is for all of them; a sink's own handlers, as in
+        ``.on_error(...)`` after ``.sink(...)`` applies to all of them; the handlers of a single sink, as in
         ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it.
         """
         return Fanout.of(sinks, more)

@@ -7,7 +7,7 @@
     ├── PlanError             the pipeline cannot be built as written       (build)
     │   └── NoSuchStep        a builder has nothing of this name            (also an AttributeError)
     ├── JobError              a TOML job is wrong: file, line, what to do   (command line)
-    ├── SettingsError         a setting is wrong: where it stands, what was expected
+    ├── SettingsError         a setting is wrong: its file and line or variable, what was expected
     ├── MissingExtra          an optional library is not installed          (also an ImportError)
     ├── ChannelError
     │   ├── ChannelClosed     this end was closed by its own user
@@ -18,9 +18,9 @@
         ├── SinkError         writing failed: nothing is left under a final name
         ├── NoArray           map_zero_copy has no array of this name       (also a KeyError)
         ├── SnapshotError     state cannot be restored: another step or version wrote it
-        └── StageTimeout      a batch took longer than its step may
+        └── StageTimeout      a batch took longer than the time limit of its step
 
-The end of a stream is not an error: a receiver's iteration simply stops.
+The end of a stream is not an error: a receiver's iteration stops.
 A message says what failed, where, what was expected, what was found, and what to do.
 """
 
@@ -30,18 +30,18 @@ from signal import Signals
 
 
 class ArrowstreamError(Exception):
-    """Base of all errors of this package.
+    """Base class of all errors of this package.
 
     Parameters
     ----------
     what
         What failed, in one clause.
     stage
-        Name of the stage it failed in, as `explain()` prints it.
+        Name of the stage in which it failed, as `explain()` prints it.
     expected, found
-        What was needed and what was there instead.
+        What was needed, and what was found instead.
     hint
-        What the reader can do about it.
+        What the user can do about it.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class ArrowstreamError(Exception):
 
 
 def _printable(text: str) -> str:
-    """`text` with escapes for what no terminal takes: names of files that are not UTF-8 have such characters."""
+    """Return `text` with escapes for characters that cannot be printed, as in names of files that are not UTF-8."""
     return text.encode(errors="backslashreplace").decode()
 
 
 class SchemaError(ArrowstreamError):
-    """Column names or types do not fit, found at `build()` or at a source's first batch."""
+    """Column names or types do not fit; raised at `build()` or at a source's first batch."""
 
 
 class PlanError(ArrowstreamError):
@@ -84,7 +84,7 @@ class PlanError(ArrowstreamError):
 
 
 class NoSuchStep(PlanError, AttributeError):
-    """A builder has no step or method of this name; the hint says how it is written here."""
+    """A builder does not have a step or method of this name; the hint names the equivalent."""
 
 
 class JobError(ArrowstreamError):
@@ -92,7 +92,7 @@ class JobError(ArrowstreamError):
 
 
 class SettingsError(ArrowstreamError):
-    """A setting is unknown or does not fit; the message starts with ``file:line``, or its variable."""
+    """A setting is unknown or does not fit; the message starts with ``file:line``, or the variable."""
 
 
 class MissingExtra(ArrowstreamError, ImportError):
@@ -100,19 +100,19 @@ class MissingExtra(ArrowstreamError, ImportError):
 
 
 class ChannelError(ArrowstreamError):
-    """A channel cannot be used this way any more."""
+    """A channel cannot be used in this way, or not any more."""
 
 
 class ChannelClosed(ChannelError):
-    """This end was closed by its own user and used again."""
+    """An end of a channel was used after its user had closed it."""
 
 
 class PeerGone(ChannelError):
-    """The other end went away before the stream was ended properly."""
+    """The other end of a channel closed or failed before the stream had ended."""
 
 
 class RunInterrupted(ArrowstreamError):
-    """A second signal ended a run with ``signals=True`` at once; nothing of it is committed.
+    """A second signal ended a run with ``signals=True`` at once; it has committed nothing.
 
     Parameters
     ----------
@@ -131,9 +131,11 @@ class StageError(ArrowstreamError):
     Parameters
     ----------
     position
-        Where in its source the failing batch came from, such as ``"flights.csv rows 100-200"``: counted from 0, up to
-        and without the last. A row that cannot be read is written as ``"row 101 (line 102)"``, counted from 1.
+        Source rows of the failing batch, such as ``"flights.csv rows 100-200"``: counted from 0, excluding the
+        end. A row that cannot be read is written as ``"row 101 (line 102)"``, counted from 1.
 
+    Notes
+    -----
     The original exception is ``__cause__``.
     """
 
@@ -158,7 +160,7 @@ class StageError(ArrowstreamError):
 
 
 class SourceError(StageError):
-    """Reading from a source failed; `position` names the file and row where that is known."""
+    """Reading from a source failed; `position` names the file and row if they are known."""
 
 
 class SinkError(StageError):
@@ -166,7 +168,7 @@ class SinkError(StageError):
 
 
 class NoArray(StageError, KeyError):
-    """A function of `map_zero_copy` asked for a column that has no array, or is not there."""
+    """A function of `map_zero_copy` asked for a column that is missing or has no array."""
 
 
 class SnapshotError(StageError):

@@ -1,4 +1,4 @@
-"""The surface: build a pipeline, look at it, run it."""
+"""`Builder` and `Pipeline`: build, inspect and run pipelines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -41,7 +42,7 @@ ShowProgress = bool | Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Builder(Steps):
-    """A pipeline being written. Immutable: every call returns a new builder and leaves this one alone."""
+    """A pipeline under construction. Immutable: every call returns a new builder and does not change this one."""
 
     def build(self, *, clock: Clock | None = None, settings: Settings | None = None) -> Pipeline:
         """Check names and types of the whole pipeline and plan it; no data moves.
@@ -49,10 +50,10 @@ class Builder(Steps):
         Parameters
         ----------
         clock
-            Time for the runs; a `arrowstream.testing.ManualClock` in tests.
+            Clock of the runs; in tests a `arrowstream.testing.ManualClock`.
         settings
-            Defaults of the pipeline, such as ``Settings.load()``, which reads ./arrowstream.toml, if that exists, and
-            the environment. Without it, neither is read.
+            Defaults of the pipeline, such as ``Settings.load()``, which reads ./arrowstream.toml, if it exists, and
+            the environment. Without settings, neither is read.
 
         Raises
         ------
@@ -71,7 +72,13 @@ class Builder(Steps):
         return Pipeline(apply_settings(self.graph, settings), clock or MonotonicClock(), settings)
 
     def schema(self) -> pl.Schema | None:
-        """The schema after the last step; None if the source learns its schema from the first batch."""
+        """Return the schema after the last step; None if the source learns its schema from the first batch.
+
+        Raises
+        ------
+        SchemaError, PlanError
+            The pipeline has no source, or a column, type or expression does not fit.
+        """
         source = self.graph.source
         if source is None:
             raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
@@ -79,38 +86,38 @@ class Builder(Steps):
         return None if schema is None else output_schema(self.graph, schema, backends())
 
     def explain(self) -> str:
-        """The plan so far as text; without a sink, the plan that `collect` would run."""
+        """Return the plan so far as text; without a sink, the plan that `collect` runs."""
         return (self.sink(CollectSink()) if self.graph.has_output else self).build().explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
-        """Run into memory; with `limit`, stop the source once that many rows have come out.
+        """Run, and return the output as a frame; with `limit`, stop the source after this number of output rows.
 
-        A limit ends the run as it does in `Pipeline.run`: the receiver of a channel source is then closed, and what
-        it still held is lost.
+        A limit ends the run as in `Pipeline.run`: it closes the receiver of a channel source, and what
+        the channel still held is lost.
 
         Parameters
         ----------
         limit
-            Rows wanted at most; all of them without it.
+            Maximum number of rows; None for all.
         """
         sink = CollectSink()
         await self.sink(sink).build().run(limit=limit)
         return sink.frame()
 
     def collect_sync(self, limit: int | None = None) -> pl.DataFrame:
-        """`collect` for scripts and notebooks."""
+        """Run `collect` from code that is not async, such as scripts and notebooks."""
         return run_blocking(lambda: self.collect(limit))
 
     def preview(self, rows: int = 10) -> pl.DataFrame:
-        """The first `rows` rows that come out: `collect_sync` with a limit.
+        """Return the first `rows` rows of the output: `collect_sync` with a limit.
 
-        It takes its rows from the source: those of a channel are gone for a later run, and its receiver is closed. A
-        file, or a list of frames, can be previewed and then run.
+        This reads from the source: rows read from a channel are lost for a later run, and its receiver is closed. A
+        file or a list of frames can be previewed and then run.
 
         Parameters
         ----------
         rows
-            Rows wanted at most.
+            Maximum number of rows.
         """
         return self.collect_sync(limit=rows)
 
@@ -121,7 +128,7 @@ class Builder(Steps):
 
 
 class Pipeline:
-    """A checked and planned pipeline. Begin with `Pipeline.builder()`.
+    """A checked and planned pipeline. Make one with `Pipeline.builder()`.
 
     Examples
     --------
@@ -162,8 +169,12 @@ class Pipeline:
         """The pipeline's name."""
         return self._graph.name
 
+    def writes_to(self, path: Path) -> bool:
+        """Return True if a sink of the pipeline writes to the file at `path`."""
+        return any(sink.place == str(path.resolve()) for sink in self._graph.sinks)
+
     def explain(self) -> str:
-        """The plan as text: stages, fusion, schemas, backends with the reason, and, after a run, fitted costs."""
+        """Return the plan as text: stages, fusion, schemas, backends with reasons, and after a run, fitted costs."""
         return explain_plan(self._plan) if self._plan is not None else explain_graph(self._graph)
 
     async def run(
@@ -179,15 +190,15 @@ class Pipeline:
         Parameters
         ----------
         progress
-            True for a progress bar on a terminal, or a function that gets a `Progress` now and then.
+            True for a progress bar on a terminal, or a function that is called with a `Progress` from time to time.
         duration
-            Stop gently after this time (``"10s"``, seconds, a timedelta).
+            Stop gently after this duration (``"10s"``, seconds, a timedelta).
         limit
-            Stop gently once this number of rows has come out; exactly that number is delivered.
+            Stop gently after this number of output rows; exactly this number is delivered.
         signals
             Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
-            `stopped` names the signal if rows were left in a source; the second ends it at once, and nothing is
-            committed. Once sinks commit, they go on to the end. Without it, signals are left alone.
+            `stopped` names the signal if rows were left in a source; the second ends it at once, without a commit. A
+            commit that has begun is always completed. By default, signals are not handled.
 
         Raises
         ------
@@ -198,8 +209,7 @@ class Pipeline:
         SchemaError, PlanError
             The first batch of a source without a schema does not fit the pipeline.
         MissingExtra
-            ``progress=True`` without the library it draws with, or the setting `export_prometheus` without
-            prometheus-client.
+            ``progress=True`` without rich, or the setting `export_prometheus` without prometheus-client.
         """
         if limit is not None:
             check_whole("limit", limit, least=0)
@@ -232,23 +242,23 @@ class Pipeline:
         limit: int | None = None,
         signals: bool | SignalHandling = False,
     ) -> RunReport:
-        """`run` for scripts and notebooks; inside a running loop it waits for a thread that runs its own."""
+        """Run from code that is not async; inside a running loop, on a thread with a separate loop. See `run`."""
         return run_blocking(
             lambda: self.run(progress=progress, duration=duration, limit=limit, signals=signals)
         )
 
     def stop(self) -> None:
-        """End every run of this pipeline gently, from any thread: what is in flight is delivered.
+        """Stop every run of this pipeline gently, from any thread: batches in flight are delivered.
 
-        That is the batch in each step and those that wait before it (setting `default_buffer_size`), which takes as
-        long as the slowest step or sink takes for them. Where that is too long, make batches smaller, or cancel the
-        task of `run`: then the sinks are aborted.
+        In flight are the batch in each step and those in the queue before it (setting `default_buffer_size`); this
+        takes as long as the slowest step or sink takes for them. If that is too long, make batches smaller, or cancel
+        the task of `run`, which aborts the sinks.
         """
         for run, loop in list(self._runs.items()):
             loop.call_soon_threadsafe(run.stop)
 
     def metrics(self) -> Metrics:
-        """A frozen picture of the run that began last, or of the one that ended last; from any thread."""
+        """Return frozen metrics of the latest current run, or of the run that ended last; from any thread."""
         runs = list(self._runs)
         return runs[-1].metrics(self.name) if runs else self._metrics
 
@@ -274,7 +284,7 @@ class Pipeline:
             del self._runs[run]
 
     def _compile(self, schema: pl.Schema) -> Plan:
-        # A later run over the same schema keeps the plan, and with it the fitted costs.
+        # A later run with the same schema keeps the plan and its fitted costs.
         if self._plan is None or self._plan.source_schema != schema:
             self._plan = compile_plan(self._graph, schema, backends())
         return self._plan

@@ -1,4 +1,4 @@
-"""`split`: rows take one of several branches, which may meet again."""
+"""`split`: send each row to one of several branches, and merge them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from arrowstream.plan.graph import Child, Graph
 
 
 class HasGraph(Protocol):
-    """A builder, as far as this file knows it."""
+    """The interface of a builder that this module needs."""
 
     @property
     def graph(self) -> Graph: ...
@@ -30,26 +30,26 @@ B = TypeVar("B", bound=HasGraph)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splitting(Generic[B]):
-    """A split being written: add branches with `branch` and `otherwise`, then `merge` them.
+    """A split under construction: add branches with `branch` and `otherwise`, then `merge` them.
 
-    Immutable like the builder. The rows of a branch that ends in a sink do not come out of `merge`.
-    Rows of one branch keep their order; how rows of several branches interleave is unspecified.
+    Immutable like the builder. Rows of a branch that ends in a sink do not come out of `merge`.
+    Rows of one branch keep their order; the order between rows of several branches is unspecified.
 
     Parameters
     ----------
     before
         The builder up to the split.
     selector
-        A branch's name for every row: text, a category, a whole number or a boolean (as text).
+        Expression that gives the branch's name for every row: String, Categorical, Enum, an integer or a boolean.
     branches, rest
-        The branches so far, and that of all other rows.
+        The branches so far, and the branch of all other rows.
 
     Notes
     -----
-    Costs some 0.3 ms a batch of 1,000 rows and two branches: a few passes over the names of a batch's rows, and a
+    Costs some 0.3 ms for a batch of 1,000 rows and two branches: a few passes over the names, and a
     copy of the rows into the batches of their branches; no copy if all rows of a batch take one branch. Each
-    branch has a task and a channel, some 10 us a batch, and so have the steps after the merge; up to 2 batches
-    wait before each (setting ``default_buffer_size``). No state.
+    branch, and the line after the merge, has a task and a channel, which cost some 10 us a batch; each channel holds
+    up to 2 batches (setting ``default_buffer_size``). Holds no state.
 
     Examples
     --------
@@ -76,18 +76,18 @@ class Splitting(Generic[B]):
 
     @classmethod
     def of(cls, before: B, selector: Any) -> Splitting[B]:
-        """A split of what comes out of `before`, without branches yet."""
+        """Make a split of the rows of `before`, without branches."""
         return Splitting(before, parse_expression("split", selector))
 
     def branch(self, name: str, steps: Callable[[B], B] = lambda rows: rows) -> Self:
-        """Rows of this name go through `steps`, a function from a builder to a builder.
+        """Add a branch: rows of this name go through `steps`, a function from a builder to a builder.
 
         Parameters
         ----------
         name
-            What `selector` gives for these rows; whole numbers and booleans as text.
+            Value of `selector` for these rows; whole numbers and booleans as text.
         steps
-            Gets a builder and returns it with steps, and perhaps a sink, added; by default, without any.
+            Takes a builder and returns it with steps, and optionally a sink, added; by default adds nothing.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class Splitting(Generic[B]):
         return replace(self, branches=(*self.branches, self._child(name, steps)))
 
     def otherwise(self, steps: Callable[[B], B] = lambda rows: rows) -> Self:
-        """All other rows, those without a name included; without this, such a row is an error.
+        """Add a branch for all other rows, including those with a null name; without it, such a row is an error.
 
         Parameters
         ----------
@@ -107,14 +107,14 @@ class Splitting(Generic[B]):
         Raises
         ------
         PlanError
-            It is called a second time, or `steps` is not such a function.
+            `otherwise` was already called, or `steps` is not such a function.
         """
         if self.rest is not None:
             raise PlanError("otherwise() twice for one split")
         return replace(self, rest=self._child(OTHERWISE, steps))
 
     def merge(self) -> B:
-        """The builder that goes on with the rows of all branches without a sink, in one schema."""
+        """Return the builder that continues with the rows of all branches without a sink, in one schema."""
         graph = self.before.graph.with_step(Split(self.selector, self.branches, self.rest))
         return type(self.before)(graph)
 

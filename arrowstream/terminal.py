@@ -1,6 +1,6 @@
-"""What a person sees of a run on a terminal: a progress bar while it goes, a table when it is over.
+"""Output of a run on a terminal: a progress bar during the run, a table after it.
 
-Drawn with rich, which comes with the extra ``cli`` and is imported only here, when something is drawn.
+The extra ``cli`` brings rich, which draws both and is imported only when something is drawn.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PIPED_WIDTH = 160
-"""Columns of a report that goes to a file or pipe, which has no width."""
+"""Width, in characters, of a report that goes to a file or pipe."""
 
 
 @contextmanager
 def progress_bar(
     name: str, total_rows: int | None = None, *, console: Console | None = None
 ) -> Iterator[Callable[[Progress], None]]:
-    """A progress bar on stderr, as a function that takes each `Progress`; nothing is drawn off a terminal.
+    """Show a progress bar on stderr, if that is a terminal; yield the function that takes each `Progress`.
 
     Parameters
     ----------
     name
         The pipeline's name, shown before the bar.
     total_rows
-        Rows the source will read in all, if that is known before the first `Progress` says so.
+        Total number of rows of the source, if known before the first `Progress` gives it.
     console
-        Where to draw instead.
+        Console to draw on instead of stderr.
+    stderr
+        True to print on stderr, and not on stdout.
 
     Raises
     ------
@@ -55,12 +57,12 @@ def progress_bar(
         from rich.console import Console
     except ImportError as error:
         raise missing_cli("a progress bar") from error
-    # Not left to rich: FORCE_COLOR, which many CI services set, would draw the bar into their logs.
+    # Not left to rich: with FORCE_COLOR, which many CI services set, it would draw the bar into their logs.
     console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
     if not console.is_terminal:
         yield _draw_nothing
         return
-    # Without rich's thread: the runtime calls often enough, and a refresh is cheap next to a batch.
+    # Without rich's thread: the runtime calls often enough, and a refresh is cheap compared to a batch.
     bar = progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=20),
@@ -68,7 +70,7 @@ def progress_bar(
         progress.TimeElapsedColumn(),
         console=console,
         auto_refresh=False,
-        redirect_stdout=False,  # what the user's own code prints may be piped elsewhere
+        redirect_stdout=False,  # output of the user's code may go to a pipe
         transient=True,
     )
     task = bar.add_task(name, total=total_rows, rows="")
@@ -82,15 +84,15 @@ def progress_bar(
         yield show
 
 
-def print_report(report: RunReport, *, console: Console | None = None) -> None:
-    """Print a finished run on stdout: a line of totals, a table of its stages, and a line for what was lost.
+def print_report(report: RunReport, *, console: Console | None = None, stderr: bool = False) -> None:
+    """Print the report of a run on stdout: a line of totals, a table of stages, and a line of losses, if any.
 
     Parameters
     ----------
     report
-        What the run did.
+        The report of the run.
     console
-        Where to print instead.
+        Console to print on instead of stdout.
 
     Raises
     ------
@@ -103,7 +105,8 @@ def print_report(report: RunReport, *, console: Console | None = None) -> None:
     except ImportError as error:
         raise missing_cli("a report") from error
     if console is None:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+        is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+        console = Console(highlight=False, width=None if is_terminal else PIPED_WIDTH, stderr=stderr)
     table = Table(box=None, pad_edge=False)
     table.add_column("stage", overflow="fold")
     for heading in ("rows in", "rows out", "busy s", "waiting s"):
@@ -121,7 +124,7 @@ def print_report(report: RunReport, *, console: Console | None = None) -> None:
 
 
 def missing_cli(what: str) -> MissingExtra:
-    """The error for something that needs the extra ``cli``."""
+    """Return the error for `what`, which needs the missing extra ``cli``."""
     return MissingExtra(
         f"{what} needs the extra 'cli', which is not installed",
         hint="pip install 'arrowstream[cli]'",
@@ -129,7 +132,7 @@ def missing_cli(what: str) -> MissingExtra:
 
 
 def _plain(text: str) -> Text:
-    """Text in which square brackets are not markup."""
+    """Return text in which square brackets are not markup."""
     from rich.text import Text
 
     return Text(text)
@@ -141,4 +144,4 @@ def _rows(moment: Progress) -> str:
 
 
 def _draw_nothing(moment: Progress) -> None:
-    """Progress nobody sees."""
+    """Do nothing with a progress, because stderr is not a terminal."""

@@ -47,6 +47,7 @@ TRANSFORM: Pages = {
         Form("operators.process.Processor.output_schema", ".output_schema(schema)"),
         Form("operators.process.Processor.open", "async .open()"),
         Form("operators.process.Processor.process", "async .process(batch)"),
+        Form("operators.process.Processor.on_watermark", "async .on_watermark(time_us)"),
         Form("operators.process.Processor.finish", "async .finish()"),
         Form("operators.process.Processor.close", "async .close()"),
         Form("operators.process.Processor.snapshot", ".snapshot()"),
@@ -70,7 +71,10 @@ AGGREGATE: Pages = {
     ),
     "reduce": (Form("operators.reduce.Reduce"),),
     "scan": (
-        Form("operators.scan.Scan", 'scan(*exprs, by=None, max_keys=None, on_full="error", **named)'),
+        Form(
+            "operators.scan.Scan",
+            'scan(*exprs, by=None, max_keys=None, max_bytes=None, on_full="error", **named)',
+        ),
         Form("operators.scan_function.ScanFunction", "scan(fn, state=None)"),
     ),
 }

@@ -41,6 +41,14 @@ def test_slices_share_memory_and_count_only_their_own_bytes() -> None:
     assert Batch(pl.DataFrame({"x": range(1000)})).slice(0, 10).nbytes == 80
 
 
+def test_every_form_can_be_asked_for_by_name() -> None:
+    for rows in (FRAME, FRAME.to_arrow().to_batches()[0]):
+        batch = Batch(rows)
+        assert batch.form("arrow") is batch.arrow()
+        assert batch.form("polars") is batch.polars()
+        assert batch.has("arrow") and batch.has("polars") and not batch.has("elsewhere")
+
+
 def test_texts_say_where_rows_came_from() -> None:
     assert repr(Batch(FRAME, Position("a.csv", 10, 13))) == "Batch(3 rows, a.csv rows 10-13)"
     assert repr(Batch(FRAME)) == "Batch(3 rows)"

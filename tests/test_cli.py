@@ -422,6 +422,18 @@ def test_a_process_with_pipes() -> None:
     assert done.returncode == 2
 
 
+def test_rows_on_stdout_are_not_mixed_with_the_report() -> None:
+    Path("out.toml").write_text(
+        Path("job.toml").read_text().replace('"out.parquet"', '"/dev/stdout"\nformat = "csv"')
+    )
+    command = [sys.executable, "-m", "arrowstream", "run", "out.toml"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "rows out" not in done.stdout
+    assert len(done.stdout.splitlines()) == 3
+    assert "3 rows in, 2 rows out" in done.stderr
+
+
 ENDLESS = """
 import polars as pl, sys
 from arrowstream import Source

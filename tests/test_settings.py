@@ -199,8 +199,8 @@ def test_nothing_is_loaded_for_the_defaults(monkeypatch: pytest.MonkeyPatch) -> 
 # What each is for.
 
 
-def read_ahead(frame: pl.DataFrame, settings: Settings) -> int:
-    """Batches that wait between two stages for a sink that takes none."""
+def read_ahead(frame: pl.DataFrame, settings: Settings, least: int) -> int:
+    """Batches that wait between two stages for a sink that takes none, once there are as many as `least`."""
 
     async def main() -> int:
         go_on = asyncio.Event()
@@ -217,7 +217,7 @@ def read_ahead(frame: pl.DataFrame, settings: Settings) -> int:
         while unchanged < 100:
             await asyncio.sleep(0.001)
             before, waiting = waiting, pipeline.metrics().queue_depth
-            unchanged = unchanged + 1 if before == waiting > 0 else 0
+            unchanged = unchanged + 1 if before == waiting >= least else 0
         go_on.set()
         await running
         return waiting
@@ -226,13 +226,13 @@ def read_ahead(frame: pl.DataFrame, settings: Settings) -> int:
 
 
 def test_default_buffer_size() -> None:
-    assert read_ahead(FRAME, Settings(default_buffer_size=7)) == 7
+    assert read_ahead(FRAME, Settings(default_buffer_size=7), 7) == 7
 
 
 def test_buffer_mb() -> None:
     large = pl.DataFrame({"x": range(100_000)})  # 0.8 MB: a second one does not fit into 1 MiB
-    assert read_ahead(large, Settings(default_buffer_size=7, buffer_mb=1)) == 1
-    assert read_ahead(large, Settings(default_buffer_size=7, buffer_mb=4)) == 5
+    assert read_ahead(large, Settings(default_buffer_size=7, buffer_mb=1), 1) == 1
+    assert read_ahead(large, Settings(default_buffer_size=7, buffer_mb=4), 5) == 5
 
 
 def test_max_buffer_size() -> None:

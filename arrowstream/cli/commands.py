@@ -1,16 +1,16 @@
-"""The commands: run, explain, schema, doctor.
+"""The commands of the command line: run, explain, schema, doctor.
 
-Results go to stdout; progress, notices and errors to stderr. A mistake in a job is one line with file
-and line number. Exit codes::
+Results go to stdout; progress, notices and errors to stderr, as does the report of a run whose sink writes to stdout.
+A mistake in a job is one line with file and line number. Exit codes::
 
     0    the run is complete, or ended at its --limit or --duration
     1    the run failed; nothing half-written has a final name
     2    the job or the command line is wrong; nothing ran
-    3    SIGINT or SIGTERM cut the run short: what was read by then is delivered and committed
+    3    SIGINT or SIGTERM stopped the run early: what was read by then is delivered and committed
     130  a second SIGINT ended the run at once, and nothing is committed (143: SIGTERM)
 
 Paths, on the command line and in jobs, start at the current directory. Settings come from
-``arrowstream.toml`` there, if there is one, and from variables such as ``ARROWSTREAM_MAX_RETRIES``.
+``arrowstream.toml`` there, if it exists, and from variables such as ``ARROWSTREAM_MAX_RETRIES``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import polars as pl
@@ -36,10 +37,10 @@ from arrowstream.runtime.signals import SIGNALS, SignalHandling
 from arrowstream.terminal import print_report
 
 GRACE_SECONDS = 1.0
-"""Seconds that a run which a second signal ends may take to remove what it has half-written."""
+"""Time that a run has after a second signal to remove half-written files, in seconds."""
 
 CUT_SHORT = 3
-"""Exit code of a run that a first signal has stopped before its stream ended."""
+"""Exit code of a run that a signal stopped before its stream ended."""
 
 app = typer.Typer(
     help="Streaming over Arrow batches: run, explain and check pipelines written as TOML jobs.",
@@ -86,7 +87,8 @@ def run(
         typer.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
         raise typer.Exit(1) from None
     if not quiet:
-        print_report(report)
+        # Rows on stdout are not mixed with anything else.
+        print_report(report, stderr=pipeline.writes_to(Path("/dev/stdout")))
     elif report.losses is not None:
         typer.echo(report.losses, err=True)
     if report.stopped in {number.name for number in SIGNALS}:
@@ -166,7 +168,7 @@ def _refusing() -> Iterator[None]:
 
 
 def _schemas(target: str, delimiter: str | None) -> list[tuple[str, pl.Schema | None]]:
-    """What a file or a job has, each with where it is found."""
+    """Return the schemas of a file or a job, each with a label."""
     if target.endswith(".toml"):
         return list(Job.load(target).schemas())
     source = Source.from_file(target)
@@ -176,13 +178,13 @@ def _schemas(target: str, delimiter: str | None) -> list[tuple[str, pl.Schema | 
 
 
 def _other_delimiter(columns: pl.Schema | None) -> str | None:
-    """What seems to part the columns of a CSV file that was read with another delimiter."""
+    """Guess the delimiter of a CSV file that was read with a wrong one; None if nothing suggests another."""
     names = [] if columns is None else columns.names()
     return next((mark for mark in ";\t|" if mark in names[0]), None) if len(names) == 1 else None
 
 
 def _toml(columns: pl.Schema | None) -> str:
-    """A schema as lines of TOML."""
+    """Format a schema as lines of TOML."""
     if columns is None:
         return "# known only once the first batch has come"
     return "\n".join(f"{_key(name)} = {_string(str(dtype))}" for name, dtype in columns.items())
@@ -193,5 +195,5 @@ def _key(name: str) -> str:
 
 
 def _string(text: str) -> str:
-    # JSON's escapes are TOML's, but for the delete character, which TOML wants escaped.
+    # JSON's escapes are those of TOML, except for the delete character, which TOML requires escaped.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,6 +1,6 @@
-"""What arrowstream finds on this machine, for `arrowstream doctor` and for bug reports.
+"""Facts about this machine and installation, for `arrowstream doctor` and for bug reports.
 
-Every check answers with a line; none ever raises, whatever is missing or broken.
+Every check gives a line; none raises, whatever is missing or broken.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ VARIABLES = (
     "ARROW_USER_SIMD_LEVEL",
     "CUDA_VISIBLE_DEVICES",
 )
-"""Environment variables that change how fast a pipeline runs, or on what."""
+"""Environment variables that change the speed of a pipeline, or the hardware that it runs on."""
 
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where Linux tells a container its memory limit, in bytes: control groups 2 and 1."""
+"""Files in which Linux gives a container's memory limit, in bytes: control groups 2 and 1."""
 
 NVIDIA_SMI_SECONDS = 10
 
@@ -43,7 +43,7 @@ _REQUIREMENT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, under which heading, and what was found."""
+    """One line of the report: its heading, the name of what was checked, and what was found."""
 
     heading: str
     name: str
@@ -51,12 +51,12 @@ class Finding:
 
 
 def findings(backends: Iterable[str]) -> Iterator[Finding]:
-    """Look at everything.
+    """Run all checks.
 
     Parameters
     ----------
     backends
-        Names of the backends this installation can run.
+        Names of the backends that this installation can run.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def findings(backends: Iterable[str]) -> Iterator[Finding]:
 
 
 def versions() -> Iterator[Finding]:
-    """Python, arrowstream and what it always needs."""
+    """Yield the versions of Python, arrowstream and its required libraries."""
     yield Finding(
         "versions", "python", f"{platform.python_version()} ({platform.system()} {platform.machine()})"
     )
@@ -83,7 +83,7 @@ def versions() -> Iterator[Finding]:
 
 
 def machine() -> Iterator[Finding]:
-    """Cores, threads, memory and GPU."""
+    """Yield cores, threads, memory and GPU."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("machine", "cores", f"{os.cpu_count()}, usable {usable}")
     yield Finding("machine", "threads", f"polars {pl.thread_pool_size()}, arrow {pa.cpu_count()}")
@@ -92,7 +92,7 @@ def machine() -> Iterator[Finding]:
 
 
 def memory() -> str:
-    """The machine's memory, and a container's limit where that is smaller."""
+    """Return the machine's memory, and a container's limit if that is smaller."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not on Windows
@@ -108,7 +108,7 @@ def memory() -> str:
 
 
 def gpu() -> str:
-    """The NVIDIA GPUs that the driver's own tool lists."""
+    """Return the NVIDIA GPUs that ``nvidia-smi`` lists."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return "none: nvidia-smi not found"
@@ -126,7 +126,7 @@ def gpu() -> str:
 
 
 def extras() -> Iterator[Finding]:
-    """What each extra of the package lacks here."""
+    """Yield the missing libraries of each extra of the package."""
     try:
         requirements = metadata.requires("arrowstream") or []
     except metadata.PackageNotFoundError:
@@ -146,7 +146,7 @@ def extras() -> Iterator[Finding]:
 
 
 def installed(package: str) -> str | None:
-    """The installed version of a package, or None."""
+    """Return the installed version of a package, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -154,7 +154,7 @@ def installed(package: str) -> str | None:
 
 
 def report(found: Iterable[Finding]) -> str:
-    """The findings as text, under their headings.
+    """Format the findings as text, under their headings.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def report(found: Iterable[Finding]) -> str:
 
 
 def settings_table(settings: Settings) -> str:
-    """Each setting, its value, and where that came from; secrets are hidden.
+    """Format each setting with its value and origin; secrets are masked.
 
     Examples
     --------
@@ -200,7 +200,7 @@ def _why_no_gpu() -> str:
         import_module("pylibcudf")
     except ModuleNotFoundError:
         return "pylibcudf is not installed"
-    except Exception as error:  # a broken CUDA installation fails in many ways, and none may end the doctor
+    except Exception as error:  # a broken CUDA installation fails in many ways
         return f"pylibcudf cannot be imported: {type(error).__name__}: {_line(str(error))}"
     return f"pylibcudf {installed('pylibcudf') or ''} is installed, but this arrowstream has no GPU backend"
 

@@ -1,4 +1,4 @@
-"""``arrowstream``: the command line. What it needs beyond the library is the extra ``cli``.
+"""Entry point of the command line ``arrowstream``, whose libraries come with the extra ``cli``.
 
 Without that extra it prints one line and exits with 2::
 
@@ -16,7 +16,7 @@ from arrowstream.terminal import missing_cli
 def main() -> None:
     """Run the command line that `sys.argv` holds; see `arrowstream.cli.commands` for exit codes."""
     try:
-        import_module("rich")  # used only once a run is over: too late to find it missing
+        import_module("rich")  # used only after a run, which is too late to find it missing
         from arrowstream.cli.commands import app
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("typer", "click", "rich"):

@@ -1,4 +1,4 @@
-"""Secrets, kept out of what is printed, logged and raised."""
+"""Masking of secrets in printed text, logs and errors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 MASK = "***"
 
 _SECRET_KEY = re.compile(r"(?:^|_)(?:password|passwd|token|secret)$", re.IGNORECASE)
-# A password may hold any sign but those that end it; what follows the last @ before the path is the host.
+# A password may hold any character except those that end it; the text after the last @ before the path is the host.
 _URL_PASSWORD = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^:/?#\s]*:)[^/?#\s]*(?P<after>@)", re.IGNORECASE)
 
 
 def masked(key: str, value: Any) -> Any:
-    """A value as it may be shown: hidden where its key says that it is secret, without the passwords of URLs.
+    """Return a value that may be shown: masked if its key names a secret, and without passwords in URLs.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Settings of the engine: from a file, the environment and arguments, each with where it came from."""
+"""Settings of the engine, from a file, the environment and arguments, each with its origin."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from arrowstream.core.defaults import (
 from arrowstream.errors import JobError, SettingsError
 
 if TYPE_CHECKING:
-    # Loaded only when there is something to check: importing arrowstream should stay fast.
+    # Imported only when a value must be checked, to keep importing arrowstream fast.
     from msgspec import Meta
 
     from arrowstream.config.toml_file import Value
@@ -38,42 +38,43 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
-    """How the engine works where a pipeline does not say it itself. Give it to `build(settings=...)`.
+    """Defaults of the engine, for what a pipeline does not set itself. Give them to `build(settings=...)`.
 
-    A pipeline built without it has these defaults; only the command line reads file and environment by itself.
+    A pipeline built without settings has the defaults below; only the command line reads file and environment
+    without being asked to.
 
     Parameters
     ----------
     default_buffer_size
-        Batches that may wait between two stages, at least 1. More give memory away and no speed, unless
-        batches come in bursts.
+        Queue capacity between two stages, in batches, at least 1. A larger one takes memory and gives no speed,
+        unless batches come in bursts.
     max_buffer_size
-        Batches that `buffer(...)` may ask for at most.
+        Largest capacity that `buffer(...)` may ask for, in batches.
     buffer_mb
-        MiB that may wait between two stages, whatever their number of batches.
+        Queue capacity between two stages, in MiB, whatever the number of batches.
     state_memory_mb
-        MiB of memory that the state of all steps of a pipeline may take together: windows, `reduce`, `scan`,
-        `debounce`, and the rows that `batch` and `throttle` hold. Steps with ``on_full="spill"`` write what is over
-        it to files; for the others it is an error, which names what every step holds. None for no limit.
+        Memory limit for the state of all steps of a pipeline together, in MiB: windows, `reduce`, `scan`,
+        `debounce`, and the rows that `batch` and `throttle` hold. Steps with ``on_full="spill"`` write the excess
+        to files; other steps raise an error that names the memory of every step. None for no limit.
     worker_threads
-        Threads of a run at most: for files, other ends that block, and long computations. At least 2, or a
-        source that waits for its next rows would keep those that are there from being worked on and written.
+        Maximum number of threads of a run: for files, other sources and sinks that block, and long computations. At
+        least 2, so that a source that waits for its next rows does not delay work on earlier ones.
     gpu_batch_size
-        Rows of a batch from which the GPU is considered.
+        Number of rows of a batch from which the GPU is considered.
     gpu_memory_pool_mb
-        MiB of GPU memory that are set aside for batches.
+        GPU memory that is reserved for batches, in MiB.
     max_retries
-        Tries after the first one, where ``ErrorHandler.retry()`` names no number.
+        Number of retries of ``ErrorHandler.retry()`` without `times`.
     retry_delay_ms
-        Milliseconds before the first of them, where it names no delay.
+        Wait before the first retry of ``ErrorHandler.retry()`` without `delay`, in milliseconds.
     metrics_interval_secs
-        Seconds between two lines of metrics in the log ``arrowstream.metrics`` (level INFO); 0 for none.
+        Interval between lines of metrics in the log ``arrowstream.metrics`` (level INFO), in seconds; 0 for none.
     export_prometheus
         Whether metrics are served to Prometheus while a pipeline runs (extra ``metrics``).
     prometheus_host, prometheus_port
-        Where; port 0 is any that is free.
+        Address of the metrics server; port 0 is any free one.
     origins
-        Where each value came from; filled in by `load`.
+        Origin of each value, by key; filled in by `load`.
 
     Raises
     ------
@@ -120,17 +121,17 @@ class Settings:
     def load(
         cls, path: PathLike | None = None, *, environ: Mapping[str, str] | None = None, **arguments: Any
     ) -> Settings:
-        """Settings from section ``[streaming]`` of a file, the environment and arguments; the last one wins.
+        """Read settings from section ``[streaming]`` of a file, the environment and arguments; the last one wins.
 
         Parameters
         ----------
         path
-            A TOML file; by default ``arrowstream.toml`` in the current directory, if there is one.
+            A TOML file; by default ``arrowstream.toml`` in the current directory, if it exists.
         environ
             The environment, with variables such as ``ARROWSTREAM_MAX_RETRIES=5``; by default that of this
             process.
         arguments
-            Values by name.
+            Settings by name.
 
         Raises
         ------
@@ -155,12 +156,12 @@ class Settings:
         return cls(**values, origins=MappingProxyType(origins))
 
     def origin(self, key: str) -> str:
-        """Where a value came from: ``file:line``, a variable, ``argument`` or ``default``."""
+        """Return the origin of a value: ``file:line``, a variable, ``argument`` or ``default``."""
         given = getattr(self, key) is not _defaults()[key]
         return self.origins.get(key, f"argument {key}" if given else DEFAULT)
 
     def table(self) -> Iterator[tuple[str, str, str]]:
-        """Each key with its value, secrets hidden, and where that came from."""
+        """Yield each key with its value, secrets masked, and its origin."""
         for key in _defaults():
             yield key, str(masked(key, getattr(self, key))), self.origin(key)
 
@@ -182,7 +183,7 @@ def _types() -> dict[str, Any]:
 
 
 def _checked(key: str, value: Any, place: str, *, text: bool = False) -> Any:
-    """The value in its own type, or an error that says where it stands; `text` may be read as a number."""
+    """Convert a value into the setting's type, or raise an error at `place`; `text` may be read as a number."""
     import msgspec
 
     try:
@@ -217,7 +218,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any, st
     for name, text in environ.items():
         if name in keys:
             yield keys[name], _checked(keys[name], text, name, text=True), name
-        # A name that is nearly one of ours is a mistake; others belong to somebody else.
+        # A name that is nearly one of these is a mistake; other names belong to other programs.
         elif name.startswith(PREFIX) and get_close_matches(name, keys, 1, cutoff=0.85):
             raise _unknown(name, name, keys)
 

@@ -1,6 +1,6 @@
-"""A TOML file whose every value knows the line it stands on.
+"""TOML files whose values know their line.
 
-The readers of `Value` say what is wrong in one line that a person, an editor and a log can use::
+The methods of `Value` report a mistake in one line that a person, an editor and a log can use::
 
     flights.toml: no such file
     flights.toml:3: not TOML: Expected '=' after a key in a key/value pair
@@ -29,14 +29,14 @@ _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 class JobFile:
-    """The text of a job, read.
+    """A parsed TOML file, with the line of each value.
 
     Parameters
     ----------
     path
         The file as the user named it; every message begins with it.
     text
-        Its text.
+        The text of the file.
 
     Raises
     ------
@@ -79,26 +79,28 @@ class JobFile:
         return cls(str(path), text)
 
     def line(self, at: At) -> int:
-        """The line of a place, or of the nearest table around it; the first line for the file as a whole."""
+        """Return the line of a place, or of the nearest table around it; line 1 for the whole file."""
         while at and at not in self._lines:
             at = at[:-1]
         return self._lines.get(at, 1)
 
     def error(self, at: At, what: str) -> JobError:
-        """What is wrong at a place, on one line."""
+        """Return an error about a place, on one line."""
         return JobError(f"{self.path}:{self.line(at)}: {' '.join(what.split())}")
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value of a job, with the place it stands at.
+    """A value of a TOML file, with its place.
 
     Parameters
     ----------
+    file
+        The file.
     at
-        Keys and indexes that lead to it.
+        Keys and indexes that lead to the value.
     found
-        What `tomllib` made of it.
+        The value as `tomllib` parsed it.
     """
 
     file: JobFile
@@ -107,7 +109,7 @@ class Value:
 
     @property
     def place(self) -> str:
-        """Where it stands, in the words of a message, such as ``'rows' in [[steps]] batch``."""
+        """The place of the value as text for a message, such as ``'rows' in [[steps]] batch``."""
         *around, last = self.at
         if isinstance(last, int):
             return f"item {last + 1} of {Value(self.file, tuple(around), None).place}"
@@ -115,57 +117,57 @@ class Value:
 
     @property
     def line(self) -> int:
-        """The line it begins on, counted from 1."""
+        """The line on which the value begins, counted from 1."""
         return self.file.line(self.at)
 
     def error(self, what: str) -> JobError:
-        """What is wrong with this value, on one line."""
+        """Return an error about this value, on one line."""
         return self.file.error(self.at, f"{self.place}: {what}")
 
     def text(self) -> str:
-        """A string."""
+        """Return a string, or raise."""
         return self._of(str, "a string")
 
     def flag(self) -> bool:
-        """``true`` or ``false``."""
+        """Return a boolean, or raise."""
         return self._of(bool, "true or false")
 
     def count(self) -> int:
-        """An integer of at least 1."""
+        """Return an integer of at least 1, or raise."""
         if not isinstance(self.found, int) or isinstance(self.found, bool) or self.found < 1:
             raise self._unfit("an integer of at least 1")
         return self.found
 
     def number(self) -> float:
-        """An integer or a float."""
+        """Return an integer or a float, or raise."""
         if not isinstance(self.found, int | float) or isinstance(self.found, bool):
             raise self._unfit("a number")
         return self.found
 
     def one_of(self, names: Iterable[str]) -> str:
-        """One of these strings."""
+        """Return a string that is one of `names`, or raise."""
         known = tuple(names)
         if self.text() not in known:
             raise self.error(f"unknown name {self.found!r} ({nearest(self.found, known)})")
         return self.text()
 
     def items(self) -> list[Value]:
-        """The elements of an array; a value alone counts as an array of one."""
+        """Return the elements of an array; any other value counts as an array of one element."""
         if not isinstance(self.found, list):
             return [self]
         return [Value(self.file, (*self.at, index), item) for index, item in enumerate(self.found)]
 
     def texts(self) -> list[str]:
-        """A string, or an array of strings."""
+        """Return the strings of an array, or of a single string, or raise."""
         return [item.text() for item in self.items()]
 
     def table(self) -> dict[str, Value]:
-        """The values of a table by their keys."""
+        """Return the values of a table by key, or raise."""
         table = self._of(dict, "a table")
         return {key: Value(self.file, (*self.at, key), value) for key, value in table.items()}
 
     def check_keys(self, known: Collection[str], required: Collection[str] = ()) -> None:
-        """Raise unless this is a table of none but `known` keys, with all the `required` ones."""
+        """Raise unless this is a table with only `known` keys and all `required` ones."""
         for key, value in self.table().items():
             if key not in known:
                 raise self.file.error(
@@ -175,14 +177,14 @@ class Value:
             self.need(key)
 
     def need(self, key: str) -> Value:
-        """The value of a key that must be there."""
+        """Return the value of a key, or raise if the table lacks it."""
         table = self.table()
         if key not in table:
             raise self.file.error(self.at, f"missing key {key!r} in {_section(self.at)}")
         return table[key]
 
     def maybe(self, key: str, read: Callable[[Value], T]) -> T | None:
-        """What `read` makes of the value of a key, or None if the key is not there."""
+        """Return the value of a key, read by `read`, or None if the table lacks it."""
         table = self.table()
         return read(table[key]) if key in table else None
 
@@ -196,7 +198,7 @@ class Value:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint at the known name nearest to a mistyped one, or at all of them.
+    """Return a hint with the known name nearest to a mistyped one, or with all known names.
 
     Examples
     --------
@@ -208,7 +210,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _section(at: At) -> str:
-    """A table in the words of a message: ``[source]``, ``[source.schema]``, ``[[steps]] batch``."""
+    """Return a table's name for a message: ``[source]``, ``[source.schema]``, ``[[steps]] batch``."""
     if not at:
         return "the job"
     head, *rest = at
@@ -219,7 +221,7 @@ def _section(at: At) -> str:
 
 def _describe(found: object) -> str:
     match found:
-        case bool():  # before int, of which it is a kind
+        case bool():  # before int, its base class
             return f"the boolean {str(found).lower()}"
         case str():
             return f"the string {found!r}"

@@ -1,7 +1,7 @@
-"""Where the keys of a TOML text stand: `tomllib` reads the values but keeps no line numbers.
+"""Line numbers of the keys of a TOML text, which `tomllib` does not keep.
 
-The text has been read by `tomllib` before it comes here, so this scanner never has to judge: it only
-walks keys, strings, arrays and inline tables, and can be a fraction of a parser.
+`tomllib` has already accepted the text, so this scanner does not check it: it only
+follows keys, strings, arrays and inline tables, and is much smaller than a parser.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ At = tuple[str | int, ...]
 _BLANK = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
 _KEY_BLANK = re.compile(r"[ \t]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-# A multi-line string may end in one or two quotes of its own before the closing three.
+# A multi-line string may end in one or two quotes before the closing three.
 _STRING = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}' r"|'''.*?'{3,5}" r'|"(?:\\.|[^"\\])*"' r"|'[^']*'",
     re.DOTALL,
@@ -25,12 +25,12 @@ _SCALAR = re.compile(r"[^,\]}#\n]+")
 
 
 def positions(text: str) -> dict[At, int]:
-    r"""The line, counted from 1, of every key, table and array element of a valid TOML text.
+    r"""Return the line, counted from 1, of every key, table and array element of a valid TOML text.
 
     Parameters
     ----------
     text
-        What ``tomllib.loads`` has accepted, with ``\n`` as line ends.
+        A text that ``tomllib.loads`` has accepted, with ``\n`` as line ends.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class _Scanner:
         self._at = 0
         self._ends = [match.start() for match in re.finditer("\n", text)]
         self._lines: dict[At, int] = {}
-        self._tables: dict[At, int] = {}  # how many [[...]] headers each array of tables has had
+        self._tables: dict[At, int] = {}  # number of [[...]] headers of each array of tables so far
 
     def scan(self) -> dict[At, int]:
         section: At = ()
@@ -123,7 +123,7 @@ class _Scanner:
             index += 1
 
     def _more(self, end: str) -> bool:
-        """Step over the opening bracket or comma, or the closing bracket: is there another element?"""
+        """Skip an opening bracket, a comma or the closing bracket; return whether another element follows."""
         self._skip(_BLANK)
         if self._text[self._at] != end:
             self._at += 1

@@ -1,1 +1,1 @@
-"""What every layer shares: batches, positions, channels, the clock, hints in errors."""
+"""Types and functions that every layer shares: batches, positions, channels, the clock, hints for errors."""

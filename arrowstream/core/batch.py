@@ -1,9 +1,9 @@
 """The elements of a stream: batches of rows, and in-band marks.
 
 A `Batch` holds its rows in the form in which they came, such as a `pyarrow.RecordBatch` or a `polars.DataFrame`, and
-makes another form once, when somebody first asks for it. Arrow and Polars share the memory of most columns; only
-strings differ in layout (offsets here, views there), and converting those costs some 7 ns a row. So a Parquet
-file that is read, transformed and written by Polars never pays for it, and small batches stay with Arrow all the way.
+makes another form once, when it is first asked for. Arrow and Polars share the memory of most columns; only
+strings differ in layout (offsets in Arrow, views in Polars), and converting them costs some 7 ns a row. A Parquet
+file that is read, transformed and written by Polars never pays for it, and small batches stay in Arrow throughout.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _RECORD, _FRAME = pa.RecordBatch, pl.DataFrame
 
 
 class Batch:
-    """Rows of one schema, with where and when they came in. Never changed after it is made.
+    """Rows of one schema, with their source position and ingest time. Immutable.
 
-    May be used from any thread; two threads that ask for the same missing form at a time may both make it.
+    May be used from any thread; two threads that ask for the same missing form at the same time may both make it.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Batch:
         schema that `arrow_schema` gives for its Polars schema; connectors cast on entry (see
         `arrowstream.core.ingest.conform`).
     position
-        Where the rows came from, for error messages; None if the source cannot tell.
+        Source position of the rows, for error messages; None if the source does not know.
     ingest_ns
         Reading of the run's monotonic clock, in nanoseconds, when the source handed the rows over; for latency.
 
@@ -50,7 +50,7 @@ class Batch:
     __slots__ = ("_frame", "_others", "_record", "ingest_ns", "num_rows", "position")
 
     def __init__(self, rows: Rows, position: Position | None = None, ingest_ns: int | None = None) -> None:
-        # The two forms that every batch may need have places of their own: a batch is made at every step.
+        # Separate attributes for the two common forms are faster than a dict, and every step makes a batch.
         self._record: pa.RecordBatch | None = None
         self._frame: pl.DataFrame | None = None
         self._others: dict[str, Rows] | None = None
@@ -67,7 +67,7 @@ class Batch:
             self._hold(rows)
 
     def _hold(self, rows: Rows) -> None:
-        """Take rows of any other type: a subtype, or a form that somebody registered."""
+        """Take rows of any other type: a subtype, or another registered form."""
         form = form_of(rows)
         self._put(form.name, rows)
         self.num_rows = form.num_rows(rows)
@@ -86,7 +86,7 @@ class Batch:
         return self._frame if name == "polars" else (self._others or {}).get(name)
 
     def arrow(self) -> pa.RecordBatch:
-        """The rows as one RecordBatch in the oldest-compatible Arrow types (``large_string``, ...)."""
+        """Return the rows as one RecordBatch in the oldest-compatible Arrow types (``large_string``, ...)."""
         record = self._record
         if record is None:
             name = self._came_as()
@@ -94,14 +94,14 @@ class Batch:
         return record
 
     def polars(self) -> pl.DataFrame:
-        """The rows as a DataFrame."""
+        """Return the rows as a DataFrame."""
         frame = self._frame
         if frame is None:
             frame = self._frame = FORMS["polars"].from_arrow(self.arrow())
         return frame
 
     def form(self, name: str) -> Rows:
-        """The rows in a registered form, made by way of Arrow if the batch does not have it yet.
+        """Return the rows in a registered form, converted through Arrow if the batch does not have it yet.
 
         Parameters
         ----------
@@ -115,24 +115,24 @@ class Batch:
         return rows
 
     def has(self, name: str) -> bool:
-        """True if the batch has this form already, so that asking for it costs nothing."""
+        """Return whether the batch already has this form, so that `form` costs nothing."""
         return self._get(name) is not None
 
     @property
     def is_polars(self) -> bool:
-        """True if the batch has the Polars form already."""
+        """True if the batch already has the Polars form."""
         return self._frame is not None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows' memory, counting only the slice that belongs to this batch; one form is counted."""
+        """Bytes of memory of the rows in one form, counting only the slice that belongs to this batch."""
         form, rows = self._preferred("arrow")
         return form.nbytes(rows)
 
     def with_rows(self, rows: Rows) -> Batch:
-        """Other rows, in any form, made from these: with the same ingest time, and the same position.
+        """Return a batch of other rows made from these, in any form, with the same ingest time and position.
 
-        If the number of rows changed, the position only bounds where they came from (``exact=False``).
+        If the row count changed, the position becomes a bound (``exact=False``).
         """
         batch = Batch(rows, self.position, self.ingest_ns)
         if self.position is not None and self.position.exact and batch.num_rows != self.num_rows:
@@ -140,7 +140,7 @@ class Batch:
         return batch
 
     def at(self, position: Position) -> Batch:
-        """The same rows, known to come from `position`."""
+        """Return a batch of the same rows that come from `position`."""
         batch = Batch.__new__(Batch)
         batch._record, batch._frame, batch._others = self._record, self._frame, self._others
         batch.num_rows, batch.ingest_ns = self.num_rows, self.ingest_ns
@@ -148,7 +148,7 @@ class Batch:
         return batch
 
     def slice(self, offset: int, length: int) -> Batch:
-        """Up to `length` rows from row `offset`, sharing memory with this batch."""
+        """Return up to `length` rows from row `offset` on, sharing memory with this batch."""
         form, rows = self._preferred("polars")
         part = Batch(form.slice(rows, offset, length), None, self.ingest_ns)
         if self.position is not None:
@@ -156,13 +156,13 @@ class Batch:
         return part
 
     def _preferred(self, name: str) -> tuple[Form, Rows]:
-        """The rows in this form if the batch has it, else as they came."""
+        """Return the rows in this form if the batch has it, else in another that it has."""
         if not self.has(name):
             name = self._came_as()
         return FORMS[name], self._get(name)
 
     def _came_as(self) -> str:
-        """The form that no other had to be made from: any but Arrow, from which the others are made."""
+        """Return the name of a form that the batch has: Arrow only if it has no other."""
         if self._others:
             return next(iter(self._others))
         return "polars" if self._frame is not None else "arrow"
@@ -173,30 +173,30 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """No row with an event time before `time_us` (microseconds since 1970, UTC) is expected after this."""
+    """Mark: no row with an event time before `time_us` (microseconds since 1970, UTC) is expected after it."""
 
     time_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """Separates the rows of checkpoint `epoch` from those of the next one."""
+    """Mark that separates the rows of checkpoint `epoch` from those of the next one."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """This input is silent: until it delivers again, nobody waits for its watermarks where streams meet."""
+    """Mark of a silent input: until its next element, a merge does not wait for its watermarks."""
 
 
 Mark = Watermark | Barrier | Idle
 Element = Batch | Mark
-"""An element of a channel between stages."""
+"""Element of a channel between stages."""
 
 
 def joined_batch(batches: Sequence[Batch], *, rechunk: bool = False) -> Batch:
-    """The rows of several batches, at least one, as one batch: as old as the first, each row with its own place."""
+    """Join at least one batch into one: with the ingest time of the first, and the position of every row."""
     rows = pl.concat([batch.polars() for batch in batches], rechunk=rechunk)
     places = [(batch.num_rows, batch.position) for batch in batches if batch.position is not None]
     position = joined(places) if len(places) == len(batches) else None
@@ -204,12 +204,12 @@ def joined_batch(batches: Sequence[Batch], *, rechunk: bool = False) -> Batch:
 
 
 def to_record(frame: pl.DataFrame) -> pa.RecordBatch:
-    """A frame as exactly one RecordBatch, in the oldest-compatible Arrow types."""
+    """Convert a frame into exactly one RecordBatch, in the oldest-compatible Arrow types."""
     table = _through_stream(frame) if _EXPORTS_SLICES_WRONGLY and _is_nested(frame) else _exported(frame)
     batches = table.to_batches()
     if len(batches) == 1:
         return batches[0]
-    # Not pa.array([], type): before pyarrow 20 that cannot make dictionaries, which categories are.
+    # Not pa.array([], type): before pyarrow 20 it cannot make dictionaries, the Arrow type of categories.
     return pa.RecordBatch.from_arrays(
         [pa.nulls(0, field.type) for field in table.schema], schema=table.schema
     )
@@ -217,7 +217,7 @@ def to_record(frame: pl.DataFrame) -> pa.RecordBatch:
 
 _EXPORTS_SLICES_WRONGLY = pl.__version__.startswith("1.")
 """Polars 1.35 exports slices of nullable structs and arrays with children that are too short, and gathered empty
-lists with values that begin after their end. Some of these end the process when pyarrow looks at them."""
+lists with values that begin after their end. Some of these crash the process when pyarrow reads them."""
 
 
 def _is_nested(frame: pl.DataFrame) -> bool:
@@ -229,13 +229,13 @@ def _exported(frame: pl.DataFrame) -> pa.Table:
 
 
 def _through_stream(frame: pl.DataFrame) -> pa.Table:
-    """A copy by way of the Arrow IPC stream format, which every version of Polars writes well."""
+    """Copy a frame through the Arrow IPC stream format, which every version of Polars writes correctly."""
     written = frame.write_ipc_stream(None, compat_level=_OLDEST)
     return pa.ipc.open_stream(written.getvalue()).read_all().combine_chunks()
 
 
 def to_frame(record: pa.RecordBatch | pa.Table) -> pl.DataFrame:
-    """A RecordBatch, or a table, as a DataFrame that shares its memory where the layouts are the same."""
+    """Convert a RecordBatch or a table into a DataFrame, sharing memory where the layouts are the same."""
     try:
         return cast(pl.DataFrame, pl.from_arrow(record))
     except pl.exceptions.ComputeError:
@@ -247,7 +247,7 @@ def to_frame(record: pa.RecordBatch | pa.Table) -> pl.DataFrame:
 
 
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
-    """The one Arrow schema an edge of this Polars schema has.
+    """Return the Arrow schema that batches of this Polars schema have between stages.
 
     Raises
     ------
@@ -284,7 +284,7 @@ def _has_arrow_form(item: tuple[str, pl.DataType]) -> bool:
 
 def _exported_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
     for _, dtype in items:
-        # Polars would hand out the addresses of Python objects as binary, and cannot read its longer decimals.
+        # Polars would export the addresses of Python objects as binary, and cannot read its longer decimals.
         if dtype == pl.Object or (isinstance(dtype, pl.Decimal) and dtype.precision > _DIGITS):
             raise pa.ArrowInvalid(str(dtype))
         if isinstance(dtype, pl.Array) and 0 in dtype.shape:
@@ -293,7 +293,7 @@ def _exported_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
 
 
 _DIGITS = 38
-"""The most digits of a Decimal that Polars computes with."""
+"""Maximum number of digits of a Decimal that Polars computes with."""
 
 
 register_form(

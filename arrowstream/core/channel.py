@@ -1,14 +1,14 @@
 """A bounded channel between two parties: tasks of one event loop, of several loops, or plain threads.
 
-One shared state, two ends. It is bounded by items and by bytes, so that a slow consumer slows its
-producer whatever the size of a batch. Three endings are kept apart, because mixing them up is
-how streams lose data silently:
+Two ends share one state. It is bounded in items and in bytes, so that a slow consumer slows its
+producer whatever the size of a batch. Three endings are distinguished, because a stream loses data silently
+where they are confused:
 
 - *I closed it*: using an end after its own ``close()`` raises `ChannelClosed`;
-- *my peer vanished*: the other end failed or went away early, `PeerGone`;
+- *my peer is gone*: the other end failed or closed early, which raises `PeerGone`;
 - *the stream ended*: the sender closed, and iteration stops once the buffer is empty.
 
-`send` is `send_nowait` and, when that would overflow, a wait and another try: an item is either in
+`send` is `send_nowait`, or, while the channel is full, a wait and another try: an item is either in
 the buffer or still the caller's, so cancelling a waiting `send` or `receive` never loses one.
 
 Every method may be called from any thread and any event loop: one lock guards the state, and a waiting task
@@ -36,7 +36,7 @@ class WouldBlock(Exception):
 
 
 class Sender(Generic[T]):
-    """The end that puts items in. Use it as ``async with tx:`` to close it, or to pass a failure on."""
+    """The sending end. ``async with tx:`` closes it at the end, or passes on the failure that ended the block."""
 
     __slots__ = ("_state",)
 
@@ -44,7 +44,7 @@ class Sender(Generic[T]):
         self._state = state
 
     def send_nowait(self, item: T) -> None:
-        """Put `item` in.
+        """Put `item` in without waiting.
 
         Raises
         ------
@@ -58,14 +58,14 @@ class Sender(Generic[T]):
                 raise WouldBlock
 
     def _put(self, item: T) -> bool:
-        """Put `item` in if there is room; hold the lock."""
+        """Put `item` in and return True, or return False if the channel is full. The caller holds the lock."""
         state = self._state
         if state.sender_closed:
             raise ChannelClosed("sending on a channel that this side has closed")
         if state.receiver_closed:
             raise _receiver_gone(state.receiver_failure)
         buffer, size = state.buffer, _nbytes(item)
-        # An item larger than the whole byte budget passes alone: refusing it would block for ever.
+        # An item larger than the byte limit passes alone: otherwise it would wait for ever.
         if buffer and (len(buffer) >= state.capacity or state.nbytes + size > state.max_nbytes):
             return False
         buffer.append((item, size))
@@ -82,11 +82,11 @@ class Sender(Generic[T]):
         ChannelClosed
             This end was closed.
         PeerGone
-            The receiver went away; the item was not taken. The failure that ended it, if any, is the cause.
+            The receiver was closed or failed; the item was not taken. The receiver's failure, if any, is the cause.
         """
         state = self._state
         while True:
-            # One hold of the lock: room made in between would wake nobody.
+            # Under one lock: a receive between the try and the wait would wake no task.
             with state.lock:
                 if self._put(item):
                     return
@@ -95,21 +95,21 @@ class Sender(Generic[T]):
             await state.wait(waiter, state.senders)
 
     def send_sync(self, item: T, timeout: float | None = None) -> None:
-        """Put `item` in from a plain thread, which is blocked while the channel is full.
+        """Put `item` in from a plain thread, blocking it while the channel is full.
 
         Parameters
         ----------
         item
-            What to send.
+            The item to send.
         timeout
-            Seconds to wait for room at most; None for no limit.
+            Longest wait for free capacity, in seconds; None for no limit.
 
         Raises
         ------
         TimeoutError
-            There was no room in time; the item was not taken.
+            The channel stayed full for `timeout` seconds; the item was not taken.
         ChannelError
-            An event loop runs on this thread, which would stand still.
+            An event loop runs on this thread, and would be blocked.
         """
         state = self._state
         end = _end_of("send_sync", "await tx.send(item)", timeout)
@@ -130,14 +130,14 @@ class Sender(Generic[T]):
             self._state.wake_all()
 
     def fail(self, cause: BaseException) -> None:
-        """Go away because of `cause`: the receiver gets what is buffered, then `PeerGone` with that cause."""
+        """Close because of `cause`: the receiver gets what is buffered, then `PeerGone` with that cause."""
         with self._state.lock:
             if not self._state.sender_closed:
                 self._state.sender_failure = cause
                 self.close()
 
     def statistics(self) -> ChannelStatistics:
-        """What the channel holds at this moment."""
+        """Return what the channel holds at this moment."""
         return self._state.statistics()
 
     async def __aenter__(self) -> Self:
@@ -153,7 +153,7 @@ class Sender(Generic[T]):
 
 
 class Receiver(Generic[T]):
-    """The end that takes items out: ``async for item in rx``."""
+    """The receiving end: ``async for item in rx``."""
 
     __slots__ = ("_state",)
 
@@ -161,7 +161,7 @@ class Receiver(Generic[T]):
         self._state = state
 
     def receive_nowait(self) -> T:
-        """Take the next item.
+        """Take the next item without waiting.
 
         Raises
         ------
@@ -181,7 +181,7 @@ class Receiver(Generic[T]):
             return taken[0]
 
     def _take(self) -> tuple[T, int] | None:
-        """Take the next item and its size, if there is one; hold the lock."""
+        """Take the next item and its size in bytes, or return None if there is none. The caller holds the lock."""
         state = self._state
         if state.receiver_closed:
             raise ChannelClosed("receiving on a channel that this side has closed")
@@ -198,19 +198,19 @@ class Receiver(Generic[T]):
         return None
 
     def receive_sync(self, timeout: float | None = None) -> T:
-        """Take the next item on a plain thread, which is blocked while the channel is empty.
+        """Take the next item on a plain thread, blocking it while the channel is empty.
 
         Parameters
         ----------
         timeout
-            Seconds to wait at most; None for no limit.
+            Longest wait for an item, in seconds; None for no limit.
 
         Raises
         ------
         TimeoutError
             No item came in time.
         ChannelError
-            An event loop runs on this thread, which would stand still.
+            An event loop runs on this thread, and would be blocked.
         StopAsyncIteration, ChannelClosed, PeerGone
             As for `receive_nowait`.
         """
@@ -229,7 +229,7 @@ class Receiver(Generic[T]):
     async def __anext__(self) -> T:
         state = self._state
         while True:
-            # One hold of the lock: an item put in between would wake nobody.
+            # Under one lock: a send between the try and the wait would wake no task.
             with state.lock:
                 if (taken := self._take()) is not None:
                     return taken[0]
@@ -241,7 +241,7 @@ class Receiver(Generic[T]):
         return self
 
     def close(self) -> None:
-        """Go away: what is buffered is dropped, and the sender gets `PeerGone`. Idempotent."""
+        """Close: what is buffered is dropped, and the sender gets `PeerGone`. Idempotent."""
         state = self._state
         with state.lock:
             state.receiver_closed = True
@@ -250,32 +250,32 @@ class Receiver(Generic[T]):
             state.wake_all()
 
     def fail(self, cause: BaseException) -> None:
-        """Go away because of `cause`: as `close`, and the sender's `PeerGone` has that cause."""
+        """Close because of `cause`, which becomes the cause of the sender's `PeerGone`."""
         with self._state.lock:
             if not self._state.receiver_closed:
                 self._state.receiver_failure = cause
                 self.close()
 
     def statistics(self) -> ChannelStatistics:
-        """What the channel holds at this moment."""
+        """Return what the channel holds at this moment."""
         return self._state.statistics()
 
 
 def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T], Receiver[T]]:
-    """A channel between two tasks or threads, wherever they run.
+    """Make a channel between two tasks or threads, of the same or of different event loops.
 
     Parameters
     ----------
     capacity
-        Items it holds before `send` waits.
+        Number of items in the channel from which `send` waits.
     nbytes
-        Bytes it holds before `send` waits (items without an ``nbytes`` count as none). An item larger
-        than this passes alone.
+        Number of bytes in the channel from which `send` waits; an item without an ``nbytes`` attribute counts as
+        0 bytes. An item larger than this passes alone.
 
     Raises
     ------
     PlanError
-        A bound is no whole number of at least 1.
+        A limit is not a whole number of at least 1.
 
     Examples
     --------
@@ -300,7 +300,7 @@ def _nbytes(item: object) -> int:
 
 
 def _end_of(call: str, instead: str, timeout: float | None) -> float:
-    """When a call that blocks its thread must end; refused where an event loop runs on the thread."""
+    """Return the moment a blocking call must end, on `time.monotonic`; raise if an event loop runs on this thread."""
     if running_loop() is not None:
         what = f"{call} would block the event loop that runs on this thread"
         raise ChannelError(what, hint=f"write {instead}")

@@ -1,4 +1,4 @@
-"""What both ends of a channel share: the buffer, who waits and how it is woken, how each end has ended, a lock."""
+"""The state that both ends of a channel share: the buffer, the waiters, how each end was closed, and a lock."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 
 Waiter = asyncio.Future[None] | threading.Event
-"""A task waits for a future of its own event loop, a plain thread for an event."""
+"""A waiting task, as a future of its event loop, or a waiting plain thread, as an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """What a channel holds at one moment.
+    """The contents and waiters of a channel at one moment.
 
     Parameters
     ----------
     length, nbytes
         Items in the buffer, and their bytes.
     capacity
-        Items the buffer holds at most.
+        Maximum number of items in the buffer.
     waiting_senders, waiting_receivers
-        Tasks and threads that wait for room, and for an item.
+        Numbers of tasks and threads that wait for free capacity, and for an item.
     """
 
     length: int
@@ -39,7 +39,7 @@ class ChannelStatistics:
 
 
 class ChannelState(Generic[T]):
-    """The state of one channel; its methods and fields are used under `lock`, but for `wait`."""
+    """The state of one channel. Hold `lock` to use its methods and fields, except for `wait`."""
 
     __slots__ = (
         "buffer",
@@ -70,18 +70,20 @@ class ChannelState(Generic[T]):
         self.receiver_failure: BaseException | None = None
 
     def statistics(self) -> ChannelStatistics:
+        """Return the contents and waiters at this moment; takes the lock."""
         with self.lock:
             return ChannelStatistics(
                 len(self.buffer), self.nbytes, self.capacity, len(self.senders), len(self.receivers)
             )
 
     def wake_all(self) -> None:
+        """Wake every waiting task and thread."""
         for waiters in (self.senders, self.receivers):
             while waiters:
                 wake(waiters.popleft())
 
     async def wait(self, waiter: asyncio.Future[None], waiters: deque[Waiter]) -> None:
-        """Wait to be woken; if cancelled at the very moment of waking, hand the wake-up to the next in line."""
+        """Wait to be woken; if cancelled after the wake-up, pass it to the next waiter."""
         try:
             await waiter
         except asyncio.CancelledError:
@@ -89,7 +91,7 @@ class ChannelState(Generic[T]):
             raise
 
     def give_up(self, waiter: Waiter, waiters: deque[Waiter]) -> None:
-        """Stop waiting; a wake-up that came all the same goes to the next in line."""
+        """Stop waiting; a wake-up that has already come goes to the next waiter."""
         with self.lock:
             if waiter in waiters:
                 waiters.remove(waiter)
@@ -98,14 +100,14 @@ class ChannelState(Generic[T]):
 
 
 def wake_one(waiters: deque[Waiter]) -> None:
-    """Wake the first in line that still waits."""
+    """Wake the first waiter that still waits."""
     while waiters:
         if wake(waiters.popleft()):
             return
 
 
 def wake(waiter: Waiter) -> bool:
-    """Wake a task or thread from any thread; False if it does not wait any more."""
+    """Wake a task or thread, from any thread; return False if it no longer waits."""
     if isinstance(waiter, threading.Event):
         waiter.set()
         return True

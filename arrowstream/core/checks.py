@@ -1,4 +1,4 @@
-"""Whole numbers and paths as users give them; everything else is refused with a hint."""
+"""Checks of whole numbers and paths that users give."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ def check_whole(what: str, value: object, least: int = 1) -> None:
     Parameters
     ----------
     what
-        How the user wrote it, such as ``batch(rows=...)``.
+        The argument as the user wrote it, such as ``batch(rows=...)``.
+    value
+        The value to check.
+    least
+        The smallest value that is accepted.
 
     Raises
     ------
     PlanError
-        It is not a whole number, or too small.
+        `value` is not a whole number, or is less than `least`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Time, injected: the engine never reads the wall clock, and a test never sleeps for real."""
+"""Injected time: the engine reads a `Clock`, which tests set instead of sleeping."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ class Clock(Protocol):
     """Monotonic time."""
 
     def now_ns(self) -> int:
-        """Nanoseconds since some fixed moment; never goes back."""
+        """Return the nanoseconds since some fixed moment; they never decrease."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until `now_ns` is `seconds` further."""
+        """Wait until `now_ns` has advanced by `seconds`."""
         ...
 
 
-class MonotonicClock:
+class MonotonicClock(Clock):
     """The machine's monotonic clock."""
 
     def now_ns(self) -> int:

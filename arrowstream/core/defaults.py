@@ -1,22 +1,22 @@
-"""Default values that settings may replace; each stands here only."""
+"""Default values that settings may replace."""
 
 from __future__ import annotations
 
 QUEUE_BATCHES = 2
-"""Batches in a queue between two stages: enough to keep both busy, few enough to keep memory small."""
+"""Queue capacity between two stages, in batches: enough to keep both busy, and little memory."""
 
 QUEUE_MIB = 256
-"""MiB in a queue between two stages, which bound memory where batches are large."""
+"""Queue capacity between two stages, in MiB; it bounds memory where batches are large."""
 
 WORKER_THREADS = 8
-"""Worker threads of a run; each is started when it is first needed."""
+"""Maximum number of worker threads of a run; each starts when it is first needed."""
 
 MAX_RETRIES = 3
-"""Tries after the first one."""
+"""Number of retries after the first attempt."""
 
 RETRY_DELAY_MS = 100
-"""Milliseconds before the first of them."""
+"""Wait before the first retry, in milliseconds."""
 
 PROMETHEUS_HOST = "127.0.0.1"
 PROMETHEUS_PORT = 9464
-"""Where metrics are served: on this machine only, at the port that exporters of Prometheus have."""
+"""Address of the metrics server: this machine only, on the usual port of Prometheus exporters."""

@@ -11,7 +11,7 @@ from numbers import Real
 from arrowstream.errors import PlanError
 
 Duration = str | float | timedelta
-"""What users may write: text with units, seconds, or a timedelta."""
+"""A duration as users write it: text with units, a number of seconds, or a timedelta."""
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
@@ -19,12 +19,12 @@ _WHOLE = re.compile(f"(?:{_PART.pattern})+")
 
 
 def seconds(duration: Duration) -> float:
-    """A duration in seconds.
+    """Convert a duration into seconds.
 
     Parameters
     ----------
     duration
-        A text of numbers with units (us, ms, s, m, h, d) such as ``"1m30s"``, seconds, or a timedelta.
+        Text of numbers with units (us, ms, s, m, h, d) such as ``"1m30s"``, a number of seconds, or a timedelta.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def seconds(duration: Duration) -> float:
 
 
 def _number(duration: object) -> float:
-    """A number of seconds; a boolean is none, nor is NaN."""
+    """Return a number of seconds as a float; raise for booleans and NaN."""
     if not isinstance(duration, bool) and isinstance(duration, Real | Decimal):
         try:
             value = float(duration)
@@ -75,7 +75,7 @@ def _number(duration: object) -> float:
 
 
 def microseconds(duration: Duration) -> int:
-    """A duration in whole microseconds, the unit of event time.
+    """Convert a duration into whole microseconds, the unit of event time.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def microseconds(duration: Duration) -> int:
 
 
 def nanoseconds(duration: Duration) -> int:
-    """A duration in whole nanoseconds, the unit of clocks.
+    """Convert a duration into whole nanoseconds, the unit of clocks.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What counts as a failure of a step, source or sink."""
+"""Exceptions that count as a failure of a step, source or sink."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import asyncio
 import polars as pl
 
 FAILURES = (Exception, pl.exceptions.PanicException)
-"""The exceptions that are failures wherever they are raised: Polars' panics are outside the tree of `Exception`."""
+"""Exception types that are always failures. Polars' panics do not derive from `Exception`."""
 
 
 def is_failure(error: BaseException) -> bool:
-    """Whether an exception is a failure of the code that raised it, and not a request to end the current task.
+    """Return whether an exception is a failure of the code that raised it, not a request to end the current task.
 
-    A `CancelledError` is a failure unless somebody has asked to cancel the current task: it then comes from a
-    task or future that the code awaited, which others cancelled. The interpreter's own exceptions, such as
+    A `CancelledError` is a failure unless cancellation of the current task was requested: otherwise it comes from a
+    task or future that the code awaited and that other code cancelled. The interpreter's own exceptions, such as
     `KeyboardInterrupt`, are requests.
     """
     if isinstance(error, asyncio.CancelledError):
@@ -23,7 +23,7 @@ def is_failure(error: BaseException) -> bool:
 
 
 def _is_cancelled() -> bool:
-    """Whether somebody has asked to cancel the current task."""
+    """Return whether cancellation of the current task was requested."""
     try:
         task = asyncio.current_task()
     except RuntimeError:  # a thread without an event loop

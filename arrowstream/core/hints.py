@@ -1,4 +1,4 @@
-"""What somebody may have meant by a name that is not there."""
+"""Hints for error messages: nearest names, and fixes for errors of other libraries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arrowstream.errors import PlanError
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """A hint with the known name that is most like this one; None if none is.
+    """Return a hint with the known name that is most similar to `name`, or None if none is similar.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
 
 
 def missing_column(error: BaseException) -> str | None:
-    """The name that Polars finds no column for; None if the error is another one.
+    """Return the name of the column that Polars did not find, or None for any other error.
 
     Examples
     --------
@@ -38,9 +38,9 @@ def missing_column(error: BaseException) -> str | None:
 
 
 def frame_hint(error: BaseException) -> str | None:
-    """How to get a dataframe, if an error says that an Arrow object was used like one; else None.
+    """Return a hint to ask for a dataframe, if an Arrow object was used like one; else None.
 
-    Told by the error's text: those of worker processes come without the object.
+    The check reads the error's text, because errors from worker processes come without the object.
 
     Examples
     --------
@@ -53,14 +53,14 @@ def frame_hint(error: BaseException) -> str | None:
 
 
 def cast_hint(error: BaseException) -> str | None:
-    """How to get nulls instead, if an error is that of a strict cast; else None.
+    """Return a hint to get nulls instead, if the error is that of a strict cast; else None.
 
     Examples
     --------
     >>> cast_hint(pl.exceptions.InvalidOperationError("conversion from `str` to `i64` failed in column 'x'"))
     'cast(..., strict=False), in SQL TRY_CAST, makes null of what does not fit'
     """
-    # What Polars, the Arrow backend and Arrow say of a strict cast that meets a value it cannot take.
+    # The errors of Polars, the Arrow backend and Arrow for a strict cast of a value that does not fit.
     in_polars = isinstance(error, pl.exceptions.InvalidOperationError) and "conversion" in str(error)
     in_arrow = isinstance(error, pa.ArrowInvalid) and re.search("does not fit|not in range", str(error))
     if in_polars or in_arrow:
@@ -69,7 +69,18 @@ def cast_hint(error: BaseException) -> str | None:
 
 
 def unfinished(step: str, name: str, missing: str, example: str) -> Exception:
-    """The error for a look at `name` where `missing` should have been called.
+    """Return the error for using the attribute `name` where `missing` must be called first.
+
+    Parameters
+    ----------
+    step
+        The unfinished call, such as ``window(...)``.
+    name
+        The attribute that was used.
+    missing
+        The call that must come first, such as ``.agg(...)``.
+    example
+        A complete call, to which the hint appends `name`.
 
     Examples
     --------
@@ -79,7 +90,7 @@ def unfinished(step: str, name: str, missing: str, example: str) -> Exception:
       hint: write .window(...).agg(n=pl.len()).filter(...)
     """
     if name.startswith("_"):
-        # Python itself, copy and notebooks look for such names, and take only this for a no.
+        # Python itself, copy and notebooks look up such names, and expect a plain AttributeError.
         return AttributeError(name)
     return PlanError(
         f"{step} is followed by .{name}", expected=f"{missing} first", hint=f"write {example}.{name}(...)"

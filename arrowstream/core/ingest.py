@@ -1,7 +1,7 @@
-"""Rows from outside, made into batches of one schema.
+"""Conversion of rows from outside into batches of one schema.
 
-"Arrow-like" is anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``: Polars, pyarrow, DuckDB,
-pandas and many more. Here it becomes `Batch`es, cast once to the schema the pipeline was built for.
+"Arrow-like" is any object with ``__arrow_c_array__`` or ``__arrow_c_stream__``: those of Polars, pyarrow, DuckDB,
+pandas and many more. It becomes `Batch`es, cast once to the schema that the pipeline was built for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from arrowstream.errors import SchemaError
 
 
 def batches_of(data: Any) -> Iterator[Batch]:
-    """The batches of one Arrow-like object. They share its memory where the layouts are the same.
+    """Yield the batches of one Arrow-like object, sharing its memory where the layouts are the same.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def _no_frame(data: Any) -> SchemaError:
 
 
 def _of_record(record: pa.RecordBatch) -> Batch:
-    """A record in the engine's own Arrow types if it has them already, else by way of Polars."""
+    """Wrap a record that has the engine's own Arrow types; convert any other into a Polars frame."""
     target = arrow_schema(polars_schema(record.schema))
     if record.schema.equals(target, check_metadata=True):
         return Batch(record)
@@ -86,17 +86,17 @@ def _of_record(record: pa.RecordBatch) -> Batch:
 
 
 def schema_of(batch: Batch) -> pl.Schema:
-    """A batch's Polars schema, without converting its rows."""
+    """Return a batch's Polars schema without converting its rows."""
     return batch.polars().schema if batch.is_polars else polars_schema(batch.arrow().schema)
 
 
 def conform(batch: Batch, schema: pl.Schema) -> Batch:
-    """The batch with exactly `schema`: columns reordered and types widened where no value can be lost.
+    """Return the batch with exactly `schema`: reorder columns, and widen types where no value can be lost.
 
     Raises
     ------
     SchemaError
-        A column is missing, is one too many, or has a type that does not fit.
+        A column is missing, is not in `schema`, or has a type that does not fit.
     """
     if not batch.is_polars and batch.arrow().schema.equals(arrow_schema(schema), check_metadata=True):
         return batch
@@ -128,9 +128,9 @@ def conform(batch: Batch, schema: pl.Schema) -> Batch:
 
 
 def fits(found: pl.DataType, expected: pl.DataType) -> bool:
-    """True if values of type `found` may be taken where `expected` is needed.
+    """Return whether values of type `found` may be used where `expected` is needed.
 
-    True if a strict cast keeps every value or raises. From 64-bit integers to Float64 it may round instead, so
+    This holds if a strict cast keeps every value or raises. From 64-bit integers to Float64 it may round instead, so
     `conform` compares the values with those before.
     """
     if found == expected or found == pl.Null:
@@ -154,7 +154,7 @@ def _finer(found: str, expected: str) -> bool:
 
 
 def _loses(before: pl.Series, after: pl.Series) -> bool:
-    """True if a cast that may round has changed a value: a Float64 holds whole numbers of 53 bits."""
+    """Return whether a cast has rounded a value: a Float64 holds whole numbers of up to 53 bits."""
     if not (after.dtype == pl.Float64 and before.dtype in (pl.Int64, pl.UInt64)):
         return False
     return not after.cast(before.dtype, strict=False).equals(before)

@@ -1,4 +1,4 @@
-"""Values that JSON can hold: what sources and sinks store in a checkpoint."""
+"""The type of JSON values, which sources and sinks store in a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One budget of memory for the state of all steps of a pipeline, which knows how much each of them holds."""
+"""The memory budget for the state of all steps of a pipeline."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from threading import Lock
 class MemoryBudget:
     """The bytes of state that the steps of a pipeline hold, counted by step, up to a limit.
 
-    Steps run on several threads, so a change takes a lock, some 0.2 us.
+    Steps run on several threads, so every change takes a lock, which costs some 0.2 us.
 
     Parameters
     ----------
     limit
-        The most bytes that all steps may hold together; None for no limit.
+        Maximum number of bytes that all steps may hold together; None for no limit.
 
     Attributes
     ----------
-    held
-        The bytes that all steps hold now.
-    peak
-        The most bytes they have held at a time.
+    held : int
+        Bytes that all steps hold now.
+    peak : int
+        Largest value of `held` so far.
 
     Examples
     --------
@@ -46,22 +46,22 @@ class MemoryBudget:
         self._lock = Lock()
 
     def reserve(self, step: str, nbytes: int) -> None:
-        """Count bytes that a step holds from now on, also beyond the limit: whoever reserves asks `fits` first."""
+        """Count `nbytes` more for a step, even beyond the limit: callers check `fits` first."""
         with self._lock:
             self._steps[step] = self._steps.get(step, 0) + nbytes
             self.held += nbytes
             self.peak = max(self.peak, self.held)
 
     def release(self, step: str, nbytes: int) -> None:
-        """Count bytes that a step no longer holds."""
+        """Count `nbytes` fewer for a step."""
         self.reserve(step, -nbytes)
 
     def fits(self, nbytes: int) -> bool:
-        """Whether this many bytes more stay within the limit."""
+        """Return whether `nbytes` more stay within the limit."""
         return self.limit is None or self.held + nbytes <= self.limit
 
     def holders(self) -> dict[str, int]:
-        """The bytes of every step that holds some, the largest first."""
+        """Return the bytes of every step that holds any, the largest first."""
         with self._lock:
             steps = sorted(self._steps.items(), key=lambda item: -item[1])
         return {step: nbytes for step, nbytes in steps if nbytes > 0}

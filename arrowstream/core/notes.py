@@ -1,4 +1,4 @@
-"""What a reader has to say about rows that it could not hand out as they were."""
+"""Notes of readers about rows that they changed or left out."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ReaderNote:
-    """Something that happened to rows while they were read, without being an error.
+    """An event while rows were read that is not an error, such as values left out.
 
     Parameters
     ----------
     what
-        What happened, as the subject of a sentence in the plural: ``values of keys that are not columns``.
+        What was affected, as a plural noun phrase: ``values of keys that are not columns``.
     count
-        How often.
+        Number of occurrences.
     first
-        Where it happened first: file, row, and what was found there.
+        The first occurrence: file, row, and what was found there.
     """
 
     what: str
@@ -24,7 +24,7 @@ class ReaderNote:
     first: str
 
     def __str__(self) -> str:
-        """One line for a report.
+        """Format the note as one line of a report.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""What people call things elsewhere, in Polars above all, and how a builder is asked for them."""
+"""Names of operations in Polars and other libraries, and what to write here instead."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ SUGGESTIONS = {
     "fill_null": "use .with_columns(pl.all().fill_null(...))",
     "drop_nulls": 'use .filter(pl.col("x").is_not_null())',
 }
-"""What to write here, by names that a builder does not have."""
+"""Hints for names that a builder does not have, by name."""
 
 
 def no_such_step(name: str, known: Iterable[str]) -> AttributeError:
-    """The error for a look at a builder's `name`, which it does not have.
+    """Return the error for an attribute `name` that a builder does not have.
 
     Parameters
     ----------
     name
-        What was written.
+        The attribute that was used.
     known
-        What a builder has.
+        The attributes of a builder.
 
     Examples
     --------
@@ -66,6 +66,6 @@ def no_such_step(name: str, known: Iterable[str]) -> AttributeError:
       hint: did you mean 'filter'?
     """
     if name.startswith("_"):
-        # Python itself, copy and notebooks look for such names: a long answer would be for nobody.
+        # Python itself, copy and notebooks look up such names; a person does not read the message.
         return AttributeError(name)
     return NoSuchStep(f"a builder has no {name!r}", hint=SUGGESTIONS.get(name) or did_you_mean(name, known))

@@ -1,4 +1,4 @@
-"""Where in a source rows came from, also of rows between which others are missing."""
+"""Positions: which rows of a source a batch came from, even where rows between them are missing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Rows ``[start, stop)`` of `origin`, counted from 0: where a batch came from.
+    """The source rows that a batch came from: rows ``[start, stop)`` of `origin`, counted from 0.
 
     Parameters
     ----------
+    origin
+        Name of the source, such as a file's path.
+    start, stop
+        The first row, and the row after the last one.
     exact
-        Whether a batch of as many rows is just these. Not so once rows were added or left out on the way: then
-        these are the ones among which they were, however many there are.
+        True while batch row ``i`` is source row ``start + i``. Once a step has added or dropped rows, the range only
+        bounds where they came from.
     """
 
     origin: str
@@ -25,21 +29,27 @@ class Position:
 
     @property
     def rows(self) -> int | None:
-        """Number of rows here; None where single rows are not known."""
+        """Number of rows in this range; None if it is only a bound."""
         return self.stop - self.start if self.exact else None
 
     def part(self, offset: int, length: int, rows: int) -> Position:
-        """Where `length` rows from `offset` came from, of a batch of `rows` that came from here."""
+        """Return the position of `length` rows from `offset` on, of a batch of `rows` rows that has this position."""
         if rows != self.rows:
             return self.somewhere()
         return Position(self.origin, self.start + offset, self.start + offset + length)
 
     def pieces(self, rows: int) -> list[tuple[int, Position]]:
-        """A batch of `rows` that came from here, as runs of neighbours: how many, and where each run came from."""
+        """Divide a batch of `rows` rows that has this position into runs of adjacent source rows.
+
+        Returns
+        -------
+        list of (int, Position)
+            Number of rows and position of each run, in order.
+        """
         return [(rows, self if rows == self.rows else self.somewhere())]
 
     def somewhere(self) -> Position:
-        """The same place, of which single rows are not known any more."""
+        """Return the same range as a bound (``exact=False``)."""
         return Position(self.origin, self.start, self.stop, exact=False)
 
     def __str__(self) -> str:
@@ -48,14 +58,14 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class JoinedPosition(Position):
-    """Several places, one after the other. Begin with `joined`.
+    """Several positions, one after the other. Make one with `joined`.
 
     Parameters
     ----------
     ends
-        Before which row of the batch each place ends.
+        For each position, the batch row after its last row.
     places
-        Where the rows up to there came from.
+        The positions, in order.
     """
 
     ends: tuple[int, ...]
@@ -97,12 +107,12 @@ class JoinedPosition(Position):
 
 
 def joined(parts: Iterable[tuple[int, Position]]) -> Position:
-    """The place of rows that were joined: the number and the place of each part.
+    """Return the position of rows that were joined.
 
     Parameters
     ----------
     parts
-        At least one, in order.
+        Number of rows and position of each part, in order; at least one part.
 
     Examples
     --------

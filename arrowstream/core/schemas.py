@@ -1,4 +1,4 @@
-"""Schemas as users declare them: Polars', Arrow's, pairs or a mapping of names and types."""
+"""Schemas as users declare them: a Polars or Arrow schema, pairs, or a mapping of names to types."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from arrowstream.core.rows.arrow_types import polars_schema
 from arrowstream.errors import PlanError, SchemaError
 
 SchemaLike = pl.Schema | pa.Schema | Mapping[str, Any] | Iterable[tuple[str, Any]]
-"""Names and types; a type is one of Polars, pyarrow or Python, such as ``pl.Int64``, ``pa.int64()`` or ``int``."""
+"""Names and types. A type is one of Polars, pyarrow or Python, such as ``pl.Int64``, ``pa.int64()`` or ``int``."""
 
 
 def declared_schema(step: str, schema: Any) -> pl.Schema | None:
-    """The schema a user declared, or None where it is to be learnt.
+    """Return the schema that a user declared, or None if it must be learnt from the first batch.
 
     Parameters
     ----------
     step
-        What takes it, for errors: ``from_frame``.
+        Name of the method that takes the schema, for errors: ``from_frame``.
     schema
         A `SchemaLike`, or None.
 
     Raises
     ------
     PlanError
-        It has another form.
+        `schema` is not a `SchemaLike`.
     SchemaError
-        A name comes twice, or a type is none that Polars and Arrow have.
+        A name occurs twice, or Polars or Arrow does not have a type.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def _type(step: str, name: str, dtype: Any) -> pl.DataType:
     if isinstance(dtype, pa.DataType):
         return polars_schema(pa.schema([(name, dtype)]))[name]
     try:
-        # A frame completes a bare `pl.Datetime`, say, to one exact type.
+        # A frame completes a type without parameters, such as `pl.Datetime`, to one exact type.
         found = pl.DataFrame(schema={name: dtype}).schema[name]
         if isinstance(dtype, str) or dtype is None or not isinstance(found, pl.DataType):
             raise TypeError(f"{dtype!r} is no type")

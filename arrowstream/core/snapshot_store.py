@@ -1,4 +1,4 @@
-"""Where a run keeps snapshots: the state of its steps and the positions of its sources, by epoch."""
+"""The store of snapshots: the state of steps and the positions of sources, by epoch."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from arrowstream.core.json_value import JsonValue
 from arrowstream.errors import SourceError
 
 SourcePosition = Mapping[str, JsonValue]
-"""Where a reader is, as JSON: what a new reader needs to continue after the last element that was handed out.
+"""Position of a reader, as JSON, from which a new reader continues after the last element that was read.
 
-Each source chooses the keys, and holds a version among them.
+Each source chooses the keys; one of them is ``version``.
 """
 
 Snapshot = Iterator[pa.RecordBatch]
-"""The state of a step, or the position of a source, in pieces that are made as they are read."""
+"""The state of a step, or the position of a source, as batches that are made while they are read."""
 
 
 class SnapshotStore(Protocol):
     """Snapshots of one pipeline. Its methods block; the runtime calls them on worker threads."""
 
     def save(self, step_id: str, epoch: int, batches: Iterator[pa.RecordBatch]) -> None:
-        """Keep what a step holds at the barrier of `epoch`; `batches` are made as they are taken."""
+        """Store the state of a step at the barrier of `epoch`; `batches` are made while they are read."""
         ...
 
     def load(self, step_id: str) -> Iterator[pa.RecordBatch] | None:
-        """What the step held at the last epoch that is complete, or None without one."""
+        """Return the state of a step at the last complete epoch, or None if no epoch is complete."""
         ...
 
 
 def position_number(position: SourcePosition, key: str, version: int = 1) -> int:
-    """A whole number of a source's position.
+    """Return a whole number from a source's position.
 
     Raises
     ------
     SourceError
-        The position is of another version, or holds no such number.
+        The position has another version, or `key` is not a whole number in it.
     """
     found = position.get(key)
     if position.get("version") != version or not isinstance(found, int):

@@ -1,4 +1,4 @@
-"""What the runtime gives a step when it starts: who it is, the time, memory, a log and threads."""
+"""The context that the runtime gives a step at its start: id, clock, memory budget, logger and threads."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ class WorkerThreads(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many calls run at a time."""
+        """Maximum number of calls that run at the same time."""
         ...
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """Run ``function(*arguments)`` on a thread and wait for it, also when cancelled."""
+        """Run ``function(*arguments)`` on a worker thread and wait until it returns, even if cancelled meanwhile."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What an operator, source or sink gets from the run that it starts in.
+    """The services of a run that an operator, source or sink gets when it starts.
 
     Parameters
     ----------
     id
-        The step's stable name in the pipeline: in errors, metrics, snapshots and the memory budget.
+        The step's stable id in the pipeline, used in errors, metrics, snapshots and the memory budget.
     clock
         The run's monotonic clock.
     memory
-        The budget for state that all steps of the pipeline share.
+        The budget for state, which all steps of the pipeline share.
     logger
-        Where the step logs.
+        The logger of the step.
     threads
         The run's worker threads.
     """

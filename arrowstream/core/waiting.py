@@ -1,4 +1,4 @@
-"""Waiting for work that cannot be interrupted, and whether waiting would block an event loop."""
+"""Waiting for work that cannot be interrupted, and the event loop that waiting would block."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 async def until_done(futures: Iterable[asyncio.Future[Any]]) -> None:
-    """Wait until all of these have ended, whatever they give, even if the caller is cancelled meanwhile.
+    """Wait until all futures are done, with or without failure, even if the caller is cancelled meanwhile.
 
     Raises
     ------
     CancelledError
-        The caller was cancelled; raised only once all have ended.
+        The caller was cancelled; raised only once all futures are done.
     """
     waiting = {future for future in futures if not future.done()}
     cancelled: asyncio.CancelledError | None = None
@@ -28,7 +28,7 @@ async def until_done(futures: Iterable[asyncio.Future[Any]]) -> None:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs on this thread, if there is one."""
+    """Return the event loop that runs on this thread, or None."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

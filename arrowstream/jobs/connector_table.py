@@ -1,4 +1,4 @@
-"""Every kind of source and sink, an entry each: what jobs, the documentation and their tests are made from."""
+"""The table of all kinds of sources and sinks, from which jobs, documentation and their tests are made."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
 Option = Literal["text", "texts", "flag", "count", "types"] | tuple[str, ...]
-"""What a job may write for an argument: a tuple is one of these texts, ``"types"`` a table of columns and types."""
+"""Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """A kind of source or sink, as jobs and the pages of the documentation know it.
+    """A kind of source or sink, as jobs and the documentation use it.
 
     Parameters
     ----------
     call
-        Makes the spec. Its docstring is the page, and arguments without a default are required in a job.
+        Function that makes the spec. Its docstring is the page; arguments without a default are required in a job.
     options
-        The arguments that a job can give, under their names, the one that errors are about first. None for a
-        connector of Python objects, which no job can name.
+        The arguments that a job can give, by name; the first is the one that errors refer to. None for a
+        connector of Python objects, which a job cannot use.
     """
 
     call: Callable[..., SourceSpec | SinkSpec]
@@ -34,7 +34,7 @@ class Connector:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The arguments without a default."""
+        """Names of the arguments without a default."""
         parameters = signature(self.call).parameters.values()
         return tuple(parameter.name for parameter in parameters if parameter.default is Parameter.empty)
 
@@ -54,7 +54,7 @@ SOURCES: dict[str, Connector] = {
     "channel": Connector(Source.from_channel),
     "fn": Connector(Source.from_fn),
 }
-"""The kinds of sources."""
+"""The kinds of sources, by name."""
 
 SINKS: dict[str, Connector] = {
     "file": Connector(
@@ -70,4 +70,4 @@ SINKS: dict[str, Connector] = {
     "channel": Connector(Sink.to_channel),
     "fn": Connector(Sink.to_fn),
 }
-"""The kinds of sinks."""
+"""The kinds of sinks, by name."""

@@ -29,7 +29,7 @@ def _read(option: Option, value: Value) -> Any:
 
 
 def connector(value: Value, kinds: Mapping[str, Connector], also: tuple[str, ...] = ()) -> Any:
-    """The source or sink that a table describes; the keys in `also` belong to the caller.
+    """Make the source or sink that a table describes; the caller reads the keys in `also`.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def connector(value: Value, kinds: Mapping[str, Connector], also: tuple[str, ...
 
 
 def place_of(value: Value, kinds: Mapping[str, Connector]) -> Value:
-    """The value that errors of this source or sink are about: its first option."""
+    """Return the value that errors of this source or sink refer to: its first option."""
     first, *_ = kinds[value.need("kind").text()].options or ("kind",)
     return value.table().get(first, value)
 

@@ -1,4 +1,4 @@
-"""`on_error` in a job: what to do about the failures of a step or a sink."""
+"""The error handlers of a job's step or sink: the key `on_error`."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ _TABLES: dict[str, Callable[[Value], ErrorHandler]] = {
 
 
 def handlers(value: Value) -> list[ErrorHandler]:
-    """The handlers of an array such as ``[{ retry = 3, delay = "100ms" }, "log", "skip"]``, or one alone.
+    """Read one handler, or an array such as ``[{ retry = 3, delay = "100ms" }, "log", "skip"]``.
 
     Raises
     ------
     JobError
-        One is unknown, or a value of it is wrong; whether they go together, the pipeline finds out.
+        A handler is unknown, or one of its values is wrong. The pipeline checks the order of the handlers.
     """
     return [_handler(item) for item in value.items()]
 

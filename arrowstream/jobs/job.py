@@ -1,4 +1,4 @@
-"""A TOML job, read into a pipeline.
+"""Pipelines from TOML jobs.
 
 ::
 
@@ -19,17 +19,17 @@
     kind = "file"
     path = "late.parquet"
 
-Steps have the names and arguments of the builder's methods; where an operator has one argument that matters,
-it may stand alone, as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``on_error`` and
+Steps have the names and arguments of the builder's methods; the first argument may stand alone,
+as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``on_error`` and
 ``named = "totals"``. A source may have ``event_time = "ts"``, ``lateness`` and ``idle``, a sink ``on_error``. Each of
-several ``[[sink]]`` gets every batch; a sink with ``best_effort = 64`` may miss some. Functions need Python, and so
-do streams that part or meet.
+several ``[[sink]]`` gets every batch; a sink with ``best_effort = 64`` may miss some. Functions, splits and merges
+need Python.
 
-Relative paths start at the current directory, as in a shell. SQL means what the installed Polars makes
-of it: Polars 2 reads ``60.0`` as an exact decimal, older ones as a float. ``60::DOUBLE`` is a float in all.
-``sum(x)`` over nothing but nulls is null in Polars 2, and 0 in older ones; ``coalesce(sum(x), 0)`` is 0 in all.
+Relative paths start at the current directory, as in a shell. The installed Polars interprets SQL:
+Polars 2 reads ``60.0`` as an exact decimal, older versions as a float; ``60::DOUBLE`` is a float in all.
+``sum(x)`` over nulls only is null in Polars 2, and 0 in older versions; ``coalesce(sum(x), 0)`` is 0 in all.
 
-Every mistake is a `JobError` of one line with its place, whether it is found in the text, in a value,
+Every mistake is a `JobError` of one line with file and line, whether it is found in the text, in a value,
 or by the checks of `build()`::
 
     flights.toml:8: unknown key 'fitler' in [[steps]] (did you mean 'filter'?)
@@ -61,14 +61,14 @@ from arrowstream.pipeline import Builder, Pipeline
 
 @dataclass(frozen=True, slots=True)
 class JobPrefix:
-    """A job cut off after one of its values, to find the value that an error is about.
+    """A job up to one of its values, for finding the value that an error is about.
 
     Parameters
     ----------
     value
         The last value.
     label
-        Its name for people: ``source``, or ``step 1 filter``; empty if it leaves the schema as it is.
+        Name of the value for users: ``source``, or ``step 1 filter``; empty if it does not change the schema.
     builder
         The pipeline up to and including it.
     """
@@ -80,7 +80,19 @@ class JobPrefix:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job whose values are all well-formed. `pipeline` checks that they fit the data."""
+    """A job whose values are all well-formed. `pipeline` checks that they fit the data.
+
+    Parameters
+    ----------
+    name
+        The pipeline's name.
+    prefixes
+        The job up to the source, and up to each value of its steps, in order.
+    sinks
+        The sinks, each with its value in the file.
+    complete
+        The whole pipeline, unchecked.
+    """
 
     name: str
     prefixes: tuple[JobPrefix, ...]
@@ -89,7 +101,7 @@ class Job:
 
     @classmethod
     def load(cls, path: PathLike) -> Job:
-        """Read a job.
+        """Read a job file.
 
         Raises
         ------
@@ -114,7 +126,7 @@ class Job:
         return cls(name, tuple(prefixes), tuple(found), complete)
 
     def pipeline(self, settings: Settings | None = None) -> Pipeline:
-        """The pipeline, checked as `Builder.build` does, under these settings.
+        """Build the pipeline under these settings, with the checks of `Builder.build`.
 
         Raises
         ------
@@ -135,7 +147,7 @@ class Job:
             return self.complete.build(settings=settings)
 
     def schemas(self) -> Iterator[tuple[str, pl.Schema | None]]:
-        """The schemas after the source and after each step, each with a label and its line.
+        """Yield the schemas after the source and after each step, each with a label that names file and line.
 
         Raises
         ------
@@ -161,4 +173,4 @@ def _steps(value: Value) -> list[Value]:
 
 
 def _ignore(batch: object) -> None:
-    """The sink of a job that is only checked."""
+    """Do nothing with a batch, as the sink of a job that is only checked."""

@@ -1,4 +1,4 @@
-"""Errors of the engine as mistakes in a job, with file and line."""
+"""Conversion of errors of the engine into errors of a job, with file and line."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from arrowstream.errors import ArrowstreamError, JobError
 
 @contextmanager
 def located(value: Value) -> Iterator[None]:
-    """Turn an error of the engine into one that names the place of `value`, all on one line.
+    """Turn an error of the engine into a `JobError` of one line that names file and line of `value`.
 
-    The stage's name is left out: file and line say more.
+    It leaves out the stage's name, because file and line are more precise.
     """
     try:
         yield
@@ -24,7 +24,7 @@ def located(value: Value) -> Iterator[None]:
 
 
 def one_line(error: ArrowstreamError) -> str:
-    """An error on one line: what is wrong, expected, found, hint.
+    """Format an error on one line: what is wrong, expected, found, hint.
 
     Examples
     --------

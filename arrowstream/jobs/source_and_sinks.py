@@ -15,7 +15,7 @@ from arrowstream.jobs.values import duration
 
 
 def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]]:
-    """The source as it is, and then, if the job says so, with its event time; each with its place.
+    """Yield the source, and then the source with its event time if the job gives one; each with its value.
 
     Raises
     ------
@@ -35,12 +35,12 @@ def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]
 
 
 def sinks(value: Value) -> list[tuple[Value, BoundSink]]:
-    """The sink, or all of them where there are several ``[[sink]]``; each with its place.
+    """Return all sinks, one for each ``[[sink]]`` or for ``[sink]``, each with its value.
 
     Raises
     ------
     JobError
-        A key or a value is wrong, or there is none.
+        A key or a value is wrong, or the job has no sink.
     """
     found = [(item, _sink(item)) for item in value.items()]
     if not found:
@@ -49,7 +49,7 @@ def sinks(value: Value) -> list[tuple[Value, BoundSink]]:
 
 
 def together(found: list[tuple[Value, BoundSink]]) -> AnySink:
-    """One sink, or a fan-out to several."""
+    """Return the only sink, or a fan-out to several."""
     specs = [spec for _, spec in found]
     return specs[0] if len(specs) == 1 else Sink.fanout(specs)
 

@@ -49,7 +49,7 @@ def _scan(builder: Builder, value: Value) -> Builder:
 
 
 def _plain(name: str, readers: Mapping[str, Callable[[Value], Any]]) -> Make:
-    """A step whose table has the arguments of the builder's method; a value alone is the first of them."""
+    """Return the reader of a step whose table holds the arguments of a builder's method, or only the first one."""
     parameters = signature(getattr(Builder, name)).parameters
     required = [key for key in readers if parameters[key].default is Parameter.empty]
 
@@ -110,7 +110,7 @@ STEPS: dict[str, Make] = {
     "throttle": _plain("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),
     "debounce": _plain("debounce", {"quiet": duration, "by": Value.texts}),
 }
-"""The operators of a job, each with the function that makes a call of the builder from its value."""
+"""The operators of a job, each with the function that adds its step to a builder."""
 
 _PYTHON = "takes a function, so it needs Python: write the pipeline with Pipeline.builder()"
 _LINE = "a job is one line of steps: write the pipeline with Pipeline.builder() where streams part or meet"
@@ -121,7 +121,7 @@ PYTHON_ONLY = {
     **dict.fromkeys(("process", "process_gpu", "parallel_map", "map_zero_copy"), _PYTHON),
     **dict.fromkeys(("split", "branch", "otherwise", "merge"), _LINE),
 }
-"""Operators that a job cannot name, with the reason and the way out."""
+"""Operators that a job cannot have, with the reason and an alternative."""
 
 
 def _backend(builder: Builder, value: Value) -> Builder:
@@ -140,16 +140,16 @@ MODIFIERS: dict[str, Make] = {
     "on_error": _on_error,
     "named": lambda builder, value: builder.named(value.text()),
 }
-"""The keys of a step besides its operator."""
+"""The other keys of a step, each with the function that applies it to a builder."""
 
 
 def step(value: Value, builder: Builder) -> list[tuple[Value, Builder]]:
-    """The builder after each key of a step, its one operator first, with the value of the key.
+    """Return the builder after each key of a step, the operator first, with the value of the key.
 
     Raises
     ------
     JobError
-        It has no operator or several, or a key or a value is wrong.
+        The step does not have exactly one operator, or a key or a value is wrong.
     """
     table = value.table()
     for key in table.keys() & PYTHON_ONLY.keys():

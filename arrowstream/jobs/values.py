@@ -1,4 +1,4 @@
-"""The values of a job that mean something to the engine: SQL expressions, types, durations, arguments."""
+"""Readers of a job's values: SQL expressions, types, durations, arguments."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from arrowstream.core.hints import did_you_mean
 from arrowstream.expressions.type_names import dtype
 from arrowstream.jobs.job_errors import located
 
-# Double quotes are SQL's own way to write a name with spaces, or one that is also a keyword.
+# In SQL, double quotes enclose a name with spaces, or one that is also a keyword.
 _NAMED = re.compile(
     r'(?P<expression>.+?)\s+AS\s+(?P<name>"[^"]+"|[A-Za-z_]\w*)\s*', re.DOTALL | re.IGNORECASE
 )
 
 _OWN = re.compile(r"unsupported function '(\w+)'|found '(\w+)' clause")
-"""Errors of Polars for a keyword in place of a column: it takes ``user`` for a function, ``order`` for a clause."""
+"""Errors of Polars for a keyword where a column is meant: ``user`` is a function to it, ``order`` a clause."""
 
 
 def expression(value: Value) -> pl.Expr:
-    """One SQL expression, as `polars.sql_expr` reads it.
+    """Read one SQL expression with `polars.sql_expr`.
 
     Raises
     ------
@@ -35,24 +35,24 @@ def expression(value: Value) -> pl.Expr:
 
 
 def _parsed(value: Value, text: str) -> pl.Expr:
-    """The SQL in `value`, which is `text`, perhaps without its name."""
+    """Parse `text`: the SQL of `value`, without ``AS name`` if it has one."""
     try:
-        pl.sql_expr(text)  # first as written, so that a position in its message fits
-        # A line break closes a comment that runs to the end of its line.
+        pl.sql_expr(text)  # first as written, so that a position in an error message is right
+        # The line break ends a comment in the last line of `text`.
         found = pl.sql_expr(f"({text}\n)")
         followed = pl.sql_expr(f"({text}\n) IS NULL")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # a panic: INTERVAL 'x'
         raise value.error(
             f"{value.text()!r} is no SQL expression: {error}{_quoted(text, error)}{_several(error)}"
         ) from None
-    # Polars before 2 reads "a > 1) b" as "a > 1" and says nothing: then it has not come to IS NULL either.
+    # Polars before 2 reads "a > 1) b" as "a > 1" without an error, and then does not read IS NULL either.
     if not followed.meta.eq(found.is_null()):
         raise value.error(f"{value.text()!r} is no SQL expression: there is more after its end")
     return found
 
 
 def _quoted(text: str, error: BaseException) -> str:
-    """A hint to quote the column, if its name is a keyword of SQL."""
+    """Return a hint to quote the column if its name is a keyword of SQL, else no text."""
     found = _OWN.search(str(error))
     word = found and (found[1] or found[2])
     if not word or re.search(rf"\b{word}\s*\(", text, re.IGNORECASE):
@@ -61,13 +61,13 @@ def _quoted(text: str, error: BaseException) -> str:
 
 
 def _several(error: BaseException) -> str:
-    """A hint to write a list, if Polars refuses the comma between several expressions."""
-    refused = "','" in str(error) or "Tuple(" in str(error)  # Polars before 2 takes them for a tuple first
+    """Return a hint to write a list if Polars refused a comma between several expressions, else no text."""
+    refused = "','" in str(error) or "Tuple(" in str(error)  # Polars before 2 reads them as a tuple first
     return "; several go into a list of texts: ['a', 'b * 2 AS b2']" if refused else ""
 
 
 def named_expression(value: Value) -> pl.Expr:
-    """One SQL expression that may bring its name, ``distance / 60 AS miles``."""
+    """Read one SQL expression, with or without a name: ``distance / 60 AS miles``."""
     named = _NAMED.fullmatch(value.text())
     if named is None:
         return expression(value)
@@ -75,12 +75,12 @@ def named_expression(value: Value) -> pl.Expr:
 
 
 def expressions(value: Value) -> list[pl.Expr]:
-    """A string, or an array of strings, each one SQL expression."""
+    """Read a string, or an array of strings, each of them one SQL expression."""
     return [expression(item) for item in value.items()]
 
 
 def columns(value: Value) -> list[pl.Expr]:
-    """Named expressions: ``{ name = "SQL" }``, or an array of SQL that may say ``AS name``."""
+    """Read named expressions: ``{ name = "SQL" }``, or an array of SQL with or without ``AS name``."""
     if isinstance(value.found, dict):
         return [expression(item).alias(name) for name, item in value.table().items()]
     return [named_expression(item) for item in value.items()]
@@ -94,11 +94,11 @@ _RUNNING: dict[str, dict[str, Callable[[Value], Any]]] = {
     **{name: {"n": Value.count} for name in _SHIFTS},
     **{name: {"window_size": Value.count} for name in _ROLLING},
 }
-"""Polars' functions of the rows before, which SQL has no names for, and their arguments."""
+"""Polars' functions of earlier rows, which SQL lacks, and the readers of their arguments."""
 
 
 def running(value: Value) -> list[pl.Expr]:
-    """Running values by name: ``{ total = { cum_sum = "price" }, mean = { rolling_mean = "x", window_size = 9 } }``.
+    """Read running values: ``{ total = { cum_sum = "price" }, mean = { rolling_mean = "x", window_size = 9 } }``.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _running(value: Value) -> pl.Expr:
 
 
 def _elsewhere(value: Value) -> str:
-    """A hint for a first key that is not one of these functions."""
+    """Return a hint for a first key that is not one of these functions, else no text."""
     key = next(iter(value.table()), "")
     if key in _RUNNING:
         return ""
@@ -135,7 +135,7 @@ def _elsewhere(value: Value) -> str:
 
 
 def duration(value: Value) -> str | float:
-    """A duration: text such as ``"1m30s"``, or a number of seconds."""
+    """Read a duration: text such as ``"1m30s"``, or a number of seconds."""
     found = value.text() if isinstance(value.found, str) else value.number()
     with located(value):
         seconds(found)
@@ -145,7 +145,7 @@ def duration(value: Value) -> str | float:
 def arguments(
     value: Value, readers: Mapping[str, Callable[[Value], Any]], required: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The values of a table, read; a value that is not a table is the first argument.
+    """Read the values of a table, each with its reader; a value that is not a table is the first argument.
 
     Raises
     ------
@@ -157,12 +157,12 @@ def arguments(
         return {name: readers[name](item) for name, item in value.table().items()}
     first, *_ = readers
     if set(required) - {first}:
-        value.table()  # raises: more is needed than one value
+        value.table()  # raises, because one value is not enough
     return {first: readers[first](value)}
 
 
 def types(value: Value) -> dict[str, pl.DataType]:
-    """A table from columns to type names."""
+    """Read a table from columns to names of types."""
     return {name: _type(item) for name, item in value.table().items()}
 
 

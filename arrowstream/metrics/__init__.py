@@ -1,1 +1,1 @@
-"""Counters of a running pipeline, and their snapshot, text and server."""
+"""Counters of a running pipeline, their snapshot, the Prometheus text and server."""

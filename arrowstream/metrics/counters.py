@@ -1,8 +1,8 @@
 """The counters of a stage while it runs.
 
-A stage notes each batch in a short list and adds the notes up some dozens at a time: between the kernels
-of a small batch, where nothing of ours is in the processor's caches any more, one addition to a
-histogram costs as much as ten in a row.
+A stage appends a note for each batch to a short list, and adds 48 notes to the counters at a time: between the
+kernels of small batches, the code and data of metrics are no longer in the processor's caches, so that one addition
+to a histogram costs as much as ten in sequence.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.stage import StageMetrics
 
 SAMPLE = 1024
-"""Number of batches of which the bytes of one are measured: adding up its buffers takes Arrow some 10 microseconds,
-and slows down the batches that follow by what it leaves in the processor's caches."""
+"""The bytes of one batch in this many are measured: adding up its buffers takes Arrow some 10 microseconds,
+and what that leaves in the processor's caches slows down the batches that follow."""
 
 NOTES = 48
-"""Number of notes before they are added up: the more, the less each costs, but each takes some 150 bytes."""
+"""Number of notes that are added up together. Larger numbers cost less time a note, and some 150 bytes each."""
 
 Queue = Callable[[], ChannelStatistics]
 Note = tuple[int, int, int, str]
-"""A batch that was run: nanoseconds of latency, number of rows, nanoseconds of work, and the backend."""
+"""Note of a batch that was run: latency in nanoseconds, number of rows, work in nanoseconds, and backend."""
 
 _BUSY, _KIND = itemgetter(2), itemgetter(3)
 
@@ -109,11 +109,11 @@ class StageCounters:
         kind
             The backend or operator that ran it.
         rows
-            Its rows, or 0 if their latency is unknown.
+            Number of its rows, or 0 if their latency is unknown.
         busy_ns
-            Nanoseconds of work.
+            Time of work, in nanoseconds.
         latency_ns
-            Nanoseconds of latency of each of its rows.
+            Latency of each of its rows, in nanoseconds.
         """
         notes = self._notes
         notes.append((latency_ns, rows, busy_ns, kind))
@@ -121,11 +121,11 @@ class StageCounters:
             self.flush()
 
     def record_call(self, kind: str) -> None:
-        """Count a batch that `kind` has run, without a time."""
+        """Count a batch that `kind` has run, without times."""
         self.batches[kind] = self.batches.get(kind, 0) + 1
 
     def flush(self) -> None:
-        """Add up the notes; on the task that makes them only."""
+        """Add the notes to the counters. Call it only on the task that records batches."""
         with self._adding:
             self.busy_ns += _add(self._notes, self.batches, self._latency)
             self._notes.clear()
@@ -135,12 +135,12 @@ class StageCounters:
         self.failed_rows += rows
 
     def record_dead_letters(self, rows: int) -> None:
-        """Count rows that failed for good and went to a sink of dead letters."""
+        """Count rows that failed for good and went to a dead-letter sink."""
         self.failed_rows += rows
         self.dead_letter_rows += rows
 
     def record_mark(self, mark: Mark) -> None:
-        """Note a mark that came to this stage."""
+        """Record a mark that came to this stage."""
         if isinstance(mark, Watermark):
             self.watermark_us = mark.time_us
 
@@ -149,7 +149,7 @@ class StageCounters:
         rows = batch.num_rows
         self.rows_out = out = self.rows_out + rows
         if out > self._measure_at:
-            # Soon again at first, so that what a short run counts are not the bytes of its first batch alone.
+            # The gap starts small, so that a short run measures more than its first batch.
             self._measure_at = out + self._gap * rows
             self._gap = min(4 * self._gap + 3, SAMPLE - 1)
             self._measured_bytes += batch.nbytes
@@ -157,7 +157,7 @@ class StageCounters:
 
     @property
     def latency(self) -> Histogram:
-        """The latencies of all rows so far."""
+        """Latencies of all rows so far."""
         return self._now()[1]
 
     @property
@@ -166,7 +166,7 @@ class StageCounters:
         return round(self.rows_out * self._measured_bytes / max(self._measured_rows, 1))
 
     def snapshot(self, wall_us: int) -> StageMetrics:
-        """The counters as they stand.
+        """Return the counters at this moment, frozen; from any thread.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class StageCounters:
         )
 
     def _now(self) -> tuple[dict[str, int], Histogram, int]:
-        """Batches, latencies and busy nanoseconds, including the notes."""
+        """Return batches, latencies and busy nanoseconds, including the notes."""
         with self._adding:
             batches, latency, busy_ns = self.batches.copy(), self._latency.copy(), self.busy_ns
             notes = self._notes[:]
@@ -211,7 +211,7 @@ class StageCounters:
 
 
 def _add(notes: list[Note], batches: dict[str, int], latency: Histogram) -> int:
-    """Add notes to these counts; returns their nanoseconds of work."""
+    """Add notes to these counts, and return their nanoseconds of work."""
     latency.record_all(notes)
     kinds = list(map(_KIND, notes))
     for kind in dict.fromkeys(kinds):

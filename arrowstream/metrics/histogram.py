@@ -1,4 +1,4 @@
-"""How long things took: a histogram whose buckets grow with the value, so that quantiles stay within 1 %."""
+"""A histogram of durations whose bucket widths grow with the value, so that quantiles are within 1 %."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from math import isnan, nan
 from typing import NamedTuple
 
 _SUB_BITS = 6
-"""Each power of two is cut into 2**6 buckets: half of a bucket's width is at most 0.8 % of its values."""
+"""Each power of two is divided into 2**6 buckets, so that half of a bucket's width is at most 0.8 % of its values."""
 
 _EXACT = 1 << (_SUB_BITS + 1)
-"""Below this value, each has its own bucket."""
+"""Every value below this one has a separate bucket."""
 
 BOUNDS_SECONDS = (1e-5, 1e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0)
-"""Upper bounds of the coarse buckets that a `Latency` keeps for Prometheus."""
+"""Upper bounds, in seconds, of the coarse buckets that a `Latency` keeps for Prometheus."""
 
 
 class Histogram:
     """Weighted counts of durations in nanoseconds.
 
-    There is a row of buckets for each power of two that was hit: half a kilobyte, and 32 bytes for each bucket
-    that was hit. Sums and quantiles are worked out when asked for. The buckets are those of the HdrHistogram
+    Each power of two that occurred has a row of buckets: half a kilobyte, and 32 bytes for each bucket
+    that was hit. Sums and quantiles are computed on demand. The buckets are those of the HdrHistogram
     (G. Tene, hdrhistogram.org).
 
     Examples
@@ -50,10 +50,10 @@ class Histogram:
         Parameters
         ----------
         samples
-            A time in nanoseconds, its weight, and whatever else there may be in the same tuple. A time
-            below 0 counts as 0.
+            Tuples of a time in nanoseconds, its weight, and values that are ignored. A time below 0 counts
+            as 0.
         """
-        # One loop without calls, as it runs for every batch; times are mostly in the row of those before them.
+        # One loop without calls, because it runs for every batch; most times are in the row of the time before.
         rows = self._rows
         least = end = start = shift = 0
         counts: list[int] = []
@@ -66,20 +66,20 @@ class Histogram:
             counts[(time >> shift) - start] += sample[1]
 
     def merge(self, other: Histogram) -> None:
-        """Count everything that `other` has counted, too."""
+        """Add the counts of `other`."""
         for bits, row in other._rows.items():
             counts = (self._rows.get(bits) or self._new_row(bits)).counts
             for place, weight in enumerate(row.counts):
                 counts[place] += weight
 
     def copy(self) -> Histogram:
-        """Another one that has counted the same."""
+        """Return a histogram with the same counts."""
         other = Histogram()
         other._rows = {bits: row._replace(counts=row.counts[:]) for bits, row in self._rows.items()}
         return other
 
     def buckets(self) -> list[tuple[int, int]]:
-        """Numbers and weights of the buckets that were hit, in rising order."""
+        """Return numbers and weights of the buckets that were hit, in ascending order."""
         return [
             (bucket, weight)
             for _, row in sorted(self._rows.items())
@@ -89,16 +89,16 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """The sum of all weights."""
+        """Sum of all weights."""
         return sum(weight for _, weight in self.buckets())
 
     def quantile(self, share: float) -> float:
-        """The duration, in nanoseconds, that a `share` of the weight does not exceed; NaN without any.
+        """Return the duration, in nanoseconds, that a `share` of the weight does not exceed; NaN if empty.
 
         Parameters
         ----------
         share
-            From 0 to 1; 0.99 for the 99th percentile.
+            Fraction from 0 to 1; 0.99 for the 99th percentile.
         """
         buckets = self.buckets()
         values = [_middle(bucket) for bucket, _ in buckets]
@@ -119,11 +119,11 @@ class _Row(NamedTuple):
     Parameters
     ----------
     least, end
-        The values from `least` to before `end`.
+        The smallest value, and the value after the largest, in nanoseconds.
     shift, start
         Bucket number = value >> shift; `start` is the number of the first bucket.
     counts
-        The weights.
+        The weight of each bucket.
     """
 
     least: int
@@ -135,18 +135,18 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What a histogram held at one moment.
+    """A histogram of latencies at one moment.
 
     Parameters
     ----------
     count
-        Rows that were counted.
+        Number of rows that were counted.
     sum_seconds
-        The sum over all of them, within 1 %.
+        Sum of their latencies in seconds, within 1 %.
     p50_ms, p99_ms, p999_ms
         Milliseconds that 50 %, 99 % and 99.9 % of the rows did not exceed, within 1 %; NaN without rows.
     below
-        For each of `BOUNDS_SECONDS`, how many rows took no longer.
+        For each of `BOUNDS_SECONDS`, the number of rows that took no longer.
     """
 
     count: int
@@ -158,7 +158,7 @@ class Latency:
 
     @classmethod
     def of(cls, histogram: Histogram) -> Latency:
-        """The state of a histogram.
+        """Freeze the counts of a histogram.
 
         Examples
         --------
@@ -170,7 +170,7 @@ class Latency:
         """
         buckets = histogram.buckets()
         values = [_middle(bucket) for bucket, _ in buckets]
-        # How much weight is in the first bucket, in the first two, ...; before them all there is none.
+        # Cumulative weight: 0, then that of the first bucket, of the first two, ...
         seen = [0, *accumulate(weight for _, weight in buckets)]
         p50, p99, p999 = (_quantile(values, seen, share) / 1e6 for share in (0.5, 0.99, 0.999))
         return cls(
@@ -183,7 +183,7 @@ class Latency:
         )
 
     def __str__(self) -> str:
-        """What half of the rows and 99 % of them did not exceed; a dash where no row was counted, as at sources.
+        """Format the latencies that 50 % and 99 % of the rows did not exceed; a dash without rows, as at sources.
 
         Examples
         --------
@@ -202,13 +202,13 @@ def _format_ms(milliseconds: float) -> str:
 
 
 def _quantile(values: Sequence[float], seen: Sequence[int], share: float) -> float:
-    """The first of the rising `values` by which the share of all weight was `seen`; NaN without any."""
+    """Return the first of the ascending `values` whose cumulative weight in `seen` reaches `share`; NaN if empty."""
     place = bisect_left(seen, share * seen[-1], 1)
     return values[place - 1] if values else nan
 
 
 def _middle(bucket: int) -> float:
-    """The value that stands for a bucket."""
+    """Return the middle of a bucket, which stands for its values."""
     if bucket < _EXACT:
         return float(bucket)
     shift = (bucket >> _SUB_BITS) - 1

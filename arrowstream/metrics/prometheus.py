@@ -1,6 +1,6 @@
-"""Metrics as Prometheus sees them: stable names, and labels that only a pipeline's own shape can multiply.
+"""Metrics in the format of Prometheus: stable names, and labels whose number depends only on the pipeline's steps.
 
-prometheus-client comes with the extra ``metrics`` and is imported only here and in the server, when asked for.
+prometheus-client comes with the extra ``metrics``; only this module and the server import it, when it is needed.
 """
 
 from __future__ import annotations
@@ -46,43 +46,43 @@ _GAUGES: tuple[tuple[str, str, Value], ...] = (
 
 
 class Shown(Protocol):
-    """What is shown of a pipeline: `arrowstream.metrics.snapshot.Metrics`."""
+    """The part of `arrowstream.metrics.snapshot.Metrics` that is exported."""
 
     @property
     def name(self) -> str:
-        """The pipeline's name."""
+        """Name of the pipeline."""
         ...
 
     @property
     def seconds(self) -> float:
-        """How long its run has taken."""
+        """Duration of its run so far, in seconds."""
         ...
 
     @property
     def stages(self) -> Mapping[str, StageMetrics]:
-        """Its stages by name."""
+        """Metrics of its stages, by name."""
         ...
 
 
 class Collector:
-    """What a registry of prometheus-client asks: a fresh picture for each scrape.
+    """A collector for a registry of prometheus-client, which takes a new snapshot for each scrape.
 
     Parameters
     ----------
     take
-        Takes the picture; called on the thread that answers the scrape.
+        Takes the snapshot; called on the thread that answers the scrape.
     """
 
     def __init__(self, take: Callable[[], Shown]) -> None:
         self._take = take
 
     def collect(self) -> Iterator[Metric]:
-        """The metric families as they stand now."""
+        """Return the metric families at this moment."""
         return families(self._take())
 
 
 def exposition(shown: Shown) -> str:
-    """The text that Prometheus reads, format 0.0.4.
+    """Format metrics as text that Prometheus reads, format 0.0.4.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def exposition(shown: Shown) -> str:
 
 
 def families(shown: Shown) -> Iterator[Metric]:
-    """The metric families of a pipeline, for a registry of one's own; needs prometheus-client."""
+    """Yield the metric families of a pipeline, for a registry of the user; needs prometheus-client."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     stages = [((shown.name, name), stage) for name, stage in shown.stages.items()]
@@ -139,7 +139,7 @@ def families(shown: Shown) -> Iterator[Metric]:
 
 
 def missing_metrics() -> MissingExtra:
-    """The error for something that needs the extra ``metrics``."""
+    """Return the error for a missing extra ``metrics``."""
     return MissingExtra(
         "Prometheus needs the extra 'metrics', which is not installed",
         hint="pip install 'arrowstream[metrics]'",

@@ -15,7 +15,7 @@ from arrowstream.metrics.prometheus import Collector, Shown, missing_metrics
 
 
 class MetricsServer:
-    """A running endpoint; `close` it, or use it in a ``with``. Made by `serve`."""
+    """A running endpoint, made by `serve`. `close` it, or use it in a ``with`` statement."""
 
     __slots__ = ("_server", "_thread")
 
@@ -25,7 +25,7 @@ class MetricsServer:
 
     @property
     def port(self) -> int:
-        """The port it listens on; the one that was free if 0 was asked for."""
+        """The port it listens on; a free one if port 0 was requested."""
         return self._server.server_port
 
     def close(self) -> None:
@@ -52,9 +52,9 @@ def serve(
     Parameters
     ----------
     take
-        Takes the metrics that are shown; called once for each scrape, on the server's thread.
+        Takes a snapshot of the metrics; called once for each scrape, on the server's thread.
     port
-        0 for any that is free.
+        The port to listen on; 0 for any free one.
     host
         The address to listen on. The default is visible from this machine only; access needs no password.
 
@@ -63,7 +63,7 @@ def serve(
     MissingExtra
         prometheus-client (extra ``metrics``) is not installed.
     PlanError
-        The port is no whole number, or the address cannot be listened on.
+        The port is not a whole number, or the server cannot listen on this address.
     """
     try:
         from prometheus_client import CollectorRegistry, start_http_server

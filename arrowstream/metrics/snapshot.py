@@ -1,4 +1,4 @@
-"""The metrics of a pipeline at one moment: before, while and after it runs."""
+"""The metrics of a pipeline at one moment: before, during and after a run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Metrics:
     name
         The pipeline's name.
     seconds
-        How long the last run took, or has taken so far.
+        Duration of the last run, or of the current one so far, in seconds.
     running
-        Whether it is still running.
+        Whether a run is in progress.
     rows_in, rows_out
-        Rows that sources have read and sinks have taken.
+        Numbers of rows that sources have read and sinks have taken.
     latency
-        How long rows took from being read until a sink had them.
+        Latency of rows, from being read until a sink had taken them.
     queue_depth
-        Batches that wait anywhere between the stages.
+        Number of batches in all queues between stages.
     stages
         Each stage by the name that `explain()` prints, sources first, sinks last.
 
@@ -70,16 +70,16 @@ class Metrics:
         running: bool = False,
         wall_us: int = 0,
     ) -> Metrics:
-        """The picture of these counters.
+        """Freeze these counters.
 
         Parameters
         ----------
         sources, between, sinks, side
             Counters of the sources, the stages, the sinks at the ends, and the sinks of late and failed rows.
         queues
-            Every channel between them.
+            The statistics of every channel between them.
         seconds, running
-            How long the run has taken, and whether it goes on.
+            Duration of the run so far in seconds, and whether it is in progress.
         wall_us
             The wall clock, in microseconds since 1970 UTC, for the lag of watermarks.
         """
@@ -103,26 +103,26 @@ class Metrics:
 
     @property
     def throughput(self) -> float:
-        """Rows read a second, over the whole run so far."""
+        """Rows read per second, over the whole run so far."""
         return self.rows_in / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def latency_p50_ms(self) -> float:
-        """Milliseconds from source to sink that half of the rows did not exceed; NaN before the first row."""
+        """Latency in milliseconds, from source to sink, that half of the rows did not exceed; NaN without rows."""
         return self.latency.p50_ms
 
     @property
     def latency_p99_ms(self) -> float:
-        """Milliseconds from source to sink that 99 % of the rows did not exceed; NaN before the first row."""
+        """Latency in milliseconds, from source to sink, that 99 % of the rows did not exceed; NaN without rows."""
         return self.latency.p99_ms
 
     @property
     def errors(self) -> int:
-        """Tries that failed in all stages, handled ones included."""
+        """Number of attempts that failed in all stages, including those that a handler resolved."""
         return sum(stage.errors for stage in self.stages.values())
 
     def __str__(self) -> str:
-        """One line for a log.
+        """Format the metrics as one line of a log.
 
         Examples
         --------
@@ -136,7 +136,7 @@ class Metrics:
         )
 
     def export_prometheus(self) -> str:
-        """The metrics as text that Prometheus reads.
+        """Format the metrics as text that Prometheus reads.
 
         Raises
         ------
@@ -152,7 +152,7 @@ class Metrics:
 
 
 def _free(name: str, taken: Mapping[str, object]) -> str:
-    """A name that no stage before has: the second of a name becomes ``name #2``."""
+    """Return a name that is not in `taken`: the second stage of a name becomes ``name #2``."""
     number, free = 1, name
     while free in taken:
         number += 1

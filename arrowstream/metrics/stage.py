@@ -1,4 +1,4 @@
-"""One stage at one moment: what it has counted, frozen, and that as text."""
+"""The frozen metrics of one stage, and their text."""
 
 from __future__ import annotations
 
@@ -11,39 +11,42 @@ from arrowstream.metrics.histogram import Histogram, Latency
 
 @dataclass(frozen=True, slots=True)
 class StageMetrics:
-    """One stage at one moment; `Metrics.stages` and `RunReport.stages` hold one for each.
+    """The metrics of one stage at one moment, as in `Metrics.stages` and `RunReport.stages`.
 
     Parameters
     ----------
+    name
+        The stage's name, as `explain()` prints it.
     rows_in, rows_out
-        Rows that went into and came out of the stage.
+        Numbers of rows that went into and came out of the stage.
     batches
-        Number of batches by the backend that ran them; opaque stages count under their own name.
+        Number of batches by the backend that ran them; opaque stages count under the operator's name.
     busy_seconds
-        Time spent working.
+        Time spent on work, in seconds.
     waiting_seconds
-        Time spent waiting for something outside of the pipeline: a source for its next rows, an async step or sink
-        for what it awaits. Batches that are awaited at the same time each count theirs.
+        Time spent waiting for something outside of the pipeline, in seconds: a source for its next rows, an async
+        step or sink for what it awaits. Batches that are awaited at the same time each count their full
+        wait.
     nbytes
-        Bytes of the rows that came out (at a sink: went in), estimated from a sample of the batches.
+        Bytes of the rows that came out (at a sink: that went in), estimated from a sample of the batches.
     latency
-        How long rows took: at the sink from being read until written, at other stages the stage's own work. A
-        source has none.
+        Latency of rows: at a sink from being read until written, at other stages the stage's own work. Empty at
+        a source.
     queue_depth, queue_bytes, queue_capacity
-        Batches in the queue before this stage, their bytes, and the batches it holds at most; 0 where the stage
+        Batches in the queue before this stage, their bytes, and the capacity in batches; 0 where the stage
         shares its neighbour's task and has no queue.
     errors
-        Tries that failed, those that a handler dealt with included.
+        Number of attempts that failed, including those that a handler resolved.
     failed_rows, dead_letter_rows
-        Rows that failed for good, and those of them that went to a sink of dead letters; the others were skipped.
+        Rows that failed for good, and those of them that went to a dead-letter sink; the others were skipped.
     late_rows, late_rows_kept
         Rows that came after the watermark had passed their window, and those of them that went to a sink.
     dropped_rows
-        Rows that a best-effort sink had no room for, or that came after its failure.
+        Rows that found the queue of a best-effort sink full, or that came after its failure.
     limited_rows
         Rows that reached a sink after the limit of the run.
     aborted
-        Whether this is a best-effort sink that failed, so that what it had written may be gone, too.
+        Whether this is a best-effort sink that failed, so that what it had written may also be lost.
     watermark_us
         The last watermark, in microseconds since 1970 UTC; None without event time.
     watermark_lag_seconds
@@ -77,13 +80,13 @@ class StageMetrics:
 
     @property
     def lost_rows(self) -> int:
-        """Rows that nobody got: late ones, skipped ones, and those that a best-effort sink had no room for."""
+        """Rows that reached no sink: late rows, skipped rows, and rows that a best-effort sink dropped."""
         late, skipped = self.late_rows - self.late_rows_kept, self.failed_rows - self.dead_letter_rows
         return late + skipped + self.dropped_rows
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """What was lost here, a phrase for each reason.
+        """The losses of this stage, a phrase for each reason.
 
         Examples
         --------
@@ -93,7 +96,7 @@ class StageMetrics:
         return tuple(self._losses())
 
     def format_line(self, width: int) -> str:
-        """One line for a report, the name padded to `width`."""
+        """Format the metrics as one line of a report, with the name padded to `width` characters."""
         batches = ", ".join(f"{backend} {count:,}" for backend, count in self.batches.items())
         waiting = f", {self.waiting_seconds:.3f} s waiting" if self.waiting_seconds >= 0.0005 else ""
         asides = (

@@ -1,7 +1,7 @@
-"""What users may write where Polars takes expressions, made into plain tuples once.
+"""Inputs that users may write where Polars takes expressions, turned into plain tuples once.
 
 The rules are Polars' own: a string is a column, another value is a constant, one iterable stands for
-its elements, and keyword arguments name their expressions. A mistake is found where it was written.
+its elements, and keyword arguments name their expressions. A mistake raises in the call that contains it.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ Column = str | cs.Selector
 """A column by name, or a selector of columns."""
 
 _CLOSE = 0.75
-"""How alike a misspelt option and its right name are, from 0 to 1."""
+"""Least similarity of a misspelt option to the right name, from 0 to 1."""
 
 
 def parse_expressions(
     step: str, exprs: tuple[Any, ...], named: Mapping[str, Any], options: Collection[str] = ()
 ) -> tuple[pl.Expr, ...]:
-    """Positional and named inputs of a step such as `select`, each as one expression.
+    """Parse positional and named inputs of a step such as `select`, each into one expression.
 
     Parameters
     ----------
     options
-        Keyword arguments of the step itself: a name close to one of them, with a value that is no expression,
-        is taken for a misspelt option.
+        Keyword arguments of the step itself: a name close to one of them, with a value that isn't an expression,
+        counts as a misspelt option.
 
     Raises
     ------
     PlanError
-        There is no input, one is no expression, or an option is misspelt.
+        Inputs are missing, one cannot become an expression, or an option is misspelt.
     """
     for name, value in named.items():
         close = [] if isinstance(value, pl.Expr) else get_close_matches(name, options, 1, _CLOSE)
@@ -69,7 +69,7 @@ def check_options(step: str, given: Iterable[str], known: Collection[str], hint:
     Raises
     ------
     PlanError
-        There is one; the hint is the nearest that the step has, else `hint`.
+        A keyword is unknown; its hint is the nearest known one, else `hint`.
     """
     for name in given:
         if name not in known:
@@ -81,7 +81,13 @@ def check_options(step: str, given: Iterable[str], known: Collection[str], hint:
 
 
 def parse_expression(step: str, value: Any) -> pl.Expr:
-    """One input: an expression, a column's name, or a constant."""
+    """Parse one input: an expression, a column's name, or a constant.
+
+    Raises
+    ------
+    PlanError
+        Polars cannot make a constant of the value.
+    """
     if isinstance(value, pl.Expr):
         return value
     if isinstance(value, str):
@@ -98,7 +104,13 @@ def parse_expression(step: str, value: Any) -> pl.Expr:
 
 
 def parse_columns(step: str, columns: tuple[Any, ...]) -> tuple[Column, ...]:
-    """Column names and selectors, alone or in iterables."""
+    """Parse column names and selectors, alone or in iterables.
+
+    Raises
+    ------
+    PlanError
+        No column is named, or an input is neither a name nor a selector.
+    """
     parsed = tuple(_parse_column(step, column) for column in flatten(columns))
     if not parsed:
         raise PlanError(f"{step}() names no column", expected="at least one column name or selector")
@@ -106,7 +118,7 @@ def parse_columns(step: str, columns: tuple[Any, ...]) -> tuple[Column, ...]:
 
 
 def flatten(values: Iterable[Any]) -> Iterator[Any]:
-    """The values, with the elements of an iterable in its place."""
+    """Yield the values, and the elements of each iterable in its place."""
     for value in values:
         if _is_group(value):
             yield from value
@@ -125,7 +137,7 @@ def _parse_column(step: str, column: Any) -> Column:
         if isinstance(column, pl.Expr):
             return column.meta.as_selector()
     except pl.exceptions.PolarsError:
-        pass  # an expression that computes: refused below with all else that is no choice of columns
+        pass  # an expression that computes: refused below, as everything that doesn't choose columns
     raise PlanError(
         f"{step}() takes columns",
         expected="column names or selectors",
@@ -135,12 +147,12 @@ def _parse_column(step: str, column: Any) -> Column:
 
 
 def parse_keys(step: str, by: Any) -> tuple[str, ...]:
-    """The names of key columns: one, or an iterable of them; None for no keys.
+    """Parse the names of key columns: one, or an iterable of them; None for no keys.
 
     Raises
     ------
     PlanError
-        Something is no name, or a name comes twice.
+        An element isn't a name, or a name comes twice.
     """
     names = () if by is None else tuple(flatten((by,)))
     for name in names:
@@ -157,12 +169,12 @@ def parse_keys(step: str, by: Any) -> tuple[str, ...]:
 
 
 def key_schema(step: str, by: tuple[str, ...], schema: pl.Schema) -> pl.Schema:
-    """The key columns of `schema`, checked.
+    """Return the schema of the key columns, after checking them.
 
     Raises
     ------
     SchemaError
-        A column is not there.
+        A column is missing.
     PlanError
         A column's type cannot be a key.
     """

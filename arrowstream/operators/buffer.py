@@ -1,4 +1,4 @@
-"""`buffer`: room between two stages."""
+"""`buffer`: a longer queue between two stages."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from arrowstream.operators.base import Operator, Process
 
 @dataclass(frozen=True, slots=True)
 class Buffer(Operator):
-    """Let up to `capacity` batches wait here, so that what comes before may run ahead of what comes after.
+    """Queue up to `capacity` batches, so that the steps before may run ahead of the steps after.
 
-    The two sides then run as tasks of their own. Beyond the capacity the faster side waits.
+    The two sides run as separate tasks. When the queue is full, the steps before wait.
 
     Parameters
     ----------
     capacity
-        Batches, at least 1.
+        Queue capacity in batches, at least 1.
 
     Raises
     ------
@@ -34,7 +34,7 @@ class Buffer(Operator):
     Notes
     -----
     Costs a task and a channel: some 10 us a batch, whatever its size; no row is copied. Holds up to `capacity`
-    batches, and no more than 256 MiB of them (setting ``buffer_mb``) as long as there are two.
+    batches, at most 256 MiB of them (setting ``buffer_mb``) if there are two or more.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Buffer(Operator):
 
 
 class _Passing(Process):
-    """Nothing happens to the rows; what counts is the channel before it."""
+    """Passes batches through: the channel before this process is the buffer."""
 
     __slots__ = ()
 
@@ -76,7 +76,7 @@ class _Passing(Process):
         return iter(())
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
-        """A buffer has no state."""
+        """Ignore the snapshot: a buffer has no state."""
 
     def finish(self) -> Iterable[Batch]:
         return ()

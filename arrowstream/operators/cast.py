@@ -46,7 +46,7 @@ class Cast(Expressions):
 
     @classmethod
     def of(cls, dtypes: Any, *, strict: bool = True) -> Cast:
-        """The step from ``{column: type}``, or one type for all columns.
+        """Make the step from ``{column: type}``, or one type for all columns.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ def _parse_key(key: Any) -> cs.Selector:
 def _parse_type(dtype: Any) -> pl.DataType:
     try:
         if not isinstance(dtype, pl.DataTypeExpr):
-            # Polars itself completes a bare `pl.Datetime`, say, to one exact type.
+            # Polars itself completes a bare type, such as `pl.Datetime`, to one exact type.
             return pl.select(pl.lit(None).cast(dtype)).dtypes[0]
         reason = "a type computed from columns goes into with_columns(pl.col(...).cast(...))"
     except (TypeError, pl.exceptions.PolarsError) as error:

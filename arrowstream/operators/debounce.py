@@ -1,4 +1,4 @@
-"""`debounce`: of a rapid run of events, the last."""
+"""`debounce`: the last event of a rapid run."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from arrowstream.state.snapshot import SnapshotFormat
 
 _FORMAT = SnapshotFormat("debounce", 1)
 _FORGOTTEN = 65_536
-"""Keys without a row that the index may have, besides twice those with one, before it is built again."""
+"""The index is rebuilt when it has more than this many keys plus twice the number of held rows."""
 _ROWS, _BATCHES = 1024, 16
-"""Rows and batches to hold, besides twice those left by the last sweep, before replaced rows are swept out."""
+"""Replaced rows are swept out above this many rows or entries plus twice those left by the last sweep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Debounce(Operator):
-    """A key's row once no other row of that key has come for `quiet`; a newer row takes the place of an older one.
+    """The latest row of a key, once no other row of that key has come for `quiet`.
 
-    Time is when batches arrive, not a column. What is held at the end of the stream comes out then. A
-    watermark waits until the rows that were held when it came are out or replaced, `quiet` at most.
+    A newer row replaces an older one. Time is when batches arrive, not a column. Rows held at the end of the stream
+    come out then. A watermark waits until the rows held when it came are out or replaced, `quiet` at most.
 
     Parameters
     ----------
     quiet
-        How long a key must be silent, such as ``"200ms"``.
+        Time without a row of the key before its row comes out, such as ``"200ms"``.
     by
-        Key columns: every key has a run of its own. Without, there is one run.
+        Key columns; without any, all rows have the same key.
 
     Raises
     ------
     PlanError
         `quiet` is not a duration, or `by` names columns that cannot be keys.
     SchemaError
-        A key column is not there.
+        A key column is missing.
 
     Notes
     -----
-    A stage of its own. Costs some 0.3 ms a batch of 1,000 rows: a look-up of each row's key and a copy of the
-    rows that are kept, whatever the number of keys. Holds a row for each key that is not silent yet and at most as
-    many that were replaced, or some 1,000, and the keys of up to 65,536 others.
+    Runs as a stage. Costs some 0.3 ms a batch of 1,000 rows, whatever the number of keys: a look-up of each row's
+    key and a copy of the rows that are kept. Holds one row for each key that is not quiet yet, at most as many
+    replaced rows or some 1,000, and up to 65,536 keys without a row.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class Debounce(Operator):
 
     @classmethod
     def of(cls, quiet: Duration, by: Any = None) -> Debounce:
-        """The step from what a user wrote."""
+        """Make the step from the builder's arguments."""
         return cls(quiet, parse_keys(cls.name, by))
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
@@ -92,7 +92,7 @@ class Debounce(Operator):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """The last row of every key of one batch, with the slot of its key and its number of arrival (both int64)."""
+    """The last row of every key of one batch, with slots and arrival numbers, both (rows,) int64."""
 
     due_ns: int
     batch: Batch
@@ -102,16 +102,16 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class DebounceStatistics:
-    """What a `debounce` holds.
+    """Counts of what a `debounce` holds.
 
     Parameters
     ----------
     entries, rows
-        Batches and marks in the queue, and rows of these batches, with those that were replaced.
+        Batches and marks in the queue, and rows of these batches, replaced rows included.
     keys
-        Keys in the index, with those that are not held any more.
+        Keys in the index, keys without a held row included.
     sweeps, rebuilds
-        How often replaced rows were swept out, and the index was built again.
+        Times that replaced rows were swept out, and that the index was rebuilt.
     """
 
     entries: int
@@ -122,11 +122,11 @@ class DebounceStatistics:
 
 
 class _Debouncing(TimedProcess):
-    """A queue of batches, oldest first; a row that is not the newest of its key is left out when its turn comes.
+    """A queue of batches, oldest first; on release only the newest row of each key comes out.
 
     The newest row's number is kept by slot, so that a batch costs as much as it has rows. The index of keys is
-    built again when most of its keys are not held any more. Rows that were replaced are swept out when they are
-    more than half: while a key never rests, every batch leaves one.
+    rebuilt when most of its keys have no held row. Replaced rows are swept out when they are more than half:
+    otherwise a key that never rests would leave one row for every batch.
     """
 
     __slots__ = (
@@ -156,13 +156,13 @@ class _Debouncing(TimedProcess):
         self._sweeps = self._rebuilds = 0
         self._now = 0
         self._memory = NO_LIMIT.memory(context)
-        """Of the rows."""
+        """Accounts for the held rows."""
         self._key_memory = NO_LIMIT.memory(context)
         self._index = KeyIndex(keys, memory=self._key_memory) if keys else None
         self._newest = self._key_memory.array((1,), np.int64, -1)
 
     def statistics(self) -> DebounceStatistics:
-        """What is held now."""
+        """Return the counts as of now."""
         keys = 0 if self._index is None else len(self._index)
         return DebounceStatistics(len(self._entries), self._rows, keys, self._sweeps, self._rebuilds)
 
@@ -246,7 +246,7 @@ class _Debouncing(TimedProcess):
         self._rows += batch.num_rows
 
     def _forget(self) -> None:
-        """Build the index again, with the keys that are held."""
+        """Rebuild the index with the keys of held rows only."""
         self._rebuilds += 1
         held, self._entries, self._rows = self._entries, deque(), 0
         self._key_memory.close()
@@ -259,7 +259,7 @@ class _Debouncing(TimedProcess):
                 self._entries.append(item)
 
     def _sweep(self) -> None:
-        """Let go of rows that a newer one has replaced."""
+        """Drop rows that a newer row has replaced."""
         self._sweeps += 1
         held, self._entries = self._entries, deque()
         for item in held:
@@ -277,7 +277,7 @@ class _Debouncing(TimedProcess):
         self._most_batches = _BATCHES + 2 * len(self._entries)
 
     def _release(self, now_ns: int | None) -> Iterator[Element]:
-        """All that is due; with None simply all."""
+        """Yield the rows and marks that are due; all of them if `now_ns` is None."""
         while self._entries:
             head = self._entries[0]
             if isinstance(head, _Entry) and now_ns is not None and head.due_ns > now_ns:
@@ -290,17 +290,17 @@ class _Debouncing(TimedProcess):
                 yield head
 
     def _let_go(self, rows: int) -> None:
-        """Count this many rows less, and their share of the bytes."""
+        """Take this many rows off the count, and their share of the bytes off the memory account."""
         self._memory.reserve(-(self._memory.held * rows // self._rows))
         self._rows -= rows
 
     def _is_newest(self, entry: _Entry) -> Array:
-        """Which rows of an entry no newer row has replaced (bool)."""
+        """Return a mask (rows,), bool: True for rows of the entry that no newer row has replaced."""
         newest: Array = self._newest[entry.slots] == entry.numbers
         return newest
 
     def _newest_of(self, entry: _Entry) -> Iterator[Batch]:
-        """These rows."""
+        """Yield the rows of an entry that no newer row has replaced, as one batch if there are any."""
         frame = entry.batch.polars().filter(pl.Series(self._is_newest(entry)))
         if frame.height:
             yield entry.batch.with_rows(frame)

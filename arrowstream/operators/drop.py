@@ -1,4 +1,4 @@
-"""`drop`: all but these columns."""
+"""`drop`: all columns except the given ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arrowstream.operators.base import Expressions, Frame
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drop(Expressions):
-    """All columns but these, as `polars.LazyFrame.drop`; a name that is not there is an error.
+    """All columns except the given ones, as `polars.LazyFrame.drop`; a missing name is an error.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Drop(Expressions):
 
     @classmethod
     def of(cls, *columns: Any) -> Drop:
-        """The step from names, selectors, or iterables of them.
+        """Make the step from names, selectors, or iterables of them.
 
         Raises
         ------

@@ -49,7 +49,7 @@ class Explode(Expressions):
 
     @classmethod
     def of(cls, *columns: Any) -> Explode:
-        """The step from names, selectors, or iterables of them.
+        """Make the step from names, selectors, or iterables of them.
 
         Raises
         ------
@@ -60,7 +60,7 @@ class Explode(Expressions):
 
     def apply(self, frame: Frame) -> Frame:
         if isinstance(frame, pl.LazyFrame):
-            # Planning: Polars itself would only find this at the first row.
+            # While planning: Polars itself would raise only at the first row.
             self._check_types(frame.select(*self.columns).collect_schema())
         if _TAKES_EMPTY_AS_NULL:
             return frame.explode(*self.columns, empty_as_null=False)
@@ -82,7 +82,7 @@ class Explode(Expressions):
                 )
 
     def _has_elements(self) -> pl.Expr:
-        """Whether a row gives rows: any of its lists is null or has elements, or is an array."""
+        """Return an expression, true where a row gives rows: a list is null or not empty, or is an array."""
         chosen = cs.empty()
         for column in self.columns:
             chosen = chosen | (cs.by_name(column) if isinstance(column, str) else column)

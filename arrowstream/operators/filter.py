@@ -42,7 +42,7 @@ class Filter(Expressions):
 
     @classmethod
     def of(cls, *predicates: Any, **constraints: Any) -> Filter:
-        """The step from what `polars.LazyFrame.filter` accepts, but for masks of ready-made booleans.
+        """Make the step from what `polars.LazyFrame.filter` accepts, except masks of ready-made booleans.
 
         Parameters
         ----------
@@ -54,7 +54,7 @@ class Filter(Expressions):
         Raises
         ------
         PlanError
-            There is no predicate, or an input is none.
+            No predicate is given, or an input isn't a predicate.
         """
         parsed = [_parse_predicate(predicate) for predicate in flatten(predicates)]
         parsed += [pl.col(column).eq(value) for column, value in constraints.items()]

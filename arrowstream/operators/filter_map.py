@@ -18,14 +18,14 @@ from arrowstream.operators.with_columns import WithColumns
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FilterMap(FunctionStep):
-    """Each batch as ``fn(batch)`` makes it, and none where `fn` returns None.
+    """The result of ``fn(batch)`` for each batch; no batch where `fn` returns None.
 
     Parameters, and the errors raised, are those of ``map(fn)``. Where `fn` returns None for a batch
     without rows, pass ``schema=``.
 
     Notes
     -----
-    A stage of its own, which costs as much as ``map(fn)``. Holds nothing.
+    Runs as a stage, which costs as much as ``map(fn)``. No state.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class FilterMap(FunctionStep):
 class FilterMapExpressions(Expressions):
     """Rows for which a condition is true, with columns added or replaced: `Filter`, then `WithColumns`.
 
-    It is one step, not two, so that what is said about it afterwards (`on_error`, `backend`) holds for both.
+    It is one step, so that an option set after it (`on_error`, `backend`) applies to both parts.
 
     Notes
     -----
@@ -85,7 +85,7 @@ class FilterMapExpressions(Expressions):
 
 
 def filter_mapping(what: Any, **options: Any) -> Expressions | Operator:
-    """The step for `filter_map`: a function alone, or a condition and the expressions after it."""
+    """Make the step for `filter_map`, from a function alone or from a condition and expressions."""
     if callable(what):
         check_options("filter_map", options, FUNCTION_OPTIONS)
         return FilterMap(what, **options)

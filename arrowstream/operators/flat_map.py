@@ -14,15 +14,15 @@ from arrowstream.operators.functions.step import FunctionStep
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlatMap(FunctionStep):
-    """All frames that ``fn(batch)`` gives, in order: an iterable of them, or one alone.
+    """All frames that ``fn(batch)`` gives, in order: an iterable of frames, or a single frame.
 
-    Parameters, and the errors raised, are those of ``map(fn)``; `fn` may also be a generator, plain or async. Every
-    frame it gives has the same schema. Where `fn` gives no frame for a batch without rows, pass ``schema=``.
+    Parameters, and the errors raised, are those of ``map(fn)``; `fn` may also be a generator, plain or async. All
+    its frames must have the same schema. Where `fn` gives no frame for a batch without rows, pass ``schema=``.
 
     Notes
     -----
-    A stage of its own, which costs as much as ``map(fn)``; each frame that `fn` gives becomes a batch, so that many
-    small ones cost more in the stages after it. Holds the frames of one batch.
+    Runs as a stage, which costs as much as ``map(fn)``; each frame that `fn` gives becomes a batch, so many small
+    frames cost more in the stages after it. Holds the frames of one batch.
 
     Examples
     --------
@@ -40,12 +40,12 @@ class FlatMap(FunctionStep):
 
     @staticmethod
     def frames(result: Any) -> Iterable[Any]:
-        # A frame is iterable too, over its columns: what is none and can be iterated stands for many.
+        # A frame is iterable, too, over its columns: any other iterable stands for several frames.
         return result if isinstance(result, Iterable) and not is_frame(result) else (result,)
 
 
 def is_frame(value: Any) -> bool:
-    """Whether this is one frame, or something that only looks iterable."""
+    """Return whether `value` is one frame, or a text, bytes or dict, which also stand for one value."""
     return (
         hasattr(value, "__arrow_c_stream__")
         or hasattr(value, "__arrow_c_array__")
@@ -55,5 +55,5 @@ def is_frame(value: Any) -> bool:
 
 
 def flat_mapping(what: Any, **options: Any) -> FlatMap | Explode:
-    """The step for `flat_map`: a column's name explodes it, a function is called."""
+    """Make the step for `flat_map`: a column's name or a selector explodes, a function is called."""
     return Explode.of(what) if isinstance(what, str | cs.Selector) else FlatMap(what, **options)

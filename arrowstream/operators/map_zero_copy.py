@@ -1,4 +1,4 @@
-"""`map_zero_copy`: columns changed in place by NumPy, in memory that the step alone holds."""
+"""`map_zero_copy`: columns changed in place by NumPy, in memory that only this step holds."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from arrowstream.operators.zero_copy.buffer import ZeroCopyBuffer
 from arrowstream.operators.zero_copy.columns import Layout, ZeroCopyColumns
 
 BUFFERS = 8
-"""Buffers a step keeps to use again. Channels hold a few batches; who keeps more gets new memory each time."""
+"""Buffers that a step keeps for reuse. Channels hold a few batches; a user who keeps more gets new memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapZeroCopy(Operator):
     """Functions that change a batch's columns in place, as writable NumPy arrays.
 
-    A column is copied once, when a function first asks for it, into memory that this step alone holds. From
-    then on all functions of the step, and of neighbours of its kind, work on that copy in place, and it goes
-    on as an Arrow column without another copy. Nothing that the user, a source or another branch holds is
-    ever changed, and an error handler tries again with the rows as they came: Arrow cannot tell who else
-    reads a buffer, so memory that comes from elsewhere is never taken for the step's own. The memory is used
-    again for a later batch once nobody looks at it any more, the user included.
+    A column is copied once, when a function first asks for it, into memory that only this step holds. From
+    then on all functions of the step, and of neighbours of its kind, work on that copy in place, and it leaves
+    as an Arrow column without another copy. Memory that the user, a source or another branch holds never changes,
+    and an error handler tries again with the original rows: Arrow does not know who else reads a buffer, so the
+    step never writes into memory that it did not allocate. The memory is reused for a later batch once no array
+    or column over it is alive, the user's included.
 
     Parameters
     ----------
     fns
         Called in turn with a `ZeroCopyColumns`: a mapping from column names to writable arrays, with
-        ``valid(name)`` for where a column is not null. What they return is ignored if it is one of the
-        arrays, as `numpy.multiply` with ``out=`` returns it.
+        ``valid(name)`` for where a column is not null. A function returns None or one of these arrays, as
+        `numpy.multiply` with ``out=`` does.
 
     Raises
     ------
     PlanError
-        There is no function, or one is async.
+        No function is given, or one is async.
     SchemaError
         No column has an array: bits, text and nested values cannot be changed in place.
     NoArray
-        A function asks for a column that has no array, or is not there; also a KeyError.
+        A function asks for a column that has no array, or that is missing; also a KeyError.
     TypeError
-        A function returns an array of its own, as if it had not worked in place.
+        A function returns another array: it did not work in place.
 
     Notes
     -----
-    A stage of its own, with neighbours of its kind. Costs some 40 us a batch and one copy of the columns that are
-    asked for, and none of the others; what the functions do in place costs no memory. Holds up to 8 buffers, each
-    as large as the largest batch's columns, to use again.
+    Runs as a stage, together with neighbours of its kind. Costs some 40 us a batch and one copy of the columns that
+    functions ask for; the others are not copied, and work in place costs no memory. Holds up to 8 buffers for
+    reuse, each as large as the columns of the largest batch.
 
     Examples
     --------
@@ -129,13 +129,13 @@ class _Writing(Process):
         return iter(())
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
-        """No row is ever held."""
+        """Ignore the snapshot: the step has no state."""
 
     def finish(self) -> Iterable[Batch]:
         return ()
 
     def _free(self, rows: int) -> ZeroCopyBuffer:
-        """A buffer that is not in use, with room for `rows` rows."""
+        """Return a buffer that is not in use and large enough for `rows` rows."""
         nbytes = self._layout.nbytes(rows)
         for place, buffer in enumerate(self._buffers):
             if not buffer.in_use:
@@ -143,6 +143,6 @@ class _Writing(Process):
                     self._buffers[place] = buffer = ZeroCopyBuffer(nbytes)
                 return buffer
         if len(self._buffers) == BUFFERS:
-            self._buffers.pop(0)  # its memory goes when the last one who holds it lets go
+            self._buffers.pop(0)  # its memory is freed with the last array or column over it
         self._buffers.append(ZeroCopyBuffer(nbytes))
         return self._buffers[-1]

@@ -26,33 +26,33 @@ from arrowstream.operators.parallel.worker_process import Worker, WorkerTask
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ParallelMap(FunctionStep):
-    """Each batch as ``fn(batch)`` makes it, several at a time; they come out in the order they came in.
+    """The result of ``fn(batch)`` for each batch, several at a time; results keep the order of the batches.
 
     The other parameters, and the errors raised, are those of ``map(fn)``.
 
     Parameters
     ----------
     workers
-        How many batches are worked on at a time, at least 1.
+        Batches worked on at a time, at least 1.
     executor
-        ``"thread"`` for functions that let go of the interpreter's lock (Polars, NumPy, Arrow, a network);
+        ``"thread"`` for functions that release the interpreter's lock (Polars, NumPy, Arrow, a network);
         ``"process"`` for pure Python: rows travel to spawned processes and back as Arrow IPC, `fn`
         itself once, by pickle, so it must be importable: defined with ``def`` in a module. A script that
-        uses it needs ``if __name__ == "__main__":``. An ``async def`` is awaited on the event loop, so
-        many at a time, without threads.
+        uses it needs ``if __name__ == "__main__":``. An ``async def`` is awaited on the event loop,
+        `workers` calls at a time, without threads.
 
     Raises
     ------
     PlanError
-        `workers` is below 1, there is no such `executor`, or `fn` cannot be pickled for a process.
+        `workers` is below 1, `executor` is unknown, or `fn` cannot be pickled for a process.
     StageError
-        A worker process died; the error says which, and how. The others are ended with it.
+        A worker process died; the error says which, and how. The run ends, and the other workers with it.
 
     Notes
     -----
-    A stage of its own. Costs a hop to a thread and back for each batch, 60 to 110 us; with processes also a copy
+    Runs as a stage. Costs a hop to a thread and back for each batch, 60 to 110 us; with processes also a copy
     of its rows each way, and once the start of the workers, each of which imports Polars. Holds `workers` batches
-    in the making and as many more that wait for their turn to come out.
+    that are worked on and as many more that wait for their turn to come out.
 
     Examples
     --------
@@ -157,7 +157,7 @@ class OnProcesses(AsyncProcess):
             await until_done([loop.run_in_executor(None, worker.end) for worker in self._workers])
 
     def _run(self, batch: Batch) -> list[Batch]:
-        worker = self._idle.get()  # there are as many as threads, so one is idle
+        worker = self._idle.get()  # as many workers as threads, so one is idle
         try:
             return [batch.with_rows(record) for record in worker.run(batch.arrow())]
         except StageError as error:

@@ -1,4 +1,4 @@
-"""`process`: a step as a class of the user's own, with state, resources and snapshots."""
+"""`process`: a step as a class that the user writes, with state, resources and snapshots."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MISFIT_HINT = "say in output_schema(self, schema) what comes out, or cast inside
 
 
 class Processor(ABC):
-    """Base of the user's own steps with state; everything but `process` may be left as it is.
+    """Base class of steps that users write; all methods except `process` have a default.
 
     The methods are called on the event loop, one at a time: `open` once, then `process` for each batch and
     `on_watermark` for each watermark in the order in which they come, `finish` once if the stream ends well, and
@@ -40,10 +40,10 @@ class Processor(ABC):
     for parts of it, so a `process` that raises should leave the state as it was.
 
     A processor may hold rows back, from `process` to a later `process`, to `on_watermark` or to `finish`. For the
-    steps after it, rows that come out after a watermark of a later time are late. So a class that has a `finish`,
-    and no `on_watermark` of its own, passes no watermark on: windows after it close at the end of the stream.
-    Define `on_watermark` where windows should close earlier: it gives all rows held that are of a time before the
-    watermark, which passes after them.
+    steps after it, rows that come out after a watermark of a later time are late. So a class that defines `finish`
+    but not `on_watermark` passes no watermark on: windows after it close at the end of the stream. Define
+    `on_watermark` where windows should close earlier: return all held rows of a time before the watermark, which
+    is passed on after them.
 
     Examples
     --------
@@ -68,75 +68,75 @@ class Processor(ABC):
     """
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
-        """The schema of what comes out, for batches of `schema`; the same unless this says otherwise."""
+        """Return the schema of the output for batches of `schema`; by default the same."""
         return schema
 
     async def open(self) -> None:
-        """Called once, before the first batch: connect, load."""
+        """Prepare for the first batch: connect, load. Called once."""
         return
 
     @abstractmethod
     async def process(self, batch: pa.RecordBatch) -> Any:
-        """The output for this batch: a frame, an iterable or async iterable of frames, or None.
+        """Return the output for this batch: a frame, an iterable or async iterable of frames, or None.
 
         It may also be an async generator of frames.
         """
 
     async def on_watermark(self, time_us: int) -> Any:
-        """The rows to give before a watermark is passed on; as in `process`.
+        """Return the rows to pass on before a watermark, in the forms of `process`.
 
-        No row before `time_us` (microseconds since 1970, UTC) is expected any more. Where rows before that time are
-        held, give them here, or they are late for the steps that come after.
+        No row before that time (microseconds since 1970, UTC) is expected any more. Return held rows before it
+        here; later they are late for the steps after this one.
         """
         return
 
     async def finish(self) -> Any:
-        """The rows still held when the stream ends well; as in `process`."""
+        """Return the rows still held when the stream ends well, in the forms of `process`."""
         return
 
     async def close(self) -> None:
-        """After the last call, also after a failure: let go of what `open` took."""
+        """Release what `open` took; the last call, also after a failure."""
         return
 
     def snapshot(self) -> Any:
-        """All state: anything Arrow-like, or an iterable of such frames of one schema; None if there is none.
+        """Return all state: anything Arrow-like, or an iterable of frames of one schema; None without state.
 
-        A generator makes one frame after the other while the snapshot is written, so that large state is not held
-        twice. Called between two batches.
+        A generator makes one frame after the other while the snapshot is written, so that memory
+        never holds large state twice. Called between two batches.
         """
         return None
 
     def restore(self, state: pa.Table) -> None:
-        """Take over what `snapshot` gave, as one table; called once, before `open`, and not where it gave None."""
+        """Take over the state that `snapshot` gave, as one table; called once, before `open`, unless it was None."""
         raise NotImplementedError(f"{type(self).__name__} has a snapshot() but no restore(state)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProcessorStep(Operator):
-    """Each batch as a `Processor` handles it.
+    """The output of a `Processor` for each batch.
 
     Parameters
     ----------
     processor
-        A class or a function without parameters gives every run a fresh processor. An instance is used
-        as it is by all runs: it can be looked at afterwards, and it keeps its state from run to run.
+        A class or a function without parameters gives every run a fresh processor. All runs share an instance: it
+        keeps its state from run to run, and can be read afterwards.
 
     Raises
     ------
     PlanError
-        It is not, or does not give, a `Processor`.
+        `processor` neither is nor gives a `Processor`.
     SchemaError
-        Rows that come out have another schema than `Processor.output_schema` says; narrower types are
+        The output has another schema than `Processor.output_schema` says; narrower types are
         widened.
 
     Notes
     -----
-    A stage of its own. Costs a coroutine for each batch, some 10 us, and what the processor does; that happens on
-    the event loop, so long computations hold up everything else and belong into `parallel_map`, or into
-    ``asyncio.to_thread`` inside the processor. Holds what the processor holds.
+    Runs as a stage. Costs a coroutine for each batch, some 10 us, and the work of the processor. It runs on the event
+    loop, so long computations hold up everything else; move them to `parallel_map`, or to ``asyncio.to_thread``
+    inside the processor. Holds what the processor holds.
 
-    A processor with a `finish` may hold rows. So it holds watermarks back, until the end of the stream unless it has
-    an `on_watermark`; and it never passes on that a source is idle.
+    A processor that defines `finish` may hold rows. So it holds watermarks back, until the end of the stream unless
+    it defines `on_watermark`; and it never passes on that a source is idle.
     """
 
     name: ClassVar[str] = "process"
@@ -180,11 +180,11 @@ class Processing(AsyncProcess):
     Parameters
     ----------
     processor
-        The user's own.
+        The user's object.
     schema
-        What it gives.
+        The schema of its output.
     holds_rows, holds_watermarks
-        Whether rows may be held, so that a silent input is not passed on, and whether no watermark is either.
+        True if it may hold rows, so that idleness is not passed on, and if it passes no watermark on.
     """
 
     __slots__ = ("_holds_rows", "_holds_watermarks", "_processor", "_schema", "_target")
@@ -228,7 +228,7 @@ class Processing(AsyncProcess):
             self._processor.restore(pa.Table.from_batches(records))
 
     async def _collect(self, result: Any, batch: Batch) -> list[Batch]:
-        """The batches of a result, which may have to be awaited, or iterated, or both."""
+        """Collect the batches of a result, which may have to be awaited, or iterated, or both."""
         if inspect.isawaitable(result):
             result = await result
         if isinstance(result, AsyncIterable):
@@ -243,26 +243,26 @@ class Processing(AsyncProcess):
 
 
 def _state_batches(state: Any) -> Iterator[Batch]:
-    """The state that a user's `snapshot` gave, piece by piece."""
+    """Yield the state that a user's `snapshot` gave, frame by frame."""
     for frame in FlatMap.frames(state):
         yield from batches_of(from_form(frame))
 
 
 def _holds_rows(processor: Processor) -> bool:
-    """Whether a processor may still have rows at the end of the stream."""
+    """Return whether a processor may still hold rows at the end of the stream."""
     return type(processor).finish is not Processor.finish
 
 
 def _holds_watermarks(processor: Processor) -> bool:
-    """Whether nothing but the end of the stream says when its rows are out."""
+    """Return whether a processor may hold rows and releases none at a watermark."""
     return _holds_rows(processor) and type(processor).on_watermark is Processor.on_watermark
 
 
 def _needed(maker: Callable[..., Any]) -> list[str]:
-    """The parameters without which `maker` cannot be called."""
+    """Return the names of the parameters that a call of `maker` requires."""
     try:
         parameters = inspect.signature(maker).parameters.values()
-    except (TypeError, ValueError):  # built in: calling it will tell
+    except (TypeError, ValueError):  # built in: a call will show
         return []
     return [
         one.name

@@ -26,31 +26,31 @@ _FORMAT = SnapshotFormat("batch", 1)
 
 @dataclass(frozen=True, slots=True)
 class Rebatch(Operator):
-    """Re-cut the stream into batches of `rows` rows, of about `nbytes` bytes, or of what comes in a while.
+    """Re-cut the stream into batches of `rows` rows, of about `nbytes` bytes, or by time.
 
     A batch that is large enough is only sliced, which shares its memory; smaller ones are collected
-    and joined once. Of several limits the one that is reached first ends a batch; the last one may be smaller.
-    A watermark that comes while rows are held waits until they are out, and so does the news that a source is
-    silent: where streams meet, the others wait for those rows. Give `max_delay` where they should not wait long.
+    and joined once. Of several limits the first one reached ends a batch; the last batch may be smaller.
+    A watermark or idle mark that comes while rows are held waits until they are out: where streams meet, the others
+    wait for those rows. Set `max_delay` to bound that wait.
 
     Parameters
     ----------
     rows
         The most rows of a batch that comes out, at least 1.
     nbytes
-        The most bytes of a batch that comes out, at least 1, taking all rows of a batch that comes in as equally
+        The most bytes of a batch that comes out, at least 1, counting all rows of an input batch as equally
         large; a single row may be larger.
     max_delay
-        How long a row may be held at most, such as ``"50ms"``; None for as long as it takes to fill a batch.
+        The longest time that a row is held, such as ``"50ms"``; None for no limit.
 
     Raises
     ------
     PlanError
-        There is no limit, one is below 1, or `max_delay` is no duration.
+        No limit is given, one is below 1, or `max_delay` isn't a duration.
 
     Notes
     -----
-    A stage of its own. Slices cost some microseconds each, however large; only rows of smaller batches are copied,
+    Runs as a stage. A slice costs some microseconds, whatever its size; only rows of smaller batches are copied,
     once. Holds the rows of one batch that is not full yet.
 
     Examples
@@ -135,7 +135,7 @@ class _Rebatching(Process):
             yield from self._release()
 
     def _room(self, row_bytes: float) -> int:
-        """How many rows of this size fit beside those held; one always does where none is held."""
+        """Return how many rows of `row_bytes` bytes fit next to the held ones; at least 1 if none is held."""
         by_bytes = int((self._most_bytes - self._bytes) / row_bytes)
         return min(self._most_rows - self._queue.rows, max(by_bytes, 0 if self._queue.rows else 1))
 
@@ -159,7 +159,7 @@ class _TimedRebatching(_Rebatching, TimedProcess):
         super().__init__(rows, nbytes, memory)
         self._delay = delay
         self._now = 0
-        self._since = 0  # where rows are restored, they have waited long enough
+        self._since = 0  # restored rows are due at once
 
     def set_time(self, now_ns: int) -> None:
         self._now = now_ns

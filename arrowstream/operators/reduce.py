@@ -35,57 +35,56 @@ _FORMAT = SnapshotFormat("reduce", 1)
 class Reduce(Operator):
     """A running aggregate for each key.
 
-    With ``emit="end"`` a row comes out for each key when the stream has ended, in the order in which the
+    With ``emit="end"`` one row for each key comes out when the stream has ended, in the order in which the
     keys first came: what Polars' ``group_by(by, maintain_order=True).agg(...)`` gives over all rows at once,
-    however the stream was cut into batches. Without `by` it is one row for all; none if there was no row.
+    however the stream was cut into batches. Without `by` it is one row for all; no row if the stream was empty.
 
     With ``emit="updates"`` every batch gives a row for each key in it, in the order in which they first
-    came in that batch, with the aggregates over all rows of the key up to there. How many updates there are
-    follows the batches, so it depends on how the stream was cut; what does not is the last one of every key,
-    which is what ``"end"`` gives. Put ``batch(rows=...)`` before it to have updates at known rows.
+    came in that batch, with the aggregates over all rows of the key up to there. The number of
+    updates depends on how the stream was cut into batches; the last update of every key does not, and is the row
+    that ``"end"`` gives. Put ``batch(rows=...)`` before it to have updates at known rows.
 
     Parameters
     ----------
     by
-        The columns to group by; null is a key like others.
+        The columns to group by; null is a key.
     exprs
         Aggregations, of any kind Polars has; `window` says which of them keep a few values for each key and which all
         values of the columns they read.
     emit
-        When rows come out.
+        ``"end"`` for rows at the end of the stream, ``"updates"`` for rows after every batch.
     max_keys
-        The most keys to hold; None for as many as there is memory for.
+        The most keys to hold; None for no limit.
     max_bytes
-        The most bytes of memory for keys and state, 30,000 to 70,000 of which the first key takes; None for no
-        limit. While something grows it may be up to twice as many.
+        The most bytes of memory for keys and state, of which the first key takes 30,000 to 70,000; None for no
+        limit. While an array grows, memory may reach twice the limit.
     on_full
-        What to do with more. ``"error"``: with a key more than `max_keys`, or once there are more than `max_bytes`,
-        batches fail, and change nothing. ``"evict"``: the key that first came the longest ago has to go. With
-        ``emit="end"`` its row comes out then; should the key come again, it starts again. `max_bytes` is then
-        counted in keys of the size that all have, so texts and lists are refused. ``"spill"``: what is more than
-        `max_bytes` lies in files without a name in the folder that the environment variable ``TMPDIR`` names, else
-        in /var/tmp. Results are the same; keys are as many as the disk has room for.
+        The reaction to a limit. ``"error"``: batches that exceed `max_keys` or `max_bytes` fail, and leave the state
+        unchanged. ``"evict"``: the key that first came the longest ago is evicted. With ``emit="end"`` its row
+        comes out then; if the key comes again, it starts again. `max_bytes` is then converted to a number of keys
+        of fixed size, so texts and lists are refused. ``"spill"``: state above `max_bytes` goes to unnamed files
+        in the folder of the environment variable ``TMPDIR``, else in /var/tmp. Results are the same; the disk
+        bounds the number of keys.
 
     Raises
     ------
     PlanError
-        There is no aggregate, or a name in its place, `emit` or `on_full` is unknown, a limit is below 1 or does not
-        go with `on_full`, or an argument is no column name or expression.
+        No aggregate is given, or a name in its place, `emit` or `on_full` is unknown, a limit is below 1 or does not
+        go with `on_full`, or an argument is neither a column name nor an expression.
     StageError
         While running: the limit is reached, the disk is full, or a count is larger than its type holds.
 
     Notes
     -----
-    A stage of its own. Sums, counts, means, and extremes of integers and times, are folded into arrays, some 100 to
+    Runs as a stage. Sums, counts, means, and extremes of integers and times, are folded into arrays, some 100 to
     400 ns a row for 10,000 to 1,000,000 keys, and 0.5 ms a batch. If there are other aggregates, or keys are
     evicted, a batch costs a ``group_by`` of its rows and state, at least 1 ms: make small batches larger with
-    `batch`. Where keys that were evicted often come again, there is such a ``group_by`` for about every
-    ``max_keys / 2`` rows: with ``max_keys=10`` a row costs 0.1 to 1 ms. Let `max_keys` be more than the keys that
-    come again. Held are each key and a few values for it, or all values of the columns that an aggregation reads
-    which cannot be merged.
+    `batch`. Where evicted keys often come again, such a ``group_by`` runs about every ``max_keys / 2`` rows: with
+    ``max_keys=10`` a row costs 0.1 to 1 ms. Choose `max_keys` larger than the number of keys that come again. Holds
+    each key and a few values for it; for an aggregation that cannot be merged, all values of the columns it reads.
 
     A count of more rows than its type holds, 4,294,967,295 as Polars counts, is an error;
-    ``pl.len().cast(pl.Int64)`` goes on.
+    ``pl.len().cast(pl.Int64)`` counts further.
 
     Examples
     --------
@@ -122,7 +121,7 @@ class Reduce(Operator):
         on_full: OnFull = "error",
         **named: Any,
     ) -> Reduce:
-        """The step from column names and what Polars' `agg` takes."""
+        """Make the step from column names and what Polars' `agg` takes."""
         # Polars would read a name as pl.col(name), all its values in a list, where a forgotten by= is meant.
         for name in flatten(value for value in exprs if isinstance(value, str | list | tuple)):
             if isinstance(name, str):

@@ -40,7 +40,7 @@ class Rename(Expressions):
 
     @classmethod
     def of(cls, mapping: Mapping[str, str]) -> Rename:
-        """The step from ``{old: new}``.
+        """Make the step from ``{old: new}``.
 
         Parameters
         ----------
@@ -50,7 +50,7 @@ class Rename(Expressions):
         Raises
         ------
         PlanError
-            `mapping` is empty, or no mapping from name to name.
+            `mapping` is empty, or isn't a mapping from name to name.
         """
         good = isinstance(mapping, Mapping) and all(
             isinstance(name, str) for pair in mapping.items() for name in pair

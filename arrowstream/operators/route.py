@@ -1,4 +1,4 @@
-"""Which way rows go at a split: by the branch name that an expression gives each of them."""
+"""The router of a split: an expression gives the branch name of each row."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from arrowstream.expressions.text import expression_text
 from arrowstream.operators.base import Expressions, Frame
 
 OTHERWISE = "otherwise"
-"""The name of the branch for rows that no other is for."""
+"""The name of the branch for rows that match no other branch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Router(Expressions):
-    """Divides batches into one for each branch. As a function of a frame, it gives the column of names.
+    """Divides a batch into one batch for each branch. As a function of a frame, it gives the column of names.
 
-    That function is for a backend to evaluate, like any other expressions: backends know how to compute a
-    row that is alone in its batch as if it were among others, so that its way never depends on the cut.
-    A batch whose rows all go one way is passed on as it is; else rows are filtered, which copies them once.
+    A backend evaluates that function, like other expressions: backends compute a row that is alone in its batch
+    as if it were among others, so that its branch never depends on the cut. A batch whose rows all go to one
+    branch is passed on unchanged; otherwise rows are filtered, which copies them once.
 
     Parameters
     ----------
@@ -30,15 +30,15 @@ class Router(Expressions):
         A branch's name for every row: text, a category, a whole number (``1`` is ``"1"``) or a boolean
         (``"true"``, ``"false"``).
     branches
-        The names there are.
+        The names of the branches.
     otherwise
-        Whether there is a branch ``"otherwise"`` for rows with another name or none; without it such a row
+        True for a branch ``"otherwise"`` for rows with another name or null; without it such a row
         is a `StageError`.
 
     Raises
     ------
     PlanError
-        There is no branch, or a name is empty or given twice.
+        No branch is given, or a name is empty or given twice.
 
     Examples
     --------
@@ -87,12 +87,12 @@ class Router(Expressions):
         return f"split({expression_text(self.selector)})"
 
     def check(self, schema: pl.Schema) -> None:
-        """Check that rows of `schema`, for which the expression itself is right, get one name each.
+        """Check that the expression, which fits `schema`, gives one name for each row.
 
         Raises
         ------
         SchemaError
-            The expression gives several columns, or one whose values are no names.
+            The expression gives several columns, or a column whose values aren't names.
         """
         found = pl.LazyFrame(schema=schema).select(self.selector).collect_schema()
         if len(found) == 1 and _names(found.dtypes()[0]):
@@ -105,19 +105,19 @@ class Router(Expressions):
         )
 
     def route(self, batch: Batch, names: Batch) -> list[tuple[str, Batch]]:
-        """The rows of each branch that gets any, in their order; branches in theirs, ``"otherwise"`` last.
+        """Return the rows of each branch that gets any, in their order; branches in theirs, ``"otherwise"`` last.
 
         Parameters
         ----------
         batch
             The rows.
         names
-            One column: what the selector gives for each of them.
+            One column: the selector's value for each row.
 
         Raises
         ------
         StageError
-            A row is for no branch.
+            A row matches no branch.
         """
         named = names.polars().to_series().cast(pl.String)
         rest = len(named)
@@ -156,5 +156,5 @@ class Router(Expressions):
 
 
 def _names(dtype: pl.DataType) -> bool:
-    """Whether values of this type, as text, are names."""
+    """Return whether values of this type, as text, are names."""
     return dtype.is_integer() or dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)

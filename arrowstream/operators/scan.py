@@ -1,4 +1,4 @@
-"""`scan`: running values, a row out for every row in."""
+"""`scan`: running values, one output row for each input row."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FORMAT = SnapshotFormat("scan", 1)
 class Scan(Operator):
     """All columns and running values after them: what Polars gives for ``expr.over(by)`` on the whole input.
 
-    Expressions may use what the table says, inside of one another too, and anything that looks at one row.
+    Expressions may use the functions of this table, also nested, and any function of a single row.
 
     | running | with |
     |---|---|
@@ -42,50 +42,51 @@ class Scan(Operator):
     | `rolling_var`, `_std`, `_skew`, `_kurtosis` | the last n rows |
     | `ewm_mean`, `ewm_var`, `ewm_std` | all options |
 
-    Refused, with a hint, is what would need rows to come (`reverse=True`, `backward_fill`, `interpolate`, centred
-    windows, negative numbers of rows), windows of time, weights, and `is_first_distinct`.
+    Refused, with a hint: functions of later rows (`reverse=True`, `backward_fill`, `interpolate`, centred windows,
+    negative numbers of rows), windows of time, weights, and `is_first_distinct`.
 
     The result does not depend on how the rows are cut into batches, to the last bit, and equals that of Polars
-    exactly, up to the sign of a zero that is an extreme. Of floats, two kinds differ from Polars in the last
-    digits: rolling functions, which here come from the rows of their window alone, in Polars from all rows
-    before; and the `ewm` functions, after a null or after a key's first 64 values: here they are joined of blocks.
-    An `ewm_mean` with ``adjust=False, ignore_nulls=True`` is exact.
+    exactly, up to the sign of a zero that is an extreme. For floats, two kinds differ from Polars in the last
+    digits: rolling functions, computed here from the rows of their window alone, in Polars from all rows
+    before; and the `ewm` functions, after a null or after a key's first 256 values, where they are joined from
+    blocks, and for `ewm_var` and `ewm_std` with ``bias=False`` at any value. An
+    `ewm_mean` with ``adjust=False, ignore_nulls=True`` is exact.
 
     Parameters
     ----------
     exprs
         The new columns; all are computed from the columns that come in, not from one another.
     by
-        Key columns: every key has running values of its own. Without, the whole stream has.
+        Key columns: running values are separate for each key. Without any, they run over the whole stream.
     max_keys
         The most keys to hold; None for no limit.
     max_bytes
         The most bytes of memory for keys and state; None for no limit.
     on_full
-        What to do with more, as for `reduce`: ``"error"``, ``"evict"`` the key that first came the longest
-        ago, which starts again should it come again, or ``"spill"`` to files.
+        The reaction to a limit, as for `reduce`: ``"error"``, ``"evict"`` the key that first came the longest
+        ago, which starts again if it comes again, or ``"spill"`` to files.
     check
         The plan's check that an expression looks at one row only.
 
     Raises
     ------
     PlanError
-        There is no expression, or one can't be run this way (the message says which can), or the limit is
+        No expression is given, or one can't be run this way (the message lists those that can), or the limit is
         out of range.
     SchemaError
-        A column is not there, or types do not fit.
+        A column is missing, or types do not fit.
     StageError
         While running: the limit is reached, the disk is full, or a `cum_count` or `rle_id` is larger than its
-        type holds, 4,294,967,295; a `cum_sum` of ``pl.Int64`` goes on.
+        type holds, 4,294,967,295; a `cum_sum` of ``pl.Int64`` counts further.
 
     Notes
     -----
-    A stage of its own. Costs 1 to 3 ms a batch of 1,000 rows, an `ewm` joined of blocks 5, so make small batches
-    larger with `batch`: 65,536 rows cost 5 to 25. For 1,000,000 keys the work is the same as for 10,000, but
-    memory out of the caches makes it take two to four times as long. Keys that are whole numbers and lie close
-    together cost least. For each key there are kept the key, 8 bytes for a running total, 16 for an `ewm_mean`
-    that is exact, 88 for another and 136 for the other two,
-    and as many values as a `shift` or a rolling function looks back.
+    Runs as a stage. Costs 1 to 3 ms a batch of 1,000 rows, 5 ms for an `ewm` joined from blocks, so make small
+    batches larger with `batch`: 65,536 rows cost 5 to 25 ms. With 1,000,000 keys a batch takes two to four times as
+    long as with 10,000, as the state no longer fits into the caches. Whole numbers that lie close together are the
+    cheapest keys. For each key it holds the key, 8 bytes for a running total, 16 bytes for an exact `ewm_mean`, 64
+    for another `ewm_mean`, 96 for `ewm_var` or `ewm_std`, and as many values as a `shift` or a rolling function
+    looks back.
 
     Examples
     --------
@@ -114,7 +115,7 @@ class Scan(Operator):
         by: Any = None,
         limit: StateLimit = NO_LIMIT,
     ) -> Scan:
-        """The step from what a user wrote."""
+        """Make the step from the builder's arguments."""
         parsed = parse_expressions(
             cls.name, exprs, named, ("by", "state", "max_keys", "max_bytes", "on_full")
         )
@@ -207,7 +208,7 @@ class _Scanning(Process):
         return iter(())
 
     def _states(self) -> Iterator[pl.DataFrame]:
-        """Keys, oldest first, and the states of all functions, some at a time; columns are named by their place."""
+        """Yield frames of keys, oldest first, and the states of all functions; columns are named by their place."""
         start = 0
         for slots in (np.zeros(1, np.int64),) if self._index is None else self._index.pieces():
             stop = start + len(slots)

@@ -27,10 +27,10 @@ _SCALARS = (bool, int, float, str, type(None))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScanFunction(Operator):
-    """Rows through ``fn(frame, state) -> (frame, state)``, as many as come in.
+    """The rows of ``fn(frame, state) -> (frame, state)``, one output row for each input row.
 
-    At build, `fn` is called once with no rows, to learn the columns it gives. Where the stream is cut into
-    batches is for the source to say: that the result does not depend on it is `fn`'s own duty, which
+    At build, `fn` is called once with a frame without rows, to learn the columns it gives. The source decides where
+    the stream is cut into batches; `fn` must give results that do not depend on the cut, which
     `arrowstream.testing` helps to test.
 
     Parameters
@@ -39,20 +39,20 @@ class ScanFunction(Operator):
         Called with the rows of a batch and the last state; gives rows and the next state.
     state
         The first state: None, a `polars.DataFrame`, or a dict of names to numbers, texts, booleans and None.
-        The same kinds are what `fn` may return, so that the state can be written into a checkpoint.
+        `fn` must return a state of one of these kinds, so that it can be written into a checkpoint.
 
     Raises
     ------
     PlanError
-        `fn` is no function, the state is of another kind, or `by` or expressions are given beside it.
+        `fn` isn't a function, the state is of another kind, or `by` or expressions are given, too.
     SchemaError
-        `fn` fails over no rows, or gives what is no frame and state.
+        `fn` fails on a frame without rows, or does not return a frame and a state.
     StageError
         While running: `fn` gives another number of rows, other columns, or a state of another kind.
 
     Notes
     -----
-    A stage of its own. Costs what `fn` takes for each batch, and some 10 us more. Holds the state alone.
+    Runs as a stage. Costs some 10 us a batch on top of `fn` itself. Holds only the state.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class ScanFunction(Operator):
     def of(
         cls, *functions: Any, state: Any, by: Any, named: Mapping[str, Any], limit: StateLimit
     ) -> ScanFunction:
-        """The step from what a user wrote."""
+        """Make the step from the builder's arguments."""
         if len(functions) > 1 or by is not None or named or limit != NO_LIMIT:
             raise PlanError(
                 "scan(fn) takes a function and its state only",
@@ -104,7 +104,7 @@ class ScanFunction(Operator):
 
 
 def is_scan_function(exprs: tuple[Any, ...]) -> bool:
-    """Whether a user gave a function rather than expressions."""
+    """Return whether the user gave a function rather than expressions."""
     return bool(exprs) and callable(exprs[0])
 
 

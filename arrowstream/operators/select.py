@@ -14,19 +14,19 @@ from arrowstream.operators.base import Expressions, Frame
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Select(Expressions):
-    """Rows of exactly these columns, as `polars.LazyFrame.select` gives them.
+    """Exactly the given columns and expressions, as `polars.LazyFrame.select`.
 
     Parameters
     ----------
     exprs
-        What comes out, in this order. At least one must refer to a column of its row: constants alone
+        The output columns, in this order. At least one must refer to a column of its row: constants alone
         would give one row for every batch.
 
     Notes
     -----
-    Fused with the expressions around it: no task and no channel of its own, and some 40 us for a batch of 1,000
-    rows over all of them. Choosing columns costs nothing for each row, a computed one what Polars or pyarrow take
-    for it. No state. At the start of a pipeline only the columns that are needed are read from a file.
+    Fused with the expressions around it: no extra task or channel, and some 40 us for a batch of 1,000 rows over all
+    of them. Choosing a column costs nothing for each row; a computed one costs what Polars or pyarrow take for it.
+    No state. At the start of a pipeline only the columns that are needed are read from a file.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class Select(Expressions):
 
     @classmethod
     def of(cls, *exprs: Any, **named: Any) -> Select:
-        """The step from what `polars.LazyFrame.select` accepts.
+        """Make the step from what `polars.LazyFrame.select` accepts.
 
         Parameters
         ----------
@@ -54,7 +54,7 @@ class Select(Expressions):
         Raises
         ------
         PlanError
-            There is nothing to select, or an input is no expression.
+            No input is given, or an input cannot become an expression.
         """
         return cls(parse_expressions(cls.name, exprs, named))
 

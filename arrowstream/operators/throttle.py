@@ -1,4 +1,4 @@
-"""`throttle`: no more than so many rows, or batches, in a time."""
+"""`throttle`: an upper limit on rows, or batches, per unit of time."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ _FORMAT = SnapshotFormat("throttle", 1)
 
 @dataclass(frozen=True, slots=True)
 class Throttle(Operator):
-    """Let through at most `rows` rows, or `batches` batches, `per` time; the source is slowed down by it.
+    """Let through at most `rows` rows, or `batches` batches, in the time `per`; backpressure slows the source down.
 
     A token bucket (Turner, "New directions in communications", 1986): it holds at most `rows` tokens, is full
-    at first, and fills at an even rate, so that after a silence `rows` rows may pass at once. A batch of
+    at first, and fills at an even rate, so that after a pause `rows` rows may pass at once. A batch of
     more rows than there are tokens is cut into slices, each of a tenth of `rows` at least; a watermark waits for
     the rows before it, and so does the end of the stream.
 
     Parameters
     ----------
     rows, batches
-        How many may pass; one of the two, at least 1.
+        Rows, or batches, that may pass in the time `per`; give one of the two, at least 1.
     per
-        In what time, such as ``"1s"``.
+        The time for this number, such as ``"1s"``.
 
     Raises
     ------
     PlanError
-        Not exactly one of `rows` and `batches` is given, it is below 1, or `per` is no time.
+        Not exactly one of `rows` and `batches` is given, it is below 1, or `per` isn't a duration above 0.
 
     Notes
     -----
-    A stage of its own. Costs some 30 us for each batch or slice that passes; no row is copied. Holds what is left
-    of the last batch, as no further one is taken while it waits.
+    Runs as a stage. Costs some 30 us for each batch or slice that passes; no row is copied. Holds the rest of the
+    last batch, and takes no other batch until it has passed.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class Throttle(Operator):
 
 
 class _Throttling(TimedProcess):
-    """Credit is counted in tokens times `per`, so that it fills by whole numbers: `count` a nanosecond."""
+    """A token bucket; credit is tokens times `per`, so that it fills by a whole number, `count`, each nanosecond."""
 
     __slots__ = ("_count", "_credit", "_full", "_now", "_per", "_queue", "_whole")
 
@@ -148,7 +148,7 @@ class _Throttling(TimedProcess):
         return self._queue.take(self._queue.rows)
 
     def _least(self) -> int:
-        """Tokens that the next part needs: all its rows, or as many as make a slice worth it."""
+        """Return the tokens that the next part needs: all its rows, or a tenth of `rows` for a slice."""
         return 1 if self._whole else min(self._queue.rows, max(self._count // 10, 1))
 
     def _drain(self) -> Iterator[Element]:

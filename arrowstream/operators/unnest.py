@@ -23,8 +23,8 @@ class Unnest(Expressions):
 
     Notes
     -----
-    Fused with the expressions around it, and always run by Polars. Costs next to nothing for each row: the fields
-    become columns in the memory they have. No state.
+    Fused with the expressions around it, and always run by Polars. Costs almost nothing for each row: the fields
+    become columns without a copy. No state.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class Unnest(Expressions):
 
     @classmethod
     def of(cls, *columns: Any) -> Unnest:
-        """The step from names, selectors, or iterables of them.
+        """Make the step from names, selectors, or iterables of them.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""`window`: which kind of window the arguments ask for, and the value that waits for `.agg(...)`."""
+"""`window`: the kind of window that the arguments ask for, and the value that waits for `.agg(...)`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ WindowFull = Literal["error", "spill"]
 
 @dataclass(frozen=True, slots=True)
 class Windows(Generic[Built]):
-    """Windows without aggregates yet: say with `agg` what comes out of them."""
+    """Windows without aggregates yet; `agg` completes the step."""
 
     _then: Callable[[Operator], Built]
     _make: Callable[[tuple[pl.Expr, ...]], Operator]
 
     def agg(self, *exprs: Any, **named: Any) -> Built:
-        """A row for every window and key, with these aggregates.
+        """Give one row for every window and key, with these aggregates.
 
         Parameters
         ----------
@@ -41,7 +41,7 @@ class Windows(Generic[Built]):
         Raises
         ------
         PlanError
-            There is none, or an input is no expression.
+            No aggregate is given, or an input cannot become an expression.
         """
         return self._then(self._make(parse_expressions("window(...).agg", exprs, named, OPTIONS)))
 
@@ -85,14 +85,14 @@ def windows(
 
     Results are those of Polars' ``group_by([window, *by]).agg(...)`` over all rows at once, whatever the aggregation,
     and however the stream is cut into batches. A sum, mean, variance or standard deviation of floats may
-    differ in its last digits: additions are done in another order. A row comes out for every window
+    differ in its last digits: values are added in another order. A row comes out for every window
     that has rows and every key in it: ``window_start`` and ``window_end`` (of the type of `on`; Int64
     for integers), which windows of `rows` do not have, then the keys, then the aggregates.
 
     Parameters
     ----------
     then
-        What to make of the operator; a `Builder` puts it behind its last step.
+        Receives the operator and gives the result of `agg`; a `Builder` appends it after its last step.
     size
         Length of a window in event time (``"10s"``, seconds, a timedelta). A window has the rows from
         its start up to, not including, its end; windows start at multiples of `every` since 1970 UTC.
@@ -103,38 +103,38 @@ def windows(
         Instead of `size`: a window for each stretch of activity of a key. A gap of this length or more between
         two rows ends one; its ``window_end`` is its last row's time plus the gap.
     rows
-        Instead of `size`: windows of so many rows of a key, in the order in which they come. What is
-        left at the end of the stream is a smaller one.
+        Instead of `size`: windows of this number of rows of a key, in the order in which they come. The
+        last window of a key may be smaller.
     on
         The column of event times: Datetime of any unit and zone (without a zone it counts as UTC), Date,
         or integers of microseconds since 1970 UTC. Windows of `rows` have none.
     by
-        The columns to group by, a name or several; null is a key like others.
+        The columns to group by, a name or several; null is a key.
     allowed_lateness
-        How long in event time a window still takes rows after the watermark has passed its end.
+        Event time for which a window still takes rows after the watermark has passed its end.
     max_bytes
-        The most bytes of memory that open windows take; None for no limit. While windows are merged or close,
-        there may be more.
+        The most bytes of memory that open windows take; None for no limit. Merging and closing windows may take
+        more for a moment.
     on_full
-        What to do with more: ``"error"``, all batches fail from then on, or ``"spill"``: state lies in files, as for
-        `reduce`, and windows come out a few at a time; what comes out of one must find room in memory. Sessions can't
-        be spilled, and no window is closed before its time to make room.
+        The reaction to the limit: ``"error"``, all batches fail from then on, or ``"spill"``: state goes to files, as
+        for `reduce`, and windows come out a few at a time; the rows of one must fit into memory. Sessions can't be
+        spilled, and no window closes early to make room.
 
     Raises
     ------
     PlanError
         Not exactly one of `size`, `session` and `rows` is given, or an argument does not go with it.
     StageError
-        While running: a row has no event time, or one so near the end of what its type holds that a bound of its
-        window would not fit, there is more state than `max_bytes`, or the disk is full.
+        While running: a row has no event time, or a bound of its window does not fit into the type of `on`, state
+        exceeds `max_bytes`, or the disk is full.
 
     Notes
     -----
     Watermarks are the source's: ``Source.from_frame(...).with_event_time("ts", lateness="5s")``. Without any, no
     row is late, and all windows come out when the stream ends.
 
-    Windows of event time come out once the watermark is past their end and `allowed_lateness`, those that no
-    watermark passes at the end of the stream. They come in the order of their start, within a window in the
+    Windows of event time come out once the watermark is past their end and `allowed_lateness`, otherwise at the end
+    of the stream. They come in the order of their start, within a window in the
     order in which keys first came. A row whose windows are all closed is late: it is counted, goes
     to the sink `late` as it came in, and changes nothing. A row without an event time is a StageError.
 
@@ -142,21 +142,21 @@ def windows(
     not late. A watermark follows each batch, so which rows come too late depends on where the stream is cut where
     it gets its event time; ``.batch(rows=10_000).with_event_time(...)`` makes that the same for the same rows.
 
-    Sessions are looked through four times a gap of event time, so they come up to a quarter of a gap after
-    that, those that are found together in the order of their start. A row from before the
+    Sessions are checked four times in a gap of event time, so they come out up to a quarter of a gap after
+    that, those found together in the order of their start. A row from before the
     watermark and `allowed_lateness` is late for every session.
 
     A source that is idle closes no window: where streams meet, the others' times go on without it, and windows close
     by those; where it is the only one, its windows stay open until a later row, or the end of the stream.
 
-    Windows of `rows` come as soon as they are full, in that order; what is left in the end, in the
-    order of its first rows. They hold every watermark back.
+    Windows of `rows` come out as soon as they are full, in that order; at the end of the stream, in the order of
+    their first rows. They hold every watermark back.
 
     Sums, counts, means, variances, extremes, first and last values, `any`, `all` and `n_unique`, and arithmetic
     on them, keep a few values for each window and key; any other aggregation keeps the values of the columns it
-    reads until the window closes. Rows are put aside, up to a million or 64 MiB of them, and then grouped together,
-    which takes far less time than batch by batch; what is held is merged so seldom that its share
-    does not grow with the number of open windows and keys. A window costs its own rows and keys when it closes.
+    reads until the window closes. Rows are collected, up to a million or 64 MiB of them, and then grouped together,
+    which takes far less time than batch by batch; state is merged so seldom that the cost of a row does not grow with
+    the number of open windows and keys. Closing a window costs in proportion to its rows and keys.
 
     Examples
     --------
@@ -222,6 +222,8 @@ def windows(
 
 
 def _limit(max_bytes: int | None, on_full: str, session: Duration | None) -> StateLimit:
+    if on_full not in ("error", "evict", "spill"):
+        raise PlanError("unknown on_full of window(...)", expected="'error' or 'spill'", found=repr(on_full))
     if on_full == "evict":
         raise PlanError(
             'window(on_full="evict") would give windows that lack rows',

@@ -14,7 +14,7 @@ from arrowstream.operators.base import Expressions, Frame
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WithColumns(Expressions):
-    """All columns, these added or in place of those of their name, as `polars.LazyFrame.with_columns`.
+    """All columns, with these added or replaced by name, as `polars.LazyFrame.with_columns`.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class WithColumns(Expressions):
 
     @classmethod
     def of(cls, *exprs: Any, **named: Any) -> WithColumns:
-        """The step from what `polars.LazyFrame.with_columns` accepts.
+        """Make the step from what `polars.LazyFrame.with_columns` accepts.
 
         Parameters
         ----------
@@ -52,7 +52,7 @@ class WithColumns(Expressions):
         Raises
         ------
         PlanError
-            There is no expression, or an input is none.
+            No input is given, or an input cannot become an expression.
         """
         return cls(parse_expressions(cls.name, exprs, named))
 

@@ -1,4 +1,4 @@
-"""Watermarks from the rows themselves: how far event time has come."""
+"""Watermarks derived from a column of event times."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORMAT = SnapshotFormat("event time", 1)
 
 @dataclass(frozen=True, slots=True)
 class Watermarks(Operator):
-    """After each batch, a mark that says how far event time has come: the latest time seen, less `lateness`.
+    """A watermark after each batch: the latest event time so far, less `lateness`.
 
     Parameters
     ----------
@@ -32,19 +32,19 @@ class Watermarks(Operator):
     lateness_us
         Microseconds by which rows may come out of order.
     idle_ns
-        Nanoseconds without a row after which others no longer wait for this source, or None: they always do.
+        Nanoseconds without a row after which other streams no longer wait for this one; None if they always wait.
 
     Raises
     ------
     SchemaError
-        The column is not there, or is no time.
+        The column is missing, or does not hold times.
 
     Notes
     -----
-    A stage of its own. Costs some 20 us a batch, for the latest time in it; holds that time and no rows.
+    Runs as a stage. Costs some 20 us a batch, to find the latest time in it; holds that time and no rows.
 
-    Where batches end decides when a mark is made, and so which rows of those out of order by more than `lateness`
-    come too late for a window. Behind ``.batch(rows=...)`` that depends on the rows alone.
+    The ends of batches decide when a watermark is made, and so which of the rows that are out of order by more than
+    `lateness` are late for a window. After ``.batch(rows=...)`` that depends on the rows alone.
 
     Examples
     --------
@@ -71,14 +71,14 @@ class Watermarks(Operator):
 
     @classmethod
     def of(cls, column: str, lateness: Duration = 0.0, idle: Duration | None = None) -> Watermarks:
-        """The step from what users write.
+        """Make the step from what users write.
 
         Parameters
         ----------
         column
             The event time: a Datetime, a Date, or whole microseconds since 1970 (UTC).
         lateness
-            How much later than others of its time a row may come (``"5s"``, seconds, a timedelta).
+            The most event time by which a row may be out of order (``"5s"``, seconds, a timedelta).
         idle
             Time without a row after which other streams no longer wait for this one where streams meet; by default
             they always do.
@@ -86,7 +86,7 @@ class Watermarks(Operator):
         Raises
         ------
         PlanError
-            A duration is none.
+            `lateness` or `idle` isn't a duration.
         """
         return cls(column, microseconds(lateness), None if idle is None else nanoseconds(idle))
 
@@ -131,7 +131,7 @@ class _Marking(Process):
             yield Watermark(latest - self._operator.lateness_us)
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
-        """Watermarks of an earlier step end here: from here on this column is the event time."""
+        """Drop watermarks of earlier steps: from here on this column is the event time."""
         return iter(())
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
@@ -146,7 +146,7 @@ class _Marking(Process):
 
 
 class _IdlingMarking(_Marking, TimedProcess):
-    """Counts the time for which it has waited: while what comes after it is busy, the source is not silent."""
+    """Counts only time spent waiting for input: the source isn't idle while later stages are busy."""
 
     __slots__ = ("_deadline_ns", "_idle_ns", "_left_ns")
 
@@ -157,7 +157,7 @@ class _IdlingMarking(_Marking, TimedProcess):
         self._deadline_ns: int | None = None
 
     def set_time(self, now_ns: int) -> None:
-        # Marks of the source itself end no silence.
+        # Marks of the source itself do not end idleness.
         if self._deadline_ns is not None:
             self._left_ns = max(self._deadline_ns - now_ns, 0)
 
@@ -172,7 +172,7 @@ class _IdlingMarking(_Marking, TimedProcess):
     def process(self, batch: Batch) -> Iterator[Element]:
         if (
             batch.num_rows
-        ):  # a source that polls and finds nothing gives an empty batch: it is silent all the same
+        ):  # a source that polls and finds nothing gives an empty batch: it is idle all the same
             self._left_ns = self._idle_ns
         return super().process(batch)
 
@@ -182,9 +182,9 @@ class _IdlingMarking(_Marking, TimedProcess):
 
 
 def latest_us(times: pl.Series) -> int | None:
-    """The latest of some times, in microseconds since 1970 (rounded down); None without any."""
+    """Return the latest of some times, in microseconds since 1970 UTC (rounded down); None without any."""
     if times.dtype == pl.Datetime:
-        # Cast to the unit, not to the zone: the instant is what counts.
+        # Cast to the unit, not to the zone: only the instant matters.
         latest = times.dt.epoch("us").max()
     elif times.dtype == pl.Date:
         latest = times.cast(pl.Datetime("us")).dt.epoch("us").max()

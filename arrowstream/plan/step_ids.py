@@ -1,6 +1,8 @@
 """Stable step ids: the names of steps in `explain()`, metrics, reports, errors and snapshots.
 
-An id depends on the step, not on its place, so that it stays the same if steps are added before it or fused with it.
+An id depends on the step, not on its place: it stays the same if other steps are added, or fused with it. Only steps
+of one kind need more than that kind to differ, so a further step of the same kind changes the id of the first one,
+and equal steps are numbered in their order. `.named()` gives an id that never changes.
 """
 
 from __future__ import annotations

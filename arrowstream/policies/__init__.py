@@ -1,1 +1,1 @@
-"""What to do about failures, as values."""
+"""Error handlers, backoff and dead letters, as values."""

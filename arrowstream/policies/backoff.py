@@ -1,4 +1,4 @@
-"""Retries: waits that grow up to a limit, each shortened a little by chance."""
+"""Exponential backoff for retries: waits that grow up to a limit, with random jitter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """The number of further tries and the waits before them; durations are in seconds. See `ErrorHandler.retry`."""
+    """Number of retries and the waits before them, in seconds. See `ErrorHandler.retry` for the fields."""
 
     times: int | None
     delay: float | None
@@ -39,7 +39,7 @@ class Backoff:
             raise _out_of_range("max_delay", f"at least the delay, {self.delay:g} s", f"{self.max_delay:g} s")
 
     def settled(self, times: int, delay: float) -> Self:
-        """The same, with a number of tries and a first wait where it has none; the wait is at most `max_delay`."""
+        """Return a copy with `times` and `delay` (seconds, at most `max_delay`) where none were given."""
         longest = math.inf if self.max_delay is None else self.max_delay
         return replace(
             self,
@@ -48,7 +48,7 @@ class Backoff:
         )
 
     def waits(self, random: Random) -> Iterator[float]:
-        """Seconds to wait before each further try."""
+        """Yield the wait before each retry, in seconds."""
         times = MAX_RETRIES if self.times is None else self.times
         wait = RETRY_DELAY_MS / 1_000 if self.delay is None else self.delay
         longest = max(wait, _LONGEST_S) if self.max_delay is None else self.max_delay
@@ -58,7 +58,7 @@ class Backoff:
 
     @property
     def summary(self) -> str:
-        """A few words, such as ``3, delay=0.1 s``."""
+        """Short text for `explain()`, such as ``3, delay=0.1 s``."""
         times = MAX_RETRIES if self.times is None else self.times
         delay = RETRY_DELAY_MS / 1_000 if self.delay is None else self.delay
         budget = "" if self.budget is None else f", budget={self.budget:g} s"
@@ -66,7 +66,7 @@ class Backoff:
 
 
 def wait_seconds(name: str, duration: Duration) -> float:
-    """The seconds of the argument `name` of ``retry``.
+    """Convert the argument `name` of ``retry`` into seconds.
 
     Raises
     ------

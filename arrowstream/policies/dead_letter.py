@@ -1,4 +1,4 @@
-"""Rows that failed, as rows: what they were, and what was wrong with them, in three more columns."""
+"""Dead letters: the rows that failed, with three more columns for error, stage and source position."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import polars as pl
 from arrowstream.core.batch import Batch
 
 REASONS = ("error", "stage", "position")
-"""The columns added to the rows; all are text, and the position is null where the source does not know it."""
+"""The columns added to the rows, all String; the position is null where the source does not know it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedRows:
-    """`length` rows of a batch from `offset`, that failed together by `error`."""
+    """`length` rows of a batch from row `offset` on, which failed together with `error`."""
 
     offset: int
     length: int
@@ -23,7 +23,7 @@ class FailedRows:
 
 
 def dead_letter_schema(schema: pl.Schema) -> pl.Schema:
-    """The schema of the rows that `dead_letter_frame` makes of failed ones.
+    """Return the schema of the frame that `dead_letter_frame` makes: `schema` and three columns of String.
 
     Examples
     --------
@@ -34,16 +34,16 @@ def dead_letter_schema(schema: pl.Schema) -> pl.Schema:
 
 
 def dead_letter_frame(batch: Batch, failed: Sequence[FailedRows], stage: str) -> pl.DataFrame:
-    """The failed rows of a batch, each once and in their order, with error, stage and source position.
+    """Return the failed rows of a batch, each once and in order, with error, stage and source position.
 
     Parameters
     ----------
     batch
-        What they are rows of.
+        The batch that holds the rows.
     failed
-        In order, apart from each other.
+        The ranges of failed rows, in order, without overlap.
     stage
-        The name of the stage that they failed in.
+        Name of the stage in which they failed.
     """
     frame = batch.polars()
     error, in_stage, position = _free_names(frame.columns)
@@ -76,7 +76,7 @@ def _free_names(taken: Collection[str]) -> list[str]:
 
 
 def _positions(batch: Batch, rows: pl.Series) -> pl.Series:
-    """The place of each of these rows of the batch, in their order, as `Batch.slice` would give it."""
+    """Return the position of each of these batch rows as text (String), as `Batch.slice` would give it."""
     place = batch.position
     if place is None:
         return pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))

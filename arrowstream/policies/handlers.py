@@ -1,7 +1,7 @@
-"""What a step does about failures: try again, log, leave rows out, put them aside, or end the run.
+"""Error handlers: retry, log, skip rows, write them to a dead-letter sink, or end the run.
 
-These are values; `arrowstream.runtime.failure.guard` acts on them. They act in the order given: each gets the
-failure that the ones before it could not do away with. Where none is left, the failure ends the run.
+They are values; `arrowstream.runtime.failure.guard` acts on them, in the order given: each gets the failures that
+the handlers before it did not resolve. A failure that no handler resolves ends the run.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from arrowstream.policies.backoff import Backoff, wait_seconds
 
 
 class ErrorHandler(ABC):
-    """One thing to do about a failure; make them with the methods here and give them to `on_error`.
+    """A reaction to failures of a step or sink. Make one with the methods below and give it to `on_error`.
 
-    Any number of `retry` and `log` may come first; one of `skip`, `dead_letter` and `fail` may come last. They act
-    in the order given: each gets the failure that those before it could not do away with. Where none is left,
-    the failure ends the run, with the stage, the position of the batch and the cause.
+    Any number of `retry` and `log` may come first; one of `skip`, `dead_letter` and `fail` may come last. Handlers
+    act in the order given: each gets the failures that those before it did not resolve. A failure that no handler
+    resolves ends the run; the error names the stage, the position of the batch and the cause.
 
     Notes
     -----
-    Costs nothing for each row as long as nothing fails, but the step becomes a separate stage, not fused with
-    others, which costs some 20 us a batch. A failure costs what the handlers do: `retry` the waits and the work
-    again; `skip` and `dead_letter` some ``2 * log2(rows)`` tries for each row that fails. No state.
+    Costs nothing per row while nothing fails. The step becomes a separate stage, not fused with others, which
+    costs some 20 us a batch. A failure costs what the handlers do: `retry` the waits and the repeated work;
+    `skip` and `dead_letter` some ``2 * log2(rows)`` attempts for each row that fails. Holds no state.
 
-    Governed can be what does a batch's work in one go: expressions, functions, processors and sinks. A step that
-    changes its state on the way, such as a window, cannot be tried again.
+    Handlers apply to steps that do a batch's work in one call: expressions, functions, processors and sinks. A step
+    that changes its state during the work, such as a window, cannot be retried.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class ErrorHandler(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """A few words for `explain()`, such as ``skip()``."""
+        """Return a short text for `explain()`, such as ``skip()``."""
 
     @staticmethod
     def retry(
@@ -62,32 +62,32 @@ class ErrorHandler(ABC):
         budget: Duration | None = None,
         max_delay: Duration | None = None,
     ) -> Retry:
-        """Try the whole batch again, after waits that grow.
+        """Retry the whole batch, after waits that grow.
 
-        At a sink that is each batch: when the stream has ended, what is still to be written is written once, and a
-        failure there ends the run.
+        At a sink, each write of a batch is retried. What is still to be written after the end of the stream is
+        written once, and a failure there ends the run.
 
         Parameters
         ----------
         times
-            Tries after the first one, at least 1; by default as the settings say: 3.
+            Number of retries after the first attempt, at least 1; by default the setting `max_retries`, 3.
         delay
-            The wait before the first of them: ``"100ms"``, seconds, a timedelta; by default as the settings
-            say: 0.1 seconds.
+            The wait before the first retry: ``"100ms"``, seconds, a timedelta; by default the setting
+            `retry_delay_ms`, 0.1 seconds.
         factor
-            How many times as long each wait is as the one before, at least 1.
+            Ratio of each wait to the one before, at least 1.
         jitter
-            The part of each wait, between 0 and 1, that chance may take away, so that many who failed
-            together do not come back together.
+            Largest fraction of each wait, between 0 and 1, that is randomly taken off, so that callers that failed
+            together do not retry together.
         budget
-            No try begins later than this after the first failure; unlimited by default.
+            Longest time from the first failure to the start of a retry; unlimited by default.
         max_delay
-            No wait is longer than this; by default a minute, or `delay` if that is longer.
+            Longest wait; by default 60 seconds, or `delay` if that is longer.
 
         Raises
         ------
         PlanError
-            A value is out of its range, or a duration is none.
+            A value is out of its range, or is not a duration.
         """
         wait = None if delay is None else wait_seconds("delay", delay)
         longest = None if max_delay is None else wait_seconds("max_delay", max_delay)
@@ -101,36 +101,36 @@ class ErrorHandler(ABC):
 
     @staticmethod
     def skip(*, whole_batch: bool = False) -> Skip:
-        """Leave out just the rows that fail, and keep the others in their order.
+        """Leave out only the rows that fail, and keep the others in order.
 
-        They are found by halving the batch: some ``2 * log2(rows)`` further tries for each row that fails,
-        and never more than two for each row of the batch. Where most rows fail that is 0.1 to 0.2 ms a row: then
-        ``cast(..., strict=False)`` with a `filter` or `split` after it, or `whole_batch`, is the way.
+        Halving the batch finds them: with some ``2 * log2(rows)`` further attempts for each row that fails,
+        and at most two for each row of the batch. Where most rows fail, this costs 0.1 to 0.2 ms a row: use
+        ``cast(..., strict=False)`` with a `filter` or `split` after it instead, or `whole_batch`.
 
         Parameters
         ----------
         whole_batch
-            Leave out the whole batch instead, without further tries.
+            Leave out the whole batch instead, without further attempts.
         """
         return Skip(whole_batch)
 
     @staticmethod
     def dead_letter(sink: object, *, whole_batch: bool = False) -> DeadLetter:
-        """Write just the rows that fail to `sink`, with the error, the stage and the source position.
+        """Write only the rows that fail to `sink`, with the error, the stage and the source position.
 
         They are found as by `skip`, at the same cost.
 
-        These come as the text columns ``error``, ``stage`` and ``position``; where the rows have a column of such a
-        name already, underscores are put before the new one until it is free (``_error``). Positions count from 0, up
-        to and without the last: ``orders.csv rows 7-8`` is the file's eighth row, which an error of reading would
-        call row 8.
+        Error, stage and position are the text columns ``error``, ``stage`` and ``position``; where the rows already
+        have a column of this name, underscores are put before the new one until it is free (``_error``). Positions
+        count from 0 and exclude the end: ``orders.csv rows 7-8`` is the file's eighth row, which an error of reading
+        calls row 8.
 
         Parameters
         ----------
         sink
-            Where they go, such as ``Sink.to_file("bad/")``.
+            The sink of the rows that fail, such as ``Sink.to_file("bad/")``.
         whole_batch
-            Take every row of the batch for failed, without looking for those that are.
+            Write every row of the batch, without searching for those that fail.
 
         Raises
         ------
@@ -141,13 +141,13 @@ class ErrorHandler(ABC):
 
     @staticmethod
     def fail() -> Fail:
-        """End the run, which is also what happens without this."""
+        """End the run, as without any handler."""
         return Fail()
 
 
 @dataclass(frozen=True, slots=True)
 class Retry(Backoff, ErrorHandler):
-    """Try again after waits that grow. See `ErrorHandler.retry`."""
+    """Handler that retries after waits that grow. See `ErrorHandler.retry`."""
 
     def describe(self) -> str:
         return f"retry({self.summary})"
@@ -155,7 +155,7 @@ class Retry(Backoff, ErrorHandler):
 
 @dataclass(frozen=True, slots=True)
 class Log(ErrorHandler):
-    """Log the failure. See `ErrorHandler.log`."""
+    """Handler that logs the failure. See `ErrorHandler.log`."""
 
     def describe(self) -> str:
         return "log()"
@@ -163,7 +163,7 @@ class Log(ErrorHandler):
 
 @dataclass(frozen=True, slots=True)
 class Skip(ErrorHandler):
-    """Leave failing rows out. See `ErrorHandler.skip`."""
+    """Handler that leaves failing rows out. See `ErrorHandler.skip`."""
 
     whole_batch: bool
 
@@ -173,7 +173,7 @@ class Skip(ErrorHandler):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter(ErrorHandler):
-    """Put failing rows aside. See `ErrorHandler.dead_letter`."""
+    """Handler that writes failing rows to a sink. See `ErrorHandler.dead_letter`."""
 
     sink: object
     whole_batch: bool
@@ -194,19 +194,19 @@ class DeadLetter(ErrorHandler):
 
 @dataclass(frozen=True, slots=True)
 class Fail(ErrorHandler):
-    """End the run. See `ErrorHandler.fail`."""
+    """Handler that ends the run. See `ErrorHandler.fail`."""
 
     def describe(self) -> str:
         return "fail()"
 
 
 def check_handlers(handlers: Sequence[object]) -> None:
-    """Check that these can act one after the other.
+    """Raise unless these handlers can act one after the other.
 
     Raises
     ------
     PlanError
-        One is not a handler, comes after one that leaves nothing to do, or logs again what was just logged.
+        An item is not a handler, comes after one that resolves every failure, or is a `log` after a `log`.
     """
     previous: ErrorHandler | None = None
     for handler in handlers:

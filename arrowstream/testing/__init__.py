@@ -1,4 +1,4 @@
-"""A test kit for pipelines: sources and sinks in memory, and time that moves only on demand.
+"""A test kit for pipelines: sources and sinks in memory, and a manual clock.
 
 Examples
 --------

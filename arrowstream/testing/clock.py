@@ -1,4 +1,4 @@
-"""Time that moves only on demand."""
+"""A clock that tests set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import heapq
 
 
 class ManualClock:
-    """Time that moves only by `advance`; every sleeper wakes exactly when its moment is passed.
+    """A clock that only `advance` and `set_ns` move. `advance` wakes each sleeper at its exact moment.
+
+    Parameters
+    ----------
+    start_ns
+        Time at the start, in nanoseconds.
 
     Examples
     --------
@@ -27,15 +32,15 @@ class ManualClock:
         self._count = 0
 
     def now_ns(self) -> int:
-        """The time as it was set."""
+        """Return the time in nanoseconds."""
         return self._now_ns
 
     def set_ns(self, now_ns: int) -> None:
-        """Move the time to a moment without waking anybody, as if work had taken so long."""
+        """Set the time without waking sleepers, as if work had taken until then."""
         self._now_ns = now_ns
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until `advance` has moved the time `seconds` further; not at all for 0 seconds."""
+        """Wait until `advance` has moved the time by `seconds`; for 0 seconds, only let other tasks run."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -45,7 +50,7 @@ class ManualClock:
         await future
 
     async def advance(self, seconds: float) -> None:
-        """Move the time on, waking sleepers in order; other tasks get to run before and after each."""
+        """Move the time by `seconds`, waking sleepers in order; other tasks run before and after each wake-up."""
         await _settle()
         until = self._now_ns + round(seconds * 1e9)
         while self._sleepers and self._sleepers[0][0] <= until:
@@ -59,6 +64,6 @@ class ManualClock:
 
 
 async def _settle(turns: int = 20) -> None:
-    """Give every ready task of the loop some turns."""
+    """Let every ready task of the loop run for some turns."""
     for _ in range(turns):
         await asyncio.sleep(0)

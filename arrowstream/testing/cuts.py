@@ -1,4 +1,4 @@
-"""Does a pipeline give the same rows wherever its input is cut into batches?"""
+"""A check that the output of steps does not depend on where their input is cut into batches."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from arrowstream.testing.source import TestSource
 
 Steps = Callable[[Builder], Builder]
 Cut = tuple[int, ...]
-"""Where batches begin and end: ``(0, 2, 2, 5)`` is rows 0-2, an empty batch, rows 2-5."""
+"""Row numbers where batches begin and end: ``(0, 2, 2, 5)`` is rows 0-2, an empty batch, rows 2-5."""
 
 _ROW_BY_ROW = 200
-"""Longest frame that is also tried with a batch for each row."""
+"""Largest number of rows of a frame that is also tried with a batch for each row."""
 
 
 def check_cut_independence(
@@ -41,35 +41,35 @@ def check_cut_independence(
 ) -> None:
     """Raise unless `steps` give the same rows wherever `frame` is cut, and on every backend.
 
-    The rows that come out for the whole frame as one batch are compared with those for a batch for each
-    row, for empty batches at both ends, and for random cuts; all that with the backend that the engine
-    chooses, and with every step of expressions pinned to each backend that can run it. A cut that fails
-    is made simpler as long as it still fails.
+    The expected rows are those for the whole frame as one batch. They are compared with the rows for a batch for
+    each row, for empty batches at both ends, and for random cuts; first with the backend that the engine
+    chooses, then with every step of expressions pinned to each backend that can run it. A cut that fails
+    is simplified as long as it still fails.
 
     Parameters
     ----------
     steps
-        Steps from a builder to a builder, as a user writes them.
+        A function from a builder to a builder, as a user writes it.
     frame
-        The input, Arrow-like: some ten to a hundred rows with nulls, repeated keys and extreme values.
+        The input, Arrow-like: best 10 to 100 rows with nulls, repeated keys and extreme values.
     examples
-        Random cuts to try for each backend.
+        Number of random cuts to try for each backend.
     seed
-        Other seeds give other cuts; the same seed always the same.
+        Seed of the random cuts; the same seed gives the same cuts.
     any_order
-        The order of the rows that come out does not matter, as where branches or streams meet.
+        Whether the order of the output is ignored, as after a merge of branches or streams.
     exact
-        Floats must be equal; else they may differ a little, as sums in another order do.
+        Whether floats must be equal; otherwise they may differ slightly, as sums in another order do.
     source
-        What to make of the source first, such as ``lambda source: source.with_event_time("ts")``. Its `lateness` must
-        be enough for all rows of `frame`: which ones come too late for a window depends on the cut, and is reported.
+        A change to the source, such as ``lambda source: source.with_event_time("ts")``. Its `lateness` must
+        be enough for all rows of `frame`: which rows are late for a window depends on the cut, and is reported.
 
     Raises
     ------
     AssertionError
-        Rows differ, or only some cuts fail; the message shows the simplest such cut as code.
+        Rows differ, or the run fails for some cuts only; the message shows the simplest such cut as code.
     ArrowstreamError
-        `steps` fail for the whole frame already.
+        `steps` fail even for the whole frame as one batch.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def check_cut_independence(
 
 
 class _Trial:
-    """Steps and their input, to be tried with one cut and one backend at a time."""
+    """Steps and their input, which are tried with one cut and one backend at a time."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class _Trial:
         self._expected = self._built((0, whole.height)).collect_sync()
 
     def pinnable(self, backend: str) -> frozenset[int]:
-        """The steps of expressions, of those that are not pinned yet, that `backend` can run together."""
+        """Return the indexes of the unpinned steps of expressions that `backend` can run together."""
         chosen: frozenset[int] = frozenset()
         for place, step in enumerate(self._built((0, 0)).graph.steps):
             free = isinstance(step.operator, Expressions) and step.backend == "auto"
@@ -118,7 +118,7 @@ class _Trial:
         return chosen
 
     def failure(self, cut: Cut, backend: str, pinned: frozenset[int]) -> str | None:
-        """What is wrong with the rows that come out; None if nothing is."""
+        """Return a description of how the output differs, or None if it does not."""
         sink = CollectSink()
         try:
             pipeline = _pin(self._built(cut), backend, pinned).sink(sink).build()
@@ -134,7 +134,7 @@ class _Trial:
         return wrong
 
     def simplest(self, cut: Cut, failure: str, backend: str, pinned: frozenset[int]) -> tuple[Cut, str]:
-        """The cut with every place taken out that is not needed for it to fail, and how it failed."""
+        """Remove every place of the cut that is not needed for it to fail; return the cut and how it failed."""
         place = 1
         while place < len(cut) - 1:
             simpler = cut[:place] + cut[place + 1 :]

@@ -1,4 +1,4 @@
-"""Are these the same rows? If not: where is the first that differs?"""
+"""Comparison of frames, with the first row that differs."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def assert_frames_equal(
     Parameters
     ----------
     found, expected
-        Arrow-like frames, such as `TestSink.frame()` gives; or lists of them, which are joined.
+        Arrow-like frames, such as those of `TestSink.frame()`; or lists of frames, which are joined.
     any_order
-        Rows may come in another order; each must come as often.
+        Whether the order of rows is ignored; each row must occur the same number of times.
     any_column_order
-        Columns may come in another order.
+        Whether the order of columns is ignored.
     exact
-        Floats must be equal; else they may differ as much as `polars.testing` lets them.
+        Whether floats must be equal; otherwise the tolerance is that of `polars.testing`.
 
     Raises
     ------
     AssertionError
-        They differ; the message names the columns, or the first row that differs and both its forms.
+        The frames differ; the message names the columns, or shows the first row that differs in both frames.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def _equal(left: pl.DataFrame, right: pl.DataFrame, exact: bool) -> bool:
 
 
 def _first_difference(left: pl.DataFrame, right: pl.DataFrame, exact: bool) -> int:
-    """The first row that differs, by halving; where only the lengths do, the first that is too many."""
+    """Return the first row that differs, found by halving; if only the lengths differ, the first extra row."""
     low, high = 0, min(left.height, right.height)
     while low < high:
         middle = (low + high) // 2

@@ -12,7 +12,7 @@ from arrowstream.io.memory.function_sink import CollectSink
 
 @dataclass(frozen=True, slots=True)
 class TestSink(CollectSink):
-    """Keeps what it gets; look at it with `received`, `frame` or `records`."""
+    """A sink that keeps all batches; read them with `received`, `frame` or `records`."""
 
     __test__: ClassVar[bool] = False
 
@@ -21,10 +21,10 @@ class TestSink(CollectSink):
         return "test"
 
     def received(self) -> list[Any]:
-        """All rows in order: the values of the one column, or a dict a row if there are several."""
+        """Return all rows in order: as values if there is one column, else as dicts."""
         frame = self.frame()
         return frame.to_series().to_list() if frame.width == 1 else frame.to_dicts()
 
     def records(self) -> list[pa.RecordBatch]:
-        """The batches as they came."""
+        """Return the batches in order, as RecordBatches."""
         return [batch.arrow() for batch in self.batches]

@@ -20,7 +20,7 @@ from arrowstream.io.source import Query, Reader, SourceSpec
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """In a script: nothing comes for `seconds` on the source's clock.
+    """Item of a script: the source is silent for `seconds` on its clock.
 
     Examples
     --------
@@ -45,14 +45,14 @@ class Pause:
 
 
 class Aborted(BaseException):
-    """What an `Abort` raises. Not an `Exception`: as with a killed process, no error handler gets a say."""
+    """Raised by an `Abort`. Not an `Exception`: as with a killed process, no error handler runs."""
 
 
 class Abort:
-    """In a script: the run ends here as if its process were killed, once.
+    """Item of a script: the run ends here once, as if its process were killed.
 
-    The first run that gets here ends with `Aborted`; later runs of the same script, which begin again,
-    pass over it.
+    The first run that reaches it ends with `Aborted`; later runs of the same script, which start from the beginning,
+    skip it.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class Abort:
         self._done = False
 
     def act(self) -> None:
-        """End the run, unless it has done so before."""
+        """Raise `Aborted` at the first call; do nothing later."""
         if not self._done:
             self._done = True
             raise Aborted("the script says so")
@@ -87,17 +87,17 @@ _NO_ROWS = (Watermark, Barrier, Idle, BaseException, Pause, Abort)
 
 @dataclass(frozen=True, slots=True)
 class TestSource(SourceSpec):
-    """A scripted source. Begin with `TestSource.from_list` or `TestSource.from_frames`.
+    """A source that plays a script. Make one with `TestSource.from_list` or `TestSource.from_frames`.
 
     Parameters
     ----------
     script
-        What happens, in order: Arrow-like frames of one schema, `Watermark`s, `Barrier`s and
-        `Idle`s that are passed on, a `Pause`, an `Abort`, and exceptions, which are raised when reached.
+        The items, in order: Arrow-like frames of one schema; `Watermark`s, `Barrier`s and
+        `Idle`s, which are passed on; `Pause`s and `Abort`s; and exceptions, which are raised when reached.
     declared
         The schema, or None to let the pipeline learn it from the first batch.
     clock
-        Time for pauses; give a `ManualClock` and no test has to wait.
+        Clock for pauses; with a `ManualClock`, tests do not wait.
 
     Examples
     --------
@@ -115,7 +115,7 @@ class TestSource(SourceSpec):
 
     @classmethod
     def from_list(cls, values: Sequence[Any], batch_rows: int | None = None) -> TestSource:
-        """One column ``value`` of `values`, or columns from dicts, in batches of `batch_rows` (default: one)."""
+        """Make a source of one column ``value``, or of columns from dicts; all rows in one batch by default."""
         dicts = bool(values) and isinstance(values[0], dict)
         frame = pl.DataFrame(values if dicts else {"value": values})
         if batch_rows is not None:
@@ -127,7 +127,7 @@ class TestSource(SourceSpec):
     def from_frames(
         cls, script: Iterable[Any], *, schema: SchemaLike | None = None, clock: Clock | None = None
     ) -> TestSource:
-        """The script's items in order; the schema is that of the first frame unless given."""
+        """Make a source that plays a script; without `schema`, the schema is that of the first frame."""
         items = tuple(script)
         declared = declared_schema("TestSource.from_frames", schema)
         for item in items:
@@ -136,7 +136,7 @@ class TestSource(SourceSpec):
         return cls(items, declared, clock or MonotonicClock())
 
     def undeclared(self) -> TestSource:
-        """The same script, its schema known only at the first batch."""
+        """Return a source with the same script, whose schema is known only at the first batch."""
         return TestSource(self.script, None, self.clock)
 
     @property
@@ -163,7 +163,7 @@ class TestSource(SourceSpec):
 
 
 class _ScriptReader(Reader):
-    """Plays a script from an item on, and counts the elements of the item that it is in."""
+    """Reader that plays a script from an item on, and counts the elements of the current item."""
 
     __slots__ = ("_elements", "_place")
 
@@ -183,7 +183,7 @@ class _ScriptReader(Reader):
 
 
 async def _play(source: TestSource, place: list[int]) -> AsyncGenerator[Element, None]:
-    """The elements of a script from `place` on: the item, and the element in it; `place` moves along."""
+    """Yield the elements of a script from `place` on, an item and an element in it; update `place` on the way."""
     schema = source.declared
     first, skipped = place
     for number, item in enumerate(source.script[first:], first):

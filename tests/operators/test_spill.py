@@ -413,6 +413,13 @@ def test_texts_of_a_list_of_choices_have_a_fixed_size() -> None:
     ]
 
 
+def test_a_window_says_what_it_can_do_when_state_is_full() -> None:
+    rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"t": [1]})))
+    with pytest.raises(PlanError, match=r"unknown on_full of window") as raised:
+        rows.window("1s", on="t", on_full="spil")
+    assert raised.value.expected == "'error' or 'spill'"
+
+
 @pytest.mark.parametrize(
     ("limit", "message"),
     [

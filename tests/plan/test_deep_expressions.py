@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from arrowstream import Builder, Pipeline, Sink, Source
-from arrowstream.errors import PlanError
+from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions.text import expression_text
 from arrowstream.expressions.tree import DEEPEST, levels, tree_of
 from arrowstream.operators.with_columns import WithColumns
@@ -91,6 +91,16 @@ def test_a_deep_step_is_shown_as_it_was_written_and_its_pieces_have_names_of_the
     assert "piece" not in builder.sink(Sink.to_fn(len)).build().explain().replace("piece 0:", "")
     (step,) = (WithColumns.of(z=joined(100, lambda e, n: e + 1)),)
     assert runnable(step, frame.schema, "1").expressions() == step.exprs
+
+
+def test_pieces_have_other_names_than_the_columns_of_the_step() -> None:
+    deep = joined(200, lambda e, n: e + x)
+    for named in ({"piece 0": deep}, {"piece 0": deep, "z": deep * 2}, {"z": deep, "piece 1": x}):
+        assert source().with_columns(**named).collect_sync().equals(FRAME.with_columns(**named))
+    prefixed = pl.col("x", "y").name.prefix("piece 0 of ")
+    assert source().with_columns(prefixed, z=deep).collect_sync().columns[-1] == "z"
+    with pytest.raises(SchemaError, match="nix"):
+        source().with_columns(pl.col("x", "nix"), z=deep).schema()
 
 
 def test_fields_of_structs_are_no_columns_in_either_way_to_write_them() -> None:

@@ -1,1 +1,1 @@
-"""The forms and types that rows may have, in the engine and outside."""
+"""Forms and types of rows, inside and outside the engine."""

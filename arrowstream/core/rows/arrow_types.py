@@ -1,4 +1,4 @@
-"""The Arrow types that rows from outside may have: those that Polars has, too."""
+"""The Arrow types that rows from outside may have: those that Polars also has."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pyarrow as pa
 from arrowstream.core.batch import arrow_schema, to_frame
 from arrowstream.errors import SchemaError
 
-# Polars panics, outside of the Exception tree, on some types it does not know.
+# On some types that it does not have, Polars panics, which does not derive from Exception.
 UNFIT = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, ValueError)
 """Exceptions of Polars and pyarrow for a type that they cannot hold."""
 
 
 def polars_schema(schema: pa.Schema) -> pl.Schema:
-    """The Polars schema that rows of an Arrow schema get.
+    """Convert an Arrow schema into the Polars schema of its rows.
 
     Raises
     ------
@@ -37,22 +37,22 @@ def _polars_schema(schema: pa.Schema) -> pl.Schema:
 
 
 def no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    """A RecordBatch without rows."""
-    # Not schema.empty_table(): before pyarrow 20 that cannot make dictionaries, which categories are.
+    """Return a RecordBatch without rows."""
+    # Not schema.empty_table(): before pyarrow 20 it cannot make dictionaries, the Arrow type of categories.
     return pa.RecordBatch.from_arrays([pa.nulls(0, dtype) for dtype in schema.types], schema=schema)
 
 
 def unfit_columns(schema: pa.Schema, error: BaseException, where: str = "") -> SchemaError:
-    """The error for rows of an Arrow schema that cannot be taken in.
+    """Return the error for an Arrow schema whose rows Polars cannot hold.
 
     Parameters
     ----------
     schema
-        The schema.
+        The schema of the rows.
     error
-        What Polars said of it.
+        The error that Polars or pyarrow raised for it.
     where
-        Where the columns are, such as ``" of x.parquet"``.
+        Origin of the columns, as it ends a phrase: ``" of x.parquet"``.
     """
     twice = [name for name, count in Counter(schema.names).items() if count > 1]
     if twice:

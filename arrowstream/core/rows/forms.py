@@ -1,9 +1,9 @@
-"""The forms that rows may have in memory: one for each kind of object that a backend computes with.
+"""The forms that rows may have in memory: one for each type of object that a backend computes with.
 
-A `Batch` holds its rows in the form in which they came, and makes any other form from Arrow when somebody asks for
-it. Arrow and Polars are registered by `arrowstream.core.batch`. A backend with memory of its own, such as a
-GPU, registers a form, computes with `batch.form(name)`, and returns `batch.with_rows(...)`; two of its segments in a
-row then convert nothing.
+A `Batch` holds its rows in the form in which they came, and makes any other form from Arrow on demand.
+`arrowstream.core.batch` registers Arrow and Polars. A backend with separate memory, such as a
+GPU, registers a form, computes with `batch.form(name)`, and returns `batch.with_rows(...)`; two adjacent segments on
+this backend then convert nothing.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ Rows = Any
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One form of rows. All functions are called from any thread, and must leave their argument as it is.
+    """One form of rows. Its functions are called from any thread, and must not change their argument.
 
     Parameters
     ----------
     name
-        What `Batch.form` is asked for, such as ``"gpu"``.
+        Name of the form, as given to `Batch.form`, such as ``"gpu"``.
     type
         The Python type of rows in this form; no other form has it.
     from_arrow
-        Makes it from a RecordBatch in the oldest-compatible Arrow types (see `arrowstream.core.batch.arrow_schema`).
+        Makes rows from a RecordBatch in the oldest-compatible Arrow types (`arrowstream.core.batch.arrow_schema`).
     to_arrow
-        The way back, to exactly these types and the same schema metadata.
+        Makes a RecordBatch with exactly these types and the same schema metadata.
     num_rows
-        Number of rows. Called once for each batch, so it must not wait for a device.
+        Returns the number of rows. Called once for each batch, so it must not wait for a device.
     nbytes
-        Bytes of memory that the rows take, for the limits of channels.
+        Returns the bytes of memory that the rows take, for the limits of channels.
     slice
-        `length` rows from `offset`, without a copy where the form allows it.
+        Returns `length` rows from `offset` on, without a copy where the form allows it.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Form:
 
 
 FORMS: dict[str, Form] = {}
-"""All forms by name."""
+"""All registered forms, by name."""
 
 _BY_TYPE: dict[type, Form] = {}
-"""The forms by the types of rows met so far, which may be subtypes of those that were registered."""
+"""Forms by type of rows: the registered types, and the subtypes found so far."""
 
 
 def register_form(form: Form) -> None:
-    """Let batches hold rows of this form.
+    """Register a form, so that batches can hold rows of it.
 
     Raises
     ------
@@ -78,12 +78,12 @@ def register_form(form: Form) -> None:
 
 
 def form_of(rows: Rows) -> Form:
-    """The form that an object has.
+    """Return the form of an object.
 
     Raises
     ------
     PlanError
-        No registered form has its type.
+        No registered form has the object's type or a base of it.
     """
     form = _BY_TYPE.get(type(rows))
     return form if form is not None else _inherited(type(rows))

@@ -1,4 +1,4 @@
-"""Groups of Polars' types, by what they are in memory. For a type with parameters, look up its `base_type()`."""
+"""Groups of Polars types by their layout in memory. For a type with parameters, look up its `base_type()`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 INTEGERS: frozenset[Any] = frozenset(
     {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64}
 )
-"""Integers of up to 64 bits, which numpy has, too."""
+"""Integers of up to 64 bits, which numpy also has."""
 
 NUMBERS: frozenset[Any] = INTEGERS | {pl.Float32, pl.Float64}
 

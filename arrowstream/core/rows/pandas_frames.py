@@ -1,4 +1,4 @@
-"""pandas frames as Polars frames."""
+"""Conversion of pandas frames into Polars frames."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _HINTS = {
 
 
 def from_pandas(data: Any) -> pl.DataFrame | pl.Series:
-    """A pandas frame without its index, or a series.
+    """Convert a pandas frame, without its index, or a series.
 
     Raises
     ------
     SchemaError
-        Two columns share a name, or a column holds values that have no Arrow type in common; it names the column.
+        Two columns share a name, or the values of a column have no common Arrow type; the error names the column.
     """
     try:
         # Not through pandas' own Arrow export, which turns the index into a column.

@@ -68,7 +68,7 @@ class Alike(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class AlikeCsv:
+class AlikeCsv(Alike):
     """CSV files with one header and without quotes, so that each line is a record."""
 
     format: Csv
@@ -101,7 +101,7 @@ class AlikeCsv:
 
 
 @dataclass(frozen=True, slots=True)
-class AlikeParquet:
+class AlikeParquet(Alike):
     """Parquet files whose footers begin and end with the same bytes: schema, metadata, writer."""
 
     head: bytes

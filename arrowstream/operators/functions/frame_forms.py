@@ -21,7 +21,7 @@ def check_form(step: str, form: str) -> None:
     Raises
     ------
     PlanError
-        `form` is none of `FORMS`.
+        `form` isn't one of `FORMS`.
     """
     if form not in FORMS:
         raise PlanError(
@@ -32,7 +32,7 @@ def check_form(step: str, form: str) -> None:
 
 
 def to_form(form: str) -> Callable[[Batch], Any]:
-    """What makes a frame of this form from a batch; the library it needs is imported here, not before.
+    """Return a function from a batch to a frame of this form; imports the form's library.
 
     Raises
     ------
@@ -51,19 +51,19 @@ def to_form(form: str) -> Callable[[Batch], Any]:
 
 
 def from_form(result: Any) -> Any:
-    """What a function returned, as something `ingest.batches_of` reads; other than cuDF, it reads all."""
+    """Return a user's result as a value that `ingest.batches_of` reads: cuDF frames become Arrow tables."""
     if type(result).__module__.partition(".")[0] == "cudf":
         return result.to_arrow(preserve_index=False)
     return result
 
 
 def _polars(batch: Batch) -> Any:
-    # A frame of its own over the same memory: adding a column in place would change the batch for all who hold it.
+    # A new frame over the same memory: adding a column in place would change the batch for all its holders.
     return batch.polars().clone()
 
 
 def _pandas(batch: Batch) -> Any:
-    # Arrow's types inside pandas: NumPy's would make floats of integers in just those batches that have nulls.
+    # Arrow's types inside pandas: NumPy's would turn integers into floats only in batches with nulls.
     frame = batch.polars()
     try:
         return frame.to_pandas(use_pyarrow_extension_array=True)

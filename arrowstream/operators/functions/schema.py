@@ -1,4 +1,4 @@
-"""What a user's function returns: its schema before data moves, and each result held to it."""
+"""The schema of a user's function: learnt before data moves, and checked on each result."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
 from arrowstream.operators.functions.frame_forms import from_form
 
 LEARNING_S = 10.0
-"""How long a coroutine may take over a batch without rows: a server that is down must not hang `build()`."""
+"""Seconds that a coroutine may take for a batch without rows: a server that is down must not hang `build()`."""
 
 HINT = "pass schema={...}, the names and types of what the function returns"
 
 
 def function_name(fn: Callable[..., Any]) -> str:
-    """A function's name for `explain()`, the same in every run."""
+    """Return a function's name for `explain()`, the same in every run."""
     inner = getattr(fn, "func", fn)  # functools.partial
     return str(getattr(inner, "__qualname__", type(inner).__qualname__)).rpartition("<locals>.")[2]
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
-    """Whether calling `fn` gives a coroutine or an async generator."""
+    """Return whether calling `fn` gives a coroutine or an async generator."""
     forms = (fn, type(fn).__call__)
     return any(inspect.iscoroutinefunction(form) or inspect.isasyncgenfunction(form) for form in forms)
 
 
 def check_function(step: str, fn: Any) -> None:
-    """Refuse what cannot be called.
+    """Raise unless `fn` can be called.
 
     Raises
     ------
     PlanError
-        `fn` is no function.
+        `fn` can't be called.
     """
     if not callable(fn):
         raise PlanError(
@@ -51,14 +51,14 @@ def check_function(step: str, fn: Any) -> None:
 
 
 def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schema:
-    """The schema of the first frame that `call` gives for a batch without rows.
+    """Return the schema of the first frame that `call` gives for a batch without rows.
 
     Raises
     ------
     PlanError
-        The function fails over such a batch, gives no frame, or a column without a type.
+        The function fails on such a batch, gives no frame, or gives a column without a type.
     SchemaError
-        What it gives is no frame, or a type has no Arrow form.
+        The result isn't a frame, or a type has no Arrow form.
     """
     try:
         frame = next(iter(call(Batch(pl.DataFrame(schema=schema)))), None)
@@ -90,7 +90,15 @@ def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schem
 
 
 def await_apart(coroutine: Coroutine[Any, Any, list[Any]]) -> list[Any]:
-    """What a coroutine gives, on an event loop of its own: `build()` may run inside of one or without any."""
+    """Run a coroutine on a new event loop in a thread: `build()` may run inside a loop or without one.
+
+    Raises
+    ------
+    TimeoutError
+        It took longer than `LEARNING_S` seconds.
+    Exception
+        The exception of the coroutine.
+    """
     given: list[list[Any]] = []
     failed: list[BaseException] = []
 
@@ -120,22 +128,22 @@ def conformed(
     what: str = "the function returned other columns or types than its schema says",
     hint: str = "cast inside the function, or pass schema={...} if what was learnt is not what it returns",
 ) -> Iterator[Batch]:
-    """One frame that a function made of `batch`, as batches of exactly `schema`.
+    """Yield one result of a function of `batch`, as batches of exactly `schema`.
 
     Parameters
     ----------
     target
         The Arrow form of `schema`.
     what, hint
-        The error's, where the frame has other columns or types.
+        Message and hint of the error where the frame has other columns or types.
 
     Raises
     ------
     SchemaError
-        The frame has other columns or types, or is no frame.
+        The frame has other columns or types, or isn't a frame.
     """
     if isinstance(result, pa.RecordBatch) and result.schema.equals(target, check_metadata=True):
-        yield batch.with_rows(result)  # the common case, and nothing to be done
+        yield batch.with_rows(result)  # the common case, without any conversion
         return
     for part in batches_of(from_form(result)):
         try:
@@ -151,12 +159,12 @@ def conformed(
 
 
 def not_awaited(result: Any) -> Any:
-    """The result of a plain function; an error if it turns out to be a coroutine.
+    """Return the result of a plain function; raise if it is a coroutine.
 
     Raises
     ------
     PlanError
-        It has to be awaited, which could not be seen from the function.
+        The result is awaitable, which the function did not show.
     """
     if inspect.isawaitable(result):
         if inspect.iscoroutine(result):

@@ -1,4 +1,4 @@
-"""A step that is the user's own function of a batch; its kinds differ in what the result stands for."""
+"""A step that calls a user's function of a batch; its kinds differ in the meaning of the result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FUNCTION_OPTIONS = ("frame", "schema")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FunctionStep(Operator):
-    """Calls ``fn(batch)`` once a batch, in order.
+    """A step that calls ``fn(batch)`` once for each batch, in order.
 
     Parameters
     ----------
@@ -39,16 +39,16 @@ class FunctionStep(Operator):
         The function. An ``async def`` is awaited on the event loop; a plain one that takes long runs on
         a worker thread.
     frame
-        What `fn` gets: ``"arrow"`` (a `pyarrow.RecordBatch`), ``"polars"``, ``"pandas"`` (with Arrow's
-        types, so that integers with nulls stay integers) or ``"cudf"``.
+        The form of the batch that `fn` gets: ``"arrow"`` (a `pyarrow.RecordBatch`), ``"polars"``, ``"pandas"`` (with
+        Arrow's types, so that integers with nulls stay integers) or ``"cudf"``.
     schema
         Names and types of what `fn` returns: a schema of Polars or pyarrow, pairs, or a dict. Without it, `fn` is
-        called with a batch without rows when the pipeline is built, and the schema is that of what comes back.
+        called with a batch without rows when the pipeline is built, and the schema is that of its result.
 
     Raises
     ------
     PlanError
-        `fn` cannot be called, there is no such `frame`, or the schema cannot be learnt.
+        `fn` cannot be called, `frame` is unknown, or the schema cannot be learnt.
     MissingExtra
         The library of `frame` is not installed.
     SchemaError
@@ -60,7 +60,7 @@ class FunctionStep(Operator):
     frame: str = "arrow"
     schema: SchemaLike | None = None
     learnt: dict[tuple[Any, ...], pl.Schema] = field(default_factory=dict, init=False, repr=False)
-    """Schemas by the schema that came in: `fn` may be slow or have effects, so it is asked once for each."""
+    """Output schemas by input schema: `fn` may be slow or have effects, so it is called once for each."""
 
     def __post_init__(self) -> None:
         check_function(self.name, self.fn)
@@ -70,7 +70,7 @@ class FunctionStep(Operator):
     @staticmethod
     @abstractmethod
     def frames(result: Any) -> Iterable[Any]:
-        """The frames that a result of `fn` stands for."""
+        """Return the frames that a result of `fn` stands for."""
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         convert = to_form(self.frame)
@@ -97,7 +97,7 @@ class FunctionStep(Operator):
 
 
 async def awaited(fn: Callable[[Any], Any], frame: Any, frames: Callable[[Any], Iterable[Any]]) -> list[Any]:
-    """All frames that an async function or an async generator gives."""
+    """Return all frames that an async function or an async generator gives."""
     result = fn(frame)
     if isinstance(result, AsyncIterable):
         return [item async for item in result]
@@ -122,7 +122,7 @@ class Calling(Process):
         return iter(())
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
-        """What the function remembers is its own."""
+        """Ignore the snapshot: the step has no state."""
 
     def finish(self) -> Iterable[Batch]:
         return ()

@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 class ThreadCalls:
-    """So many threads for the calls of one process.
+    """A pool of threads for the calls of one process.
 
     Parameters
     ----------
     workers
-        How many calls run at a time.
+        Number of threads: calls that run at a time.
     """
 
     __slots__ = ("_pool", "_running")
@@ -28,7 +28,7 @@ class ThreadCalls:
         self._running: set[asyncio.Future[Any]] = set()
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """Run ``function(*arguments)`` on a thread; a cancellation is passed on at once, the call runs on."""
+        """Run ``function(*arguments)`` on a thread; a cancellation returns at once while the call runs on."""
         future = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
         self._running.add(future)
         future.add_done_callback(self._ended)
@@ -38,7 +38,7 @@ class ThreadCalls:
     def _ended(self, future: asyncio.Future[Any]) -> None:
         self._running.discard(future)
         if not future.cancelled():
-            future.exception()  # seen: nobody may be waiting any more, and asyncio would complain of it
+            future.exception()  # retrieved: without a waiter, asyncio would log it
 
     async def close(self) -> None:
         """Drop the calls that have not begun, wait for the others, and end the threads."""

@@ -1,7 +1,7 @@
-"""A spawned process that runs a user's function: its handle here, and what it does over there.
+"""A spawned process that runs a user's function: its handle, and the code that runs in it.
 
-Rows travel both ways as Arrow IPC over a pipe. The pipe is also how a death is noticed: the far end
-closes with the process, whatever ends it, and who waits for an answer finds the pipe at its end.
+Rows travel both ways as Arrow IPC over a pipe. The pipe also reports a death: its far end closes
+with the process, whatever ends it, and a thread that waits for an answer gets EOFError.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _SPAWN = multiprocessing.get_context("spawn")
 """Never fork: a copy of a process that runs threads, as Polars and asyncio do, may hang at any lock."""
 
 GRACE_S = 5.0
-"""How long an idle process may take to end by itself before it is killed."""
+"""Seconds that an idle process may take to end by itself before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerTask:
-    """What a worker gets once, at its start: the pickled function, the form of its input, and its output schema."""
+    """The task of a worker, sent at its start: the pickled function, the form of its input and its output schema."""
 
     fn: bytes
     frame: str
     schema: pl.Schema
 
     def load(self) -> Calling:
-        """The function, ready to be called; here it is looked up by its name."""
+        """Unpickle the function, which imports its module, and return it ready to be called."""
         return Calling(MapFunction(pickle.loads(self.fn), self.frame, self.schema), self.schema)
 
 
@@ -50,7 +50,7 @@ class Worker:
     Parameters
     ----------
     number, of
-        Which worker of how many, for error messages.
+        The worker's number, from 1, and the number of workers, for error messages.
     """
 
     __slots__ = ("_busy", "_connection", "_process", "_stopping", "_task", "name")
@@ -64,7 +64,7 @@ class Worker:
         try:
             self._process.start()
         finally:
-            theirs.close()  # else this process would keep the pipe open when that one dies
+            theirs.close()  # otherwise this process keeps the pipe open when the worker dies
 
     @property
     def pid(self) -> int | None:
@@ -72,7 +72,7 @@ class Worker:
         return self._process.pid
 
     def wait_ready(self) -> None:
-        """Wait until the function is loaded over there.
+        """Wait until the worker has loaded the function.
 
         Raises
         ------
@@ -84,26 +84,26 @@ class Worker:
         self._answer()
 
     def run(self, record: pa.RecordBatch) -> list[pa.RecordBatch]:
-        """What the function makes of these rows.
+        """Return the results of the function for these rows, as records.
 
         Raises
         ------
         StageError
             The process died.
         Exception
-            What the function raised, with the worker's traceback as a note.
+            The exception of the function, with the worker's traceback as a note.
         """
         answer = self._answer(written([record], record.schema))
         return read(answer)
 
     def let_go(self) -> None:
-        """Nothing more is wanted: a process that is at work is killed, so that nobody waits for it."""
+        """Stop: kill the process if it is busy, so that no thread waits for it; later calls raise StageError."""
         self._stopping = True
         if self._busy:
             self._process.kill()
 
     def end(self) -> None:
-        """Let an idle process end by itself, kill it if it does not, and free what it took."""
+        """Let an idle process end by itself, kill it after `GRACE_S` seconds, and free its resources."""
         self._connection.close()
         self._process.join(GRACE_S)
         self._process.kill()
@@ -145,7 +145,7 @@ class Worker:
 
 
 def serve(connection: Connection, task: WorkerTask) -> None:
-    """The worker's whole life: load the function, then answer until the pipe is closed."""
+    """Run the worker: load the function, then answer until the pipe is closed."""
     # An interrupt on the terminal reaches all processes; the parent decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -169,7 +169,7 @@ def serve(connection: Connection, task: WorkerTask) -> None:
 
 
 def written(records: list[pa.RecordBatch], schema: pa.Schema) -> pa.Buffer:
-    """Records as one Arrow IPC stream."""
+    """Return records as one Arrow IPC stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
         for record in records:
@@ -178,7 +178,7 @@ def written(records: list[pa.RecordBatch], schema: pa.Schema) -> pa.Buffer:
 
 
 def read(stream: bytes) -> list[pa.RecordBatch]:
-    """The records of an Arrow IPC stream, over its own memory."""
+    """Return the records of an Arrow IPC stream, over the memory of `stream`."""
     with pa.ipc.open_stream(pa.py_buffer(stream)) as reader:
         return list(reader)
 
@@ -197,7 +197,7 @@ def _send(connection: Connection, kind: bytes, payload: Any) -> None:
 
 
 def _pickled(error: BaseException) -> bytes:
-    """An error to be raised over there as itself, or at least by its name and text."""
+    """Pickle an error; one that cannot be pickled becomes a RuntimeError with its name and text."""
     error.add_note(f"in {multiprocessing.current_process().name}:\n{traceback.format_exc()}")
     try:
         data = pickle.dumps(error)

@@ -1,4 +1,4 @@
-"""What a running function of `scan` is: a state for each slot, brought forward a batch at a time."""
+"""The contract of running functions of `scan`: a state for each slot, updated batch by batch."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from arrowstream.state.arrays import Array
 
 
 class Running(ABC):
-    """One running function over one column."""
+    """One running function over one column, with a state for each slot of the key index."""
 
     __slots__ = ()
 
     @abstractmethod
     def begin(self, fresh: Array, capacity: int) -> None:
-        """These slots (int64), all below `capacity`, belong to new keys now: their state is that before any row."""
+        """Reset the states of `fresh` slots (slots,), int64, all below `capacity`: they belong to new keys now."""
 
     @abstractmethod
     def run(self, column: pl.Series, by_slot: RowsBySlot) -> pl.Series:
-        """The values for the rows of a batch, in their order; the states are brought forward."""
+        """Return a value for each row of a batch, in the order of the rows, and update the states."""
 
     @abstractmethod
     def snapshot(self, slots: Array) -> list[pl.Series]:
-        """The states of these slots (int64), in columns with a value for each."""
+        """Return the states of these slots (slots,), int64, as columns with one value for each slot."""
 
     @abstractmethod
     def restore(self, columns: list[pl.Series], slots: Array) -> None:
-        """Take over what `snapshot` gave for as many slots; `begin` has been called for these."""
+        """Take over the columns that `snapshot` gave, one value for each of `slots`; called after `begin`."""
 
 
 def counted(numbers: Array, hint: str) -> pl.Series:
-    """Counts in the type that Polars gives them.
+    """Return counts (rows,), int64, in the type that Polars gives them.
 
     Raises
     ------
     StageError
-        One of them is too large for it; `hint` says what to write instead.
+        A count exceeds that type; `hint` says what to write instead.
     """
     most = int(numbers.max(initial=0))
     if most > most_rows():
@@ -48,11 +48,11 @@ def counted(numbers: Array, hint: str) -> pl.Series:
 
 
 def index(places: Array) -> pl.Series:
-    """Places to gather from, null for -1."""
+    """Return places (rows,), int64, to gather from, with null for -1."""
     return pl.Series(places).replace(-1, None)
 
 
 def known_where(values: Array, known: Array) -> pl.Series:
-    """Values, and null where they are not known."""
+    """Return `values` (rows,) as a series, with null where `known` (rows,), bool, is False."""
     series = pl.Series(values)
     return series if known.all() else pl.select(pl.when(pl.Series(known)).then(series)).to_series()

@@ -1,4 +1,4 @@
-"""Which running function of `scan` does what a call says, and what to write in place of those that cannot be run."""
+"""From a call in an expression to its running function of `scan`, or a hint for calls that cannot run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TYPES: dict[str, frozenset[Any]] = {
     "RollingExpr": NUMBERS,
     **dict.fromkeys(EWMS, NUMBERS | {pl.Boolean, pl.Decimal}),
 }
-"""Over which types a running function is exact here; where nothing is said, over all."""
+"""Types over which a running function is exact; functions without an entry take all types."""
 
 _LATER = "rows to come are not known yet: in window(...).agg(...) a window's rows are all there"
 _BY_TIME = "windows of time go into window(size=..., every=...)"
@@ -63,19 +63,19 @@ _CONSTANT_FILLS = ("Zero", "One", "Min", "Max", "Mean")
 
 
 Make = Callable[[StateMemory], Running]
-"""What makes a running function whose state lies in this memory."""
+"""Makes a running function whose state is in the given memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What cannot be run, and what to write instead."""
+    """A call that cannot run, and a hint what to write instead."""
 
     what: str
     hint: str
 
 
 def is_running(name: str, options: Any) -> bool:
-    """Whether a function depends on the order of the rows; what is not one is for the plan's check."""
+    """Return whether a function depends on the order of rows; the plan's check judges all others."""
     if name == "Boolean":
         return options in _HINTS
     return name in _RUNNING and options not in _CONSTANT_FILLS
@@ -84,7 +84,17 @@ def is_running(name: str, options: Any) -> bool:
 def maker(
     name: str, options: Any, arguments: list[Any], source: pl.DataType, result: pl.DataType
 ) -> Make | Refused:
-    """What makes the running function, or why it cannot be run."""
+    """Return a maker of the running function, or the reason why it cannot run.
+
+    Parameters
+    ----------
+    name, options
+        The function and its options, as in Polars' serialized expressions.
+    arguments
+        The nodes of its further inputs.
+    source, result
+        The types of the input column and of the result.
+    """
     if name == "Boolean" or name in _HINTS:
         name = options if name == "Boolean" else name
         return Refused(name, _HINTS[name])
@@ -110,7 +120,7 @@ def maker(
 
 
 def _cumulative(name: str, source: pl.DataType, result: pl.DataType) -> Make:
-    """What brings a total forward."""
+    """Return a maker of a running total."""
     if name in RESUMED and isinstance(result, pl.Decimal):
         return lambda memory: Resumed(memory, name, result)
     # The sum of truth values is a count.
@@ -121,7 +131,7 @@ def _cumulative(name: str, source: pl.DataType, result: pl.DataType) -> Make:
 def _before(
     name: str, options: Any, number: Any, rest: list[Any], source: pl.DataType, result: pl.DataType
 ) -> Make | Refused:
-    """What looks back some rows."""
+    """Return a maker of a function that looks back a fixed number of rows, or a refusal."""
     match number:
         case {"Literal": {"Dyn": {"Int": count}}} if count > 0:
             pass
@@ -133,7 +143,7 @@ def _before(
         case "Shift", None, []:
             return lambda memory: RowsBefore(memory, count, source)
         case "ShiftAndFill", None, [{"Literal": _} | {"Cast": {"expr": {"Literal": _}}} as constant]:
-            # Asked of a column: what Polars' schema says of it differs from what comes, in some versions.
+            # Computed on a column: in some versions, Polars' schema differs from the type of the result.
             filled = (
                 pl.Series([None], dtype=source)
                 .to_frame("x")
@@ -155,7 +165,7 @@ def _before(
 
 
 def _rolling(function: str, window: Any, result: pl.DataType) -> Make | Refused:
-    """What looks at the last rows."""
+    """Return a maker of a function of the last rows, or a refusal."""
     rows, least, parameters = window["window_size"], window["min_periods"], window["fn_params"]
     if window["center"]:
         return Refused("a centred window", _LATER)

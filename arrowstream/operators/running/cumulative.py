@@ -14,7 +14,7 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 _MANY = 32
-"""Rows of a key in a batch from which on they are accumulated by themselves, and not one in each round."""
+"""Keys with at least this many rows in a batch are accumulated one by one, others together in rounds."""
 
 _STEPS: dict[str, np.ufunc] = {
     "CumSum": np.add,
@@ -31,12 +31,12 @@ _IN_64_BITS = {
 
 
 class Cumulative(Running):
-    """A total for each slot, and every row's value added to it in the order of the rows.
+    """A running total for each slot, updated with every row's value in the order of the rows.
 
     The keys of a batch advance together: first every key's first row, then every key's second row, and so
     on, each a single vector operation; the few keys with many rows are accumulated one by one. So each key's
-    values are combined one after the other, exactly as over the whole input. For each slot a total (slots,), in the
-    physical type of the result; counts in 64 bits.
+    values are combined one after the other, exactly as over the whole input. The state is a total for each slot
+    (slots,), in the physical type of the result; int64 for counts.
     """
 
     __slots__ = ("_counts", "_empty", "_function", "_memory", "_states", "_step", "_type")
@@ -61,7 +61,7 @@ class Cumulative(Running):
         values = column.cast(self._type).to_physical()
         if not values.null_count():
             return self._series(self._fold(self._numbers(values), by_slot))
-        # Nulls take no part: a null comes out, and the total stays.
+        # A null gives null and leaves the total unchanged.
         rows = np.flatnonzero(values.is_not_null().to_numpy())
         folded = self._series(self._fold(self._numbers(values.drop_nulls()), RowsBySlot(by_slot.slots[rows])))
         places = np.full(len(values), -1, np.int64)
@@ -69,7 +69,7 @@ class Cumulative(Running):
         return folded.gather(index(places))
 
     def totals(self, slots: Array) -> Array:
-        """The totals of these slots as they stand."""
+        """Return the current totals of these slots (slots,), int64."""
         totals: Array = self._states[slots]
         return totals
 
@@ -113,23 +113,23 @@ class Cumulative(Running):
 
 
 def _kind(function: str, dtype: pl.DataType) -> np.dtype[Any]:
-    """The numpy type of the totals."""
+    """Return the numpy type of the totals."""
     kind = pl.Series(dtype=dtype).to_physical().to_numpy().dtype
     return np.dtype(np.float64) if kind == np.float32 and function == "CumSum" and _sums_in_double() else kind
 
 
 @cache
 def _sums_in_double() -> bool:
-    """Whether this Polars adds single precision numbers in double precision, as version 2 does."""
+    """Return whether this Polars adds single precision numbers in double precision, as version 2 does."""
     return bool(pl.Series([2.0**24, 1.0, 1.0], dtype=pl.Float32).cum_sum()[2] == 2.0**24 + 2)
 
 
 def _empty(function: str, kind: np.dtype[Any]) -> Any:
-    """The total before any row."""
+    """Return the total before any row."""
     if function in ("CumSum", "CumCount", "CumProd"):
         return kind.type(function == "CumProd")
     if kind.kind == "f":
-        return np.nan  # which fmin and fmax pass over
+        return np.nan  # which fmin and fmax ignore
     if kind.kind == "b":
         return function == "CumMin"
     limits = np.iinfo(kind)

@@ -1,4 +1,4 @@
-"""Running sums and extremes of types that numpy has no numbers for."""
+"""Running sums and extremes of decimals, which numpy has no type for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ RESUMED = frozenset(_FUNCTIONS)
 
 
 class Resumed(Running):
-    """What Polars itself gives once each key's last total goes before its rows, as if it were a first value."""
+    """A running total by Polars itself: each key's last total goes before its rows, as a first value.
+
+    The state is the number of each slot's total in a log of values, -1 for none (slots,), int64.
+    """
 
     __slots__ = ("_expr", "_last", "_log", "_memory", "_type")
 

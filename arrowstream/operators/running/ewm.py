@@ -18,19 +18,19 @@ from arrowstream.state.memory import StateMemory
 
 EWMS = frozenset({"EwmMean", "EwmVar", "EwmStd"})
 _BLOCK = 256
-"""Values of a key that are walked one after the other; see `Ewm`."""
+"""Values in a block, which are processed one after the other; see `Ewm`."""
 
 
 class Ewm(Running):
-    """An exponentially weighted function of all earlier values of a key.
+    """An exponentially weighted function of all values of a key so far.
 
     Each key's values are cut into blocks of 256, counted from the key's first one, so that batches do not move the
-    cuts. All blocks of a batch are walked side by side, each by itself; then every block is joined to what is known
-    of the blocks before it. Within a key's first block the results are those of Polars bit for bit, as the same
-    steps are taken; later the last digits differ.
+    cuts. All blocks of a batch are walked side by side, each separately; then every block is joined to the state of
+    the blocks before it. Within a key's first block the states are those of Polars bit for bit, as the same
+    steps are taken; later, after nulls that age weights, and where a bias is removed, the last digits may differ.
 
-    For each slot: its number of values and the rows since the last one (int64), and what is known of its whole blocks
-    and of the block that has begun (slots, 2, kinds), in the type of the values; see `ewm_decay` for the kinds.
+    The state of each slot: its number of values and the rows since the last one (slots,), int64, and the states of
+    its whole blocks and of the block that has begun (slots, 2, kinds), in the type of the values; see `ewm_decay`.
     """
 
     __slots__ = (
@@ -93,7 +93,7 @@ class Ewm(Running):
         self._states[slots] = np.stack(parts, axis=1).reshape(len(slots), *self._states.shape[1:])
 
     def _aged(self, valid: Array, by_slot: RowsBySlot, known: RowsBySlot) -> Array:
-        """What each value's key's weights were multiplied with since its value before."""
+        """Return the factor by which each key's weights aged between a value and the one before it (values,)."""
         factor = self._decay.factor
         if self._ignore_nulls:
             return np.full(len(known.order), factor)
@@ -107,7 +107,7 @@ class Ewm(Running):
         return aged
 
     def _walk(self, values: Array, aged: Array, numbers: Array, known: RowsBySlot) -> Array:
-        """What is known at each value (kinds, values), and the states brought forward."""
+        """Return the state at each value (kinds, values), and update the states of the slots."""
         owners, decay = known.owners, self._decay
         starts = np.flatnonzero((known.offsets == 0) | (numbers % _BLOCK == 0))
         lengths = np.diff(starts, append=len(values))
@@ -136,7 +136,7 @@ class Ewm(Running):
 
     @np.errstate(all="ignore")
     def _results(self, found: Array, numbers: Array) -> tuple[Array, Array]:
-        """The result at each value, and whether there is one."""
+        """Return the result at each value (values,), and a mask (values,), bool, of defined results."""
         if self._function == "EwmMean":
             return found[MEAN], np.ones(len(numbers), np.bool_)
         result, defined = found[VARIANCE], np.ones(len(numbers), np.bool_)
@@ -151,8 +151,8 @@ class Ewm(Running):
 
 
 def running_ewm(memory: StateMemory, function: str, options: dict[str, Any], dtype: pl.DataType) -> Running:
-    """What computes an exponentially weighted function with these options."""
-    # With nulls that age the weights, the weight of a mean is part of its state, and only blocks are quick.
+    """Return the running function for an exponentially weighted function with these options."""
+    # Where nulls age the weights, the weight of a mean is part of its state, and only blocks are fast.
     if function == "EwmMean" and not options["adjust"] and options["ignore_nulls"]:
         return PlainMean(memory, options, dtype)
     return Ewm(memory, function, options, dtype)
@@ -160,5 +160,5 @@ def running_ewm(memory: StateMemory, function: str, options: dict[str, Any], dty
 
 @cache
 def _one_has_a_variance() -> bool:
-    """Whether this Polars gives 0 for one value's unbiased spread, as version 1 does."""
+    """Return whether this Polars gives 0 for one value's unbiased spread, as version 1 does."""
     return bool(pl.Series([1.0]).ewm_var(alpha=0.5)[0] == 0)

@@ -1,4 +1,4 @@
-"""How exponentially weighted means and variances go from one value to the next, and how two segments are joined."""
+"""Exponentially weighted means and variances: a step by one value, and the join of two segments."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from arrowstream.state.arrays import Array
 DECAY, WEIGHT, MEAN, VARIANCE, SQUARES = range(5)
 """The kinds of state of a segment of values, as rows of an array (kinds, segments); the first three for means alone.
 
-`DECAY` is what is left of the weight before the segment, `WEIGHT` the weight of its own values, `MEAN` and
+`DECAY` is the remaining share of the weight before the segment, `WEIGHT` the weight of its own values, `MEAN` and
 `VARIANCE` their weighted mean and biased variance, and `SQUARES` the sum of their squared weights.
 """
 
 
 class Decay:
-    """How weights age: by a factor with every step, all values weighing 1 when new, or a share `alpha` of the whole.
+    """The ageing of weights: by a factor with every step; a new value weighs 1, or the share `alpha` of the whole.
 
     Parameters
     ----------
     alpha
         The share of the newest value.
     adjust
-        Whether values weigh 1 when new; otherwise the weights of all values are scaled to 1 each time.
+        True if new values weigh 1; otherwise the weights of all values are scaled to a sum of 1 at every step.
     variances
-        Whether variances are wanted too.
+        True to keep variances, too.
     dtype
-        The floating type of everything.
+        The floating-point type of values and states.
     """
 
     __slots__ = ("_adjust", "_new", "_rows", "factor")
@@ -42,22 +42,22 @@ class Decay:
         self._rows = SQUARES + 1 if variances else MEAN + 1
 
     def nothing(self, count: int) -> Array:
-        """The state of `count` segments without values (kinds, count)."""
+        """Return the state of `count` segments without values (kinds, count)."""
         empty = np.zeros((self._rows, count), type(self.factor))
         empty[DECAY] = 1
         return empty
 
     @np.errstate(all="ignore")
     def walk(self, before: Array, values: Array, aged: Array, first: Array, rounds: RoundRobin) -> Array:
-        """The state at each row (kinds, rows), from the state before each run.
+        """Return the state at each row (kinds, rows), from the state before each run.
 
         Parameters
         ----------
         before
-            For each run, the longest first (kinds, runs).
+            The state before each run, the longest run first (kinds, runs).
         values, aged, first
-            The value of each row, what the weights before it were multiplied with since the value before, and whether
-            it is the very first one of its key (rows,); in the order of `rounds`.
+            The value of each row, the factor by which weights aged since the value before, and whether it is the
+            first value of its key (rows,); in the order of `rounds`.
         rounds
             The rows, round by round.
         """
@@ -92,7 +92,10 @@ class Decay:
 
     @np.errstate(all="ignore")
     def join(self, before: Array, after: Array) -> Array:
-        """Two segments, one following the other, as one (Chan, Golub and LeVeque, 1979, with weights)."""
+        """Return the state of two consecutive segments as one (Chan, Golub and LeVeque, 1979, with weights).
+
+        `before`, `after` and the result are (kinds, segments).
+        """
         joined = np.empty_like(after)
         old = after[DECAY] * before[WEIGHT]
         weight = old + after[WEIGHT]
@@ -113,7 +116,10 @@ class Decay:
         return joined
 
     def chain(self, heads: Array, states: Array, segments: Array) -> Array:
-        """What is known before each segment; `heads` are the ones that begin a chain, from `states` on."""
+        """Return the state before each segment (kinds, segments).
+
+        `heads` (chains,) are the segments that begin a chain, each from its column of `states` (kinds, chains).
+        """
         before = np.empty_like(segments)
         before[:, heads] = states
         rounds = RoundRobin(np.diff(heads, append=segments.shape[1]))

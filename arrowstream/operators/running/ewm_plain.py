@@ -14,14 +14,15 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 _MANY = 128
-"""Values of a key in a batch from which on Polars walks them, and not numpy, one of each key in each round."""
+"""Keys with at least this many values in a batch are computed by Polars, others by numpy in rounds."""
 
 
 class PlainMean(Running):
     """`ewm_mean` with ``adjust=False`` and ``ignore_nulls=True``: equal to that of Polars bit for bit.
 
-    Every value moves the mean by the same share of the way towards it, so a stream goes on from a mean as from
-    a first value. For each slot its mean, in the type of the values, and its number of values (int64).
+    Every value moves the mean by the same share of the distance, so a stream goes on from a mean as from a first
+    value. The state of each slot is its mean (slots,), in the type of the values, and its number of values
+    (slots,), int64.
     """
 
     __slots__ = ("_counts", "_expr", "_least", "_means", "_memory", "_share", "_type")
@@ -69,7 +70,7 @@ class PlainMean(Running):
         self._counts[slots], self._means[slots] = counts, means
 
     def _by_polars(self, values: Array, owners: Array, lengths: Array) -> Array:
-        """The means of runs of values, of which each goes on from its owner's mean, if it has one."""
+        """Return the means of runs of values (values,); each run goes on from its owner's mean, if it has one."""
         earlier = self._counts[owners] > 0
         firsts = np.cumsum(lengths) - lengths
         going_on = np.insert(values, firsts[earlier], self._means[owners[earlier]])
@@ -84,7 +85,7 @@ class PlainMean(Running):
 
     @np.errstate(all="ignore")
     def _in_turn(self, values: Array, owners: Array, lengths: Array) -> Array:
-        """The same, walking all runs side by side."""
+        """Return the same as `_by_polars`, walking all runs side by side."""
         rounds = RoundRobin(lengths)
         means = np.empty_like(values)
         means[rounds.places] = values

@@ -1,4 +1,4 @@
-"""The last value that is not null: forward_fill; for any type."""
+"""The last value that is not null: forward_fill, for any type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from arrowstream.state.value_log import ValueLog, either
 class ForwardFill(Running):
     """A row's value, or the last one of its key that is not null and at most `limit` rows before.
 
-    For each slot the number of its last value in a log of values, -1 for none, and the rows since then (int64).
+    The state of each slot is the number of its last value in a log of values, -1 for none, and the rows since then,
+    both (slots,), int64.
     """
 
     __slots__ = ("_ages", "_last", "_limit", "_log", "_memory")

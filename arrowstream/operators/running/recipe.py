@@ -1,8 +1,8 @@
-"""Expressions of `scan` taken apart: running functions over columns, and what is computed from them row by row.
+"""Expressions of `scan` taken apart: running functions over columns, and row-wise expressions over their results.
 
-``(x * 2).cum_sum() / y`` becomes the column ``x * 2``, a running sum of it in a column of its own, and an
-expression over that and ``y``. Running functions may be inside others. Everything else must look at one
-row only, which the plan's own check tells; it is handed in, as operators know nothing of the plan.
+``(x * 2).cum_sum() / y`` becomes the column ``x * 2``, a running sum of it in another column, and an
+expression over that and ``y``. Running functions may be nested. Everything else must look at one row
+only, which the plan's check tests; it is a parameter, as operators do not import the plan.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from arrowstream.operators.running.catalogue import POSSIBLE, Make, Refused, is_
 from arrowstream.operators.with_columns import WithColumns
 
 Check = Callable[[Expressions, pl.Schema, str], pl.Schema]
-"""Gives the schema after a step of expressions, and raises where one of them looks at other rows."""
+"""Gives the schema after a step of expressions; raises if one of them looks at other rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What `scan` does to the rows of a batch: the leaves in order, then the expressions.
+    """The computation of `scan` over a batch: the leaves in order, then the expressions.
 
-    Those that are plain see no leaves: ``pl.all()`` in them is all columns that came in.
+    Plain expressions see no leaves: ``pl.all()`` in them is all input columns.
     """
 
     leaves: tuple[Leaf, ...]
@@ -49,20 +49,20 @@ class Recipe:
     schema: pl.Schema
 
     def finish(self, frame: pl.DataFrame, with_leaves: pl.DataFrame) -> pl.DataFrame:
-        """The rows that come out, from those that came in, and the same with the leaves."""
+        """Return the output rows, from the input rows and the same rows with the columns of the leaves."""
         made = with_leaves.select(self.over_leaves).get_columns()
         return frame.with_columns(*self.plain, *made).select(self.schema.names())
 
 
 def take_apart(exprs: Iterable[pl.Expr], schema: pl.Schema, check: Check) -> Recipe:
-    """The recipe for `exprs` over rows of `schema`.
+    """Return the recipe for `exprs` over rows of `schema`.
 
     Raises
     ------
     PlanError
         An expression can't be run this way.
     SchemaError
-        A column is not there, or types do not fit.
+        A column is missing, or types do not fit.
     """
     work = _Work(schema, check)
     finals = [(expr, work.expression(expr)) for expr in exprs]
@@ -74,7 +74,7 @@ def take_apart(exprs: Iterable[pl.Expr], schema: pl.Schema, check: Check) -> Rec
 
 
 def _of_type(expr: pl.Expr, types: pl.Schema) -> pl.Expr:
-    """A column of the same name and type without the leaves that it is computed from."""
+    """Return a null column of the same name and type, which needs no leaves."""
     name = expr.meta.output_name()
     return pl.lit(None, types[name]).alias(name)
 
@@ -96,11 +96,11 @@ class _Work:
         self._whole = ""
 
     def expression(self, expr: pl.Expr) -> pl.Expr | None:
-        """`expr` over the columns and leaves; None if it has no leaf."""
+        """Return `expr` over the columns and leaves; None if it has no leaf."""
         try:
             tree = tree_of(expr)
         except pl.exceptions.PolarsError:
-            return None  # a Python function: the check will say so
+            return None  # a Python function: the check refuses it
         known, self._whole = len(self.leaves), expression_text(expr)
         if levels(tree) > DEEPEST:
             raise self.refusal(
@@ -110,7 +110,7 @@ class _Work:
         if len(self.leaves) == known:
             return None
         text = json.dumps(rewritten)
-        # It would choose leaves, too.
+        # A selector would choose leaves, too.
         if '{"Selector": ' in text:
             raise self.refusal("a running function beside a choice of columns", "name the columns")
         if '{"KeepName": ' in text:
@@ -118,7 +118,7 @@ class _Work:
         return self.rebuild(rewritten).alias(expr.meta.output_name())
 
     def rewrite(self, node: Any) -> Any:
-        """The tree with a column in place of every running function."""
+        """Return the tree with a column in place of every running function."""
         match node:
             case list():
                 return [self.rewrite(part) for part in node]
@@ -130,7 +130,7 @@ class _Work:
             case {"Function": {"input": list(inputs), "function": function, **rest}}:
                 parts = [self.rewrite(part) for part in inputs]
                 if (leaf := self.running(parts, function)) is not None:
-                    # Under the name it has with Polars: fields of structs are called so.
+                    # Under the name that Polars gives it, which becomes the name of struct fields.
                     return {"Alias": [{"Column": leaf}, self.rebuild(parts[0]).meta.output_name()]}
                 return {"Function": {"input": parts, "function": function, **rest}}
             case dict():
@@ -139,7 +139,7 @@ class _Work:
                 return node
 
     def running(self, inputs: list[Any], function: Any) -> str | None:
-        """The name of the new leaf if this is a running function, else None."""
+        """Add a leaf if this is a running function; return its name, else None."""
         name, options = next(iter(function.items())) if isinstance(function, dict) else (function, None)
         if not is_running(name, options):
             return None
@@ -167,14 +167,14 @@ class _Work:
         return leaf
 
     def types(self, expr: pl.Expr) -> list[pl.DataType]:
-        """The types of the columns that an expression gives; none if it fails, which the check will explain."""
+        """Return the types of the columns that `expr` gives; empty if it fails, which the check reports."""
         try:
             return pl.LazyFrame(schema=self.schema).select(expr).collect_schema().dtypes()
         except pl.exceptions.PolarsError:
             return []
 
     def free_name(self) -> str:
-        """A name that no column has."""
+        """Return a name that no column has."""
         name = f"scan {len(self.leaves)}"
         while name in self.schema:
             name += "'"

@@ -13,7 +13,7 @@ from arrowstream.state.memory import StateMemory
 
 
 class RunIds(Running):
-    """The number of changes of a key's value so far; null is a value like others."""
+    """The number of changes of a key's value so far; null counts as a value."""
 
     __slots__ = ("_before", "_runs")
 

@@ -17,14 +17,15 @@ ROLLING = frozenset(_STEPS)
 
 
 class Rolling(Running):
-    """A function of each key's last `rows` rows, nulls passed over.
+    """A function of each key's last `rows` rows, without nulls.
 
     The rows of a batch are laid out key by key, each after the `rows - 1` rows it had before. Windows are then put
     together from blocks of 1, 2, 4, ... rows (a sparse table: Bender and Farach-Colton, 2000), log2(rows) vector
-    operations in all. A window's value depends on its own rows alone. Polars adds what comes and subtracts
-    what goes, so for floats its rounding depends on all rows before: there the two differ in the last digits.
+    operations in all. A window's value depends on its own rows alone. Polars adds entering values and
+    subtracts leaving ones, so for floats its rounding depends on all earlier rows: the last digits differ.
 
-    For each slot its last `rows - 1` values and whether each was not null (slots, rows - 1), the oldest first.
+    The state of each slot is its last `rows - 1` values and a mask of those not null (slots, rows - 1), the oldest
+    first.
     """
 
     __slots__ = ("_least", "_mean", "_memory", "_rows", "_seen", "_step", "_type", "_values")
@@ -82,12 +83,12 @@ class Rolling(Running):
             self._seen[slots, place] = column.is_not_null().to_numpy()
 
     def _results(self, values: Array, seen: Array, places: Array, counts: Array) -> Array:
-        """What the windows that end at these places give; any number where there are too few values."""
+        """Return the results of the windows that end at `places`; arbitrary where a window has too few values."""
         result = self._windows(self._step, np.where(seen, values, self._neutral()))[places]
         return result / counts if self._mean else result
 
     def _neutral(self) -> Any:
-        """What changes no result; a window of nothing else is null, as at least one value is asked for."""
+        """Return the neutral value of the step; a window of nulls only is null, as `least` is at least 1."""
         if self._step is np.add:
             return 0
         kind = self._values.dtype
@@ -96,7 +97,7 @@ class Rolling(Running):
         return largest if self._step is np.minimum else smallest
 
     def _windows(self, step: np.ufunc, values: Array) -> Array:
-        """At each place the window that ends there; meaningless where that would cross into another key."""
+        """Return for each place the result of the window that ends there; meaningless where it crosses keys."""
         result: Array | None = None
         blocks, size, done = values, 1, 0
         while True:
@@ -112,5 +113,5 @@ class Rolling(Running):
 
 
 def _later(values: Array, count: int) -> Array:
-    """Each value `count` places later; the first ones stay, nobody looks at them."""
+    """Return each value `count` places later; the first `count` values stay and are not used."""
     return values if not count else np.concatenate([values[:count], values[:-count]])

@@ -13,19 +13,24 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 _CELLS = 1 << 20
-"""How many values of windows are laid out at a time."""
+"""Values of windows that are laid out at a time."""
 
 
 class RollingWindows(Rolling):
-    """A function of each key's last `rows` rows, nulls passed over; costs rows times those of a window."""
+    """A function of each key's last `rows` rows, without nulls; costs rows times the window's length."""
 
     __slots__ = ()
 
     @abstractmethod
     def over(self, values: Array, known: Array, counts: Array) -> Array:
-        """The results of some windows, one a row; `known` marks the values in them, of which there are `counts`.
+        """Return a result for each window (windows,), float64.
 
-        Windows with too few values are among them, and may give anything.
+        Parameters
+        ----------
+        values, known
+            The values of the windows, and a mask of those not null (windows, rows).
+        counts
+            The number of known values (windows,), int64; the result is arbitrary where it is too small.
         """
 
     def _results(self, values: Array, seen: Array, places: Array, counts: Array) -> Array:
@@ -107,9 +112,9 @@ class RollingQuantile(RollingWindows):
     Parameters
     ----------
     share
-        Which quantile, 0 to 1.
+        The quantile, 0 to 1.
     method
-        What to take where that falls between two values, in Polars' words.
+        The result between two values, by the names that Polars uses in its serialized expressions.
     """
 
     __slots__ = ("_method", "_share")

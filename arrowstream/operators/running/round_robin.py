@@ -12,20 +12,22 @@ from arrowstream.state.arrays import Array
 class RoundRobin:
     """The rows of some runs, round by round.
 
-    The rows of one round lie side by side, those of the longest runs first, so that a round works on slices and
+    The rows of one round are adjacent, those of the longest runs first, so that a round works on slices and
     the runs that go on are always the first ones.
 
     Parameters
     ----------
     lengths
-        How long each run is, at least 1 (runs,), int64; their rows lie one after the other.
+        Rows of each run, at least 1 (runs,), int64; the runs follow one another.
 
     Attributes
     ----------
     longest
-        The numbers of the runs, the longest first (runs,): the order in which their states must be given.
+        The numbers of the runs, the longest first (runs,), int64: the order of their states.
     places
-        Where each row is in the order of the walk (rows,).
+        The place of each row in the order of the walk (rows,), int64.
+    lasts
+        The place of the last row of each run (runs,), int64.
     """
 
     __slots__ = ("_going", "_starts", "lasts", "longest", "places")
@@ -45,6 +47,6 @@ class RoundRobin:
         self.lasts: Array = self.places[begins + lengths - 1]
 
     def __iter__(self) -> Iterator[tuple[int, slice]]:
-        """For each round how many runs go on, and where their rows are."""
+        """Yield for each round the number of runs that go on, and the slice of their rows."""
         for start, going in zip(self._starts.tolist(), self._going.tolist(), strict=True):
             yield going, slice(start, start + going)

@@ -1,4 +1,4 @@
-"""The rows of a batch ordered by slot: what the running functions of `scan` work on."""
+"""The rows of a batch ordered by slot, for the running functions of `scan`."""
 
 from __future__ import annotations
 
@@ -39,38 +39,38 @@ class RowsBySlot:
         self.owners = ordered[self.begins]
 
     def only(self, rows: Array) -> RowsBySlot:
-        """The same for those rows that are True here (rows,)."""
+        """Return the same for the rows that are True in `rows` (rows,), bool."""
         return self if rows.all() else RowsBySlot(self.slots, self.order[rows[self.order]])
 
     @cached_property
     def runs(self) -> Array:
-        """The number of the run that each place belongs to (places,)."""
+        """The number of the run that each place belongs to (places,), int64."""
         return np.repeat(np.arange(len(self.begins)), self.lengths)
 
     @cached_property
     def offsets(self) -> Array:
-        """How many rows of the same slot are before each place in this batch (places,)."""
+        """Rows of the same slot before each place in this batch (places,), int64."""
         firsts: Array = np.repeat(self.begins, self.lengths)
         return np.arange(len(self.order)) - firsts
 
     @property
     def lasts(self) -> Array:
-        """The place of the last row of each run (runs,)."""
+        """The place of the last row of each run (runs,), int64."""
         lasts: Array = self.begins + self.lengths - 1
         return lasts
 
     def back(self, ordered: Array) -> Array:
-        """Values by place (places, ...) in the order of the rows (rows, ...); 0 for rows that are left out."""
+        """Return values by place (places, ...) in the order of the rows (rows, ...); 0 for rows not in `order`."""
         rows: Array = np.zeros((len(self.slots), *ordered.shape[1:]), ordered.dtype)
         rows[self.order] = ordered
         return rows
 
 
 def _sorted(slots: Array) -> Array:
-    """A stable order by slot.
+    """Return a stable order by slot (rows,), int64.
 
     Up to 16 bits numpy sorts by radix. Wider ones are sorted with their rows in the low bits, as plain numbers,
-    which numpy does by vector instructions: half the time of two turns of radix, for however many slots.
+    which numpy does by vector instructions: half the time of two passes of radix, for any number of slots.
     """
     if not len(slots) or bool((slots[0] == slots).all()):
         return np.arange(len(slots))

@@ -13,11 +13,11 @@ from arrowstream.state.value_log import ValueLog, either
 
 
 class RowsBefore(Running):
-    """The value of the row `count` rows before in the same key; where the key has no such row `fill`, or null.
+    """The value `count` rows before in the same key; where the key has no such row, `fill` or null.
 
-    For each slot the numbers of its last `count` rows in a log of values, the oldest first, -1 for none
-    (slots, count), int64. A batch adds to the log the values that the next ones may ask for; others are swept out
-    once they are more than those.
+    The state of each slot is the numbers of its last `count` rows in a log of values, the oldest first, -1 for none
+    (slots, count), int64. A batch adds to the log the values that later batches may need; other values are swept
+    out once they outnumber those.
     """
 
     __slots__ = ("_count", "_fill", "_log", "_memory", "_numbers")
@@ -60,7 +60,7 @@ class RowsBefore(Running):
     def snapshot(self, slots: Array) -> list[pl.Series]:
         numbers = self._numbers[slots]
         rows = [self._log.take(numbers[:, place]) for place in range(self._count)]
-        # A row that holds null is another thing than no row.
+        # A row that holds null differs from a missing row.
         return [*rows, pl.Series((numbers < 0).sum(1))]
 
     def restore(self, columns: list[pl.Series], slots: Array) -> None:
@@ -72,7 +72,7 @@ class RowsBefore(Running):
             self._numbers[slots, place] = np.where(is_there, np.arange(known, len(self._log)), -1)
 
     def _push(self, by_slot: RowsBySlot, numbers: Array) -> None:
-        """The last numbers of each slot, from those before and those of this batch."""
+        """Update the numbers of each slot from `numbers` (places,), int64, -1 for rows that are not kept."""
         before = self._numbers[by_slot.owners]
         rank = np.arange(self._count)
         from_end = by_slot.lengths[:, None] - self._count + rank
@@ -87,7 +87,7 @@ class RowsBefore(Running):
 
 
 class Diff(Running):
-    """A row's value less that of the row `count` rows before, as a part of that one if `relative`."""
+    """A row's value minus that of `count` rows before, divided by the latter if `relative`."""
 
     __slots__ = ("_before", "_relative", "_type")
 

@@ -1,4 +1,4 @@
-"""Memory that is written by NumPy, read by Arrow, and used again once nobody looks at it any more."""
+"""Memory that NumPy writes and Arrow reads, reused once no array or Arrow buffer over it is alive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from arrowstream.core.checks import check_whole
 
 ALIGNMENT = 64
-"""Arrow wants every buffer to begin at a multiple of this many bytes."""
+"""Alignment of Arrow buffers, in bytes."""
 
 
 class ZeroCopyBuffer:
@@ -26,7 +26,7 @@ class ZeroCopyBuffer:
     Raises
     ------
     PlanError
-        `nbytes` is no whole number of at least 0.
+        `nbytes` isn't a whole number of at least 0.
 
     Examples
     --------
@@ -59,32 +59,32 @@ class ZeroCopyBuffer:
 
     @property
     def address(self) -> int:
-        """Where it begins in memory."""
+        """Its address in memory, in bytes."""
         return self._address
 
     @property
     def in_use(self) -> bool:
-        """Whether any array or Arrow buffer made from it, or made from one of those, is still alive."""
+        """True while an array or Arrow buffer made from it, or from one of those, is alive."""
         return self._whole is not None and self._whole() is not None
 
     def array(self, dtype: npt.DTypeLike, length: int, offset: int = 0) -> npt.NDArray[Any]:
-        """A writable view of `length` values of `dtype` from byte `offset` on.
+        """Return a writable view (length,) of `length` values of `dtype` from byte `offset` on.
 
         Raises
         ------
         ValueError
-            The values do not fit.
+            The values exceed the buffer.
         """
         dtype = np.dtype(dtype)
         return self._part(offset, length * dtype.itemsize).view(dtype)
 
     def arrow(self, offset: int, nbytes: int) -> pa.Buffer:
-        """Bytes ``[offset, offset + nbytes)`` as a buffer that Arrow reads but never writes.
+        """Return bytes ``[offset, offset + nbytes)`` as a buffer that Arrow reads but never writes.
 
         Raises
         ------
         ValueError
-            They do not fit.
+            The bytes exceed the buffer.
         """
         part = self._part(offset, nbytes)
         return pa.foreign_buffer(self._address + offset, nbytes, base=part)
@@ -92,8 +92,8 @@ class ZeroCopyBuffer:
     def _part(self, offset: int, nbytes: int) -> npt.NDArray[Any]:
         if offset < 0 or nbytes < 0 or offset + nbytes > self._nbytes:
             raise ValueError(f"bytes {offset} to {offset + nbytes} of a buffer of {self.nbytes}")
-        # Every view of an array keeps the array it was cut from alive, and so do Arrow buffers over it. Whether
-        # the one they are all cut from still lives tells whether anybody looks at the memory.
+        # Every view of an array keeps the array it was cut from alive, and so do Arrow buffers over it. So the
+        # memory is in use as long as the array that they are all cut from is alive.
         whole = None if self._whole is None else self._whole()
         if whole is None:
             whole = np.frombuffer(self._memory, np.uint8)

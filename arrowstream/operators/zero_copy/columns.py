@@ -1,4 +1,4 @@
-"""A record's columns as writable NumPy views over memory that belongs to one step alone."""
+"""A record's columns as writable NumPy views over memory that only one step holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arrowstream.operators.zero_copy.buffer import ALIGNMENT, ZeroCopyBuffer
 
 
 def numpy_type(dtype: pa.DataType) -> np.dtype[Any] | None:
-    """The NumPy type with the same bytes, or None: bits, text and nested values have none."""
+    """Return the NumPy type with the same bytes; None for bits, text and nested values."""
     if pa.types.is_integer(dtype) or pa.types.is_floating(dtype):
         same: np.dtype[Any] = np.dtype(dtype.to_pandas_dtype())
         return same
@@ -30,7 +30,7 @@ def numpy_type(dtype: pa.DataType) -> np.dtype[Any] | None:
 
 
 class Layout:
-    """Where in a buffer each column of a schema has its place, whatever the number of rows."""
+    """The places of a schema's columns in a buffer, for any number of rows."""
 
     __slots__ = ("dtypes", "row_bytes")
 
@@ -40,11 +40,11 @@ class Layout:
         self.row_bytes = sum(dtype.itemsize for dtype in self.dtypes.values())
 
     def nbytes(self, rows: int) -> int:
-        """Room for all columns, each from a multiple of 64 bytes on."""
+        """Return the bytes for `rows` rows of all columns, each from a multiple of 64 bytes on."""
         return self.row_bytes * rows + ALIGNMENT * len(self.dtypes)
 
     def offsets(self, rows: int) -> dict[str, int]:
-        """Where each column begins."""
+        """Return the byte at which each column begins, for `rows` rows."""
         offsets, end = {}, 0
         for name, dtype in self.dtypes.items():
             offsets[name] = end
@@ -56,10 +56,10 @@ class ZeroCopyColumns(Mapping[str, npt.NDArray[Any]]):
     """Columns by name, as writable arrays; a column is copied into the step's memory when first asked for.
 
     ``columns[name] = values`` writes into the array, too. Whole numbers, floats, datetimes and durations
-    have NumPy types of their own; dates are days since 1970 (int32) and times of day nanoseconds (int64).
-    Booleans, strings, decimals, lists and structs have no array here and pass through unchanged. Nulls stay
-    nulls, whatever is written over them; they read as 0. Nothing that is written becomes null: a NaT is a
-    moment far out of range.
+    have the same type in NumPy; dates are days since 1970 (int32) and times of day nanoseconds (int64).
+    Every array has the shape (rows,). Booleans, strings, decimals, lists and structs have no array and pass through
+    unchanged. Nulls stay null, whatever is written over them; they read as 0. No written value becomes null: a NaT
+    becomes a time far out of range.
     """
 
     __slots__ = ("_arrays", "_buffer", "_hold", "_layout", "_offsets", "_record")
@@ -102,21 +102,27 @@ class ZeroCopyColumns(Mapping[str, npt.NDArray[Any]]):
         return int(self._record.num_rows)
 
     def valid(self, name: str) -> npt.NDArray[np.bool_]:
-        """Where a column is not null; for columns of every type."""
+        """Return a mask (rows,), bool: True where a column is not null; for columns of every type.
+
+        Raises
+        ------
+        NoArray
+            The column is missing; also a KeyError.
+        """
         if name not in self._record.schema.names:
             raise self._no_array(name, did_you_mean(name, self._record.schema.names))
         present: npt.NDArray[np.bool_] = self._record.column(name).is_valid().to_numpy(zero_copy_only=False)
         return present
 
     def written(self) -> tuple[npt.NDArray[Any], ...]:
-        """The arrays that were asked for."""
+        """Return the arrays that functions asked for."""
         return tuple(self._arrays.values())
 
     def record(self) -> pa.RecordBatch:
-        """The rows with what was written; the arrays' memory is now the record's."""
+        """Return the rows with the written values; the record takes over the memory of the arrays."""
         record = self._record
         for name, array in self._arrays.items():
-            array.flags.writeable = False  # a function that keeps it would change what is on its way
+            array.flags.writeable = False  # a function that keeps it could change rows that were passed on
             place = record.schema.get_field_index(name)
             record = record.set_column(place, record.schema.field(place), self._column(name))
         return record

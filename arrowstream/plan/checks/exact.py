@@ -11,7 +11,7 @@ from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
 from arrowstream.expressions.row_wise import ONE_VALUE
 from arrowstream.expressions.tree import containers, function_name, kind_of, parts_of, tree_of
 
-_ADD = {("", name) for name in ("Entropy", "FillNullWithStrategy", "Kurtosis", "Product", "Skew")}
+_ADD = {"Entropy", "FillNullWithStrategy", "Kurtosis", "Product", "Skew"}
 """Functions that add or multiply the values of a list."""
 
 
@@ -34,21 +34,23 @@ def exact(node: Any, schema: pl.Schema) -> Any:
                 return added
         case {"Function": {"input": [inner], "function": {"ArrayExpr": "Sum"}}}:
             if adds_in_two_ways(node, schema):
-                return exact(
-                    _function({"ListExpr": "Sum"}, _function({"ArrayExpr": "ToList"}, inner)), schema
-                )
+                lists = _function({"ArrayExpr": "ToList"}, inner)
+                return exact(_function({"ListExpr": "Sum"}, lists), schema)
         case {"Agg": {"Sum": values}} | {"Agg": {"Mean": values}} if _are_chosen(values):
             return {"Agg": {kind_of(node["Agg"]): _copied(values)}}
         case {"Agg": {"Std": [values, ddof]}} | {"Agg": {"Var": [values, ddof]}} if _are_chosen(values):
             return {"Agg": {kind_of(node["Agg"]): [_copied(values), ddof]}}
-        case {"Function": {"input": [values, *rest], "function": function}} if function_name(function)[
-            :2
-        ] in _ADD and _are_chosen(values):
-            return _function(function, _copied(values), *rest)
+        case {"Function": {"input": [values, *rest], "function": function}} if _adds(function):
+            return _function(function, _copied(values), *rest) if _are_chosen(values) else node
         case {"Function": {"input": [inner, *rest], "function": {"ListExpr": _} as function}}:
             if has_two_types(node, schema):
                 return _where_not_null(inner, _function(function, _filled(inner), *rest))
     return node
+
+
+def _adds(function: Any) -> bool:
+    family, name, _ = function_name(function)
+    return not family and name in _ADD
 
 
 def _are_chosen(values: Any) -> bool:

@@ -99,6 +99,8 @@ class _Cutter:
         self._before: list[list[pl.Expr]] = []
         """The columns of each rank; those of rank n read columns of lower ranks."""
         self._names: list[str] = []
+        self._taken = set(schema)
+        """Names of the columns before the step, and of those that it makes."""
 
     def around(self, whole: Expressions, last: Expressions) -> Expressions:
         """Return `last` with the columns it needs computed before it and dropped after it."""
@@ -110,9 +112,19 @@ class _Cutter:
     def all(self, exprs: Sequence[pl.Expr]) -> tuple[pl.Expr, ...] | None:
         """Return the expressions that run in place of `exprs`, or None if they are the same."""
         trees = list(map(_tree, exprs))
+        self._taken.update(*map(self._outputs, exprs))
         deep = any(levels(tree) > DEEPEST for tree in trees)
         made = [self._made(expr, tree, deep) for expr, tree in zip(exprs, trees, strict=True)]
         return None if all(new is old for new, old in zip(made, exprs, strict=True)) else tuple(made)
+
+    def _outputs(self, expr: pl.Expr) -> Sequence[str]:
+        """Return the names of the columns that an expression makes."""
+        if not expr.meta.has_multiple_outputs():
+            return [expr.meta.output_name()]
+        try:
+            return pl.LazyFrame(schema=self._schema).select(expr).collect_schema().names()
+        except pl.exceptions.PolarsError:
+            return []
 
     def _made(self, expr: pl.Expr, tree: Any, deep: bool) -> pl.Expr:
         known = len(self._names)
@@ -120,6 +132,8 @@ class _Cutter:
             new = self._rewritten(tree, deep)
             made = expr if new is tree else rebuild(new)
             return made if len(self._names) == known else made.alias(expr.meta.output_name())
+        except pl.exceptions.ColumnNotFoundError:
+            return expr  # the check of the step names the column
         except (NotRebuilt, pl.exceptions.PolarsError):
             raise PlanError(
                 "an expression cannot be run in pieces",
@@ -164,7 +178,7 @@ class _Cutter:
         if expr.meta.has_multiple_outputs() or not expr.meta.root_names():
             raise NotRebuilt("several columns, or none, in place of one")
         name = f"piece {len(self._names)}"
-        while name in self._schema:
+        while name in self._taken:
             name += "'"
         self._names.append(name)
         if rank == len(self._before):

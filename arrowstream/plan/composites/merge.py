@@ -51,13 +51,7 @@ class Merge(OtherInputs):
 
     @classmethod
     def of(cls, others: Iterable[Graph]) -> Merge:
-        """Return the merge with these graphs.
-
-        Raises
-        ------
-        PlanError
-            No graph is given, or one has no source or has a sink.
-        """
+        """Return the merge with these graphs, checked."""
         return cls(checked_inputs(cls.name, others))
 
     def describe(self) -> str:

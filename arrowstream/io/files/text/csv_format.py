@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.errors import SchemaError, SourceError
-from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, Uneven
+from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
 from arrowstream.io.files.text.quotes import checked, read_quotes
 from arrowstream.io.files.text.records import (
     MAX_RECORD_BYTES,
@@ -26,7 +26,7 @@ _QUOTE, _NEWLINE = ord('"'), ord("\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Csv:
+class Csv(TextFormat):
     """Format with records of delimited fields after one header.
 
     Parameters

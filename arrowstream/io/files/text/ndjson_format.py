@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import polars as pl
 
-from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, Uneven
+from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
 from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, positions, with_last
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _PAIRED: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Ndjson:
+class Ndjson(TextFormat):
     """Format with one JSON object per line; blank lines are skipped."""
 
     longest: ClassVar[int] = MAX_LINE_BYTES

@@ -76,6 +76,7 @@ class PipeBytes(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes: those kept of earlier reads, then those that come; none at the end."""
         part = bytes(self._pipe.kept[self._count : self._count + size])
         if not part:
             part = os.read(self._pipe.file, size)
