@@ -76,6 +76,7 @@ CONDITIONAL: dict[str, frozenset[str]] = {
     "Business": _names("AddBusinessDay BusinessDayCount IsBusinessDay"),
     "StringExpr": _names("ContainsAny ExtractMany FindMany ReplaceMany Strptime"),
     "ListExpr": _names("Mean Sum"),
+    "ArrayExpr": _names("Sum"),
 }
 """Functions of `ROW_WISE` that look at one row only with some arguments and types, which the plan's check knows."""
 

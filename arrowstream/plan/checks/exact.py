@@ -9,7 +9,10 @@ import polars as pl
 
 from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
 from arrowstream.expressions.row_wise import ONE_VALUE
-from arrowstream.expressions.tree import containers, function_name, parts_of, tree_of
+from arrowstream.expressions.tree import containers, function_name, kind_of, parts_of, tree_of
+
+_ADD = {"Entropy", "FillNullWithStrategy", "Kurtosis", "Product", "Skew"}
+"""Functions that add or multiply the values of a list."""
 
 
 def exact(node: Any, schema: pl.Schema) -> Any:
@@ -29,10 +32,44 @@ def exact(node: Any, schema: pl.Schema) -> Any:
                 if has_two_types(added, schema):
                     return _where_not_null(inner, _added_without_nulls(function, _filled(inner)))
                 return added
+        case {"Function": {"input": [inner], "function": {"ArrayExpr": "Sum"}}}:
+            if adds_in_two_ways(node, schema):
+                lists = _function({"ArrayExpr": "ToList"}, inner)
+                return exact(_function({"ListExpr": "Sum"}, lists), schema)
+        case {"Agg": {"Sum": values}} | {"Agg": {"Mean": values}} if _are_chosen(values):
+            return {"Agg": {kind_of(node["Agg"]): _copied(values)}}
+        case {"Agg": {"Std": [values, ddof]}} | {"Agg": {"Var": [values, ddof]}} if _are_chosen(values):
+            return {"Agg": {kind_of(node["Agg"]): [_copied(values), ddof]}}
+        case {"Function": {"input": [values, *rest], "function": function}} if _adds(function):
+            return _function(function, _copied(values), *rest) if _are_chosen(values) else node
         case {"Function": {"input": [inner, *rest], "function": {"ListExpr": _} as function}}:
             if has_two_types(node, schema):
                 return _where_not_null(inner, _function(function, _filled(inner), *rest))
     return node
+
+
+def _adds(function: Any) -> bool:
+    family, name, _ = function_name(function)
+    return not family and name in _ADD
+
+
+def _are_chosen(values: Any) -> bool:
+    """Return whether some values of a list may be left out of `values`, depending on what they are.
+
+    Polars copies the values if any of any list is left out, and adds the copies in another order.
+    """
+    for node, _ in containers(values):
+        match node:
+            case {"Filter": _} | {
+                "Function": {"function": "DropNulls" | "DropNans" | {"Mode": _} | {"Unique": _}}
+            }:
+                return True
+    return False
+
+
+def _copied(values: Any) -> Any:
+    """Return the same values, copied whether or not some are left out: a shift by 0 copies those of every list."""
+    return _function("Shift", values, tree_of(pl.lit(0)))
 
 
 def _added_without_nulls(function: Any, lists: Any) -> Any:
@@ -75,7 +112,7 @@ def has_lists(tree: Any) -> bool:
 
 
 def adds_in_two_ways(node: Any, schema: pl.Schema) -> bool:
-    """Return whether ``list.sum()`` or ``list.mean()`` adds floats in another order if any list has a null.
+    """Return whether a sum or mean of lists, or a sum of arrays, adds floats in another order if any has a null.
 
     After ``list.drop_nulls()`` no list has one, and the order is always the same.
     """
@@ -84,7 +121,7 @@ def adds_in_two_ways(node: Any, schema: pl.Schema) -> bool:
         case {"Function": {"function": {"ListExpr": "DropNulls"}}}:
             return False
     types = column_types(inner, schema)
-    exact = node["Function"]["function"] == {"ListExpr": "Sum"} and types is not None
+    exact = node["Function"]["function"] != {"ListExpr": "Mean"} and types is not None
     return not (exact and all(_adds_exactly(getattr(dtype, "inner", None)) for dtype in types or ()))
 
 

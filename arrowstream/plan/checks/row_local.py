@@ -241,10 +241,11 @@ class _Check:
 
     def adding_lists(self, node: Any, payload: Any, inputs: list[Any], within_list: bool) -> list[Any]:
         if adds_in_two_ways(node, self.schema):
+            before = ".arr.to_list()" if "ArrayExpr" in node["Function"]["function"] else ""
             raise self.error(
                 node,
                 "a null in any list of a batch changes the order in which the values of all are added",
-                "put .list.drop_nulls() before it",
+                f"put {before}.list.drop_nulls() before it",
             )
         return inputs
 
@@ -325,5 +326,6 @@ _CONDITIONS: dict[tuple[str, str], _Condition] = {
     ("StringExpr", "Strptime"): _Check.given_format,
     ("ListExpr", "Sum"): _Check.adding_lists,
     ("ListExpr", "Mean"): _Check.adding_lists,
+    ("ArrayExpr", "Sum"): _Check.adding_lists,
 }
 """The check of each function that looks at one row only with some of its possible arguments."""
