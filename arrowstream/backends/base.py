@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol, Self, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import polars as pl
 
 from arrowstream.core.batch import Batch
+from arrowstream.expressions import every_row
 from arrowstream.expressions.program import Program, Refusal
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
-class Step(Protocol):
-    """One step of a segment, as `arrowstream.operators.base.Expressions` defines it."""
-
-    def pieces(self) -> tuple[Self, ...]: ...
+class Step(every_row.Step, Protocol):
+    """One step of a segment: expressions, and the function of a frame that they make."""
 
     def apply(self, frame: Frame) -> Frame: ...
-
-    def expressions(self) -> tuple[pl.Expr, ...]: ...
-
-    def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self: ...
 
 
 class Frames(Protocol):
