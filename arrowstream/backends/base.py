@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol
 
 import polars as pl
 
 from arrowstream.core.batch import Batch
-from arrowstream.expressions import every_row
+from arrowstream.expressions.every_row import Step
 from arrowstream.expressions.program import Program, Refusal
 
-Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
-
-
-class Step(every_row.Step, Protocol):
-    """One step of a segment: expressions, and the function of a frame that they make."""
-
-    def apply(self, frame: Frame) -> Frame: ...
-
-
 class Frames(Protocol):
-    """A segment as a function of a frame: `apply_lazy` runs it whole, `steps` run it one by one."""
+    """A segment as a function of a frame: `apply_lazy` runs it whole, `steps` one by one, over rows of `schema`."""
 
     @property
     def steps(self) -> Sequence[Step]: ...
+
+    @property
+    def schema(self) -> pl.Schema: ...
 
     def apply_lazy(self, frame: pl.LazyFrame) -> pl.LazyFrame: ...
 

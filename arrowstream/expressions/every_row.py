@@ -1,4 +1,7 @@
-"""Rewriting of expressions so that Polars gives a value for every row, even if all rows take the same branch.
+"""Rewriting of expressions for Polars, so that a row gets the value that it has among other rows.
+
+Divisions of floats by constants become multiplications (`arrowstream.expressions.constant_divisors`), and Polars gives
+a value for every row, even if all rows take the same branch.
 
 If ``when(...).then(constant)`` takes the same branch for all rows of a frame, Polars 2 keeps the result as one
 value and a length. A constant compared with that gives one row for the whole frame, and a division by it
@@ -14,12 +17,18 @@ from typing import Any, Protocol, Self, TypeVar
 
 import polars as pl
 
+from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.tree import DEEPEST, levels, tree_of
 
 
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+
 class Step(Protocol):
-    """A step that consists of expressions, as `arrowstream.operators.base.Expressions` defines it."""
+    """A step that consists of expressions, and the function of a frame that they make; `Expressions` implements it."""
+
+    def apply(self, frame: Frame) -> Frame: ...
 
     def pieces(self) -> tuple[Self, ...]: ...
 
@@ -31,26 +40,45 @@ class Step(Protocol):
 StepT = TypeVar("StepT", bound=Step)
 
 
-def steps_for_every_row(steps: Sequence[StepT]) -> tuple[StepT, ...]:
+def steps_for_every_row(steps: Sequence[StepT], schema: pl.Schema) -> tuple[StepT, ...]:
     """Return the steps in the form that runs: in pieces if they are deep, each with `for_every_row` applied.
 
     Parameters
     ----------
     steps
         Steps that run one after the other over the same rows, in one query or one by one.
+    schema
+        The schema of the rows before the first step.
     """
     settled: list[StepT] = []
     read: set[str] | None = set()
-    pieces = [piece for step in steps for piece in step.pieces()]
-    for step in reversed(pieces):
+    for step, rows in reversed(_with_schemas([piece for step in steps for piece in step.pieces()], schema)):
         exprs = step.expressions()
         settled.append(
-            step.with_expressions(tuple(for_every_row(expr, read=_is_in(expr, read)) for expr in exprs))
+            step.with_expressions(tuple(for_every_row(expr, rows, read=_is_in(expr, read)) for expr in exprs))
         )
         for expr in exprs:
             names = _reads(expr)
             read = None if read is None or names is None else read | names
     return tuple(reversed(settled))
+
+
+def depend_on_neighbours(steps: Sequence[Step], schema: pl.Schema) -> bool:
+    """Return whether values of steps in the form that runs may still depend on whether a row is alone."""
+    return any(
+        depends_on_neighbours(expr, rows)
+        for step, rows in _with_schemas(steps, schema)
+        for expr in step.expressions()
+    )
+
+
+def _with_schemas(steps: Sequence[StepT], schema: pl.Schema) -> list[tuple[StepT, pl.Schema]]:
+    """Return each step with the schema of the rows that it gets."""
+    found = []
+    for step in steps:
+        found.append((step, schema))
+        schema = step.apply(pl.LazyFrame(schema=schema)).collect_schema()
+    return found
 
 
 def _is_in(expr: pl.Expr, read: set[str] | None) -> bool:
@@ -65,13 +93,15 @@ def _reads(expr: pl.Expr) -> set[str] | None:
     return None if expr.meta.has_multiple_outputs() else set(expr.meta.root_names())
 
 
-def for_every_row(expr: pl.Expr, *, read: bool = False) -> pl.Expr:
-    """Return the same expression, without a result that Polars keeps as one value for all rows.
+def for_every_row(expr: pl.Expr, schema: pl.Schema | None, *, read: bool = False) -> pl.Expr:
+    """Return the same expression in a form whose values do not depend on whether a row is alone.
 
     Parameters
     ----------
     expr
-        An expression that looks at one row at a time.
+        An expression that looks at one row at a time, or an aggregation.
+    schema
+        The schema of the rows; None leaves divisions as they are.
     read
         True if another expression computes with the result. If not, the result itself may be one value
         and a length: in a column that is only passed on, this is harmless.
@@ -87,17 +117,24 @@ def for_every_row(expr: pl.Expr, *, read: bool = False) -> pl.Expr:
     >>> from arrowstream.expressions.every_row import for_every_row
     >>> kind = pl.when(pl.col("x") > 2).then(pl.lit("high")).otherwise(pl.lit("low"))
     >>> frame = pl.DataFrame({"x": [0, 1]})
-    >>> frame.select(is_high=for_every_row(pl.lit("high") == kind))["is_high"].to_list()
+    >>> frame.select(is_high=for_every_row(pl.lit("high") == kind, frame.schema))["is_high"].to_list()
     [False, False]
     """
     try:
         tree = tree_of(expr)
-        changed = tree if levels(tree) > DEEPEST else _changed(tree, read)
+        if levels(tree) > DEEPEST:
+            return expr
+        changed = _changed(tree if schema is None else with_reciprocals(tree, schema), read)
         return expr if changed == tree else rebuild(changed)
     except pl.exceptions.PolarsError:
         return expr  # a Python function, which has no serialised form
     except (NotRebuilt, RecursionError):
         return _with_the_height(expr)
+
+
+def may_be_one_value(expr: pl.Expr) -> bool:
+    """Return whether Polars may keep the result of an expression as one value for all rows."""
+    return not expr.meta.root_names() or for_every_row(expr, None, read=True) is not expr
 
 
 def _with_the_height(expr: pl.Expr) -> pl.Expr:

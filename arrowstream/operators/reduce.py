@@ -155,7 +155,7 @@ class Reduce(Operator):
 
     def _aggregation(self, schema: pl.Schema) -> Aggregation:
         check_names("reduce", schema)
-        return Aggregation.of("reduce", self.exprs, schema, self.by, in_order=True)
+        return Aggregation.of("reduce", self.exprs, schema, self.by, in_order=True, one_group=not self.by)
 
     def _max_keys(self, schema: pl.Schema, aggregation: Aggregation) -> int | None:
         return self.limit.keys("reduce", lambda: aggregation.state_schema(schema, self.by))
@@ -186,7 +186,7 @@ class _Reducing(Process):
 
     def process(self, batch: Batch) -> Iterator[Element]:
         self._memory.check()
-        rows = batch.polars()
+        rows = self._aggregation.rows(batch.polars())
         if isinstance(self._groups, KeyedGroups):
             self._next_row, rows = self._next_row + rows.height, numbered(rows, self._next_row)
         states = self._groups.fold(rows, self._updates)

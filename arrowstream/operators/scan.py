@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.step_context import StepContext
+from arrowstream.expressions.among_others import among_others, spread
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.arguments import key_schema, parse_expressions, parse_keys
 from arrowstream.operators.base import Operator, Process
@@ -175,7 +176,7 @@ class _Scanning(Process):
             yield batch.with_rows(pl.DataFrame(schema=self._recipe.schema))
             return
         self._memory.check()
-        frame = batch.polars()
+        frame = spread(batch.polars()) if self._recipe.needs_values else batch.polars()
         if self._index is None:
             yield batch.with_rows(self._run(frame, np.zeros(frame.height, np.int64)))
             return
@@ -225,6 +226,6 @@ class _Scanning(Process):
     def _run(self, frame: pl.DataFrame, slots: Array) -> pl.DataFrame:
         by_slot, with_leaves = RowsBySlot(slots), frame
         for leaf, running in self._leaves:
-            column = with_leaves.select(leaf.column).to_series()
+            column = among_others(with_leaves, leaf.select).to_series()
             with_leaves = with_leaves.with_columns(running.run(column, by_slot).alias(leaf.name))
         return self._recipe.finish(frame, with_leaves)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import polars as pl
 
-from arrowstream.expressions.every_row import steps_for_every_row
+from arrowstream.expressions.constant_divisors import divides_by
+from arrowstream.expressions.every_row import depend_on_neighbours, steps_for_every_row
 from arrowstream.io.source import Query, SourceSpec
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.with_event_time import Watermarks
@@ -41,11 +42,10 @@ def push_down(
     segment = first.work
     if isinstance(segment, Segment):
         free = first.pin in ("auto", in_read) and not first.policies.own_stage
-        whole = free and not _uses_constants(segment)
-        if source.pushdown == "query" and whole and not _computes_with(segment, source.constant_columns):
-            query = replace(segment, steps=steps_for_every_row(segment.steps)).apply_lazy
+        runs = replace(segment, steps=steps_for_every_row(segment.steps, segment.schema))
+        if source.pushdown == "query" and free and not _depends_on_cut(runs, source.constant_columns):
             text = source.explain_read(segment.apply_lazy)
-            return Input(source, segment.output, query, segment, text), drafts[1:]
+            return Input(source, segment.output, runs.apply_lazy, segment, text), drafts[1:]
         return _only_needed(source, schema, [], first, drafts[1:])
     if isinstance(segment, Watermarks) and len(drafts) > 1 and isinstance(drafts[1].work, Segment):
         return _only_needed(source, schema, [first], drafts[1], drafts[2:])
@@ -69,6 +69,15 @@ def _only_needed(
     ]
 
 
+def _depends_on_cut(segment: Segment, constants: frozenset[str]) -> bool:
+    """Return whether values would depend on where the read, whose `constants` are columns of one value, is cut."""
+    return (
+        _uses_constants(segment)
+        or _computes_with(segment, constants)
+        or depend_on_neighbours(segment.steps, segment.schema)
+    )
+
+
 def _uses_constants(segment: Segment) -> bool:
     """Return whether a step may compute with a column of constants from a step before it.
 
@@ -83,18 +92,23 @@ def _uses_constants(segment: Segment) -> bool:
 
 
 def _computes_with(segment: Segment, constants: frozenset[str]) -> bool:
-    """Return whether an expression other than a filter's computes with a column that a read keeps as one value.
+    """Return whether an expression computes with a column that a read keeps as one value, other than by comparing.
 
-    As with the columns of `_uses_constants`, its results would differ from those of a stage. Filters stay in the
-    read, because they decide which files are read.
+    As with the columns of `_uses_constants`, its results would differ from those of a stage. Filters that do not
+    divide by such a column stay in the read, because they decide which files are read.
     """
-    return bool(constants) and any(
-        not expr.meta.is_column_selection()
-        and (expr.meta.has_multiple_outputs() or not constants.isdisjoint(expr.meta.root_names()))
-        for step in segment.steps
-        if not isinstance(step, Filter)
-        for expr in step.expressions()
-    )
+    renamed = False
+    for step in segment.steps if constants else ():
+        for expr in step.expressions():
+            if isinstance(step, Filter):
+                if divides_by(expr, None if renamed else constants):
+                    return True
+            elif not expr.meta.is_column_selection() and (
+                expr.meta.has_multiple_outputs() or not constants.isdisjoint(expr.meta.root_names())
+            ):
+                return True
+        renamed = renamed or not isinstance(step, Filter)
+    return False
 
 
 def _narrow(segment: Segment, also: set[str]) -> Segment | None:

@@ -19,6 +19,8 @@ import polars.selectors as cs
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
 from arrowstream.errors import PlanError, SchemaError
+from arrowstream.expressions.among_others import among_others, joined, need_values, spread
+from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
 from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.text import expression_text
@@ -69,10 +71,19 @@ class Aggregation:
     _results: tuple[pl.Expr, ...]
     _kept: tuple[str, ...]
     _whole: tuple[pl.Expr, ...]
+    _needs_values: bool
+    _needs_others: bool
 
     @classmethod
     def of(
-        cls, step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str], *, in_order: bool
+        cls,
+        step: str,
+        exprs: Sequence[pl.Expr],
+        schema: pl.Schema,
+        keys: Sequence[str],
+        *,
+        in_order: bool,
+        one_group: bool = False,
     ) -> Aggregation:
         """Split expressions into mergeable aggregations.
 
@@ -88,6 +99,8 @@ class Aggregation:
             The key columns.
         in_order
             Whether state is always combined in the order in which the rows arrived.
+        one_group
+            True if no result ever has another one next to it; it is then computed as Polars' `select` does.
 
         Raises
         ------
@@ -101,9 +114,11 @@ class Aggregation:
         parts = _Parts(schema, in_order)
         results: list[pl.Expr] = []
         whole: list[pl.Expr] = []
-        for expr in _expanded(exprs, schema, keys):
-            result = parts.take_apart(expr, output)
-            (whole if result is None else results).append(for_every_row(expr) if result is None else result)
+        types = None if one_group else schema
+        single = _expanded(exprs, schema, keys)
+        for expr in single:
+            result = parts.take_apart(expr, types, output)
+            (whole if result is None else results).append(for_every_row(expr, types) if result is None else result)
         kept = _columns_of(whole, schema, keys)
         if whole:
             parts.keep(kept)
@@ -119,12 +134,18 @@ class Aggregation:
             tuple(results),
             kept,
             tuple(whole),
+            need_values(parts.init),
+            not one_group and any(depends_on_neighbours(expr, schema) for expr in single),
         )
 
     def state_schema(self, schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
         """Return the schema of keys and state for rows of `schema`."""
         rows = pl.LazyFrame(schema={**schema, ROW: pl.Int64()})
         return rows.group_by(list(keys) or pl.lit(0).alias(_GROUP)).agg(*self.init).collect_schema()
+
+    def rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows in the form in which `init` and `init_row` compute with them."""
+        return joined(spread(rows)) if self._needs_values else rows
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -146,6 +167,12 @@ class Aggregation:
         StageError
             A count exceeds Polars' type for counts.
         """
+        if self._needs_others:
+            return among_others(state, lambda groups: self._finalized(groups, beside))
+        return self._finalized(state, beside)
+
+    def _finalized(self, state: pl.DataFrame, beside: Sequence[pl.Expr]) -> pl.DataFrame:
+        state = spread(state)
         try:
             found = state.select(*beside, *self._leaves)
         except pl.exceptions.InvalidOperationError as error:
@@ -186,8 +213,11 @@ class _Parts:
         self.leaves: list[pl.Expr] = []
         self.counts: list[str] = []
 
-    def take_apart(self, expr: pl.Expr, output: pl.Schema) -> pl.Expr | None:
-        """Return the result as an expression over the leaves, or None if the expression cannot be split."""
+    def take_apart(self, expr: pl.Expr, types: pl.Schema | None, output: pl.Schema) -> pl.Expr | None:
+        """Return the result as an expression over the leaves, or None if the expression cannot be split.
+
+        Results are divided by constants as those of several groups are if `types`, the schema of the rows, is given.
+        """
         try:
             tree, name = tree_of(expr), expr.meta.output_name()
         except pl.exceptions.PolarsError:
@@ -195,7 +225,7 @@ class _Parts:
         if levels(tree) > DEEPEST:
             return None
         found: dict[str, Mergeable] = {}
-        rest = self._replace(tree, found)
+        rest = self._replace(tree if types is None else with_reciprocals(tree, types), found)
         if rest is None or not found:
             return None
         # The cast comes last: a literal takes the type of its other operand.

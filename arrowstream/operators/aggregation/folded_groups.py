@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 
+from arrowstream.expressions.among_others import among_others
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.folded_column import SlotColumn
 from arrowstream.state.arrays import Array
@@ -57,13 +58,16 @@ class FoldedGroups:
         if not rows.height:
             return
         # The expressions may fail, so they run before new keys get slots.
-        slots = self._add(rows, rows.with_columns(self._one).select(self._names))
+        slots = self._add(rows, among_others(rows, self._single))
         if updates:
             firsts = self._touched.firsts(slots)
             touched = slots[firsts]
             state = [column.get(touched) for column in self._columns]
             keys = (rows[name].gather(firsts) for name in self._keys)
             yield pl.DataFrame([*state, *keys])
+
+    def _single(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(self._one).select(self._names)
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Yield all state in pieces, the oldest key first."""

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from arrowstream.expressions.among_others import among_others, grouped
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import Assigned, KeyIndex
@@ -102,9 +103,9 @@ class KeyedGroups:
         """
         aggregation, by = self._aggregation, [SLOT, *more]
         if aggregation.init_row:
-            new = part.rows.select(*by, *aggregation.init_row)
+            new = among_others(part.rows, lambda rows: rows.select(*by, *aggregation.init_row))
         else:
-            new = part.rows.group_by(by).agg(*aggregation.init)
+            new = grouped(part.rows, by, aggregation.init)
         both = new if part.state is None else pl.concat([part.state.select(new.columns), new])
         merged = both.group_by(by).agg(*aggregation.combine).sort(by)
         keys = part.keys[merged[SLOT]] if more else part.keys

@@ -148,7 +148,7 @@ def _over(inner: Any, schema: pl.Schema, make: _Make) -> Mergeable | None:
     if types is None:
         return None
     try:
-        made = make(for_every_row(rebuild(inner), read=True), *types)
+        made = make(for_every_row(rebuild(inner), schema, read=True), *types)
     except NotRebuilt:
         return None
     # A filter may drop the row, so a single row may have no state.

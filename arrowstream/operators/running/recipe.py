@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from arrowstream.errors import PlanError
+from arrowstream.expressions.among_others import among_others, need_values
 from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.text import expression_text
@@ -35,23 +36,30 @@ class Leaf:
     name: str
     make: Make
 
+    def select(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the column that the function runs over."""
+        return rows.select(self.column)
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The computation of `scan` over a batch: the leaves in order, then the expressions.
 
-    Plain expressions see no leaves: ``pl.all()`` in them is all input columns.
+    Plain expressions see no leaves: ``pl.all()`` in them is all input columns. With `needs_values` the input rows must
+    be spread before (`arrowstream.expressions.among_others`).
     """
 
     leaves: tuple[Leaf, ...]
     plain: tuple[pl.Expr, ...]
     over_leaves: tuple[pl.Expr, ...]
     schema: pl.Schema
+    needs_values: bool
 
     def finish(self, frame: pl.DataFrame, with_leaves: pl.DataFrame) -> pl.DataFrame:
         """Return the output rows, from the input rows and the same rows with the columns of the leaves."""
-        made = with_leaves.select(self.over_leaves).get_columns()
-        return frame.with_columns(*self.plain, *made).select(self.schema.names())
+        made = among_others(with_leaves, lambda rows: rows.select(self.over_leaves)).get_columns()
+        found = among_others(frame, lambda rows: rows.with_columns(self.plain))
+        return found.with_columns(made).select(self.schema.names())
 
 
 def take_apart(exprs: Iterable[pl.Expr], schema: pl.Schema, check: Check) -> Recipe:
@@ -66,11 +74,13 @@ def take_apart(exprs: Iterable[pl.Expr], schema: pl.Schema, check: Check) -> Rec
     """
     work = _Work(schema, check)
     finals = [(expr, work.expression(expr)) for expr in exprs]
-    plain = tuple(for_every_row(expr) for expr, final in finals if final is None)
-    over_leaves = tuple(for_every_row(final) for _, final in finals if final is not None)
+    plain = tuple(for_every_row(expr, schema) for expr, final in finals if final is None)
+    over_leaves = tuple(for_every_row(final, work.schema) for _, final in finals if final is not None)
     types = check(_Columns(over_leaves), work.schema, "")
     in_order = tuple(expr if final is None else _of_type(final, types) for expr, final in finals)
-    return Recipe(tuple(work.leaves), plain, over_leaves, check(_Columns(in_order), schema, ""))
+    computed = (*plain, *over_leaves, *(leaf.column for leaf in work.leaves))
+    output = check(_Columns(in_order), schema, "")
+    return Recipe(tuple(work.leaves), plain, over_leaves, output, need_values(computed))
 
 
 def _of_type(expr: pl.Expr, types: pl.Schema) -> pl.Expr:
@@ -162,7 +172,7 @@ class _Work:
         make = maker(name, options, inputs[1:], source, result)
         if isinstance(make, Refused):
             raise self.refusal(make.what, make.hint)
-        self.leaves.append(Leaf(for_every_row(column, read=True), leaf, make))
+        self.leaves.append(Leaf(for_every_row(column, self.schema, read=True), leaf, make))
         self.schema = pl.Schema({**self.schema, leaf: result})
         return leaf
 

@@ -108,7 +108,7 @@ class _CountWindows(Process):
     def process(self, batch: Batch) -> Iterator[Element]:
         self._memory.check()
         frame = batch.polars()
-        rows = numbered(frame, self._next_row)
+        rows = numbered(self._aggregation.rows(frame), self._next_row)
         self._next_row += frame.height
         for part in self._groups.parts(rows):
             state = self._groups.merged(self._numbered(part), more=(_WINDOW,))

@@ -16,6 +16,7 @@ from math import prod
 import numpy as np
 import polars as pl
 
+from arrowstream.expressions.among_others import among_others, spread
 from arrowstream.operators.aggregation.folded_column import FoldedColumn
 from arrowstream.operators.aggregation.mergeable import Fold
 from arrowstream.operators.windows.panes import PANE, Rows
@@ -173,5 +174,6 @@ def _keys(digits: Sequence[_Digit]) -> list[pl.Series]:
 def _values(parts: Sequence[Rows], values: Sequence[pl.Expr]) -> list[pl.Series]:
     names = list(dict.fromkeys(name for value in values for name in value.meta.root_names()))
     rows = pl.concat([part.frame[names] for part in parts])
-    # Plain columns need no query.
-    return (rows if all(value.meta.is_column() for value in values) else rows.select(values)).get_columns()
+    if all(value.meta.is_column() for value in values):
+        return rows.get_columns()  # plain columns need no query
+    return among_others(spread(rows), lambda rows: rows.select(values)).get_columns()

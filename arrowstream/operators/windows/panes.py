@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
+from arrowstream.expressions.among_others import grouped
 from arrowstream.operators.aggregation.mergeable import ROW
 from arrowstream.state.owned_rows import owned
 
@@ -182,4 +183,4 @@ def _group(
     if any_order and sum(frame.height for frame in frames) >= _STREAMED:
         rows = pl.concat([frame.lazy() for frame in frames])
         return rows.group_by(by).agg(*exprs).collect(engine="streaming")
-    return pl.concat(frames).group_by(by).agg(*exprs)
+    return grouped(pl.concat(frames), by, exprs)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
+from arrowstream.expressions.among_others import grouped
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW
 from arrowstream.operators.windows.run_store import PaneStatistics
@@ -112,4 +113,4 @@ class SessionStore:
     def _grouped(self, rows: pl.DataFrame, exprs: tuple[pl.Expr, ...]) -> pl.DataFrame:
         keys = [pl.col(name).first() for name in self._keys]
         bounds = pl.col(FIRST).min(), pl.col(LAST).max()
-        return with_own_text(rows.group_by(_SESSION).agg(*keys, *bounds, *exprs).drop(_SESSION))
+        return with_own_text(grouped(rows, [_SESSION], [*keys, *bounds, *exprs]).drop(_SESSION))

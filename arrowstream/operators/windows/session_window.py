@@ -139,7 +139,7 @@ class _SessionWindows(Process):
         self._memory.check()
         self._time.check(frame, "window")
         self._time.check_room(*self._time.span(frame), self._gap, "window")
-        rows = numbered(frame, self._next_row)
+        rows = numbered(self._aggregation.rows(frame), self._next_row)
         self._next_row += frame.height
         if self._taken_from_us is not None:
             is_late = self._time.expression() < self._time.first_tick(self._taken_from_us)
