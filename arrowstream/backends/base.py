@@ -12,6 +12,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.expressions.every_row import Step
 from arrowstream.expressions.program import Program, Refusal
 
+
 class Frames(Protocol):
     """A segment as a function of a frame: `apply_lazy` runs it whole, `steps` one by one, over rows of `schema`."""
 

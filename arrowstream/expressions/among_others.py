@@ -1,9 +1,9 @@
 """Evaluation of expressions over frames, so that a row gets the value that it has among other rows.
 
-Polars takes a column of one value for a constant, and computes with constants in another way: divisions round in another
-way (`arrowstream.expressions.constant_divisors` writes them as multiplications), and powers multiply for a single
-exponent of 3 or 4. A column has one value if the frame has one row, if a chunk of it has one, or if Polars
-keeps equal values as one value and a length. Expressions that are not part of a read are evaluated by these functions.
+Polars takes a column of one value for a constant, and computes with constants in another way: divisions round
+differently (`arrowstream.expressions.constant_divisors` writes them as multiplications), and powers multiply for a
+single exponent of 3 or 4. A column has one value if the frame has one row, if a chunk of it has one, or if Polars
+keeps equal values as one value and a length. Expressions that are not part of a read are evaluated here.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Rewriting of divisions by a constant, which Polars computes in two ways.
 
-Polars divides floats by a constant by multiplying with its reciprocal, but a float that is alone by dividing: 5 / 3 is
+Polars multiplies floats by the reciprocal of a constant divisor, but divides a float that is alone: 5 / 3 is
 1.6666666666666665 among other values and 1.6666666666666667 alone. Whether a value is alone depends on the cut of
-the stream, on the rows that a filter leaves, on the elements of other lists and on the number of groups. Written as a
-multiplication, as here, the result is the same everywhere. The same holds for ``//`` and ``%``.
+the stream, on the rows that a filter leaves, on the elements of other lists and on the number of groups. Written as
+a multiplication, the result is the same everywhere. The same holds for ``//`` and ``%``.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def with_reciprocals(tree: Any, schema: pl.Schema) -> Any:
 def depends_on_neighbours(expr: pl.Expr, schema: pl.Schema) -> bool:
     """Return whether a value of an expression with reciprocals may still depend on whether it is alone.
 
-    This holds for powers of floats with a computed exponent, as Polars multiplies for a single exponent of 3 or 4, for
-    divisions whose type is not known, and for an expression that cannot be analysed.
+    This holds for powers of floats with a computed exponent, because Polars multiplies for a single exponent of 3 or
+    4, for divisions whose type is not known, and for an expression that cannot be analysed.
     """
     visit = _Visit(schema)
     try:
@@ -90,7 +90,9 @@ def _divides_by(tree: Any, columns: Container[str] | None) -> bool:
         if columns is None and not _is_constant(divisor):
             return True
         for node, _ in containers(divisor):
-            if isinstance(node, dict) and ("Selector" in node or node.get("Column", _ELEMENT) in (columns or ())):
+            if isinstance(node, dict) and (
+                "Selector" in node or node.get("Column", _ELEMENT) in (columns or ())
+            ):
                 return True
     return False
 
@@ -108,7 +110,8 @@ class _Visit:
             case {"Literal": _}:
                 return node
             case {"Eval": {"expr": inner, "evaluation": evaluation, **how}}:
-                element = {_ELEMENT: getattr(dtype, "inner", pl.Null()) for dtype in self._types(inner) or ()}
+                (lists, *_) = self._types(inner) or [pl.Null()]
+                element = {_ELEMENT: getattr(lists, "inner", pl.Null())}
                 parts = {"expr": self.changed(inner), "evaluation": self._inside(element, evaluation)}
                 return {"Eval": {**parts, **how}}
             case {"StructEval": {"expr": inner, "evaluation": evaluation, **how}}:
@@ -117,7 +120,9 @@ class _Visit:
                     "evaluation": self._inside(self._fields(inner), evaluation),
                 }
                 return {"StructEval": {**parts, **how}}
-            case {"Function": {"input": [inner, *rest], "function": {"StructExpr": "WithFields"} as function}}:
+            case {
+                "Function": {"input": [inner, *rest], "function": {"StructExpr": "WithFields"} as function}
+            }:
                 inputs = [self.changed(inner), *self._inside(self._fields(inner), rest)]
                 return {"Function": {"input": inputs, "function": function}}
             case list():

@@ -1,7 +1,7 @@
 """Rewriting of expressions for Polars, so that a row gets the value that it has among other rows.
 
-Divisions of floats by constants become multiplications (`arrowstream.expressions.constant_divisors`), and Polars gives
-a value for every row, even if all rows take the same branch.
+Divisions of floats by constants become multiplications (`arrowstream.expressions.constant_divisors`), and Polars
+gives a value for every row, even if all rows take the same branch.
 
 If ``when(...).then(constant)`` takes the same branch for all rows of a frame, Polars 2 keeps the result as one
 value and a length. A constant compared with that gives one row for the whole frame, and a division by it
@@ -21,12 +21,11 @@ from arrowstream.expressions.constant_divisors import depends_on_neighbours, wit
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.tree import DEEPEST, levels, tree_of
 
-
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
 class Step(Protocol):
-    """A step that consists of expressions, and the function of a frame that they make; `Expressions` implements it."""
+    """A step that consists of expressions, as `arrowstream.operators.base.Expressions` defines it."""
 
     def apply(self, frame: Frame) -> Frame: ...
 
@@ -52,10 +51,13 @@ def steps_for_every_row(steps: Sequence[StepT], schema: pl.Schema) -> tuple[Step
     """
     settled: list[StepT] = []
     read: set[str] | None = set()
-    for step, rows in reversed(_with_schemas([piece for step in steps for piece in step.pieces()], schema)):
-        exprs = step.expressions()
+    pieces = [piece for step in steps for piece in step.pieces()]
+    for piece, rows in reversed(_with_schemas(pieces, schema)):
+        exprs = piece.expressions()
         settled.append(
-            step.with_expressions(tuple(for_every_row(expr, rows, read=_is_in(expr, read)) for expr in exprs))
+            piece.with_expressions(
+                tuple(for_every_row(expr, rows, read=_is_in(expr, read)) for expr in exprs)
+            )
         )
         for expr in exprs:
             names = _reads(expr)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-import polars.selectors as cs
 
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
@@ -22,9 +21,10 @@ from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions.among_others import among_others, joined, need_values, spread
 from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
 from arrowstream.expressions.every_row import for_every_row
-from arrowstream.expressions.rebuild import NotRebuilt, rebuild
+from arrowstream.expressions.rebuild import rebuild
 from arrowstream.expressions.text import expression_text
-from arrowstream.expressions.tree import DEEPEST, containers, is_row_wise, levels, tree_of
+from arrowstream.expressions.tree import DEEPEST, is_row_wise, levels, tree_of
+from arrowstream.operators.aggregation.expand import expanded
 from arrowstream.operators.aggregation.mergeable import ROW, Fold, Mergeable, mergeable
 from arrowstream.operators.aggregation.reserved_names import check_results
 from arrowstream.operators.aggregation.row_counts import most_rows, too_many
@@ -115,10 +115,12 @@ class Aggregation:
         results: list[pl.Expr] = []
         whole: list[pl.Expr] = []
         types = None if one_group else schema
-        single = _expanded(exprs, schema, keys)
+        single = expanded(exprs, schema, keys)
         for expr in single:
             result = parts.take_apart(expr, types, output)
-            (whole if result is None else results).append(for_every_row(expr, types) if result is None else result)
+            (whole if result is None else results).append(
+                for_every_row(expr, types) if result is None else result
+            )
         kept = _columns_of(whole, schema, keys)
         if whole:
             parts.keep(kept)
@@ -335,29 +337,6 @@ def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequen
     names = list(whole)[len(by) :]
     check_results(step, names)
     return pl.Schema({name: whole[name] for name in names})
-
-
-def _expanded(exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> list[pl.Expr]:
-    """Return the expressions, with one that contains a single selector replaced by one for each of its columns."""
-    values = pl.Schema({name: dtype for name, dtype in schema.items() if name not in keys})
-    return [single for expr in exprs for single in _expand(expr, values)]
-
-
-def _expand(expr: pl.Expr, values: pl.Schema) -> list[pl.Expr]:
-    try:
-        tree = tree_of(expr)
-    except pl.exceptions.PolarsError:
-        return [expr]
-    selectors = [node for node, _ in containers(tree) if isinstance(node, dict) and "Selector" in node]
-    if len(selectors) != 1 or levels(tree) > DEEPEST:
-        return [expr]
-    selector = rebuild(selectors[0]).meta.as_selector()
-    names = cs.expand_selector(pl.DataFrame(schema=values), selector)
-    before, after = json.dumps(tree).split(json.dumps(selectors[0]))
-    try:
-        return [rebuild(json.loads(f"{before}{json.dumps({'Column': name})}{after}")) for name in names]
-    except NotRebuilt:
-        return [expr]
 
 
 def _columns_of(exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> tuple[str, ...]:

@@ -45,8 +45,8 @@ class Leaf:
 class Recipe:
     """The computation of `scan` over a batch: the leaves in order, then the expressions.
 
-    Plain expressions see no leaves: ``pl.all()`` in them is all input columns. With `needs_values` the input rows must
-    be spread before (`arrowstream.expressions.among_others`).
+    Plain expressions see no leaves: ``pl.all()`` in them is all input columns. If `needs_values`, the input rows
+    must be spread before (`arrowstream.expressions.among_others`).
     """
 
     leaves: tuple[Leaf, ...]
