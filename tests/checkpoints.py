@@ -23,6 +23,9 @@ class MemoryStore:
         assert threading.current_thread() is not threading.main_thread()
         self.saved[step_id, epoch] = list(batches)
 
+    def state_ids(self) -> list[str]:
+        return [id for (id, epoch), batches in self.saved.items() if epoch == self.complete and batches]
+
     def load(self, step_id: str) -> Iterator[pa.RecordBatch] | None:
         found = self.saved.get((step_id, self.complete)) if self.complete is not None else None
         return None if found is None else iter(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 import pyarrow as pa
@@ -23,11 +23,15 @@ Snapshot = Iterator[pa.RecordBatch]
 class SnapshotStore(Protocol):
     """Snapshots of one pipeline. Its methods block; the runtime calls them on worker threads."""
 
-    def save(self, step_id: str, epoch: int, batches: Iterator[pa.RecordBatch]) -> None:
+    def save(self, state_id: str, epoch: int, batches: Iterator[pa.RecordBatch]) -> None:
         """Store the state of a step at the barrier of `epoch`; `batches` are made while they are read."""
         ...
 
-    def load(self, step_id: str) -> Iterator[pa.RecordBatch] | None:
+    def state_ids(self) -> Iterable[str]:
+        """Return the ids of the states of at least one batch at the last complete epoch."""
+        ...
+
+    def load(self, state_id: str) -> Iterator[pa.RecordBatch] | None:
         """Return the state of a step at the last complete epoch, or None if no epoch is complete."""
         ...
 

@@ -181,7 +181,7 @@ class _Compiler:
             )
         if isinstance(work, Operator):
             assert draft.output is not None
-            return OperatorStage(draft.name, work, draft.schema, draft.output, draft.policies)
+            return OperatorStage(draft.name, draft.state_id, work, draft.schema, draft.output, draft.policies)
         return work
 
 

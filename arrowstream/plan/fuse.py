@@ -18,7 +18,7 @@ from arrowstream.plan.graph import Composite, LineCompiler, Step
 from arrowstream.plan.physical import CompositeStage
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
-from arrowstream.plan.step_ids import step_ids
+from arrowstream.plan.step_ids import state_ids, step_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class StageDraft:
     ----------
     name
         The stage's name: the ids of its steps, joined by ``+``.
+    state_id
+        The id of its saved state: the state ids of its steps, joined by ``+``.
     work
         The segment, operator or composite stage that runs.
     schema
@@ -42,6 +44,7 @@ class StageDraft:
     """
 
     name: str
+    state_id: str
     work: Segment | Operator | CompositeStage
     schema: pl.Schema
     output: pl.Schema | None
@@ -78,10 +81,12 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, compiler: LineCo
         A step does not fit; the error names it.
     """
     drafts: list[StageDraft] = []
-    for _, group in groupby(zip(step_ids(steps), steps, strict=True), lambda item: _fuses_with(*item)):
-        members = [(f"{prefix}{id}", id, step) for id, step in group]
-        name = f"{prefix}{'+'.join(id for _, id, _ in members)}"
-        draft = _draft(name, [(full, step) for full, _, step in members], schema, compiler)
+    identified = zip(step_ids(steps), state_ids(steps), steps, strict=True)
+    for _, group in groupby(identified, lambda item: _fuses_with(item[0], item[2])):
+        ids, states, members = zip(*group, strict=True)
+        name, state_id = (f"{prefix}{'+'.join(parts)}" for parts in (ids, states))
+        full = [f"{prefix}{id}" for id in ids]
+        draft = _draft(name, state_id, list(zip(full, members, strict=True)), schema, compiler)
         drafts.append(draft)
         # A step whose rows all leave inside is the last one: the graph takes no step after it.
         schema = draft.output if draft.output is not None else schema
@@ -98,14 +103,14 @@ def _fuses_with(id: str, step: Step) -> tuple[str, str, str]:
 
 
 def _draft(
-    name: str, members: Sequence[tuple[str, Step]], schema: pl.Schema, compiler: LineCompiler
+    name: str, state_id: str, members: Sequence[tuple[str, Step]], schema: pl.Schema, compiler: LineCompiler
 ) -> StageDraft:
     """Check the steps of one stage, each with its full id, and return their draft."""
     first = members[0][1]
     if isinstance(first.operator, Composite):
         with naming(name):
             stage = first.operator.compile(compiler, name, schema)
-        return StageDraft(name, stage, schema, stage.output)
+        return StageDraft(name, state_id, stage, schema, stage.output)
     output = schema
     expressions: list[Expressions] = []
     for id, step in members:
@@ -123,7 +128,7 @@ def _draft(
         if expressions
         else reduce(lambda one, following: one.fused_with(following), operators)
     )
-    return StageDraft(name, work, schema, output, first.backend, first.policies)
+    return StageDraft(name, state_id, work, schema, output, first.backend, first.policies)
 
 
 @contextmanager

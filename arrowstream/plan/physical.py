@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -50,10 +50,11 @@ class SegmentStage:
 
 @dataclass(frozen=True, slots=True)
 class OperatorStage:
-    """An opaque operator with one input."""
+    """An opaque operator with one input; its saved state is found by `state_id`."""
 
     lines: ClassVar[tuple[Line, ...]] = ()
     name: str
+    state_id: str
     operator: Operator
     schema: pl.Schema
     output: pl.Schema
@@ -260,3 +261,20 @@ class Plan:
     stages: tuple[Stage, ...]
     output: pl.Schema | None
     sink: SinkBinding | None
+
+    @property
+    def state_ids(self) -> frozenset[str]:
+        """The ids under which sources and steps save positions and state."""
+        return frozenset(_state_ids(Line(self.name, self.input, self.stages, self.output)))
+
+
+def _state_ids(line: Line) -> Iterator[str]:
+    if line.input is not None:
+        yield line.input.name
+    for stage in line.stages:
+        if isinstance(stage, OperatorStage):
+            yield stage.state_id
+        elif isinstance(stage, InputsStage) and stage.operator is not None:
+            yield stage.name
+        for inner in stage.lines:
+            yield from _state_ids(inner)

@@ -1,16 +1,15 @@
-"""Stable step ids: the names of steps in `explain()`, metrics, reports, errors and snapshots.
+"""Step ids: the names of steps in `explain()`, metrics, reports and errors, and those of their saved state.
 
-An id depends on the step, not on its place: it stays the same if other steps are added, or fused with it. Only steps
-of one kind need more than that kind to differ, so a further step of the same kind changes the id of the first one,
-and equal steps are numbered in their order. `.named()` gives an id that never changes.
+An id is made to be read: the first unnamed step of a kind has the name of its operator. It does not change with steps
+that are added after it, or fused with it. A state id is made to be found again: it depends on what the step
+does, not on any other step, but for equal ones, which are numbered in their order. `.named()` gives both.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from arrowstream.errors import PlanError
@@ -46,31 +45,42 @@ class Identified(Protocol):
 def step_ids(steps: Sequence[Identified]) -> tuple[str, ...]:
     """Return the id of each step of one line.
 
-    The id of a named step is its name. The id of any other is the name of its operator if it is the only unnamed step
-    of this operator, otherwise the operator's name and 4 hex digits of a hash of `describe()`. Equal ids get the
-    endings ``.2``, ``.3``.
+    The id of a named step is its name. The id of any other is the name of its operator if it is the first unnamed
+    step of this operator, otherwise the operator's name and 4 hex digits of a hash of `describe()`. Equal ids get
+    the endings ``.2``, ``.3``.
 
     Examples
     --------
     >>> import polars as pl
     >>> from arrowstream import Pipeline, Source
     >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1]})))
-    >>> builder.filter(pl.col("x") > 0).drop("x").filter(pl.lit(True)).named("all").graph.ids
-    ('filter', 'drop', 'all')
+    >>> builder.filter(pl.col("x") > 0).filter(pl.col("x") > 1).filter(pl.lit(True)).named("all").graph.ids
+    ('filter', 'filter-d3d1', 'all')
     """
-    given = {step.id for step in steps if step.id is not None}
-    unnamed = Counter(step.operator.name for step in steps if step.id is None)
-    taken = {*given, *ENDS}
+    return _ids(steps, lambda step, taken: step.operator.name not in taken)
+
+
+def state_ids(steps: Sequence[Identified]) -> tuple[str, ...]:
+    """Return the id of the saved state of each step of one line.
+
+    It is the step's name, or its operator's name and 4 hex digits of a hash of `describe()`, so that state is found
+    wherever the step stands.
+    """
+    return _ids(steps, lambda step, taken: False)
+
+
+def _ids(steps: Sequence[Identified], is_short: Callable[[Identified, set[str]], bool]) -> tuple[str, ...]:
+    """Return names, short ids, which are those of the operators, and for others those with digits."""
+    taken = {*ENDS, *(step.id for step in steps if step.id is not None)}
     found = []
     for step in steps:
-        name = step.operator.name
-        if step.id is not None:
-            found.append(step.id)
-        elif unnamed[name] == 1 and name not in taken:
-            found.append(name)
-        else:
-            found.append(_numbered(f"{name}-{_digest(step.operator.describe())}", taken))
-        taken.add(found[-1])
+        id = step.id
+        if id is None:
+            name = step.operator.name
+            short = is_short(step, taken)
+            id = name if short else _numbered(f"{name}-{_digest(step.operator.describe())}", taken)
+        found.append(id)
+        taken.add(id)
     return tuple(found)
 
 

@@ -42,6 +42,7 @@ class RunningProcess(RunningStage):
     def __init__(
         self,
         name: str,
+        state_id: str,
         kind: str,
         process: Process,
         resources: Resources,
@@ -54,7 +55,7 @@ class RunningProcess(RunningStage):
         self._queue_capacity = queue_capacity
         self._clock = resources.clock
         self._threads = resources.threads
-        self._snapshots = Snapshots(name, resources)
+        self._snapshots = Snapshots(name, state_id, resources)
         self._write_late = write_late
         self._times = CallTimes()
         self._last_ns = 0
@@ -133,13 +134,14 @@ class RunningTimed(RunningProcess):
     def __init__(
         self,
         name: str,
+        state_id: str,
         kind: str,
         process: TimedProcess,
         resources: Resources,
         write_late: WriteLate | None = None,
         queue_capacity: int | None = None,
     ) -> None:
-        super().__init__(name, kind, process, resources, write_late, queue_capacity)
+        super().__init__(name, state_id, kind, process, resources, write_late, queue_capacity)
         self._timed = process
 
     @property
@@ -181,7 +183,7 @@ class RunningAsync(RunningStage):
 
     def __init__(self, stage: OperatorStage, process: AsyncProcess, resources: Resources) -> None:
         super().__init__(stage.name)
-        self._snapshots = Snapshots(stage.name, resources)
+        self._snapshots = Snapshots(stage.name, stage.state_id, resources)
         self._process = process
         self._kind = stage.operator.name
         self._clock = resources.clock
@@ -276,10 +278,10 @@ def start_operator(
     write_late
         Writes a batch of late rows; None if they are only counted.
     """
-    name, operator = stage.name, stage.operator
+    name, id, operator = stage.name, stage.state_id, stage.operator
     process = operator.start(stage.schema, resources.context(name))
     if isinstance(process, AsyncProcess):
         return RunningAsync(stage, process, resources)
     if isinstance(process, TimedProcess):
-        return RunningTimed(name, operator.name, process, resources, write_late, operator.queue_capacity)
-    return RunningProcess(name, operator.name, process, resources, write_late, operator.queue_capacity)
+        return RunningTimed(name, id, operator.name, process, resources, write_late, operator.queue_capacity)
+    return RunningProcess(name, id, operator.name, process, resources, write_late, operator.queue_capacity)

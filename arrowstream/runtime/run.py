@@ -25,7 +25,7 @@ from arrowstream.runtime.limits import Limits
 from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.report import RunReport
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.snapshots import Snapshots
+from arrowstream.runtime.snapshots import Snapshots, check_saved
 from arrowstream.runtime.task_group import task_group
 from arrowstream.runtime.threads import Threads
 from arrowstream.runtime.totals import Totals
@@ -151,7 +151,7 @@ class Run:
         await in_turn(source.close for source in self._totals.sources)
 
     async def _open_source(self, name: str, start: Input) -> RunningSource:
-        resume = await Snapshots(name, self._resources).position()
+        resume = await Snapshots(name, name, self._resources).position()
         context = self._resources.context(name)
         reader = opened(name, SourceError, lambda: open_source(start.source, context, start.query, resume))
         inside = () if start.absorbed is None else start.absorbed.steps
@@ -197,6 +197,7 @@ class Run:
                 self._open_sink,
                 self._options.limits,
             )
+            await check_saved(plan.state_ids, self._resources)
             await wiring.wire(source, plan)
             async with task_group() as group:
                 wiring.start(group)

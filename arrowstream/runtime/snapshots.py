@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from itertools import chain
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.core.snapshot_store import Snapshot, SourcePosition
+from arrowstream.errors import SnapshotError
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.resources import Resources
 from arrowstream.state.snapshot import SnapshotFormat
@@ -20,15 +21,18 @@ class Snapshots:
     Parameters
     ----------
     step
-        The id of the step or source.
+        The id of the step or source, for errors.
+    state_id
+        The id of its saved state.
     resources
         The run's threads and snapshot store; without a store, nothing is saved or restored.
     """
 
-    __slots__ = ("_step", "_store", "_threads", "enabled")
+    __slots__ = ("_state_id", "_step", "_store", "_threads", "enabled")
 
-    def __init__(self, step: str, resources: Resources) -> None:
+    def __init__(self, step: str, state_id: str, resources: Resources) -> None:
         self._step = step
+        self._state_id = state_id
         self._store = resources.snapshots
         self._threads = resources.threads
         self.enabled = resources.snapshots is not None
@@ -36,7 +40,7 @@ class Snapshots:
     async def save(self, epoch: int, snapshot: Callable[[], Snapshot]) -> None:
         """Save the snapshot of a barrier; `snapshot` is called, and its result read, on a worker thread."""
         if (store := self._store) is not None:
-            await self._call(lambda: store.save(self._step, epoch, snapshot()))
+            await self._call(lambda: store.save(self._state_id, epoch, snapshot()))
 
     async def restore(self, restore: Callable[[Snapshot], None]) -> None:
         """Call `restore` on a worker thread with the state at the last complete epoch, if it has any."""
@@ -44,7 +48,7 @@ class Snapshots:
             return
 
         def load() -> None:
-            batches = store.load(self._step) or iter(())
+            batches = store.load(self._state_id) or iter(())
             first = next(batches, None)
             if first is not None:
                 restore(chain((first,), batches))
@@ -66,3 +70,32 @@ class Snapshots:
             await self._threads.call(work)
         except FAILURES as error:
             raise stage_error(self._step, None, error) from error
+
+
+async def check_saved(state_ids: Set[str], resources: Resources) -> None:
+    """Check that every saved state belongs to a step of the pipeline.
+
+    Raises
+    ------
+    SnapshotError
+        The store holds state that no step has saved under one of `state_ids`; it would be lost.
+    """
+    if resources.snapshots is None:
+        return
+    saved = set(await resources.threads.call(lambda store: store.state_ids(), resources.snapshots))
+    lost, fresh = sorted(saved - state_ids), sorted(state_ids - saved)
+    if lost:
+        raise SnapshotError(
+            "saved state belongs to no step of the pipeline, so it would be lost",
+            expected=f"steps {', '.join(lost)}",
+            found=f"steps without saved state: {', '.join(fresh)}"
+            if fresh
+            else "only steps with saved state",
+            hint=f"a changed step has another id: name it as it was, .named({_own(lost[0])!r}), or run without "
+            "the snapshots",
+        )
+
+
+def _own(state_id: str) -> str:
+    """Return a step's own part of an id, without the branches and inputs around it."""
+    return state_id.rsplit("/", 1)[-1]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from arrowstream import Builder, ErrorHandler, Pipeline, Sink, Source
 from arrowstream.errors import JobError, PlanError, SchemaError, StageError
 from arrowstream.jobs.job import Job
-from arrowstream.plan.step_ids import inner_prefix
+from arrowstream.plan.step_ids import inner_prefix, state_ids
 from arrowstream.testing import TestSink
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "k": ["a", "b", "a"]})
@@ -33,19 +33,50 @@ def test_a_step_alone_of_its_kind_has_the_name_of_its_operator() -> None:
     assert names(rows().filter(pl.col("x") > 1).batch(2)) == ["source", "filter", "batch", "sink"]
 
 
-def test_several_of_a_kind_are_told_apart_by_what_they_do() -> None:
-    builder = rows().batch(2).batch(3).batch(2).filter(pl.col("x") > 1)
-    assert builder.graph.ids == ("batch-9526", "batch-f829", "batch-9526.2", "filter")
+def test_further_steps_of_a_kind_are_told_apart_by_what_they_do() -> None:
+    builder = rows().batch(2).batch(3).batch(2).batch(3).filter(pl.col("x") > 1)
+    assert builder.graph.ids == ("batch", "batch-f829", "batch-9526", "batch-f829.2", "filter")
 
 
 def test_a_named_step_leaves_the_others_their_operators_name() -> None:
     assert rows().batch(2).batch(3).named("threes").graph.ids == ("batch", "threes")
     assert rows().batch(2).batch(3).named("batch").graph.ids == ("batch-9526", "batch")
-    assert rows().batch(2).named("batch-f829").batch(3).batch(4).graph.ids[:2] == (
-        "batch-f829",
-        "batch-f829.2",
-    )
+    ids = rows().batch(4).batch(2).named("batch-f829").batch(3).graph.ids
+    assert ids == ("batch", "batch-f829", "batch-f829.2")
 
+
+@given(st.lists(st.sampled_from(range(7))), st.lists(st.sampled_from(range(7))))
+def test_steps_after_others_leave_their_ids(before: list[int], after: list[int]) -> None:
+    builder = rows()
+    for number in before:
+        builder = UNNAMED[number](builder)
+    ids = builder.graph.ids
+    for number in after:
+        builder = UNNAMED[number](builder)
+    assert builder.graph.ids[: len(ids)] == ids
+
+
+@given(st.lists(st.sampled_from(range(7))), st.lists(st.sampled_from(range(7))), st.integers(0, 6))
+def test_other_steps_before_and_after_leave_the_id_of_saved_state(
+    before: list[int], after: list[int], own: int
+) -> None:
+    builder = rows()
+    for number in [*before, own, *after]:
+        builder = UNNAMED[number](builder)
+    (alone,) = state_ids(UNNAMED[own](rows()).graph.steps)
+    assert alone in state_ids(builder.graph.steps)
+    assert state_ids(builder.named("mine").graph.steps)[-1] == "mine"
+
+
+UNNAMED: list[Callable[[Builder], Builder]] = [
+    lambda builder: builder.batch(2),
+    lambda builder: builder.batch(3),
+    lambda builder: builder.filter(pl.col("x") > 1),
+    lambda builder: builder.scan(t=pl.col("x").cum_sum()),
+    lambda builder: builder.scan(n=pl.col("x").cum_count()),
+    lambda builder: builder.with_columns(pl.col("x") + 1),
+    lambda builder: builder.buffer(1),
+]
 
 STEPS: list[Callable[[Builder], Builder]] = [
     lambda builder: builder.batch(2),
@@ -74,13 +105,14 @@ def test_ids_are_unique_and_move_with_their_steps(repeated: list[int], once: set
     moved = rows()
     for number in chosen:
         moved = STEPS[number](moved)
-    assert sorted(moved.graph.ids) == sorted(ids)
+    assert sorted(state_ids(moved.graph.steps)) == sorted(state_ids(builder.graph.steps))
 
 
 STABLE = """
 import functools
 import polars as pl
 from arrowstream import Pipeline, Processor, Source
+from arrowstream.plan.step_ids import state_ids
 
 class Keep(Processor):
     async def process(self, batch):
@@ -95,7 +127,7 @@ for _ in range(2):
     builder = builder.map(functools.partial(double)).parallel_map(double, workers=2).cast({"k": pl.Categorical})
     builder = builder.window(rows=2, by="k").agg(pl.len(), x=pl.col("x").sum()).select("k", "x")
     builder = builder.scan(t=pl.col("x").cum_sum()).scan(double, state={}).with_columns(pl.lit(None).alias("t"))
-print(" ".join(builder.graph.ids))
+print(" ".join((*builder.graph.ids, *state_ids(builder.graph.steps))))
 """
 
 
@@ -109,7 +141,7 @@ def test_ids_are_the_same_in_every_process() -> None:
         )
         found.add(run.stdout)
     (ids,) = found
-    assert len(set(ids.split())) == 2 * 12
+    assert len(set(ids.split()[: 2 * 12])) == len(set(ids.split()[2 * 12 :])) == 2 * 12
 
 
 def test_ids_inside_branches_and_inputs_begin_with_where_they_are() -> None:

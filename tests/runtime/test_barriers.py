@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import polars as pl
@@ -14,8 +14,9 @@ from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 from arrowstream import Builder, Pipeline, Processor, Sink
 from arrowstream.core.batch import Barrier, Batch, Idle, Watermark
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import StageError
+from arrowstream.errors import SnapshotError, StageError
 from arrowstream.operators.base import AsyncProcess, Process
+from arrowstream.plan.step_ids import state_ids
 from arrowstream.testing import Abort, Aborted, TestSink, TestSource
 
 FRAMES = [pl.DataFrame({"x": [start, start + 1]}) for start in range(0, 10, 2)]
@@ -59,7 +60,9 @@ def test_the_state_is_saved_before_the_barrier_goes_on_and_on_a_worker_thread() 
     asyncio.run(run_with(pipeline, snapshots=store, on_sink_barrier=note))
     assert order == ["first", "second", "sink 1", "first", "second", "sink 2"]
     assert reached == [("sink", 1), ("sink", 2)]
-    assert set(store.saved) == {(step, epoch) for step in ("source", "first", "second") for epoch in (1, 2)}
+    assert {(id.partition("-")[0], epoch) for id, epoch in store.saved} == {
+        (step, epoch) for step in ("source", "first", "second") for epoch in (1, 2)
+    }
 
 
 def test_without_a_store_a_barrier_takes_no_snapshot() -> None:
@@ -129,6 +132,80 @@ def test_a_run_continues_from_a_barrier_as_if_it_had_never_ended(step: str) -> N
     asyncio.run(run_with(builder.sink(second).build(), snapshots=store))
     before = first.frame().head(until[-1])
     assert pl.concat([before, second.frame()]).equals(whole.frame())
+
+
+TOTAL = {"total": pl.col("x").cum_sum()}
+
+
+def saved_by(steps: Callable[[Builder], Builder]) -> MemoryStore:
+    """The store of a run of `steps` that ended after the barrier of epoch 2."""
+    store = MemoryStore()
+    builder = steps(rows([*SCRIPT[:6], Abort(), SCRIPT[-1]]))
+    with pytest.raises(Aborted):
+        asyncio.run(run_with(builder.sink(TestSink()).build(), snapshots=store))
+    store.complete = 2
+    return store
+
+
+def restored(store: MemoryStore, steps: Callable[[Builder], Builder]) -> pl.DataFrame:
+    sink = TestSink()
+    builder = steps(rows([*SCRIPT[:6], SCRIPT[-1]]))
+    asyncio.run(run_with(builder.sink(sink).build(), snapshots=store))
+    return sink.frame()
+
+
+OTHER_STEPS: dict[str, Callable[[Builder], Builder]] = {
+    "one before": lambda b: b.scan(n=pl.col("x").cum_count()).scan(**TOTAL).select("x", "total"),
+    "one after": lambda b: b.scan(**TOTAL).scan(n=pl.col("x").cum_count()).select("x", "total"),
+    "steps without state": lambda b: b.filter(pl.col("x") >= 0).scan(**TOTAL).map(lambda batch: batch),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_STEPS)
+def test_a_step_finds_its_state_whatever_steps_are_added(change: str) -> None:
+    found = restored(saved_by(lambda b: b.scan(**TOTAL)), OTHER_STEPS[change])
+    assert found.rows() == [(8, 36), (9, 45)]
+
+
+def test_saved_state_that_belongs_to_no_step_is_refused() -> None:
+    store = saved_by(lambda b: b.scan(**TOTAL).map(lambda batch: batch))
+    (lost,) = set(store.state_ids()) - {"source"}
+
+    def changed(b: Builder) -> Builder:
+        return b.scan(total=pl.col("x").cum_sum() + 0)
+
+    with pytest.raises(SnapshotError) as caught:
+        restored(store, changed)
+    (fresh,) = state_ids(changed(rows()).graph.steps)
+    assert lost.startswith("scan-") and fresh.startswith("scan-") and fresh != lost
+    assert str(caught.value).splitlines() == [
+        "saved state belongs to no step of the pipeline, so it would be lost",
+        f"  expected: steps {lost}",
+        f"  found: steps without saved state: {fresh}",
+        f"  hint: a changed step has another id: name it as it was, .named({lost!r}), or run without the snapshots",
+    ]
+    found = restored(store, lambda b: changed(b).named(lost))
+    assert found.rows() == [(8, 36), (9, 45)]
+
+
+def test_state_of_a_step_that_is_gone_is_refused_too() -> None:
+    store = saved_by(lambda b: b.scan(**TOTAL).named("totals").reduce(n=pl.len()))
+    with pytest.raises(SnapshotError, match=r"expected: steps totals\n  found: only steps with saved state"):
+        restored(store, lambda b: b.reduce(n=pl.len()))
+
+
+def test_state_inside_branches_is_checked() -> None:
+    def steps(b: Builder, name: str) -> Builder:
+        split = b.split(pl.col("x") % 2 == 0).branch("true", lambda way: way.scan(**TOTAL).named(name))
+        return split.otherwise(lambda way: way.with_columns(total=0)).merge()
+
+    store = saved_by(lambda b: steps(b, "even"))
+    assert "split/true/even" in store.state_ids()
+    assert restored(store, lambda b: steps(b, "even")).height == 2
+    with pytest.raises(
+        SnapshotError, match=r"steps split/true/even(?s:.*)split/true/odd(?s:.*)named\('even'\)"
+    ):
+        restored(store, lambda b: steps(b, "odd"))
 
 
 @pytest.mark.parametrize("step", STEPS)

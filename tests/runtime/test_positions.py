@@ -142,7 +142,9 @@ def saved_position(store: MemoryStore, epoch: int) -> SourcePosition | None:
     store.complete = epoch
 
     async def main() -> SourcePosition | None:
-        return await Snapshots("source", Resources(ManualClock(), Threads(1), snapshots=store)).position()
+        return await Snapshots(
+            "source", "source", Resources(ManualClock(), Threads(1), snapshots=store)
+        ).position()
 
     return asyncio.run(main())
 

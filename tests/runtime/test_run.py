@@ -575,7 +575,7 @@ def test_marks_keep_their_place_among_batches_and_reach_operators_first() -> Non
     async def main() -> None:
         threads = Threads(1)
         schema = NUMBERS[0].schema
-        planned = OperatorStage("holding", ScriptedOperator("holding", Holding), schema, schema)
+        planned = OperatorStage("holding", "holding", ScriptedOperator("holding", Holding), schema, schema)
         clock = ManualClock()
         stage = start_operator(planned, Resources(clock, threads), None)
         limits = ChannelLimits(10)

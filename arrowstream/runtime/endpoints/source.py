@@ -74,7 +74,7 @@ class RunningSource:
         self.queue = None
         self._reader = reader
         self._inside = inside
-        self._snapshots = Snapshots(name, resources)
+        self._snapshots = Snapshots(name, name, resources)
         self._threads = resources.threads
         self._clock = resources.clock
         self._stopped = False
