@@ -223,9 +223,10 @@ class Steps:
     def named(self, name: str) -> Self:
         """Name the step before this: its id in `explain()`, metrics, reports and errors.
 
-        A step without a name has that of its operator; where several steps of one line have the same operator, 4 hex
+        The first step of a kind without a name has that of its operator; for further ones in the same line, 4 hex
         digits follow, a hash of what the step does, such as ``filter-3f0a``. Inside a branch or another input, the id
-        begins with the id of the split or merge and the name of the branch or input: ``split/high/totals``.
+        begins with the id of the split or merge and the name of the branch or input: ``split/high/totals``. Saved
+        state is found by the name, or by a hash of what the step does: name a step before you change what it does.
 
         Parameters
         ----------

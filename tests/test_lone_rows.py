@@ -21,6 +21,7 @@ from arrowstream import Builder, Pipeline, Source
 from arrowstream.backends import polars as polars_backend
 from arrowstream.expressions.constant_divisors import depends_on_neighbours, divides_by, with_reciprocals
 from arrowstream.expressions.every_row import for_every_row
+from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.tree import tree_of
 
 FRAME = pl.DataFrame(
@@ -354,3 +355,27 @@ def test_deep_expressions_stay_as_they_are() -> None:
     assert divides_by(x.map_elements(lambda value: value, return_dtype=pl.Float64), {"y"})
     assert not divides_by(x / y, {"x"})
     assert divides_by(x / pl.all(), {"x"})
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+@settings(deadline=None)
+def test_constants_stay_the_same_to_the_last_bit(value: float) -> None:
+    """Polars reads some floats of 17 digits from JSON as their neighbours."""
+    tree = tree_of(pl.lit(value))
+    try:
+        assert pl.select(rebuild(tree)).item() == value
+    except NotRebuilt:
+        assert not 1e-30 < abs(value) < 1e30
+
+
+def test_a_constant_of_17_digits_is_compared_as_it_is() -> None:
+    rounded = pl.Series([5.0, 5.0]) / 3
+    assert rounded[0] == 1.6666666666666665
+    text = pl.lit('"Float": 1.6666666666666665')
+    for expr in (third == rounded[0], pl.when(text.str.len_chars() == 27).then(third) == rounded[0]):
+        assert rows(lambda b, expr=expr: b.filter(expr), [FRAME[:2], FRAME[5:6]])["x"].to_list() == [5.0] * 3
+    extreme = 1.2538972770293687e-85
+    with pytest.raises(NotRebuilt, match="as another number"):
+        rebuild(tree_of(pl.lit(extreme)))
+    found = rows(lambda b: b.reduce(out=x.max() * extreme), [FRAME[:2], FRAME[2:]])
+    assert found.item() == 10.0 * extreme

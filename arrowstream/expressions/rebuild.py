@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
 
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?')
+_LONG = re.compile(r"\d[\d.]{15}")
+"""A number with 16 digits or more, which Polars may read inexactly."""
+
 
 class NotRebuilt(Exception):
-    """A tree gives no expression: JSON has neither NaN nor infinity, and Polars reads at most 127 levels of it."""
+    """A tree gives no expression.
+
+    JSON has neither NaN nor infinity, and Polars reads at most 127 levels of it and some floats not exactly.
+    """
 
 
 def rebuild(tree: Any) -> pl.Expr:
@@ -19,9 +31,38 @@ def rebuild(tree: Any) -> pl.Expr:
     Raises
     ------
     NotRebuilt
-        The tree holds NaN or infinity, is too deep, or is of another version of Polars.
+        The tree holds NaN, infinity or a float that Polars cannot read, is too deep, or is of another version of
+        Polars.
     """
-    return _read(json.dumps(tree))
+    text = json.dumps(tree)
+    return _read(_TOKEN.sub(_exact, text) if _LONG.search(text) else text)
+
+
+def _exact(token: re.Match[str]) -> str:
+    """Return a token of JSON, floats in a form that Polars reads exactly."""
+    text = token[0]
+    return _readable(float(text)) if text[0] != '"' and not text.lstrip("-").isdigit() else text
+
+
+@lru_cache
+def _readable(value: float) -> str:
+    """Return digits that Polars reads as `value`: its parser is off by the last bit for one in ten of 17 digits."""
+    for text in _close_to(value):
+        if _value(_read(f'{{"Literal": {{"Dyn": {{"Float": {text}}}}}}}')) == value:
+            return text
+    raise NotRebuilt(f"Polars reads {value} as another number")
+
+
+def _value(literal: pl.Expr) -> Any:
+    return json.loads(literal.meta.serialize(format="json"))["Literal"]["Dyn"]["Float"]
+
+
+def _close_to(value: float) -> Iterator[str]:
+    """Yield the digits of `value`, then those of numbers up to one and a half units in its last place away."""
+    yield repr(value)
+    eighth = Decimal(math.ulp(value)) / 8
+    for steps in (4, -4, 3, -3, 2, -2, 1, -1, 6, -6, 5, -5, 7, -7, 8, -8, 10, -10, 12, -12):
+        yield f"{Decimal(value) + steps * eighth:.17e}".replace("e+", "e")
 
 
 def column_types(tree: Any, schema: pl.Schema) -> list[pl.DataType] | None:

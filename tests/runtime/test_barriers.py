@@ -197,7 +197,7 @@ def test_state_of_a_step_that_is_gone_is_refused_too() -> None:
 def test_state_inside_branches_is_checked() -> None:
     def steps(b: Builder, name: str) -> Builder:
         split = b.split(pl.col("x") % 2 == 0).branch("true", lambda way: way.scan(**TOTAL).named(name))
-        return split.otherwise(lambda way: way.with_columns(total=0)).merge()
+        return split.otherwise(lambda way: way.with_columns(total=pl.col("x"))).merge()
 
     store = saved_by(lambda b: steps(b, "even"))
     assert "split/true/even" in store.state_ids()

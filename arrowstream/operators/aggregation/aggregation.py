@@ -21,10 +21,10 @@ from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions.among_others import among_others, joined, need_values, spread
 from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
 from arrowstream.expressions.every_row import for_every_row
-from arrowstream.expressions.rebuild import rebuild
+from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.text import expression_text
 from arrowstream.expressions.tree import DEEPEST, is_row_wise, levels, tree_of
-from arrowstream.operators.aggregation.expand import expanded
+from arrowstream.operators.aggregation.expand import columns_of, expanded
 from arrowstream.operators.aggregation.mergeable import ROW, Fold, Mergeable, mergeable
 from arrowstream.operators.aggregation.reserved_names import check_results
 from arrowstream.operators.aggregation.row_counts import most_rows, too_many
@@ -121,7 +121,7 @@ class Aggregation:
             (whole if result is None else results).append(
                 for_every_row(expr, types) if result is None else result
             )
-        kept = _columns_of(whole, schema, keys)
+        kept = columns_of(whole, schema, keys)
         if whole:
             parts.keep(kept)
         return cls(
@@ -230,8 +230,11 @@ class _Parts:
         rest = self._replace(tree if types is None else with_reciprocals(tree, types), found)
         if rest is None or not found:
             return None
-        # The cast comes last: a literal takes the type of its other operand.
-        result = rebuild(rest).cast(output[name]).alias(name)
+        try:
+            # The cast comes last: a literal takes the type of its other operand.
+            result = rebuild(rest).cast(output[name]).alias(name)
+        except NotRebuilt:
+            return None
         for text, leaf in found.items():
             self._add(text, leaf)
         return result
@@ -337,13 +340,3 @@ def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequen
     names = list(whole)[len(by) :]
     check_results(step, names)
     return pl.Schema({name: whole[name] for name in names})
-
-
-def _columns_of(exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that expressions read: all but the keys if one of them selects columns itself."""
-    names: set[str] = set()
-    for expr in exprs:
-        roots = expr.meta.root_names()
-        chooses = expr.meta.has_multiple_outputs() or not roots
-        names.update((name for name in schema if name not in keys) if chooses else roots)
-    return tuple(name for name in schema if name in names)

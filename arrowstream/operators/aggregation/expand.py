@@ -1,4 +1,4 @@
-"""Aggregations of several columns, such as ``pl.col("x", "y").sum()``, as one expression for each column."""
+"""The columns of aggregations: one expression for each of several columns, and the columns that they read."""
 
 from __future__ import annotations
 
@@ -33,3 +33,13 @@ def _expand(expr: pl.Expr, values: pl.Schema) -> list[pl.Expr]:
         return [rebuild(json.loads(f"{before}{json.dumps({'Column': name})}{after}")) for name in names]
     except NotRebuilt:
         return [expr]
+
+
+def columns_of(exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that expressions read: all but the keys if one of them selects columns itself."""
+    names: set[str] = set()
+    for expr in exprs:
+        roots = expr.meta.root_names()
+        chooses = expr.meta.has_multiple_outputs() or not roots
+        names.update((name for name in schema if name not in keys) if chooses else roots)
+    return tuple(name for name in schema if name in names)
