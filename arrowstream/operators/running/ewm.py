@@ -17,16 +17,16 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 EWMS = frozenset({"EwmMean", "EwmVar", "EwmStd"})
-_BLOCK = 256
-"""Values in a block, which are processed one after the other; see `Ewm`."""
+_FIRST, _BLOCK = 256, 128
+"""Values in a key's first block and in each later one, which are processed one after the other; see `Ewm`."""
 
 
 class Ewm(Running):
     """An exponentially weighted function of all values of a key so far.
 
-    Each key's values are cut into blocks of 256, counted from the key's first one, so that batches do not move the
-    cuts. All blocks of a batch are walked side by side, each separately; then every block is joined to the state of
-    the blocks before it. Within a key's first block the states are those of Polars bit for bit, as the same
+    Each key's values are cut into blocks, the first of 256 values and the others of 128, counted from the key's first
+    one, so that batches do not move the cuts. All blocks of a batch are walked side by side, each separately; then
+    every block is joined to the state of the blocks before it. Within a key's first block the states are those of Polars bit for bit, as the same
     steps are taken; later, after nulls that age weights, and where a bias is removed, the last digits may differ.
 
     The state of each slot: its number of values and the rows since the last one (slots,), int64, and the states of
@@ -109,7 +109,7 @@ class Ewm(Running):
     def _walk(self, values: Array, aged: Array, numbers: Array, known: RowsBySlot) -> Array:
         """Return the state at each value (kinds, values), and update the states of the slots."""
         owners, decay = known.owners, self._decay
-        starts = np.flatnonzero((known.offsets == 0) | (numbers % _BLOCK == 0))
+        starts = np.flatnonzero((known.offsets == 0) | _begins(numbers))
         lengths = np.diff(starts, append=len(values))
         heads = np.flatnonzero(known.offsets[starts] == 0)
         states = self._states[owners].transpose(1, 2, 0)
@@ -125,10 +125,13 @@ class Ewm(Running):
         before = decay.chain(heads, states[0], blocks)
         later = np.flatnonzero(np.repeat(before[WEIGHT] > 0, lengths))
         places = np.repeat(np.arange(len(starts)), lengths)[later]
-        found[:, later] = decay.join(before.take(places, axis=1), found.take(later, axis=1))
+        if len(later) == len(values):
+            found = decay.join(before.take(places, axis=1), found)
+        else:
+            found[:, later] = decay.join(before.take(places, axis=1), found.take(later, axis=1))
         last = np.append(heads[1:], len(starts))[: len(heads)] - 1
         earlier, block = before[:, last], blocks[:, last]
-        is_whole = (numbers[known.lasts] + 1) % _BLOCK == 0
+        is_whole = _begins(numbers[known.lasts] + 1)
         states[0] = np.where(is_whole, decay.join(earlier, block), earlier)
         states[1] = np.where(is_whole, decay.nothing(1), block)
         self._states[owners] = states.transpose(2, 0, 1)
@@ -148,6 +151,12 @@ class Ewm(Running):
             if _one_has_a_variance():
                 result[numbers == 0], defined[numbers == 0] = 0, True
         return (np.sqrt(result) if self._function == "EwmStd" else result), defined
+
+
+def _begins(numbers: Array) -> Array:
+    """Return whether a block begins with the value of each number (values,), bool."""
+    begins: Array = (numbers % _BLOCK == 0) & (numbers != _FIRST - _BLOCK)
+    return begins
 
 
 def running_ewm(memory: StateMemory, function: str, options: dict[str, Any], dtype: pl.DataType) -> Running:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Decay:
         The floating-point type of values and states.
     """
 
-    __slots__ = ("_adjust", "_new", "_rows", "factor")
+    __slots__ = ("_adjust", "_constant", "_new", "_rows", "factor")
 
     def __init__(self, alpha: float, adjust: bool, variances: bool, dtype: np.dtype[Any]) -> None:
         share = dtype.type(alpha)
@@ -40,6 +41,7 @@ class Decay:
         self._new = dtype.type(1) if adjust else share
         self._adjust = adjust
         self._rows = SQUARES + 1 if variances else MEAN + 1
+        self._constant = [DECAY, WEIGHT, SQUARES] if variances else [DECAY, WEIGHT]
 
     def nothing(self, count: int) -> Array:
         """Return the state of `count` segments without values (kinds, count)."""
@@ -61,34 +63,89 @@ class Decay:
         rounds
             The rows, round by round.
         """
-        found = np.empty((self._rows, len(values)), values.dtype)
-        new = np.where(first, 1, self._new)
-        scale = np.ones_like(values) if self._adjust else np.where(first, 1, aged + self._new)
-        state = before
-        starts = state[WEIGHT] == 0
-        for going, rows in rounds:
-            state = self._step(state[:, :going], values[rows], aged[rows], new[rows], scale[rows])
-            if starts is not None:
+        new = np.where(first, 1, self._new).astype(values.dtype, copy=False)
+        aged = aged.astype(values.dtype, copy=False)
+        scale = (
+            None if self._adjust else np.where(first, 1, aged + self._new).astype(values.dtype, copy=False)
+        )
+        segments = np.stack([aged, new, values, np.zeros_like(values), new * new][: self._rows])
+        return self._advanced(before, segments, scale, lambda away: new * away * away, rounds)
+
+    @np.errstate(all="ignore")
+    def _advanced(
+        self,
+        before: Array,
+        segments: Array,
+        scale: Array | None,
+        spread: Callable[[Array], Array],
+        rounds: RoundRobin,
+    ) -> Array:
+        """Return the state after each segment (kinds, segments), from the state before each run (kinds, runs).
+
+        What does not depend on the state of the segment before is computed for all at once, as each round of a few
+        runs costs some 1 us a call.
+
+        Parameters
+        ----------
+        scale
+            The divisor of all weights after each segment (segments,); None for 1.
+        spread
+            Maps the distances of the segments' means from the new ones to the segments' parts of the variance,
+            weighted (segments,).
+        """
+        new, means = segments[WEIGHT], segments[MEAN]
+        weights, old = self._weights(before, segments, scale, rounds)
+        weight = old + new
+        share = new / weight
+        found = np.empty_like(segments)
+        found[self._constant] = weights
+        moved = np.empty_like(new)
+        mean, into = before[MEAN], found[MEAN]
+        starts = before[WEIGHT] == 0
+        for round_, (going, rows) in enumerate(rounds):
+            mean, out = mean[:going], into[rows]
+            np.subtract(means[rows], mean, out=out)
+            out *= share[rows]
+            out += mean
+            if round_ == 0:
                 # Do not update an empty state: with an infinite value 0 * inf would give NaN.
-                state[MEAN, starts] = values[rows][starts]
-                state[VARIANCE:4, starts] = 0
-                starts = None
-            found[:, rows] = state
+                np.copyto(out, means[rows], where=starts)
+            np.subtract(mean, out, out=moved[rows])
+            mean = out
+        if self._rows > VARIANCE:
+            moved *= moved
+            added = spread(means - into)
+            variance, into = before[VARIANCE], found[VARIANCE]
+            for round_, (going, rows) in enumerate(rounds):
+                out = into[rows]
+                np.add(variance[:going], moved[rows], out=out)
+                out *= old[rows]
+                out += added[rows]
+                out /= weight[rows]
+                if round_ == 0:
+                    np.copyto(out, segments[VARIANCE, rows], where=starts)
+                variance = out
         return found
 
-    def _step(self, state: Array, value: Array, aged: Array, new: Array, scale: Array) -> Array:
-        after = np.empty_like(state)
-        old = aged * state[WEIGHT]
-        weight = old + new
-        mean = state[MEAN] + (value - state[MEAN]) * (new / weight)
-        after[DECAY] = aged * state[DECAY] / scale
-        after[WEIGHT] = weight / scale
-        after[MEAN] = mean
-        if self._rows > VARIANCE:
-            moved, away = state[MEAN] - mean, value - mean
-            after[VARIANCE] = (old * (state[VARIANCE] + moved * moved) + new * away * away) / weight
-            after[SQUARES] = (aged * aged * state[SQUARES] + new * new) / (scale * scale)
-        return after
+    def _weights(
+        self, before: Array, segments: Array, scale: Array | None, rounds: RoundRobin
+    ) -> tuple[Array, Array]:
+        """Return the kinds that depend on no value, after each segment, and the weights before, aged (segments,)."""
+        kinds = self._constant
+        aged, plus, state = segments[DECAY], segments[kinds], before[kinds]
+        times = np.stack([aged, aged, aged * aged][: len(kinds)])
+        plus[DECAY] = 0
+        by = None if scale is None else np.stack([scale, scale, scale * scale][: len(kinds)])
+        weights, old = np.empty_like(times), np.empty_like(aged)
+        for going, rows in rounds:
+            state, out = state[:, :going], weights[:, rows]
+            np.multiply(times[:, rows], state, out=out)
+            old[rows] = out[WEIGHT]
+            out += plus[:, rows]
+            if by is not None:
+                out /= by[:, rows]
+            state = out
+        return weights, old
 
     @np.errstate(all="ignore")
     def join(self, before: Array, after: Array) -> Array:
@@ -120,12 +177,18 @@ class Decay:
 
         `heads` (chains,) are the segments that begin a chain, each from its column of `states` (kinds, chains).
         """
-        before = np.empty_like(segments)
-        before[:, heads] = states
         rounds = RoundRobin(np.diff(heads, append=segments.shape[1]))
-        chains = heads[rounds.longest]
-        for round_, (going, _) in enumerate(rounds):
-            if round_:
-                at = chains[:going] + round_
-                before[:, at] = self.join(before[:, at - 1], segments[:, at - 1])
+        order = np.empty(segments.shape[1], np.int64)
+        order[rounds.places] = np.arange(segments.shape[1])
+        walked = segments[:, order]
+        first = states[:, rounds.longest]
+
+        def spread(away: Array) -> Array:
+            found: Array = walked[WEIGHT] * (walked[VARIANCE] + away * away)
+            return found
+
+        after = self._advanced(first, walked, None, spread, rounds).take(rounds.places, axis=1)
+        before = np.empty_like(segments)
+        before[:, 1:] = after[:, :-1]
+        before[:, heads] = states
         return before

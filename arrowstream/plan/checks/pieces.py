@@ -36,7 +36,7 @@ _SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pieces(Expressions):
+class StepSequence(Expressions):
     """A step that runs as several, one after the other; the user sees the one step.
 
     Parameters
@@ -77,7 +77,7 @@ def runnable(step: Expressions, schema: pl.Schema, stage: str) -> Expressions:
     match step:
         case FilterMapExpressions():
             steps = tuple(runnable(part, schema, stage) for part in (step.condition, step.columns))
-            return step if steps == (step.condition, step.columns) else Pieces(step, steps)
+            return step if steps == (step.condition, step.columns) else StepSequence(step, steps)
         case Select() | WithColumns():
             pieces = _Cutter(schema, stage)
             exprs = pieces.all(step.exprs)
@@ -107,7 +107,7 @@ class _Cutter:
         if not self._names:
             return last
         rest = () if isinstance(last, Select) else (Drop(tuple(self._names)),)
-        return Pieces(whole, (*(WithColumns(tuple(columns)) for columns in self._before), last, *rest))
+        return StepSequence(whole, (*(WithColumns(tuple(columns)) for columns in self._before), last, *rest))
 
     def all(self, exprs: Sequence[pl.Expr]) -> tuple[pl.Expr, ...] | None:
         """Return the expressions that run in place of `exprs`, or None if they are the same."""
