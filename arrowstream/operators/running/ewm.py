@@ -26,8 +26,9 @@ class Ewm(Running):
 
     Each key's values are cut into blocks, the first of 256 values and the others of 128, counted from the key's first
     one, so that batches do not move the cuts. All blocks of a batch are walked side by side, each separately; then
-    every block is joined to the state of the blocks before it. Within a key's first block the states are those of Polars bit for bit, as the same
-    steps are taken; later, after nulls that age weights, and where a bias is removed, the last digits may differ.
+    every block is joined to the state of the blocks before it. Within a key's first block the states are those of
+    Polars bit for bit, as the same steps are taken; later, after nulls that age weights, and where a bias is removed,
+    the last digits may differ.
 
     The state of each slot: its number of values and the rows since the last one (slots,), int64, and the states of
     its whole blocks and of the block that has begun (slots, 2, kinds), in the type of the values; see `ewm_decay`.
