@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import TYPES, frames
@@ -82,7 +83,7 @@ def test_what_is_taken_holds_its_batch() -> None:
         assert buffer_bytes(TAKEN[taken](KINDS[kind]).to_frame("x")) > 300_000
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(rows=frames())
 def test_owned_rows_are_the_same_rows(rows: pl.DataFrame) -> None:
     found = owned(rows)
