@@ -187,7 +187,9 @@ def test_lists_that_grow_are_not_kept_as_they_were_before(monkeypatch: pytest.Mo
 
 def test_rows_left_behind_go_before_memory_counts_as_full() -> None:
     """A few keys never take more than a few rows, however often they are replaced."""
-    rows = pl.DataFrame({"k": ["a", "b"] * 50, "s": ["some text", "another text"] * 50, "x": range(100)})
+    rows = pl.DataFrame(
+        {"k": list("abcdefghij") * 10, "s": ["some text", "another text"] * 50, "x": range(100)}
+    )
     for operator in (
         Reduce.of(S.max(), by="k", max_bytes=60_000),
         Scan.of(
@@ -195,7 +197,7 @@ def test_rows_left_behind_go_before_memory_counts_as_full() -> None:
         ),
     ):
         process: Process = operator.start(SCHEMA, context())
-        for _ in range(2_000):
+        for _ in range(400):
             list(process.process(Batch(rows)))
 
 

@@ -157,7 +157,7 @@ def test_windows_that_are_too_large_fail_the_next_batch(
     monkeypatch.setattr(snapshot, "PIECE_BYTES", 1 << 20)
     on = {} if "rows" in kind else {"on": "ts"}
     operator = windows(lambda made: made, by="k", max_bytes=100_000, **kind, **on).agg(X.sum())
-    rows = pl.DataFrame({"ts": 1, "k": range(20_000), "x": 1})
+    rows = pl.DataFrame({"ts": 1, "k": range(8_000), "x": 1})
     process = operator.start(rows.schema, context())
     assert feed(process, [rows[:100], rows[100:200]]) == []
     feed(process, [rows])
