@@ -187,7 +187,7 @@ searched = (
 @given(
     expression=expressions, texts=st.lists(searched, max_size=5), new=st.sampled_from(["", "x", "\\1é", "\\"])
 )
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(250))
 def test_regular_expressions_equal_polars(expression: str, texts: list[str | None], new: str) -> None:
     frame = pl.DataFrame({"s": texts}, schema={"s": pl.String})
     s = S.str

@@ -117,7 +117,7 @@ def read(source: FileSource) -> tuple[list[dict[str, Any]], tuple[ReaderNote, ..
         reader.close()
 
 
-@settings(max_examples=examples(120), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(250), suppress_health_check=list(HealthCheck))
 @given(
     rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5),
     block=st.sampled_from([1, 30, 1 << 20]),
