@@ -5,7 +5,7 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types unit oldest bench mutation docs clean
+.PHONY: demo test lint types unit oldest fuzz bench mutation docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml
@@ -37,10 +37,15 @@ types: $(VENV)/.ready
 	$(BIN)/mypy
 
 unit: $(VENV)/.ready .data/flights.csv
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=100 --durations=10
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=100 --durations=10
 
 oldest: $(OLDEST)/.ready .data/flights.csv
-	$(OLDEST)/bin/python -m pytest -n 2
+	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal
+
+# The tests of random examples, with twenty times as many of them, and other ones each time.
+fuzz: $(VENV)/.ready $(OLDEST)/.ready
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis -o timeout=0
+	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m hypothesis -o timeout=0
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks

@@ -1,8 +1,10 @@
 """Shared settings of the tests."""
 
+import gc
 import os
 
 import hypothesis
+import pytest
 
 hypothesis.settings.register_profile(
     "default",
@@ -17,3 +19,9 @@ hypothesis.settings.register_profile(
     "thorough", parent=hypothesis.settings.get_profile("default"), max_examples=1000, derandomize=False
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the collected tests out of what the garbage collector walks: ten thousand live to the end."""
+    gc.collect()
+    gc.freeze()

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -264,7 +265,7 @@ def test_schema_of_nothing() -> None:
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(30))
 @given(st.lists(names, min_size=1, max_size=3, unique=True))
 def test_a_printed_schema_is_what_a_job_reads(columns: list[str]) -> None:
     frame = pl.DataFrame({name: pl.Series([1], dtype=pl.Datetime("ms")) for name in columns})

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -82,8 +83,7 @@ def on_the_whole(steps: list[str], whole: pl.DataFrame) -> pl.DataFrame:
     return twice.head(twice.height // 2)
 
 
-@pytest.mark.timeout(300)
-@settings(max_examples=500)
+@settings(max_examples=examples(120))
 @given(
     stream=streams(),
     steps=st.lists(st.sampled_from(sorted(ALL_STEPS)), min_size=1, max_size=5),
@@ -103,7 +103,7 @@ def test_rows_do_not_depend_on_cuts_or_backends(
         assert_frame_equal(found, expected, check_exact=True, categorical_as_str=True)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(stream=streams(), rows=st.integers(1, 5))
 def test_nor_on_batches_cut_again_on_the_way(
     stream: tuple[pl.DataFrame, list[pl.DataFrame]], rows: int

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_calls import step_by_step
@@ -350,13 +351,14 @@ def on_polars(segment: Segment, frame: pl.DataFrame) -> pl.DataFrame:
     return step_by_step(segment, longer).head(frame.height)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("function", BY_FUNCTION)
 def test_same_rows_as_polars(function: str) -> None:
     cases = BY_FUNCTION[function]
     for case in cases:
         prepared(case)
 
-    @settings(max_examples=max(40, len(cases)))
+    @settings(max_examples=examples(max(40, len(cases))))
     @given(st.data())
     def check(data: st.DataObject) -> None:
         case = data.draw(st.sampled_from(cases))

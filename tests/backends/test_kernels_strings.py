@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_calls import Computed, call_of, evaluate, in_arrow
@@ -186,7 +187,7 @@ searched = (
 @given(
     expression=expressions, texts=st.lists(searched, max_size=5), new=st.sampled_from(["", "x", "\\1é", "\\"])
 )
-@settings(max_examples=settings.default.max_examples * 5)
+@settings(max_examples=examples(250))
 def test_regular_expressions_equal_polars(expression: str, texts: list[str | None], new: str) -> None:
     frame = pl.DataFrame({"s": texts}, schema={"s": pl.String})
     s = S.str

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_calls import Computed, call_of, evaluate, in_arrow
@@ -169,7 +170,7 @@ def test_every_kernel_has_a_case() -> None:
 
 @pytest.mark.parametrize("function", CASES)
 @given(rows=rows())
-@settings(max_examples=settings.default.max_examples // 2)
+@settings(max_examples=examples(25))
 def test_equals_polars(function: str, rows: Rows) -> None:
     frame, record = rows
     for expression, compute in computed(function):

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import cuts
@@ -113,7 +114,7 @@ def run(parts: list[pl.DataFrame], steps: Callable[[Any], Any], pin: str | None)
     return (builder if pin is None else builder.backend(pin)).collect_sync()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.data(), TREES, FRAMES, st.sampled_from([1, 20_000]), st.sampled_from(["auto", "polars"]))
 def test_every_row_has_its_own_value(
     data: st.DataObject, tree: Tree, frame: pl.DataFrame, lazy_from: int, pin: str
@@ -134,7 +135,7 @@ def test_every_row_has_its_own_value(
         assert later["p"].to_list() == [None if value is None else value > 1.5 for value in want]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(
     st.data(), booleans(3).filter(lambda tree: tree.has_column), FRAMES, st.sampled_from(["auto", "polars"])
 )
@@ -156,7 +157,7 @@ def test_filters_and_splits_send_every_row_its_own_way(
     assert sorted(split.merge().collect_sync()["row"].to_list()) == want
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.data(), TREES, FRAMES, st.booleans())
 def test_running_values_and_aggregations_count_every_row(
     data: st.DataObject, tree: Tree, frame: pl.DataFrame, by_key: bool

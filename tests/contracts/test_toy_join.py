@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,7 +62,7 @@ def sided(draw: Any, value: str) -> pl.DataFrame:
     return pl.DataFrame({"k": keys, value: range(len(keys))}, schema={"k": pl.Int64, value: pl.Int64})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.data())
 def test_a_join_has_the_rows_of_polars_for_any_cuts(data: st.DataObject) -> None:
     left, right = sided(data.draw, "a"), sided(data.draw, "b")

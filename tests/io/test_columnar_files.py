@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -190,7 +191,7 @@ def all_types(request, tmp_path_factory):
 
 
 @given(names=st.lists(st.sampled_from(NAMES), unique=True, min_size=1))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 def test_a_copy_with_some_columns_has_their_values_of_every_type(all_types, names):
     ipc = IpcFile(OpenFile(all_types))
     batches = list(ipc.batches(names))
@@ -325,7 +326,7 @@ def test_a_file_without_rows(tmp_path):
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(60))
 def test_a_damaged_footer_or_header_is_an_error_of_the_source(data, tmp_path_factory):
     """Any byte of the metadata changed, any cut: rows, or a SourceError, and nothing else."""
     content = io.BytesIO()

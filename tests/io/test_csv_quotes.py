@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import polars as pl
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, example, given, settings
 
 from arrowstream import Pipeline, Sink, Source
@@ -36,7 +37,7 @@ def texts(alphabet: str) -> st.SearchStrategy[str]:
     )
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts('"\\,;\r\nab'), delimiter=st.sampled_from(",;"), block=st.integers(1, 9) | st.just(1 << 20))
 @example(text='1,"says \\" once"\n2,plain\n3,"again \\" here"\n', delimiter=",", block=1 << 20)
 @example(text='5",7"\n', delimiter=",", block=3)
@@ -62,7 +63,7 @@ def test_rows_are_those_of_the_csv_module_or_there_is_an_error(
     assert found == expected
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts('"\\,\r\nab'))
 @example(text='"""name""",b')
 @example(text='"two\nlines",b')
@@ -77,7 +78,7 @@ def test_names_are_those_of_the_csv_module_or_there_is_an_error(text: str, tmp_p
     assert names == next(csv.reader(io.StringIO(text.lstrip("\r\n"), newline="")))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(75))
 @given(text=texts('"\\,\r\nab'))
 def test_a_checked_block_has_the_same_rows_and_every_quote_encloses_a_field(text: str) -> None:
     try:

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import publish
@@ -116,7 +117,7 @@ def read_json(data, schema, reader):
 
 @pytest.mark.parametrize(("kind", "name", "compression"), FILES)
 @given(data=st.data())
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 def test_one_file_holds_the_rows_in_order(kind, name, compression, data, tmp_path_factory):
     frame = data.draw(frames(TYPES[kind]))
     path = tmp_path_factory.mktemp("out") / name
@@ -129,7 +130,7 @@ def test_one_file_holds_the_rows_in_order(kind, name, compression, data, tmp_pat
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv"])
 @given(data=st.data())
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 def test_duckdb_reads_the_same_rows(name, data, tmp_path_factory):
     frame = data.draw(frames({key: VALUES[key] for key in "iubdt"}, max_rows=10))
     path = tmp_path_factory.mktemp("out") / name
@@ -140,7 +141,7 @@ def test_duckdb_reads_the_same_rows(name, data, tmp_path_factory):
 
 
 @given(data=st.data(), max_rows=st.integers(1, 12))
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 def test_part_files_hold_the_rows_in_order(data, max_rows, tmp_path_factory):
     frame = data.draw(frames({key: VALUES[key] for key in "is"}))
     folder = tmp_path_factory.mktemp("out") / "parts"
@@ -152,7 +153,7 @@ def test_part_files_hold_the_rows_in_order(data, max_rows, tmp_path_factory):
 
 
 @given(data=st.data())
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 def test_partitions_hold_the_rows_and_polars_decodes_them(data, tmp_path_factory):
     keys = {"k": (pl.String, st.text(max_size=4)), "d": VALUES["d"], "e": BINARY["e"]}
     frame = data.draw(frames({**keys, "i": VALUES["i"]}, max_rows=15)).with_row_index()

@@ -5,6 +5,7 @@ import json
 
 import hypothesis.strategies as st
 import pytest
+from effort import examples
 from hypothesis import example, given, settings
 
 from arrowstream.errors import SourceError
@@ -27,7 +28,7 @@ def in_blocks(text: bytes, sizes: list[int]) -> bytes:
     return b"".join(out)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(
     objects=OBJECTS,
     sizes=st.lists(st.integers(1, 12) | st.just(10_000), min_size=1, max_size=4),

@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 
 from arrowstream import Pipeline, Sink, Source
@@ -116,7 +117,7 @@ def read(source: FileSource) -> tuple[list[dict[str, Any]], tuple[ReaderNote, ..
         reader.close()
 
 
-@settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(250), suppress_health_check=list(HealthCheck))
 @given(
     rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5),
     block=st.sampled_from([1, 30, 1 << 20]),
@@ -155,7 +156,7 @@ def test_every_value_comes_as_it_is_or_is_counted_or_is_an_error(
         assert notes[0].first.startswith(f"{where} of {file}, key ")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(60))
 @given(rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5), colon=st.sampled_from([":", ": ", " : "]))
 def test_tokens_are_counted_right(rows: list[Object], colon: str) -> None:
     block = "".join(written(row, colon, ",", False) + "\n" for row in rows).encode()

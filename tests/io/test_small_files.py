@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -67,7 +68,7 @@ CSV = st.sampled_from(
 
 
 @given(contents=st.lists(CSV, min_size=2, max_size=12), files=st.integers(1, 5))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 def test_csv_files_give_the_rows_that_each_gives_alone(contents, files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("csv")
     for number, content in enumerate(contents):

@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import cuts
@@ -40,7 +41,7 @@ def whole(rows: pl.DataFrame, exprs: list[pl.Expr], size: int, by: list[str]) ->
 
 
 @pytest.mark.parametrize("name", AGGREGATES)
-@settings(max_examples=4)
+@settings(max_examples=examples(4))
 @given(data=st.data(), size=st.integers(1, 6))
 def test_equals_polars_on_the_whole(name: str, data: st.DataObject, size: int) -> None:
     rows = data.draw(events())
@@ -55,7 +56,7 @@ def test_equals_polars_on_the_whole(name: str, data: st.DataObject, size: int) -
     assert_frame_equal(found, whole(rows, exprs, size, by) if rows.height else found.clear(), **CLOSE)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data(), size=st.integers(1, 6))
 def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject, size: int) -> None:
     parts = data.draw(cuts(data.draw(events())))

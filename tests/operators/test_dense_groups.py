@@ -7,6 +7,7 @@ from typing import Any
 import hypothesis.strategies as st
 import polars as pl
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import DATETIMES, DURATIONS, INTEGERS, corners, cuts
@@ -71,7 +72,7 @@ def parted(rows: pl.DataFrame, data: st.DataObject) -> list[Rows]:
 
 
 @pytest.mark.parametrize("dtype", KEYS, ids=str)
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(data=st.data())
 def test_equals_polars(dtype: pl.DataType, data: st.DataObject) -> None:
     keys = [dtype, *data.draw(st.lists(st.sampled_from(KEYS), max_size=1))]
@@ -100,7 +101,7 @@ def test_equals_polars(dtype: pl.DataType, data: st.DataObject) -> None:
     assert_frame_equal(kept.results(found, []), whole, rel_tol=1e-12)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_equals_polars_without_keys(data: st.DataObject) -> None:
     rows = data.draw(events(pl.Int32()))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import CODED, INTEGERS, MOMENTS, PLAIN, cuts, frames, make_series
@@ -43,7 +44,7 @@ def slots_of(index: KeyIndex, batches: list[pl.DataFrame]) -> list[int]:
     return [slot for batch in batches for part in index.assign(batch) for slot in part.slots.tolist()]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(types=st.lists(st.sampled_from(KEYS), min_size=1, max_size=3), data=st.data())
 def test_slots_are_those_of_first_appearance_whatever_types_and_cuts(
     types: list[pl.DataType], data: st.DataObject
@@ -53,7 +54,7 @@ def test_slots_are_those_of_first_appearance_whatever_types_and_cuts(
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(dtype=st.sampled_from((*INTEGERS, *MOMENTS, CODED[1])), data=st.data())
 def test_keys_that_are_whole_numbers_of_any_type(way: str, dtype: pl.DataType, data: st.DataObject) -> None:
     """Any values, or such that are close together: around 0, or up to the greatest."""
@@ -106,7 +107,7 @@ FAR = st.sampled_from([-(2**63), 2**63 - 1, 30, -9])
 
 
 @pytest.mark.parametrize(("way", "collide"), [*((way, False) for way in WAYS), ("hashed", True)])
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     values=st.lists(st.none() | st.integers(0, 12) | FAR, max_size=60),
     most=st.integers(1, 9),

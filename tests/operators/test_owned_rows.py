@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import TYPES, frames
@@ -82,7 +83,7 @@ def test_what_is_taken_holds_its_batch() -> None:
         assert buffer_bytes(TAKEN[taken](KINDS[kind]).to_frame("x")) > 300_000
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(rows=frames())
 def test_owned_rows_are_the_same_rows(rows: pl.DataFrame) -> None:
     found = owned(rows)
@@ -186,7 +187,9 @@ def test_lists_that_grow_are_not_kept_as_they_were_before(monkeypatch: pytest.Mo
 
 def test_rows_left_behind_go_before_memory_counts_as_full() -> None:
     """A few keys never take more than a few rows, however often they are replaced."""
-    rows = pl.DataFrame({"k": ["a", "b"] * 50, "s": ["some text", "another text"] * 50, "x": range(100)})
+    rows = pl.DataFrame(
+        {"k": list("abcdefghij") * 10, "s": ["some text", "another text"] * 50, "x": range(100)}
+    )
     for operator in (
         Reduce.of(S.max(), by="k", max_bytes=60_000),
         Scan.of(
@@ -194,7 +197,7 @@ def test_rows_left_behind_go_before_memory_counts_as_full() -> None:
         ),
     ):
         process: Process = operator.start(SCHEMA, context())
-        for _ in range(2_000):
+        for _ in range(400):
             list(process.process(Batch(rows)))
 
 

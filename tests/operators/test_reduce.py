@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import cuts
@@ -31,7 +32,7 @@ def whole(rows: pl.DataFrame, exprs: list[pl.Expr], by: list[str]) -> pl.DataFra
 
 
 @pytest.mark.parametrize("name", AGGREGATES)
-@settings(max_examples=4)
+@settings(max_examples=examples(4))
 @given(data=st.data())
 def test_the_end_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -46,7 +47,7 @@ def test_the_end_equals_polars_on_the_whole(name: str, data: st.DataObject) -> N
     assert_frame_equal(found, expected, **CLOSE)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_updates_tell_the_aggregate_up_to_there(data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -63,7 +64,7 @@ def test_updates_tell_the_aggregate_up_to_there(data: st.DataObject) -> None:
     assert end(process) == []
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     parts = data.draw(cuts(data.draw(events())))
@@ -96,7 +97,7 @@ FOLDED = [
 ]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(data=st.data())
 def test_what_is_folded_equals_polars_cut_and_restored_anywhere(data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -172,7 +173,7 @@ def test_no_rows_change_nothing() -> None:
     assert feed(process, [ROWS.to_frame()]) == []
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data(), most=st.integers(1, 3))
 def test_evicted_keys_come_out_when_they_go_wherever_the_cuts_are(data: st.DataObject, most: int) -> None:
     rows = data.draw(events())

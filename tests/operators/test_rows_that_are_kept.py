@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -41,7 +42,7 @@ def batch(times: npt.NDArray[np.int64], first: str = "a") -> tuple[pl.DataFrame,
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 @given(data=st.data())
 def test_a_copy_has_the_same_rows(dtype: pl.DataType, data: st.DataObject) -> None:
     rows = data.draw(frames({"a": dtype, "b": pl.Int64()}, max_rows=6))

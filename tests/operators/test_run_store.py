@@ -7,6 +7,7 @@ from unittest import mock
 
 import polars as pl
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -93,7 +94,7 @@ def test_many_runs_are_few_files_and_little_is_written(order: str, little: None)
     assert store.runs == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(data=st.data())
 def test_a_few_panes_at_a_time_are_all_of_them(data: st.DataObject) -> None:
     """However little may be taken at once, and however many groups one pane has, each step comes forward."""

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -77,7 +78,7 @@ def out(process: Process, batches: list[pl.DataFrame]) -> list[pl.DataFrame]:
 
 
 @pytest.mark.parametrize("name", EXACT)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10))
 @given(data=st.data(), by=st.sampled_from([None, "k", ["k", "j"]]))
 def test_equals_polars_over_the_whole(name: str, by: Any, data: st.DataObject) -> None:
     dtype = data.draw(st.sampled_from(EXACT[name][1]))
@@ -101,7 +102,7 @@ def test_equals_polars_over_the_whole(name: str, by: Any, data: st.DataObject) -
 @pytest.mark.parametrize(
     "function", ["rolling_sum", "rolling_mean", "rolling_min", "rolling_max", "rolling_var", "rolling_std"]
 )
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(data=st.data(), window=st.integers(1, 9))
 def test_rolling_floats_depend_on_their_window_alone(function: str, window: int, data: st.DataObject) -> None:
     values = data.draw(st.lists(st.none() | st.floats(-1e3, 1e3, width=32), max_size=30))
@@ -252,7 +253,7 @@ def test_the_first_values_of_ewm_are_those_of_polars_bit_for_bit(adjust: bool) -
 
 
 @pytest.mark.parametrize("many", [1, 4, 1_000])
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     alpha=st.floats(0.001, 1),
     dtype=st.sampled_from([pl.Float32, pl.Float64]),
@@ -404,7 +405,7 @@ def test_states_grow_by_doubling_and_only_then() -> None:
     assert memory.longer(memory.array((0,), np.int64), 3, -1).tolist() == [-1] * 3
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 @given(values=st.lists(st.integers(0, 9), max_size=40), most=st.integers(1, 8), data=st.data())
 def test_evicted_keys_begin_anew_whatever_the_cuts(values: list[int], most: int, data: st.DataObject) -> None:
     whole = pl.DataFrame({"k": values, "x": range(len(values))}, schema={"k": pl.Int64, "x": pl.Int64})

@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import cuts
@@ -55,7 +56,7 @@ def whole(rows: pl.DataFrame, exprs: list[pl.Expr], gap: int, by: list[str]) -> 
 
 
 @pytest.mark.parametrize("name", AGGREGATES)
-@settings(max_examples=4)
+@settings(max_examples=examples(4))
 @given(data=st.data())
 def test_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -69,7 +70,7 @@ def test_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
     assert_frame_equal(found, whole(rows, exprs, 2 * S, by) if rows.height else found.clear(), **CLOSE)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_sessions_come_soon_after_the_watermark_and_late_rows_are_handed_out(data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -109,7 +110,7 @@ def test_sessions_come_soon_after_the_watermark_and_late_rows_are_handed_out(dat
             assert each["window_start"].min() >= promised
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     operator = window(pl.col("x").sum(), pl.col("s").first(), pl.col("f").median())

@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -74,7 +75,7 @@ def in_files(memory: MemoryBudget) -> bool:
 
 
 @pytest.mark.parametrize("name", ["sum", "max", "mean", "std", "first", "n_unique", "values", "filtered"])
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6))
 @given(data=st.data())
 def test_reduce_in_files_equals_polars_cut_and_restored_anywhere(name: str, data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -102,7 +103,7 @@ def test_reduce_in_files_equals_polars_cut_and_restored_anywhere(name: str, data
 SIZES = [(10, 10), (10, 2), (7, 3)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(data=st.data())
 def test_windows_in_files_are_those_in_memory_cut_and_restored_anywhere(data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -156,7 +157,7 @@ def test_windows_that_are_too_large_fail_the_next_batch(
     monkeypatch.setattr(snapshot, "PIECE_BYTES", 1 << 20)
     on = {} if "rows" in kind else {"on": "ts"}
     operator = windows(lambda made: made, by="k", max_bytes=100_000, **kind, **on).agg(X.sum())
-    rows = pl.DataFrame({"ts": 1, "k": range(20_000), "x": 1})
+    rows = pl.DataFrame({"ts": 1, "k": range(8_000), "x": 1})
     process = operator.start(rows.schema, context())
     assert feed(process, [rows[:100], rows[100:200]]) == []
     feed(process, [rows])
@@ -200,7 +201,7 @@ def test_limits_of_windows_are_checked(options: dict[str, Any], message: str) ->
         windows(lambda made: made, **options)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(data=st.data())
 def test_windows_of_rows_in_files_are_those_in_memory(data: st.DataObject) -> None:
     parts = data.draw(cuts(data.draw(events())))
@@ -229,7 +230,7 @@ RUNNING: dict[str, pl.Expr] = {
 
 
 @pytest.mark.parametrize("name", RUNNING)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(4))
 @given(data=st.data(), by=st.sampled_from([None, "k", ["k", "s"]]))
 def test_scan_in_files_gives_what_it_gives_in_memory(name: str, by: Any, data: st.DataObject) -> None:
     rows, expr = data.draw(events()), RUNNING[name].alias("y")
@@ -256,7 +257,7 @@ V = pl.col("v")
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=examples(3))
 @given(data=st.data())
 def test_values_and_keys_of_every_type_come_back_from_files(dtype: pl.DataType, data: st.DataObject) -> None:
     rows = data.draw(frames({"k": pl.Boolean(), "v": dtype, "x": pl.Int8()}, max_rows=25))
@@ -302,7 +303,7 @@ def test_state_that_is_restored_counts_once(name: str, by: Any) -> None:
     assert memories[1].held == memories[0].held
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(types=st.lists(st.sampled_from((*PLAIN, *CODED, pl.Null())), min_size=1, max_size=3), data=st.data())
 def test_a_log_of_rows_gives_each_by_its_number(types: list[pl.DataType], data: st.DataObject) -> None:
     whole = data.draw(frames({f"c{place}": dtype for place, dtype in enumerate(types)}, max_rows=40))
@@ -339,7 +340,7 @@ def codes(rows: pl.DataFrame) -> list[int]:
     return rows.with_columns(pl.all().rank("dense")).hash_rows().to_list() if rows.width else []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(data=st.data())
 def test_keys_in_files_have_the_same_slots(data: st.DataObject) -> None:
     whole = data.draw(frames({"a": pl.String(), "b": pl.Int8()}, max_rows=60))

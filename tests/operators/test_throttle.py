@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 
 from arrowstream import Pipeline, Source
@@ -77,7 +78,7 @@ def test_a_mark_waits_for_the_rows_before_it() -> None:
     assert sizes(process.on_watermark(4)) == [4j]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(
     steps=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3 * SECOND)), max_size=8),
     rows=st.integers(1, 30),

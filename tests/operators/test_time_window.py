@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from snapshots import held_rows
@@ -50,7 +51,7 @@ def aggregates(name: str) -> list[pl.Expr]:
 
 
 @pytest.mark.parametrize("name", AGGREGATES)
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 @given(data=st.data())
 def test_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -67,7 +68,7 @@ def test_equals_polars_on_the_whole(name: str, data: st.DataObject) -> None:
     assert_frame_equal(joined(operator, ROWS, out), expected, **CLOSE)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_windows_come_when_the_watermark_has_passed_and_late_rows_are_handed_out(data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -137,7 +138,7 @@ def test_only_rows_of_open_windows_are_held(size: int, every: int) -> None:
         assert held_rows(process).height <= size + every
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(data=st.data())
 def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     rows = data.draw(events())

@@ -1,6 +1,7 @@
 """The whitelist, over every method of Polars' expressions on the version at hand."""
 
 import datetime as dt
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 import polars as pl
 import polars.selectors as cs
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -19,6 +21,7 @@ from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions import row_wise
 from arrowstream.expressions.program import Refusal
 from arrowstream.expressions.tree import containers, function_name
+from arrowstream.operators.base import Expressions
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.checks.exact import has_two_types, misplaces_values
@@ -224,11 +227,10 @@ def test_expressions_over_other_rows_are_refused(text: str) -> None:
     assert raised.value.hint
 
 
-@settings(max_examples=25, deadline=None)
-@given(rows=st.lists(st.integers(0, 7), max_size=20), cuts=st.lists(st.integers(0, 20), max_size=4))
-def test_any_rows_cut_anywhere_give_the_same(rows: list[int], cuts: list[int]) -> None:
-    frame = FRAME[rows]
-    step = runnable(
+@cache
+def all_row_wise() -> Expressions:
+    """One step of all these expressions."""
+    return runnable(
         WithColumns.of(
             pl.struct(expr).alias(f"out{number}")
             for number, (text, expr) in enumerate(ROW_WISE.items())
@@ -237,6 +239,12 @@ def test_any_rows_cut_anywhere_give_the_same(rows: list[int], cuts: list[int]) -
         FRAME.schema,
         "1 with_columns",
     )
+
+
+@settings(max_examples=examples(25))
+@given(rows=st.lists(st.integers(0, 7), max_size=20), cuts=st.lists(st.integers(0, 20), max_size=4))
+def test_any_rows_cut_anywhere_give_the_same(rows: list[int], cuts: list[int]) -> None:
+    frame, step = FRAME[rows], all_row_wise()
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     parts = [step.apply(frame[start:stop]) for start, stop in pairwise(edges)]
     assert pl.concat(parts).equals(step.apply(frame))
@@ -269,7 +277,7 @@ OF_FLOATS = _runnable(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(rows=st.lists(st.tuples(LISTS, st.none() | FLOATS, st.none() | FLOATS), min_size=1, max_size=6))
 @pytest.mark.parametrize("dtype", [pl.Float64, pl.Float32])
 def test_floats_are_added_in_one_order_whatever_the_rows_around(rows, dtype):

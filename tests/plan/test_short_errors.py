@@ -31,16 +31,43 @@ STEPS = {
 ENDS = {"build": ".sink(Sink.to_fn(print)).build()", "schema": ".schema()", "collect": ".collect_sync()"}
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_typo_is_one_short_error(step: str, tmp_path: Path) -> None:
-    for end in ENDS if step == "select" else ["build"]:
-        script = tmp_path / "script.py"
-        script.write_text(SCRIPT.format(step=STEPS[step], end=ENDS[end]))
-        run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-        assert run.returncode == 1
-        assert run.stderr.count("Traceback") == 1
-        assert "arrowstream.errors.SchemaError: " in run.stderr
-        assert "prise" in run.stderr.split("SchemaError: ")[1]
-        # Frames of the script, of build() and of the event loop, three lines each, then the message.
-        most = 40 if end == "collect" else 24
-        assert len(run.stderr.splitlines()) <= most, run.stderr
+SEVERAL = """
+import sys
+for name in sys.argv[1:]:
+    try:
+        exec(compile(open(name).read(), name, "exec"), {})
+    except Exception as error:
+        sys.excepthook(type(error), error, error.__traceback__.tb_next)
+    print("<end>", file=sys.stderr, flush=True)
+"""
+"""Runs scripts one after another, and prints for each what Python prints for it alone."""
+
+
+def assert_short(printed: str, lines: int) -> None:
+    assert printed.count("Traceback") == 1
+    assert "arrowstream.errors.SchemaError: " in printed
+    assert "prise" in printed.split("SchemaError: ")[1]
+    assert len(printed.splitlines()) <= lines, printed
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_typo_is_one_short_error(end: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(step=STEPS["select"], end=ENDS[end]))
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    # Frames of the script, of build() and of the event loop, three lines each, then the message.
+    assert_short(run.stderr, 40 if end == "collect" else 24)
+
+
+def test_a_typo_in_any_step_is_one_short_error(tmp_path: Path) -> None:
+    scripts = []
+    for number, step in enumerate(STEPS.values()):
+        scripts.append(tmp_path / f"script{number}.py")
+        scripts[-1].write_text(SCRIPT.format(step=step, end=ENDS["build"]))
+    command = [sys.executable, "-c", SEVERAL, *scripts]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    printed = run.stderr.split("<end>\n")
+    assert len(printed) == len(STEPS) + 1 and printed.pop() == ""
+    for text in printed:
+        assert_short(text, 24)

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
@@ -499,7 +500,8 @@ class ShuffledLoop(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]
 
 
-def test_a_thousand_schedules_give_the_same_rows() -> None:
+@pytest.mark.hypothesis
+def test_many_schedules_give_the_same_rows() -> None:
     """A diamond with retry, split, merge and a slow sink."""
     expected = ROWS.with_columns(way=pl.when(k=0).then(pl.lit("a")).otherwise(pl.lit("b")))
     chance, got, tries = random.Random(), [], []
@@ -525,7 +527,7 @@ def test_a_thousand_schedules_give_the_same_rows() -> None:
         .on_error(ErrorHandler.retry(50, delay=0))
         .build()
     )
-    for seed in range(1000):
+    for seed in range(examples(100)):
         chance.seed(seed)
         got.clear()
         tries.clear()
@@ -536,7 +538,7 @@ def test_a_thousand_schedules_give_the_same_rows() -> None:
         assert report.rows_in == 100
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(cut=st.integers(1, 50), size=st.integers(1, 40), capacity=st.integers(1, 3))
 def test_a_diamond_keeps_its_rows_whatever_the_cut(cut: int, size: int, capacity: int) -> None:
     out = (

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from checkpoints import MemoryStore, run_with
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -143,7 +144,7 @@ def test_a_barrier_comes_once_when_every_open_port_has_delivered_it() -> None:
     assert [item.nbytes for item in found[:2]] == [LEFT.estimated_size(), 0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     scripts=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=2, max_size=3),
     capacity=st.integers(1, 4),

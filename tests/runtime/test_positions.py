@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from checkpoints import MemoryStore, run_with
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import BlockingSource
@@ -46,7 +47,7 @@ def opened(source: SourceSpec, resume: SourcePosition | None = None) -> Reader:
     return reader
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     cuts=st.lists(st.integers(0, ROWS.height), max_size=4).map(sorted),
     batch_rows=st.integers(1, 30),
