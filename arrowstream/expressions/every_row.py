@@ -44,9 +44,10 @@ def steps_for_every_row(steps: Sequence[StepT]) -> tuple[StepT, ...]:
     pieces = [piece for step in steps for piece in step.pieces()]
     for step in reversed(pieces):
         exprs = step.expressions()
-        settled.append(
-            step.with_expressions(tuple(for_every_row(expr, read=_is_in(expr, read)) for expr in exprs))
-        )
+        forms = tuple(for_every_row(expr, read=_is_in(expr, read)) for expr in exprs)
+        # Most expressions stay as they are: a pipeline then keeps one step for both, not two.
+        same = all(form is expr for form, expr in zip(forms, exprs, strict=True))
+        settled.append(step if same else step.with_expressions(forms))
         for expr in exprs:
             names = _reads(expr)
             read = None if read is None or names is None else read | names

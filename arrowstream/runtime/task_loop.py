@@ -94,6 +94,9 @@ async def _drive(source: InputPort, stage: RunningStage, output: OutputPort) -> 
     while True:
         element = source.begin_receive()
         if not isinstance(element, Batch) and isinstance(element, Awaitable):
+            stage.counters.on_waiting()
+            if output.counters is not None:
+                output.counters.on_waiting()
             element = await element
         if isinstance(element, Batch):
             out = stage.begin_process(element)
