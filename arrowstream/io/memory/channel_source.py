@@ -19,7 +19,6 @@ from arrowstream.errors import ChannelError, PlanError
 from arrowstream.io.memory.records import RecordColumns, Records, guess_batch, records_of
 from arrowstream.io.source import Query, Reader, SourceSpec
 
-
 GATHERED = 65_536
 """Records from which those that wait in a channel are not added to the same batch."""
 
@@ -111,7 +110,7 @@ class ItemReader(Reader):
             self._take(item)
         return read
 
-    def begin_read(self) -> Element | None | Awaitable[Element | None]:
+    def begin_read(self) -> Element | Awaitable[Element | None] | None:
         read = self._at_hand()
         return self.read() if read is _NOTHING else read
 

@@ -12,7 +12,6 @@ from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.defaults import QUEUE_BATCHES, QUEUE_MIB
 from arrowstream.metrics.counters import Queue, StageCounters
 
-
 Received = Element | None | Awaitable[Element | None]
 """The next element, or None at the end of the stream, or an awaitable of one of these."""
 
