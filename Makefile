@@ -43,6 +43,7 @@ oldest: $(OLDEST)/.ready .data/flights.csv
 	$(OLDEST)/bin/python -m pytest -n 2
 
 bench: $(VENV)/.ready
+	$(BIN)/python $(PIP) --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
 
 # Changes arrowstream in some thousand places, one at a time; tests/mutation.md says which no test notices.
