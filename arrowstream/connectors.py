@@ -125,8 +125,8 @@ class Source:
     def from_channel(stream: AsyncIterable[Any], schema: SchemaLike | None = None) -> ChannelSource:
         """Read batches from a channel's receiver, or from any async iterable of Arrow-like objects and records.
 
-        A record is a dict, ``{"x": 1, "y": "a"}``: one row. A list of dicts is several. Records that wait in a channel
-        one after the other become one batch; none waits for others.
+        A record is a dict, ``{"x": 1, "y": "a"}``: one row. A list of dicts is several. Records that wait in a
+        channel one after the other become one batch; none waits for others.
 
         Parameters
         ----------
