@@ -16,6 +16,8 @@ from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SinkError, SourceError, StageError
+from arrowstream.io.memory.function_sink import CollectSink
+from arrowstream.io.sink import Writer
 from arrowstream.io.source import Query, Reader, SourceSpec
 from arrowstream.runtime.report import RunReport
 
@@ -165,12 +167,15 @@ def test_a_writer_can_be_awaited_too() -> None:
         seen.append("later")
 
     async def main() -> None:
-        for fn in (lambda batch: seen.append("at once"), later):
-            writer = Sink.to_fn(fn).open(SCHEMA, context())
+        for sink in (Sink.to_fn(lambda batch: seen.append("at once")), Sink.to_fn(later), collected):
+            writer = sink.open(SCHEMA, context())
+            assert isinstance(writer, Writer)
             await writer.write(Batch(pl.DataFrame({"x": [1]})))
 
+    collected = CollectSink()
     asyncio.run(main())
     assert seen == ["at once", "later"]
+    assert collected.frame()["x"].to_list() == [1]
 
 
 def test_other_tasks_get_their_turn() -> None:
@@ -196,3 +201,30 @@ def test_a_filter_that_keeps_all_rows_copies_none() -> None:
         steps.sink(Sink.to_fn(seen.append)).build().run_sync()
     assert [batch["x"].to_pylist() for batch in seen] == [[1, 2, 3], [3]]
     assert seen[0]["x"].buffers()[1].address == record["x"].buffers()[1].address
+
+
+def test_a_limit_cuts_what_a_stage_sends() -> None:
+    rows: list[Any] = []
+    report = run(Elements(waits=False), lambda batch: rows.extend(batch["x"].to_pylist()), limit=2)
+    assert rows == [1, 2]
+    assert (report.rows_out, report.stages[-1].limited_rows) == (2, 1)
+
+
+def test_a_best_effort_branch_has_steps() -> None:
+    seen: list[int] = []
+    source = Source.from_frame(pl.DataFrame({"x": [1, 2, 3]}))
+    sink = Sink.to_fn(lambda batch: seen.extend(batch["y"].to_pylist())).best_effort()
+    split = Pipeline.builder().source(source).split(pl.col("x") > 0)
+    done = split.branch("true", lambda rows: rows.with_columns(y=pl.col("x") + 1).sink(sink)).otherwise()
+    done.merge().sink(Sink.to_fn(print)).build().run_sync()
+    assert seen == [2, 3, 4]
+
+
+def test_a_failure_on_a_thread_names_the_step() -> None:
+    rows = pl.DataFrame({"x": ["1"] * 1_000_000 + ["a"]})
+    source = Source.from_frame(rows, batch_rows=2_000_000)
+    steps = (
+        Pipeline.builder().source(source).with_columns(y=pl.lit(1)).with_columns(z=pl.col("x").cast(pl.Int64))
+    )
+    with pytest.raises(StageError, match="with_columns"):
+        steps.sink(Sink.to_fn(print)).build().run_sync()

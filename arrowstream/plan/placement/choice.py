@@ -181,6 +181,7 @@ class Placement:
     ) -> None:
         self._costs = {name: LineCost(*cost) for name, cost in available.items()}
         self._standings: dict[int, Standing] = {}
+        # The backend for few rows as long as no batch of their size has taken long.
         self._for_few = min(available, key=lambda name: available[name][0])
         self._only = pin if pin != "auto" else next(iter(available)) if len(available) == 1 else None
         if pin != "auto":
@@ -195,17 +196,14 @@ class Placement:
         """Choose the backend for a batch of `rows` rows."""
         if self._only is not None:
             return Choice(self._only, self._costs[self._only].predict(rows), self._reason)
-        if rows <= TUNING.few_rows and (few := self._choose_for_few(rows)) is not None:
-            return few
         size, standings = rows.bit_length(), self._standings
+        if rows <= TUNING.few_rows and size not in standings:
+            cost = self._costs[self._for_few]
+            if (expected := cost.fixed + cost.slope * rows) < TUNING.few_us:
+                return Choice(self._for_few, expected, "cheapest")
+            standings[size] = Standing(self._for_few, unprobed=1)
         choice, standings[size] = choose(rows, self._costs, standings.get(size))
         return choice
-
-    def _choose_for_few(self, rows: int) -> Choice | None:
-        """Return the backend with the lowest start cost a batch, without probes; None if that takes too long."""
-        cost = self._costs[self._for_few]
-        expected = cost.fixed + cost.slope * rows
-        return Choice(self._for_few, expected, "cheapest") if expected < TUNING.few_us else None
 
     def observe(self, choice: Choice, rows: int, seconds: float) -> None:
         """Learn the seconds that the batch of `choice` took."""
