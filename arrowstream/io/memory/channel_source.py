@@ -107,6 +107,8 @@ class ItemReader(Reader):
                 item = await anext(self._items)
             except StopAsyncIteration:
                 return None
+            if self._is_expected(item):
+                return Batch(item)
             self._take(item)
         return read
 
