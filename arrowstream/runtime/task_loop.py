@@ -104,6 +104,7 @@ async def _drive(source: InputPort, stage: RunningStage, output: OutputPort) -> 
                 await emit_all(await out, output)
             elif out.num_rows and (rest := output.begin_send(out)) is not None:
                 await rest
+            del out  # the next batch can have its memory, which is still in the processor's caches
         elif element is not None:
             await stage.on_mark(element, output)
         else:
