@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +81,30 @@ def test_a_record_does_not_wait_for_others():
         return seen
 
     assert asyncio.run(main()) == [0, 1, 2]
+
+
+def test_record_batches_of_the_schema_are_not_copied():
+    sent = [pa.RecordBatch.from_pydict({"x": [number]}) for number in range(5)]
+    seen: list[pa.RecordBatch] = []
+
+    async def main() -> None:
+        sender, receiver = channel()
+        source = Source.from_channel(receiver, schema={"x": pl.Int64})
+        run = asyncio.create_task(
+            Pipeline.builder().source(source).sink(Sink.to_fn(seen.append)).build().run()
+        )
+        for place in (slice(0, 1), slice(1, 2), slice(2, 5)):  # the last ones wait in the channel
+            for _ in range(50):
+                await asyncio.sleep(0)
+            for record in sent[place]:
+                await sender.send(record)
+        sender.close()
+        await run
+
+    asyncio.run(main())
+    assert [record["x"].buffers()[1].address for record in seen] == [
+        record["x"].buffers()[1].address for record in sent
+    ]
 
 
 def test_rows_before_the_senders_failure_arrive():

@@ -127,7 +127,8 @@ class ItemReader(Reader):
             if self._is_expected(item):
                 return Batch(item)
             self._take(item)
-        return self._conformed(self._pending.popleft())
+        batch = self._pending.popleft()
+        return batch if batch.has("arrow") and self._is_expected(batch.arrow()) else self._conformed(batch)
 
     def _next_item(self) -> Any:
         """Return an item that needs no wait, `_END` at the end of a channel, or `_NOTHING`."""

@@ -74,9 +74,15 @@ class RecordColumns:
         """
         if not all(map(self._names.issuperset, records)):
             raise self._unknown(records)
+        try:
+            arrays = [make(list(map(get, records))) for _, get, make in self._columns]
+        except _UNFIT:
+            return self._cast(records)
+        return Batch(pa.RecordBatch.from_arrays(arrays, schema=self._arrow))
+
+    def _cast(self, records: Records) -> Batch:
+        """Return records with values of other Python types than planned: cast without a change, or refused."""
         arrays = [_array(name, list(map(get, records)), make) for name, get, make in self._columns]
-        if [array.type for array in arrays] == self._arrow.types:
-            return Batch(pa.RecordBatch.from_arrays(arrays, schema=self._arrow))
         return conform(_guessed(list(self._schema), arrays), self._schema)
 
     def _unknown(self, records: Records) -> SchemaError:
@@ -94,7 +100,8 @@ def guess_batch(records: Records) -> Batch:
     names = list(dict.fromkeys(chain.from_iterable(records)))
     if unfit := [name for name in names if not isinstance(name, str)]:
         raise SchemaError("a record's key is not a string", expected="names of columns", found=repr(unfit[0]))
-    return _guessed(names, [_array(name, list(map(_getter(name), records)), None) for name in names])
+    guess = _of_type(pa.null())
+    return _guessed(names, [_array(name, list(map(_getter(name), records)), guess) for name in names])
 
 
 def _guessed(names: list[str], arrays: list[pa.Array]) -> Batch:
@@ -109,13 +116,11 @@ def _getter(name: str) -> Callable[[dict[Any, Any]], Any]:
 Make = Callable[[list[Any]], pa.Array]
 
 
-def _of_type(dtype: pa.DataType) -> Make | None:
-    """Return a function that makes an array of this type, or raises; None if pyarrow might change values."""
-    kinds = _EXACT.get(dtype)
+def _of_type(dtype: pa.DataType) -> Make:
+    """Return a function that makes an array of this type, or raises if pyarrow might change a value."""
+    kinds = _EXACT.get(dtype, frozenset())
     if pa.types.is_decimal(dtype):
         kinds = frozenset({Decimal, type(None)})
-    if kinds is None:
-        return None
 
     def make(values: list[Any]) -> pa.Array:
         if kinds.issuperset(map(type, values)):
@@ -125,11 +130,10 @@ def _of_type(dtype: pa.DataType) -> Make | None:
     return make
 
 
-def _array(name: str, values: list[Any], make: Make | None) -> pa.Array:
+def _array(name: str, values: list[Any], make: Make) -> pa.Array:
     """Return values as an array, of the planned type if they are of it exactly, else of the type that they have."""
     try:
-        if make is not None:
-            return make(values)
+        return make(values)
     except _UNFIT:
         pass
     try:
