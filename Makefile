@@ -48,6 +48,7 @@ fuzz: $(VENV)/.ready $(OLDEST)/.ready
 	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m hypothesis -o timeout=0
 
 bench: $(VENV)/.ready
+	$(BIN)/python $(PIP) --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
 
 # Changes arrowstream in some thousand places, one at a time; tests/mutation.md says which no test notices.

@@ -123,22 +123,26 @@ class Source:
 
     @staticmethod
     def from_channel(stream: AsyncIterable[Any], schema: SchemaLike | None = None) -> ChannelSource:
-        """Read batches from a channel's receiver, or from any async iterable of Arrow-like objects.
+        """Read batches from a channel's receiver, or from any async iterable of Arrow-like objects and records.
+
+        A record is a dict, ``{"x": 1, "y": "a"}``: one row. A list of dicts is several. Records that wait in a
+        channel one after the other become one batch; none waits for others.
 
         Parameters
         ----------
         stream
             The receiver of `arrowstream.channel()`, an async generator, ...
         schema
-            The schema of every batch, in the forms of `from_file`. Without it, the pipeline is checked when the first
-            batch has come.
+            The schema of every batch, in the forms of `from_file`. Without it, the first batch gives the schema, and
+            the pipeline is checked then. A record without a key has a null there.
 
         Raises
         ------
         PlanError
             `stream` is not an async iterable.
         SchemaError
-            While running: a batch has another schema.
+            While running: a batch has another schema, or a record has a key that is not a column, or a value that
+            does not fit its column.
 
         Notes
         -----
@@ -156,6 +160,12 @@ class Source:
         ...     yield pl.DataFrame({"x": [1, 2]})
         >>> Pipeline.builder().source(Source.from_channel(numbers())).collect_sync()["x"].to_list()
         [1, 2]
+        >>> async def records():
+        ...     yield {"x": 1}
+        ...     yield [{"x": 2}, {"x": None}]
+        >>> source = Source.from_channel(records(), schema={"x": pl.Int64})
+        >>> Pipeline.builder().source(source).collect_sync()["x"].to_list()
+        [1, 2, None]
         """
         return ChannelSource(stream, declared_schema("from_channel", schema))
 

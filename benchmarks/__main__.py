@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bare_loop, etl, imports, keyed, latency, memory, metrics, throughput, windows
+from benchmarks import bare_loop, etl, imports, keyed, latency, memory, metrics, records, throughput, windows
 from benchmarks.harness import Scale, Section, as_markdown, as_text
 from benchmarks.machine import description
 
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "bare_loop": bare_loop.run,
     "throughput": throughput.run,
     "latency": latency.run,
+    "records": records.run,
     "memory": memory.run,
     "metrics": metrics.run,
     "keyed": keyed.run,

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream import Pipeline, Sink, Source
-from benchmarks.data import DOUBLED, LARGE, by_arrow, by_polars, record
+from benchmarks.data import DOUBLED, LARGE, by_arrow, by_polars, record, steps
 from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn, ratio, timed
 
 _BATCHES = {
@@ -20,6 +20,8 @@ _BATCHES = {
     "quick": {1: 1_000, 1_000: 1_000, 65_536: 50, 1_000_000: 4},
     "tiny": {1: 3, 1_000: 3},
 }
+_NEW = {"full": (65_536, 100), "quick": (65_536, 50), "tiny": (1_000, 3)}
+"""Rows and number of batches of a pipeline that is built for one run, as a newcomer does."""
 _BUDGETS = {1_000: 0.6, 65_536: 0.9}
 _DISTINCT = 4
 _OLDEST = pl.CompatLevel.oldest()
@@ -30,6 +32,7 @@ def run(scale: Scale) -> Section:
     figures = []
     for rows, batches in _BATCHES[scale].items():
         figures += _at(rows, batches, ROUNDS[scale])
+    figures.append(_first_run(*_NEW[scale], ROUNDS[scale]))
     return Section(
         "Engine against the same kernels in a bare loop (map + filter, two numeric columns)", tuple(figures)
     )
@@ -65,10 +68,38 @@ def _at(rows: int, batches: int, rounds: int) -> list[Figure]:
     return figures
 
 
+def _first_run(rows: int, batches: int, rounds: int) -> Figure:
+    """The first and only run of a pipeline: with its checks, its build, and choices that no batch has shown yet."""
+    data = [record(rows)] * batches
+    seen: list[int] = []
+    rivals: dict[str, Callable[[], object]] = {
+        "bare arrow": lambda: seen.extend([by_arrow(batch).num_rows for batch in data]),
+        "bare polars": lambda: seen.extend([_through_polars(batch).num_rows for batch in data]),
+        "new": lambda: (
+            steps(Pipeline.builder().source(Source.from_frame(data)))
+            .sink(Sink.to_fn(lambda batch: seen.append(batch.num_rows)))
+            .build()
+            .run_sync()
+        ),
+    }
+    for warm_up in rivals.values():
+        warm_up()
+    assert seen == seen[:batches] * len(rivals), "the rivals do not give the same rows"
+    measured = in_turn({name: timed(work) for name, work in rivals.items()}, rounds)
+    faster = min("bare arrow", "bare polars", key=lambda name: statistics.median(measured[name]))
+    micros = {name: statistics.median(seconds) / batches * 1e6 for name, seconds in measured.items()}
+    return Figure(
+        f"auto, built for one run of {batches} batches of {rows:,} rows",
+        ratio(measured[faster], measured["new"]),
+        "x",
+        note=f"{micros['new']:,.0f} us a batch with build(), {faster} loop {micros[faster]:,.0f} us",
+    )
+
+
 def _engine(data: list[pa.RecordBatch], backend: str, seen: list[int]) -> Pipeline:
     source = Source.from_frame(data, batch_rows=1_000_000)
-    steps = Pipeline.builder().source(source).map(x=DOUBLED).backend(backend).filter(LARGE).backend(backend)
-    return steps.sink(Sink.to_fn(lambda batch: seen.append(batch.num_rows))).build()
+    pinned = Pipeline.builder().source(source).map(x=DOUBLED).backend(backend).filter(LARGE).backend(backend)
+    return pinned.sink(Sink.to_fn(lambda batch: seen.append(batch.num_rows))).build()
 
 
 def _through_polars(batch: pa.RecordBatch) -> pa.Table:

@@ -62,6 +62,8 @@ class Section:
 
     title: str
     figures: tuple[Figure, ...]
+    notes: tuple[str, ...] = ()
+    """Lines below the figures, such as what could not be measured."""
 
 
 HEADINGS = ("what", "measured", "budget", "met", "note")
@@ -115,7 +117,7 @@ def as_text(sections: list[Section]) -> str:
 
     lines = [line(HEADINGS)]
     for section in sections:
-        lines += ["", section.title, *(line(figure.cells) for figure in section.figures)]
+        lines += ["", section.title, *(line(figure.cells) for figure in section.figures), *section.notes]
     return "\n".join(lines)
 
 
@@ -125,4 +127,5 @@ def as_markdown(sections: list[Section], header: list[str]) -> str:
     for section in sections:
         lines += ["", f"## {section.title}", "", f"| {' | '.join(HEADINGS)} |", "|---|---:|---:|:-:|---|"]
         lines += [f"| {' | '.join(figure.cells)} |" for figure in section.figures]
+        lines += [line for note in section.notes for line in ("", note)]
     return "\n".join([*lines, ""])

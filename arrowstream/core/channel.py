@@ -23,12 +23,13 @@ import time
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from arrowstream.core.channel_state import ChannelState, ChannelStatistics, wake_one
+from arrowstream.core.channel_state import ChannelState, ChannelStatistics, nbytes_of, wake_one
 from arrowstream.core.checks import check_whole
 from arrowstream.core.waiting import running_loop
 from arrowstream.errors import ChannelClosed, ChannelError, PeerGone
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 class WouldBlock(Exception):
@@ -64,15 +65,33 @@ class Sender(Generic[T]):
             raise ChannelClosed("sending on a channel that this side has closed")
         if state.receiver_closed:
             raise _receiver_gone(state.receiver_failure)
-        buffer, size = state.buffer, _nbytes(item)
+        buffer = state.buffer
         # An item larger than the byte limit passes alone: otherwise it would wait for ever.
-        if buffer and (len(buffer) >= state.capacity or state.nbytes + size > state.max_nbytes):
+        if not buffer:
+            buffer.append((item, None))
+        elif len(buffer) >= state.capacity:
             return False
-        buffer.append((item, size))
-        state.nbytes += size
+        else:
+            state.measure_first()
+            size = nbytes_of(item)
+            if state.nbytes + size > state.max_nbytes:
+                return False
+            buffer.append((item, size))
+            state.nbytes += size
         if state.receivers:
             wake_one(state.receivers)
         return True
+
+    def offer(self, item: T) -> bool:
+        """Put `item` in without waiting and return True; return False if the channel is full.
+
+        Raises
+        ------
+        ChannelClosed, PeerGone
+            See `send`.
+        """
+        with self._state.lock:
+            return self._put(item)
 
     async def send(self, item: T) -> None:
         """Put `item` in, waiting while the channel is full.
@@ -180,14 +199,26 @@ class Receiver(Generic[T]):
                 raise WouldBlock
             return taken[0]
 
-    def _take(self) -> tuple[T, int] | None:
-        """Take the next item and its size in bytes, or return None if there is none. The caller holds the lock."""
+    def poll(self, default: D) -> T | D:
+        """Take the next item without waiting; return `default` if the channel is empty.
+
+        Raises
+        ------
+        StopAsyncIteration, ChannelClosed, PeerGone
+            As for `receive_nowait`.
+        """
+        with self._state.lock:
+            taken = self._take()
+            return default if taken is None else taken[0]
+
+    def _take(self) -> tuple[T, int | None] | None:
+        """Take the next item, in a tuple with its size; return None if there is none. The caller holds the lock."""
         state = self._state
         if state.receiver_closed:
             raise ChannelClosed("receiving on a channel that this side has closed")
         if state.buffer:
             taken = state.buffer.popleft()
-            state.nbytes -= taken[1]
+            state.nbytes -= taken[1] or 0
             if state.senders:
                 wake_one(state.senders)
             return taken
@@ -292,11 +323,6 @@ def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T]
     check_whole("channel(nbytes=...)", nbytes)
     state: ChannelState[T] = ChannelState(capacity, nbytes)
     return Sender(state), Receiver(state)
-
-
-def _nbytes(item: object) -> int:
-    size = getattr(item, "nbytes", 0)
-    return size if isinstance(size, int) else 0
 
 
 def _end_of(call: str, instead: str, timeout: float | None) -> float:

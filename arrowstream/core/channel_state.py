@@ -61,7 +61,8 @@ class ChannelState(Generic[T]):
         self.capacity = capacity
         self.max_nbytes = max_nbytes
         self.nbytes = 0
-        self.buffer: deque[tuple[T, int]] = deque()
+        self.buffer: deque[tuple[T, int | None]] = deque()
+        """Items and their bytes; None for an item that came into the empty buffer and was not measured yet."""
         self.senders: deque[Waiter] = deque()
         self.receivers: deque[Waiter] = deque()
         self.sender_closed = False
@@ -69,9 +70,22 @@ class ChannelState(Generic[T]):
         self.sender_failure: BaseException | None = None
         self.receiver_failure: BaseException | None = None
 
+    def measure_first(self) -> None:
+        """Add the bytes of the first item to `nbytes`, unless they are in it.
+
+        An item in an empty buffer always fits: its size matters once another one is put next to it. A receiver that
+        keeps up never pays for sizes, and those of a RecordBatch take 5 us.
+        """
+        if self.buffer and self.buffer[0][1] is None:
+            item = self.buffer[0][0]
+            size = nbytes_of(item)
+            self.buffer[0] = (item, size)
+            self.nbytes += size
+
     def statistics(self) -> ChannelStatistics:
         """Return the contents and waiters at this moment; takes the lock."""
         with self.lock:
+            self.measure_first()
             return ChannelStatistics(
                 len(self.buffer), self.nbytes, self.capacity, len(self.senders), len(self.receivers)
             )
@@ -97,6 +111,12 @@ class ChannelState(Generic[T]):
                 waiters.remove(waiter)
             else:
                 wake_one(waiters)
+
+
+def nbytes_of(item: object) -> int:
+    """Return the ``nbytes`` of an item; 0 if it has none."""
+    size = getattr(item, "nbytes", 0)
+    return size if isinstance(size, int) else 0
 
 
 def wake_one(waiters: deque[Waiter]) -> None:

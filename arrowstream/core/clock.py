@@ -22,8 +22,8 @@ class Clock(Protocol):
 class MonotonicClock(Clock):
     """The machine's monotonic clock."""
 
-    def now_ns(self) -> int:
-        return time.perf_counter_ns()
+    # The C function itself: it is called some seven times a batch, and a method around it doubles its 40 ns.
+    now_ns = staticmethod(time.perf_counter_ns)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

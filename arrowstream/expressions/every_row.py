@@ -54,11 +54,10 @@ def steps_for_every_row(steps: Sequence[StepT], schema: pl.Schema) -> tuple[Step
     pieces = [piece for step in steps for piece in step.pieces()]
     for piece, rows in reversed(_with_schemas(pieces, schema)):
         exprs = piece.expressions()
-        settled.append(
-            piece.with_expressions(
-                tuple(for_every_row(expr, rows, read=_is_in(expr, read)) for expr in exprs)
-            )
-        )
+        forms = tuple(for_every_row(expr, rows, read=_is_in(expr, read)) for expr in exprs)
+        # Most expressions stay as they are: a pipeline then keeps one step for both, not two.
+        same = all(form is expr for form, expr in zip(forms, exprs, strict=True))
+        settled.append(piece if same else piece.with_expressions(forms))
         for expr in exprs:
             names = _reads(expr)
             read = None if read is None or names is None else read | names

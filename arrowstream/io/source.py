@@ -7,7 +7,7 @@ and runs on a worker thread; a `Reader` is awaited on the event loop.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -183,6 +183,14 @@ class Reader(ABC):
     @abstractmethod
     async def read(self) -> Element | None:
         """Return the next batch or mark, or None at the end of the stream. Raising ends the run."""
+
+    def begin_read(self) -> Element | Awaitable[Element | None] | None:
+        """Return the result of `read` if it is at hand, else an awaitable of it.
+
+        The runtime calls this method in place of `read`. A reader that often has its next batch in memory saves the
+        cost of a coroutine by overriding it.
+        """
+        return self.read()
 
     @abstractmethod
     async def close(self) -> None:

@@ -39,6 +39,11 @@ class Limits:
         self._stop = stop
         self._reported_ns = clock.now_ns()
 
+    @property
+    def look_at_writes(self) -> bool:
+        """True if `on_write` has something to do: the run has a limit of rows, or reports progress."""
+        return self._options.limit is not None or self._options.on_progress is not None
+
     def on_write(self) -> None:
         """Stop the run if the limit is reached, and report progress if due.
 

@@ -210,7 +210,8 @@ class Run:
 
     def _open_sink(self, binding: SinkBinding) -> RunningSink:
         """Open a sink at an end of the pipeline; the limit holds for it, and its rows count as output."""
-        sink = self._sinks.open(binding, self._options.limit, self._limits.on_write)
+        on_write = self._limits.on_write if self._limits.look_at_writes else None
+        sink = self._sinks.open(binding, self._options.limit, on_write)
         self._totals.final_sinks.append(sink)
         return sink
 

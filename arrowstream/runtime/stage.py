@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
+from arrowstream.backends.base import Evaluator
 from arrowstream.core.batch import Batch, Element, Mark
 from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
 from arrowstream.errors import ArrowstreamError
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.plan.physical import SegmentStage
+from arrowstream.plan.placement.choice import Choice
 from arrowstream.runtime.call_times import INLINE_NS
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
@@ -24,12 +26,13 @@ _ROW_NS = 100
 class RunningStage(ABC):
     """A stage of the plan with its counters."""
 
-    __slots__ = ("_attempt", "_ingest_ns", "counters")
+    __slots__ = ("_attempt", "_governed", "_ingest_ns", "counters")
 
     def __init__(self, name: str) -> None:
         self._ingest_ns: int | None = None
         self.counters = StageCounters(name)
         self._attempt: Attempt = self.attempt
+        self._governed = False
 
     @property
     def queue_capacity(self) -> int | None:
@@ -39,6 +42,7 @@ class RunningStage(ABC):
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:
         """Wrap each attempt in `attempts`, which decides how often and with which parts of a batch it is made."""
         self._attempt = attempts(self._attempt)
+        self._governed = True
 
     async def process(self, batch: Batch) -> Iterable[Element]:
         """Process a batch under the stage's policies; return the batches and marks that come out."""
@@ -48,6 +52,10 @@ class RunningStage(ABC):
         self._ingest_ns = batch.ingest_ns
         self._count(out)
         return out
+
+    def begin_process(self, batch: Batch) -> Batch | Awaitable[Iterable[Element]]:
+        """Return the one batch that comes out if that needs no wait, else an awaitable of the result of `process`."""
+        return self.process(batch)
 
     def _count(self, out: Iterable[Element]) -> None:
         """Count output; new rows, such as a window's, get the ingest time of the batch that released them."""
@@ -89,37 +97,71 @@ async def emit_all(out: Iterable[Element], output: OutputPort) -> None:
 class RunningSegment(RunningStage):
     """Fused expressions, each batch on the backend that their placement chooses."""
 
-    __slots__ = ("_clock", "_stage", "_threads")
+    __slots__ = ("_now_ns", "_stage", "_threads")
 
     def __init__(self, stage: SegmentStage, clock: Clock, threads: Threads) -> None:
         super().__init__(stage.name)
         self._stage = stage
-        self._clock = clock
+        self._now_ns = clock.now_ns
         self._threads = threads
 
+    def begin_process(self, batch: Batch) -> Batch | Awaitable[Iterable[Element]]:
+        if self._governed:
+            return self.process(batch)
+        result = self._begin(batch)
+        if not isinstance(result, Batch):
+            return self._end_process(batch, result)
+        counters = self.counters
+        counters.rows_in += batch.num_rows
+        counters.record_output(result)
+        return result
+
+    async def _end_process(self, batch: Batch, rest: Awaitable[Batch]) -> list[Element]:
+        out = await rest
+        self.counters.rows_in += batch.num_rows
+        self.counters.record_output(out)
+        return [out]
+
     async def attempt(self, batch: Batch) -> list[Element]:
-        stage, counters, clock = self._stage, self.counters, self._clock
-        rows = batch.num_rows
+        result = self._begin(batch)
+        return [result if isinstance(result, Batch) else await result]
+
+    def _begin(self, batch: Batch) -> Batch | Awaitable[Batch]:
+        """Return the result for a batch, or an awaitable of it if it is computed on a worker thread."""
+        stage, rows = self._stage, batch.num_rows
         choice = stage.placement.choose(rows)
         evaluate = stage.evaluators[choice.backend]
-        begin = clock.now_ns()
+        if choice.predicted_us * 1000 >= INLINE_NS:
+            return self._on_thread(batch, choice, evaluate)
+        begin = self._now_ns()
         try:
-            if choice.predicted_us * 1000 < INLINE_NS:
-                result = evaluate(batch)
-            else:
-                result = await self._threads.call(evaluate, batch)
+            result = evaluate(batch)
         except FAILURES as error:
-            counters.errors += 1
-            raise await self._named(batch, error) from error
-        taken = clock.now_ns() - begin
+            return self._raise_named(batch, error)
+        taken = self._now_ns() - begin
         stage.placement.observe(choice, rows, taken / 1e9)
-        counters.record_batch(choice.backend, rows, taken, taken)
-        return [result]
+        self.counters.record_batch(choice.backend, rows, taken, taken)
+        return result
 
-    async def _named(self, batch: Batch, error: BaseException) -> ArrowstreamError:
+    async def _on_thread(self, batch: Batch, choice: Choice, evaluate: Evaluator) -> Batch:
+        begin = self._now_ns()
+        try:
+            result = await self._threads.call(evaluate, batch)
+        except FAILURES as error:
+            return await self._raise_named(batch, error)
+        taken = self._now_ns() - begin
+        self._stage.placement.observe(choice, batch.num_rows, taken / 1e9)
+        self.counters.record_batch(choice.backend, batch.num_rows, taken, taken)
+        return result
+
+    async def _raise_named(self, batch: Batch, error: BaseException) -> Batch:
+        """Raise the error that names the failing step; looking for it in a large batch takes a worker thread."""
+        self.counters.errors += 1
         if batch.num_rows * _ROW_NS < INLINE_NS:
-            return _failure(self._stage, batch, error)
-        return await self._threads.call(_failure, self._stage, batch, error)
+            named = _failure(self._stage, batch, error)
+        else:
+            named = await self._threads.call(_failure, self._stage, batch, error)
+        raise named from error
 
 
 def _failure(stage: SegmentStage, batch: Batch, error: BaseException) -> ArrowstreamError:

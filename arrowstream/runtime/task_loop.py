@@ -89,13 +89,28 @@ async def _pass_on(source: InputPort, output: OutputPort) -> None:
 
 
 async def _drive(source: InputPort, stage: RunningStage, output: OutputPort) -> None:
+    # One coroutine for all batches: receive, process and send make others only where something waits.
     turns = _Turns()
-    while (element := await source.receive()) is not None:
+    while True:
+        element = source.begin_receive()
+        if not isinstance(element, Batch) and isinstance(element, Awaitable):
+            stage.counters.on_waiting()
+            if output.counters is not None:
+                output.counters.on_waiting()
+            element = await element
         if isinstance(element, Batch):
-            await emit_all(await stage.process(element), output)
-        else:
+            out = stage.begin_process(element)
+            if not isinstance(out, Batch):
+                await emit_all(await out, output)
+            elif out.num_rows and (rest := output.begin_send(out)) is not None:
+                await rest
+            del out  # the next batch can have its memory, which is still in the processor's caches
+        elif element is not None:
             await stage.on_mark(element, output)
-        await turns.yield_if_due()
+        else:
+            return
+        if turns.are_over():
+            await turns.start()
 
 
 async def _drive_timed(source: InputPort, stage: RunningTimed, output: OutputPort, clock: Clock) -> None:
@@ -184,13 +199,21 @@ async def _drive_concurrent(source: InputPort, stage: RunningAsync, output: Outp
 class _Turns:
     """The turns of a task, which yields to the loop's other tasks every `TURN_SECONDS`."""
 
-    __slots__ = ("_ends", "_loop")
+    __slots__ = ("_ends", "_time")
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._ends = self._loop.time() + TURN_SECONDS
+        self._time = asyncio.get_running_loop().time
+        self._ends = self._time() + TURN_SECONDS
+
+    def are_over(self) -> bool:
+        """Return whether the loop's other tasks are due."""
+        return self._time() >= self._ends
+
+    async def start(self) -> None:
+        """Start another turn, after those of other tasks."""
+        await asyncio.sleep(0)
+        self._ends = self._time() + TURN_SECONDS
 
     async def yield_if_due(self) -> None:
-        if self._loop.time() >= self._ends:
-            await asyncio.sleep(0)
-            self._ends = self._loop.time() + TURN_SECONDS
+        if self.are_over():
+            await self.start()

@@ -176,10 +176,17 @@ def test_the_first_batch_after_a_change_does_not_count() -> None:
 
 def test_what_is_far_off_is_left_alone() -> None:
     machine = Machine(REFERENCE)
-    machine.run([1] * 1_000)
+    machine.run([100] * 1_000)
     first, later = machine.choices[:100], machine.choices[100:]
     assert [choice.reason for choice in first].count("probe") == 3
     assert {choice.backend for choice in later} == {"arrow"}
+
+
+@pytest.mark.parametrize("rows", [1, 64])
+def test_records_do_not_wait_for_probes(rows: int) -> None:
+    machine = Machine(REFERENCE)
+    machine.run([rows] * 1_000)
+    assert {(choice.backend, choice.reason) for choice in machine.choices} == {("arrow", "cheapest")}
 
 
 def test_the_same_timings_are_placed_the_same_way() -> None:

@@ -72,7 +72,16 @@ def _compile_filter(step: Filter, compiler: ExpressionCompiler) -> Step:
     if not callable(predicate):
         keep = predicate.as_py() is True
         return lambda record: record if keep else record.slice(0, 0)
-    return lambda record: _FILTER.call([record, predicate(record)], _TRUE_ONLY)
+    return bound(_filter, predicate)
+
+
+def _filter(predicate: Evaluated, record: pa.RecordBatch) -> pa.RecordBatch:
+    keep = predicate(record)
+    count, rows = keep.true_count, record.num_rows
+    # Counting takes 0.1 us, the kernel 7 us or more. A single row is always one of these cases.
+    if count == rows:
+        return record
+    return _FILTER.call([record, keep], _TRUE_ONLY) if count else record.slice(0, 0)
 
 
 def _compile_project(

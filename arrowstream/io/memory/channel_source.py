@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,19 @@ from arrowstream.core.channel import Receiver
 from arrowstream.core.ingest import batches_of, conform, schema_of
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import PlanError
+from arrowstream.errors import ChannelError, PlanError
+from arrowstream.io.memory.records import RecordColumns, Records, guess_batch, records_of
 from arrowstream.io.source import Query, Reader, SourceSpec
+
+GATHERED = 65_536
+"""Records from which those that wait in a channel are not added to the same batch."""
+
+_NOTHING, _END = object(), object()
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelSource(SourceSpec):
-    """Batches of the Arrow-like objects of an async iterable, in order of arrival.
+    """Batches of the Arrow-like objects and records of an async iterable, in order of arrival.
 
     Parameters
     ----------
@@ -56,7 +62,7 @@ class ChannelSource(SourceSpec):
     def open(
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
     ) -> Reader:
-        return ItemReader(aiter(self.stream), self.expected, close_items=False)
+        return ItemReader(aiter(self.stream), self.expected, records=True)
 
     def on_never_opened(self, failure: BaseException | None) -> None:
         if isinstance(self.stream, Receiver):
@@ -66,7 +72,9 @@ class ChannelSource(SourceSpec):
 
 
 class ItemReader(Reader):
-    """Reader of the Arrow-like items of an async iterator; each may hold several batches, all share one schema.
+    """Reader of the items of an async iterator: Arrow-like objects and records of one schema.
+
+    An Arrow-like item may hold several batches. Records that wait in a channel one after the other become one batch.
 
     Parameters
     ----------
@@ -74,29 +82,92 @@ class ItemReader(Reader):
         The items.
     schema
         Schema of the batches; None to take it from the first one.
-    close_items
-        Whether `close` closes `items` too.
+    records
+        True if a dict is a row and the items stay open: they are the user's, as is what comes through a channel.
+        False if `close` closes the items, too, and a dict is an error.
     """
 
-    __slots__ = ("_close_items", "_expected", "_items", "_pending", "_schema")
+    __slots__ = ("_columns", "_expected", "_held", "_items", "_pending", "_records", "_schema")
 
-    def __init__(self, items: AsyncIterator[Any], schema: pl.Schema | None, *, close_items: bool) -> None:
+    def __init__(self, items: AsyncIterator[Any], schema: pl.Schema | None, *, records: bool) -> None:
         self._items = items
         self._schema = schema
         self._expected: pa.Schema | None = None
+        self._columns: RecordColumns | None = None
         self._pending: deque[Batch] = deque()
-        self._close_items = close_items
+        self._held: Any = _NOTHING
+        """An item that was taken from the channel and comes after the records before it."""
+        self._records = records
 
     async def read(self) -> Element | None:
-        while not self._pending:
+        while not isinstance(read := self._at_hand(), Batch):
+            if read is None:
+                return None
             try:
                 item = await anext(self._items)
             except StopAsyncIteration:
                 return None
             if self._is_expected(item):
                 return Batch(item)
-            self._pending.extend(batches_of(item))
+            self._take(item)
+        return read
+
+    def begin_read(self) -> Element | Awaitable[Element | None] | None:
+        read = self._at_hand()
+        return self.read() if read is _NOTHING else read
+
+    def _at_hand(self) -> Any:
+        """Return a batch that needs no wait, None at the end of a channel, or `_NOTHING`."""
+        while not self._pending:
+            item = self._next_item()
+            if item is _NOTHING:
+                return item
+            if item is _END:
+                return None
+            if self._is_expected(item):
+                return Batch(item)
+            self._take(item)
         batch = self._pending.popleft()
+        return batch if batch.has("arrow") and self._is_expected(batch.arrow()) else self._conformed(batch)
+
+    def _next_item(self) -> Any:
+        """Return an item that needs no wait, `_END` at the end of a channel, or `_NOTHING`."""
+        if self._held is not _NOTHING:
+            item, self._held = self._held, _NOTHING
+            return item
+        try:
+            return self._items.poll(_NOTHING) if isinstance(self._items, Receiver) else _NOTHING
+        except StopAsyncIteration:
+            return _END
+
+    def _take(self, item: Any) -> None:
+        """Turn an item into batches that are pending."""
+        records = records_of(item) if self._records else None
+        if records is None:
+            self._pending.extend(batches_of(item))
+        elif self._schema is None:
+            self._pending.extend([guess_batch(records)] if records else ())
+        elif records := self._with_those_after(records):
+            if self._columns is None:
+                self._columns = RecordColumns(self._schema)
+            self._pending.append(self._columns.batch(records))
+
+    def _with_those_after(self, records: Records) -> Records:
+        """Return records with those that wait in the channel directly after them: they become one batch."""
+        gathered = [*records]
+        while isinstance(self._items, Receiver) and len(gathered) < GATHERED:
+            try:
+                item = self._items.poll(_NOTHING)
+            except (StopAsyncIteration, ChannelError):
+                break  # the next read meets the end or the failure again, after these records
+            more = None if item is _NOTHING else records_of(item)
+            if more is None:
+                self._held = item
+                break
+            gathered += more
+        return gathered
+
+    def _conformed(self, batch: Batch) -> Batch:
         if self._schema is None:
             self._schema = schema_of(batch)
         if self._expected is None:
@@ -120,5 +191,5 @@ class ItemReader(Reader):
         # too: it has no other reader, and its sender would wait for room that never comes.
         if isinstance(self._items, Receiver):
             self._items.close()
-        elif self._close_items and (close := getattr(self._items, "aclose", None)) is not None:
+        elif not self._records and (close := getattr(self._items, "aclose", None)) is not None:
             await close()

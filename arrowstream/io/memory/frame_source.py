@@ -110,6 +110,9 @@ class _FrameReader(Reader):
         self._slices = _from_row(batches, row, source.batch_rows)
 
     async def read(self) -> Element | None:
+        return self.begin_read()
+
+    def begin_read(self) -> Element | None:
         batch = next(self._slices, None)
         if batch is not None:
             self._row += batch.num_rows

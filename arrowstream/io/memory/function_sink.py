@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,12 +57,21 @@ class _FunctionWriter(Writer):
         self._fn = fn
 
     async def write(self, batch: Batch) -> None:
+        if (rest := self.begin_write(batch)) is not None:
+            await rest
+
+    def begin_write(self, batch: Batch) -> Awaitable[None] | None:
         result = self._fn(batch.arrow())
         if result is not None and inspect.isawaitable(result):
-            await result
+            return _ended(result)
+        return None
 
     async def abort(self) -> None:
         """Do nothing: batches passed to the function cannot be taken back."""
+
+
+async def _ended(result: Awaitable[object]) -> None:
+    await result
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,9 @@ class _CollectWriter(Writer):
         self._batches = batches
 
     async def write(self, batch: Batch) -> None:
+        self._batches.append(batch)
+
+    def begin_write(self, batch: Batch) -> None:
         self._batches.append(batch)
 
     async def abort(self) -> None:

@@ -51,7 +51,7 @@ class FunctionSource(SourceSpec):
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
     ) -> Reader:
         items = self.fn() if inspect.isasyncgenfunction(self.fn) else _until_none(self.fn)
-        return ItemReader(items, self.expected, close_items=True)
+        return ItemReader(items, self.expected, records=False)
 
 
 async def _until_none(fn: Callable[[], Awaitable[Any]]) -> AsyncIterator[Any]:

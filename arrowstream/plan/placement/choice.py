@@ -42,6 +42,9 @@ class PlacementTuning:
         after more for a smaller one.
     rest
         Smallest number of batches between two changes.
+    few_rows
+        Largest batch, in rows, at which nothing is probed while a batch is expected to take less than `few_us`
+        microseconds: a probe takes ten times as long, and the records after it wait.
     most_rows
         Largest batch, in rows, that `explain()` reports on.
     """
@@ -55,6 +58,8 @@ class PlacementTuning:
     gain: float = 0.2
     enough: float = 0.999
     rest: int = 50
+    few_rows: int = 64
+    few_us: float = 100.0
     most_rows: float = 1e9
 
 
@@ -169,13 +174,15 @@ class Placement:
     'backend: auto: arrow below ~45,000 rows, polars above'
     """
 
-    __slots__ = ("_costs", "_only", "_reason", "_standings")
+    __slots__ = ("_costs", "_for_few", "_only", "_reason", "_standings")
 
     def __init__(
         self, available: Mapping[str, tuple[float, float]], refused: Mapping[str, str], pin: str = "auto"
     ) -> None:
         self._costs = {name: LineCost(*cost) for name, cost in available.items()}
         self._standings: dict[int, Standing] = {}
+        # The backend for few rows as long as no batch of their size has taken long.
+        self._for_few = min(available, key=lambda name: available[name][0])
         self._only = pin if pin != "auto" else next(iter(available)) if len(available) == 1 else None
         if pin != "auto":
             self._reason = f"pinned: {pin}"
@@ -190,6 +197,11 @@ class Placement:
         if self._only is not None:
             return Choice(self._only, self._costs[self._only].predict(rows), self._reason)
         size, standings = rows.bit_length(), self._standings
+        if rows <= TUNING.few_rows and size not in standings:
+            cost = self._costs[self._for_few]
+            if (expected := cost.fixed + cost.slope * rows) < TUNING.few_us:
+                return Choice(self._for_few, expected, "cheapest")
+            standings[size] = Standing(self._for_few, unprobed=1)
         choice, standings[size] = choose(rows, self._costs, standings.get(size))
         return choice
 

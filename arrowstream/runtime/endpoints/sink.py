@@ -36,22 +36,24 @@ class RunningSink:
     limit
         Largest number of rows to write; None for no limit.
     on_write
-        Called on the loop after each batch that is written.
+        Called on the loop after each batch that is written; None if nothing depends on it.
     best_effort
         True if the sink is lost at its first failure, which is logged, and the run goes on without it.
     """
 
     __slots__ = (
         "_attempt",
+        "_begin_write",
         "_best_effort",
         "_clock",
         "_ended",
+        "_governed",
         "_handle",
         "_limit",
+        "_now_ns",
         "_on_barrier",
         "_on_write",
         "_threads",
-        "_write",
         "_writer",
         "blocking",
         "counters",
@@ -67,7 +69,7 @@ class RunningSink:
         resources: Resources,
         *,
         limit: int | None,
-        on_write: Callable[[], None],
+        on_write: Callable[[], None] | None,
         best_effort: bool = False,
     ) -> None:
         self.counters = StageCounters(name)
@@ -75,8 +77,10 @@ class RunningSink:
         self.lost = False
         self._best_effort = best_effort
         self._attempt: Attempt = self.attempt
+        self._governed = False
         self._writer = writer
         self._clock = resources.clock
+        self._now_ns = resources.clock.now_ns
         self._threads = resources.threads
         self._on_barrier = resources.on_sink_barrier
         self._limit = limit
@@ -84,8 +88,10 @@ class RunningSink:
         self._handle: Handle | None = None
         self._ended = False
         self.blocking = isinstance(writer, BlockingWriter)
-        self._write: Callable[[Batch], Awaitable[None]] = (
-            partial(self._threads.call, writer.write) if isinstance(writer, BlockingWriter) else writer.write
+        self._begin_write: Callable[[Batch], Awaitable[None] | None] = (
+            partial(self._threads.call, writer.write)
+            if isinstance(writer, BlockingWriter)
+            else writer.begin_write
         )
 
     @property
@@ -111,42 +117,87 @@ class RunningSink:
         if rows == 0:
             return
         await self._attempt(batch)
-        counters.rows_in += rows
-        self._on_write()
+        self._on_written(rows)
+
+    def begin_send(self, element: Element) -> Awaitable[None] | None:
+        """Write a batch and return None if that needs no wait and nothing else decides about it; else as `send`."""
+        if self._governed or self._limit is not None or not isinstance(element, Batch) or self.blocking:
+            return self.send(element)
+        rest = self._begin_attempt(element)
+        if rest is not None:
+            return self._end_send(element, rest)
+        self._on_written(element.num_rows)
+        return None
+
+    async def _end_send(self, batch: Batch, rest: Awaitable[None]) -> None:
+        await rest
+        self._on_written(batch.num_rows)
+
+    def _on_written(self, rows: int) -> None:
+        self.counters.rows_in += rows
+        if self._on_write is not None:
+            self._on_write()
 
     async def attempt(self, batch: Batch) -> list[Element]:
         """Write a batch once; return an empty list, as nothing comes out of a sink."""
-        begin, waited_ns = self._clock.now_ns(), 0
+        rest = self._begin_attempt(batch)
+        if rest is not None:
+            await rest
+        return []
+
+    def _begin_attempt(self, batch: Batch) -> Awaitable[None] | None:
+        begin = self._now_ns()
+        try:
+            rest = self._begin_write(batch)
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            raise self._failed(batch, error) from error
+        if rest is not None:
+            return self._end_attempt(batch, rest, begin)
+        self._count(batch, begin, 0)
+        return None
+
+    async def _end_attempt(self, batch: Batch, rest: Awaitable[None], begin_ns: int) -> None:
+        waited_ns = 0
         try:
             if self.blocking:
-                await self._write(batch)
+                await rest
             else:
-                steps = self._write(batch).__await__()
+                steps = rest.__await__()
                 try:
                     asked = next(steps)
                 except StopIteration:
                     pass
                 else:
-                    rest = Suspended(steps, asked, self._clock, self.counters)
-                    await rest
-                    waited_ns = rest.waited_ns
+                    suspended = Suspended(steps, asked, self._clock, self.counters)
+                    await suspended
+                    waited_ns = suspended.waited_ns
         except BaseException as error:
             if not is_failure(error):
                 raise
-            self.counters.errors += 1
-            raise stage_error(self.counters.name, batch, error, SinkError) from error
-        end, counters, read = self._clock.now_ns(), self.counters, batch.ingest_ns
-        busy_ns = end - begin - waited_ns
+            raise self._failed(batch, error) from error
+        self._count(batch, begin_ns, waited_ns)
+
+    def _failed(self, batch: Batch, error: BaseException) -> BaseException:
+        """Count a failure; return the error that names it."""
+        self.counters.errors += 1
+        return stage_error(self.counters.name, batch, error, SinkError)
+
+    def _count(self, batch: Batch, begin_ns: int, waited_ns: int) -> None:
+        """Count a batch whose write began at `begin_ns` and has just ended."""
+        end, counters, read = self._now_ns(), self.counters, batch.ingest_ns
+        busy_ns = end - begin_ns - waited_ns
         counters.record_output(batch)
         if read is None:
             counters.record_batch("write", 0, busy_ns, busy_ns)
         else:
             counters.record_batch("write", batch.num_rows, busy_ns, end - read)
-        return []
 
     def govern(self, attempts: Callable[[Attempt], Attempt]) -> None:
         """Wrap each write in `attempts`, which decides how often and with which parts of a batch it is made."""
         self._attempt = attempts(self._attempt)
+        self._governed = True
 
     def lose(self, error: BaseException) -> None:
         """Give up the sink because of `error`; the run goes on without it."""

@@ -35,7 +35,7 @@ class RunningSinks:
         return iter(self._sinks)
 
     def open(
-        self, binding: SinkBinding, limit: int | None = None, on_write: Callable[[], None] = lambda: None
+        self, binding: SinkBinding, limit: int | None = None, on_write: Callable[[], None] | None = None
     ) -> RunningSink:
         """Open a sink.
 
@@ -46,7 +46,7 @@ class RunningSinks:
         limit
             Largest number of rows to write; None for no limit.
         on_write
-            Called on the loop after each batch that is written.
+            Called on the loop after each batch that is written; None if nothing depends on it.
 
         Raises
         ------

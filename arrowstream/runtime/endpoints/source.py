@@ -16,6 +16,7 @@ from arrowstream.metrics.counters import StageCounters
 from arrowstream.operators.base import Expressions
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import end_tasks
+from arrowstream.runtime.flow.ports import Received
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.timed import Suspended
@@ -44,18 +45,20 @@ class RunningSource:
 
     __slots__ = (
         "_barriers",
+        "_begin_read",
         "_clock",
         "_injected",
         "_inside",
         "_interrupted",
+        "_now_ns",
         "_over",
         "_pending",
-        "_read",
         "_reader",
         "_reading",
         "_snapshots",
         "_stopped",
         "_threads",
+        "_waits",
         "blocking",
         "counters",
         "ended",
@@ -77,6 +80,7 @@ class RunningSource:
         self._snapshots = Snapshots(name, name, resources)
         self._threads = resources.threads
         self._clock = resources.clock
+        self._now_ns = resources.clock.now_ns
         self._stopped = False
         self._interrupted = False
         self._over = False
@@ -89,8 +93,10 @@ class RunningSource:
         self.ended = False
         """True if the stream has ended by itself."""
         self.blocking = isinstance(reader, BlockingReader)
-        self._read: Callable[[], Awaitable[Element | None]] = (
-            self._on_thread(reader) if isinstance(reader, BlockingReader) else reader.read
+        self._waits = self.blocking or self._snapshots.enabled
+        """True if a read always waits: for a worker thread, or for a barrier that may come before its batch."""
+        self._begin_read: Callable[[], Received] = (
+            self._on_thread(reader) if isinstance(reader, BlockingReader) else reader.begin_read
         )
 
     @property
@@ -133,25 +139,60 @@ class RunningSource:
         SourceError
             The read failed. An error of a step inside the read names this step.
         """
+        received = self.begin_receive()
+        return await received if isinstance(received, Awaitable) else received
+
+    def begin_receive(self) -> Received:
+        """Return the result of `receive` if the reader has it at hand, else an awaitable of it."""
+        if self._waits or self._stopped or self._barriers:
+            return self._receive()
+        begin = self._now_ns()
+        try:
+            read = self._begin_read()
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            raise self._failed(error) from error
+        if isinstance(read, Batch):
+            # As in `_count`, without a call: every batch passes here.
+            counters = self.counters
+            read.ingest_ns = end = self._now_ns()
+            counters.busy_ns += end - begin
+            counters.record_output(read)
+            counters.record_call("read")
+            counters.rows_in = counters.rows_out
+            return read
+        if isinstance(read, Awaitable):
+            return self._receive(read)
+        self.ended = read is None
+        self._count(read)
+        return read
+
+    async def _receive(self, reading: Awaitable[Element | None] | None = None) -> Element | None:
+        """Return the next element where that may wait; `reading` is a read that has begun."""
         if self._barriers:
             element: Element | None = self._barriers.popleft()
-        elif self._stopped and self._pending is None:
+        elif self._stopped and self._pending is None and reading is None:
             element = None
         else:
-            element = await self._next()
+            element = await self._next(reading)
+        self._count(element)
+        if isinstance(element, Barrier):
+            await self._save(element)
+        return element
+
+    def _count(self, element: Element | None) -> None:
+        """Count an element that is handed out."""
         if isinstance(element, Batch):
-            element.ingest_ns = self._clock.now_ns()
+            element.ingest_ns = self._now_ns()
             self.counters.record_output(element)
             self.counters.record_call("read")
         elif element is not None:
             self.counters.record_mark(element)
-            if isinstance(element, Barrier):
-                await self._save(element)
         else:
             self._over = True
         if not self.blocking:
             self.counters.rows_in = self.counters.rows_out
-        return element
 
     def on_failure(self, failure: BaseException) -> None:
         """Give the reader the failure that ended the run, before it is closed."""
@@ -172,20 +213,24 @@ class RunningSource:
                 raise
             raise stage_error(self.counters.name, None, error, SourceError) from error
 
-    async def _next(self) -> Element | None:
+    async def _next(self, reading: Awaitable[Element | None] | None) -> Element | None:
         try:
             if self._snapshots.enabled:
                 element = await self._next_or_barrier()
             else:
-                element = await (self._read() if self.blocking else self._interruptible())
+                element = await (self._read() if reading is None else self._interruptible(reading))
         except BaseException as error:
             if not is_failure(error):
                 raise
-            self.counters.errors += 1
-            raise stage_error(self._failing(error), None, error, SourceError) from error
+            raise self._failed(error) from error
         if element is None:
             self.ended = not self._interrupted
         return element
+
+    def _failed(self, error: BaseException) -> BaseException:
+        """Count a failure; return the error that names it."""
+        self.counters.errors += 1
+        return stage_error(self._failing(error), None, error, SourceError)
 
     async def _next_or_barrier(self) -> Element | None:
         """Return the next element, or a barrier that comes meanwhile; the read then goes on."""
@@ -200,8 +245,15 @@ class RunningSource:
         return element
 
     async def _read_with_position(self) -> Read:
-        element = await (self._read() if self.blocking else self._interruptible())
-        return element, self._reader.position()
+        return await self._read(), self._reader.position()
+
+    async def _read(self) -> Element | None:
+        begin = self._now_ns()
+        read = self._begin_read()
+        if isinstance(read, Awaitable):
+            return await (read if self.blocking else self._interruptible(read))
+        self.counters.busy_ns += self._now_ns() - begin
+        return read
 
     async def _save(self, barrier: Barrier) -> None:
         """Save the position at a barrier, if the source is resumable."""
@@ -227,13 +279,13 @@ class RunningSource:
 
         return read
 
-    async def _interruptible(self) -> Element | None:
+    async def _interruptible(self, reading: Awaitable[Element | None]) -> Element | None:
         task = asyncio.current_task()
         assert task is not None
         self._reading = task
         try:
             begin, waited_ns = self._clock.now_ns(), 0
-            steps = self._read().__await__()
+            steps = reading.__await__()
             try:
                 asked = next(steps)
             except StopIteration as stop:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 from arrowstream.core.batch import Barrier, Batch, Idle, Watermark
 from arrowstream.metrics.counters import StageCounters
+from arrowstream.runtime.flow.ports import WaitingOutput
 
 
 class Alignment(ABC):
@@ -86,7 +87,7 @@ class Alignment(ABC):
         self._released = asyncio.Event()
 
 
-class InputEnd:
+class InputEnd(WaitingOutput):
     """One of the inputs of an `Alignment`, as a port."""
 
     __slots__ = ("_alignment", "_number")

@@ -10,9 +10,10 @@ from arrowstream.core.channel import Receiver, Sender, WouldBlock, channel
 from arrowstream.core.failures import FAILURES
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.runtime.endpoints.sink import RunningSink
+from arrowstream.runtime.flow.ports import Received, WaitingOutput
 
 
-class BestEffortQueue:
+class BestEffortQueue(WaitingOutput):
     """Both ends of the queue before a best-effort sink: batches and marks that find it full are dropped.
 
     Barriers are never dropped, or the checkpoint would not end. One that finds the queue full waits in a separate
@@ -64,8 +65,12 @@ class BestEffortQueue:
             return self._barriers.popleft()
         return await anext(self._receiver, None)
 
+    def begin_receive(self) -> Received:
+        """Return the coroutine that receives the next element."""
+        return self.receive()
 
-class BestEffortSink:
+
+class BestEffortSink(WaitingOutput):
     """A best-effort sink as a port: its first failure is logged, and nothing is written after it."""
 
     __slots__ = ("_sink", "blocking", "counters")

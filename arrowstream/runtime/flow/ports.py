@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from arrowstream.core.batch import Element
+from arrowstream.core.batch import Element, Idle
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.defaults import QUEUE_BATCHES, QUEUE_MIB
 from arrowstream.metrics.counters import Queue, StageCounters
+
+Received = Element | None | Awaitable[Element | None]
+"""The next element, or None at the end of the stream, or an awaitable of one of these."""
 
 
 class InputPort(Protocol):
@@ -29,6 +33,10 @@ class InputPort(Protocol):
         """Return the next element; None at the end of the stream."""
         ...
 
+    def begin_receive(self) -> Received:
+        """Return the result of `receive` if it is at hand, else an awaitable of it."""
+        ...
+
 
 class OutputPort(Protocol):
     """The output of a line or stage, called by one task at a time; only `end` ends the stream, a failure does not."""
@@ -45,6 +53,10 @@ class OutputPort(Protocol):
 
     async def send(self, element: Element) -> None:
         """Take an element; wait while no capacity is left for it."""
+        ...
+
+    def begin_send(self, element: Element) -> Awaitable[None] | None:
+        """Take an element and return None, or return an awaitable of what is left to do."""
         ...
 
     async def end(self) -> None:
@@ -75,6 +87,10 @@ class ChannelLimits:
         return ChannelOutput(sender), ChannelInput(receiver)
 
 
+_NOTHING = Idle()
+"""The answer of an empty channel, told from other elements by its identity."""
+
+
 class ChannelInput:
     """The receiving end of a channel."""
 
@@ -90,6 +106,14 @@ class ChannelInput:
         """Return the next element; None at the end of the stream."""
         return await anext(self._receiver, None)
 
+    def begin_receive(self) -> Received:
+        """Return the next element, or None at the end of the stream; an awaitable while the channel is empty."""
+        try:
+            element = self._receiver.poll(_NOTHING)
+        except StopAsyncIteration:
+            return None
+        return self.receive() if element is _NOTHING else element
+
 
 class ChannelOutput:
     """The sending end of a channel."""
@@ -103,6 +127,10 @@ class ChannelOutput:
         self._sender = sender
         # The bound method itself, without a call around it: every element passes here on every hop.
         self.send: Callable[[Element], Coroutine[Any, Any, None]] = sender.send
+
+    def begin_send(self, element: Element) -> Awaitable[None] | None:
+        """Put an element into the channel; return an awaitable while the channel is full."""
+        return None if self._sender.offer(element) else self._sender.send(element)
 
     async def end(self) -> None:
         """End the stream; elements in the channel are still received."""
@@ -130,12 +158,30 @@ class ReplayInput:
         self._drop_when_empty()
         return element
 
+    def begin_receive(self) -> Received:
+        """Return the next of the elements; once they are used up, what the port returns."""
+        return self._replay() if self._elements else self._source.begin_receive()
+
     def _drop_when_empty(self) -> None:
         if not self._elements:
             self.receive = self._source.receive
 
 
-class Broadcast:
+class WaitingOutput(ABC):
+    """An output that takes every element in a coroutine."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def send(self, element: Element) -> None:
+        """Take an element."""
+
+    def begin_send(self, element: Element) -> Awaitable[None]:
+        """Return the coroutine that takes an element."""
+        return self.send(element)
+
+
+class Broadcast(WaitingOutput):
     """An output that sends every element to all of several ports, in their order."""
 
     __slots__ = ("_ports",)

@@ -10,11 +10,11 @@ from arrowstream.metrics.counters import StageCounters
 from arrowstream.plan.physical import Route
 from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
-from arrowstream.runtime.flow.ports import Broadcast, OutputPort
+from arrowstream.runtime.flow.ports import Broadcast, OutputPort, WaitingOutput
 from arrowstream.runtime.resources import Resources
 
 
-class RunningRouter:
+class RunningRouter(WaitingOutput):
     """An output that sends each row to its branch, and every mark to all branches.
 
     It is the output of the stage before it and shares that stage's task; a large batch is divided on a worker thread.

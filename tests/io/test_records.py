@@ -1,0 +1,236 @@
+"""Dicts that are sent through a channel: rows of the channel's schema, made into batches together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from arrowstream import Pipeline, Sink, Source, channel
+from arrowstream.errors import ArrowstreamError, PeerGone, SchemaError
+from arrowstream.io.memory import channel_source
+
+SCHEMA = pl.Schema({"x": pl.Int64, "y": pl.String})
+
+
+def received(
+    items: Sequence[Any], schema: pl.Schema | None = SCHEMA, fail: BaseException | None = None
+) -> list[pl.DataFrame]:
+    """The batches that a pipeline gives to a function when these items wait in its channel."""
+    batches: list[pl.DataFrame] = []
+
+    async def main() -> None:
+        sender, receiver = channel(capacity=max(len(items), 1))
+        for item in items:
+            await sender.send(item)
+        sender.close() if fail is None else sender.fail(fail)
+        source = Source.from_channel(receiver, schema=schema)
+        sink = Sink.to_fn(lambda batch: batches.append(pl.DataFrame(batch)))
+        await Pipeline.builder().source(source).sink(sink).build().run()
+
+    asyncio.run(main())
+    return batches
+
+
+def test_records_that_wait_are_one_batch():
+    items = [{"x": 1, "y": "a"}, {"y": "b", "x": 2}, [{"x": 3, "y": "c"}, {"x": 4, "y": None}], {"x": 5}]
+    (batch,) = received(items)
+    expected = pl.DataFrame({"x": [1, 2, 3, 4, 5], "y": ["a", "b", "c", None, None]}, schema=SCHEMA)
+    assert_frame_equal(batch, expected)
+
+
+def test_records_and_frames_keep_their_order():
+    frame = pl.DataFrame({"x": [2, 3], "y": ["b", "c"]})
+    batches = received([{"x": 1, "y": "a"}, frame, {"x": 4, "y": "d"}, [], {"x": 5, "y": "e"}, frame])
+    assert [batch["x"].to_list() for batch in batches] == [[1], [2, 3], [4, 5], [2, 3]]
+
+
+def test_a_batch_of_records_has_a_limit(monkeypatch):
+    monkeypatch.setattr(channel_source, "GATHERED", 2)
+    batches = received([{"x": number} for number in range(5)])
+    assert [batch["x"].to_list() for batch in batches] == [[0, 1], [2, 3], [4]]
+
+
+def test_a_record_does_not_wait_for_others():
+    async def main() -> list[int]:
+        seen: list[int] = []
+        arrived = asyncio.Event()
+
+        def take(batch: Any) -> None:
+            seen.extend(batch.column("x").to_pylist())
+            arrived.set()
+
+        sender, receiver = channel()
+        source = Source.from_channel(receiver, schema=SCHEMA)
+        run = asyncio.create_task(Pipeline.builder().source(source).sink(Sink.to_fn(take)).build().run())
+        for number in range(3):
+            await sender.send({"x": number})
+            await asyncio.wait_for(arrived.wait(), 10)
+            arrived.clear()
+        sender.close()
+        await run
+        return seen
+
+    assert asyncio.run(main()) == [0, 1, 2]
+
+
+def test_record_batches_of_the_schema_are_not_copied():
+    sent = [pa.RecordBatch.from_pydict({"x": [number]}) for number in range(5)]
+    seen: list[pa.RecordBatch] = []
+
+    async def main() -> None:
+        sender, receiver = channel()
+        source = Source.from_channel(receiver, schema={"x": pl.Int64})
+        run = asyncio.create_task(
+            Pipeline.builder().source(source).sink(Sink.to_fn(seen.append)).build().run()
+        )
+        for place in (slice(0, 1), slice(1, 2), slice(2, 5)):  # the last ones wait in the channel
+            for _ in range(50):
+                await asyncio.sleep(0)
+            for record in sent[place]:
+                await sender.send(record)
+        sender.close()
+        await run
+
+    asyncio.run(main())
+    assert [record["x"].buffers()[1].address for record in seen] == [
+        record["x"].buffers()[1].address for record in sent
+    ]
+
+
+def test_rows_before_the_senders_failure_arrive():
+    batches: list[pl.DataFrame] = []
+    with pytest.raises(ArrowstreamError, match="broken") as caught:
+        batches += received([{"x": 1}, {"x": 2}], fail=ValueError("broken"))
+    assert isinstance(caught.value.__cause__, PeerGone)
+
+
+def test_without_a_schema_the_first_record_gives_it():
+    batches = received([{"x": 1, "y": "a"}, {"x": 2, "y": "b"}, {"y": "c"}], None)
+    assert pl.concat(batches).to_dict(as_series=False) == {"x": [1, 2, None], "y": ["a", "b", "c"]}
+    batches = received([[{"x": 1}, {"x": 2.5, "z": True}]], None)
+    assert pl.concat(batches).to_dict(as_series=False) == {"x": [1.0, 2.5], "z": [None, True]}
+    assert received([[], {"x": 1}], None)[0]["x"].to_list() == [1]
+
+
+def test_a_generator_may_yield_records():
+    async def rows():
+        yield {"x": 1}
+        yield [{"x": 2}, {"x": 3}]
+
+    frame = Pipeline.builder().source(Source.from_channel(rows(), schema={"x": pl.Int64})).collect_sync()
+    assert frame["x"].to_list() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "item, named",
+    [
+        ({"x": 1, "yy": "a"}, ["'yy'", "did you mean 'y'?"]),
+        ({"x": 1, 7: "a"}, ["key 7", "add the column to schema"]),
+        ({"x": 1.5}, ["x: Float64 instead of Int64"]),
+        ({"x": True}, ["x: Boolean instead of Int64"]),
+        ({"x": "1"}, ["x: String instead of Int64"]),
+        ({"x": 2**70}, ["'x'", "int"]),
+        ({"y": 5}, ["y: Int64 instead of String"]),
+        ({"y": b"a"}, ["y: Binary instead of String"]),
+        ({"y": "\ud800"}, ["'y'", "surrogates"]),
+        ([{"x": 1}, {"x": "a"}], ["'x'", "int, str"]),
+        (None, ["not a frame"]),
+        ([{"x": 1}, 5], ["not a frame"]),
+    ],
+)
+def test_what_does_not_fit_names_the_key(item, named):
+    with pytest.raises(SchemaError) as caught:
+        received([item])
+    for part in named:
+        assert part in str(caught.value)
+
+
+def test_a_first_record_needs_names():
+    with pytest.raises(SchemaError, match="not a string"):
+        received([{1: "a"}], None)
+
+
+VALUES: list[tuple[pl.DataType, st.SearchStrategy[Any]]] = [
+    (pl.Int64(), st.integers(-(2**63), 2**63 - 1)),
+    (pl.Int8(), st.integers(-128, 127)),
+    (pl.UInt64(), st.integers(0, 2**64 - 1)),
+    (pl.Float64(), st.floats() | st.integers(-(2**53), 2**53)),
+    (pl.Float32(), st.floats(width=32)),
+    (pl.Boolean(), st.booleans()),
+    (pl.String(), st.text(max_size=5)),
+    (pl.Binary(), st.binary(max_size=5)),
+    (pl.Date(), st.dates(date(1700, 1, 1), date(2200, 1, 1))),
+    (pl.Time(), st.times()),
+    (pl.Duration("us"), st.timedeltas(timedelta(-1000), timedelta(1000))),
+    (pl.Datetime("us"), st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1))),
+    (pl.Datetime("us", "UTC"), st.datetimes(datetime(1700, 1, 1), timezones=st.just(UTC))),
+    (pl.Decimal(10, 2), st.decimals(-1000, 1000, places=2)),
+    (pl.Enum(["a", "b"]), st.sampled_from(["b", "a"])),
+    (pl.List(pl.Int64()), st.lists(st.integers(-5, 5), min_size=1, max_size=3)),
+]
+
+
+@pytest.mark.parametrize("dtype, values", VALUES, ids=[str(dtype) for dtype, _ in VALUES])
+def test_values_are_those_that_polars_makes(dtype, values):
+    @given(
+        st.lists(values | st.none(), min_size=1, max_size=4).filter(lambda made: made != [None] * len(made))
+    )
+    def check(made: list[Any]) -> None:
+        schema = pl.Schema({"x": dtype})
+        rows = [{"x": value} for value in made]
+        assert_frame_equal(pl.concat(received(rows, schema)), pl.DataFrame({"x": made}, schema=schema))
+
+    check()
+
+
+@pytest.mark.parametrize(
+    "dtype, value",
+    [
+        (pl.Int8(), 128),
+        (pl.UInt64(), -1),
+        (pl.Float64(), 2**53 + 1),
+        (pl.Datetime("ms"), datetime(2020, 1, 1, microsecond=5)),
+        (pl.Datetime("us"), datetime(2020, 1, 1, tzinfo=UTC)),
+        (pl.Datetime("us", "UTC"), datetime(2020, 1, 1)),
+        (pl.Date(), datetime(2020, 1, 1, 5)),
+        (pl.Decimal(5, 2), Decimal("1.239")),
+        (pl.Enum(["a"]), "b"),
+        (pl.Time(), timedelta(1)),
+        (pl.Binary(), "a"),
+    ],
+)
+def test_no_value_changes(dtype, value):
+    with pytest.raises(ArrowstreamError, match="x"):
+        received([{"x": value}], pl.Schema({"x": dtype}))
+
+
+def test_no_records_are_no_batch():
+    assert received([[]]) == []
+
+    async def main() -> int:
+        sender, receiver = channel()
+        source = Source.from_channel(receiver, schema=SCHEMA)
+        run = asyncio.create_task(Pipeline.builder().source(source).sink(Sink.to_fn(print)).build().run())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert sender.statistics().waiting_receivers == 1
+        await sender.send([])
+        sender.close()
+        return (await run).rows_in
+
+    assert asyncio.run(main()) == 0
+
+
+def test_a_column_of_nulls_only():
+    assert received([{}, {"x": None}])[0].to_dict(as_series=False) == {"x": [None, None], "y": [None, None]}
+    assert received([{"t": time(1)}, {}], pl.Schema({"t": pl.Time}))[0]["t"].to_list() == [time(1), None]
