@@ -55,7 +55,7 @@ def step_ids(steps: Sequence[Identified]) -> tuple[str, ...]:
     >>> from arrowstream import Pipeline, Source
     >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1]})))
     >>> builder.filter(pl.col("x") > 0).filter(pl.col("x") > 1).filter(pl.lit(True)).named("all").graph.ids
-    ('filter', 'filter-d3d1', 'all')
+    ('filter', 'filter-1bda', 'all')
     """
     return _ids(steps, lambda step, taken: step.operator.name not in taken)
 

@@ -268,6 +268,8 @@ REFUSED: list[tuple[str, Expression]] = [
     ("not for decimal", Call("round", (col(DECIMAL),), DECIMAL, (2, "half_to_even"))),
     ("not known", Call("round", (Y,), FLOAT, (2, "half_up"))),
     ("rounded differently", Call("round", (X,), INT, (-1, "half_to_even"))),
+    ("not for float", Call("round", (col(FLOAT32),), FLOAT32, (1, "half_away_from_zero"))),
+    ("more than 22 decimals", Call("round", (Y,), FLOAT, (23, "half_to_even"))),
     ("not for float", Call("degrees", (col(FLOAT32),), FLOAT32)),
     ("no order", Call("eq", (col(CODED), col(CODED)), BOOL)),
     ("after a cast", Call("eq_missing", (X, Y), BOOL)),

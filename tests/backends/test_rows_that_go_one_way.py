@@ -5,6 +5,7 @@ The oracle is plain Python, a row at a time: Polars itself gives one row for the
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from strategies import cuts
 from arrowstream import Pipeline, Source
 from arrowstream.backends import polars as backend
 from arrowstream.expressions.every_row import for_every_row, steps_for_every_row
+from arrowstream.operators.drop import Drop
 from arrowstream.operators.filter import Filter
+from arrowstream.operators.rename import Rename
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
 
@@ -341,3 +344,11 @@ def test_what_a_later_step_computes_with_is_a_column_and_what_it_passes_on_is_no
     assert steps_for_every_row(passed, frame.schema)[0].exprs[0] is passed[0].exprs[0]
     several = (WithColumns.of(d=third), Select.of(pl.all() + 1))
     assert steps_for_every_row(several, frame.schema)[0].exprs[0] is not several[0].exprs[0]
+
+
+def test_steps_that_compute_nothing_are_left_as_they_are() -> None:
+    frame = pl.DataFrame({"x": [5.0], "y": [1]})
+    steps = (Rename.of({"x": "z"}), Drop.of("y"))
+    assert all(map(operator.is_, steps_for_every_row(steps, frame.schema), steps))
+    for step in steps:
+        assert step.with_expressions(step.expressions()) is step

@@ -78,21 +78,32 @@ def _to_integral(function: Evaluate) -> Kernel:
 _ROUND_MODES = {"half_to_even": "half_to_even", "half_away_from_zero": "half_towards_infinity"}
 
 
+_EXACT_POWERS = 22
+# The largest power of ten that is exact in double precision.
+
+
 def _round(call: Call) -> Evaluate | str:
     digits, mode = call.options
     if mode not in _ROUND_MODES:
         return f"rounding by {mode} is not known"
     if is_integer(call.dtype):
         return (lambda values: values) if digits >= 0 else "integers are rounded differently"
-    options = pc.RoundOptions(digits, _ROUND_MODES[mode])
+    if digits > _EXACT_POWERS:
+        return f"rounding to more than {_EXACT_POWERS} decimals scales by a power of ten that is not exact"
+    options = pc.RoundOptions(0, _ROUND_MODES[mode])
+    scale = pa.scalar(10.0**digits)
 
     def rounded(values: Values) -> Values:
-        return pc.round(values, options=options)
+        if digits == 0:
+            return pc.round(values, options=options)
+        # As Polars rounds: a large value can change in its last bit, where Arrow's own rounding would leave it.
+        scaled = pc.divide(pc.round(pc.multiply(values, scale), options=options), scale)
+        return pc.if_else(pc.is_finite(scaled), scaled, values)
 
     if _types.is_float64(call.dtype) or (_types.is_float32(call.dtype) and digits == 0):
         return rounded
-    if _types.is_float32(call.dtype):
-        # Polars rounds single precision to decimals in double precision.
+    if _types.is_float32(call.dtype) and mode == "half_to_even":
+        # Polars rounds single precision to decimals in double precision, but Polars 1 not to halves away from zero.
         return lambda values: pc.cast(rounded(pc.cast(values, pa.float64())), pa.float32(), safe=False)
     return f"not for {call.dtype}"
 
