@@ -59,10 +59,11 @@ def agrees(block: bytes, rows: int, held: Tokens) -> bool:
 def counted(block: bytes, rows: int) -> Tokens:
     """Count the tokens of a block of `rows` rows."""
     view = byte_view(block)
-    quotes = _unescaped_quotes(block)
-    after = _skip_blanks(view, quotes[1::2] + 1)
-    after = after[view[after] == _COLON]
-    first = view[_skip_blanks(view, after + 1)]
+    quotes = positions(block, _QUOTE)
+    if b"\\" in block:
+        quotes = quotes[unescaped(block, quotes)]
+    after = _colons(view, quotes)
+    first = view[skip_blanks(view, after + 1)]
     objects, lists = (
         int(np.count_nonzero(np.searchsorted(quotes, positions(block, bracket)) % 2 == 0))
         for bracket in (_OBJECT, _LIST)
@@ -83,7 +84,26 @@ def _occurrences(block: bytes, pattern: bytes) -> int:
     return found
 
 
-def _skip_blanks(view: npt.NDArray[np.uint8], at: Positions) -> Positions:
+def keyed_values(view: npt.NDArray[np.uint8], quotes: Positions) -> Positions:
+    """Return the colon before each value after a key that is not null, ascending; shape (n,), int64.
+
+    Parameters
+    ----------
+    view
+        Bytes of a block.
+    quotes
+        Opening and closing quotes in turn. Shape (n,), int64.
+    """
+    colons = _colons(view, quotes)
+    return colons[view[skip_blanks(view, colons + 1)] != _N]
+
+
+def _colons(view: npt.NDArray[np.uint8], quotes: Positions) -> Positions:
+    after = skip_blanks(view, quotes[1::2] + 1)
+    return after[view[after] == _COLON]
+
+
+def skip_blanks(view: npt.NDArray[np.uint8], at: Positions) -> Positions:
     """Return, for each position in `at`, the first one from there on whose byte is not white space.
 
     Every row must have such a byte. Shape (n,), int64.
@@ -96,15 +116,27 @@ def _skip_blanks(view: npt.NDArray[np.uint8], at: Positions) -> Positions:
     return at
 
 
-def _unescaped_quotes(block: bytes) -> Positions:
-    quotes = positions(block, _QUOTE)
-    if b"\\" not in block:
-        return quotes
+def skip_blanks_back(view: npt.NDArray[np.uint8], at: Positions) -> Positions:
+    """Return, for each position in `at`, the last one up to there after a byte that is not white space.
+
+    Every row must have such a byte. Shape (n,), int64.
+    """
+    at = at.copy()
+    blank = np.flatnonzero(_BLANK[view[at - 1]])
+    while len(blank):
+        at[blank] -= 1
+        blank = blank[_BLANK[view[at[blank] - 1]]]
+    return at
+
+
+def unescaped(block: bytes, at: Positions) -> npt.NDArray[np.bool_]:
+    """Return which of the positions `at` follow no backslash, or an even run of them; shape (n,), bool."""
+    view = byte_view(block)
+    found = np.ones(len(at), np.bool_)
+    follow = np.flatnonzero((view[at - 1] == _BACKSLASH) & (at > 0))
     slashes = positions(block, _BACKSLASH)
     index = np.arange(len(slashes))
     begins = np.diff(slashes, prepend=-2) != 1
     run = index - np.maximum.accumulate(np.where(begins, index, 0)) + 1
-    follow = np.searchsorted(slashes, quotes - 1)
-    follow[follow == len(slashes)] = 0
-    found: Positions = quotes[(slashes[follow] != quotes - 1) | (run[follow] % 2 == 0)]
+    found[follow] = run[np.searchsorted(slashes, at[follow] - 1)] % 2 == 0
     return found
