@@ -55,6 +55,18 @@ class Items(NamedTuple):
     key_end: Positions
     value: Positions
 
+    def among(self, at: Positions) -> Items:
+        """Return the items with these numbers."""
+        return Items(
+            self.container[at],
+            self.start[at],
+            self.end[at],
+            self.after_comma[at],
+            self.key[at],
+            self.key_end[at],
+            self.value[at],
+        )
+
 
 class Tape:
     """Places of strings, brackets and commas in a block.
@@ -99,9 +111,7 @@ class Tape:
         start, end = at[first] + 1, at[first + 1]
         value = skip_blanks(view, start)
         there = value != end  # a bracket may be closed at once
-        first, container, start, end, value = (
-            part[there] for part in (first, container, start, end, value)
-        )
+        first, container, start, end, value = (part[there] for part in (first, container, start, end, value))
         keyed = view[at[opens]][container] == ord("{")
         key = np.where(keyed, value, -1)
         key_end = np.full_like(key, -1)

@@ -129,7 +129,7 @@ class Restated:
         own[listed] = columns.elements()[inside[listed]]
         keyed = np.flatnonzero(looked_at & (items.key >= 0))
         if len(keyed):
-            self._fields(Items(*(part[keyed] for part in items)), inside[keyed], keyed, own, places)
+            self._fields(items.among(keyed), inside[keyed], keyed, own, places)
         begins = view[items.value]
         there = (own >= 0) & (begins != _NULL)
         kinds = np.where(own >= 0, own, 0)
@@ -141,7 +141,8 @@ class Restated:
             self._quoted.append((items.value[other], skip_blanks_back(view, items.end[other])))
         own[columns.having("list")[kinds] & (begins != _LIST) & (own >= 0)] = _LEFT
         own[(own >= 0) & (columns.having("text") | columns.having("other"))[kinds]] = _LEFT
-        return own[(begins == _OBJECT) | (begins == _LIST)]
+        found: Positions = own[(begins == _OBJECT) | (begins == _LIST)]
+        return found
 
     def _fields(
         self,
@@ -170,9 +171,7 @@ class Restated:
         own[at] = found
         if dropped.any():
             self._drop(items, dropped)
-            before, after = (
-                np.searchsorted(self._keyed, part[dropped]) for part in (items.start, items.end)
-            )
+            before, after = (np.searchsorted(self._keyed, part[dropped]) for part in (items.start, items.end))
             lost = after - before
             self.lost += int(lost.sum())
             if lost.any():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import polars as pl
 
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
+from arrowstream.io.files.text.json_tokens import occurrences
 from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, positions, with_last
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Ndjson(TextFormat):
         return pl.Schema({**{name: _settled(dtype) for name, dtype in found.items()}, **overrides})
 
     def checked(self, block: bytes, *, in_order: bool = False) -> bytes:
-        if b"\\ud" in block or b"\\uD" in block:
+        # In this order because Python finds one byte, and numpy two, ten times as fast as Python finds three.
+        if b"\\" in block and occurrences(block, b"\\u") and (b"\\ud" in block or b"\\uD" in block):
             sound = _PAIRED.match(block)
             assert sound is not None
             if _SURROGATE.match(block, sound.end()):
