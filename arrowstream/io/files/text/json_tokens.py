@@ -7,12 +7,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from arrowstream.io.files.text.records import Positions, byte_view, positions
+from arrowstream.io.files.text.records import Positions, byte_view, occurrences, positions
 
 _QUOTE, _COLON, _BACKSLASH, _OBJECT, _LIST, _N = (ord(sign) for sign in '":\\{[n')
-_PIECE: Final = 1 << 18
-"""Bytes that are compared at a time."""
-
 _BEFORE: Final = np.isin(np.arange(256), [ord(sign) for sign in ":,[}"])
 _BLANK: Final = np.isin(np.arange(256), [ord(sign) for sign in " \t\r\n"])
 
@@ -97,24 +94,6 @@ def counted(block: bytes, rows: int) -> Tokens:
     )
     values = int(np.count_nonzero(first != _N))
     return Tokens(values, len(quotes) // 2 - len(after), objects - rows, lists)
-
-
-def occurrences(block: bytes, pattern: bytes) -> int:
-    """Count the occurrences of one, two or four bytes in a block, comparing that many at a time.
-
-    This is done piece by piece, so that the results of the comparisons stay in the processor's cache.
-    """
-    size = len(pattern)
-    dtype = np.dtype(f"u{size}")
-    number = np.frombuffer(pattern, dtype)[0]
-    equal = np.empty(_PIECE // size, np.bool_)
-    found = 0
-    for start in range(0, len(block) - size + 1, _PIECE):
-        for offset in range(start, min(start + size, len(block) - size + 1)):
-            count = min(_PIECE, len(block) - offset) // size
-            words = np.frombuffer(block, dtype, count, offset)
-            found += int(np.count_nonzero(np.equal(words, number, out=equal[:count])))
-    return found
 
 
 def keyed_values(view: npt.NDArray[np.uint8], quotes: Positions) -> Positions:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import polars as pl
 
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
-from arrowstream.io.files.text.json_tokens import occurrences
-from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, positions, with_last
+from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, occurrences, positions, with_last
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -39,7 +38,7 @@ class Ndjson(TextFormat):
         return with_last(positions(block, ord("\n")) + 1, block)
 
     def infer(self, block: bytes, overrides: pl.Schema, *, rows: int | None = INFER_ROWS) -> pl.Schema:
-        if not block.strip():
+        if not block or block.isspace():
             return overrides
         found = pl.scan_ndjson(block, infer_schema_length=rows).collect_schema()
         return pl.Schema({**{name: _settled(dtype) for name, dtype in found.items()}, **overrides})
@@ -54,7 +53,7 @@ class Ndjson(TextFormat):
         return block
 
     def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
-        if not block.strip():
+        if not block or block.isspace():
             return pl.LazyFrame(schema=schema)
         narrow = {name: dtype for name, dtype in schema.items() if dtype in _NARROW}
         wide = pl.Schema({**schema, **dict.fromkeys(narrow, pl.Int64())})
