@@ -6,7 +6,19 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bare_loop, etl, imports, keyed, latency, memory, metrics, records, throughput, windows
+from benchmarks import (
+    bare_loop,
+    etl,
+    imports,
+    keyed,
+    latency,
+    memory,
+    metrics,
+    records,
+    text,
+    throughput,
+    windows,
+)
 from benchmarks.harness import Scale, Section, as_markdown, as_text
 from benchmarks.machine import description
 
@@ -19,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "metrics": metrics.run,
     "keyed": keyed.run,
     "etl": etl.run,
+    "text": text.run,
     "windows": windows.run,
     "imports": imports.run,
 }

@@ -19,9 +19,39 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     --------
     >>> did_you_mean("pirce", ["price", "item"])
     "did you mean 'price'?"
+    >>> did_you_mean("price", ["item;price"])
+    "the only column is 'item;price': if ';' is between the fields of a CSV file, from_file(..., delimiter=';')"
     """
-    close = get_close_matches(name, list(known), 1)
+    names = list(known)
+    if len(names) == 1 and (hint := delimiter_hint(names[0], name)) is not None:
+        return hint
+    close = get_close_matches(name, names, 1)
     return f"did you mean {close[0]!r}?" if close else None
+
+
+def delimiter_hint(only: str, name: str | None = None) -> str | None:
+    """Return a hint to the delimiter if the name of the only column looks like a header of several; else None.
+
+    Parameters
+    ----------
+    only
+        Name of the only column.
+    name
+        A name that must be among those of the header; None for any.
+
+    Examples
+    --------
+    >>> delimiter_hint("item;price", "pirce") is None
+    True
+    """
+    for delimiter in ";\t|":
+        fields = [field.strip(' "') for field in only.split(delimiter)]
+        if len(fields) > 1 and (name is None or name in fields):
+            return (
+                f"the only column is {only!r}: if {delimiter!r} is between the fields of a CSV file, "
+                f"from_file(..., delimiter={delimiter!r})"
+            )
+    return None
 
 
 def missing_column(error: BaseException) -> str | None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from contexts import context
 
+from arrowstream import Pipeline
 from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
@@ -170,6 +171,37 @@ def test_numbers_too_long_for_arrow_are_told_as_such(name, tmp_path):
     assert "'x'" in error.what and "more than 64 bits" in error.what
     assert "schema={'x': pl.String}" in error.hint
     assert drain(FileSource.of(tmp_path, schema={"x": pl.UInt64}))
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_file_with_another_delimiter_is_met_with_a_hint(delimiter, tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text(f'item{delimiter}"price"\ntea{delimiter}3,5\n')
+    wanted = f"from_file(..., delimiter={delimiter!r})"
+    assert wanted in failure(SourceError, FileSource.of(file)).hint
+    assert wanted in failure(SchemaError, FileSource.of(file, schema={"price": pl.Float64})).hint
+    with pytest.raises(SchemaError) as caught:
+        Pipeline.builder().source(FileSource.of(file)).filter(pl.col("price") > 3).schema()
+    assert wanted in caught.value.hint
+    other = failure(SchemaError, FileSource.of(file, schema={"cost": pl.Float64})).hint
+    assert other == "name the columns as the file does, and rename them by a step of the pipeline"
+
+
+def test_a_file_of_one_column_gets_no_hint_to_a_delimiter(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("item\ntea,3\n")
+    assert "see with_delimiter()" in failure(SourceError, FileSource.of(file)).hint
+
+
+@pytest.mark.parametrize(
+    "line", ['{"a": 2}{"a": 3}', '{"a": 2} {"a": 3}', '{"a": 2}, {"a": 3}', '[{"a": 2}]']
+)
+def test_several_objects_on_a_line_are_an_error_with_the_place(line, tmp_path):
+    file = tmp_path / "x.ndjson"
+    file.write_text(f'{{"a": 1}}\n{line}\n')
+    error = failure(SourceError, FileSource.of(file, schema={"a": pl.Int64}))
+    assert error.what == f"row 2 (line 2) of {file} cannot be read"
+    assert "one object on each line" in error.hint
 
 
 def test_lines_that_end_in_carriage_returns_alone_are_not_one_long_header(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import SchemaError
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.scan import schema_of
@@ -47,7 +48,8 @@ def stored_schema(files: Sequence[DataFile], delimiter: str, given: pl.Schema) -
             f"schema= names a column that {first.path} does not have: {unknown[0]!r}",
             expected=f"some of {', '.join(schema)}",
             found=", ".join(unknown),
-            hint="name the columns as the file does, and rename them by a step of the pipeline",
+            hint=did_you_mean(unknown[0], schema)
+            or "name the columns as the file does, and rename them by a step of the pipeline",
         )
     return schema
 

@@ -17,7 +17,7 @@ from arrowstream.io.files.text.records import (
     MAX_RECORD_BYTES,
     Positions,
     byte_view,
-    count,
+    occurrences,
     positions,
     with_last,
 )
@@ -107,7 +107,7 @@ class Csv(TextFormat):
             newlines, delimiters = at[outside & (kinds == _NEWLINE)], at[outside & (kinds == delimiter)]
             lines, between = len(newlines), len(delimiters)
         else:
-            lines, between = count(block, _NEWLINE), count(block, delimiter)
+            lines, between = occurrences(block, b"\n"), occurrences(block, self.delimiter.encode())
         if between == (expected - 1) * (lines + (not block.endswith(b"\n"))):
             return None  # a longer record may make up for a shorter one, but Polars refuses the longer one
         if b'"' not in block:

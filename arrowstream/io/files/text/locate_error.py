@@ -71,7 +71,7 @@ class Fault:
         if isinstance(error, FlawedRecord):
             return found.flawed(error, (self.line or 1) + block.count(b"\n", 0, error.at))
         if isinstance(error, RaggedRecord):
-            return found.ragged(error.uneven)
+            return found.ragged(error.uneven, tuple(self.schema))
         if isinstance(error, UnknownKey):
             return found.unknown_key(error)
         column = self._column(block[: ends[bad + 1]])
@@ -115,7 +115,9 @@ class Fault:
         """Return the hint for a record that is not well-formed."""
         repair = "repair this row, or check that the file has the format it is read as"
         # A line of NDJSON is a record, whatever is in it; lines are not kept for a JSON array.
-        return repair if self.format.quotes or self.line is None else f"{repair}; {_LINES}"
+        if self.format.quotes or self.line is None:
+            return repair
+        return f"{repair}, NDJSON with one object on each line; {_LINES}"
 
     def _reads(self, part: bytes) -> bool:
         return self._try(self.format.scan(part, self.schema)) is not None

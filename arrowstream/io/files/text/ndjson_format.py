@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import polars as pl
 
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
-from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, positions, with_last
+from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, occurrences, positions, with_last
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -38,13 +38,14 @@ class Ndjson(TextFormat):
         return with_last(positions(block, ord("\n")) + 1, block)
 
     def infer(self, block: bytes, overrides: pl.Schema, *, rows: int | None = INFER_ROWS) -> pl.Schema:
-        if not block.strip():
+        if not block or block.isspace():
             return overrides
         found = pl.scan_ndjson(block, infer_schema_length=rows).collect_schema()
         return pl.Schema({**{name: _settled(dtype) for name, dtype in found.items()}, **overrides})
 
     def checked(self, block: bytes, *, in_order: bool = False) -> bytes:
-        if b"\\ud" in block or b"\\uD" in block:
+        # In this order because Python finds one byte, and numpy two, ten times as fast as Python finds three.
+        if b"\\" in block and occurrences(block, b"\\u") and (b"\\ud" in block or b"\\uD" in block):
             sound = _PAIRED.match(block)
             assert sound is not None
             if _SURROGATE.match(block, sound.end()):
@@ -52,7 +53,7 @@ class Ndjson(TextFormat):
         return block
 
     def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
-        if not block.strip():
+        if not block or block.isspace():
             return pl.LazyFrame(schema=schema)
         narrow = {name: dtype for name, dtype in schema.items() if dtype in _NARROW}
         wide = pl.Schema({**schema, **dict.fromkeys(narrow, pl.Int64())})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from arrowstream.io.files.text.json_quoted_numbers import quoting_pattern, with_quotes
 from arrowstream.io.files.text.json_restated import Restated
 from arrowstream.io.files.text.json_tokens import Tokens, agrees, counted
 from arrowstream.io.files.text.ndjson_format import Ndjson
@@ -29,13 +30,16 @@ class NdjsonRows:
         Names and types of the columns.
     """
 
-    __slots__ = ("_format", "_schema", "_with_late_keys")
+    __slots__ = ("_format", "_has_numbers", "_pattern", "_schema", "_with_late_keys")
 
     def __init__(self, schema: pl.Schema) -> None:
         self._format = Ndjson()
         self._schema = schema
         self._with_late_keys = schema
         """Columns, plus the late keys (not columns) seen so far: tells their values from other losses."""
+        self._pattern = quoting_pattern(schema)
+        self._has_numbers = False
+        """True if a block had numbers in text columns, so that the next ones are expected to have some."""
 
     def read(self, block: bytes) -> tuple[pl.DataFrame, int]:
         """Return the rows of a block, and the number of its values that they leave out.
@@ -47,6 +51,8 @@ class NdjsonRows:
         """
         if (found := self._with_known_late_keys(block)) is not None:
             return found
+        if self._has_numbers and (own := self._quoted(block)) is not None:
+            return own, 0
         rows = self._rows(block, self._schema)
         held = tokens(rows)
         if agrees(block, rows.height, held):
@@ -58,6 +64,8 @@ class NdjsonRows:
         # Before Polars 2 objects without fields come where there are none, so that a frame may hold more values.
         if lost > 0 and self._late_keys_only(block, there):
             return rows, lost
+        if not lost and (own := self._quoted(block)) is not None:
+            return own, 0
         again = Restated(block, self._schema)
         return self._rows(again.data, self._schema), again.lost
 
@@ -73,6 +81,19 @@ class NdjsonRows:
         held = tokens(rows)
         own = rows.select(self._schema.names())
         return (own, held.values - tokens(own).values) if agrees(block, rows.height, held) else None
+
+    def _quoted(self, block: bytes) -> pl.DataFrame | None:
+        """Return the rows if quotes around the numbers of text columns are all that the block needs."""
+        self._has_numbers = False
+        if self._pattern is None:
+            return None
+        try:
+            quoted = with_quotes(block, self._pattern)
+            rows = self._rows(quoted, self._schema)
+        except (UnicodeDecodeError, pl.exceptions.PolarsError):
+            return None  # explained by reading the block as it is
+        self._has_numbers = agrees(quoted, rows.height, tokens(rows))
+        return rows if self._has_numbers else None
 
     def _rows(self, block: bytes, schema: pl.Schema) -> pl.DataFrame:
         return self._format.scan(block, schema).collect(engine="in-memory")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from arrowstream.core.hints import delimiter_hint
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.formats import FlawedRecord, Uneven
 from arrowstream.io.files.text.unknown_key import unknown_key
@@ -14,6 +16,7 @@ _SHOWN = 60
 """Most characters of a record in a message."""
 
 _DOUBLED = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
+_SPLIT = "quote fields that hold the delimiter; if all rows are like this, see with_delimiter()"
 
 
 class RaggedRecord(Exception):
@@ -88,15 +91,14 @@ class BadRecord:
             hint=_DOUBLED + escaped,
         )
 
-    def ragged(self, uneven: Uneven) -> SourceError:
-        """Make the error for a record with too few or too many fields."""
+    def ragged(self, uneven: Uneven, names: Sequence[str]) -> SourceError:
+        """Make the error for a record with too few or too many fields; `names` are those of the columns."""
+        split = _DOUBLED if b"\n" in self.record.rstrip(b"\r\n") else _SPLIT
         return self._error(
             f"has {'more' if uneven.found > uneven.expected else 'fewer'} fields than there are columns",
             expected=f"{uneven.expected} fields",
             found=f"{uneven.found} fields: {self._text}",
-            hint=_DOUBLED
-            if b"\n" in self.record.rstrip(b"\r\n")
-            else "quote fields that hold the delimiter; if all rows are like this, see with_delimiter()",
+            hint=(delimiter_hint(names[0]) if len(names) == 1 else None) or split,
         )
 
     def unknown_key(self, error: UnknownKey) -> SourceError:
