@@ -27,12 +27,13 @@ from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
+from arrowstream.runtime.failure.cleanup import releasing
 from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
-from arrowstream.runtime.signals import SignalHandling, ended_by_signals
+from arrowstream.runtime.signals import SignalHandling, check_main_thread, ended_by_signals
 
 if TYPE_CHECKING:
     from arrowstream.metrics.server import MetricsServer
@@ -47,6 +48,9 @@ class Builder(Steps):
     def build(self, *, clock: Clock | None = None, settings: Settings | None = None) -> Pipeline:
         """Check names and types of the whole pipeline and plan it; no data moves.
 
+        If a check fails, nothing will read the pipeline's channels or write to them: whoever waits at their other ends
+        gets `PeerGone`, with the error as the cause.
+
         Parameters
         ----------
         clock
@@ -60,7 +64,11 @@ class Builder(Steps):
         SchemaError, PlanError
             A column, type, expression, source or sink does not fit; the error names the stage.
         """
-        settings = Settings() if settings is None else settings
+        with releasing(self.graph.sources, self.graph.sinks):
+            return self._build(clock or MonotonicClock(), Settings() if settings is None else settings)
+
+    def _build(self, clock: Clock, settings: Settings) -> Pipeline:
+        """Build without releasing channels, which `explain` leaves as they are."""
         if not isinstance(settings, Settings):
             raise PlanError(
                 "build(settings=...) takes Settings",
@@ -69,7 +77,7 @@ class Builder(Steps):
             )
         if self.graph.source is not None and self.graph.has_output:
             self.schema()  # a wrong name is reported before the missing sink
-        return Pipeline(apply_settings(self.graph, settings), clock or MonotonicClock(), settings)
+        return Pipeline(apply_settings(self.graph, settings), clock, settings)
 
     def schema(self) -> pl.Schema | None:
         """Return the schema after the last step; None if the source learns its schema from the first batch.
@@ -87,7 +95,8 @@ class Builder(Steps):
 
     def explain(self) -> str:
         """Return the plan so far as text; without a sink, the plan that `collect` runs."""
-        return (self.sink(CollectSink()) if self.graph.has_output else self).build().explain()
+        complete = self.sink(CollectSink()) if self.graph.has_output else self
+        return complete._build(MonotonicClock(), Settings()).explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
         """Run, and return the output as a frame; with `limit`, stop the source after this number of output rows.
@@ -211,27 +220,23 @@ class Pipeline:
         MissingExtra
             ``progress=True`` without rich, or the setting `export_prometheus` without prometheus-client.
         """
-        if limit is not None:
-            check_whole("limit", limit, least=0)
-        options = Options(
-            limit,
-            None if duration is None else seconds(duration),
-            limits=ChannelLimits(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
-            workers=self._settings.worker_threads,
-            log_seconds=self._settings.metrics_interval_secs or None,
-            state_bytes=None
-            if self._settings.state_memory_mb is None
-            else self._settings.state_memory_mb * 2**20,
-        )
         with ExitStack() as stack:
-            if self._settings.export_prometheus:
-                stack.enter_context(
-                    self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
-                )
-            if progress is True:
-                from arrowstream.terminal import progress_bar
+            # A run that cannot start is never going to read a channel; another run of this pipeline may.
+            idle = not self._runs
+            with releasing(self._graph.sources if idle else (), self._graph.sinks if idle else ()):
+                if signals is not False:
+                    check_main_thread()
+                if limit is not None:
+                    check_whole("limit", limit, least=0)
+                options = self._options(limit, None if duration is None else seconds(duration))
+                if self._settings.export_prometheus:
+                    stack.enter_context(
+                        self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
+                    )
+                if progress is True:
+                    from arrowstream.terminal import progress_bar
 
-                progress = stack.enter_context(progress_bar(self.name))
+                    progress = stack.enter_context(progress_bar(self.name))
             return await self._execute(replace(options, on_progress=progress or None), signals)
 
     def run_sync(
@@ -267,6 +272,18 @@ class Pipeline:
         from arrowstream.metrics.server import serve
 
         return serve(self.metrics, port=port, host=host)
+
+    def _options(self, limit: int | None, duration_s: float | None) -> Options:
+        """Return the options of a run under the pipeline's settings."""
+        state_mb = self._settings.state_memory_mb
+        return Options(
+            limit,
+            duration_s,
+            limits=ChannelLimits(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
+            workers=self._settings.worker_threads,
+            log_seconds=self._settings.metrics_interval_secs or None,
+            state_bytes=None if state_mb is None else state_mb * 2**20,
+        )
 
     async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
         run = Run(self._clock, options)

@@ -35,6 +35,9 @@ class WouldBlock(Exception):
     """`send_nowait` found the channel full, or `receive_nowait` found it empty."""
 
 
+_ANOTHER = "a channel carries one stream, and a run closes its end: make a channel() and a pipeline for each run"
+
+
 class Sender(Generic[T]):
     """The sending end. ``async with tx:`` closes it at the end, or passes on the failure that ended the block."""
 
@@ -61,7 +64,7 @@ class Sender(Generic[T]):
         """Put `item` in and return True, or return False if the channel is full. The caller holds the lock."""
         state = self._state
         if state.sender_closed:
-            raise ChannelClosed("sending on a channel that this side has closed")
+            raise ChannelClosed("sending on a channel that this side has closed", hint=_ANOTHER)
         if state.receiver_closed:
             raise _receiver_gone(state.receiver_failure)
         buffer, size = state.buffer, _nbytes(item)
@@ -184,7 +187,7 @@ class Receiver(Generic[T]):
         """Take the next item and its size in bytes, or return None if there is none. The caller holds the lock."""
         state = self._state
         if state.receiver_closed:
-            raise ChannelClosed("receiving on a channel that this side has closed")
+            raise ChannelClosed("receiving on a channel that this side has closed", hint=_ANOTHER)
         if state.buffer:
             taken = state.buffer.popleft()
             state.nbytes -= taken[1]
