@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from arrowstream.core.channel import Sender
 from arrowstream.core.checks import PathLike
+from arrowstream.core.mistakes import ExplainsNames, explain_calls
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.channel_source import ChannelSource
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from arrowstream.io.files.source import FileSource
 
 
-class Source:
+@explain_calls
+class Source(metaclass=ExplainsNames):
     """Constructors of sources. Nothing is opened before the pipeline runs."""
 
     @staticmethod
@@ -193,7 +195,8 @@ class Source:
         return FunctionSource(fn, declared_schema("from_fn", schema))
 
 
-class Sink:
+@explain_calls
+class Sink(metaclass=ExplainsNames):
     """Constructors of sinks. Nothing is created before the pipeline runs."""
 
     @staticmethod

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from arrowstream.backends.registry import backends
-from arrowstream.builder import Steps
+from arrowstream.builder.steps import Steps
 from arrowstream.config.settings import Settings
 from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.core.duration import Duration, seconds
-from arrowstream.core.polars_names import no_such_step
-from arrowstream.errors import PlanError
+from arrowstream.core.mistakes import ExplainsNames, explain_calls, explain_names, unknown_name
+from arrowstream.core.other_names import BUILDER, PIPELINE
+from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.apply_settings import apply_settings
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 ShowProgress = bool | Callable[[Progress], None]
 
 
+@explain_calls
 @dataclass(frozen=True, slots=True)
 class Builder(Steps):
     """A pipeline under construction. Immutable: every call returns a new builder and does not change this one."""
@@ -48,8 +50,8 @@ class Builder(Steps):
     def build(self, *, clock: Clock | None = None, settings: Settings | None = None) -> Pipeline:
         """Check names and types of the whole pipeline and plan it; no data moves.
 
-        If a check fails, nothing will read the pipeline's channels or write to them: whoever waits at their other ends
-        gets `PeerGone`, with the error as the cause.
+        If a check fails, nothing will use the pipeline's channels: whoever waits at their other ends gets `PeerGone`,
+        with the error as the cause.
 
         Parameters
         ----------
@@ -133,10 +135,12 @@ class Builder(Steps):
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
         def __getattr__(self, name: str) -> Any:
-            raise no_such_step(name, [known for known in dir(type(self)) if not known.startswith("_")])
+            raise unknown_name("a builder", name, dir(type(self)), BUILDER, NoSuchStep)
 
 
-class Pipeline:
+@explain_names("a pipeline that is built", PIPELINE)
+@explain_calls
+class Pipeline(metaclass=ExplainsNames):
     """A checked and planned pipeline. Make one with `Pipeline.builder()`.
 
     Examples

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from arrowstream.core.other_names import BUILDER
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.checks import check_whole
-from arrowstream.core.polars_names import SUGGESTIONS
 from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
 from arrowstream.pipeline import Builder
 from arrowstream.testing import TestSink
@@ -265,7 +265,7 @@ def test_a_builder_still_tells_python_what_it_has_not() -> None:
 
 
 def test_no_hint_is_for_what_a_builder_has() -> None:
-    assert not SUGGESTIONS.keys() & set(dir(Builder))
+    assert not BUILDER.keys() & set(dir(Builder))
 
 
 SPILLED: dict[str, Callable[[], Any]] = {

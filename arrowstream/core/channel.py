@@ -25,6 +25,8 @@ from typing import Generic, Self, TypeVar
 
 from arrowstream.core.channel_state import ChannelState, ChannelStatistics, wake_one
 from arrowstream.core.checks import check_whole
+from arrowstream.core.mistakes import explain_call, explain_names
+from arrowstream.core.other_names import RECEIVER, SENDER
 from arrowstream.core.waiting import running_loop
 from arrowstream.errors import ChannelClosed, ChannelError, PeerGone
 
@@ -35,9 +37,12 @@ class WouldBlock(Exception):
     """`send_nowait` found the channel full, or `receive_nowait` found it empty."""
 
 
-_ANOTHER = "a channel carries one stream, and a run closes its end: make a channel() and a pipeline for each run"
+_ANOTHER = (
+    "a channel carries one stream, and a run closes its end: make a channel() and a pipeline for each run"
+)
 
 
+@explain_names("the sending end of a channel", SENDER)
 class Sender(Generic[T]):
     """The sending end. ``async with tx:`` closes it at the end, or passes on the failure that ended the block."""
 
@@ -155,6 +160,7 @@ class Sender(Generic[T]):
             self.fail(error)
 
 
+@explain_names("the receiving end of a channel", RECEIVER)
 class Receiver(Generic[T]):
     """The receiving end: ``async for item in rx``."""
 
@@ -264,6 +270,7 @@ class Receiver(Generic[T]):
         return self._state.statistics()
 
 
+@explain_call
 def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T], Receiver[T]]:
     """Make a channel between two tasks or threads, of the same or of different event loops.
 

@@ -24,6 +24,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     return f"did you mean {close[0]!r}?" if close else None
 
 
+def shortened(value: object, most: int = 200) -> str:
+    """Return the text of a value, cut after `most` characters.
+
+    Examples
+    --------
+    >>> shortened({"x": 1}), shortened("a" * 9, 5)
+    ("{'x': 1}", "'aaaa...")
+    """
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def missing_column(error: BaseException) -> str | None:
     """Return the name of the column that Polars did not find, or None for any other error.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import polars as pl
 
 from arrowstream.core.duration import Duration
 from arrowstream.core.hints import unfinished
+from arrowstream.core.mistakes import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expressions, parse_keys
 from arrowstream.operators.base import Operator
@@ -23,6 +24,7 @@ Built = TypeVar("Built")
 WindowFull = Literal["error", "spill"]
 
 
+@explain_calls
 @dataclass(frozen=True, slots=True)
 class Windows(Generic[Built]):
     """Windows without aggregates yet; `agg` completes the step."""
@@ -43,7 +45,7 @@ class Windows(Generic[Built]):
         PlanError
             No aggregate is given, or an input cannot become an expression.
         """
-        return self._then(self._make(parse_expressions("window(...).agg", exprs, named, OPTIONS)))
+        return self._then(self._make(parse_expressions("window(...).agg", exprs, named, _OPTIONS)))
 
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
@@ -51,21 +53,11 @@ class Windows(Generic[Built]):
             raise unfinished("window(...)", name, ".agg(...)", ".window(...).agg(n=pl.len())")
 
 
-class WindowOptions(TypedDict, total=False):
-    """The keyword arguments of `windows`, for the builder's method."""
-
-    every: Duration | None
-    session: Duration | None
-    rows: int | None
-    on: str | None
-    by: Any
-    allowed_lateness: Duration
-    max_bytes: int | None
-    on_full: WindowFull
-
-
-OPTIONS = ("size", *WindowOptions.__annotations__, "late")
-"""The arguments of `window`."""
+_OPTIONS = (
+    *("size", "every", "session", "rows", "on", "by"),
+    *("allowed_lateness", "late", "max_bytes", "on_full"),
+)
+"""The arguments of `window`, which are misplaced in `agg`."""
 
 
 def windows(

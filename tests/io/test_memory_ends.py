@@ -274,7 +274,9 @@ def test_a_second_run_with_a_wrong_argument_leaves_the_first_one_alone() -> None
 @pytest.mark.parametrize("end", ["source", "sink"])
 def test_a_second_run_over_a_used_channel_says_what_to_do(end: str) -> None:
     tx, rx = channel(capacity=4)
-    steps = Pipeline.builder().source(Source.from_channel(rx) if end == "source" else Source.from_frame(FRAME))
+    steps = Pipeline.builder().source(
+        Source.from_channel(rx) if end == "source" else Source.from_frame(FRAME)
+    )
     pipeline = steps.sink(Sink.to_channel(tx) if end == "sink" else Sink.to_fn(lambda batch: None)).build()
     if end == "source":
         tx.send_nowait(FRAME)

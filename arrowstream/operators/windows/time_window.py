@@ -155,7 +155,7 @@ class _TimeWindows(Process):
         if not frame.height:
             return iter(())
         self._memory.check()
-        self._time.check(frame, "window")
+        self._time.check(batch, "window")
         low, high = self._panes(frame)
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height
