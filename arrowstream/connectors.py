@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from arrowstream.core.channel import Sender
 from arrowstream.core.checks import PathLike
-from arrowstream.core.mistakes import ExplainsNames, explain_calls
+from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.channel_source import ChannelSource
@@ -20,6 +20,7 @@ from arrowstream.io.memory.lazy_source import LazySource
 from arrowstream.io.sink import AnySink, Fanout
 
 if TYPE_CHECKING:
+    from arrowstream.io.files.formats import Format
     from arrowstream.io.files.sink import FileSink
     from arrowstream.io.files.source import FileSource
 
@@ -32,7 +33,7 @@ class Source(metaclass=ExplainsNames):
     def from_file(
         path: PathLike | Iterable[PathLike],
         *,
-        format: str | None = None,
+        format: Format | None = None,
         schema: SchemaLike | None = None,
         delimiter: str | None = None,
         strict_keys: bool = False,
@@ -203,7 +204,7 @@ class Sink(metaclass=ExplainsNames):
     def to_file(
         path: PathLike,
         *,
-        format: str | None = None,
+        format: Format | None = None,
         partition_by: str | Sequence[str] = (),
         compression: str | None = None,
         overwrite: bool = False,

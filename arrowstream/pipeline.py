@@ -18,8 +18,8 @@ from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.core.duration import Duration, seconds
-from arrowstream.core.mistakes import ExplainsNames, explain_calls, explain_names, unknown_name
-from arrowstream.core.other_names import BUILDER, PIPELINE
+from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
+from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.metrics.snapshot import Metrics

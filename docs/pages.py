@@ -72,10 +72,10 @@ AGGREGATE: Pages = {
     "reduce": (Form("operators.reduce.Reduce"),),
     "group_by": (
         Form(
-            "operators.group_by.grouped",
+            "operators.aggregation.grouped.grouped",
             'group_by(*by, emit="end", max_keys=None, max_bytes=None, on_full="error")',
         ),
-        Form("operators.group_by.Grouped.agg", ".agg(*exprs, **named)"),
+        Form("operators.aggregation.grouped.Grouped.agg", ".agg(*exprs, **named)"),
     ),
     "scan": (
         Form(

@@ -84,7 +84,7 @@ AWAITS = (
     "core/channel.py",
     "core/channel_state.py",
     "core/clock.py",
-    "core/waiting.py",
+    "core/mistakes/explain.py",
     "core/step_context.py",
     "core/waiting.py",
     "io/source.py",

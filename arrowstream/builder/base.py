@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from arrowstream.core.duration import Duration
-from arrowstream.core.mistakes import explain_calls
+from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.io.sink import AnySink, SinkSpec
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator

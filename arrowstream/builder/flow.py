@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.builder.split import Splitting
 from arrowstream.core.duration import Duration
-from arrowstream.core.mistakes import explain_calls
+from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.buffer import Buffer
 from arrowstream.operators.rebatch import Rebatch

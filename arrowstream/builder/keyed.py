@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.core.duration import Duration
-from arrowstream.core.mistakes import explain_calls
+from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.io.sink import SinkSpec
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.checks.row_local import check
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from polars._typing import IntoExpr
     from polars.selectors import Selector
 
-    from arrowstream.operators.group_by import Grouped
+    from arrowstream.operators.aggregation.grouped import Grouped
     from arrowstream.operators.reduce import Emit
     from arrowstream.operators.window import WindowFull, Windows
     from arrowstream.state.limit import OnFull
@@ -81,7 +81,7 @@ class KeyedSteps(GraphBuilder):
         on_full: OnFull = "error",
     ) -> Grouped[Self]:
         """Group the whole stream by key columns, for `.agg(...)`, as in Polars: `reduce` in other words."""
-        from arrowstream.operators.group_by import grouped
+        from arrowstream.operators.aggregation.grouped import grouped
 
         return grouped(self._then, by, emit=emit, max_keys=max_keys, max_bytes=max_bytes, on_full=on_full)
 

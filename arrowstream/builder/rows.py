@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from arrowstream.builder.base import GraphBuilder
-from arrowstream.core.mistakes import explain_calls
+from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.operators.cast import Cast
 from arrowstream.operators.drop import Drop
 from arrowstream.operators.explode import Explode

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 import polars as pl
 
 from arrowstream.core.hints import unfinished
-from arrowstream.core.mistakes import explain_calls
+from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expression
 from arrowstream.operators.route import OTHERWISE

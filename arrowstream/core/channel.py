@@ -25,8 +25,8 @@ from typing import Generic, Self, TypeVar
 
 from arrowstream.core.channel_state import ChannelState, ChannelStatistics, wake_one
 from arrowstream.core.checks import check_whole
-from arrowstream.core.mistakes import explain_call, explain_names
-from arrowstream.core.other_names import RECEIVER, SENDER
+from arrowstream.core.mistakes.explain import explain_call, explain_names
+from arrowstream.core.mistakes.other_names import RECEIVER, SENDER
 from arrowstream.core.waiting import running_loop
 from arrowstream.errors import ChannelClosed, ChannelError, PeerGone
 

@@ -16,8 +16,8 @@ import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
 from arrowstream.core.json_value import JsonValue
-from arrowstream.core.mistakes import explain_call, explain_calls, explain_names
-from arrowstream.core.other_names import SINK
+from arrowstream.core.mistakes.explain import explain_call, explain_calls, explain_names
+from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.policies.handlers import ErrorHandler, check_handlers

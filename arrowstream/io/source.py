@@ -15,9 +15,9 @@ import polars as pl
 
 from arrowstream.core.batch import Element
 from arrowstream.core.duration import Duration, microseconds, nanoseconds
-from arrowstream.core.mistakes import explain_call, explain_names
+from arrowstream.core.mistakes.explain import explain_call, explain_names
+from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.notes import ReaderNote
-from arrowstream.core.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SourceError

@@ -14,7 +14,7 @@ import polars as pl
 import polars.selectors as cs
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.core.mistakes import unknown_argument
+from arrowstream.core.mistakes.explain import unknown_argument
 from arrowstream.errors import PlanError, SchemaError
 
 Column = str | cs.Selector

@@ -10,7 +10,7 @@ import polars as pl
 
 from arrowstream.core.duration import Duration
 from arrowstream.core.hints import unfinished
-from arrowstream.core.mistakes import explain_calls
+from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expressions, parse_keys
 from arrowstream.operators.base import Operator

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from arrowstream.core.duration import Duration
-from arrowstream.core.mistakes import ExplainsNames, explain_calls
+from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.policies.backoff import Backoff, wait_seconds
 

@@ -11,8 +11,8 @@ from typing import Final
 
 import polars as pl
 
-from arrowstream.core.mistakes import explain_calls, explain_names
-from arrowstream.core.other_names import SINK
+from arrowstream.core.mistakes.explain import explain_calls, explain_names
+from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SinkError, SourceError
 from arrowstream.io.files.column_types import check_types

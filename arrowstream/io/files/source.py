@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from arrowstream.core.mistakes import explain_calls, explain_names
-from arrowstream.core.other_names import SOURCE
+from arrowstream.core.mistakes.explain import explain_calls, explain_names
+from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError

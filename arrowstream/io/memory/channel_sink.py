@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.channel import Sender
-from arrowstream.core.mistakes import explain_names
-from arrowstream.core.other_names import SINK
+from arrowstream.core.mistakes.explain import explain_names
+from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.sink import SinkSpec, Writer
 

@@ -12,8 +12,8 @@ import polars as pl
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.checks import check_whole
 from arrowstream.core.ingest import batches_of, conform, schema_of
-from arrowstream.core.mistakes import explain_names
-from arrowstream.core.other_names import SOURCE
+from arrowstream.core.mistakes.explain import explain_names
+from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.position import Position
 from arrowstream.core.snapshot_store import SourcePosition, position_number
 from arrowstream.core.step_context import StepContext, WorkerThreads

@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 
 from arrowstream.core.batch import Batch
-from arrowstream.core.mistakes import explain_names
-from arrowstream.core.other_names import SINK
+from arrowstream.core.mistakes.explain import explain_names
+from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.sink import SinkSpec, Writer

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.ingest import batches_of, conform, schema_of
-from arrowstream.core.mistakes import explain_names
-from arrowstream.core.other_names import SOURCE
+from arrowstream.core.mistakes.explain import explain_names
+from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.position import Position
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext

@@ -107,7 +107,6 @@ SINK = {
     **_GIVES,
     "source": "a sink is given to the builder: Pipeline.builder().source(...).sink(...)",
     "with_compression": "write Sink.to_file(path, compression=...)",
-    "partition_by": "write Sink.to_file(path, partition_by=...)",
 }
 """Hints for names that a sink does not have."""
 

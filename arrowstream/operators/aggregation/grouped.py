@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import polars as pl
 
 from arrowstream.core.hints import unfinished
-from arrowstream.core.mistakes import explain_calls
+from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import flatten, parse_expressions, parse_keys
 from arrowstream.operators.reduce import OPTIONS, Emit, Reduce

@@ -13,7 +13,7 @@ from inspect import Parameter, iscoroutinefunction, isfunction, signature
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.core.other_names import ARGUMENTS, CLASSES, STRAY
+from arrowstream.core.mistakes.other_names import ARGUMENTS, CLASSES, STRAY
 from arrowstream.errors import UnknownName, WrongCall
 
 F = TypeVar("F", bound=Callable[..., Any])
