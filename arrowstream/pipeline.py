@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
 
 from arrowstream.backends.registry import backends
 from arrowstream.builder.steps import Steps
 from arrowstream.config.settings import Settings
+from arrowstream.core.channel import channel
 from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
@@ -21,6 +23,7 @@ from arrowstream.core.duration import Duration, seconds
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
+from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.apply_settings import apply_settings
@@ -29,6 +32,7 @@ from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
 from arrowstream.runtime.failure.cleanup import releasing
+from arrowstream.runtime.flow.iteration import iterate, iterate_blocking
 from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.report import Progress, RunReport
@@ -131,6 +135,35 @@ class Builder(Steps):
             Maximum number of rows.
         """
         return self.collect_sync(limit=rows)
+
+    def __aiter__(self) -> AsyncGenerator[pa.RecordBatch, None]:
+        """Run, and give each batch that comes out to ``async for``; leaving the loop stops the run gently.
+
+        The run is at most one batch, and what its channels hold, ahead of the loop. An error of the run is raised by
+        the loop as it is. After a ``break``, asyncio ends the run in the background;
+        ``async with contextlib.aclosing(aiter(builder)) as batches`` waits for that.
+        """
+        sender, received = channel(1)
+        pipeline = self.sink(ChannelSink(sender)).build()
+        return iterate(pipeline.run, pipeline.stop, received)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Run, and give each batch that comes out to ``for``; leaving the loop stops the run gently.
+
+        The pipeline works while the loop waits for its next batch. Where an event loop runs on this thread, as in a
+        notebook, this is a PlanError: write ``async for``.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2, 3]})))
+        >>> for batch in builder.batch(rows=2):
+        ...     print(batch["x"].to_pylist())
+        [1, 2]
+        [3]
+        """
+        return iterate_blocking(self.__aiter__)
 
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 

@@ -64,7 +64,7 @@ OUTSIDE = {
 OUTSIDE_OF = {
     "arrowstream/connectors.py": {"polars", "pyarrow"},
     "arrowstream/errors.py": set[str](),
-    "arrowstream/pipeline.py": {"polars"},
+    "arrowstream/pipeline.py": {"polars", "pyarrow"},
     "arrowstream/terminal.py": {"rich"},
     "arrowstream/core/channel.py": set[str](),
     "arrowstream/core/channel_state.py": set[str](),
