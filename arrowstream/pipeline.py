@@ -15,7 +15,7 @@ import pyarrow as pa
 from arrowstream.backends.registry import backends
 from arrowstream.builder.steps import Steps
 from arrowstream.config.settings import Settings
-from arrowstream.core.channel import channel
+from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
@@ -143,7 +143,8 @@ class Builder(Steps):
         the loop as it is. After a ``break``, asyncio ends the run in the background;
         ``async with contextlib.aclosing(aiter(builder)) as batches`` waits for that.
         """
-        sender, received = channel(1)
+        ends: tuple[Sender[pa.RecordBatch], Receiver[pa.RecordBatch]] = channel(1)
+        sender, received = ends
         pipeline = self.sink(ChannelSink(sender)).build()
         return iterate(pipeline.run, pipeline.stop, received)
 
