@@ -16,8 +16,8 @@ from arrowstream.operators.arguments import parse_expressions, parse_keys
 from arrowstream.operators.base import Operator
 from arrowstream.operators.windows.count_window import CountWindow
 from arrowstream.operators.windows.event_time import window_duration
-from arrowstream.operators.windows.grid import Spacing
 from arrowstream.operators.windows.session_window import SessionWindow
+from arrowstream.operators.windows.spacing import Spacing
 from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.state.limit import StateLimit
 

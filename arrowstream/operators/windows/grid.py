@@ -5,173 +5,23 @@ A grid numbers panes, the shortest stretches of time that windows share. Every p
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from math import gcd
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from arrowstream.core.duration import Duration, microseconds
-from arrowstream.errors import PlanError, SchemaError
-from arrowstream.operators.windows.event_time import EventTime, window_duration
+from arrowstream.operators.windows.event_time import EventTime
 
-Unit = Literal["microseconds", "days", "months"]
+DAY_US = 86_400_000_000
+"""Microseconds of a day without a change of the clocks."""
 
-_CALENDAR = re.compile(r"(\d+)(d|w|mo|q|y)")
-_UNITS: dict[str, tuple[Unit, int]] = {
-    "d": ("days", 1),
-    "w": ("days", 7),
-    "mo": ("months", 1),
-    "q": ("months", 3),
-    "y": ("months", 12),
-}
-_DAY_US = 86_400_000_000
 _LEAST_US = -62_000_000_000_000_000
 _MOST_US = 253_000_000_000_000_000
 """Times in the years 5 and 9987: the dates of Python reach from the year 1 to 9999."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
-_FIRST_MONDAY = 4
-"""Days from 1970-01-01 to the first Monday, from which weeks count, as in Polars."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spacing:
-    """The length of windows and the distance between their starts, as users wrote them.
-
-    Parameters
-    ----------
-    unit
-        What `size` and `every` count.
-    size, every
-        The length of a window, and the distance between the starts of two, in this unit.
-    offset_us
-        By how much windows begin later than at multiples of `every`, in microseconds.
-    zone
-        The time zone of days, weeks and months; None for UTC.
-    mondays
-        Whether windows begin on Mondays, as `every` was given in weeks.
-    """
-
-    unit: Unit
-    size: int
-    every: int
-    offset_us: int
-    zone: str | None
-    mondays: bool
-
-    @classmethod
-    def of(cls, size: Duration, every: Duration | None, offset: Duration | None, zone: str | None) -> Spacing:
-        """Read the arguments of `window`.
-
-        Raises
-        ------
-        PlanError
-            One is not a duration, they do not go together, or the zone is unknown.
-        """
-        unit, length = _length("size", size)
-        step_unit, step = (unit, length) if every is None else _length("every", every)
-        if unit != step_unit and "months" in (unit, step_unit):
-            raise PlanError(
-                "window(size=..., every=...) mixes months with shorter times, so windows would differ in number",
-                expected="both in months, quarters or years, or neither",
-                found=f"size={size!r}, every={every!r}",
-            )
-        if unit != step_unit:
-            length, step = _in_us(unit, length), _in_us(step_unit, step)
-            unit = "microseconds"
-        shift = 0 if offset is None else microseconds(offset)
-        steps = size if every is None else every
-        spacing = cls(unit, length, step, shift, zone, isinstance(steps, str) and steps.endswith("w"))
-        spacing._check(offset)
-        return spacing
-
-    def _check(self, offset: Duration | None) -> None:
-        if self.every > self.size:
-            raise PlanError(
-                "window(every=...) is longer than its size, so rows between windows would be lost",
-                expected=f"at most the size, {self.text(self.size)}",
-                found=self.text(self.every),
-                hint="filter those rows out first, and leave every out",
-            )
-        if self.zone is not None and self.unit == "microseconds":
-            raise PlanError(
-                "window(timezone=...) is for windows of days, weeks, months and years",
-                expected='size="1d", "1w", "1mo", "1q" or "1y", and every likewise',
-                found=f"size={self.text(self.size)}, every={self.text(self.every)}",
-                hint="shorter windows begin at multiples of every in UTC; offset= moves them",
-            )
-        if self.offset_us % _DAY_US and (self.zone is not None or self.unit == "months"):
-            raise PlanError(
-                "window(offset=...) of calendar windows must be whole days",
-                expected='such as offset="5d"',
-                found=repr(offset),
-            )
-        if self.zone is not None:
-            try:
-                ZoneInfo(self.zone)
-            except (ValueError, OSError, KeyError) as error:
-                raise PlanError(
-                    "window(timezone=...) is unknown",
-                    expected="such as 'Europe/Berlin'",
-                    found=repr(self.zone),
-                ) from error
-
-    def grid(self, time: EventTime) -> Grid:
-        """Return the grid over a column of event times.
-
-        Raises
-        ------
-        SchemaError
-            Windows do not begin or end at times that the column can hold.
-        """
-        if self.zone is not None and time.dtype == pl.Date:
-            raise SchemaError(
-                "window(timezone=...) needs times, not dates",
-                expected="a Datetime",
-                found=f"{time.column}: {time.dtype}",
-                hint="leave timezone out: a date is a day in every zone",
-            )
-        pane = gcd(self.size, self.every)
-        per_size, per_every = self.size // pane, self.every // pane
-        if self.unit == "months":
-            return MonthGrid(time, per_size, per_every, self.offset_us, self.zone, pane)
-        shift_us = self.offset_us + (_FIRST_MONDAY * _DAY_US if self.mondays else 0)
-        if self.zone is not None:
-            return DayGrid(time, per_size, per_every, shift_us, self.zone, pane)
-        return EvenGrid(time, per_size, per_every, _in_us(self.unit, pane), shift_us)
-
-    def text(self, length: int) -> str:
-        """Return a length in this unit as text, such as ``10s`` or ``3mo``."""
-        match self.unit:
-            case "microseconds":
-                return f"{length / 1e6:g}s"
-            case "months":
-                return f"{length}mo"
-            case "days":
-                return f"{length // 7}w" if self.mondays and length % 7 == 0 else f"{length}d"
-
-    def describe(self) -> str:
-        """Return the arguments for `explain()`."""
-        every = f", every={self.text(self.every)}" if self.every < self.size else ""
-        offset = f", offset={self.offset_us / 1e6:g}s" if self.offset_us else ""
-        return f"size={self.text(self.size)}{every}{offset}{f', timezone={self.zone}' if self.zone else ''}"
-
-
-def _length(name: str, duration: Duration) -> tuple[Unit, int]:
-    calendar = _CALENDAR.fullmatch(duration) if isinstance(duration, str) else None
-    if calendar is None or calendar[1].strip("0") == "":
-        return "microseconds", window_duration(name, duration)
-    unit, count = _UNITS[calendar[2]]
-    return unit, int(calendar[1]) * count
-
-
-def _in_us(unit: Unit, length: int) -> int:
-    return length * (_DAY_US if unit == "days" else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +132,7 @@ class LocalGrid(Grid):
         return naive.to_physical().cast(pl.Int64)
 
     def span(self, rows: pl.DataFrame) -> tuple[int, int]:
-        length = self.time.ticks((self.per_size + 1) * self.longest_days * _DAY_US + abs(self.shift_us))
+        length = self.time.ticks((self.per_size + 1) * self.longest_days * DAY_US + abs(self.shift_us))
         self.time.check_room(*self.time.span(rows), length, "window")
         panes = rows.select(self.panes()).to_series()
         low, high = panes.min(), panes.max()
@@ -314,7 +164,7 @@ def local_day(time_us: int, zone: str | None) -> date:
 
 def midnight_us(days: int, zone: str | None) -> int:
     """Return a time in microseconds that is not after the local midnight of a day since 1970."""
-    return days * _DAY_US - (0 if zone is None else _DAY_US)
+    return days * DAY_US - (0 if zone is None else DAY_US)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,14 +182,14 @@ class DayGrid(LocalGrid):
         return day // self.days
 
     def pane_at(self, time_us: int) -> int:
-        day = local_day(time_us, self.zone).toordinal() - _EPOCH - self.shift_us // _DAY_US
+        day = local_day(time_us, self.zone).toordinal() - _EPOCH - self.shift_us // DAY_US
         return day // self.days
 
     def start_us(self, pane: int) -> int:
-        return midnight_us(pane * self.days + self.shift_us // _DAY_US, self.zone)
+        return midnight_us(pane * self.days + self.shift_us // DAY_US, self.zone)
 
     def starts(self, pane: pl.Expr) -> pl.Expr:
-        return self.instants(pane * self.days + self.shift_us // _DAY_US)
+        return self.instants(pane * self.days + self.shift_us // DAY_US)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,15 +207,15 @@ class MonthGrid(LocalGrid):
         return (local.year().cast(pl.Int64) * 12 + local.month() - 1) // self.months
 
     def pane_at(self, time_us: int) -> int:
-        day = local_day(time_us, self.zone) - timedelta(days=self.shift_us // _DAY_US)
+        day = local_day(time_us, self.zone) - timedelta(days=self.shift_us // DAY_US)
         return (day.year * 12 + day.month - 1) // self.months
 
     def start_us(self, pane: int) -> int:
         month = pane * self.months
         first = date(month // 12, month % 12 + 1, 1).toordinal() - _EPOCH
-        return midnight_us(first + self.shift_us // _DAY_US, self.zone)
+        return midnight_us(first + self.shift_us // DAY_US, self.zone)
 
     def starts(self, pane: pl.Expr) -> pl.Expr:
         month = pane * self.months
         first = pl.date(month // 12, month % 12 + 1, 1).to_physical().cast(pl.Int64)
-        return self.instants(first + self.shift_us // _DAY_US)
+        return self.instants(first + self.shift_us // DAY_US)

@@ -19,11 +19,11 @@ from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows.columns import time_bounds, window_schema
 from arrowstream.operators.windows.event_time import EventTime
-from arrowstream.operators.windows.grid import Spacing
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.pane_store import PaneStore
 from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
 from arrowstream.operators.windows.run_store import PaneStatistics
+from arrowstream.operators.windows.spacing import Spacing
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import owned
