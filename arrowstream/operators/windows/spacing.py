@@ -137,13 +137,11 @@ class Spacing:
 
     def text(self, length: int) -> str:
         """Return a length in this unit as text, such as ``10s`` or ``3mo``."""
-        match self.unit:
-            case "microseconds":
-                return f"{length / 1e6:g}s"
-            case "months":
-                return f"{length}mo"
-            case "days":
-                return f"{length // 7}w" if self.mondays and length % 7 == 0 else f"{length}d"
+        if self.unit == "microseconds":
+            return f"{length / 1e6:g}s"
+        if self.unit == "months":
+            return f"{length}mo"
+        return f"{length // 7}w" if self.mondays and length % 7 == 0 else f"{length}d"
 
     def describe(self) -> str:
         """Return the arguments for `explain()`."""
