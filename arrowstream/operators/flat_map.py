@@ -57,7 +57,9 @@ def is_frame(value: Any) -> bool:
     )
 
 
-def flat_mapping(what: Any, frame: FrameForm | None, schema: SchemaLike | None) -> FlatMap | Explode:
+def flat_mapping(
+    what: Any, frame: FrameForm | None = None, schema: SchemaLike | None = None
+) -> FlatMap | Explode:
     """Make the step for `flat_map`: a column's name or a selector explodes, a function is called.
 
     Raises
