@@ -4,9 +4,13 @@ Data moves as Apache Arrow record batches, transforms are Polars expressions, an
 asyncio. Start with `Pipeline.builder()`, `Source` and `Sink`.
 """
 
+from typing import TYPE_CHECKING
+
 from arrowstream.config.settings import Settings
 from arrowstream.connectors import Sink, Source
 from arrowstream.core.channel import Receiver, Sender, channel
+from arrowstream.core.mistakes.explain import unknown_name
+from arrowstream.core.mistakes.other_names import PACKAGE
 from arrowstream.errors import ArrowstreamError
 from arrowstream.metrics.stage import StageMetrics
 from arrowstream.operators.process import Processor
@@ -35,3 +39,8 @@ __all__ = [
     "__version__",
     "channel",
 ]
+
+if not TYPE_CHECKING:  # a type checker finds the mistake itself
+
+    def __getattr__(name: str) -> object:
+        raise unknown_name("arrowstream", name, __all__, PACKAGE)

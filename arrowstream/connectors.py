@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from arrowstream.core.channel import Sender
 from arrowstream.core.checks import PathLike
+from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.channel_source import ChannelSource
@@ -19,18 +20,20 @@ from arrowstream.io.memory.lazy_source import LazySource
 from arrowstream.io.sink import AnySink, Fanout
 
 if TYPE_CHECKING:
+    from arrowstream.io.files.formats import Format
     from arrowstream.io.files.sink import FileSink
     from arrowstream.io.files.source import FileSource
 
 
-class Source:
+@explain_calls
+class Source(metaclass=ExplainsNames):
     """Constructors of sources. Nothing is opened before the pipeline runs."""
 
     @staticmethod
     def from_file(
         path: PathLike | Iterable[PathLike],
         *,
-        format: str | None = None,
+        format: Format | None = None,
         schema: SchemaLike | None = None,
         delimiter: str | None = None,
         strict_keys: bool = False,
@@ -203,14 +206,15 @@ class Source:
         return FunctionSource(fn, declared_schema("from_fn", schema))
 
 
-class Sink:
+@explain_calls
+class Sink(metaclass=ExplainsNames):
     """Constructors of sinks. Nothing is created before the pipeline runs."""
 
     @staticmethod
     def to_file(
         path: PathLike,
         *,
-        format: str | None = None,
+        format: Format | None = None,
         partition_by: str | Sequence[str] = (),
         compression: str | None = None,
         overwrite: bool = False,

@@ -5,7 +5,9 @@
     ArrowstreamError
     ├── SchemaError           names or types do not fit                     (build, or first batch)
     ├── PlanError             the pipeline cannot be built as written       (build)
-    │   └── NoSuchStep        a builder has nothing of this name            (also an AttributeError)
+    │   ├── UnknownName       an object or class has nothing of this name   (also an AttributeError)
+    │   │   └── NoSuchStep    a builder has nothing of this name
+    │   └── WrongCall         a call has no such argument, or lacks one     (also a TypeError)
     ├── JobError              a TOML job is wrong: file, line, what to do   (command line)
     ├── SettingsError         a setting is wrong: its file and line or variable, what was expected
     ├── MissingExtra          an optional library is not installed          (also an ImportError)
@@ -83,8 +85,16 @@ class PlanError(ArrowstreamError):
     """The pipeline cannot be built as written."""
 
 
-class NoSuchStep(PlanError, AttributeError):
+class UnknownName(PlanError, AttributeError):
+    """An object or class of this package does not have an attribute of this name; the hint names the equivalent."""
+
+
+class NoSuchStep(UnknownName):
     """A builder does not have a step or method of this name; the hint names the equivalent."""
+
+
+class WrongCall(PlanError, TypeError):
+    """A function of this package was called with an unknown argument, too many of them, or without a required one."""
 
 
 class JobError(ArrowstreamError):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
 
 from arrowstream.backends.registry import backends
-from arrowstream.builder import Steps
+from arrowstream.builder.steps import Steps
 from arrowstream.config.settings import Settings
+from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.core.duration import Duration, seconds
-from arrowstream.core.polars_names import no_such_step
-from arrowstream.errors import PlanError
+from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
+from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
+from arrowstream.errors import NoSuchStep, PlanError
+from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.apply_settings import apply_settings
@@ -27,12 +31,14 @@ from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
+from arrowstream.runtime.failure.cleanup import releasing
+from arrowstream.runtime.flow.iteration import iterate, iterate_blocking
 from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
-from arrowstream.runtime.signals import SignalHandling, ended_by_signals
+from arrowstream.runtime.signals import SignalHandling, check_main_thread, ended_by_signals
 
 if TYPE_CHECKING:
     from arrowstream.metrics.server import MetricsServer
@@ -40,12 +46,16 @@ if TYPE_CHECKING:
 ShowProgress = bool | Callable[[Progress], None]
 
 
+@explain_calls
 @dataclass(frozen=True, slots=True)
 class Builder(Steps):
     """A pipeline under construction. Immutable: every call returns a new builder and does not change this one."""
 
     def build(self, *, clock: Clock | None = None, settings: Settings | None = None) -> Pipeline:
         """Check names and types of the whole pipeline and plan it; no data moves.
+
+        If a check fails, nothing will use the pipeline's channels: whoever waits at their other ends gets `PeerGone`,
+        with the error as the cause.
 
         Parameters
         ----------
@@ -60,7 +70,11 @@ class Builder(Steps):
         SchemaError, PlanError
             A column, type, expression, source or sink does not fit; the error names the stage.
         """
-        settings = Settings() if settings is None else settings
+        with releasing(self.graph.sources, self.graph.sinks):
+            return self._build(clock or MonotonicClock(), Settings() if settings is None else settings)
+
+    def _build(self, clock: Clock, settings: Settings) -> Pipeline:
+        """Build without releasing channels, which `explain` leaves as they are."""
         if not isinstance(settings, Settings):
             raise PlanError(
                 "build(settings=...) takes Settings",
@@ -69,7 +83,7 @@ class Builder(Steps):
             )
         if self.graph.source is not None and self.graph.has_output:
             self.schema()  # a wrong name is reported before the missing sink
-        return Pipeline(apply_settings(self.graph, settings), clock or MonotonicClock(), settings)
+        return Pipeline(apply_settings(self.graph, settings), clock, settings)
 
     def schema(self) -> pl.Schema | None:
         """Return the schema after the last step; None if the source learns its schema from the first batch.
@@ -87,7 +101,8 @@ class Builder(Steps):
 
     def explain(self) -> str:
         """Return the plan so far as text; without a sink, the plan that `collect` runs."""
-        return (self.sink(CollectSink()) if self.graph.has_output else self).build().explain()
+        complete = self.sink(CollectSink()) if self.graph.has_output else self
+        return complete._build(MonotonicClock(), Settings()).explain()
 
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
         """Run, and return the output as a frame; with `limit`, stop the source after this number of output rows.
@@ -121,13 +136,45 @@ class Builder(Steps):
         """
         return self.collect_sync(limit=rows)
 
+    def __aiter__(self) -> AsyncGenerator[pa.RecordBatch, None]:
+        """Run, and give each batch that comes out to ``async for``; leaving the loop stops the run gently.
+
+        The run is at most one batch, and what its channels hold, ahead of the loop. An error of the run is raised by
+        the loop as it is. After a ``break``, asyncio ends the run in the background;
+        ``async with contextlib.aclosing(aiter(builder)) as batches`` waits for that.
+        """
+        ends: tuple[Sender[pa.RecordBatch], Receiver[pa.RecordBatch]] = channel(1)
+        sender, received = ends
+        pipeline = self.sink(ChannelSink(sender)).build()
+        return iterate(pipeline.run, pipeline.stop, received)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Run, and give each batch that comes out to ``for``; leaving the loop stops the run gently.
+
+        The pipeline works while the loop waits for its next batch. Where an event loop runs on this thread, as in a
+        notebook, this is a PlanError: write ``async for``.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2, 3]})))
+        >>> for batch in builder.batch(rows=2):
+        ...     print(batch["x"].to_pylist())
+        [1, 2]
+        [3]
+        """
+        return iterate_blocking(self.__aiter__)
+
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
         def __getattr__(self, name: str) -> Any:
-            raise no_such_step(name, [known for known in dir(type(self)) if not known.startswith("_")])
+            raise unknown_name("a builder", name, dir(type(self)), BUILDER, NoSuchStep)
 
 
-class Pipeline:
+@explain_names("a pipeline that is built", PIPELINE)
+@explain_calls
+class Pipeline(metaclass=ExplainsNames):
     """A checked and planned pipeline. Make one with `Pipeline.builder()`.
 
     Examples
@@ -211,27 +258,23 @@ class Pipeline:
         MissingExtra
             ``progress=True`` without rich, or the setting `export_prometheus` without prometheus-client.
         """
-        if limit is not None:
-            check_whole("limit", limit, least=0)
-        options = Options(
-            limit,
-            None if duration is None else seconds(duration),
-            limits=ChannelLimits(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
-            workers=self._settings.worker_threads,
-            log_seconds=self._settings.metrics_interval_secs or None,
-            state_bytes=None
-            if self._settings.state_memory_mb is None
-            else self._settings.state_memory_mb * 2**20,
-        )
         with ExitStack() as stack:
-            if self._settings.export_prometheus:
-                stack.enter_context(
-                    self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
-                )
-            if progress is True:
-                from arrowstream.terminal import progress_bar
+            # A run that cannot start is never going to read a channel; another run of this pipeline may.
+            idle = not self._runs
+            with releasing(self._graph.sources if idle else (), self._graph.sinks if idle else ()):
+                if signals is not False:
+                    check_main_thread()
+                if limit is not None:
+                    check_whole("limit", limit, least=0)
+                options = self._options(limit, None if duration is None else seconds(duration))
+                if self._settings.export_prometheus:
+                    stack.enter_context(
+                        self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
+                    )
+                if progress is True:
+                    from arrowstream.terminal import progress_bar
 
-                progress = stack.enter_context(progress_bar(self.name))
+                    progress = stack.enter_context(progress_bar(self.name))
             return await self._execute(replace(options, on_progress=progress or None), signals)
 
     def run_sync(
@@ -267,6 +310,18 @@ class Pipeline:
         from arrowstream.metrics.server import serve
 
         return serve(self.metrics, port=port, host=host)
+
+    def _options(self, limit: int | None, duration_s: float | None) -> Options:
+        """Return the options of a run under the pipeline's settings."""
+        state_mb = self._settings.state_memory_mb
+        return Options(
+            limit,
+            duration_s,
+            limits=ChannelLimits(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
+            workers=self._settings.worker_threads,
+            log_seconds=self._settings.metrics_interval_secs or None,
+            state_bytes=None if state_mb is None else state_mb * 2**20,
+        )
 
     async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
         run = Run(self._clock, options)

@@ -19,13 +19,13 @@ ENDS = {"source", "sink"}
 
 def operators(package: griffe.Module) -> dict[str, griffe.Function]:
     """The builder's methods that give a builder, or what becomes one: the operators."""
-    builder = package["builder.Steps"]
     found = {}
-    for name, method in builder.members.items():
-        if isinstance(method, griffe.Function) and not name.startswith("_") and name not in ENDS:
-            returns = str(method.returns)
-            if returns == "Self" or returns.endswith("[Self]"):
-                found[name] = method
+    for part in ("base.GraphBuilder", "rows.RowSteps", "keyed.KeyedSteps", "flow.FlowSteps"):
+        for name, method in package[f"builder.{part}"].members.items():
+            if isinstance(method, griffe.Function) and not name.startswith("_") and name not in ENDS:
+                returns = str(method.returns)
+                if returns == "Self" or returns.endswith("[Self]"):
+                    found[name] = method
     return found
 
 

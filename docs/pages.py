@@ -59,7 +59,7 @@ TRANSFORM: Pages = {
         Form("operators.zero_copy.columns.ZeroCopyColumns", "ZeroCopyColumns"),
         Form("operators.zero_copy.buffer.ZeroCopyBuffer", "ZeroCopyBuffer(nbytes)"),
     ),
-    "backend": (Form("builder.Steps.backend"),),
+    "backend": (Form("builder.base.GraphBuilder.backend"),),
 }
 
 AGGREGATE: Pages = {
@@ -70,6 +70,13 @@ AGGREGATE: Pages = {
         Form("operators.window.Windows.agg", ".agg(*exprs, **named)"),
     ),
     "reduce": (Form("operators.reduce.Reduce"),),
+    "group_by": (
+        Form(
+            "operators.aggregation.grouped.grouped",
+            'group_by(*by, emit="end", max_keys=None, max_bytes=None, on_full="error")',
+        ),
+        Form("operators.aggregation.grouped.Grouped.agg", ".agg(*exprs, **named)"),
+    ),
     "scan": (
         Form(
             "operators.scan.Scan",
@@ -83,13 +90,13 @@ FLOW: Pages = {
     "buffer": (Form("operators.buffer.Buffer"),),
     "throttle": (Form("operators.throttle.Throttle"),),
     "debounce": (Form("operators.debounce.Debounce"),),
-    "timeout": (Form("builder.Steps.timeout"),),
-    "named": (Form("builder.Steps.named"),),
+    "timeout": (Form("builder.base.GraphBuilder.timeout"),),
+    "named": (Form("builder.base.GraphBuilder.named"),),
     "split": (
-        Form("split.Splitting", "split(selector)"),
-        Form("split.Splitting.branch", ".branch(name, steps=lambda rows: rows)"),
-        Form("split.Splitting.otherwise", ".otherwise(steps=lambda rows: rows)"),
-        Form("split.Splitting.merge", ".merge()"),
+        Form("builder.split.Splitting", "split(selector)"),
+        Form("builder.split.Splitting.branch", ".branch(name, steps=lambda rows: rows)"),
+        Form("builder.split.Splitting.otherwise", ".otherwise(steps=lambda rows: rows)"),
+        Form("builder.split.Splitting.merge", ".merge()"),
     ),
     "merge": (Form("plan.composites.merge.Merge", "merge(*others)"),),
 }

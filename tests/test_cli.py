@@ -195,7 +195,8 @@ def test_notes_of_a_failure_are_printed(monkeypatch: pytest.MonkeyPatch) -> None
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "out.parquet"', 'kind = "failing"'))
     code, _, err = invoke("run", "job.toml")
     assert code == 1
-    assert err == "the disk is full (stage sink)\n  hint: delete something\nand: the network is down\n"
+    place = "(stage sink)\n  position: in.csv rows 0-3"
+    assert err == f"the disk is full {place}\n  hint: delete something\nand: the network is down\n"
 
 
 def test_explain_runs_nothing() -> None:

@@ -84,6 +84,10 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         lambda rows: rows.window("10s", every="5s", on="ts", allowed_lateness=1).agg(X.max()),
     ),
     (
+        'window = { size = "1q", every = "1mo", offset = "5d", timezone = "UTC", on = "ts", agg = "max(x)" }',
+        lambda rows: rows.window("1q", every="1mo", offset="5d", timezone="UTC", on="ts").agg(X.max()),
+    ),
+    (
         'window = { session = "5s", on = "ts", by = ["k"], agg = "max(x) AS top" }',
         lambda rows: rows.window(session="5s", on="ts", by="k").agg(top=X.max()),
     ),
@@ -275,6 +279,10 @@ def test_what_needs_python_is_refused_with_a_hint(name: str) -> None:
         (
             "window = { rows = 3, agg = [] }",
             "j.toml:5: 'window' in [[steps]]: window(...).agg() has no expression",
+        ),
+        (
+            "window = { size = '1 month', on = 'ts', agg = 'sum(x)' }",
+            "j.toml:5: 'window' in [[steps]]: '1 month' is not a duration",
         ),
         ("window = { agg = 'sum(x)' }", "j.toml:5: 'window' in [[steps]]: window() needs to know"),
         ("window.rows = 3\nwindow.agg = 'sum(y)'", "j.toml:5: 'window' in [[steps]]: window does not fit"),

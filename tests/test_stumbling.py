@@ -12,7 +12,7 @@ import pytest
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.checks import check_whole
-from arrowstream.core.polars_names import SUGGESTIONS
+from arrowstream.core.mistakes.other_names import BUILDER
 from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
 from arrowstream.pipeline import Builder
 from arrowstream.testing import TestSink
@@ -108,7 +108,7 @@ def test_a_wrong_argument_of_window(wrong: str, hint: str) -> None:
     assert raised.value.hint == hint
     assert (
         raised.value.expected
-        == "size, every, session, rows, on, by, allowed_lateness, max_bytes, on_full, late"
+        == "size, every, offset, timezone, session, rows, on, by, allowed_lateness, late, max_bytes, on_full"
     )
 
 
@@ -234,7 +234,9 @@ def test_settings_that_are_none(wrong: Any) -> None:
     ("name", "hint"),
     [
         ("run_sync", ".sink(...).build().run_sync()"),
-        ("group_by", ".reduce(by="),
+        ("groupby", ".group_by(...).agg(...)"),
+        ("where", ".filter(...)"),
+        ("select_columns", ".select(...)"),
         ("sort", ".collect_sync().sort("),
         ("join", "rows.join(frame"),
         ("union", ".merge(other)"),
@@ -242,7 +244,8 @@ def test_settings_that_are_none(wrong: Any) -> None:
         ("sink_csv", ".sink(Sink.to_file(path))"),
         ("head", ".preview(n)"),
         ("metrics", ".build()"),
-        ("with_column", "did you mean 'with_columns'?"),
+        ("with_column", "use .with_columns(...)"),
+        ("with_colum", "did you mean 'with_columns'?"),
     ],
 )
 def test_a_step_under_the_name_it_has_elsewhere(name: str, hint: str) -> None:
@@ -265,7 +268,7 @@ def test_a_builder_still_tells_python_what_it_has_not() -> None:
 
 
 def test_no_hint_is_for_what_a_builder_has() -> None:
-    assert not SUGGESTIONS.keys() & set(dir(Builder))
+    assert not BUILDER.keys() & set(dir(Builder))
 
 
 SPILLED: dict[str, Callable[[], Any]] = {

@@ -32,7 +32,7 @@ from arrowstream.connectors import Source
 from arrowstream.core.duration import seconds
 from arrowstream.errors import ArrowstreamError, RunInterrupted
 from arrowstream.jobs.job import Job
-from arrowstream.jobs.job_errors import one_line
+from arrowstream.jobs.job_errors import in_words_of_jobs, one_line
 from arrowstream.runtime.signals import SIGNALS, SignalHandling
 from arrowstream.terminal import print_report
 
@@ -84,7 +84,7 @@ def run(
         say(str(interrupted))
         raise typer.Exit(128 + interrupted.number) from None
     except ArrowstreamError as error:
-        typer.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
+        typer.echo("\n".join([str(in_words_of_jobs(error)), *getattr(error, "__notes__", ())]), err=True)
         raise typer.Exit(1) from None
     if not quiet:
         # Rows on stdout are not mixed with anything else.

@@ -25,6 +25,8 @@ from typing import Generic, Self, TypeVar
 
 from arrowstream.core.channel_state import ChannelState, ChannelStatistics, nbytes_of, wake_one
 from arrowstream.core.checks import check_whole
+from arrowstream.core.mistakes.explain import explain_call, explain_names
+from arrowstream.core.mistakes.other_names import RECEIVER, SENDER
 from arrowstream.core.waiting import running_loop
 from arrowstream.errors import ChannelClosed, ChannelError, PeerGone
 
@@ -36,6 +38,12 @@ class WouldBlock(Exception):
     """`send_nowait` found the channel full, or `receive_nowait` found it empty."""
 
 
+_ANOTHER = (
+    "a channel carries one stream, and a run closes its end: make a channel() and a pipeline for each run"
+)
+
+
+@explain_names("the sending end of a channel", SENDER)
 class Sender(Generic[T]):
     """The sending end. ``async with tx:`` closes it at the end, or passes on the failure that ended the block."""
 
@@ -62,7 +70,7 @@ class Sender(Generic[T]):
         """Put `item` in and return True, or return False if the channel is full. The caller holds the lock."""
         state = self._state
         if state.sender_closed:
-            raise ChannelClosed("sending on a channel that this side has closed")
+            raise ChannelClosed("sending on a channel that this side has closed", hint=_ANOTHER)
         if state.receiver_closed:
             raise _receiver_gone(state.receiver_failure)
         buffer = state.buffer
@@ -171,6 +179,7 @@ class Sender(Generic[T]):
             self.fail(error)
 
 
+@explain_names("the receiving end of a channel", RECEIVER)
 class Receiver(Generic[T]):
     """The receiving end: ``async for item in rx``."""
 
@@ -215,7 +224,7 @@ class Receiver(Generic[T]):
         """Take the next item, in a tuple with its size; return None if there is none. The caller holds the lock."""
         state = self._state
         if state.receiver_closed:
-            raise ChannelClosed("receiving on a channel that this side has closed")
+            raise ChannelClosed("receiving on a channel that this side has closed", hint=_ANOTHER)
         if state.buffer:
             taken = state.buffer.popleft()
             state.nbytes -= taken[1] or 0
@@ -292,6 +301,7 @@ class Receiver(Generic[T]):
         return self._state.statistics()
 
 
+@explain_call
 def channel(capacity: int = 16, *, nbytes: int = 256 * 2**20) -> tuple[Sender[T], Receiver[T]]:
     """Make a channel between two tasks or threads, of the same or of different event loops.
 

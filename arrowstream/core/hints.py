@@ -54,6 +54,18 @@ def delimiter_hint(only: str, name: str | None = None) -> str | None:
     return None
 
 
+def shortened(value: object, most: int = 200) -> str:
+    """Return the text of a value, cut after `most` characters.
+
+    Examples
+    --------
+    >>> shortened({"x": 1}), shortened("a" * 9, 5)
+    ("{'x': 1}", "'aaaa...")
+    """
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def missing_column(error: BaseException) -> str | None:
     """Return the name of the column that Polars did not find, or None for any other error.
 

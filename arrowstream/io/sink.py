@@ -16,6 +16,8 @@ import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
 from arrowstream.core.json_value import JsonValue
+from arrowstream.core.mistakes.explain import explain_call, explain_calls, explain_names
+from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
@@ -59,6 +61,7 @@ class SinkSpec(ABC):
         """Place that only one sink of a run may write, such as the path of a file; None if any number may."""
         return None
 
+    @explain_call
     def best_effort(self, buffer: int = 64) -> BoundSink:
         """Return this sink as best effort: a fan-out or branch never waits for it.
 
@@ -71,6 +74,7 @@ class SinkSpec(ABC):
         """
         return BoundSink(self).best_effort(buffer)
 
+    @explain_call
     def on_error(self, handler: ErrorHandler) -> BoundSink:
         """Return this sink with one more error handler; handlers apply in the order of the calls.
 
@@ -115,6 +119,8 @@ class SinkSpec(ABC):
         return
 
 
+@explain_names("a sink", SINK)
+@explain_calls
 @dataclass(frozen=True, slots=True)
 class BoundSink:
     """Sink with its own error handlers and queue.

@@ -15,6 +15,8 @@ import polars as pl
 
 from arrowstream.core.batch import Element
 from arrowstream.core.duration import Duration, microseconds, nanoseconds
+from arrowstream.core.mistakes.explain import explain_call, explain_names
+from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
@@ -104,6 +106,7 @@ class SourceSpec(ABC):
         """Return lines for `explain()`: the columns and filters that the read takes over from the pipeline."""
         return ()
 
+    @explain_call
     def with_event_time(
         self, column: str, lateness: Duration = 0.0, idle: Duration | None = None
     ) -> EventTimeSource:
@@ -128,6 +131,7 @@ class SourceSpec(ABC):
         return EventTimeSource(self, column, microseconds(lateness), idle_ns)
 
 
+@explain_names("a source", SOURCE)
 @dataclass(frozen=True, slots=True)
 class EventTimeSource:
     """Source whose rows carry the event time; the graph splits it into the source and a step.

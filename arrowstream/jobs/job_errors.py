@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from arrowstream.config.toml_file import Value
 from arrowstream.errors import ArrowstreamError, JobError
+from arrowstream.jobs.toml_words import in_toml
 
 
 @contextmanager
@@ -23,14 +24,23 @@ def located(value: Value) -> Iterator[None]:
         raise value.error(one_line(error)) from error
 
 
+def in_words_of_jobs(error: ArrowstreamError) -> ArrowstreamError:
+    """Return the error, whose hint and expectation now speak of TOML keys and SQL instead of Python."""
+    error.expected, error.hint = (
+        None if text is None else in_toml(text) for text in (error.expected, error.hint)
+    )
+    return error
+
+
 def one_line(error: ArrowstreamError) -> str:
-    """Format an error on one line: what is wrong, expected, found, hint.
+    """Format an error on one line, in the words of a job: what is wrong, expected, found, hint.
 
     Examples
     --------
     >>> one_line(ArrowstreamError("no column 'y'", stage="filter", found="x", hint="did you mean 'x'?"))
     "no column 'y'; found: x; hint: did you mean 'x'?"
     """
+    error = in_words_of_jobs(error)
     details = [("expected", error.expected), ("found", error.found), ("hint", error.hint)]
     text = "; ".join([error.what, *(f"{label}: {detail}" for label, detail in details if detail)])
     return " ".join(text.split())

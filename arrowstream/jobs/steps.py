@@ -11,7 +11,7 @@ from arrowstream.config.toml_file import Value
 from arrowstream.jobs.connectors import SINKS, connector
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
-from arrowstream.jobs.values import arguments, columns, duration, expressions, running, types
+from arrowstream.jobs.values import arguments, columns, duration, expressions, length, running, types
 from arrowstream.operators.window import WindowFull
 from arrowstream.pipeline import Builder
 from arrowstream.state.limit import OnFull
@@ -69,8 +69,10 @@ def _sink(value: Value) -> Any:
 
 
 _WINDOW: dict[str, Callable[[Value], Any]] = {
-    "size": duration,
-    "every": duration,
+    "size": length,
+    "every": length,
+    "offset": duration,
+    "timezone": Value.text,
     "session": duration,
     "rows": Value.count,
     "on": Value.text,

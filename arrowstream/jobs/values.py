@@ -142,6 +142,11 @@ def duration(value: Value) -> str | float:
     return found
 
 
+def length(value: Value) -> str | float:
+    """Read a length of windows: a duration, or text such as ``"1mo"``; `window` checks it."""
+    return value.text() if isinstance(value.found, str) else value.number()
+
+
 def arguments(
     value: Value, readers: Mapping[str, Callable[[Value], Any]], required: Collection[str] = ()
 ) -> dict[str, Any]:

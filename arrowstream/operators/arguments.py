@@ -14,6 +14,7 @@ import polars as pl
 import polars.selectors as cs
 
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.mistakes.explain import unknown_argument
 from arrowstream.errors import PlanError, SchemaError
 
 Column = str | cs.Selector
@@ -63,21 +64,17 @@ def parse_expressions(
     return tuple(parsed)
 
 
-def check_options(step: str, given: Iterable[str], known: Collection[str], hint: str | None = None) -> None:
+def check_options(step: str, given: Iterable[str], known: Collection[str]) -> None:
     """Refuse keyword arguments that a step does not have.
 
     Raises
     ------
-    PlanError
-        A keyword is unknown; its hint is the nearest known one, else `hint`.
+    WrongCall
+        A keyword is unknown.
     """
     for name in given:
         if name not in known:
-            raise PlanError(
-                f"{step}() has no argument {name!r}",
-                expected=", ".join(known),
-                hint=did_you_mean(name, known) or hint,
-            )
+            raise unknown_argument(step, name, known)
 
 
 def parse_expression(step: str, value: Any) -> pl.Expr:

@@ -8,7 +8,10 @@ from typing import Any, ClassVar
 
 import polars.selectors as cs
 
+from arrowstream.core.schemas import SchemaLike
+from arrowstream.errors import PlanError
 from arrowstream.operators.explode import Explode
+from arrowstream.operators.functions.frame_forms import FrameForm
 from arrowstream.operators.functions.step import FunctionStep
 
 
@@ -54,6 +57,18 @@ def is_frame(value: Any) -> bool:
     )
 
 
-def flat_mapping(what: Any, **options: Any) -> FlatMap | Explode:
-    """Make the step for `flat_map`: a column's name or a selector explodes, a function is called."""
-    return Explode.of(what) if isinstance(what, str | cs.Selector) else FlatMap(what, **options)
+def flat_mapping(
+    what: Any, frame: FrameForm | None = None, schema: SchemaLike | None = None
+) -> FlatMap | Explode:
+    """Make the step for `flat_map`: a column's name or a selector explodes, a function is called.
+
+    Raises
+    ------
+    PlanError
+        A column is given with an argument for functions.
+    """
+    if not isinstance(what, str | cs.Selector):
+        return FlatMap(what, frame or "arrow", schema)
+    if frame is not None or schema is not None:
+        raise PlanError("flat_map() of a column has no frame and no schema", hint="they are for functions")
+    return Explode.of(what)

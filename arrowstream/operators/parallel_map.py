@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 
@@ -22,6 +22,8 @@ from arrowstream.operators.functions.step import Awaiting, Calling, FunctionStep
 from arrowstream.operators.map import MapFunction
 from arrowstream.operators.parallel.threads import ThreadCalls
 from arrowstream.operators.parallel.worker_process import Worker, WorkerTask
+
+Executor = Literal["thread", "process"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +70,7 @@ class ParallelMap(FunctionStep):
 
     name: ClassVar[str] = "parallel_map"
     workers: int = 4
-    executor: str = "thread"
+    executor: Executor = "thread"
 
     def __post_init__(self) -> None:
         FunctionStep.__post_init__(self)

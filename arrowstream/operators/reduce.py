@@ -25,7 +25,8 @@ from arrowstream.state.memory import StateMemory
 from arrowstream.state.snapshot import SnapshotFormat
 
 Emit = Literal["end", "updates"]
-_OPTIONS = ("by", "emit", "max_keys", "max_bytes", "on_full")
+OPTIONS = ("by", "emit", "max_keys", "max_bytes", "on_full")
+"""The arguments of `reduce` besides aggregates."""
 
 
 _FORMAT = SnapshotFormat("reduce", 1)
@@ -131,8 +132,19 @@ class Reduce(Operator):
                     found=f"the name {name!r}",
                     hint=f"by={name!r} groups by it; pl.col({name!r}) keeps all its values, in a list",
                 )
-        limit = StateLimit(max_keys, max_bytes, on_full)
-        return cls(parse_keys("reduce", by), parse_expressions("reduce", exprs, named, _OPTIONS), emit, limit)
+        parsed = parse_expressions("reduce", exprs, named, OPTIONS)
+        # A name here gives a list, a constant a column of it: a misspelt option, or a forgotten function.
+        for column, value in named.items():
+            if not isinstance(value, pl.Expr):
+                raise PlanError(
+                    "reduce() takes aggregates",
+                    expected=f"expressions such as {column}=pl.len(), or one of the options {', '.join(OPTIONS)}",
+                    found=f"{column}={value!r}",
+                    hint=f"{column}=pl.col({value!r}).sum() adds it up; without .sum() it is a list of all values"
+                    if isinstance(value, str)
+                    else f"a column of this value is {column}=pl.lit({value!r})",
+                )
+        return cls(parse_keys("reduce", by), parsed, emit, StateLimit(max_keys, max_bytes, on_full))
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         keys = key_schema("reduce", self.by, schema)

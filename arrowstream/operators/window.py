@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import polars as pl
 
 from arrowstream.core.duration import Duration
 from arrowstream.core.hints import unfinished
+from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expressions, parse_keys
 from arrowstream.operators.base import Operator
 from arrowstream.operators.windows.count_window import CountWindow
 from arrowstream.operators.windows.event_time import window_duration
 from arrowstream.operators.windows.session_window import SessionWindow
+from arrowstream.operators.windows.spacing import Spacing
 from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.state.limit import StateLimit
 
@@ -23,6 +25,7 @@ Built = TypeVar("Built")
 WindowFull = Literal["error", "spill"]
 
 
+@explain_calls
 @dataclass(frozen=True, slots=True)
 class Windows(Generic[Built]):
     """Windows without aggregates yet; `agg` completes the step."""
@@ -43,7 +46,7 @@ class Windows(Generic[Built]):
         PlanError
             No aggregate is given, or an input cannot become an expression.
         """
-        return self._then(self._make(parse_expressions("window(...).agg", exprs, named, OPTIONS)))
+        return self._then(self._make(parse_expressions("window(...).agg", exprs, named, _OPTIONS)))
 
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
@@ -51,21 +54,11 @@ class Windows(Generic[Built]):
             raise unfinished("window(...)", name, ".agg(...)", ".window(...).agg(n=pl.len())")
 
 
-class WindowOptions(TypedDict, total=False):
-    """The keyword arguments of `windows`, for the builder's method."""
-
-    every: Duration | None
-    session: Duration | None
-    rows: int | None
-    on: str | None
-    by: Any
-    allowed_lateness: Duration
-    max_bytes: int | None
-    on_full: WindowFull
-
-
-OPTIONS = ("size", *WindowOptions.__annotations__, "late")
-"""The arguments of `window`."""
+_OPTIONS = (
+    *("size", "every", "offset", "timezone", "session", "rows", "on", "by"),
+    *("allowed_lateness", "late", "max_bytes", "on_full"),
+)
+"""The arguments of `window`, which are misplaced in `agg`."""
 
 
 def windows(
@@ -73,6 +66,8 @@ def windows(
     size: Duration | None = None,
     *,
     every: Duration | None = None,
+    offset: Duration | None = None,
+    timezone: str | None = None,
     session: Duration | None = None,
     rows: int | None = None,
     on: str | None = None,
@@ -94,11 +89,19 @@ def windows(
     then
         Receives the operator and gives the result of `agg`; a `Builder` appends it after its last step.
     size
-        Length of a window in event time (``"10s"``, seconds, a timedelta). A window has the rows from
-        its start up to, not including, its end; windows start at multiples of `every` since 1970 UTC.
+        Length of a window in event time (``"10s"``, seconds, a timedelta), also in days ``"1d"``, weeks ``"1w"``,
+        months ``"1mo"``, quarters ``"1q"`` and years ``"1y"``. A window has the rows from its start up to, not
+        including, its end; windows start at multiples of `every` since 1970 UTC, those of weeks on Mondays, those of
+        months on the first day of a month.
     every
         From one start to the next; `size` by default, so that every row is in one window. If it is
-        shorter, windows overlap, and a row is in several.
+        shorter, windows overlap, and a row is in several. Months go with months, quarters and years only.
+    offset
+        By how much windows start later: ``size="1d", offset="6h"`` for days from 06:00 to 06:00. Whole days for
+        windows of months, and with `timezone`.
+    timezone
+        The zone of days, weeks and months, such as ``"Europe/Berlin"``, whatever the zone of `on`: windows start at
+        its midnights, so that a day has 23 or 25 hours where the clocks change. UTC by default.
     session
         Instead of `size`: a window for each stretch of activity of a key. A gap of this length or more between
         two rows ends one; its ``window_end`` is its last row's time plus the gap.
@@ -201,7 +204,8 @@ def windows(
     keys = parse_keys("window", by)
     limit = _limit(max_bytes, on_full, session)
     if rows is not None:
-        _without("rows", every=every, on=on, allowed_lateness=allowed_lateness or None)
+        late = allowed_lateness or None
+        _without("rows", every=every, offset=offset, timezone=timezone, on=on, allowed_lateness=late)
         return Windows(then, lambda exprs: CountWindow(rows, keys, exprs, limit))
     if not isinstance(on, str):
         raise PlanError(
@@ -212,13 +216,12 @@ def windows(
         )
     lateness = window_duration("allowed_lateness", allowed_lateness, 0)
     if session is not None:
-        _without("session", every=every)
+        _without("session", every=every, offset=offset, timezone=timezone)
         gap_us = window_duration("session", session)
         return Windows(then, lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs, limit))
     assert size is not None
-    size_us = window_duration("size", size)
-    every_us = size_us if every is None else window_duration("every", every)
-    return Windows(then, lambda exprs: TimeWindow(size_us, every_us, on, keys, lateness, exprs, limit))
+    spacing = Spacing.of(size, every, offset, timezone)
+    return Windows(then, lambda exprs: TimeWindow(spacing, on, keys, lateness, exprs, limit))
 
 
 def _limit(max_bytes: int | None, on_full: str, session: Duration | None) -> StateLimit:

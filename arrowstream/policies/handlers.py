@@ -6,16 +6,18 @@ the handlers before it did not resolve. A failure that no handler resolves ends 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from arrowstream.core.duration import Duration
+from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.policies.backoff import Backoff, wait_seconds
 
 
-class ErrorHandler(ABC):
+@explain_calls
+class ErrorHandler(metaclass=ExplainsNames):
     """A reaction to failures of a step or sink. Make one with the methods below and give it to `on_error`.
 
     Any number of `retry` and `log` may come first; one of `skip`, `dead_letter` and `fail` may come last. Handlers

@@ -18,7 +18,7 @@ from arrowstream.plan.physical import Input, Plan, SinkBinding
 from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.endpoints.sinks import RunningSinks
 from arrowstream.runtime.endpoints.source import RunningSource
-from arrowstream.runtime.failure.cleanup import despite, first_failure, in_turn, root
+from arrowstream.runtime.failure.cleanup import despite, first_failure, in_turn, never_opened, root
 from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.flow.ports import InputPort, ReplayInput
 from arrowstream.runtime.limits import Limits
@@ -133,12 +133,11 @@ class Run:
 
     def _notify_never_opened(self, prepared: Prepared, failure: BaseException | None) -> None:
         """Notify sources and sinks that were never opened."""
-        for source in prepared.sources:
-            if not any(source is opened for opened in self._opened):
-                source.on_never_opened(failure)
-        for sink in prepared.sinks:
-            if not any(sink is reached for reached in self._sinks.reached):
-                sink.on_never_opened(failure)
+        never_opened(
+            [each for each in prepared.sources if not any(each is opened for opened in self._opened)],
+            [each for each in prepared.sinks if not any(each is reached for reached in self._sinks.reached)],
+            failure,
+        )
 
     async def _with_sources(self, prepared: Prepared) -> None:
         try:

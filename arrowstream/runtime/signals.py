@@ -53,6 +53,22 @@ class Stoppable(Protocol):
         ...
 
 
+def check_main_thread() -> None:
+    """Raise unless the calling thread is the main thread, which alone can handle signals.
+
+    Raises
+    ------
+    PlanError
+        It is another thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise PlanError(
+            "signals can be handled on the main thread only",
+            expected="run(signals=True) on the main thread, or run_sync(signals=True) outside of an event loop",
+            found=threading.current_thread().name,
+        )
+
+
 async def ended_by_signals(run: Stoppable, work: Coroutine[Any, Any, T], handling: SignalHandling) -> T:
     """Run `work`, the execution of `run`, until it ends or signals end it.
 
@@ -63,18 +79,11 @@ async def ended_by_signals(run: Stoppable, work: Coroutine[Any, Any, T], handlin
     ------
     RunInterrupted
         A second signal ended the run.
-    PlanError
-        The calling thread is not the main thread, which alone can handle signals.
     """
     task = asyncio.current_task()
     assert task is not None
     before = task.cancelling()
-    try:
-        handlers = _Handlers(run, task, handling)
-    except PlanError:
-        work.close()
-        raise
-    with handlers:
+    with _Handlers(run, task, handling) as handlers:
         try:
             return await work
         except asyncio.CancelledError:
@@ -91,12 +100,6 @@ class _Handlers:
     """
 
     def __init__(self, run: Stoppable, task: asyncio.Task[Any], handling: SignalHandling) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            raise PlanError(
-                "signals can be handled on the main thread only",
-                expected="run(signals=True) on the main thread, or run_sync(signals=True) outside of an event loop",
-                found=threading.current_thread().name,
-            )
         self.second: signal.Signals | None = None
         self._run = run
         self._task = task

@@ -9,7 +9,7 @@ from contracts.toy_backend import FORM, Toy, ToyBackend
 
 from arrowstream import Pipeline, Source
 from arrowstream.backends.registry import backends, register_backend, unregister_backend
-from arrowstream.builder import Steps
+from arrowstream.builder.steps import Steps
 from arrowstream.core.batch import Batch
 from arrowstream.core.position import Position
 from arrowstream.core.rows.forms import register_form

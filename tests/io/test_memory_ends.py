@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 from pyarrow.dataset import dataset
 
-from arrowstream import Pipeline, Sink, Source, channel
+from arrowstream import Builder, Pipeline, Sender, Sink, Source, channel
 from arrowstream.errors import (
+    ArrowstreamError,
     ChannelClosed,
     PeerGone,
     PlanError,
@@ -203,6 +204,88 @@ def test_a_run_that_never_opens_a_source_lets_go_of_its_producer(how: str) -> No
         assert gone.value.__cause__ is failed.value
 
     asyncio.run(main())
+
+
+STARTS: dict[str, Callable[[Builder, Any], Coroutine[Any, Any, object]]] = {
+    "collect": lambda steps, sink: steps.select("nothing").collect(),
+    "build": lambda steps, sink: steps.select("nothing").sink(sink).build().run(),
+    "build without a sink": lambda steps, sink: steps.build().run(),
+    "build(settings)": lambda steps, sink: steps.sink(sink).build(settings="no").run(),  # type: ignore[arg-type]
+    "run(limit)": lambda steps, sink: steps.sink(sink).build().run(limit=-1),
+    "run(duration)": lambda steps, sink: steps.sink(sink).build().run(duration="soon"),
+}
+
+
+@pytest.mark.parametrize("how", STARTS)
+def test_what_fails_before_a_run_begins_releases_both_neighbours(how: str) -> None:
+    async def main() -> None:
+        (tx, rx), (out, into) = channel(capacity=1), channel(capacity=1)
+        steps = Pipeline.builder().source(Source.from_channel(rx, schema=FRAME.schema))
+        sending = asyncio.create_task(_send_forever(tx))
+        receiving = asyncio.ensure_future(anext(into))
+        await asyncio.sleep(0)
+        with pytest.raises(ArrowstreamError) as failed:
+            await STARTS[how](steps, Sink.to_channel(out))
+        async with asyncio.timeout(10):
+            with pytest.raises(PeerGone) as gone:
+                await sending
+            assert gone.value.__cause__ is failed.value
+            if how in ("build", "run(limit)", "run(duration)", "build(settings)"):
+                with pytest.raises(PeerGone) as gone:
+                    await receiving
+                assert gone.value.__cause__ is failed.value
+            else:
+                receiving.cancel()
+
+    asyncio.run(main())
+
+
+async def _send_forever(tx: Sender[pl.DataFrame]) -> None:
+    while True:
+        await tx.send(FRAME)
+
+
+def test_looking_at_a_wrong_pipeline_leaves_its_channels_open() -> None:
+    tx, rx = channel(capacity=1)
+    builder = Pipeline.builder().source(Source.from_channel(rx, schema=FRAME.schema)).select("nothing")
+    for look in (builder.schema, builder.explain, builder.sink(Sink.to_fn(print)).explain):
+        with pytest.raises(SchemaError):
+            look()
+    tx.send_nowait(FRAME)
+
+
+def test_a_second_run_with_a_wrong_argument_leaves_the_first_one_alone() -> None:
+    async def main() -> None:
+        tx, rx = channel(capacity=1)
+        source = Source.from_channel(rx, schema=FRAME.schema)
+        pipeline = Pipeline.builder().source(source).sink(Sink.to_fn(lambda batch: None)).build()
+        running = asyncio.create_task(pipeline.run())
+        await tx.send(FRAME)
+        await asyncio.sleep(0)
+        with pytest.raises(PlanError):
+            await pipeline.run(limit=-1)
+        await tx.send(FRAME)
+        tx.close()
+        assert (await running).rows_in == 2 * FRAME.height
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("end", ["source", "sink"])
+def test_a_second_run_over_a_used_channel_says_what_to_do(end: str) -> None:
+    tx, rx = channel(capacity=4)
+    steps = Pipeline.builder().source(
+        Source.from_channel(rx) if end == "source" else Source.from_frame(FRAME)
+    )
+    pipeline = steps.sink(Sink.to_channel(tx) if end == "sink" else Sink.to_fn(lambda batch: None)).build()
+    if end == "source":
+        tx.send_nowait(FRAME)
+        tx.close()
+    pipeline.run_sync()
+    with pytest.raises(ChannelClosed) as used:
+        pipeline.run_sync()
+    assert used.value.hint is not None and "make a channel() and a pipeline for each run" in used.value.hint
+    assert used.value.stage == end
 
 
 def test_a_run_that_ends_well_before_it_opens_a_source_lets_go_of_its_producer() -> None:

@@ -11,6 +11,8 @@ from typing import Final
 
 import polars as pl
 
+from arrowstream.core.mistakes.explain import explain_calls, explain_names
+from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SinkError, SourceError
 from arrowstream.io.files.column_types import check_types
@@ -59,6 +61,8 @@ _SUFFIXES: Final[dict[Format, str]] = {
 }
 
 
+@explain_names("a sink", SINK)
+@explain_calls
 @dataclass(frozen=True)
 class FileSink(SinkSpec):
     """Sink that writes rows into files, which get their final names only when the run has succeeded.

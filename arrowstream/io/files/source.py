@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import polars as pl
 
+from arrowstream.core.mistakes.explain import explain_calls, explain_names
+from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError
@@ -25,6 +27,8 @@ from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
 
+@explain_names("a source", SOURCE)
+@explain_calls
 @dataclass(frozen=True, slots=True)
 class FileSource(SourceSpec):
     r"""Source of the rows of files, in the order of the files and of their rows.

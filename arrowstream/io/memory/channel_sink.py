@@ -9,10 +9,13 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.channel import Sender
+from arrowstream.core.mistakes.explain import explain_names
+from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.sink import SinkSpec, Writer
 
 
+@explain_names("a sink", SINK)
 @dataclass(frozen=True, slots=True)
 class ChannelSink(SinkSpec):
     """Sink that sends each batch as a `pyarrow.RecordBatch`, and ends the channel when the stream ends.

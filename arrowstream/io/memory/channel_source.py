@@ -13,6 +13,8 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, arrow_schema
 from arrowstream.core.channel import Receiver
 from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.core.mistakes.explain import explain_names
+from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ChannelError, PlanError
@@ -25,6 +27,7 @@ GATHERED = 65_536
 _NOTHING, _END = object(), object()
 
 
+@explain_names("a source", SOURCE)
 @dataclass(frozen=True, slots=True)
 class ChannelSource(SourceSpec):
     """Batches of the Arrow-like objects and records of an async iterable, in order of arrival.

@@ -12,6 +12,8 @@ import polars as pl
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.checks import check_whole
 from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.core.mistakes.explain import explain_names
+from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.position import Position
 from arrowstream.core.snapshot_store import SourcePosition, position_number
 from arrowstream.core.step_context import StepContext, WorkerThreads
@@ -24,6 +26,7 @@ BATCH_ROWS = 131_072
 """Rows per slice of a large frame: enough for Polars to use every core, few enough to keep memory flat."""
 
 
+@explain_names("a source", SOURCE)
 @dataclass(frozen=True, slots=True)
 class FrameSource(SourceSpec):
     """Batches of frames in memory.

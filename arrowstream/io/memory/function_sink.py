@@ -10,11 +10,14 @@ from typing import Any
 import polars as pl
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.mistakes.explain import explain_names
+from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.sink import SinkSpec, Writer
 
 
+@explain_names("a sink", SINK)
 @dataclass(frozen=True, slots=True)
 class FunctionSink(SinkSpec):
     """Sink that calls ``fn(batch)`` with each batch as a `pyarrow.RecordBatch`, on the event loop's thread.

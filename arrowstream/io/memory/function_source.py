@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.core.mistakes.explain import explain_names
+from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
@@ -16,6 +18,7 @@ from arrowstream.io.memory.channel_source import ItemReader
 from arrowstream.io.source import Query, Reader, SourceSpec
 
 
+@explain_names("a source", SOURCE)
 @dataclass(frozen=True, slots=True)
 class FunctionSource(SourceSpec):
     """Batches of an async function, called until it returns None, or of an async generator function.

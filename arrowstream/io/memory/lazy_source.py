@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.core.mistakes.explain import explain_names
+from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.position import Position
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
@@ -19,6 +21,7 @@ from arrowstream.io.memory.lazy_frames import is_lazy, lazy_batches, lazy_schema
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
 
+@explain_names("a source", SOURCE)
 @dataclass(frozen=True, slots=True)
 class LazySource(SourceSpec):
     """Batches of several frames, in order, at least one of them lazy.

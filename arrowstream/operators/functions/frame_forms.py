@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal, get_args
 
 import polars as pl
 import pyarrow as pa
@@ -12,7 +12,10 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.errors import MissingExtra, PlanError
 
-FORMS = ("arrow", "polars", "pandas", "cudf")
+FrameForm = Literal["arrow", "polars", "pandas", "cudf"]
+"""What a user's function gets a batch as."""
+
+FORMS: tuple[FrameForm, ...] = get_args(FrameForm)
 
 
 def check_form(step: str, form: str) -> None:

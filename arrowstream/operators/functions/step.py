@@ -14,7 +14,7 @@ from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.operators.base import AsyncProcess, Operator, Process
-from arrowstream.operators.functions.frame_forms import check_form, to_form
+from arrowstream.operators.functions.frame_forms import FrameForm, check_form, to_form
 from arrowstream.operators.functions.schema import (
     await_apart,
     check_function,
@@ -57,7 +57,7 @@ class FunctionStep(Operator):
 
     repeatable: ClassVar[bool] = True
     fn: Callable[[Any], Any]
-    frame: str = "arrow"
+    frame: FrameForm = "arrow"
     schema: SchemaLike | None = None
     learnt: dict[tuple[Any, ...], pl.Schema] = field(default_factory=dict, init=False, repr=False)
     """Output schemas by input schema: `fn` may be slow or have effects, so it is called once for each."""

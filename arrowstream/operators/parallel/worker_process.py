@@ -21,6 +21,7 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.core.failures import is_failure
 from arrowstream.errors import StageError
+from arrowstream.operators.functions.frame_forms import FrameForm
 from arrowstream.operators.functions.step import Calling
 from arrowstream.operators.map import MapFunction
 
@@ -36,7 +37,7 @@ class WorkerTask:
     """The task of a worker, sent at its start: the pickled function, the form of its input and its output schema."""
 
     fn: bytes
-    frame: str
+    frame: FrameForm
     schema: pl.Schema
 
     def load(self) -> Calling:

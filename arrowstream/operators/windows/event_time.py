@@ -8,8 +8,9 @@ from math import ceil, floor
 
 import polars as pl
 
+from arrowstream.core.batch import Batch
 from arrowstream.core.duration import Duration, microseconds
-from arrowstream.core.hints import did_you_mean
+from arrowstream.core.hints import did_you_mean, shortened
 from arrowstream.errors import PlanError, SchemaError, StageError
 
 _PER_US = {"ns": Fraction(1_000), "us": Fraction(1), "ms": Fraction(1, 1_000)}
@@ -158,20 +159,26 @@ class EventTime:
         """Return the expression that casts ticks (Int64) to `dtype`."""
         return ticks.cast(pl.Int32).cast(self.dtype) if self.dtype == pl.Date else ticks.cast(self.dtype)
 
-    def check(self, frame: pl.DataFrame, step: str) -> None:
+    def check(self, batch: Batch, step: str) -> None:
         """Raise unless every row has a time.
 
         Raises
         ------
         StageError
-            A time is null.
+            A time is null; its position is that of the first such row.
         """
+        frame = batch.polars()
         nulls = frame[self.column].null_count()
         if nulls:
+            first = frame[self.column].is_null().arg_max()
+            assert first is not None, "there is a null"
+            place = None if batch.position is None else batch.position.part(first, 1, frame.height)
+            row = shortened(frame.row(first, named=True))
             raise StageError(
                 f"{step} met rows without an event time",
+                position=None if place is None else str(place),
                 expected=f"a time in every row of {self.column}",
-                found=f"{nulls} of {frame.height} rows with null",
+                found=f"{nulls} of {frame.height} rows with null, the first of them {row}",
                 hint=f'filter them out, or give them a time, before: .filter(pl.col("{self.column}").is_not_null())',
             )
 

@@ -137,7 +137,7 @@ class _SessionWindows(Process):
         if not frame.height:
             return iter(())
         self._memory.check()
-        self._time.check(frame, "window")
+        self._time.check(batch, "window")
         self._time.check_room(*self._time.span(frame), self._gap, "window")
         rows = numbered(self._aggregation.rows(frame), self._next_row)
         self._next_row += frame.height

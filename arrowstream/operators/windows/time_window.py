@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import gcd
 from typing import ClassVar
 
 import polars as pl
@@ -12,7 +11,6 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import numbered
@@ -25,6 +23,7 @@ from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.pane_store import PaneStore
 from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
 from arrowstream.operators.windows.run_store import PaneStatistics
+from arrowstream.operators.windows.spacing import Spacing
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import owned
@@ -39,9 +38,8 @@ class TimeWindow(Operator):
 
     Parameters
     ----------
-    size_us, every_us
-        The length of a window, and the distance between the starts of two windows, in microseconds. Windows begin
-        at multiples of `every_us` since 1970 UTC.
+    spacing
+        The length of windows, and where they begin.
     on
         The event-time column.
     by
@@ -52,34 +50,19 @@ class TimeWindow(Operator):
         The aggregations.
     limit
         Limit on the state.
-
-    Raises
-    ------
-    PlanError
-        `every_us` is longer than `size_us`, so that rows between windows would be lost.
     """
 
     name: ClassVar[str] = "window"
-    size_us: int
-    every_us: int
+    spacing: Spacing
     on: str
     by: tuple[str, ...]
     lateness_us: int
     exprs: tuple[pl.Expr, ...]
     limit: StateLimit = NO_LIMIT
 
-    def __post_init__(self) -> None:
-        if self.every_us > self.size_us:
-            raise PlanError(
-                "window(every=...) is longer than its size, so rows between windows would be lost",
-                expected=f"at most the size, {self.size_us / 1e6:g} s",
-                found=f"{self.every_us / 1e6:g} s",
-                hint="filter those rows out first, and leave every out",
-            )
-
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
-        time.ticks(self.size_us), time.ticks(self.every_us)
+        self.spacing.grid(time)
         aggregation = self._aggregation(schema)
         return window_schema(time.dtype, keys, aggregation.output)
 
@@ -88,16 +71,16 @@ class TimeWindow(Operator):
         return _TimeWindows(self, time, schema, self._aggregation(schema), memory)
 
     def describe(self) -> str:
-        every = f", every={self.every_us / 1e6:g}s" if self.every_us < self.size_us else ""
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
         aggregates = ", ".join(map(expression_text, self.exprs))
-        size, limit = f"{self.size_us / 1e6:g}s", self.limit.describe()
-        return f"window(size={size}{every}, on={self.on}{by}{limit}).agg({aggregates})"
+        return f"window({self.spacing.describe()}, on={self.on}{by}{self.limit.describe()}).agg({aggregates})"
 
     def _aggregation(self, schema: pl.Schema) -> Aggregation:
         check_names("window", schema, self.by)
         # The panes of a hopping window are merged one after the other, not in the order in which rows arrived.
-        return Aggregation.of("window", self.exprs, schema, self.by, in_order=self.every_us == self.size_us)
+        return Aggregation.of(
+            "window", self.exprs, schema, self.by, in_order=self.spacing.every == self.spacing.size
+        )
 
 
 class _TimeWindows(Process):
@@ -106,18 +89,15 @@ class _TimeWindows(Process):
     __slots__ = (
         "_aggregation",
         "_by",
-        "_every",
-        "_every_us",
+        "_grid",
         "_late",
         "_lateness_us",
         "_memory",
         "_next_row",
         "_open",
-        "_pane",
         "_pane_of_row",
         "_per_every",
         "_per_size",
-        "_size_us",
         "_store",
         "_time",
     )
@@ -130,15 +110,13 @@ class _TimeWindows(Process):
         aggregation: Aggregation,
         memory: StateMemory,
     ) -> None:
-        pane_us = gcd(operator.size_us, operator.every_us)
         self._time = time
+        self._grid = grid = operator.spacing.grid(time)
         self._by = operator.by
         self._aggregation = aggregation
-        self._size_us, self._every_us = operator.size_us, operator.every_us
         self._lateness_us = operator.lateness_us
-        self._pane = time.ticks(pane_us)
-        self._per_size, self._per_every = operator.size_us // pane_us, operator.every_us // pane_us
-        self._pane_of_row = time.expression() // self._pane
+        self._per_size, self._per_every = grid.per_size, grid.per_every
+        self._pane_of_row = grid.panes()
         self._memory = memory
         self._store = PaneStore(operator.by, aggregation, self._pane_of_row, self._memory)
         self._late = LateRows(schema)
@@ -155,7 +133,7 @@ class _TimeWindows(Process):
         if not frame.height:
             return iter(())
         self._memory.check()
-        self._time.check(frame, "window")
+        self._time.check(batch, "window")
         low, high = self._panes(frame)
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height
@@ -168,12 +146,12 @@ class _TimeWindows(Process):
         return iter(())
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
-        until = (time_us - self._lateness_us - self._size_us) // self._every_us + 1
+        until = self._grid.closed_before(time_us - self._lateness_us)
         if self._open is None or until > self._open:
             yield from self._close_all(until)
             self._open = until
         # No later output begins before the first open window.
-        yield Watermark(self._open * self._every_us)
+        yield Watermark(self._grid.start_us(self._open * self._per_every))
 
     def take_late(self) -> Batch | None:
         return self._late.take()
@@ -226,9 +204,7 @@ class _TimeWindows(Process):
 
     def _panes(self, rows: pl.DataFrame) -> tuple[int, int]:
         """Return the first and the last pane of rows."""
-        first, last = self._time.span(rows)
-        self._time.check_room(first, last, self._pane * self._per_size, "window")
-        return first // self._pane, last // self._pane
+        return self._grid.span(rows)
 
     def _windows(self, panes: Run, until: int | None) -> pl.DataFrame:
         """Merge panes into their windows, from the first open one to before `until`."""
@@ -247,6 +223,6 @@ class _TimeWindows(Process):
         return self._store.merged(parts)
 
     def _emit(self, windows: pl.DataFrame) -> pl.DataFrame:
-        start = pl.col(PANE) * self._time.ticks(self._every_us)
-        bounds = time_bounds(self._time, start, start + self._time.ticks(self._size_us))
+        start = pl.col(PANE) * self._per_every
+        bounds = time_bounds(self._time, self._grid.starts(start), self._grid.starts(start + self._per_size))
         return self._aggregation.results(windows, [*bounds, *map(pl.col, self._by)])

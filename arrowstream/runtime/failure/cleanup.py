@@ -1,17 +1,39 @@
-"""Clean-up that raises the first failure and attaches the others as notes."""
+"""Clean-up that raises the first failure and attaches the others as notes; release of those who wait for a run."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.core.waiting import until_done
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import SourceSpec
 
 T = TypeVar("T")
 CleanUp = Callable[[], Awaitable[None]]
+
+
+@contextmanager
+def releasing(sources: Iterable[SourceSpec], sinks: Iterable[SinkSpec]) -> Iterator[None]:
+    """Release whoever waits for these sources and sinks, such as a channel's sender, if the block fails."""
+    try:
+        yield
+    except BaseException as failure:
+        never_opened(sources, sinks, failure)
+        raise
+
+
+def never_opened(
+    sources: Iterable[SourceSpec], sinks: Iterable[SinkSpec], failure: BaseException | None
+) -> None:
+    """Notify sources and sinks that no run will open, with the failure that is the reason, if any."""
+    for source in sources:
+        source.on_never_opened(failure)
+    for sink in sinks:
+        sink.on_never_opened(failure)
 
 
 async def despite(failure: BaseException, clean_ups: Iterable[CleanUp]) -> None:

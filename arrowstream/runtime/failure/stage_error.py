@@ -24,16 +24,19 @@ def stage_error(
     stage
         The name of the stage, unless the error names one.
     batch
-        The batch that failed, whose position in the source the error gives; None if it was not a batch.
+        The batch that failed, whose position in the source the error gives, unless it has a more precise one; None if
+        it was not a batch.
     error
         The failure; an `ArrowstreamError` is returned itself.
     kind
         The class of the error for any other failure.
     """
+    position = str(batch.position) if batch is not None and batch.position is not None else None
     if isinstance(error, ArrowstreamError):
         error.stage = error.stage or stage
+        if isinstance(error, StageError):
+            error.position = error.position or position
         return error
-    position = str(batch.position) if batch is not None and batch.position is not None else None
     if isinstance(error, asyncio.CancelledError):
         what = "it was cancelled by other code, or something that it awaits was"
         return kind(what, stage=stage, position=position, hint="the run itself was not cancelled")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 import polars as pl
 
 from arrowstream.core.hints import unfinished
+from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expression
 from arrowstream.operators.route import OTHERWISE
@@ -28,6 +29,7 @@ class HasGraph(Protocol):
 B = TypeVar("B", bound=HasGraph)
 
 
+@explain_calls
 @dataclass(frozen=True, slots=True, eq=False)
 class Splitting(Generic[B]):
     """A split under construction: add branches with `branch` and `otherwise`, then `merge` them.

@@ -1,0 +1,1 @@
+"""Wrong calls and names as errors with hints."""

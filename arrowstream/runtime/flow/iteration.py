@@ -1,0 +1,86 @@
+"""The batches of a run, one by one, for loops of the surrounding program."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from arrowstream.core.channel import Receiver
+from arrowstream.core.waiting import running_loop
+from arrowstream.errors import PeerGone, PlanError
+
+T = TypeVar("T")
+
+
+async def iterate(
+    run: Callable[[], Coroutine[Any, Any, object]], stop: Callable[[], None], received: Receiver[T]
+) -> AsyncGenerator[T, None]:
+    """Run a pipeline and yield what its sink sends into a channel.
+
+    Parameters
+    ----------
+    run
+        Runs the pipeline to its end.
+    stop
+        Stops the run gently.
+    received
+        The receiving end of the channel, whose capacity bounds how far the run is ahead of the loop.
+
+    Raises
+    ------
+    ArrowstreamError
+        The run failed, also while it was being stopped.
+    """
+    running = asyncio.ensure_future(run())
+    try:
+        with suppress(PeerGone):  # the failure that it names is that of the run
+            async for item in received:
+                yield item
+        await running
+    except GeneratorExit:
+        stop()
+        with suppress(PeerGone):
+            async for _ in received:
+                pass
+        await running
+        raise
+    except asyncio.CancelledError:
+        running.cancel()
+        await asyncio.wait([running])
+        raise
+
+
+def iterate_blocking(stream: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
+    """Yield the items of an async generator on an event loop that runs while the next one is waited for.
+
+    Raises
+    ------
+    PlanError
+        An event loop runs on this thread, and would be blocked.
+    """
+    if running_loop() is not None:
+        raise PlanError(
+            "a for loop over a builder would block the event loop that runs on this thread",
+            expected="async for batch in builder",
+            hint="in a notebook write async for as well, or collect_sync() for one frame",
+        )
+    return _items(stream)
+
+
+def _items(stream: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
+    with asyncio.Runner() as runner:
+        items = stream()
+
+        async def following() -> tuple[T] | None:
+            try:
+                return (await anext(items),)
+            except StopAsyncIteration:
+                return None
+
+        try:
+            while found := runner.run(following()):
+                yield found[0]
+        finally:
+            runner.run(items.aclose())

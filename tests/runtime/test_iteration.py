@@ -1,0 +1,151 @@
+"""Loops over a builder: every batch, bounded memory, the run's end when the loop is left, errors as they are."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from arrowstream import Builder, Pipeline, Sink, Source, channel
+from arrowstream.errors import PeerGone, PlanError, SchemaError, StageError
+from arrowstream.testing import TestSource
+
+FRAMES = [pl.DataFrame({"x": [number]}) for number in range(50)]
+
+
+def counted(made: list[int], closed: list[str]) -> Source:
+    async def endless() -> AsyncIterator[pl.DataFrame]:
+        try:
+            while True:
+                made.append(len(made))
+                yield pl.DataFrame({"x": [made[-1]]})
+                await asyncio.sleep(0)
+        finally:
+            closed.append("source")
+
+    return Source.from_fn(endless, schema={"x": pl.Int64})  # type: ignore[return-value]
+
+
+def rows(source: object) -> Builder:
+    return Pipeline.builder().source(source)  # type: ignore[arg-type]
+
+
+async def values(builder: Builder) -> list[int]:
+    return [value async for batch in builder for value in batch["x"].to_pylist()]
+
+
+def test_every_batch_comes_out_in_order() -> None:
+    builder = rows(Source.from_frame(FRAMES)).with_columns(pl.col("x") * 2)
+    expected = [2 * number for number in range(50)]
+    assert [value for batch in builder for value in batch["x"].to_pylist()] == expected
+    assert asyncio.run(values(builder)) == expected
+
+
+def test_an_empty_stream_has_no_batch() -> None:
+    empty = rows(TestSource.from_frames([], schema={"x": pl.Int64}))
+    assert list(empty) == [] and asyncio.run(values(empty)) == []
+
+
+def test_the_run_is_bounded_by_the_loop_and_ends_with_it() -> None:
+    made: list[int] = []
+    closed: list[str] = []
+    for batch in rows(counted(made, closed)):
+        if batch["x"][0].as_py() == 20:
+            assert not closed
+            break
+    assert closed == ["source"] and len(made) < 35
+
+
+def test_leaving_an_async_loop_ends_the_run() -> None:
+    made: list[int] = []
+    closed: list[str] = []
+
+    async def main() -> None:
+        async with aclosing(aiter(rows(counted(made, closed)))) as batches:
+            async for batch in batches:
+                if batch["x"][0].as_py() == 20:
+                    await asyncio.sleep(0.01)
+                    break
+        assert closed == ["source"] and len(made) < 35
+        async for _ in rows(counted(made, closed)):
+            break
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert closed == ["source", "source"]
+
+    asyncio.run(main())
+
+
+def test_an_error_in_the_loop_ends_the_run_and_other_sinks_commit(tmp_path: Path) -> None:
+    file = tmp_path / "even.csv"
+    builder = (
+        rows(Source.from_frame(FRAMES))
+        .split(pl.col("x") % 2)
+        .branch("0", lambda even: even.sink(Sink.to_file(file)))
+        .branch("1")
+        .merge()
+    )
+    with pytest.raises(ZeroDivisionError):
+        for batch in builder:
+            batch["x"][0].as_py() // 0
+    assert pl.read_csv(file)["x"].to_list()[:1] == [0]
+
+
+def test_errors_come_out_as_they_are() -> None:
+    def broken(frame: pl.DataFrame) -> pl.DataFrame:
+        if 3 in frame["x"]:
+            raise ValueError("no three")
+        return frame
+
+    builder = rows(Source.from_frame(FRAMES)).map(broken, frame="polars", schema={"x": pl.Int64})
+    seen: list[int] = []
+    with pytest.raises(StageError, match="no three") as raised:
+        for batch in builder:
+            seen += batch["x"].to_pylist()
+    assert type(raised.value.__cause__) is ValueError and seen == [0, 1, 2]
+    with pytest.raises(StageError, match="no three"):
+        asyncio.run(values(builder))
+    with pytest.raises(SchemaError):
+        iter(rows(Source.from_frame(FRAMES)).select("y")).__next__()
+
+
+def test_an_error_while_stopping_is_raised() -> None:
+    async def endless() -> AsyncIterator[pl.DataFrame]:
+        try:
+            while True:
+                yield FRAMES[0]
+                await asyncio.sleep(0)
+        finally:
+            raise ValueError("cannot close")
+
+    stream = iter(rows(Source.from_fn(endless, schema={"x": pl.Int64})))
+    next(stream)
+    with pytest.raises(StageError, match="cannot close"):
+        stream.close()  # type: ignore[attr-defined]
+
+
+def test_a_cancelled_loop_cancels_the_run() -> None:
+    async def main() -> None:
+        tx, rx = channel(1)
+        looping = asyncio.create_task(values(rows(Source.from_channel(rx, schema={"x": pl.Int64}))))
+        await tx.send(FRAMES[0])
+        await asyncio.sleep(0.01)
+        looping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looping
+        with pytest.raises(PeerGone):
+            await tx.send(FRAMES[0])
+
+    asyncio.run(main())
+
+
+def test_a_plain_loop_in_an_event_loop_says_what_to_write() -> None:
+    async def main() -> None:
+        with pytest.raises(PlanError, match="would block the event loop") as raised:
+            for _ in rows(Source.from_frame(FRAMES)):
+                pass
+        assert raised.value.expected == "async for batch in builder"
+
+    asyncio.run(main())
