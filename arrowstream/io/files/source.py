@@ -16,7 +16,7 @@ from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.formats import Format, format_named
-from arrowstream.io.files.hive_columns import may_match, partition_columns
+from arrowstream.io.files.hive_columns import needed_files, partition_columns
 from arrowstream.io.files.listing import DataFile, find_files, first_file
 from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
@@ -148,7 +148,7 @@ class FileSource(SourceSpec):
 
     @property
     def constant_columns(self) -> frozenset[str]:
-        return frozenset(name for name, _ in self._files()[0].partitions)
+        return frozenset(name for name, _ in first_file(self.paths, self.format).partitions)
 
     def open(
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
@@ -170,13 +170,13 @@ class FileSource(SourceSpec):
         lines = [f"columns: {len(chosen)} of {len(schema)}{names}"]
         if found.predicate is not None:
             lines.append(f"filter: {conjunction_text(found.predicate)}")
-        partitions = partition_columns(files, self._columns(files)[1])
-        needed = [file for i, file in enumerate(files) if may_match(found.predicate, partitions.slice(i, 1))]
+        needed = needed_files(found.predicate, partition_columns(files, self._columns(files)[1]), len(files))
         if len(needed) < len(files):
             lines.append(f"files: {len(needed)} of {len(files)}")
         if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD:
-            read = sum(group.stored for file in needed for group in row_groups(OpenFile(file.path), chosen))
-            whole = sum(group.stored for file in files for group in row_groups(OpenFile(file.path)))
+            groups = [row_groups(OpenFile(file.path), chosen) for file in files]
+            read = sum(group.stored for number in needed for group in groups[number])
+            whole = sum(group.whole for file in groups for group in file)
             lines.append(f"bytes: {_size(read)} of {_size(whole)}")
         return tuple(lines)
 
