@@ -314,6 +314,9 @@ def test_arrays_that_are_whole_only_when_joined_are_refused(tmp_path):
     put(tmp_path / "2.json", b'["}]')
     with pytest.raises(SourceError, match=r"1\.json is not one JSON array"):
         rows(tmp_path)
+    put(tmp_path / "1.json", b'[{"a":"x"}],[{"a":"y"}]')
+    with pytest.raises(SourceError, match=r"1\.json is not one JSON array"):
+        rows(tmp_path)
 
 
 def test_what_makes_parquet_files_alike():
@@ -328,7 +331,10 @@ def test_what_makes_parquet_files_alike():
     assert ParquetEnds(ends.head[:-1], ends.tail).rows(footer) is None
     assert ends.rows(ends.head + b"\x16" + b"\xff" * 10) is None
     assert ParquetEnds(ends.head, b"").rows(ends.head + b"\x16" + b"\xff" * 10) is None
-    assert ParquetEnds.of(b"\x1b\x00") is None
+    a_map = b"\x1b\x00"
+    assert ParquetEnds.of(a_map) is None
+    far, low, nothing = b"\x05\x06\x02", b"\x18\x00", b"\x00"  # field 3 by its number, then 4 after it
+    assert ParquetEnds.of(far + low + b"\x15\x02" + nothing) == ParquetEnds(b"", b"\x15\x02\x00")
     assert parquet_footer(content[-20:]) == b""
 
 
@@ -411,7 +417,7 @@ def test_a_file_that_may_not_be_read_is_left_to_the_reader_that_says_so(tmp_path
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(io, "FileIO", refuse)
     assert small_content(tmp_path / "x") is None
 
 

@@ -8,7 +8,6 @@ the same header, JSON and NDJSON files of one schema, Parquet and IPC files with
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,18 +106,14 @@ def small_content(path: Path, compression: Compression | None = None) -> tuple[b
         None if there are more than `SMALL_BYTES`, or they cannot be read: reading the file alone raises the error.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(handle)
+        # Before it is opened: a pipe that is opened and closed again would end its writer.
+        status = path.stat()
         if not S_ISREG(status.st_mode) or status.st_size > SMALL_BYTES:
             return None
-        packed = os.read(handle, SMALL_BYTES + 1)
+        with io.FileIO(path) as file:
+            packed = file.read(SMALL_BYTES + 1) or b""
     except OSError:
         return None
-    finally:
-        os.close(handle)
     content = packed if compression is None else _unpacked(packed, compression)
     return None if content is None or len(content) > SMALL_BYTES else (content, len(packed))
 
