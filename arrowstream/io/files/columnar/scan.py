@@ -20,7 +20,7 @@ from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.read_ahead import Piece
 
-PIECE_BYTES = 8 << 20
+PIECE_BYTES = 16 << 20
 """Decoded size of a piece, about, in bytes; two are read at a time while a third is processed."""
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
