@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import rows_of
 from arrowstream.io.files.columnar.parquet_pieces import parquet_pieces
 from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_rows, schema_of
+from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.hive_columns import needed_files
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
@@ -36,6 +38,9 @@ from arrowstream.io.files.together.columnar import AlikeIpc, AlikeParquet
 from arrowstream.io.files.together.group import Group, Readings
 from arrowstream.io.files.together.text import AlikeCsv, AlikeJson, AlikeNdjson, is_array
 from arrowstream.io.source import BlockingReader, Query
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 BATCH_ROWS = 131_072
 """Rows per batch; a piece of up to 1.5 times as many is not cut."""
@@ -81,6 +86,8 @@ class FileReader(BlockingReader):
         Part of the pipeline computed while reading, or None.
     strict_keys
         Whether a key that is not a column is an error.
+    evolution
+        Differences between the columns of the files that are allowed.
     """
 
     __slots__ = (
@@ -88,8 +95,10 @@ class FileReader(BlockingReader):
         "_alike",
         "_batches",
         "_delimiter",
+        "_evolution",
         "_file",
         "_files",
+        "_found",
         "_needed",
         "_partitions",
         "_pushed",
@@ -113,16 +122,20 @@ class FileReader(BlockingReader):
         query: Query | None,
         *,
         strict_keys: bool,
+        evolution: Evolution,
     ) -> None:
         self._files = files
         self._delimiter = delimiter
         self._strict_keys = strict_keys
+        self._evolution = evolution
         self._stored = stored
         self._partitions = partitions
         self._schema = schema
         self._query = query
         self._pushed: Pushed = pushed(query, schema)
         self._needed = needed_files(self._pushed.predicate, partitions, len(files))
+        self._found = stored
+        """Columns of the last file that was read alone, and of those that are read together with it."""
         self._alike: Alike | None = None
         """Common traits that another file needs to be read together with the last one that was read alone."""
         self._ahead = ReadAhead(self._pieces())
@@ -254,10 +267,11 @@ class FileReader(BlockingReader):
 
     def _together(self, waiting: _Waiting) -> Piece:
         assert self._alike is not None
-        needed = tuple(name for name in self._stored if name in self._pushed.columns)
+        found = self._found
+        needed = tuple(name for name in found if name in self._pushed.columns)
         readings = Readings(
-            self._stored,
-            needed or tuple(self._stored)[:1],  # without any column, the number of rows would be lost
+            found,
+            needed or tuple(found)[:1],  # without any column, the number of rows would be lost
             lambda number: self._files[number].path,
             self._alone,
             self._finish,
@@ -266,37 +280,35 @@ class FileReader(BlockingReader):
 
     def _alone(self, number: int) -> Iterator[Piece]:
         read = self._table if self._files[number].kind.format in ("parquet", "ipc") else self._text
-        for piece in read(self._files[number], self._adapt(number)):
+        for piece in read(number, self._files[number]):
             yield replace(piece, file=number)
 
     def _finish(self, frame: pl.DataFrame, files: Sequence[int], rows: Sequence[int]) -> pl.DataFrame:
         """Give the rows of several files, as stored, their partitions, final types and the query."""
         numbers = pl.Series(np.repeat(np.array(files, np.int64), np.array(rows, np.int64)))
         keys = self._partitions[numbers] if self._partitions.width else pl.DataFrame()
-        unread = [
-            pl.lit(None, dtype).alias(name)
-            for name, dtype in self._stored.items()
-            if name not in frame.columns
-        ]
         values = [keys[name].cast(self._schema[name]) for name in keys.columns]
-        return self._query_on(frame.with_columns(*unread, *values).lazy(), keys.columns).collect()
+        return self._query_on(frame.with_columns(*values).lazy(), frame.schema, keys.columns).collect()
 
-    def _table(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
+    def _table(self, number: int, file: DataFile) -> Iterator[Piece]:
         opened = OpenFile(file.path)
         found = schema_of(opened, file.kind.format)
-        check_columns(file, found, self._files[0], self._stored)
+        check_columns(file, found, self._files[0], self._stored, self._evolution)
+        self._found = pl.Schema({name: dtype for name, dtype in found.items() if name in self._stored})
         columns = tuple(name for name in self._pushed.columns if name in found)
-        table = Table(opened, found, columns, adapt)
+        table = Table(opened, found, columns, self._adapt(number, found))
         return ipc_pieces(table) if file.kind.format == "ipc" else parquet_pieces(table)
 
-    def _text(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
+    def _text(self, number: int, file: DataFile) -> Iterator[Piece]:
         text = TextFile(file, self._delimiter)
         try:
             # An object may leave out any of its keys, a record none of its fields.
             optional = () if isinstance(text.format, Csv) else self._stored
             names = dict.fromkeys([*optional, *text.names()])
-            check_names(file, list(names), self._files[0], self._stored)
-            yield from text.pieces(file, self._stored, adapt, known=self._known_keys)
+            check_names(file, list(names), self._files[0], self._stored, self._evolution)
+            found = pl.Schema({name: dtype for name, dtype in self._stored.items() if name in names})
+            self._found = found
+            yield from text.pieces(file, self._stored, self._adapt(number, found), known=self._known_keys)
         finally:
             text.close()
 
@@ -306,19 +318,24 @@ class FileReader(BlockingReader):
         # A key that is a partition too is a column, whether rows have it or not.
         return pl.Schema({**self._stored, **self._partitions.schema}) if self._strict_keys else None
 
-    def _adapt(self, number: int) -> Adapt:
-        """Return a function from the rows of a file as stored to the rows after the query."""
+    def _adapt(self, number: int, found: pl.Schema) -> Adapt:
+        """Return a function from the rows of a file, which has the columns `found`, to the rows after the query."""
         row = self._partitions.row(number) if self._partitions.width else ()
         keys = dict(zip(self._partitions.columns, row, strict=True))
         changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in keys.items()]
-        return lambda rows: self._query_on(rows.with_columns(changed), keys)
+        return lambda rows: self._query_on(rows.with_columns(changed), found, keys)
 
-    def _query_on(self, rows: pl.LazyFrame, typed: Collection[str]) -> pl.LazyFrame:
-        """Apply the query to rows that have all columns, those in `typed` with their final types."""
-        changed = [
-            pl.col(name).cast(self._schema[name])
-            for name, dtype in self._stored.items()
-            if name not in typed and dtype != self._schema[name]
-        ]
+    def _query_on(
+        self, rows: pl.LazyFrame, found: Mapping[str, PolarsDataType], typed: Collection[str]
+    ) -> pl.LazyFrame:
+        """Apply the query to rows of the columns `found`, after those in `typed`, which have their final types."""
+        changed = []
+        for name, dtype in self._schema.items():
+            if name in typed:
+                continue
+            if name not in found:
+                changed.append(pl.lit(None, dtype).alias(name))
+            elif found[name] != dtype:
+                changed.append(pl.col(name).cast(dtype))
         rows = rows.with_columns(changed).select(tuple(self._schema))
         return rows if self._query is None else self._query(rows)
