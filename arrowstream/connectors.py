@@ -19,6 +19,7 @@ from arrowstream.io.memory.lazy_source import LazySource
 from arrowstream.io.sink import AnySink, Fanout
 
 if TYPE_CHECKING:
+    from arrowstream.io.files.evolution import Extra, Missing
     from arrowstream.io.files.sink import FileSink
     from arrowstream.io.files.source import FileSource
 
@@ -34,6 +35,9 @@ class Source:
         schema: SchemaLike | None = None,
         delimiter: str | None = None,
         strict_keys: bool = False,
+        missing_columns: Missing = "error",
+        extra_columns: Extra = "error",
+        widen: bool = False,
     ) -> FileSource:
         r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz`` or ``.zst``.
 
@@ -54,6 +58,16 @@ class Source:
         strict_keys
             Whether a key of NDJSON or JSON is an error if it first appears after the first 10,000 rows and is not in
             `schema`; by default it is left out and counted in the report of the run.
+        missing_columns
+            ``"insert"`` to read a column that a file lacks as nulls. The columns are those of the first file and of
+            `schema`. By default such a file is an error; a key that NDJSON or JSON lacks is always null.
+        extra_columns
+            ``"ignore"`` to leave out columns that a later file has in addition. By default such a file is an error.
+        widen
+            Whether a column may have several types in the files: it gets the narrowest type that holds all values
+            exactly, such as Int64 for Int32 and Int64. In text, whose types are inferred from the first rows of each
+            file, it is Float64 for integers and floats, and text for anything else. The types of up to 1,000
+            files are compared; of more, the first one's must hold all values.
 
         Raises
         ------
@@ -75,10 +89,18 @@ class Source:
         >>> source = Source.from_file(file, delimiter=";")
         >>> Pipeline.builder().source(source).collect_sync().rows()
         [('tea', 3)]
+        >>> later = file.with_name("prices2.csv")
+        >>> _ = later.write_text("price;item;shop\n2.5;milk;north\n")
+        >>> source = Source.from_file([file, later], delimiter=";", extra_columns="ignore", widen=True)
+        >>> Pipeline.builder().source(source).collect_sync().rows()
+        [('tea', 3.0), ('milk', 2.5)]
         """
-        from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
+        from arrowstream.io.files.evolution import Evolution  # here, to keep importing arrowstream fast
+        from arrowstream.io.files.source import FileSource
 
-        source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
+        evolution = Evolution(missing_columns, extra_columns, widen)
+        declared = declared_schema("from_file", schema)
+        source = FileSource.of(path, format=format, schema=declared, evolution=evolution)
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
         return source.with_strict_keys() if strict_keys else source

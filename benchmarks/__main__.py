@@ -6,7 +6,19 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bare_loop, etl, imports, keyed, latency, memory, metrics, throughput, windows
+from benchmarks import (
+    bare_loop,
+    etl,
+    imports,
+    keyed,
+    latency,
+    memory,
+    metrics,
+    nexmark,
+    small_files,
+    throughput,
+    windows,
+)
 from benchmarks.harness import Scale, Section, as_markdown, as_text
 from benchmarks.machine import description
 
@@ -18,6 +30,8 @@ BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "metrics": metrics.run,
     "keyed": keyed.run,
     "etl": etl.run,
+    "nexmark": nexmark.run,
+    "small_files": small_files.run,
     "windows": windows.run,
     "imports": imports.run,
 }

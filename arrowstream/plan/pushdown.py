@@ -44,8 +44,7 @@ def push_down(
         whole = free and not _uses_constants(segment)
         if source.pushdown == "query" and whole and not _computes_with(segment, source.constant_columns):
             query = replace(segment, steps=steps_for_every_row(segment.steps)).apply_lazy
-            text = source.explain_read(segment.apply_lazy)
-            return Input(source, segment.output, query, segment, text), drafts[1:]
+            return Input(source, segment.output, query, segment, segment.apply_lazy), drafts[1:]
         return _only_needed(source, schema, [], first, drafts[1:])
     if isinstance(segment, Watermarks) and len(drafts) > 1 and isinstance(drafts[1].work, Segment):
         return _only_needed(source, schema, [first], drafts[1], drafts[2:])
@@ -62,11 +61,7 @@ def _only_needed(
         return Input(source, schema), [*marks, first, *rest]
     query, fewer = _choose(tuple(narrowed.schema)), narrowed.schema
     marks = [replace(draft, schema=fewer, output=fewer) for draft in marks]
-    return Input(source, fewer, query, None, source.explain_read(query)), [
-        *marks,
-        first.over(narrowed),
-        *rest,
-    ]
+    return Input(source, fewer, query, None, query), [*marks, first.over(narrowed), *rest]
 
 
 def _uses_constants(segment: Segment) -> bool:

@@ -18,6 +18,8 @@ from polars.testing import assert_frame_equal
 from polars.testing.parametric import dataframes
 
 from arrowstream.core.batch import Batch
+from arrowstream.errors import SchemaError
+from arrowstream.io.files.columnar import scan
 from arrowstream.io.files.source import FileSource, _size
 
 SMALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -380,6 +382,17 @@ def test_a_header_without_rows_and_a_frame_without_rows(tmp_path, tiny_pieces):
     assert rows(source).schema == {"a": pl.Int64}
     (tmp_path / "only.csv").write_text("a,b")
     assert batches(FileSource.of(tmp_path / "only.csv")) == []
+
+
+def test_schemas_are_compared_byte_by_byte_however_many_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(scan, "_KNOWN_ENDS", 2)
+    for number in range(5):
+        frame = pl.DataFrame({f"c{number % 3}": [number], "x": ["t"]})
+        frame.write_parquet(tmp_path / f"{number}.parquet")
+        assert FileSource.of(tmp_path / f"{number}.parquet").schema() == frame.schema
+    assert len(scan._known_ends) <= 2
+    with pytest.raises(SchemaError, match=r"1\.parquet has no column 'c0'"):
+        FileSource.of(tmp_path).schema()
 
 
 def test_what_is_pushed_into_the_read_is_explained(tmp_path):

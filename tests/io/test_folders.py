@@ -10,7 +10,7 @@ from contexts import context
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
-from arrowstream.errors import JobError, SinkError, SourceError
+from arrowstream.errors import JobError, SinkError, SourceError, StageError
 from arrowstream.io.files.listing import find_files
 from arrowstream.io.files.sink import FileSink
 from arrowstream.jobs.job import Job
@@ -158,3 +158,13 @@ def test_a_job_refuses_urls_and_empty_paths_with_file_and_line(tmp_path, section
     job.write_text("\n".join(f'[{name}]\nkind = "file"\npath = "{where}"' for name, where in paths.items()))
     with pytest.raises(JobError, match=r"job\.toml:\d+"):
         Job.load(job).pipeline()
+
+
+def test_a_filter_that_fails_on_a_partition_fails_in_the_read(tmp_path):
+    for day in ("1", "x"):
+        (tmp_path / f"day={day}").mkdir()
+        pl.DataFrame({"a": [1]}).write_parquet(tmp_path / f"day={day}" / "a.parquet")
+    steps = Pipeline.builder().source(Source.from_file(tmp_path))
+    assert steps.filter(pl.col("day") == "x").collect_sync().rows() == [(1, "x")]
+    with pytest.raises(StageError, match="conversion"):
+        steps.filter(pl.col("day").cast(pl.Int64) == 1).collect_sync()

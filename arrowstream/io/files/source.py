@@ -15,8 +15,9 @@ from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
+from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.formats import Format, format_named
-from arrowstream.io.files.hive_columns import may_match, partition_columns
+from arrowstream.io.files.hive_columns import needed_files, partition_columns
 from arrowstream.io.files.listing import DataFile, find_files, first_file
 from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
@@ -42,6 +43,8 @@ class FileSource(SourceSpec):
         Delimiter of CSV fields; None for a comma, or a tab in ``.tsv``.
     strict_keys
         Whether every key of NDJSON or JSON that is not a column is an error.
+    evolution
+        Differences between the columns of the files that are allowed.
 
     Examples
     --------
@@ -57,6 +60,7 @@ class FileSource(SourceSpec):
     given: pl.Schema = field(default_factory=pl.Schema)
     delimiter: str | None = None
     strict_keys: bool = False
+    evolution: Evolution = field(default_factory=Evolution)
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -69,6 +73,7 @@ class FileSource(SourceSpec):
         *,
         format: str | None = None,
         schema: Mapping[str, Any] | None = None,
+        evolution: Evolution | None = None,
     ) -> FileSource:
         """Make a source of the arguments of `Source.from_file`.
 
@@ -80,7 +85,8 @@ class FileSource(SourceSpec):
         several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
         paths: Iterable[Any] = path if several else [path]  # type: ignore[assignment]
         named = None if format is None else format_named(format)
-        return cls(tuple(path_text("from_file", item) for item in paths), named, pl.Schema(schema or {}))
+        names = tuple(path_text("from_file", item) for item in paths)
+        return cls(names, named, pl.Schema(schema or {}), evolution=evolution or Evolution())
 
     def with_delimiter(self, delimiter: str) -> FileSource:
         """Return the same source with another delimiter between the fields of its CSV files.
@@ -148,7 +154,11 @@ class FileSource(SourceSpec):
 
     @property
     def constant_columns(self) -> frozenset[str]:
-        return frozenset(name for name, _ in self._files()[0].partitions)
+        partitions = frozenset(name for name, _ in first_file(self.paths, self.format).partitions)
+        # A column that some files lack is null there, and `fill_null` makes it a constant.
+        return partitions | (
+            frozenset(self.schema()) if self.evolution.missing_columns == "insert" else set()
+        )
 
     def open(
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
@@ -158,7 +168,14 @@ class FileSource(SourceSpec):
         schema = self._typed(stored, partitioned)
         partitions = partition_columns(files, partitioned)
         return FileReader(
-            files, self._delimiter(files), stored, partitions, schema, query, strict_keys=self.strict_keys
+            files,
+            self._delimiter(files),
+            stored,
+            partitions,
+            schema,
+            query,
+            strict_keys=self.strict_keys,
+            evolution=self.evolution,
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
@@ -170,13 +187,13 @@ class FileSource(SourceSpec):
         lines = [f"columns: {len(chosen)} of {len(schema)}{names}"]
         if found.predicate is not None:
             lines.append(f"filter: {conjunction_text(found.predicate)}")
-        partitions = partition_columns(files, self._columns(files)[1])
-        needed = [file for i, file in enumerate(files) if may_match(found.predicate, partitions.slice(i, 1))]
+        needed = needed_files(found.predicate, partition_columns(files, self._columns(files)[1]), len(files))
         if len(needed) < len(files):
             lines.append(f"files: {len(needed)} of {len(files)}")
         if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD:
-            read = sum(group.stored for file in needed for group in row_groups(OpenFile(file.path), chosen))
-            whole = sum(group.stored for file in files for group in row_groups(OpenFile(file.path)))
+            groups = [row_groups(OpenFile(file.path), chosen) for file in files]
+            read = sum(group.stored for number in needed for group in groups[number])
+            whole = sum(group.whole for file in groups for group in file)
             lines.append(f"bytes: {_size(read)} of {_size(whole)}")
         return tuple(lines)
 
@@ -201,7 +218,7 @@ class FileSource(SourceSpec):
     def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
         """Return the columns inside the files, and those of their partitions."""
         if not self._known:
-            stored = stored_schema(files, self._delimiter(files), self.given)
+            stored = stored_schema(files, self._delimiter(files), self.given, self.evolution)
             self._known.append((stored, partition_columns(files, self.given).schema))
         return self._known[0]
 

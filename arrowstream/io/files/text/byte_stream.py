@@ -54,7 +54,7 @@ class FileBytes:
             self._size = path.stat().st_size
         except OSError as error:
             raise unreadable(path, error) from error
-        self._stream = _unpacked(self._file, compression)
+        self._stream = unpacked(self._file, compression)
         try:
             self._unread = self._text_begins()
         except BaseException:
@@ -124,7 +124,8 @@ class FileBytes:
         self._file.close()
 
 
-def _unpacked(file: io.RawIOBase, compression: Compression | None) -> ByteStream:
+def unpacked(file: io.RawIOBase | io.BytesIO, compression: Compression | None) -> ByteStream:
+    """Return the decompressed bytes of a file as a stream."""
     if compression == "gzip":
         return gzip.GzipFile(fileobj=file, mode="rb")
     if compression == "zstd":
