@@ -165,7 +165,7 @@ def test_a_queue_that_nobody_takes_from_loses_no_frame():
 
 
 def test_a_cancelled_queue_ends_its_encoder():
-    queue = FrameQueue(Condition(), unit_rows=1)
+    queue = FrameQueue(Condition(), unit_rows=1, capacity=10)
     queue.put(pl.DataFrame({"x": [1]}), 8, lambda: False)
     queue.cancel()
     with pytest.raises(frame_queue.Cancelled):

@@ -13,15 +13,16 @@ from arrowstream.io.files.encoders import Encoder
 from arrowstream.io.files.growing_file import GrowingFile
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.row_buffer import RowBuffer, frame_bytes
+from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import MANY, Staging, synced
 from arrowstream.io.files.streaming_sink import StreamingSink, encoded
 from arrowstream.io.files.writer import FileWriter
 from arrowstream.state.spill_file import frame_in_file
 
-WAITING_BYTES: Final = 128 << 20
+WAITING_BYTES = 128 << 20
 """Most bytes of rows that all partitions together hold back for fuller row groups."""
 
-OPEN_FILES: Final = 16
+OPEN_FILES = 16
 """Most files that are encoded at the same time; each takes two threads and a few row groups of memory."""
 
 _STALE: Final = 4
@@ -103,7 +104,10 @@ class FolderWriter(FileWriter):
                 self._check()
         whole = [partition for partition in self._folders.values() if partition.rows]
         many = len(whole) > MANY
-        with synced(self._staging.folder if many else None):
+        with (
+            sink_errors("cannot finish", self._target),
+            synced(self._staging.folder if many else None),
+        ):
             for partition in whole:
                 rows = pl.concat(partition.peek())
                 for start in range(0, rows.height, self._max_rows):

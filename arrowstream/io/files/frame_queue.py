@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-CAPACITY: Final = 32 << 20
+CAPACITY = 32 << 20
 """Bytes of frames that wait for an encoder, at most; more only if they are one frame."""
 
 _FRAME_BYTES: Final = 1024
@@ -45,7 +45,7 @@ class FrameQueue:
         "_unit",
     )
 
-    def __init__(self, changed: Condition, unit_rows: int, capacity: int = CAPACITY) -> None:
+    def __init__(self, changed: Condition, unit_rows: int, capacity: int) -> None:
         self._changed = changed
         self._unit = unit_rows
         self._capacity = capacity

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from threading import Condition
+from threading import Condition, Lock
 
 from arrowstream.errors import SinkError
 
@@ -43,6 +43,7 @@ class OutputFile(ABC):
         "_ended",
         "_held",
         "_late",
+        "_lock",
         "_shown",
         "_waiting",
         "changed",
@@ -50,6 +51,7 @@ class OutputFile(ABC):
 
     def __init__(self, shown: Path, chunk: int) -> None:
         self.changed = Condition()
+        self._lock = Lock()
         self._shown = shown
         self._chunk = chunk
         self._waiting: list[bytes | memoryview] = []
@@ -101,16 +103,20 @@ class OutputFile(ABC):
         if self._late is not None:
             late, self._late = self._late, None
             raise late
-        self.write()
+        with self._lock:
+            self.write()
         with self.changed:
             self._behind = False
             self.changed.notify_all()
 
     def abandon(self) -> None:
-        """Let the encoder fail with `Abandoned` at its next write."""
+        """Let the encoder fail with `Abandoned` at its next write, and wait until the current one ends."""
         with self.changed:
             self._abandoned = True
             self.changed.notify_all()
+        # Polars' threads may write even after the call that they work for has failed.
+        with self._lock:
+            return
 
     def end(self, last: bytes = b"") -> None:
         """Write the end of the file, and wait until everything is on disk; called once the encoder has ended.
@@ -142,12 +148,15 @@ class OutputFile(ABC):
 
     def _drain(self) -> None:
         try:
-            self.write()
+            with self._lock:
+                if self._abandoned:
+                    raise Abandoned
+                self.write()
         except SinkError as error:
             with self.changed:
                 self._late, self._behind = error, True
                 self.changed.notify_all()
                 self.changed.wait_for(lambda: self._abandoned or not self._behind)
+            if self._abandoned:
+                raise Abandoned from error
         self._held = 0
-        if self._abandoned:
-            raise Abandoned

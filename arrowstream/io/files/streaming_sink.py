@@ -8,10 +8,14 @@ from threading import Thread
 import polars as pl
 
 from arrowstream.errors import SinkError
+from arrowstream.io.files import frame_queue
 from arrowstream.io.files.encoders import Encoder
-from arrowstream.io.files.frame_queue import CAPACITY, FrameQueue
+from arrowstream.io.files.frame_queue import FrameQueue
 from arrowstream.io.files.output_file import OutputFile
 from arrowstream.io.files.row_buffer import frame_bytes
+
+_WAKE_ROWS = 65_536
+"""Rows that are worth waking an encoder for."""
 
 
 class StreamingSink:
@@ -24,15 +28,15 @@ class StreamingSink:
     encoder
         Encoder of its format.
     unit_rows
-        Number of rows that are worth waking the encoder for.
+        Number of rows that are encoded together.
     """
 
     __slots__ = ("_done", "_encoder", "_failure", "_file", "_finished", "_queue", "_thread", "rows")
 
-    def __init__(self, file: OutputFile, encoder: Encoder, unit_rows: int, capacity: int = CAPACITY) -> None:
+    def __init__(self, file: OutputFile, encoder: Encoder, unit_rows: int) -> None:
         self._file = file
         self._encoder = encoder
-        self._queue = FrameQueue(file.changed, unit_rows, capacity)
+        self._queue = FrameQueue(file.changed, min(unit_rows, _WAKE_ROWS), frame_queue.CAPACITY)
         self._thread: Thread | None = None
         self._done = False
         self._failure: BaseException | None = None
