@@ -22,7 +22,7 @@ from arrowstream.io.files.streaming_sink import StreamingSink
 from arrowstream.testing import ManualClock, TestSink
 
 ROWS = pl.DataFrame({"x": range(120_000)}).with_columns(k=pl.col("x") % 3)
-FIRST = [*range(1, 12), 16, 24, 40, 80, 10_000]
+FIRST = [1, 2, 3, 4, 5, 8, 12, 20, 40, 10_000]
 """The calls that fail first; the last number is more than there are."""
 
 TARGETS: dict[str, dict[str, Any]] = {
@@ -145,7 +145,8 @@ def test_rows_are_in_the_file_or_put_aside(target: str, times: int) -> None:
         clear()
     assert not disk.failed
     assert got_through or target == "ipc"
-    assert put_aside or times == 1 or target == "ipc"
+    # Halving a batch tries again: only after more failures than there are halvings are rows put aside.
+    assert put_aside or times < 25 or target == "ipc"
 
 
 def test_without_a_handler_a_failure_ends_the_run_though_the_disk_would_take_it_now(
