@@ -111,7 +111,7 @@ class StreamingSink:
 def encoded(frame: pl.DataFrame, encoder: Encoder) -> bytes:
     """Return the bytes of a file with these rows."""
     content = _Content()
-    encoder.encode(iter([frame]), content)
+    encoder.encode_rows(frame, content)
     return content.getvalue()
 
 
