@@ -10,13 +10,13 @@ from typing import Final
 
 import polars as pl
 
-from arrowstream.io.files.encoders import Encoder
-from arrowstream.io.files.growing_file import GrowingFile
 from arrowstream.io.files.hive_folders import Partitions
-from arrowstream.io.files.row_buffer import RowBuffer, frame_bytes
+from arrowstream.io.files.output.encoders import Encoder
+from arrowstream.io.files.output.growing_file import GrowingFile
+from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
+from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import MANY, Staging, synced
-from arrowstream.io.files.streaming_sink import StreamingSink, encoded
 from arrowstream.io.files.writer import FileWriter
 from arrowstream.state.spill_file import frame_in_file
 

@@ -17,7 +17,7 @@ from polars.io.plugins import register_io_source
 
 from arrowstream.core.batch import arrow_schema, to_record
 from arrowstream.io.files.formats import Format
-from arrowstream.io.files.row_buffer import UNIT_BYTES, frame_bytes
+from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
 from arrowstream.io.files.text.old_zones import with_whole_minutes
 
 GROUP_ROWS: Final = 262_144
@@ -51,7 +51,7 @@ def encoder_for(format: Format, schema: pl.Schema, compression: str | None, deli
 
     Examples
     --------
-    >>> from arrowstream.io.files.streaming_sink import encoded
+    >>> from arrowstream.io.files.output.streaming_sink import encoded
     >>> encoded(pl.DataFrame({"x": [1, 2]}), encoder_for("json", pl.Schema({"x": pl.Int64}), None))
     b'[{"x":1},\n{"x":2}]\n'
     """
