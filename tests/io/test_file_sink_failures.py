@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,7 @@ from arrowstream.errors import SinkError
 from arrowstream.io.files import folder_writer
 from arrowstream.io.files import sink as file_sink
 from arrowstream.io.files import sink_errors as file_errors
+from arrowstream.io.files.output import encoders
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.files.staging import base as staging
 from arrowstream.io.files.staging.single_file import StagedFile
@@ -213,6 +215,34 @@ def test_thousands_of_partitions_with_few_open_files(tmp_path):
     for k in (0, 7, 1999):
         part = tmp_path / "parts" / f"k={k}" / "part-00000.csv"
         assert part.read_text().split() == ["x", *map(str, range(k, 100_000, 2000))]
+
+
+@pytest.mark.parametrize(("path", "options"), TARGETS)
+def test_an_encoder_that_fails_ends_the_run_and_its_thread(path, options, place, monkeypatch):
+    def encode(encoder, frames, target):
+        next(frames)
+        raise ValueError("no encoding")
+
+    before = tree(place)
+    monkeypatch.setattr(encoders.Encoder, "encode", encode)
+    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 1)
+    writer = sink_at(place, path, options).open(ROWS.schema, context())
+    writer.write(Batch(ROWS))
+    with pytest.raises(SinkError, match="cannot be continued after a failure") as caught:
+        publish(writer)
+    assert caught.value.found == "ValueError: no encoding"
+    writer.abort()
+    assert tree(place) == before
+    assert not [thread for thread in threading.enumerate() if thread.name == "arrowstream-encoder"]
+
+
+@pytest.mark.parametrize(("path", "options"), TARGETS)
+def test_a_batch_without_rows_changes_nothing(path, options, place):
+    writer = sink_at(place, path, options).open(ROWS.schema, context())
+    for rows in (ROWS.clear(), ROWS, ROWS.clear()):
+        writer.write(Batch(rows))
+    publish(writer)
+    assert_complete(place / path, options)
 
 
 @pytest.mark.parametrize("open_files", [3, 16])
