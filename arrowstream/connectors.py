@@ -42,7 +42,7 @@ class Source:
         include_file_paths: str | None = None,
         skip_empty: bool = False,
     ) -> FileSource:
-        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz`` or ``.zst``.
+        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz``, ``.zst``, ``.zip``.
 
         Parameters
         ----------
