@@ -1,30 +1,42 @@
-"""One encoder per file format: frames of one schema in, the bytes of one file out, chunk by chunk.
+"""One encoder per file format: a stream of frames of one schema into the bytes of one file.
 
-An encoder never sees a file. Its bytes are appended to one, so that a file is open only while it is
-written to, and thousands of partitions can grow at once.
+Polars' streaming engine encodes: the frames are its source, and the bytes go to a file object of this module.
 """
 
 from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import IO, Any, Final, Protocol, cast
 
 import polars as pl
 import pyarrow as pa
+from polars.io.plugins import register_io_source
 
 from arrowstream.core.batch import arrow_schema, to_record
-from arrowstream.io.files.columnar.parquet_stitching import GROUP_ROWS, Codec, RowGroups
 from arrowstream.io.files.formats import Format
+from arrowstream.io.files.row_buffer import UNIT_BYTES, frame_bytes
 from arrowstream.io.files.text.old_zones import with_whole_minutes
 
-Encoded: TypeAlias = bytes | memoryview | pa.Buffer
-"""Next bytes of a file."""
+GROUP_ROWS: Final = 262_144
+"""Rows per row group, as in Polars' streaming writer; more made files both slower and larger."""
+
+_UNIT_ROWS: Final = 65_536
+_PACKED_BYTES: Final = 1 << 20
+
+
+class Target(Protocol):
+    """Place for the bytes of a file."""
+
+    def add(self, data: bytes) -> None:
+        """Add bytes."""
+        ...
 
 
 def encoder_for(format: Format, schema: pl.Schema, compression: str | None, delimiter: str = ",") -> Encoder:
-    r"""Make a new encoder.
+    r"""Make an encoder.
 
     Parameters
     ----------
@@ -39,56 +51,58 @@ def encoder_for(format: Format, schema: pl.Schema, compression: str | None, deli
 
     Examples
     --------
-    >>> encoder = encoder_for("json", pl.Schema({"x": pl.Int64}), None)
-    >>> b"".join([*encoder.encode(pl.DataFrame({"x": [1, 2]})), *encoder.finish()])
+    >>> from arrowstream.io.files.streaming_sink import encoded
+    >>> encoded(pl.DataFrame({"x": [1, 2]}), encoder_for("json", pl.Schema({"x": pl.Int64}), None))
     b'[{"x":1},\n{"x":2}]\n'
     """
     if format == "parquet":
-        return ParquetEncoder(schema, cast(Codec, compression or "uncompressed"))
+        return ParquetEncoder(schema, compression)
     if format == "ipc":
         return IpcEncoder(schema, compression)
     text: Encoder
     if format == "csv":
         text = CsvEncoder(schema, delimiter)
     else:
-        text = JsonEncoder() if format == "json" else NdjsonEncoder()
+        text = JsonEncoder(schema) if format == "json" else NdjsonEncoder(schema)
     return PackedEncoder(text, compression) if compression is not None else text
 
 
 def unit_rows(format: Format) -> int:
-    """Return the number of rows that are encoded together."""
-    # One row group of several columns keeps two cores busy; more would only take memory.
-    return GROUP_ROWS if format == "parquet" else 131_072
+    """Return the number of rows of a row group of Parquet; for other formats, of what is encoded together."""
+    return GROUP_ROWS if format == "parquet" else _UNIT_ROWS
 
 
 class Encoder(ABC):
-    """Encoder of frames of one schema into the bytes of one file."""
+    """Encoder of frames of one schema into the bytes of one file. It has no state, and serves any number of files."""
 
     @abstractmethod
-    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
-        """Return the bytes that append these rows."""
+    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
+        """Add the bytes of a file with these rows to `target`, piece by piece.
 
-    @abstractmethod
-    def finish(self) -> Iterator[Encoded]:
-        """Return the bytes that end the file. Called once, after the last `encode`."""
+        What `frames` or `target` raises ends the call, perhaps as another exception.
+        """
 
 
 class ParquetEncoder(Encoder):
-    """Encoder of Parquet, which calls Polars' encoder for a few row groups at a time."""
+    """Encoder of Parquet with zstd at level 1, the fastest, and other compressions at their defaults."""
 
-    def __init__(self, schema: pl.Schema, codec: Codec) -> None:
-        self._groups = RowGroups(codec)
-        self._empty = pl.DataFrame(schema=schema)
-        self._begun = False
+    def __init__(self, schema: pl.Schema, codec: str | None) -> None:
+        self._schema = schema
+        self._codec: Any = codec or "uncompressed"
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
-        self._begun = True
-        return self._groups.append(frame)
-
-    def finish(self) -> Iterator[Encoded]:
-        if not self._begun:
-            yield from self.encode(self._empty)
-        yield from self._groups.finish()
+    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
+        rows, first = GROUP_ROWS, next(frames, None)
+        if first is not None and first.height:
+            # Polars keeps all rows of a row group in memory, however wide they are.
+            rows = max(1, min(rows, first.height * UNIT_BYTES // max(1, frame_bytes(first))))
+            frames = chain([first], frames)
+        _stream(self._schema, frames).sink_parquet(
+            _file(target),
+            compression=self._codec,
+            compression_level=1 if self._codec == "zstd" else None,
+            row_group_size=rows,
+            engine="streaming",
+        )
 
 
 class IpcEncoder(Encoder):
@@ -96,81 +110,58 @@ class IpcEncoder(Encoder):
 
     def __init__(self, schema: pl.Schema, codec: str | None) -> None:
         self._schema = schema
-        self._codec = codec
-        self._nested = [name for name, dtype in schema.items() if dtype.is_nested()]
-        self._out = _Chunks()
-        self._writer: pa.RecordBatchFileWriter | None = None
+        self._codec: Any = codec or "uncompressed"
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
-        if self._writer is None:
-            # An empty frame is not compressed: Polars 1 fails on a compressed buffer of 0 bytes.
-            options = pa.ipc.IpcWriteOptions(compression=self._codec if frame.height else None)
-            file = pa.PythonFile(self._out, mode="w")
-            self._writer = pa.ipc.new_file(file, arrow_schema(self._schema), options=options)
-        if self._codec is not None and self._nested:
-            # A slice shares string buffers with its neighbours, and pyarrow would write some of their bytes too;
-            # Polars 1 refuses a compressed buffer with more bytes than it needs. Gathered rows are a copy.
-            frame = frame.with_columns(pl.col(self._nested).gather(pl.int_range(pl.len())))
-        self._writer.write_batch(to_record(frame))
-        yield from self._out.take()
-
-    def finish(self) -> Iterator[Encoded]:
-        if self._writer is None:
-            # A file without a batch has no dictionaries, and Polars 1 would not see an enum's categories.
-            yield from self.encode(pl.DataFrame(schema=self._schema))
-        assert self._writer is not None
-        self._writer.close()
-        yield from self._out.take()
+    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
+        first = next(frames, None)
+        if first is None or not first.height:
+            # Polars 1 writes no dictionaries into a file without a batch, and would not see an enum's categories.
+            file = pa.PythonFile(_file(target), mode="w")
+            with pa.ipc.new_file(file, arrow_schema(self._schema)) as writer:
+                writer.write_batch(to_record(pl.DataFrame(schema=self._schema)))
+            return
+        _stream(self._schema, chain([first], frames)).sink_ipc(
+            _file(target),
+            compression=self._codec,
+            compat_level=pl.CompatLevel.oldest(),
+            engine="streaming",
+        )
 
 
 class CsvEncoder(Encoder):
     """Encoder of CSV with a header line, quoted where necessary."""
 
     def __init__(self, schema: pl.Schema, delimiter: str) -> None:
-        self._empty = pl.DataFrame(schema=schema)
+        self._schema = schema
         self._delimiter = delimiter
-        self._begun = False
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
-        out = io.BytesIO()
-        with_whole_minutes(frame).write_csv(out, include_header=not self._begun, separator=self._delimiter)
-        self._begun = True
-        yield out.getbuffer()
-
-    def finish(self) -> Iterator[Encoded]:
-        if not self._begun:
-            yield from self.encode(self._empty)
+    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
+        rows = _stream(self._schema, map(with_whole_minutes, frames))
+        rows.sink_csv(_file(target), separator=self._delimiter, engine="streaming")
 
 
 class NdjsonEncoder(Encoder):
     """Encoder of NDJSON, one object per line."""
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
-        yield _lines(frame)
+    def __init__(self, schema: pl.Schema) -> None:
+        self._schema = schema
 
-    def finish(self) -> Iterator[Encoded]:
-        return iter(())
+    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
+        rows = _stream(self._schema, map(with_whole_minutes, frames))
+        rows.sink_ndjson(_file(target), engine="streaming")
 
 
-class JsonEncoder(Encoder):
+class JsonEncoder(NdjsonEncoder):
     """Encoder of one JSON array of objects, one object per line."""
 
-    def __init__(self) -> None:
-        self._begun = False
-
-    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
-        yield b",\n" if self._begun else b"["
-        self._begun = True
-        # JSON forbids a raw newline inside a string (RFC 8259, section 7: control characters are
-        # escaped), so every newline byte ends a row. In UTF-8 it is never part of another character.
-        yield _lines(frame).removesuffix(b"\n").replace(b"\n", b",\n")
-
-    def finish(self) -> Iterator[Encoded]:
-        yield b"]\n" if self._begun else b"[]\n"
+    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
+        array = _Array(target)
+        super().encode(frames, array)
+        array.end()
 
 
 class PackedEncoder(Encoder):
-    """Encoder that compresses another one's bytes: one gzip member or Zstandard frame per frame of rows.
+    """Encoder that compresses another one's bytes, piece by piece: each is a gzip member or a Zstandard frame.
 
     Both formats allow several in a row (RFC 1952, section 2.2; RFC 8878, section 3), so that no
     compression state is kept between them.
@@ -180,43 +171,90 @@ class PackedEncoder(Encoder):
         self._inner = inner
         # pyarrow's default is gzip's slowest level, 9; the gzip tool's default is 6.
         self._codec = pa.Codec(compression, compression_level=6 if compression == "gzip" else 1)
-        self._begun = False
 
-    def encode(self, frame: pl.DataFrame) -> Iterator[Encoded]:
-        return self._pack(self._inner.encode(frame))
-
-    def finish(self) -> Iterator[Encoded]:
-        return self._pack(self._inner.finish())
-
-    def _pack(self, parts: Iterator[Encoded]) -> Iterator[Encoded]:
-        content = b"".join(parts)
-        # A file of 0 bytes is neither gzip nor Zstandard, so an empty one still gets a member.
-        if content or not self._begun:
-            self._begun = True
-            yield self._codec.compress(content)
+    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
+        packed = _Packed(target, self._codec)
+        self._inner.encode(frames, packed)
+        packed.end()
 
 
-def _lines(frame: pl.DataFrame) -> bytes:
-    out = io.BytesIO()
-    with_whole_minutes(frame).write_ndjson(out)
-    return out.getvalue()
+def _stream(schema: pl.Schema, frames: Iterator[pl.DataFrame]) -> pl.LazyFrame:
+    arrays = [name for name, dtype in schema.items() if _has_arrays(dtype)]
+    if arrays:
+        # Polars 1 panics at a slice of an array that does not begin with its first value. Gathered rows are a copy.
+        copied = pl.col(arrays).gather(pl.int_range(pl.len()))
+        frames = (frame.with_columns(copied) for frame in frames)
+    return register_io_source(lambda *_: frames, schema=schema)
 
 
-class _Chunks(io.RawIOBase):
-    """File in memory that keeps the bytes written to it until `take`."""
+def _has_arrays(dtype: Any) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_has_arrays(field.dtype) for field in dtype.fields)
+    return isinstance(dtype, pl.Array) or (isinstance(dtype, pl.List) and _has_arrays(dtype.inner))
 
-    def __init__(self) -> None:
+
+def _file(target: Target) -> IO[bytes]:
+    return cast(IO[bytes], _File(target.add))
+
+
+class _File(io.RawIOBase):
+    """File object that passes bytes on."""
+
+    def __init__(self, add: Callable[[bytes], None]) -> None:
         super().__init__()
-        self._chunks: list[bytes] = []
+        self._add = add
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        chunk = bytes(data)
-        self._chunks.append(chunk)
-        return len(chunk)
+        content = bytes(data)
+        self._add(content)
+        return len(content)
 
-    def take(self) -> list[bytes]:
-        chunks, self._chunks = self._chunks, []
-        return chunks
+
+class _Array:
+    """Lines of NDJSON as the elements of one JSON array."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._begun = self._line_ended = False
+
+    def add(self, data: bytes) -> None:
+        if not data:
+            return
+        # JSON forbids a raw newline inside a string (RFC 8259, section 7: control characters are
+        # escaped), so every newline byte ends a row. In UTF-8 it is never part of another character.
+        head = b",\n" if self._line_ended else b"" if self._begun else b"["
+        self._begun, self._line_ended = True, data.endswith(b"\n")
+        self._target.add(head + data.removesuffix(b"\n").replace(b"\n", b",\n"))
+
+    def end(self) -> None:
+        self._target.add(b"]\n" if self._begun else b"[]\n")
+
+
+class _Packed:
+    """Bytes that are compressed together once there are enough of them."""
+
+    def __init__(self, target: Target, codec: pa.Codec) -> None:
+        self._target = target
+        self._codec = codec
+        self._held: list[bytes] = []
+        self._nbytes = 0
+        self._begun = False
+
+    def add(self, data: bytes) -> None:
+        self._held.append(data)
+        self._nbytes += len(data)
+        if self._nbytes >= _PACKED_BYTES:
+            self._pack()
+
+    def end(self) -> None:
+        # A file of 0 bytes is neither gzip nor Zstandard, so an empty one still gets a member.
+        if self._nbytes or not self._begun:
+            self._pack()
+
+    def _pack(self) -> None:
+        self._begun = True
+        content, self._held, self._nbytes = b"".join(self._held), [], 0
+        self._target.add(self._codec.compress(content, asbytes=True))

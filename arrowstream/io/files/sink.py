@@ -15,6 +15,7 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SinkError, SourceError
 from arrowstream.io.files.column_types import check_types
 from arrowstream.io.files.encoders import encoder_for, unit_rows
+from arrowstream.io.files.folder_writer import FolderWriter
 from arrowstream.io.files.formats import (
     COMPRESSION_SUFFIXES,
     TEXT_FORMATS,
@@ -36,11 +37,11 @@ from arrowstream.io.files.staging.new_folder import NewFolder
 from arrowstream.io.files.staging.single_file import StagedFile
 from arrowstream.io.files.staging.unfinished import is_partition
 from arrowstream.io.files.stream_file import StreamFile, is_stream
-from arrowstream.io.files.writer import FolderWriter, SingleFileWriter
+from arrowstream.io.files.writer import SingleFileWriter
 from arrowstream.io.sink import BlockingWriter, SinkSpec
 
 ROWS_PER_FILE: Final = 4_194_304
-"""Default number of rows per part file: 8 Parquet units."""
+"""Default number of rows per part file: 16 row groups of Parquet."""
 
 # The first of each is the default.
 _COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
@@ -193,11 +194,11 @@ class FileSink(SinkSpec):
         if not self._is_folder:
             encoder = encoder_for(kind.format, schema, compression, kind.delimiter)
             if self._is_stream:
-                stream = StreamFile(self._local, encoder)
-                return SingleFileWriter(stream, stream, unit_rows(kind.format))
+                stream = StreamFile(self._local)
+                return SingleFileWriter(stream, stream, encoder, unit_rows(kind.format))
             staged = StagedFile(target)
-            file = GrowingFile(partial(staged.path, target.name), target, encoder)
-            return SingleFileWriter(staged, file, unit_rows(kind.format))
+            file = GrowingFile(partial(staged.path, target.name), target)
+            return SingleFileWriter(staged, file, encoder, unit_rows(kind.format))
         return FolderWriter(
             self._stage(target, kind.format),
             target,
