@@ -112,7 +112,8 @@ class Group:
         except FAILURES:
             found = [self._alone(file.number) for file in self._files]
         self._rows = [rows for _, rows in found]
-        empty = self._readings.finish(pl.DataFrame(schema=self._readings.stored), [], [])
+        # Cleared, because Polars 1 makes a row of constants out of a frame without columns.
+        empty = self._readings.finish(pl.DataFrame(schema=self._readings.stored), [], []).clear()
         return pl.concat([empty, *(frame for frames, _ in found for frame in frames)])
 
     def _together(self) -> pl.DataFrame:
