@@ -246,8 +246,8 @@ class Sink:
 
         Notes
         -----
-        Costs a thread. Holds rows until a unit of the file is full: 524,288 rows of Parquet, fewer of other
-        formats. Rows are written under hidden names, which become the final names when the run has succeeded.
+        Costs two threads for each open file, at most 16, which holds up to 32 MB of rows and a few row groups. Rows
+        of further partitions wait in memory up to 128 MB, then in a spill file. Names are hidden until the end.
 
         Examples
         --------
@@ -263,11 +263,7 @@ class Sink:
         from arrowstream.io.files.sink import FileSink
 
         return FileSink.of(
-            path,
-            format=format,
-            partition_by=partition_by,
-            compression=compression,
-            overwrite=overwrite,
+            path, format=format, partition_by=partition_by, compression=compression, overwrite=overwrite
         )
 
     @staticmethod

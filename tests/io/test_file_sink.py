@@ -11,10 +11,10 @@ from scripted import publish
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.files.column_types import check_types
-from arrowstream.io.files.encoders import encoder_for
 from arrowstream.io.files.hive_folders import encode
+from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.streaming_sink import encoded
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.files.streaming_sink import encoded
 
 SCHEMA = pl.Schema({"k": pl.String, "x": pl.Int64})
 

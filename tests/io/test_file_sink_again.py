@@ -15,10 +15,10 @@ from scripted import publish
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
-from arrowstream.io.files import encoders, frame_queue, output_file
 from arrowstream.io.files import sink as file_sink
+from arrowstream.io.files.output import encoders, frame_queue, output_file
+from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.files.streaming_sink import StreamingSink
 from arrowstream.testing import ManualClock, TestSink
 
 ROWS = pl.DataFrame({"x": range(120_000)}).with_columns(k=pl.col("x") % 3)

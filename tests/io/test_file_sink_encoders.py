@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from arrowstream.io.files import encoders, frame_queue
-from arrowstream.io.files.encoders import GROUP_ROWS, encoder_for
-from arrowstream.io.files.frame_queue import FrameQueue
+from arrowstream.io.files.output import encoders, frame_queue
+from arrowstream.io.files.output.encoders import GROUP_ROWS, encoder_for
+from arrowstream.io.files.output.frame_queue import FrameQueue
 
 EVERYTHING = pl.DataFrame(
     {

@@ -17,13 +17,13 @@ from scripted import publish
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SinkError
-from arrowstream.io.files import stream_file
-from arrowstream.io.files.encoders import encoder_for
+from arrowstream.io.files.output import stream_file
+from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.stream_file import StreamFile
+from arrowstream.io.files.output.streaming_sink import encoded
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.staging import base
-from arrowstream.io.files.stream_file import StreamFile
-from arrowstream.io.files.streaming_sink import encoded
 
 ROWS = pl.DataFrame({"k": ["a", "b"], "x": [1, 2]})
 

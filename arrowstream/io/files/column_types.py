@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.errors import SchemaError
-from arrowstream.io.files.encoders import encoder_for
 from arrowstream.io.files.formats import Format
-from arrowstream.io.files.streaming_sink import encoded
+from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.streaming_sink import encoded
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from arrowstream.io.files.encoders import Encoder
-from arrowstream.io.files.growing_file import GrowingFile
 from arrowstream.io.files.hive_folders import Partitions
-from arrowstream.io.files.row_buffer import RowBuffer, frame_bytes
+from arrowstream.io.files.output.encoders import Encoder
+from arrowstream.io.files.output.growing_file import GrowingFile
+from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
+from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import MANY, Staging, synced
-from arrowstream.io.files.streaming_sink import StreamingSink, encoded
 from arrowstream.io.files.writer import FileWriter
 from arrowstream.state.spill_file import frame_in_file
 
@@ -24,6 +25,9 @@ WAITING_BYTES = 128 << 20
 
 OPEN_FILES = 16
 """Most files that are encoded at the same time; each takes two threads and a few row groups of memory."""
+
+_WRITERS: Final = 4
+"""Threads that write the files of small partitions."""
 
 _STALE: Final = 4
 """Turns without rows after which an open file may end for another one; a turn is a unit of incoming rows."""
@@ -107,12 +111,16 @@ class FolderWriter(FileWriter):
         with (
             sink_errors("cannot finish", self._target),
             synced(self._staging.folder if many else None),
+            ThreadPoolExecutor(_WRITERS if many else 1) as writers,
         ):
-            for partition in whole:
-                rows = pl.concat(partition.peek())
-                for start in range(0, rows.height, self._max_rows):
-                    file = self._file(partition.folder, partition.number + start // self._max_rows, not many)
-                    file.end(encoded(rows.slice(start, self._max_rows), self._encoder))
+            for _ in writers.map(partial(self._write_whole, durable=not many), whole):
+                pass
+
+    def _write_whole(self, partition: _Partition, durable: bool) -> None:
+        rows = pl.concat(partition.peek())
+        for start in range(0, rows.height, self._max_rows):
+            file = self._file(partition.folder, partition.number + start // self._max_rows, durable)
+            file.end(encoded(rows.slice(start, self._max_rows), self._encoder))
 
     def _partition(self, folder: str) -> _Partition:
         found = self._folders.get(folder)

@@ -14,7 +14,6 @@ import polars as pl
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SinkError, SourceError
 from arrowstream.io.files.column_types import check_types
-from arrowstream.io.files.encoders import encoder_for, unit_rows
 from arrowstream.io.files.folder_writer import FolderWriter
 from arrowstream.io.files.formats import (
     COMPRESSION_SUFFIXES,
@@ -25,8 +24,10 @@ from arrowstream.io.files.formats import (
     format_named,
     kind_of,
 )
-from arrowstream.io.files.growing_file import GrowingFile
 from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.output.encoders import encoder_for, unit_rows
+from arrowstream.io.files.output.growing_file import GrowingFile
+from arrowstream.io.files.output.stream_file import StreamFile, is_stream
 from arrowstream.io.files.paths import local, path_text, printable
 from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.sink_errors import sink_errors
@@ -36,7 +37,6 @@ from arrowstream.io.files.staging.journal import finish_interrupted
 from arrowstream.io.files.staging.new_folder import NewFolder
 from arrowstream.io.files.staging.single_file import StagedFile
 from arrowstream.io.files.staging.unfinished import is_partition
-from arrowstream.io.files.stream_file import StreamFile, is_stream
 from arrowstream.io.files.writer import SingleFileWriter
 from arrowstream.io.sink import BlockingWriter, SinkSpec
 

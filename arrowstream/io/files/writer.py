@@ -7,10 +7,10 @@ from abc import abstractmethod
 import polars as pl
 
 from arrowstream.core.batch import Batch
-from arrowstream.io.files.encoders import Encoder
-from arrowstream.io.files.output_file import OutputFile
+from arrowstream.io.files.output.encoders import Encoder
+from arrowstream.io.files.output.output_file import OutputFile
+from arrowstream.io.files.output.streaming_sink import StreamingSink, broken
 from arrowstream.io.files.staging.base import Publication
-from arrowstream.io.files.streaming_sink import StreamingSink, broken
 from arrowstream.io.sink import BlockingWriter, Handle
 
 

@@ -8,11 +8,11 @@ from threading import Thread
 import polars as pl
 
 from arrowstream.errors import SinkError
-from arrowstream.io.files import frame_queue
-from arrowstream.io.files.encoders import Encoder
-from arrowstream.io.files.frame_queue import FrameQueue
-from arrowstream.io.files.output_file import OutputFile
-from arrowstream.io.files.row_buffer import frame_bytes
+from arrowstream.io.files.output import frame_queue
+from arrowstream.io.files.output.encoders import Encoder
+from arrowstream.io.files.output.frame_queue import FrameQueue
+from arrowstream.io.files.output.output_file import OutputFile
+from arrowstream.io.files.output.row_buffer import frame_bytes
 
 _WAKE_ROWS = 65_536
 """Rows that are worth waking an encoder for."""
@@ -111,7 +111,7 @@ class StreamingSink:
 def encoded(frame: pl.DataFrame, encoder: Encoder) -> bytes:
     """Return the bytes of a file with these rows."""
     content = _Content()
-    encoder.encode(iter([frame]), content)
+    encoder.encode_rows(frame, content)
     return content.getvalue()
 
 

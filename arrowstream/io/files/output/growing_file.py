@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from arrowstream.io.files import output_file
-from arrowstream.io.files.output_file import OutputFile
+from arrowstream.io.files.output import output_file
+from arrowstream.io.files.output.output_file import OutputFile
 from arrowstream.io.files.sink_errors import sink_errors
 
 

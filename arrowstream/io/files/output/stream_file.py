@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from arrowstream.errors import SinkError
-from arrowstream.io.files.output_file import Abandoned, OutputFile
+from arrowstream.io.files.output.output_file import Abandoned, OutputFile
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import Publication
 
