@@ -18,6 +18,9 @@ ROW_GROUP = 262_144
 def prepare_arrowstream(source: str, target: str) -> Callable[[], object]:
     import polars as pl
 
+    # Both are imported by the first source and sink of files.
+    import arrowstream.io.files.sink
+    import arrowstream.io.files.source  # noqa: F401
     from arrowstream import Pipeline, Sink, Source
 
     return lambda: (

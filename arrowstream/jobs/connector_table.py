@@ -52,6 +52,8 @@ SOURCES: dict[str, Connector] = {
             "missing_columns": get_args(Missing),
             "extra_columns": get_args(Extra),
             "widen": "flag",
+            "include_file_paths": "text",
+            "skip_empty": "flag",
         },
     ),
     "frame": Connector(Source.from_frame),

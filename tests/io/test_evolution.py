@@ -205,3 +205,9 @@ def test_an_unknown_choice_is_an_error():
     assert "'insert'" in error.value.hint
     with pytest.raises(PlanError, match="extra_columns has no choice"):
         Source.from_file("a.csv", extra_columns="drop")
+
+
+def test_files_that_have_none_of_the_columns_give_rows_of_nulls(tmp_path):
+    folder = put(tmp_path / "in", "parquet", [BASE, *[pl.DataFrame({"z": [1]})] * 4])
+    found = read(folder, missing_columns="insert", extra_columns="ignore")
+    assert_frame_equal(found, pl.concat([BASE, BASE.clear(4)]))

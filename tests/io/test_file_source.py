@@ -3,6 +3,7 @@
 import gzip
 import os
 import sys
+import zipfile
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -77,7 +78,7 @@ def rows(source: FileSource, query=None) -> pl.DataFrame:
 def write(frame: pl.DataFrame, path: Path) -> Path:
     """A file in the format that its name tells."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.name.removesuffix(".gz").removesuffix(".zst")
+    name = path.name.removesuffix(".gz").removesuffix(".zst").removesuffix(".zip")
     target = path.with_name(name)
     match target.suffix:
         case ".parquet":
@@ -94,15 +95,24 @@ def write(frame: pl.DataFrame, path: Path) -> Path:
             frame.write_ipc(target)
     if path != target:
         plain = target.read_bytes()
-        path.write_bytes(
-            gzip.compress(plain) if path.suffix == ".gz" else pa.compress(plain, codec="zstd", asbytes=True)
-        )
         target.unlink()
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("folder/", "")
+                archive.writestr(f"folder/{name}", plain)
+        else:
+            path.write_bytes(
+                gzip.compress(plain)
+                if path.suffix == ".gz"
+                else pa.compress(plain, codec="zstd", asbytes=True)
+            )
     return path
 
 
 SUFFIXES = [".parquet", ".arrow", ".ipc", ".feather", ".csv", ".tsv", ".ndjson", ".jsonl", ".json"]
-PACKED = [name + packed for name in (".csv", ".tsv", ".ndjson", ".json") for packed in (".gz", ".zst")]
+PACKED = [
+    name + packed for name in (".csv", ".tsv", ".ndjson", ".json") for packed in (".gz", ".zst", ".zip")
+]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from arrowstream.io.files import reader
 from arrowstream.io.files.columnar.footer_bytes import IpcEnds, ParquetEnds, parquet_footer
 from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.text.formats import FlawedRecord
-from arrowstream.io.files.together import alike
+from arrowstream.io.files.together import alike, group
 from arrowstream.io.files.together.alike import SMALL_BYTES, TOGETHER_BYTES, small_content
 from arrowstream.io.files.together.columnar import AlikeIpc, AlikeParquet
 from arrowstream.io.files.together.text import AlikeCsv, AlikeJson, AlikeNdjson
@@ -131,7 +131,7 @@ def test_text_files_give_the_rows_places_and_notes_that_each_gives_alone(files, 
     for number, content in enumerate(contents):
         put(folder / f"{number:02}.{format}", content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader, "TOGETHER_FILES", most)
+        patch.setattr(group, "TOGETHER_FILES", most)
         together = outcome(folder)
         patch.setattr(reader.FileReader, "_small", lambda self, number: None)
         assert together == outcome(folder)
@@ -154,7 +154,7 @@ def outcome(folder):
 @pytest.mark.parametrize("partitioned", [True, False])
 @pytest.mark.parametrize("format", ENCODE)
 def test_rows_keep_their_order_partition_and_place(tmp_path, monkeypatch, format, partitioned):
-    monkeypatch.setattr(reader, "TOGETHER_FILES", 7)
+    monkeypatch.setattr(group, "TOGETHER_FILES", 7)
     sizes = [2, 0, 1, 3, 0, 2, 1, 1, 4, 0, 1]
     expected, places, start = [], [], 0
     for number, size in enumerate(sizes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,13 +29,12 @@ from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
 from arrowstream.io.files.together.alike import (
     TOGETHER_BYTES,
-    TOGETHER_FILES,
     Alike,
     SmallFile,
     small_content,
 )
 from arrowstream.io.files.together.columnar import AlikeIpc, AlikeParquet
-from arrowstream.io.files.together.group import Group, Readings
+from arrowstream.io.files.together.group import Group, Readings, Waiting
 from arrowstream.io.files.together.text import AlikeCsv, AlikeJson, AlikeNdjson, is_array
 from arrowstream.io.source import BlockingReader, Query
 
@@ -45,26 +44,9 @@ if TYPE_CHECKING:
 BATCH_ROWS = 131_072
 """Rows per batch; a piece of up to 1.5 times as many is not cut."""
 
+SKIPPED = "files without content left out"
+
 LEFT_OUT = "values left out, of keys that are not columns or come twice in an object"
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Small files to be read together."""
-
-    files: list[SmallFile] = field(default_factory=list)
-    nbytes: int = 0
-    stored: int = 0
-
-    @property
-    def is_full(self) -> bool:
-        return self.nbytes >= TOGETHER_BYTES or len(self.files) >= TOGETHER_FILES
-
-    def add(self, file: SmallFile, stored: int) -> None:
-        """Add a file of `stored` bytes."""
-        self.files.append(file)
-        self.nbytes += file.nbytes
-        self.stored += stored
 
 
 class FileReader(BlockingReader):
@@ -88,6 +70,8 @@ class FileReader(BlockingReader):
         Whether a key that is not a column is an error.
     evolution
         Differences between the columns of the files that are allowed.
+    skipped
+        Files without content that are left out.
     """
 
     __slots__ = (
@@ -105,6 +89,7 @@ class FileReader(BlockingReader):
         "_query",
         "_row",
         "_schema",
+        "_skipped",
         "_stored",
         "_strict_keys",
         "_total",
@@ -123,6 +108,7 @@ class FileReader(BlockingReader):
         *,
         strict_keys: bool,
         evolution: Evolution,
+        skipped: Sequence[DataFile] = (),
     ) -> None:
         self._files = files
         self._delimiter = delimiter
@@ -144,7 +130,8 @@ class FileReader(BlockingReader):
         self._file = -1
         self._row = 0
         self._total = 0
-        self.notes: tuple[ReaderNote, ...] = ()
+        self._skipped = tuple(ReaderNote(SKIPPED, len(skipped), str(file.path)) for file in skipped[:1])
+        self.notes: tuple[ReaderNote, ...] = self._skipped
         self.bytes_read = 0
         """Bytes of the files read for the batches so far: for text all bytes; for Parquet the column chunks that
         the footers list for the needed columns, or whole small files; for IPC the bytes that were copied."""
@@ -172,9 +159,10 @@ class FileReader(BlockingReader):
         return batch
 
     def _note(self, loss: Loss) -> None:
-        first = self.notes[0].first if self.notes else loss.first(self._row)
-        count = sum(note.count for note in self.notes) + loss.count
-        self.notes = (ReaderNote(LEFT_OUT, count, first),)
+        before = self.notes[len(self._skipped) :]
+        first = before[0].first if before else loss.first(self._row)
+        count = sum(note.count for note in before) + loss.count
+        self.notes = (*self._skipped, ReaderNote(LEFT_OUT, count, first))
 
     def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
         looked_at = frame.height if piece.rows is None else piece.rows
@@ -221,12 +209,12 @@ class FileReader(BlockingReader):
         return self._total if self._files[0].kind.format in ("parquet", "ipc") else None
 
     def _pieces(self) -> Generator[Piece, None, None]:
-        waiting = _Waiting()
+        waiting = Waiting()
         for number in self._needed:
             small = self._small(number)
             if waiting.files and (small is None or waiting.is_full):
                 yield self._together(waiting)
-                waiting = _Waiting()
+                waiting = Waiting()
             if small is not None:
                 waiting.add(*small)
             else:
@@ -265,7 +253,7 @@ class FileReader(BlockingReader):
             case _:
                 return AlikeNdjson(self._known_keys)
 
-    def _together(self, waiting: _Waiting) -> Piece:
+    def _together(self, waiting: Waiting) -> Piece:
         assert self._alike is not None
         found = self._found
         needed = tuple(name for name in found if name in self._pushed.columns)

@@ -244,12 +244,13 @@ class FileSink(SinkSpec):
     def _compression(self, kind: FileKind) -> str | None:
         """Return the compression to use; None for no compression."""
         known = _COMPRESSIONS[kind.format]
-        if self.compression is not None and self.compression not in known:
+        wanted = self.compression or kind.compression
+        if wanted is not None and wanted not in known:
             raise PlanError(
-                f"a {kind.format} file cannot be compressed with {self.compression!r}",
+                f"a {kind.format} file cannot be compressed with {wanted!r}",
                 expected=", ".join(map(repr, known)),
-                found=repr(self.compression),
-                hint="leave compression out for the default",
+                found=repr(wanted if self.compression else self.path),
+                hint="leave compression out for the default" if self.compression else "choose another name",
             )
         by_name = kind.compression or "none"
         named = not self._is_folder and not self._is_stream

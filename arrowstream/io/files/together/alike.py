@@ -30,6 +30,11 @@ TOGETHER_BYTES: Final = 8 << 20
 
 TOGETHER_FILES: Final = 1000
 
+BOM: Final = b"\xef\xbb\xbf"
+
+_BLANK_BYTES: Final = 64
+"""Largest size of a file, in bytes, that is opened to see whether it holds nothing but blank space."""
+
 
 @dataclass(frozen=True, slots=True)
 class SmallFile:
@@ -116,6 +121,18 @@ def small_content(path: Path, compression: Compression | None = None) -> tuple[b
         return None
     content = packed if compression is None else _unpacked(packed, compression)
     return None if content is None or len(content) > SMALL_BYTES else (content, len(packed))
+
+
+def has_content(path: Path, compression: Compression | None) -> bool:
+    """Return False for a regular file without bytes, or with nothing but blank space in its text once unpacked."""
+    try:
+        status = path.stat()
+    except OSError:
+        return True  # reading it raises the error
+    if not S_ISREG(status.st_mode) or status.st_size > _BLANK_BYTES:
+        return True
+    found = small_content(path, compression)
+    return found is None or bool(found[0].removeprefix(BOM).strip())
 
 
 def _unpacked(packed: bytes, compression: Compression) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +12,7 @@ from arrowstream.core.failures import FAILURES
 from arrowstream.core.position import Position, joined
 from arrowstream.errors import SourceError
 from arrowstream.io.files.read_ahead import Loss, Piece
-from arrowstream.io.files.together.alike import Alike, SmallFile
+from arrowstream.io.files.together.alike import TOGETHER_BYTES, TOGETHER_FILES, Alike, SmallFile
 
 Finish = Callable[[pl.DataFrame, Sequence[int], Sequence[int]], pl.DataFrame]
 """Gives rows as stored their final columns and the query.
@@ -44,6 +44,26 @@ class Readings:
     path: Callable[[int], Path]
     alone: Callable[[int], Iterator[Piece]]
     finish: Finish
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Small files to be read together."""
+
+    files: list[SmallFile] = field(default_factory=list)
+    nbytes: int = 0
+    stored: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """True if no further file should be read together with these."""
+        return self.nbytes >= TOGETHER_BYTES or len(self.files) >= TOGETHER_FILES
+
+    def add(self, file: SmallFile, stored: int) -> None:
+        """Add a file of `stored` bytes."""
+        self.files.append(file)
+        self.nbytes += file.nbytes
+        self.stored += stored
 
 
 class Group:
@@ -92,7 +112,8 @@ class Group:
         except FAILURES:
             found = [self._alone(file.number) for file in self._files]
         self._rows = [rows for _, rows in found]
-        empty = self._readings.finish(pl.DataFrame(schema=self._readings.stored), [], [])
+        # Cleared, because Polars 1 makes a row of constants out of a frame without columns.
+        empty = self._readings.finish(pl.DataFrame(schema=self._readings.stored), [], []).clear()
         return pl.concat([empty, *(frame for frames, _ in found for frame in frames)])
 
     def _together(self) -> pl.DataFrame:

@@ -16,9 +16,8 @@ from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.records import positions
 from arrowstream.io.files.text.unknown_key import unknown_key
-from arrowstream.io.files.together.alike import Alike, SmallFile, rows_of_each
+from arrowstream.io.files.together.alike import BOM, Alike, SmallFile, rows_of_each
 
-_BOM: Final = b"\xef\xbb\xbf"
 _BLANK: Final = b" \t\r\n"
 _NEWLINE: Final = ord("\n")
 
@@ -41,7 +40,7 @@ class AlikeCsv(Alike):
     @classmethod
     def of(cls, delimiter: str, content: bytes) -> AlikeCsv | None:
         """Return the traits of the file with this content, or None if its header cannot be read or has no end."""
-        content = content.removeprefix(_BOM)
+        content = content.removeprefix(BOM)
         format = Csv(delimiter)
         end = int(format.ends(content)[0]) if content else 0
         header = content[:end]
@@ -50,7 +49,7 @@ class AlikeCsv(Alike):
         return cls(format.under(header, ""), header)
 
     def take(self, number: int, content: bytes) -> SmallFile | None:
-        content = content.removeprefix(_BOM)
+        content = content.removeprefix(BOM)
         if not content.startswith(self.header):
             return None
         body = content[len(self.header) :]
@@ -82,7 +81,7 @@ class AlikeNdjson(Alike):
     known: pl.Schema | None
 
     def take(self, number: int, content: bytes) -> SmallFile | None:
-        body = content.removeprefix(_BOM).strip(_BLANK)
+        body = content.removeprefix(BOM).strip(_BLANK)
         return None if _blank_lines(body) else _line_ended(number, body)
 
     def read(
@@ -106,7 +105,7 @@ class AlikeJson(Alike):
     known: pl.Schema | None
 
     def take(self, number: int, content: bytes) -> SmallFile | None:
-        body = content.removeprefix(_BOM).strip(_BLANK)
+        body = content.removeprefix(BOM).strip(_BLANK)
         if not (body.startswith(b"[") and body.endswith(b"]")):
             return None
         inside = body[1:-1].strip(_BLANK)
@@ -129,7 +128,7 @@ class AlikeJson(Alike):
 
 def is_array(content: bytes) -> bool:
     """Return whether the content of a JSON file is an array, not NDJSON."""
-    return content.removeprefix(_BOM).lstrip(_BLANK).startswith(b"[")
+    return content.removeprefix(BOM).lstrip(_BLANK).startswith(b"[")
 
 
 def _objects(block: bytes, schema: pl.Schema, known: pl.Schema | None) -> pl.DataFrame:
