@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Never
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from arrowstream.io.memory.lazy_source import LazySource
 from arrowstream.io.sink import AnySink, Fanout
 
 if TYPE_CHECKING:
+    from arrowstream.io.files.evolution import Extra, Missing
     from arrowstream.io.files.formats import Format
     from arrowstream.io.files.sink import FileSink
     from arrowstream.io.files.source import FileSource
@@ -37,26 +39,41 @@ class Source(metaclass=ExplainsNames):
         schema: SchemaLike | None = None,
         delimiter: str | None = None,
         strict_keys: bool = False,
+        missing_columns: Missing = "error",
+        extra_columns: Extra = "error",
+        widen: bool = False,
+        include_file_paths: str | None = None,
+        skip_empty: bool = False,
     ) -> FileSource:
-        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz`` or ``.zst``.
+        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz``, ``.zst``, ``.zip``.
 
         Parameters
         ----------
         path
             A file, a glob, a list of files, or a folder: all files of one format at any depth, through symbolic
             links, except names that begin with ``.`` or ``_``. Hive partitions ``key=value`` and ``_key=value``
-            become columns. ``~`` is the home folder; a URL is refused.
+            become columns, those in the paths of a list, too. ``~`` is the home folder; a URL is refused.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the names of the files decide.
         schema
-            Types of all columns, or of some: the others are those of the file, or inferred from the first 10,000
-            rows of the first text file. A schema of Polars or pyarrow, pairs, or a dict of Polars, pyarrow or Python
-            types.
+            Types of all columns, or of some: the others are those of the file, or inferred from the first 10,000 rows
+            of the first text file. A schema of Polars or pyarrow, or pairs or a dict of their types or Python's.
         delimiter
             Delimiter between the fields of CSV files; by default a comma, and a tab in ``.tsv``.
         strict_keys
             Whether a key of NDJSON or JSON is an error if it first appears after the first 10,000 rows and is not in
-            `schema`; by default it is left out and counted in the report of the run.
+            `schema`; by default it is left out and counted in the report. Adds twice the time of parsing.
+        missing_columns
+            ``"insert"`` to read a column of the first file or of `schema` as nulls where a file lacks it.
+        extra_columns
+            ``"ignore"`` to leave out columns that a later file has in addition.
+        widen
+            Whether a column may have several types, as far as one holds all values exactly. In text, integers and
+            floats become Float64, others text. Of more than 1,000 files, the types of the first must hold all values.
+        include_file_paths
+            Name of a last column with the path of each row's file. A filter on it decides which files are read.
+        skip_empty
+            Whether files without content are left out and counted in the report; by default an error.
 
         Raises
         ------
@@ -67,7 +84,6 @@ class Source(metaclass=ExplainsNames):
         -----
         Costs a thread and memory for a few batches; files are read in order. Parquet and IPC read only
         the columns and row groups that the first steps need, text only the columns. Holds no state between batches.
-        `strict_keys` adds twice the time of parsing.
 
         Examples
         --------
@@ -82,6 +98,8 @@ class Source(metaclass=ExplainsNames):
         from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
 
         source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
+        source = source.with_differences(missing_columns, extra_columns, widen=widen)
+        source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty)
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
         return source.with_strict_keys() if strict_keys else source
@@ -100,8 +118,7 @@ class Source(metaclass=ExplainsNames):
             or RecordBatchReader, a DuckDB relation; or an iterable of these with one schema. A generator or a
             RecordBatchReader can be read only once.
         schema
-            Types to cast to where no value can be lost, in the forms of `from_file`; needed only for a generator
-            whose schema should be checked at `build()`.
+            Types to cast to where no value can be lost, in the forms of `from_file`; lets `build()` check generators.
         batch_rows
             Number of rows of the slices into which larger frames are cut, without copying.
 
@@ -181,8 +198,7 @@ class Source(metaclass=ExplainsNames):
         fn
             Returns or yields Arrow-like objects; called without arguments.
         schema
-            The schema of every batch, in the forms of `from_file`. Without it, the pipeline is checked when the first
-            batch has come.
+            Schema of every batch, in the forms of `from_file`; without it, the first batch has it.
 
         Raises
         ------
@@ -245,8 +261,8 @@ class Sink(metaclass=ExplainsNames):
 
         Notes
         -----
-        Costs a thread. Holds rows until a unit of the file is full: 524,288 rows of Parquet, fewer of other
-        formats. Rows are written under hidden names, which become the final names when the run has succeeded.
+        Costs two threads for each open file, at most 16, which holds up to 32 MB of rows and a few row groups. Rows
+        of further partitions wait in memory up to 128 MB, then in a spill file. Names are hidden until the end.
 
         Examples
         --------
@@ -262,11 +278,7 @@ class Sink(metaclass=ExplainsNames):
         from arrowstream.io.files.sink import FileSink
 
         return FileSink.of(
-            path,
-            format=format,
-            partition_by=partition_by,
-            compression=compression,
-            overwrite=overwrite,
+            path, format=format, partition_by=partition_by, compression=compression, overwrite=overwrite
         )
 
     @staticmethod

@@ -14,7 +14,9 @@ from benchmarks import (
     latency,
     memory,
     metrics,
+    nexmark,
     records,
+    small_files,
     text,
     throughput,
     windows,
@@ -32,6 +34,8 @@ BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "keyed": keyed.run,
     "etl": etl.run,
     "text": text.run,
+    "nexmark": nexmark.run,
+    "small_files": small_files.run,
     "windows": windows.run,
     "imports": imports.run,
 }

@@ -31,13 +31,15 @@ def run(scale: Scale) -> Section:
     """Ratios of time and of peak memory."""
     source = _source(_ROWS[scale])
     peaks: dict[str, list[float]] = {engine: [] for engine in ENGINES}
+    cores: dict[str, list[float]] = {engine: [] for engine in ENGINES}
     with TemporaryDirectory(dir=DATA) as folder:
         targets = {engine: Path(folder) / f"{engine}.parquet" for engine in ENGINES}
 
         def job(engine: str) -> Callable[[], float]:
             def measure() -> float:
-                seconds, peak = _run(engine, source, targets[engine])
+                seconds, used, peak = _run(engine, source, targets[engine])
                 peaks[engine].append(peak)
+                cores[engine].append(used / seconds)
                 return seconds
 
             return measure
@@ -46,7 +48,7 @@ def run(scale: Scale) -> Section:
         for warm_up in jobs.values():
             warm_up()
         for engine in ("polars", "duckdb"):
-            _check_same(targets["arrowstream"], targets[engine])
+            check_same(targets["arrowstream"], targets[engine])
         measured = in_turn(jobs, ROUNDS[scale])
     seconds = {engine: statistics.median(times) for engine, times in measured.items()}
     memory = {engine: statistics.median(values) / 2**20 for engine, values in peaks.items()}
@@ -74,6 +76,12 @@ def run(scale: Scale) -> Section:
                 "x",
                 at_most=1.2,
                 note=", ".join(f"{engine} {peak:,.0f} MB" for engine, peak in memory.items()),
+            ),
+            Figure(
+                "cores busy",
+                statistics.median(cores["arrowstream"]),
+                "cores",
+                note=", ".join(f"{engine} {statistics.median(used):.2f}" for engine, used in cores.items()),
             ),
         ),
     )
@@ -104,16 +112,17 @@ def _source(rows: int) -> Path:
     return path
 
 
-def _run(engine: str, source: Path, target: Path) -> tuple[float, float]:
-    """Seconds and peak bytes of one run in its own process."""
+def _run(engine: str, source: Path, target: Path) -> tuple[float, float, float]:
+    """Seconds, seconds of all cores, and peak bytes of one run in its own process."""
     target.unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.etl_job", engine, str(source), str(target)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    seconds, peak = done.stdout.split()
-    return float(seconds), float(peak)
+    seconds, used, peak = done.stdout.split()
+    return float(seconds), float(used), float(peak)
 
 
-def _check_same(one: Path, other: Path) -> None:
+def check_same(one: Path, other: Path) -> None:
+    """Compare two Parquet files, row by row and in order."""
     left, right = pl.scan_parquet(one), pl.scan_parquet(other)
     rows = left.select(pl.len()).collect().item()
     assert rows == right.select(pl.len()).collect().item()

@@ -14,6 +14,8 @@ from benchmarks.harness import Figure, Section, as_markdown, as_text, in_turn, p
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.etl.DATA", tmp_path / "data")
     monkeypatch.setattr("benchmarks.text.DATA", tmp_path / "data")
+    monkeypatch.setattr("benchmarks.small_files.DATA", tmp_path / "data")
+    monkeypatch.setattr("benchmarks.nexmark.DATA", tmp_path / "data")
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results.md")
 
 

@@ -8,6 +8,7 @@ from inspect import Parameter, signature
 from typing import Literal, get_args
 
 from arrowstream.connectors import Sink, Source
+from arrowstream.io.files.evolution import Extra, Missing
 from arrowstream.io.files.formats import Format
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
@@ -48,6 +49,11 @@ SOURCES: dict[str, Connector] = {
             "delimiter": "text",
             "schema": "types",
             "strict_keys": "flag",
+            "missing_columns": get_args(Missing),
+            "extra_columns": get_args(Extra),
+            "widen": "flag",
+            "include_file_paths": "text",
+            "skip_empty": "flag",
         },
     ),
     "frame": Connector(Source.from_frame),

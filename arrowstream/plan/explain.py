@@ -31,7 +31,8 @@ def _line(line: Line, marked: bool) -> Iterator[str]:
 
 def _source(start: Input) -> Iterator[str]:
     yield f"source: {start.source.label}"
-    yield from _indented(start.read, 2)
+    if start.taken_over is not None:
+        yield from _indented(start.source.explain_read(start.taken_over), 2)
     if start.absorbed is not None:
         yield "  runs inside the read, on polars:"
         for step in start.absorbed.steps:

@@ -165,8 +165,8 @@ class Input:
         The query that the source runs while reading, or None.
     absorbed
         The segment that runs entirely inside the read, or None; it is not among the stages.
-    read
-        Lines for `explain()` about the read.
+    taken_over
+        The same work as the user wrote it, which `explain()` describes; None if the read takes over nothing.
     name
         The source's id: ``source``, or ``merge/orders/source`` for another input.
     """
@@ -175,7 +175,7 @@ class Input:
     schema: pl.Schema
     query: Query | None = None
     absorbed: Segment | None = None
-    read: tuple[str, ...] = ()
+    taken_over: Query | None = None
     name: str = "source"
 
 

@@ -44,8 +44,7 @@ def push_down(
         free = first.pin in ("auto", in_read) and not first.policies.own_stage
         runs = replace(segment, steps=steps_for_every_row(segment.steps, segment.schema))
         if source.pushdown == "query" and free and not _depends_on_cut(runs, source.constant_columns):
-            text = source.explain_read(segment.apply_lazy)
-            return Input(source, segment.output, runs.apply_lazy, segment, text), drafts[1:]
+            return Input(source, segment.output, runs.apply_lazy, segment, segment.apply_lazy), drafts[1:]
         return _only_needed(source, schema, [], first, drafts[1:])
     if isinstance(segment, Watermarks) and len(drafts) > 1 and isinstance(drafts[1].work, Segment):
         return _only_needed(source, schema, [first], drafts[1], drafts[2:])
@@ -62,11 +61,7 @@ def _only_needed(
         return Input(source, schema), [*marks, first, *rest]
     query, fewer = _choose(tuple(narrowed.schema)), narrowed.schema
     marks = [replace(draft, schema=fewer, output=fewer) for draft in marks]
-    return Input(source, fewer, query, None, source.explain_read(query)), [
-        *marks,
-        first.over(narrowed),
-        *rest,
-    ]
+    return Input(source, fewer, query, None, query), [*marks, first.over(narrowed), *rest]
 
 
 def _depends_on_cut(segment: Segment, constants: frozenset[str]) -> bool:

@@ -11,8 +11,9 @@ from scripted import publish
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.files.column_types import check_types
-from arrowstream.io.files.encoders import encoder_for
 from arrowstream.io.files.hive_folders import encode
+from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.streaming_sink import encoded
 from arrowstream.io.files.sink import FileSink
 
 SCHEMA = pl.Schema({"k": pl.String, "x": pl.Int64})
@@ -143,8 +144,7 @@ def test_every_type_that_is_not_refused_can_be_written(format):
             check_types(format, frame.schema)
         except SchemaError:
             continue
-        encoder = encoder_for(format, frame.schema, None)
-        assert b"".join([*encoder.encode(frame), *encoder.finish()])
+        assert encoded(frame, encoder_for(format, frame.schema, None))
 
 
 def test_no_columns_are_refused():

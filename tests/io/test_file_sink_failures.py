@@ -1,10 +1,12 @@
 """Nothing unfinished under a final name, nothing left behind, whatever fails and whenever."""
 
+import ctypes
 import errno
 import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import polars as pl
@@ -14,10 +16,12 @@ from scripted import publish
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
+from arrowstream.io.files import folder_writer
 from arrowstream.io.files import sink as file_sink
 from arrowstream.io.files import sink_errors as file_errors
-from arrowstream.io.files import writer as file_writer
+from arrowstream.io.files.output import encoders
 from arrowstream.io.files.sink import FileSink
+from arrowstream.io.files.staging import base as staging
 from arrowstream.io.files.staging.single_file import StagedFile
 
 ROWS = pl.DataFrame({"k": ["a", "b", "a", "c"], "x": [1, 2, 3, 4]})
@@ -154,7 +158,7 @@ def test_a_full_disk_while_writing(tmp_path, monkeypatch):
     path = tmp_path / "out.parquet"
 
     class Full(file_sink.GrowingFile):
-        def append(self, frame):
+        def write(self):
             with file_errors.sink_errors("cannot write", path):
                 raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
@@ -213,19 +217,89 @@ def test_thousands_of_partitions_with_few_open_files(tmp_path):
         assert part.read_text().split() == ["x", *map(str, range(k, 100_000, 2000))]
 
 
-def test_partitions_that_wait_are_written_once_they_take_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_writer, "WAITING_BYTES", 200_000)
+@pytest.mark.parametrize(("path", "options"), TARGETS)
+def test_an_encoder_that_fails_ends_the_run_and_its_thread(path, options, place, monkeypatch):
+    def encode(encoder, frames, target):
+        next(frames)
+        raise ValueError("no encoding")
+
+    before = tree(place)
+    monkeypatch.setattr(encoders.Encoder, "encode", encode)
+    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 1)
+    writer = sink_at(place, path, options).open(ROWS.schema, context())
+    writer.write(Batch(ROWS))
+    with pytest.raises(SinkError, match="cannot be continued after a failure") as caught:
+        publish(writer)
+    assert caught.value.found == "ValueError: no encoding"
+    writer.abort()
+    assert tree(place) == before
+    assert not [thread for thread in threading.enumerate() if thread.name == "arrowstream-encoder"]
+
+
+@pytest.mark.parametrize(("path", "options"), TARGETS)
+def test_a_batch_without_rows_changes_nothing(path, options, place):
+    writer = sink_at(place, path, options).open(ROWS.schema, context())
+    for rows in (ROWS.clear(), ROWS, ROWS.clear()):
+        writer.write(Batch(rows))
+    publish(writer)
+    assert_complete(place / path, options)
+
+
+@pytest.mark.parametrize("open_files", [3, 16])
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_partitions_that_wait_are_written_or_spilled_once_they_take_too_much(
+    open_files, format, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(folder_writer, "WAITING_BYTES", 200_000)
+    monkeypatch.setattr(folder_writer, "OPEN_FILES", open_files)
+    spilled = []
+    spill = folder_writer.frame_in_file
+    monkeypatch.setattr(folder_writer, "frame_in_file", lambda pieces: spilled.append(1) or spill(pieces))
+    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 10_000)
     frame = pl.DataFrame({"x": range(60_000)}).with_columns(k=pl.col("x") % 7)
-    writer = FileSink.of(tmp_path / "parts", format="csv", partition_by="k").open(frame.schema, context())
+    writer = FileSink.of(tmp_path / "parts", format=format, partition_by="k").open(frame.schema, context())
     for start in range(0, 60_000, 10_000):
-        # As if each batch filled a unit.
-        writer._spread(frame.slice(start, 10_000))
-    written = sum(path.stat().st_size for path in tmp_path.rglob("part-*"))
-    assert written > 100_000
+        writer.write(Batch(frame.slice(start, 10_000)))
+        assert sum(part.nbytes for part in writer._folders.values()) <= 200_000
+    assert bool(spilled) == (open_files == 3)
     publish(writer)
     for k in range(7):
-        part = pl.read_csv(tmp_path / "parts" / f"k={k}" / "part-00000.csv")
-        assert part["x"].to_list() == list(range(k, 60_000, 7))
+        (part,) = (tmp_path / "parts" / f"k={k}").iterdir()
+        rows = pl.read_csv(part) if format == "csv" else pl.read_parquet(part)
+        assert rows["x"].to_list() == list(range(k, 60_000, 7))
+
+
+def test_rows_sorted_by_partition_give_one_file_each_however_many_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 100)
+    monkeypatch.setattr(folder_writer, "OPEN_FILES", 2)
+    frame = pl.DataFrame({"x": range(9_000)}).with_columns(k=pl.col("x") // 1000)
+    run(FileSink.of(tmp_path / "parts", partition_by="k"), frame)
+    for k in range(9):
+        part = pl.read_parquet(tmp_path / "parts" / f"k={k}" / "part-00000.parquet")
+        assert part["x"].to_list() == list(range(k * 1000, (k + 1) * 1000))
+    assert len(list(tmp_path.rglob("*.parquet"))) == 9
+
+
+def test_a_system_without_syncfs_syncs_every_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging.ctypes, "CDLL", lambda *_, **__: object())
+    frame = pl.DataFrame({"x": range(200)}).with_columns(k=pl.col("x"))
+    run(FileSink.of(tmp_path / "parts", partition_by="k", format="csv"), frame)
+    assert len(list(tmp_path.rglob("*.csv"))) == 200
+
+
+def test_a_file_system_that_fails_to_sync_ends_the_run(tmp_path, monkeypatch):
+    class Broken:
+        @staticmethod
+        def syncfs(handle):
+            ctypes.set_errno(errno.EIO)
+            return -1
+
+    monkeypatch.setattr(staging.ctypes, "CDLL", lambda *_, **__: Broken)
+    frame = pl.DataFrame({"x": range(200)}).with_columns(k=pl.col("x"))
+    with pytest.raises(SinkError, match="cannot finish") as caught:
+        run(FileSink.of(tmp_path / "parts", partition_by="k", format="csv"), frame)
+    assert caught.value.found == "Input/output error"
+    assert tree(tmp_path) == {}
 
 
 def test_missing_folder_of_a_file(tmp_path):

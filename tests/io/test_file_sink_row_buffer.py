@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowstream.io.files import row_buffer
-from arrowstream.io.files.row_buffer import RowBuffer, frame_bytes
+from arrowstream.io.files.output import row_buffer
+from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
 
 
 def rows(start, stop):

@@ -12,16 +12,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 from contexts import context
+from scripted import publish
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SinkError
-from arrowstream.io.files import stream_file
-from arrowstream.io.files.encoders import encoder_for
+from arrowstream.io.files.output import stream_file
+from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.stream_file import StreamFile
+from arrowstream.io.files.output.streaming_sink import encoded
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.staging import base
-from arrowstream.io.files.stream_file import StreamFile
 
 ROWS = pl.DataFrame({"k": ["a", "b"], "x": [1, 2]})
 
@@ -185,8 +187,7 @@ def test_a_pipe_is_written_through(tmp_path, format):
     Pipeline.builder().source(Source.from_frame(rows, batch_rows=9_999)).sink(sink).build().run_sync()
     reader.join(30)
     assert stat.S_ISFIFO(path.stat().st_mode)
-    encoder = encoder_for(format, rows.schema, None)
-    assert found[0].startswith(next(iter(encoder.encode(rows)))[:4])
+    assert found[0].startswith(encoded(rows, encoder_for(format, rows.schema, None))[:4])
     (tmp_path / f"copy.{format}").write_bytes(found[0])
     copy = Source.from_file(tmp_path / f"copy.{format}")
     assert Pipeline.builder().source(copy).collect_sync().equals(rows)
@@ -202,24 +203,44 @@ def test_a_pipe_that_nobody_reads_is_an_error_and_not_a_wait_without_end(tmp_pat
 def test_a_reader_that_goes_away_is_an_error_of_the_sink(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     handle = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
+    file = StreamFile(tmp_path / "pipe.csv")
+    file.add(b"x\n")
+    os.close(handle)
+    file.check()
+    with pytest.raises(SinkError, match="the reader of that pipe has gone"):
+        file.end(b"1\n")
+    file.discard()
+    file.discard()
+
+
+def test_a_run_whose_reader_goes_away_fails(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    handle = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
     writer = FileSink.of(tmp_path / "pipe.csv").open(ROWS.schema, context())
     writer.write(Batch(ROWS))
     os.close(handle)
     keep = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
-    writer._file.end()
-    writer._file.write()
     os.close(keep)
-    writer._file.append(ROWS)
-    with pytest.raises(SinkError, match="the reader of that pipe has gone"):
-        writer._file.write()
+    with pytest.raises(SinkError, match=r"nobody reads|start its reader|reader of that pipe has gone"):
+        publish(writer)
     writer.abort()
     writer.abort()
+
+
+def test_an_abort_does_not_wait_for_a_reader_that_reads_nothing(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    handle = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
+    rows = pl.DataFrame({"x": range(1_000_000)})
+    writer = FileSink.of(tmp_path / "pipe.csv").open(rows.schema, context())
+    writer.write(Batch(rows))
+    writer.abort()
+    os.close(handle)
 
 
 def test_what_a_stream_did_not_take_is_written_by_the_next_try(tmp_path, monkeypatch):
     """Any cut of the bytes, and a failure after each: in the end every byte was written once, in its place."""
     read, write = os.pipe()
-    file = StreamFile(Path(f"/dev/fd/{write}"), encoder_for("csv", ROWS.schema, None))
+    file = StreamFile(Path(f"/dev/fd/{write}"))
     real, turns = os.write, iter(range(1000))
 
     def some(handle, data):
@@ -228,12 +249,12 @@ def test_what_a_stream_did_not_take_is_written_by_the_next_try(tmp_path, monkeyp
         return real(handle, bytes(data)[:3])
 
     monkeypatch.setattr(os, "write", some)
-    file.append(ROWS)
-    file.end()
+    last = ROWS.write_csv().encode()
     for _ in range(20):
         try:
-            file.write()
+            file.end(last)
         except SinkError:
+            last = b""
             continue
         break
     monkeypatch.undo()

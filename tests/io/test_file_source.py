@@ -3,6 +3,7 @@
 import gzip
 import os
 import sys
+import zipfile
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,8 @@ from polars.testing import assert_frame_equal
 from polars.testing.parametric import dataframes
 
 from arrowstream.core.batch import Batch
+from arrowstream.errors import SchemaError
+from arrowstream.io.files.columnar import scan
 from arrowstream.io.files.source import FileSource, _size
 
 SMALL = settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -76,7 +79,7 @@ def rows(source: FileSource, query=None) -> pl.DataFrame:
 def write(frame: pl.DataFrame, path: Path) -> Path:
     """A file in the format that its name tells."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.name.removesuffix(".gz").removesuffix(".zst")
+    name = path.name.removesuffix(".gz").removesuffix(".zst").removesuffix(".zip")
     target = path.with_name(name)
     match target.suffix:
         case ".parquet":
@@ -93,15 +96,24 @@ def write(frame: pl.DataFrame, path: Path) -> Path:
             frame.write_ipc(target)
     if path != target:
         plain = target.read_bytes()
-        path.write_bytes(
-            gzip.compress(plain) if path.suffix == ".gz" else pa.compress(plain, codec="zstd", asbytes=True)
-        )
         target.unlink()
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("folder/", "")
+                archive.writestr(f"folder/{name}", plain)
+        else:
+            path.write_bytes(
+                gzip.compress(plain)
+                if path.suffix == ".gz"
+                else pa.compress(plain, codec="zstd", asbytes=True)
+            )
     return path
 
 
 SUFFIXES = [".parquet", ".arrow", ".ipc", ".feather", ".csv", ".tsv", ".ndjson", ".jsonl", ".json"]
-PACKED = [name + packed for name in (".csv", ".tsv", ".ndjson", ".json") for packed in (".gz", ".zst")]
+PACKED = [
+    name + packed for name in (".csv", ".tsv", ".ndjson", ".json") for packed in (".gz", ".zst", ".zip")
+]
 
 
 @pytest.fixture
@@ -381,6 +393,17 @@ def test_a_header_without_rows_and_a_frame_without_rows(tmp_path, tiny_pieces):
     assert rows(source).schema == {"a": pl.Int64}
     (tmp_path / "only.csv").write_text("a,b")
     assert batches(FileSource.of(tmp_path / "only.csv")) == []
+
+
+def test_schemas_are_compared_byte_by_byte_however_many_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(scan, "_KNOWN_ENDS", 2)
+    for number in range(5):
+        frame = pl.DataFrame({f"c{number % 3}": [number], "x": ["t"]})
+        frame.write_parquet(tmp_path / f"{number}.parquet")
+        assert FileSource.of(tmp_path / f"{number}.parquet").schema() == frame.schema
+    assert len(scan._known_ends) <= 2
+    with pytest.raises(SchemaError, match=r"1\.parquet has no column 'c0'"):
+        FileSource.of(tmp_path).schema()
 
 
 def test_what_is_pushed_into_the_read_is_explained(tmp_path):

@@ -333,7 +333,7 @@ def test_a_file_that_vanishes_between_finding_and_reading(tmp_path, monkeypatch)
     files = source._files()
     reader.close()
     path.unlink()
-    monkeypatch.setattr("arrowstream.io.files.source.find_files", lambda *_: files)
+    monkeypatch.setattr("arrowstream.io.files.source.find_files", lambda *_, **__: files)
     assert failure(SourceError, FileSource.of(path)).found == "No such file or directory"
 
 

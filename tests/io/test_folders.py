@@ -1,5 +1,6 @@
 """What a folder or a glob holds: through links, with every partition, without what is hidden or unfinished."""
 
+import gzip
 import os
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import polars as pl
 import pyarrow.dataset as ds
 import pytest
 from contexts import context
+from polars.testing import assert_frame_equal
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
-from arrowstream.errors import JobError, SinkError, SourceError
+from arrowstream.errors import JobError, PlanError, SchemaError, SinkError, SourceError, StageError
 from arrowstream.io.files.listing import find_files
 from arrowstream.io.files.sink import FileSink
+from arrowstream.io.files.together.alike import has_content
 from arrowstream.jobs.job import Job
 
 
@@ -158,3 +161,123 @@ def test_a_job_refuses_urls_and_empty_paths_with_file_and_line(tmp_path, section
     job.write_text("\n".join(f'[{name}]\nkind = "file"\npath = "{where}"' for name, where in paths.items()))
     with pytest.raises(JobError, match=r"job\.toml:\d+"):
         Job.load(job).pipeline()
+
+
+def test_a_filter_that_fails_on_a_partition_fails_in_the_read(tmp_path):
+    for day in ("1", "x"):
+        (tmp_path / f"day={day}").mkdir()
+        pl.DataFrame({"a": [1]}).write_parquet(tmp_path / f"day={day}" / "a.parquet")
+    steps = Pipeline.builder().source(Source.from_file(tmp_path))
+    assert steps.filter(pl.col("day") == "x").collect_sync().rows() == [(1, "x")]
+    with pytest.raises(StageError, match="conversion"):
+        steps.filter(pl.col("day").cast(pl.Int64) == 1).collect_sync()
+
+
+def test_a_list_keeps_the_partitions_in_its_paths(tmp_path):
+    for day in (1, 2):
+        for hour in (7, 8):
+            csv(tmp_path / "t" / f"day={day}" / f"hour={hour}" / "x.csv", day * 10 + hour)
+    expected = read(tmp_path / "t")
+    assert expected.columns == ["a", "day", "hour"]
+    folder = tmp_path / "t"
+    for paths in (
+        sorted(folder.glob("*/*/x.csv")),
+        [folder / "day=1", folder / "day=2"],
+        [folder / "day=1" / "**", folder / "day=2" / "*" / "x.csv"],
+        [folder],
+        [folder / "*" / "*" / "x.csv"],
+    ):
+        assert_frame_equal(read(paths), expected)
+        steps = Pipeline.builder().source(Source.from_file(paths))
+        assert steps.filter(pl.col("day") == 2).select("a").collect_sync()["a"].to_list() == [27, 28]
+    assert read([folder / "day=1" / "hour=7" / "x.csv"]).rows() == [(17, 1, 7)]
+    assert read(folder / "day=1" / "hour=7" / "x.csv").columns == ["a"]
+    csv(tmp_path / "other" / "x.csv", 5)
+    mixed = [folder / "day=1" / "hour=7" / "x.csv", tmp_path / "other" / "x.csv"]
+    assert read(mixed).rows() == [(17,), (5,)]
+
+
+def test_a_list_of_relative_paths_keeps_partitions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    csv(tmp_path / "day=1" / "x.csv", 1)
+    csv(tmp_path / "day=x" / "x.csv", 2)
+    assert read(["day=1/x.csv", "day=x/x.csv"]).rows() == [(1, "1"), (2, "x")]
+    with pytest.raises(SourceError, match="cannot be looked for"):
+        read(["~nobody-of-this-name/day=1/x.csv", "day=1/x.csv"])
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet", "ndjson", "arrow"])
+def test_each_row_has_the_path_of_its_file_where_asked_for(tmp_path, format):
+    write = {
+        "csv": pl.DataFrame.write_csv,
+        "parquet": pl.DataFrame.write_parquet,
+        "ndjson": pl.DataFrame.write_ndjson,
+        "arrow": pl.DataFrame.write_ipc,
+    }[format]
+    for number in range(4):
+        (tmp_path / f"day={number % 2}").mkdir(exist_ok=True)
+        write(pl.DataFrame({"a": [number, -number]}), tmp_path / f"day={number % 2}" / f"{number}.{format}")
+    source = Source.from_file(tmp_path, include_file_paths="path")
+    found = Pipeline.builder().source(source).collect_sync()
+    assert found.columns == ["a", "day", "path"]
+    assert found.schema["path"] == pl.String
+    for value, day, path in found.rows():
+        assert path == str(tmp_path / f"day={day}" / f"{abs(value)}.{format}")
+    only = Pipeline.builder().source(source).filter(pl.col("path").str.ends_with(f"3.{format}"))
+    explained = only.sink(Sink.to_fn(print)).build().explain()
+    assert ("files: 1 of 4" in explained) == (format in ("parquet", "arrow"))
+    assert only.select("a").collect_sync()["a"].to_list() == [3, -3]
+    for name in ("a", "day"):
+        with pytest.raises(PlanError, match=f"have a column '{name}' already"):
+            Source.from_file(tmp_path, include_file_paths=name).schema()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "ndjson", "json", "parquet", "arrow", "csv.gz"])
+def test_files_without_content_are_left_out_and_counted_where_asked_for(tmp_path, suffix):
+    def pack(content):
+        return gzip.compress(content) if suffix.endswith(".gz") else content
+
+    frame = pl.DataFrame({"a": [1, 2]})
+    write = {"parquet": frame.write_parquet, "arrow": frame.write_ipc, "json": frame.write_json}
+    for number in (1, 3):
+        path = tmp_path / f"{number}.{suffix}"
+        if suffix in write:
+            write[suffix](path)
+        else:
+            path.write_bytes(pack(frame.write_csv().encode() if "csv" in suffix else b'{"a":1}\n{"a":2}\n'))
+    for number in (0, 2, 4):
+        (tmp_path / f"{number}.{suffix}").write_bytes(
+            pack(b"" if number or suffix in write else b"\xef\xbb\xbf\n")
+        )
+    (tmp_path / "5.parquet").touch()
+    pattern = tmp_path / f"*.{suffix}"
+    if suffix != "parquet":
+        (tmp_path / "5.parquet").unlink()
+    source = Source.from_file(pattern, skip_empty=True)
+    rows = []
+    report = Pipeline.builder().source(source).sink(Sink.to_fn(lambda b: rows.extend(pl.DataFrame(b).rows())))
+    report = report.build().run_sync()
+    assert rows == [(1,), (2,)] * 2
+    many = 4 if suffix == "parquet" else 3
+    note = f"{many} files without content left out, first in {tmp_path / f'0.{suffix}'}"
+    assert [str(note) for note in report.notes] == [note]
+    if suffix != "ndjson":
+        with pytest.raises((SourceError, SchemaError)):
+            read(pattern)
+        with pytest.raises((SourceError, SchemaError)):
+            Pipeline.builder().source(
+                Source.from_file(tmp_path / f"0.{suffix}", skip_empty=True)
+            ).collect_sync()
+
+
+def test_a_file_that_is_gone_or_no_file_has_content(tmp_path):
+    assert has_content(tmp_path / "gone", None)
+    os.mkfifo(tmp_path / "pipe")
+    assert has_content(tmp_path / "pipe", None)
+
+
+def test_a_path_that_is_not_utf8_is_no_value_of_a_column(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.csv")).write_text("a\n1\n")
+    assert read(tmp_path).rows() == [(1,)]
+    with pytest.raises(SourceError, match="not UTF-8, as a value of column 'path' must be"):
+        Source.from_file(tmp_path, include_file_paths="path").schema()

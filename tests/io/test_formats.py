@@ -15,7 +15,9 @@ def test_every_suffix_tells_its_format_in_any_case(suffix, format):
         assert kind_of(Path("folder.csv") / name) == detect(name)
 
 
-@pytest.mark.parametrize(("suffix", "compression"), [(".gz", "gzip"), (".zst", "zstd"), (".GZ", "gzip")])
+@pytest.mark.parametrize(
+    ("suffix", "compression"), [(".gz", "gzip"), (".zst", "zstd"), (".GZ", "gzip"), (".zip", "zip")]
+)
 def test_text_may_be_compressed_as_a_whole_and_binary_formats_not(suffix, compression):
     for inner, format in SUFFIXES.items():
         name = f"a.b{inner}{suffix}"
@@ -45,7 +47,7 @@ def test_a_named_format_wins_over_the_suffix_but_compression_still_comes_from_it
 def test_an_unknown_suffix_names_the_known_ones(name):
     assert kind_of(name) is None
     with pytest.raises(
-        PlanError, match=r"\.parquet, \.csv, .*\.feather \(text also with \.gz or \.zst\)"
+        PlanError, match=r"\.parquet, \.csv, .*\.feather \(text also with \.gz, \.zst, \.zip\)"
     ) as caught:
         detect(name)
     assert "format=" in str(caught.value)

@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from arrowstream import Pipeline, Source
-from arrowstream.errors import SourceError
+from arrowstream import Pipeline, Sink, Source
+from arrowstream.errors import PlanError, SourceError
 
 TEXT = b"a,b\n1,2\n" * 100
 
@@ -69,7 +69,7 @@ def test_what_a_file_is_instead_is_named(name: str, kind: str, content: bytes, t
     assert error.hint
 
 
-@pytest.mark.parametrize("name", ["x.csv.gz", "x.csv.zst"])
+@pytest.mark.parametrize("name", ["x.csv.gz", "x.csv.zst", "x.csv.zip"])
 def test_text_under_the_name_of_packed_text(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_bytes(TEXT)
@@ -100,3 +100,38 @@ def test_names_that_resemble_signatures_are_names(content: bytes, tmp_path: Path
     file = tmp_path / "x.csv"
     file.write_bytes(content)
     assert Pipeline.builder().source(Source.from_file(file)).collect_sync().rows() == [(1, 2)]
+
+
+@pytest.mark.parametrize("names", [[], ["a.csv", "b.csv"]])
+def test_an_archive_of_none_or_several_files_is_an_error_that_names_them(
+    tmp_path: Path, names: list[str]
+) -> None:
+    file = tmp_path / "x.csv.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, TEXT)
+    with pytest.raises(SourceError, match="cannot be read to its end") as caught:
+        Source.from_file(file).schema()
+    assert caught.value.found == f"an archive of {len(names)} files ({', '.join(names)}), not of one"
+
+
+def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x.csv", "a\n" + "1\n" * 100)
+    content = file.read_bytes()
+    at = content.index(b"1\n1\n")
+    file.write_bytes(content[:at] + b"2" + content[at + 1 :])
+    with pytest.raises(SourceError, match="cannot be read to its end") as caught:
+        Pipeline.builder().source(Source.from_file(file)).collect_sync()
+    assert caught.value.found is not None and "CRC" in caught.value.found
+    file.write_bytes(content[:-30])
+    with pytest.raises(SourceError, match="cannot be read to its end"):
+        Source.from_file(file).schema()
+
+
+def test_no_archive_is_written(tmp_path: Path) -> None:
+    steps = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"a": [1]})))
+    with pytest.raises(PlanError, match="cannot be compressed with 'zip'") as caught:
+        steps.sink(Sink.to_file(tmp_path / "x.csv.zip")).build()
+    assert caught.value.hint == "choose another name"

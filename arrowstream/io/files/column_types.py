@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.errors import SchemaError
-from arrowstream.io.files.encoders import encoder_for
 from arrowstream.io.files.formats import Format
+from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.streaming_sink import encoded
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -75,7 +75,7 @@ def _leaves(dtype: PolarsDataType) -> Iterator[PolarsDataType]:
 def _failure(format: Format, schema: pl.Schema) -> str | None:
     """Return the encoder's error for an empty file with these columns, or None."""
     try:
-        deque(encoder_for(format, schema, None).finish(), maxlen=0)
+        encoded(pl.DataFrame(schema=schema), encoder_for(format, schema, None))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, ValueError) as error:
         return str(error).split("\n")[0]
     return None

@@ -10,7 +10,7 @@ from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 
 Format = Literal["parquet", "csv", "ndjson", "json", "ipc"]
-Compression = Literal["gzip", "zstd"]
+Compression = Literal["gzip", "zstd", "zip"]
 
 TEXT_FORMATS: Final[frozenset[Format]] = frozenset({"csv", "ndjson", "json"})
 """Formats that may be compressed as a whole; the others compress their columns themselves."""
@@ -26,7 +26,7 @@ SUFFIXES: Final[dict[str, Format]] = {
     ".ipc": "ipc",
     ".feather": "ipc",
 }
-COMPRESSION_SUFFIXES: Final[dict[str, Compression]] = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSION_SUFFIXES: Final[dict[str, Compression]] = {".gz": "gzip", ".zst": "zstd", ".zip": "zip"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def format_named(name: str) -> Format:
 
 def known_suffixes() -> str:
     """List all suffixes, for a message."""
-    return f"{', '.join(SUFFIXES)} (text also with {' or '.join(COMPRESSION_SUFFIXES)})"
+    return f"{', '.join(SUFFIXES)} (text also with {', '.join(COMPRESSION_SUFFIXES)})"
 
 
 def _names() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from arrowstream.errors import SchemaError
@@ -40,29 +42,35 @@ def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFra
     return partitions
 
 
-def may_match(predicate: pl.Expr | None, partitions: pl.DataFrame) -> bool:
-    """Return False if the partitions of a file alone show that none of its rows passes, else True.
+def needed_files(predicate: pl.Expr | None, partitions: pl.DataFrame, files: int) -> list[int]:
+    """Return the numbers of the files whose partitions alone do not show that none of their rows passes.
 
     Parameters
     ----------
     predicate
         The first filter on the rows, or None.
     partitions
-        The file's partitions, one row.
+        Partition columns, one row per file.
+    files
+        Number of files.
     """
-    if predicate is None or not partitions.width:
-        return True
-    return all(_may_hold(part, partitions) for part in conjuncts(predicate))
+    parts = [] if predicate is None or not partitions.width else conjuncts(predicate)
+    needed = np.ones(files, np.bool_)
+    for part in parts:
+        names = part.meta.root_names()
+        if names and set(names) <= set(partitions.columns):
+            needed &= _holds(part, partitions)
+    return [int(number) for number in np.flatnonzero(needed)]
 
 
-def _may_hold(predicate: pl.Expr, partitions: pl.DataFrame) -> bool:
-    names = predicate.meta.root_names()
-    if not names or not set(names) <= set(partitions.columns):
-        return True
+def _holds(predicate: pl.Expr, partitions: pl.DataFrame) -> npt.NDArray[np.bool_] | bool:
+    """Return whether a filter holds for each row of the partitions; True for all if it fails."""
     try:
-        return bool(partitions.select(predicate).item())
+        found = partitions.select(predicate).to_series()
     except pl.exceptions.PolarsError:
         return True  # the read fails on it too, and its error names the place
+    held: npt.NDArray[np.bool_] = found.fill_null(value=False).to_numpy()
+    return held
 
 
 def _typed(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:

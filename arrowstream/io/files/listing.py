@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,6 +15,9 @@ from arrowstream.io.files.formats import FileKind, detect, kind_of, known_suffix
 from arrowstream.io.files.paths import local
 from arrowstream.io.files.search.glob import is_pattern, matches
 from arrowstream.io.files.search.walk import files_in
+
+Partitions = tuple[tuple[str, str | None], ...]
+"""Hive partitions: key and value, which is None for null."""
 
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _SHOWN = 5
@@ -35,11 +39,23 @@ class DataFile:
 
     path: Path
     kind: FileKind
-    partitions: tuple[tuple[str, str | None], ...] = ()
+    partitions: Partitions = ()
 
 
-def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFile, ...]:
+def find_files(
+    paths: Iterable[str], format: str | None = None, *, listed: bool = False
+) -> tuple[DataFile, ...]:
     """Return every file that `paths` name; those of a folder or glob in the order of their names.
+
+    Parameters
+    ----------
+    paths
+        Files, globs and folders.
+    format
+        Format of the files; None to take it from their names.
+    listed
+        Whether the user wrote a list: folders ``key=value`` in the paths themselves are partitions too, if all paths
+        have the same keys.
 
     Raises
     ------
@@ -48,7 +64,9 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
     PlanError
         A suffix names no known format, or the files differ in format or partition keys.
     """
-    files = [file for path in paths for file in _found(path, format)]
+    paths = tuple(paths)
+    above = _partitions_above(paths) if listed else {}
+    files = [file for path in paths for file in _under(above.get(path, ()), _found(path, format))]
     first = files[0] if files else None
     if first is None:
         raise PlanError("there is no file to read", expected="at least one path", found="an empty list")
@@ -70,14 +88,46 @@ def find_files(paths: Iterable[str], format: str | None = None) -> tuple[DataFil
     return tuple(files)
 
 
-def first_file(paths: Sequence[str], format: str | None = None) -> DataFile:
+def first_file(paths: Sequence[str], format: str | None = None, *, listed: bool = False) -> DataFile:
     """Return the first file that `paths` name, without listing all of them. Raises as `find_files` does."""
-    return _found(paths[0], format, 1)[0] if paths else find_files(paths, format)[0]
+    if not paths:
+        return find_files(paths, format)[0]
+    above = _partitions_above(paths) if listed else {}
+    return _under(above.get(paths[0], ()), _found(paths[0], format, 1))[0]
+
+
+def _partitions_above(paths: Sequence[str]) -> dict[str, Partitions]:
+    """Return the partitions in the paths themselves, by path; none if the paths differ in their keys."""
+    with _searching(", ".join(paths)):
+        above = {path: _fixed_partitions(local(path)) for path in paths}
+    keys = {tuple(key for key, _ in partitions) for partitions in above.values()}
+    return above if len(keys) == 1 else {}
+
+
+def _fixed_partitions(path: Path) -> Partitions:
+    """Return the partitions of the folders that all files of a path have: before a wildcard, or above a file."""
+    parts = list(takewhile(lambda part: not is_pattern(part), path.parts))
+    folder = Path(*parts)
+    if len(parts) == len(path.parts) and not folder.is_dir():
+        folder = folder.parent
+    return _partitions(folder, Path(folder.anchor))
+
+
+def _under(above: Partitions, files: list[DataFile]) -> list[DataFile]:
+    if not above:
+        return files
+    return [replace(file, partitions=(*above, *file.partitions)) for file in files]
 
 
 def _found(path: str, format: str | None, count: int | None = None) -> list[DataFile]:
-    try:
+    with _searching(path):
         return list(islice(_expand(path, format), count))
+
+
+@contextmanager
+def _searching(path: str) -> Iterator[None]:
+    try:
+        yield
     # RuntimeError: "~" of a user without a home; ValueError: "**" next to other characters.
     except (OSError, RuntimeError, ValueError) as error:
         folder = f" in {error.filename}" if isinstance(error, OSError) and error.filename != path else ""
@@ -141,7 +191,7 @@ def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFil
         )
 
 
-def _partitions(folder: Path, base: Path) -> tuple[tuple[str, str | None], ...]:
+def _partitions(folder: Path, base: Path) -> Partitions:
     pairs = (part.partition("=") for part in folder.relative_to(base).parts)
     # Compared before decoding: a text equal to Hive's name for null has one of its characters escaped.
     return tuple(

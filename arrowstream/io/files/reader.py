@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -12,33 +13,38 @@ import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.core.failures import FAILURES
 from arrowstream.core.notes import ReaderNote
-from arrowstream.core.position import Position, joined
-from arrowstream.errors import ArrowstreamError, SourceError
+from arrowstream.core.position import Position
+from arrowstream.errors import ArrowstreamError
 from arrowstream.io.files.columnar.open_file import OpenFile
-from arrowstream.io.files.columnar.parquet_footer import row_groups
+from arrowstream.io.files.columnar.parquet_footer import rows_of
 from arrowstream.io.files.columnar.parquet_pieces import parquet_pieces
 from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_rows, schema_of
-from arrowstream.io.files.hive_columns import may_match
+from arrowstream.io.files.evolution import Evolution
+from arrowstream.io.files.hive_columns import needed_files
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
 from arrowstream.io.files.read_ahead import Loss, Piece, ReadAhead
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names
-from arrowstream.io.files.small_files import (
-    SMALL_BYTES,
+from arrowstream.io.files.text.csv_format import Csv
+from arrowstream.io.files.text.file import TextFile
+from arrowstream.io.files.together.alike import (
     TOGETHER_BYTES,
-    TOGETHER_FILES,
     Alike,
-    AlikeCsv,
-    AlikeParquet,
     SmallFile,
     small_content,
 )
-from arrowstream.io.files.text.csv_format import Csv
-from arrowstream.io.files.text.file import TextFile
+from arrowstream.io.files.together.columnar import AlikeIpc, AlikeParquet
+from arrowstream.io.files.together.group import Group, Readings, Waiting
+from arrowstream.io.files.together.text import AlikeCsv, AlikeJson, AlikeNdjson, is_array
 from arrowstream.io.source import BlockingReader, Query
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 BATCH_ROWS = 131_072
 """Rows per batch; a piece of up to 1.5 times as many is not cut."""
+
+SKIPPED = "files without content left out"
 
 LEFT_OUT = "values left out, of keys that are not columns or come twice in an object"
 
@@ -62,6 +68,10 @@ class FileReader(BlockingReader):
         Part of the pipeline computed while reading, or None.
     strict_keys
         Whether a key that is not a column is an error.
+    evolution
+        Differences between the columns of the files that are allowed.
+    skipped
+        Files without content that are left out.
     """
 
     __slots__ = (
@@ -69,14 +79,17 @@ class FileReader(BlockingReader):
         "_alike",
         "_batches",
         "_delimiter",
+        "_evolution",
         "_file",
         "_files",
+        "_found",
         "_needed",
         "_partitions",
         "_pushed",
         "_query",
         "_row",
         "_schema",
+        "_skipped",
         "_stored",
         "_strict_keys",
         "_total",
@@ -94,20 +107,21 @@ class FileReader(BlockingReader):
         query: Query | None,
         *,
         strict_keys: bool,
+        evolution: Evolution,
+        skipped: Sequence[DataFile] = (),
     ) -> None:
         self._files = files
         self._delimiter = delimiter
         self._strict_keys = strict_keys
+        self._evolution = evolution
         self._stored = stored
         self._partitions = partitions
         self._schema = schema
         self._query = query
         self._pushed: Pushed = pushed(query, schema)
-        self._needed = [
-            number
-            for number in range(len(files))
-            if may_match(self._pushed.predicate, partitions.slice(number, 1))
-        ]
+        self._needed = needed_files(self._pushed.predicate, partitions, len(files))
+        self._found = stored
+        """Columns of the last file that was read alone, and of those that are read together with it."""
         self._alike: Alike | None = None
         """Common traits that another file needs to be read together with the last one that was read alone."""
         self._ahead = ReadAhead(self._pieces())
@@ -116,7 +130,8 @@ class FileReader(BlockingReader):
         self._file = -1
         self._row = 0
         self._total = 0
-        self.notes: tuple[ReaderNote, ...] = ()
+        self._skipped = tuple(ReaderNote(SKIPPED, len(skipped), str(file.path)) for file in skipped[:1])
+        self.notes: tuple[ReaderNote, ...] = self._skipped
         self.bytes_read = 0
         """Bytes of the files read for the batches so far: for text all bytes; for Parquet the column chunks that
         the footers list for the needed columns, or whole small files; for IPC the bytes that were copied."""
@@ -144,9 +159,10 @@ class FileReader(BlockingReader):
         return batch
 
     def _note(self, loss: Loss) -> None:
-        first = self.notes[0].first if self.notes else loss.first(self._row)
-        count = sum(note.count for note in self.notes) + loss.count
-        self.notes = (ReaderNote(LEFT_OUT, count, first),)
+        before = self.notes[len(self._skipped) :]
+        first = before[0].first if before else loss.first(self._row)
+        count = sum(note.count for note in before) + loss.count
+        self.notes = (*self._skipped, ReaderNote(LEFT_OUT, count, first))
 
     def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
         looked_at = frame.height if piece.rows is None else piece.rows
@@ -182,7 +198,7 @@ class FileReader(BlockingReader):
             return None
         match self._files[0].kind.format:
             case "parquet":
-                return sum(group.rows for file in files for group in row_groups(OpenFile(file.path), ()))
+                return sum(rows_of(OpenFile(file.path)) for file in files)
             case "ipc":
                 return sum(ipc_rows(file.path) for file in files)
             case _:
@@ -193,136 +209,121 @@ class FileReader(BlockingReader):
         return self._total if self._files[0].kind.format in ("parquet", "ipc") else None
 
     def _pieces(self) -> Generator[Piece, None, None]:
-        waiting: list[SmallFile] = []
-        nbytes = 0
+        waiting = Waiting()
         for number in self._needed:
             small = self._small(number)
-            if waiting and (small is None or nbytes >= TOGETHER_BYTES or len(waiting) >= TOGETHER_FILES):
+            if waiting.files and (small is None or waiting.is_full):
                 yield self._together(waiting)
-                waiting, nbytes = [], 0
-            if small is None:
-                yield from self._alone(number)
+                waiting = Waiting()
+            if small is not None:
+                waiting.add(*small)
             else:
-                waiting.append(small)
-                nbytes += len(small.content)
-        if waiting:
+                yield from self._alone(number)
+                if len(self._needed) > 1:
+                    self._alike = self._alike_of(self._files[number])
+        if waiting.files:
             yield self._together(waiting)
 
-    def _small(self, number: int) -> SmallFile | None:
-        """Return the file's content if it can be read together with others, else None."""
-        file = self._files[number]
-        if self._alike is None or file.kind.compression is not None:
+    def _small(self, number: int) -> tuple[SmallFile, int] | None:
+        """Return the file's content and size if it can be read together with others, else None."""
+        if self._alike is None:
             return None
-        content = small_content(file.path)
-        return None if content is None else self._alike.take(number, content)
+        file = self._files[number]
+        found = small_content(file.path, file.kind.compression)
+        small = None if found is None else self._alike.take(number, found[0])
+        if found is None or small is None or small.nbytes > TOGETHER_BYTES:
+            return None
+        return small, found[1]
+
+    def _alike_of(self, file: DataFile) -> Alike | None:
+        """Return the traits that another file needs to be read together with this one."""
+        found = small_content(file.path, file.kind.compression)
+        if found is None:
+            return None
+        content, columns = found[0], max(1, len(self._pushed.columns))
+        match file.kind.format:
+            case "csv":
+                return AlikeCsv.of(self._delimiter, content)
+            case "parquet":
+                return AlikeParquet.of(content, columns)
+            case "ipc":
+                return AlikeIpc.of(content, columns)
+            case "json" if is_array(content):
+                return AlikeJson(self._known_keys)
+            case _:
+                return AlikeNdjson(self._known_keys)
+
+    def _together(self, waiting: Waiting) -> Piece:
+        assert self._alike is not None
+        found = self._found
+        needed = tuple(name for name in found if name in self._pushed.columns)
+        readings = Readings(
+            found,
+            needed or tuple(found)[:1],  # without any column, the number of rows would be lost
+            lambda number: self._files[number].path,
+            self._alone,
+            self._finish,
+        )
+        return Group(readings, self._alike, waiting.files).piece(waiting.stored)
 
     def _alone(self, number: int) -> Iterator[Piece]:
         read = self._table if self._files[number].kind.format in ("parquet", "ipc") else self._text
-        for piece in read(self._files[number], self._adapt(number)):
+        for piece in read(number, self._files[number]):
             yield replace(piece, file=number)
 
-    def _together(self, files: Sequence[SmallFile]) -> Piece:
-        """Return similar small files as one piece; if that fails they are read one by one, to locate the error."""
-        alike = self._alike
-        assert alike is not None
-        rows = [file.rows for file in files]
-
-        def read() -> pl.DataFrame:
-            try:
-                return self._scanned(alike, files)
-            except FAILURES:
-                found = [self._read_alone(file.number) for file in files]
-            rows[:] = [looked_at for _, looked_at in found]
-            return pl.concat(frame for frame, _ in found)
-
-        def places() -> Position:
-            paths = (str(self._files[file.number].path) for file in files)
-            return joined(
-                (count, Position(path, 0, count)) for path, count in zip(paths, rows, strict=True) if count
-            )
-
-        last = self._files[files[-1].number].path
-        total = sum(rows) if self._files[0].kind.format == "parquet" else None
-        nbytes = sum(len(file.content) for file in files)
-        return Piece(
-            last,
-            total,
-            nbytes,
-            read,
-            lambda error, first: SourceError(
-                f"{len(files)} files up to {last} cannot be joined", found=str(error)
-            ),
-            file=files[-1].number,
-            places=places,
-        )
-
-    def _scanned(self, alike: Alike, files: Sequence[SmallFile]) -> pl.DataFrame:
-        needed = [name for name in self._stored if name in self._pushed.columns]
-        frame = alike.scan(files, self._stored).select(needed).collect()
-        counts = [file.rows for file in files]
-        if frame.height != sum(counts):
-            raise ValueError("the files hold more rows, or fewer, than they say")
-        numbers = pl.Series(np.repeat([file.number for file in files], counts))
+    def _finish(self, frame: pl.DataFrame, files: Sequence[int], rows: Sequence[int]) -> pl.DataFrame:
+        """Give the rows of several files, as stored, their partitions, final types and the query."""
+        numbers = pl.Series(np.repeat(np.array(files, np.int64), np.array(rows, np.int64)))
         keys = self._partitions[numbers] if self._partitions.width else pl.DataFrame()
-        unread = [
-            pl.lit(None, dtype).alias(name)
-            for name, dtype in self._stored.items()
-            if name not in frame.columns
-        ]
         values = [keys[name].cast(self._schema[name]) for name in keys.columns]
-        return self._query_on(frame.with_columns(*unread, *values).lazy(), keys.columns).collect()
+        return self._query_on(frame.with_columns(*values).lazy(), frame.schema, keys.columns).collect()
 
-    def _read_alone(self, number: int) -> tuple[pl.DataFrame, int]:
-        """Return all rows of one file, and the number of its rows that were examined."""
-        frames, looked_at = [], 0
-        for piece in self._alone(number):
-            try:
-                frame = piece.read()
-            except FAILURES as error:
-                raise piece.explain(error, looked_at) from error
-            frames.append(frame)
-            looked_at += frame.height if piece.rows is None else piece.rows
-        empty = self._query_on(pl.LazyFrame(schema=self._schema), tuple(self._schema)).collect()
-        return pl.concat([empty, *frames]), looked_at
-
-    def _table(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
+    def _table(self, number: int, file: DataFile) -> Iterator[Piece]:
         opened = OpenFile(file.path)
         found = schema_of(opened, file.kind.format)
-        check_columns(file, found, self._files[0], self._stored)
+        check_columns(file, found, self._files[0], self._stored, self._evolution)
+        self._found = pl.Schema({name: dtype for name, dtype in found.items() if name in self._stored})
         columns = tuple(name for name in self._pushed.columns if name in found)
-        table = Table(opened, found, columns, adapt)
-        if file.kind.format == "parquet" and opened.size <= SMALL_BYTES:
-            self._alike = AlikeParquet.of(opened.read(0, opened.size))
+        table = Table(opened, found, columns, self._adapt(number, found))
         return ipc_pieces(table) if file.kind.format == "ipc" else parquet_pieces(table)
 
-    def _text(self, file: DataFile, adapt: Adapt) -> Iterator[Piece]:
+    def _text(self, number: int, file: DataFile) -> Iterator[Piece]:
         text = TextFile(file, self._delimiter)
         try:
             # An object may leave out any of its keys, a record none of its fields.
             optional = () if isinstance(text.format, Csv) else self._stored
             names = dict.fromkeys([*optional, *text.names()])
-            check_names(file, list(names), self._files[0], self._stored)
-            if isinstance(text.format, Csv) and file.kind.compression is None and len(self._needed) > 1:
-                self._alike = AlikeCsv.of(text.format, small_content(file.path) or b"")
-            # A key that is a partition too is a column, whether rows have it or not.
-            known = pl.Schema({**self._stored, **self._partitions.schema}) if self._strict_keys else None
-            yield from text.pieces(file, self._stored, adapt, known=known)
+            check_names(file, list(names), self._files[0], self._stored, self._evolution)
+            found = pl.Schema({name: dtype for name, dtype in self._stored.items() if name in names})
+            self._found = found
+            yield from text.pieces(file, self._stored, self._adapt(number, found), known=self._known_keys)
         finally:
             text.close()
 
-    def _adapt(self, number: int) -> Adapt:
-        """Return a function from the rows of a file as stored to the rows after the query."""
+    @property
+    def _known_keys(self) -> pl.Schema | None:
+        """Keys that objects may have, if any other is an error; else None."""
+        # A key that is a partition too is a column, whether rows have it or not.
+        return pl.Schema({**self._stored, **self._partitions.schema}) if self._strict_keys else None
+
+    def _adapt(self, number: int, found: pl.Schema) -> Adapt:
+        """Return a function from the rows of a file, which has the columns `found`, to the rows after the query."""
         row = self._partitions.row(number) if self._partitions.width else ()
         keys = dict(zip(self._partitions.columns, row, strict=True))
         changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in keys.items()]
-        return lambda rows: self._query_on(rows.with_columns(changed), keys)
+        return lambda rows: self._query_on(rows.with_columns(changed), found, keys)
 
-    def _query_on(self, rows: pl.LazyFrame, typed: Collection[str]) -> pl.LazyFrame:
-        """Apply the query to rows that have all columns, those in `typed` with their final types."""
-        changed = [
-            pl.col(name).cast(self._schema[name])
-            for name, dtype in self._stored.items()
-            if name not in typed and dtype != self._schema[name]
-        ]
+    def _query_on(
+        self, rows: pl.LazyFrame, found: Mapping[str, PolarsDataType], typed: Collection[str]
+    ) -> pl.LazyFrame:
+        """Apply the query to rows of the columns `found`, after those in `typed`, which have their final types."""
+        changed = []
+        for name, dtype in self._schema.items():
+            if name in typed:
+                continue
+            if name not in found:
+                changed.append(pl.lit(None, dtype).alias(name))
+            elif found[name] != dtype:
+                changed.append(pl.col(name).cast(dtype))
         rows = rows.with_columns(changed).select(tuple(self._schema))
         return rows if self._query is None else self._query(rows)

@@ -10,6 +10,7 @@ from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import SchemaError
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.scan import schema_of
+from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.text.file import text_schema
 
@@ -22,8 +23,13 @@ def table_schema(file: DataFile) -> pl.Schema:
     return schema_of(OpenFile(file.path), file.kind.format)
 
 
-def stored_schema(files: Sequence[DataFile], delimiter: str, given: pl.Schema) -> pl.Schema:
+def stored_schema(
+    files: Sequence[DataFile], delimiter: str, given: pl.Schema, evolution: Evolution
+) -> pl.Schema:
     """Return the columns inside the files: names and types of the first file, and for text the types in `given`.
+
+    Types are those that hold the values of all files, if `evolution` allows several. If it allows columns to be
+    missing, those in `given` that the first file lacks are among the columns.
 
     Raises
     ------
@@ -35,13 +41,21 @@ def stored_schema(files: Sequence[DataFile], delimiter: str, given: pl.Schema) -
     first = files[0]
     partitions = [key for key, _ in first.partitions]
     inside = pl.Schema({name: dtype for name, dtype in given.items() if name not in partitions})
-    if first.kind.format in ("parquet", "ipc"):
-        schema = table_schema(first)
-        if len(files) <= CHECKED_AT_BUILD:
-            for file in files[1:]:
-                check_columns(file, table_schema(file), first, schema)
-    else:
-        schema = text_schema(first, delimiter, inside)
+    columnar = first.kind.format in ("parquet", "ipc")
+    schema = table_schema(first) if columnar else text_schema(first, delimiter, inside)
+    if evolution.missing_columns == "insert":
+        schema = pl.Schema({**schema, **{name: inside[name] for name in inside if name not in schema}})
+    if len(files) <= CHECKED_AT_BUILD and (columnar or evolution.widen):
+        others = [
+            table_schema(file) if columnar else text_schema(file, delimiter, inside) for file in files[1:]
+        ]
+        for other in others:
+            schema = evolution.widened(schema, other, text=not columnar)
+        if columnar:
+            for file, other in zip(files[1:], others, strict=True):
+                check_columns(file, other, first, schema, evolution)
+        else:
+            schema = pl.Schema({name: inside.get(name, dtype) for name, dtype in schema.items()})
     unknown = [name for name in inside if name not in schema]
     if unknown:
         raise SchemaError(
@@ -49,26 +63,36 @@ def stored_schema(files: Sequence[DataFile], delimiter: str, given: pl.Schema) -
             expected=f"some of {', '.join(schema)}",
             found=", ".join(unknown),
             hint=did_you_mean(unknown[0], schema)
-            or "name the columns as the file does, and rename them by a step of the pipeline",
+            or "name the columns as the file does, and rename them by a step of the pipeline; "
+            "or pass missing_columns='insert' for a column of nulls",
         )
     return schema
 
 
-def check_columns(file: DataFile, found: pl.Schema, first: DataFile, expected: pl.Schema) -> None:
-    """Raise SchemaError unless a file has the columns and types of the first one, in any order."""
-    missing = [name for name in expected if name not in found]
-    extra = [name for name in found if name not in expected]
-    other = [name for name in expected if name in found and found[name] != expected[name]]
-    if not (missing or extra or other):
+def check_columns(
+    file: DataFile, found: pl.Schema, first: DataFile, expected: pl.Schema, evolution: Evolution
+) -> None:
+    """Raise SchemaError unless a file has the columns and types of the first one, in any order.
+
+    Differences that `evolution` allows are no errors.
+    """
+    names = dict.fromkeys([*expected, *found])
+    wrong = [name for name in names if not evolution.allows(found.get(name), expected.get(name))]
+    missing = [name for name in wrong if name not in found]
+    extra = [name for name in wrong if name not in expected]
+    other = [name for name in wrong if name in found and name in expected]
+    if not wrong:
         return
     name = (missing or extra or other)[0]
     if missing:
-        what, hint = f"has no column {name!r}", "give it one of nulls, or read it by a source of its own"
+        what, hint = f"has no column {name!r}", "pass missing_columns='insert' to read it as nulls there"
     elif extra:
-        what, hint = f"has a column {name!r} more", "drop it there, or read the file by a source of its own"
+        what, hint = f"has a column {name!r} more", "pass extra_columns='ignore' to leave it out"
     else:
         what = f"has another type in column {name!r}"
-        hint = "write the files with one type, or read this one by a source of its own and cast"
+        hint = "read this file by a source of its own and cast"
+        if not evolution.widen:
+            hint = f"pass widen=True if one type holds the values of both exactly, or {hint}"
     raise SchemaError(
         f"{file.path} {what} than the files before it" if not missing else f"{file.path} {what}",
         expected=f"{_columns(expected, [*missing, *other]) or _names(expected)}, as in {first.path}",
@@ -77,10 +101,12 @@ def check_columns(file: DataFile, found: pl.Schema, first: DataFile, expected: p
     )
 
 
-def check_names(file: DataFile, found: Sequence[str], first: DataFile, expected: pl.Schema) -> None:
+def check_names(
+    file: DataFile, found: Sequence[str], first: DataFile, expected: pl.Schema, evolution: Evolution
+) -> None:
     """Apply `check_columns` to a file whose header has names only."""
     known = {name: expected.get(name, pl.Unknown()) for name in found}
-    check_columns(file, pl.Schema(known), first, expected)
+    check_columns(file, pl.Schema(known), first, expected, evolution)
 
 
 def _columns(schema: pl.Schema, names: Sequence[str]) -> str:

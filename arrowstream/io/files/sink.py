@@ -16,7 +16,7 @@ from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SinkError, SourceError
 from arrowstream.io.files.column_types import check_types
-from arrowstream.io.files.encoders import encoder_for, unit_rows
+from arrowstream.io.files.folder_writer import FolderWriter
 from arrowstream.io.files.formats import (
     COMPRESSION_SUFFIXES,
     TEXT_FORMATS,
@@ -26,8 +26,10 @@ from arrowstream.io.files.formats import (
     format_named,
     kind_of,
 )
-from arrowstream.io.files.growing_file import GrowingFile
 from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.output.encoders import encoder_for, unit_rows
+from arrowstream.io.files.output.growing_file import GrowingFile
+from arrowstream.io.files.output.stream_file import StreamFile, is_stream
 from arrowstream.io.files.paths import local, path_text, printable
 from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.sink_errors import sink_errors
@@ -37,12 +39,11 @@ from arrowstream.io.files.staging.journal import finish_interrupted
 from arrowstream.io.files.staging.new_folder import NewFolder
 from arrowstream.io.files.staging.single_file import StagedFile
 from arrowstream.io.files.staging.unfinished import is_partition
-from arrowstream.io.files.stream_file import StreamFile, is_stream
-from arrowstream.io.files.writer import FolderWriter, SingleFileWriter
+from arrowstream.io.files.writer import SingleFileWriter
 from arrowstream.io.sink import BlockingWriter, SinkSpec
 
 ROWS_PER_FILE: Final = 4_194_304
-"""Default number of rows per part file: 8 Parquet units."""
+"""Default number of rows per part file: 16 row groups of Parquet."""
 
 # The first of each is the default.
 _COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
@@ -197,11 +198,11 @@ class FileSink(SinkSpec):
         if not self._is_folder:
             encoder = encoder_for(kind.format, schema, compression, kind.delimiter)
             if self._is_stream:
-                stream = StreamFile(self._local, encoder)
-                return SingleFileWriter(stream, stream, unit_rows(kind.format))
+                stream = StreamFile(self._local)
+                return SingleFileWriter(stream, stream, encoder, unit_rows(kind.format))
             staged = StagedFile(target)
-            file = GrowingFile(partial(staged.path, target.name), target, encoder)
-            return SingleFileWriter(staged, file, unit_rows(kind.format))
+            file = GrowingFile(partial(staged.path, target.name), target)
+            return SingleFileWriter(staged, file, encoder, unit_rows(kind.format))
         return FolderWriter(
             self._stage(target, kind.format),
             target,
@@ -247,12 +248,13 @@ class FileSink(SinkSpec):
     def _compression(self, kind: FileKind) -> str | None:
         """Return the compression to use; None for no compression."""
         known = _COMPRESSIONS[kind.format]
-        if self.compression is not None and self.compression not in known:
+        wanted = self.compression or kind.compression
+        if wanted is not None and wanted not in known:
             raise PlanError(
-                f"a {kind.format} file cannot be compressed with {self.compression!r}",
+                f"a {kind.format} file cannot be compressed with {wanted!r}",
                 expected=", ".join(map(repr, known)),
-                found=repr(self.compression),
-                hint="leave compression out for the default",
+                found=repr(wanted if self.compression else self.path),
+                hint="leave compression out for the default" if self.compression else "choose another name",
             )
         by_name = kind.compression or "none"
         named = not self._is_folder and not self._is_stream

@@ -13,17 +13,19 @@ from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import ArrowstreamError, PlanError
+from arrowstream.errors import ArrowstreamError, PlanError, SourceError
 from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
+from arrowstream.io.files.evolution import Evolution, Extra, Missing
 from arrowstream.io.files.formats import Format, format_named
-from arrowstream.io.files.hive_columns import may_match, partition_columns
+from arrowstream.io.files.hive_columns import needed_files, partition_columns
 from arrowstream.io.files.listing import DataFile, find_files, first_file
 from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
+from arrowstream.io.files.together.alike import has_content
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
 
@@ -46,6 +48,14 @@ class FileSource(SourceSpec):
         Delimiter of CSV fields; None for a comma, or a tab in ``.tsv``.
     strict_keys
         Whether every key of NDJSON or JSON that is not a column is an error.
+    evolution
+        Differences between the columns of the files that are allowed.
+    listed
+        Whether the user wrote a list: folders ``key=value`` in its paths are partitions too.
+    include_file_paths
+        Name of a column with the path of each row's file; None for no such column.
+    skip_empty
+        Whether files without content are left out, instead of being an error.
 
     Examples
     --------
@@ -61,6 +71,10 @@ class FileSource(SourceSpec):
     given: pl.Schema = field(default_factory=pl.Schema)
     delimiter: str | None = None
     strict_keys: bool = False
+    evolution: Evolution = field(default_factory=Evolution)
+    listed: bool = False
+    include_file_paths: str | None = None
+    skip_empty: bool = False
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -84,7 +98,8 @@ class FileSource(SourceSpec):
         several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
         paths: Iterable[Any] = path if several else [path]  # type: ignore[assignment]
         named = None if format is None else format_named(format)
-        return cls(tuple(path_text("from_file", item) for item in paths), named, pl.Schema(schema or {}))
+        names = tuple(path_text("from_file", item) for item in paths)
+        return cls(names, named, pl.Schema(schema or {}), listed=several)
 
     def with_delimiter(self, delimiter: str) -> FileSource:
         """Return the same source with another delimiter between the fields of its CSV files.
@@ -101,6 +116,21 @@ class FileSource(SourceSpec):
                 found=repr(delimiter),
             )
         return replace(self, delimiter=delimiter)
+
+    def with_differences(self, missing_columns: Missing, extra_columns: Extra, *, widen: bool) -> FileSource:
+        """Return the same source, whose files may have other columns than the first one.
+
+        Parameters
+        ----------
+        missing_columns, extra_columns, widen
+            See `Source.from_file`.
+
+        Raises
+        ------
+        PlanError
+            An argument has another value than those.
+        """
+        return replace(self, evolution=Evolution(missing_columns, extra_columns, widen))
 
     def with_strict_keys(self) -> FileSource:
         r"""Return the same source, for which every key of NDJSON or JSON that is not a column is an error.
@@ -147,22 +177,34 @@ class FileSource(SourceSpec):
 
     @property
     def pushdown(self) -> Literal["columns", "query"]:
-        format = self.format or first_file(self.paths).kind.format
+        format = self.format or self._first.kind.format
         return "query" if format in ("parquet", "ipc") else "columns"
 
     @property
     def constant_columns(self) -> frozenset[str]:
-        return frozenset(name for name, _ in self._files()[0].partitions)
+        partitions = frozenset(name for name, _ in self._first.partitions)
+        # A column that some files lack is null there, and `fill_null` makes it a constant.
+        return partitions | (
+            frozenset(self.schema()) if self.evolution.missing_columns == "insert" else set()
+        )
 
     def open(
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
     ) -> BlockingReader:
-        files = self._files()
+        files, skipped = self._listed()
         stored, partitioned = self._columns(files)
         schema = self._typed(stored, partitioned)
         partitions = partition_columns(files, partitioned)
         return FileReader(
-            files, self._delimiter(files), stored, partitions, schema, query, strict_keys=self.strict_keys
+            files,
+            self._delimiter(files),
+            stored,
+            partitions,
+            schema,
+            query,
+            strict_keys=self.strict_keys,
+            evolution=self.evolution,
+            skipped=skipped,
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
@@ -174,18 +216,43 @@ class FileSource(SourceSpec):
         lines = [f"columns: {len(chosen)} of {len(schema)}{names}"]
         if found.predicate is not None:
             lines.append(f"filter: {conjunction_text(found.predicate)}")
-        partitions = partition_columns(files, self._columns(files)[1])
-        needed = [file for i, file in enumerate(files) if may_match(found.predicate, partitions.slice(i, 1))]
+        needed = needed_files(found.predicate, partition_columns(files, self._columns(files)[1]), len(files))
         if len(needed) < len(files):
             lines.append(f"files: {len(needed)} of {len(files)}")
         if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD:
-            read = sum(group.stored for file in needed for group in row_groups(OpenFile(file.path), chosen))
-            whole = sum(group.stored for file in files for group in row_groups(OpenFile(file.path)))
+            groups = [row_groups(OpenFile(file.path), chosen) for file in files]
+            read = sum(group.stored for number in needed for group in groups[number])
+            whole = sum(group.whole for file in groups for group in file)
             lines.append(f"bytes: {_size(read)} of {_size(whole)}")
         return tuple(lines)
 
+    @property
+    def _first(self) -> DataFile:
+        if self.skip_empty:
+            return self._files()[0]
+        return self._with_path(first_file(self.paths, self.format, listed=self.listed))
+
+    def _with_path(self, file: DataFile) -> DataFile:
+        """Return a file whose path is a column as the values of its partitions are, if the user asked for it."""
+        if self.include_file_paths is None:
+            return file
+        path = str(file.path)
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise SourceError(
+                f"the path of a file is not UTF-8, as a value of column {self.include_file_paths!r} must be",
+                found=ascii(path),
+                hint="rename the file, or leave out include_file_paths",
+            ) from error
+        return replace(file, partitions=(*file.partitions, (self.include_file_paths, path)))
+
     def _files(self) -> tuple[DataFile, ...]:
-        files = find_files(self.paths, self.format)
+        return self._listed()[0]
+
+    def _listed(self) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
+        """Return the files to read, and those without content that are left out."""
+        files = find_files(self.paths, self.format, listed=self.listed)
         if self.delimiter is not None and files[0].kind.format != "csv":
             raise PlanError(
                 "only CSV files have a delimiter",
@@ -200,13 +267,31 @@ class FileSource(SourceSpec):
                 found=f"{files[0].kind.format} in {files[0].path}",
                 hint="leave out with_strict_keys()",
             )
-        return files
+        if self.include_file_paths is not None:
+            files = tuple(map(self._with_path, files))
+        if not self.skip_empty:
+            return files, ()
+        empty = [not has_content(file.path, file.kind.compression) for file in files]
+        # If no file has content, the first one is read, for the error that says so.
+        full = tuple(file for file, is_empty in zip(files, empty, strict=True) if not is_empty)
+        return full or files[:1], tuple(file for file, is_empty in zip(files, empty, strict=True) if is_empty)
 
     def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
         """Return the columns inside the files, and those of their partitions."""
         if not self._known:
-            stored = stored_schema(files, self._delimiter(files), self.given)
-            self._known.append((stored, partition_columns(files, self.given).schema))
+            given, path = self.given, self.include_file_paths
+            if path is not None:
+                given = pl.Schema({**given, path: pl.String()})
+            partitions = [key for key, _ in files[0].partitions]
+            stored = stored_schema(files, self._delimiter(files), given, self.evolution)
+            if path is not None and (path in stored or partitions.count(path) > 1):
+                raise PlanError(
+                    f"the files have a column {path!r} already",
+                    expected="another name for the column of their paths",
+                    found=f"include_file_paths={path!r}",
+                    hint="choose a name that no column and no partition has",
+                )
+            self._known.append((stored, partition_columns(files, given).schema))
         return self._known[0]
 
     def _typed(self, stored: pl.Schema, partitions: pl.Schema) -> pl.Schema:

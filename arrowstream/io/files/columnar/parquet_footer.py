@@ -27,11 +27,14 @@ class RowGroup:
         Bytes of the columns in the file.
     decoded
         Estimated bytes of the columns in memory.
+    whole
+        Bytes of all columns in the file.
     """
 
     rows: int
     stored: int
     decoded: int
+    whole: int
 
 
 def row_groups(file: OpenFile, columns: Collection[str] | None = None) -> list[RowGroup]:
@@ -42,24 +45,35 @@ def row_groups(file: OpenFile, columns: Collection[str] | None = None) -> list[R
     SourceError
         The footer cannot be read.
     """
-    try:
-        footer = pq.read_metadata(file.place)
-    except (OSError, pa.ArrowException) as error:
-        raise damaged_file(file, error, "Parquet") from error
+    footer = _footer_of(file)
     groups = []
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
-        stored = decoded = 0
+        stored = decoded = whole = 0
         for index in range(group.num_columns):
             chunk = group.column(index)
+            whole += chunk.total_compressed_size
             # The path of a nested column includes its parts ("x.list.element"), that of a plain one is its name.
             if columns is None or _root(chunk.path_in_schema, columns):
                 stored += chunk.total_compressed_size
                 width = _WIDTHS.get(chunk.physical_type)
                 text = 0 if width else chunk.total_uncompressed_size
                 decoded += chunk.num_values * (width or _VIEW) + text
-        groups.append(RowGroup(group.num_rows, stored, decoded))
+        groups.append(RowGroup(group.num_rows, stored, decoded, whole))
     return groups
+
+
+def rows_of(file: OpenFile) -> int:
+    """Return the number of rows of a Parquet file. Raises as `row_groups` does."""
+    rows: int = _footer_of(file).num_rows
+    return rows
+
+
+def _footer_of(file: OpenFile) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(file.place)
+    except (OSError, pa.ArrowException) as error:
+        raise damaged_file(file, error, "Parquet") from error
 
 
 def _root(path: str, columns: Collection[str]) -> bool:

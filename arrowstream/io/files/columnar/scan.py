@@ -14,18 +14,25 @@ import pyarrow.parquet as pq
 
 from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.io.files.columnar.damage import checked_types, damaged_rows, failed_steps, unreadable_schema
+from arrowstream.io.files.columnar.footer_bytes import ParquetEnds, parquet_footer
 from arrowstream.io.files.columnar.ipc_file import BatchCopy, IpcFile
 from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.read_ahead import Piece
 
-PIECE_BYTES = 8 << 20
+PIECE_BYTES = 16 << 20
 """Decoded size of a piece, about, in bytes; two are read at a time while a third is processed."""
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 _KNOWN_SCHEMAS: Final = 4096
 _known: dict[tuple[Path, Stamp], pl.Schema] = {}
+
+_END_BYTES: Final = 65_536
+"""Bytes at the end of a Parquet file that hold most footers whole."""
+
+_KNOWN_ENDS: Final = 64
+_known_ends: dict[ParquetEnds, pl.Schema] = {}
 
 
 def schema_of(file: OpenFile, format: Format) -> pl.Schema:
@@ -57,13 +64,30 @@ def schema_of(file: OpenFile, format: Format) -> pl.Schema:
 
 def _read_schema(file: OpenFile, format: Format) -> pl.Schema:
     parquet = format == "parquet"
+    footer = b""
+    if parquet:
+        footer = parquet_footer(file.read(max(0, file.size - _END_BYTES), _END_BYTES))
+        # A footer that has its schema between the same bytes as another one has the same schema.
+        known = [schema for ends, schema in [*_known_ends.items()] if ends.rows(footer) is not None]
+        if known:
+            return known[-1]
     try:
         rows = scan_parquet(file) if parquet else scan_ipc(IpcFile(file).copy([]))
-        return checked_types(file, rows.collect_schema())
+        schema = checked_types(file, rows.collect_schema())
+        _remember(footer, schema)
+        return schema
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         if parquet:
             raise unreadable_schema(file, error, "Parquet", pq.read_schema) from error
         raise unreadable_schema(file, error, "Arrow IPC", _read_ipc_schema) from error
+
+
+def _remember(footer: bytes, schema: pl.Schema) -> None:
+    ends = ParquetEnds.of(footer)
+    if ends is not None:
+        if len(_known_ends) >= _KNOWN_ENDS:
+            _known_ends.clear()
+        _known_ends[ends] = schema
 
 
 def _read_ipc_schema(path: str) -> pa.Schema:

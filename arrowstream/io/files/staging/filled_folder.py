@@ -57,7 +57,7 @@ class FilledFolder(Staging):
         self._old = {path: Version.of(path) for path in old}
         self._exchanged = False
         self._token = new_token()
-        self._names: list[str] = []
+        self._names: dict[str, None] = {}
         self._moves: list[Move] = []
         self._placed: list[Path] = []
         self._made: list[Path] = []
@@ -77,10 +77,14 @@ class FilledFolder(Staging):
         self._contents = Contents(target, self._staged, self._old)
         self._journal = Journal(target, self._token, self._staged)
 
+    @property
+    def folder(self) -> Path:
+        return self._staged
+
     def path(self, name: str) -> Path:
         with sink_errors("cannot write to", self._target / name):
             path = nested(self._staged, name)
-        self._names.append(name)
+        self._names[name] = None
         return path
 
     def prepare(self) -> None:

@@ -44,6 +44,10 @@ class NewFolder(Staging):
             self.discard()
             raise
 
+    @property
+    def folder(self) -> Path:
+        return self._staged
+
     def path(self, name: str) -> Path:
         with sink_errors("cannot write to", self._target / name):
             return nested(self._staged, name)

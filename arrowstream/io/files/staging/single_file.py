@@ -60,6 +60,10 @@ class StagedFile(Staging):
             )
         return old
 
+    @property
+    def folder(self) -> Path:
+        return self._staged.parent
+
     def path(self, name: str) -> Path:
         return self._staged
 

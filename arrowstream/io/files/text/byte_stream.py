@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Protocol
@@ -54,12 +55,18 @@ class FileBytes:
             self._size = path.stat().st_size
         except OSError as error:
             raise unreadable(path, error) from error
-        self._stream = _unpacked(self._file, compression)
         try:
+            self._stream = self._unpack()
             self._unread = self._text_begins()
         except BaseException:
             self._file.close()
             raise
+
+    def _unpack(self) -> ByteStream:
+        try:
+            return unpacked(self._file, self._compression)
+        except (OSError, RuntimeError, zipfile.BadZipFile) as error:
+            raise self._damaged(str(error).splitlines()[0]) from error
 
     def _text_begins(self) -> bytes:
         """Return the first bytes, without a byte order mark; raise SourceError unless they may be text."""
@@ -98,9 +105,10 @@ class FileBytes:
                 size -= len(part)
         except EOFError as error:
             raise self._damaged(f"the file ends too early, after {self.bytes_read} bytes") from error
-        except (OSError, zlib.error, pa.ArrowException) as error:
+        except (OSError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
             raise self._damaged(str(error).splitlines()[0]) from error
-        if size and self.bytes_read < self._size:
+        # An archive ends with its directory, which is read first.
+        if size and self.bytes_read < self._size and self._compression != "zip":
             raise SourceError(
                 f"{self._path} became shorter while it was read",
                 position=str(self._path),
@@ -124,13 +132,25 @@ class FileBytes:
         self._file.close()
 
 
-def _unpacked(file: io.RawIOBase, compression: Compression | None) -> ByteStream:
+def unpacked(file: io.RawIOBase | io.BytesIO, compression: Compression | None) -> ByteStream:
+    """Return the decompressed bytes of a file as a stream."""
     if compression == "gzip":
         return gzip.GzipFile(fileobj=file, mode="rb")
+    if compression == "zip":
+        return _only_member(zipfile.ZipFile(file))
     if compression == "zstd":
         stream: ByteStream = pa.CompressedInputStream(file, "zstd")
         return stream
     return file
+
+
+def _only_member(archive: zipfile.ZipFile) -> ByteStream:
+    """Return the only file of a zip archive as a stream; raise BadZipFile if it holds none or several."""
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) != 1:
+        names = ", ".join(member.filename for member in members[:3])
+        raise zipfile.BadZipFile(f"an archive of {len(members)} files ({names}), not of one")
+    return archive.open(members[0])
 
 
 def unreadable(path: Path, error: Exception) -> SourceError:

@@ -13,7 +13,11 @@ _BINARY: Final[tuple[tuple[bytes, str, str], ...]] = (
     (b"BZh91AY&SY", "bzip2 data", "unpack the file, or pack it with gzip or zstd"),
     (b"\xfd7zXZ\x00", "xz data", "unpack the file, or pack it with gzip or zstd"),
     (b"\x04\x22\x4d\x18", "lz4 data", "unpack the file, or pack it with gzip or zstd"),
-    (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unpack the file, or save the spreadsheet as CSV"),
+    (
+        b"PK\x03\x04",
+        "a zip archive (or a spreadsheet)",
+        "name the file with .zip at the end, or save the spreadsheet as CSV",
+    ),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel or Word document", "save it as CSV"),
     (b"PAR1\x15", "a Parquet file", "pass format='parquet', or name the file with .parquet at the end"),
     (b"ARROW1\x00\x00", "an Arrow file", "pass format='ipc', or name the file with .arrow at the end"),

@@ -44,7 +44,7 @@ class RowBuffer:
     def add(self, frame: pl.DataFrame, nbytes: int) -> Iterator[pl.DataFrame]:
         """Add rows that take `nbytes` (see `frame_bytes`), and yield the units that are now full."""
         if frame.height:
-            self._keep(frame, nbytes + _FRAME_BYTES)
+            self.keep(frame, nbytes)
         while self.height >= self._rows or self.nbytes >= UNIT_BYTES:
             nbytes = self.nbytes
             rows = self.take()
@@ -53,12 +53,21 @@ class RowBuffer:
                 self._keep(rows.slice(count), nbytes - nbytes * count // rows.height)
             yield rows.head(count)
 
+    def keep(self, frame: pl.DataFrame, nbytes: int) -> None:
+        """Add rows that take `nbytes`, whatever number the buffer holds."""
+        self._keep(frame, nbytes + _FRAME_BYTES)
+
+    def peek(self) -> pl.DataFrame:
+        """Return all rows in one frame; the buffer must not be empty."""
+        frames = [*self._frames, *self._small]
+        return frames[0] if len(frames) == 1 else pl.concat(frames)
+
     def take(self) -> pl.DataFrame:
         """Remove all rows and return them in one frame; the buffer must not be empty."""
-        frames = [*self._frames, *self._small]
+        rows = self.peek()
         self._frames, self._small = [], []
         self.height = self.nbytes = 0
-        return frames[0] if len(frames) == 1 else pl.concat(frames)
+        return rows
 
     def _keep(self, frame: pl.DataFrame, nbytes: int) -> None:
         self.height += frame.height

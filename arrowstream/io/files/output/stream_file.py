@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import stat
 import time
 from pathlib import Path
 
 from arrowstream.errors import SinkError
-from arrowstream.io.files.encoders import Encoder
-from arrowstream.io.files.growing_file import OutputFile
+from arrowstream.io.files.output.output_file import Abandoned, OutputFile
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import Publication
 
@@ -19,6 +19,7 @@ READER_WAIT_S = 10.0
 """Longest wait for the reader of a pipe, in seconds."""
 
 _POLL_S = 0.02
+_POLL_MS = 50
 _DESCRIPTOR = re.compile(r"/(?:dev/(stdin|stdout|stderr|fd/\d+)|proc/(?:self|thread-self)/fd/(\d+))")
 _NAMED = {"stdin": 0, "stdout": 1, "stderr": 2}
 
@@ -76,28 +77,30 @@ class StreamFile(OutputFile, Publication):
     ----------
     path
         The device, pipe or descriptor.
-    encoder
-        A new encoder of its format.
     """
 
     __slots__ = ("_handle",)
 
-    def __init__(self, path: Path, encoder: Encoder) -> None:
-        super().__init__(path, encoder)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, chunk=1)
         self._handle: int | None = None
 
     def write(self) -> None:
         with sink_errors("cannot write to", self._shown):
             if self._handle is None:
                 self._handle = _opened(self._shown)
+            # A reader may take its time: the wait ends with the run, and a pipe that is ready takes `PIPE_BUF` bytes.
+            ready = select.poll()
+            ready.register(self._handle, select.POLLOUT)
             # Written bytes are removed at once, so that a retry continues after them.
             while self._waiting:
-                chunk = memoryview(self._waiting[0])
+                while not ready.poll(_POLL_MS):
+                    if self._abandoned:
+                        raise Abandoned
+                chunk = memoryview(self._waiting[0])[: select.PIPE_BUF]
                 written = os.write(self._handle, chunk)
-                if written < chunk.nbytes:
-                    self._waiting[0] = chunk[written:]
-                else:
-                    del self._waiting[0]
+                rest = memoryview(self._waiting[0])[written:]
+                self._waiting[:1] = [rest] if rest else []
 
     def prepare(self) -> None:
         return

@@ -1,0 +1,252 @@
+"""Writing rows into part files of a folder, and of one folder for each partition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.output.encoders import Encoder
+from arrowstream.io.files.output.growing_file import GrowingFile
+from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
+from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded
+from arrowstream.io.files.sink_errors import sink_errors
+from arrowstream.io.files.staging.base import MANY, Staging, synced
+from arrowstream.io.files.writer import FileWriter
+from arrowstream.state.spill_file import frame_in_file
+
+WAITING_BYTES = 128 << 20
+"""Most bytes of rows that all partitions together hold back for fuller row groups."""
+
+OPEN_FILES = 16
+"""Most files that are encoded at the same time; each takes two threads and a few row groups of memory."""
+
+_WRITERS: Final = 4
+"""Threads that write the files of small partitions."""
+
+_STALE: Final = 4
+"""Turns without rows after which an open file may end for another one; a turn is a unit of incoming rows."""
+
+
+class FolderWriter(FileWriter):
+    """Writer of part files, with one folder per partition.
+
+    Parameters
+    ----------
+    staging
+        Place of the files until all of them are complete.
+    target
+        Final folder of the files.
+    partitions
+        Columns whose values name the folders.
+    new_encoder
+        Makes the encoder of files with the given schema.
+    suffix
+        Suffix of the files, such as ``".csv.gz"``.
+    max_rows
+        Most rows of a file; further rows go to the next one.
+    unit_rows
+        Number of rows of a partition that are worth an open file.
+    schema
+        Schema of the batches.
+    """
+
+    def __init__(
+        self,
+        staging: Staging,
+        target: Path,
+        *,
+        partitions: Partitions,
+        new_encoder: Callable[[pl.Schema], Encoder],
+        suffix: str,
+        max_rows: int,
+        unit_rows: int,
+        schema: pl.Schema,
+    ) -> None:
+        super().__init__(staging)
+        self._staging = staging
+        self._target = target
+        self._partitions = partitions
+        self._empty = partial(new_encoder, schema)
+        self._suffix = suffix
+        self._max_rows = max_rows
+        self._schema = schema
+        self._unit_rows = unit_rows
+        self._encoder = new_encoder(partitions.file_schema(schema))
+        self._incoming = RowBuffer(unit_rows)
+        self._folders: dict[str, _Partition] = {}
+        self._open: dict[str, int] = {}
+        self._turn = 0
+
+    def _take(self, rows: pl.DataFrame) -> None:
+        if not rows.height:
+            return
+        if not self._partitions.columns:
+            self._stream(self._partition(""), rows)
+            return
+        # Split in large units: one batch spread over thousands of partitions gives each only a few rows.
+        for unit in self._incoming.add(rows, frame_bytes(rows)):
+            self._spread(unit)
+
+    def _end(self) -> None:
+        if self._incoming.height:
+            self._spread(self._incoming.take())
+        if not self._folders:
+            # Readers of a folder without rows still need its columns, including the partition columns.
+            self._file("", 0).end(encoded(pl.DataFrame(schema=self._schema), self._empty()))
+            return
+        for partition in self._folders.values():
+            if partition.sink is not None or partition.rows > self._unit_rows:
+                for rows in partition.take():
+                    self._stream(partition, rows)
+                self._end_file(partition)
+                self._check()
+        whole = [partition for partition in self._folders.values() if partition.rows]
+        many = len(whole) > MANY
+        with (
+            sink_errors("cannot finish", self._target),
+            synced(self._staging.folder if many else None),
+            ThreadPoolExecutor(_WRITERS if many else 1) as writers,
+        ):
+            for _ in writers.map(partial(self._write_whole, durable=not many), whole):
+                pass
+
+    def _write_whole(self, partition: _Partition, durable: bool) -> None:
+        rows = pl.concat(partition.peek())
+        for start in range(0, rows.height, self._max_rows):
+            file = self._file(partition.folder, partition.number + start // self._max_rows, durable)
+            file.end(encoded(rows.slice(start, self._max_rows), self._encoder))
+
+    def _partition(self, folder: str) -> _Partition:
+        found = self._folders.get(folder)
+        if found is None:
+            found = self._folders[folder] = _Partition(folder, self._unit_rows)
+        return found
+
+    def _file(self, folder: str, number: int, durable: bool = True) -> GrowingFile:
+        name = f"{folder}part-{number:05d}{self._suffix}"
+        return GrowingFile(partial(self._staging.path, name), self._target / name, durable)
+
+    def _spread(self, unit: pl.DataFrame) -> None:
+        self._turn += 1
+        # Measuring the rows of each partition would take longer than splitting them.
+        row_bytes = frame_bytes(unit) // unit.height
+        for folder, rows in self._partitions.split(unit):
+            partition = self._partition(folder)
+            partition.add(rows, row_bytes * rows.height)
+            if partition.held_rows >= self._unit_rows and self._may_stream(partition):
+                for part in partition.take():
+                    self._stream(partition, part)
+        if sum(partition.nbytes for partition in self._folders.values()) > WAITING_BYTES:
+            self._relieve()
+
+    def _may_stream(self, partition: _Partition) -> bool:
+        """Return True if the partition has an open file or may open one, after ending one that gets no more rows."""
+        if partition.sink is not None or len(self._open) < OPEN_FILES:
+            return True
+        stale = min(self._open, key=self._open.__getitem__)
+        if self._turn - self._open[stale] < _STALE:
+            return False
+        self._end_file(self._folders[stale])
+        return True
+
+    def _relieve(self) -> None:
+        """Write or spill the rows of the fullest partitions until at most half of `WAITING_BYTES` is held back."""
+        fullest_last = sorted(self._folders.values(), key=lambda partition: partition.nbytes)
+        waiting = sum(partition.nbytes for partition in fullest_last)
+        spilled = []
+        while waiting > WAITING_BYTES // 2:
+            partition = fullest_last.pop()
+            waiting -= partition.nbytes
+            if self._may_stream(partition):
+                for rows in partition.take():
+                    self._stream(partition, rows)
+            else:
+                spilled.append(partition)
+        if spilled:
+            # One file for all, since each is mapped, and the system limits the number of maps.
+            pieces = [partition.held() for partition in spilled]
+            mapped = frame_in_file([pl.concat(pieces)])
+            start = 0
+            for partition, piece in zip(spilled, pieces, strict=True):
+                partition.replace(mapped.slice(start, piece.height))
+                start += piece.height
+
+    def _stream(self, partition: _Partition, rows: pl.DataFrame) -> None:
+        while rows.height:
+            if partition.sink is None:
+                file = self._file(partition.folder, partition.number)
+                partition.sink = StreamingSink(file, self._encoder, self._unit_rows)
+                partition.number += 1
+                self._sinks.append(partition.sink)
+            self._open[partition.folder] = self._turn
+            fitting = rows.head(self._max_rows - partition.sink.rows)
+            partition.sink.append(fitting)
+            if partition.sink.rows == self._max_rows:
+                self._end_file(partition)
+            rows = rows.slice(fitting.height)
+
+    def _end_file(self, partition: _Partition) -> None:
+        """End the open file of a partition, if it has one; the next rows begin another."""
+        if partition.sink is not None:
+            del self._open[partition.folder]
+            self._close(partition.sink)
+            partition.sink = None
+
+
+class _Partition:
+    """One partition: its rows held back, in memory and in spill files, and the file that grows at the moment."""
+
+    __slots__ = ("_buffer", "_spilled", "folder", "number", "sink")
+
+    def __init__(self, folder: str, unit_rows: int) -> None:
+        self.folder = folder
+        self.number = 0
+        self.sink: StreamingSink | None = None
+        self._buffer = RowBuffer(unit_rows)
+        self._spilled: list[pl.DataFrame] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held back in memory."""
+        return self._buffer.nbytes
+
+    @property
+    def held_rows(self) -> int:
+        """Rows held back in memory."""
+        return self._buffer.height
+
+    @property
+    def rows(self) -> int:
+        """Rows held back."""
+        return self._buffer.height + sum(rows.height for rows in self._spilled)
+
+    def add(self, rows: pl.DataFrame, nbytes: int) -> None:
+        """Hold rows back."""
+        self._buffer.keep(rows, nbytes)
+
+    def held(self) -> pl.DataFrame:
+        """Return the rows in memory."""
+        return self._buffer.peek()
+
+    def replace(self, mapped: pl.DataFrame) -> None:
+        """Hold the rows in memory no longer, but the same rows in a file."""
+        self._buffer.take()
+        self._spilled.append(mapped)
+
+    def peek(self) -> list[pl.DataFrame]:
+        """Return all rows held back."""
+        return [*self._spilled, *([self._buffer.peek()] if self._buffer.height else [])]
+
+    def take(self) -> list[pl.DataFrame]:
+        """Remove and return all rows held back."""
+        taken = self.peek()
+        self._spilled = []
+        if self._buffer.height:
+            self._buffer.take()
+        return taken

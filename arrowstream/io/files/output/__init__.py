@@ -1,0 +1,1 @@
+"""Frames into the bytes of files: a queue, encoders on threads, and files that keep what the disk refused."""

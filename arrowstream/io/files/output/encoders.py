@@ -1,0 +1,290 @@
+"""One encoder per file format: a stream of frames of one schema into the bytes of one file.
+
+Polars' streaming engine encodes: the frames are its source, and the bytes go to a file object of this module.
+"""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import IO, Any, Final, Protocol, cast
+
+import polars as pl
+import pyarrow as pa
+from polars.io.plugins import register_io_source
+
+from arrowstream.core.batch import arrow_schema, to_record
+from arrowstream.io.files.formats import Format
+from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
+from arrowstream.io.files.text.old_zones import with_whole_minutes
+
+GROUP_ROWS: Final = 262_144
+"""Rows per row group, as in Polars' streaming writer; more made files both slower and larger."""
+
+_UNIT_ROWS: Final = 65_536
+_PACKED_BYTES: Final = 1 << 20
+
+
+class Target(Protocol):
+    """Place for the bytes of a file."""
+
+    def add(self, data: bytes) -> None:
+        """Add bytes."""
+        ...
+
+
+def encoder_for(format: Format, schema: pl.Schema, compression: str | None, delimiter: str = ",") -> Encoder:
+    r"""Make an encoder.
+
+    Parameters
+    ----------
+    format
+        Format of the file.
+    schema
+        Schema of every frame that is encoded.
+    compression
+        Compression of the columns for Parquet and IPC, of the whole file for text; None for no compression.
+    delimiter
+        Delimiter of the fields of a CSV line.
+
+    Examples
+    --------
+    >>> from arrowstream.io.files.output.streaming_sink import encoded
+    >>> encoded(pl.DataFrame({"x": [1, 2]}), encoder_for("json", pl.Schema({"x": pl.Int64}), None))
+    b'[{"x":1},\n{"x":2}]\n'
+    """
+    if format == "parquet":
+        return ParquetEncoder(schema, compression)
+    if format == "ipc":
+        return IpcEncoder(schema, compression)
+    text: Encoder
+    if format == "csv":
+        text = CsvEncoder(schema, delimiter)
+    else:
+        text = JsonEncoder(schema) if format == "json" else NdjsonEncoder(schema)
+    return PackedEncoder(text, compression) if compression is not None else text
+
+
+def unit_rows(format: Format) -> int:
+    """Return the number of rows of a row group of Parquet; for other formats, of what is encoded together."""
+    return GROUP_ROWS if format == "parquet" else _UNIT_ROWS
+
+
+class Encoder(ABC):
+    """Encoder of frames of one schema into the bytes of one file. It has no state, and serves any number of files.
+
+    Parameters
+    ----------
+    schema
+        Schema of every frame.
+    """
+
+    def __init__(self, schema: pl.Schema) -> None:
+        self.schema = schema
+
+    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
+        """Add the bytes of a file with these rows to `target`, piece by piece.
+
+        What `frames` or `target` raises ends the call, perhaps as another exception.
+        """
+        first = next(frames, None)
+        if first is None:
+            self.encode_rows(pl.DataFrame(schema=self.schema), target)
+            return
+        rest = (self.prepared(frame) for frame in chain([first], frames))
+        self.encode_lazy(register_io_source(lambda *_: rest, schema=self.schema), first, target)
+
+    def encode_rows(self, rows: pl.DataFrame, target: Target) -> None:
+        """Add the bytes of a file with these rows to `target`; for few rows, this takes a third of the time."""
+        self.encode_lazy(self.prepared(rows).lazy(), rows, target)
+
+    @abstractmethod
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+        """Add the bytes of a file with these rows to `target`.
+
+        Parameters
+        ----------
+        rows
+            All rows.
+        first
+            The first of them; none only if there are no others.
+        target
+            Place for the bytes.
+        """
+
+    def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return rows as they are passed to Polars' encoder."""
+        arrays = [name for name, dtype in frame.schema.items() if _has_arrays(dtype)]
+        # Polars 1 panics at a slice of an array that does not begin with its first value. Gathered rows are a copy.
+        return frame.with_columns(pl.col(arrays).gather(pl.int_range(pl.len()))) if arrays else frame
+
+
+class ParquetEncoder(Encoder):
+    """Encoder of Parquet with zstd at level 1, the fastest, and other compressions at their defaults."""
+
+    def __init__(self, schema: pl.Schema, codec: str | None) -> None:
+        super().__init__(schema)
+        self._codec: Any = codec or "uncompressed"
+
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+        # Polars keeps all rows of a row group in memory, however wide they are.
+        fitting = first.height * UNIT_BYTES // max(1, frame_bytes(first))
+        rows.sink_parquet(
+            _file(target),
+            compression=self._codec,
+            compression_level=1 if self._codec == "zstd" else None,
+            row_group_size=max(1, min(GROUP_ROWS, fitting)) if first.height else None,
+            engine="streaming",
+        )
+
+
+class IpcEncoder(Encoder):
+    """Encoder of the Arrow IPC file format, with the oldest-compatible Arrow types, which every reader knows."""
+
+    def __init__(self, schema: pl.Schema, codec: str | None) -> None:
+        super().__init__(schema)
+        self._codec: Any = codec or "uncompressed"
+
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+        if not first.height:
+            # Polars 1 writes no dictionaries into a file without a batch, and would not see an enum's categories.
+            file = pa.PythonFile(_file(target), mode="w")
+            with pa.ipc.new_file(file, arrow_schema(self.schema)) as writer:
+                writer.write_batch(to_record(first))
+            return
+        rows.sink_ipc(
+            _file(target),
+            compression=self._codec,
+            compat_level=pl.CompatLevel.oldest(),
+            engine="streaming",
+        )
+
+
+class CsvEncoder(Encoder):
+    """Encoder of CSV with a header line, quoted where necessary."""
+
+    def __init__(self, schema: pl.Schema, delimiter: str) -> None:
+        super().__init__(schema)
+        self._delimiter = delimiter
+
+    def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return with_whole_minutes(frame)
+
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+        rows.sink_csv(_file(target), separator=self._delimiter, engine="streaming")
+
+
+class NdjsonEncoder(Encoder):
+    """Encoder of NDJSON, one object per line."""
+
+    def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return with_whole_minutes(super().prepared(frame))
+
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+        rows.sink_ndjson(_file(target), engine="streaming")
+
+
+class JsonEncoder(NdjsonEncoder):
+    """Encoder of one JSON array of objects, one object per line."""
+
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+        array = _Array(target)
+        super().encode_lazy(rows, first, array)
+        array.end()
+
+
+class PackedEncoder(Encoder):
+    """Encoder that compresses another one's bytes, piece by piece: each is a gzip member or a Zstandard frame.
+
+    Both formats allow several in a row (RFC 1952, section 2.2; RFC 8878, section 3), so that no
+    compression state is kept between them.
+    """
+
+    def __init__(self, inner: Encoder, compression: str) -> None:
+        super().__init__(inner.schema)
+        self._inner = inner
+        # pyarrow's default is gzip's slowest level, 9; the gzip tool's default is 6.
+        self._codec = pa.Codec(compression, compression_level=6 if compression == "gzip" else 1)
+
+    def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return self._inner.prepared(frame)
+
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+        packed = _Packed(target, self._codec)
+        self._inner.encode_lazy(rows, first, packed)
+        packed.end()
+
+
+def _has_arrays(dtype: Any) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_has_arrays(field.dtype) for field in dtype.fields)
+    return isinstance(dtype, pl.Array) or (isinstance(dtype, pl.List) and _has_arrays(dtype.inner))
+
+
+def _file(target: Target) -> IO[bytes]:
+    return cast(IO[bytes], _File(target.add))
+
+
+class _File(io.RawIOBase):
+    """File object that passes bytes on."""
+
+    def __init__(self, add: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._add = add
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        content = bytes(data)
+        self._add(content)
+        return len(content)
+
+
+class _Array:
+    """Lines of NDJSON as the elements of one JSON array."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._begun = self._line_ended = False
+
+    def add(self, data: bytes) -> None:
+        if not data:
+            return
+        # JSON forbids a raw newline inside a string (RFC 8259, section 7: control characters are
+        # escaped), so every newline byte ends a row. In UTF-8 it is never part of another character.
+        head = b",\n" if self._line_ended else b"" if self._begun else b"["
+        self._begun, self._line_ended = True, data.endswith(b"\n")
+        self._target.add(head + data.removesuffix(b"\n").replace(b"\n", b",\n"))
+
+    def end(self) -> None:
+        self._target.add(b"]\n" if self._begun else b"[]\n")
+
+
+class _Packed:
+    """Bytes that are compressed together once there are enough of them."""
+
+    def __init__(self, target: Target, codec: pa.Codec) -> None:
+        self._target = target
+        self._codec = codec
+        self._held: list[bytes] = []
+        self._nbytes = 0
+        self._begun = False
+
+    def add(self, data: bytes) -> None:
+        self._held.append(data)
+        self._nbytes += len(data)
+        if self._nbytes >= _PACKED_BYTES:
+            self._pack()
+
+    def end(self) -> None:
+        # A file of 0 bytes is neither gzip nor Zstandard, so an empty one still gets a member.
+        if self._nbytes or not self._begun:
+            self._pack()
+
+    def _pack(self) -> None:
+        self._begun = True
+        content, self._held, self._nbytes = b"".join(self._held), [], 0
+        self._target.add(self._codec.compress(content, asbytes=True))

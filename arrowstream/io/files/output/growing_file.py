@@ -1,0 +1,60 @@
+"""Files on disk that bytes are appended to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from arrowstream.io.files.output import output_file
+from arrowstream.io.files.output.output_file import OutputFile
+from arrowstream.io.files.sink_errors import sink_errors
+
+
+class GrowingFile(OutputFile):
+    """A file on disk; it is open only while it is written to.
+
+    Parameters
+    ----------
+    place
+        Returns the path to write, after making its folder.
+    shown
+        Final name of the file, for errors.
+    durable
+        Whether `end` waits until the bytes are on disk; otherwise the caller does that, for many files at once.
+    """
+
+    __slots__ = ("_durable", "_path", "_place", "_size", "_unsafe")
+
+    def __init__(self, place: Callable[[], Path], shown: Path, durable: bool = True) -> None:
+        super().__init__(shown, output_file.CHUNK)
+        self._place = place
+        self._durable = durable
+        self._path: Path | None = None
+        self._size = 0
+        self._unsafe: OSError | None = None
+
+    def write(self) -> None:
+        if self._path is None:
+            self._path = self._place()
+        with sink_errors("cannot write", self._shown):
+            with self._path.open("ab") as file:
+                file.truncate(self._size)
+                file.writelines(self._waiting)
+                file.flush()
+                size = file.tell()
+                if self._ended and self._durable:
+                    self._sync(file.fileno())
+            # Only now, as closing too may report that bytes were not written.
+            self._size, self._waiting = size, []
+
+    def _sync(self, handle: int) -> None:
+        """Wait until all writes are on disk, including those of earlier openings; raise their failures."""
+        # fsync reports a failure once, and the data may be lost: a second call would succeed and prove nothing.
+        if self._unsafe is not None:
+            raise self._unsafe
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            self._unsafe = error
+            raise

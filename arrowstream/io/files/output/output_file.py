@@ -1,0 +1,162 @@
+"""Places for the bytes of one file, which keep the bytes that could not be written yet.
+
+A disk may be full for a while, or a server unreachable. So that a handler can retry a write, a failure loses no byte
+and doubles none: the encoder waits, on its thread, until its bytes are written or the file is abandoned.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from threading import Condition, Lock
+
+from arrowstream.errors import SinkError
+
+CHUNK = 1 << 20
+"""Bytes that are written to a file on disk together."""
+
+
+class Abandoned(Exception):
+    """The run has failed, and nobody needs the rest of the file."""
+
+
+class OutputFile(ABC):
+    """A file that an encoder's thread adds bytes to, while another thread checks for failures.
+
+    Parameters
+    ----------
+    shown
+        Final name of the file, for errors.
+    chunk
+        Least number of bytes that are written together; fewer only at the end.
+
+    Attributes
+    ----------
+    changed : Condition
+        Notified when a write fails, when the next attempt succeeds, and when the file is abandoned.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_behind",
+        "_chunk",
+        "_ended",
+        "_held",
+        "_late",
+        "_lock",
+        "_shown",
+        "_waiting",
+        "changed",
+    )
+
+    def __init__(self, shown: Path, chunk: int) -> None:
+        self.changed = Condition()
+        self._lock = Lock()
+        self._shown = shown
+        self._chunk = chunk
+        self._waiting: list[bytes | memoryview] = []
+        self._held = 0
+        self._ended = False
+        self._behind = False
+        self._late: SinkError | None = None
+        self._abandoned = False
+
+    @property
+    def failed(self) -> bool:
+        """True if bytes could not be written, and the encoder waits until they are."""
+        return self._behind
+
+    def add(self, data: bytes) -> None:
+        """Add bytes; called on the encoder's thread.
+
+        Raises
+        ------
+        Abandoned
+            The file is abandoned.
+        """
+        self._waiting.append(data)
+        self._held += len(data)
+        if self._held >= self._chunk:
+            self._drain()
+
+    def flush(self) -> None:
+        """Write all bytes that were added; called on the encoder's thread.
+
+        Raises
+        ------
+        Abandoned
+            The file is abandoned.
+        """
+        if self._waiting:
+            self._drain()
+
+    def check(self) -> None:
+        """Raise the failure since the last call; if there was none, write the bytes that still wait.
+
+        Raises
+        ------
+        SinkError
+            Bytes could not be written. They still wait, and so does the encoder.
+        """
+        if not self._behind:
+            return
+        if self._late is not None:
+            late, self._late = self._late, None
+            raise late
+        with self._lock:
+            self.write()
+        with self.changed:
+            self._behind = False
+            self.changed.notify_all()
+
+    def abandon(self) -> None:
+        """Let the encoder fail with `Abandoned` at its next write, and wait until the current one ends."""
+        with self.changed:
+            self._abandoned = True
+            self.changed.notify_all()
+        # Polars' threads may write even after the call that they work for has failed.
+        with self._lock:
+            return
+
+    def end(self, last: bytes = b"") -> None:
+        """Write the end of the file, and wait until everything is on disk; called once the encoder has ended.
+
+        Parameters
+        ----------
+        last
+            Further bytes of the file.
+
+        Raises
+        ------
+        SinkError
+            The operating system refuses; the call can be repeated.
+        """
+        self._ended = True
+        if last:
+            self._waiting.append(last)
+        self.write()
+
+    @abstractmethod
+    def write(self) -> None:
+        """Write the waiting bytes. Those that cannot be written wait for the next call.
+
+        Raises
+        ------
+        SinkError
+            The operating system refuses the write.
+        """
+
+    def _drain(self) -> None:
+        try:
+            with self._lock:
+                if self._abandoned:
+                    raise Abandoned
+                self.write()
+        except SinkError as error:
+            with self.changed:
+                self._late, self._behind = error, True
+                self.changed.notify_all()
+                self.changed.wait_for(lambda: self._abandoned or not self._behind)
+            if self._abandoned:
+                raise Abandoned from error
+        self._held = 0

@@ -1,0 +1,1 @@
+"""Small files that one scan reads together."""

@@ -1,0 +1,172 @@
+"""What Polars' streaming sinks write, piece by piece: types, row groups, several batches, and no rows."""
+
+import gzip
+import io
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from threading import Condition, Thread
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from arrowstream.io.files.output import encoders, frame_queue
+from arrowstream.io.files.output.encoders import GROUP_ROWS, encoder_for
+from arrowstream.io.files.output.frame_queue import FrameQueue
+
+EVERYTHING = pl.DataFrame(
+    {
+        "int": pl.Series([1, None, -3], dtype=pl.Int64),
+        "small": pl.Series([1, None, 255], dtype=pl.UInt8),
+        "float": [1.5, float("nan"), None],
+        "bool": [True, None, False],
+        "string": ["", None, "ünï\n"],
+        "binary": [b"\xff\x00", None, b""],
+        "date": [date(2013, 1, 1), None, date(1900, 1, 1)],
+        "time": [time(1, 2, 3), None, time(0)],
+        "naive": pl.Series([datetime(2013, 1, 1), None, datetime(1900, 1, 1)], dtype=pl.Datetime("ns")),
+        "zoned": pl.Series([datetime(2013, 1, 1, tzinfo=UTC)] * 3).dt.convert_time_zone("Europe/Berlin"),
+        "duration": pl.Series([timedelta(1), None, timedelta(-1)], dtype=pl.Duration("ms")),
+        "decimal": pl.Series([Decimal("1.50"), None, Decimal("-0.01")], dtype=pl.Decimal(12, 2)),
+        "categorical": pl.Series(["a", None, "b"], dtype=pl.Categorical),
+        "enum": pl.Series(["x", None, "y"], dtype=pl.Enum(["x", "y", "z"])),
+        "list": [[1, None], None, []],
+        "strings": [["a"], None, [None]],
+        "array": pl.Series([[1, 2], None, [3, None]], dtype=pl.Array(pl.Int32, 2)),
+        "struct": [{"a": 1, "b": "x"}, None, {"a": None, "b": None}],
+        "null": pl.Series([None, None, None], dtype=pl.Null),
+    }
+)
+
+
+class Bytes(io.BytesIO):
+    """Target of an encoder, in memory."""
+
+    def add(self, data: bytes) -> None:
+        self.write(data)
+
+
+def written(format, codec, *frames, schema=None) -> bytes:
+    target = Bytes()
+    encoder_for(format, schema or frames[0].schema, codec).encode(iter(frames), target)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("codec", ["zstd", "snappy", "lz4", "gzip", None])
+def test_every_type_comes_back_from_parquet_as_it_was(codec):
+    data = written("parquet", codec, EVERYTHING, EVERYTHING.clear(), EVERYTHING.reverse(), EVERYTHING[1:])
+    read = pl.read_parquet(data)
+    expected = pl.concat([EVERYTHING, EVERYTHING.reverse(), EVERYTHING[1:]])
+    assert read.schema == expected.schema
+    assert read.equals(expected)
+    named = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0).column(0).compression
+    assert named == {"lz4": "LZ4", None: "UNCOMPRESSED"}.get(codec, str(codec).upper())
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4", None])
+def test_every_type_comes_back_from_an_arrow_file_as_it_was(codec):
+    rows = EVERYTHING.drop("categorical")
+    data = written("ipc", codec, rows, rows.clear(), rows.reverse(), rows[1:])
+    read = pl.read_ipc(data)
+    expected = pl.concat([rows, rows.reverse(), rows[1:]])
+    assert read.schema == expected.schema
+    assert read.equals(expected)
+    table = pa.ipc.open_file(io.BytesIO(data)).read_all()
+    assert pl.from_arrow(table).equals(expected)
+    assert table.schema.field("string").type == pa.large_string()  # the oldest-compatible type
+
+
+@pytest.mark.parametrize("frames", [(), (EVERYTHING.clear(),)])
+@pytest.mark.parametrize("format", ["parquet", "ipc"])
+def test_no_rows_keep_every_type(format, frames):
+    schema = EVERYTHING.drop("categorical").schema
+    frames = [frame.drop("categorical") for frame in frames]
+    data = written(format, "zstd", *frames, schema=schema)
+    assert (pl.read_parquet if format == "parquet" else pl.read_ipc)(data).schema == schema
+
+
+@pytest.mark.skipif(not hasattr(pl, "Float16"), reason="this Polars has no half floats")
+def test_half_floats_come_back():
+    frame = pl.DataFrame({"h": pl.Series([1.5, None, -0.0], dtype=pl.Float16), "l": [[1], None, []]})
+    frame = frame.with_columns(lists=pl.concat_list("h"), struct=pl.struct("h"))
+    assert pl.read_parquet(written("parquet", "zstd", frame, frame)).equals(pl.concat([frame, frame]))
+
+
+def test_arrays_inside_lists_and_structs_are_written_from_slices():
+    inner = pl.Series([[1, 2], [3, 4], [5, 6]], dtype=pl.Array(pl.Int32, 2))
+    frame = pl.DataFrame({"a": inner}).select(s=pl.struct("a"), l=pl.concat_list(pl.struct("a")))
+    for format, read in (("parquet", pl.read_parquet), ("ipc", pl.read_ipc)):
+        assert read(written(format, None, frame[1:], frame[2:])).equals(pl.concat([frame[1:], frame[2:]]))
+
+
+def test_other_readers_find_the_same_rows_and_statistics(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoders, "GROUP_ROWS", 1000)
+    frames = [pl.DataFrame({"x": range(k * 1000, (k + 1) * 1000), "s": [f"v{k}"] * 1000}) for k in range(40)]
+    path = tmp_path / "out.parquet"
+    path.write_bytes(written("parquet", "zstd", *frames))
+    expected = pl.concat(frames)
+
+    assert pl.from_arrow(pq.read_table(path)).equals(expected)
+    counted = duckdb.sql(f"select count(*), min(x), max(s) from '{path}' where x >= 39000 and s = 'v39'")
+    assert counted.fetchall() == [(1000, 39000, "v39")]
+    lazy = pl.scan_parquet(path).filter(pl.col("x").is_between(17_500, 18_500))
+    assert lazy.collect()["x"].to_list() == list(range(17_500, 18_501))
+
+    metadata = pq.ParquetFile(path).metadata
+    assert (metadata.num_rows, metadata.num_row_groups) == (40_000, 40)
+    chunk = metadata.row_group(17).column(0)
+    assert (chunk.statistics.min, chunk.statistics.max) == (17_000, 17_999)
+
+
+def test_a_large_frame_becomes_several_row_groups():
+    data = written("parquet", "zstd", pl.DataFrame({"x": range(2 * GROUP_ROWS)}))
+    metadata = pq.ParquetFile(io.BytesIO(data)).metadata
+    assert [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)] == [GROUP_ROWS] * 2
+    assert pl.read_parquet(data)["x"].to_list() == list(range(2 * GROUP_ROWS))
+
+
+def test_row_groups_of_wide_rows_have_fewer_rows(monkeypatch):
+    monkeypatch.setattr(encoders, "UNIT_BYTES", 100_000)
+    frame = pl.DataFrame({"s": ["x" * 984] * 1000})  # 1,000 bytes a row
+    metadata = pq.ParquetFile(io.BytesIO(written("parquet", "zstd", frame))).metadata
+    assert metadata.num_row_groups == 10
+
+
+def test_large_text_is_packed_in_several_members(monkeypatch):
+    monkeypatch.setattr(encoders, "_PACKED_BYTES", 1000)
+    frame = pl.DataFrame({"x": range(300_000)})
+    data = written("csv", "gzip", *frame.iter_slices(30_000))
+    assert data.count(b"\x1f\x8b\x08") > 1
+    assert gzip.decompress(data) == frame.write_csv().encode()
+
+
+def test_small_frames_that_wait_are_joined_and_a_full_queue_makes_the_producer_wait():
+    queue = FrameQueue(Condition(), unit_rows=5, capacity=4000)
+    for k in range(3):
+        queue.put(pl.DataFrame({"x": [k]}), 8, lambda: False)
+    late = Thread(target=queue.put, args=(pl.DataFrame({"x": [3]}), 2000, lambda: False))
+    late.start()
+    taken = queue.take()  # before it has a unit of rows, since the producer waits
+    late.join(10)
+    queue.close()
+    rest = list(queue.frames())
+    assert taken is not None and taken["x"].to_list() == [0, 1, 2] and taken.n_chunks() == 1
+    assert [frame["x"].to_list() for frame in rest] == [[3]]
+
+
+def test_a_queue_that_nobody_takes_from_loses_no_frame():
+    queue = FrameQueue(Condition(), unit_rows=1, capacity=10)
+    queue.put(pl.DataFrame({"x": [1]}), 8, lambda: True)
+    queue.put(pl.DataFrame({"x": [2]}), 8, lambda: True)
+    queue.close()
+    assert [frame["x"].to_list() for frame in queue.frames()] == [[1, 2]]
+
+
+def test_a_cancelled_queue_ends_its_encoder():
+    queue = FrameQueue(Condition(), unit_rows=1, capacity=10)
+    queue.put(pl.DataFrame({"x": [1]}), 8, lambda: False)
+    queue.cancel()
+    with pytest.raises(frame_queue.Cancelled):
+        queue.take()
