@@ -7,7 +7,8 @@ asyncio. Start with `Pipeline.builder()`, `Source` and `Sink`.
 from typing import TYPE_CHECKING
 
 from arrowstream.config.settings import Settings
-from arrowstream.connectors import Sink, Source
+from arrowstream.connectors.sink import Sink
+from arrowstream.connectors.source import Source
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.mistakes.explain import unknown_name
 from arrowstream.core.mistakes.other_names import PACKAGE

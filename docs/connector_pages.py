@@ -23,7 +23,7 @@ OPTIONS = {
 SHARED = {
     "Every source": ("io.source.SourceSpec.with_event_time",),
     "Every sink": (
-        "connectors.Sink.fanout",
+        "connectors.sink.Sink.fanout",
         "io.sink.SinkSpec.best_effort",
         "io.sink.SinkSpec.on_error",
     ),

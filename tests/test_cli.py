@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import arrowstream
 from arrowstream.cli import main as cli
 from arrowstream.cli.commands import app
-from arrowstream.connectors import Source
+from arrowstream.connectors.source import Source
 from arrowstream.errors import SinkError
 from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.io.source import SourceSpec

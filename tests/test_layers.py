@@ -17,7 +17,6 @@ PACKAGE = ROOT / "arrowstream"
 TOP = {
     "__init__",
     "__main__",
-    "connectors",
     "errors",
     "pipeline",
     "terminal",
@@ -55,6 +54,7 @@ OUTSIDE = {
     "plan": {"polars", "pyarrow"},
     "runtime": {"polars"},
     "builder": {"polars"},
+    "connectors": {"polars", "pyarrow"},
     "jobs": {"polars"},
     "testing": {"polars", "pyarrow"},
     "cli": {"typer", *FRAMES},
@@ -62,7 +62,6 @@ OUTSIDE = {
 """The libraries that the modules of a folder may import."""
 
 OUTSIDE_OF = {
-    "arrowstream/connectors.py": {"polars", "pyarrow"},
     "arrowstream/errors.py": set[str](),
     "arrowstream/pipeline.py": {"polars", "pyarrow"},
     "arrowstream/terminal.py": {"rich"},
@@ -96,7 +95,7 @@ AWAITS = (
     "operators/parallel/",
     "operators/functions/",
     "runtime/",
-    "connectors.py",
+    "connectors/",
     "pipeline.py",
     "testing/",
 )

@@ -28,7 +28,7 @@ import typer
 from arrowstream.backends.registry import backends
 from arrowstream.cli import doctor as checks
 from arrowstream.config.settings import Settings
-from arrowstream.connectors import Source
+from arrowstream.connectors.source import Source
 from arrowstream.core.duration import seconds
 from arrowstream.errors import ArrowstreamError, RunInterrupted
 from arrowstream.jobs.job import Job

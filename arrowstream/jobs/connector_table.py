@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from inspect import Parameter, signature
 from typing import Literal, get_args
 
-from arrowstream.connectors import Sink, Source
+from arrowstream.connectors.sink import Sink
+from arrowstream.connectors.source import Source
 from arrowstream.io.files.evolution import Extra, Missing
 from arrowstream.io.files.formats import Format
 from arrowstream.io.sink import SinkSpec

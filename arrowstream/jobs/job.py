@@ -49,7 +49,7 @@ import polars as pl
 
 from arrowstream.config.settings import Settings
 from arrowstream.config.toml_file import JobFile, Value
-from arrowstream.connectors import Sink
+from arrowstream.connectors.sink import Sink
 from arrowstream.core.checks import PathLike
 from arrowstream.errors import ArrowstreamError
 from arrowstream.io.sink import BoundSink

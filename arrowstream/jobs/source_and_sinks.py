@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from arrowstream.config.toml_file import Value
-from arrowstream.connectors import Sink
+from arrowstream.connectors.sink import Sink
 from arrowstream.io.sink import AnySink, BoundSink, SinkSpec
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.jobs.connectors import SINKS, SOURCES, connector, place_of

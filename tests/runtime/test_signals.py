@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from arrowstream.connectors import Sink, Source
+from arrowstream.connectors.sink import Sink
+from arrowstream.connectors.source import Source
 from arrowstream.core.batch import Batch
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, RunInterrupted, StageError

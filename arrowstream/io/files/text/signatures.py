@@ -40,7 +40,7 @@ def foreign(head: bytes) -> tuple[str, str] | None:
     Examples
     --------
     >>> foreign(b"PK\x03\x04...")
-    ('a zip archive (or a spreadsheet)', 'unpack the file, or save the spreadsheet as CSV')
+    ('a zip archive (or a spreadsheet)', 'name the file with .zip at the end, or save the spreadsheet as CSV')
     >>> foreign(b"a,b\n1,2\n") is None
     True
     """

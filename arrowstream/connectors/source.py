@@ -1,29 +1,22 @@
-"""`Source` and `Sink`: the constructors of all connectors."""
+"""`Source`: the constructors of all sources."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from arrowstream.core.channel import Sender
 from arrowstream.core.checks import PathLike
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.core.schemas import SchemaLike, declared_schema
-from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.channel_source import ChannelSource
 from arrowstream.io.memory.frame_source import BATCH_ROWS, FrameSource
-from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.io.memory.function_source import FunctionSource
 from arrowstream.io.memory.lazy_source import LazySource
-from arrowstream.io.sink import AnySink, Fanout
 
 if TYPE_CHECKING:
     from arrowstream.io.files.evolution import Extra, Missing
     from arrowstream.io.files.formats import Format
-    from arrowstream.io.files.sink import FileSink
     from arrowstream.io.files.source import FileSource
 
 
@@ -88,7 +81,7 @@ class Source(metaclass=ExplainsNames):
         Examples
         --------
         >>> import pathlib, tempfile
-        >>> from arrowstream import Pipeline
+        >>> from arrowstream import Pipeline, Source
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "prices.csv"
         >>> _ = file.write_text("item;price\ntea;3\n")
         >>> source = Source.from_file(file, delimiter=";")
@@ -134,7 +127,7 @@ class Source(metaclass=ExplainsNames):
         Examples
         --------
         >>> import polars as pl
-        >>> from arrowstream import Pipeline
+        >>> from arrowstream import Pipeline, Source
         >>> source = Source.from_frame(pl.DataFrame({"x": [1, 2, 3]}))
         >>> Pipeline.builder().source(source).filter(pl.col("x") > 1).collect_sync()["x"].to_list()
         [2, 3]
@@ -175,7 +168,7 @@ class Source(metaclass=ExplainsNames):
         Examples
         --------
         >>> import polars as pl
-        >>> from arrowstream import Pipeline
+        >>> from arrowstream import Pipeline, Source
         >>> async def numbers():
         ...     yield pl.DataFrame({"x": [1, 2]})
         >>> Pipeline.builder().source(Source.from_channel(numbers())).collect_sync()["x"].to_list()
@@ -212,7 +205,7 @@ class Source(metaclass=ExplainsNames):
         Examples
         --------
         >>> import polars as pl
-        >>> from arrowstream import Pipeline
+        >>> from arrowstream import Pipeline, Source
         >>> async def numbers():
         ...     yield pl.DataFrame({"x": [1, 2]})
         ...     yield pl.DataFrame({"x": [3]})
@@ -220,140 +213,3 @@ class Source(metaclass=ExplainsNames):
         [1, 2, 3]
         """
         return FunctionSource(fn, declared_schema("from_fn", schema))
-
-
-@explain_calls
-class Sink(metaclass=ExplainsNames):
-    """Constructors of sinks. Nothing is created before the pipeline runs."""
-
-    @staticmethod
-    def to_file(
-        path: PathLike,
-        *,
-        format: Format | None = None,
-        partition_by: str | Sequence[str] = (),
-        compression: str | None = None,
-        overwrite: bool = False,
-    ) -> FileSink:
-        """Write one file, part files in a folder, or Hive partitions; visible only once complete.
-
-        Parameters
-        ----------
-        path
-            A file, or a folder (existing, or ending in ``/``) for part files; a device or a pipe gets the rows as
-            they come. ``~`` is the home folder; a URL is refused.
-        format
-            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the name decides, and a folder
-            gets Parquet.
-        partition_by
-            Column, or columns, whose values become folders ``key=value``.
-        compression
-            A compression of the format, such as ``"zstd"``, ``"snappy"``, ``"gzip"``.
-        overwrite
-            Whether to replace all data files of this format that a folder and its partitions already hold, whichever
-            program wrote them; by default such a folder is refused. Files of other formats are never changed: a
-            folder that holds such data is refused.
-
-        Raises
-        ------
-        SinkError, SchemaError, PlanError
-            The target cannot be written, or the format cannot hold a column's type.
-
-        Notes
-        -----
-        Costs two threads for each open file, at most 16, which holds up to 32 MB of rows and a few row groups. Rows
-        of further partitions wait in memory up to 128 MB, then in a spill file. Names are hidden until the end.
-
-        Examples
-        --------
-        >>> import pathlib, tempfile
-        >>> import polars as pl
-        >>> from arrowstream import Pipeline
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
-        >>> _ = rows.sink(Sink.to_file(folder / "x.parquet")).build().run_sync()
-        >>> pl.read_parquet(folder / "x.parquet")["x"].to_list()
-        [1, 2]
-        """
-        from arrowstream.io.files.sink import FileSink
-
-        return FileSink.of(
-            path, format=format, partition_by=partition_by, compression=compression, overwrite=overwrite
-        )
-
-    @staticmethod
-    def to_channel(sender: Sender[pa.RecordBatch]) -> ChannelSink:
-        """Send each batch as a `pyarrow.RecordBatch` into a channel, which ends when the stream ends.
-
-        Parameters
-        ----------
-        sender
-            The sender of `arrowstream.channel()`.
-
-        Raises
-        ------
-        PeerGone
-            While running: the receiver was closed.
-
-        Notes
-        -----
-        Costs the conversion of batches that are Polars frames. Holds no state: a batch waits until the channel has
-        free capacity, which slows the source. A failed run also fails the channel, so that its receiver does not
-        take a broken stream for a complete one.
-
-        Examples
-        --------
-        >>> import asyncio
-        >>> import polars as pl
-        >>> from arrowstream import Pipeline, channel
-        >>> async def main():
-        ...     tx, rx = channel(10)
-        ...     rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
-        ...     await rows.sink(Sink.to_channel(tx)).build().run()
-        ...     return [batch.num_rows async for batch in rx]
-        >>> asyncio.run(main())
-        [2]
-        """
-        return ChannelSink(sender)
-
-    @staticmethod
-    def to_fn(fn: Callable[[pa.RecordBatch], Any]) -> FunctionSink:
-        """Call ``fn(batch)``, plain or async, with each batch as a `pyarrow.RecordBatch`.
-
-        Parameters
-        ----------
-        fn
-            Function of a RecordBatch. Its result is awaited if it is awaitable, and otherwise ignored.
-
-        Raises
-        ------
-        PlanError
-            `fn` cannot be called.
-        SinkError
-            While running: `fn` raised.
-
-        Notes
-        -----
-        Costs the conversion of batches that are Polars frames. `fn` runs on the event loop: a slow one blocks every
-        pipeline of the loop. Holds no state. The effects of `fn` remain if the run fails.
-
-        Examples
-        --------
-        >>> import polars as pl
-        >>> from arrowstream import Pipeline
-        >>> sizes = []
-        >>> rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
-        >>> _ = rows.sink(Sink.to_fn(lambda batch: sizes.append(batch.num_rows))).build().run_sync()
-        >>> sizes
-        [2]
-        """
-        return FunctionSink(fn)
-
-    @staticmethod
-    def fanout(sinks: Sequence[AnySink], *more: Never) -> Fanout:
-        """Write every batch to each of `sinks`; the slowest of those that are not `best_effort` sets the pace.
-
-        ``.on_error(...)`` after ``.sink(...)`` applies to all of them; the handlers of a single sink, as in
-        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it.
-        """
-        return Fanout.of(sinks, more)

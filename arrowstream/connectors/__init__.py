@@ -1,0 +1,1 @@
+"""`Source` and `Sink`: the constructors of all connectors."""

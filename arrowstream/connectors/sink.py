@@ -1,0 +1,156 @@
+"""`Sink`: the constructors of all sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Never
+
+import pyarrow as pa
+
+from arrowstream.core.channel import Sender
+from arrowstream.core.checks import PathLike
+from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
+from arrowstream.io.memory.channel_sink import ChannelSink
+from arrowstream.io.memory.function_sink import FunctionSink
+from arrowstream.io.sink import AnySink, Fanout
+
+if TYPE_CHECKING:
+    from arrowstream.io.files.formats import Format
+    from arrowstream.io.files.sink import FileSink
+
+
+@explain_calls
+class Sink(metaclass=ExplainsNames):
+    """Constructors of sinks. Nothing is created before the pipeline runs."""
+
+    @staticmethod
+    def to_file(
+        path: PathLike,
+        *,
+        format: Format | None = None,
+        partition_by: str | Sequence[str] = (),
+        compression: str | None = None,
+        overwrite: bool = False,
+    ) -> FileSink:
+        """Write one file, part files in a folder, or Hive partitions; visible only once complete.
+
+        Parameters
+        ----------
+        path
+            A file, or a folder (existing, or ending in ``/``) for part files; a device or a pipe gets the rows as
+            they come. ``~`` is the home folder; a URL is refused.
+        format
+            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the name decides, and a folder
+            gets Parquet.
+        partition_by
+            Column, or columns, whose values become folders ``key=value``.
+        compression
+            A compression of the format, such as ``"zstd"``, ``"snappy"``, ``"gzip"``.
+        overwrite
+            Whether to replace all data files of this format that a folder and its partitions already hold, whichever
+            program wrote them; by default such a folder is refused. Files of other formats are never changed: a
+            folder that holds such data is refused.
+
+        Raises
+        ------
+        SinkError, SchemaError, PlanError
+            The target cannot be written, or the format cannot hold a column's type.
+
+        Notes
+        -----
+        Costs two threads for each open file, at most 16, which holds up to 32 MB of rows and a few row groups. Rows
+        of further partitions wait in memory up to 128 MB, then in a spill file. Names are hidden until the end.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Sink, Source
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> _ = rows.sink(Sink.to_file(folder / "x.parquet")).build().run_sync()
+        >>> pl.read_parquet(folder / "x.parquet")["x"].to_list()
+        [1, 2]
+        """
+        from arrowstream.io.files.sink import FileSink
+
+        return FileSink.of(
+            path, format=format, partition_by=partition_by, compression=compression, overwrite=overwrite
+        )
+
+    @staticmethod
+    def to_channel(sender: Sender[pa.RecordBatch]) -> ChannelSink:
+        """Send each batch as a `pyarrow.RecordBatch` into a channel, which ends when the stream ends.
+
+        Parameters
+        ----------
+        sender
+            The sender of `arrowstream.channel()`.
+
+        Raises
+        ------
+        PeerGone
+            While running: the receiver was closed.
+
+        Notes
+        -----
+        Costs the conversion of batches that are Polars frames. Holds no state: a batch waits until the channel has
+        free capacity, which slows the source. A failed run also fails the channel, so that its receiver does not
+        take a broken stream for a complete one.
+
+        Examples
+        --------
+        >>> import asyncio
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Sink, Source, channel
+        >>> async def main():
+        ...     tx, rx = channel(10)
+        ...     rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        ...     await rows.sink(Sink.to_channel(tx)).build().run()
+        ...     return [batch.num_rows async for batch in rx]
+        >>> asyncio.run(main())
+        [2]
+        """
+        return ChannelSink(sender)
+
+    @staticmethod
+    def to_fn(fn: Callable[[pa.RecordBatch], Any]) -> FunctionSink:
+        """Call ``fn(batch)``, plain or async, with each batch as a `pyarrow.RecordBatch`.
+
+        Parameters
+        ----------
+        fn
+            Function of a RecordBatch. Its result is awaited if it is awaitable, and otherwise ignored.
+
+        Raises
+        ------
+        PlanError
+            `fn` cannot be called.
+        SinkError
+            While running: `fn` raised.
+
+        Notes
+        -----
+        Costs the conversion of batches that are Polars frames. `fn` runs on the event loop: a slow one blocks every
+        pipeline of the loop. Holds no state. The effects of `fn` remain if the run fails.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Sink, Source
+        >>> sizes = []
+        >>> rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> _ = rows.sink(Sink.to_fn(lambda batch: sizes.append(batch.num_rows))).build().run_sync()
+        >>> sizes
+        [2]
+        """
+        return FunctionSink(fn)
+
+    @staticmethod
+    def fanout(sinks: Sequence[AnySink], *more: Never) -> Fanout:
+        """Write every batch to each of `sinks`; the slowest of those that are not `best_effort` sets the pace.
+
+        ``.on_error(...)`` after ``.sink(...)`` applies to all of them; the handlers of a single sink, as in
+        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it.
+        """
+        return Fanout.of(sinks, more)
