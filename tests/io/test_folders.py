@@ -15,6 +15,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.errors import JobError, PlanError, SchemaError, SinkError, SourceError, StageError
 from arrowstream.io.files.listing import find_files
 from arrowstream.io.files.sink import FileSink
+from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.together.alike import has_content
 from arrowstream.jobs.job import Job
 
@@ -281,3 +282,10 @@ def test_a_path_that_is_not_utf8_is_no_value_of_a_column(tmp_path):
     assert read(tmp_path).rows() == [(1,)]
     with pytest.raises(SourceError, match="not UTF-8, as a value of column 'path' must be"):
         Source.from_file(tmp_path, include_file_paths="path").schema()
+
+
+def test_a_list_without_files_is_an_error():
+    with pytest.raises(PlanError, match="there is no file to read"):
+        FileSource.of([]).schema()
+    with pytest.raises(PlanError, match="there is no file to read"):
+        assert FileSource.of([]).pushdown
