@@ -120,12 +120,16 @@ def test_a_source_of_objects_that_is_strict(strict: str) -> None:
 
 
 def test_a_sink_with_all_its_keys() -> None:
-    sink = 'path = "out/"\nformat = "parquet"\npartition_by = ["b"]\ncompression = "snappy"\noverwrite = true'
+    sink = (
+        'path = "out/"\nformat = "parquet"\npartition_by = ["b"]\ncompression = "snappy"\n'
+        "overwrite = true\nmax_rows_per_file = 1"
+    )
     path = write('[[steps]]\nfilter = "b IS NOT NULL"\n[[steps]]\nselect = ["a", "b"]', sink=sink)
     for _ in range(2):  # the second time there is something to overwrite
         Job.load(path).pipeline().run_sync()
     written = pl.read_parquet("out/**/*.parquet", hive_partitioning=True).select("a", "b").sort("b")
     assert_frame_equal(written, FRAME.select("a", "b").drop_nulls("b").sort("b"))
+    assert len(list(Path("out").rglob("*.parquet"))) == written.height
 
 
 def test_the_name() -> None:

@@ -31,6 +31,7 @@ class Sink(metaclass=ExplainsNames):
         partition_by: str | Sequence[str] = (),
         compression: str | None = None,
         overwrite: bool = False,
+        max_rows_per_file: int | None = None,
     ) -> FileSink:
         """Write one file, part files in a folder, or Hive partitions; visible only once complete.
 
@@ -50,6 +51,8 @@ class Sink(metaclass=ExplainsNames):
             Whether to replace all data files of this format that a folder and its partitions already hold, whichever
             program wrote them; by default such a folder is refused. Files of other formats are never changed: a
             folder that holds such data is refused.
+        max_rows_per_file
+            Most rows of a part file in a folder; 4,194,304 by default.
 
         Raises
         ------
@@ -74,9 +77,8 @@ class Sink(metaclass=ExplainsNames):
         """
         from arrowstream.io.files.sink import FileSink
 
-        return FileSink.of(
-            path, format=format, partition_by=partition_by, compression=compression, overwrite=overwrite
-        )
+        sink = FileSink.of(path, format=format, partition_by=partition_by, compression=compression)
+        return replace(sink, overwrite=overwrite, max_rows_per_file=max_rows_per_file)
 
     @staticmethod
     def to_channel(sender: Sender[pa.RecordBatch]) -> ChannelSink:

@@ -72,6 +72,7 @@ SINKS: dict[str, Connector] = {
             "partition_by": "texts",
             "compression": "text",
             "overwrite": "flag",
+            "max_rows_per_file": "count",
         },
     ),
     "channel": Connector(Sink.to_channel),

@@ -8,6 +8,7 @@ import pytest
 from contexts import context
 from scripted import publish
 
+from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.files.column_types import check_types
@@ -214,3 +215,10 @@ def test_names_of_part_files(format, compression, name, tmp_path):
     writer.write(Batch(pl.DataFrame({"k": ["a"], "x": [1]})))
     publish(writer)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_part_files_have_at_most_so_many_rows(tmp_path):
+    rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": range(7)}), batch_rows=2))
+    rows.sink(Sink.to_file(tmp_path, max_rows_per_file=3)).build().run_sync()
+    parts = [pl.read_parquet(path)["x"].to_list() for path in sorted(tmp_path.iterdir())]
+    assert parts == [[0, 1, 2], [3, 4, 5], [6]]

@@ -12,9 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from arrowstream.errors import SinkError
 from arrowstream.io.files.output import encoders, frame_queue
 from arrowstream.io.files.output.encoders import GROUP_ROWS, encoder_for
 from arrowstream.io.files.output.frame_queue import FrameQueue
+from arrowstream.io.files.output.growing_file import GrowingFile
+from arrowstream.io.files.output.output_file import Abandoned
 
 EVERYTHING = pl.DataFrame(
     {
@@ -170,3 +173,64 @@ def test_a_cancelled_queue_ends_its_encoder():
     queue.cancel()
     with pytest.raises(frame_queue.Cancelled):
         queue.take()
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+def test_lines_become_one_array_whatever_the_pieces(size):
+    lines, target = b'{"x":1}\n{"x":22}\n', Bytes()
+    array = encoders._Array(target)
+    array.add(b"")
+    for start in range(0, len(lines), size):
+        array.add(lines[start : start + size])
+    array.end()
+    assert target.getvalue() == b'[{"x":1},\n{"x":22}]\n'
+
+
+def test_pieces_are_packed_once_they_are_large_enough(monkeypatch):
+    monkeypatch.setattr(encoders, "_PACKED_BYTES", 3)
+    target = Bytes()
+    packed = encoders._Packed(target, pa.Codec("gzip"))
+    for piece in (b"a", b"bcd", b"e"):
+        packed.add(piece)
+    packed.end()
+    assert gzip.decompress(target.getvalue()) == b"abcde"
+    assert target.getvalue().count(b"\x1f\x8b\x08") == 2
+
+
+def test_rows_are_prepared_alike_whether_they_are_packed_or_not():
+    frame = pl.DataFrame({"t": [datetime(1890, 1, 1, tzinfo=UTC)]})
+    frame = frame.with_columns(pl.col("t").dt.convert_time_zone("Asia/Kolkata"))
+    plain, packed = (encoder_for("csv", frame.schema, codec).prepared(frame) for codec in (None, "gzip"))
+    assert plain.equals(packed) and not plain.equals(frame)
+
+
+def test_an_encoder_waits_for_a_disk_until_it_takes_the_bytes_or_the_run_has_failed(tmp_path):
+    for gives_up in (False, True):
+        folder = tmp_path / str(gives_up)
+        file = GrowingFile(lambda folder=folder: folder / "out", folder / "out")
+        raised = []
+
+        def encode(file=file, raised=raised):
+            file._chunk = 1
+            try:
+                file.add(b"rows")
+                file.flush()
+            except Abandoned as error:
+                raised.append(error)
+
+        encoder = Thread(target=encode)
+        encoder.start()
+        with file.changed:
+            file.changed.wait_for(lambda file=file: file.failed, 10)
+        for _ in range(2):
+            with pytest.raises(SinkError, match="create the folder first"):
+                file.check()
+        if gives_up:
+            file.abandon()
+            with pytest.raises(Abandoned):
+                file.flush()
+        else:
+            folder.mkdir()
+            file.check()
+        encoder.join(10)
+        assert len(raised) == gives_up and folder.exists() != gives_up

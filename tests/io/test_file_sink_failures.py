@@ -280,6 +280,24 @@ def test_rows_sorted_by_partition_give_one_file_each_however_many_there_are(tmp_
     assert len(list(tmp_path.rglob("*.parquet"))) == 9
 
 
+def test_a_partition_whose_last_rows_fill_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 10)
+    frame = pl.DataFrame({"x": range(25), "k": [1] * 25})
+    writer = FileSink.of(tmp_path / "parts", partition_by="k", max_rows_per_file=25).open(
+        frame.schema, context()
+    )
+    writer.write(Batch(frame))
+    publish(writer)
+    (part,) = tmp_path.rglob("*.parquet")
+    assert pl.read_parquet(part)["x"].to_list() == list(range(25))
+
+
+def test_many_small_partitions_are_synced_together(tmp_path):
+    frame = pl.DataFrame({"x": range(200)}).with_columns(k=pl.col("x"))
+    run(FileSink.of(tmp_path / "parts", partition_by="k", format="csv"), frame)
+    assert (tmp_path / "parts" / "k=7" / "part-00000.csv").read_text() == "x\n7\n"
+
+
 def test_a_system_without_syncfs_syncs_every_file(tmp_path, monkeypatch):
     monkeypatch.setattr(staging.ctypes, "CDLL", lambda *_, **__: object())
     frame = pl.DataFrame({"x": range(200)}).with_columns(k=pl.col("x"))

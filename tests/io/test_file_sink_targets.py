@@ -19,6 +19,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SinkError
 from arrowstream.io.files.output import stream_file
 from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.output_file import Abandoned
 from arrowstream.io.files.output.stream_file import StreamFile
 from arrowstream.io.files.output.streaming_sink import encoded
 from arrowstream.io.files.sink import FileSink
@@ -235,6 +236,28 @@ def test_an_abort_does_not_wait_for_a_reader_that_reads_nothing(tmp_path):
     writer.write(Batch(rows))
     writer.abort()
     os.close(handle)
+
+
+def test_a_stream_that_is_not_read_or_has_no_reader_is_given_up(tmp_path, monkeypatch):
+    read, write = os.pipe()
+    file = StreamFile(Path(f"/dev/fd/{write}"))
+
+    def encode():
+        with pytest.raises(Abandoned):
+            file.add(bytes(1 << 20))
+
+    encoder = threading.Thread(target=encode)
+    encoder.start()
+    file.abandon()
+    encoder.join(10)
+    assert not encoder.is_alive()
+    for handle in (read, write):
+        os.close(handle)
+    file.discard()
+    monkeypatch.setattr(stream_file, "READER_WAIT_S", 0.05)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SinkError, match="start its reader first"):
+        StreamFile(tmp_path / "pipe").end(b"x")
 
 
 def test_what_a_stream_did_not_take_is_written_by_the_next_try(tmp_path, monkeypatch):

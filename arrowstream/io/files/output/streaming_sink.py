@@ -31,7 +31,7 @@ class StreamingSink:
         Number of rows that are encoded together.
     """
 
-    __slots__ = ("_done", "_encoder", "_failure", "_file", "_finished", "_queue", "_thread", "rows")
+    __slots__ = ("_done", "_encoder", "_failure", "_file", "_queue", "_thread", "rows")
 
     def __init__(self, file: OutputFile, encoder: Encoder, unit_rows: int) -> None:
         self._file = file
@@ -40,7 +40,6 @@ class StreamingSink:
         self._thread: Thread | None = None
         self._done = False
         self._failure: BaseException | None = None
-        self._finished = False
         self.rows = 0
 
     def append(self, frame: pl.DataFrame) -> None:
@@ -69,8 +68,6 @@ class StreamingSink:
         SinkError
             As for `check`. The call can be repeated.
         """
-        if self._finished:
-            return
         self._queue.close()
         self._start()
         while not self._done:
@@ -79,7 +76,6 @@ class StreamingSink:
             self.check()
         self.check()
         self._file.end()
-        self._finished = True
 
     def cancel(self) -> None:
         """End the encoder, and wait for its thread; do nothing if it has ended."""
