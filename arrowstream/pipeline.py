@@ -35,7 +35,7 @@ from arrowstream.runtime.failure.cleanup import releasing
 from arrowstream.runtime.flow.iteration import iterate, iterate_blocking
 from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.report import Progress, RunReport
+from arrowstream.runtime.report import Progress, RunReport, log_losses
 from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
 from arrowstream.runtime.signals import SignalHandling, check_main_thread, ended_by_signals
@@ -108,7 +108,8 @@ class Builder(Steps):
         """Run, and return the output as a frame; with `limit`, stop the source after this number of output rows.
 
         A limit ends the run as in `Pipeline.run`: it closes the receiver of a channel source, and what
-        the channel still held is lost.
+        the channel still held is lost. Rows that came late, were skipped or otherwise left out are logged as
+        a warning, as `RunReport.losses`.
 
         Parameters
         ----------
@@ -116,7 +117,7 @@ class Builder(Steps):
             Maximum number of rows; None for all.
         """
         sink = CollectSink()
-        await self.sink(sink).build().run(limit=limit)
+        log_losses(await self.sink(sink).build().run(limit=limit))
         return sink.frame()
 
     def collect_sync(self, limit: int | None = None) -> pl.DataFrame:
@@ -140,8 +141,8 @@ class Builder(Steps):
         """Run, and give each batch that comes out to ``async for``; leaving the loop stops the run gently.
 
         The run is at most one batch, and what its channels hold, ahead of the loop. An error of the run is raised by
-        the loop as it is. After a ``break``, asyncio ends the run in the background;
-        ``async with contextlib.aclosing(aiter(builder)) as batches`` waits for that.
+        the loop as it is, and losses of rows are logged as by `collect`. After a ``break``, asyncio ends the run in
+        the background; ``async with contextlib.aclosing(aiter(builder)) as batches`` waits for that.
         """
         ends: tuple[Sender[pa.RecordBatch], Receiver[pa.RecordBatch]] = channel(1)
         sender, received = ends

@@ -65,7 +65,8 @@ class GraphBuilder:
 
         Notes
         -----
-        Costs nothing and holds no state. Steps are fused whether they have names or not.
+        Costs nothing and holds no state. Steps are fused whether they have names or not; the stage that they become
+        has their ids joined by ``+``, such as ``filter+totals``, in metrics, reports and errors.
 
         Examples
         --------

@@ -126,6 +126,13 @@ class SourceSpec(ABC):
         ------
         PlanError
             `lateness` or `idle` is not a duration.
+
+        Notes
+        -----
+        The files of a list or folder are read one after the other, in the order of their names. If a later file has
+        earlier times, as in Hive partitions by another column, its rows are late: give a `lateness` that covers a
+        whole file, read the files as sources of their own and merge these, or leave event time out, so that windows
+        close at the end.
         """
         idle_ns = None if idle is None else nanoseconds(idle)
         return EventTimeSource(self, column, microseconds(lateness), idle_ns)

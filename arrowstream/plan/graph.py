@@ -278,7 +278,11 @@ class Graph:
         if self.source is None and not self.inner:
             raise PlanError("sink() before source()", hint="begin with Pipeline.builder().source(...)")
         if self.sink is not None:
-            raise PlanError("a pipeline has one sink", found="a second call of sink()")
+            raise PlanError(
+                "a pipeline has one sink",
+                found="a second call of sink()",
+                hint="for several, sink(Sink.fanout([first, second]))",
+            )
         if self.ended:
             raise PlanError("sink() after a split whose branches all have sinks", hint="call build()")
         if isinstance(sink, Fanout):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from arrowstream.core.notes import ReaderNote
 from arrowstream.metrics.stage import StageMetrics
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +118,9 @@ class RunReport:
         width = max((len(stage.name) for stage in self.stages), default=0)
         lines = [self.summary, *(f"  {stage.format_line(width)}" for stage in self.stages)]
         return "\n".join([*lines, *([] if self.losses is None else [self.losses])])
+
+
+def log_losses(report: RunReport) -> None:
+    """Log the losses of a run whose caller does not get the report, as a warning; without any, do nothing."""
+    if report.losses is not None:
+        _log.warning("pipeline %s: %s", report.name, report.losses)

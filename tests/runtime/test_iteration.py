@@ -149,3 +149,18 @@ def test_a_plain_loop_in_an_event_loop_says_what_to_write() -> None:
         assert raised.value.expected == "async for batch in builder"
 
     asyncio.run(main())
+
+
+def test_losses_are_logged_where_no_report_is_returned(caplog: pytest.LogCaptureFixture) -> None:
+    frame = pl.DataFrame({"ts": [0, 60_000_000, 1, 2], "x": [1, 2, 3, 4]}).with_columns(
+        pl.col("ts").cast(pl.Datetime("us"))
+    )
+    source = Source.from_frame(frame, batch_rows=1).with_event_time("ts")
+    builder = rows(source).window("10s", on="ts").agg(n=pl.len())
+    for run in (builder.collect_sync, lambda: list(builder), builder.preview):
+        caplog.clear()
+        run()
+        assert caplog.messages == ["pipeline pipeline: lost: 2 rows came late to window"]
+    caplog.clear()
+    rows(source).collect_sync()
+    assert not caplog.messages

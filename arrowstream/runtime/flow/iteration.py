@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 from arrowstream.core.channel import Receiver
 from arrowstream.core.waiting import running_loop
 from arrowstream.errors import PeerGone, PlanError
+from arrowstream.runtime.report import RunReport, log_losses
 
 T = TypeVar("T")
 
 
 async def iterate(
-    run: Callable[[], Coroutine[Any, Any, object]], stop: Callable[[], None], received: Receiver[T]
+    run: Callable[[], Coroutine[Any, Any, RunReport]], stop: Callable[[], None], received: Receiver[T]
 ) -> AsyncGenerator[T, None]:
     """Run a pipeline and yield what its sink sends into a channel.
 
@@ -33,18 +34,18 @@ async def iterate(
     ArrowstreamError
         The run failed, also while it was being stopped.
     """
-    running = asyncio.ensure_future(run())
+    running: asyncio.Future[RunReport] = asyncio.ensure_future(run())
     try:
         with suppress(PeerGone):  # the failure that it names is that of the run
             async for item in received:
                 yield item
-        await running
+        log_losses(await running)
     except GeneratorExit:
         stop()
         with suppress(PeerGone):
             async for _ in received:
                 pass
-        await running
+        log_losses(await running)
         raise
     except asyncio.CancelledError:
         running.cancel()
