@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -10,6 +11,7 @@ from scripted import publish
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import ArrowstreamError, SinkError, SourceError
+from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.files.source import FileSource
 
@@ -97,21 +99,19 @@ def test_overwriting_a_folder_leaves_alone_what_another_run_writes_into_one_of_i
 ) -> None:
     other = FileSink.of(f"{tmp_path}/day=1/").open(pl.Schema({"x": pl.Int64}), context())
     other.write(Batch(pl.DataFrame({"x": [1]})))
-    for part in other._folders.values():
-        part.flush()
+    handle = other.prepare(0)
     write(FileSink.of(tmp_path, overwrite=True, partition_by="day"), pl.DataFrame({"x": [2], "day": [2]}))
-    publish(other)
+    other.commit(handle)
+    other.close()
     assert read(FileSource.of(tmp_path)).rows() == [(1, 1), (2, 2)]
 
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4"])
 def test_compressed_ipc_holds_texts_in_lists_however_rows_were_cut(tmp_path: Path, compression: str) -> None:
     frame = pl.DataFrame({"x": [["a"], None, ["b", "c"], []], "y": [{"t": "d"}] * 4})
-    writer = FileSink.of(tmp_path / "x.arrow", compression=compression).open(frame.schema, context())
-    writer._waiting._rows = 1
-    for row in range(frame.height):
-        writer.write(Batch(frame.slice(row, 1)))
-    publish(writer)
+    with (tmp_path / "x.arrow").open("wb") as file:
+        encoder = encoder_for("ipc", frame.schema, compression)
+        encoder.encode(frame.iter_slices(1), SimpleNamespace(add=file.write))
     assert pl.scan_ipc(tmp_path / "x.arrow").collect().equals(frame)
     assert read(FileSource.of(tmp_path / "x.arrow")).equals(frame)
 

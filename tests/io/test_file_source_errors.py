@@ -184,7 +184,8 @@ def test_a_file_with_another_delimiter_is_met_with_a_hint(delimiter, tmp_path):
         Pipeline.builder().source(FileSource.of(file)).filter(pl.col("price") > 3).schema()
     assert wanted in caught.value.hint
     other = failure(SchemaError, FileSource.of(file, schema={"cost": pl.Float64})).hint
-    assert other == "name the columns as the file does, and rename them by a step of the pipeline"
+    assert other.startswith("name the columns as the file does")
+    assert "delimiter" not in other
 
 
 def test_a_file_of_one_column_gets_no_hint_to_a_delimiter(tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any, Final, Protocol, cast
 
@@ -18,7 +19,7 @@ from polars.io.plugins import register_io_source
 from arrowstream.core.batch import arrow_schema, to_record
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
-from arrowstream.io.files.text.old_zones import with_whole_minutes
+from arrowstream.io.files.text.old_zones import has_zones, with_whole_minutes
 
 GROUP_ROWS: Final = 262_144
 """Rows per row group, as in Polars' streaming writer; more made files both slower and larger."""
@@ -93,25 +94,36 @@ class Encoder(ABC):
         if first is None:
             self.encode_rows(pl.DataFrame(schema=self.schema), target)
             return
-        rest = (self.prepared(frame) for frame in chain([first], frames))
-        self.encode_lazy(register_io_source(lambda *_: rest, schema=self.schema), first, target)
+        with self.framed(target) as inside:
+            self.encode_frames(chain([first], frames), first, inside)
 
     def encode_rows(self, rows: pl.DataFrame, target: Target) -> None:
         """Add the bytes of a file with these rows to `target`; for few rows, this takes a third of the time."""
-        self.encode_lazy(self.prepared(rows).lazy(), rows, target)
+        with self.framed(target) as inside:
+            self.encode_lazy(self.prepared(rows).lazy(), rows, inside)
+
+    @contextmanager
+    def framed(self, target: Target) -> Iterator[Target]:
+        """Give the target for the rows of one file, whose bytes reach `target` with what surrounds them."""
+        yield target
+
+    def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
+        """Add the bytes of all frames to `target`, as for `encode_lazy`."""
+        rest = (self.prepared(frame) for frame in frames)
+        self.encode_lazy(register_io_source(lambda *_: rest, schema=self.schema), first, target)
 
     @abstractmethod
     def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        """Add the bytes of a file with these rows to `target`.
+        """Add the bytes of rows to `target`.
 
         Parameters
         ----------
         rows
-            All rows.
+            All rows of the file.
         first
             The first of them; none only if there are no others.
         target
-            Place for the bytes.
+            Place for the bytes, from `framed`.
         """
 
     def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -162,36 +174,55 @@ class IpcEncoder(Encoder):
         )
 
 
-class CsvEncoder(Encoder):
+class TextEncoder(Encoder):
+    """Encoder of a text format, in which times in a zone mean the same moments."""
+
+    def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return with_whole_minutes(super().prepared(frame))
+
+    def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
+        if not has_zones(self.schema):
+            super().encode_frames(frames, first, target)
+            return
+        # Frame by frame: one with old times may have a column in UTC where others have it in its zone.
+        begun = False
+        for frame in frames:
+            self.encode_text(self.prepared(frame).lazy(), target, begun)
+            begun = True
+
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+        self.encode_text(rows, target, False)
+
+    @abstractmethod
+    def encode_text(self, rows: pl.LazyFrame, target: Target, begun: bool) -> None:
+        """Add the text of rows to `target`, at the beginning of the file or, if it has `begun`, further on."""
+
+
+class CsvEncoder(TextEncoder):
     """Encoder of CSV with a header line, quoted where necessary."""
 
     def __init__(self, schema: pl.Schema, delimiter: str) -> None:
         super().__init__(schema)
         self._delimiter = delimiter
 
-    def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return with_whole_minutes(frame)
-
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        rows.sink_csv(_file(target), separator=self._delimiter, engine="streaming")
+    def encode_text(self, rows: pl.LazyFrame, target: Target, begun: bool) -> None:
+        rows.sink_csv(_file(target), include_header=not begun, separator=self._delimiter, engine="streaming")
 
 
-class NdjsonEncoder(Encoder):
+class NdjsonEncoder(TextEncoder):
     """Encoder of NDJSON, one object per line."""
 
-    def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return with_whole_minutes(super().prepared(frame))
-
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+    def encode_text(self, rows: pl.LazyFrame, target: Target, begun: bool) -> None:
         rows.sink_ndjson(_file(target), engine="streaming")
 
 
 class JsonEncoder(NdjsonEncoder):
     """Encoder of one JSON array of objects, one object per line."""
 
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+    @contextmanager
+    def framed(self, target: Target) -> Iterator[Target]:
         array = _Array(target)
-        super().encode_lazy(rows, first, array)
+        yield array
         array.end()
 
 
@@ -208,13 +239,21 @@ class PackedEncoder(Encoder):
         # pyarrow's default is gzip's slowest level, 9; the gzip tool's default is 6.
         self._codec = pa.Codec(compression, compression_level=6 if compression == "gzip" else 1)
 
+    @contextmanager
+    def framed(self, target: Target) -> Iterator[Target]:
+        packed = _Packed(target, self._codec)
+        with self._inner.framed(packed) as inside:
+            yield inside
+        packed.end()
+
     def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
         return self._inner.prepared(frame)
 
+    def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
+        self._inner.encode_frames(frames, first, target)
+
     def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        packed = _Packed(target, self._codec)
-        self._inner.encode_lazy(rows, first, packed)
-        packed.end()
+        self._inner.encode_lazy(rows, first, target)
 
 
 def _has_arrays(dtype: Any) -> bool:

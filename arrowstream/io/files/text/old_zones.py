@@ -42,6 +42,11 @@ def with_whole_minutes(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(changed) if changed else frame
 
 
+def has_zones(schema: pl.Schema) -> bool:
+    """Return True if a column contains times in a zone other than UTC, at any depth."""
+    return any(map(_has_zones, schema.values()))
+
+
 def _has_zones(dtype: Any) -> bool:
     """Return True if a type contains times in a zone other than UTC, whose offset never changed."""
     if isinstance(dtype, pl.Datetime):
