@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -115,7 +116,7 @@ def test_expressions_of_a_row(name: str, cut: str) -> None:
 
 
 @given(parts=cuts(FRAME), pin=st.sampled_from(["auto", "polars"]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 def test_expressions_of_rows_under_any_cut(parts: list[pl.DataFrame], pin: str) -> None:
     expected = FRAME.with_columns(**ROW_WISE)
     assert_same(rows(lambda b: b.with_columns(**ROW_WISE).backend(pin), parts), expected)
@@ -236,7 +237,7 @@ def test_windows(name: str, window: str) -> None:
 
 
 @given(parts=cuts(FRAME), window=st.sampled_from(sorted(WINDOWS)), name=st.sampled_from(sorted(AGGREGATES)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_windows_under_any_cut(parts: list[pl.DataFrame], window: str, name: str) -> None:
     def steps(b: Builder) -> Builder:
         return WINDOWS[window](b).agg(out=AGGREGATES[name])  # type: ignore[attr-defined, no-any-return]
@@ -358,7 +359,6 @@ def test_deep_expressions_stay_as_they_are() -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-@settings(deadline=None)
 def test_constants_stay_the_same_to_the_last_bit(value: float) -> None:
     """Polars reads some floats of 17 digits from JSON as their neighbours."""
     tree = tree_of(pl.lit(value))
