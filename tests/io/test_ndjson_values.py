@@ -186,7 +186,7 @@ TYPES = st.recursive(
 )
 
 
-@settings(max_examples=examples(500))
+@settings(max_examples=examples(150))
 @given(
     rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5),
     schema=st.dictionaries(st.sampled_from(["a", "b", "c:", 'd"']), TYPES, min_size=1).map(pl.Schema),
