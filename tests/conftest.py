@@ -18,6 +18,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "thorough", parent=hypothesis.settings.get_profile("default"), max_examples=1000, derandomize=False
 )
+# For the oldest Polars in `make test`: what depends on the examples and not on Polars, the newest has tried.
+hypothesis.settings.register_profile(
+    "quick", parent=hypothesis.settings.get_profile("default"), max_examples=17
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

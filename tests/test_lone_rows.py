@@ -359,7 +359,6 @@ def test_deep_expressions_stay_as_they_are() -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-@settings(deadline=None)
 def test_constants_stay_the_same_to_the_last_bit(value: float) -> None:
     """Polars reads some floats of 17 digits from JSON as their neighbours."""
     tree = tree_of(pl.lit(value))

@@ -77,9 +77,11 @@ def large_file(path: Path) -> tuple[int, int]:
     )
     pieces = 0
     if path.suffix == ".csv":
+        lines = frame.write_csv(include_header=False).encode()
         with path.open("wb") as file:
+            file.write((",".join(frame.columns) + "\n").encode())
             while file.tell() < FILE_BYTES:
-                frame.write_csv(file, include_header=pieces == 0)
+                file.write(lines)
                 pieces += 1
     else:
         import pyarrow.parquet as pq

@@ -28,7 +28,7 @@ def in_blocks(text: bytes, sizes: list[int]) -> bytes:
     return b"".join(out)
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(
     objects=OBJECTS,
     sizes=st.lists(st.integers(1, 12) | st.just(10_000), min_size=1, max_size=4),

@@ -57,17 +57,15 @@ def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Everything that may lie in a file does, and state is worked on in pieces of few rows."""
     monkeypatch.setattr(state_memory, "_SMALL", 0)
     monkeypatch.setattr(snapshot, "PIECE_BYTES", 100)
-    for module in (
-        direct_table,
-        folded_groups,
-        keyed_state,
-        row_log,
-        value_log,
-    ):
-        monkeypatch.setattr(module, "PIECE", 5)
+    pieces_of(5, monkeypatch)
     monkeypatch.setattr(run_store, "_LEAST_BYTES", 300)
     monkeypatch.setattr(run_store, "_FAN", 3)
     yield
+
+
+def pieces_of(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (direct_table, folded_groups, keyed_state, row_log, value_log):
+        monkeypatch.setattr(module, "PIECE", rows)
 
 
 def in_files(memory: MemoryBudget) -> bool:
@@ -155,6 +153,7 @@ def test_windows_that_are_too_large_fail_the_next_batch(
     kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "PIECE_BYTES", 1 << 20)
+    pieces_of(500, monkeypatch)
     on = {} if "rows" in kind else {"on": "ts"}
     operator = windows(lambda made: made, by="k", max_bytes=100_000, **kind, **on).agg(X.sum())
     rows = pl.DataFrame({"ts": 1, "k": range(8_000), "x": 1})
@@ -679,9 +678,10 @@ ENDINGS = [run_to_the_end, run_and_fail_late, run_and_fail_at_the_end, run_and_c
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("steps", SPILLING.values(), ids=SPILLING)
 def test_files_are_closed_when_a_run_has_ended(
-    steps: Callable[[Builder], Builder], ending: Callable[[Any], None]
+    steps: Callable[[Builder], Builder], ending: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However it ends, and without the garbage collector: on a busy disk their room is needed."""
+    pieces_of(1_000, monkeypatch)
     gc.collect()
     gc.disable()
     before = open_files()
