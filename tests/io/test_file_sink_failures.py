@@ -22,6 +22,7 @@ from arrowstream.io.files import sink_errors as file_errors
 from arrowstream.io.files.output import encoders
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.files.staging import base as staging
+from arrowstream.io.files.staging.base import MANY
 from arrowstream.io.files.staging.single_file import StagedFile
 
 ROWS = pl.DataFrame({"k": ["a", "b", "a", "c"], "x": [1, 2, 3, 4]})
@@ -215,6 +216,17 @@ def test_thousands_of_partitions_with_few_open_files(tmp_path):
     for k in (0, 7, 1999):
         part = tmp_path / "parts" / f"k={k}" / "part-00000.csv"
         assert part.read_text().split() == ["x", *map(str, range(k, 100_000, 2000))]
+
+
+def test_an_overwrite_of_many_partitions_syncs_their_file_system_once(tmp_path):
+    target = tmp_path / "parts"
+    for turn in (1, 2):
+        frame = pl.DataFrame({"k": range(MANY + 1), "x": [turn] * (MANY + 1)})
+        writer = FileSink.of(target, partition_by="k", overwrite=True).open(frame.schema, context())
+        writer.write(Batch(frame))
+        publish(writer)
+        found = pl.read_parquet(target, hive_partitioning=True)
+        assert found.sort("k").select("k", "x").rows() == frame.rows()
 
 
 @pytest.mark.parametrize(("path", "options"), TARGETS)

@@ -260,6 +260,25 @@ def test_a_stream_that_is_not_read_or_has_no_reader_is_given_up(tmp_path, monkey
         StreamFile(tmp_path / "pipe").end(b"x")
 
 
+def test_a_stream_waits_for_a_reader_that_takes_its_time(monkeypatch):
+    monkeypatch.setattr(stream_file, "_POLL_MS", 1)
+    read, write = os.pipe()
+    file = StreamFile(Path(f"/dev/fd/{write}"))
+    content = bytes(range(256)) * 1024
+    encoder = threading.Thread(target=file.add, args=(content,))
+    encoder.start()
+    encoder.join(0.1)
+    assert encoder.is_alive()
+    found = b""
+    while len(found) < len(content):
+        found += os.read(read, 1 << 16)
+    encoder.join(10)
+    assert found == content and not encoder.is_alive()
+    file.discard()
+    for handle in (read, write):
+        os.close(handle)
+
+
 def test_what_a_stream_did_not_take_is_written_by_the_next_try(tmp_path, monkeypatch):
     """Any cut of the bytes, and a failure after each: in the end every byte was written once, in its place."""
     read, write = os.pipe()

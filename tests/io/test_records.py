@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -155,10 +157,26 @@ def test_what_does_not_fit_names_the_key(item, named):
         assert part in str(caught.value)
 
 
+def test_the_first_records_need_values_of_one_type():
+    with pytest.raises(SchemaError, match="'x'") as caught:
+        received([[{"x": 1}, {"x": "a"}]], None)
+    assert (caught.value.expected, caught.value.found) == ("values of one type", "int, str")
+
+
 def test_a_first_record_needs_names():
     with pytest.raises(SchemaError, match="not a string"):
         received([{1: "a"}], None)
 
+
+FOUR_O_CLOCK = [
+    datetime(2020, 1, 1, 4, tzinfo=UTC),
+    datetime(2020, 1, 1, 5, tzinfo=ZoneInfo("Europe/Berlin")),
+]
+
+STRUCTS = st.fixed_dictionaries(
+    {"b": st.lists(st.just(datetime(2020, 1, 1)) | st.none(), max_size=2)},
+    optional={"a": st.none() | st.decimals(-10, 10, places=1)},
+).flatmap(lambda made: st.permutations(list(made.items())).map(dict))
 
 VALUES: list[tuple[pl.DataType, st.SearchStrategy[Any]]] = [
     (pl.Int64(), st.integers(-(2**63), 2**63 - 1)),
@@ -176,7 +194,20 @@ VALUES: list[tuple[pl.DataType, st.SearchStrategy[Any]]] = [
     (pl.Datetime("us", "UTC"), st.datetimes(datetime(1700, 1, 1), timezones=st.just(UTC))),
     (pl.Decimal(10, 2), st.decimals(-1000, 1000, places=2)),
     (pl.Enum(["a", "b"]), st.sampled_from(["b", "a"])),
-    (pl.List(pl.Int64()), st.lists(st.integers(-5, 5), min_size=1, max_size=3)),
+    (pl.Datetime("ms"), st.datetimes().map(lambda moment: moment.replace(microsecond=5000))),
+    (
+        pl.Datetime("ns", "UTC"),
+        st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
+    ),
+    (pl.Duration("ms"), st.integers(-1000, 1000).map(lambda number: timedelta(milliseconds=number))),
+    (pl.List(pl.Int64()), st.lists(st.integers(-5, 5) | st.none(), max_size=3)),
+    (pl.Array(pl.Int8(), 2), st.lists(st.integers(-5, 5), min_size=2, max_size=2)),
+    (pl.List(pl.Float64()), st.lists(st.floats() | st.integers(-5, 5), max_size=2)),
+    (pl.Struct({"a": pl.Decimal(5, 1), "b": pl.List(pl.Datetime("ms"))}), STRUCTS),
+    (
+        pl.List(pl.Struct({"a": pl.Decimal(5, 1), "b": pl.List(pl.Datetime("ms"))})),
+        st.lists(STRUCTS, max_size=2),
+    ),
 ]
 
 
@@ -207,6 +238,15 @@ def test_values_are_those_that_polars_makes(dtype, values):
         (pl.Enum(["a"]), "b"),
         (pl.Time(), timedelta(1)),
         (pl.Binary(), "a"),
+        (pl.Time(), time(1, tzinfo=UTC)),
+        (pl.Boolean(), 1),
+        (pl.List(pl.Int64()), [1.5]),
+        (pl.List(pl.Int8()), [128]),
+        (pl.Array(pl.Int64(), 2), [1, 2, 3]),
+        (pl.List(pl.Datetime("us", "UTC")), [datetime(2020, 1, 1)]),
+        (pl.Struct({"a": pl.Int64}), {"a": 1, "b": 2}),
+        (pl.Struct({"a": pl.Int64}), {"a": True}),
+        (pl.Struct({"a": pl.Int64}), [1]),
     ],
 )
 def test_no_value_changes(dtype, value):
@@ -233,4 +273,43 @@ def test_no_records_are_no_batch():
 
 def test_a_column_of_nulls_only():
     assert received([{}, {"x": None}])[0].to_dict(as_series=False) == {"x": [None, None], "y": [None, None]}
+    schema = pl.Schema({"e": pl.Enum(["a"]), "l": pl.List(pl.Enum(["a"])), "c": pl.Categorical()})
+    assert_frame_equal(received([{}, {"e": None}], schema)[0], pl.DataFrame(schema=schema).clear(2))
     assert received([{"t": time(1)}, {}], pl.Schema({"t": pl.Time}))[0]["t"].to_list() == [time(1), None]
+
+
+@pytest.mark.parametrize(
+    "dtype, fits, other",
+    [
+        (pl.Datetime("us", "UTC"), datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 1)),
+        (pl.Datetime("us"), datetime(2020, 1, 1, 1), date(2020, 1, 1)),
+        (pl.Datetime("us"), datetime(2020, 1, 1), datetime(2020, 1, 1, tzinfo=UTC)),
+        (pl.Int64(), 2, True),
+        (pl.Float64(), 1.5, Decimal("1")),
+        (pl.Binary(), b"a", "a"),
+    ],
+)
+def test_a_value_that_is_refused_alone_is_refused_among_others(dtype, fits, other):
+    schema = pl.Schema({"x": dtype})
+    assert received([{"x": fits}], schema)[0]["x"].to_list() == [fits]
+    for values in ([other], [fits, other], [other, fits], [fits, None, other]):
+        with pytest.raises(SchemaError, match="x"):
+            received([{"x": value} for value in values], schema)
+
+
+@pytest.mark.parametrize(
+    "dtype, values, expected",
+    [
+        (pl.Int64(), [1, np.int64(2), None, np.int8(3)], [1, 2, None, 3]),
+        (pl.Float64(), [1, np.float32(0.5), None, 2.5], [1.0, 0.5, None, 2.5]),
+        (pl.Binary(), [b"a", bytearray(b"b"), None, b"c"], [b"a", b"b", None, b"c"]),
+        (pl.Enum(["a", "b"]), ["b", np.str_("a"), None, "a"], ["b", "a", None, "a"]),
+        (pl.Datetime("us", "UTC"), FOUR_O_CLOCK, [datetime(2020, 1, 1, 4, tzinfo=UTC)] * 2),
+    ],
+)
+def test_values_of_other_python_types_keep_their_places(dtype, values, expected):
+    schema = pl.Schema({"x": dtype})
+    (batch,) = received([{"x": value} for value in values], schema)
+    assert batch.schema == schema and batch["x"].to_list() == expected
+    alone = [received([{"x": value}], schema)[0] for value in values]
+    assert_frame_equal(pl.concat(alone), batch)

@@ -61,15 +61,23 @@ def test_tumbling_windows_are_those_of_polars(times: list[datetime], size: str, 
     assert found(frame, size=size).equals(expected(frame, size))
 
 
-@given(TIMES, st.sampled_from(["1d", "2d", "1w", "1mo", "1q", "1y"]), st.sampled_from(ZONES))
+@given(
+    TIMES,
+    st.sampled_from(["1d", "2d", "1w", "1mo", "1q", "1y"]),
+    st.sampled_from(ZONES),
+    st.sampled_from(["ms", "us", "ns"]),
+)
 @example(
     [datetime(2025, 3, 30, 0, 30, tzinfo=UTC), datetime(2025, 3, 30, 22, 30, tzinfo=UTC)],
     "1d",
     "Europe/Berlin",
+    "ns",
 )
-@example([datetime(2018, 11, 4, 3, 30, tzinfo=UTC)], "1w", "UTC")
-def test_windows_of_a_zone_are_those_of_polars(times: list[datetime], size: str, zone: str) -> None:
-    frame = rows(times, zone=zone)
+@example([datetime(2018, 11, 4, 3, 30, tzinfo=UTC)], "1w", "UTC", "us")
+def test_windows_of_a_zone_are_those_of_polars(
+    times: list[datetime], size: str, zone: str, unit: str
+) -> None:
+    frame = rows(times, unit, zone)
     result = found(frame, size=size, timezone=zone)
     starts = frame["t"].dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.truncate(size)
     naive = frame.with_columns(t=starts).group_by("t").agg(pl.col("x").sum()).sort("t")

@@ -131,6 +131,7 @@ def test_otherwise_only_the_needed_columns_are_pushed(pushdown: str, pin: str) -
     assert builder.collect_sync().to_dict(as_series=False) == {"a": [1]}
     assert source.query is not None
     assert source.query(FRAME.lazy()).collect().columns == ["a", "b"]
+    assert "  source: push\n    -> a: Int64, b: Float64\n" in builder.sink(TestSink()).build().explain()
 
 
 def test_a_segment_that_computes_with_its_own_constants_is_no_part_of_the_read(tmp_path: Path) -> None:

@@ -141,6 +141,46 @@ def test_a_cancelled_loop_cancels_the_run() -> None:
     asyncio.run(main())
 
 
+def test_a_loop_that_is_cancelled_while_its_run_stops_cancels_the_run() -> None:
+    closed: list[str] = []
+
+    async def unfinished(frame: pl.DataFrame) -> pl.DataFrame:
+        try:
+            await asyncio.sleep(0 if frame["x"][0] == 0 else 100)
+        finally:
+            closed.append("step")
+        return frame
+
+    async def main() -> None:
+        steps = rows(Source.from_frame(FRAMES)).parallel_map(
+            unfinished, frame="polars", schema={"x": pl.Int64}
+        )
+        batches = aiter(steps)
+        await anext(batches)
+        leaving = asyncio.create_task(batches.aclose())
+        await asyncio.sleep(0.01)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert len(closed) > 1 and asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
+def test_an_error_that_is_thrown_in_cancels_the_run() -> None:
+    made: list[int] = []
+    closed: list[str] = []
+
+    async def main() -> None:
+        batches = aiter(rows(counted(made, closed)))
+        await anext(batches)
+        with pytest.raises(ValueError, match="thrown"):
+            await batches.athrow(ValueError("thrown"))
+        assert closed == ["source"] and asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
 def test_a_plain_loop_in_an_event_loop_says_what_to_write() -> None:
     async def main() -> None:
         with pytest.raises(PlanError, match="would block the event loop") as raised:

@@ -89,9 +89,6 @@ class Partitions:
 
     def split(self, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield each folder with its rows of `frame`, in their order, without the partition columns."""
-        if not self.columns:
-            yield "", frame
-            return
         types = [frame.schema[name] for name in self.columns]
         groups = frame.partition_by(*self.columns, maintain_order=True, include_key=False, as_dict=True)
         for values, rows in groups.items():

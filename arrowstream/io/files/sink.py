@@ -201,7 +201,7 @@ class FileSink(SinkSpec):
                 stream = StreamFile(self._local)
                 return SingleFileWriter(stream, stream, encoder, unit_rows(kind.format))
             staged = StagedFile(target)
-            file = GrowingFile(partial(staged.path, target.name), target)
+            file = GrowingFile(lambda: staged.path, target)
             return SingleFileWriter(staged, file, encoder, unit_rows(kind.format))
         return FolderWriter(
             self._stage(target, kind.format),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, time
-from decimal import Decimal
+from datetime import datetime, time
 from itertools import chain
 from operator import methodcaller
+from types import NoneType
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -16,26 +17,9 @@ from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.ingest import batches_of, conform
 from arrowstream.errors import SchemaError
+from arrowstream.io.memory.exact_values import UNFIT, ExactType
 
 Records = Sequence[dict[Any, Any]]
-
-_UNFIT = (pa.ArrowException, ValueError, TypeError, OverflowError)
-_INTEGER: frozenset[type] = frozenset({int, type(None)})
-_REAL: frozenset[type] = frozenset({float, type(None)})
-_EXACT: dict[pa.DataType, frozenset[type]] = {
-    **dict.fromkeys((pa.int8(), pa.int16(), pa.int32(), pa.int64()), _INTEGER),
-    **dict.fromkeys((pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()), _INTEGER),
-    **dict.fromkeys((pa.float32(), pa.float64()), _REAL),
-    pa.bool_(): frozenset({bool, type(None)}),
-    pa.large_string(): frozenset({str, type(None)}),
-    pa.large_binary(): frozenset({bytes, type(None)}),
-    pa.date32(): frozenset({date, type(None)}),
-    pa.time64("ns"): frozenset({time, type(None)}),
-}
-"""Python types whose values pyarrow keeps as they are, or refuses, when it makes an array of this type.
-
-Other values could change: pyarrow makes the integer 1 of 1.5.
-"""
 
 
 def records_of(item: Any) -> Records | None:
@@ -62,7 +46,7 @@ class RecordColumns:
         self._schema = schema
         self._arrow = arrow_schema(schema)
         self._names = frozenset(schema)
-        self._columns = [(name, _getter(name), _of_type(self._arrow.field(name).type)) for name in schema]
+        self._columns = [_Column(name, schema[name], self._arrow.field(name).type) for name in schema]
 
     def batch(self, records: Records) -> Batch:
         """Return the records as one batch.
@@ -74,16 +58,11 @@ class RecordColumns:
         """
         if not all(map(self._names.issuperset, records)):
             raise self._unknown(records)
-        try:
-            arrays = [make(list(map(get, records))) for _, get, make in self._columns]
-        except _UNFIT:
-            return self._cast(records)
-        return Batch(pa.RecordBatch.from_arrays(arrays, schema=self._arrow))
-
-    def _cast(self, records: Records) -> Batch:
-        """Return records with values of other Python types than planned: cast without a change, or refused."""
-        arrays = [_array(name, list(map(get, records)), make) for name, get, make in self._columns]
-        return conform(_guessed(list(self._schema), arrays), self._schema)
+        values = [list(map(column.get, records)) for column in self._columns]
+        if all(map(_Column.are_exact, self._columns, values)):
+            arrays = list(map(_Column.array, self._columns, values))
+            return Batch(pa.RecordBatch.from_arrays(arrays, schema=self._arrow))
+        return Batch(pl.DataFrame(list(map(_Column.series, self._columns, values))))
 
     def _unknown(self, records: Records) -> SchemaError:
         key = next(key for key in chain.from_iterable(records) if key not in self._names)
@@ -100,48 +79,78 @@ def guess_batch(records: Records) -> Batch:
     names = list(dict.fromkeys(chain.from_iterable(records)))
     if unfit := [name for name in names if not isinstance(name, str)]:
         raise SchemaError("a record's key is not a string", expected="names of columns", found=repr(unfit[0]))
-    guess = _of_type(pa.null())
-    return _guessed(names, [_array(name, list(map(_getter(name), records)), guess) for name in names])
+    return _guessed({name: _guess(name, list(map(methodcaller("get", name), records))) for name in names})
 
 
-def _guessed(names: list[str], arrays: list[pa.Array]) -> Batch:
-    (batch,) = batches_of(pa.RecordBatch.from_arrays(arrays, names=names))
+class _Column:
+    """The values under one key."""
+
+    __slots__ = ("_dtype", "_exact", "_name", "get")
+
+    def __init__(self, name: str, dtype: pl.DataType, arrow: pa.DataType) -> None:
+        self._name = name
+        self._dtype = dtype
+        self._exact = ExactType(arrow)
+        self.get: Callable[[dict[Any, Any]], Any] = methodcaller("get", name)
+
+    def are_exact(self, values: list[Any]) -> bool:
+        return self._exact.holds(values)
+
+    def array(self, values: list[Any]) -> pa.Array:
+        """Return exact values as an array; raise SchemaError if one does not fit."""
+        try:
+            return self._exact.array(values)
+        except UNFIT as error:
+            raise _no_column(self._name, values, str(self._dtype), error) from error
+
+    def series(self, values: list[Any]) -> pl.Series:
+        """Return values of any Python types, cast without a change, or refused.
+
+        Each type is cast separately, so that a value does not depend on those that came with it.
+        """
+        if self.are_exact(values):
+            return self._conformed(self.array(values))
+        numbers: dict[type, int] = {}
+        kinds = np.array([numbers.setdefault(kind, len(numbers)) for kind in map(type, values)])
+        places = [np.flatnonzero(kinds == number) for number in numbers.values()]
+        try:
+            parts = [self._of_one_type([values[place] for place in part]) for part in places]
+        except SchemaError as error:
+            if len(numbers.keys() - {NoneType}) == 1:
+                raise
+            raise _no_column(self._name, values, str(self._dtype), error) from error
+        return pl.concat(parts).gather(np.argsort(np.concatenate(places)))
+
+    def _of_one_type(self, values: list[Any]) -> pl.Series:
+        if self.are_exact(values):
+            return self._conformed(self.array(values))
+        if isinstance(values[0], list | tuple | dict | datetime | time):
+            # pyarrow would look at all of them at once, and drop or invent zones.
+            raise _no_column(self._name, values, str(self._dtype), None)
+        return self._conformed(_guess(self._name, values))
+
+    def _conformed(self, array: pa.Array) -> pl.Series:
+        schema = pl.Schema({self._name: self._dtype})
+        return conform(_guessed({self._name: array}), schema).polars().to_series()
+
+
+def _guessed(arrays: dict[str, pa.Array]) -> Batch:
+    (batch,) = batches_of(pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays)))
     return batch
 
 
-def _getter(name: str) -> Callable[[dict[Any, Any]], Any]:
-    return methodcaller("get", name)
-
-
-Make = Callable[[list[Any]], pa.Array]
-
-
-def _of_type(dtype: pa.DataType) -> Make:
-    """Return a function that makes an array of this type, or raises if pyarrow might change a value."""
-    kinds = _EXACT.get(dtype, frozenset())
-    if pa.types.is_decimal(dtype):
-        kinds = frozenset({Decimal, type(None)})
-
-    def make(values: list[Any]) -> pa.Array:
-        if kinds.issuperset(map(type, values)):
-            return pa.array(values, dtype)
-        raise TypeError
-
-    return make
-
-
-def _array(name: str, values: list[Any], make: Make) -> pa.Array:
-    """Return values as an array, of the planned type if they are of it exactly, else of the type that they have."""
-    try:
-        return make(values)
-    except _UNFIT:
-        pass
+def _guess(name: str, values: list[Any]) -> pa.Array:
+    """Return values as an array of the type that they have."""
     try:
         return pa.array(values)
-    except _UNFIT as error:
-        raise SchemaError(
-            f"values under the key {name!r} do not make a column",
-            expected="values of one type",
-            found=", ".join(sorted(kind.__name__ for kind in set(map(type, values)))),
-            hint=next(iter(str(error).splitlines()), None),
-        ) from error
+    except UNFIT as error:
+        raise _no_column(name, values, "values of one type", error) from error
+
+
+def _no_column(name: str, values: list[Any], expected: str, error: BaseException | None) -> SchemaError:
+    return SchemaError(
+        f"values under the key {name!r} do not make a column",
+        expected=expected,
+        found=", ".join(sorted(kind.__name__ for kind in set(map(type, values)))),
+        hint=next(iter(str(error or "").splitlines()), None),
+    )

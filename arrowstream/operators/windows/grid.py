@@ -122,14 +122,15 @@ class LocalGrid(Grid):
 
         A midnight that the clocks jump over is the moment of the jump; of one that comes twice it is the first.
         """
-        unit = self.time.dtype.time_unit if isinstance(self.time.dtype, pl.Datetime) else "us"
-        naive = days.cast(pl.Int32).cast(pl.Date).cast(pl.Datetime(unit))
+        naive = days.cast(pl.Int32).cast(pl.Date).cast(pl.Datetime("us"))
         if self.zone is not None:
-            day = timedelta(days=1)
+            day = timedelta(days=1)  # in microseconds: a sum with other units has other units in Polars
             naive = _localized(naive, self.zone).fill_null(_localized(naive - day, self.zone) + day)
+        naive = naive.dt.replace_time_zone(None)
         if self.time.dtype == pl.Date:
-            return naive.dt.replace_time_zone(None).cast(pl.Date).to_physical().cast(pl.Int64)
-        return naive.to_physical().cast(pl.Int64)
+            return naive.cast(pl.Date).to_physical().cast(pl.Int64)
+        unit = self.time.dtype.time_unit if isinstance(self.time.dtype, pl.Datetime) else "us"
+        return naive.dt.cast_time_unit(unit).to_physical().cast(pl.Int64)
 
     def span(self, rows: pl.DataFrame) -> tuple[int, int]:
         length = self.time.ticks((self.per_size + 1) * self.longest_days * DAY_US + abs(self.shift_us))

@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from arrowstream.core.channel import Receiver
-from arrowstream.core.waiting import running_loop
+from arrowstream.core.failures import FAILURES
+from arrowstream.core.waiting import running_loop, until_done
 from arrowstream.errors import PeerGone, PlanError
 from arrowstream.runtime.report import RunReport, log_losses
 
@@ -36,21 +37,25 @@ async def iterate(
     """
     running: asyncio.Future[RunReport] = asyncio.ensure_future(run())
     try:
-        with suppress(PeerGone):  # the failure that it names is that of the run
-            async for item in received:
-                yield item
+        try:
+            with suppress(PeerGone):  # the failure that it names is that of the run
+                async for item in received:
+                    yield item
+        except GeneratorExit:
+            stop()
+            with suppress(PeerGone):
+                async for _ in received:
+                    pass
+            log_losses(await running)
+            raise
         log_losses(await running)
-    except GeneratorExit:
-        stop()
-        with suppress(PeerGone):
-            async for _ in received:
-                pass
-        log_losses(await running)
-        raise
-    except asyncio.CancelledError:
-        running.cancel()
-        await asyncio.wait([running])
-        raise
+    finally:
+        # Cancelled, also while the run was being stopped, or an error was thrown in: nobody receives its batches.
+        if not running.done():
+            running.cancel()
+            with suppress(asyncio.CancelledError, *FAILURES):
+                await until_done([running])
+                await running
 
 
 def iterate_blocking(stream: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
-from arrowstream.io.files.staging.base import Staging, keep_mode_and_owner, remove, sync
+from arrowstream.io.files.staging.base import Publication, keep_mode_and_owner, remove, sync
 from arrowstream.io.files.staging.unfinished import hidden_name, new_token, note_leftovers
 
 _PRIVATE = 0o600
 _PUBLIC = 0o666
 
 
-class StagedFile(Staging):
+class StagedFile(Publication):
     """File written next to its target as ``.NAME.TOKEN.inprogress``, which takes its name by one rename.
 
     The new file gets the mode and the owner of the one that it replaces.
@@ -61,10 +61,8 @@ class StagedFile(Staging):
         return old
 
     @property
-    def folder(self) -> Path:
-        return self._staged.parent
-
-    def path(self, name: str) -> Path:
+    def path(self) -> Path:
+        """The path to write."""
         return self._staged
 
     def prepare(self) -> None:
