@@ -143,16 +143,13 @@ class Builder(Steps):
         the loop as it is. After a ``break``, asyncio ends the run in the background;
         ``async with contextlib.aclosing(aiter(builder)) as batches`` waits for that.
         """
-        ends: tuple[Sender[pa.RecordBatch], Receiver[pa.RecordBatch]] = channel(1)
-        sender, received = ends
-        pipeline = self.sink(ChannelSink(sender)).build()
-        return iterate(pipeline.run, pipeline.stop, received)
+        return self._batches()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Run, and give each batch that comes out to ``for``; leaving the loop stops the run gently.
 
-        The pipeline works while the loop waits for its next batch. Where an event loop runs on this thread, as in a
-        notebook, this is a PlanError: write ``async for``.
+        The pipeline works, and its time limits count, while the loop waits for its next batch. Where an event loop
+        runs on this thread, as in a notebook, this is a PlanError: write ``async for``.
 
         Examples
         --------
@@ -164,7 +161,12 @@ class Builder(Steps):
         [1, 2]
         [3]
         """
-        return iterate_blocking(self.__aiter__)
+        return iterate_blocking(self._batches)
+
+    def _batches(self, clock: Clock | None = None) -> AsyncGenerator[pa.RecordBatch, None]:
+        ends: tuple[Sender[pa.RecordBatch], Receiver[pa.RecordBatch]] = channel(1)
+        pipeline = self.sink(ChannelSink(ends[0])).build(clock=clock)
+        return iterate(pipeline.run, pipeline.stop, ends[1])
 
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 

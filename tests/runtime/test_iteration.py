@@ -1,6 +1,7 @@
 """Loops over a builder: every batch, bounded memory, the run's end when the loop is left, errors as they are."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
-from arrowstream.errors import PeerGone, PlanError, SchemaError, StageError
+from arrowstream.errors import PeerGone, PlanError, SchemaError, StageError, StageTimeout
 from arrowstream.testing import TestSource
 
 FRAMES = [pl.DataFrame({"x": [number]}) for number in range(50)]
@@ -41,6 +42,38 @@ def test_every_batch_comes_out_in_order() -> None:
     expected = [2 * number for number in range(50)]
     assert [value for batch in builder for value in batch["x"].to_pylist()] == expected
     assert asyncio.run(values(builder)) == expected
+
+
+def test_the_time_of_the_loop_counts_for_no_time_limit() -> None:
+    async def waiting(frame: pl.DataFrame) -> pl.DataFrame:
+        await asyncio.sleep(0.01)
+        return frame
+
+    def working(frame: pl.DataFrame) -> pl.DataFrame:
+        time.sleep(0.01)
+        return frame
+
+    source = rows(Source.from_frame(FRAMES[:6]))
+    schema = {"x": pl.Int64}
+    steps = source.parallel_map(waiting, frame="polars", schema=schema).timeout("100ms")
+    steps = steps.parallel_map(working, frame="polars", schema=schema).timeout("100ms")
+    steps = steps.map(working, frame="polars", schema=schema).timeout("100ms")
+    seen: list[int] = []
+    for batch in steps:
+        time.sleep(0.15)
+        seen += batch["x"].to_pylist()
+    assert seen == list(range(6))
+
+
+def test_a_time_limit_holds_while_the_loop_waits() -> None:
+    async def slow(frame: pl.DataFrame) -> pl.DataFrame:
+        await asyncio.sleep(0 if frame["x"][0] < 2 else 100)
+        return frame
+
+    steps = rows(Source.from_frame(FRAMES)).parallel_map(slow, frame="polars", schema={"x": pl.Int64})
+    with pytest.raises(StageTimeout):
+        for _ in steps.timeout("50ms"):
+            time.sleep(0.06)
 
 
 def test_an_empty_stream_has_no_batch() -> None:

@@ -8,11 +8,13 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from arrowstream.core.channel import Receiver
+from arrowstream.core.clock import Clock, PausingClock
 from arrowstream.core.failures import FAILURES
 from arrowstream.core.waiting import running_loop, until_done
 from arrowstream.errors import PeerGone, PlanError
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 async def iterate(
@@ -57,8 +59,14 @@ async def iterate(
                 await running
 
 
-def iterate_blocking(stream: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
+def iterate_blocking(stream: Callable[[Clock], AsyncGenerator[T, None]]) -> Iterator[T]:
     """Yield the items of an async generator on an event loop that runs while the next one is waited for.
+
+    Parameters
+    ----------
+    stream
+        Returns the generator, given the clock of the run. It stands still while the event loop does: the time that
+        the loop over the items takes counts for no time limit, and no source is idle meanwhile.
 
     Raises
     ------
@@ -74,9 +82,10 @@ def iterate_blocking(stream: Callable[[], AsyncGenerator[T, None]]) -> Iterator[
     return _items(stream)
 
 
-def _items(stream: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
+def _items(stream: Callable[[Clock], AsyncGenerator[T, None]]) -> Iterator[T]:
+    clock = PausingClock()
     with asyncio.Runner() as runner:
-        items = stream()
+        items = stream(clock)
 
         async def following() -> tuple[T] | None:
             try:
@@ -84,8 +93,12 @@ def _items(stream: Callable[[], AsyncGenerator[T, None]]) -> Iterator[T]:
             except StopAsyncIteration:
                 return None
 
+        def run(work: Coroutine[Any, Any, R]) -> R:
+            with clock.running():
+                return runner.run(work)
+
         try:
-            while found := runner.run(following()):
+            while found := run(following()):
                 yield found[0]
         finally:
-            runner.run(items.aclose())
+            run(items.aclose())
