@@ -107,9 +107,8 @@ class Builder(Steps):
     async def collect(self, limit: int | None = None) -> pl.DataFrame:
         """Run, and return the output as a frame; with `limit`, stop the source after this number of output rows.
 
-        A limit ends the run as in `Pipeline.run`: it closes the receiver of a channel source, and what
-        the channel still held is lost. Rows that came late, were skipped or otherwise left out are logged as
-        a warning, as `RunReport.losses`.
+        A limit ends the run as in `Pipeline.run`: it closes the receiver of a channel source, and what the channel
+        still held is lost. Rows that came late, were skipped or left out are logged as a warning.
 
         Parameters
         ----------
@@ -149,9 +148,8 @@ class Builder(Steps):
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Run, and give each batch that comes out to ``for``; leaving the loop stops the run gently.
 
-        The pipeline works while the loop waits for its next batch; its clock stands still in between, so that the
-        time that the loop takes counts for no time limit. Where an event loop runs on this thread, as in a notebook,
-        this is a PlanError: write ``async for``.
+        The pipeline works, and its time limits count, while the loop waits for its next batch. Where an event loop
+        runs on this thread, as in a notebook, this is a PlanError: write ``async for``.
 
         Examples
         --------
@@ -167,9 +165,8 @@ class Builder(Steps):
 
     def _batches(self, clock: Clock | None = None) -> AsyncGenerator[pa.RecordBatch, None]:
         ends: tuple[Sender[pa.RecordBatch], Receiver[pa.RecordBatch]] = channel(1)
-        sender, received = ends
-        pipeline = self.sink(ChannelSink(sender)).build(clock=clock)
-        return iterate(pipeline.run, pipeline.stop, received)
+        pipeline = self.sink(ChannelSink(ends[0])).build(clock=clock)
+        return iterate(pipeline.run, pipeline.stop, ends[1])
 
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 

@@ -67,5 +67,5 @@ class PausingClock(Clock):
     async def sleep(self, seconds: float) -> None:
         end = self.now_ns() + round(seconds * 1e9)
         await asyncio.sleep(seconds)
-        while (left := end - self.now_ns()) > 0:
-            await asyncio.sleep(left / 1e9)
+        if (left := end - self.now_ns()) > 0:
+            await self.sleep(left / 1e9)
