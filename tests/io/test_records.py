@@ -163,6 +163,22 @@ def test_the_first_records_need_values_of_one_type():
     assert (caught.value.expected, caught.value.found) == ("values of one type", "int, str")
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        [datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 1)],
+        [datetime(2020, 1, 1), None, datetime(2020, 1, 1, tzinfo=UTC)],
+        [time(1, tzinfo=UTC)],
+    ],
+)
+def test_the_first_records_keep_their_zones(values):
+    with pytest.raises(SchemaError, match="'t'") as caught:
+        received([[{"t": value} for value in values]], None)
+    assert caught.value.expected == "times that all have a zone, or none"
+    alike = [datetime(2020, 1, 1, tzinfo=UTC), None]
+    assert received([[{"t": value} for value in alike]], None)[0]["t"].to_list() == alike
+
+
 def test_a_first_record_needs_names():
     with pytest.raises(SchemaError, match="not a string"):
         received([{1: "a"}], None)

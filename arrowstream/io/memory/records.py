@@ -17,7 +17,7 @@ from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.ingest import batches_of, conform
 from arrowstream.errors import SchemaError
-from arrowstream.io.memory.exact_values import UNFIT, ExactType
+from arrowstream.io.memory.exact_values import UNFIT, ExactType, are_exact
 
 Records = Sequence[dict[Any, Any]]
 
@@ -79,7 +79,15 @@ def guess_batch(records: Records) -> Batch:
     names = list(dict.fromkeys(chain.from_iterable(records)))
     if unfit := [name for name in names if not isinstance(name, str)]:
         raise SchemaError("a record's key is not a string", expected="names of columns", found=repr(unfit[0]))
-    return _guessed({name: _guess(name, list(map(methodcaller("get", name), records))) for name in names})
+    columns = {name: list(map(methodcaller("get", name), records)) for name in names}
+    arrays = {name: _guess(name, values) for name, values in columns.items()}
+    for name, values in columns.items():
+        # pyarrow takes a time without a zone for UTC if others have one, and drops the zone of a time of day.
+        if {datetime, time, NoneType}.issuperset(map(type, values)) and not are_exact(
+            values, arrays[name].type
+        ):
+            raise _no_column(name, values, "times that all have a zone, or none", None)
+    return _guessed(arrays)
 
 
 class _Column:
