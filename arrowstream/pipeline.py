@@ -108,7 +108,7 @@ class Builder(Steps):
         """Run, and return the output as a frame; with `limit`, stop the source after this number of output rows.
 
         A limit ends the run as in `Pipeline.run`: it closes the receiver of a channel source, and what the channel
-        still held is lost. Rows that came late, were skipped or left out are logged as a warning.
+        still held is lost. Rows that came late, and what a source left out, are logged as a warning.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class Builder(Steps):
         """Run, and give each batch that comes out to ``async for``; leaving the loop stops the run gently.
 
         The run is at most one batch, and what its channels hold, ahead of the loop. An error of the run is raised by
-        the loop as it is, and losses of rows are logged as by `collect`. After a ``break``, asyncio ends the run in
+        the loop as it is, and late rows are logged as by `collect`. After a ``break``, asyncio ends the run in
         the background; ``async with contextlib.aclosing(aiter(builder)) as batches`` waits for that.
         """
         return self._batches()

@@ -121,6 +121,11 @@ class RunReport:
 
 
 def log_losses(report: RunReport) -> None:
-    """Log the losses of a run whose caller does not get the report, as a warning; without any, do nothing."""
-    if report.losses is not None:
+    """Log what was lost in a run whose caller does not get the report, as a warning.
+
+    This is for late rows and for what sources left out. Rows that a handler skips, or a best-effort sink drops, are
+    lost because the pipeline asks for it: alone, they are not logged here.
+    """
+    late = any(stage.late_rows > stage.late_rows_kept for stage in report.stages)
+    if late or report.notes:
         _log.warning("pipeline %s: %s", report.name, report.losses)

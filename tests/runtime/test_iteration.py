@@ -7,9 +7,10 @@ from contextlib import aclosing
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
-from arrowstream import Builder, Pipeline, Sink, Source, channel
+from arrowstream import Builder, ErrorHandler, Pipeline, Sink, Source, channel
 from arrowstream.errors import PeerGone, PlanError, SchemaError, StageError, StageTimeout
 from arrowstream.testing import TestSource
 
@@ -224,7 +225,15 @@ def test_a_plain_loop_in_an_event_loop_says_what_to_write() -> None:
     asyncio.run(main())
 
 
-def test_losses_are_logged_where_no_report_is_returned(caplog: pytest.LogCaptureFixture) -> None:
+def only_first(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if batch["x"][0].as_py() > 1:
+        raise ValueError("not the first")
+    return batch
+
+
+def test_losses_are_logged_where_no_report_is_returned(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     frame = pl.DataFrame({"ts": [0, 60_000_000, 1, 2], "x": [1, 2, 3, 4]}).with_columns(
         pl.col("ts").cast(pl.Datetime("us"))
     )
@@ -236,4 +245,10 @@ def test_losses_are_logged_where_no_report_is_returned(caplog: pytest.LogCapture
         assert caplog.messages == ["pipeline pipeline: lost: 2 rows came late to window"]
     caplog.clear()
     rows(source).collect_sync()
+    rows(source).map(only_first, schema=frame.schema).on_error(ErrorHandler.skip()).collect_sync()
     assert not caplog.messages
+    file = tmp_path / "x.ndjson"
+    file.write_text('{"x":1}\n' * 10_000 + '{"x":1,"late":2}\n')
+    assert rows(Source.from_file(file)).collect_sync().height == 10_001
+    (message,) = caplog.messages
+    assert "late" in message
