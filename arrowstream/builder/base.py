@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls
@@ -14,12 +14,6 @@ from arrowstream.operators.base import Expressions, Operator
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.policies import Policies
 from arrowstream.policies.handlers import ErrorHandler
-
-if TYPE_CHECKING:
-    import polars as pl
-    from polars.selectors import Selector
-
-    IntoColumn = str | Selector | pl.Expr
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.builder.split import Splitting
@@ -15,14 +15,7 @@ from arrowstream.operators.rebatch import Rebatch
 from arrowstream.plan.composites.merge import Merge
 
 if TYPE_CHECKING:
-    import polars as pl
     from polars._typing import IntoExpr
-    from polars.selectors import Selector
-
-    IntoColumn = str | Selector | pl.Expr
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @explain_calls

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.core.duration import Duration
@@ -17,17 +17,11 @@ from arrowstream.plan.checks.row_local import check
 if TYPE_CHECKING:
     import polars as pl
     from polars._typing import IntoExpr
-    from polars.selectors import Selector
 
     from arrowstream.operators.aggregation.grouped import Grouped
     from arrowstream.operators.reduce import Emit
     from arrowstream.operators.window import WindowFull, Windows
     from arrowstream.state.limit import OnFull
-
-    IntoColumn = str | Selector | pl.Expr
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @explain_calls

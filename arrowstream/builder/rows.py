@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.core.mistakes.explain import explain_calls
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from arrowstream.operators.zero_copy.columns import ZeroCopyColumns
 
     IntoColumn = str | Selector | pl.Expr
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @explain_calls

@@ -8,11 +8,11 @@ from typing import Final
 
 import polars as pl
 
+from arrowstream.io.files.output.row_buffer import FRAME_BYTES
+
 CAPACITY = 32 << 20
 """Bytes of frames that wait for an encoder, at most; more only if they are one frame."""
 
-_FRAME_BYTES: Final = 1024
-# Memory of a frame in addition to its values, about, in bytes.
 _LARGE_ROWS: Final = 4096
 
 
@@ -68,7 +68,7 @@ class FrameQueue:
         interrupted
             Returns True if the encoder takes no frames at the moment, so that waiting would be in vain.
         """
-        nbytes += _FRAME_BYTES
+        nbytes += FRAME_BYTES
         with self._changed:
             if not self._fits(nbytes):
                 self._pressed = True

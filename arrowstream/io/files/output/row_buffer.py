@@ -11,8 +11,8 @@ UNIT_BYTES: Final = 64 << 20
 """Most bytes of a unit, about: rows that take as many are encoded, however few they are."""
 
 _RUN: Final = 64
-_FRAME_BYTES: Final = 1024
-# Memory of a frame in addition to its values, about, in bytes.
+FRAME_BYTES: Final = 1024
+"""Memory of a frame in addition to its values, about, in bytes."""
 
 
 class RowBuffer:
@@ -55,7 +55,7 @@ class RowBuffer:
 
     def keep(self, frame: pl.DataFrame, nbytes: int) -> None:
         """Add rows that take `nbytes`, whatever number the buffer holds."""
-        self._keep(frame, nbytes + _FRAME_BYTES)
+        self._keep(frame, nbytes + FRAME_BYTES)
 
     def peek(self) -> pl.DataFrame:
         """Return all rows in one frame; the buffer must not be empty."""
