@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.text.records import Text
+from arrowstream.io.files.text.records import Stream
 
 _BLANK: Final = b" \t\r\n"
 _QUOTE, _OPEN, _CLOSE, _COMMA, _LINE, _BACKSLASH = 1, 2, 3, 4, 5, 6
@@ -52,7 +52,7 @@ class JsonLines:
 
     __slots__ = ("_depth", "_escaped", "_head", "_in_string", "_lines", "_name", "_text", "is_array")
 
-    def __init__(self, text: Text, name: str) -> None:
+    def __init__(self, text: Stream, name: str) -> None:
         self._text = text
         self._name = name
         self._depth = 0

@@ -6,10 +6,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from arrowstream.io.files.text.records import Positions, byte_view, occurrences, positions
+from arrowstream.io.files.text.records import Positions, byte_column, byte_view, count, positions
 
-_QUOTE, _COLON, _BACKSLASH, _OBJECT, _LIST, _N = (ord(sign) for sign in '":\\{[n')
+_QUOTE, _COLON, _BACKSLASH, _OBJECT, _LIST, _N, _SPACE = (ord(sign) for sign in '":\\{[n ')
 _BEFORE: Final = np.isin(np.arange(256), [ord(sign) for sign in ":,[}"])
 _BLANK: Final = np.isin(np.arange(256), [ord(sign) for sign in " \t\r\n"])
 
@@ -35,15 +36,14 @@ class Tokens(NamedTuple):
     lists: int
 
 
-def agrees(block: bytes, rows: int, held: Tokens) -> bool:
+def agrees(block: bytes, rows: int, held: Tokens, texts: pl.DataFrame | None = None) -> bool:
     """Return True if a block of `rows` rows certainly has these tokens, and no more.
 
     `held` must not have more than the block. Takes a tenth of the time of parsing. The result is False, though the
-    tokens may agree, if a string begins with a colon or contains a bracket after a colon or comma, if white space
-    is before a colon, or if the space after colons varies.
+    tokens may agree, if a string contains a colon after a quote or white space, or a bracket after a colon or comma,
+    or if the space after colons varies.
 
     Strings that look like something else only add to a count, so that equal counts prove that nothing is missing.
-    The counts of keys and of strings could be wrong together only if white space followed a key.
 
     Parameters
     ----------
@@ -53,27 +53,37 @@ def agrees(block: bytes, rows: int, held: Tokens) -> bool:
         Number of rows in it.
     held
         Tokens in the rows as read.
+    texts
+        All columns of text, if no column holds lists or objects; else None.
     """
-    keys = values = occurrences(block, b'":')
+    column = byte_column(block)
+    quotes = column == _QUOTE
+    keys = (quotes | (column <= _SPACE))[:-1] & (column[1:] == _COLON)  # bit i is set if byte i + 1 ends a key
+    values = int(keys.sum())
     if values != held.values:
-        first = block.find(b'":') + 2
-        values -= occurrences(block, b'": n' if block[first : first + 1] == b" " else b'":nu')
+        blank = 1 if block[block.find(b'":') + 2] == _SPACE else 0
+        null = column[2 + blank :] == _N
+        if blank:
+            null &= (column[2:] == _SPACE)[:-1]
+        values -= int((keys[: len(null)] & null).sum())
     if values != held.values:
         return False
-    quotes = occurrences(block, b'"')
+    strings = int(quotes.sum()) - 2 * int(keys.sum())
     if b"\\" in block:
-        quotes -= occurrences(block, b'\\"')
-    if quotes - 2 * keys != 2 * held.strings:
+        strings -= int(((column == _BACKSLASH)[:-1] & (column[1:] == _QUOTE)).sum())
+    if strings != 2 * held.strings:
         return False
-    if not (_opened(block, b"{", held.objects + rows) and _opened(block, b"[", held.lists)):
-        return False
-    return not any(blank in block and occurrences(block, blank + b":") for blank in (b" ", b"\t", b"\r"))
+    return _opened(block, b"{", held.objects + rows, texts) and _opened(block, b"[", held.lists, texts)
 
 
-def _opened(block: bytes, bracket: bytes, held: int) -> bool:
+def _opened(block: bytes, bracket: bytes, held: int, texts: pl.DataFrame | None) -> bool:
     """Return True if a block has `held` such brackets outside strings; False, though it may, if texts look alike."""
-    if occurrences(block, bracket) == held:
+    if count(block, bracket[0]) == held:
         return True
+    if texts is not None:
+        # Other columns have nulls for lists and objects, which are missing among the values.
+        begin = texts.select(pl.all().str.starts_with(bracket.decode()).any())
+        return not any(begin.row(0)) if begin.width else True
     view = byte_view(block)
     at = positions(block, bracket[0])
     # Before it is a colon, a comma or another list; before the object of a row, the end of the one before.

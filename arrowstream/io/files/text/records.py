@@ -30,12 +30,16 @@ Positions = npt.NDArray[np.int64]
 _NEWLINE = ord("\n")
 
 
-class Text(Protocol):
+class Stream(Protocol):
     """Stream of bytes."""
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
         """Return exactly `size` bytes, fewer only at the end."""
         ...
+
+
+class Text(Stream, Protocol):
+    """Stream of bytes of which the last ones can be read again."""
 
     def put_back(self, data: bytes) -> None:
         """Make the next `read` begin with `data`, the last bytes that were read."""
