@@ -101,7 +101,7 @@ class NdjsonRows:
 
     def _agrees(self, block: bytes, rows: pl.DataFrame, held: Tokens) -> bool:
         flat = all(dtype.is_numeric() or dtype in _FLAT for dtype in rows.dtypes)
-        return agrees(block, rows.height, held, rows.select(pl.col(pl.String)) if flat else None)
+        return agrees(block, rows.height, held, flat=flat)
 
     def _rows(self, block: bytes, schema: pl.Schema) -> pl.DataFrame:
         return self._format.scan(block, schema).collect(engine="in-memory")
