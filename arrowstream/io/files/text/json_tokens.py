@@ -92,7 +92,8 @@ def _nulls(block: bytes, column: pl.Series, keys: pa.BooleanArray) -> int:
     spaced = block[block.find(b'":') + 2] == _SPACE
     begins = _mask(column[2 + spaced :] == _N)
     found = pc.and_(keys[: len(begins)], begins)
-    return (pc.and_(found, _mask(column[2:-1] == _SPACE)) if spaced else found).true_count
+    nulls: int = (pc.and_(found, _mask(column[2:-1] == _SPACE)) if spaced else found).true_count
+    return nulls
 
 
 def _opened(block: bytes, bracket: int, held: int) -> bool:
