@@ -25,16 +25,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-@pytest.hookimpl(trylast=True)  # hypothesis marks its tests in the same hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take tests of random examples out of coverage, and all tests out of the garbage collector's walks.
-
-    Under the tracer, random examples take twice as long, and every line needs a test with a chosen
-    example anyway. With ``--cov-context`` all are traced: it asks which tests run a line.
-    """
-    if not config.getoption("cov_context", None):
-        for item in items:
-            if item.get_closest_marker("hypothesis"):
-                item.add_marker(pytest.mark.no_cover)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the collected tests out of what the garbage collector walks: ten thousand live to the end."""
     gc.collect()
     gc.freeze()
