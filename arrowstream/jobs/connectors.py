@@ -8,6 +8,7 @@ from typing import Any
 from arrowstream.config.toml_file import Value
 from arrowstream.jobs.connector_table import SINKS, SOURCES, Connector, Option
 from arrowstream.jobs.job_errors import located
+from arrowstream.jobs.paths import path, paths
 from arrowstream.jobs.values import types
 
 
@@ -18,6 +19,8 @@ def _texts(value: Value) -> str | list[str]:
 _READERS: dict[str, Callable[[Value], Any]] = {
     "text": Value.text,
     "texts": _texts,
+    "path": path,
+    "paths": paths,
     "flag": Value.flag,
     "count": Value.count,
     "types": types,

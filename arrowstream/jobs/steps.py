@@ -115,13 +115,17 @@ STEPS: dict[str, Make] = {
 """The operators of a job, each with the function that adds its step to a builder."""
 
 _PYTHON = "takes a function, so it needs Python: write the pipeline with Pipeline.builder()"
-_LINE = "a job is one line of steps: write the pipeline with Pipeline.builder() where streams part or meet"
+_LINE = "a job is one line of steps: write the pipeline with Pipeline.builder() where streams part"
+_MERGE = (
+    "a job merges its [[source]] tables before [[steps]]: write the pipeline with Pipeline.builder() for more"
+)
 PYTHON_ONLY = {
     "map": f"{_PYTHON}, or use 'with_columns', which maps rows by expressions",
     "flat_map": f"{_PYTHON}, or use 'explode' for a list column",
     "filter_map": f"{_PYTHON}, or use 'filter' and 'with_columns'",
     **dict.fromkeys(("process", "process_gpu", "parallel_map", "map_zero_copy"), _PYTHON),
-    **dict.fromkeys(("split", "branch", "otherwise", "merge"), _LINE),
+    **dict.fromkeys(("split", "branch", "otherwise"), _LINE),
+    "merge": _MERGE,
 }
 """Operators that a job cannot have, with the reason and an alternative."""
 
