@@ -259,13 +259,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _section(at: At) -> str:
-    """Return a table's name for a message: ``[source]``, ``[source.schema]``, ``[[steps]] batch``."""
+    """Return a table's name for a message: ``[source]``, ``[[source.steps]]``, ``[[steps]] batch``."""
     if not at:
         return "the job"
-    head, *rest = at
-    if rest and isinstance(rest[0], int):
-        return " ".join([f"[[{head}]]", *(str(key) for key in rest[1:])])
-    return f"[{'.'.join(str(key) for key in at)}]"
+    # The header of the array of tables around the value: its first one, or that of the steps of a source.
+    ends = [
+        end for end in range(1, len(at)) if isinstance(at[end], int) and (end == 1 or at[end - 1] == "steps")
+    ]
+    if not ends:
+        return f"[{'.'.join(str(key) for key in at)}]"
+    header = ".".join(key for key in at[: ends[-1]] if isinstance(key, str))
+    return " ".join([f"[[{header}]]", *(str(key) for key in at[ends[-1] + 1 :])])
 
 
 def _describe(found: object) -> str:

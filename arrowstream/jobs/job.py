@@ -45,9 +45,11 @@ or by the checks of `build()`::
 from __future__ import annotations
 
 import os
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -67,6 +69,7 @@ from arrowstream.jobs.source_and_sinks import sinks, together
 from arrowstream.jobs.variables import with_variables
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.plan.side_outputs import without_side_outputs
+from arrowstream.runtime.signals import SignalHandling
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +188,23 @@ class Job:
                 yield f"{prefix.label} ({prefix.value.file.path}:{prefix.value.line})", schema
 
     def preview(
-        self, rows: int, settings: Settings | None = None, duration: Duration | None = None
+        self,
+        rows: int,
+        settings: Settings | None = None,
+        *,
+        duration: Duration | None = None,
+        signals: bool | SignalHandling = False,
     ) -> pl.DataFrame:
-        """Run without its sinks, and return the first `rows` rows that would reach them; nothing is written.
+        """Run without the sinks, also those of late rows and dead letters, and return the first rows that come out.
+
+        Parameters
+        ----------
+        rows
+            Maximum number of rows.
+        settings
+            Settings of the pipeline.
+        duration, signals
+            As for `Pipeline.run`.
 
         Raises
         ------
@@ -199,8 +216,23 @@ class Job:
         self.pipeline(settings)
         sink = CollectSink()
         graph = without_side_outputs(self.prefixes[-1].builder.graph, Sink.to_fn(_ignore))
-        Builder(graph).sink(sink).build(settings=settings).run_sync(limit=rows, duration=duration)
+        pipeline = Builder(graph).sink(sink).build(settings=settings)
+        pipeline.run_sync(limit=rows, duration=duration, signals=signals)
         return sink.frame()
+
+
+def from_toml(
+    path: PathLike,
+    *,
+    variables: Mapping[str, str] | None = None,
+    set: Mapping[str, Any] | None = None,
+    relative_to: PathLike | None = None,
+    settings: Settings | None = None,
+) -> Pipeline:
+    """Build the pipeline of a job file; `Pipeline.from_toml` describes the arguments."""
+    values = ChainMap(dict(variables or {}), os.environ)
+    job = Job.load(path, assignments=Assignment.of(set or {}), variables=values, relative_to=relative_to)
+    return job.pipeline(settings)
 
 
 def _name(settings: Value) -> str | None:
