@@ -178,8 +178,8 @@ def test_a_preview_writes_nothing(step: str, tmp_path: Path) -> None:
     Path("a.csv").write_text(f"at,x\n{rows}")
     before = {path.name for path in tmp_path.iterdir()} | {"j.toml"}
     job = load(SIDES.replace('window = { rows = 1, agg = "min(x)" }', step))
-    assert job.preview(3).height == (2 if step == LATE else 3)
-    assert job.preview(0).height == 0
+    assert job.preview(3)[0].height == (2 if step == LATE else 3)
+    assert job.preview(0)[0].height == 0
     assert {path.name for path in tmp_path.iterdir()} == before
     job.pipeline().run_sync()
     made = {path.name for path in tmp_path.iterdir()} - before
@@ -192,4 +192,4 @@ def test_a_preview_of_a_wrong_job_is_refused() -> None:
 
 
 def test_a_preview_ends_after_its_duration() -> None:
-    assert isinstance(load().preview(3, duration="1h"), pl.DataFrame)
+    assert load().preview(3, duration="1h")[1].stopped is None

@@ -32,7 +32,6 @@ from arrowstream.cli.run import run
 from arrowstream.config.settings import Settings
 from arrowstream.connectors.source import Source
 from arrowstream.errors import ArrowstreamError
-from arrowstream.jobs.job import Job
 from arrowstream.jobs.job_errors import one_line
 
 app = typer.Typer(
@@ -69,7 +68,6 @@ def _checked(
 ) -> dict[str, Any]:
     """Check one job, and return what is known of it; print that, too, unless `quiet`."""
     result: dict[str, Any] = {"job": str(path), "ok": False, "name": None, "summary": None, "schema": None}
-    job: Job | None = None
     try:
         settings = Settings.load()
         job = load(path, assignments, relative_to_cwd)

@@ -61,9 +61,10 @@ def run(
     signals = SignalHandling(answer.say, exit_after=GRACE_SECONDS)
     try:
         if preview is not None:
-            answer.rows(loaded.preview(preview, settings, duration=time, signals=signals))
-            return
-        report = pipeline.run_sync(progress=not quiet, limit=limit, duration=time, signals=signals)
+            frame, report = loaded.preview(preview, settings, duration=time, signals=signals)
+        else:
+            frame = None
+            report = pipeline.run_sync(progress=not quiet, limit=limit, duration=time, signals=signals)
     except RunInterrupted as interrupted:
         answer.say(str(interrupted))
         raise answer.error(128 + interrupted.number, interrupted, None, loaded) from None
@@ -71,7 +72,10 @@ def run(
         text = "\n".join([str(in_words_of_jobs(error)), *getattr(error, "__notes__", ())])
         raise answer.error(FAILED, error, text, loaded) from None
     code = CUT_SHORT if report.stopped in {number.name for number in SIGNALS} else 0
-    answer.report(code, report, pipeline)
+    if frame is not None:
+        answer.rows(code, frame, report)
+    else:
+        answer.report(code, report, pipeline)
     if code:
         raise typer.Exit(code)
 
@@ -99,10 +103,11 @@ class _Answer:
         elif report.losses is not None:
             typer.echo(report.losses, err=True)
 
-    def rows(self, frame: pl.DataFrame) -> None:
+    def rows(self, code: int, frame: pl.DataFrame, report: RunReport) -> None:
         """Print the rows of a preview."""
         if self._as_json:
-            self._json(0, {"schema": json_output.of_schema(frame.schema), "rows": frame.to_dicts()})
+            found = {"schema": json_output.of_schema(frame.schema), "rows": frame.to_dicts()}
+            self._json(code, {"stopped": report.stopped, **found})
         else:
             with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=80):
                 typer.echo(str(frame))

@@ -69,6 +69,7 @@ from arrowstream.jobs.source_and_sinks import sinks, together
 from arrowstream.jobs.variables import with_variables
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.plan.side_outputs import without_side_outputs
+from arrowstream.runtime.report import RunReport
 from arrowstream.runtime.signals import SignalHandling
 
 
@@ -194,8 +195,8 @@ class Job:
         *,
         duration: Duration | None = None,
         signals: bool | SignalHandling = False,
-    ) -> pl.DataFrame:
-        """Run without the sinks, also those of late rows and dead letters, and return the first rows that come out.
+    ) -> tuple[pl.DataFrame, RunReport]:
+        """Run without the sinks, also those of late rows and dead letters; return the first rows and the report.
 
         Parameters
         ----------
@@ -217,8 +218,8 @@ class Job:
         sink = CollectSink()
         graph = without_side_outputs(self.prefixes[-1].builder.graph, Sink.to_fn(_ignore))
         pipeline = Builder(graph).sink(sink).build(settings=settings)
-        pipeline.run_sync(limit=rows, duration=duration, signals=signals)
-        return sink.frame()
+        report = pipeline.run_sync(limit=rows, duration=duration, signals=signals)
+        return sink.frame(), report
 
 
 def from_toml(
