@@ -33,6 +33,7 @@ from arrowstream.config.settings import Settings
 from arrowstream.connectors.source import Source
 from arrowstream.errors import ArrowstreamError
 from arrowstream.jobs.job_errors import one_line
+from arrowstream.jobs.schema import job_schema
 
 app = typer.Typer(
     help="Streaming over Arrow batches: run, explain and check pipelines written as TOML jobs.",
@@ -123,6 +124,12 @@ def schema(
             f"in a job delimiter = {_string(mark)}, in Python .with_delimiter({mark!r})",
             err=True,
         )
+
+
+@app.command("job-schema")
+def print_job_schema() -> None:
+    """Print the JSON schema of job files, with which editors complete and check them."""
+    typer.echo(json.dumps(job_schema(), indent=2, ensure_ascii=False))
 
 
 @app.command()

@@ -50,10 +50,15 @@ def connector(value: Value, kinds: Mapping[str, Connector], also: tuple[str, ...
         return entry.call(**{key: _read(options[key], table[key]) for key in options if key in table})
 
 
+def side_sink(value: Value) -> Any:
+    """Make the sink of late rows or dead letters that a table describes."""
+    return connector(value, SINKS)
+
+
 def place_of(value: Value, kinds: Mapping[str, Connector]) -> Value:
     """Return the value that errors of this source or sink refer to: its first option."""
     first, *_ = kinds[value.need("kind").text()].options or ("kind",)
     return value.table().get(first, value)
 
 
-__all__ = ["SINKS", "SOURCES", "Connector", "connector", "place_of"]
+__all__ = ["SINKS", "SOURCES", "Connector", "connector", "place_of", "side_sink"]
