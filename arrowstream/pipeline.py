@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.backends.registry import backends
+from arrowstream.builder.job_file import FromJobFile
 from arrowstream.builder.steps import Steps
 from arrowstream.config.settings import Settings
 from arrowstream.core.channel import Receiver, Sender, channel
@@ -20,7 +21,7 @@ from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.core.duration import Duration, seconds
-from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
+from arrowstream.core.mistakes.explain import explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.io.memory.channel_sink import ChannelSink
@@ -176,7 +177,7 @@ class Builder(Steps):
 
 @explain_names("a pipeline that is built", PIPELINE)
 @explain_calls
-class Pipeline(metaclass=ExplainsNames):
+class Pipeline(FromJobFile):
     """A checked and planned pipeline. Make one with `Pipeline.builder()`.
 
     Examples
@@ -330,9 +331,8 @@ class Pipeline(metaclass=ExplainsNames):
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            work = run.execute(
-                Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
-            )
+            prepared = Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
+            work = run.execute(prepared)
             if signals is False:
                 return await work
             return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)

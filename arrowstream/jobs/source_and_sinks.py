@@ -13,6 +13,12 @@ from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.values import duration
 
+SOURCE_KEYS = ("name", "event_time", "lateness", "idle", "steps")
+"""The keys of every source of a job, next to those of its kind."""
+
+SINK_KEYS = ("on_error", "best_effort")
+"""The keys of every sink of a job, next to those of its kind."""
+
 
 def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]]:
     """Yield the source, and then the source with its event time if the job gives one; each with its value.
@@ -22,7 +28,7 @@ def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]
     JobError
         A key or a value is wrong.
     """
-    source: SourceSpec = connector(value, SOURCES, also=("event_time", "lateness", "idle"))
+    source: SourceSpec = connector(value, SOURCES, also=SOURCE_KEYS)
     table = value.table()
     yield place_of(value, SOURCES), source
     if "event_time" in table:
@@ -55,7 +61,7 @@ def together(found: list[tuple[Value, BoundSink]]) -> AnySink:
 
 
 def _sink(value: Value) -> BoundSink:
-    spec: SinkSpec = connector(value, SINKS, also=("on_error", "best_effort"))
+    spec: SinkSpec = connector(value, SINKS, also=SINK_KEYS)
     sink = BoundSink(spec)
     buffer = value.maybe("best_effort", Value.count)
     sink = sink if buffer is None else sink.best_effort(buffer)

@@ -57,7 +57,8 @@ class FileBytes:
             raise unreadable(path, error) from error
         try:
             self._stream = self._unpack()
-            self._unread = self._text_begins()
+            self._unread = b""
+            self.put_back(self._text_begins())
         except BaseException:
             self._file.close()
             raise
@@ -96,6 +97,13 @@ class FileBytes:
         """
         head, self._unread = self._unread[:size], self._unread[size:]
         return head + self._read(size - len(head))
+
+    def put_back(self, data: bytes) -> None:
+        """Make the next `read` begin with `data`, the last bytes that were read."""
+        if self._stream is self._file and self._file.seekable():
+            self._file.seek(-len(data), io.SEEK_CUR)  # reads them again: faster than a copy of the next block
+        else:
+            self._unread = data + self._unread
 
     def _read(self, size: int) -> bytes:
         parts: list[bytes] = []

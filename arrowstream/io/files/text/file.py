@@ -19,11 +19,13 @@ from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
-from arrowstream.io.files.text.records import BLOCK_BYTES, Block, blocks
+from arrowstream.io.files.text.records import BLOCK_BYTES, Block, blocks, count
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
+
+_NEWLINE = ord("\n")
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -143,7 +145,7 @@ class TextFile:
             if block.data:
                 yield self._piece(file, block, schema, adapt, known)
                 if self._lines is not None:
-                    self._lines += block.data.count(b"\n")
+                    self._lines += count(block.data, _NEWLINE)
             block = next(self._blocks, None)
 
     def _piece(

@@ -6,10 +6,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from arrowstream.io.files.text.records import Positions, byte_view, occurrences, positions
+from arrowstream.io.files.text.records import Positions, byte_column, byte_view, positions
 
-_QUOTE, _COLON, _BACKSLASH, _OBJECT, _LIST, _N = (ord(sign) for sign in '":\\{[n')
+_QUOTE, _COLON, _BACKSLASH, _OBJECT, _LIST, _N, _SPACE = (ord(sign) for sign in '":\\{[n ')
 _BEFORE: Final = np.isin(np.arange(256), [ord(sign) for sign in ":,[}"])
 _BLANK: Final = np.isin(np.arange(256), [ord(sign) for sign in " \t\r\n"])
 
@@ -35,15 +38,14 @@ class Tokens(NamedTuple):
     lists: int
 
 
-def agrees(block: bytes, rows: int, held: Tokens) -> bool:
+def agrees(block: bytes, rows: int, held: Tokens, *, flat: bool = False) -> bool:
     """Return True if a block of `rows` rows certainly has these tokens, and no more.
 
     `held` must not have more than the block. Takes a tenth of the time of parsing. The result is False, though the
-    tokens may agree, if a string begins with a colon or contains a bracket after a colon or comma, if white space
-    is before a colon, or if the space after colons varies.
+    tokens may agree, if a string contains a colon after a quote or white space, or a bracket after a colon or comma,
+    or if the space after colons varies.
 
     Strings that look like something else only add to a count, so that equal counts prove that nothing is missing.
-    The counts of keys and of strings could be wrong together only if white space followed a key.
 
     Parameters
     ----------
@@ -53,29 +55,58 @@ def agrees(block: bytes, rows: int, held: Tokens) -> bool:
         Number of rows in it.
     held
         Tokens in the rows as read.
+    flat
+        Whether no column holds lists or objects, except as text. Polars refuses them in columns of other types.
     """
-    keys = values = occurrences(block, b'":')
+    column = byte_column(block)
+    quotes = _mask(column == _QUOTE)
+    blanks = _mask(column <= _SPACE)
+    keys = pc.and_(pc.or_(quotes, blanks)[:-1], _mask(column[1:] == _COLON))  # bit i is set if byte i + 1 ends a key
+    values = keys.true_count
     if values != held.values:
-        first = block.find(b'":') + 2
-        values -= occurrences(block, b'": n' if block[first : first + 1] == b" " else b'":nu')
+        values -= _before(column, keys, _N, spaced=block[block.find(b'":') + 2] == _SPACE).true_count
     if values != held.values:
         return False
-    quotes = occurrences(block, b'"')
+    strings = quotes.true_count - 2 * keys.true_count
     if b"\\" in block:
-        quotes -= occurrences(block, b'\\"')
-    if quotes - 2 * keys != 2 * held.strings:
+        strings -= pc.and_(_mask(column == _BACKSLASH)[:-1], _mask(column[1:] == _QUOTE)).true_count
+    if strings != 2 * held.strings:
         return False
-    if not (_opened(block, b"{", held.objects + rows) and _opened(block, b"[", held.lists)):
-        return False
-    return not any(blank in block and occurrences(block, blank + b":") for blank in (b" ", b"\t", b"\r"))
+    for bracket, number in ((_OBJECT, held.objects + rows), (_LIST, held.lists)):
+        if _mask(column == bracket).true_count != number and not (
+            _no_value_begins(column, keys, bracket) if flat else _opened(block, bracket, number)
+        ):
+            return False
+    return True
 
 
-def _opened(block: bytes, bracket: bytes, held: int) -> bool:
+def _mask(bits: pl.Series) -> pa.BooleanArray:
+    """Return a column of booleans, without nulls, as an array that is combined with others three times as fast."""
+    mask: pa.BooleanArray = bits.to_arrow()
+    return mask
+
+
+def _before(column: pl.Series, keys: pa.BooleanArray, byte: int, *, spaced: bool) -> pa.BooleanArray:
+    """Return which of the keys come before a value that begins with a byte, after one space if `spaced`."""
+    begins = _mask(column[2 + spaced :] == byte)
+    found = pc.and_(keys[: len(begins)], begins)
+    return pc.and_(found, _mask(column[2:-1] == _SPACE)) if spaced else found
+
+
+def _no_value_begins(column: pl.Series, keys: pa.BooleanArray, byte: int) -> bool:
+    """Return True if no value after a key begins with a byte; False, though it may, if white space varies."""
+    blank = pc.and_(keys[:-1], _mask(column[2:] <= _SPACE))
+    if blank.true_count:
+        after = column[3:]
+        if pc.and_(blank[:-1], _mask((after <= _SPACE) | (after == byte))).true_count:
+            return False
+    return not _before(column, keys, byte, spaced=False).true_count
+
+
+def _opened(block: bytes, bracket: int, held: int) -> bool:
     """Return True if a block has `held` such brackets outside strings; False, though it may, if texts look alike."""
-    if occurrences(block, bracket) == held:
-        return True
     view = byte_view(block)
-    at = positions(block, bracket[0])
+    at = positions(block, bracket)
     # Before it is a colon, a comma or another list; before the object of a row, the end of the one before.
     return held == int(np.count_nonzero(_BEFORE[view[skip_blanks_back(view, at) - 1]]))
 

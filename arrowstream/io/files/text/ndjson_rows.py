@@ -8,7 +8,7 @@ keys and strings in the bytes: if the counts agree, the frame has every value, u
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -19,6 +19,10 @@ from arrowstream.io.files.text.ndjson_format import Ndjson
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
+
+
+_FLAT: Final = (pl.Boolean, pl.Date, pl.Datetime, pl.Null, pl.String)
+"""Types, besides numbers, of columns that hold no list and no object, except as text in columns of String."""
 
 
 class NdjsonRows:
@@ -55,7 +59,7 @@ class NdjsonRows:
             return own, 0
         rows = self._rows(block, self._schema)
         held = tokens(rows)
-        if agrees(block, rows.height, held):
+        if self._agrees(block, rows, held):
             return rows, 0
         there = counted(block, rows.height)
         if held == there:
@@ -80,7 +84,7 @@ class NdjsonRows:
             return None  # a key is of another type here
         held = tokens(rows)
         own = rows.select(self._schema.names())
-        return (own, held.values - tokens(own).values) if agrees(block, rows.height, held) else None
+        return (own, held.values - tokens(own).values) if self._agrees(block, rows, held) else None
 
     def _quoted(self, block: bytes) -> pl.DataFrame | None:
         """Return the rows if quotes around the numbers of text columns are all that the block needs."""
@@ -92,8 +96,12 @@ class NdjsonRows:
             rows = self._rows(quoted, self._schema)
         except (UnicodeDecodeError, pl.exceptions.PolarsError):
             return None  # explained by reading the block as it is
-        self._has_numbers = agrees(quoted, rows.height, tokens(rows))
+        self._has_numbers = self._agrees(quoted, rows, tokens(rows))
         return rows if self._has_numbers else None
+
+    def _agrees(self, block: bytes, rows: pl.DataFrame, held: Tokens) -> bool:
+        flat = all(dtype.is_numeric() or dtype in _FLAT for dtype in rows.dtypes)
+        return agrees(block, rows.height, held, flat=flat)
 
     def _rows(self, block: bytes, schema: pl.Schema) -> pl.DataFrame:
         return self._format.scan(block, schema).collect(engine="in-memory")
