@@ -545,10 +545,10 @@ def anonymous():
 
 rng = np.random.default_rng(0)
 first = None
-for number in range(40):
+for number in range(26):
     keys = pl.Series("k", rng.integers(0, 1 << 60, 65_536)).cast(pl.String)
     list(process.process(Batch(pl.DataFrame([keys, pl.Series("x", np.arange(65_536))]))))
-    if number == 12:
+    if number == 8:
         first = anonymous()
 print(anonymous() - first)
 """
@@ -556,7 +556,7 @@ print(anonymous() - first)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_process_grows_far_less_when_its_state_lies_in_files() -> None:
-    """1.8 million keys of 18 letters more take some 200 MB; in files, next to nothing."""
+    """1.1 million keys of 18 letters more take some 120 MB; in files, next to nothing."""
 
     def grown(how: str) -> int:
         done = subprocess.run(
@@ -565,7 +565,7 @@ def test_a_process_grows_far_less_when_its_state_lies_in_files() -> None:
         return int(done.stdout)
 
     in_memory, spilled = grown("memory"), grown("spill")
-    assert in_memory > 100_000
+    assert in_memory > 70_000
     assert spilled < in_memory / 4
 
 
