@@ -70,3 +70,4 @@ docs: $(VENV)/.ready
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .mutation
+	find arrowstream benchmarks docs examples tests tools -name __pycache__ -prune -exec rm -rf {} +

@@ -223,7 +223,7 @@ CELLS = cells(st.floats(allow_nan=False))
 JSON_CELLS = cells(st.floats(allow_nan=False, allow_infinity=False))  # JSON has no infinity
 
 
-@settings(SMALL, max_examples=examples(100))
+@settings(SMALL, max_examples=examples(60))
 @given(cells=CELLS, block=st.sampled_from([1, 7, 64, 10**6]), windows=st.booleans())
 def test_any_text_in_csv_is_read_as_polars_reads_it(cells, block, windows, tmp_path):
     frame = pl.DataFrame(cells, schema={"i": pl.Int64, "t": pl.String, "f": pl.Float64}, orient="row")
@@ -237,7 +237,7 @@ def test_any_text_in_csv_is_read_as_polars_reads_it(cells, block, windows, tmp_p
         assert_frame_equal(rows(source, lambda rows: rows.select("t")), expected.select("t"))
 
 
-@settings(SMALL, max_examples=examples(60))
+@settings(SMALL, max_examples=examples(40))
 @given(cells=JSON_CELLS, block=st.sampled_from([3, 64, 10**6]), suffix=st.sampled_from([".ndjson", ".json"]))
 def test_any_text_in_json_comes_back(cells, block, suffix, tmp_path):
     frame = pl.DataFrame(cells, schema={"i": pl.Int64, "t": pl.String, "f": pl.Float64}, orient="row")

@@ -118,7 +118,7 @@ def read(source: FileSource) -> tuple[list[dict[str, Any]], tuple[ReaderNote, ..
         reader.close()
 
 
-@settings(max_examples=examples(250), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(120), suppress_health_check=list(HealthCheck))
 @given(
     rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5),
     block=st.sampled_from([1, 30, 1 << 20]),
@@ -205,7 +205,7 @@ TYPES = st.recursive(
 )
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(80))
 @given(
     rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5),
     schema=st.dictionaries(st.sampled_from(["a", "b", "c:", 'd"']), TYPES, min_size=1).map(pl.Schema),

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from effort import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -228,16 +229,14 @@ VALUES: list[tuple[pl.DataType, st.SearchStrategy[Any]]] = [
 
 
 @pytest.mark.parametrize("dtype, values", VALUES, ids=[str(dtype) for dtype, _ in VALUES])
-def test_values_are_those_that_polars_makes(dtype, values):
-    @given(
-        st.lists(values | st.none(), min_size=1, max_size=4).filter(lambda made: made != [None] * len(made))
-    )
-    def check(made: list[Any]) -> None:
-        schema = pl.Schema({"x": dtype})
-        rows = [{"x": value} for value in made]
-        assert_frame_equal(pl.concat(received(rows, schema)), pl.DataFrame({"x": made}, schema=schema))
-
-    check()
+@settings(max_examples=examples(20))
+@given(data=st.data())
+def test_values_are_those_that_polars_makes(dtype, values, data):
+    made = data.draw(st.lists(values, min_size=1, max_size=4)) + data.draw(st.lists(st.none(), max_size=1))
+    made = data.draw(st.permutations(made))
+    schema = pl.Schema({"x": dtype})
+    rows = [{"x": value} for value in made]
+    assert_frame_equal(pl.concat(received(rows, schema)), pl.DataFrame({"x": made}, schema=schema))
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ JSON = st.sampled_from(
     ),
     most=st.integers(1, 5),
 )
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 def test_text_files_give_the_rows_places_and_notes_that_each_gives_alone(files, most, tmp_path_factory):
     assert_as_alone(*files, most, tmp_path_factory.mktemp(files[0]))
 
