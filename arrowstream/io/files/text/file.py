@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _NEWLINE = ord("\n")
 
+_HEADER_BYTES = 1 << 16
+"""Bytes that hold most headers, and more."""
+
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
@@ -90,7 +93,7 @@ class TextFile:
         self.first, self._in_order = next(self._blocks, Block(b"", True))
         if isinstance(self.format, Csv):
             body = self.first.lstrip(b"\r\n")
-            end = int(self.format.ends(body)[0]) if body else 0
+            end = _first_end(self.format, body)
             if not end:
                 raise SourceError(
                     f"{self._path} is empty",
@@ -175,6 +178,14 @@ class TextFile:
     def close(self) -> None:
         """Close the file."""
         self._bytes.close()
+
+
+def _first_end(format: TextFormat, block: bytes) -> int:
+    """Return the end of the first record of a block, 0 without one."""
+    size = _HEADER_BYTES
+    while len(ends := format.ends(block[:size])) < 2 and size < len(block):
+        size *= 16  # the only end may be that of the part
+    return int(ends[0]) if len(ends) else 0
 
 
 def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:

@@ -9,6 +9,7 @@ number of open brackets. Marking structural characters first and parsing later i
 
 from __future__ import annotations
 
+import io
 from typing import Final
 
 import numpy as np
@@ -82,6 +83,12 @@ class JsonLines:
         if self._depth and len(lines) < size:
             raise self._broken("an array closed by ']'", "the end of the file inside the array")
         return lines
+
+    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+        """Replace the content of `buffer` with `size` more bytes, fewer only at the end. Raises as `read` does."""
+        buffer.seek(0)
+        buffer.write(self.read(size))
+        buffer.truncate()
 
     def put_back(self, data: bytes) -> None:
         """Make the next `read` begin with `data`, the last bytes that were read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class Tokens(NamedTuple):
     lists: int
 
 
-def agrees(block: bytes, rows: int, held: Tokens, *, flat: bool = False) -> bool:
+def agrees(block: bytes, rows: int, held: Tokens, is_flat: Callable[[], bool] = lambda: False) -> bool:
     """Return True if a block of `rows` rows certainly has these tokens, and no more.
 
     `held` must not have more than the block. Takes a tenth of the time of parsing. The result is False, though the
@@ -55,16 +56,18 @@ def agrees(block: bytes, rows: int, held: Tokens, *, flat: bool = False) -> bool
         Number of rows in it.
     held
         Tokens in the rows as read.
-    flat
-        Whether no column holds lists or objects, except as text. Polars refuses them in columns of other types.
+    is_flat
+        Returns True if the rows certainly hold no list and no object, not even as text.
     """
     column = byte_column(block)
     quotes = _mask(column == _QUOTE)
     blanks = _mask(column <= _SPACE)
-    keys = pc.and_(pc.or_(quotes, blanks)[:-1], _mask(column[1:] == _COLON))  # bit i is set if byte i + 1 ends a key
+    keys = pc.and_(
+        pc.or_(quotes, blanks)[:-1], _mask(column[1:] == _COLON)
+    )  # bit i is set if byte i + 1 ends a key
     values = keys.true_count
     if values != held.values:
-        values -= _before(column, keys, _N, spaced=block[block.find(b'":') + 2] == _SPACE).true_count
+        values -= _nulls(block, column, keys)
     if values != held.values:
         return False
     strings = quotes.true_count - 2 * keys.true_count
@@ -72,12 +75,10 @@ def agrees(block: bytes, rows: int, held: Tokens, *, flat: bool = False) -> bool
         strings -= pc.and_(_mask(column == _BACKSLASH)[:-1], _mask(column[1:] == _QUOTE)).true_count
     if strings != 2 * held.strings:
         return False
-    for bracket, number in ((_OBJECT, held.objects + rows), (_LIST, held.lists)):
-        if _mask(column == bracket).true_count != number and not (
-            _no_value_begins(column, keys, bracket) if flat else _opened(block, bracket, number)
-        ):
-            return False
-    return True
+    return all(
+        _mask(column == bracket).true_count == number or is_flat() or _opened(block, bracket, number)
+        for bracket, number in ((_OBJECT, held.objects + rows), (_LIST, held.lists))
+    )
 
 
 def _mask(bits: pl.Series) -> pa.BooleanArray:
@@ -86,21 +87,13 @@ def _mask(bits: pl.Series) -> pa.BooleanArray:
     return mask
 
 
-def _before(column: pl.Series, keys: pa.BooleanArray, byte: int, *, spaced: bool) -> pa.BooleanArray:
-    """Return which of the keys come before a value that begins with a byte, after one space if `spaced`."""
-    begins = _mask(column[2 + spaced :] == byte)
+def _nulls(block: bytes, column: pl.Series, keys: pa.BooleanArray) -> int:
+    """Return the number of keys before a null, if they have the space after them that the first key has."""
+    spaced = block[block.find(b'":') + 2] == _SPACE
+    begins = _mask(column[2 + spaced :] == _N)
     found = pc.and_(keys[: len(begins)], begins)
-    return pc.and_(found, _mask(column[2:-1] == _SPACE)) if spaced else found
-
-
-def _no_value_begins(column: pl.Series, keys: pa.BooleanArray, byte: int) -> bool:
-    """Return True if no value after a key begins with a byte; False, though it may, if white space varies."""
-    blank = pc.and_(keys[:-1], _mask(column[2:] <= _SPACE))
-    if blank.true_count:
-        after = column[3:]
-        if pc.and_(blank[:-1], _mask((after <= _SPACE) | (after == byte))).true_count:
-            return False
-    return not _before(column, keys, byte, spaced=False).true_count
+    nulls: int = (pc.and_(found, _mask(column[2:-1] == _SPACE)) if spaced else found).true_count
+    return nulls
 
 
 def _opened(block: bytes, bracket: int, held: int) -> bool:

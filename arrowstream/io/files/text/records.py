@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.errors import SourceError
+from arrowstream.io.files.read_ahead import DEPTH
 
 BLOCK_BYTES = 8 << 20
 """Size of a block, in bytes: one or two batches of usual rows, so that several in flight take little memory."""
@@ -21,6 +23,12 @@ MAX_LINE_BYTES = 256 << 20
 
 MAX_RECORD_BYTES = 32 << 20
 """Longest record of CSV, in bytes. A longer one is taken for an unclosed quote, which shows after four blocks."""
+
+_BUFFERS = DEPTH + 2
+"""Number of blocks whose memory is used again, in turn: as many as are alive at a time.
+
+New memory costs 0.5 ms a MB, because the kernel clears it. A buffer whose block is still alive is copied.
+"""
 
 _PIECE = 1 << 18
 """Bytes that are compared at a time."""
@@ -40,6 +48,10 @@ class Stream(Protocol):
 
 class Text(Stream, Protocol):
     """Stream of bytes of which the last ones can be read again."""
+
+    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+        """Replace the content of `buffer` with exactly `size` bytes, fewer only at the end."""
+        ...
 
     def put_back(self, data: bytes) -> None:
         """Make the next `read` begin with `data`, the last bytes that were read."""
@@ -81,8 +93,14 @@ def blocks(
     SourceError
         A record is too long.
     """
+    used: deque[io.BytesIO] = deque()
     rest = 0
-    while len(data := text.read(size + rest)) > rest:
+    while True:
+        buffer = used.popleft() if len(used) == _BUFFERS else io.BytesIO()
+        text.read_into(buffer, size + rest)
+        data = buffer.getvalue()
+        if len(data) <= rest:
+            break
         end, in_order = cut(data)
         rest = len(data) - end
         if not end and rest > longest:
@@ -96,10 +114,11 @@ def blocks(
                 hint="check that the file has the format it is read as",
             )
         text.put_back(data[end:])
-        buffer = io.BytesIO(data)
         del data
         if end:
             yield Block(_shortened(buffer, end), in_order)
+            if end <= 2 * size:
+                used.append(buffer)
     if data:
         yield Block(data, False)
 
