@@ -118,7 +118,7 @@ STEPS: dict[str, Key] = {
     "unnest": Key(Value.texts, lambda builder, found: builder.unnest(*found)),
     "batch": _call("batch", {"rows": Value.count, "nbytes": Value.count, "max_delay": duration}, Rebatch),
     "with_event_time": _call(
-        "with_event_time", {"column": Value.text, "lateness": duration, "idle": duration}, Watermarks
+        "with_event_time", {"column": Value.text, "lateness": duration, "idle": duration}, Watermarks.of
     ),
     "window": Key(Arguments(_WINDOW, ("agg",)), _window, windows),
     "reduce": Key(Arguments(_REDUCE, ("agg",)), _reduce, Reduce),
