@@ -124,13 +124,14 @@ def _option(option: Option) -> Schema:
 
 
 def _step() -> Schema:
-    keys = {
-        name: _described(
-            _form(key.read, {**_OWN, **parameters(key.documented)}), summary(getattr(Builder, name))
-        )
-        for name, key in (*steps.STEPS.items(), *steps.MODIFIERS.items())
-    }
+    keys = {name: _key(name, key) for name, key in (*steps.STEPS.items(), *steps.MODIFIERS.items())}
     return {**_table(keys), "oneOf": [{"required": [name]} for name in steps.STEPS]}
+
+
+def _key(name: str, key: steps.Key) -> Schema:
+    method = getattr(Builder, name)
+    texts = {**_OWN, **parameters(key.documented), **parameters(method)}
+    return _described(_form(key.read, texts), summary(method))
 
 
 def _handler() -> Schema:
