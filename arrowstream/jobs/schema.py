@@ -17,6 +17,7 @@ from arrowstream.jobs import handlers, steps, values
 from arrowstream.jobs.connector_table import Connector, Option
 from arrowstream.jobs.connectors import SINKS, SOURCES, side_sink
 from arrowstream.jobs.docstrings import parameters, summary
+from arrowstream.jobs.source_and_sinks import EVENT_TIME
 from arrowstream.jobs.values import Arguments, OneOf, Reader
 from arrowstream.operators.cast import Cast
 from arrowstream.pipeline import Builder
@@ -87,12 +88,11 @@ def job_schema() -> Schema:
 
 
 def _source_keys() -> Mapping[str, Schema]:
-    event_time = parameters(SourceSpec.with_event_time)
+    texts = parameters(SourceSpec.with_event_time)
     return {
         "name": _described(_TEXT, "Name of the source among several."),
-        "event_time": _described(_TEXT, event_time["column"]),
-        "lateness": _described(_DURATION, event_time["lateness"]),
-        "idle": _described(_DURATION, event_time["idle"]),
+        "event_time": _described(_TEXT, texts["column"]),
+        **{key: _described(_form(read), texts[key]) for key, read in EVENT_TIME.items()},
         "steps": _described(_STEPS, "Steps of this source alone, before it is merged with others."),
     }
 
