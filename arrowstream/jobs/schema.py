@@ -17,8 +17,7 @@ from arrowstream.jobs import handlers, steps, values
 from arrowstream.jobs.connector_table import Connector, Option
 from arrowstream.jobs.connectors import SINKS, SOURCES, side_sink
 from arrowstream.jobs.docstrings import parameters, summary
-from arrowstream.jobs.source_and_sinks import EVENT_TIME
-from arrowstream.jobs.values import Arguments, OneOf, Reader
+from arrowstream.jobs.values import EVENT_TIME, Arguments, OneOf, Reader
 from arrowstream.operators.cast import Cast
 from arrowstream.pipeline import Builder
 from arrowstream.policies.handlers import ErrorHandler

@@ -11,10 +11,7 @@ from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.jobs.connectors import SINKS, SOURCES, connector, place_of
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
-from arrowstream.jobs.values import Reader, duration
-
-EVENT_TIME: dict[str, Reader] = {"lateness": duration, "idle": duration}
-"""The keys that go with ``event_time``."""
+from arrowstream.jobs.values import EVENT_TIME
 
 SOURCE_KEYS = ("name", "event_time", *EVENT_TIME, "steps")
 """The keys of every source of a job, next to those of its kind."""
