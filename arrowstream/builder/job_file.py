@@ -40,6 +40,11 @@ class FromJobFile(metaclass=ExplainsNames):
         settings
             As for `Builder.build`.
 
+        Returns
+        -------
+        Pipeline
+            The pipeline, checked and planned, with the sinks of the job.
+
         Raises
         ------
         JobError

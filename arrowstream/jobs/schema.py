@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import polars as pl
+
 from arrowstream.config.toml_file import Value
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
@@ -15,7 +17,8 @@ from arrowstream.jobs import handlers, steps, values
 from arrowstream.jobs.connector_table import Connector, Option
 from arrowstream.jobs.connectors import SINKS, SOURCES, side_sink
 from arrowstream.jobs.docstrings import parameters, summary
-from arrowstream.jobs.values import Arguments, OneOf, Reader
+from arrowstream.jobs.values import EVENT_TIME, Arguments, OneOf, Reader
+from arrowstream.operators.cast import Cast
 from arrowstream.pipeline import Builder
 from arrowstream.policies.handlers import ErrorHandler
 
@@ -38,6 +41,13 @@ _DURATION: Schema = {"type": ["string", "number"]}
 _HANDLER: Schema = {"$ref": "#/definitions/handler"}
 _HANDLERS: Schema = {"anyOf": [_HANDLER, {"type": "array", "items": _HANDLER}]}
 _STEPS: Schema = {"type": "array", "items": {"$ref": "#/definitions/step"}}
+
+_OWN = {
+    "agg": "Aggregates: SQL, an array of SQL with or without `AS name`, or a table from names to SQL.",
+    "columns": "A table from names to SQL, or to a running function with its operand.",
+    "late": "The sink of late rows.",
+}
+"""Descriptions of arguments that jobs have in place of calls in Python."""
 
 _OPTIONS: Mapping[str, Schema] = {
     "text": _TEXT,
@@ -77,12 +87,11 @@ def job_schema() -> Schema:
 
 
 def _source_keys() -> Mapping[str, Schema]:
-    event_time = parameters(SourceSpec.with_event_time)
+    texts = parameters(SourceSpec.with_event_time)
     return {
         "name": _described(_TEXT, "Name of the source among several."),
-        "event_time": _described(_TEXT, event_time["column"]),
-        "lateness": _described(_DURATION, event_time["lateness"]),
-        "idle": _described(_DURATION, event_time["idle"]),
+        "event_time": _described(_TEXT, texts["column"]),
+        **{key: _described(_form(read), texts[key]) for key, read in EVENT_TIME.items()},
         "steps": _described(_STEPS, "Steps of this source alone, before it is merged with others."),
     }
 
@@ -114,32 +123,35 @@ def _option(option: Option) -> Schema:
 
 
 def _step() -> Schema:
-    keys = {
-        name: _described(_form(key.read, key.documented), summary(getattr(Builder, name)))
-        for name, key in (*steps.STEPS.items(), *steps.MODIFIERS.items())
-    }
+    keys = {name: _key(name, key) for name, key in (*steps.STEPS.items(), *steps.MODIFIERS.items())}
     return {**_table(keys), "oneOf": [{"required": [name]} for name in steps.STEPS]}
 
 
+def _key(name: str, key: steps.Key) -> Schema:
+    method = getattr(Builder, name)
+    texts = {**_OWN, **parameters(key.documented), **parameters(method)}
+    return _described(_form(key.read, texts), summary(method))
+
+
 def _handler() -> Schema:
-    tables = [
-        _described(
-            _form(read, getattr(ErrorHandler, name), alone=False), summary(getattr(ErrorHandler, name))
-        )
-        for name, (read, _) in handlers.TABLES.items()
-    ]
+    tables = [_handler_table(name, read) for name, (read, _) in handlers.TABLES.items()]
     return {"anyOf": [{"enum": list(handlers.ALONE)}, *tables]}
 
 
-def _form(read: Reader, documented: Any = None, *, alone: bool = True) -> Schema:
+def _handler_table(name: str, read: Arguments) -> Schema:
+    method = getattr(ErrorHandler, name)
+    return _form(read, {name: summary(method), **parameters(method)}, alone=False)
+
+
+def _form(read: Reader, texts: Mapping[str, str] = _OWN, *, alone: bool = True) -> Schema:
     """Return the schema of what a reader takes.
 
     Parameters
     ----------
     read
         The reader.
-    documented
-        What describes the arguments, if it reads a table of them.
+    texts
+        Descriptions of the arguments, if it reads a table of them.
     alone
         True if the first argument may stand for the table.
     """
@@ -147,7 +159,6 @@ def _form(read: Reader, documented: Any = None, *, alone: bool = True) -> Schema
         return _or_variable({"enum": list(read.names)})
     if not isinstance(read, Arguments):
         return _READERS[read]()
-    texts = {} if documented is None else parameters(documented)
     forms = {name: _described(_form(each), texts.get(name, "")) for name, each in read.readers.items()}
     first, *_ = forms
     table = _table(forms, read.required)
@@ -155,14 +166,17 @@ def _form(read: Reader, documented: Any = None, *, alone: bool = True) -> Schema
 
 
 def _running() -> Schema:
-    functions = [
-        _form(
-            Arguments({name: values.expression, **more}, (name, *(key for key in more if key != "n"))),
-            alone=False,
-        )
-        for name, more in values.RUNNING.items()
-    ]
-    return {"type": "object", "additionalProperties": {"anyOf": [_TEXT, *functions]}}
+    return {
+        "type": "object",
+        "additionalProperties": {"anyOf": [_TEXT, *map(_running_table, values.RUNNING)]},
+    }
+
+
+def _running_table(name: str) -> Schema:
+    more = values.RUNNING[name]
+    method = getattr(pl.Expr, name)
+    read = Arguments({name: values.expression, **more}, (name, *(key for key in more if key != "n")))
+    return _form(read, {name: summary(method), **parameters(method)}, alone=False)
 
 
 def _one_or_more(schema: Schema) -> Schema:
@@ -191,7 +205,7 @@ _READERS: dict[Reader, Callable[[], Schema]] = {
     values.columns: lambda: {"anyOf": [*_TEXTS["anyOf"], _BY_NAME]},
     values.types: lambda: _BY_NAME,
     values.renames: lambda: _BY_NAME,
-    values.casts: lambda: {"anyOf": [_BY_NAME, _form(values.CASTS, alone=False)]},
+    values.casts: lambda: {"anyOf": [_BY_NAME, _form(values.CASTS, parameters(Cast.of), alone=False)]},
     values.running: _running,
     side_sink: lambda: {"$ref": "#/definitions/side_sink"},
     steps.backend: lambda: _or_variable({"enum": list(steps.backend_names())}),

@@ -11,9 +11,9 @@ from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.jobs.connectors import SINKS, SOURCES, connector, place_of
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
-from arrowstream.jobs.values import duration
+from arrowstream.jobs.values import EVENT_TIME
 
-SOURCE_KEYS = ("name", "event_time", "lateness", "idle", "steps")
+SOURCE_KEYS = ("name", "event_time", *EVENT_TIME, "steps")
 """The keys of every source of a job, next to those of its kind."""
 
 SINK_KEYS = ("on_error", "best_effort")
@@ -32,11 +32,12 @@ def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]
     table = value.table()
     yield place_of(value, SOURCES), source
     if "event_time" in table:
-        lateness, idle = value.maybe("lateness", duration), value.maybe("idle", duration)
+        column = table["event_time"].text()
+        options = {key: read(table[key]) for key, read in EVENT_TIME.items() if key in table}
         with located(table["event_time"]):
-            yield table["event_time"], source.with_event_time(table["event_time"].text(), lateness or 0, idle)
+            yield table["event_time"], source.with_event_time(column, **options)
     else:
-        for key in table.keys() & {"lateness", "idle"}:
+        for key in table.keys() & EVENT_TIME.keys():
             raise table[key].error("needs 'event_time', the column of the event time")
 
 

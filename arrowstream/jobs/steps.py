@@ -13,6 +13,7 @@ from arrowstream.jobs.connectors import side_sink
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.values import (
+    EVENT_TIME,
     Arguments,
     OneOf,
     Reader,
@@ -117,9 +118,7 @@ STEPS: dict[str, Key] = {
     "explode": Key(Value.texts, lambda builder, found: builder.explode(*found)),
     "unnest": Key(Value.texts, lambda builder, found: builder.unnest(*found)),
     "batch": _call("batch", {"rows": Value.count, "nbytes": Value.count, "max_delay": duration}, Rebatch),
-    "with_event_time": _call(
-        "with_event_time", {"column": Value.text, "lateness": duration, "idle": duration}, Watermarks
-    ),
+    "with_event_time": _call("with_event_time", {"column": Value.text, **EVENT_TIME}, Watermarks.of),
     "window": Key(Arguments(_WINDOW, ("agg",)), _window, windows),
     "reduce": Key(Arguments(_REDUCE, ("agg",)), _reduce, Reduce),
     "scan": Key(Arguments(_SCAN, ("columns",)), _scan, Scan),

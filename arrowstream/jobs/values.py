@@ -146,6 +146,10 @@ def duration(value: Value) -> str | float:
     return found
 
 
+EVENT_TIME: dict[str, Reader] = {"lateness": duration, "idle": duration}
+"""The arguments of event time next to its column, at a source and as a step."""
+
+
 def length(value: Value) -> str | float:
     """Read a length of windows: a duration, or text such as ``"1mo"``; `window` checks it."""
     return value.text() if isinstance(value.found, str) else value.number()

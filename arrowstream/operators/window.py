@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 import polars as pl
 
 from arrowstream.core.duration import Duration
-from arrowstream.core.hints import unfinished
+from arrowstream.core.hints import did_you_mean, unfinished
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expressions, parse_keys
@@ -226,7 +226,12 @@ def windows(
 
 def _limit(max_bytes: int | None, on_full: str, session: Duration | None) -> StateLimit:
     if on_full not in ("error", "evict", "spill"):
-        raise PlanError("unknown on_full of window(...)", expected="'error' or 'spill'", found=repr(on_full))
+        raise PlanError(
+            "unknown on_full of window(...)",
+            expected="'error' or 'spill'",
+            found=repr(on_full),
+            hint=did_you_mean(str(on_full), get_args(WindowFull)),
+        )
     if on_full == "evict":
         raise PlanError(
             'window(on_full="evict") would give windows that lack rows',

@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from math import gcd
 from typing import Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import polars as pl
 
 from arrowstream.core.duration import Duration, microseconds
+from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.windows.event_time import EventTime, window_duration
 from arrowstream.operators.windows.grid import DAY_US, DayGrid, EvenGrid, Grid, MonthGrid
@@ -109,6 +110,7 @@ class Spacing:
                     "window(timezone=...) is unknown",
                     expected="such as 'Europe/Berlin'",
                     found=repr(self.zone),
+                    hint=did_you_mean(str(self.zone), available_timezones()),
                 ) from error
 
     def grid(self, time: EventTime) -> Grid:
