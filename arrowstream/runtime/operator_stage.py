@@ -112,8 +112,8 @@ class RunningProcess(RunningStage):
             if not is_failure(error):
                 raise
             self.counters.errors += 1
-            # A call that fails may have done a part of its work only: it predicts calls if it was slow all the same, and
-            # that for a single row predicts those of the search for failing rows.
+            # A call that fails may have done only a part of its work. It predicts others if it was slow all the same;
+            # one for a single row predicts those of the search for failing rows.
             taken = self._clock.now_ns() - begin
             if rows == 1 or taken >= INLINE_NS:
                 self._times.observe(rows, taken)

@@ -41,8 +41,8 @@ async def find_failing_rows(
     batch
         The rows.
     error
-        The failure of the whole batch. After `StageTimeout` a part is not divided further: it is rarely late because of
-        a single row, and tries of all its parts would take longer still.
+        The failure of the whole batch. After `StageTimeout` a part is not divided further: it is rarely late because
+        of a single row, and tries of all its parts would take longer still.
     attempt
         Returns all that comes out for a part of the batch, or raises and has no other effect.
     clock
@@ -58,7 +58,7 @@ async def find_failing_rows(
     out: list[Element] = []
     failed: list[FailedRows] = []
     start, length, failure = 0, batch.num_rows, error
-    # The rows from `start` to `doubtful` are known to contain one that fails, so the next part is at most half of them.
+    # The rows from `start` to `doubtful` contain one that fails, so the next part is at most half of them.
     doubtful = length
     turn_ns = clock.now_ns()
     while True:
