@@ -244,7 +244,8 @@ class Pipeline(FromJobFile):
         duration
             Stop gently after this duration (``"10s"``, seconds, a timedelta).
         limit
-            Stop gently after this number of output rows; exactly this number is delivered.
+            Stop gently after this number of output rows; exactly this number is delivered. It is a number of
+            `RunReport.rows_out`: shared by the sinks of a split, while each sink of a fan-out gets all of these rows.
         signals
             Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
             `stopped` names the signal if rows were left in a source; the second ends it at once, without a commit. A

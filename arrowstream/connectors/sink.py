@@ -154,6 +154,7 @@ class Sink(metaclass=ExplainsNames):
         """Write every batch to each of `sinks`; the slowest of those that are not `best_effort` sets the pace.
 
         ``.on_error(...)`` after ``.sink(...)`` applies to all of them; the handlers of a single sink, as in
-        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it.
+        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it. A row that several of them write counts
+        once in the report's `rows_out` and for a `limit`.
         """
         return Fanout.of(sinks, more)

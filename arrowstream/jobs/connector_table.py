@@ -55,6 +55,7 @@ SOURCES: dict[str, Connector] = {
             "widen": "flag",
             "include_file_paths": "text",
             "skip_empty": "flag",
+            "batch_rows": "count",
         },
     ),
     "frame": Connector(Source.from_frame),
