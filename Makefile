@@ -8,7 +8,7 @@ SPREAD := -n 2 --dist worksteal
 # Compiled modules are kept: both workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint types unit oldest fuzz bench mutation docs clean
+.PHONY: demo test lint types unit oldest fuzz bench mutation broken-files docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml
@@ -53,6 +53,11 @@ oldest: $(OLDEST)/.ready .data/flights.csv
 fuzz: $(VENV)/.ready $(OLDEST)/.ready
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
 	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
+
+# Thousands of damaged CSV, NDJSON, JSON and Parquet files, each read beside a strict reader.
+broken-files: $(VENV)/.ready $(OLDEST)/.ready
+	$(BIN)/python -m tools.broken_files
+	$(OLDEST)/bin/python -m tools.broken_files
 
 bench: $(VENV)/.ready
 	$(BIN)/python $(PIP) --editable '.[dev,bench]'
