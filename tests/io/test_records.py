@@ -290,7 +290,8 @@ def test_a_column_of_nulls_only():
     assert received([{}, {"x": None}])[0].to_dict(as_series=False) == {"x": [None, None], "y": [None, None]}
     schema = pl.Schema({"e": pl.Enum(["a"]), "l": pl.List(pl.Enum(["a"])), "c": pl.Categorical()})
     assert_frame_equal(received([{}, {"e": None}], schema)[0], pl.DataFrame(schema=schema).clear(2))
-    assert received([{"t": time(1)}, {}], pl.Schema({"t": pl.Time}))[0]["t"].to_list() == [time(1), None]
+    for dtype, value in ((pl.Time, time(1)), (pl.Duration("us"), timedelta(1)), (pl.Boolean, True)):
+        assert received([{"t": value}, {}], pl.Schema({"t": dtype}))[0]["t"].to_list() == [value, None]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from arrowstream import Pipeline, Source
+from arrowstream.operators.windows import panes
 from arrowstream.pipeline import Builder
 
 LATENESS_US = 500_000
@@ -59,7 +60,8 @@ def case(request: pytest.FixtureRequest) -> Case:
     return case_of(request.param, 250_000)
 
 
-def test_windows(case: Case) -> None:
+def test_windows(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panes, "_STREAMED", 40_000)
     windows = case.builder().window("10s", on="ts", by="k", **case.limit)
     found = windows.agg(X.sum().alias("total"), pl.len().cast(pl.Int64).alias("n")).collect_sync()
     rows = case.rows  # noqa: F841 (DuckDB finds it by its name)

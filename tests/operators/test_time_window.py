@@ -360,7 +360,11 @@ def test_without_rows_nothing_comes() -> None:
     assert end(process) == []
 
 
-def test_a_pane_without_rows_among_those_that_close_together() -> None:
+@pytest.mark.parametrize("streamed", [1, 1_000_000])
+def test_a_pane_without_rows_among_those_that_close_together(
+    streamed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panes, "_STREAMED", streamed)
     rows = pl.DataFrame({"ts": [0, 25 * S, 26 * S], "k": ["a", "b", "a"], "x": [1, 2, 4]})
     operator = windows(lambda made: made, 10, on="ts", by="k").agg(pl.col("x").sum())
     process = operator.start(rows.schema, context())
