@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from arrowstream.config.toml_file import JobFile, Value
 from arrowstream.errors import JobError
 from arrowstream.jobs.assignments import Assignment, assign
 from arrowstream.jobs.job import Job
+from arrowstream.jobs.values import duration, length
 from arrowstream.jobs.variables import with_variables
 
 
@@ -70,6 +71,15 @@ def test_a_variable_alone_is_a_number_or_a_flag_where_one_is_needed() -> None:
             table[name].count()
     with pytest.raises(JobError, match=r"\[n\]: expected true or false, found the string '10'"):
         table["n"].flag()
+
+
+@pytest.mark.parametrize("read", [duration, length])
+def test_a_variable_is_a_duration_as_text_or_in_seconds(read: Callable[[Value], object]) -> None:
+    table = filled('text = "${A}"\nseconds = "${B}"\nhalf = "${C:-0.5}"', {"A": "1m30s", "B": "5"}).table()
+    assert [read(value) for value in table.values()] == ["1m30s", 5, 0.5]
+    value = root("x = 1")
+    assign(value, [Assignment.written("x=5"), Assignment.written("y=10s")])
+    assert [read(each) for each in value.table().values()] == [5, "10s"]
 
 
 @pytest.mark.parametrize(

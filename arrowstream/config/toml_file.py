@@ -152,23 +152,28 @@ class Value:
             return given
         return self._of(str, "a string")
 
+    def scalar(self) -> Any:
+        """Return the value; a string from outside of the file is read as TOML."""
+        given = self.file.given.get(self.at)
+        return self.found if given is None or not isinstance(self.found, str) else parsed(given)
+
     def flag(self) -> bool:
         """Return a boolean, or raise."""
-        found = self._parsed()
+        found = self.scalar()
         if not isinstance(found, bool):
             raise self._unfit("true or false")
         return found
 
     def count(self) -> int:
         """Return an integer of at least 1, or raise."""
-        found = self._parsed()
+        found = self.scalar()
         if not isinstance(found, int) or isinstance(found, bool) or found < 1:
             raise self._unfit("an integer of at least 1")
         return found
 
     def number(self) -> float:
         """Return an integer or a float, or raise."""
-        found = self._parsed()
+        found = self.scalar()
         if not isinstance(found, int | float) or isinstance(found, bool):
             raise self._unfit("a number")
         return found
@@ -216,11 +221,6 @@ class Value:
         """Return the value of a key, read by `read`, or None if the table lacks it."""
         table = self.table()
         return read(table[key]) if key in table else None
-
-    def _parsed(self) -> Any:
-        """Return the value; a string from outside of the file is read as TOML."""
-        given = self.file.given.get(self.at)
-        return self.found if given is None or not isinstance(self.found, str) else parsed(given)
 
     def _of(self, kind: type[T], name: str) -> T:
         if not isinstance(self.found, kind):
