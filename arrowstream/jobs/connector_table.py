@@ -11,6 +11,7 @@ from arrowstream.connectors.sink import Sink
 from arrowstream.connectors.source import Source
 from arrowstream.io.files.evolution import Extra, Missing
 from arrowstream.io.files.formats import Format
+from arrowstream.io.files.write_mode import MODES
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
@@ -55,6 +56,7 @@ SOURCES: dict[str, Connector] = {
             "widen": "flag",
             "include_file_paths": "text",
             "skip_empty": "flag",
+            "batch_rows": "count",
         },
     ),
     "frame": Connector(Source.from_frame),
@@ -72,6 +74,7 @@ SINKS: dict[str, Connector] = {
             "partition_by": "texts",
             "compression": "text",
             "overwrite": "flag",
+            "mode": MODES,
             "max_rows_per_file": "count",
         },
     ),
