@@ -144,6 +144,21 @@ def test_secrets_are_not_shown(written: str, key: str, variables: dict[str, str]
     assert "shown" in str(plain.error(plain.text()))
 
 
+def test_a_secret_of_an_assignment_is_not_shown() -> None:
+    for written in ("sink.password=12345", "sink={ password = '12345' }", "sink.url=db://me:12345@host/"):
+        value = root(TABLES)
+        assign(value, [Assignment.written(written)])
+        with_variables(value, {})
+        assert "12345" not in str(value.file.error((), "no 12345"))
+
+
+def test_names_and_sql_under_any_key_are_no_secrets() -> None:
+    value = filled(
+        'with_columns = { token = "lower(a)" }\nrename = { secret = "b" }\nurl = "db://me:pw@host/"'
+    )
+    assert value.file.secrets == {"pw"}
+
+
 def test_neither_the_error_nor_its_cause_shows_a_secret(folder: Path) -> None:
     job = write(source='path = "${MY_TOKEN}.csv"')
     secret = "".join(["hunter", "2"])  # a traceback shows the lines of this test, too

@@ -101,13 +101,15 @@ class JobFile:
             at = at[:-1]
         return self._lines.get(at, 1)
 
+    def origin(self, at: At) -> str | None:
+        """Return the origin of a value from outside of the file, or of one around it; None for all others."""
+        outside = (self.origins[at[:end]] for end in range(len(at), 0, -1) if at[:end] in self.origins)
+        return next(outside, None)
+
     def error(self, at: At, what: str) -> JobError:
         """Return an error about a place, on one line and without secrets."""
-        origin = next(
-            (self.origins[at[:end]] for end in range(len(at), 0, -1) if at[:end] in self.origins), None
-        )
-        what = " ".join(hidden(what, self.secrets).split())
-        return JobError(f"{origin or f'{self.path}:{self.line(at)}'}: {what}")
+        place = self.origin(at) or f"{self.path}:{self.line(at)}"
+        return JobError(f"{place}: {' '.join(hidden(what, self.secrets).split())}")
 
 
 @dataclass(frozen=True, slots=True)
