@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from arrowstream.config.toml_file import JobFile, Value
 from arrowstream.errors import JobError
 from arrowstream.jobs.assignments import Assignment, assign
 from arrowstream.jobs.job import Job
+from arrowstream.jobs.values import duration, length
 from arrowstream.jobs.variables import with_variables
 
 
@@ -70,6 +71,15 @@ def test_a_variable_alone_is_a_number_or_a_flag_where_one_is_needed() -> None:
             table[name].count()
     with pytest.raises(JobError, match=r"\[n\]: expected true or false, found the string '10'"):
         table["n"].flag()
+
+
+@pytest.mark.parametrize("read", [duration, length])
+def test_a_variable_is_a_duration_as_text_or_in_seconds(read: Callable[[Value], object]) -> None:
+    table = filled('text = "${A}"\nseconds = "${B}"\nhalf = "${C:-0.5}"', {"A": "1m30s", "B": "5"}).table()
+    assert [read(value) for value in table.values()] == ["1m30s", 5, 0.5]
+    value = root("x = 1")
+    assign(value, [Assignment.written("x=5"), Assignment.written("y=10s")])
+    assert [read(each) for each in value.table().values()] == [5, "10s"]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +142,21 @@ def test_secrets_are_not_shown(written: str, key: str, variables: dict[str, str]
         value.one_of(["a"])
     plain = filled('key = "${X}"', {"X": "shown"}).table()["key"]
     assert "shown" in str(plain.error(plain.text()))
+
+
+def test_a_secret_of_an_assignment_is_not_shown() -> None:
+    for written in ("sink.password=12345", "sink={ password = '12345' }", "sink.url=db://me:12345@host/"):
+        value = root(TABLES)
+        assign(value, [Assignment.written(written)])
+        with_variables(value, {})
+        assert "12345" not in str(value.file.error((), "no 12345"))
+
+
+def test_names_and_sql_under_any_key_are_no_secrets() -> None:
+    value = filled(
+        'with_columns = { token = "lower(a)" }\nrename = { secret = "b" }\nurl = "db://me:pw@host/"'
+    )
+    assert value.file.secrets == {"pw"}
 
 
 def test_neither_the_error_nor_its_cause_shows_a_secret(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 MASK = "***"
 
 _SECRET_KEY = re.compile(
-    r"(?:^|_)(?:password|passwd|passphrase|token|secret|credentials?|(?:api|account|private|secret_access)_key)$",
+    r"(?:^|_)(?:password|passwd|passphrase|token|secret|credentials?|(?:api|access|account|private|sas|storage)_key)$",
     re.IGNORECASE,
 )
 # A password may hold any character except those that end it; the text after the last @ before the path is the host.

@@ -101,13 +101,15 @@ class JobFile:
             at = at[:-1]
         return self._lines.get(at, 1)
 
+    def origin(self, at: At) -> str | None:
+        """Return the origin of a value from outside of the file, or of one around it; None for all others."""
+        outside = (self.origins[at[:end]] for end in range(len(at), 0, -1) if at[:end] in self.origins)
+        return next(outside, None)
+
     def error(self, at: At, what: str) -> JobError:
         """Return an error about a place, on one line and without secrets."""
-        origin = next(
-            (self.origins[at[:end]] for end in range(len(at), 0, -1) if at[:end] in self.origins), None
-        )
-        what = " ".join(hidden(what, self.secrets).split())
-        return JobError(f"{origin or f'{self.path}:{self.line(at)}'}: {what}")
+        place = self.origin(at) or f"{self.path}:{self.line(at)}"
+        return JobError(f"{place}: {' '.join(hidden(what, self.secrets).split())}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,23 +154,28 @@ class Value:
             return given
         return self._of(str, "a string")
 
+    def scalar(self) -> Any:
+        """Return the value; a string from outside of the file is read as TOML."""
+        given = self.file.given.get(self.at)
+        return self.found if given is None or not isinstance(self.found, str) else parsed(given)
+
     def flag(self) -> bool:
         """Return a boolean, or raise."""
-        found = self._parsed()
+        found = self.scalar()
         if not isinstance(found, bool):
             raise self._unfit("true or false")
         return found
 
     def count(self) -> int:
         """Return an integer of at least 1, or raise."""
-        found = self._parsed()
+        found = self.scalar()
         if not isinstance(found, int) or isinstance(found, bool) or found < 1:
             raise self._unfit("an integer of at least 1")
         return found
 
     def number(self) -> float:
         """Return an integer or a float, or raise."""
-        found = self._parsed()
+        found = self.scalar()
         if not isinstance(found, int | float) or isinstance(found, bool):
             raise self._unfit("a number")
         return found
@@ -216,11 +223,6 @@ class Value:
         """Return the value of a key, read by `read`, or None if the table lacks it."""
         table = self.table()
         return read(table[key]) if key in table else None
-
-    def _parsed(self) -> Any:
-        """Return the value; a string from outside of the file is read as TOML."""
-        given = self.file.given.get(self.at)
-        return self.found if given is None or not isinstance(self.found, str) else parsed(given)
 
     def _of(self, kind: type[T], name: str) -> T:
         if not isinstance(self.found, kind):

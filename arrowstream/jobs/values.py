@@ -140,7 +140,7 @@ def _elsewhere(value: Value) -> str:
 
 def duration(value: Value) -> str | float:
     """Read a duration: text such as ``"1m30s"``, or a number of seconds."""
-    found = value.text() if isinstance(value.found, str) else value.number()
+    found = length(value)
     with located(value):
         seconds(found)
     return found
@@ -152,7 +152,7 @@ EVENT_TIME: dict[str, Reader] = {"lateness": duration, "idle": duration}
 
 def length(value: Value) -> str | float:
     """Read a length of windows: a duration, or text such as ``"1mo"``; `window` checks it."""
-    return value.text() if isinstance(value.found, str) else value.number()
+    return value.text() if isinstance(value.scalar(), str) else value.number()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,13 +43,15 @@ def _filled(value: Value, variables: Mapping[str, str]) -> Any:
             return [_filled(item, variables) for item in value.items()]
         case str():
             found: Any = _REFERENCE.sub(lambda match: _value(match, value, variables), value.found)
-            whole = _REFERENCE.fullmatch(value.found)
-            if whole is not None and whole[0] != _ESCAPE:
+            references = [match for match in _REFERENCE.finditer(value.found) if match["name"]]
+            if references and references[0][0] == value.found:
                 value.file.given[value.at] = found
         case found:
-            pass
+            references = []
     text = found if isinstance(found, str) else value.file.given.get(value.at, "")
-    value.file.secrets.update(secrets_in(_key(value), text))
+    # Other values are names of columns and SQL, which may stand under any key.
+    from_outside = bool(references) or value.file.origin(value.at) is not None
+    value.file.secrets.update(secrets_in(_key(value) if from_outside else "", text))
     return found
 
 
