@@ -243,8 +243,7 @@ class Pipeline(metaclass=ExplainsNames):
         duration
             Stop gently after this duration (``"10s"``, seconds, a timedelta).
         limit
-            Stop gently after this number of output rows; exactly this number is delivered. It is a number of
-            `RunReport.rows_out`: shared by the sinks of a split, while each sink of a fan-out gets all of these rows.
+            Stop gently after this number of output rows (`rows_out`), shared by the sinks of a split.
         signals
             Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
             `stopped` names the signal if rows were left in a source; the second ends it at once, without a commit. A
