@@ -243,7 +243,7 @@ class Pipeline(metaclass=ExplainsNames):
         duration
             Stop gently after this duration (``"10s"``, seconds, a timedelta).
         limit
-            Stop gently after this number of output rows (`rows_out`), shared by the sinks of a split.
+            Stop gently at exactly this number of `rows_out`, which a split's sinks share and a fan-out's all get.
         signals
             Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
             `stopped` names the signal if rows were left in a source; the second ends it at once, without a commit. A
