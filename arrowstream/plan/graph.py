@@ -64,13 +64,13 @@ class Child:
 
 
 class LineCompiler(Protocol):
-    """The compiler, as composite steps see it. `backends` are the backends that segments may run on.
+    """The compiler of a composite step, which calls `branch` or `input` once for each graph inside."""
 
-    A composite calls `branch` or `input` once for each graph inside.
-    """
+    backends: Sequence[Backend]
+    state_id: str
 
-    @property
-    def backends(self) -> Sequence[Backend]: ...
+    def inside(self, state_id: str) -> LineCompiler:
+        """Return the compiler for the composite whose state id this is."""
 
     def branch(self, stage: str, child: Child, schema: pl.Schema) -> Line:
         """Compile a branch of `stage`, for rows of `schema`."""

@@ -153,11 +153,11 @@ class Run:
         await in_turn(source.close for source in self._totals.sources)
 
     async def _open_source(self, name: str, start: Input) -> RunningSource:
-        resume = await Snapshots(name, name, self._resources).position()
+        resume = await Snapshots(name, start.state_id, self._resources).position()
         context = self._resources.context(name)
         reader = opened(name, SourceError, lambda: open_source(start.source, context, start.query, resume))
         inside = () if start.absorbed is None else start.absorbed.steps
-        source = RunningSource(name, reader, self._resources, inside)
+        source = RunningSource(name, reader, self._resources, inside, start.state_id)
         self._totals.sources.append(source)
         self._opened.append(start.source)
         if self._stop_reason is not None:

@@ -41,6 +41,8 @@ class RunningSource:
         The run's clock, threads and snapshot store.
     inside
         The steps that run inside the read, which its errors name.
+    state_id
+        The id of its saved position.
     """
 
     __slots__ = (
@@ -72,12 +74,13 @@ class RunningSource:
         reader: Reader | BlockingReader,
         resources: Resources,
         inside: Sequence[Expressions] = (),
+        state_id: str = "source",
     ) -> None:
         self.counters = StageCounters(name)
         self.queue = None
         self._reader = reader
         self._inside = inside
-        self._snapshots = Snapshots(name, name, resources)
+        self._snapshots = Snapshots(name, state_id, resources)
         self._threads = resources.threads
         self._clock = resources.clock
         self._now_ns = resources.clock.now_ns
