@@ -47,7 +47,7 @@ class RunningInputs(RunningProcess):
     async def _from_port(self, batch: Batch, port: int) -> list[Element]:
         process = self._inputs
         out = await self._run(lambda: list(process.process(batch, port)), batch)
-        self.counters.record_batch(self._kind, batch.num_rows, self._last_ns, self._last_ns)
+        self.counters.record_batch(self._kind, batch.num_rows, self._busy_ns, self._last_ns)
         self.counters.rows_in += batch.num_rows
         self._ingest_ns = batch.ingest_ns
         self._count(out)

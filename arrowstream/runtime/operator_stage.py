@@ -15,6 +15,7 @@ from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage, emit_all
+from arrowstream.runtime.threads import measured
 from arrowstream.runtime.timed import timed
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ class RunningProcess(RunningStage):
     """A process, on the loop's thread or a worker thread."""
 
     __slots__ = (
+        "_busy_ns",
         "_clock",
         "_kind",
         "_last_ns",
@@ -58,6 +60,7 @@ class RunningProcess(RunningStage):
         self._snapshots = Snapshots(name, state_id, resources)
         self._write_late = write_late
         self._times = CallTimes()
+        self._busy_ns = 0
         self._last_ns = 0
 
     @property
@@ -66,7 +69,7 @@ class RunningProcess(RunningStage):
 
     async def attempt(self, batch: Batch) -> list[Element]:
         out = await self._run(lambda: list(self._process.process(batch)), batch)
-        self.counters.record_batch(self._kind, batch.num_rows, self._last_ns, self._last_ns)
+        self.counters.record_batch(self._kind, batch.num_rows, self._busy_ns, self._last_ns)
         return out
 
     async def on_mark(self, mark: Mark, output: OutputPort) -> None:
@@ -107,7 +110,10 @@ class RunningProcess(RunningStage):
         begin = self._clock.now_ns()
         try:
             # The time of the last call predicts that of this one.
-            result = work() if self._times.runs_inline(rows) else await self._threads.call(work)
+            if self._times.runs_inline(rows):
+                result, self._busy_ns = measured(self._clock.now_ns, work)
+            else:
+                result, self._busy_ns = await self._threads.call(measured, self._clock.now_ns, work)
         except BaseException as error:
             if not is_failure(error):
                 raise
@@ -119,9 +125,9 @@ class RunningProcess(RunningStage):
                 self._times.observe(rows, taken)
             raise stage_error(self.counters.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
-        self._times.observe(rows, self._last_ns)
+        self._times.observe(rows, self._busy_ns)
         if batch is None:
-            self.counters.busy_ns += self._last_ns
+            self.counters.busy_ns += self._busy_ns
         late = self._process.take_late()
         if late is not None:
             self.counters.late_rows += late.num_rows

@@ -316,6 +316,45 @@ def test_texts_with_brackets_and_colons_are_counted_right(text: str) -> None:
     assert not agrees(block, 3, held._replace(objects=held.objects - 1))
 
 
+@pytest.mark.parametrize("spaces", [(":", ","), (": ", ", ")])
+@pytest.mark.parametrize(
+    ("values", "quick"),
+    [
+        (["a [b", "{c", "d:e"], True),  # brackets inside texts of flat rows
+        (["[a", "{x"], True),
+        (["[a, [b"], False),  # as a list of lists
+        ([None, "n", "null"], True),
+        (['a\\"b', "c\\d"], True),
+        (["\\"], False),  # the quote after it is not escaped
+        (["a :b", "x"], False),
+    ],
+)
+def test_flat_rows_are_counted_quickly(
+    values: list[str | None], quick: bool, spaces: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact: list[bytes] = []
+    monkeypatch.setattr(
+        "arrowstream.io.files.text.ndjson_rows.counted",
+        lambda block, rows: (exact.append(block), counted(block, rows))[1],
+    )
+    rows = [{"id": number, "text": value, "f": 1.5} for number, value in enumerate(values * 3)]
+    block = "".join(json.dumps(row, separators=spaces[::-1]) + "\n" for row in rows).encode()
+    found, lost = NdjsonRows(pl.Schema({"id": pl.Int64, "text": pl.String, "f": pl.Float64})).read(block)
+    assert (found.to_dicts(), lost) == (rows, 0)
+    assert (not exact) == quick
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [('["x"]', '["x"]'), ("[1.50]", "[1.50]"), ("{}", "{}"), ("[]", "[]")]
+)
+def test_a_list_in_a_column_of_text_is_not_taken_for_a_text(value: str, text: str) -> None:
+    block = f'{{"a":"[y]","b":1}}\n{{"a":{value},"b":2}}\n'.encode()
+    rows, lost = NdjsonRows(pl.Schema({"a": pl.String, "b": pl.Int64})).read(block)
+    assert (rows["a"].to_list(), lost) == (["[y]", text], 0)
+    counts = tokens(Ndjson().scan(block, rows.schema).collect())
+    assert agrees(block, 2, counts, lambda: False) == (counted(block, 2) == counts)
+
+
 def lines(path: Path, *rows: str) -> FileSource:
     path.write_text("\n".join(rows) + "\n")
     return FileSource.of(path)
