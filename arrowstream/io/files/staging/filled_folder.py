@@ -172,11 +172,14 @@ class FilledFolder(Staging):
     def _exchange(self) -> bool:
         """Exchange the folders, and remove the old one; return False if that cannot be."""
         self._contents.leave(self._replaced.name)
-        if self._contents.carry_over():
-            self._replaced.write(self._old)
-            self._exchanged = exchange(self._staged, self._target)
+        try:
+            if self._contents.carry_over():
+                self._replaced.write(self._old)
+                self._exchanged = exchange(self._staged, self._target)
+        finally:
+            if not self._exchanged:
+                self._replaced.remove()
         if not self._exchanged:
-            self._replaced.remove()
             return False
         self._made = []
         sync(self._target.parent)
