@@ -5,7 +5,7 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types unit oldest fuzz bench mutation docs clean
+.PHONY: demo test lint types unit oldest fuzz soak bench mutation docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml
@@ -47,6 +47,10 @@ oldest: $(OLDEST)/.ready .data/flights.csv
 fuzz: $(VENV)/.ready $(OLDEST)/.ready
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis -o timeout=0
 	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m hypothesis -o timeout=0
+
+# Kills runs at random moments while they write files, 200 times in each way of writing, and checks what is left.
+soak: $(VENV)/.ready
+	$(BIN)/python -m tools.soak
 
 bench: $(VENV)/.ready
 	$(BIN)/python $(PIP) --editable '.[dev,bench]'

@@ -100,7 +100,7 @@ def stage_folder(
     if mode == "overwrite":
         return FilledFolder(target, lambda: _paths(target), alone=True), False
     parts = [path for path, _ in found]
-    spare = placeholders(target, parts, schema) if partitions.columns else []
+    spare = placeholders(target, parts if partitions.columns else parts[:1], schema)
     parts = [path for path in parts if path not in spare]
     check_partitions(target, parts, partitions.columns)
     for path in dict.fromkeys((*parts[:1], *parts[-1:])):
