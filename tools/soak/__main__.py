@@ -182,7 +182,7 @@ class Soak:
 
 
 def held(target: Path) -> tuple[Held, int]:
-    """Return the number of rows of each generation and partition in all files under final names, and of different ones.
+    """Return the rows of each generation and partition in files under final names, and how many differ.
 
     Raises
     ------

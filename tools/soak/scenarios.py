@@ -115,6 +115,12 @@ SCENARIOS: dict[str, Scenario] = {
     "append to folder, one file": Scenario("out/", {"mode": "append"}, _both),
     "overwrite partitioned folder": Scenario("out/", {**_HIVE, "mode": "overwrite"}, _new),
     "append to partitions": Scenario("out/", {**_HIVE, "mode": "append"}, _both),
+    "rolling": Scenario(
+        "out/", {"mode": "append", "max_rows_per_file": 1_000, "roll_every": "5ms"}, _both, parts=True
+    ),
+    "rolling partitions": Scenario(
+        "out/", {**_HIVE, "mode": "append", "roll_every": "5ms"}, _both, parts=True
+    ),
     "overwrite_partitions": Scenario(
         "out/", {**_HIVE, "mode": "overwrite_partitions"}, _partitions, partitions=2
     ),
