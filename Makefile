@@ -8,7 +8,7 @@ SPREAD := -n 2 --dist worksteal
 # Compiled modules are kept: both workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint types unit oldest fuzz bench mutation broken-files docs clean
+.PHONY: demo test lint types unit oldest fuzz broken-files soak bench mutation docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml
@@ -58,6 +58,10 @@ fuzz: $(VENV)/.ready $(OLDEST)/.ready
 broken-files: $(VENV)/.ready $(OLDEST)/.ready
 	$(BIN)/python -m tools.broken_files
 	$(OLDEST)/bin/python -m tools.broken_files
+
+# Kills runs at random moments while they write files, 200 times in each way of writing, and checks what is left.
+soak: $(VENV)/.ready
+	$(BIN)/python -m tools.soak
 
 bench: $(VENV)/.ready
 	$(BIN)/python $(PIP) --editable '.[dev,bench]'

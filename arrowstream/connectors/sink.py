@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from arrowstream.core.channel import Sender
 from arrowstream.core.checks import PathLike
+from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.function_sink import FunctionSink
@@ -34,6 +35,12 @@ class Sink(metaclass=ExplainsNames):
         overwrite: bool = False,
         mode: Mode | None = None,
         max_rows_per_file: int | None = None,
+        max_bytes_per_file: int | None = None,
+        roll_every: Duration | None = None,
+        sort_by: str | Sequence[str] = (),
+        row_group_size: int | None = None,
+        statistics: bool = True,
+        compression_level: int | None = None,
     ) -> FileSink:
         """Write one file, part files in a folder, or Hive partitions; visible only once complete.
 
@@ -67,6 +74,21 @@ class Sink(metaclass=ExplainsNames):
             ``"error"``: a file that holds rows, or a folder that holds data files, is refused.
         max_rows_per_file
             Most rows of a part file in a folder; 4,194,304 by default.
+        max_bytes_per_file
+            Bytes after which a part file ends, about: rows that wait for the encoder are still added to it.
+        roll_every
+            Time after which part files end, such as ``"10m"``, also when no rows come. Needs ``mode="append"``.
+
+        sort_by
+            Column, or columns, by which the rows of each file are sorted, ascending and nulls first; equal rows keep
+            their order. Each part file is sorted by itself, and all its rows are held in memory, twice: they count
+            against `state_memory_mb`, and the run fails if they exceed it.
+        row_group_size
+            Rows in each row group of Parquet; 262,144 by default, fewer if rows are wide.
+        statistics
+            Whether row groups of Parquet have the least and largest value of each column, by which readers skip them.
+        compression_level
+            1 to 22 for zstd (1 by default), 1 to 9 for gzip, in Parquet and text.
 
         Raises
         ------
@@ -75,6 +97,11 @@ class Sink(metaclass=ExplainsNames):
 
         Notes
         -----
+        With ``mode="append"`` and `roll_every` or `max_bytes_per_file`, each part file becomes visible as soon as it
+        is complete, and stays if the run fails later: at least once, as a run that repeats the work writes those rows
+        again. Only what is not visible yet is removed then. Otherwise all files of a run become visible together at
+        its end, or none.
+
         Costs two threads for each open file, at most 16, which holds up to 32 MB of rows and a few row groups. Rows
         of further partitions wait in memory up to 128 MB, then in a spill file. Names are hidden until the end.
 
@@ -99,6 +126,12 @@ class Sink(metaclass=ExplainsNames):
             overwrite=overwrite,
             mode=mode,
             max_rows_per_file=max_rows_per_file,
+            max_bytes_per_file=max_bytes_per_file,
+            roll_every=roll_every,
+            sort_by=sort_by,
+            row_group_size=row_group_size,
+            statistics=statistics,
+            compression_level=compression_level,
         )
 
     @staticmethod

@@ -287,9 +287,18 @@ class BlockingWriter(ABC):
     The calls and their order are those of `Writer`.
     """
 
+    @property
+    def period_s(self) -> float | None:
+        """Seconds between two calls of `on_period`; None for no calls."""
+        return None
+
     @abstractmethod
     def write(self, batch: Batch) -> None:
         """Write one batch. Raising is a failure of the sink."""
+
+    def on_period(self) -> None:
+        """Do what is due after each period, whether batches came or not. Raising ends the run."""
+        return
 
     def prepare(self, epoch: int) -> Handle:
         """Do everything that can fail for the rows written so far, and make nothing visible; see `Writer.prepare`."""

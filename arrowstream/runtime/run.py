@@ -201,7 +201,7 @@ class Run:
             )
             await check_saved(plan.state_ids, self._resources)
             await wiring.wire(source, plan)
-            async with task_group() as group:
+            async with self._sinks.keeping_time(), task_group() as group:
                 wiring.start(group)
             await self._sinks.commit()
         except BaseException as failure:

@@ -27,6 +27,7 @@ from arrowstream.io.files.staging.base import Staging
 from arrowstream.io.files.staging.filled_folder import FilledFolder
 from arrowstream.io.files.staging.journal import finish_interrupted
 from arrowstream.io.files.staging.new_folder import NewFolder
+from arrowstream.io.files.staging.rolling_folder import RollingFolder
 from arrowstream.io.files.staging.single_file import NewFile, StagedFile
 from arrowstream.io.files.write_mode import Mode
 
@@ -64,9 +65,24 @@ def stage_file(
 
 
 def stage_folder(
-    target: Path, mode: Mode, kind: FileKind, schema: pl.Schema, partitions: Partitions
+    target: Path, mode: Mode, format: Format, schema: pl.Schema, partitions: Partitions, rolls: bool
 ) -> tuple[Staging, bool]:
     """Return the staging of part files in a folder, and whether the folder holds data files that stay.
+
+    Parameters
+    ----------
+    target
+        The folder, without symbolic links.
+    mode
+        What happens to data files in it.
+    format
+        Format of the files.
+    schema
+        Schema of the batches.
+    partitions
+        Columns whose values name the folders.
+    rolls
+        Whether appended files are seen while the run goes on.
 
     Raises
     ------
@@ -77,7 +93,9 @@ def stage_folder(
     """
     keeps = mode in ("append", "overwrite_partitions")
     if not target.exists():
-        return (FilledFolder(target) if keeps else NewFolder(target)), False
+        return (
+            RollingFolder(target) if rolls else FilledFolder(target) if keeps else NewFolder(target)
+        ), False
     if not target.is_dir():
         raise SinkError(
             f"{target} is a file",
@@ -94,19 +112,19 @@ def stage_folder(
             found=f"{len(found)} files, such as {found[0][0].relative_to(target)}",
             hint="choose another folder, pass overwrite=True to replace them, or mode='append' to keep them",
         )
-    _check_formats(target, found, kind.format)
+    _check_formats(target, found, format)
     if mode == "error":
         return FilledFolder(target), False
     if mode == "overwrite":
         return FilledFolder(target, lambda: _paths(target), alone=True), False
     parts = [path for path, _ in found]
-    spare = placeholders(target, parts, schema) if partitions.columns else []
+    spare = placeholders(target, parts if partitions.columns else parts[:1], schema)
     parts = [path for path in parts if path not in spare]
     check_partitions(target, parts, partitions.columns)
     for path in dict.fromkeys((*parts[:1], *parts[-1:])):
         check_part(path, partitions.file_schema(schema), detect(path))
     if mode == "append":
-        return FilledFolder(target, lambda: spare), bool(found)
+        return (RollingFolder(target, spare) if rolls else FilledFolder(target, lambda: spare)), bool(found)
     return FilledFolder(target, lambda: _paths(target), only_written=True, alone=True), bool(found)
 
 

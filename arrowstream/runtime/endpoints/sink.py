@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -55,11 +56,13 @@ class RunningSink:
         "_on_write",
         "_share",
         "_threads",
+        "_turn",
         "_writer",
         "blocking",
         "counters",
         "label",
         "lost",
+        "period_s",
     )
 
     def __init__(
@@ -89,11 +92,16 @@ class RunningSink:
         self._handle: Handle | None = None
         self._ended = False
         self.blocking = isinstance(writer, BlockingWriter)
-        self._begin_write: Callable[[Batch], Awaitable[None] | None] = (
-            partial(self._threads.call, writer.write)
-            if isinstance(writer, BlockingWriter)
-            else writer.begin_write
-        )
+        self._begin_write: Callable[[Batch], Awaitable[None] | None]
+        self.period_s: float | None = None
+        if not isinstance(writer, BlockingWriter):
+            self._begin_write = writer.begin_write
+        elif writer.period_s is None:
+            self._begin_write = partial(self._threads.call, writer.write)
+        else:
+            self.period_s = writer.period_s
+            self._turn = asyncio.Lock()
+            self._begin_write = partial(self._in_turn, writer.write)
 
     async def end(self) -> None:
         """Do nothing: `RunningSinks.commit` ends the sinks."""
@@ -140,6 +148,23 @@ class RunningSink:
         self.counters.rows_in += rows
         if self._on_write is not None:
             self._on_write()
+
+    async def keep_time(self) -> None:
+        """Call the writer after each of its periods, until cancelled."""
+        assert isinstance(self._writer, BlockingWriter) and self.period_s is not None
+        while not self.lost:
+            await self._clock.sleep(self.period_s)
+            try:
+                await self._timed(partial(self._in_turn, self._writer.on_period))
+            except FAILURES as error:
+                if not self._best_effort:
+                    raise
+                self.lose(error)
+
+    async def _in_turn(self, method: Callable[..., None], *arguments: object) -> None:
+        """Call a method of the writer on a thread, after the call that is running."""
+        async with self._turn:
+            await self._threads.call(method, *arguments)
 
     async def attempt(self, batch: Batch) -> list[Element]:
         """Write a batch once; return an empty list, as nothing comes out of a sink."""
@@ -263,11 +288,15 @@ class RunningSink:
             _log.warning("%s may have left something half-written: %s", self.counters.name, error)
 
     async def _call(self, method: Callable[..., Any], *arguments: object) -> Any:
+        """Call a method of the writer, on a thread if it blocks."""
+        call = partial(self._threads.call, method) if self.blocking else method
+        return await self._timed(partial(call, *arguments))
+
+    async def _timed(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Await a call and count its time; name the sink in its failure."""
         begin = self._clock.now_ns()
         try:
-            if self.blocking:
-                return await self._threads.call(method, *arguments)
-            return await method(*arguments)
+            return await call()
         except BaseException as error:
             if not is_failure(error):
                 raise

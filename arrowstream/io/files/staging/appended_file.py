@@ -49,9 +49,8 @@ class AppendedFile(StagedFile):
     def _replace(self) -> None:
         if Version.of(self._target) != self._seen:
             self._combine()
-        if self._whole is None:
-            return
-        self._whole[0].replace(self._target)
+        if self._whole is not None:
+            self._whole[0].replace(self._target)
         remove([self._staged])
         self._drop()
 

@@ -113,7 +113,6 @@ class FilledFolder(Staging):
 
     def prepare(self) -> None:
         with sink_errors("cannot finish", self._target):
-            self._target.mkdir(parents=True, exist_ok=True)
             if self._only_written:
                 old = {path: version for path, version in self._old.items() if path.parent in self._written}
                 self._old = old
@@ -130,8 +129,11 @@ class FilledFolder(Staging):
 
     def publish(self) -> None:
         try:
-            with sink_errors("cannot finish", self._target), locked(self._target):
-                self._publish()
+            with sink_errors("cannot finish", self._target):
+                # Another run that had made the folder may have been aborted, and have removed it.
+                self._target.mkdir(parents=True, exist_ok=True)
+                with locked(self._target):
+                    self._publish()
         finally:
             self._claim.release()
 
@@ -172,11 +174,14 @@ class FilledFolder(Staging):
     def _exchange(self) -> bool:
         """Exchange the folders, and remove the old one; return False if that cannot be."""
         self._contents.leave(self._replaced.name)
-        if self._contents.carry_over():
-            self._replaced.write(self._old)
-            self._exchanged = exchange(self._staged, self._target)
+        try:
+            if self._contents.carry_over():
+                self._replaced.write(self._old)
+                self._exchanged = exchange(self._staged, self._target)
+        finally:
+            if not self._exchanged:
+                self._replaced.remove()
         if not self._exchanged:
-            self._replaced.remove()
             return False
         self._made = []
         sync(self._target.parent)

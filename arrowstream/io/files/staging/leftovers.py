@@ -11,6 +11,8 @@ from arrowstream.io.files.staging.claim import lock
 from arrowstream.io.files.staging.replaced import Replaced, finish_replaced
 from arrowstream.io.files.staging.unfinished import SUFFIX, token_of
 
+_UNKNOWN = "%s: unfinished, from a run that was killed or still writes; delete it if none is running"
+
 _log = logging.getLogger(__name__)
 
 
@@ -31,20 +33,17 @@ def _clear(path: Path, token: str, target: Path) -> None:
     except FileNotFoundError:  # its run has ended meanwhile
         return
     except PermissionError:
-        handle = -1
+        _log.warning(_UNKNOWN, path)
+        return
     try:
         free = lock(handle)
         if free is None:
-            _log.warning(
-                "%s: unfinished, from a run that was killed or still writes; delete it if none is running",
-                path,
-            )
-        elif free and os.path.lexists(path) and os.path.samestat(os.fstat(handle), path.stat()):
+            _log.warning(_UNKNOWN, path)
+        elif free and os.path.lexists(path):
             _remove(path, token, target)
             _log.warning("%s: left by a run that was killed; removed", path)
     finally:
-        if handle >= 0:
-            os.close(handle)
+        os.close(handle)
 
 
 def _remove(path: Path, token: str, target: Path) -> None:
