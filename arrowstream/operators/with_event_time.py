@@ -38,30 +38,6 @@ class Watermarks(Operator):
     ------
     SchemaError
         The column is missing, or does not hold times.
-
-    Notes
-    -----
-    Runs as a stage. Costs some 20 us a batch, to find the latest time in it; holds that time and no rows.
-
-    The ends of batches decide when a watermark is made, and so which of the rows that are out of order by more than
-    `lateness` are late for a window. After ``.batch(rows=...)`` that depends on the rows alone.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> frame = pl.DataFrame({"at": ["31.01.2026 12:00:01", "31.01.2026 12:00:07", "31.01.2026 12:00:13"]})
-    >>> result = (
-    ...     Pipeline.builder()
-    ...     .source(Source.from_frame(frame))
-    ...     .with_columns(at=pl.col("at").str.to_datetime("%d.%m.%Y %H:%M:%S"))
-    ...     .with_event_time("at", lateness="5s")
-    ...     .window(size="10s", on="at")
-    ...     .agg(pl.len())
-    ...     .collect_sync()
-    ... )
-    >>> result["len"].to_list()
-    [2, 1]
     """
 
     name: ClassVar[str] = "event_time"
