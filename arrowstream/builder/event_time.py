@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 class EventTimeSteps(GraphBuilder):
     """Steps with event time: watermarks and windows."""
 
-    def with_event_time(self, column: str, lateness: Duration = 0.0, idle: Duration | None = None) -> Self:
+    def with_event_time(
+        self,
+        column: str,
+        lateness: Duration = 0.0,
+        idle: Duration | None = None,
+        *,
+        advance_when_idle: bool = False,
+        max_jump: Duration | None = None,
+    ) -> Self:
         """Derive watermarks from the event time in `column`, for windows.
 
         A watermark follows each batch: the latest event time so far minus `lateness`.
@@ -35,7 +43,15 @@ class EventTimeSteps(GraphBuilder):
             The most event time by which a row may be out of order (``"5s"``, seconds, a timedelta).
         idle
             Time without a row after which other streams no longer wait for this one where streams meet; by default
-            they always do.
+            they always do. A batch without rows does not end the silence.
+        advance_when_idle
+            Whether event time advances with the clock while no row comes: each `idle` of silence adds `idle`. Where
+            streams meet, it advances once all of them are idle. By default windows stay open until the next row, or
+            the end of the stream. Rows older than what the silence has added are late.
+        max_jump
+            The most by which one row may move event time, such as ``"1h"``; None for no limit. A row further ahead
+            of the latest event time stays a row, but moves no watermark; the report counts such rows and names the
+            first, which is also logged. The first row of the stream sets event time, whatever it is.
 
         Returns
         -------
@@ -45,7 +61,8 @@ class EventTimeSteps(GraphBuilder):
         Raises
         ------
         PlanError
-            `lateness` or `idle` isn't a duration.
+            `lateness`, `idle` or `max_jump` isn't a duration, `max_jump` is 0, or `advance_when_idle` comes without
+            `idle`.
         SchemaError
             The column is missing, or does not hold times.
 
@@ -54,7 +71,12 @@ class EventTimeSteps(GraphBuilder):
         Runs as a stage. Costs some 20 us a batch, to find the latest time in it; holds that time and no rows.
 
         The ends of batches decide when a watermark is made, and so which of the rows that are out of order by more
-        than `lateness` are late for a window. After ``.batch(rows=...)`` that depends on the rows alone.
+        than `lateness` are late for a window. After ``.batch(rows=...)`` that depends on the rows alone. Which rows
+        are too far ahead never depends on the cut: each row is compared with the event time that the rows before it
+        have left.
+
+        After a gap in the data that is longer than `max_jump`, no row moves event time any more: choose it longer
+        than the longest gap, such as a night, or let event time advance during the gap by `advance_when_idle`.
 
         Examples
         --------
@@ -73,7 +95,9 @@ class EventTimeSteps(GraphBuilder):
         >>> result["len"].to_list()
         [2, 1]
         """
-        return self._then(Watermarks.of(column, lateness, idle))
+        return self._then(
+            Watermarks.of(column, lateness, idle, advance_when_idle=advance_when_idle, max_jump=max_jump)
+        )
 
     def window(
         self,
@@ -172,6 +196,7 @@ class EventTimeSteps(GraphBuilder):
 
         A source that is idle closes no window: where streams meet, the others' times go on without it, and windows
         close by those; where it is the only one, its windows stay open until a later row, or the end of the stream.
+        With ``with_event_time(..., idle="30s", advance_when_idle=True)`` silence closes windows, too.
 
         Windows of `rows` come out as soon as they are full, in that order; at the end of the stream, in the order
         of their first rows. They hold every watermark back.

@@ -21,9 +21,9 @@
 
 Steps have the names and arguments of the builder's methods; the first argument may stand alone,
 as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``on_error`` and
-``named = "totals"``. A source may have ``event_time = "ts"``, ``lateness`` and ``idle``, a sink ``on_error``. Each of
-several ``[[sink]]`` gets every batch; a sink with ``best_effort = 64`` may miss some. Functions, splits and merges
-need Python.
+``named = "totals"``. A source may have ``event_time = "ts"`` with ``lateness``, ``idle``, ``advance_when_idle`` and
+``max_jump``, a sink ``on_error``. Each of several ``[[sink]]`` gets every batch; a sink with ``best_effort = 64`` may
+miss some. Functions, splits and merges need Python.
 
 Relative paths start at the current directory, as in a shell. The installed Polars interprets SQL:
 Polars 2 reads ``60.0`` as an exact decimal, older versions as a float; ``60::DOUBLE`` is a float in all.

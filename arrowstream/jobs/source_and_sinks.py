@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from arrowstream.config.toml_file import Value
 from arrowstream.connectors.sink import Sink
@@ -13,6 +14,14 @@ from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.values import duration
 
+_EVENT_TIME: dict[str, Callable[[Value], Any]] = {
+    "lateness": duration,
+    "idle": duration,
+    "advance_when_idle": Value.flag,
+    "max_jump": duration,
+}
+"""The keys that go with ``event_time``."""
+
 
 def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]]:
     """Yield the source, and then the source with its event time if the job gives one; each with its value.
@@ -22,15 +31,16 @@ def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]
     JobError
         A key or a value is wrong.
     """
-    source: SourceSpec = connector(value, SOURCES, also=("event_time", "lateness", "idle"))
+    source: SourceSpec = connector(value, SOURCES, also=("event_time", *_EVENT_TIME))
     table = value.table()
     yield place_of(value, SOURCES), source
     if "event_time" in table:
-        lateness, idle = value.maybe("lateness", duration), value.maybe("idle", duration)
+        column = table["event_time"].text()
+        options = {key: read(table[key]) for key, read in _EVENT_TIME.items() if key in table}
         with located(table["event_time"]):
-            yield table["event_time"], source.with_event_time(table["event_time"].text(), lateness or 0, idle)
+            yield table["event_time"], source.with_event_time(column, **options)
     else:
-        for key in table.keys() & {"lateness", "idle"}:
+        for key in table.keys() & _EVENT_TIME.keys():
             raise table[key].error("needs 'event_time', the column of the event time")
 
 

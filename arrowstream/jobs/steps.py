@@ -103,7 +103,14 @@ STEPS: dict[str, Make] = {
     "unnest": lambda builder, value: builder.unnest(*value.texts()),
     "batch": _plain("batch", {"rows": Value.count, "nbytes": Value.count, "max_delay": duration}),
     "with_event_time": _plain(
-        "with_event_time", {"column": Value.text, "lateness": duration, "idle": duration}
+        "with_event_time",
+        {
+            "column": Value.text,
+            "lateness": duration,
+            "idle": duration,
+            "advance_when_idle": Value.flag,
+            "max_jump": duration,
+        },
     ),
     "window": _window,
     "reduce": _reduce,
