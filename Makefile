@@ -4,8 +4,11 @@ VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
+SPREAD := -n 2 --dist worksteal
+# Compiled modules are kept: both workers, all runs and the processes that tests start read them.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint types unit oldest fuzz bench mutation docs clean
+.PHONY: demo test lint types unit oldest fuzz bench mutation broken-files docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml
@@ -36,17 +39,25 @@ lint: $(VENV)/.ready
 types: $(VENV)/.ready
 	$(BIN)/mypy
 
+# Tests with chosen examples cover every line and branch. Those of random examples run without the coverage
+# tracer, which would double their time.
 unit: $(VENV)/.ready .data/flights.csv
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=100 --durations=10
+	$(BIN)/python -m pytest $(SPREAD) -m 'not hypothesis' --cov --cov-report=term --cov-fail-under=100 --durations=10
+	$(BIN)/python -m pytest $(SPREAD) -m hypothesis --durations=10
 
 # A third of the random examples: `unit` tries all of them, and `fuzz` twenty times as many on both versions.
 oldest: $(OLDEST)/.ready .data/flights.csv
-	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal
+	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD)
 
 # The tests of random examples, with twenty times as many of them, and other ones each time.
 fuzz: $(VENV)/.ready $(OLDEST)/.ready
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis -o timeout=0
-	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m hypothesis -o timeout=0
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
+	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
+
+# Thousands of damaged CSV, NDJSON, JSON and Parquet files, each read beside a strict reader.
+broken-files: $(VENV)/.ready $(OLDEST)/.ready
+	$(BIN)/python -m tools.broken_files
+	$(OLDEST)/bin/python -m tools.broken_files
 
 bench: $(VENV)/.ready
 	$(BIN)/python $(PIP) --editable '.[dev,bench]'
@@ -64,3 +75,4 @@ docs: $(VENV)/.ready
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .mutation
+	find arrowstream benchmarks docs examples tests tools -name __pycache__ -prune -exec rm -rf {} +

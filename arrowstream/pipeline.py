@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from arrowstream.backends.registry import backends
+from arrowstream.builder.job_file import FromJobFile
 from arrowstream.builder.results import Results
 from arrowstream.config.settings import Settings
 from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.core.duration import Duration, seconds
-from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
+from arrowstream.core.mistakes.explain import explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
@@ -122,7 +123,7 @@ class Builder(Results):
 
 @explain_names("a pipeline that is built", PIPELINE)
 @explain_calls
-class Pipeline(metaclass=ExplainsNames):
+class Pipeline(FromJobFile):
     """A checked and planned pipeline. Make one with `Pipeline.builder()`.
 
     Examples
@@ -206,7 +207,8 @@ class Pipeline(metaclass=ExplainsNames):
         duration
             Stop gently after this duration (``"10s"``, seconds, a timedelta).
         limit
-            Stop gently after this number of output rows; exactly this number is delivered.
+            Stop gently after this number of output rows; exactly this number is delivered. It is a number of
+            `RunReport.rows_out`: shared by the sinks of a split, while each sink of a fan-out gets all of these rows.
         signals
             Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
             `stopped` names the signal if rows were left in a source; the second ends it at once, without a commit. A
@@ -327,9 +329,8 @@ class Pipeline(metaclass=ExplainsNames):
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            work = run.execute(
-                Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
-            )
+            prepared = Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
+            work = run.execute(prepared)
             if signals is False:
                 return await work
             return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)

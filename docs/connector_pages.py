@@ -16,6 +16,8 @@ COUNT = len(SOURCES) + len(SINKS)
 OPTIONS = {
     "text": "text",
     "texts": "text, or a list of texts",
+    "path": "a path; a relative one starts at the folder of the job file",
+    "paths": "a path, a pattern, or a list of them; relative ones start at the folder of the job file",
     "flag": "`true` or `false`",
     "count": "a whole number of at least 1",
     "types": 'a table of columns and types, such as `{ x = "Float64" }`',

@@ -207,7 +207,8 @@ class GraphBuilder:
         -----
         Costs nothing per row while nothing fails. The step becomes a separate stage, not fused with others, which
         costs some 20 us a batch. A failure costs what the handlers do: `retry` the waits and the repeated work;
-        `skip` and `dead_letter` some ``2 * log2(rows)`` attempts for each row that fails. Holds no state.
+        `skip` and `dead_letter` some ``2 * log2(rows)`` attempts for a row that fails among good ones, and one
+        attempt for each row where all of them fail. Holds no state.
 
         Handlers apply to steps that do a batch's work in one call: expressions, functions, processors and sinks. A
         step that changes its state during the work, such as a window, cannot be retried.

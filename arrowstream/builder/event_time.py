@@ -138,7 +138,9 @@ class EventTimeSteps(GraphBuilder):
             windows of months, and with `timezone`.
         timezone
             The zone of days, weeks and months, such as ``"Europe/Berlin"``, whatever the zone of `on`: windows
-            start at its midnights, so that a day has 23 or 25 hours where the clocks change. UTC by default.
+            start at its midnights, so that a day has 23 or 25 hours where the clocks change. UTC by default. Times
+            without a zone are in UTC, and then ``window_start`` and ``window_end`` are too: a day in Berlin starts at
+            22:00 or 23:00.
         session
             Instead of `size`: a window for each stretch of activity of a key. A gap of this length or more between
             two rows ends one; its ``window_end`` is its last row's time plus the gap.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Never
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from arrowstream.io.sink import AnySink, Fanout
 if TYPE_CHECKING:
     from arrowstream.io.files.formats import Format
     from arrowstream.io.files.sink import FileSink
+    from arrowstream.io.files.write_mode import Mode
 
 
 @explain_calls
@@ -32,6 +32,7 @@ class Sink(metaclass=ExplainsNames):
         partition_by: str | Sequence[str] = (),
         compression: str | None = None,
         overwrite: bool = False,
+        mode: Mode | None = None,
         max_rows_per_file: int | None = None,
     ) -> FileSink:
         """Write one file, part files in a folder, or Hive partitions; visible only once complete.
@@ -40,7 +41,7 @@ class Sink(metaclass=ExplainsNames):
         ----------
         path
             A file, or a folder (existing, or ending in ``/``) for part files; a device or a pipe gets the rows as
-            they come. ``~`` is the home folder; a URL is refused.
+            they come, and so does standard output, ``"-"``. ``~`` is the home folder; a URL is refused.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the name decides, and a folder
             gets Parquet.
@@ -49,9 +50,21 @@ class Sink(metaclass=ExplainsNames):
         compression
             A compression of the format, such as ``"zstd"``, ``"snappy"``, ``"gzip"``.
         overwrite
-            Whether to replace all data files of this format that a folder and its partitions already hold, whichever
-            program wrote them; by default such a folder is refused. Files of other formats are never changed: a
-            folder that holds such data is refused.
+            Short for ``mode="overwrite"``.
+        mode
+            What happens to rows that the target already holds. By default a file is replaced, and a folder that holds
+            data files is refused; late rows and dead letters are appended.
+
+            ``"append"``: they stay. A folder gets further part files, and a CSV or NDJSON file a new version with
+            the rows at its end; other files are refused. The columns must be the same, for Parquet and Arrow files
+            their types too (the first and last file are looked at). A run without rows changes nothing.
+
+            ``"overwrite"``: all data files of this format in the folder and its partitions are replaced, whichever
+            program wrote them. Files of other formats are never changed: a folder that holds such data is refused.
+
+            ``"overwrite_partitions"``: only files in the partitions that the run writes to are replaced.
+
+            ``"error"``: a file that holds rows, or a folder that holds data files, is refused.
         max_rows_per_file
             Most rows of a part file in a folder; 4,194,304 by default.
 
@@ -78,8 +91,15 @@ class Sink(metaclass=ExplainsNames):
         """
         from arrowstream.io.files.sink import FileSink
 
-        sink = FileSink.of(path, format=format, partition_by=partition_by, compression=compression)
-        return replace(sink, overwrite=overwrite, max_rows_per_file=max_rows_per_file)
+        return FileSink.of(
+            path,
+            format=format,
+            partition_by=partition_by,
+            compression=compression,
+            overwrite=overwrite,
+            mode=mode,
+            max_rows_per_file=max_rows_per_file,
+        )
 
     @staticmethod
     def to_channel(sender: Sender[pa.RecordBatch]) -> ChannelSink:
@@ -154,7 +174,8 @@ class Sink(metaclass=ExplainsNames):
         """Write every batch to each of `sinks`; the slowest of those that are not `best_effort` sets the pace.
 
         ``.on_error(...)`` after ``.sink(...)`` applies to all of them; the handlers of a single sink, as in
-        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it.
+        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it. A row that several of them write counts
+        once in the report's `rows_out` and for a `limit`.
 
         Parameters
         ----------

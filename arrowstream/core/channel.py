@@ -22,11 +22,11 @@ import threading
 import time
 from typing import Generic, Self, TypeVar
 
-from arrowstream.core.channel_state import ChannelState, ChannelStatistics, wake_one
+from arrowstream.core.channels.sender import ANOTHER, Sender, WouldBlock, blocks_until
+from arrowstream.core.channels.state import ChannelState, ChannelStatistics, wake_one
 from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import explain_call, explain_names
 from arrowstream.core.mistakes.other_names import RECEIVER
-from arrowstream.core.sender import ANOTHER, Sender, WouldBlock, blocks_until
 from arrowstream.errors import ChannelClosed, PeerGone
 
 T = TypeVar("T")

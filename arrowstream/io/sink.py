@@ -57,6 +57,14 @@ class SinkSpec(ABC):
         """Raise SchemaError or PlanError if batches of this schema cannot be written."""
 
     @property
+    def side_output(self) -> SinkSpec:
+        """The sink as it takes late rows or dead letters, one object however often this is read.
+
+        A sink whose default is to replace what an earlier run wrote adds to it here.
+        """
+        return self
+
+    @property
     def place(self) -> str | None:
         """Place that only one sink of a run may write, such as the path of a file; None if any number may."""
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 
@@ -236,6 +236,10 @@ class Reader(ABC):
 
 class BlockingReader(ABC):
     """Running source that blocks; the runtime calls it on a worker thread, one call at a time."""
+
+    empty_is_progress: ClassVar[bool] = False
+    """True if a batch without rows only reports that `read` examined rows of which a filter left none. The runtime
+    drops it, and can stop or cancel the run before it reads on."""
 
     def position(self) -> SourcePosition | None:
         """Return the position between two reads; see `Reader.position`. Called on the event loop's thread."""

@@ -13,7 +13,7 @@ from operator import itemgetter
 from types import MappingProxyType
 
 from arrowstream.core.batch import Batch, Mark, Watermark
-from arrowstream.core.channel_state import ChannelStatistics
+from arrowstream.core.channels.state import ChannelStatistics
 from arrowstream.core.notes import ReaderNote
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.stage import StageMetrics

@@ -7,12 +7,13 @@ import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
+from arrowstream.core.hints import did_you_mean
 from arrowstream.core.step_context import StepContext
 from arrowstream.core.waiting import until_done
 from arrowstream.errors import PlanError, StageError
@@ -63,6 +64,7 @@ class ParallelMap(FunctionStep):
                 "parallel_map() has no such executor",
                 expected="'thread' or 'process'",
                 found=repr(self.executor),
+                hint=did_you_mean(str(self.executor), get_args(Executor)),
             )
         if self.executor == "process":
             if is_async(self.fn):

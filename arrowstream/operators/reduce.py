@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
+from arrowstream.core.hints import did_you_mean
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text, expression_text
@@ -85,7 +86,10 @@ class Reduce(Operator):
     def __post_init__(self) -> None:
         if self.emit not in ("end", "updates"):
             raise PlanError(
-                "reduce(emit=...) is unknown", expected="'end' or 'updates'", found=repr(self.emit)
+                "reduce(emit=...) is unknown",
+                expected="'end' or 'updates'",
+                found=repr(self.emit),
+                hint=did_you_mean(str(self.emit), get_args(Emit)),
             )
 
     @classmethod

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 import polars as pl
 
 from arrowstream.core.duration import Duration
-from arrowstream.core.hints import unfinished
+from arrowstream.core.hints import did_you_mean, unfinished
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expressions, parse_keys
@@ -101,7 +101,8 @@ def windows(
         windows of months, and with `timezone`.
     timezone
         The zone of days, weeks and months, such as ``"Europe/Berlin"``, whatever the zone of `on`: windows start at
-        its midnights, so that a day has 23 or 25 hours where the clocks change. UTC by default.
+        its midnights, so that a day has 23 or 25 hours where the clocks change. UTC by default. Times without a zone
+        are in UTC, and then ``window_start`` and ``window_end`` are too: a day in Berlin starts at 22:00 or 23:00.
     session
         Instead of `size`: a window for each stretch of activity of a key. A gap of this length or more between
         two rows ends one; its ``window_end`` is its last row's time plus the gap.
@@ -162,7 +163,12 @@ def windows(
 
 def _limit(max_bytes: int | None, on_full: str, session: Duration | None) -> StateLimit:
     if on_full not in ("error", "evict", "spill"):
-        raise PlanError("unknown on_full of window(...)", expected="'error' or 'spill'", found=repr(on_full))
+        raise PlanError(
+            "unknown on_full of window(...)",
+            expected="'error' or 'spill'",
+            found=repr(on_full),
+            hint=did_you_mean(str(on_full), get_args(WindowFull)),
+        )
     if on_full == "evict":
         raise PlanError(
             'window(on_full="evict") would give windows that lack rows',

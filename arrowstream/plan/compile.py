@@ -59,7 +59,8 @@ def _check_pins(graph: Graph, backends: Sequence[Backend]) -> None:
                 stage=id,
                 expected=" or ".join(repr(name) for name in names),
                 found=repr(step.backend),
-                hint=did_you_mean(step.backend, names) or "`arrowstream doctor` lists the installed ones",
+                hint=did_you_mean(str(step.backend), names)
+                or "`arrowstream doctor` lists the installed ones",
             )
 
 

@@ -20,7 +20,7 @@ class Progress:
     rows_in
         Number of rows that the sources have read so far.
     rows_out
-        Number of rows that the sinks at the ends have written so far.
+        Number of rows that have left the pipeline so far, each counted once; see `RunReport`.
     seconds
         Time since the run began, in seconds.
     total_rows
@@ -44,7 +44,8 @@ class RunReport:
     rows_in
         Number of rows read by the sources.
     rows_out
-        Number of rows written by the sinks at the ends.
+        Number of rows that have left the pipeline, each counted once: those of all sinks at ends, but of the sinks of
+        a fan-out, which get the same rows, those of the sink with the most. Late rows and dead letters do not count.
     seconds
         Duration of the run, in seconds.
     stages

@@ -46,6 +46,8 @@ class FolderWriter(FileWriter):
         Columns whose values name the folders.
     new_encoder
         Makes the encoder of files with the given schema.
+    stem
+        Beginning of the names of the files, before their number.
     suffix
         Suffix of the files, such as ``".csv.gz"``.
     max_rows
@@ -54,6 +56,8 @@ class FolderWriter(FileWriter):
         Number of rows of a partition that are worth an open file.
     schema
         Schema of the batches.
+    may_be_empty
+        Whether a run without rows writes no file: the folder holds others.
     """
 
     def __init__(
@@ -63,20 +67,24 @@ class FolderWriter(FileWriter):
         *,
         partitions: Partitions,
         new_encoder: Callable[[pl.Schema], Encoder],
+        stem: str,
         suffix: str,
         max_rows: int,
         unit_rows: int,
         schema: pl.Schema,
+        may_be_empty: bool,
     ) -> None:
         super().__init__(staging)
         self._staging = staging
         self._target = target
         self._partitions = partitions
         self._empty = partial(new_encoder, schema)
+        self._stem = stem
         self._suffix = suffix
         self._max_rows = max_rows
         self._schema = schema
         self._unit_rows = unit_rows
+        self._may_be_empty = may_be_empty
         self._encoder = new_encoder(partitions.file_schema(schema))
         self._incoming = RowBuffer(unit_rows)
         self._folders: dict[str, _Partition] = {}
@@ -97,6 +105,8 @@ class FolderWriter(FileWriter):
         if self._incoming.height:
             self._spread(self._incoming.take())
         if not self._folders:
+            if self._may_be_empty:
+                return
             # Readers of a folder without rows still need its columns, including the partition columns.
             self._file("", 0).end(encoded(pl.DataFrame(schema=self._schema), self._empty()))
             return
@@ -129,7 +139,7 @@ class FolderWriter(FileWriter):
         return found
 
     def _file(self, folder: str, number: int, durable: bool = True) -> GrowingFile:
-        name = f"{folder}part-{number:05d}{self._suffix}"
+        name = f"{folder}{self._stem}-{number:05d}{self._suffix}"
         return GrowingFile(partial(self._staging.path, name), self._target / name, durable)
 
     def _spread(self, unit: pl.DataFrame) -> None:

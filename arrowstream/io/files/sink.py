@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,7 @@ import polars as pl
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import PlanError, SinkError, SourceError
+from arrowstream.errors import PlanError
 from arrowstream.io.files.column_types import check_types
 from arrowstream.io.files.folder_writer import FolderWriter
 from arrowstream.io.files.formats import (
@@ -31,14 +33,9 @@ from arrowstream.io.files.output.encoders import encoder_for, unit_rows
 from arrowstream.io.files.output.growing_file import GrowingFile
 from arrowstream.io.files.output.stream_file import StreamFile, is_stream
 from arrowstream.io.files.paths import local, path_text, printable
-from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.sink_errors import sink_errors
-from arrowstream.io.files.staging.base import Staging
-from arrowstream.io.files.staging.filled_folder import FilledFolder
-from arrowstream.io.files.staging.journal import finish_interrupted
-from arrowstream.io.files.staging.new_folder import NewFolder
-from arrowstream.io.files.staging.single_file import StagedFile
-from arrowstream.io.files.staging.unfinished import is_partition
+from arrowstream.io.files.sink_target import stage_file, stage_folder
+from arrowstream.io.files.write_mode import Kind, Mode, check_mode, default_mode, mode_of
 from arrowstream.io.files.writer import SingleFileWriter
 from arrowstream.io.sink import BlockingWriter, SinkSpec
 
@@ -69,14 +66,14 @@ class FileSink(SinkSpec):
     """Sink that writes rows into files, which get their final names only when the run has succeeded.
 
     With `partition_by`, or if the path ends in ``/`` or is a folder, the sink writes part files
-    ``part-00000.parquet``, ``part-00001.parquet``, ... into that folder; any other path is one file. An existing file
-    is replaced. A folder that holds data files is refused, except with `overwrite`.
+    ``part-00000.parquet``, ``part-00001.parquet``, ... into that folder; any other path is one file.
 
     Parameters
     ----------
     path
         A file or a folder. A missing folder is created, but the parent folder of a single file must exist. A symbolic
-        link is followed; a pipe, a character device or ``/dev/stdout`` gets the rows as they come.
+        link is followed; a pipe, a character device, ``/dev/stdout`` or ``"-"``, which is standard output, gets the
+        rows as they come.
     format
         ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects) or ``"ipc"`` (Arrow's file
         format, also called Feather). None to take it from the name; Parquet for a folder.
@@ -86,10 +83,13 @@ class FileSink(SinkSpec):
         parquet: ``"zstd"`` (the default, level 1), ``"snappy"``, ``"lz4"``, ``"gzip"``, ``"none"``;
         ipc: ``"none"`` (the default), ``"lz4"``, ``"zstd"``; text formats in a folder: ``"none"`` (the default),
         ``"gzip"``, ``"zstd"``. A single text file is compressed as its name says (``.gz``, ``.zst``).
-    overwrite
-        Replace the data files of this format in the folder.
+    mode
+        What happens to rows that the target holds: ``"append"``, ``"overwrite"``, ``"overwrite_partitions"`` or
+        ``"error"``. By default a file is overwritten, and a folder that holds data files is an error.
     max_rows_per_file
         Most rows in a part file; None for `ROWS_PER_FILE`.
+    side
+        True for late rows and dead letters, which are appended by default.
 
     Raises
     ------
@@ -105,7 +105,7 @@ class FileSink(SinkSpec):
     system can do that; otherwise files are moved one by one, and a reader may see old and new ones meanwhile. A run
     killed during these moves leaves a ``.*.publishing`` file: sources refuse the folder, and the next sink of the
     folder finishes the moves. A run killed earlier leaves a hidden ``.*.inprogress`` file or folder; the next run to
-    the same place logs its name.
+    the same place removes it, and logs its name.
 
     Examples
     --------
@@ -120,8 +120,9 @@ class FileSink(SinkSpec):
     format: str | None = None
     partition_by: tuple[str, ...] = ()
     compression: str | None = None
-    overwrite: bool = False
+    mode: Mode | None = None
     max_rows_per_file: int | None = None
+    side: bool = False
 
     @classmethod
     def of(
@@ -132,17 +133,33 @@ class FileSink(SinkSpec):
         partition_by: str | Sequence[str] = (),
         compression: str | None = None,
         overwrite: bool = False,
+        mode: str | None = None,
         max_rows_per_file: int | None = None,
     ) -> FileSink:
-        """Make a sink with the class's parameters; `partition_by` may also be the name of one column.
+        """Make a sink with the class's parameters.
+
+        Parameters
+        ----------
+        partition_by
+            Names of columns, or one name.
+        overwrite
+            Short for ``mode="overwrite"``.
 
         Raises
         ------
         PlanError
-            The path is a URL, or cannot be the name of a file.
+            The path is a URL, or cannot be the name of a file; or no mode has this name.
         """
         columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
-        return cls(path_text("to_file", path), format, columns, compression, overwrite, max_rows_per_file)
+        text = path_text("to_file", path)
+        return cls(
+            "/dev/stdout" if text == "-" else text,
+            format,
+            columns,
+            compression,
+            mode_of(mode, overwrite),
+            max_rows_per_file,
+        )
 
     def with_format(self, format: str) -> FileSink:
         """Return the same sink with another format, whatever the file's name says."""
@@ -175,10 +192,15 @@ class FileSink(SinkSpec):
             return "no partial files: all of them appear at the end of a run that has succeeded"
         return "atomic: the final name appears only when the run has succeeded"
 
+    @cached_property
+    def side_output(self) -> FileSink:
+        return replace(self, side=True)
+
     def check(self, schema: pl.Schema) -> None:
         kind = self._kind()
         self._compression(kind)
         self._rows_per_file()
+        check_mode(self._mode(kind.format), self._place_kind, kind.format, bool(self.partition_by))
         partitions = Partitions(self.partition_by)
         partitions.check(schema)
         check_types(kind.format, partitions.file_schema(schema))
@@ -190,28 +212,36 @@ class FileSink(SinkSpec):
         ------
         SinkError
             The place cannot be written to, or already holds data files.
+        SchemaError
+            It holds rows of other columns, to which these cannot be appended.
         """
         self.check(schema)
         kind = self._kind()
         compression = self._compression(kind)
-        target = self._target
-        if not self._is_folder:
+        mode, units = self._mode(kind.format), unit_rows(kind.format)
+        if self._is_stream:
+            stream = StreamFile(self._local)
             encoder = encoder_for(kind.format, schema, compression, kind.delimiter)
-            if self._is_stream:
-                stream = StreamFile(self._local)
-                return SingleFileWriter(stream, stream, encoder, unit_rows(kind.format))
-            staged = StagedFile(target)
-            file = GrowingFile(lambda: staged.path, target)
-            return SingleFileWriter(staged, file, encoder, unit_rows(kind.format))
+            return SingleFileWriter(stream, stream, encoder, units)
+        if not self._is_folder:
+            staged = stage_file(self._target, mode, kind, schema, compression)
+            file = GrowingFile(lambda: staged.path, self._target)
+            header = mode != "append"
+            encoder = encoder_for(kind.format, schema, compression, kind.delimiter, header=header)
+            return SingleFileWriter(staged, file, encoder, units)
+        partitions = Partitions(self.partition_by)
+        staging, holds = stage_folder(self._target, mode, kind, schema, partitions)
         return FolderWriter(
-            self._stage(target, kind.format),
-            target,
-            partitions=Partitions(self.partition_by),
+            staging,
+            self._target,
+            partitions=partitions,
             new_encoder=partial(encoder_for, kind.format, compression=compression),
+            stem=_stem(mode),
             suffix=_suffix(kind.format, compression),
             max_rows=self._rows_per_file(),
-            unit_rows=unit_rows(kind.format),
+            unit_rows=units,
             schema=schema,
+            may_be_empty=holds,
         )
 
     @property
@@ -237,6 +267,13 @@ class FileSink(SinkSpec):
     def _is_folder(self) -> bool:
         with sink_errors("cannot write to", self._local):
             return self.path.endswith("/") or bool(self.partition_by) or self._local.is_dir()
+
+    @property
+    def _place_kind(self) -> Kind:
+        return "stream" if self._is_stream else "folder" if self._is_folder else "file"
+
+    def _mode(self, format: Format) -> Mode:
+        return self.mode or default_mode(self._place_kind, format, self.side)
 
     def _kind(self) -> FileKind:
         if not self._is_folder:
@@ -280,46 +317,18 @@ class FileSink(SinkSpec):
             )
         return self.max_rows_per_file
 
-    def _stage(self, target: Path, format: Format) -> Staging:
-        if not target.exists():
-            return NewFolder(target)
-        if not target.is_dir():
-            raise SinkError(
-                f"{target} is a file",
-                expected="a folder, or a name that is free, since part files are to be written",
-                hint="choose another name, or delete the file",
-            )
-        finish_interrupted(target)
-        try:
-            found = list(_data_files(target))
-        except SourceError as error:
-            raise SinkError(error.what, found=error.found, hint=error.hint) from error
-        if found and not self.overwrite:
-            raise SinkError(
-                f"{target} already holds data files",
-                expected="an empty folder, or none",
-                found=f"{len(found)} files, such as {found[0][0].relative_to(target)}",
-                hint="choose another folder, or pass overwrite=True to replace them",
-            )
-        others = [(file, held) for file, held in found if held != format]
-        if others:
-            raise SinkError(
-                f"{target} holds data files of another format",
-                expected=f"{format} files, which overwrite=True replaces",
-                found=f"{len(others)} others, such as {others[0][0].relative_to(target)} ({others[0][1]})",
-                hint="a folder of two formats cannot be read again: choose another one, or delete those files",
-            )
-        return FilledFolder(target, (file for file, _ in found))
+
+def _stem(mode: Mode) -> str:
+    """Return the beginning of the names of part files.
+
+    Where files of other runs stay, it differs from theirs, and sorts after those of earlier runs.
+    """
+    if mode in ("overwrite", "error"):
+        return "part"
+    return f"part-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
 def _suffix(format: Format, compression: str | None) -> str:
     """Return the suffix of part files."""
     packed = "".join(suffix for suffix, name in COMPRESSION_SUFFIXES.items() if name == compression)
     return _SUFFIXES[format] + (packed if format in TEXT_FORMATS else "")
-
-
-def _data_files(folder: Path) -> Iterator[tuple[Path, Format]]:
-    """Yield the data files in a folder and its partitions, with their formats; all other files are left alone."""
-    for path in files_in(folder, enter=is_partition):
-        if (kind := kind_of(path)) is not None:
-            yield path, kind.format

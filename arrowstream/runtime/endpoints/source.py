@@ -268,6 +268,15 @@ class RunningSource:
 
     def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
         async def read() -> Element | None:
+            element = await read_once()
+            while reader.empty_is_progress and _is_empty(element):
+                if self._stopped:
+                    self._interrupted = True
+                    return None
+                element = await read_once()
+            return element
+
+        async def read_once() -> Element | None:
             begin = self._clock.now_ns()
             element = await self._threads.call(reader.read)
             counters = self.counters
@@ -303,3 +312,8 @@ class RunningSource:
             raise
         finally:
             self._reading = None
+
+
+def _is_empty(element: Element | None) -> bool:
+    """Return whether an element is a batch without rows."""
+    return isinstance(element, Batch) and not element.num_rows

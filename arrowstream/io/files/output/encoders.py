@@ -36,7 +36,9 @@ class Target(Protocol):
         ...
 
 
-def encoder_for(format: Format, schema: pl.Schema, compression: str | None, delimiter: str = ",") -> Encoder:
+def encoder_for(
+    format: Format, schema: pl.Schema, compression: str | None, delimiter: str = ",", *, header: bool = True
+) -> Encoder:
     r"""Make an encoder.
 
     Parameters
@@ -49,6 +51,8 @@ def encoder_for(format: Format, schema: pl.Schema, compression: str | None, deli
         Compression of the columns for Parquet and IPC, of the whole file for text; None for no compression.
     delimiter
         Delimiter of the fields of a CSV line.
+    header
+        Whether a CSV file begins with a line of the names.
 
     Examples
     --------
@@ -62,7 +66,7 @@ def encoder_for(format: Format, schema: pl.Schema, compression: str | None, deli
         return IpcEncoder(schema, compression)
     text: Encoder
     if format == "csv":
-        text = CsvEncoder(schema, delimiter)
+        text = CsvEncoder(schema, delimiter, header)
     else:
         text = JsonEncoder(schema) if format == "json" else NdjsonEncoder(schema)
     return PackedEncoder(text, compression) if compression is not None else text
@@ -199,14 +203,20 @@ class TextEncoder(Encoder):
 
 
 class CsvEncoder(TextEncoder):
-    """Encoder of CSV with a header line, quoted where necessary."""
+    """Encoder of CSV, quoted where necessary."""
 
-    def __init__(self, schema: pl.Schema, delimiter: str) -> None:
+    def __init__(self, schema: pl.Schema, delimiter: str, header: bool) -> None:
         super().__init__(schema)
+        self._header = header
         self._delimiter = delimiter
 
     def encode_text(self, rows: pl.LazyFrame, target: Target, begun: bool) -> None:
-        rows.sink_csv(_file(target), include_header=not begun, separator=self._delimiter, engine="streaming")
+        rows.sink_csv(
+            _file(target),
+            include_header=self._header and not begun,
+            separator=self._delimiter,
+            engine="streaming",
+        )
 
 
 class NdjsonEncoder(TextEncoder):

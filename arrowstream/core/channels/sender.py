@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from arrowstream.core.channel_state import ChannelState, ChannelStatistics, nbytes_of, wake_one
+from arrowstream.core.channels.state import ChannelState, ChannelStatistics, nbytes_of, wake_one
 from arrowstream.core.mistakes.explain import explain_names
 from arrowstream.core.mistakes.other_names import SENDER
 from arrowstream.core.waiting import running_loop
