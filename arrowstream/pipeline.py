@@ -207,8 +207,7 @@ class Pipeline(FromJobFile):
         duration
             Stop gently after this duration (``"10s"``, seconds, a timedelta).
         limit
-            Stop gently after this number of output rows; exactly this number is delivered. It is a number of
-            `RunReport.rows_out`: shared by the sinks of a split, while each sink of a fan-out gets all of these rows.
+            Stop gently at exactly this number of `rows_out`, which a split's sinks share and a fan-out's all get.
         signals
             Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
             `stopped` names the signal if rows were left in a source; the second ends it at once, without a commit. A
@@ -329,8 +328,8 @@ class Pipeline(FromJobFile):
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            prepared = Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
-            work = run.execute(prepared)
+            graph = self._graph
+            work = run.execute(Prepared(self.name, graph.sources, graph.sinks, plan, self._compile))
             if signals is False:
                 return await work
             return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)
