@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
+# The interpreters of `make versions`; those that the machine lacks are left out.
+PYTHONS ?= python3.11 python3.12 python3.13
 PIP := -m pip install --quiet --disable-pip-version-check
 SPREAD := -n 2 --dist worksteal
 # Compiled modules are kept: both workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint types unit oldest fuzz broken-files soak bench mutation docs clean
+.PHONY: demo test lint types versions unit oldest fuzz broken-files soak bench mutation docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml
@@ -49,6 +51,16 @@ unit: $(VENV)/.ready .data/flights.csv
 oldest: $(OLDEST)/.ready .data/flights.csv
 	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD)
 
+# All tests on each supported Python that the machine has, on the newest Polars, each in a .venv of its own.
+versions: .data/flights.csv
+	@for python in $(PYTHONS); do \
+		$$python -c '' 2>/dev/null || { echo "$$python: not on this machine"; continue; }; \
+		venv=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "$$python: $$venv"; \
+		$$python -m venv $$venv && $$venv/bin/python $(PIP) --editable '.[dev]' && \
+		HYPOTHESIS_PROFILE=quick $$venv/bin/python -m pytest $(SPREAD) || exit 1; \
+	done
+
 # The tests of random examples, with twenty times as many of them, and other ones each time.
 fuzz: $(VENV)/.ready $(OLDEST)/.ready
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
@@ -78,5 +90,5 @@ docs: $(VENV)/.ready
 	$(BIN)/python -m docs.build
 
 clean:
-	rm -rf $(VENV) $(OLDEST) .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .mutation
+	rm -rf .venv* .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .mutation
 	find arrowstream benchmarks docs examples tests tools -name __pycache__ -prune -exec rm -rf {} +

@@ -58,7 +58,7 @@ def page(package: griffe.Module, section: str, kind: str, entry: Connector) -> I
     owner = f"{item.parent.name}." if isinstance(item.parent, griffe.Class) else ""
     yield from (f"# {owner}{item.name}", "", f"[Connectors](index.md#{section}s)", "")
     yield from ("```python", f"{owner}{signature(item)}", "```", "")
-    yield from body(read(item, item), "##")
+    yield from body(read(item), "##")
     if entry.options is not None:
         yield from ("## In a job", "", "```toml", f"[{section}]", f'kind = "{kind}"', "```", "")
         yield from (
@@ -96,7 +96,7 @@ def index(package: griffe.Module) -> Iterator[str]:
                 "```",
                 "",
             )
-            yield from body(read(item, item), "####")
+            yield from body(read(item), "####")
 
 
 def rows(package: griffe.Module, kinds: Mapping[str, Connector]) -> Iterator[str]:

@@ -64,10 +64,12 @@ OUTSIDE = {
 
 OUTSIDE_OF = {
     "arrowstream/errors.py": set[str](),
-    "arrowstream/pipeline.py": {"polars", "pyarrow"},
+    "arrowstream/pipeline.py": {"polars"},
+    "arrowstream/builder/results.py": {"polars", "pyarrow"},
     "arrowstream/terminal.py": {"rich"},
     "arrowstream/core/channel.py": set[str](),
-    "arrowstream/core/channel_state.py": set[str](),
+    "arrowstream/core/channels/state.py": set[str](),
+    "arrowstream/core/channels/sender.py": set[str](),
     "arrowstream/core/waiting.py": set[str](),
     "arrowstream/core/clock.py": set[str](),
     "arrowstream/core/duration.py": set[str](),
@@ -82,7 +84,8 @@ CONTRACTS = {"operators.base", "io.source", "io.sink", "backends.base"}
 
 AWAITS = (
     "core/channel.py",
-    "core/channel_state.py",
+    "core/channels/state.py",
+    "core/channels/sender.py",
     "core/clock.py",
     "core/mistakes/explain.py",
     "core/step_context.py",
@@ -96,6 +99,7 @@ AWAITS = (
     "operators/parallel/",
     "operators/functions/",
     "runtime/",
+    "builder/results.py",
     "connectors/",
     "pipeline.py",
     "testing/",

@@ -6,7 +6,6 @@ import re
 from inspect import getdoc
 from typing import Any
 
-_REFERENCE = re.compile(r"[,;] see `[^`]+`")
 _ENTRY = re.compile(r"^(?P<names>\w+(?:, \w+)*)\n(?P<text>(?:[ \n].*\n?)+)", re.MULTILINE)
 _SECTION = re.compile(r"^Parameters\n-+\n(?P<entries>.*?)(?=^\w[\w ]*\n-+\n|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -20,7 +19,7 @@ def summary(documented: Any) -> str:
     'Return the first paragraph of a docstring on one line; empty without one.'
     """
     first, *_ = (getdoc(documented) or "").split("\n\n")
-    return _one_line(_REFERENCE.sub("", first))
+    return _one_line(first)
 
 
 def parameters(documented: Any) -> dict[str, str]:

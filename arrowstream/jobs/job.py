@@ -21,10 +21,11 @@
 
 Steps have the names and arguments of the builder's methods; the first argument may stand alone,
 as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``on_error`` and
-``named = "totals"``. A source may have ``event_time = "ts"``, ``lateness`` and ``idle``, a sink ``on_error``. Several
-``[[source]]``, each with a ``name`` and steps of its own under ``[[source.steps]]``, are merged before ``[[steps]]``.
-Each of several ``[[sink]]`` gets every batch; a sink with ``best_effort = 64`` may miss some. Functions and splits
-need Python. ``docs/jobs.md`` describes job files from top to bottom.
+``named = "totals"``. A source may have ``event_time = "ts"`` with ``lateness``, ``idle``, ``advance_when_idle`` and
+``max_jump``, a sink ``on_error``. Several ``[[source]]``, each with a ``name`` and steps of its own under
+``[[source.steps]]``, are merged before ``[[steps]]``. Each of several ``[[sink]]`` gets every batch; a sink with
+``best_effort = 64`` may miss some. Functions and splits need Python. ``docs/jobs.md`` describes job files from top to
+bottom.
 
 Relative paths start at the folder of the job file. ``${NAME}`` and ``${NAME:-default}`` in a string are variables;
 ``$${`` is the text ``${``. The installed Polars interprets SQL: Polars 2 reads ``60.0`` as an exact decimal, older

@@ -129,7 +129,7 @@ def _step() -> Schema:
 
 def _key(name: str, key: steps.Key) -> Schema:
     method = getattr(Builder, name)
-    texts = {**_OWN, **parameters(key.documented), **parameters(method)}
+    texts = {**_OWN, **parameters(method)}
     return _described(_form(key.read, texts), summary(method))
 
 

@@ -25,14 +25,8 @@ from arrowstream.jobs.values import (
     renames,
     running,
 )
-from arrowstream.operators.buffer import Buffer
-from arrowstream.operators.debounce import Debounce
-from arrowstream.operators.rebatch import Rebatch
-from arrowstream.operators.reduce import Emit, Reduce
-from arrowstream.operators.scan import Scan
-from arrowstream.operators.throttle import Throttle
-from arrowstream.operators.window import WindowFull, windows
-from arrowstream.operators.with_event_time import Watermarks
+from arrowstream.operators.reduce import Emit
+from arrowstream.operators.window import WindowFull
 from arrowstream.pipeline import Builder
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.state.limit import OnFull
@@ -48,13 +42,10 @@ class Key:
         Reads the value in the file.
     add
         Adds what was read to a builder.
-    documented
-        The function or class whose docstring describes the arguments; None if they are not a table of arguments.
     """
 
     read: Reader
     add: Callable[[Builder, Any], Builder]
-    documented: Any = None
 
 
 def _window(builder: Builder, found: dict[str, Any]) -> Builder:
@@ -72,7 +63,7 @@ def _scan(builder: Builder, found: dict[str, Any]) -> Builder:
     return builder.scan(*exprs, **found)
 
 
-def _call(name: str, readers: Mapping[str, Reader], documented: Any) -> Key:
+def _call(name: str, readers: Mapping[str, Reader]) -> Key:
     """Return the key whose table holds the arguments of a builder's method, or only the first one."""
     parameters = signature(getattr(Builder, name)).parameters
     required = tuple(key for key in readers if parameters[key].default is Parameter.empty)
@@ -81,7 +72,7 @@ def _call(name: str, readers: Mapping[str, Reader], documented: Any) -> Key:
         added: Builder = getattr(builder, name)(**found)
         return added
 
-    return Key(Arguments(readers, required), add, documented)
+    return Key(Arguments(readers, required), add)
 
 
 _WINDOW: dict[str, Reader] = {
@@ -117,14 +108,14 @@ STEPS: dict[str, Key] = {
     "cast": Key(casts, lambda builder, found: builder.cast(**found)),
     "explode": Key(Value.texts, lambda builder, found: builder.explode(*found)),
     "unnest": Key(Value.texts, lambda builder, found: builder.unnest(*found)),
-    "batch": _call("batch", {"rows": Value.count, "nbytes": Value.count, "max_delay": duration}, Rebatch),
-    "with_event_time": _call("with_event_time", {"column": Value.text, **EVENT_TIME}, Watermarks.of),
-    "window": Key(Arguments(_WINDOW, ("agg",)), _window, windows),
-    "reduce": Key(Arguments(_REDUCE, ("agg",)), _reduce, Reduce),
-    "scan": Key(Arguments(_SCAN, ("columns",)), _scan, Scan),
-    "buffer": _call("buffer", {"capacity": Value.count}, Buffer),
-    "throttle": _call("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}, Throttle),
-    "debounce": _call("debounce", {"quiet": duration, "by": Value.texts}, Debounce),
+    "batch": _call("batch", {"rows": Value.count, "nbytes": Value.count, "max_delay": duration}),
+    "with_event_time": _call("with_event_time", {"column": Value.text, **EVENT_TIME}),
+    "window": Key(Arguments(_WINDOW, ("agg",)), _window),
+    "reduce": Key(Arguments(_REDUCE, ("agg",)), _reduce),
+    "scan": Key(Arguments(_SCAN, ("columns",)), _scan),
+    "buffer": _call("buffer", {"capacity": Value.count}),
+    "throttle": _call("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),
+    "debounce": _call("debounce", {"quiet": duration, "by": Value.texts}),
 }
 """The operators of a job."""
 
@@ -162,9 +153,7 @@ def backend(value: Value) -> str:
 
 MODIFIERS: dict[str, Key] = {
     "backend": Key(backend, lambda builder, found: builder.backend(found)),
-    "timeout": _call(
-        "timeout", {"duration": duration, "on_timeout": OneOf(("fail", "skip"))}, Builder.timeout
-    ),
+    "timeout": _call("timeout", {"duration": duration, "on_timeout": OneOf(("fail", "skip"))}),
     "on_error": Key(handlers, _on_error),
     "named": Key(Value.text, lambda builder, found: builder.named(found)),
 }

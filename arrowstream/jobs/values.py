@@ -146,7 +146,12 @@ def duration(value: Value) -> str | float:
     return found
 
 
-EVENT_TIME: dict[str, Reader] = {"lateness": duration, "idle": duration}
+EVENT_TIME: dict[str, Reader] = {
+    "lateness": duration,
+    "idle": duration,
+    "advance_when_idle": Value.flag,
+    "max_jump": duration,
+}
 """The arguments of event time next to its column, at a source and as a step."""
 
 

@@ -50,23 +50,6 @@ class ParallelMap(FunctionStep):
         `workers` is below 1, `executor` is unknown, or `fn` cannot be pickled for a process.
     StageError
         A worker process died; the error says which, and how. The run ends, and the other workers with it.
-
-    Notes
-    -----
-    Runs as a stage. Costs a hop to a thread and back for each batch, 60 to 110 us; with processes also a copy
-    of its rows each way, and once the start of the workers, each of which imports Polars. Holds `workers` batches
-    that are worked on and as many more that wait for their turn to come out.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> def doubled(frame):
-    ...     return frame.with_columns(pl.col("x") * 2)
-    >>> source = Source.from_frame([pl.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3]})])
-    >>> steps = Pipeline.builder().source(source).parallel_map(doubled, workers=2, frame="polars")
-    >>> steps.collect_sync()["x"].to_list()
-    [2, 4, 6]
     """
 
     name: ClassVar[str] = "parallel_map"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Protocol, Self
 
 import polars as pl
@@ -168,7 +168,7 @@ class Graph:
         if self.source is not None:
             raise PlanError("a pipeline has one source", found="a second call of source()")
         if isinstance(source, EventTimeSource):
-            step = Step(Watermarks(source.column, source.lateness_us, source.idle_ns))
+            step = Step(Watermarks(*astuple(source.time)))
             return replace(self, source=source.source, steps=(step,))
         return replace(self, source=source)
 

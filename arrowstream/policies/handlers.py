@@ -23,30 +23,6 @@ class ErrorHandler(metaclass=ExplainsNames):
     Any number of `retry` and `log` may come first; one of `skip`, `dead_letter` and `fail` may come last. Handlers
     act in the order given: each gets the failures that those before it did not resolve. A failure that no handler
     resolves ends the run; the error names the stage, the position of the batch and the cause.
-
-    Notes
-    -----
-    Costs nothing per row while nothing fails. The step becomes a separate stage, not fused with others, which
-    costs some 20 us a batch. A failure costs what the handlers do: `retry` the waits and the repeated work;
-    `skip` and `dead_letter` some ``2 * log2(rows)`` attempts for a row that fails among good ones, and one attempt
-    for each row where all of them fail. Holds no state.
-
-    Handlers apply to steps that do a batch's work in one call: expressions, functions, processors and sinks. A step
-    that changes its state during the work, such as a window, cannot be retried.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import ErrorHandler, Pipeline, Source
-    >>> builder = (
-    ...     Pipeline.builder()
-    ...     .source(Source.from_frame(pl.DataFrame({"x": ["1", "two", "3"]})))
-    ...     .cast({"x": pl.Int64})
-    ...     .on_error(ErrorHandler.retry(2, delay="1ms"))
-    ...     .on_error(ErrorHandler.skip())
-    ... )
-    >>> builder.collect_sync()["x"].to_list()
-    [1, 3]
     """
 
     __slots__ = ()

@@ -93,6 +93,7 @@ class RunningProcess(RunningStage):
         await self._emit_made(self._process.finish, output)
 
     async def close(self) -> None:
+        self.counters.notes = self._process.notes
         # Deleting the process releases the files of its state: the stage itself may wait for the garbage collector.
         del self._process
 

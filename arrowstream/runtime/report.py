@@ -54,7 +54,8 @@ class RunReport:
         The reason why the run ended before the stream did: ``"stop"``, ``"limit"``, ``"duration"``, or a signal such
         as ``"SIGTERM"``; None if the stream ended by itself.
     notes
-        Notes of the sources about rows that they had to change or leave out.
+        Notes of the sources about rows that they had to change or leave out, and of steps about rows that they did
+        not take at their word.
     """
 
     name: str
@@ -92,7 +93,7 @@ class RunReport:
 
     @property
     def losses(self) -> str | None:
-        """The losses on one line; None without any.
+        """The losses and other notes on one line; None without any.
 
         Examples
         --------
@@ -100,10 +101,11 @@ class RunReport:
         >>> RunReport("p", 9, 1, 0.5, stages).losses
         'lost: 2 rows came late to window'
         """
-        phrases = [phrase for stage in self.stages for phrase in stage.losses] + [
-            str(note) for note in self.notes
-        ]
-        return f"lost: {'; '.join(phrases)}" if phrases else None
+        lost = [phrase for stage in self.stages for phrase in stage.losses]
+        lost += [str(note) for note in self.notes if note.lost]
+        noted = [str(note) for note in self.notes if not note.lost]
+        parts = [f"{word}: {'; '.join(found)}" for word, found in (("lost", lost), ("noted", noted)) if found]
+        return "; ".join(parts) or None
 
     def __str__(self) -> str:
         """Return the totals, a line for each stage, and a line for the losses, if any.

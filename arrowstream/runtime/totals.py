@@ -118,7 +118,10 @@ class Totals:
             self.seconds,
             tuple(part.counters.snapshot(wall_us) for part in parts),
             None if complete else stop_reason,
-            tuple(note for source in self.sources for note in source.notes),
+            (
+                *(note for source in self.sources for note in source.notes),
+                *(note for stage in self._stages for note in stage.counters.notes),
+            ),
         )
 
     @property
