@@ -20,7 +20,7 @@ class RunningInputs(RunningProcess):
     def __init__(self, stage: InputsStage, resources: Resources) -> None:
         assert stage.operator is not None
         process = stage.operator.start(stage.schemas, resources.context(stage.name))
-        super().__init__(stage.name, stage.name, stage.operator.name, process, resources)
+        super().__init__(stage.name, stage.state_id, stage.operator.name, process, resources)
         self._inputs: MultiInputProcess = process
 
     async def take(self, item: FromPort, output: OutputPort) -> None:

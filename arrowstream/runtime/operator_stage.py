@@ -9,7 +9,7 @@ from arrowstream.core.batch import Barrier, Batch, Element, Idle, Mark, Watermar
 from arrowstream.core.failures import is_failure
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
-from arrowstream.runtime.call_times import CallTimes
+from arrowstream.runtime.call_times import INLINE_NS, CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
@@ -93,6 +93,7 @@ class RunningProcess(RunningStage):
         await self._emit_made(self._process.finish, output)
 
     async def close(self) -> None:
+        self.counters.notes = self._process.notes
         # Deleting the process releases the files of its state: the stage itself may wait for the garbage collector.
         del self._process
 
@@ -118,6 +119,11 @@ class RunningProcess(RunningStage):
             if not is_failure(error):
                 raise
             self.counters.errors += 1
+            # A call that fails may have done only a part of its work. It predicts others if it was slow all the same;
+            # one for a single row predicts those of the search for failing rows.
+            taken = self._clock.now_ns() - begin
+            if rows == 1 or taken >= INLINE_NS:
+                self._times.observe(rows, taken)
             raise stage_error(self.counters.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
         self._times.observe(rows, self._busy_ns)
