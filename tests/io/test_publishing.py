@@ -113,7 +113,9 @@ def test_an_overwrite_that_is_killed_at_any_call_shows_all_old_rows_or_all_new_o
     finished = 0
     for folder in folders:
         before = contents(folder)
-        for record in folder.parent.glob(".out.*/.*.replacing"):  # it is killed between the exchange and its end
+        for record in folder.parent.glob(
+            ".out.*/.*.replacing"
+        ):  # it is killed between the exchange and its end
             finished += 1
             (record.parent / "k=b").mkdir(exist_ok=True)
             (record.parent / "k=b" / "later.txt").write_text("from somebody else")
