@@ -207,6 +207,30 @@ class Sink(metaclass=ExplainsNames):
         """Write every batch to each of `sinks`; the slowest of those that are not `best_effort` sets the pace.
 
         ``.on_error(...)`` after ``.sink(...)`` applies to all of them; the handlers of a single sink, as in
-        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it.
+        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it. A row that several of them write counts
+        once in the report's `rows_out` and for a `limit`.
+
+        Parameters
+        ----------
+        sinks
+            The sinks, in a list.
+        more
+            Nothing: a second sink outside the list is an error that says so.
+
+        Raises
+        ------
+        PlanError
+            `sinks` is not a list of sinks.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Sink, Source
+        >>> first, second = [], []
+        >>> both = Sink.fanout([Sink.to_fn(first.append), Sink.to_fn(second.append)])
+        >>> rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> _ = rows.sink(both).build().run_sync()
+        >>> [batch.num_rows for batch in first], [batch.num_rows for batch in second]
+        ([2], [2])
         """
         return Fanout.of(sinks, more)

@@ -15,7 +15,7 @@ from arrowstream.io.files.formats import Format
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
-Option = Literal["text", "texts", "flag", "count", "types"] | tuple[str, ...]
+Option = Literal["text", "texts", "path", "paths", "flag", "count", "types"] | tuple[str, ...]
 """Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types."""
 
 
@@ -46,7 +46,7 @@ SOURCES: dict[str, Connector] = {
     "file": Connector(
         Source.from_file,
         {
-            "path": "texts",
+            "path": "paths",
             "format": get_args(Format),
             "delimiter": "text",
             "schema": "types",
@@ -56,6 +56,7 @@ SOURCES: dict[str, Connector] = {
             "widen": "flag",
             "include_file_paths": "text",
             "skip_empty": "flag",
+            "batch_rows": "count",
         },
     ),
     "frame": Connector(Source.from_frame),
@@ -68,7 +69,7 @@ SINKS: dict[str, Connector] = {
     "file": Connector(
         Sink.to_file,
         {
-            "path": "text",
+            "path": "path",
             "format": get_args(Format),
             "partition_by": "texts",
             "compression": "text",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from arrowstream.core.duration import Duration, seconds
+from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 from arrowstream.io.sink import BoundSink, Fanout, SinkSpec
 from arrowstream.policies.dead_letter import dead_letter_schema
@@ -56,6 +57,7 @@ class Policies:
                 "timeout() has another on_timeout",
                 expected="on_timeout='fail' or on_timeout='skip'",
                 found=repr(on_timeout),
+                hint=did_you_mean(str(on_timeout), ("fail", "skip")),
             )
         return cls(timeout_s=limit, skip_late_batches=on_timeout == "skip")
 

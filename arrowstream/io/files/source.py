@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
@@ -56,6 +57,8 @@ class FileSource(SourceSpec):
         Name of a column with the path of each row's file; None for no such column.
     skip_empty
         Whether files without content are left out, instead of being an error.
+    batch_rows
+        Largest number of rows of a batch; None for some 131,072.
 
     Examples
     --------
@@ -75,6 +78,7 @@ class FileSource(SourceSpec):
     listed: bool = False
     include_file_paths: str | None = None
     skip_empty: bool = False
+    batch_rows: int | None = None
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -131,6 +135,17 @@ class FileSource(SourceSpec):
             An argument has another value than those.
         """
         return replace(self, evolution=Evolution(missing_columns, extra_columns, widen))
+
+    def with_batch_rows(self, batch_rows: int) -> FileSource:
+        """Return the same source, whose batches have at most this number of rows.
+
+        Raises
+        ------
+        PlanError
+            `batch_rows` is not a whole number of at least 1.
+        """
+        check_whole("batch_rows", batch_rows)
+        return replace(self, batch_rows=batch_rows)
 
     def with_strict_keys(self) -> FileSource:
         r"""Return the same source, for which every key of NDJSON or JSON that is not a column is an error.
@@ -205,6 +220,7 @@ class FileSource(SourceSpec):
             strict_keys=self.strict_keys,
             evolution=self.evolution,
             skipped=skipped,
+            batch_rows=self.batch_rows,
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import SinkBinding
+from arrowstream.runtime.endpoints.allowance import Share
 from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
 from arrowstream.runtime.failure.stage_error import opened
@@ -37,7 +38,7 @@ class RunningSinks:
         return iter(self._sinks)
 
     def open(
-        self, binding: SinkBinding, limit: int | None = None, on_write: Callable[[], None] | None = None
+        self, binding: SinkBinding, share: Share | None = None, on_write: Callable[[], None] | None = None
     ) -> RunningSink:
         """Open a sink.
 
@@ -45,8 +46,8 @@ class RunningSinks:
         ----------
         binding
             The sink in its place.
-        limit
-            Largest number of rows to write; None for no limit.
+        share
+            The sink's share of the limit of rows; None for no limit.
         on_write
             Called on the loop after each batch that is written; None if nothing depends on it.
 
@@ -63,7 +64,7 @@ class RunningSinks:
             binding.sink.label,
             writer,
             self._resources,
-            limit=limit,
+            share=share,
             on_write=on_write,
             best_effort=binding.best_effort_capacity is not None,
         )

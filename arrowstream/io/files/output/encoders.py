@@ -196,6 +196,11 @@ class CsvEncoder(TextEncoder):
 class NdjsonEncoder(TextEncoder):
     """Encoder of NDJSON, one object per line."""
 
+    def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
+        rows = super().prepared(frame)
+        # Polars 1 panics at columns whose chunks end at different rows.
+        return rows.rechunk() if any(count > 1 for count in rows.n_chunks("all")) else rows
+
     def encode_text(self, rows: pl.LazyFrame, target: Target, begun: bool) -> None:
         rows.sink_ndjson(file_of(target), engine="streaming")
 
