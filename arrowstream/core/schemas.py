@@ -37,8 +37,8 @@ def declared_schema(step: str, schema: Any) -> pl.Schema | None:
     Examples
     --------
     >>> import pyarrow as pa
-    >>> declared_schema("from_frame", [("x", int), ("day", pa.date32())])
-    Schema([('x', Int64), ('day', Date)])
+    >>> dict(declared_schema("from_frame", [("x", int), ("day", pa.date32())]))
+    {'x': Int64, 'day': Date}
     """
     if schema is None:
         return None
