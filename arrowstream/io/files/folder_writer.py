@@ -13,13 +13,13 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
+from arrowstream.io.files.destination.part_limits import PartLimits
 from arrowstream.io.files.held_partitions import HeldPartition, groups
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.growing_file import GrowingFile
 from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
 from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded, encoded_files
-from arrowstream.io.files.part_limits import PartLimits
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import MANY, Staging, synced
 from arrowstream.io.files.staging.rolling_folder import RollingFolder
