@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from arrowstream.io.files.evolution import Extra, Missing
     from arrowstream.io.files.formats import Format
     from arrowstream.io.files.source import FileSource
+    from arrowstream.io.files.text.put_aside import BadRowsTo
 
 
 @explain_calls
@@ -37,6 +38,7 @@ class Source(metaclass=ExplainsNames):
         widen: bool = False,
         include_file_paths: str | None = None,
         skip_empty: bool = False,
+        bad_rows: BadRowsTo = "error",
     ) -> FileSource:
         r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz``, ``.zst``, ``.zip``.
 
@@ -68,6 +70,10 @@ class Source(metaclass=ExplainsNames):
         skip_empty
             Whether files without content are left out and counted in the report; by default an error.
 
+        bad_rows
+            A sink for rows of CSV and NDJSON that cannot be read, with the columns ``file``, ``row``, ``line``,
+            ``error``, ``text``; ``"skip"`` to leave them out and count them in the report; by default an error.
+
         Raises
         ------
         SourceError, SchemaError, PlanError
@@ -95,6 +101,7 @@ class Source(metaclass=ExplainsNames):
         source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty)
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
+        source = source.with_bad_rows(bad_rows)
         return source.with_strict_keys() if strict_keys else source
 
     @staticmethod

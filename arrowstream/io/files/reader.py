@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,11 @@ from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.hive_columns import needed_files
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
-from arrowstream.io.files.read_ahead import Loss, Piece, ReadAhead
+from arrowstream.io.files.read_ahead import Piece, ReadAhead
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
+from arrowstream.io.files.text.put_aside import BadRow, BadRowsTo, as_frame
 from arrowstream.io.files.together.alike import (
     TOGETHER_BYTES,
     Alike,
@@ -45,6 +46,8 @@ BATCH_ROWS = 131_072
 """Rows per batch; a piece of up to 1.5 times as many is not cut."""
 
 SKIPPED = "files without content left out"
+
+BAD = "bad rows left out"
 
 LEFT_OUT = "values left out, of keys that are not columns or come twice in an object"
 
@@ -72,11 +75,16 @@ class FileReader(BlockingReader):
         Differences between the columns of the files that are allowed.
     skipped
         Files without content that are left out.
+    bad_rows
+        ``"error"`` if a bad row of text is an error; else bad rows are put aside, and if ``"skip"`` they are noted as
+        lost.
     """
 
     __slots__ = (
         "_ahead",
         "_alike",
+        "_bad",
+        "_bad_rows",
         "_batches",
         "_delimiter",
         "_evolution",
@@ -89,7 +97,6 @@ class FileReader(BlockingReader):
         "_query",
         "_row",
         "_schema",
-        "_skipped",
         "_stored",
         "_strict_keys",
         "_total",
@@ -109,11 +116,14 @@ class FileReader(BlockingReader):
         strict_keys: bool,
         evolution: Evolution,
         skipped: Sequence[DataFile] = (),
+        bad_rows: BadRowsTo = "error",
     ) -> None:
         self._files = files
         self._delimiter = delimiter
         self._strict_keys = strict_keys
         self._evolution = evolution
+        self._bad_rows = bad_rows
+        self._bad: list[pl.DataFrame] = []
         self._stored = stored
         self._partitions = partitions
         self._schema = schema
@@ -130,8 +140,7 @@ class FileReader(BlockingReader):
         self._file = -1
         self._row = 0
         self._total = 0
-        self._skipped = tuple(ReaderNote(SKIPPED, len(skipped), str(file.path)) for file in skipped[:1])
-        self.notes: tuple[ReaderNote, ...] = self._skipped
+        self.notes = tuple(ReaderNote(SKIPPED, len(skipped), str(file.path)) for file in skipped[:1])
         self.bytes_read = 0
         """Bytes of the files read for the batches so far: for text all bytes; for Parquet the column chunks that
         the footers list for the needed columns, or whole small files; for IPC the bytes that were copied."""
@@ -152,20 +161,38 @@ class FileReader(BlockingReader):
             except FAILURES as error:
                 raise piece.explain(error, self._row) from error
             if piece.loss is not None and piece.loss.count:
-                self._note(piece.loss)
+                loss, row = piece.loss, self._row
+                self._note(LEFT_OUT, loss.count, lambda: loss.first(row))
+            if piece.aside is not None and piece.aside.rows:
+                self._put_aside(piece.aside.rows)
             self._cut(piece, frame)
         batch, looked_at = self._batches.popleft()
         self._total += looked_at
         return batch
 
-    def _note(self, loss: Loss) -> None:
-        before = self.notes[len(self._skipped) :]
-        first = before[0].first if before else loss.first(self._row)
-        count = sum(note.count for note in before) + loss.count
-        self.notes = (*self._skipped, ReaderNote(LEFT_OUT, count, first))
+    def take_bad_rows(self) -> pl.DataFrame | None:
+        taken, self._bad = self._bad, []
+        return pl.concat(taken) if taken else None
+
+    def _put_aside(self, rows: Sequence[BadRow]) -> None:
+        frame = as_frame(rows, self._row)
+        self._bad.append(frame)
+        if self._bad_rows == "skip":
+            first = frame.row(0, named=True)
+            self._note(BAD, len(rows), lambda: "row {row} (line {line}) of {file}: {error}".format(**first))
+
+    def _note(self, what: str, count: int, first: Callable[[], str]) -> None:
+        """Add to the notes that `count` rows or values were lost, the first one at the place that `first` returns."""
+        before = next((note for note in self.notes if note.what == what), None)
+        others = [note for note in self.notes if note.what != what]
+        if before is None:
+            self.notes = (*others, ReaderNote(what, count, first()))
+        else:
+            self.notes = (*others, replace(before, count=before.count + count))
 
     def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
-        looked_at = frame.height if piece.rows is None else piece.rows
+        bad = 0 if piece.aside is None else len(piece.aside.rows)
+        looked_at = frame.height + bad if piece.rows is None else piece.rows
         # True if row i of the frame is row i of the piece.
         kept = self._pushed.predicate is None and frame.height == looked_at
         parts = max(1, round(frame.height / BATCH_ROWS))
@@ -256,7 +283,9 @@ class FileReader(BlockingReader):
     def _together(self, waiting: Waiting) -> Piece:
         assert self._alike is not None
         found = self._found
-        needed = tuple(name for name in found if name in self._pushed.columns)
+        # A row is bad whatever the query needs.
+        columns = self._pushed.columns if self._bad_rows == "error" else found
+        needed = tuple(name for name in found if name in columns)
         readings = Readings(
             found,
             needed or tuple(found)[:1],  # without any column, the number of rows would be lost
@@ -288,7 +317,7 @@ class FileReader(BlockingReader):
         return ipc_pieces(table) if file.kind.format == "ipc" else parquet_pieces(table)
 
     def _text(self, number: int, file: DataFile) -> Iterator[Piece]:
-        text = TextFile(file, self._delimiter)
+        text = TextFile(file, self._delimiter, aside=self._bad_rows != "error")
         try:
             # An object may leave out any of its keys, a record none of its fields.
             optional = () if isinstance(text.format, Csv) else self._stored

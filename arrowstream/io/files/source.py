@@ -25,7 +25,9 @@ from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
+from arrowstream.io.files.text.put_aside import BadRowsTo, checked_destination
 from arrowstream.io.files.together.alike import has_content
+from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
 
@@ -56,6 +58,8 @@ class FileSource(SourceSpec):
         Name of a column with the path of each row's file; None for no such column.
     skip_empty
         Whether files without content are left out, instead of being an error.
+    bad_rows
+        A sink for the rows of CSV and NDJSON that cannot be read; ``"skip"`` or ``"error"``.
 
     Examples
     --------
@@ -75,6 +79,7 @@ class FileSource(SourceSpec):
     listed: bool = False
     include_file_paths: str | None = None
     skip_empty: bool = False
+    bad_rows: BadRowsTo = "error"
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -132,6 +137,21 @@ class FileSource(SourceSpec):
         """
         return replace(self, evolution=Evolution(missing_columns, extra_columns, widen))
 
+    def with_bad_rows(self, bad_rows: BadRowsTo) -> FileSource:
+        """Return the same source with a place for the rows that cannot be read.
+
+        Parameters
+        ----------
+        bad_rows
+            See `Source.from_file`.
+
+        Raises
+        ------
+        PlanError
+            `bad_rows` is neither a plain sink, ``"skip"`` nor ``"error"``.
+        """
+        return replace(self, bad_rows=checked_destination(bad_rows))
+
     def with_strict_keys(self) -> FileSource:
         r"""Return the same source, for which every key of NDJSON or JSON that is not a column is an error.
 
@@ -169,7 +189,8 @@ class FileSource(SourceSpec):
         except ArrowstreamError:
             return f"file {paths}"
         many = "1 file" if len(files) == 1 else f"{len(files)} files"
-        return f"file {paths} ({files[0].kind.format}, {many})"
+        skips = ", bad rows are skipped" if self.bad_rows == "skip" else ""
+        return f"file {paths} ({files[0].kind.format}, {many}{skips})"
 
     def schema(self) -> pl.Schema:
         stored, partitions = self._columns(self._files())
@@ -179,6 +200,14 @@ class FileSource(SourceSpec):
     def pushdown(self) -> Literal["columns", "query"]:
         format = self.format or self._first.kind.format
         return "query" if format in ("parquet", "ipc") else "columns"
+
+    @property
+    def bad_rows_sink(self) -> SinkSpec | None:
+        return self.bad_rows if isinstance(self.bad_rows, SinkSpec) else None
+
+    @property
+    def _puts_aside(self) -> bool:
+        return self.bad_rows != "error"
 
     @property
     def constant_columns(self) -> frozenset[str]:
@@ -205,6 +234,7 @@ class FileSource(SourceSpec):
             strict_keys=self.strict_keys,
             evolution=self.evolution,
             skipped=skipped,
+            bad_rows=self.bad_rows,
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
@@ -267,6 +297,13 @@ class FileSource(SourceSpec):
                 found=f"{files[0].kind.format} in {files[0].path}",
                 hint="leave out with_strict_keys()",
             )
+        if self._puts_aside and files[0].kind.format not in ("csv", "ndjson"):
+            raise PlanError(
+                "only CSV and NDJSON files may have bad rows",
+                expected="CSV or NDJSON files",
+                found=f"{files[0].kind.format} in {files[0].path}",
+                hint="leave out bad_rows",
+            )
         if self.include_file_paths is not None:
             files = tuple(map(self._with_path, files))
         if not self.skip_empty:
@@ -283,7 +320,7 @@ class FileSource(SourceSpec):
             if path is not None:
                 given = pl.Schema({**given, path: pl.String()})
             partitions = [key for key, _ in files[0].partitions]
-            stored = stored_schema(files, self._delimiter(files), given, self.evolution)
+            stored = stored_schema(files, self._delimiter(files), given, self.evolution, aside=self._puts_aside)
             if path is not None and (path in stored or partitions.count(path) > 1):
                 raise PlanError(
                     f"the files have a column {path!r} already",

@@ -15,12 +15,14 @@ from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextForm
 from arrowstream.io.files.text.quotes import checked, read_quotes
 from arrowstream.io.files.text.records import (
     MAX_RECORD_BYTES,
+    Block,
     Positions,
     byte_view,
     occurrences,
     positions,
     with_last,
 )
+from arrowstream.io.files.text.sound_records import sound_records
 
 _QUOTE, _NEWLINE = ord('"'), ord("\n")
 
@@ -49,6 +51,15 @@ class Csv(TextFormat):
             return end + 1, quotes.in_order
         ends = quotes.outside(positions(block, _NEWLINE))
         return (int(ends[-1]) + 1 if len(ends) else 0), quotes.in_order
+
+    def cut_sound(self, buffer: bytes, last: bool) -> tuple[Block, int]:
+        """Return the whole records at the beginning of a buffer without flawed lines; see `sound_records`."""
+        if len(buffer) <= self.longest and not (last and b'"' in buffer):
+            end, in_order = self.cut(buffer)
+            if in_order:
+                end = len(buffer) if last else end
+                return Block(buffer[:end], True), end
+        return sound_records(buffer, ord(self.delimiter), last=last, longest=self.longest)
 
     def ends(self, block: bytes) -> Positions:
         quotes = read_quotes(block, ord(self.delimiter))
@@ -91,10 +102,11 @@ class Csv(TextFormat):
     def checked(self, block: bytes, *, in_order: bool = False) -> bytes:
         return checked(block, ord(self.delimiter), in_order=in_order)
 
-    def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
+    def scan(self, block: bytes, schema: pl.Schema, *, lenient: bool = False) -> pl.LazyFrame:
+        """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""
         names = dict(zip(self._stand_ins(), self.names, strict=True))
         own = pl.Schema({stand_in: schema.get(name, pl.String()) for stand_in, name in names.items()})
-        rows = pl.scan_csv(self._header() + block, separator=self.delimiter, schema=own)
+        rows = pl.scan_csv(self._header() + block, separator=self.delimiter, schema=own, ignore_errors=lenient)
         return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
 
     def uneven(self, block: bytes) -> Uneven | None:
@@ -112,7 +124,8 @@ class Csv(TextFormat):
             return None  # a longer record may make up for a shorter one, but Polars refuses the longer one
         if b'"' not in block:
             newlines, delimiters = positions(block, _NEWLINE), positions(block, delimiter)
-        return _first_uneven(block, with_last(newlines + 1, block), delimiters, expected)
+        records, found = uneven_records(block, with_last(newlines + 1, block), delimiters, expected)
+        return Uneven(int(records[0]), expected, int(found[0])) if len(records) else None
 
     def _stand_ins(self) -> list[str]:
         """Return stand-ins for the columns' names, which Polars would change if they contain quotes."""
@@ -123,7 +136,22 @@ class Csv(TextFormat):
         return f"{self.delimiter.join(self._stand_ins())}\n".encode()
 
 
-def _first_uneven(block: bytes, ends: Positions, delimiters: Positions, expected: int) -> Uneven | None:
+def uneven_records(
+    block: bytes, ends: Positions, delimiters: Positions, expected: int
+) -> tuple[Positions, Positions]:
+    """Return the records with too few or too many fields, and how many each has; both of shape (n,), int64.
+
+    Parameters
+    ----------
+    block
+        The bytes.
+    ends
+        Ends of its records, ascending. Shape (m,), int64.
+    delimiters
+        Positions of the delimiters outside quoted fields, ascending. Shape (k,), int64.
+    expected
+        Number of fields of a record.
+    """
     found = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
     starts = np.concatenate(([0], ends[:-1]))
     # Polars turns a blank line, only a line end ("\n" or "\r\n"), into a row of nulls.
@@ -131,7 +159,7 @@ def _first_uneven(block: bytes, ends: Positions, delimiters: Positions, expected
     for record in np.flatnonzero((found != expected) & blank):
         blank[record] = not block[starts[record] : ends[record]].strip(b"\r\n")
     wrong = np.flatnonzero((found != expected) & ~blank)
-    return Uneven(int(wrong[0]), expected, int(found[wrong[0]])) if len(wrong) else None
+    return wrong, found[wrong]
 
 
 def _names(header: bytes, delimiter: str, path: str) -> tuple[str, ...]:

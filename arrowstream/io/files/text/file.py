@@ -18,8 +18,10 @@ from arrowstream.io.files.text.json_array import JsonLines
 from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
+from arrowstream.io.files.text.put_aside import PutAside, bad_rows
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
-from arrowstream.io.files.text.records import BLOCK_BYTES, Block, blocks
+from arrowstream.io.files.text.records import BLOCK_BYTES, Block, at_ends, blocks
+from arrowstream.io.files.text.sift import inferable, sifted
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class TextFile:
         Delimiter of the fields of a CSV file.
     keep
         Whether bytes read from a pipe are kept for the next reader.
+    aside
+        Whether bad rows are put aside instead of raising an error.
 
     Raises
     ------
@@ -47,6 +51,7 @@ class TextFile:
     """
 
     __slots__ = (
+        "_aside",
         "_blocks",
         "_bytes",
         "_counted",
@@ -58,7 +63,10 @@ class TextFile:
         "format",
     )
 
-    def __init__(self, file: DataFile, delimiter: str, *, keep: bool = False) -> None:
+    def __init__(
+        self, file: DataFile, delimiter: str, *, keep: bool = False, aside: bool = False
+    ) -> None:
+        self._aside = aside
         self._path = str(file.path)
         self._bytes = FileBytes(file.path, file.kind.compression, keep=keep)
         self._counted = 0
@@ -79,15 +87,20 @@ class TextFile:
                 self._lines = None
         self._blocks = blocks(
             text,
-            self.format.cut,
+            self.format.cut_sound
+            if self._aside and isinstance(self.format, Csv)
+            else at_ends(self.format.cut),
             name=self._path,
             size=BLOCK_BYTES,
             longest=self.format.longest,
-            partial=self.format.quotes,
+            partial=self.format.quotes and not self._aside,
         )
-        self.first, self._in_order = next(self._blocks, Block(b"", True))
+        self.first = next(self._blocks, Block(b"", True))
         if isinstance(self.format, Csv):
-            body = self.first.lstrip(b"\r\n")
+            body = self.first.data.lstrip(b"\r\n")
+            blank = len(self.first.data) - len(body)
+            if self.first.gaps and self.first.gaps[0].at <= blank:
+                self.format.under(self.first.gaps[0].text, self._path)  # raises
             end = int(self.format.ends(body)[0]) if body else 0
             if not end:
                 raise SourceError(
@@ -98,8 +111,9 @@ class TextFile:
                     hint="remove the file, or write the header also where there are no rows",
                 )
             self.format = self.format.under(body[:end], self._path)
-            self._lines = 1 + self.first.count(b"\n", 0, len(self.first) - len(body) + end)
-            self.first = body[end:]
+            self._lines = 1 + self.first.data.count(b"\n", 0, blank + end)
+            gaps = (gap._replace(at=gap.at - blank - end) for gap in self.first.gaps)
+            self.first = Block(body[end:], self.first.in_order, tuple(gaps))
 
     def infer(self, overrides: pl.Schema) -> pl.Schema:
         """Return names and types of the columns, from the first block.
@@ -110,10 +124,15 @@ class TextFile:
             A record of the block cannot be read.
         """
         try:
-            return self.format.infer(self.first, overrides)
+            return self.format.infer(self._inferable(), overrides)
         except (FlawedRecord, pl.exceptions.PolarsError) as error:
-            fault = Fault(self._path, self.format, overrides, lambda rows: rows, self.first, self._lines)
+            fault = Fault(self._path, self.format, overrides, lambda rows: rows, self.first.data, self._lines)
             raise fault.explain(error, 0) from error
+
+    def _inferable(self) -> bytes:
+        """Return the first block, without bad rows if they are put aside."""
+        block = self.first.data
+        return inferable(self.format, block) if self._aside else block
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns, from the header of a CSV file, else from the first rows."""
@@ -135,15 +154,15 @@ class TextFile:
         known
             Keys that objects may have; any other is an error. None if any key is allowed.
         """
-        block: Block | None = Block(self.first, self._in_order)
-        self.first = b""
+        block: Block | None = self.first
+        self.first = Block(b"", True)
         if not isinstance(self.format, Csv):
             self._ndjson = NdjsonRows(schema)
         while block is not None:
-            if block.data:
+            if block.data or block.gaps:
                 yield self._piece(file, block, schema, adapt, known)
                 if self._lines is not None:
-                    self._lines += block.data.count(b"\n")
+                    self._lines += block.data.count(b"\n") + len(block.gaps)
             block = next(self._blocks, None)
 
     def _piece(
@@ -151,31 +170,42 @@ class TextFile:
     ) -> Piece:
         format, ndjson = self.format, self._ndjson
 
-        def read() -> pl.DataFrame:
-            sound = format.checked(block.data, in_order=block.in_order)
+        def rows(data: bytes, *, in_order: bool = False) -> pl.LazyFrame:
+            sound = format.checked(data, in_order=in_order)
             if (uneven := format.uneven(sound)) is not None:
                 raise RaggedRecord(uneven)
             if known is not None and (key := unknown_key(sound, known)) is not None:
                 raise UnknownKey(key, known)
             if ndjson is None:
-                rows = format.scan(sound, schema)
-            else:
-                # All columns, though the query may need few: only then it is known that no value is missing.
-                frame, loss.count = ndjson.read(sound)
-                rows = frame.lazy()
-            return adapt(rows).collect(engine="in-memory")
+                return format.scan(sound, schema)
+            # All columns, though the query may need few: only then it is known that no value is missing.
+            frame, loss.count = ndjson.read(sound)
+            return frame.lazy()
 
+        def read() -> pl.DataFrame:
+            return adapt(rows(block.data, in_order=block.in_order)).collect(engine="in-memory")
+
+        def read_good() -> pl.DataFrame:
+            # All columns, though the query may need few: a row is bad whatever the query.
+            found = sifted(format, schema, block, lambda data: rows(data).collect(engine="in-memory"))
+            put_aside.rows = bad_rows(self._path, block, found, line)
+            return adapt(found.rows.lazy()).collect(engine="in-memory")
+
+        line = self._lines or 1
         before, self._counted = self._counted, self._bytes.bytes_read
         fault = Fault(self._path, format, schema, adapt, block.data, self._lines)
-        loss = Loss(fault.first_loss)
-        return Piece(file.path, None, self._counted - before, read, fault.explain, loss)
+        loss, put_aside = Loss(fault.first_loss), PutAside()
+        nbytes = self._counted - before
+        if self._aside:
+            return Piece(file.path, None, nbytes, read_good, fault.explain, loss, aside=put_aside)
+        return Piece(file.path, None, nbytes, read, fault.explain, loss)
 
     def close(self) -> None:
         """Close the file."""
         self._bytes.close()
 
 
-def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
+def text_schema(file: DataFile, delimiter: str, given: pl.Schema, *, aside: bool = False) -> pl.Schema:
     """Return names and types of a text file's columns: types in `given`, the others inferred from the first rows.
 
     Raises
@@ -186,7 +216,7 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
         The file has no rows to infer types from and `given` is empty, or the format cannot hold a given type.
     """
     _check_readable(file.kind.format, given)
-    text = TextFile(file, delimiter, keep=True)
+    text = TextFile(file, delimiter, keep=True, aside=aside)
     try:
         schema = text.infer(given)
     finally:

@@ -52,13 +52,14 @@ class Ndjson(TextFormat):
                 raise FlawedRecord(block.count(b"\n", 0, sound.end()), "lone surrogate", sound.end())
         return block
 
-    def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
+    def scan(self, block: bytes, schema: pl.Schema, *, lenient: bool = False) -> pl.LazyFrame:
+        """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""
         if not block or block.isspace():
             return pl.LazyFrame(schema=schema)
         narrow = {name: dtype for name, dtype in schema.items() if dtype in _NARROW}
         wide = pl.Schema({**schema, **dict.fromkeys(narrow, pl.Int64())})
-        rows = pl.scan_ndjson(block, schema=wide or None, infer_schema_length=None)
-        return rows.with_columns(pl.col(name).cast(dtype) for name, dtype in narrow.items())
+        rows = pl.scan_ndjson(block, schema=wide or None, infer_schema_length=None, ignore_errors=lenient)
+        return rows.with_columns(pl.col(name).cast(dtype, strict=not lenient) for name, dtype in narrow.items())
 
     def uneven(self, block: bytes) -> Uneven | None:
         return None

@@ -106,13 +106,23 @@ def checked(block: bytes, delimiter: int, *, in_order: bool = False) -> bytes:
         flaws.append((quotes.flaw, "text after a quote"))
     if len(quotes.enclosing) % 2:
         flaws.append((int(quotes.enclosing[-1]), "unclosed quote"))
-    if (stray := _stray_return(block, quotes)) is not None:
-        flaws.append((stray, "carriage return"))
+    if len(stray := stray_returns(block, quotes)):
+        flaws.append((int(stray[0]), "carriage return"))
     if flaws:
         at, flaw = min(flaws)
         before = quotes.outside(positions(block[:at], _NEWLINE))
         raise FlawedRecord(len(before), flaw, at)
     return _enclosed(block, quotes, delimiter) if len(quotes.text) else block
+
+
+def stray_returns(block: bytes, quotes: Quotes) -> Positions:
+    """Return the carriage returns outside quoted fields that end neither a line nor the block; shape (n,), int64."""
+    if b"\r" not in block:
+        return _NONE
+    view = byte_view(block)
+    at = positions(block, _RETURN)
+    stray = quotes.outside(at[view[np.minimum(at + 1, len(view) - 1)] != _NEWLINE])
+    return stray[stray < len(view) - 1]
 
 
 def _all_enclose(view: npt.NDArray[np.uint8], at: Positions, delimiter: int) -> bool:
@@ -129,17 +139,6 @@ def _among(values: npt.NDArray[np.uint8], *bytes_: int) -> npt.NDArray[np.bool_]
     table[list(bytes_)] = True
     found: npt.NDArray[np.bool_] = table[values]
     return found
-
-
-def _stray_return(block: bytes, quotes: Quotes) -> int | None:
-    """Return the first carriage return outside quoted fields that ends neither a line nor the block, or None."""
-    if b"\r" not in block:
-        return None
-    view = byte_view(block)
-    at = positions(block, _RETURN)
-    stray = quotes.outside(at[view[np.minimum(at + 1, len(view) - 1)] != _NEWLINE])
-    stray = stray[stray < len(view) - 1]
-    return int(stray[0]) if len(stray) else None
 
 
 def _enclosed(block: bytes, quotes: Quotes, delimiter: int) -> bytes:

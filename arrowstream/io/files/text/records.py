@@ -35,17 +35,50 @@ class Text(Protocol):
         ...
 
 
+class Gap(NamedTuple):
+    """A line that was taken out of a block, because it cannot be read."""
+
+    at: int
+    """Position in the block's data where it was."""
+    text: bytes
+    error: str
+
+
 class Block(NamedTuple):
     """Consecutive whole records of a stream."""
 
     data: bytes
     in_order: bool
     """True if its quotes are known to enclose fields or to be doubled inside one."""
+    gaps: tuple[Gap, ...] = ()
+    """Lines of the stream that are not in `data`, in order."""
 
 
-def blocks(
-    text: Text, cut: Callable[[bytes], tuple[int, bool]], *, name: str, size: int, longest: int, partial: bool
-) -> Iterator[Block]:
+Cut = Callable[[bytes, bool], tuple[Block, int]]
+"""Returns the whole records at the beginning of bytes that begin with a record, and the number of bytes they take.
+
+Called with the bytes, and with whether they are the last ones of the stream: then it takes all of them.
+"""
+
+
+def at_ends(cut: Callable[[bytes], tuple[int, bool]]) -> Cut:
+    """Return a cut after the last whole record.
+
+    Parameters
+    ----------
+    cut
+        Returns where the last whole record ends in bytes that begin with a record (0 if they contain none), and
+        whether the quotes before that are in order.
+    """
+
+    def cut_block(rest: bytes, last: bool) -> tuple[Block, int]:
+        end, in_order = (len(rest), False) if last else cut(rest)
+        return Block(rest[:end], in_order), end
+
+    return cut_block
+
+
+def blocks(text: Text, cut: Cut, *, name: str, size: int, longest: int, partial: bool) -> Iterator[Block]:
     """Yield the stream in blocks of about `size` bytes, each of whole records.
 
     Parameters
@@ -53,8 +86,7 @@ def blocks(
     text
         The stream.
     cut
-        Returns where the last whole record ends in bytes that begin with a record (0 if they contain none), and
-        whether the quotes before that are in order.
+        Returns the whole records at the beginning of the bytes read so far.
     name
         Name of the stream in errors.
     size
@@ -73,9 +105,9 @@ def blocks(
     rest = b""
     while chunk := text.read(size):
         rest += chunk
-        end, in_order = cut(rest)
+        block, end = cut(rest, False)
         if end:
-            yield Block(rest[:end], in_order)
+            yield block
             rest = rest[end:]
         elif len(rest) > longest:
             if partial:
@@ -88,7 +120,7 @@ def blocks(
                 hint="check that the file has the format it is read as",
             )
     if rest:
-        yield Block(rest, False)
+        yield cut(rest, True)[0]
 
 
 def with_last(ends: Positions, block: bytes) -> Positions:
