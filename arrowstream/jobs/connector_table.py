@@ -14,8 +14,9 @@ from arrowstream.io.files.formats import Format
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
-Option = Literal["text", "texts", "flag", "count", "types"] | tuple[str, ...]
-"""Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types."""
+Option = Literal["text", "texts", "flag", "count", "types", "bad_rows"] | tuple[str, ...]
+"""Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types,
+``"bad_rows"`` a text or a sink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ SOURCES: dict[str, Connector] = {
             "widen": "flag",
             "include_file_paths": "text",
             "skip_empty": "flag",
+            "bad_rows": "bad_rows",
         },
     ),
     "frame": Connector(Source.from_frame),

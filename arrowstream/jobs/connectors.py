@@ -15,12 +15,17 @@ def _texts(value: Value) -> str | list[str]:
     return value.texts() if isinstance(value.found, list) else value.text()
 
 
+def _bad_rows(value: Value) -> Any:
+    return value.one_of(("error", "skip")) if isinstance(value.found, str) else connector(value, SINKS)
+
+
 _READERS: dict[str, Callable[[Value], Any]] = {
     "text": Value.text,
     "texts": _texts,
     "flag": Value.flag,
     "count": Value.count,
     "types": types,
+    "bad_rows": _bad_rows,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -140,7 +141,9 @@ class FileReader(BlockingReader):
         self._file = -1
         self._row = 0
         self._total = 0
-        self.notes = tuple(ReaderNote(SKIPPED, len(skipped), str(file.path)) for file in skipped[:1])
+        self.notes: tuple[ReaderNote, ...] = tuple(
+            ReaderNote(SKIPPED, len(skipped), str(file.path)) for file in skipped[:1]
+        )
         self.bytes_read = 0
         """Bytes of the files read for the batches so far: for text all bytes; for Parquet the column chunks that
         the footers list for the needed columns, or whole small files; for IPC the bytes that were copied."""
@@ -161,8 +164,7 @@ class FileReader(BlockingReader):
             except FAILURES as error:
                 raise piece.explain(error, self._row) from error
             if piece.loss is not None and piece.loss.count:
-                loss, row = piece.loss, self._row
-                self._note(LEFT_OUT, loss.count, lambda: loss.first(row))
+                self._note(LEFT_OUT, piece.loss.count, partial(piece.loss.first, self._row))
             if piece.aside is not None and piece.aside.rows:
                 self._put_aside(piece.aside.rows)
             self._cut(piece, frame)

@@ -320,7 +320,9 @@ class FileSource(SourceSpec):
             if path is not None:
                 given = pl.Schema({**given, path: pl.String()})
             partitions = [key for key, _ in files[0].partitions]
-            stored = stored_schema(files, self._delimiter(files), given, self.evolution, aside=self._puts_aside)
+            stored = stored_schema(
+                files, self._delimiter(files), given, self.evolution, aside=self._puts_aside
+            )
             if path is not None and (path in stored or partitions.count(path) > 1):
                 raise PlanError(
                     f"the files have a column {path!r} already",

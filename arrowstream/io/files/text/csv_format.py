@@ -106,7 +106,9 @@ class Csv(TextFormat):
         """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""
         names = dict(zip(self._stand_ins(), self.names, strict=True))
         own = pl.Schema({stand_in: schema.get(name, pl.String()) for stand_in, name in names.items()})
-        rows = pl.scan_csv(self._header() + block, separator=self.delimiter, schema=own, ignore_errors=lenient)
+        rows = pl.scan_csv(
+            self._header() + block, separator=self.delimiter, schema=own, ignore_errors=lenient
+        )
         return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
 
     def uneven(self, block: bytes) -> Uneven | None:

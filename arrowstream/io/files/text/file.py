@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -21,7 +23,7 @@ from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.put_aside import PutAside, bad_rows
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
 from arrowstream.io.files.text.records import BLOCK_BYTES, Block, at_ends, blocks
-from arrowstream.io.files.text.sift import inferable, sifted
+from arrowstream.io.files.text.sift import inferred, sifted
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 if TYPE_CHECKING:
@@ -63,9 +65,7 @@ class TextFile:
         "format",
     )
 
-    def __init__(
-        self, file: DataFile, delimiter: str, *, keep: bool = False, aside: bool = False
-    ) -> None:
+    def __init__(self, file: DataFile, delimiter: str, *, keep: bool = False, aside: bool = False) -> None:
         self._aside = aside
         self._path = str(file.path)
         self._bytes = FileBytes(file.path, file.kind.compression, keep=keep)
@@ -124,15 +124,11 @@ class TextFile:
             A record of the block cannot be read.
         """
         try:
-            return self.format.infer(self._inferable(), overrides)
+            infer = partial(inferred, self.format) if self._aside else self.format.infer
+            return infer(self.first.data, overrides)
         except (FlawedRecord, pl.exceptions.PolarsError) as error:
             fault = Fault(self._path, self.format, overrides, lambda rows: rows, self.first.data, self._lines)
             raise fault.explain(error, 0) from error
-
-    def _inferable(self) -> bytes:
-        """Return the first block, without bad rows if they are put aside."""
-        block = self.first.data
-        return inferable(self.format, block) if self._aside else block
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns, from the header of a CSV file, else from the first rows."""
@@ -188,6 +184,7 @@ class TextFile:
         def read_good() -> pl.DataFrame:
             # All columns, though the query may need few: a row is bad whatever the query.
             found = sifted(format, schema, block, lambda data: rows(data).collect(engine="in-memory"))
+            loss.first = replace(fault, block=found.data).first_loss
             put_aside.rows = bad_rows(self._path, block, found, line)
             return adapt(found.rows.lazy()).collect(engine="in-memory")
 

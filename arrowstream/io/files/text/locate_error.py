@@ -16,10 +16,7 @@ from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, Unk
 _FEW = 100
 """Largest number of lines that are read one by one instead of halved again."""
 
-_LINES = (
-    "or read lines with Source.from_fn and parse them in map(fn), where on_error(...) can leave out broken ones "
-    "(the README shows how)"
-)
+_ASIDE = "or pass bad_rows= a sink, or 'skip', to put such rows aside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class Fault:
         # A line of NDJSON is a record, whatever is in it; lines are not kept for a JSON array.
         if self.format.quotes or self.line is None:
             return repair
-        return f"{repair}, NDJSON with one object on each line; {_LINES}"
+        return f"{repair}, NDJSON with one object on each line; {_ASIDE}"
 
     def _reads(self, part: bytes) -> bool:
         return self._try(self.format.scan(part, self.schema)) is not None

@@ -11,7 +11,7 @@ import polars as pl
 
 from arrowstream.errors import PlanError
 from arrowstream.io.files.paths import printable
-from arrowstream.io.files.text.records import Block, Positions, positions
+from arrowstream.io.files.text.records import Block, positions
 from arrowstream.io.files.text.sift import Sifted
 from arrowstream.io.sink import BoundSink, Fanout, SinkSpec
 from arrowstream.io.source import BAD_ROWS
@@ -115,7 +115,7 @@ def as_frame(rows: Sequence[BadRow], first_row: int) -> pl.DataFrame:
 def checked_destination(bad_rows: object) -> BadRowsTo:
     """Return the argument `bad_rows`; raise PlanError unless it says where bad rows go."""
     if isinstance(bad_rows, SinkSpec) or bad_rows in ("error", "skip"):
-        return bad_rows  # type: ignore[return-value]
+        return bad_rows
     with_handlers = isinstance(bad_rows, BoundSink | Fanout)
     raise PlanError(
         "bad_rows= takes one sink without handlers" if with_handlers else "bad_rows= has another value",

@@ -1,35 +1,44 @@
 """Bad rows of a block of NDJSON.
 
-Python's parser finds the lines that may be bad; a line is bad if Polars cannot read it alone. What remains is
-read at once, and halved where it still fails.
+Python's parser finds the lines that are no JSON. Polars reads the others with nulls in place of values that do not
+fit, which tells the lines that have such values. Where a read fails for another reason, halving finds the lines.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from arrowstream.core.failures import FAILURES
+from arrowstream.io.files.text.formats import FlawedRecord
+from arrowstream.io.files.text.ndjson_format import Ndjson, is_blank
+from arrowstream.io.files.text.record_errors import UnknownKey
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 Read = Callable[[bytes], pl.DataFrame]
 """Reads lines, without loss; raises for a line that is no row."""
 
+Objects = dict[int, dict[str, Any]]
+"""Objects by the numbers of their lines."""
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """Return the lines of a block, with their ends."""
+    *lines, last = block.split(b"\n")
+    return [*(line + b"\n" for line in lines), *([last] if last else [])]
+
 
 def broken(lines: Sequence[bytes]) -> dict[int, str]:
-    """Return the lines that Python's parser refuses, or that are no object, each with the error."""
-    errors: dict[int, str] = {}
-    for number, line in enumerate(lines):
-        if line and not line.isspace() and isinstance(found := _parsed(line), str):
-            errors[number] = found
-    return errors
+    """Return the lines that are no JSON object, each with the error."""
+    return _parsed(lines)[1]
 
 
-def sifted_ndjson(
-    lines: Sequence[bytes], schema: pl.Schema, read: Read, lenient: Read
-) -> tuple[bytes, dict[int, str]]:
+def sifted_ndjson(lines: Sequence[bytes], schema: pl.Schema, read: Read) -> tuple[bytes, dict[int, str]]:
     """Return the block of these lines with blank lines for bad ones, and the bad ones, each with the error.
 
     Parameters
@@ -40,93 +49,131 @@ def sifted_ndjson(
         Names and types of the columns.
     read
         Reads lines, without loss; raises for a line that is no row.
-    lenient
-        Reads lines that Python's parser reads, with nulls for values of another type than their column.
     """
-    errors = {number: error for number, error in broken(lines).items() if not _reads(lines[number], read)}
-    misfits: list[int] = []
-    if not _reads(_without(lines, errors), read):
-        kept = [number for number in range(len(lines)) if number not in errors and not lines[number].isspace()]
-        misfits = [number for number in _misfits(lines, kept, schema, lenient) if not _reads(lines[number], read)]
-        left = sorted({*kept} - {*misfits})
-        misfits += _halved(lines, left, read)
-    for number in misfits:
-        errors[number] = _misfit(lines[number], schema, read, lenient)
+    objects, errors = _parsed(lines)
+    for find in (_of_other_shape, _of_other_type):
+        if _failure(_without(lines, errors), read) is None:
+            break
+        found = dict(reversed([*find(objects, lines, schema, read)]))
+        objects = {number: value for number, value in objects.items() if number not in found}
+        errors |= found
+    left = [number for number, line in enumerate(lines) if number not in errors and not is_blank(line)]
+    errors |= _halved(lines, left, read)
     return _without(lines, errors), errors
 
 
-def lines_of(block: bytes) -> list[bytes]:
-    """Return the lines of a block, with their ends."""
-    *lines, last = block.split(b"\n")
-    return [*(line + b"\n" for line in lines), *([last] if last else [])]
-
-
-def _parsed(line: bytes) -> dict[str, Any] | str:
-    """Return the object on a line, or the error."""
-    try:
-        found = json.loads(line.decode(), parse_constant=_refuse)
-    except UnicodeDecodeError as error:
-        return f"invalid UTF-8: {error.reason} at byte {error.start}"
-    except (ValueError, RecursionError) as error:
-        return f"no JSON: {error}"
-    return found if isinstance(found, dict) else "no object"
+def _parsed(lines: Sequence[bytes]) -> tuple[Objects, dict[int, str]]:
+    """Return the objects, and the errors of the lines that have none and are not blank."""
+    objects, errors = Objects(), dict[int, str]()
+    for number, line in enumerate(lines):
+        if is_blank(line):
+            continue
+        try:
+            found = json.loads(line.decode().strip(" \t\r\n"), parse_constant=_refuse)
+        except UnicodeDecodeError as error:
+            errors[number] = f"invalid UTF-8: {error.reason} at byte {error.start}"
+        except json.JSONDecodeError as error:
+            errors[number] = f"no JSON: {error}"
+        except (ValueError, RecursionError):
+            pass  # a limit of Python's parser, not of Polars'
+        else:
+            if isinstance(found, dict):
+                objects[number] = found
+            else:
+                errors[number] = "no object"
+    return objects, errors
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number in JSON")
+    raise json.JSONDecodeError(f"{constant} is no number", "", 0)
 
 
-def _misfits(
-    lines: Sequence[bytes], numbers: Sequence[int], schema: pl.Schema, lenient: Read
-) -> Iterator[int]:
-    """Yield the lines among those with `numbers` that may have a value of another type than its column."""
+def _of_other_shape(
+    objects: Objects, lines: Sequence[bytes], schema: pl.Schema, read: Read
+) -> Iterator[tuple[int, str]]:
+    """Yield lines with a value where an object or a list is expected, unless they can be read."""
+    nested = {name: dtype for name, dtype in schema.items() if dtype.is_nested()}
+    for number, value in objects.items():
+        for name, dtype in nested.items():
+            if not _has_shape(value.get(name), dtype) and _failure(lines[number], read) is not None:
+                yield number, _misfit(name, value[name], dtype)
+                break
+
+
+def _has_shape(value: Any, dtype: PolarsDataType) -> bool:
+    """Return whether a value has objects and lists where the type has them."""
+    if value is None:
+        return True
+    if isinstance(dtype, pl.Struct):
+        return isinstance(value, dict) and all(
+            _has_shape(value.get(field.name), field.dtype) for field in dtype.fields
+        )
+    if isinstance(dtype, pl.List | pl.Array):
+        return isinstance(value, list) and all(_has_shape(item, dtype.inner) for item in value)
+    return True
+
+
+def _of_other_type(
+    objects: Objects, lines: Sequence[bytes], schema: pl.Schema, read: Read
+) -> Iterator[tuple[int, str]]:
+    """Yield lines with a value that Polars cannot read as the type of its column."""
     try:
-        frame = lenient(b"".join(lines[number] for number in numbers))
+        frame = Ndjson().scan(b"".join(lines[number] for number in objects), schema, lenient=True).collect()
     except FAILURES:
-        return  # a value inside of a column has another type
-    objects = [_parsed(lines[number]) for number in numbers]
-    for row in sorted({row for name in schema for row in frame[name].is_null().arg_true()}):
-        if _first_misfit(objects[row], frame.row(row, named=True)) is not None:
-            yield numbers[row]
+        return
+    numbers = list(objects)
+    for name, dtype in schema.items():
+        nested = dtype.is_nested()
+        column = frame[name]
+        kept = column.to_list() if nested else [None] * len(column)
+        for row in range(len(column)) if nested else column.is_null().arg_true():
+            number = numbers[row]
+            if _lacks(kept[row], objects[number].get(name)):
+                # Of a key that comes twice in an object, Polars takes the first value.
+                value = json.loads(lines[number], object_pairs_hook=_first_values).get(name)
+                if _lacks(kept[row], value):
+                    yield number, _misfit(name, value, dtype)
 
 
-def _first_misfit(found: dict[str, Any] | str, row: dict[str, Any]) -> str | None:
-    """Return the first column that is null in a row, but not in the object it was read from."""
-    assert isinstance(found, dict)
-    return next((name for name, value in row.items() if value is None and found.get(name) is not None), None)
+def _lacks(kept: Any, value: Any) -> bool:
+    """Return whether a value that Polars has kept has a null where the value itself has none."""
+    if kept is None or value is None:
+        return value is not None
+    if isinstance(kept, dict):
+        return any(_lacks(inner, value.get(name)) for name, inner in kept.items())
+    return isinstance(kept, list) and any(map(_lacks, kept, value))
 
 
-def _misfit(line: bytes, schema: pl.Schema, read: Read, lenient: Read) -> str:
-    """Return the error of a line that cannot be read alone."""
-    try:
-        read(line)
-    except FAILURES as failure:
-        error = str(failure).partition("\n")[0]
-    found = _parsed(line)
-    try:
-        name = _first_misfit(found, lenient(line).row(0, named=True))
-    except FAILURES:
-        return error  # of a value inside of a column
-    assert isinstance(found, dict)
-    return error if name is None else f"column {name!r}: {json.dumps(found[name])} is no {schema[name]}"
+def _first_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(reversed(pairs))
 
 
-def _halved(lines: Sequence[bytes], numbers: Sequence[int], read: Read) -> list[int]:
+def _misfit(name: str, value: Any, dtype: PolarsDataType) -> str:
+    return f"column {name!r}: {json.dumps(value, ensure_ascii=False)} is no {dtype}"
+
+
+def _halved(lines: Sequence[bytes], numbers: Sequence[int], read: Read) -> dict[int, str]:
     """Return the lines among those with `numbers` that make a read fail, found by halving."""
-    if _reads(b"".join(lines[number] for number in numbers), read):
-        return []
+    failure = _failure(b"".join(lines[number] for number in numbers), read)
+    if failure is None:
+        return {}
     if len(numbers) == 1:
-        return [numbers[0]]
+        return {numbers[0]: failure}
     middle = len(numbers) // 2
-    return [*_halved(lines, numbers[:middle], read), *_halved(lines, numbers[middle:], read)]
+    return _halved(lines, numbers[:middle], read) | _halved(lines, numbers[middle:], read)
 
 
-def _reads(block: bytes, read: Read) -> bool:
+def _failure(block: bytes, read: Read) -> str | None:
+    """Return the error of reading lines; None if they can be read."""
     try:
         read(block)
-    except FAILURES:
-        return False
-    return True
+    except FlawedRecord as error:
+        return error.flaw
+    except UnknownKey as error:
+        return f"a key that is no column: {'.'.join(error.key)!r}"
+    except FAILURES as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 def _without(lines: Sequence[bytes], errors: dict[int, str]) -> bytes:

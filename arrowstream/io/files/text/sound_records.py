@@ -49,10 +49,8 @@ def sound_records(buffer: bytes, delimiter: int, *, last: bool, longest: int) ->
         ends = quotes.outside(positions(part, _NEWLINE)) + 1
         flaw = _first_flaw(len(part), quotes, ends, longest, last=last and at_end)
         whole = int(ends[-1]) if len(ends) else 0
-        if flaw is not None:
-            stop = flaw[0]
-        else:
-            stop = len(part) if last and at_end else whole
+        sound = len(part) if last and at_end else whole
+        stop = sound if flaw is None else flaw[0]
         kept.append(part[:stop])
         in_order = in_order and quotes.in_order
         at, length = at + stop, length + stop
@@ -72,7 +70,7 @@ def sound_records(buffer: bytes, delimiter: int, *, last: bool, longest: int) ->
 def _first_flaw(
     size: int, quotes: Quotes, ends: Positions, longest: int, *, last: bool
 ) -> tuple[int, str] | None:
-    """Return where the first flawed record of a buffer of `size` bytes begins, and its flaw; None if all are sound."""
+    """Return where the first flawed record of `size` bytes begins, and its flaw; None if all are sound."""
     bounds = np.concatenate(([0], ends))
     flaws = []
     if quotes.flaw is not None:
