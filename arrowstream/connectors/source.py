@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from arrowstream.io.files.evolution import Extra, Missing
     from arrowstream.io.files.formats import Format
     from arrowstream.io.files.source import FileSource
-    from arrowstream.io.files.text.put_aside import BadRowsTo
+    from arrowstream.io.files.text.bad.put_aside import BadRowsTo
 
 
 @explain_calls

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, example, given, settings
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.errors import PlanError, SinkError, SourceError
+from arrowstream.io.files.text.bad.sift_ndjson import broken
+from arrowstream.io.files.text.bad.sound_records import sound_records
 from arrowstream.io.files.text.ndjson_format import Ndjson
-from arrowstream.io.files.text.sift_ndjson import broken
-from arrowstream.io.files.text.sound_records import sound_records
 from arrowstream.io.sink import SinkSpec
 from arrowstream.jobs.job import Job
 from arrowstream.runtime.report import RunReport
@@ -90,7 +90,7 @@ def test_good_and_bad_rows_of_csv_are_those_of_the_csv_module(
     file.write_bytes(f"x,y\n{text}".encode())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
-        patch.setattr("arrowstream.io.files.text.sound_records._WINDOW", window)
+        patch.setattr("arrowstream.io.files.text.bad.sound_records._WINDOW", window)
         good, bad = read(file, {"x": pl.Int64, "y": pl.String})
     rows, refused = by_the_csv_module(text, 2, lambda fields: fields[0] in ("", *_digits(fields[0])))
     expected = [(int(x) if x else None, y) for x, y in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,13 +22,14 @@ from arrowstream.io.files.columnar.parquet_pieces import parquet_pieces
 from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_rows, schema_of
 from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.hive_columns import needed_files
+from arrowstream.io.files.left_out import LeftOut
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
 from arrowstream.io.files.read_ahead import Piece, ReadAhead
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names
+from arrowstream.io.files.text.bad.put_aside import BadRowsTo
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
-from arrowstream.io.files.text.put_aside import BadRow, BadRowsTo, as_frame
 from arrowstream.io.files.together.alike import (
     TOGETHER_BYTES,
     Alike,
@@ -45,12 +46,6 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 131_072
 """Rows per batch; a piece of up to 1.5 times as many is not cut."""
-
-SKIPPED = "files without content left out"
-
-BAD = "bad rows left out"
-
-LEFT_OUT = "values left out, of keys that are not columns or come twice in an object"
 
 
 class FileReader(BlockingReader):
@@ -84,7 +79,6 @@ class FileReader(BlockingReader):
     __slots__ = (
         "_ahead",
         "_alike",
-        "_bad",
         "_bad_rows",
         "_batches",
         "_delimiter",
@@ -92,6 +86,7 @@ class FileReader(BlockingReader):
         "_file",
         "_files",
         "_found",
+        "_left_out",
         "_needed",
         "_partitions",
         "_pushed",
@@ -102,7 +97,6 @@ class FileReader(BlockingReader):
         "_strict_keys",
         "_total",
         "bytes_read",
-        "notes",
     )
 
     def __init__(
@@ -124,7 +118,6 @@ class FileReader(BlockingReader):
         self._strict_keys = strict_keys
         self._evolution = evolution
         self._bad_rows = bad_rows
-        self._bad: list[pl.DataFrame] = []
         self._stored = stored
         self._partitions = partitions
         self._schema = schema
@@ -141,9 +134,7 @@ class FileReader(BlockingReader):
         self._file = -1
         self._row = 0
         self._total = 0
-        self.notes: tuple[ReaderNote, ...] = tuple(
-            ReaderNote(SKIPPED, len(skipped), str(file.path)) for file in skipped[:1]
-        )
+        self._left_out = LeftOut(skipped, note_bad_rows=bad_rows == "skip")
         self.bytes_read = 0
         """Bytes of the files read for the batches so far: for text all bytes; for Parquet the column chunks that
         the footers list for the needed columns, or whole small files; for IPC the bytes that were copied."""
@@ -164,33 +155,20 @@ class FileReader(BlockingReader):
             except FAILURES as error:
                 raise piece.explain(error, self._row) from error
             if piece.loss is not None and piece.loss.count:
-                self._note(LEFT_OUT, piece.loss.count, partial(piece.loss.first, self._row))
+                self._left_out.values(piece.loss.count, partial(piece.loss.first, self._row))
             if piece.aside is not None and piece.aside.rows:
-                self._put_aside(piece.aside.rows)
+                self._left_out.bad_rows(piece.aside.rows, self._row)
             self._cut(piece, frame)
         batch, looked_at = self._batches.popleft()
         self._total += looked_at
         return batch
 
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._left_out.notes
+
     def take_bad_rows(self) -> pl.DataFrame | None:
-        taken, self._bad = self._bad, []
-        return pl.concat(taken) if taken else None
-
-    def _put_aside(self, rows: Sequence[BadRow]) -> None:
-        frame = as_frame(rows, self._row)
-        self._bad.append(frame)
-        if self._bad_rows == "skip":
-            first = frame.row(0, named=True)
-            self._note(BAD, len(rows), lambda: "row {row} (line {line}) of {file}: {error}".format(**first))
-
-    def _note(self, what: str, count: int, first: Callable[[], str]) -> None:
-        """Add to the notes that `count` rows or values were lost, the first one at the place that `first` returns."""
-        before = next((note for note in self.notes if note.what == what), None)
-        others = [note for note in self.notes if note.what != what]
-        if before is None:
-            self.notes = (*others, ReaderNote(what, count, first()))
-        else:
-            self.notes = (*others, replace(before, count=before.count + count))
+        return self._left_out.take_bad_rows()
 
     def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
         bad = 0 if piece.aside is None else len(piece.aside.rows)

@@ -25,7 +25,7 @@ from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
-from arrowstream.io.files.text.put_aside import BadRowsTo, checked_destination
+from arrowstream.io.files.text.bad.put_aside import BadRowsTo, checked_destination
 from arrowstream.io.files.together.alike import has_content
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BlockingReader, Query, SourceSpec

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.errors import SchemaError, SourceError
+from arrowstream.io.files.text.bad.sound_records import sound_records
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
 from arrowstream.io.files.text.quotes import checked, read_quotes
 from arrowstream.io.files.text.records import (
@@ -22,7 +23,6 @@ from arrowstream.io.files.text.records import (
     positions,
     with_last,
 )
-from arrowstream.io.files.text.sound_records import sound_records
 
 _QUOTE, _NEWLINE = ord('"'), ord("\n")
 

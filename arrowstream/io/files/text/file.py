@@ -13,6 +13,8 @@ from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Loss, Piece
+from arrowstream.io.files.text.bad.put_aside import PutAside, bad_rows
+from arrowstream.io.files.text.bad.sift import inferred, sifted
 from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
@@ -20,10 +22,8 @@ from arrowstream.io.files.text.json_array import JsonLines
 from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
-from arrowstream.io.files.text.put_aside import PutAside, bad_rows
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
 from arrowstream.io.files.text.records import BLOCK_BYTES, Block, at_ends, blocks
-from arrowstream.io.files.text.sift import inferred, sifted
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import polars as pl
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.io.files.evolution import wider
+from arrowstream.io.files.text.bad.sift_csv import kept_bytes, misshapen, sifted_csv
+from arrowstream.io.files.text.bad.sift_ndjson import broken, lines_of, sifted_ndjson
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import INFER_ROWS, TextFormat
 from arrowstream.io.files.text.ndjson_format import is_blank
 from arrowstream.io.files.text.ndjson_rows import merged
 from arrowstream.io.files.text.records import Block, Positions
-from arrowstream.io.files.text.sift_csv import kept_bytes, misshapen, sifted_csv
-from arrowstream.io.files.text.sift_ndjson import broken, lines_of, sifted_ndjson
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType

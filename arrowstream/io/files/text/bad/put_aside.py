@@ -11,8 +11,8 @@ import polars as pl
 
 from arrowstream.errors import PlanError
 from arrowstream.io.files.paths import printable
+from arrowstream.io.files.text.bad.sift import Sifted
 from arrowstream.io.files.text.records import Block, positions
-from arrowstream.io.files.text.sift import Sifted
 from arrowstream.io.sink import BoundSink, Fanout, SinkSpec
 from arrowstream.io.source import BAD_ROWS
 
