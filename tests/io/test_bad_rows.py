@@ -78,7 +78,7 @@ def csv_texts() -> st.SearchStrategy[str]:
     return st.lists(st.sampled_from(tokens), max_size=16).map("".join)
 
 
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=csv_texts(), block=st.integers(1, 9) | st.just(1 << 20), window=st.integers(1, 9))
 @example(text='1,"open\n2,x\n3,"y"z\n4,"q"\n5\n', block=1 << 20, window=1)
 @example(text='1,a\n2,"two\nlines"\n3,"x\n', block=3, window=4)
@@ -113,7 +113,7 @@ def ndjson_lines() -> st.SearchStrategy[list[bytes]]:
 NDJSON_SCHEMA = pl.Schema({"a": pl.Int64(), "s": pl.String(), "o": pl.Struct({"q": pl.Int64()})})
 
 
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=ndjson_lines(), block=st.integers(1, 40) | st.just(1 << 20), ended=st.booleans())
 @example(lines=[b'{"a": 1, "a": "x"}', b'{"a": null, "a": 1}', b'{"a": "x", "a": 1}'], block=99, ended=True)
 @example(lines=[b'{"o": {"q": 1}}', b'{"o": 5}', b'{"o": {"q": "z"}}'], block=1 << 20, ended=False)
@@ -142,7 +142,7 @@ def test_a_line_of_ndjson_is_bad_if_it_cannot_be_read_alone(
     assert good.select(names).rows() == alone.rows()
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 @given(line=st.text('{}[]",:\\u0019eE+-.naN \t', max_size=12).map(lambda text: f'{{"a": {text}}}'.encode()))
 def test_what_polars_reads_is_json_to_python(line: bytes) -> None:
     """A good line is never put aside because another line of its block is broken."""
