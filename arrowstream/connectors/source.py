@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from arrowstream.io.files.formats import Format
     from arrowstream.io.files.source import FileSource
     from arrowstream.io.files.text.bad.put_aside import BadRowsTo
+    from arrowstream.io.files.text_options import NullValues
 
 
 @explain_calls
@@ -39,6 +40,13 @@ class Source(metaclass=ExplainsNames):
         include_file_paths: str | None = None,
         skip_empty: bool = False,
         bad_rows: BadRowsTo = "error",
+        has_header: bool = True,
+        quote_char: str | None = '"',
+        null_values: NullValues | None = None,
+        comment_prefix: str | None = None,
+        skip_lines: int = 0,
+        decimal_comma: bool = False,
+        encoding: str = "utf8",
     ) -> FileSource:
         r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz``, ``.zst``, ``.zip``.
 
@@ -73,6 +81,24 @@ class Source(metaclass=ExplainsNames):
         bad_rows
             A sink for rows of CSV and NDJSON that cannot be read, with the columns ``file``, ``row``, ``line``,
             ``error``, ``text``; ``"skip"`` to leave them out and count them in the report; by default an error.
+        has_header
+            Whether the first record of a CSV file names its columns; else `schema` does if it has as many columns
+            as there are fields, or they are ``column_1``, ``column_2`` and so on.
+        quote_char
+            Character around the CSV fields that hold a delimiter or a line end, doubled inside of them; None or an
+            empty text if quotes are text like any other. A backslash escapes nothing.
+        null_values
+            A text or texts that are null in every column of CSV, or a dict from columns to one text each. An empty
+            field is null in any case; an empty text in quotes is none.
+        comment_prefix
+            Beginning of lines of CSV that are comments.
+        skip_lines
+            Number of lines before the header of a CSV file, or its first row, whatever they hold.
+        decimal_comma
+            Whether a comma is before the decimals of numbers in CSV.
+        encoding
+            Encoding of text: ``"utf8"``, ``"utf8-lossy"`` where invalid bytes become U+FFFD, or any name that Python
+            knows, such as ``"cp1252"`` or ``"utf-16"``.
 
         Raises
         ------
@@ -101,7 +127,15 @@ class Source(metaclass=ExplainsNames):
         source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty)
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
-        source = source.with_bad_rows(bad_rows)
+        source = source.with_bad_rows(bad_rows).with_text_options(
+            has_header=has_header,
+            quote_char=quote_char,
+            null_values=null_values,
+            comment_prefix=comment_prefix,
+            skip_lines=skip_lines,
+            decimal_comma=decimal_comma,
+            encoding=encoding,
+        )
         return source.with_strict_keys() if strict_keys else source
 
     @staticmethod

@@ -19,6 +19,12 @@ def _bad_rows(value: Value) -> Any:
     return value.one_of(("error", "skip")) if isinstance(value.found, str) else connector(value, SINKS)
 
 
+def _nulls(value: Value) -> Any:
+    if isinstance(value.found, dict):
+        return {name: text.text() for name, text in value.table().items()}
+    return _texts(value)
+
+
 _READERS: dict[str, Callable[[Value], Any]] = {
     "text": Value.text,
     "texts": _texts,
@@ -26,6 +32,7 @@ _READERS: dict[str, Callable[[Value], Any]] = {
     "count": Value.count,
     "types": types,
     "bad_rows": _bad_rows,
+    "nulls": _nulls,
 }
 
 

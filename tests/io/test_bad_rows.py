@@ -18,6 +18,7 @@ from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.errors import PlanError, SinkError, SourceError
 from arrowstream.io.files.text.bad.sift_ndjson import broken
 from arrowstream.io.files.text.bad.sound_records import sound_records
+from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.sink import SinkSpec
 from arrowstream.jobs.job import Job
@@ -398,12 +399,13 @@ def test_a_job_names_them(tmp_path: Path) -> None:
 
 def test_a_record_that_is_too_long_is_an_unclosed_quote() -> None:
     """Wherever the stream is cut."""
+    by_comma = Csv().read_quotes
     text = b'1,"short"\n2,"too\nlong\nby far"\n3,"open\n4,x\n'
     expected = [b'2,"too\n', b'3,"open\n']
-    block, used = sound_records(text, ord(","), last=True, longest=16)
+    block, used = sound_records(text, by_comma, last=True, longest=16)
     assert [gap.text for gap in block.gaps] == expected and used == len(text)
     assert block.data == b'1,"short"\nlong\nby far"\n4,x\n'
-    cut, used = sound_records(text[:32], ord(","), last=False, longest=16)
+    cut, used = sound_records(text[:32], by_comma, last=False, longest=16)
     assert [gap.text for gap in cut.gaps] == expected[:1]
-    rest, _ = sound_records(text[used:], ord(","), last=True, longest=16)
+    rest, _ = sound_records(text[used:], by_comma, last=True, longest=16)
     assert cut.data + rest.data == block.data

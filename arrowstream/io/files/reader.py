@@ -30,6 +30,7 @@ from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_n
 from arrowstream.io.files.text.bad.put_aside import BadRowsTo
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
+from arrowstream.io.files.text_options import UTF8, TextOptions
 from arrowstream.io.files.together.alike import (
     TOGETHER_BYTES,
     Alike,
@@ -55,8 +56,8 @@ class FileReader(BlockingReader):
     ----------
     files
         One or more files.
-    delimiter
-        Delimiter of the fields of CSV files.
+    options
+        How text files are written.
     stored
         Columns inside the files.
     partitions
@@ -81,13 +82,13 @@ class FileReader(BlockingReader):
         "_alike",
         "_bad_rows",
         "_batches",
-        "_delimiter",
         "_evolution",
         "_file",
         "_files",
         "_found",
         "_left_out",
         "_needed",
+        "_options",
         "_partitions",
         "_pushed",
         "_query",
@@ -102,7 +103,7 @@ class FileReader(BlockingReader):
     def __init__(
         self,
         files: Sequence[DataFile],
-        delimiter: str,
+        options: TextOptions,
         stored: pl.Schema,
         partitions: pl.DataFrame,
         schema: pl.Schema,
@@ -114,7 +115,7 @@ class FileReader(BlockingReader):
         bad_rows: BadRowsTo = "error",
     ) -> None:
         self._files = files
-        self._delimiter = delimiter
+        self._options = options
         self._strict_keys = strict_keys
         self._evolution = evolution
         self._bad_rows = bad_rows
@@ -245,12 +246,12 @@ class FileReader(BlockingReader):
     def _alike_of(self, file: DataFile) -> Alike | None:
         """Return the traits that another file needs to be read together with this one."""
         found = small_content(file.path, file.kind.compression)
-        if found is None:
+        if found is None or self._options.encoding != UTF8:
             return None
         content, columns = found[0], max(1, len(self._pushed.columns))
         match file.kind.format:
             case "csv":
-                return AlikeCsv.of(self._delimiter, content)
+                return AlikeCsv.of(self._options, content)
             case "parquet":
                 return AlikeParquet.of(content, columns)
             case "ipc":
@@ -297,7 +298,7 @@ class FileReader(BlockingReader):
         return ipc_pieces(table) if file.kind.format == "ipc" else parquet_pieces(table)
 
     def _text(self, number: int, file: DataFile) -> Iterator[Piece]:
-        text = TextFile(file, self._delimiter, aside=self._bad_rows != "error")
+        text = TextFile(file, self._options, aside=self._bad_rows != "error")
         try:
             # An object may leave out any of its keys, a record none of its fields.
             optional = () if isinstance(text.format, Csv) else self._stored

@@ -13,6 +13,7 @@ from arrowstream.io.files.columnar.scan import schema_of
 from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.text.file import text_schema
+from arrowstream.io.files.text_options import TextOptions
 
 CHECKED_AT_BUILD = 1000
 """Most files whose footers are all compared at `build()`; if there are more, each is compared when it is read."""
@@ -25,7 +26,7 @@ def table_schema(file: DataFile) -> pl.Schema:
 
 def stored_schema(
     files: Sequence[DataFile],
-    delimiter: str,
+    options: TextOptions,
     given: pl.Schema,
     evolution: Evolution,
     *,
@@ -48,12 +49,12 @@ def stored_schema(
     partitions = [key for key, _ in first.partitions]
     inside = pl.Schema({name: dtype for name, dtype in given.items() if name not in partitions})
     columnar = first.kind.format in ("parquet", "ipc")
-    schema = table_schema(first) if columnar else text_schema(first, delimiter, inside, aside=aside)
+    schema = table_schema(first) if columnar else text_schema(first, options, inside, aside=aside)
     if evolution.missing_columns == "insert":
         schema = pl.Schema({**schema, **{name: inside[name] for name in inside if name not in schema}})
     if len(files) <= CHECKED_AT_BUILD and (columnar or evolution.widen):
         others = [
-            table_schema(file) if columnar else text_schema(file, delimiter, inside, aside=aside)
+            table_schema(file) if columnar else text_schema(file, options, inside, aside=aside)
             for file in files[1:]
         ]
         for other in others:

@@ -18,7 +18,7 @@ from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
-from arrowstream.io.files.formats import Format, format_named
+from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
 from arrowstream.io.files.listing import DataFile, find_files, first_file
 from arrowstream.io.files.paths import path_text, printable
@@ -26,6 +26,7 @@ from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
 from arrowstream.io.files.text.bad.put_aside import BadRowsTo, checked_destination
+from arrowstream.io.files.text_options import UTF8, NullValues, TextOptions
 from arrowstream.io.files.together.alike import has_content
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
@@ -60,6 +61,8 @@ class FileSource(SourceSpec):
         Whether files without content are left out, instead of being an error.
     bad_rows
         A sink for the rows of CSV and NDJSON that cannot be read; ``"skip"`` or ``"error"``.
+    text
+        How text files are written, but for the delimiter.
 
     Examples
     --------
@@ -80,6 +83,7 @@ class FileSource(SourceSpec):
     include_file_paths: str | None = None
     skip_empty: bool = False
     bad_rows: BadRowsTo = "error"
+    text: TextOptions = field(default_factory=TextOptions)
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -114,13 +118,42 @@ class FileSource(SourceSpec):
         PlanError
             `delimiter` is not one ASCII character, or is a quote or a line end.
         """
-        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
-            raise PlanError(
-                "this cannot be a delimiter",
-                expected="one ASCII character, no quote and no line end, such as ';'",
-                found=repr(delimiter),
-            )
-        return replace(self, delimiter=delimiter)
+        return replace(self, delimiter=delimiter, text=replace(self.text, delimiter=delimiter))
+
+    def with_text_options(
+        self,
+        *,
+        has_header: bool = True,
+        quote_char: str | None = '"',
+        null_values: NullValues | None = None,
+        comment_prefix: str | None = None,
+        skip_lines: int = 0,
+        decimal_comma: bool = False,
+        encoding: str = "utf8",
+    ) -> FileSource:
+        """Return the same source for text files that are written in another way.
+
+        Parameters
+        ----------
+        has_header, quote_char, null_values, comment_prefix, skip_lines, decimal_comma, encoding
+            See `Source.from_file`.
+
+        Raises
+        ------
+        PlanError
+            An option has a value that it cannot have, or two contradict each other.
+        """
+        text = TextOptions(
+            delimiter=self.delimiter or (";" if decimal_comma else ","),
+            has_header=has_header,
+            quote_char=quote_char or None,
+            null_values=null_values,
+            comment_prefix=comment_prefix,
+            skip_lines=skip_lines,
+            decimal_comma=decimal_comma,
+            encoding=encoding,
+        )
+        return replace(self, text=text)
 
     def with_differences(self, missing_columns: Missing, extra_columns: Extra, *, widen: bool) -> FileSource:
         """Return the same source, whose files may have other columns than the first one.
@@ -226,7 +259,7 @@ class FileSource(SourceSpec):
         partitions = partition_columns(files, partitioned)
         return FileReader(
             files,
-            self._delimiter(files),
+            self._options(files),
             stored,
             partitions,
             schema,
@@ -290,6 +323,20 @@ class FileSource(SourceSpec):
                 found=f"{files[0].kind.format} in {files[0].path}",
                 hint="leave out with_delimiter()",
             )
+        if self.text.for_csv and files[0].kind.format != "csv":
+            raise PlanError(
+                f"only CSV files have {self.text.for_csv[0]}",
+                expected="CSV files",
+                found=f"{files[0].kind.format} in {files[0].path}",
+                hint=f"leave out {', '.join(self.text.for_csv)}",
+            )
+        if self.text.encoding != UTF8 and files[0].kind.format not in TEXT_FORMATS:
+            raise PlanError(
+                "only text files have an encoding",
+                expected="CSV, NDJSON or JSON files",
+                found=f"{files[0].kind.format} in {files[0].path}",
+                hint="leave out encoding",
+            )
         if self.strict_keys and files[0].kind.format not in ("ndjson", "json"):
             raise PlanError(
                 "only NDJSON and JSON files have keys",
@@ -320,9 +367,7 @@ class FileSource(SourceSpec):
             if path is not None:
                 given = pl.Schema({**given, path: pl.String()})
             partitions = [key for key, _ in files[0].partitions]
-            stored = stored_schema(
-                files, self._delimiter(files), given, self.evolution, aside=self._puts_aside
-            )
+            stored = stored_schema(files, self._options(files), given, self.evolution, aside=self._puts_aside)
             if path is not None and (path in stored or partitions.count(path) > 1):
                 raise PlanError(
                     f"the files have a column {path!r} already",
@@ -337,8 +382,10 @@ class FileSource(SourceSpec):
         both = {**stored, **partitions}
         return pl.Schema({name: self.given.get(name, dtype) for name, dtype in both.items()})
 
-    def _delimiter(self, files: tuple[DataFile, ...]) -> str:
-        return self.delimiter or files[0].kind.delimiter
+    def _options(self, files: tuple[DataFile, ...]) -> TextOptions:
+        partitions = [key for key, _ in files[0].partitions]
+        names = () if self.text.has_header else (name for name in self.given if name not in partitions)
+        return replace(self.text, delimiter=self.delimiter or files[0].kind.delimiter, names=tuple(names))
 
 
 def _size(nbytes: int) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -13,18 +14,21 @@ import polars as pl
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.text.bad.sound_records import sound_records
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
-from arrowstream.io.files.text.quotes import checked, read_quotes
+from arrowstream.io.files.text.quotes import Quotes, checked, read_quotes
 from arrowstream.io.files.text.records import (
     MAX_RECORD_BYTES,
     Block,
+    Cut,
     Positions,
+    at_ends,
     byte_view,
     occurrences,
     positions,
     with_last,
 )
+from arrowstream.io.files.text_options import TextOptions
 
-_QUOTE, _NEWLINE = ord('"'), ord("\n")
+_NEWLINE = ord("\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +37,67 @@ class Csv(TextFormat):
 
     Parameters
     ----------
-    delimiter
-        One ASCII character between two fields.
+    options
+        How the records are written.
     names
         Names of the columns, from the header.
     """
 
     longest: ClassVar[int] = MAX_RECORD_BYTES
     quotes: ClassVar[bool] = True
-    delimiter: str
+    options: TextOptions = field(default_factory=TextOptions)
     names: tuple[str, ...] = ()
+
+    @property
+    def delimiter(self) -> int:
+        """The byte between two fields."""
+        return ord(self.options.delimiter)
+
+    @property
+    def quote(self) -> int | None:
+        """The byte around quoted fields, or None."""
+        return None if self.options.quote_char is None else ord(self.options.quote_char)
+
+    def read_quotes(self, block: bytes) -> Quotes:
+        """Find the quotes of a block that begins with a record."""
+        return read_quotes(block, self.delimiter, self.quote)
 
     def cut(self, block: bytes) -> tuple[int, bool]:
         end = block.rfind(b"\n")
-        quotes = read_quotes(block, ord(self.delimiter))
+        quotes = self.read_quotes(block)
         if end < 0 or np.searchsorted(quotes.enclosing, end) % 2 == 0:
             return end + 1, quotes.in_order
         ends = quotes.outside(positions(block, _NEWLINE))
         return (int(ends[-1]) + 1 if len(ends) else 0), quotes.in_order
 
-    def cut_sound(self, buffer: bytes, last: bool) -> tuple[Block, int]:
-        """Return the whole records at the beginning of a buffer without flawed lines; see `sound_records`."""
-        if len(buffer) <= self.longest and not (last and b'"' in buffer):
-            end, in_order = self.cut(buffer)
-            if in_order:
-                end = len(buffer) if last else end
-                return Block(buffer[:end], True), end
-        return sound_records(buffer, ord(self.delimiter), last=last, longest=self.longest)
+    def cut_lines(self, *, aside: bool) -> Cut:
+        """Return a cut of whole records without comments, and without flawed lines if these are put `aside`."""
+        prefix = self.options.comment_prefix
+        comment = None if prefix is None else prefix.encode()
+        plain = at_ends(self.cut)
+
+        def cut(buffer: bytes, last: bool) -> tuple[Block, int]:
+            if comment is None or comment not in buffer:
+                if not aside:
+                    return plain(buffer, last)
+                if len(buffer) <= self.longest and not (last and self._quotes(buffer)):
+                    end, in_order = self.cut(buffer)
+                    if in_order:
+                        end = len(buffer) if last else end
+                        return Block(buffer[:end], True), end
+            return sound_records(
+                buffer,
+                self.read_quotes,
+                last=last,
+                longest=self.longest,
+                comment=comment,
+                keeps_flaws=not aside,
+            )
+
+        return cut
 
     def ends(self, block: bytes) -> Positions:
-        quotes = read_quotes(block, ord(self.delimiter))
+        quotes = self.read_quotes(block)
         return with_last(quotes.outside(positions(block, _NEWLINE)) + 1, block)
 
     def under(self, header: bytes, path: str) -> Csv:
@@ -75,7 +110,7 @@ class Csv(TextFormat):
         SourceError
             The header cannot be read.
         """
-        names = _names(header, self.delimiter, path)
+        names = _names(header, self, path)
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if twice is not None:
             raise SchemaError(
@@ -84,14 +119,30 @@ class Csv(TextFormat):
                 found=f"the header {', '.join(names)}",
                 hint="rename one of them in the file's first line",
             )
-        return Csv(self.delimiter, names)
+        return Csv(self.options, names)
+
+    def without_header(self, first: bytes, path: str) -> Csv:
+        """Return the format of a file without a header whose first record is this.
+
+        The columns have the names of the options if they are as many as the fields, else ``column_1`` and so on.
+
+        Raises
+        ------
+        SourceError
+            The record cannot be read.
+        """
+        count = len(_names(first, self, path)) if first else len(self.options.names)
+        names = self.options.names
+        if len(names) != count:
+            names = tuple(f"column_{number}" for number in range(1, count + 1))
+        return Csv(self.options, names)
 
     def infer(self, block: bytes, overrides: pl.Schema) -> pl.Schema:
         first = self.checked(block[: int(self.ends(block)[:INFER_ROWS][-1])] if block else block)
         stand_ins = dict(zip(self.names, self._stand_ins(), strict=True))
         inferred = pl.scan_csv(
             self._header() + first,
-            separator=self.delimiter,
+            **self._reading(),
             infer_schema_length=INFER_ROWS,
             schema_overrides={
                 stand_ins[name]: dtype for name, dtype in overrides.items() if name in stand_ins
@@ -100,31 +151,29 @@ class Csv(TextFormat):
         return pl.Schema(zip(self.names, inferred.dtypes(), strict=True))
 
     def checked(self, block: bytes, *, in_order: bool = False) -> bytes:
-        return checked(block, ord(self.delimiter), in_order=in_order)
+        return checked(block, self.delimiter, self.quote, in_order=in_order)
 
     def scan(self, block: bytes, schema: pl.Schema, *, lenient: bool = False) -> pl.LazyFrame:
         """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""
         names = dict(zip(self._stand_ins(), self.names, strict=True))
         own = pl.Schema({stand_in: schema.get(name, pl.String()) for stand_in, name in names.items()})
-        rows = pl.scan_csv(
-            self._header() + block, separator=self.delimiter, schema=own, ignore_errors=lenient
-        )
+        rows = pl.scan_csv(self._header() + block, schema=own, ignore_errors=lenient, **self._reading())
         return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
 
     def uneven(self, block: bytes) -> Uneven | None:
-        expected, delimiter = len(self.names), ord(self.delimiter)
-        if b'"' in block:
+        expected, delimiter = len(self.names), self.delimiter
+        if self._quotes(block):
             view = byte_view(block)
-            at = np.flatnonzero((view == _QUOTE) | (view == delimiter) | (view == _NEWLINE))
+            at = np.flatnonzero((view == self.quote) | (view == delimiter) | (view == _NEWLINE))
             kinds = view[at]
-            outside = np.cumsum(kinds == _QUOTE, dtype=np.uint8) % 2 == 0
+            outside = np.cumsum(kinds == self.quote, dtype=np.uint8) % 2 == 0
             newlines, delimiters = at[outside & (kinds == _NEWLINE)], at[outside & (kinds == delimiter)]
             lines, between = len(newlines), len(delimiters)
         else:
-            lines, between = occurrences(block, b"\n"), occurrences(block, self.delimiter.encode())
+            lines, between = occurrences(block, b"\n"), occurrences(block, self.options.delimiter.encode())
         if between == (expected - 1) * (lines + (not block.endswith(b"\n"))):
             return None  # a longer record may make up for a shorter one, but Polars refuses the longer one
-        if b'"' not in block:
+        if not self._quotes(block):
             newlines, delimiters = positions(block, _NEWLINE), positions(block, delimiter)
         records, found = uneven_records(block, with_last(newlines + 1, block), delimiters, expected)
         return Uneven(int(records[0]), expected, int(found[0])) if len(records) else None
@@ -135,7 +184,24 @@ class Csv(TextFormat):
 
     def _header(self) -> bytes:
         """Return a header to put before a block, so that Polars treats the block as a file."""
-        return f"{self.delimiter.join(self._stand_ins())}\n".encode()
+        return f"{self.options.delimiter.join(self._stand_ins())}\n".encode()
+
+    def _quotes(self, block: bytes) -> bool:
+        """Return whether a block has quotes."""
+        return self.quote is not None and self.quote in block
+
+    def _reading(self) -> dict[str, Any]:
+        """Return the arguments with which Polars reads a block under the stand-ins."""
+        nulls = self.options.null_values
+        if isinstance(nulls, Mapping):
+            stand_ins = dict(zip(self.names, self._stand_ins(), strict=True))
+            nulls = {stand_ins[name]: text for name, text in nulls.items() if name in stand_ins}
+        return {
+            "separator": self.options.delimiter,
+            "quote_char": self.options.quote_char,
+            "null_values": nulls if nulls is None or isinstance(nulls, str | dict) else [*nulls],
+            "decimal_comma": self.options.decimal_comma,
+        }
 
 
 def uneven_records(
@@ -164,13 +230,20 @@ def uneven_records(
     return wrong, found[wrong]
 
 
-def _names(header: bytes, delimiter: str, path: str) -> tuple[str, ...]:
+def _names(header: bytes, format: Csv, path: str) -> tuple[str, ...]:
     """Return the fields of a header, as Python's csv module reads them."""
     try:
-        text = checked(header, ord(delimiter)).decode()
+        text = format.checked(header).decode()
         if "\0" in text:
             raise _bad_header(header, path, "a NUL byte", "check that the file is CSV, in UTF-8")
-        return tuple(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)))
+        options = format.options
+        rows = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=options.delimiter,
+            quotechar=options.quote_char,
+            quoting=csv.QUOTE_NONE if options.quote_char is None else csv.QUOTE_MINIMAL,
+        )
+        return tuple(next(rows))
     except FlawedRecord as error:
         if error.flaw == "carriage return":
             hint = "lines end in carriage returns alone: save the file with the line ends of Unix or Windows"

@@ -23,8 +23,10 @@ from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
-from arrowstream.io.files.text.records import BLOCK_BYTES, Block, at_ends, blocks
+from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, at_ends, blocks
+from arrowstream.io.files.text.transcode import AfterLines, Transcoded
 from arrowstream.io.files.text.unknown_key import unknown_key
+from arrowstream.io.files.text_options import UTF8, TextOptions
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -39,8 +41,8 @@ class TextFile:
     ----------
     file
         The file.
-    delimiter
-        Delimiter of the fields of a CSV file.
+    options
+        How the file is written.
     keep
         Whether bytes read from a pipe are kept for the next reader.
     aside
@@ -65,30 +67,37 @@ class TextFile:
         "format",
     )
 
-    def __init__(self, file: DataFile, delimiter: str, *, keep: bool = False, aside: bool = False) -> None:
+    def __init__(
+        self, file: DataFile, options: TextOptions, *, keep: bool = False, aside: bool = False
+    ) -> None:
         self._aside = aside
         self._path = str(file.path)
-        self._bytes = FileBytes(file.path, file.kind.compression, keep=keep)
+        self._bytes = FileBytes(file.path, file.kind.compression, keep=keep, encoding=options.encoding)
         self._counted = 0
         self._lines: int | None = 1
         self._ndjson: NdjsonRows | None = None
         try:
-            self._open(file, delimiter)
+            self._open(file, options)
         except BaseException:
             self._bytes.close()
             raise
 
-    def _open(self, file: DataFile, delimiter: str) -> None:
-        text: FileBytes | JsonLines = self._bytes
-        self.format: TextFormat = Csv(delimiter) if file.kind.format == "csv" else Ndjson()
+    def _open(self, file: DataFile, options: TextOptions) -> None:
+        text: Text = self._bytes
+        if options.encoding != UTF8:
+            text = Transcoded(text, options.encoding, self._path)
+        self.format: TextFormat = Csv(options) if file.kind.format == "csv" else Ndjson()
+        if options.skip_lines:
+            text = AfterLines(text, options.skip_lines)
+            self._lines = 1 + options.skip_lines
         if file.kind.format == "json":
-            text = JsonLines(self._bytes, self._path)
-            if text.is_array:
+            text = lines = JsonLines(text, self._path)
+            if lines.is_array:
                 self._lines = None
         self._blocks = blocks(
             text,
-            self.format.cut_sound
-            if self._aside and isinstance(self.format, Csv)
+            self.format.cut_lines(aside=self._aside)
+            if isinstance(self.format, Csv)
             else at_ends(self.format.cut),
             name=self._path,
             size=BLOCK_BYTES,
@@ -97,23 +106,36 @@ class TextFile:
         )
         self.first = next(self._blocks, Block(b"", True))
         if isinstance(self.format, Csv):
-            body = self.first.data.lstrip(b"\r\n")
-            blank = len(self.first.data) - len(body)
-            if self.first.gaps and self.first.gaps[0].at <= blank:
-                self.format.under(self.first.gaps[0].text, self._path)  # raises
-            end = int(self.format.ends(body)[0]) if body else 0
-            if not end:
-                raise SourceError(
-                    f"{self._path} is empty",
-                    position=self._path,
-                    expected="a header line that names the columns",
-                    found=f"{self._bytes.bytes_read} bytes",
-                    hint="remove the file, or write the header also where there are no rows",
-                )
-            self.format = self.format.under(body[:end], self._path)
-            self._lines = 1 + self.first.data.count(b"\n", 0, blank + end)
-            gaps = (gap._replace(at=gap.at - blank - end) for gap in self.first.gaps)
-            self.first = Block(body[end:], self.first.in_order, tuple(gaps))
+            self._read_header(self.format, options)
+
+    def _read_header(self, format: Csv, options: TextOptions) -> None:
+        """Take the header off the first block, or name the columns without one."""
+        while not self.first.data.strip(b"\r\n") and (more := next(self._blocks, None)) is not None:
+            self.first = self.first.joined(more)
+        data, in_order, gaps = self.first
+        body = data.lstrip(b"\r\n")
+        end = int(format.ends(body)[0]) if body else 0
+        if not options.has_header:
+            self.format = format.without_header(body[:end], self._path)
+            return
+        blank = len(data) - len(body)
+        for gap in gaps:
+            if gap.at <= blank and gap.error is not None:
+                format.under(gap.text, self._path)  # raises
+        if not end:
+            raise SourceError(
+                f"{self._path} is empty",
+                position=self._path,
+                expected="a header line that names the columns",
+                found=f"{self._bytes.bytes_read} bytes",
+                hint="remove the file, or write the header also where there are no rows",
+            )
+        self.format = format.under(body[:end], self._path)
+        end += blank
+        before = sum(gap.at < end for gap in gaps)
+        self._lines = 1 + options.skip_lines + data.count(b"\n", 0, end) + before
+        rest = tuple(gap._replace(at=gap.at - end) for gap in gaps[before:])
+        self.first = Block(data[end:], in_order, rest)
 
     def infer(self, overrides: pl.Schema) -> pl.Schema:
         """Return names and types of the columns, from the first block.
@@ -127,7 +149,9 @@ class TextFile:
             infer = partial(inferred, self.format) if self._aside else self.format.infer
             return infer(self.first.data, overrides)
         except (FlawedRecord, pl.exceptions.PolarsError) as error:
-            fault = Fault(self._path, self.format, overrides, lambda rows: rows, self.first.data, self._lines)
+            data, _, _ = self.first
+            gaps = self.first.gaps_at
+            fault = Fault(self._path, self.format, overrides, lambda rows: rows, data, self._lines, gaps)
             raise fault.explain(error, 0) from error
 
     def names(self) -> tuple[str, ...]:
@@ -190,7 +214,7 @@ class TextFile:
 
         line = self._lines or 1
         before, self._counted = self._counted, self._bytes.bytes_read
-        fault = Fault(self._path, format, schema, adapt, block.data, self._lines)
+        fault = Fault(self._path, format, schema, adapt, block.data, self._lines, block.gaps_at)
         loss, put_aside = Loss(fault.first_loss), PutAside()
         nbytes = self._counted - before
         if self._aside:
@@ -202,7 +226,7 @@ class TextFile:
         self._bytes.close()
 
 
-def text_schema(file: DataFile, delimiter: str, given: pl.Schema, *, aside: bool = False) -> pl.Schema:
+def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside: bool = False) -> pl.Schema:
     """Return names and types of a text file's columns: types in `given`, the others inferred from the first rows.
 
     Raises
@@ -213,7 +237,7 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema, *, aside: bool
         The file has no rows to infer types from and `given` is empty, or the format cannot hold a given type.
     """
     _check_readable(file.kind.format, given)
-    text = TextFile(file, delimiter, keep=True, aside=aside)
+    text = TextFile(file, options, keep=True, aside=aside)
     try:
         schema = text.infer(given)
     finally:

@@ -36,12 +36,13 @@ class Text(Protocol):
 
 
 class Gap(NamedTuple):
-    """A line that was taken out of a block, because it cannot be read."""
+    """A line that was taken out of a block."""
 
     at: int
     """Position in the block's data where it was."""
     text: bytes
-    error: str
+    error: str | None
+    """Why it cannot be read; None for a comment."""
 
 
 class Block(NamedTuple):
@@ -52,6 +53,17 @@ class Block(NamedTuple):
     """True if its quotes are known to enclose fields or to be doubled inside one."""
     gaps: tuple[Gap, ...] = ()
     """Lines of the stream that are not in `data`, in order."""
+
+    def joined(self, after: Block) -> Block:
+        """Return this block and the one after it as one."""
+        gaps = (gap._replace(at=gap.at + len(self.data)) for gap in after.gaps)
+        in_order = self.in_order and after.in_order
+        return Block(self.data + after.data, in_order, (*self.gaps, *gaps))
+
+    @property
+    def gaps_at(self) -> tuple[int, ...]:
+        """Positions in `data` where lines were taken out, ascending."""
+        return tuple(gap.at for gap in self.gaps)
 
 
 Cut = Callable[[bytes, bool], tuple[Block, int]]

@@ -74,14 +74,17 @@ def bad_rows(path: str, block: Block, found: Sifted, line: int) -> list[BadRow]:
     newlines = positions(block.data, _NEWLINE)
     starts = np.concatenate(([0], ends))
     gaps = np.array([gap.at for gap in block.gaps], np.int64)
+    is_bad = np.array([0, *(gap.error is not None for gap in block.gaps)], np.int64)
+    bad_gaps = np.cumsum(is_bad)
 
     def bad(record: int, start: int, gaps_before: int, error: str, text: bytes) -> BadRow:
-        row = record - int(np.searchsorted(blank, record)) + gaps_before
+        row = record - int(np.searchsorted(blank, record)) + int(bad_gaps[gaps_before])
         return BadRow(path, row, line + int(np.searchsorted(newlines, start)) + gaps_before, error, text)
 
     rows = [
         bad(int(np.searchsorted(ends, gap.at, side="right")), gap.at, before, gap.error, gap.text)
         for before, gap in enumerate(block.gaps)
+        if gap.error is not None
     ]
     for record, error in found.errors.items():
         start, end = int(starts[record]), int(starts[record + 1])

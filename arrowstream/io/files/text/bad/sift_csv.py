@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from arrowstream.io.files.text.csv_format import Csv, uneven_records
-from arrowstream.io.files.text.quotes import read_quotes, stray_returns
+from arrowstream.io.files.text.quotes import stray_returns
 from arrowstream.io.files.text.records import Positions, byte_view, positions
 
 _FEW = 128
@@ -30,11 +30,11 @@ def misshapen(format: Csv, block: bytes) -> dict[int, str]:
         Whole records whose quotes are sound.
     """
     ends = format.ends(block)
-    quotes = read_quotes(block, ord(format.delimiter))
+    quotes = format.read_quotes(block)
     errors: dict[int, str] = {}
     for record in np.searchsorted(ends, stray_returns(block, quotes), side="right"):
         errors[int(record)] = "a carriage return that ends no line"
-    delimiters = quotes.outside(positions(block, ord(format.delimiter)))
+    delimiters = quotes.outside(positions(block, format.delimiter))
     expected = len(format.names)
     for record, found in zip(*uneven_records(block, ends, delimiters, expected), strict=True):
         errors.setdefault(int(record), f"{found} fields, where {expected} are expected")
@@ -69,7 +69,7 @@ def sifted_csv(format: Csv, block: bytes, schema: pl.Schema) -> tuple[pl.DataFra
         text, values = texts[name], typed[name]
         refused = _refused(text, values)
         if refused.any() and dtype.base_type() in _INFERRED:
-            values = _each_alone(format, text, values, refused)
+            values = _each_alone(text, values, refused)
             typed, refused = typed.with_columns(values), _refused(text, values)
         for row in np.flatnonzero(refused.to_numpy() & ~wrong):
             errors[int(numbers[row])] = f"column {name!r}: {text[int(row)]!r} is no {dtype}"
@@ -120,7 +120,7 @@ def _refused(text: pl.Series, values: pl.Series) -> pl.Series:
     return values.is_null() & (text != "").fill_null(value=False)
 
 
-def _each_alone(format: Csv, text: pl.Series, values: pl.Series, refused: pl.Series) -> pl.Series:
+def _each_alone(text: pl.Series, values: pl.Series, refused: pl.Series) -> pl.Series:
     """Return the values, with those of refused texts that are dates or times in another format.
 
     Each pass reads those in the format of the first one that has any.
@@ -128,7 +128,7 @@ def _each_alone(format: Csv, text: pl.Series, values: pl.Series, refused: pl.Ser
     while True:
         file = io.BytesIO()
         text.filter(refused).to_frame("c0").write_csv(file, quote_style="always", include_header=False)
-        column = Csv(format.delimiter, (values.name,))
+        column = Csv(names=(values.name,))
         found = column.scan(file.getvalue(), pl.Schema({values.name: values.dtype}), lenient=True).collect()
         if found[values.name].null_count() == found.height:
             return values

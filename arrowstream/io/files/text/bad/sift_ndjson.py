@@ -149,7 +149,7 @@ def _first_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _misfit(name: str, value: Any, dtype: PolarsDataType) -> str:
-    return f"column {name!r}: {json.dumps(value, ensure_ascii=False)} is no {dtype}"
+    return f"column {name!r}: {json.dumps(value)} is no {dtype}"
 
 
 def _halved(lines: Sequence[bytes], numbers: Sequence[int], read: Read) -> dict[int, str]:

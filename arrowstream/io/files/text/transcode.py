@@ -1,0 +1,106 @@
+"""Streams made of other streams: text of other encodings as UTF-8, and what comes after some lines."""
+
+from __future__ import annotations
+
+import codecs
+
+from arrowstream.errors import SourceError
+from arrowstream.io.files.text.records import Text
+from arrowstream.io.files.text_options import LOSSY
+
+_CHUNK = 1 << 18
+"""Bytes that are decoded at a time."""
+
+
+class Transcoded:
+    """Stream of UTF-8, made of a stream of another encoding, without a byte order mark.
+
+    Parameters
+    ----------
+    source
+        The stream.
+    encoding
+        Its encoding; ``"utf8-lossy"`` for UTF-8 whose invalid bytes become U+FFFD.
+    path
+        Path of the file, for errors.
+    """
+
+    __slots__ = ("_before", "_decoder", "_encoding", "_ended", "_path", "_ready", "_source", "_taken")
+
+    def __init__(self, source: Text, encoding: str, path: str) -> None:
+        self._source = source
+        self._encoding = encoding
+        self._path = path
+        lossy = encoding == LOSSY
+        self._decoder = codecs.getincrementaldecoder("utf-8" if lossy else encoding)(
+            "replace" if lossy else "strict"
+        )
+        self._ready = bytearray()
+        self._ended = False
+        self._taken = 0
+        self._before = True
+        """True until the first character."""
+
+    def read(self, size: int) -> bytes:
+        """Return exactly `size` bytes of UTF-8, fewer only at the end.
+
+        Raises
+        ------
+        SourceError
+            The stream has not this encoding.
+        """
+        while len(self._ready) < size and not self._ended:
+            chunk = self._source.read(_CHUNK)
+            self._ended = len(chunk) < _CHUNK
+            pending = len(self._decoder.getstate()[0])
+            try:
+                text = self._decoder.decode(chunk, final=self._ended)
+            except UnicodeDecodeError as error:
+                raise self._refused(error, self._taken - pending + error.start) from error
+            self._taken += len(chunk)
+            if self._before and text:
+                text, self._before = text.removeprefix("\ufeff"), False
+            self._ready += text.encode("utf-8", "surrogatepass")
+        part = bytes(self._ready[:size])
+        del self._ready[:size]
+        return part
+
+    def _refused(self, error: UnicodeDecodeError, at: int) -> SourceError:
+        return SourceError(
+            f"{self._path} is not {self._encoding}",
+            position=f"{self._path} byte {at}",
+            expected=f"text encoded as {self._encoding}",
+            found=f"{error.object[error.start : error.end]!r} at byte {at}: {error.reason}",
+            hint="give the encoding that the file has: encoding='latin-1' reads any bytes",
+        )
+
+
+class AfterLines:
+    """Stream without its first lines.
+
+    Parameters
+    ----------
+    source
+        The stream.
+    lines
+        Number of lines that are left out.
+    """
+
+    __slots__ = ("_left", "_ready", "_source")
+
+    def __init__(self, source: Text, lines: int) -> None:
+        self._source = source
+        self._left = lines
+        self._ready = b""
+
+    def read(self, size: int) -> bytes:
+        """Return exactly `size` bytes, fewer only at the end."""
+        while self._left:
+            if not self._ready and not (chunk := self._source.read(_CHUNK)):
+                return b""
+            self._ready = self._ready or chunk
+            self._left -= 1
+            _, end, self._ready = self._ready.partition(b"\n")
+            self._left += not end
+        head, self._ready = self._ready[:size], self._ready[size:]
+        return head + self._source.read(size - len(head))
