@@ -11,10 +11,13 @@ from arrowstream.connectors.sink import Sink
 from arrowstream.connectors.source import Source
 from arrowstream.io.files.evolution import Extra, Missing
 from arrowstream.io.files.formats import Format
+from arrowstream.io.files.write_mode import MODES
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
-Option = Literal["text", "texts", "flag", "count", "types", "bad_rows", "nulls"] | tuple[str, ...]
+Option = (
+    Literal["text", "texts", "path", "paths", "flag", "count", "types", "bad_rows", "nulls"] | tuple[str, ...]
+)
 """Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types,
 ``"bad_rows"`` a text or a sink, ``"nulls"`` texts or a table of them."""
 
@@ -46,7 +49,7 @@ SOURCES: dict[str, Connector] = {
     "file": Connector(
         Source.from_file,
         {
-            "path": "texts",
+            "path": "paths",
             "format": get_args(Format),
             "delimiter": "text",
             "schema": "types",
@@ -64,6 +67,7 @@ SOURCES: dict[str, Connector] = {
             "skip_lines": "count",
             "decimal_comma": "flag",
             "encoding": "text",
+            "batch_rows": "count",
         },
     ),
     "frame": Connector(Source.from_frame),
@@ -76,12 +80,19 @@ SINKS: dict[str, Connector] = {
     "file": Connector(
         Sink.to_file,
         {
-            "path": "text",
+            "path": "path",
             "format": get_args(Format),
             "partition_by": "texts",
             "compression": "text",
             "overwrite": "flag",
+            "mode": MODES,
             "max_rows_per_file": "count",
+            "max_bytes_per_file": "count",
+            "roll_every": "text",
+            "sort_by": "texts",
+            "row_group_size": "count",
+            "statistics": "flag",
+            "compression_level": "count",
         },
     ),
     "channel": Connector(Sink.to_channel),

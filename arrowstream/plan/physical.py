@@ -120,6 +120,8 @@ class InputsStage:
     operator
         The operator; the stream that comes in is its port 0, `inputs` are its ports from 1 on. None for a merge,
         which passes the rows of all inputs as they come.
+    state_id
+        The id of the operator's saved state.
     """
 
     name: str
@@ -128,6 +130,7 @@ class InputsStage:
     inputs: tuple[Line, ...]
     output: pl.Schema
     operator: MultiInputOperator | None = None
+    state_id: str = ""
 
     @property
     def schemas(self) -> tuple[pl.Schema, ...]:
@@ -171,6 +174,8 @@ class Input:
         The source's id: ``source``, or ``merge/orders/source`` for another input.
     bad_rows
         The sink of rows that the source cannot read, or None.
+    state_id
+        The id of its saved position: ``source``, or such as ``merge-1bda/orders/source``.
     """
 
     source: SourceSpec
@@ -180,6 +185,7 @@ class Input:
     taken_over: Query | None = None
     name: str = "source"
     bad_rows: SinkBinding | None = None
+    state_id: str = "source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,11 +279,11 @@ class Plan:
 
 def _state_ids(line: Line) -> Iterator[str]:
     if line.input is not None:
-        yield line.input.name
+        yield line.input.state_id
     for stage in line.stages:
-        if isinstance(stage, OperatorStage):
+        if isinstance(stage, OperatorStage) or (
+            isinstance(stage, InputsStage) and stage.operator is not None
+        ):
             yield stage.state_id
-        elif isinstance(stage, InputsStage) and stage.operator is not None:
-            yield stage.name
         for inner in stage.lines:
             yield from _state_ids(inner)

@@ -159,7 +159,7 @@ def test_lines_before_the_header_are_skipped_whatever_they_hold(tmp_path: Path) 
 def test_text_of_other_encodings_is_that_of_python(
     encoding: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arrowstream.io.files.text.transcode._CHUNK", chunk)
+    monkeypatch.setattr("arrowstream.io.files.text.options.transcode._CHUNK", chunk)
     word = "日本" if encoding == "shift_jis" else "Größe"
     for name, text in (("a.csv", f"x,y\n1,{word}\n"), ("a.ndjson", f'{{"x": 1, "y": "{word}"}}\n')):
         (tmp_path / name).write_bytes(text.encode(encoding))
@@ -203,7 +203,7 @@ def test_options_of_csv_and_text_are_refused_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="only CSV files have quote_char"):
         Source.from_file(tmp_path / "a.ndjson", quote_char=None).schema()
     pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(PlanError, match="only text files have an encoding"):
+    with pytest.raises(PlanError, match="only CSV or JSON or NDJSON files have encoding"):
         Source.from_file(tmp_path / "a.parquet", encoding="cp1252").schema()
 
 

@@ -104,6 +104,26 @@ def test_arrays_inside_lists_and_structs_are_written_from_slices():
         assert read(written(format, None, frame[1:], frame[2:])).equals(pl.concat([frame[1:], frame[2:]]))
 
 
+READERS = {
+    "parquet": pl.read_parquet,
+    "ipc": pl.read_ipc,
+    "csv": pl.read_csv,
+    "ndjson": pl.read_ndjson,
+    "json": pl.read_json,
+}
+
+
+@pytest.mark.parametrize("format", READERS)
+def test_columns_whose_chunks_end_at_different_rows_are_written(format):
+    """As after a join of columns: dead letters have those of the rows, next to one of errors."""
+    chunked = pl.concat([pl.Series("x", [1, 2]), pl.Series("x", [3])], rechunk=False)
+    frame = pl.DataFrame([chunked, pl.Series("y", ["a", "b", "c"])])
+    assert frame.n_chunks("all") == [2, 1]
+    for frames in ([frame], [frame, frame[1:], frame.clear(), frame]):
+        found = READERS[format](io.BytesIO(written(format, None, *frames)))
+        assert found.equals(pl.concat(frames))
+
+
 def test_other_readers_find_the_same_rows_and_statistics(tmp_path, monkeypatch):
     monkeypatch.setattr(encoders, "GROUP_ROWS", 1000)
     frames = [pl.DataFrame({"x": range(k * 1000, (k + 1) * 1000), "s": [f"v{k}"] * 1000}) for k in range(40)]

@@ -12,7 +12,7 @@ import polars as pl
 
 from arrowstream.core.position import Position
 from arrowstream.errors import ArrowstreamError
-from arrowstream.io.files.text.bad.put_aside import PutAside
+from arrowstream.io.files.text.bad.bad_row import PutAside
 
 DEPTH = 2
 """Number of pieces read ahead: one row group or block does not keep two cores busy, more only cost memory."""

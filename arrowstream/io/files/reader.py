@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,15 +23,15 @@ from arrowstream.io.files.columnar.parquet_pieces import parquet_pieces
 from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_rows, schema_of
 from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.hive_columns import needed_files
-from arrowstream.io.files.left_out import LeftOut
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
 from arrowstream.io.files.read_ahead import Piece, ReadAhead
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names
+from arrowstream.io.files.text.bad.left_out import LeftOut
 from arrowstream.io.files.text.bad.put_aside import BadRowsTo
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
-from arrowstream.io.files.text_options import UTF8, TextOptions
+from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
 from arrowstream.io.files.together.alike import (
     TOGETHER_BYTES,
     Alike,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from polars._typing import PolarsDataType
 
 BATCH_ROWS = 131_072
-"""Rows per batch; a piece of up to 1.5 times as many is not cut."""
+"""Rows per batch by default; a piece of up to 1.5 times as many is not cut."""
 
 
 class FileReader(BlockingReader):
@@ -75,12 +76,16 @@ class FileReader(BlockingReader):
     bad_rows
         ``"error"`` if a bad row of text is an error; else bad rows are put aside, and if ``"skip"`` they are noted as
         lost.
+    batch_rows
+        Largest number of rows of a batch; None for some `BATCH_ROWS`.
     """
 
+    empty_is_progress = True
     __slots__ = (
         "_ahead",
         "_alike",
         "_bad_rows",
+        "_batch_rows",
         "_batches",
         "_evolution",
         "_file",
@@ -113,8 +118,10 @@ class FileReader(BlockingReader):
         evolution: Evolution,
         skipped: Sequence[DataFile] = (),
         bad_rows: BadRowsTo = "error",
+        batch_rows: int | None = None,
     ) -> None:
         self._files = files
+        self._batch_rows = batch_rows
         self._options = options
         self._strict_keys = strict_keys
         self._evolution = evolution
@@ -141,25 +148,11 @@ class FileReader(BlockingReader):
         the footers list for the needed columns, or whole small files; for IPC the bytes that were copied."""
 
     def read(self) -> Batch | None:
-        while not self._batches:
+        if not self._batches:
             drawn = self._ahead.next()
             if drawn is None:
                 return None
-            piece, rows = drawn
-            if piece.file != self._file:
-                self._file, self._row = piece.file, 0
-            try:
-                frame = rows.result()
-            # Polars panics, outside the Exception tree, on some damaged files.
-            except ArrowstreamError:
-                raise  # it already names the cause and the place
-            except FAILURES as error:
-                raise piece.explain(error, self._row) from error
-            if piece.loss is not None and piece.loss.count:
-                self._left_out.values(piece.loss.count, partial(piece.loss.first, self._row))
-            if piece.aside is not None and piece.aside.rows:
-                self._left_out.bad_rows(piece.aside.rows, self._row)
-            self._cut(piece, frame)
+            self._cut(*self._read(*drawn))
         batch, looked_at = self._batches.popleft()
         self._total += looked_at
         return batch
@@ -171,15 +164,33 @@ class FileReader(BlockingReader):
     def take_bad_rows(self) -> pl.DataFrame | None:
         return self._left_out.take_bad_rows()
 
+    def _read(self, piece: Piece, rows: Future[pl.DataFrame]) -> tuple[Piece, pl.DataFrame]:
+        """Return a piece with its rows, once they are read."""
+        if piece.file != self._file:
+            self._file, self._row = piece.file, 0
+        try:
+            frame = rows.result()
+        # Polars panics, outside the Exception tree, on some damaged files.
+        except ArrowstreamError:
+            raise  # it already names the cause and the place
+        except FAILURES as error:
+            raise piece.explain(error, self._row) from error
+        if piece.loss is not None and piece.loss.count:
+            self._left_out.values(piece.loss.count, partial(piece.loss.first, self._row))
+        if piece.aside is not None and piece.aside.rows:
+            self._left_out.bad_rows(piece.aside.rows, self._row)
+        return piece, frame
+
     def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
         bad = 0 if piece.aside is None else len(piece.aside.rows)
         looked_at = frame.height + bad if piece.rows is None else piece.rows
         # True if row i of the frame is row i of the piece.
         kept = self._pushed.predicate is None and frame.height == looked_at
-        parts = max(1, round(frame.height / BATCH_ROWS))
+        most = self._batch_rows
+        parts = max(1, round(frame.height / BATCH_ROWS) if most is None else -(-frame.height // most))
         size = max(1, -(-frame.height // parts))
         shared = 0
-        for offset in range(0, frame.height, size):
+        for offset in range(0, max(frame.height, 1), size):
             part = frame.slice(offset, size)
             if piece.places is not None:
                 places = piece.places()
@@ -188,11 +199,11 @@ class FileReader(BlockingReader):
                 start, stop = (offset, offset + part.height) if kept else (0, looked_at)
                 position = Position(str(piece.path), self._row + start, self._row + stop)
             batch = Batch(part, position)
-            share = min(offset + size, frame.height) * looked_at // frame.height - shared
+            share = min(offset + size, frame.height) * looked_at // max(frame.height, 1) - shared
             self._batches.append((batch, share))
             shared += share
         self._row += looked_at
-        self._total += looked_at - shared  # rows without a batch
+        self._total += looked_at - shared  # rows of which the query left none
         self.bytes_read += piece.nbytes
 
     def close(self) -> None:

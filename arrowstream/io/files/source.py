@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import polars as pl
 
+from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
@@ -20,13 +21,13 @@ from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
 from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
-from arrowstream.io.files.listing import DataFile, find_files, first_file
+from arrowstream.io.files.listing import DataFile, check_format, find_files, first_file
 from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
 from arrowstream.io.files.text.bad.put_aside import BadRowsTo, checked_destination
-from arrowstream.io.files.text_options import UTF8, NullValues, TextOptions
+from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
 from arrowstream.io.files.together.alike import has_content
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
@@ -63,6 +64,8 @@ class FileSource(SourceSpec):
         A sink for the rows of CSV and NDJSON that cannot be read; ``"skip"`` or ``"error"``.
     text
         How text files are written, but for the delimiter.
+    batch_rows
+        Largest number of rows of a batch; None for some 131,072.
 
     Examples
     --------
@@ -84,6 +87,7 @@ class FileSource(SourceSpec):
     skip_empty: bool = False
     bad_rows: BadRowsTo = "error"
     text: TextOptions = field(default_factory=TextOptions)
+    batch_rows: int | None = None
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -120,41 +124,6 @@ class FileSource(SourceSpec):
         """
         return replace(self, delimiter=delimiter, text=replace(self.text, delimiter=delimiter))
 
-    def with_text_options(
-        self,
-        *,
-        has_header: bool = True,
-        quote_char: str | None = '"',
-        null_values: NullValues | None = None,
-        comment_prefix: str | None = None,
-        skip_lines: int = 0,
-        decimal_comma: bool = False,
-        encoding: str = "utf8",
-    ) -> FileSource:
-        """Return the same source for text files that are written in another way.
-
-        Parameters
-        ----------
-        has_header, quote_char, null_values, comment_prefix, skip_lines, decimal_comma, encoding
-            See `Source.from_file`.
-
-        Raises
-        ------
-        PlanError
-            An option has a value that it cannot have, or two contradict each other.
-        """
-        text = TextOptions(
-            delimiter=self.delimiter or (";" if decimal_comma else ","),
-            has_header=has_header,
-            quote_char=quote_char or None,
-            null_values=null_values,
-            comment_prefix=comment_prefix,
-            skip_lines=skip_lines,
-            decimal_comma=decimal_comma,
-            encoding=encoding,
-        )
-        return replace(self, text=text)
-
     def with_differences(self, missing_columns: Missing, extra_columns: Extra, *, widen: bool) -> FileSource:
         """Return the same source, whose files may have other columns than the first one.
 
@@ -184,6 +153,17 @@ class FileSource(SourceSpec):
             `bad_rows` is neither a plain sink, ``"skip"`` nor ``"error"``.
         """
         return replace(self, bad_rows=checked_destination(bad_rows))
+
+    def with_batch_rows(self, batch_rows: int) -> FileSource:
+        """Return the same source, whose batches have at most this number of rows.
+
+        Raises
+        ------
+        PlanError
+            `batch_rows` is not a whole number of at least 1.
+        """
+        check_whole("batch_rows", batch_rows)
+        return replace(self, batch_rows=batch_rows)
 
     def with_strict_keys(self) -> FileSource:
         r"""Return the same source, for which every key of NDJSON or JSON that is not a column is an error.
@@ -239,10 +219,6 @@ class FileSource(SourceSpec):
         return self.bad_rows if isinstance(self.bad_rows, SinkSpec) else None
 
     @property
-    def _puts_aside(self) -> bool:
-        return self.bad_rows != "error"
-
-    @property
     def constant_columns(self) -> frozenset[str]:
         partitions = frozenset(name for name, _ in self._first.partitions)
         # A column that some files lack is null there, and `fill_null` makes it a constant.
@@ -268,6 +244,7 @@ class FileSource(SourceSpec):
             evolution=self.evolution,
             skipped=skipped,
             bad_rows=self.bad_rows,
+            batch_rows=self.batch_rows,
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
@@ -316,41 +293,8 @@ class FileSource(SourceSpec):
     def _listed(self) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
         """Return the files to read, and those without content that are left out."""
         files = find_files(self.paths, self.format, listed=self.listed)
-        if self.delimiter is not None and files[0].kind.format != "csv":
-            raise PlanError(
-                "only CSV files have a delimiter",
-                expected="CSV files",
-                found=f"{files[0].kind.format} in {files[0].path}",
-                hint="leave out with_delimiter()",
-            )
-        if self.text.for_csv and files[0].kind.format != "csv":
-            raise PlanError(
-                f"only CSV files have {self.text.for_csv[0]}",
-                expected="CSV files",
-                found=f"{files[0].kind.format} in {files[0].path}",
-                hint=f"leave out {', '.join(self.text.for_csv)}",
-            )
-        if self.text.encoding != UTF8 and files[0].kind.format not in TEXT_FORMATS:
-            raise PlanError(
-                "only text files have an encoding",
-                expected="CSV, NDJSON or JSON files",
-                found=f"{files[0].kind.format} in {files[0].path}",
-                hint="leave out encoding",
-            )
-        if self.strict_keys and files[0].kind.format not in ("ndjson", "json"):
-            raise PlanError(
-                "only NDJSON and JSON files have keys",
-                expected="NDJSON or JSON files",
-                found=f"{files[0].kind.format} in {files[0].path}",
-                hint="leave out with_strict_keys()",
-            )
-        if self._puts_aside and files[0].kind.format not in ("csv", "ndjson"):
-            raise PlanError(
-                "only CSV and NDJSON files may have bad rows",
-                expected="CSV or NDJSON files",
-                found=f"{files[0].kind.format} in {files[0].path}",
-                hint="leave out bad_rows",
-            )
+        for options, formats in self._limited:
+            check_format(options, formats, files[0])
         if self.include_file_paths is not None:
             files = tuple(map(self._with_path, files))
         if not self.skip_empty:
@@ -360,6 +304,15 @@ class FileSource(SourceSpec):
         full = tuple(file for file, is_empty in zip(files, empty, strict=True) if not is_empty)
         return full or files[:1], tuple(file for file, is_empty in zip(files, empty, strict=True) if is_empty)
 
+    @property
+    def _limited(self) -> Iterator[tuple[Sequence[str], frozenset[Format]]]:
+        """The options that are set and only some formats have, each with these formats."""
+        csv = ("with_delimiter()",) if self.delimiter is not None else ()
+        yield (*csv, *self.text.for_csv), frozenset({"csv"})
+        yield ("encoding",) if self.text.encoding != UTF8 else (), TEXT_FORMATS
+        yield ("with_strict_keys()",) if self.strict_keys else (), frozenset({"ndjson", "json"})
+        yield ("bad_rows",) if self.bad_rows != "error" else (), frozenset({"csv", "ndjson"})
+
     def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
         """Return the columns inside the files, and those of their partitions."""
         if not self._known:
@@ -367,7 +320,9 @@ class FileSource(SourceSpec):
             if path is not None:
                 given = pl.Schema({**given, path: pl.String()})
             partitions = [key for key, _ in files[0].partitions]
-            stored = stored_schema(files, self._options(files), given, self.evolution, aside=self._puts_aside)
+            stored = stored_schema(
+                files, self._options(files), given, self.evolution, aside=self.bad_rows != "error"
+            )
             if path is not None and (path in stored or partitions.count(path) > 1):
                 raise PlanError(
                     f"the files have a column {path!r} already",

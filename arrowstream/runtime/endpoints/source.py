@@ -41,6 +41,8 @@ class RunningSource:
         The run's clock, threads and snapshot store.
     inside
         The steps that run inside the read, which its errors name.
+    state_id
+        The id of its saved position.
     """
 
     __slots__ = (
@@ -73,6 +75,7 @@ class RunningSource:
         reader: Reader | BlockingReader,
         resources: Resources,
         inside: Sequence[Expressions] = (),
+        state_id: str = "source",
     ) -> None:
         self.counters = StageCounters(name)
         self.queue = None
@@ -80,7 +83,7 @@ class RunningSource:
         """Writes a batch of rows that the reader could not read; None if they are only counted."""
         self._reader = reader
         self._inside = inside
-        self._snapshots = Snapshots(name, name, resources)
+        self._snapshots = Snapshots(name, state_id, resources)
         self._threads = resources.threads
         self._clock = resources.clock
         self._now_ns = resources.clock.now_ns
@@ -271,6 +274,15 @@ class RunningSource:
 
     def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
         async def read() -> Element | None:
+            element = await read_once()
+            while reader.empty_is_progress and _is_empty(element):
+                if self._stopped:
+                    self._interrupted = True
+                    return None
+                element = await read_once()
+            return element
+
+        async def read_once() -> Element | None:
             begin = self._clock.now_ns()
             element = await self._threads.call(reader.read)
             counters = self.counters
@@ -318,3 +330,8 @@ class RunningSource:
             raise
         finally:
             self._reading = None
+
+
+def _is_empty(element: Element | None) -> bool:
+    """Return whether an element is a batch without rows."""
+    return isinstance(element, Batch) and not element.num_rows

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -14,21 +14,22 @@ import polars as pl
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.text.bad.sound_records import sound_records
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
+from arrowstream.io.files.text.options.text_options import TextOptions
 from arrowstream.io.files.text.quotes import Quotes, checked, read_quotes
 from arrowstream.io.files.text.records import (
     MAX_RECORD_BYTES,
     Block,
     Cut,
     Positions,
-    at_ends,
     byte_view,
-    occurrences,
+    count,
     positions,
+    whole,
     with_last,
 )
-from arrowstream.io.files.text_options import TextOptions
 
 _NEWLINE = ord("\n")
+_MARK: Final = "\ufeff".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +75,25 @@ class Csv(TextFormat):
         """Return a cut of whole records without comments, and without flawed lines if these are put `aside`."""
         prefix = self.options.comment_prefix
         comment = None if prefix is None else prefix.encode()
-        plain = at_ends(self.cut)
+        plain = whole(self.cut)
 
-        def cut(buffer: bytes, last: bool) -> tuple[Block, int]:
-            if comment is None or comment not in buffer:
+        def cut(data: bytes, last: bool) -> tuple[int, bool, Block | None]:
+            if comment is None or comment not in data:
                 if not aside:
-                    return plain(buffer, last)
-                if len(buffer) <= self.longest and not (last and self._quotes(buffer)):
-                    end, in_order = self.cut(buffer)
+                    return plain(data, last)
+                if len(data) <= self.longest and not (last and self._quotes(data)):
+                    end, in_order = self.cut(data)
                     if in_order:
-                        end = len(buffer) if last else end
-                        return Block(buffer[:end], True), end
-            return sound_records(
-                buffer,
+                        return len(data) if last else end, True, None
+            block, end = sound_records(
+                data,
                 self.read_quotes,
                 last=last,
                 longest=self.longest,
                 comment=comment,
                 keeps_flaws=not aside,
             )
+            return end, block.in_order, block
 
         return cut
 
@@ -157,7 +158,9 @@ class Csv(TextFormat):
         """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""
         names = dict(zip(self._stand_ins(), self.names, strict=True))
         own = pl.Schema({stand_in: schema.get(name, pl.String()) for stand_in, name in names.items()})
-        rows = pl.scan_csv(self._header() + block, schema=own, ignore_errors=lenient, **self._reading())
+        bare = self._begins_plainly(block)
+        text = block if bare else self._header() + block
+        rows = pl.scan_csv(text, has_header=not bare, schema=own, ignore_errors=lenient, **self._reading())
         return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
 
     def uneven(self, block: bytes) -> Uneven | None:
@@ -170,7 +173,7 @@ class Csv(TextFormat):
             newlines, delimiters = at[outside & (kinds == _NEWLINE)], at[outside & (kinds == delimiter)]
             lines, between = len(newlines), len(delimiters)
         else:
-            lines, between = occurrences(block, b"\n"), occurrences(block, self.options.delimiter.encode())
+            lines, between = count(block, _NEWLINE), count(block, delimiter)
         if between == (expected - 1) * (lines + (not block.endswith(b"\n"))):
             return None  # a longer record may make up for a shorter one, but Polars refuses the longer one
         if not self._quotes(block):
@@ -181,6 +184,20 @@ class Csv(TextFormat):
     def _stand_ins(self) -> list[str]:
         """Return stand-ins for the columns' names, which Polars would change if they contain quotes."""
         return [f"c{number}" for number in range(len(self.names))]
+
+    def _begins_plainly(self, block: bytes) -> bool:
+        """Return True if Polars reads the block as rows without a header before it, which takes a copy.
+
+        Without a header, Polars would skip a byte order mark or blank lines at the beginning, and take the
+        number of columns from the first record.
+        """
+        first = block[: block.find(b"\n") + 1]
+        return (
+            bool(first.strip())
+            and not first.startswith(_MARK)
+            and not self._quotes(first)
+            and first.count(self.options.delimiter.encode()) == len(self.names) - 1
+        )
 
     def _header(self) -> bytes:
         """Return a header to put before a block, so that Polars treats the block as a file."""

@@ -13,7 +13,8 @@ from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Loss, Piece
-from arrowstream.io.files.text.bad.put_aside import PutAside, bad_rows
+from arrowstream.io.files.text.bad.bad_row import PutAside
+from arrowstream.io.files.text.bad.put_aside import bad_rows
 from arrowstream.io.files.text.bad.sift import inferred, sifted
 from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.csv_format import Csv
@@ -22,14 +23,19 @@ from arrowstream.io.files.text.json_array import JsonLines
 from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
+from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
+from arrowstream.io.files.text.options.transcode import AfterLines, Transcoded
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
-from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, at_ends, blocks
-from arrowstream.io.files.text.transcode import AfterLines, Transcoded
+from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, blocks, count, whole
 from arrowstream.io.files.text.unknown_key import unknown_key
-from arrowstream.io.files.text_options import UTF8, TextOptions
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
+
+_NEWLINE = ord("\n")
+
+_HEADER_BYTES = 1 << 16
+"""Bytes that hold most headers, and more."""
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -98,7 +104,7 @@ class TextFile:
             text,
             self.format.cut_lines(aside=self._aside)
             if isinstance(self.format, Csv)
-            else at_ends(self.format.cut),
+            else whole(self.format.cut),
             name=self._path,
             size=BLOCK_BYTES,
             longest=self.format.longest,
@@ -114,7 +120,7 @@ class TextFile:
             self.first = self.first.joined(more)
         data, in_order, gaps = self.first
         body = data.lstrip(b"\r\n")
-        end = int(format.ends(body)[0]) if body else 0
+        end = _first_end(format, body)
         if not options.has_header:
             self.format = format.without_header(body[:end], self._path)
             return
@@ -182,7 +188,7 @@ class TextFile:
             if block.data or block.gaps:
                 yield self._piece(file, block, schema, adapt, known)
                 if self._lines is not None:
-                    self._lines += block.data.count(b"\n") + len(block.gaps)
+                    self._lines += count(block.data, _NEWLINE) + len(block.gaps)
             block = next(self._blocks, None)
 
     def _piece(
@@ -224,6 +230,14 @@ class TextFile:
     def close(self) -> None:
         """Close the file."""
         self._bytes.close()
+
+
+def _first_end(format: TextFormat, block: bytes) -> int:
+    """Return the end of the first record of a block, 0 without one."""
+    size = _HEADER_BYTES
+    while len(ends := format.ends(block[:size])) < 2 and size < len(block):
+        size *= 16  # the only end may be that of the part
+    return int(ends[0]) if len(ends) else 0
 
 
 def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside: bool = False) -> pl.Schema:

@@ -12,7 +12,7 @@ from arrowstream.core.failures import FAILURES
 from arrowstream.core.position import Position, joined
 from arrowstream.errors import SourceError
 from arrowstream.io.files.read_ahead import Loss, Piece
-from arrowstream.io.files.text.bad.put_aside import PutAside
+from arrowstream.io.files.text.bad.bad_row import PutAside
 from arrowstream.io.files.together.alike import TOGETHER_BYTES, TOGETHER_FILES, Alike, SmallFile
 
 Finish = Callable[[pl.DataFrame, Sequence[int], Sequence[int]], pl.DataFrame]

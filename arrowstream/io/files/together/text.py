@@ -14,9 +14,9 @@ from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.json_array import JsonLines
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
+from arrowstream.io.files.text.options.text_options import TextOptions
 from arrowstream.io.files.text.records import positions
 from arrowstream.io.files.text.unknown_key import unknown_key
-from arrowstream.io.files.text_options import TextOptions
 from arrowstream.io.files.together.alike import BOM, Alike, SmallFile, rows_of_each
 
 _BLANK: Final = b" \t\r\n"

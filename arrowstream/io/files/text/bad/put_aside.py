@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ import polars as pl
 
 from arrowstream.errors import PlanError
 from arrowstream.io.files.paths import printable
+from arrowstream.io.files.text.bad.bad_row import BadRow
 from arrowstream.io.files.text.bad.sift import Sifted
 from arrowstream.io.files.text.records import Block, positions
 from arrowstream.io.sink import BoundSink, Fanout, SinkSpec
@@ -20,38 +20,6 @@ _NEWLINE = ord("\n")
 
 BadRowsTo = SinkSpec | Literal["error", "skip"]
 """A sink that bad rows go to; ``"skip"`` to leave them out; ``"error"`` if the first one ends the run."""
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A record that is no row.
-
-    Parameters
-    ----------
-    path
-        Path of the file.
-    row
-        Number of the record among those of the piece, the good and the bad, counted from 0.
-    line
-        Number of its first line in the file, counted from 1.
-    error
-        Why it cannot be read.
-    text
-        Its bytes.
-    """
-
-    path: str
-    row: int
-    line: int
-    error: str
-    text: bytes
-
-
-@dataclass(slots=True)
-class PutAside:
-    """Bad rows of a piece, once it was read."""
-
-    rows: list[BadRow] = field(default_factory=list)
 
 
 def bad_rows(path: str, block: Block, found: Sifted, line: int) -> list[BadRow]:

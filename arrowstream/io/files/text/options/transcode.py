@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import codecs
+import io
+from abc import ABC, abstractmethod
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.text.records import Text
-from arrowstream.io.files.text_options import LOSSY
+from arrowstream.io.files.text.options.text_options import LOSSY
+from arrowstream.io.files.text.records import Stream, Text
 
 _CHUNK = 1 << 18
 """Bytes that are decoded at a time."""
 
 
-class Transcoded:
+class _Restated(Text, ABC):
+    """Stream made of another one."""
+
+    __slots__ = ("_back",)
+
+    def __init__(self) -> None:
+        self._back = b""
+
+    @abstractmethod
+    def _more(self, size: int) -> bytes:
+        """Return exactly `size` more bytes, fewer only at the end."""
+
+    def read(self, size: int) -> bytes:
+        head, self._back = self._back[:size], self._back[size:]
+        return head + self._more(size - len(head))
+
+    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+        buffer.seek(0)
+        buffer.write(self.read(size))
+        buffer.truncate()
+
+    def put_back(self, data: bytes) -> None:
+        self._back = data + self._back
+
+
+class Transcoded(_Restated):
     """Stream of UTF-8, made of a stream of another encoding, without a byte order mark.
 
     Parameters
@@ -23,11 +50,17 @@ class Transcoded:
         Its encoding; ``"utf8-lossy"`` for UTF-8 whose invalid bytes become U+FFFD.
     path
         Path of the file, for errors.
+
+    Raises
+    ------
+    SourceError
+        While it is read: the stream does not have this encoding.
     """
 
     __slots__ = ("_before", "_decoder", "_encoding", "_ended", "_path", "_ready", "_source", "_taken")
 
-    def __init__(self, source: Text, encoding: str, path: str) -> None:
+    def __init__(self, source: Stream, encoding: str, path: str) -> None:
+        super().__init__()
         self._source = source
         self._encoding = encoding
         self._path = path
@@ -41,14 +74,7 @@ class Transcoded:
         self._before = True
         """True until the first character."""
 
-    def read(self, size: int) -> bytes:
-        """Return exactly `size` bytes of UTF-8, fewer only at the end.
-
-        Raises
-        ------
-        SourceError
-            The stream has not this encoding.
-        """
+    def _more(self, size: int) -> bytes:
         while len(self._ready) < size and not self._ended:
             chunk = self._source.read(_CHUNK)
             self._ended = len(chunk) < _CHUNK
@@ -75,7 +101,7 @@ class Transcoded:
         )
 
 
-class AfterLines:
+class AfterLines(_Restated):
     """Stream without its first lines.
 
     Parameters
@@ -88,13 +114,13 @@ class AfterLines:
 
     __slots__ = ("_left", "_ready", "_source")
 
-    def __init__(self, source: Text, lines: int) -> None:
+    def __init__(self, source: Stream, lines: int) -> None:
+        super().__init__()
         self._source = source
         self._left = lines
         self._ready = b""
 
-    def read(self, size: int) -> bytes:
-        """Return exactly `size` bytes, fewer only at the end."""
+    def _more(self, size: int) -> bytes:
         while self._left:
             if not self._ready and not (chunk := self._source.read(_CHUNK)):
                 return b""

@@ -9,7 +9,8 @@ import polars as pl
 
 from arrowstream.core.notes import ReaderNote
 from arrowstream.io.files.listing import DataFile
-from arrowstream.io.files.text.bad.put_aside import BadRow, as_frame
+from arrowstream.io.files.text.bad.bad_row import BadRow
+from arrowstream.io.files.text.bad.put_aside import as_frame
 
 SKIPPED = "files without content left out"
 BAD = "bad rows left out"
