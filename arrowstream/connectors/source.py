@@ -81,7 +81,6 @@ class Source(metaclass=ExplainsNames):
         batch_rows
             Largest number of rows of a batch, by default some 131,072. A gentle stop delivers the batches that were
             read, so fewer rows make it quicker where a step is slow; they cost some 30 us a batch and step.
-
         bad_rows
             A sink for rows of CSV and NDJSON that cannot be read, with the columns ``file``, ``row``, ``line``,
             ``error``, ``text``; ``"skip"`` to leave them out and count them in the report; by default an error.
@@ -114,6 +113,11 @@ class Source(metaclass=ExplainsNames):
         Costs a thread and memory for a few batches; files are read in order. Parquet and IPC read only
         the columns and row groups that the first steps need, text only the columns. Holds no state between batches.
 
+        A blank line of CSV is a row of nulls; before the header it is skipped, as it is in NDJSON. A quote that is
+        opened and never closed makes the line it is on a bad row, and reading goes on with the next line; so does
+        text after a closing quote. Types are inferred from rows that are not bad for another reason; give `schema`
+        where a value of another type should be a bad row. Bad rows are looked for in all columns.
+
         Examples
         --------
         >>> import pathlib, tempfile
@@ -121,6 +125,10 @@ class Source(metaclass=ExplainsNames):
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "prices.csv"
         >>> _ = file.write_text("item;price\ntea;3\n")
         >>> source = Source.from_file(file, delimiter=";")
+        >>> Pipeline.builder().source(source).collect_sync().rows()
+        [('tea', 3)]
+        >>> _ = file.write_text("item;price\ntea;3\ncake;?\n")
+        >>> source = Source.from_file(file, delimiter=";", schema={"price": int}, bad_rows="skip")
         >>> Pipeline.builder().source(source).collect_sync().rows()
         [('tea', 3)]
         """
