@@ -67,8 +67,8 @@ class SourceSpec(ABC):
         """The sink of rows that cannot be read, with the columns `BAD_ROWS`; None if they go nowhere."""
         return None
 
-    def with_bad_rows(self, sink: SinkSpec) -> SourceSpec:
-        """Return the same source with another sink for the rows that cannot be read, where it has one."""
+    def with_bad_rows_sink(self, sink: SinkSpec) -> SourceSpec:
+        """Return the same source with another sink for the rows that cannot be read, if it has one."""
         return self
 
     @property

@@ -11,9 +11,7 @@ from arrowstream.policies.handlers import DeadLetter
 
 def without_side_outputs(graph: Graph, sink: SinkSpec) -> Graph:
     """Return a graph whose late rows, dead letters and bad rows all go to `sink`, also those inside its steps."""
-    source = graph.source
-    if source is not None and source.bad_rows_sink is not None:
-        source = source.with_bad_rows(sink)
+    source = None if graph.source is None else graph.source.with_bad_rows_sink(sink)
     return replace(graph, source=source, steps=tuple(_redirected(step, sink) for step in graph.steps))
 
 

@@ -209,11 +209,13 @@ def test_values_inside_of_columns_and_limits_of_python(tmp_path: Path) -> None:
 
 def test_of_types_without_a_common_one_the_first_is_inferred(tmp_path: Path) -> None:
     file = tmp_path / "a.ndjson"
-    file.write_text('{"a": 1, "o": {"x": 1}}\n{"a": 1.5, "o": [1]}\n{"n": 1e999}\n{"o": {"y": "t"}}\n')
+    file.write_text(
+        '{"a": 1, "o": {"x": 1}}\n{"a": 1.5, "o": [1]}\n{"n": 1e999}\n{"o": {"y": "t"}}\n{"\\ud800": 1}\n'
+    )
     good, bad = read(file)
     assert good.schema["o"] == pl.Struct({"x": pl.Int64, "y": pl.String})
     assert good.schema["a"] == pl.Float64
-    assert [row for row, *_ in places(bad)] == [2, 3]
+    assert [row for row, *_ in places(bad)] == [2, 3, 5]
 
 
 def test_values_of_several_formats_of_dates_are_each_read_alone(tmp_path: Path) -> None:
@@ -388,6 +390,8 @@ def test_a_job_names_them(tmp_path: Path) -> None:
             f'[source]\nkind = "file"\npath = "{tmp_path}/a.csv"\nbad_rows = {bad_rows}\n'
             f'[sink]\nkind = "file"\npath = "{tmp_path}/{number}.parquet"\n'
         )
+        rows, _ = Job.load(job).preview(1) if number < 2 else (pl.DataFrame({"a": [1]}), None)
+        assert rows["a"].to_list() == [1] and (number > 1 or not (tmp_path / "bad.ndjson").exists())
         pipeline = Job.load(job).pipeline()
         if number == 2:
             with pytest.raises(SourceError, match="has more fields"):

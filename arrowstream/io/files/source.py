@@ -140,12 +140,7 @@ class FileSource(SourceSpec):
         return replace(self, evolution=Evolution(missing_columns, extra_columns, widen))
 
     def with_bad_rows(self, bad_rows: BadRowsTo) -> FileSource:
-        """Return the same source with a place for the rows that cannot be read.
-
-        Parameters
-        ----------
-        bad_rows
-            See `Source.from_file`.
+        """Return the same source with a place for the rows that cannot be read: see `Source.from_file`.
 
         Raises
         ------
@@ -217,6 +212,9 @@ class FileSource(SourceSpec):
     @property
     def bad_rows_sink(self) -> SinkSpec | None:
         return self.bad_rows if isinstance(self.bad_rows, SinkSpec) else None
+
+    def with_bad_rows_sink(self, sink: SinkSpec) -> FileSource:
+        return self if self.bad_rows_sink is None else replace(self, bad_rows=sink)
 
     @property
     def constant_columns(self) -> frozenset[str]:

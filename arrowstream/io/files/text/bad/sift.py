@@ -14,7 +14,7 @@ from arrowstream.io.files.evolution import wider
 from arrowstream.io.files.text.bad.sift_csv import kept_bytes, misshapen, sifted_csv
 from arrowstream.io.files.text.bad.sift_ndjson import broken, lines_of, sifted_ndjson
 from arrowstream.io.files.text.csv_format import Csv
-from arrowstream.io.files.text.formats import INFER_ROWS, TextFormat
+from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat
 from arrowstream.io.files.text.ndjson_format import is_blank
 from arrowstream.io.files.text.ndjson_rows import merged
 from arrowstream.io.files.text.records import Block, Positions
@@ -106,7 +106,7 @@ def _types(format: TextFormat, lines: Sequence[bytes]) -> pl.Schema:
     """Return the types of lines of NDJSON; of values without a common type the first one decides."""
     try:
         return format.infer(b"".join(lines), pl.Schema())
-    except pl.exceptions.PolarsError:
+    except (FlawedRecord, pl.exceptions.PolarsError):
         if len(lines) == 1:
             return pl.Schema()
     middle = len(lines) // 2
