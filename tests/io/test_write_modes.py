@@ -209,6 +209,7 @@ def test_keys_of_objects_may_come_in_any_order_and_an_array_may_be_on_one_line()
     ("path", "content"),
     [
         ("out.csv", b"\xff\xfe\x00"),
+        ("out.csv", b"k\xff,x\n"),
         ("out.csv.gz", b"not packed"),
         ("out.ndjson", b"not an object\n"),
         ("out/a.parquet", b"PAR1"),
