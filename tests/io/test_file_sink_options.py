@@ -7,8 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arrowstream import Pipeline, Settings, Sink, Source
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PlanError, SchemaError, SinkError
 from arrowstream.io.files import sink as file_sink
+from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.sorting_encoder import SortingEncoder
+from arrowstream.io.files.output.streaming_sink import encoded, encoded_files
 from arrowstream.io.files.sink import FileSink
 
 
@@ -122,3 +126,22 @@ def test_options_that_do_not_fit_are_refused(path, options, message):
     with pytest.raises((PlanError, SchemaError), match=message) as caught:
         FileSink.of(path, **options).check(pl.Schema({"k": pl.Int64, "l": pl.List(pl.Int64)}))
     assert caught.value.expected and caught.value.hint
+
+
+def test_files_are_sorted_however_they_are_encoded():
+    rows, memory = pl.DataFrame({"x": [3, 1, 2]}), MemoryBudget(1_000)
+    encoder = SortingEncoder(encoder_for("csv", rows.schema, None), ["x"], memory, "sink", 2)
+    assert encoded(rows, encoder) == b"x\n1\n2\n3\n"
+    assert list(encoded_files([rows, rows[:2]], encoder)) == [b"x\n1\n2\n3\n", b"x\n1\n3\n"]
+    target = Bytes()
+    encoder.encode(iter(()), target)
+    encoder.encode_lazy(rows.lazy(), rows, target)  # as it is: only whole files are sorted
+    assert bytes(target) == b"x\nx\n3\n1\n2\n"
+    assert memory.held == 0 and memory.peak > 0
+
+
+class Bytes(bytearray):
+    """Target of an encoder."""
+
+    def add(self, data):
+        self.extend(data)

@@ -264,7 +264,7 @@ class FileSink(SinkSpec):
             kind.delimiter,
             header=header,
             level=self.compression_level,
-            groups=RowGroups(self.row_group_size, self._limits().group_bytes, self.statistics),
+            groups=RowGroups(self.row_group_size, self._limits().waiting_bytes, self.statistics),
         )
         if not self.sort_by:
             return encoder

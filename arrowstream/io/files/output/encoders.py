@@ -36,13 +36,13 @@ class RowGroups:
     rows
         Number of rows in each; None for as many as are fast to write and read.
     nbytes
-        Most bytes of the rows of one, about, if `rows` is None.
+        Most bytes of the rows of one, about, if `rows` is None; None for the default.
     statistics
         Whether each has the least and the largest value of its columns, by which readers skip it.
     """
 
     rows: int | None = None
-    nbytes: int = UNIT_BYTES
+    nbytes: int | None = None
     statistics: bool = True
 
     def size(self, first: pl.DataFrame) -> int | None:
@@ -52,7 +52,8 @@ class RowGroups:
         if not first.height:
             return None
         # Polars keeps all rows of a row group in memory, however wide they are.
-        fitting = first.height * self.nbytes // max(1, frame_bytes(first))
+        most = UNIT_BYTES if self.nbytes is None else min(self.nbytes, UNIT_BYTES)
+        fitting = first.height * most // max(1, frame_bytes(first))
         return max(1, min(GROUP_ROWS, fitting))
 
 
