@@ -21,6 +21,8 @@ OPTIONS = {
     "flag": "`true` or `false`",
     "count": "a whole number of at least 1",
     "types": 'a table of columns and types, such as `{ x = "Float64" }`',
+    "nulls": 'text, a list of texts, or a table of columns and texts, such as `{ x = "NA" }`',
+    "bad_rows": '`"error"`, `"skip"`, or a sink, such as `{ kind = "file", path = "bad.ndjson" }`',
 }
 SHARED = {
     "Every source": ("io.source.SourceSpec.with_event_time",),

@@ -15,8 +15,11 @@ from arrowstream.io.files.formats import Format
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
-Option = Literal["text", "texts", "path", "paths", "flag", "count", "types"] | tuple[str, ...]
-"""Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types."""
+Option = (
+    Literal["text", "texts", "path", "paths", "flag", "count", "types", "bad_rows", "nulls"] | tuple[str, ...]
+)
+"""Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types,
+``"bad_rows"`` a text or a sink, ``"nulls"`` texts or a table of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,14 @@ SOURCES: dict[str, Connector] = {
             "widen": "flag",
             "include_file_paths": "text",
             "skip_empty": "flag",
+            "bad_rows": "bad_rows",
+            "has_header": "flag",
+            "quote_char": "text",
+            "null_values": "nulls",
+            "comment_prefix": "text",
+            "skip_lines": "count",
+            "decimal_comma": "flag",
+            "encoding": "text",
             "batch_rows": "count",
         },
     ),

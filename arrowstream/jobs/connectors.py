@@ -16,6 +16,16 @@ def _texts(value: Value) -> str | list[str]:
     return value.texts() if isinstance(value.found, list) else value.text()
 
 
+def _bad_rows(value: Value) -> Any:
+    return value.one_of(("error", "skip")) if isinstance(value.found, str) else connector(value, SINKS)
+
+
+def _nulls(value: Value) -> Any:
+    if isinstance(value.found, dict):
+        return {name: text.text() for name, text in value.table().items()}
+    return _texts(value)
+
+
 _READERS: dict[str, Callable[[Value], Any]] = {
     "text": Value.text,
     "texts": _texts,
@@ -24,6 +34,8 @@ _READERS: dict[str, Callable[[Value], Any]] = {
     "flag": Value.flag,
     "count": Value.count,
     "types": types,
+    "bad_rows": _bad_rows,
+    "nulls": _nulls,
 }
 
 

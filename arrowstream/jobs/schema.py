@@ -57,6 +57,8 @@ _OPTIONS: Mapping[str, Schema] = {
     "flag": _FLAG,
     "count": _COUNT,
     "types": _BY_NAME,
+    "bad_rows": {"anyOf": [{"enum": ["error", "skip"]}, {"$ref": "#/definitions/side_sink"}]},
+    "nulls": {"anyOf": [*_TEXTS["anyOf"], _BY_NAME]},
 }
 
 

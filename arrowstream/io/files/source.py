@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,14 +19,17 @@ from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
-from arrowstream.io.files.formats import Format, format_named
+from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
-from arrowstream.io.files.listing import DataFile, find_files, first_file
+from arrowstream.io.files.listing import DataFile, check_format, find_files, first_file
 from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
+from arrowstream.io.files.text.bad.put_aside import BadRowsTo, checked_destination
+from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
 from arrowstream.io.files.together.alike import has_content
+from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
 
@@ -57,6 +60,10 @@ class FileSource(SourceSpec):
         Name of a column with the path of each row's file; None for no such column.
     skip_empty
         Whether files without content are left out, instead of being an error.
+    bad_rows
+        A sink for the rows of CSV and NDJSON that cannot be read; ``"skip"`` or ``"error"``.
+    text
+        How text files are written, but for the delimiter.
     batch_rows
         Largest number of rows of a batch; None for some 131,072.
 
@@ -78,6 +85,8 @@ class FileSource(SourceSpec):
     listed: bool = False
     include_file_paths: str | None = None
     skip_empty: bool = False
+    bad_rows: BadRowsTo = "error"
+    text: TextOptions = field(default_factory=TextOptions)
     batch_rows: int | None = None
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
@@ -113,13 +122,7 @@ class FileSource(SourceSpec):
         PlanError
             `delimiter` is not one ASCII character, or is a quote or a line end.
         """
-        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
-            raise PlanError(
-                "this cannot be a delimiter",
-                expected="one ASCII character, no quote and no line end, such as ';'",
-                found=repr(delimiter),
-            )
-        return replace(self, delimiter=delimiter)
+        return replace(self, delimiter=delimiter, text=replace(self.text, delimiter=delimiter))
 
     def with_differences(self, missing_columns: Missing, extra_columns: Extra, *, widen: bool) -> FileSource:
         """Return the same source, whose files may have other columns than the first one.
@@ -135,6 +138,21 @@ class FileSource(SourceSpec):
             An argument has another value than those.
         """
         return replace(self, evolution=Evolution(missing_columns, extra_columns, widen))
+
+    def with_bad_rows(self, bad_rows: BadRowsTo) -> FileSource:
+        """Return the same source with a place for the rows that cannot be read.
+
+        Parameters
+        ----------
+        bad_rows
+            See `Source.from_file`.
+
+        Raises
+        ------
+        PlanError
+            `bad_rows` is neither a plain sink, ``"skip"`` nor ``"error"``.
+        """
+        return replace(self, bad_rows=checked_destination(bad_rows))
 
     def with_batch_rows(self, batch_rows: int) -> FileSource:
         """Return the same source, whose batches have at most this number of rows.
@@ -184,7 +202,8 @@ class FileSource(SourceSpec):
         except ArrowstreamError:
             return f"file {paths}"
         many = "1 file" if len(files) == 1 else f"{len(files)} files"
-        return f"file {paths} ({files[0].kind.format}, {many})"
+        skips = ", bad rows are skipped" if self.bad_rows == "skip" else ""
+        return f"file {paths} ({files[0].kind.format}, {many}{skips})"
 
     def schema(self) -> pl.Schema:
         stored, partitions = self._columns(self._files())
@@ -194,6 +213,10 @@ class FileSource(SourceSpec):
     def pushdown(self) -> Literal["columns", "query"]:
         format = self.format or self._first.kind.format
         return "query" if format in ("parquet", "ipc") else "columns"
+
+    @property
+    def bad_rows_sink(self) -> SinkSpec | None:
+        return self.bad_rows if isinstance(self.bad_rows, SinkSpec) else None
 
     @property
     def constant_columns(self) -> frozenset[str]:
@@ -212,7 +235,7 @@ class FileSource(SourceSpec):
         partitions = partition_columns(files, partitioned)
         return FileReader(
             files,
-            self._delimiter(files),
+            self._options(files),
             stored,
             partitions,
             schema,
@@ -220,6 +243,7 @@ class FileSource(SourceSpec):
             strict_keys=self.strict_keys,
             evolution=self.evolution,
             skipped=skipped,
+            bad_rows=self.bad_rows,
             batch_rows=self.batch_rows,
         )
 
@@ -269,20 +293,8 @@ class FileSource(SourceSpec):
     def _listed(self) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
         """Return the files to read, and those without content that are left out."""
         files = find_files(self.paths, self.format, listed=self.listed)
-        if self.delimiter is not None and files[0].kind.format != "csv":
-            raise PlanError(
-                "only CSV files have a delimiter",
-                expected="CSV files",
-                found=f"{files[0].kind.format} in {files[0].path}",
-                hint="leave out with_delimiter()",
-            )
-        if self.strict_keys and files[0].kind.format not in ("ndjson", "json"):
-            raise PlanError(
-                "only NDJSON and JSON files have keys",
-                expected="NDJSON or JSON files",
-                found=f"{files[0].kind.format} in {files[0].path}",
-                hint="leave out with_strict_keys()",
-            )
+        for options, formats in self._limited:
+            check_format(options, formats, files[0])
         if self.include_file_paths is not None:
             files = tuple(map(self._with_path, files))
         if not self.skip_empty:
@@ -292,6 +304,15 @@ class FileSource(SourceSpec):
         full = tuple(file for file, is_empty in zip(files, empty, strict=True) if not is_empty)
         return full or files[:1], tuple(file for file, is_empty in zip(files, empty, strict=True) if is_empty)
 
+    @property
+    def _limited(self) -> Iterator[tuple[Sequence[str], frozenset[Format]]]:
+        """The options that are set and only some formats have, each with these formats."""
+        csv = ("with_delimiter()",) if self.delimiter is not None else ()
+        yield (*csv, *self.text.for_csv), frozenset({"csv"})
+        yield ("encoding",) if self.text.encoding != UTF8 else (), TEXT_FORMATS
+        yield ("with_strict_keys()",) if self.strict_keys else (), frozenset({"ndjson", "json"})
+        yield ("bad_rows",) if self.bad_rows != "error" else (), frozenset({"csv", "ndjson"})
+
     def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
         """Return the columns inside the files, and those of their partitions."""
         if not self._known:
@@ -299,7 +320,9 @@ class FileSource(SourceSpec):
             if path is not None:
                 given = pl.Schema({**given, path: pl.String()})
             partitions = [key for key, _ in files[0].partitions]
-            stored = stored_schema(files, self._delimiter(files), given, self.evolution)
+            stored = stored_schema(
+                files, self._options(files), given, self.evolution, aside=self.bad_rows != "error"
+            )
             if path is not None and (path in stored or partitions.count(path) > 1):
                 raise PlanError(
                     f"the files have a column {path!r} already",
@@ -314,8 +337,10 @@ class FileSource(SourceSpec):
         both = {**stored, **partitions}
         return pl.Schema({name: self.given.get(name, dtype) for name, dtype in both.items()})
 
-    def _delimiter(self, files: tuple[DataFile, ...]) -> str:
-        return self.delimiter or files[0].kind.delimiter
+    def _options(self, files: tuple[DataFile, ...]) -> TextOptions:
+        partitions = [key for key, _ in files[0].partitions]
+        names = () if self.text.has_header else (name for name in self.given if name not in partitions)
+        return replace(self.text, delimiter=self.delimiter or files[0].kind.delimiter, names=tuple(names))
 
 
 def _size(nbytes: int) -> str:
