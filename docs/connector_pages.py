@@ -18,6 +18,7 @@ OPTIONS = {
     "texts": "text, or a list of texts",
     "flag": "`true` or `false`",
     "count": "a whole number of at least 1",
+    "text or count": "text, or a whole number of at least 1",
     "types": 'a table of columns and types, such as `{ x = "Float64" }`',
 }
 SHARED = {

@@ -42,8 +42,8 @@ class Sink(metaclass=ExplainsNames):
             A file, or a folder (existing, or ending in ``/``) for part files; a device or a pipe gets the rows as
             they come. ``~`` is the home folder; a URL is refused.
         format
-            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the name decides, and a folder
-            gets Parquet.
+            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"`` or ``"avro"``; by default the name decides,
+            and a folder gets Parquet.
         partition_by
             Column, or columns, whose values become folders ``key=value``.
         compression

@@ -37,17 +37,20 @@ class Source(metaclass=ExplainsNames):
         widen: bool = False,
         include_file_paths: str | None = None,
         skip_empty: bool = False,
+        sheet: str | int | None = None,
     ) -> FileSource:
-        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz``, ``.zst``, ``.zip``.
+        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC, Avro, Excel; text also packed.
 
         Parameters
         ----------
         path
-            A file, a glob, a list of files, or a folder: all files of one format at any depth, through symbolic
-            links, except names that begin with ``.`` or ``_``. Hive partitions ``key=value`` and ``_key=value``
-            become columns, those in the paths of a list, too. ``~`` is the home folder; a URL is refused.
+            A file (text also as ``.gz``, ``.zst`` or ``.zip``), a glob, a list of files, or a folder: all files of
+            one format at any depth, through symbolic links, except names that begin with ``.`` or ``_``. Hive
+            partitions ``key=value`` and ``_key=value`` become columns, those in the paths of a list, too. ``~`` is
+            the home folder; a URL is refused.
         format
-            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the names of the files decide.
+            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"``, ``"avro"`` or ``"excel"``; by default the
+            names of the files decide.
         schema
             Types of all columns, or of some: the others are those of the file, or inferred from the first 10,000 rows
             of the first text file. A schema of Polars or pyarrow, or pairs or a dict of their types or Python's.
@@ -67,6 +70,8 @@ class Source(metaclass=ExplainsNames):
             Name of a last column with the path of each row's file. A filter on it decides which files are read.
         skip_empty
             Whether files without content are left out and counted in the report; by default an error.
+        sheet
+            Sheet of Excel files: its name, or its number from 1; by default the first.
 
         Raises
         ------
@@ -77,6 +82,11 @@ class Source(metaclass=ExplainsNames):
         -----
         Costs a thread and memory for a few batches; files are read in order. Parquet and IPC read only
         the columns and row groups that the first steps need, text only the columns. Holds no state between batches.
+
+        Avro is read block by block, in any compression of its specification; a map becomes a list of keys and
+        values, an enum an Enum. A union other than of one type with null is refused. Excel files need the extra
+        ``excel`` and are read whole: the first row that is not blank names the columns, types come from all rows,
+        blank rows are left out, and cells with an error such as ``#DIV/0!`` are null.
 
         Examples
         --------
@@ -92,7 +102,7 @@ class Source(metaclass=ExplainsNames):
 
         source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
         source = source.with_differences(missing_columns, extra_columns, widen=widen)
-        source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty)
+        source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty, sheet=sheet)
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
         return source.with_strict_keys() if strict_keys else source

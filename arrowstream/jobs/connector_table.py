@@ -14,7 +14,7 @@ from arrowstream.io.files.formats import Format
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
-Option = Literal["text", "texts", "flag", "count", "types"] | tuple[str, ...]
+Option = Literal["text", "texts", "flag", "count", "text or count", "types"] | tuple[str, ...]
 """Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types."""
 
 
@@ -55,6 +55,7 @@ SOURCES: dict[str, Connector] = {
             "widen": "flag",
             "include_file_paths": "text",
             "skip_empty": "flag",
+            "sheet": "text or count",
         },
     ),
     "frame": Connector(Source.from_frame),

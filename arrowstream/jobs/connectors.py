@@ -15,11 +15,16 @@ def _texts(value: Value) -> str | list[str]:
     return value.texts() if isinstance(value.found, list) else value.text()
 
 
+def _text_or_count(value: Value) -> str | int:
+    return value.text() if isinstance(value.found, str) else value.count()
+
+
 _READERS: dict[str, Callable[[Value], Any]] = {
     "text": Value.text,
     "texts": _texts,
     "flag": Value.flag,
     "count": Value.count,
+    "text or count": _text_or_count,
     "types": types,
 }
 

@@ -49,6 +49,7 @@ ROWS_PER_FILE: Final = 4_194_304
 _COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
     "parquet": ("zstd", "snappy", "lz4", "gzip", "none"),
     "ipc": ("none", "lz4", "zstd"),
+    "avro": ("none", "deflate", "snappy"),
     "csv": ("none", "gzip", "zstd"),
     "ndjson": ("none", "gzip", "zstd"),
     "json": ("none", "gzip", "zstd"),
@@ -59,6 +60,7 @@ _SUFFIXES: Final[dict[Format, str]] = {
     "ndjson": ".ndjson",
     "json": ".json",
     "ipc": ".arrow",
+    "avro": ".avro",
 }
 
 
@@ -78,13 +80,14 @@ class FileSink(SinkSpec):
         A file or a folder. A missing folder is created, but the parent folder of a single file must exist. A symbolic
         link is followed; a pipe, a character device or ``/dev/stdout`` gets the rows as they come.
     format
-        ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects) or ``"ipc"`` (Arrow's file
-        format, also called Feather). None to take it from the name; Parquet for a folder.
+        ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects), ``"ipc"`` (Arrow's file
+        format, also called Feather) or ``"avro"``. None to take it from the name; Parquet for a folder.
     partition_by
         Columns whose values become folders, as in ``day=2013-01-01/part-00000.parquet``.
     compression
         parquet: ``"zstd"`` (the default, level 1), ``"snappy"``, ``"lz4"``, ``"gzip"``, ``"none"``;
-        ipc: ``"none"`` (the default), ``"lz4"``, ``"zstd"``; text formats in a folder: ``"none"`` (the default),
+        ipc: ``"none"`` (the default), ``"lz4"``, ``"zstd"``; avro: ``"none"`` (the default), ``"deflate"``,
+        ``"snappy"``; text formats in a folder: ``"none"`` (the default),
         ``"gzip"``, ``"zstd"``. A single text file is compressed as its name says (``.gz``, ``.zst``).
     overwrite
         Replace the data files of this format in the folder.
@@ -239,6 +242,17 @@ class FileSink(SinkSpec):
             return self.path.endswith("/") or bool(self.partition_by) or self._local.is_dir()
 
     def _kind(self) -> FileKind:
+        kind = self._named_kind()
+        if kind.format not in _SUFFIXES:
+            raise PlanError(
+                f"{kind.format} files are only read",
+                expected=", ".join(map(repr, _SUFFIXES)),
+                found=repr(self.format or self.path),
+                hint="write CSV, which spreadsheets open",
+            )
+        return kind
+
+    def _named_kind(self) -> FileKind:
         if not self._is_folder:
             return detect(self.path, self.format)
         if self.format is not None:

@@ -1,4 +1,4 @@
-"""Rows of files: Parquet, CSV, NDJSON, JSON and Arrow IPC."""
+"""Rows of files: Parquet, CSV, NDJSON, JSON, Arrow IPC, Avro and Excel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
-from arrowstream.io.files.formats import Format, format_named
+from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
 from arrowstream.io.files.listing import DataFile, find_files, first_file
 from arrowstream.io.files.paths import path_text, printable
@@ -56,6 +56,8 @@ class FileSource(SourceSpec):
         Name of a column with the path of each row's file; None for no such column.
     skip_empty
         Whether files without content are left out, instead of being an error.
+    sheet
+        Sheet of Excel files, by name or by number from 1; None for the first.
 
     Examples
     --------
@@ -75,6 +77,7 @@ class FileSource(SourceSpec):
     listed: bool = False
     include_file_paths: str | None = None
     skip_empty: bool = False
+    sheet: str | int | None = None
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -178,7 +181,7 @@ class FileSource(SourceSpec):
     @property
     def pushdown(self) -> Literal["columns", "query"]:
         format = self.format or self._first.kind.format
-        return "query" if format in ("parquet", "ipc") else "columns"
+        return "columns" if format in TEXT_FORMATS else "query"
 
     @property
     def constant_columns(self) -> frozenset[str]:
@@ -230,10 +233,12 @@ class FileSource(SourceSpec):
     def _first(self) -> DataFile:
         if self.skip_empty:
             return self._files()[0]
-        return self._with_path(first_file(self.paths, self.format, listed=self.listed))
+        return self._with_options(first_file(self.paths, self.format, listed=self.listed))
 
-    def _with_path(self, file: DataFile) -> DataFile:
-        """Return a file whose path is a column as the values of its partitions are, if the user asked for it."""
+    def _with_options(self, file: DataFile) -> DataFile:
+        """Return a file with the sheet to read, and with its path as a column like a partition, if asked for."""
+        if self.sheet is not None:
+            file = replace(file, kind=replace(file.kind, sheet=self.sheet))
         if self.include_file_paths is None:
             return file
         path = str(file.path)
@@ -267,8 +272,14 @@ class FileSource(SourceSpec):
                 found=f"{files[0].kind.format} in {files[0].path}",
                 hint="leave out with_strict_keys()",
             )
-        if self.include_file_paths is not None:
-            files = tuple(map(self._with_path, files))
+        if self.sheet is not None and files[0].kind.format != "excel":
+            raise PlanError(
+                "only Excel files have sheets",
+                expected="Excel files",
+                found=f"{files[0].kind.format} in {files[0].path}",
+                hint="leave out sheet=",
+            )
+        files = tuple(map(self._with_options, files))
         if not self.skip_empty:
             return files, ()
         empty = [not has_content(file.path, file.kind.compression) for file in files]

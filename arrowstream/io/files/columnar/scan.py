@@ -41,18 +41,10 @@ def schema_of(file: OpenFile, format: Format) -> pl.Schema:
     Raises
     ------
     SourceError
-        The file is not a regular file, or its footer cannot be read.
+        The footer cannot be read.
     SchemaError
         Polars lacks the type of a column; the error names it.
     """
-    if not file.is_regular:
-        raise SourceError(
-            f"{file.path} cannot be read as {format}",
-            position=str(file.path),
-            expected="a regular file, because the columns are described at its end",
-            found="a pipe or a device",
-            hint="write it into a file first; CSV and NDJSON are read from pipes",
-        )
     known = _known.get((file.path, file.stamp))
     if known is None:
         known = _read_schema(file, format)
@@ -125,11 +117,6 @@ class Table:
     schema: pl.Schema
     columns: tuple[str, ...]
     adapt: Adapt
-
-
-def ipc_rows(path: Path) -> int:
-    """Return the number of rows of an IPC file, from the headers of its record batches."""
-    return IpcFile(OpenFile(path)).rows
 
 
 def ipc_pieces(table: Table) -> Iterator[Piece]:

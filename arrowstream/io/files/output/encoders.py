@@ -10,30 +10,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import IO, Any, Final, Protocol, cast
+from typing import IO, Any, Final, cast
 
 import polars as pl
 import pyarrow as pa
 from polars.io.plugins import register_io_source
 
 from arrowstream.core.batch import arrow_schema, to_record
+from arrowstream.io.files.avro.container import rows_start
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
+from arrowstream.io.files.output.wrapped_bytes import ArrayLines, PackedPieces, Target
 from arrowstream.io.files.text.old_zones import has_zones, with_whole_minutes
 
 GROUP_ROWS: Final = 262_144
 """Rows per row group, as in Polars' streaming writer; more made files both slower and larger."""
 
 _UNIT_ROWS: Final = 65_536
-_PACKED_BYTES: Final = 1 << 20
-
-
-class Target(Protocol):
-    """Place for the bytes of a file."""
-
-    def add(self, data: bytes) -> None:
-        """Add bytes."""
-        ...
 
 
 def encoder_for(format: Format, schema: pl.Schema, compression: str | None, delimiter: str = ",") -> Encoder:
@@ -60,6 +53,8 @@ def encoder_for(format: Format, schema: pl.Schema, compression: str | None, deli
         return ParquetEncoder(schema, compression)
     if format == "ipc":
         return IpcEncoder(schema, compression)
+    if format == "avro":
+        return AvroEncoder(schema, compression)
     text: Encoder
     if format == "csv":
         text = CsvEncoder(schema, delimiter)
@@ -174,6 +169,31 @@ class IpcEncoder(Encoder):
         )
 
 
+class AvroEncoder(Encoder):
+    """Encoder of Avro container files, in blocks of at most 65,536 rows; every field may be null."""
+
+    def __init__(self, schema: pl.Schema, codec: str | None) -> None:
+        super().__init__(schema)
+        self._codec: Any = codec or "uncompressed"
+
+    def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
+        begun = False
+        for frame in frames:
+            for rows in frame.iter_slices(_UNIT_ROWS):
+                self._add(rows, target, begun)
+                begun = True
+
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+        self._add(rows.collect(), target, False)
+
+    def _add(self, rows: pl.DataFrame, target: Target, begun: bool) -> None:
+        # Polars writes whole files, whose sync markers are the same: after the first header, only the blocks count.
+        content = io.BytesIO()
+        rows.write_avro(content, compression=self._codec, name="row")
+        written = content.getvalue()
+        target.add(written[rows_start(written) :] if begun else written)
+
+
 class TextEncoder(Encoder):
     """Encoder of a text format, in which times in a zone mean the same moments."""
 
@@ -221,7 +241,7 @@ class JsonEncoder(NdjsonEncoder):
 
     @contextmanager
     def framed(self, target: Target) -> Iterator[Target]:
-        array = _Array(target)
+        array = ArrayLines(target)
         yield array
         array.end()
 
@@ -241,7 +261,7 @@ class PackedEncoder(Encoder):
 
     @contextmanager
     def framed(self, target: Target) -> Iterator[Target]:
-        packed = _Packed(target, self._codec)
+        packed = PackedPieces(target, self._codec)
         with self._inner.framed(packed) as inside:
             yield inside
         packed.end()
@@ -280,50 +300,3 @@ class _File(io.RawIOBase):
         content = bytes(data)
         self._add(content)
         return len(content)
-
-
-class _Array:
-    """Lines of NDJSON as the elements of one JSON array."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._begun = self._line_ended = False
-
-    def add(self, data: bytes) -> None:
-        if not data:
-            return
-        # JSON forbids a raw newline inside a string (RFC 8259, section 7: control characters are
-        # escaped), so every newline byte ends a row. In UTF-8 it is never part of another character.
-        head = b",\n" if self._line_ended else b"" if self._begun else b"["
-        self._begun, self._line_ended = True, data.endswith(b"\n")
-        self._target.add(head + data.removesuffix(b"\n").replace(b"\n", b",\n"))
-
-    def end(self) -> None:
-        self._target.add(b"]\n" if self._begun else b"[]\n")
-
-
-class _Packed:
-    """Bytes that are compressed together once there are enough of them."""
-
-    def __init__(self, target: Target, codec: pa.Codec) -> None:
-        self._target = target
-        self._codec = codec
-        self._held: list[bytes] = []
-        self._nbytes = 0
-        self._begun = False
-
-    def add(self, data: bytes) -> None:
-        self._held.append(data)
-        self._nbytes += len(data)
-        if self._nbytes >= _PACKED_BYTES:
-            self._pack()
-
-    def end(self) -> None:
-        # A file of 0 bytes is neither gzip nor Zstandard, so an empty one still gets a member.
-        if self._nbytes or not self._begun:
-            self._pack()
-
-    def _pack(self) -> None:
-        self._begun = True
-        content, self._held, self._nbytes = b"".join(self._held), [], 0
-        self._target.add(self._codec.compress(content, asbytes=True))
