@@ -264,6 +264,11 @@ def test_headers_of_every_form(tmp_path):
     assert read(path).rows() == [(5,)]
     path.write_bytes(file_of({**row, "doc": "long" * 50_000}, b"\x02\x02\x0a" + b"S" * 16))
     assert read(path).rows() == [(5,)]
+    wrapped = {**row, "fields": [{"name": "x", "type": {"type": ["null", "long"]}}]}
+    path.write_bytes(file_of(wrapped, b"\x04\x06\x00\x02\x0a" + b"S" * 16))
+    assert read(path).rows() == [(None,), (5,)]
+    path.write_bytes(file_of(row))
+    assert_frame_equal(read(path), pl.DataFrame(schema={"x": pl.Int64}))
     for content, found in (
         (b"", "an empty file"),
         (b"PK\x03\x04 this is a zip", "begins with"),

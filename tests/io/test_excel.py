@@ -6,10 +6,12 @@ import sys
 import polars as pl
 import pytest
 import xlsxwriter
+from contexts import context
 from polars.testing import assert_frame_equal
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.errors import JobError, MissingExtra, PlanError, SourceError, StageError
+from arrowstream.io.files.source import FileSource
 from arrowstream.jobs.job import Job
 
 PRICES = pl.DataFrame(
@@ -84,6 +86,9 @@ def test_filters_and_failing_steps(book):
     assert f"{book} rows 0-3" in str(error.value)
     report = rows.sink(Sink.to_fn(len)).build().run_sync()
     assert report.rows_in == 3
+    reader = FileSource.of(book).open(context(), None)
+    assert reader.total_rows is None
+    reader.close()
 
 
 def test_several_books_and_a_folder(book):

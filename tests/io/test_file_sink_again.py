@@ -16,7 +16,7 @@ from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.files import sink as file_sink
-from arrowstream.io.files.output import encoders, frame_queue, output_file
+from arrowstream.io.files.output import encoders, frame_queue, output_file, wrapped_bytes
 from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
 from arrowstream.testing import ManualClock, TestSink
@@ -42,7 +42,7 @@ def small_units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rows are encoded a few at a time, as those of a large run are."""
     monkeypatch.setattr(file_sink, "unit_rows", lambda format: 2_000)
     monkeypatch.setattr(encoders, "GROUP_ROWS", 2_000)
-    monkeypatch.setattr(encoders, "_PACKED_BYTES", 1)
+    monkeypatch.setattr(wrapped_bytes, "_PACKED_BYTES", 1)
     monkeypatch.setattr(frame_queue, "CAPACITY", 1)
     monkeypatch.setattr(output_file, "CHUNK", 1)
     monkeypatch.chdir(tmp_path)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from arrowstream.errors import SinkError
-from arrowstream.io.files.output import encoders, frame_queue
+from arrowstream.io.files.output import encoders, frame_queue, wrapped_bytes
 from arrowstream.io.files.output.encoders import GROUP_ROWS, encoder_for
 from arrowstream.io.files.output.frame_queue import FrameQueue
 from arrowstream.io.files.output.growing_file import GrowingFile
@@ -138,7 +138,7 @@ def test_row_groups_of_wide_rows_have_fewer_rows(monkeypatch):
 
 
 def test_large_text_is_packed_in_several_members(monkeypatch):
-    monkeypatch.setattr(encoders, "_PACKED_BYTES", 1000)
+    monkeypatch.setattr(wrapped_bytes, "_PACKED_BYTES", 1000)
     frame = pl.DataFrame({"x": range(300_000)})
     data = written("csv", "gzip", *frame.iter_slices(30_000))
     assert data.count(b"\x1f\x8b\x08") > 1
@@ -178,7 +178,7 @@ def test_a_cancelled_queue_ends_its_encoder():
 @pytest.mark.parametrize("size", range(1, 12))
 def test_lines_become_one_array_whatever_the_pieces(size):
     lines, target = b'{"x":1}\n{"x":22}\n', Bytes()
-    array = encoders._Array(target)
+    array = wrapped_bytes.ArrayLines(target)
     array.add(b"")
     for start in range(0, len(lines), size):
         array.add(lines[start : start + size])
@@ -187,9 +187,9 @@ def test_lines_become_one_array_whatever_the_pieces(size):
 
 
 def test_pieces_are_packed_once_they_are_large_enough(monkeypatch):
-    monkeypatch.setattr(encoders, "_PACKED_BYTES", 3)
+    monkeypatch.setattr(wrapped_bytes, "_PACKED_BYTES", 3)
     target = Bytes()
-    packed = encoders._Packed(target, pa.Codec("gzip"))
+    packed = wrapped_bytes.PackedPieces(target, pa.Codec("gzip"))
     for piece in (b"a", b"bcd", b"e"):
         packed.add(piece)
     packed.end()

@@ -47,9 +47,9 @@ class Sheet:
         return self._frame.schema
 
     @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return self._frame.height
+    def rows(self) -> None:
+        """None: the number of rows is known only when the sheet is read."""
+        return None
 
     @cached_property
     def _frame(self) -> pl.DataFrame:

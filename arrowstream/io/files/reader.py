@@ -195,10 +195,10 @@ class FileReader(BlockingReader):
         files = [self._files[number] for number in self._needed]
         if len(files) > CHECKED_AT_BUILD:
             return None
-        # A sheet would have to be read for it.
-        if self._files[0].kind.format in (*TEXT_FORMATS, "excel"):
+        if self._files[0].kind.format in TEXT_FORMATS:
             return None
-        return sum(open_table(file).rows for file in files)
+        rows = [open_table(file).rows for file in files]
+        return sum(count for count in rows if count is not None) if None not in rows else None
 
     @property
     def rows_read(self) -> int | None:

@@ -28,8 +28,8 @@ class TableFile(Protocol):
         ...
 
     @property
-    def rows(self) -> int:
-        """Number of rows."""
+    def rows(self) -> int | None:
+        """Number of rows; None if only reading them shows it."""
         ...
 
     def pieces(self, columns: tuple[str, ...], adapt: Adapt) -> Iterator[Piece]:

@@ -160,9 +160,15 @@ class AvroFile:
             return self._decoded(b"".join(parts), columns)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             if len(blocks) > 1:
-                for block in blocks:  # to find out which one
-                    self._read([block], columns)
-            raise DamagedBlock(blocks[-1], str(error).split("\n")[0]) from error
+                blocks = [block for block in blocks if self._is_damaged(block, columns)] or blocks
+            raise DamagedBlock(blocks[0], str(error).split("\n")[0]) from error
+
+    def _is_damaged(self, block: Block, columns: tuple[str, ...]) -> bool:
+        try:
+            self._read([block], columns)
+        except DamagedBlock:
+            return True
+        return False
 
     def _unpacked(self, block: Block) -> bytes:
         packed = self._container.file.read(block.start, block.nbytes)

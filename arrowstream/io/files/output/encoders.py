@@ -189,7 +189,8 @@ class AvroEncoder(Encoder):
     def _add(self, rows: pl.DataFrame, target: Target, begun: bool) -> None:
         # Polars writes whole files, whose sync markers are the same: after the first header, only the blocks count.
         content = io.BytesIO()
-        rows.write_avro(content, compression=self._codec, name="row")
+        # Polars 1 writes a whole file for each chunk.
+        rows.rechunk().write_avro(content, compression=self._codec, name="row")
         written = content.getvalue()
         target.add(written[rows_start(written) :] if begun else written)
 
