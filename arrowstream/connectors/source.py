@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class Source(metaclass=ExplainsNames):
         include_file_paths: str | None = None,
         skip_empty: bool = False,
         sheet: str | int | None = None,
+        storage_options: Mapping[str, str | int] | None = None,
     ) -> FileSource:
         r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC, Avro, Excel; text also packed.
 
@@ -72,6 +73,8 @@ class Source(metaclass=ExplainsNames):
             Whether files without content are left out and counted in the report; by default an error.
         sheet
             Sheet of Excel files: its name, or its number from 1; by default the first.
+        storage_options
+            Options of the object store of a URL, such as ``{"aws_region": "eu-west-1"}``; never shown.
 
         Raises
         ------
@@ -105,6 +108,8 @@ class Source(metaclass=ExplainsNames):
         source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty, sheet=sheet)
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
+        if storage_options is not None:
+            source = source.with_storage_options(storage_options)
         return source.with_strict_keys() if strict_keys else source
 
     @staticmethod

@@ -12,6 +12,7 @@ import polars as pl
 
 from arrowstream.core.position import Position
 from arrowstream.errors import ArrowstreamError
+from arrowstream.io.files.remote.urls import RemotePath
 
 DEPTH = 2
 """Number of pieces read ahead: one row group or block does not keep two cores busy, more only cost memory."""
@@ -59,7 +60,7 @@ class Piece:
         Returns the origin of the rows if they come from several files. Call it after `read`.
     """
 
-    path: Path
+    path: Path | RemotePath
     rows: int | None
     nbytes: int
     read: Callable[[], pl.DataFrame]

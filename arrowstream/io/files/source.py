@@ -15,7 +15,6 @@ from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError, SourceError
 from arrowstream.expressions.text import conjunction_text
-from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
 from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
@@ -24,7 +23,10 @@ from arrowstream.io.files.listing import DataFile, find_files, first_file
 from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
+from arrowstream.io.files.remote.options import StorageOptions
+from arrowstream.io.files.remote.urls import is_url, remote_path
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
+from arrowstream.io.files.tables import open_file
 from arrowstream.io.files.together.alike import has_content
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
@@ -58,6 +60,8 @@ class FileSource(SourceSpec):
         Whether files without content are left out, instead of being an error.
     sheet
         Sheet of Excel files, by name or by number from 1; None for the first.
+    storage_options
+        Options of the object store, if a path is a URL.
 
     Examples
     --------
@@ -78,6 +82,7 @@ class FileSource(SourceSpec):
     include_file_paths: str | None = None
     skip_empty: bool = False
     sheet: str | int | None = None
+    storage_options: StorageOptions | None = None
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -101,7 +106,7 @@ class FileSource(SourceSpec):
         several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
         paths: Iterable[Any] = path if several else [path]  # type: ignore[assignment]
         named = None if format is None else format_named(format)
-        names = tuple(path_text("from_file", item) for item in paths)
+        names = tuple(path_text("from_file", item, urls=True) for item in paths)
         return cls(names, named, pl.Schema(schema or {}), listed=several)
 
     def with_delimiter(self, delimiter: str) -> FileSource:
@@ -135,6 +140,24 @@ class FileSource(SourceSpec):
         """
         return replace(self, evolution=Evolution(missing_columns, extra_columns, widen))
 
+    def with_storage_options(self, options: Mapping[str, Any]) -> FileSource:
+        """Return the same source with the options of the object store that its URLs name.
+
+        Raises
+        ------
+        PlanError
+            An option is not known, or no path is a URL.
+        """
+        urls = [path for path in self.paths if is_url(path)]
+        if not urls:
+            raise PlanError(
+                "only URLs have storage options",
+                expected="a URL such as 's3://bucket/trips.parquet'",
+                found=printable(", ".join(self.paths)),
+                hint="leave out storage_options=",
+            )
+        return replace(self, storage_options=StorageOptions.of(remote_path(urls[0]).scheme, options))
+
     def with_strict_keys(self) -> FileSource:
         r"""Return the same source, for which every key of NDJSON or JSON that is not a column is an error.
 
@@ -166,7 +189,7 @@ class FileSource(SourceSpec):
 
     @property
     def label(self) -> str:
-        paths = printable(", ".join(self.paths))
+        paths = printable(", ".join(str(remote_path(path)) if is_url(path) else path for path in self.paths))
         try:
             files = self._files()
         except ArrowstreamError:
@@ -223,7 +246,7 @@ class FileSource(SourceSpec):
         if len(needed) < len(files):
             lines.append(f"files: {len(needed)} of {len(files)}")
         if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD:
-            groups = [row_groups(OpenFile(file.path), chosen) for file in files]
+            groups = [row_groups(open_file(file.path), chosen) for file in files]
             read = sum(group.stored for number in needed for group in groups[number])
             whole = sum(group.whole for file in groups for group in file)
             lines.append(f"bytes: {_size(read)} of {_size(whole)}")
@@ -233,7 +256,10 @@ class FileSource(SourceSpec):
     def _first(self) -> DataFile:
         if self.skip_empty:
             return self._files()[0]
-        return self._with_options(first_file(self.paths, self.format, listed=self.listed))
+        return self._with_options(self._first_found())
+
+    def _first_found(self) -> DataFile:
+        return first_file(self.paths, self.format, listed=self.listed, options=self.storage_options)
 
     def _with_options(self, file: DataFile) -> DataFile:
         """Return a file with the sheet to read, and with its path as a column like a partition, if asked for."""
@@ -257,7 +283,7 @@ class FileSource(SourceSpec):
 
     def _listed(self) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
         """Return the files to read, and those without content that are left out."""
-        files = find_files(self.paths, self.format, listed=self.listed)
+        files = find_files(self.paths, self.format, listed=self.listed, options=self.storage_options)
         if self.delimiter is not None and files[0].kind.format != "csv":
             raise PlanError(
                 "only CSV files have a delimiter",

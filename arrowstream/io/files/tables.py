@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 import polars as pl
@@ -17,6 +18,8 @@ from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, schema_
 from arrowstream.io.files.excel import Sheet
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Piece
+from arrowstream.io.files.remote.file import RemoteFile
+from arrowstream.io.files.remote.urls import RemotePath
 
 
 class TableFile(Protocol):
@@ -45,7 +48,7 @@ def open_table(file: DataFile) -> TableFile:
     SourceError, SchemaError, MissingExtra
         The file cannot be read.
     """
-    opened = OpenFile(file.path)
+    opened = open_file(file.path)
     if not opened.is_regular:
         raise SourceError(
             f"{file.path} cannot be read as {file.kind.format}",
@@ -59,6 +62,11 @@ def open_table(file: DataFile) -> TableFile:
     if file.kind.format == "excel":
         return Sheet(opened, file.kind.sheet)
     return _Columnar(opened, file)
+
+
+def open_file(path: Path | RemotePath) -> OpenFile:
+    """Open a columnar file, on this machine or in a store. Raises SourceError if it cannot be opened."""
+    return RemoteFile(path) if isinstance(path, RemotePath) else OpenFile(path)
 
 
 class _Columnar:

@@ -71,9 +71,9 @@ def rows_of(file: OpenFile) -> int:
 
 def _footer_of(file: OpenFile) -> pq.FileMetaData:
     try:
-        return pq.read_metadata(file.place)
+        return pq.read_metadata(file.source)
     except (OSError, pa.ArrowException) as error:
-        raise damaged_file(file, error, "Parquet") from error
+        raise file.unreachable(error) or damaged_file(file, error, "Parquet") from error
 
 
 def _root(path: str, columns: Collection[str]) -> bool:
