@@ -19,6 +19,7 @@ OPTIONS = {
     "flag": "`true` or `false`",
     "count": "a whole number of at least 1",
     "text or count": "text, or a whole number of at least 1",
+    "options": 'a table of names and values, such as `{ aws_region = "eu-west-1" }`',
     "types": 'a table of columns and types, such as `{ x = "Float64" }`',
 }
 SHARED = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Never
 
@@ -11,12 +11,14 @@ import pyarrow as pa
 from arrowstream.core.channel import Sender
 from arrowstream.core.checks import PathLike
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
+from arrowstream.errors import PlanError
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.io.sink import AnySink, Fanout
 
 if TYPE_CHECKING:
     from arrowstream.io.files.formats import Format
+    from arrowstream.io.files.remote.sink import ObjectSink
     from arrowstream.io.files.sink import FileSink
 
 
@@ -33,14 +35,16 @@ class Sink(metaclass=ExplainsNames):
         compression: str | None = None,
         overwrite: bool = False,
         max_rows_per_file: int | None = None,
-    ) -> FileSink:
+        storage_options: Mapping[str, str | int] | None = None,
+    ) -> FileSink | ObjectSink:
         """Write one file, part files in a folder, or Hive partitions; visible only once complete.
 
         Parameters
         ----------
         path
             A file, or a folder (existing, or ending in ``/``) for part files; a device or a pipe gets the rows as
-            they come. ``~`` is the home folder; a URL is refused.
+            they come. ``~`` is the home folder. ``s3://``, ``gs://`` and ``az://`` URLs
+            name one object, or a folder of them if they end in ``/``.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"`` or ``"avro"``; by default the name decides,
             and a folder gets Parquet.
@@ -54,6 +58,8 @@ class Sink(metaclass=ExplainsNames):
             folder that holds such data is refused.
         max_rows_per_file
             Most rows of a part file in a folder; 4,194,304 by default.
+        storage_options
+            Options of the object store of a URL, such as ``{"aws_region": "eu-west-1"}``; never shown.
 
         Raises
         ------
@@ -76,9 +82,30 @@ class Sink(metaclass=ExplainsNames):
         >>> pl.read_parquet(folder / "x.parquet")["x"].to_list()
         [1, 2]
         """
+        from arrowstream.io.files.paths import path_text
+        from arrowstream.io.files.remote.sink import ObjectSink
+        from arrowstream.io.files.remote.urls import is_url
         from arrowstream.io.files.sink import FileSink
 
-        sink = FileSink.of(path, format=format, partition_by=partition_by, compression=compression)
+        text = path_text("to_file", path, urls=True)
+        if is_url(text):
+            return ObjectSink.of(
+                text,
+                storage_options=storage_options,
+                format=format,
+                partition_by=partition_by,
+                compression=compression,
+                overwrite=overwrite,
+                max_rows_per_file=max_rows_per_file,
+            )
+        if storage_options is not None:
+            raise PlanError(
+                "only URLs have storage options",
+                expected="a URL such as 's3://bucket/trips.parquet'",
+                found=text,
+                hint="leave out storage_options=",
+            )
+        sink = FileSink.of(text, format=format, partition_by=partition_by, compression=compression)
         return replace(sink, overwrite=overwrite, max_rows_per_file=max_rows_per_file)
 
     @staticmethod

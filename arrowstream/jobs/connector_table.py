@@ -14,8 +14,9 @@ from arrowstream.io.files.formats import Format
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
-Option = Literal["text", "texts", "flag", "count", "text or count", "types"] | tuple[str, ...]
-"""Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types."""
+Option = Literal["text", "texts", "flag", "count", "text or count", "types", "options"] | tuple[str, ...]
+"""Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types,
+``"options"`` one of names and values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ SOURCES: dict[str, Connector] = {
             "include_file_paths": "text",
             "skip_empty": "flag",
             "sheet": "text or count",
+            "storage_options": "options",
         },
     ),
     "frame": Connector(Source.from_frame),
@@ -74,6 +76,7 @@ SINKS: dict[str, Connector] = {
             "compression": "text",
             "overwrite": "flag",
             "max_rows_per_file": "count",
+            "storage_options": "options",
         },
     ),
     "channel": Connector(Sink.to_channel),

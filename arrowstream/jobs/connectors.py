@@ -26,6 +26,7 @@ _READERS: dict[str, Callable[[Value], Any]] = {
     "count": Value.count,
     "text or count": _text_or_count,
     "types": types,
+    "options": lambda value: {name: item.found for name, item in value.table().items()},
 }
 
 

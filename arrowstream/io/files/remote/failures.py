@@ -10,7 +10,7 @@ from arrowstream.io.files.remote.urls import RemotePath
 
 _CREDENTIALS: Final = {
     "s3": "pass storage_options={'aws_access_key_id': ..., 'aws_secret_access_key': ..., 'aws_region': ...}, "
-    "or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; storage_options={'aws_skip_signature': True} for public data",
+    "or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for public data {'aws_skip_signature': True}",
     "gs": "set GOOGLE_APPLICATION_CREDENTIALS, or run 'gcloud auth application-default login'",
     "az": "pass storage_options={'azure_storage_account_name': ..., 'azure_storage_account_key': ...}",
     "http": "the server asks for credentials: use a signed URL",
@@ -55,8 +55,7 @@ def store_error(kind: type[Error], what: str, path: RemotePath, error: BaseExcep
         "missing bucket": "check the name of the bucket, and storage_options for its region and endpoint",
         "missing": f"check the {'URL' if path.is_web else 'bucket and the key'}",
         "denied": _CREDENTIALS[path.scheme],
-        "network": "check the network, and storage_options for the endpoint: "
-        "run again, since an upload that has not completed leaves no object",
+        "network": "check the network, and storage_options for the endpoint",
         "ranges": "that server sends whole files only: download the file first",
         "other": "check the URL and storage_options",
     }[found]

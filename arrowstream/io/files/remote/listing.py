@@ -23,6 +23,8 @@ def listed(path: RemotePath) -> tuple[str, list[RemotePath]]:
         There are none, or the store cannot be listed.
     """
     parts = path.key.split("/")
+    while parts and parts[-1] == "**":  # all objects below a folder, as for the folder alone
+        parts.pop()
     wild = next((number for number, part in enumerate(parts) if is_pattern(part)), len(parts))
     with reading(path):
         if path.is_web or (
@@ -52,10 +54,9 @@ def _parts(parts: list[str]) -> Iterator[str]:
         if part == "**":
             yield "**"
             continue
-        pieces = re.split(r"(\*+|\?|\[!?\]?[^]]*\])", part)
+        pieces = re.split(r"(\*|\?|\[!?\]?[^]]*\])", part)
         yield "".join(
-            "[^/]*" if piece.startswith("*") else "[^/]" if piece == "?" else _class(piece)
-            for piece in pieces
+            "[^/]*" if piece == "*" else "[^/]" if piece == "?" else _class(piece) for piece in pieces
         )
 
 
