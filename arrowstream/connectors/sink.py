@@ -59,7 +59,7 @@ class Sink(metaclass=ExplainsNames):
         max_rows_per_file
             Most rows of a part file in a folder; 4,194,304 by default.
         storage_options
-            Options of the object store of a URL, such as ``{"aws_region": "eu-west-1"}``; never shown.
+            Options of the object store of a URL, as for `Source.from_file`; secrets are never shown.
 
         Raises
         ------
@@ -70,6 +70,12 @@ class Sink(metaclass=ExplainsNames):
         -----
         Costs two threads for each open file, at most 16, which holds up to 32 MB of rows and a few row groups. Rows
         of further partitions wait in memory up to 128 MB, then in a spill file. Names are hidden until the end.
+
+        Objects of a store are written as files in the folder for temporary files (``TMPDIR``), and uploaded after all
+        sinks of the run have prepared. A single object appears when its upload completes, and replaces one of the
+        same name; a failed upload shows nothing. Part files and partitions appear one after the other, in a folder
+        that must have no objects: if an upload fails, those before it stay. A run that is killed leaves its temporary
+        files, and in the store perhaps parts of an upload that no reader sees and a lifecycle rule can remove.
 
         Examples
         --------

@@ -48,7 +48,8 @@ class Source(metaclass=ExplainsNames):
             A file (text also as ``.gz``, ``.zst`` or ``.zip``), a glob, a list of files, or a folder: all files of
             one format at any depth, through symbolic links, except names that begin with ``.`` or ``_``. Hive
             partitions ``key=value`` and ``_key=value`` become columns, those in the paths of a list, too. ``~`` is
-            the home folder; a URL is refused.
+            the home folder. ``s3://``, ``gs://`` and ``az://`` URLs name objects in the same ways, ``https://`` and
+            ``http://`` URLs one file of a web server.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"``, ``"avro"`` or ``"excel"``; by default the
             names of the files decide.
@@ -74,7 +75,7 @@ class Source(metaclass=ExplainsNames):
         sheet
             Sheet of Excel files: its name, or its number from 1; by default the first.
         storage_options
-            Options of the object store of a URL, such as ``{"aws_region": "eu-west-1"}``; never shown.
+            Options of the object store of a URL, such as ``{"aws_region": "eu-west-1"}``; secrets are never shown.
 
         Raises
         ------
@@ -90,6 +91,13 @@ class Source(metaclass=ExplainsNames):
         values, an enum an Enum. A union other than of one type with null is refused. Excel files need the extra
         ``excel`` and are read whole: the first row that is not blank names the columns, types come from all rows,
         blank rows are left out, and cells with an error such as ``#DIV/0!`` are null.
+
+        Objects of a store are read in ranges of bytes, with the credentials in `storage_options`, else those of the
+        environment and of the store's own tools. S3 takes ``aws_access_key_id``, ``aws_secret_access_key``,
+        ``aws_session_token``, ``aws_region``, ``aws_endpoint_url``, ``aws_allow_http``, ``aws_skip_signature`` (public
+        data) and ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure
+        ``azure_storage_account_name`` and ``azure_storage_account_key``. Refused and interrupted requests are tried
+        again by the libraries that make them. An object that is replaced while it is read is an error.
 
         Examples
         --------

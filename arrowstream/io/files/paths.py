@@ -68,7 +68,7 @@ def path_text(step: str, path: Any, *, urls: bool = False) -> str:
         return text
     if url[1].lower() == "file":
         return _file_path(text, text[url.end() - len(url[2]) - 1 :])
-    if isinstance(path, str) and urls and is_url(text):
+    if urls and is_url(text):
         remote_path(text)  # checks it
         return text
     raise PlanError(
@@ -76,7 +76,7 @@ def path_text(step: str, path: Any, *, urls: bool = False) -> str:
         expected=f"a path on this machine, or {_SERVED}",
         found=f"the scheme {url[1]}",
         hint=f"write the URL as text: pathlib makes {url[1]}:/ of {url[1]}://"
-        if not isinstance(path, str) and is_url(text.replace(":/", "://", 1))
+        if not url[2] and is_url(text.replace(":/", "://", 1))
         else "copy it here first, or write a local file and copy that",
     )
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.remote.stores import objects_below, reading, status_of
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.search.glob import is_pattern
 from arrowstream.io.files.search.walk import is_visible
+from arrowstream.io.files.staging.unfinished import is_partition
 
 
 def listed(path: RemotePath) -> tuple[str, list[RemotePath]]:
@@ -27,53 +27,34 @@ def listed(path: RemotePath) -> tuple[str, list[RemotePath]]:
         parts.pop()
     wild = next((number for number, part in enumerate(parts) if is_pattern(part)), len(parts))
     with reading(path):
-        if path.is_web or (
-            wild == len(parts) and path.key and not path.key.endswith("/") and status_of(path)
-        ):
+        if path.is_web or (path.name and status_of(path) is not None):
             return path.key.rpartition("/")[0], [path]
         folder = "/".join(parts[:wild]).rstrip("/")
         keys = objects_below(replace(path, key=folder))
     begin = f"{folder}/" if folder else ""
     names = [key.removeprefix(begin) for key in keys]
-    pattern = _pattern(parts[wild:])
-    found = [name for name in names if pattern.fullmatch(name) and not _is_hidden(name, parts[wild:])]
+    found = [name for name in names if _matches(name.split("/"), parts[wild:])]
     if not found:
         raise _missing(path, names)
     return folder, [replace(path, key=f"{begin}{name}") for name in found]
 
 
-def _pattern(parts: list[str]) -> re.Pattern[str]:
-    """Return the expression of a glob, which the names of objects below its first wildcard match as a whole."""
-    text = "/".join(_parts(parts))
-    # What matches may be a folder, too.
-    return re.compile(text.replace("**/", "(?:[^/]+/)*") + "(?:/.*)?" if text else ".*", re.DOTALL)
+def _matches(name: list[str], pattern: list[str]) -> bool:
+    """Return whether the parts of a name match those of a pattern, or lie in a folder that does.
 
-
-def _parts(parts: list[str]) -> Iterator[str]:
-    for part in parts:
-        if part == "**":
-            yield "**"
-            continue
-        pieces = re.split(r"(\*|\?|\[!?\]?[^]]*\])", part)
-        yield "".join(
-            "[^/]*" if piece == "*" else "[^/]" if piece == "?" else _class(piece) for piece in pieces
+    As for local files, a wildcard does not match a leading dot, and folders are searched without hidden names.
+    """
+    if not pattern:
+        return all(map(is_visible, filter(None, name[:-1]))) and not (
+            name and name[-1].startswith((".", "_"))
         )
-
-
-def _class(piece: str) -> str:
-    if len(piece) > 2 and piece[0] == "[" and piece[-1] == "]":
-        return re.sub(r"^\[!", "[^", piece.replace("\\", r"\\"))
-    return re.escape(piece)
-
-
-def _is_hidden(name: str, pattern: list[str]) -> bool:
-    """Return whether a name begins with ``.`` or ``_`` in a part that the pattern does not begin so itself."""
-    *folders, last = name.split("/")
-    spoken = [part[:1] for part in pattern]
-    shown = [part for number, part in enumerate(folders) if spoken[number : number + 1] not in (["."], ["_"])]
-    return (last[:1] in "._" and spoken[-1:] not in (["."], ["_"])) or not all(
-        map(is_visible, filter(None, shown))
-    )
+    if not name:
+        return False
+    if pattern[0] == "**":
+        ways = (depth for depth in range(len(name)) if all(map(is_visible, filter(None, name[:depth]))))
+        return any(_matches(name[depth:], pattern[1:]) for depth in ways)
+    dotted = name[0].startswith(".") and not pattern[0].startswith(".") and not is_partition(name[0])
+    return not dotted and fnmatchcase(name[0], pattern[0]) and _matches(name[1:], pattern[1:])
 
 
 def _missing(path: RemotePath, names: list[str]) -> SourceError:

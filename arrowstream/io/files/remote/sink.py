@@ -38,7 +38,7 @@ class ObjectSink(SinkSpec):
     path
         Place of one object; of a folder, if its key ends with ``/``.
     files
-        The same as files on this machine: format, compression, partitions.
+        The same as files: format, compression, partitions.
     """
 
     path: RemotePath
@@ -72,7 +72,7 @@ class ObjectSink(SinkSpec):
         is_folder = path.key.endswith("/") or not path.name or bool(options.get("partition_by"))
         if is_folder and path.key and not path.key.endswith("/"):
             path = replace(path, key=f"{path.key}/")
-        return cls(path, FileSink.of("parts/" if is_folder else path.name, **options))
+        return cls(path, replace(FileSink.of("x", **options), path=path.url))
 
     @property
     def is_folder(self) -> bool:
@@ -81,12 +81,7 @@ class ObjectSink(SinkSpec):
 
     @property
     def label(self) -> str:
-        what, _, details = self.files.label.partition(" ")
-        what = "objects" if self.is_folder else "object"
-        shown = (
-            details.removeprefix("parts").removeprefix("/") if self.is_folder else details.partition(" ")[2]
-        )
-        return f"{what} {self.path}{'' if self.is_folder else ' '}{shown}"
+        return self.files.label.replace("file", "object", 1)
 
     @property
     def place(self) -> str | None:
@@ -116,7 +111,8 @@ class ObjectSink(SinkSpec):
         if self.is_folder:
             self._check_empty()
         folder = Path(tempfile.mkdtemp(prefix="arrowstream-"))
-        inner = replace(self.files, path=f"{folder}/{self.files.path}").open(schema, context)
+        name = "parts/" if self.is_folder else self.path.name
+        inner = replace(self.files, path=f"{folder}/{name}").open(schema, context)
         return ObjectWriter(inner, folder, self.path)
 
     def _check_empty(self) -> None:
