@@ -94,10 +94,10 @@ class Source(metaclass=ExplainsNames):
 
         Objects of a store are read in ranges of bytes, with the credentials in `storage_options`, else those of the
         environment and of the store's own tools. S3 takes ``aws_access_key_id``, ``aws_secret_access_key``,
-        ``aws_session_token``, ``aws_region``, ``aws_endpoint_url``, ``aws_allow_http``, ``aws_skip_signature`` (public
-        data) and ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure
-        ``azure_storage_account_name`` and ``azure_storage_account_key``. Refused and interrupted requests are tried
-        again by the libraries that make them. An object that is replaced while it is read is an error.
+        ``aws_session_token``, ``aws_region``, ``aws_endpoint_url``, ``aws_allow_http``, ``aws_skip_signature`` (for
+        public data) and ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure
+        ``azure_storage_account_name`` and ``azure_storage_account_key``. Requests that fail are repeated by the
+        libraries that make them. An object that is replaced while it is read is an error.
 
         Examples
         --------

@@ -128,7 +128,7 @@ def test_what_is_not_there(store, bucket):
         ("trip.csv", "there is no object", "nothing below that key", "check the bucket and the key"),
         ("none/*.csv", "no object matches", "nothing below that key", "check the bucket"),
         ("*.parquet", "no object matches", "notes/readme.txt, trips.csv", "check the bucket"),
-        ("tr*/*/x.csv", "no object matches", "notes/readme.txt, trips.csv", "check the bucket"),
+        ("tr*/*/zz.parquet", "no object matches", "notes/readme.txt, trips.csv", "check the bucket"),
         ("trip.cs?", "no object matches", "notes/readme.txt, trips.csv", "did you mean 'trips.csv'?"),
         ("notes", "there are no data files in the folder", "readme.txt", "pass format="),
     ):

@@ -18,7 +18,7 @@ _CREDENTIALS: Final = {
 }
 _KINDS: Final = (
     (r"NO_SUCH_BUCKET|NoSuchBucket", "missing bucket"),
-    (r"RESOURCE_NOT_FOUND|Not Found|not found|NoSuchKey|does not exist|No such file", "missing"),
+    (r"RESOURCE_NOT_FOUND|Not Found|not found|NoSuchKey|does not exist|[Nn]o such", "missing"),
     (
         r"ACCESS_DENIED|AccessDenied|Forbidden|\b40[13]\b|SignatureDoesNotMatch|InvalidAccessKeyId|INVALID_ACCESS_KEY"
         r"|CredentialsNotLoaded|credential|Unauthorized|MISSING_AUTHENTICATION",

@@ -123,6 +123,7 @@ class RemoteBytes(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with the next bytes, and return their number; 0 at the end."""
         view = memoryview(buffer).cast("B")
         data = self._part(view.nbytes)
         view[: len(data)] = data
