@@ -11,7 +11,6 @@ import pyarrow as pa
 from arrowstream.core.channel import Sender
 from arrowstream.core.checks import PathLike
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
-from arrowstream.errors import PlanError
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.io.sink import AnySink, Fanout
@@ -90,7 +89,7 @@ class Sink(metaclass=ExplainsNames):
         """
         from arrowstream.io.files.paths import path_text
         from arrowstream.io.files.remote.sink import ObjectSink
-        from arrowstream.io.files.remote.urls import is_url
+        from arrowstream.io.files.remote.urls import is_url, options_for
         from arrowstream.io.files.sink import FileSink
 
         text = path_text("to_file", path, urls=True)
@@ -105,12 +104,7 @@ class Sink(metaclass=ExplainsNames):
                 max_rows_per_file=max_rows_per_file,
             )
         if storage_options is not None:
-            raise PlanError(
-                "only URLs have storage options",
-                expected="a URL such as 's3://bucket/trips.parquet'",
-                found=text,
-                hint="leave out storage_options=",
-            )
+            options_for([text], storage_options)  # raises: the path is no URL
         sink = FileSink.of(text, format=format, partition_by=partition_by, compression=compression)
         return replace(sink, overwrite=overwrite, max_rows_per_file=max_rows_per_file)
 

@@ -19,6 +19,7 @@ from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import ArrowstreamError, PlanError, SinkError, SourceError, StageError
 from arrowstream.io.files.columnar import parquet_pieces, scan
+from arrowstream.io.files.columnar.damage import unreadable_schema
 from arrowstream.io.files.remote import object as objects
 from arrowstream.io.files.remote import stores
 from arrowstream.io.files.remote.failures import store_error
@@ -491,6 +492,7 @@ def test_files_of_a_web_server(web, tmp_path):
         assert_frame_equal(read(f"{web.url}/{name}"), ROWS)
     source = Source.from_file(f"{web.url}/x.csv?signature=hunter2")
     assert source.label == f"file {web.url}/x.csv?*** (csv, 1 file)"
+    assert "hunter2" not in repr(source) and f"paths=('{web.url}/x.csv?***',)" in repr(source)
     for name in ("none.csv?signature=hunter2", "none.parquet"):
         with pytest.raises(SourceError, match="cannot be read") as error:
             read(f"{web.url}/{name}")
@@ -559,4 +561,6 @@ def test_a_read_of_polars_that_the_store_refuses(store, bucket):
     assert opened.unreachable(ValueError()) is None
     found = opened.unreachable(OSError("Forbidden"))
     assert isinstance(found, SourceError) and "aws_access_key_id" in found.hint
+    refused = unreadable_schema(opened, OSError("Forbidden"), "Parquet", pq.read_schema)
+    assert isinstance(refused, SourceError) and refused.hint == found.hint
     assert Path(opened.place).name == "x.parquet"

@@ -106,7 +106,9 @@ def local(text: str) -> Path:
 
 
 def printable(text: str) -> str:
-    """Return a path for messages, with escapes for bytes that are not UTF-8."""
+    """Return a path for messages: with escapes for bytes that are not UTF-8, a URL without secrets."""
+    if is_url(text):
+        return str(remote_path(text))
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -24,7 +24,7 @@ from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.remote.options import StorageOptions
-from arrowstream.io.files.remote.urls import is_url, remote_path
+from arrowstream.io.files.remote.urls import options_for
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
 from arrowstream.io.files.tables import open_file
 from arrowstream.io.files.together.alike import has_content
@@ -88,6 +88,13 @@ class FileSource(SourceSpec):
     )
     """Columns found first: every run reads those that the pipeline was built for."""
 
+    def __repr__(self) -> str:
+        shown = [(field.name, getattr(self, field.name)) for field in fields(self) if field.repr]
+        values = (
+            f"{name}={tuple(map(printable, value)) if name == 'paths' else value!r}" for name, value in shown
+        )
+        return f"FileSource({', '.join(values)})"
+
     @classmethod
     def of(
         cls,
@@ -148,15 +155,7 @@ class FileSource(SourceSpec):
         PlanError
             An option is not known, or no path is a URL.
         """
-        urls = [path for path in self.paths if is_url(path)]
-        if not urls:
-            raise PlanError(
-                "only URLs have storage options",
-                expected="a URL such as 's3://bucket/trips.parquet'",
-                found=printable(", ".join(self.paths)),
-                hint="leave out storage_options=",
-            )
-        return replace(self, storage_options=StorageOptions.of(remote_path(urls[0]).scheme, options))
+        return replace(self, storage_options=options_for(self.paths, options))
 
     def with_strict_keys(self) -> FileSource:
         r"""Return the same source, for which every key of NDJSON or JSON that is not a column is an error.
@@ -189,7 +188,7 @@ class FileSource(SourceSpec):
 
     @property
     def label(self) -> str:
-        paths = printable(", ".join(str(remote_path(path)) if is_url(path) else path for path in self.paths))
+        paths = ", ".join(map(printable, self.paths))
         try:
             files = self._files()
         except ArrowstreamError:

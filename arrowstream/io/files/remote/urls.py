@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from arrowstream.config.masking import MASK
@@ -93,3 +94,22 @@ def remote_path(text: str, options: StorageOptions | None = None) -> RemotePath:
             hint="pass them by storage_options, by the environment, or as the signature of the URL's query",
         )
     return RemotePath(scheme, bucket, key, options or StorageOptions(scheme))
+
+
+def options_for(paths: Sequence[str], options: Mapping[str, Any]) -> StorageOptions:
+    """Return the options of the object store that the first URL among some paths names.
+
+    Raises
+    ------
+    PlanError
+        An option is not known, or no path is a URL.
+    """
+    urls = [path for path in paths if is_url(path)]
+    if not urls:
+        raise PlanError(
+            "only URLs have storage options",
+            expected="a URL such as 's3://bucket/trips.parquet'",
+            found=", ".join(paths),
+            hint="leave out storage_options=",
+        )
+    return StorageOptions.of(remote_path(urls[0]).scheme, options)
