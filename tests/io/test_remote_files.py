@@ -527,7 +527,7 @@ def test_a_web_server_that_breaks_off(web, tmp_path, monkeypatch):
         raise ConnectionResetError("Connection reset by peer")
 
     monkeypatch.setattr(stream._answer, "read", broken)
-    with pytest.raises(SourceError, match="cannot be read to its end") as error:
+    with pytest.raises(SourceError, match=r"x.csv cannot be read") as error:
         stream.read(5)
     assert "check the network" in error.value.hint
     stream.close()

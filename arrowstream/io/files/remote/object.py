@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-from http.client import HTTPException, HTTPResponse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.remote.failures import store_error
 from arrowstream.io.files.remote.stores import answer, reading, status_of, store_of
 from arrowstream.io.files.remote.urls import RemotePath
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 AHEAD_BYTES = 8 << 20
 """Bytes of text that are fetched by one request."""
@@ -132,12 +133,8 @@ class RemoteBytes(io.RawIOBase):
 
     def _part(self, most: int) -> bytes:
         if self._answer is not None:
-            try:
+            with reading(self._object.path):
                 return self._answer.read(most)
-            except (OSError, HTTPException) as error:
-                raise store_error(
-                    SourceError, "cannot be read to its end", self._object.path, error
-                ) from error
         before = self._at - self._ahead_from
         if not 0 <= before < len(self._ahead):
             self._ahead_from, before = self._at, 0

@@ -118,7 +118,7 @@ class ObjectSink(SinkSpec):
     def _check_empty(self) -> None:
         try:
             found = objects_below(self.path)
-        except OSError as error:
+        except Exception as error:  # of pyarrow
             raise store_error(SinkError, "cannot be written", self.path, error) from error
         if found:
             raise SinkError(

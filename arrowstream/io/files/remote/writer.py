@@ -90,5 +90,5 @@ def upload(path: Path, place: RemotePath) -> None:
         ):
             while chunk := file.read_buffer(CHUNK_BYTES):
                 stream.write(chunk)
-    except (OSError, pa.ArrowException, TypeError, ValueError) as error:
+    except Exception as error:  # of pyarrow, whose exceptions have no other base in common
         raise store_error(SinkError, "cannot be written", place, error) from error
