@@ -3,9 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
+# The interpreters of `make versions`; those that the machine lacks are left out.
+PYTHONS ?= python3.11 python3.12 python3.13
 PIP := -m pip install --quiet --disable-pip-version-check
+SPREAD := -n 2 --dist worksteal
+# Compiled modules are kept: both workers, all runs and the processes that tests start read them.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint types unit oldest fuzz bench mutation docs clean
+.PHONY: demo test lint types versions unit oldest fuzz broken-files soak bench mutation docs clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: pyproject.toml
@@ -36,17 +41,39 @@ lint: $(VENV)/.ready
 types: $(VENV)/.ready
 	$(BIN)/mypy
 
+# Tests with chosen examples cover every line and branch. Those of random examples run without the coverage
+# tracer, which would double their time.
 unit: $(VENV)/.ready .data/flights.csv
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=100 --durations=10
+	$(BIN)/python -m pytest $(SPREAD) -m 'not hypothesis' --cov --cov-report=term --cov-fail-under=100 --durations=10
+	$(BIN)/python -m pytest $(SPREAD) -m hypothesis --durations=10
 
 # A third of the random examples: `unit` tries all of them, and `fuzz` twenty times as many on both versions.
 oldest: $(OLDEST)/.ready .data/flights.csv
-	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal
+	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD)
+
+# All tests on each supported Python that the machine has, on the newest Polars, each in a .venv of its own.
+versions: .data/flights.csv
+	@for python in $(PYTHONS); do \
+		$$python -c '' 2>/dev/null || { echo "$$python: not on this machine"; continue; }; \
+		venv=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "$$python: $$venv"; \
+		$$python -m venv $$venv && $$venv/bin/python $(PIP) --editable '.[dev]' && \
+		HYPOTHESIS_PROFILE=quick $$venv/bin/python -m pytest $(SPREAD) || exit 1; \
+	done
 
 # The tests of random examples, with twenty times as many of them, and other ones each time.
 fuzz: $(VENV)/.ready $(OLDEST)/.ready
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis -o timeout=0
-	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m hypothesis -o timeout=0
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
+	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
+
+# Thousands of damaged CSV, NDJSON, JSON and Parquet files, each read beside a strict reader.
+broken-files: $(VENV)/.ready $(OLDEST)/.ready
+	$(BIN)/python -m tools.broken_files
+	$(OLDEST)/bin/python -m tools.broken_files
+
+# Kills runs at random moments while they write files, 200 times in each way of writing, and checks what is left.
+soak: $(VENV)/.ready
+	$(BIN)/python -m tools.soak
 
 bench: $(VENV)/.ready
 	$(BIN)/python $(PIP) --editable '.[dev,bench]'
@@ -63,4 +90,5 @@ docs: $(VENV)/.ready
 	$(BIN)/python -m docs.build
 
 clean:
-	rm -rf $(VENV) $(OLDEST) .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .mutation
+	rm -rf .venv* .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .mutation
+	find arrowstream benchmarks docs examples tests tools -name __pycache__ -prune -exec rm -rf {} +

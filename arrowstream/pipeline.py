@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
 
 from arrowstream.backends.registry import backends
-from arrowstream.builder.steps import Steps
+from arrowstream.builder.job_file import FromJobFile
+from arrowstream.builder.results import Results
 from arrowstream.config.settings import Settings
-from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.core.duration import Duration, seconds
-from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
+from arrowstream.core.mistakes.explain import explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
-from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.apply_settings import apply_settings
@@ -32,10 +30,9 @@ from arrowstream.plan.explain import explain_graph, explain_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.physical import Plan
 from arrowstream.runtime.failure.cleanup import releasing
-from arrowstream.runtime.flow.iteration import iterate, iterate_blocking
 from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.report import Progress, RunReport, log_losses
+from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
 from arrowstream.runtime.signals import SignalHandling, check_main_thread, ended_by_signals
@@ -48,7 +45,7 @@ ShowProgress = bool | Callable[[Progress], None]
 
 @explain_calls
 @dataclass(frozen=True, slots=True)
-class Builder(Steps):
+class Builder(Results):
     """A pipeline under construction. Immutable: every call returns a new builder and does not change this one."""
 
     def build(self, *, clock: Clock | None = None, settings: Settings | None = None) -> Pipeline:
@@ -64,6 +61,11 @@ class Builder(Steps):
         settings
             Defaults of the pipeline, such as ``Settings.load()``, which reads ./arrowstream.toml, if it exists, and
             the environment. Without settings, neither is read.
+
+        Returns
+        -------
+        Pipeline
+            The pipeline, ready to run.
 
         Raises
         ------
@@ -100,73 +102,18 @@ class Builder(Steps):
         return None if schema is None else output_schema(self.graph, schema, backends())
 
     def explain(self) -> str:
-        """Return the plan so far as text; without a sink, the plan that `collect` runs."""
-        complete = self.sink(CollectSink()) if self.graph.has_output else self
-        return complete._build(MonotonicClock(), Settings()).explain()
-
-    async def collect(self, limit: int | None = None) -> pl.DataFrame:
-        """Run, and return the output as a frame; with `limit`, stop the source after this number of output rows.
-
-        A limit ends the run as in `Pipeline.run`: it closes the receiver of a channel source, and what the channel
-        still held is lost. Rows that came late, and what a source left out, are logged as a warning.
-
-        Parameters
-        ----------
-        limit
-            Maximum number of rows; None for all.
-        """
-        sink = CollectSink()
-        log_losses(await self.sink(sink).build().run(limit=limit))
-        return sink.frame()
-
-    def collect_sync(self, limit: int | None = None) -> pl.DataFrame:
-        """Run `collect` from code that is not async, such as scripts and notebooks."""
-        return run_blocking(lambda: self.collect(limit))
-
-    def preview(self, rows: int = 10) -> pl.DataFrame:
-        """Return the first `rows` rows of the output: `collect_sync` with a limit.
-
-        This reads from the source: rows read from a channel are lost for a later run, and its receiver is closed. A
-        file or a list of frames can be previewed and then run.
-
-        Parameters
-        ----------
-        rows
-            Maximum number of rows.
-        """
-        return self.collect_sync(limit=rows)
-
-    def __aiter__(self) -> AsyncGenerator[pa.RecordBatch, None]:
-        """Run, and give each batch that comes out to ``async for``; leaving the loop stops the run gently.
-
-        The run is at most one batch, and what its channels hold, ahead of the loop. An error of the run is raised by
-        the loop as it is, and late rows are logged as by `collect`. After a ``break``, asyncio ends the run in
-        the background; ``async with contextlib.aclosing(aiter(builder)) as batches`` waits for that.
-        """
-        return self._batches()
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Run, and give each batch that comes out to ``for``; leaving the loop stops the run gently.
-
-        The pipeline works, and its time limits count, while the loop waits for its next batch. Where an event loop
-        runs on this thread, as in a notebook, this is a PlanError: write ``async for``.
+        """Return the plan so far as text; without a sink, the plan that `collect` runs.
 
         Examples
         --------
         >>> import polars as pl
         >>> from arrowstream import Pipeline, Source
-        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2, 3]})))
-        >>> for batch in builder.batch(rows=2):
-        ...     print(batch["x"].to_pylist())
-        [1, 2]
-        [3]
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> "filter(x > 1)" in builder.filter(pl.col("x") > 1).explain()
+        True
         """
-        return iterate_blocking(self._batches)
-
-    def _batches(self, clock: Clock | None = None) -> AsyncGenerator[pa.RecordBatch, None]:
-        ends: tuple[Sender[pa.RecordBatch], Receiver[pa.RecordBatch]] = channel(1)
-        pipeline = self.sink(ChannelSink(ends[0])).build(clock=clock)
-        return iterate(pipeline.run, pipeline.stop, ends[1])
+        complete = self.sink(CollectSink()) if self.graph.has_output else self
+        return complete._build(MonotonicClock(), Settings()).explain()
 
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
@@ -176,7 +123,7 @@ class Builder(Steps):
 
 @explain_names("a pipeline that is built", PIPELINE)
 @explain_calls
-class Pipeline(metaclass=ExplainsNames):
+class Pipeline(FromJobFile):
     """A checked and planned pipeline. Make one with `Pipeline.builder()`.
 
     Examples
@@ -210,7 +157,18 @@ class Pipeline(metaclass=ExplainsNames):
 
     @staticmethod
     def builder(name: str = "pipeline") -> Builder:
-        """Start writing a pipeline."""
+        """Start writing a pipeline.
+
+        Parameters
+        ----------
+        name
+            The pipeline's name in `explain()`, metrics, reports and logs.
+
+        Returns
+        -------
+        Builder
+            A builder without a source.
+        """
         return Builder(Graph(name))
 
     @property
@@ -219,7 +177,13 @@ class Pipeline(metaclass=ExplainsNames):
         return self._graph.name
 
     def writes_to(self, path: Path) -> bool:
-        """Return True if a sink of the pipeline writes to the file at `path`."""
+        """Return True if a sink of the pipeline writes to the file at `path`.
+
+        Parameters
+        ----------
+        path
+            The file.
+        """
         return any(sink.place == str(path.resolve()) for sink in self._graph.sinks)
 
     def explain(self) -> str:
@@ -243,11 +207,16 @@ class Pipeline(metaclass=ExplainsNames):
         duration
             Stop gently after this duration (``"10s"``, seconds, a timedelta).
         limit
-            Stop gently after this number of output rows; exactly this number is delivered.
+            Stop gently at exactly this number of `rows_out`, which a split's sinks share and a fan-out's all get.
         signals
             Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
             `stopped` names the signal if rows were left in a source; the second ends it at once, without a commit. A
             commit that has begun is always completed. By default, signals are not handled.
+
+        Returns
+        -------
+        RunReport
+            Rows, seconds, stages and losses of the run.
 
         Raises
         ------
@@ -287,7 +256,18 @@ class Pipeline(metaclass=ExplainsNames):
         limit: int | None = None,
         signals: bool | SignalHandling = False,
     ) -> RunReport:
-        """Run from code that is not async; inside a running loop, on a thread with a separate loop. See `run`."""
+        """Run from code that is not async; inside a running loop, on a thread with a separate loop.
+
+        Parameters
+        ----------
+        progress, duration, limit, signals
+            As for `run`, which says what may be raised.
+
+        Returns
+        -------
+        RunReport
+            Rows, seconds, stages and losses of the run.
+        """
         return run_blocking(
             lambda: self.run(progress=progress, duration=duration, limit=limit, signals=signals)
         )
@@ -308,7 +288,25 @@ class Pipeline(metaclass=ExplainsNames):
         return runs[-1].metrics(self.name) if runs else self._metrics
 
     def serve_metrics(self, port: int = PROMETHEUS_PORT, host: str = PROMETHEUS_HOST) -> MetricsServer:
-        """Serve metrics to Prometheus until the server is closed; see `arrowstream.metrics.server.serve`."""
+        """Serve metrics to Prometheus until the server is closed, as ``with`` does at the end of its block.
+
+        Parameters
+        ----------
+        port
+            The port; 0 for any free one, which the server's `port` then names.
+        host
+            The address; by default only this machine can reach it.
+
+        Returns
+        -------
+        MetricsServer
+            The running server, with `port` and `close`.
+
+        Raises
+        ------
+        MissingExtra
+            prometheus-client is not installed (extra ``metrics``).
+        """
         from arrowstream.metrics.server import serve
 
         return serve(self.metrics, port=port, host=host)
@@ -330,9 +328,8 @@ class Pipeline(metaclass=ExplainsNames):
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            work = run.execute(
-                Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
-            )
+            graph = self._graph
+            work = run.execute(Prepared(self.name, graph.sources, graph.sinks, plan, self._compile))
             if signals is False:
                 return await work
             return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)

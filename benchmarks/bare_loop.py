@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from arrowstream import Pipeline, Sink, Source
 from benchmarks.data import DOUBLED, LARGE, by_arrow, by_polars, record, steps
-from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn, ratio, timed
+from benchmarks.harness import ROUNDS, Figure, Scale, Section, checked_in_turn, ratio, timed
 
 _BATCHES = {
     "full": {1: 4_000, 1_000: 4_000, 65_536: 200, 1_000_000: 16},
@@ -47,10 +47,11 @@ def _at(rows: int, batches: int, rounds: int) -> list[Figure]:
         "bare polars": lambda: seen.extend([_through_polars(batch).num_rows for batch in data]),
         **{backend: _engine(data, backend, seen).run_sync for backend in ("arrow", "polars", "auto")},
     }
-    for warm_up in rivals.values():
-        warm_up()
-    assert seen == seen[:batches] * len(rivals), "the rivals do not give the same rows"
-    measured = in_turn({name: timed(work) for name, work in rivals.items()}, rounds)
+
+    def check() -> None:
+        assert seen == seen[:batches] * len(rivals), "the rivals do not give the same rows"
+
+    measured = checked_in_turn({name: timed(work) for name, work in rivals.items()}, rounds, check)
     micros = {name: statistics.median(seconds) / batches * 1e6 for name, seconds in measured.items()}
     faster = min("arrow", "polars", key=lambda name: micros[f"bare {name}"])
     figures = []
@@ -82,10 +83,11 @@ def _first_run(rows: int, batches: int, rounds: int) -> Figure:
             .run_sync()
         ),
     }
-    for warm_up in rivals.values():
-        warm_up()
-    assert seen == seen[:batches] * len(rivals), "the rivals do not give the same rows"
-    measured = in_turn({name: timed(work) for name, work in rivals.items()}, rounds)
+
+    def check() -> None:
+        assert seen == seen[:batches] * len(rivals), "the rivals do not give the same rows"
+
+    measured = checked_in_turn({name: timed(work) for name, work in rivals.items()}, rounds, check)
     faster = min("bare arrow", "bare polars", key=lambda name: statistics.median(measured[name]))
     micros = {name: statistics.median(seconds) / batches * 1e6 for name, seconds in measured.items()}
     return Figure(

@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,8 +21,8 @@ import pyarrow.parquet as pq
 from polars.testing import assert_frame_equal
 
 from benchmarks.etl_job import ENGINES
-from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn, ratio
-from benchmarks.machine import DATA, ROOT
+from benchmarks.harness import ROUNDS, Figure, Scale, Section, checked_in_turn, ratio
+from benchmarks.machine import DATA, ROOT, made_once
 
 _ROWS = {"full": 20_000_000, "quick": 2_000_000, "tiny": 1_000}
 _CHUNK = 1_000_000
@@ -45,11 +46,12 @@ def run(scale: Scale) -> Section:
             return measure
 
         jobs = {engine: job(engine) for engine in ENGINES}
-        for warm_up in jobs.values():
-            warm_up()
-        for engine in ("polars", "duckdb"):
-            check_same(targets["arrowstream"], targets[engine])
-        measured = in_turn(jobs, ROUNDS[scale])
+
+        def check() -> None:
+            for engine in ("polars", "duckdb"):
+                check_same(targets["arrowstream"], targets[engine])
+
+        measured = checked_in_turn(jobs, ROUNDS[scale], check)
     seconds = {engine: statistics.median(times) for engine, times in measured.items()}
     memory = {engine: statistics.median(values) / 2**20 for engine, values in peaks.items()}
     own = f"{seconds['arrowstream']:.2f} s"
@@ -88,17 +90,16 @@ def run(scale: Scale) -> Section:
 
 
 def _source(rows: int) -> Path:
-    """The input, made once."""
-    path = DATA / f"benchmark-etl-{rows}.parquet"
-    if path.exists():
-        return path
-    DATA.mkdir(exist_ok=True)
+    """Return the input, which is made once."""
+    return made_once(DATA / f"benchmark-etl-{rows}.parquet", partial(_write_source, rows))
+
+
+def _write_source(rows: int, path: Path) -> None:
     rng = np.random.default_rng(0)
-    partial = path.with_suffix(".partial")
     schema = pa.schema(
         {"id": pa.int64(), "customer": pa.int64(), "price": pa.float64(), "quantity": pa.int32()}
     )
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, rows, _CHUNK):
             count = min(_CHUNK, rows - start)
             columns = {
@@ -108,8 +109,6 @@ def _source(rows: int) -> Path:
                 "quantity": rng.integers(1, 20, count, dtype=np.int32),
             }
             writer.write_table(pa.table(columns, schema=schema))
-    partial.rename(path)
-    return path
 
 
 def _run(engine: str, source: Path, target: Path) -> tuple[float, float, float]:

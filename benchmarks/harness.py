@@ -85,6 +85,16 @@ def in_turn(rivals: Mapping[str, Callable[[], float]], rounds: int) -> dict[str,
     return measured
 
 
+def checked_in_turn(
+    rivals: Mapping[str, Callable[[], float]], rounds: int, check: Callable[[], None]
+) -> dict[str, list[float]]:
+    """Run every rival once, check that their results are the same, and then measure them in turn."""
+    for warm_up in rivals.values():
+        warm_up()
+    check()
+    return in_turn(rivals, rounds)
+
+
 def timed(work: Callable[[], object]) -> Callable[[], float]:
     """`work` as something that gives the seconds it took."""
 

@@ -6,11 +6,23 @@ import datetime
 import importlib.metadata
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / ".data"
 """Where inputs too large to be made each time are kept."""
+
+
+def made_once(path: Path, make: Callable[[Path], None]) -> Path:
+    """Return an input that is made once; a run that is killed meanwhile leaves nothing under its name."""
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_suffix(".partial")
+        make(partial)
+        partial.rename(path)
+    return path
+
 
 _LIBRARIES = ("polars", "pyarrow", "duckdb", "numpy")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,8 +19,8 @@ import polars as pl
 from arrowstream import Builder, Pipeline, Sink, Source
 from benchmarks.etl import check_same
 from benchmarks.etl_job import ROW_GROUP
-from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn, ratio
-from benchmarks.machine import DATA
+from benchmarks.harness import ROUNDS, Figure, Scale, Section, checked_in_turn, ratio
+from benchmarks.machine import DATA, made_once
 
 _ROWS = {"full": 5_000_000, "quick": 1_000_000, "tiny": 1_000}
 _CHUNK = 500_000
@@ -87,10 +88,7 @@ def run(scale: Scale) -> Section:
                 "own": _cores(_own(source, own, steps), busy["own"]),
                 "polars": _cores(_polars(source, other, steps), busy["polars"]),
             }
-            for warm_up in rivals.values():
-                warm_up()
-            check_same(own, other)
-            measured = in_turn(rivals, ROUNDS[scale])
+            measured = checked_in_turn(rivals, ROUNDS[scale], partial(check_same, own, other))
             cores = ", ".join(f"{rival} {max(found):.1f}" for rival, found in busy.items())
             figures.append(
                 Figure(
@@ -143,11 +141,12 @@ def _polars(source: Path, target: Path, steps: Steps) -> Callable[[], object]:
 
 
 def _bids(rows: int) -> Path:
-    """Return the input, which is made once: addresses and texts as long as those of the Nexmark generator."""
-    path = DATA / f"benchmark-bids-{rows}.parquet"
-    if path.exists():
-        return path
-    DATA.mkdir(exist_ok=True)
+    """Return the input, which is made once."""
+    return made_once(DATA / f"benchmark-bids-{rows}.parquet", partial(_write_bids, rows))
+
+
+def _write_bids(rows: int, path: Path) -> None:
+    """Write bids whose addresses and texts are as long as those of the Nexmark generator."""
     rng = np.random.default_rng(0)
     channels = pl.Series([*_HOT, *(f"channel-{number}" for number in range(10_000))])
     hot = rng.random(rows) < 0.5
@@ -183,4 +182,3 @@ def _bids(rows: int) -> Path:
         pl.from_epoch("seconds").cast(pl.Datetime("ms")).alias("date_time"),
         pl.concat_str(text, pl.lit("abc"), (pl.col("number") * 7919).cast(pl.String), text).alias("extra"),
     ).write_parquet(path, row_group_size=_CHUNK)
-    return path

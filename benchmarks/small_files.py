@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-from polars.testing import assert_frame_equal
 
 from arrowstream import Pipeline, Sink, Source
-from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn, ratio, timed
+from benchmarks.etl import check_same
+from benchmarks.harness import ROUNDS, Figure, Scale, Section, checked_in_turn, ratio, timed
 from benchmarks.machine import DATA
 
 _FILES = {"full": 5_000, "quick": 1_000, "tiny": 3}
@@ -44,10 +45,7 @@ def run(scale: Scale) -> Section:
                 "own": timed(_own(files, targets[0])),
                 "polars": timed(_polars(files, targets[1], suffix)),
             }
-            for warm_up in rivals.values():
-                warm_up()
-            assert_frame_equal(pl.read_parquet(targets[0]), pl.read_parquet(targets[1]), check_exact=True)
-            measured = in_turn(rivals, ROUNDS[scale])
+            measured = checked_in_turn(rivals, ROUNDS[scale], partial(check_same, *targets))
             figures.append(
                 Figure(
                     f"time of {suffix} against Polars",

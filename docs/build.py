@@ -9,7 +9,7 @@ import griffe
 
 from docs import connector_pages
 from docs.docstrings import ROOT, load, read
-from docs.pages import GROUPS, Form
+from docs.pages import GROUPS, Part
 from docs.render import body, opening, signature, usage
 
 FOLDER = ROOT / "docs" / "operators"
@@ -20,8 +20,10 @@ ENDS = {"source", "sink"}
 def operators(package: griffe.Module) -> dict[str, griffe.Function]:
     """The builder's methods that give a builder, or what becomes one: the operators."""
     found = {}
-    for part in ("base.GraphBuilder", "rows.RowSteps", "keyed.KeyedSteps", "flow.FlowSteps"):
-        for name, method in package[f"builder.{part}"].members.items():
+    steps = package["builder.steps.Steps"]
+    assert isinstance(steps, griffe.Class)
+    for kind in steps.mro():
+        for name, method in kind.members.items():
             if isinstance(method, griffe.Function) and not name.startswith("_") and name not in ENDS:
                 returns = str(method.returns)
                 if returns == "Self" or returns.endswith("[Self]"):
@@ -35,8 +37,8 @@ def build(folder: Path) -> None:
     methods = operators(package)
     folder.mkdir(parents=True, exist_ok=True)
     for group, pages in GROUPS.items():
-        for name, forms in pages.items():
-            text = "\n".join(page(package, methods[name], forms, group)).rstrip() + "\n"
+        for name, parts in pages.items():
+            text = "\n".join(page(package, methods[name], parts, group)).rstrip() + "\n"
             (folder / f"{name}.md").write_text(text)
     (folder / "index.md").write_text("\n".join(index(methods)) + "\n")
 
@@ -59,19 +61,17 @@ def summary(method: griffe.Function) -> str:
 
 
 def page(
-    package: griffe.Module, method: griffe.Function, forms: tuple[Form, ...], group: str
+    package: griffe.Module, method: griffe.Function, parts: tuple[Part, ...], group: str
 ) -> Iterator[str]:
-    """The page of one operator."""
+    """The page of one operator: the builder's method, then what belongs to it."""
     yield from (f"# {method.name}", "")
-    if all(package[form.documented] is not method for form in forms):
-        yield from (opening(method), "")
     yield f"[{group}](index.md#{group.lower().replace(' ', '-')})"
     yield from ("", "```python", f"Builder.{signature(method)}", "```", "")
-    for form in forms:
-        item = package[form.documented]
-        if len(forms) > 1:
-            yield from (f"## `{form.usage or usage(method.name, item)}`", "")
-        yield from body(read(item, method), "###" if len(forms) > 1 else "##")
+    yield from body(read(method), "##")
+    for part in parts:
+        item = package[part.documented]
+        yield from (f"## `{part.usage or usage(method.name, item)}`", "")
+        yield from body(read(item), "###")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ COUNT = len(SOURCES) + len(SINKS)
 OPTIONS = {
     "text": "text",
     "texts": "text, or a list of texts",
+    "path": "a path; a relative one starts at the folder of the job file",
+    "paths": "a path, a pattern, or a list of them; relative ones start at the folder of the job file",
     "flag": "`true` or `false`",
     "count": "a whole number of at least 1",
     "text or count": "text, or a whole number of at least 1",
@@ -58,7 +60,7 @@ def page(package: griffe.Module, section: str, kind: str, entry: Connector) -> I
     owner = f"{item.parent.name}." if isinstance(item.parent, griffe.Class) else ""
     yield from (f"# {owner}{item.name}", "", f"[Connectors](index.md#{section}s)", "")
     yield from ("```python", f"{owner}{signature(item)}", "```", "")
-    yield from body(read(item, item), "##")
+    yield from body(read(item), "##")
     if entry.options is not None:
         yield from ("## In a job", "", "```toml", f"[{section}]", f'kind = "{kind}"', "```", "")
         yield from (
@@ -96,7 +98,7 @@ def index(package: griffe.Module) -> Iterator[str]:
                 "```",
                 "",
             )
-            yield from body(read(item, item), "####")
+            yield from body(read(item), "####")
 
 
 def rows(package: griffe.Module, kinds: Mapping[str, Connector]) -> Iterator[str]:

@@ -65,8 +65,8 @@ def _taken(item: griffe.Object) -> dict[str, griffe.Parameter]:
     return {parameter.name: parameter for parameter in given if parameter.name not in INTERNAL}
 
 
-def read(item: griffe.Object, method: griffe.Function) -> Documented:
-    """What is said about `item`; types and defaults are those of the builder's `method` where it names them."""
+def read(item: griffe.Object) -> Documented:
+    """What is said about `item`, with the types and defaults of its parameters."""
     found = Documented()
     for source in _sources(item):
         own = source is item
@@ -87,7 +87,7 @@ def read(item: griffe.Object, method: griffe.Function) -> Documented:
                     found.examples = [text for _, text in section.value]
                 case _:
                     pass
-    _complete(found, parameters_of(item), parameters_of(method))
+    _complete(found, parameters_of(item))
     return found
 
 
@@ -101,16 +101,10 @@ def _sources(item: griffe.Object) -> Iterator[griffe.Object]:
         yield from item.mro()
 
 
-def _complete(
-    found: Documented, taken: dict[str, griffe.Parameter], written: dict[str, griffe.Parameter]
-) -> None:
-    """Only what the call takes or the builder's method names, in the order of the call, with types and defaults."""
-    known = {
-        **taken,
-        **{name: written[name] for name in written if name in taken or name in found.parameters},
-    }
+def _complete(found: Documented, taken: dict[str, griffe.Parameter]) -> None:
+    """Only what the call takes, in its order, with types and defaults."""
     documented, found.parameters = found.parameters, {}
-    for name, parameter in known.items():
+    for name, parameter in taken.items():
         if name in documented:
             found.parameters[name] = _shown(parameter, documented[name].text)
 

@@ -11,9 +11,9 @@ from docs.docstrings import STARS, Documented, Parameter, parameters_of, quoted
 
 
 def opening(method: griffe.Function) -> str:
-    """The builder's docstring, without its references to other docstrings."""
+    """The docstring of a method."""
     assert method.docstring is not None, method.path
-    return markdown(re.sub(r"[,;] see `[^`]+`", "", method.docstring.value))
+    return markdown(method.docstring.value)
 
 
 def body(said: Documented, level: str) -> Iterator[str]:

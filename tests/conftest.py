@@ -26,6 +26,6 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the collected tests out of what the garbage collector walks: ten thousand live to the end."""
+    """Keep the collected tests out of what the garbage collector walks: thousands live to the end."""
     gc.collect()
     gc.freeze()

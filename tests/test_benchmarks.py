@@ -8,6 +8,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks.etl_job import ENGINES, peak_bytes
 from benchmarks.harness import Figure, Section, as_markdown, as_text, in_turn, percentile, ratio
+from benchmarks.machine import made_once
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,20 @@ def test_gives_figures(name):
 def test_every_engine_of_the_etl_measures_its_memory():
     assert set(ENGINES) == {"arrowstream", "polars", "duckdb"}
     assert peak_bytes() > 10 * 2**20
+
+
+def test_an_input_whose_making_was_interrupted_is_made_again(tmp_path):
+    path = tmp_path / "data" / "input.parquet"
+
+    def interrupted(place):
+        place.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made_once(path, interrupted)
+    assert not path.exists()
+    made_once(path, lambda place: place.write_text("whole"))
+    assert made_once(path, interrupted).read_text() == "whole"
 
 
 def section(scale):

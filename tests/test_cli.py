@@ -307,11 +307,24 @@ def test_version(monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke("--version") == (0, "arrowstream 9.8.7\n", "")
 
 
-def test_help() -> None:
-    code, out, _ = invoke("--help")
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help(option: str) -> None:
+    code, out, _ = invoke(option)
     assert code == 0
-    for command in ("run", "explain", "schema", "doctor"):
+    for command in ("run", "check", "explain", "schema", "job-schema", "doctor"):
         assert f"  {command} " in out
+    assert "--install-completion" in out
+    code, out, _ = invoke("run", option)
+    assert code == 0
+    assert "--preview" in out
+
+
+@pytest.mark.parametrize(("typed", "found"), [("ex", "explain"), ("check --rel", "--relative-to-cwd")])
+def test_a_shell_completes_commands_and_options(typed: str, found: str) -> None:
+    words = {"COMP_WORDS": f"arrowstream {typed}", "COMP_CWORD": str(len(typed.split()))}
+    environ = {"_ARROWSTREAM_COMPLETE": "complete_bash", **words}
+    result = CliRunner().invoke(app, [], prog_name="arrowstream", env=environ)
+    assert found in result.stdout
 
 
 def endless(*signals: signal.Signals) -> SourceSpec:
@@ -393,7 +406,8 @@ def test_without_the_extra_one_line_names_it(
 
 
 def test_another_missing_module_is_not_blamed_on_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "arrowstream.cli.commands")
+    for name in ("commands", "options"):
+        monkeypatch.delitem(sys.modules, f"arrowstream.cli.{name}")
     monkeypatch.setitem(sys.modules, "arrowstream.jobs.job", None)
     with pytest.raises(ModuleNotFoundError, match=r"arrowstream\.job"):
         cli.main()

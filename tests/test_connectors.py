@@ -44,7 +44,7 @@ def test_the_pages_are_up_to_date(tmp_path: Path) -> None:
 def test_a_page_says_all_of_it(section: str, kind: str, entry: Connector, package: griffe.Module) -> None:
     """Parameters, cost, errors, and an example with a pipeline."""
     item = called(package, entry)
-    said = read(item, item)
+    said = read(item)
     assert set(said.parameters) == set(inspect.signature(entry.call).parameters)
     assert "Cost" in said.notes and re.search("[Hh]old|held", said.notes)
     assert said.raises
@@ -69,7 +69,7 @@ def test_what_all_have_in_common_is_in_the_index(package: griffe.Module) -> None
         for name in names:
             item = package[name]
             assert f".{item.name}`" in text
-            assert read(item, item).text
+            assert read(item).text
 
 
 TOY = '''

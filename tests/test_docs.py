@@ -12,20 +12,18 @@ import griffe
 import pytest
 
 import arrowstream
+from arrowstream import Builder, Pipeline, Settings, Sink, Source, channel
+from arrowstream.core.channel import Receiver, Sender
 from docs.build import FOLDER, build, operators
 from docs.docstrings import load, read
-from docs.pages import GROUPS, Form, Pages
+from docs.pages import GROUPS, Pages, Part
 
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(arrowstream.__path__, "arrowstream.")
     if not module.name.endswith("__main__")
 ]
-PAGES: Pages = {name: forms for pages in GROUPS.values() for name, forms in pages.items()}
-
-
-ELSEWHERE = {"window": {"late"}, "scan": {"named"}, "reduce": {"named"}}
-"""Said in the text, not among the parameters."""
+PAGES: Pages = {name: parts for pages in GROUPS.values() for name, parts in pages.items()}
 
 
 @pytest.fixture(scope="module")
@@ -47,24 +45,50 @@ def test_every_operator_has_a_page(package: griffe.Module) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_says_all_of_it(name: str, package: griffe.Module) -> None:
-    """What it is, parameters, cost, errors, and an example that begins with a pipeline."""
+    """What it is, parameters, result, cost, errors, and an example that begins with a pipeline."""
     method = operators(package)[name]
-    said = [read(package[form.documented], method) for form in PAGES[name]]
-    first = said[0]
-    assert first.text and first.notes
-    assert "ost" in first.notes and re.search("[Ss]tate|[Hh]old|[Hh]eld|kept|nothing itself", first.notes)
-    assert "Pipeline" in "".join(example for part in said for example in part.examples)
-    assert any(part.raises for part in said)
-    documented = {parameter for part in said for parameter in part.parameters}
-    given = {parameter.name for parameter in method.parameters} - {"self", "options", "what", "fn", "handler"}
-    assert given <= documented | ELSEWHERE.get(name, set())
+    said = read(method)
+    assert said.text and "\nReturns\n" in method.docstring.value  # type: ignore[union-attr]
+    assert "ost" in said.notes and re.search("[Ss]tate|[Hh]old|[Hh]eld|kept|nothing itself", said.notes)
+    assert said.raises
+    assert "Pipeline" in "".join(said.examples) and f".{name}(" in "".join(said.examples)
+    assert {parameter.name for parameter in method.parameters} - {"self"} == {*said.parameters}
 
 
 def test_nothing_is_documented_twice_in_one_page() -> None:
-    for forms in PAGES.values():
-        names = [form.documented for form in forms]
+    for parts in PAGES.values():
+        names = [part.documented for part in parts]
         assert len(set(names)) == len(names)
-        assert all(isinstance(form, Form) for form in forms)
+        assert all(isinstance(part, Part) for part in parts)
+
+
+PUBLIC = (Builder, Pipeline, Source, Sink, Settings, Sender, Receiver)
+"""What users call, apart from functions and a few methods of what these give."""
+
+CALLED = [
+    (f"{kind.__name__}.{name}", method)
+    for kind in PUBLIC
+    for name, method in inspect.getmembers(kind)
+    if not name.startswith("_") and callable(method)
+] + [("channel", channel)]
+
+
+@pytest.mark.parametrize(("name", "method"), CALLED, ids=[name for name, _ in CALLED])
+def test_a_public_call_names_its_arguments_and_documents_each(name: str, method: Any) -> None:
+    """No argument hides in ``**options``: what a step takes besides expressions by name is in its signature."""
+    taken = inspect.signature(method).parameters
+    assert "options" not in taken
+    described = re.search(
+        r"\n *Parameters\n *-+\n(.*?)(?:\n\n *\w+\n *-+\n|\Z)", inspect.getdoc(method) or "", re.S
+    )
+    assert described or not set(taken) - {"self"}, "no section Parameters"
+    if described:
+        names = {
+            each.strip(" *")
+            for line in re.findall(r"^(\S.*)$", described[1], re.M)
+            for each in line.split(",")
+        }
+        assert set(taken) - {"self"} == names
 
 
 @pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=lambda page: page.stem)

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from arrowstream import Pipeline, Source
 from arrowstream.core.duration import microseconds, nanoseconds, seconds
 from arrowstream.errors import PlanError
 
@@ -34,6 +35,37 @@ def test_spaces_are_told_to_be_left_out(text: str, hint: str) -> None:
     assert str(raised.value.hint).startswith(hint)
     with pytest.raises(PlanError, match="hint: units are us, ms, s, m, h, d"):
         seconds("10 x")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("10sec", "write '10s'; units are us, ms, s, m, h, d"),
+        ("1 Min 30 Seconds", "write '1m30s'; units are us, ms, s, m, h, d"),
+        ("2H", "write '2h'; units are us, ms, s, m, h, d"),
+        ("1M", "units are us, ms, s, m, h, d"),
+        ("1mo", "units are us, ms, s, m, h, d"),
+        ("-1d", "write '1d'; units are us, ms, s, m, h, d"),
+    ],
+)
+def test_units_that_other_libraries_spell_differently(text: str, hint: str) -> None:
+    with pytest.raises(PlanError) as raised:
+        seconds(text)
+    assert raised.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("1M", "1mo"), ("1 month", "1mo"), ("2W", "2w"), ("3 quarters", "3q"), ("1Y", "1y"), ("5min", "5m")],
+)
+def test_windows_name_the_units_of_the_calendar(text: str, meant: str) -> None:
+    rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"ts": [0]}).cast(pl.Datetime)))
+    for every in ({"size": text}, {"size": "9y", "every": text}):
+        with pytest.raises(PlanError, match=f"'{text}' is not a duration") as raised:
+            rows.window(**every, on="ts")
+        units = "units are us, ms, s, m, h, d, and of the calendar w, mo, q, y"
+        assert raised.value.hint == f"write {meant!r}; {units}"
+    assert rows.window(meant, on="ts").agg(n=pl.len()).collect_sync().height == 1
 
 
 @pytest.mark.parametrize("other", [None, [1], pl.Series([1, 2])])

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -505,6 +506,30 @@ class Watch:
     async def sleep(self, seconds: float) -> None:
         if seconds:
             await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("row_s", [0.00001, 0.005])
+def test_rows_that_are_tried_alone_run_on_the_thread_of_the_loop_unless_they_are_slow(row_s: float) -> None:
+    clock, dead, tries = Watch(), TestSink(), []
+
+    def failing(record: pa.RecordBatch) -> pa.RecordBatch:
+        if record.num_rows:
+            clock.now_s += 0.005 if record.num_rows > 1 else row_s
+            tries.append((record.num_rows, threading.current_thread() is threading.main_thread()))
+            raise ValueError("no")
+        return record
+
+    pipeline = (
+        Pipeline.builder()
+        .source(Source.from_frame(pl.DataFrame({"x": range(64)})))
+        .map(failing)
+        .on_error(ErrorHandler.dead_letter(dead))
+        .sink(TestSink())
+        .build(clock=clock)
+    )
+    asyncio.run(pipeline.run())
+    assert dead.frame()["x"].to_list() == list(range(64))
+    assert [inline for rows, inline in tries if rows == 1][1:] == [row_s < 0.001] * 63
 
 
 LATE: dict[str, Callable[[Builder, TestSink], Builder]] = {

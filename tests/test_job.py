@@ -212,8 +212,15 @@ def test_mistakes_in_steps(steps: str, message: str) -> None:
         ("", "j.toml:1: missing key 'path' in [source]"),
         ("path = 3", "j.toml:3: 'path' in [source]: expected a string, found the integer 3"),
         (
-            "path = 'in.parquet'\nsep = ';'",
-            "j.toml:4: unknown key 'sep' in [source] (one of 'kind', 'path', ",
+            "path = 'in.parquet'\nquote = ';'",
+            "j.toml:4: unknown key 'quote' in [source] (one of 'kind', 'path', ",
+        ),
+        *(
+            (
+                f"path = 'in.parquet'\n{name} = ';'",
+                f"j.toml:4: unknown key '{name}' in [source] (did you mean 'delimiter'?)",
+            )
+            for name in ("sep", "separator", "delimeter")
         ),
         (
             "path = 'in.parquet'\nformat = 'parkett'",

@@ -10,6 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from arrowstream import Pipeline, Source
+from arrowstream.builder.steps import Steps
 from arrowstream.errors import JobError
 from arrowstream.jobs.job import Job
 from arrowstream.jobs.steps import MODIFIERS, PYTHON_ONLY, STEPS
@@ -69,6 +70,10 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         lambda rows: rows.debounce("200ms", by="k"),
     ),
     ('with_event_time = "ts"', lambda rows: rows.with_event_time("ts")),
+    (
+        'with_event_time = { column = "ts", max_jump = "1h", advance_when_idle = true, idle = 3 }',
+        lambda rows: rows.with_event_time("ts", max_jump="1h", advance_when_idle=True, idle=3),
+    ),
     (
         'with_event_time = { column = "ts", lateness = "5s", idle = 3 }',
         lambda rows: rows.with_event_time("ts", "5s", 3),
@@ -153,9 +158,10 @@ def test_every_step_is_tried() -> None:
 
 def test_every_method_of_the_builder_is_a_step_or_refused() -> None:
     """A new operator needs an entry here, or a reason why not."""
-    methods = {name for name, method in vars(Builder.__base__).items() if callable(method) and name[0] != "_"}
-    ends = {"source", "sink"}
-    assert methods - ends <= set(STEPS) | set(MODIFIERS) | set(PYTHON_ONLY)
+    methods = {name for name in dir(Steps) if callable(getattr(Steps, name)) and name[0] != "_"}
+    others = {"source", "sink", "pipe", "group_by"}
+    assert {*others, "window", "map"} <= methods
+    assert methods - others <= set(STEPS) | set(MODIFIERS) | set(PYTHON_ONLY)
 
 
 def test_handlers_of_a_step() -> None:
@@ -366,6 +372,11 @@ def test_mistakes_in_steps(steps: str, message: str) -> None:
         ),
         ('event_time = "k"', "j.toml:4: 'event_time' in [source]: column 'k' is no time"),
         ('event_time = "ts"\nlateness = "x"', "j.toml:5: 'lateness' in [source]: 'x' is not a duration"),
+        ('max_jump = "5s"', "j.toml:4: 'max_jump' in [source]: needs 'event_time'"),
+        (
+            'event_time = "ts"\nadvance_when_idle = true',
+            "j.toml:4: 'event_time' in [source]: advance_when_idle=True",
+        ),
         ('lateness = "5s"', "j.toml:4: 'lateness' in [source]: needs 'event_time'"),
     ],
 )

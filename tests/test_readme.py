@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands, in one go, on a few flights of its own."""
+"""The README and the guide run as they stand, each page in a fresh folder, and claim what was measured."""
 
 import re
 from pathlib import Path
@@ -6,53 +6,90 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pages import ROOT, blocks, run_page
 
-README = Path(__file__).parents[1] / "README.md"
-
-
-def a_few_flights() -> None:
-    Path(".data").mkdir()
-    columns = {"dep_delay": ["10", "70", "200", "NA"], "arr_delay": ["0", "50", "210", "NA"]}
-    pl.DataFrame(columns).write_csv(".data/flights.csv")
+README = ROOT / "README.md"
+GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
+PAGES = [README, ROOT / "docs" / "index.md", *GUIDE]
 
 
-def some_broken_events() -> None:
-    Path("events.ndjson").write_text('{"x": 1}\n{"x": 2\n"y": 3}\n\n{"x": "4"}\n{"x": "five"}\n{"x": 6}')
-
-
-def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_the_readme_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
-    a_few_flights()
-    some_broken_events()
-    namespace: dict[str, Any] = {}
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 10
-    for block in blocks:
-        exec(compile(block, str(README), "exec"), namespace)
-    assert pl.read_parquet("late.parquet")["made_up"].to_list() == [20, -10]
-    assert pl.read_parquet("orders.parquet")["total"].to_list() == [12.5, 35.0]
-    assert namespace["events"]["x"].to_list() == [1, 6]
+    names, printed = run_page(README)
+    assert pl.read_parquet("totals.parquet")["total"].len() == 400
+    tea = pl.read_parquet("totals.parquet").filter(pl.col("item") == "tea", pl.col("total") > 10)
+    minutes = tea.group_by_dynamic("at", every="1m").agg(orders=pl.len(), total=pl.col("total").sum())
+    assert pl.read_csv("tea.csv").select("orders", "total").rows() == minutes.select("orders", "total").rows()
+    assert pl.read_parquet("good.parquet").height == 400
+    assert pl.read_ndjson("bad.ndjson")["price"].unique().to_list() == ["?"]
+    assert names["minutes"].collect_sync()["orders"].sum() == 400
+    assert "stage window" in printed and "rows in, 10 rows out" in printed
     out = capsys.readouterr().out
-    assert "costs: arrow" in out
-    assert "\n12\n" in out
-    assert "batches wait" in out
+    assert "600 rows in, 400 rows out" in out and "400 good rows" in out
 
 
-def test_the_readmes_job_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from arrowstream.jobs.job import Job
+def test_the_readme_is_short_and_names_both_commands() -> None:
+    text = README.read_text()
+    assert len(text.splitlines()) <= 150
+    assert "`make demo`" in text and "`make test`" in text
 
+
+def test_the_readmes_figures_are_those_of_the_benchmarks() -> None:
+    """A line of its table is one of `benchmarks/results.md`, up to the columns that it leaves out."""
+    results = (ROOT / "benchmarks" / "results.md").read_text()
+    claims = re.findall(r"^\| (.+?) \| ([\d.]+.*?) \|$", README.read_text(), re.MULTILINE)
+    assert len(claims) == 5
+    missing = [
+        f"| {what} | {measured} |" for what, measured in claims if f"| {what} | {measured} |" not in results
+    ]
+    assert not missing, "copy the lines of benchmarks/results.md into the README"
+
+
+@pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
+def test_a_page_of_the_guide_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
-    a_few_flights()
-    block, _ = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
-    Path("flights.toml").write_text(block)
-    Job.load("flights.toml").pipeline().run_sync()
-    assert pl.read_parquet("late.parquet")["made_up"].to_list() == [20, -10]
+    assert any(language == "python" for language, _ in blocks(page))
+    names, _ = run_page(page)
+    out = capsys.readouterr().out
+    match page.stem:
+        case "event-time":
+            assert names["closed"]["clicks"].to_list() == [2]
+            assert "noted: 1 rows too far ahead" in out
+        case "files":
+            assert pl.read_ndjson("rain.ndjson").height == 2
+        case "pipelines":
+            assert names["totals"].collect_sync()["total"].to_list() == [12.5, 35.0]
+            assert "looks at other rows" in out
+        case "running":
+            assert "costs: arrow" in out and "\n12\n" in out and "batches wait" in out
+        case "testing":
+            assert names["sink"].received() == [2, 4, 6, 8, 10]
 
 
-def test_the_readmes_settings_are_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_the_guide_are_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from arrowstream import Settings
 
     monkeypatch.chdir(tmp_path)
-    _, block = re.findall(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
+    (block,) = (text for language, text in blocks(ROOT / "docs/guide/running.md") if language == "toml")
     Path("arrowstream.toml").write_text(block)
     assert Settings.load(environ={}) == Settings()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    missing = [
+        target
+        for target in targets
+        if not target.startswith("https://") and not (page.parent / target).resolve().exists()
+    ]
+    assert not missing
+
+
+def test_the_index_names_every_page_of_the_guide() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    assert [page.stem for page in GUIDE if f"(guide/{page.name})" not in index] == []

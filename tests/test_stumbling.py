@@ -357,3 +357,49 @@ def test_a_damaged_file_is_no_failure_of_a_step(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as raised:
         pipeline.run_sync()
     assert raised.value.stage == "source"
+
+
+TIMES = pl.DataFrame({"t": [0], "x": [1]}, schema={"t": pl.Datetime("us"), "x": pl.Int64})
+CHOICES: dict[str, tuple[Any, str, str]] = {
+    "emit": (lambda wrong: rows().reduce(pl.len(), emit=wrong), "update", "updates"),
+    "group_by(emit)": (lambda wrong: rows().group_by("k", emit=wrong).agg(pl.len()), "ends", "end"),
+    "map(frame)": (lambda wrong: rows().map(print, frame=wrong), "polar", "polars"),
+    "parallel_map(frame)": (lambda wrong: rows().parallel_map(print, frame=wrong), "panda", "pandas"),
+    "executor": (lambda wrong: rows().parallel_map(print, executor=wrong), "threads", "thread"),
+    "on_timeout": (lambda wrong: rows().map(y=pl.col("x")).timeout(1, wrong), "skipp", "skip"),
+    "reduce(on_full)": (
+        lambda wrong: rows().reduce(pl.len(), by="k", max_keys=1, on_full=wrong),
+        "evit",
+        "evict",
+    ),
+    "window(on_full)": (lambda wrong: rows().window(rows=1, on_full=wrong).agg(pl.len()), "spil", "spill"),
+    "timezone": (
+        lambda wrong: (
+            Pipeline.builder()
+            .source(Source.from_frame(TIMES))
+            .window("1d", on="t", timezone=wrong)
+            .agg(pl.len())
+            .schema()
+        ),
+        "Europe/Berln",
+        "Europe/Berlin",
+    ),
+    "backend": (
+        lambda wrong: rows().filter(pl.col("x") > 1).backend(wrong).sink(Sink.to_fn(len)).build(),
+        "polar",
+        "polars",
+    ),
+    "format": (lambda wrong: Source.from_file("x", format=wrong).schema(), "parkett", "parquet"),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_wrong_choice_is_refused_with_the_nearest_one(name: str) -> None:
+    call, wrong, right = CHOICES[name]
+    with pytest.raises(PlanError) as raised:
+        call(wrong)
+    assert raised.value.hint == f"did you mean {right!r}?"
+    if name not in ("timezone", "format"):
+        with pytest.raises(PlanError) as raised:
+            call(3)
+        assert raised.value.found == "3" and "did you mean" not in (raised.value.hint or "")

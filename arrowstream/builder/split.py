@@ -45,30 +45,6 @@ class Splitting(Generic[B]):
         Expression that gives the branch's name for every row: String, Categorical, Enum, an integer or a boolean.
     branches, rest
         The branches so far, and the branch of all other rows.
-
-    Notes
-    -----
-    Costs some 0.3 ms for a batch of 1,000 rows and two branches: a few passes over the names, and a
-    copy of the rows into the batches of their branches; no copy if all rows of a batch take one branch. Each
-    branch, and the line after the merge, has a task and a channel, which cost some 10 us a batch; each channel holds
-    up to 2 batches (setting ``default_buffer_size``). Holds no state.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> size = pl.when(pl.col("x") > 2).then(pl.lit("high")).otherwise(pl.lit("low"))
-    >>> result = (
-    ...     Pipeline.builder()
-    ...     .source(Source.from_frame(pl.DataFrame({"x": [1, 5, 2]})))
-    ...     .split(size)
-    ...     .branch("high", lambda rows: rows.map(x=pl.col("x") * 10))
-    ...     .branch("low", lambda rows: rows)
-    ...     .merge()
-    ...     .collect_sync()
-    ... )
-    >>> sorted(result["x"])
-    [1, 2, 50]
     """
 
     before: B

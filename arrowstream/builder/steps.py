@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from arrowstream.builder.columns import ColumnSteps
+from arrowstream.builder.event_time import EventTimeSteps
 from arrowstream.builder.flow import FlowSteps
+from arrowstream.builder.functions import FunctionSteps
 from arrowstream.builder.keyed import KeyedSteps
-from arrowstream.builder.rows import RowSteps
+from arrowstream.builder.processors import ProcessorSteps
 
 
 @dataclass(frozen=True, slots=True)
-class Steps(RowSteps, KeyedSteps, FlowSteps):
+class Steps(ColumnSteps, FunctionSteps, ProcessorSteps, EventTimeSteps, KeyedSteps, FlowSteps):
     """The steps of the builder, one method each."""

@@ -1,4 +1,4 @@
-"""The commands of the command line: run, explain, schema, doctor.
+"""The commands of the command line: run, check, explain, schema, job-schema, doctor.
 
 Results go to stdout; progress, notices and errors to stderr, as does the report of a run whose sink writes to stdout.
 A mistake in a job is one line with file and line number. Exit codes::
@@ -9,97 +9,88 @@ A mistake in a job is one line with file and line number. Exit codes::
     3    SIGINT or SIGTERM stopped the run early: what was read by then is delivered and committed
     130  a second SIGINT ended the run at once, and nothing is committed (143: SIGTERM)
 
-Paths, on the command line and in jobs, start at the current directory. Settings come from
-``arrowstream.toml`` there, if it exists, and from variables such as ``ARROWSTREAM_MAX_RETRIES``.
+Relative paths on the command line start at the current directory, those in a job at the folder of its file. Settings
+come from ``arrowstream.toml`` in the current directory, if it exists, and from variables such as
+``ARROWSTREAM_MAX_RETRIES``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 from arrowstream.backends.registry import backends
 from arrowstream.cli import doctor as checks
+from arrowstream.cli import json_output
+from arrowstream.cli.options import REFUSED, AsJson, Assignments, JobPath, RelativeToCwd, load, refusing
+from arrowstream.cli.run import run
 from arrowstream.config.settings import Settings
 from arrowstream.connectors.source import Source
-from arrowstream.core.duration import seconds
-from arrowstream.errors import ArrowstreamError, RunInterrupted
-from arrowstream.jobs.job import Job
-from arrowstream.jobs.job_errors import in_words_of_jobs, one_line
-from arrowstream.runtime.signals import SIGNALS, SignalHandling
-from arrowstream.terminal import print_report
-
-GRACE_SECONDS = 1.0
-"""Time that a run has after a second signal to remove half-written files, in seconds."""
-
-CUT_SHORT = 3
-"""Exit code of a run that a signal stopped before its stream ended."""
+from arrowstream.errors import ArrowstreamError
+from arrowstream.jobs.job_errors import one_line
+from arrowstream.jobs.schema import job_schema
 
 app = typer.Typer(
     help="Streaming over Arrow batches: run, explain and check pipelines written as TOML jobs.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-JobPath = Annotated[str, typer.Argument(metavar="JOB.toml", help="The job.")]
+app.command()(run)
 
 
 @app.command()
-def run(
-    job: JobPath,
-    limit: Annotated[
-        int | None, typer.Option(min=0, help="Stop once this number of rows has come out.")
-    ] = None,
-    duration: Annotated[str | None, typer.Option(help="Stop after this time, such as 10s or 1m30s.")] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing but errors and losses of rows.")
-    ] = False,
+def check(
+    jobs: Annotated[list[Path], typer.Argument(metavar="JOB.toml...", help="The jobs.")],
+    as_json: AsJson = False,
+    assignments: Assignments = None,
+    relative_to_cwd: RelativeToCwd = False,
 ) -> None:
-    """Run a job; Ctrl-C or SIGTERM stops it gently (exit code 3), a second one at once (130 or 143)."""
-    with _refusing():
-        time = None if duration is None else seconds(duration)
-        pipeline = Job.load(job).pipeline(Settings.load())
+    """Check jobs without running them: keys, values, SQL, columns and types, sources and sinks.
 
-    def say(text: str) -> None:
-        if not quiet:
-            typer.echo(text, err=True)
+    Of the data only names and types are read. Exit code 2 if a job is wrong.
+    """
+    results = [_checked(job, assignments, relative_to_cwd, quiet=as_json) for job in jobs]
+    ok = all(result["ok"] for result in results)
+    if as_json:
+        typer.echo(json_output.line({"ok": ok, "exit_code": 0 if ok else REFUSED, "jobs": results}))
+    if not ok:
+        raise typer.Exit(REFUSED)
 
+
+def _checked(
+    path: Path, assignments: list[str] | None, relative_to_cwd: bool, *, quiet: bool
+) -> dict[str, Any]:
+    """Check one job, and return what is known of it; print that, too, unless `quiet`."""
+    result: dict[str, Any] = {"job": str(path), "ok": False, "name": None, "summary": None, "schema": None}
     try:
-        report = pipeline.run_sync(
-            progress=not quiet,
-            limit=limit,
-            duration=time,
-            signals=SignalHandling(say, exit_after=GRACE_SECONDS),
-        )
-    except RunInterrupted as interrupted:
-        say(str(interrupted))
-        raise typer.Exit(128 + interrupted.number) from None
+        settings = Settings.load()
+        job = load(path, assignments, relative_to_cwd)
+        job.pipeline(settings)
+        schema = job.prefixes[-1].builder.schema()
     except ArrowstreamError as error:
-        typer.echo("\n".join([str(in_words_of_jobs(error)), *getattr(error, "__notes__", ())]), err=True)
-        raise typer.Exit(1) from None
+        typer.echo(one_line(error), err=True)
+        return {**result, "error": json_output.of_error(error)}
+    columns = json_output.of_schema(schema)
     if not quiet:
-        # Rows on stdout are not mixed with anything else.
-        print_report(report, stderr=pipeline.writes_to(Path("/dev/stdout")))
-    elif report.losses is not None:
-        typer.echo(report.losses, err=True)
-    if report.stopped in {number.name for number in SIGNALS}:
-        raise typer.Exit(CUT_SHORT)
+        known = "known only once the first batch has come" if columns is None else ""
+        out = known or ", ".join(f"{name} {dtype}" for name, dtype in (columns or {}).items())
+        typer.echo(f"{path}: ok\n  {job.summary}\n  out: {out}")
+    return {**result, "ok": True, "name": job.name, "summary": job.summary, "schema": columns, "error": None}
 
 
 @app.command()
-def explain(job: JobPath) -> None:
+def explain(job: JobPath, assignments: Assignments = None, relative_to_cwd: RelativeToCwd = False) -> None:
     """Print the plan of a job: stages, fusion, schemas, backends and why."""
-    with _refusing():
-        typer.echo(Job.load(job).pipeline(Settings.load()).explain())
+    with refusing():
+        loaded = load(job, assignments, relative_to_cwd)
+        typer.echo(loaded.hide(loaded.pipeline(Settings.load()).explain()))
 
 
 @app.command()
@@ -111,13 +102,20 @@ def schema(
     delimiter: Annotated[
         str | None, typer.Option(help="Between the fields of a CSV file, such as ';' or '\\t'.")
     ] = None,
+    assignments: Assignments = None,
+    relative_to_cwd: RelativeToCwd = False,
 ) -> None:
     """Print names and types: of data files, or of a job's source and each of its steps.
 
     They are written as a job's [source.schema] has them, to copy and change.
     """
-    with _refusing():
-        found = [_schemas(target, delimiter) for target in targets]
+    with refusing():
+        found = [
+            list(load(Path(target), assignments, relative_to_cwd).schemas())
+            if target.endswith(".toml")
+            else _of_files(target, delimiter)
+            for target in targets
+        ]
     typer.echo("\n\n".join(f"# {label}\n{_toml(columns)}" for one in found for label, columns in one))
     marks = (_other_delimiter(one[0][1]) for one in found)
     for mark in dict.fromkeys(mark for mark in marks if mark is not None):
@@ -128,6 +126,12 @@ def schema(
         )
 
 
+@app.command("job-schema")
+def print_job_schema() -> None:
+    """Print the JSON schema of job files, with which editors complete and check them."""
+    typer.echo(json.dumps(job_schema(), indent=2, ensure_ascii=False))
+
+
 @app.command()
 def doctor(
     settings: Annotated[
@@ -136,7 +140,7 @@ def doctor(
 ) -> None:
     """Print versions, backends, cores, memory, GPU, and what each extra lacks."""
     if settings:
-        with _refusing():
+        with refusing():
             typer.echo(checks.settings_table(Settings.load()))
         return
     typer.echo(checks.report(checks.findings([backend.name for backend in backends()])))
@@ -157,20 +161,8 @@ def common(
     """Options before the command."""
 
 
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Print what is wrong with the input on one line and exit with 2."""
-    try:
-        yield
-    except ArrowstreamError as error:
-        typer.echo(one_line(error), err=True)
-        raise typer.Exit(2) from None
-
-
-def _schemas(target: str, delimiter: str | None) -> list[tuple[str, pl.Schema | None]]:
-    """Return the schemas of a file or a job, each with a label."""
-    if target.endswith(".toml"):
-        return list(Job.load(target).schemas())
+def _of_files(target: str, delimiter: str | None) -> list[tuple[str, pl.Schema | None]]:
+    """Return the schema of data files, with a label."""
     source = Source.from_file(target)
     if delimiter is not None:
         source = source.with_delimiter(delimiter.replace("\\t", "\t"))

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 MASK = "***"
 
-_SECRET_KEY = re.compile(r"(?:^|_)(?:password|passwd|token|secret)$", re.IGNORECASE)
+_SECRET_KEY = re.compile(
+    r"(?:^|_)(?:password|passwd|passphrase|token|secret|credentials?|(?:api|access|account|private|sas|storage)_key)$",
+    re.IGNORECASE,
+)
 # A password may hold any character except those that end it; the text after the last @ before the path is the host.
-_URL_PASSWORD = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^:/?#\s]*:)[^/?#\s]*(?P<after>@)", re.IGNORECASE)
+_URL_PASSWORD = re.compile(
+    r"(?P<before>[a-z][a-z0-9+.-]*://[^:/?#\s]*:)(?P<password>[^/?#\s]*)(?P<after>@)", re.IGNORECASE
+)
 
 
 def masked(key: str, value: Any) -> Any:
@@ -27,3 +33,30 @@ def masked(key: str, value: Any) -> Any:
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\g<before>{MASK}\g<after>", value)
     return value
+
+
+def secrets_in(key: str, text: str) -> Iterator[str]:
+    """Yield the parts of an option's text that are secret: all of it, or the passwords in its URLs.
+
+    Examples
+    --------
+    >>> list(secrets_in("api_key", "hunter2")), list(secrets_in("url", "ftp://me:hunter2@host/"))
+    (['hunter2'], ['hunter2'])
+    """
+    if _SECRET_KEY.search(key):
+        yield text
+    yield from (found["password"] for found in _URL_PASSWORD.finditer(text))
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """Return a text with every secret masked, also where it is printed with escapes.
+
+    Examples
+    --------
+    >>> hidden("no user 'me' with 'hunter2'", ["hunter2"])
+    "no user 'me' with '***'"
+    """
+    forms = {form for secret in secrets for form in (secret, repr(secret)[1:-1], " ".join(secret.split()))}
+    for form in sorted(forms - {""}, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return text

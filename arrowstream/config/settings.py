@@ -156,7 +156,18 @@ class Settings:
         return cls(**values, origins=MappingProxyType(origins))
 
     def origin(self, key: str) -> str:
-        """Return the origin of a value: ``file:line``, a variable, ``argument`` or ``default``."""
+        """Return where a value comes from.
+
+        Parameters
+        ----------
+        key
+            The name of a setting.
+
+        Returns
+        -------
+        str
+            ``file:line``, the name of a variable, ``argument`` with the name, or ``default``.
+        """
         given = getattr(self, key) is not _defaults()[key]
         return self.origins.get(key, f"argument {key}" if given else DEFAULT)
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from arrowstream.config.masking import hidden
 from arrowstream.config.toml_lines import At, positions
 from arrowstream.core.checks import PathLike
-from arrowstream.core.hints import did_you_mean
+from arrowstream.core.mistakes.explain import nearest_name
 from arrowstream.errors import JobError
 
 T = TypeVar("T")
@@ -38,6 +39,18 @@ class JobFile:
     text
         The text of the file.
 
+    Attributes
+    ----------
+    folder
+        The folder at which relative paths in the file start.
+    given
+        Text of each value that comes from outside of the file as text: it is read as a string or as a number, as the
+        key needs it.
+    origins
+        The origin of values from outside of the file, which messages name in place of file and line.
+    secrets
+        Texts that no message may show.
+
     Raises
     ------
     JobError
@@ -46,6 +59,10 @@ class JobFile:
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
+        self.folder = Path(path).parent
+        self.given: dict[At, str] = {}
+        self.origins: dict[At, str] = {}
+        self.secrets: set[str] = set()
         text = text.replace("\r\n", "\n")
         try:
             data = tomllib.loads(text)
@@ -84,9 +101,15 @@ class JobFile:
             at = at[:-1]
         return self._lines.get(at, 1)
 
+    def origin(self, at: At) -> str | None:
+        """Return the origin of a value from outside of the file, or of one around it; None for all others."""
+        outside = (self.origins[at[:end]] for end in range(len(at), 0, -1) if at[:end] in self.origins)
+        return next(outside, None)
+
     def error(self, at: At, what: str) -> JobError:
-        """Return an error about a place, on one line."""
-        return JobError(f"{self.path}:{self.line(at)}: {' '.join(what.split())}")
+        """Return an error about a place, on one line and without secrets."""
+        place = self.origin(at) or f"{self.path}:{self.line(at)}"
+        return JobError(f"{place}: {' '.join(hidden(what, self.secrets).split())}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,30 +149,43 @@ class Value:
 
     def text(self) -> str:
         """Return a string, or raise."""
+        given = self.file.given.get(self.at)
+        if given is not None and not isinstance(self.found, str | list | dict):
+            return given
         return self._of(str, "a string")
+
+    def scalar(self) -> Any:
+        """Return the value; a string from outside of the file is read as TOML."""
+        given = self.file.given.get(self.at)
+        return self.found if given is None or not isinstance(self.found, str) else parsed(given)
 
     def flag(self) -> bool:
         """Return a boolean, or raise."""
-        return self._of(bool, "true or false")
+        found = self.scalar()
+        if not isinstance(found, bool):
+            raise self._unfit("true or false")
+        return found
 
     def count(self) -> int:
         """Return an integer of at least 1, or raise."""
-        if not isinstance(self.found, int) or isinstance(self.found, bool) or self.found < 1:
+        found = self.scalar()
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
             raise self._unfit("an integer of at least 1")
-        return self.found
+        return found
 
     def number(self) -> float:
         """Return an integer or a float, or raise."""
-        if not isinstance(self.found, int | float) or isinstance(self.found, bool):
+        found = self.scalar()
+        if not isinstance(found, int | float) or isinstance(found, bool):
             raise self._unfit("a number")
-        return self.found
+        return found
 
     def one_of(self, names: Iterable[str]) -> str:
         """Return a string that is one of `names`, or raise."""
-        known = tuple(names)
-        if self.text() not in known:
-            raise self.error(f"unknown name {self.found!r} ({nearest(self.found, known)})")
-        return self.text()
+        known, text = tuple(names), self.text()
+        if text not in known:
+            raise self.error(f"unknown name {text!r} ({nearest(text, known)})")
+        return text
 
     def items(self) -> list[Value]:
         """Return the elements of an array; any other value counts as an array of one element."""
@@ -197,6 +233,21 @@ class Value:
         return self.error(f"expected {expected}, found {_describe(self.found)}")
 
 
+def parsed(text: str) -> Any:
+    """Return a value that is written as TOML; any other text is a string.
+
+    Examples
+    --------
+    >>> parsed("[1, 2]"), parsed("true"), parsed("a > 1")
+    ([1, 2], True, 'a > 1')
+    """
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return found["value"] if len(found) == 1 else text
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint with the known name nearest to a mistyped one, or with all known names.
 
@@ -206,17 +257,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     ("did you mean 'filter'?", "one of 'filter', 'select'")
     """
     names = list(known)
-    return did_you_mean(name, names) or "one of " + ", ".join(map(repr, names))
+    return nearest_name(name, names) or "one of " + ", ".join(map(repr, names))
 
 
 def _section(at: At) -> str:
-    """Return a table's name for a message: ``[source]``, ``[source.schema]``, ``[[steps]] batch``."""
+    """Return a table's name for a message: ``[source]``, ``[[source.steps]]``, ``[[steps]] batch``."""
     if not at:
         return "the job"
-    head, *rest = at
-    if rest and isinstance(rest[0], int):
-        return " ".join([f"[[{head}]]", *(str(key) for key in rest[1:])])
-    return f"[{'.'.join(str(key) for key in at)}]"
+    # The header of the array of tables around the value: its first one, or that of the steps of a source.
+    ends = [
+        end for end in range(1, len(at)) if isinstance(at[end], int) and (end == 1 or at[end - 1] == "steps")
+    ]
+    if not ends:
+        return f"[{'.'.join(str(key) for key in at)}]"
+    header = ".".join(key for key in at[: ends[-1]] if isinstance(key, str))
+    return " ".join([f"[[{header}]]", *(str(key) for key in at[ends[-1] + 1 :])])
 
 
 def _describe(found: object) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Never
 
 import pyarrow as pa
 
 from arrowstream.core.channel import Sender
 from arrowstream.core.checks import PathLike
+from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.function_sink import FunctionSink
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from arrowstream.io.files.formats import Format
     from arrowstream.io.files.remote.sink import ObjectSink
     from arrowstream.io.files.sink import FileSink
+    from arrowstream.io.files.write_mode import Mode
 
 
 @explain_calls
@@ -33,7 +35,14 @@ class Sink(metaclass=ExplainsNames):
         partition_by: str | Sequence[str] = (),
         compression: str | None = None,
         overwrite: bool = False,
+        mode: Mode | None = None,
         max_rows_per_file: int | None = None,
+        max_bytes_per_file: int | None = None,
+        roll_every: Duration | None = None,
+        sort_by: str | Sequence[str] = (),
+        row_group_size: int | None = None,
+        statistics: bool = True,
+        compression_level: int | None = None,
         storage_options: Mapping[str, str | int] | None = None,
     ) -> FileSink | ObjectSink:
         """Write one file, part files in a folder, or Hive partitions; visible only once complete.
@@ -42,8 +51,8 @@ class Sink(metaclass=ExplainsNames):
         ----------
         path
             A file, or a folder (existing, or ending in ``/``) for part files; a device or a pipe gets the rows as
-            they come. ``~`` is the home folder. ``s3://``, ``gs://`` and ``az://`` URLs
-            name one object, or a folder of them if they end in ``/``.
+            they come, and so does standard output, ``"-"``. ``~`` is the home folder. ``s3://``, ``gs://`` and
+            ``az://`` URLs name one object, or a folder of them if they end in ``/``.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"`` or ``"avro"``; by default the name decides,
             and a folder gets Parquet.
@@ -52,11 +61,38 @@ class Sink(metaclass=ExplainsNames):
         compression
             A compression of the format, such as ``"zstd"``, ``"snappy"``, ``"gzip"``.
         overwrite
-            Whether to replace all data files of this format that a folder and its partitions already hold, whichever
-            program wrote them; by default such a folder is refused. Files of other formats are never changed: a
-            folder that holds such data is refused.
+            Short for ``mode="overwrite"``.
+        mode
+            What happens to rows that the target already holds. By default a file is replaced, and a folder that holds
+            data files is refused; late rows and dead letters are appended.
+
+            ``"append"``: they stay. A folder gets further part files, and a CSV or NDJSON file a new version with
+            the rows at its end; other files are refused. The columns must be the same, for Parquet and Arrow files
+            their types too (the first and last file are looked at). A run without rows changes nothing.
+
+            ``"overwrite"``: all data files of this format in the folder and its partitions are replaced, whichever
+            program wrote them. Files of other formats are never changed: a folder that holds such data is refused.
+
+            ``"overwrite_partitions"``: only files in the partitions that the run writes to are replaced.
+
+            ``"error"``: a file that holds rows, or a folder that holds data files, is refused.
         max_rows_per_file
             Most rows of a part file in a folder; 4,194,304 by default.
+        max_bytes_per_file
+            Bytes after which a part file ends, about: rows that wait for the encoder are still added to it.
+        roll_every
+            Time after which part files end, such as ``"10m"``, also when no rows come. Needs ``mode="append"``.
+
+        sort_by
+            Column, or columns, by which the rows of each file are sorted, ascending and nulls first; equal rows keep
+            their order. Each part file is sorted by itself, and all its rows are held in memory, twice: they count
+            against `state_memory_mb`, and the run fails if they exceed it.
+        row_group_size
+            Rows in each row group of Parquet; 262,144 by default, fewer if rows are wide.
+        statistics
+            Whether row groups of Parquet have the least and largest value of each column, by which readers skip them.
+        compression_level
+            1 to 22 for zstd (1 by default), 1 to 9 for gzip, in Parquet and text.
         storage_options
             Options of the object store of a URL, as for `Source.from_file`; secrets are never shown.
 
@@ -67,6 +103,11 @@ class Sink(metaclass=ExplainsNames):
 
         Notes
         -----
+        With ``mode="append"`` and `roll_every` or `max_bytes_per_file`, each part file becomes visible as soon as it
+        is complete, and stays if the run fails later: at least once, as a run that repeats the work writes those rows
+        again. Only what is not visible yet is removed then. Otherwise all files of a run become visible together at
+        its end, or none.
+
         Costs two threads for each open file, at most 16, which holds up to 32 MB of rows and a few row groups. Rows
         of further partitions wait in memory up to 128 MB, then in a spill file. Names are hidden until the end.
 
@@ -93,20 +134,24 @@ class Sink(metaclass=ExplainsNames):
         from arrowstream.io.files.sink import FileSink
 
         text = path_text("to_file", path, urls=True)
-        if is_url(text):
-            return ObjectSink.of(
-                text,
-                storage_options=storage_options,
-                format=format,
-                partition_by=partition_by,
-                compression=compression,
-                overwrite=overwrite,
-                max_rows_per_file=max_rows_per_file,
-            )
         if storage_options is not None:
-            options_for([text], storage_options)  # raises: the path is no URL
-        sink = FileSink.of(text, format=format, partition_by=partition_by, compression=compression)
-        return replace(sink, overwrite=overwrite, max_rows_per_file=max_rows_per_file)
+            options_for([text], storage_options)  # raises if the path is no URL
+        sink = partial(ObjectSink.of, storage_options=storage_options) if is_url(text) else FileSink.of
+        return sink(
+            text,
+            format=format,
+            partition_by=partition_by,
+            compression=compression,
+            overwrite=overwrite,
+            mode=mode,
+            max_rows_per_file=max_rows_per_file,
+            max_bytes_per_file=max_bytes_per_file,
+            roll_every=roll_every,
+            sort_by=sort_by,
+            row_group_size=row_group_size,
+            statistics=statistics,
+            compression_level=compression_level,
+        )
 
     @staticmethod
     def to_channel(sender: Sender[pa.RecordBatch]) -> ChannelSink:
@@ -181,6 +226,30 @@ class Sink(metaclass=ExplainsNames):
         """Write every batch to each of `sinks`; the slowest of those that are not `best_effort` sets the pace.
 
         ``.on_error(...)`` after ``.sink(...)`` applies to all of them; the handlers of a single sink, as in
-        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it.
+        ``Sink.fanout([a, b.on_error(ErrorHandler.skip())])``, replace it. A row that several of them write counts
+        once in the report's `rows_out` and for a `limit`.
+
+        Parameters
+        ----------
+        sinks
+            The sinks, in a list.
+        more
+            Nothing: a second sink outside the list is an error that says so.
+
+        Raises
+        ------
+        PlanError
+            `sinks` is not a list of sinks.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Sink, Source
+        >>> first, second = [], []
+        >>> both = Sink.fanout([Sink.to_fn(first.append), Sink.to_fn(second.append)])
+        >>> rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> _ = rows.sink(both).build().run_sync()
+        >>> [batch.num_rows for batch in first], [batch.num_rows for batch in second]
+        ([2], [2])
         """
         return Fanout.of(sinks, more)

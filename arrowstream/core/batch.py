@@ -155,6 +155,14 @@ class Batch:
             part.position = self.position.part(offset, part.num_rows, self.num_rows)
         return part
 
+    def slice_forms(self, offset: int, length: int) -> Batch:
+        """Return the same rows as `slice` in every form that this batch has, so that no part is converted again."""
+        part = self.slice(offset, length)
+        for name, form in FORMS.items():
+            if self.has(name) and not part.has(name):
+                part._put(name, form.slice(self._get(name), offset, length))
+        return part
+
     def _preferred(self, name: str) -> tuple[Form, Rows]:
         """Return the rows in this form if the batch has it, else in another that it has."""
         if not self.has(name):

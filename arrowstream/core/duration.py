@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from numbers import Real
@@ -15,7 +16,20 @@ Duration = str | float | timedelta
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_SPELLED = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]+)")
 _WHOLE = re.compile(f"(?:{_PART.pattern})+")
+_SPELLINGS = {
+    **dict.fromkeys(("usec", "usecs", "microsecond", "microseconds"), "us"),
+    **dict.fromkeys(("msec", "msecs", "millis", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), "m"),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours"), "h"),
+    **dict.fromkeys(("day", "days"), "d"),
+    **dict.fromkeys(("week", "weeks"), "w"),
+    **dict.fromkeys(("mon", "month", "months"), "mo"),
+    **dict.fromkeys(("quarter", "quarters"), "q"),
+    **dict.fromkeys(("yr", "yrs", "year", "years"), "y"),
+}
 
 
 def seconds(duration: Duration) -> float:
@@ -39,15 +53,8 @@ def seconds(duration: Duration) -> float:
     if isinstance(duration, timedelta):
         value = duration.total_seconds()
     elif isinstance(duration, str):
-        if not _WHOLE.fullmatch(duration):
-            together = "".join(duration.split())
-            raise PlanError(
-                f"{duration!r} is not a duration",
-                expected="numbers with units, such as '10s', '50ms' or '1m30s'",
-                hint=f"write {together!r}, without spaces"
-                if _WHOLE.fullmatch(together)
-                else f"units are {', '.join(_SECONDS)}",
-            )
+        if not is_duration(duration):
+            raise not_a_duration(duration)
         value = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(duration))
     else:
         value = _number(duration)
@@ -56,6 +63,63 @@ def seconds(duration: Duration) -> float:
     if math.isinf(value):
         raise PlanError("a duration is infinite", expected="a finite duration", found=repr(duration))
     return value
+
+
+def is_duration(text: str) -> bool:
+    """Return whether a text is a duration."""
+    return _WHOLE.fullmatch(text) is not None
+
+
+def not_a_duration(text: str, calendar: Sequence[str] = ()) -> PlanError:
+    """Return the error for a text that is not a duration.
+
+    Parameters
+    ----------
+    text
+        The text.
+    calendar
+        Units of the calendar that are allowed in its place, such as ``mo``.
+
+    Examples
+    --------
+    >>> print(not_a_duration("1 month", ["mo"]).hint)
+    write '1mo'; units are us, ms, s, m, h, d, and of the calendar mo
+    >>> print(not_a_duration("2 Hours").hint)
+    write '2h'; units are us, ms, s, m, h, d
+    """
+    units = [*_SECONDS, *(unit for unit in calendar if unit not in _SECONDS)]
+    named = f"units are {', '.join(_SECONDS)}"
+    if calendar:
+        named += f", and of the calendar {', '.join(units[len(_SECONDS) :])}"
+    together = "".join(text.split())
+    meant = _respelled(together, units)
+    if meant is None or meant == text:
+        hint = named
+    elif meant == together:
+        hint = f"write {meant!r}, without spaces"
+    else:
+        hint = f"write {meant!r}; {named}"
+    example = "numbers with units, such as '10s', '50ms' or '1m30s'"
+    return PlanError(f"{text!r} is not a duration", expected=example, hint=hint)
+
+
+def _respelled(text: str, units: Sequence[str]) -> str | None:
+    """Return a duration with each unit as it is spelled here; None if one is unknown."""
+    meant = ""
+    for number, word in _SPELLED.findall(text):
+        unit = _unit(word, units)
+        if unit is None:
+            return None
+        meant += f"{number}{unit}"
+    return meant or None
+
+
+def _unit(word: str, units: Sequence[str]) -> str | None:
+    if word in units:
+        return word
+    # M is a month in some libraries, and a minute to some people.
+    unit = "mo" if word == "M" else _SPELLINGS.get(word.lower(), word.lower())
+    return unit if unit in units else None
 
 
 def _number(duration: object) -> float:

@@ -1,4 +1,4 @@
-"""Notes of readers about rows that they changed or left out."""
+"""Notes of sources and steps about rows that they changed, left out or did not take at their word."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ReaderNote:
-    """An event while rows were read that is not an error, such as values left out.
+    """An event that is not an error, such as values left out while rows were read.
 
     Parameters
     ----------
@@ -17,11 +17,14 @@ class ReaderNote:
         Number of occurrences.
     first
         The first occurrence: file, row, and what was found there.
+    lost
+        Whether rows or values were changed or left out; False if all of them are in the output.
     """
 
     what: str
     count: int
     first: str
+    lost: bool = True
 
     def __str__(self) -> str:
         """Format the note as one line of a report.

@@ -57,6 +57,14 @@ class SinkSpec(ABC):
         """Raise SchemaError or PlanError if batches of this schema cannot be written."""
 
     @property
+    def side_output(self) -> SinkSpec:
+        """The sink as it takes late rows or dead letters, one object however often this is read.
+
+        A sink whose default is to replace what an earlier run wrote adds to it here.
+        """
+        return self
+
+    @property
     def place(self) -> str | None:
         """Place that only one sink of a run may write, such as the path of a file; None if any number may."""
         return None
@@ -279,9 +287,18 @@ class BlockingWriter(ABC):
     The calls and their order are those of `Writer`.
     """
 
+    @property
+    def period_s(self) -> float | None:
+        """Seconds between two calls of `on_period`; None for no calls."""
+        return None
+
     @abstractmethod
     def write(self, batch: Batch) -> None:
         """Write one batch. Raising is a failure of the sink."""
+
+    def on_period(self) -> None:
+        """Do what is due after each period, whether batches came or not. Raising ends the run."""
+        return
 
     def prepare(self, epoch: int) -> Handle:
         """Do everything that can fail for the rows written so far, and make nothing visible; see `Writer.prepare`."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 
 from arrowstream.core.batch import Element
-from arrowstream.core.duration import Duration, microseconds, nanoseconds
+from arrowstream.core.duration import Duration
+from arrowstream.core.event_time import EventTime
 from arrowstream.core.mistakes.explain import explain_call, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.notes import ReaderNote
@@ -108,7 +109,13 @@ class SourceSpec(ABC):
 
     @explain_call
     def with_event_time(
-        self, column: str, lateness: Duration = 0.0, idle: Duration | None = None
+        self,
+        column: str,
+        lateness: Duration = 0.0,
+        idle: Duration | None = None,
+        *,
+        advance_when_idle: bool = False,
+        max_jump: Duration | None = None,
     ) -> EventTimeSource:
         """Return this source with a watermark after each batch: the latest event time so far minus `lateness`.
 
@@ -121,11 +128,22 @@ class SourceSpec(ABC):
         idle
             Time without a row after which merged streams no longer wait for this one; None to wait always.
             A batch without rows does not end the silence.
+        advance_when_idle
+            Whether event time advances with the clock while no row comes, so that windows close: each `idle` of
+            silence adds `idle`. By default windows stay open until the next row, or the end.
+        max_jump
+            The most by which one row may move event time, such as ``"1h"``; None for no limit. A row further ahead
+            stays a row, but moves no watermark; the report counts such rows and names the first.
+
+        Returns
+        -------
+        EventTimeSource
+            The source with event time, for ``.source(...)``.
 
         Raises
         ------
         PlanError
-            `lateness` or `idle` is not a duration.
+            `lateness`, `idle` or `max_jump` is not a duration, or `advance_when_idle` comes without `idle`.
 
         Notes
         -----
@@ -134,8 +152,8 @@ class SourceSpec(ABC):
         whole file, read the files as sources of their own and merge these, or leave event time out, so that windows
         close at the end.
         """
-        idle_ns = None if idle is None else nanoseconds(idle)
-        return EventTimeSource(self, column, microseconds(lateness), idle_ns)
+        time = EventTime.of(column, lateness, idle, advance_when_idle=advance_when_idle, max_jump=max_jump)
+        return EventTimeSource(self, time)
 
 
 @explain_names("a source", SOURCE)
@@ -147,18 +165,12 @@ class EventTimeSource:
     ----------
     source
         Source of the rows.
-    column
-        Name of the event-time column.
-    lateness_us
-        How much later than other rows of its time a row may arrive, in microseconds.
-    idle_ns
-        Time without a row after which the source counts as idle, in nanoseconds; None for never.
+    time
+        Their event time.
     """
 
     source: SourceSpec
-    column: str
-    lateness_us: int
-    idle_ns: int | None
+    time: EventTime
 
 
 def open_source(
@@ -224,6 +236,10 @@ class Reader(ABC):
 
 class BlockingReader(ABC):
     """Running source that blocks; the runtime calls it on a worker thread, one call at a time."""
+
+    empty_is_progress: ClassVar[bool] = False
+    """True if a batch without rows only reports that `read` examined rows of which a filter left none. The runtime
+    drops it, and can stop or cancel the run before it reads on."""
 
     def position(self) -> SourcePosition | None:
         """Return the position between two reads; see `Reader.position`. Called on the event loop's thread."""

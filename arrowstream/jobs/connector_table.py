@@ -11,10 +11,14 @@ from arrowstream.connectors.sink import Sink
 from arrowstream.connectors.source import Source
 from arrowstream.io.files.evolution import Extra, Missing
 from arrowstream.io.files.formats import Format
+from arrowstream.io.files.write_mode import MODES
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
-Option = Literal["text", "texts", "flag", "count", "text or count", "types", "options"] | tuple[str, ...]
+Option = (
+    Literal["text", "texts", "path", "paths", "flag", "count", "text or count", "types", "options"]
+    | tuple[str, ...]
+)
 """Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types,
 ``"options"`` one of names and values."""
 
@@ -46,7 +50,7 @@ SOURCES: dict[str, Connector] = {
     "file": Connector(
         Source.from_file,
         {
-            "path": "texts",
+            "path": "paths",
             "format": get_args(Format),
             "delimiter": "text",
             "schema": "types",
@@ -56,6 +60,7 @@ SOURCES: dict[str, Connector] = {
             "widen": "flag",
             "include_file_paths": "text",
             "skip_empty": "flag",
+            "batch_rows": "count",
             "sheet": "text or count",
             "storage_options": "options",
         },
@@ -70,12 +75,19 @@ SINKS: dict[str, Connector] = {
     "file": Connector(
         Sink.to_file,
         {
-            "path": "text",
+            "path": "path",
             "format": get_args(Format),
             "partition_by": "texts",
             "compression": "text",
             "overwrite": "flag",
+            "mode": MODES,
             "max_rows_per_file": "count",
+            "max_bytes_per_file": "count",
+            "roll_every": "text",
+            "sort_by": "texts",
+            "row_group_size": "count",
+            "statistics": "flag",
+            "compression_level": "count",
             "storage_options": "options",
         },
     ),

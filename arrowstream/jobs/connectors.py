@@ -8,6 +8,7 @@ from typing import Any
 from arrowstream.config.toml_file import Value
 from arrowstream.jobs.connector_table import SINKS, SOURCES, Connector, Option
 from arrowstream.jobs.job_errors import located
+from arrowstream.jobs.paths import path, paths
 from arrowstream.jobs.values import types
 
 
@@ -22,6 +23,8 @@ def _text_or_count(value: Value) -> str | int:
 _READERS: dict[str, Callable[[Value], Any]] = {
     "text": Value.text,
     "texts": _texts,
+    "path": path,
+    "paths": paths,
     "flag": Value.flag,
     "count": Value.count,
     "text or count": _text_or_count,
@@ -53,10 +56,15 @@ def connector(value: Value, kinds: Mapping[str, Connector], also: tuple[str, ...
         return entry.call(**{key: _read(options[key], table[key]) for key in options if key in table})
 
 
+def side_sink(value: Value) -> Any:
+    """Make the sink of late rows or dead letters that a table describes."""
+    return connector(value, SINKS)
+
+
 def place_of(value: Value, kinds: Mapping[str, Connector]) -> Value:
     """Return the value that errors of this source or sink refer to: its first option."""
     first, *_ = kinds[value.need("kind").text()].options or ("kind",)
     return value.table().get(first, value)
 
 
-__all__ = ["SINKS", "SOURCES", "Connector", "connector", "place_of"]
+__all__ = ["SINKS", "SOURCES", "Connector", "connector", "place_of", "side_sink"]

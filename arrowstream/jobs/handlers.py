@@ -6,56 +6,62 @@ from collections.abc import Callable
 from typing import Any
 
 from arrowstream.config.toml_file import Value
-from arrowstream.jobs.connectors import SINKS, connector
+from arrowstream.jobs.connectors import side_sink
 from arrowstream.jobs.job_errors import located
-from arrowstream.jobs.values import arguments, duration
+from arrowstream.jobs.values import Arguments, duration
 from arrowstream.policies.handlers import ErrorHandler
 
 
-def _sink(value: Value) -> Any:
-    return connector(value, SINKS)
-
-
-_RETRY = {
-    "retry": Value.count,
-    "delay": duration,
-    "factor": Value.number,
-    "jitter": Value.number,
-    "budget": duration,
-    "max_delay": duration,
-}
-_SKIP = {"skip": Value.flag, "whole_batch": Value.flag}
-_DEAD_LETTER = {"dead_letter": _sink, "whole_batch": Value.flag}
-
-
-def _retry(value: Value) -> ErrorHandler:
-    found = arguments(value, _RETRY)
+def _retry(found: dict[str, Any]) -> ErrorHandler:
     return ErrorHandler.retry(found.pop("retry"), **found)
 
 
-def _skip(value: Value) -> ErrorHandler:
-    found = arguments(value, _SKIP)
-    if not found.pop("skip"):
-        raise value.need("skip").error("leave it out instead")
+def _skip(found: dict[str, Any]) -> ErrorHandler:
+    found.pop("skip")
     return ErrorHandler.skip(**found)
 
 
-def _dead_letter(value: Value) -> ErrorHandler:
-    found = arguments(value, _DEAD_LETTER)
+def _dead_letter(found: dict[str, Any]) -> ErrorHandler:
     return ErrorHandler.dead_letter(found.pop("dead_letter"), **found)
 
 
-_ALONE: dict[str, Callable[[], ErrorHandler]] = {
+def true(value: Value) -> bool:
+    """Read ``true``; what is false is left out of a job."""
+    if not value.flag():
+        raise value.error("leave it out instead")
+    return True
+
+
+ALONE: dict[str, Callable[[], ErrorHandler]] = {
     "retry": ErrorHandler.retry,
     "log": ErrorHandler.log,
     "skip": ErrorHandler.skip,
     "fail": ErrorHandler.fail,
 }
-_TABLES: dict[str, Callable[[Value], ErrorHandler]] = {
-    "retry": _retry,
-    "skip": _skip,
-    "dead_letter": _dead_letter,
+"""Handlers that are written as a text."""
+
+TABLES: dict[str, tuple[Arguments, Callable[[dict[str, Any]], ErrorHandler]]] = {
+    "retry": (
+        Arguments(
+            {
+                "retry": Value.count,
+                "delay": duration,
+                "factor": Value.number,
+                "jitter": Value.number,
+                "budget": duration,
+                "max_delay": duration,
+            },
+            ("retry",),
+        ),
+        _retry,
+    ),
+    "skip": (Arguments({"skip": true, "whole_batch": Value.flag}, ("skip",)), _skip),
+    "dead_letter": (
+        Arguments({"dead_letter": side_sink, "whole_batch": Value.flag}, ("dead_letter",)),
+        _dead_letter,
+    ),
 }
+"""Handlers that are written as a table, each with the key that names it, and what makes it."""
 
 
 def handlers(value: Value) -> list[ErrorHandler]:
@@ -73,11 +79,12 @@ def _handler(value: Value) -> ErrorHandler:
     if isinstance(value.found, str):
         if value.found == "dead_letter":
             raise value.error("needs a sink: { dead_letter = { kind = 'file', path = 'bad/' } }")
-        return _ALONE[value.one_of(_ALONE)]()
-    kinds = [key for key in value.table() if key in _TABLES]
+        return ALONE[value.one_of(ALONE)]()
+    kinds = [key for key in value.table() if key in TABLES]
     if len(kinds) != 1:
         found = " and ".join(map(repr, value.table())) or "none"
-        known = ", ".join(map(repr, _TABLES))
+        known = ", ".join(map(repr, TABLES))
         raise value.error(f"a handler is a text, or a table with one of {known}; found {found}")
     with located(value):
-        return _TABLES[kinds[0]](value)
+        read, make = TABLES[kinds[0]]
+        return make(read(value))

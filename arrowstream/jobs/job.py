@@ -6,7 +6,7 @@
     name = "late-flights"                          # optional; else the file's name
     [source]
     kind = "file"
-    path = "flights.csv"                           # or a glob, a folder, an array of files
+    path = "${DATA:-data}/flights.csv"             # or a glob, a folder, an array of files
     [[steps]]
     filter = "dep_delay > 60"                      # SQL, as polars.sql_expr reads it
     [[steps]]
@@ -21,19 +21,23 @@
 
 Steps have the names and arguments of the builder's methods; the first argument may stand alone,
 as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``on_error`` and
-``named = "totals"``. A source may have ``event_time = "ts"``, ``lateness`` and ``idle``, a sink ``on_error``. Each of
-several ``[[sink]]`` gets every batch; a sink with ``best_effort = 64`` may miss some. Functions, splits and merges
-need Python.
+``named = "totals"``. A source may have ``event_time = "ts"`` with ``lateness``, ``idle``, ``advance_when_idle`` and
+``max_jump``, a sink ``on_error``. Several ``[[source]]``, each with a ``name`` and steps of its own under
+``[[source.steps]]``, are merged before ``[[steps]]``. Each of several ``[[sink]]`` gets every batch; a sink with
+``best_effort = 64`` may miss some. Functions and splits need Python. ``docs/jobs.md`` describes job files from top to
+bottom.
 
-Relative paths start at the current directory, as in a shell. The installed Polars interprets SQL:
-Polars 2 reads ``60.0`` as an exact decimal, older versions as a float; ``60::DOUBLE`` is a float in all.
-``sum(x)`` over nulls only is null in Polars 2, and 0 in older versions; ``coalesce(sum(x), 0)`` is 0 in all.
+Relative paths start at the folder of the job file. ``${NAME}`` and ``${NAME:-default}`` in a string are variables;
+``$${`` is the text ``${``. The installed Polars interprets SQL: Polars 2 reads ``60.0`` as an exact decimal, older
+versions as a float; ``60::DOUBLE`` is a float in all. ``sum(x)`` over nulls only is null in Polars 2, and 0 in older
+versions; ``coalesce(sum(x), 0)`` is 0 in all.
 
 Every mistake is a `JobError` of one line with file and line, whether it is found in the text, in a value,
 or by the checks of `build()`::
 
     flights.toml:8: unknown key 'fitler' in [[steps]] (did you mean 'filter'?)
     flights.toml:4: 'kind' in [source]: unknown name 'flie' (did you mean 'file'?)
+    flights.toml:5: 'path' in [source]: the variable DATA is not set; a default is written ${DATA:-default}
     flights.toml:5: 'path' in [source]: there is no file flihts.csv; hint: did you mean 'flights.csv'?
     flights.toml:8: 'filter' in [[steps]]: 'dep_delay >' is no SQL expression: unable to parse ...
     flights.toml:8: 'filter' in [[steps]]: filter() names a column that is not there; expected: ...
@@ -41,41 +45,33 @@ or by the checks of `build()`::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from arrowstream.config.masking import hidden
 from arrowstream.config.settings import Settings
 from arrowstream.config.toml_file import JobFile, Value
 from arrowstream.connectors.sink import Sink
 from arrowstream.core.checks import PathLike
+from arrowstream.core.duration import Duration
 from arrowstream.errors import ArrowstreamError
+from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import BoundSink
-from arrowstream.jobs.job_errors import located
-from arrowstream.jobs.source_and_sinks import sinks, sources, together
-from arrowstream.jobs.steps import step
+from arrowstream.jobs.assignments import Assignment, assign
+from arrowstream.jobs.inputs import JobPrefix, inputs, steps
+from arrowstream.jobs.job_errors import located, without_secrets
+from arrowstream.jobs.source_and_sinks import sinks, together
+from arrowstream.jobs.variables import with_variables
 from arrowstream.pipeline import Builder, Pipeline
-
-
-@dataclass(frozen=True, slots=True)
-class JobPrefix:
-    """A job up to one of its values, for finding the value that an error is about.
-
-    Parameters
-    ----------
-    value
-        The last value.
-    label
-        Name of the value for users: ``source``, or ``step 1 filter``; empty if it does not change the schema.
-    builder
-        The pipeline up to and including it.
-    """
-
-    value: Value
-    label: str
-    builder: Builder
+from arrowstream.plan.side_outputs import without_side_outputs
+from arrowstream.runtime.report import RunReport
+from arrowstream.runtime.signals import SignalHandling
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,46 +80,78 @@ class Job:
 
     Parameters
     ----------
+    file
+        The file.
     name
         The pipeline's name.
     prefixes
-        The job up to the source, and up to each value of its steps, in order.
+        The job up to each source, and up to each value of its steps, in order.
     sinks
         The sinks, each with its value in the file.
     complete
         The whole pipeline, unchecked.
     """
 
+    file: JobFile
     name: str
     prefixes: tuple[JobPrefix, ...]
     sinks: tuple[tuple[Value, BoundSink], ...]
     complete: Builder
 
     @classmethod
-    def load(cls, path: PathLike) -> Job:
+    def load(
+        cls,
+        path: PathLike,
+        *,
+        assignments: Iterable[Assignment] = (),
+        variables: Mapping[str, str] = os.environ,
+        relative_to: PathLike | None = None,
+    ) -> Job:
         """Read a job file.
+
+        Parameters
+        ----------
+        path
+            The file.
+        assignments
+            Values that replace or complete those of the file, as if they were written there.
+        variables
+            Values of the variables in its strings.
+        relative_to
+            The folder at which relative paths in the job start; by default that of the file.
 
         Raises
         ------
         JobError
             The file, its TOML, a key or a value is wrong.
         """
-        job = JobFile.read(path).root
+        file = JobFile.read(path)
+        if relative_to is not None:
+            file.folder = Path(relative_to)
+        assign(file.root, assignments)
+        job = with_variables(file.root, variables)
         job.check_keys(("pipeline", "source", "steps", "sink"), required=("source", "sink"))
         name = job.maybe("pipeline", _name) or Path(path).stem
-        builder = Pipeline.builder(name)
-        prefixes: list[JobPrefix] = []
-        for place, source in sources(job.need("source")):
-            prefixes.append(JobPrefix(place, "" if prefixes else "source", builder.source(source)))
-        for number, value in enumerate(job.maybe("steps", _steps) or (), 1):
-            label = f"step {number} "
-            for place, made in step(value, prefixes[-1].builder):
-                prefixes.append(JobPrefix(place, label and f"{label}{place.at[-1]}", made))
-                label = ""
+        prefixes = list(inputs(job.need("source"), name))
+        prefixes += steps(job, prefixes[-1].builder, "")
         found = sinks(job.need("sink"))
         with located(job.need("sink")):
             complete = prefixes[-1].builder.sink(together(found))
-        return cls(name, tuple(prefixes), tuple(found), complete)
+        return cls(file, name, tuple(prefixes), tuple(found), complete)
+
+    def hide(self, text: str) -> str:
+        """Return a text without the secrets of the job, for output."""
+        return hidden(text, self.file.secrets)
+
+    @property
+    def summary(self) -> str:
+        """What the job consists of, on one line: ``late: 1 source, 2 steps, 1 sink``."""
+        counts = {
+            "source": len(self.complete.graph.sources),
+            "step": sum(prefix.is_step for prefix in self.prefixes),
+            "sink": len(self.sinks),
+        }
+        return f"{self.name}: " + ", ".join(f"{n} {word}{'s' * (n != 1)}" for word, n in counts.items())
 
     def pipeline(self, settings: Settings | None = None) -> Pipeline:
         """Build the pipeline under these settings, with the checks of `Builder.build`.
@@ -135,7 +163,8 @@ class Job:
         """
         try:
             return self.complete.build(settings=settings)
-        except ArrowstreamError:
+        except ArrowstreamError as error:
+            without_secrets(error, self.file.secrets)
             for prefix in self.prefixes:
                 with located(prefix.value):
                     prefix.builder.sink(Sink.to_fn(_ignore)).build(settings=settings)
@@ -160,16 +189,57 @@ class Job:
             if prefix.label:
                 yield f"{prefix.label} ({prefix.value.file.path}:{prefix.value.line})", schema
 
+    def preview(
+        self,
+        rows: int,
+        settings: Settings | None = None,
+        *,
+        duration: Duration | None = None,
+        signals: bool | SignalHandling = False,
+    ) -> tuple[pl.DataFrame, RunReport]:
+        """Run without the sinks, also those of late rows and dead letters; return the first rows and the report.
+
+        Parameters
+        ----------
+        rows
+            Maximum number of rows.
+        settings
+            Settings of the pipeline.
+        duration, signals
+            As for `Pipeline.run`.
+
+        Raises
+        ------
+        JobError
+            As for `pipeline`.
+        StageError
+            A stage failed.
+        """
+        self.pipeline(settings)
+        sink = CollectSink()
+        graph = without_side_outputs(self.prefixes[-1].builder.graph, Sink.to_fn(_ignore))
+        pipeline = Builder(graph).sink(sink).build(settings=settings)
+        report = pipeline.run_sync(limit=rows, duration=duration, signals=signals)
+        return sink.frame(), report
+
+
+def from_toml(
+    path: PathLike,
+    *,
+    variables: Mapping[str, str] | None = None,
+    set: Mapping[str, Any] | None = None,
+    relative_to: PathLike | None = None,
+    settings: Settings | None = None,
+) -> Pipeline:
+    """Build the pipeline of a job file; `Pipeline.from_toml` describes the arguments."""
+    values = ChainMap(dict(variables or {}), os.environ)
+    job = Job.load(path, assignments=Assignment.of(set or {}), variables=values, relative_to=relative_to)
+    return job.pipeline(settings)
+
 
 def _name(settings: Value) -> str | None:
     settings.check_keys(("name",))
     return settings.maybe("name", Value.text)
-
-
-def _steps(value: Value) -> list[Value]:
-    if not isinstance(value.found, list):
-        raise value.error("a step is written under [[steps]], in two pairs of brackets")
-    return value.items()
 
 
 def _ignore(batch: object) -> None:

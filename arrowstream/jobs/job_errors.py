@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+from arrowstream.config.masking import hidden
 from arrowstream.config.toml_file import Value
 from arrowstream.errors import ArrowstreamError, JobError
 from arrowstream.jobs.toml_words import in_toml
@@ -21,7 +22,17 @@ def located(value: Value) -> Iterator[None]:
     except JobError:
         raise
     except ArrowstreamError as error:
-        raise value.error(one_line(error)) from error
+        line = one_line(error)
+        without_secrets(error, value.file.secrets)  # a traceback in Python shows the cause
+        raise value.error(line) from error
+
+
+def without_secrets(error: ArrowstreamError, secrets: Collection[str]) -> None:
+    """Mask secrets in the texts of an error."""
+    error.what = hidden(error.what, secrets)
+    error.expected, error.found, error.hint = (
+        None if text is None else hidden(text, secrets) for text in (error.expected, error.found, error.hint)
+    )
 
 
 def in_words_of_jobs(error: ArrowstreamError) -> ArrowstreamError:

@@ -11,7 +11,13 @@ from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.jobs.connectors import SINKS, SOURCES, connector, place_of
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
-from arrowstream.jobs.values import duration
+from arrowstream.jobs.values import EVENT_TIME
+
+SOURCE_KEYS = ("name", "event_time", *EVENT_TIME, "steps")
+"""The keys of every source of a job, next to those of its kind."""
+
+SINK_KEYS = ("on_error", "best_effort")
+"""The keys of every sink of a job, next to those of its kind."""
 
 
 def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]]:
@@ -22,15 +28,16 @@ def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]
     JobError
         A key or a value is wrong.
     """
-    source: SourceSpec = connector(value, SOURCES, also=("event_time", "lateness", "idle"))
+    source: SourceSpec = connector(value, SOURCES, also=SOURCE_KEYS)
     table = value.table()
     yield place_of(value, SOURCES), source
     if "event_time" in table:
-        lateness, idle = value.maybe("lateness", duration), value.maybe("idle", duration)
+        column = table["event_time"].text()
+        options = {key: read(table[key]) for key, read in EVENT_TIME.items() if key in table}
         with located(table["event_time"]):
-            yield table["event_time"], source.with_event_time(table["event_time"].text(), lateness or 0, idle)
+            yield table["event_time"], source.with_event_time(column, **options)
     else:
-        for key in table.keys() & {"lateness", "idle"}:
+        for key in table.keys() & EVENT_TIME.keys():
             raise table[key].error("needs 'event_time', the column of the event time")
 
 
@@ -55,7 +62,7 @@ def together(found: list[tuple[Value, BoundSink]]) -> AnySink:
 
 
 def _sink(value: Value) -> BoundSink:
-    spec: SinkSpec = connector(value, SINKS, also=("on_error", "best_effort"))
+    spec: SinkSpec = connector(value, SINKS, also=SINK_KEYS)
     sink = BoundSink(spec)
     buffer = value.maybe("best_effort", Value.count)
     sink = sink if buffer is None else sink.best_effort(buffer)

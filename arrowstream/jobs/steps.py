@@ -3,72 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from inspect import Parameter, signature
 from typing import Any, get_args
 
 from arrowstream.backends.registry import backends
 from arrowstream.config.toml_file import Value
-from arrowstream.jobs.connectors import SINKS, connector
+from arrowstream.jobs.connectors import side_sink
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
-from arrowstream.jobs.values import arguments, columns, duration, expressions, length, running, types
+from arrowstream.jobs.values import (
+    EVENT_TIME,
+    Arguments,
+    OneOf,
+    Reader,
+    casts,
+    columns,
+    duration,
+    expressions,
+    length,
+    renames,
+    running,
+)
+from arrowstream.operators.reduce import Emit
 from arrowstream.operators.window import WindowFull
 from arrowstream.pipeline import Builder
+from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.state.limit import OnFull
 
-Make = Callable[[Builder, Value], Builder]
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a step: an operator, or what applies to it.
+
+    Parameters
+    ----------
+    read
+        Reads the value in the file.
+    add
+        Adds what was read to a builder.
+    """
+
+    read: Reader
+    add: Callable[[Builder, Any], Builder]
 
 
-def _rename(builder: Builder, value: Value) -> Builder:
-    return builder.rename({old: new.text() for old, new in value.table().items()})
-
-
-def _cast(builder: Builder, value: Value) -> Builder:
-    table = value.table()
-    if "dtypes" in table and isinstance(table["dtypes"].found, dict):
-        return builder.cast(**arguments(value, {"dtypes": types, "strict": Value.flag}))
-    return builder.cast(types(value))
-
-
-def _window(builder: Builder, value: Value) -> Builder:
-    found = arguments(value, _WINDOW, required=("agg",))
+def _window(builder: Builder, found: dict[str, Any]) -> Builder:
     aggregates = found.pop("agg")
     return builder.window(**found).agg(*aggregates)
 
 
-def _reduce(builder: Builder, value: Value) -> Builder:
-    found = arguments(value, _REDUCE, required=("agg",))
+def _reduce(builder: Builder, found: dict[str, Any]) -> Builder:
     aggregates = found.pop("agg")
     return builder.reduce(*aggregates, **found)
 
 
-def _scan(builder: Builder, value: Value) -> Builder:
-    found = arguments(value, _SCAN, required=("columns",))
+def _scan(builder: Builder, found: dict[str, Any]) -> Builder:
     exprs = found.pop("columns")
     return builder.scan(*exprs, **found)
 
 
-def _plain(name: str, readers: Mapping[str, Callable[[Value], Any]]) -> Make:
-    """Return the reader of a step whose table holds the arguments of a builder's method, or only the first one."""
+def _call(name: str, readers: Mapping[str, Reader]) -> Key:
+    """Return the key whose table holds the arguments of a builder's method, or only the first one."""
     parameters = signature(getattr(Builder, name)).parameters
-    required = [key for key in readers if parameters[key].default is Parameter.empty]
+    required = tuple(key for key in readers if parameters[key].default is Parameter.empty)
 
-    def make(builder: Builder, value: Value) -> Builder:
-        added: Builder = getattr(builder, name)(**arguments(value, readers, required))
+    def add(builder: Builder, found: dict[str, Any]) -> Builder:
+        added: Builder = getattr(builder, name)(**found)
         return added
 
-    return make
+    return Key(Arguments(readers, required), add)
 
 
-def _one_of(*names: str) -> Callable[[Value], str]:
-    return lambda value: value.one_of(names)
-
-
-def _sink(value: Value) -> Any:
-    return connector(value, SINKS)
-
-
-_WINDOW: dict[str, Callable[[Value], Any]] = {
+_WINDOW: dict[str, Reader] = {
     "size": length,
     "every": length,
     "offset": duration,
@@ -78,71 +85,79 @@ _WINDOW: dict[str, Callable[[Value], Any]] = {
     "on": Value.text,
     "by": Value.texts,
     "allowed_lateness": duration,
-    "late": _sink,
+    "late": side_sink,
     "max_bytes": Value.count,
-    "on_full": _one_of(*get_args(WindowFull)),
+    "on_full": OneOf(get_args(WindowFull)),
     "agg": columns,
 }
-_KEYED: dict[str, Callable[[Value], Any]] = {
+_KEYED: dict[str, Reader] = {
     "by": Value.texts,
     "max_keys": Value.count,
     "max_bytes": Value.count,
-    "on_full": _one_of(*get_args(OnFull)),
+    "on_full": OneOf(get_args(OnFull)),
 }
-_REDUCE = {**_KEYED, "agg": columns, "emit": _one_of("end", "updates")}
-_SCAN = {**_KEYED, "columns": running}
+_REDUCE: dict[str, Reader] = {**_KEYED, "agg": columns, "emit": OneOf(get_args(Emit))}
+_SCAN: dict[str, Reader] = {**_KEYED, "columns": running}
 
-STEPS: dict[str, Make] = {
-    "filter": lambda builder, value: builder.filter(*expressions(value)),
-    "with_columns": lambda builder, value: builder.with_columns(*columns(value)),
-    "select": lambda builder, value: builder.select(*columns(value)),
-    "drop": lambda builder, value: builder.drop(*value.texts()),
-    "rename": _rename,
-    "cast": _cast,
-    "explode": lambda builder, value: builder.explode(*value.texts()),
-    "unnest": lambda builder, value: builder.unnest(*value.texts()),
-    "batch": _plain("batch", {"rows": Value.count, "nbytes": Value.count, "max_delay": duration}),
-    "with_event_time": _plain(
-        "with_event_time", {"column": Value.text, "lateness": duration, "idle": duration}
-    ),
-    "window": _window,
-    "reduce": _reduce,
-    "scan": _scan,
-    "buffer": _plain("buffer", {"capacity": Value.count}),
-    "throttle": _plain("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),
-    "debounce": _plain("debounce", {"quiet": duration, "by": Value.texts}),
+STEPS: dict[str, Key] = {
+    "filter": Key(expressions, lambda builder, found: builder.filter(*found)),
+    "with_columns": Key(columns, lambda builder, found: builder.with_columns(*found)),
+    "select": Key(columns, lambda builder, found: builder.select(*found)),
+    "drop": Key(Value.texts, lambda builder, found: builder.drop(*found)),
+    "rename": Key(renames, lambda builder, found: builder.rename(found)),
+    "cast": Key(casts, lambda builder, found: builder.cast(**found)),
+    "explode": Key(Value.texts, lambda builder, found: builder.explode(*found)),
+    "unnest": Key(Value.texts, lambda builder, found: builder.unnest(*found)),
+    "batch": _call("batch", {"rows": Value.count, "nbytes": Value.count, "max_delay": duration}),
+    "with_event_time": _call("with_event_time", {"column": Value.text, **EVENT_TIME}),
+    "window": Key(Arguments(_WINDOW, ("agg",)), _window),
+    "reduce": Key(Arguments(_REDUCE, ("agg",)), _reduce),
+    "scan": Key(Arguments(_SCAN, ("columns",)), _scan),
+    "buffer": _call("buffer", {"capacity": Value.count}),
+    "throttle": _call("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),
+    "debounce": _call("debounce", {"quiet": duration, "by": Value.texts}),
 }
-"""The operators of a job, each with the function that adds its step to a builder."""
+"""The operators of a job."""
 
 _PYTHON = "takes a function, so it needs Python: write the pipeline with Pipeline.builder()"
-_LINE = "a job is one line of steps: write the pipeline with Pipeline.builder() where streams part or meet"
+_LINE = "a job is one line of steps: write the pipeline with Pipeline.builder() where streams part"
+_MERGE = (
+    "a job merges its [[source]] tables before [[steps]]: write the pipeline with Pipeline.builder() for more"
+)
 PYTHON_ONLY = {
     "map": f"{_PYTHON}, or use 'with_columns', which maps rows by expressions",
     "flat_map": f"{_PYTHON}, or use 'explode' for a list column",
     "filter_map": f"{_PYTHON}, or use 'filter' and 'with_columns'",
     **dict.fromkeys(("process", "process_gpu", "parallel_map", "map_zero_copy"), _PYTHON),
-    **dict.fromkeys(("split", "branch", "otherwise", "merge"), _LINE),
+    **dict.fromkeys(("split", "branch", "otherwise"), _LINE),
+    "merge": _MERGE,
 }
 """Operators that a job cannot have, with the reason and an alternative."""
 
 
-def _backend(builder: Builder, value: Value) -> Builder:
-    return builder.backend(value.one_of(["auto", *(backend.name for backend in backends())]))
-
-
-def _on_error(builder: Builder, value: Value) -> Builder:
-    for handler in handlers(value):
+def _on_error(builder: Builder, found: list[ErrorHandler]) -> Builder:
+    for handler in found:
         builder = builder.on_error(handler)
     return builder
 
 
-MODIFIERS: dict[str, Make] = {
-    "backend": _backend,
-    "timeout": _plain("timeout", {"duration": duration, "on_timeout": _one_of("fail", "skip")}),
-    "on_error": _on_error,
-    "named": lambda builder, value: builder.named(value.text()),
+def backend_names() -> tuple[str, ...]:
+    """Return the names that the key ``backend`` may have."""
+    return ("auto", *(backend.name for backend in backends()))
+
+
+def backend(value: Value) -> str:
+    """Read the name of a backend."""
+    return value.one_of(backend_names())
+
+
+MODIFIERS: dict[str, Key] = {
+    "backend": Key(backend, lambda builder, found: builder.backend(found)),
+    "timeout": _call("timeout", {"duration": duration, "on_timeout": OneOf(("fail", "skip"))}),
+    "on_error": Key(handlers, _on_error),
+    "named": Key(Value.text, lambda builder, found: builder.named(found)),
 }
-"""The other keys of a step, each with the function that applies it to a builder."""
+"""The other keys of a step, which apply to its operator."""
 
 
 def step(value: Value, builder: Builder) -> list[tuple[Value, Builder]]:
@@ -162,13 +177,13 @@ def step(value: Value, builder: Builder) -> list[tuple[Value, Builder]]:
         found = " and ".join(map(repr, operators)) or "none"
         known = ", ".join(map(repr, STEPS))
         raise value.file.error(value.at, f"a step has exactly one operator, found {found} (one of {known})")
-    makes = {
+    keys = {
         operators[0]: STEPS[operators[0]],
-        **{key: make for key, make in MODIFIERS.items() if key in table},
+        **{name: key for name, key in MODIFIERS.items() if name in table},
     }
     added = []
-    for key, make in makes.items():
-        with located(table[key]):
-            builder = make(builder, table[key])
-        added.append((table[key], builder))
+    for name, each in keys.items():
+        with located(table[name]):
+            builder = each.add(builder, each.read(table[name]))
+        added.append((table[name], builder))
     return added

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -13,6 +14,9 @@ from arrowstream.core.duration import seconds
 from arrowstream.core.hints import did_you_mean
 from arrowstream.expressions.type_names import dtype
 from arrowstream.jobs.job_errors import located
+
+Reader = Callable[[Value], Any]
+"""Reads a value of a file, and raises JobError if it does not fit."""
 
 # In SQL, double quotes enclose a name with spaces, or one that is also a keyword.
 _NAMED = re.compile(
@@ -89,7 +93,7 @@ def columns(value: Value) -> list[pl.Expr]:
 _TOTALS = ("cum_sum", "cum_prod", "cum_min", "cum_max", "cum_count", "forward_fill")
 _SHIFTS = ("shift", "diff")
 _ROLLING = ("rolling_sum", "rolling_mean", "rolling_min", "rolling_max", "rolling_var", "rolling_std")
-_RUNNING: dict[str, dict[str, Callable[[Value], Any]]] = {
+RUNNING: dict[str, dict[str, Reader]] = {
     **{name: {} for name in _TOTALS},
     **{name: {"n": Value.count} for name in _SHIFTS},
     **{name: {"window_size": Value.count} for name in _ROLLING},
@@ -111,12 +115,12 @@ def running(value: Value) -> list[pl.Expr]:
 def _running(value: Value) -> pl.Expr:
     if isinstance(value.found, str):
         return expression(value)
-    names = [key for key in value.table() if key in _RUNNING]
+    names = [key for key in value.table() if key in RUNNING]
     if len(names) != 1:
-        known = ", ".join(_RUNNING)
+        known = ", ".join(RUNNING)
         raise value.error(f"{_elsewhere(value)}expected SQL, or a table with one of {known} and its operand")
     (name,) = names
-    readers = {name: expression, **_RUNNING[name]}
+    readers = {name: expression, **RUNNING[name]}
     required = [key for key in readers if key != "n"]
     found = arguments(value, readers, required)
     made: pl.Expr = getattr(found.pop(name), name)(**found)
@@ -126,30 +130,66 @@ def _running(value: Value) -> pl.Expr:
 def _elsewhere(value: Value) -> str:
     """Return a hint for a first key that is not one of these functions, else no text."""
     key = next(iter(value.table()), "")
-    if key in _RUNNING:
+    if key in RUNNING:
         return ""
     if hasattr(pl.Expr, key):
         return f"{key!r} needs Python, Pipeline.builder() and .scan(x=pl.col(...).{key}(...)); "
-    hint = did_you_mean(key, _RUNNING)
+    hint = did_you_mean(key, RUNNING)
     return f"{hint} " if hint else ""
 
 
 def duration(value: Value) -> str | float:
     """Read a duration: text such as ``"1m30s"``, or a number of seconds."""
-    found = value.text() if isinstance(value.found, str) else value.number()
+    found = length(value)
     with located(value):
         seconds(found)
     return found
 
 
+EVENT_TIME: dict[str, Reader] = {
+    "lateness": duration,
+    "idle": duration,
+    "advance_when_idle": Value.flag,
+    "max_jump": duration,
+}
+"""The arguments of event time next to its column, at a source and as a step."""
+
+
 def length(value: Value) -> str | float:
     """Read a length of windows: a duration, or text such as ``"1mo"``; `window` checks it."""
-    return value.text() if isinstance(value.found, str) else value.number()
+    return value.text() if isinstance(value.scalar(), str) else value.number()
 
 
-def arguments(
-    value: Value, readers: Mapping[str, Callable[[Value], Any]], required: Collection[str] = ()
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Reads one of several names."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, value: Value) -> str:
+        return value.one_of(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Reads a table of arguments, or the first argument alone.
+
+    Parameters
+    ----------
+    readers
+        The reader of each argument; the first may stand alone, unless another one is required.
+    required
+        Names of the arguments that must be there.
+    """
+
+    readers: Mapping[str, Reader]
+    required: tuple[str, ...] = ()
+
+    def __call__(self, value: Value) -> dict[str, Any]:
+        return arguments(value, self.readers, self.required)
+
+
+def arguments(value: Value, readers: Mapping[str, Reader], required: Collection[str] = ()) -> dict[str, Any]:
     """Read the values of a table, each with its reader; a value that is not a table is the first argument.
 
     Raises
@@ -169,6 +209,20 @@ def arguments(
 def types(value: Value) -> dict[str, pl.DataType]:
     """Read a table from columns to names of types."""
     return {name: _type(item) for name, item in value.table().items()}
+
+
+def renames(value: Value) -> dict[str, str]:
+    """Read a table from old names to new ones."""
+    return {old: new.text() for old, new in value.table().items()}
+
+
+CASTS = Arguments({"dtypes": types, "strict": Value.flag})
+
+
+def casts(value: Value) -> dict[str, Any]:
+    """Read types by column; or the table ``dtypes`` with them, next to ``strict``."""
+    dtypes = value.table().get("dtypes")
+    return CASTS(value) if dtypes is not None and isinstance(dtypes.found, dict) else {"dtypes": types(value)}
 
 
 def _type(value: Value) -> pl.DataType:

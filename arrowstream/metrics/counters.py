@@ -13,7 +13,8 @@ from operator import itemgetter
 from types import MappingProxyType
 
 from arrowstream.core.batch import Batch, Mark, Watermark
-from arrowstream.core.channel_state import ChannelStatistics
+from arrowstream.core.channels.state import ChannelStatistics
+from arrowstream.core.notes import ReaderNote
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.stage import StageMetrics
 
@@ -67,6 +68,7 @@ class StageCounters:
         "late_rows_kept",
         "limited_rows",
         "name",
+        "notes",
         "queues",
         "rows_by_branch",
         "rows_in",
@@ -91,6 +93,7 @@ class StageCounters:
         self.limited_rows = 0
         self.aborted = False
         self.rows_by_branch: dict[str, int] = {}
+        self.notes: tuple[ReaderNote, ...] = ()
         self._latency = Histogram()
         self._notes: list[Note] = []
         self._adding = threading.Lock()

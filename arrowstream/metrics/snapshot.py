@@ -25,7 +25,8 @@ class Metrics:
     running
         Whether a run is in progress.
     rows_in, rows_out
-        Numbers of rows that sources have read and sinks have taken.
+        Number of rows that sources have read, and of rows that have left the pipeline, each counted once: of the
+        sinks of a fan-out, which get the same rows, those of the sink with the most.
     latency
         Latency of rows, from being read until a sink had taken them.
     queue_depth
@@ -66,6 +67,7 @@ class Metrics:
         sinks: Iterable[StageCounters] = (),
         side: Iterable[StageCounters] = (),
         queues: Iterable[Queue] = (),
+        rows_out: int | None = None,
         seconds: float = 0.0,
         running: bool = False,
         wall_us: int = 0,
@@ -78,6 +80,8 @@ class Metrics:
             Counters of the sources, the stages, the sinks at the ends, and the sinks of late and failed rows.
         queues
             The statistics of every channel between them.
+        rows_out
+            Number of rows that have left the pipeline; None for the sum over the sinks.
         seconds, running
             Duration of the run so far in seconds, and whether it is in progress.
         wall_us
@@ -95,7 +99,7 @@ class Metrics:
             seconds,
             running,
             sum(counters.rows_in for counters in sources),
-            sum(counters.rows_out for counters in sinks),
+            sum(counters.rows_out for counters in sinks) if rows_out is None else rows_out,
             Latency.of(latency),
             sum(queue().length for queue in queues),
             MappingProxyType(stages),

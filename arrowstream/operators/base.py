@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
@@ -162,6 +163,11 @@ class Process(ABC):
         """
         return (Idle(),)
 
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        """Notes for the run's report, read when the process ends."""
+        return ()
+
     def take_late(self) -> Batch | None:
         """Return the late rows since the last call, or None; called after every other call."""
         return None
@@ -240,7 +246,7 @@ class TimedProcess(Process):
         """Return the output at a deadline that has passed."""
 
     def on_waiting(self, now_ns: int) -> None:
-        """Note that the runtime starts to wait for input; called once for each element.
+        """Note that the runtime starts to wait for input; called for each element, and again after each `on_timer`.
 
         Time before this call was spent downstream and must not count as idleness of the input.
         """

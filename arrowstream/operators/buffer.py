@@ -30,18 +30,6 @@ class Buffer(Operator):
     ------
     PlanError
         `capacity` is below 1.
-
-    Notes
-    -----
-    Costs a task and a channel: some 10 us a batch, whatever its size; no row is copied. Holds up to `capacity`
-    batches, at most 256 MiB of them (setting ``buffer_mb``) if there are two or more.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1]}))).buffer(100).collect_sync().height
-    1
     """
 
     name: ClassVar[str] = "buffer"

@@ -25,19 +25,6 @@ class Cast(Expressions):
         Pairs of a choice of columns and the type they get.
     strict
         True if a value that does not fit its new type is an error, False if it becomes null.
-
-    Notes
-    -----
-    Fused with the expressions around it. Costs a pass over the columns that change their type, most where text is
-    read or written; the others stay in the memory they have. No state.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1.0], "y": [2]})))
-    >>> builder.cast({"x": pl.Int8}).collect_sync().dtypes
-    [Int8, Int64]
     """
 
     name: ClassVar[str] = "cast"

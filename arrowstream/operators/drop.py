@@ -20,19 +20,6 @@ class Drop(Expressions):
     ----------
     columns
         Names and selectors.
-
-    Notes
-    -----
-    Fused with the expressions around it. Costs nothing for each row: the other columns stay in the memory they have.
-    No state.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1], "y": [2]})))
-    >>> builder.drop("x").collect_sync().columns
-    ['y']
     """
 
     name: ClassVar[str] = "drop"

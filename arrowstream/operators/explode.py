@@ -29,19 +29,6 @@ class Explode(Expressions):
     columns
         Names and selectors of list or array columns. With several, the lists of a row must be equally
         long; where they are not, the run fails.
-
-    Notes
-    -----
-    Fused with the expressions around it, and always run by Polars. The elements are not copied; each costs a copy of
-    the other columns' values in its row. No state.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> frame = pl.DataFrame({"k": ["a", "b", "c"], "xs": [[1, 2], [], None]})
-    >>> Pipeline.builder().source(Source.from_frame(frame)).explode("xs").collect_sync().rows()
-    [('a', 1), ('a', 2), ('c', None)]
     """
 
     name: ClassVar[str] = "explode"

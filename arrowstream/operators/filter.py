@@ -21,20 +21,6 @@ class Filter(Expressions):
     ----------
     predicates
         Boolean expressions; a row stays where all are true.
-
-    Notes
-    -----
-    Fused with the expressions around it. For each row it costs the predicates, and a copy of the rows that stay. No
-    state. At the start of a pipeline over Parquet or Arrow files, rows are left out while they are read.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> frame = pl.DataFrame({"x": [1, 2, 3], "kind": ["a", "a", "b"]})
-    >>> builder = Pipeline.builder().source(Source.from_frame(frame))
-    >>> builder.filter(pl.col("x") > 1, kind="a").collect_sync().rows()
-    [(2, 'a')]
     """
 
     name: ClassVar[str] = "filter"

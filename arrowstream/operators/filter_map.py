@@ -22,20 +22,6 @@ class FilterMap(FunctionStep):
 
     Parameters, and the errors raised, are those of ``map(fn)``. Where `fn` returns None for a batch
     without rows, pass ``schema=``.
-
-    Notes
-    -----
-    Runs as a stage, which costs as much as ``map(fn)``. No state.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> def checked(record):
-    ...     return record if record["x"].null_count == 0 else None
-    >>> source = Source.from_frame([pl.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3, None]})])
-    >>> Pipeline.builder().source(source).filter_map(checked).collect_sync()["x"].to_list()
-    [1, 2]
     """
 
     name: ClassVar[str] = "filter_map"
@@ -50,19 +36,6 @@ class FilterMapExpressions(Expressions):
     """Rows for which a condition is true, with columns added or replaced: `Filter`, then `WithColumns`.
 
     It is one step, so that an option set after it (`on_error`, `backend`) applies to both parts.
-
-    Notes
-    -----
-    Fused with the expressions around it. Costs the predicate for each row, and the expressions for each row that
-    stays. No state.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
-    >>> builder.filter_map(pl.col("x") > 1, y=pl.col("x") * 2).collect_sync().rows()
-    [(2, 4)]
     """
 
     name: ClassVar[str] = "filter_map"

@@ -21,22 +21,6 @@ class FlatMap(FunctionStep):
 
     Parameters, and the errors raised, are those of ``map(fn)``; `fn` may also be a generator, plain or async. All
     its frames must have the same schema. Where `fn` gives no frame for a batch without rows, pass ``schema=``.
-
-    Notes
-    -----
-    Runs as a stage, which costs as much as ``map(fn)``; each frame that `fn` gives becomes a batch, so many small
-    frames cost more in the stages after it. Holds the frames of one batch.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> def halves(frame):
-    ...     yield frame.filter(pl.col("x") < 2)
-    ...     yield frame.filter(pl.col("x") >= 2)
-    >>> source = Source.from_frame(pl.DataFrame({"x": [3, 1, 2]}))
-    >>> Pipeline.builder().source(source).flat_map(halves, frame="polars").collect_sync()["x"].to_list()
-    [1, 3, 2]
     """
 
     name: ClassVar[str] = "flat_map"

@@ -49,24 +49,6 @@ class MapZeroCopy(Operator):
         A function asks for a column that has no array, or that is missing; also a KeyError.
     TypeError
         A function returns another array: it did not work in place.
-
-    Notes
-    -----
-    Runs as a stage, together with neighbours of its kind. Costs some 40 us a batch and one copy of the columns that
-    functions ask for; the others are not copied, and work in place costs no memory. Holds up to 8 buffers for
-    reuse, each as large as the columns of the largest batch.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> def doubled(columns):
-    ...     columns["x"] *= 2
-    >>> frame = pl.DataFrame({"x": [1, 2, None], "name": ["a", "b", "c"]})
-    >>> Pipeline.builder().source(Source.from_frame(frame)).map_zero_copy(doubled).collect_sync().rows()
-    [(2, 'a'), (4, 'b'), (None, 'c')]
-    >>> frame["x"].to_list()
-    [1, 2, None]
     """
 
     name: ClassVar[str] = "map_zero_copy"

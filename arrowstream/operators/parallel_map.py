@@ -7,12 +7,13 @@ import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
+from arrowstream.core.hints import did_you_mean
 from arrowstream.core.step_context import StepContext
 from arrowstream.core.waiting import until_done
 from arrowstream.errors import PlanError, StageError
@@ -49,23 +50,6 @@ class ParallelMap(FunctionStep):
         `workers` is below 1, `executor` is unknown, or `fn` cannot be pickled for a process.
     StageError
         A worker process died; the error says which, and how. The run ends, and the other workers with it.
-
-    Notes
-    -----
-    Runs as a stage. Costs a hop to a thread and back for each batch, 60 to 110 us; with processes also a copy
-    of its rows each way, and once the start of the workers, each of which imports Polars. Holds `workers` batches
-    that are worked on and as many more that wait for their turn to come out.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> def doubled(frame):
-    ...     return frame.with_columns(pl.col("x") * 2)
-    >>> source = Source.from_frame([pl.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3]})])
-    >>> steps = Pipeline.builder().source(source).parallel_map(doubled, workers=2, frame="polars")
-    >>> steps.collect_sync()["x"].to_list()
-    [2, 4, 6]
     """
 
     name: ClassVar[str] = "parallel_map"
@@ -80,6 +64,7 @@ class ParallelMap(FunctionStep):
                 "parallel_map() has no such executor",
                 expected="'thread' or 'process'",
                 found=repr(self.executor),
+                hint=did_you_mean(str(self.executor), get_args(Executor)),
             )
         if self.executor == "process":
             if is_async(self.fn):

@@ -128,15 +128,6 @@ class ProcessorStep(Operator):
     SchemaError
         The output has another schema than `Processor.output_schema` says; narrower types are
         widened.
-
-    Notes
-    -----
-    Runs as a stage. Costs a coroutine for each batch, some 10 us, and the work of the processor. It runs on the event
-    loop, so long computations hold up everything else; move them to `parallel_map`, or to ``asyncio.to_thread``
-    inside the processor. Holds what the processor holds.
-
-    A processor that defines `finish` may hold rows. So it holds watermarks back, until the end of the stream unless
-    it defines `on_watermark`; and it never passes on that a source is idle.
     """
 
     name: ClassVar[str] = "process"

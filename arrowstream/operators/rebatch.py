@@ -47,19 +47,6 @@ class Rebatch(Operator):
     ------
     PlanError
         No limit is given, one is below 1, or `max_delay` isn't a duration.
-
-    Notes
-    -----
-    Runs as a stage. A slice costs some microseconds, whatever its size; only rows of smaller batches are copied,
-    once. Holds the rows of one batch that is not full yet.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> frame = pl.DataFrame({"x": range(5)})
-    >>> Pipeline.builder().source(Source.from_frame(frame)).batch(rows=2).collect_sync().height
-    5
     """
 
     name: ClassVar[str] = "batch"

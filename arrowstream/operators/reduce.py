@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
+from arrowstream.core.hints import did_you_mean
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text, expression_text
@@ -74,29 +75,6 @@ class Reduce(Operator):
         go with `on_full`, or an argument is neither a column name nor an expression.
     StageError
         While running: the limit is reached, the disk is full, or a count is larger than its type holds.
-
-    Notes
-    -----
-    Runs as a stage. Sums, counts, means, and extremes of integers and times, are folded into arrays, some 100 to
-    400 ns a row for 10,000 to 1,000,000 keys, and 0.5 ms a batch. If there are other aggregates, or keys are
-    evicted, a batch costs a ``group_by`` of its rows and state, at least 1 ms: make small batches larger with
-    `batch`. Where evicted keys often come again, such a ``group_by`` runs about every ``max_keys / 2`` rows: with
-    ``max_keys=10`` a row costs 0.1 to 1 ms. Choose `max_keys` larger than the number of keys that come again. Holds
-    each key and a few values for it; for an aggregation that cannot be merged, all values of the columns it reads.
-
-    A count of more rows than its type holds, 4,294,967,295 as Polars counts, is an error;
-    ``pl.len().cast(pl.Int64)`` counts further.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> frame = pl.DataFrame({"k": ["a", "b", "a"], "x": [1, 2, 3]})
-    >>> builder = Pipeline.builder().source(Source.from_frame(frame))
-    >>> builder.reduce(by="k", total=pl.col("x").sum()).collect_sync().rows()
-    [('a', 4), ('b', 2)]
-    >>> builder.batch(rows=2).reduce(by="k", total=pl.col("x").sum(), emit="updates").collect_sync().rows()
-    [('a', 1), ('b', 2), ('a', 4)]
     """
 
     name: ClassVar[str] = "reduce"
@@ -108,7 +86,10 @@ class Reduce(Operator):
     def __post_init__(self) -> None:
         if self.emit not in ("end", "updates"):
             raise PlanError(
-                "reduce(emit=...) is unknown", expected="'end' or 'updates'", found=repr(self.emit)
+                "reduce(emit=...) is unknown",
+                expected="'end' or 'updates'",
+                found=repr(self.emit),
+                hint=did_you_mean(str(self.emit), get_args(Emit)),
             )
 
     @classmethod

@@ -21,18 +21,6 @@ class Rename(Expressions):
     ----------
     names
         Pairs of an old name, which must be there, and the new one.
-
-    Notes
-    -----
-    Fused with the expressions around it. Costs nothing for each row: only names change. No state.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1], "y": [2]})))
-    >>> builder.rename({"x": "id"}).collect_sync().columns
-    ['id', 'y']
     """
 
     name: ClassVar[str] = "rename"

@@ -79,25 +79,6 @@ class Scan(Operator):
     StageError
         While running: the limit is reached, the disk is full, or a `cum_count` or `rle_id` is larger than its
         type holds, 4,294,967,295; a `cum_sum` of ``pl.Int64`` counts further.
-
-    Notes
-    -----
-    Runs as a stage. Costs 1 to 3 ms a batch of 1,000 rows, 5 ms for an `ewm` joined from blocks, so make small
-    batches larger with `batch`: 65,536 rows cost 5 to 25 ms. With 1,000,000 keys a batch takes two to four times as
-    long as with 10,000, as the state no longer fits into the caches. Whole numbers that lie close together are the
-    cheapest keys. For each key it holds the key, 8 bytes for a running total, 16 bytes for an exact `ewm_mean`, 64
-    for another `ewm_mean`, 96 for `ewm_var` or `ewm_std`, and as many values as a `shift` or a rolling function
-    looks back.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> frame = pl.DataFrame({"k": ["a", "b", "a"], "x": [1, 2, 3]})
-    >>> builder = Pipeline.builder().source(Source.from_frame(frame))
-    >>> x = pl.col("x")
-    >>> builder.scan(by="k", total=x.cum_sum(), step=x - x.shift(1)).collect_sync().rows()
-    [('a', 1, 1, None), ('b', 2, 2, None), ('a', 3, 4, 2)]
     """
 
     name: ClassVar[str] = "scan"

@@ -49,21 +49,6 @@ class ScanFunction(Operator):
         `fn` fails on a frame without rows, or does not return a frame and a state.
     StageError
         While running: `fn` gives another number of rows, other columns, or a state of another kind.
-
-    Notes
-    -----
-    Runs as a stage. Costs some 10 us a batch on top of `fn` itself. Holds only the state.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> def number(frame, state):
-    ...     rows = frame.with_row_index("n", offset=state["next"])
-    ...     return rows, {"next": state["next"] + frame.height}
-    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": ["a", "b", "c"]})))
-    >>> builder.batch(rows=2).scan(number, state={"next": 1}).collect_sync().rows()
-    [(1, 'a'), (2, 'b'), (3, 'c')]
     """
 
     name: ClassVar[str] = "scan"

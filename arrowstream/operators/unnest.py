@@ -20,19 +20,6 @@ class Unnest(Expressions):
     ----------
     columns
         Names and selectors of struct columns. A field must not have the name of a column that stays.
-
-    Notes
-    -----
-    Fused with the expressions around it, and always run by Polars. Costs almost nothing for each row: the fields
-    become columns without a copy. No state.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> frame = pl.DataFrame({"at": [{"x": 1, "y": 2}], "k": ["a"]})
-    >>> Pipeline.builder().source(Source.from_frame(frame)).unnest("at").collect_sync().rows(named=True)
-    [{'x': 1, 'y': 2, 'k': 'a'}]
     """
 
     name: ClassVar[str] = "unnest"

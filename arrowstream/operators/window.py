@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 import polars as pl
 
 from arrowstream.core.duration import Duration
-from arrowstream.core.hints import unfinished
+from arrowstream.core.hints import did_you_mean, unfinished
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expressions, parse_keys
@@ -101,7 +101,8 @@ def windows(
         windows of months, and with `timezone`.
     timezone
         The zone of days, weeks and months, such as ``"Europe/Berlin"``, whatever the zone of `on`: windows start at
-        its midnights, so that a day has 23 or 25 hours where the clocks change. UTC by default.
+        its midnights, so that a day has 23 or 25 hours where the clocks change. UTC by default. Times without a zone
+        are in UTC, and then ``window_start`` and ``window_end`` are too: a day in Berlin starts at 22:00 or 23:00.
     session
         Instead of `size`: a window for each stretch of activity of a key. A gap of this length or more between
         two rows ends one; its ``window_end`` is its last row's time plus the gap.
@@ -130,70 +131,6 @@ def windows(
     StageError
         While running: a row has no event time, or a bound of its window does not fit into the type of `on`, state
         exceeds `max_bytes`, or the disk is full.
-
-    Notes
-    -----
-    Watermarks are the source's: ``Source.from_frame(...).with_event_time("ts", lateness="5s")``. Without any, no
-    row is late, and all windows come out when the stream ends.
-
-    Windows of event time come out once the watermark is past their end and `allowed_lateness`, otherwise at the end
-    of the stream. They come in the order of their start, within a window in the
-    order in which keys first came. A row whose windows are all closed is late: it is counted, goes
-    to the sink `late` as it came in, and changes nothing. A row without an event time is a StageError.
-
-    Where windows overlap, a row that comes too late for some of its windows only counts in the others, and is
-    not late. A watermark follows each batch, so which rows come too late depends on where the stream is cut where
-    it gets its event time; ``.batch(rows=10_000).with_event_time(...)`` makes that the same for the same rows.
-
-    Sessions are checked four times in a gap of event time, so they come out up to a quarter of a gap after
-    that, those found together in the order of their start. A row from before the
-    watermark and `allowed_lateness` is late for every session.
-
-    A source that is idle closes no window: where streams meet, the others' times go on without it, and windows close
-    by those; where it is the only one, its windows stay open until a later row, or the end of the stream.
-
-    Windows of `rows` come out as soon as they are full, in that order; at the end of the stream, in the order of
-    their first rows. They hold every watermark back.
-
-    Sums, counts, means, variances, extremes, first and last values, `any`, `all` and `n_unique`, and arithmetic
-    on them, keep a few values for each window and key; any other aggregation keeps the values of the columns it
-    reads until the window closes. Rows are collected, up to a million or 64 MiB of them, and then grouped together,
-    which takes far less time than batch by batch; state is merged so seldom that the cost of a row does not grow with
-    the number of open windows and keys. Closing a window costs in proportion to its rows and keys.
-
-    Examples
-    --------
-    >>> from datetime import datetime
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> bids = pl.DataFrame(
-    ...     {
-    ...         "ts": [datetime(2026, 1, 1, 0, 0, second) for second in (1, 4, 11, 12)],
-    ...         "item": ["a", "b", "a", "a"],
-    ...         "price": [10, 20, 30, 50],
-    ...     }
-    ... )
-    >>> builder = Pipeline.builder().source(Source.from_frame(bids))
-    >>> builder.window(size="10s", on="ts", by="item").agg(pl.col("price").mean(), n=pl.len()).collect_sync()
-    shape: (3, 5)
-    ┌─────────────────────┬─────────────────────┬──────┬───────┬─────┐
-    │ window_start        ┆ window_end          ┆ item ┆ price ┆ n   │
-    │ ---                 ┆ ---                 ┆ ---  ┆ ---   ┆ --- │
-    │ datetime[μs]        ┆ datetime[μs]        ┆ str  ┆ f64   ┆ u32 │
-    ╞═════════════════════╪═════════════════════╪══════╪═══════╪═════╡
-    │ 2026-01-01 00:00:00 ┆ 2026-01-01 00:00:10 ┆ a    ┆ 10.0  ┆ 1   │
-    │ 2026-01-01 00:00:00 ┆ 2026-01-01 00:00:10 ┆ b    ┆ 20.0  ┆ 1   │
-    │ 2026-01-01 00:00:10 ┆ 2026-01-01 00:00:20 ┆ a    ┆ 40.0  ┆ 2   │
-    └─────────────────────┴─────────────────────┴──────┴───────┴─────┘
-    >>> builder.window(rows=3).agg(pl.col("price").sum()).collect_sync()["price"].to_list()
-    [60, 50]
-
-    >>> from arrowstream import Sink
-    >>> late = []
-    >>> source = Source.from_frame([bids[1:], bids[:1]]).with_event_time("ts", lateness="1s")
-    >>> windows = Pipeline.builder().source(source).window("10s", on="ts", late=Sink.to_fn(late.append))
-    >>> windows.agg(n=pl.len()).collect_sync()["n"].to_list(), late[0].to_pylist()[0]["price"]
-    ([1, 2], 10)
     """
     if [size, session, rows].count(None) != 2:
         raise PlanError(
@@ -226,7 +163,12 @@ def windows(
 
 def _limit(max_bytes: int | None, on_full: str, session: Duration | None) -> StateLimit:
     if on_full not in ("error", "evict", "spill"):
-        raise PlanError("unknown on_full of window(...)", expected="'error' or 'spill'", found=repr(on_full))
+        raise PlanError(
+            "unknown on_full of window(...)",
+            expected="'error' or 'spill'",
+            found=repr(on_full),
+            hint=did_you_mean(str(on_full), get_args(WindowFull)),
+        )
     if on_full == "evict":
         raise PlanError(
             'window(on_full="evict") would give windows that lack rows',

@@ -20,19 +20,6 @@ class WithColumns(Expressions):
     ----------
     exprs
         The new columns; all are computed from the columns that come in, not from one another.
-
-    Notes
-    -----
-    Fused with the expressions around it. For each row it costs what Polars or pyarrow take for the new columns; the
-    others are passed on in the memory they have. No state.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
-    >>> builder.with_columns(twice=pl.col("x") * 2).collect_sync().rows()
-    [(1, 2), (2, 4)]
     """
 
     name: ClassVar[str] = "with_columns"

@@ -6,89 +6,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
-from arrowstream.core.duration import Duration, microseconds, nanoseconds
+from arrowstream.core.event_time import EventTime
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError
 from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.operators.windows.event_time import how_to_convert
+from arrowstream.operators.windows.jumps import advanced
 from arrowstream.state.snapshot import SnapshotFormat
 
 _FORMAT = SnapshotFormat("event time", 1)
 
+TOO_FAR = "rows too far ahead to move event time (max_jump)"
+
 
 @dataclass(frozen=True, slots=True)
-class Watermarks(Operator):
-    """A watermark after each batch: the latest event time so far, less `lateness`.
-
-    Parameters
-    ----------
-    column
-        The event time: a Datetime, a Date, or whole microseconds since 1970 (UTC).
-    lateness_us
-        Microseconds by which rows may come out of order.
-    idle_ns
-        Nanoseconds without a row after which other streams no longer wait for this one; None if they always wait.
+class Watermarks(EventTime, Operator):
+    """A watermark after each batch: the latest event time so far minus `lateness_us`.
 
     Raises
     ------
     SchemaError
         The column is missing, or does not hold times.
-
-    Notes
-    -----
-    Runs as a stage. Costs some 20 us a batch, to find the latest time in it; holds that time and no rows.
-
-    The ends of batches decide when a watermark is made, and so which of the rows that are out of order by more than
-    `lateness` are late for a window. After ``.batch(rows=...)`` that depends on the rows alone.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> frame = pl.DataFrame({"at": ["31.01.2026 12:00:01", "31.01.2026 12:00:07", "31.01.2026 12:00:13"]})
-    >>> result = (
-    ...     Pipeline.builder()
-    ...     .source(Source.from_frame(frame))
-    ...     .with_columns(at=pl.col("at").str.to_datetime("%d.%m.%Y %H:%M:%S"))
-    ...     .with_event_time("at", lateness="5s")
-    ...     .window(size="10s", on="at")
-    ...     .agg(pl.len())
-    ...     .collect_sync()
-    ... )
-    >>> result["len"].to_list()
-    [2, 1]
     """
 
     name: ClassVar[str] = "event_time"
-    column: str
-    lateness_us: int = 0
-    idle_ns: int | None = None
-
-    @classmethod
-    def of(cls, column: str, lateness: Duration = 0.0, idle: Duration | None = None) -> Watermarks:
-        """Make the step from what users write.
-
-        Parameters
-        ----------
-        column
-            The event time: a Datetime, a Date, or whole microseconds since 1970 (UTC).
-        lateness
-            The most event time by which a row may be out of order (``"5s"``, seconds, a timedelta).
-        idle
-            Time without a row after which other streams no longer wait for this one where streams meet; by default
-            they always do.
-
-        Raises
-        ------
-        PlanError
-            `lateness` or `idle` isn't a duration.
-        """
-        return cls(column, microseconds(lateness), None if idle is None else nanoseconds(idle))
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         dtype = schema.get(self.column)
@@ -109,23 +57,43 @@ class Watermarks(Operator):
         return schema
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
-        return _Marking(self) if self.idle_ns is None else _IdlingMarking(self, self.idle_ns)
+        if self.idle_ns is None:
+            return _Marking(self, context)
+        return _IdlingMarking(self, context, self.idle_ns)
 
     def describe(self) -> str:
-        idle = "" if self.idle_ns is None else f", idle={self.idle_ns / 1e9:g} s"
-        return f"event_time({self.column}, lateness={self.lateness_us / 1e6:g} s{idle})"
+        parts = [self.column, f"lateness={self.lateness_us / 1e6:g} s"]
+        if self.idle_ns is not None:
+            parts.append(f"idle={self.idle_ns / 1e9:g} s")
+        if self.advance_when_idle:
+            parts.append("advance_when_idle")
+        if self.max_jump_us is not None:
+            parts.append(f"max_jump={self.max_jump_us / 1e6:g} s")
+        return f"event_time({', '.join(parts)})"
 
 
 class _Marking(Process):
-    __slots__ = ("_latest", "_operator")
+    __slots__ = ("_context", "_first_ahead", "_latest", "_operator", "_rows", "_rows_ahead")
 
-    def __init__(self, operator: Watermarks) -> None:
+    def __init__(self, operator: Watermarks, context: StepContext) -> None:
         self._operator = operator
+        self._context = context
         self._latest: int | None = None
+        """The latest event time so far, and what the clock has added to it; None before the first row."""
+        self._rows = 0
+        self._rows_ahead = 0
+        self._first_ahead = ""
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        if not self._rows_ahead:
+            return ()
+        return (ReaderNote(TOO_FAR, self._rows_ahead, self._first_ahead, lost=False),)
 
     def process(self, batch: Batch) -> Iterator[Element]:
         yield batch
-        latest = latest_us(batch.polars()[self._operator.column])
+        latest = self._latest_with(batch)
+        self._rows += batch.num_rows
         if latest is not None and (self._latest is None or latest > self._latest):
             self._latest = latest
             yield Watermark(latest - self._operator.lateness_us)
@@ -144,14 +112,47 @@ class _Marking(Process):
     def finish(self) -> Iterator[Element]:
         return iter(())
 
+    def _latest_with(self, batch: Batch) -> int | None:
+        """Return the event time after the rows of `batch`; None if they have none."""
+        times = batch.polars()[self._operator.column]
+        latest, jump = latest_us(times), self._operator.max_jump_us
+        if latest is None or jump is None:
+            return latest
+        known = times.is_not_null()
+        microseconds = _in_us(times).filter(known).cast(pl.Int64, strict=False).fill_null(_LAST).to_numpy()
+        before = int(microseconds[0]) if self._latest is None else self._latest
+        if latest <= before + jump:
+            return latest
+        latest, ahead = advanced(microseconds, before, jump)
+        self._note(batch, np.flatnonzero(known.to_numpy())[ahead])
+        return latest
+
+    def _note(self, batch: Batch, ahead: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+        """Count rows that are too far ahead; log the first."""
+        if not self._rows_ahead and len(ahead):
+            row = int(ahead[0])
+            position = batch.slice(row, 1).position
+            if position is None:
+                place = f"row {self._rows + row + 1} of the stream"
+            else:
+                place = f"row {position.start + 1} of {position.origin}" if position.exact else str(position)
+            column = self._operator.column
+            self._first_ahead = f"{place}, {column} = {batch.polars()[column][row]}"
+            self._context.logger.warning(
+                "%s: a row is too far ahead to move event time; the report counts further ones: %s",
+                self._context.id,
+                self._first_ahead,
+            )
+        self._rows_ahead += len(ahead)
+
 
 class _IdlingMarking(_Marking, TimedProcess):
     """Counts only time spent waiting for input: the source isn't idle while later stages are busy."""
 
     __slots__ = ("_deadline_ns", "_idle_ns", "_left_ns")
 
-    def __init__(self, operator: Watermarks, idle_ns: int) -> None:
-        super().__init__(operator)
+    def __init__(self, operator: Watermarks, context: StepContext, idle_ns: int) -> None:
+        super().__init__(operator, context)
         self._idle_ns = idle_ns
         self._left_ns = idle_ns
         self._deadline_ns: int | None = None
@@ -170,25 +171,39 @@ class _IdlingMarking(_Marking, TimedProcess):
         return self._deadline_ns
 
     def process(self, batch: Batch) -> Iterator[Element]:
-        if (
-            batch.num_rows
-        ):  # a source that polls and finds nothing gives an empty batch: it is idle all the same
+        # A source that polls and finds nothing gives an empty batch: it is idle all the same.
+        if batch.num_rows:
             self._left_ns = self._idle_ns
         return super().process(batch)
 
     def on_timer(self, now_ns: int) -> Iterator[Element]:
+        """Report that the stream is idle; let event time advance by the silence if asked for.
+
+        The watermark comes before the mark: where streams meet, it counts for this stream, which after the mark holds
+        no other back.
+        """
         self._deadline_ns, self._left_ns = None, 0
+        if self._operator.advance_when_idle:
+            self._left_ns = self._idle_ns
+            if self._latest is not None:
+                self._latest += self._idle_ns // 1_000
+                yield Watermark(self._latest - self._operator.lateness_us)
         yield Idle()
+
+
+_LAST = 2**63 - 1
 
 
 def latest_us(times: pl.Series) -> int | None:
     """Return the latest of some times, in microseconds since 1970 UTC (rounded down); None without any."""
-    if times.dtype == pl.Datetime:
-        # Cast to the unit, not to the zone: only the instant matters.
-        latest = times.dt.epoch("us").max()
-    elif times.dtype == pl.Date:
-        latest = times.cast(pl.Datetime("us")).dt.epoch("us").max()
-    else:
-        latest = times.max()
+    latest = _in_us(times).max()
     assert latest is None or isinstance(latest, int)
     return latest
+
+
+def _in_us(times: pl.Series) -> pl.Series:
+    """Return times as whole microseconds since 1970 UTC, rounded down."""
+    if times.dtype == pl.Datetime:
+        # Cast to the unit, not to the zone: only the instant matters.
+        return times.dt.epoch("us")
+    return times.cast(pl.Datetime("us")).dt.epoch("us") if times.dtype == pl.Date else times

@@ -28,7 +28,7 @@ from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.segment_stage import general, segment_stage
-from arrowstream.plan.step_ids import inner_prefix
+from arrowstream.plan.step_ids import Prefix
 
 P = ParamSpec("P")
 Built = TypeVar("Built")
@@ -59,7 +59,8 @@ def _check_pins(graph: Graph, backends: Sequence[Backend]) -> None:
                 stage=id,
                 expected=" or ".join(repr(name) for name in names),
                 found=repr(step.backend),
-                hint=did_you_mean(step.backend, names) or "`arrowstream doctor` lists the installed ones",
+                hint=did_you_mean(str(step.backend), names)
+                or "`arrowstream doctor` lists the installed ones",
             )
 
 
@@ -90,7 +91,7 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
     PlanError, SchemaError
         A step, a pin or a sink does not fit; the error names the stage.
     """
-    line = _Compiler(backends).from_source(graph.name, graph, schema, "")
+    line = _Compiler(backends).from_source(graph.name, graph, schema, Prefix())
     assert line.input is not None
     plan = Plan(graph.name, schema, line.input, line.stages, line.output, line.sink)
     check_sinks(plan)
@@ -107,30 +108,39 @@ def output_schema(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) 
         A step or a pin does not fit; the error names the stage.
     """
     _check_pins(graph, backends)
-    return _Compiler(backends).from_source(graph.name, graph, schema, "").output
+    return _Compiler(backends).from_source(graph.name, graph, schema, Prefix()).output
 
 
 class _Compiler:
-    """One compilation; `backends` are those that stages may run on."""
+    """One compilation of the plan, or of what is inside the composite step that saves state under `state_id`.
 
-    def __init__(self, backends: Sequence[Backend]) -> None:
+    `backends` are those that stages may run on.
+    """
+
+    def __init__(self, backends: Sequence[Backend], state_id: str = "") -> None:
         self.backends = backends
+        self.state_id = state_id
 
-    def from_source(self, name: str, graph: Graph, schema: pl.Schema, prefix: str) -> Line:
+    def inside(self, state_id: str) -> _Compiler:
+        """Return the compiler for the composite whose state id this is."""
+        return _Compiler(self.backends, state_id)
+
+    def from_source(self, name: str, graph: Graph, schema: pl.Schema, prefix: Prefix) -> Line:
         """Compile a graph whose source has rows of `schema`; the ids of its steps begin with `prefix`."""
         assert graph.source is not None
-        with naming(f"{prefix}source"):
+        with naming(f"{prefix.name}source"):
             arrow_schema(schema)  # raises for types that Arrow cannot carry between stages
         start, drafts = push_down(
             graph.source, schema, fuse(graph.steps, schema, prefix, self), general(self.backends)
         )
-        return self._line(name, graph, replace(start, name=f"{prefix}source"), start.schema, drafts, prefix)
+        begun = replace(start, name=f"{prefix.name}source", state_id=f"{prefix.state}source")
+        return self._line(name, graph, begun, start.schema, drafts, prefix.name)
 
     def branch(self, stage: str, child: Child, schema: pl.Schema) -> Line:
         """Compile a branch of `stage`, for rows of `schema`."""
-        prefix = inner_prefix(stage, child.name)
+        prefix = Prefix.inside(stage, self.state_id, child.name)
         drafts = fuse(child.graph.steps, schema, prefix, self)
-        return self._line(child.name, child.graph, None, schema, drafts, prefix)
+        return self._line(child.name, child.graph, None, schema, drafts, prefix.name)
 
     def input(self, stage: str, child: Child) -> Line:
         """Compile another input of `stage`, from its source on."""
@@ -143,7 +153,9 @@ class _Compiler:
                 expected="a source that declares its schema",
                 hint="give its source a schema=",
             )
-        return self.from_source(child.name, child.graph, schema, inner_prefix(stage, child.name))
+        return self.from_source(
+            child.name, child.graph, schema, Prefix.inside(stage, self.state_id, child.name)
+        )
 
     def _line(
         self,

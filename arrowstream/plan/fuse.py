@@ -18,7 +18,7 @@ from arrowstream.plan.graph import Composite, LineCompiler, Step
 from arrowstream.plan.physical import CompositeStage
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
-from arrowstream.plan.step_ids import state_ids, step_ids
+from arrowstream.plan.step_ids import Prefix, state_ids, step_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ class StageDraft:
         return replace(self, work=segment, schema=segment.schema, output=segment.output)
 
 
-def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, compiler: LineCompiler) -> list[StageDraft]:
+def fuse(
+    steps: Sequence[Step], schema: pl.Schema, prefix: Prefix, compiler: LineCompiler
+) -> list[StageDraft]:
     """Check every step once, and fuse neighbours.
 
     Parameters
@@ -66,7 +68,7 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, compiler: LineCo
     schema
         The schema of the rows that come in.
     prefix
-        The prefix of the ids of these steps: the branch or input they are in.
+        The prefix of the ids and of the state ids of these steps: the branch or input they are in.
     compiler
         Compiles the graphs inside composite steps.
 
@@ -84,8 +86,8 @@ def fuse(steps: Sequence[Step], schema: pl.Schema, prefix: str, compiler: LineCo
     identified = zip(step_ids(steps), state_ids(steps), steps, strict=True)
     for _, group in groupby(identified, lambda item: _fuses_with(item[0], item[2])):
         ids, states, members = zip(*group, strict=True)
-        name, state_id = (f"{prefix}{'+'.join(parts)}" for parts in (ids, states))
-        full = [f"{prefix}{id}" for id in ids]
+        name, state_id = f"{prefix.name}{'+'.join(ids)}", f"{prefix.state}{'+'.join(states)}"
+        full = [f"{prefix.name}{id}" for id in ids]
         draft = _draft(name, state_id, list(zip(full, members, strict=True)), schema, compiler)
         drafts.append(draft)
         # A step whose rows all leave inside is the last one: the graph takes no step after it.
@@ -109,7 +111,7 @@ def _draft(
     first = members[0][1]
     if isinstance(first.operator, Composite):
         with naming(name):
-            stage = first.operator.compile(compiler, name, schema)
+            stage = first.operator.compile(compiler.inside(state_id), name, schema)
         return StageDraft(name, state_id, stage, schema, stage.output)
     output = schema
     expressions: list[Expressions] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Protocol, Self
 
 import polars as pl
@@ -64,13 +64,13 @@ class Child:
 
 
 class LineCompiler(Protocol):
-    """The compiler, as composite steps see it. `backends` are the backends that segments may run on.
+    """The compiler of a composite step, which calls `branch` or `input` once for each graph inside."""
 
-    A composite calls `branch` or `input` once for each graph inside.
-    """
+    backends: Sequence[Backend]
+    state_id: str
 
-    @property
-    def backends(self) -> Sequence[Backend]: ...
+    def inside(self, state_id: str) -> LineCompiler:
+        """Return the compiler for the composite whose state id this is."""
 
     def branch(self, stage: str, child: Child, schema: pl.Schema) -> Line:
         """Compile a branch of `stage`, for rows of `schema`."""
@@ -168,7 +168,7 @@ class Graph:
         if self.source is not None:
             raise PlanError("a pipeline has one source", found="a second call of source()")
         if isinstance(source, EventTimeSource):
-            step = Step(Watermarks(source.column, source.lateness_us, source.idle_ns))
+            step = Step(Watermarks(*astuple(source.time)))
             return replace(self, source=source.source, steps=(step,))
         return replace(self, source=source)
 

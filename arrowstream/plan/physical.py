@@ -120,6 +120,8 @@ class InputsStage:
     operator
         The operator; the stream that comes in is its port 0, `inputs` are its ports from 1 on. None for a merge,
         which passes the rows of all inputs as they come.
+    state_id
+        The id of the operator's saved state.
     """
 
     name: str
@@ -128,6 +130,7 @@ class InputsStage:
     inputs: tuple[Line, ...]
     output: pl.Schema
     operator: MultiInputOperator | None = None
+    state_id: str = ""
 
     @property
     def schemas(self) -> tuple[pl.Schema, ...]:
@@ -169,6 +172,8 @@ class Input:
         The same work as the user wrote it, which `explain()` describes; None if the read takes over nothing.
     name
         The source's id: ``source``, or ``merge/orders/source`` for another input.
+    state_id
+        The id of its saved position: ``source``, or such as ``merge-1bda/orders/source``.
     """
 
     source: SourceSpec
@@ -177,6 +182,7 @@ class Input:
     absorbed: Segment | None = None
     taken_over: Query | None = None
     name: str = "source"
+    state_id: str = "source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,11 +276,11 @@ class Plan:
 
 def _state_ids(line: Line) -> Iterator[str]:
     if line.input is not None:
-        yield line.input.name
+        yield line.input.state_id
     for stage in line.stages:
-        if isinstance(stage, OperatorStage):
+        if isinstance(stage, OperatorStage) or (
+            isinstance(stage, InputsStage) and stage.operator is not None
+        ):
             yield stage.state_id
-        elif isinstance(stage, InputsStage) and stage.operator is not None:
-            yield stage.name
         for inner in stage.lines:
             yield from _state_ids(inner)

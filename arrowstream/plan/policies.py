@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from arrowstream.core.duration import Duration, seconds
+from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 from arrowstream.io.sink import BoundSink, Fanout, SinkSpec
 from arrowstream.policies.dead_letter import dead_letter_schema
@@ -36,7 +37,8 @@ class Policies:
 
     def __post_init__(self) -> None:
         if self.late is not None:
-            _side_sink("window(late=...)", self.late, 'write late=Sink.to_file("late/")')
+            late = _side_sink("window(late=...)", self.late, 'write late=Sink.to_file("late/")')
+            object.__setattr__(self, "late", late)
 
     @classmethod
     def time_limit(cls, duration: Duration, on_timeout: str) -> Policies:
@@ -55,6 +57,7 @@ class Policies:
                 "timeout() has another on_timeout",
                 expected="on_timeout='fail' or on_timeout='skip'",
                 found=repr(on_timeout),
+                hint=did_you_mean(str(on_timeout), ("fail", "skip")),
             )
         return cls(timeout_s=limit, skip_late_batches=on_timeout == "skip")
 
@@ -81,8 +84,7 @@ class Policies:
             self.late.check(schema)
         for handler in self.handlers:
             if isinstance(handler, DeadLetter):
-                sink = _side_sink("dead_letter()", handler.sink, 'write dead_letter(Sink.to_file("bad/"))')
-                sink.check(dead_letter_schema(schema))
+                dead_letter_sink(handler).check(dead_letter_schema(schema))
 
     def overridden(self, handlers: tuple[ErrorHandler, ...]) -> Policies:
         """Return the policies with other handlers, if any are given."""
@@ -92,7 +94,8 @@ class Policies:
     def sinks(self) -> tuple[SinkSpec, ...]:
         """The sinks of late rows and dead letters."""
         dead = [handler.sink for handler in self.handlers if isinstance(handler, DeadLetter)]
-        return tuple(sink for sink in (self.late, *dead) if isinstance(sink, SinkSpec))
+        known = [sink.side_output for sink in dead if isinstance(sink, SinkSpec)]
+        return (*([] if self.late is None else [self.late]), *known)
 
     def then(self, call: str, step: str, added: Policies) -> Policies:
         """Return the policies with those that `call` adds; raise PlanError if they contradict each other."""
@@ -105,6 +108,17 @@ class Policies:
         return replace(self, handlers=handlers)
 
 
+def dead_letter_sink(handler: DeadLetter) -> SinkSpec:
+    """Return the sink of a handler, as it takes dead letters.
+
+    Raises
+    ------
+    PlanError
+        The handler was made with something else than a plain sink.
+    """
+    return _side_sink("dead_letter()", handler.sink, 'write dead_letter(Sink.to_file("bad/"))')
+
+
 def _side_sink(call: str, sink: object, hint: str) -> SinkSpec:
     """Return the sink of a side output.
 
@@ -114,7 +128,7 @@ def _side_sink(call: str, sink: object, hint: str) -> SinkSpec:
         The value is not a plain sink.
     """
     if isinstance(sink, SinkSpec):
-        return sink
+        return sink.side_output
     if isinstance(sink, BoundSink | Fanout):
         raise PlanError(
             f"{call} takes one sink without handlers",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from arrowstream.errors import PlanError
 
@@ -100,6 +100,24 @@ def numbered(names: Sequence[str]) -> tuple[str, ...]:
         seen.add(name)
         taken.add(found[-1])
     return tuple(found)
+
+
+class Prefix(NamedTuple):
+    """The beginning of the ids of all steps of one line, and that of their state ids."""
+
+    name: str = ""
+    state: str = ""
+
+    @classmethod
+    def inside(cls, composite: str, state_id: str, line: str) -> Prefix:
+        """Return the prefix of one line of a composite with this id and state id.
+
+        Examples
+        --------
+        >>> Prefix.inside("split", "split-1bda", "km/h")
+        Prefix(name='split/km%2Fh/', state='split-1bda/km%2Fh/')
+        """
+        return cls(inner_prefix(composite, line), inner_prefix(state_id, line))
 
 
 def inner_prefix(composite: str, line: str) -> str:

@@ -8,9 +8,8 @@ from random import Random
 import polars as pl
 
 from arrowstream.core.clock import Clock
-from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import SinkBinding
-from arrowstream.plan.policies import Policies
+from arrowstream.plan.policies import Policies, dead_letter_sink
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
 from arrowstream.runtime.endpoints.sink import RunningSink
@@ -59,8 +58,7 @@ def govern(
     write, count = None, counters.record_skipped
     last = policies.handlers[-1]
     if isinstance(last, DeadLetter):
-        assert isinstance(last.sink, SinkSpec)
-        binding = SinkBinding(f"dead letters of {name}", last.sink, dead_letter_schema(schema))
+        binding = SinkBinding(f"dead letters of {name}", dead_letter_sink(last), dead_letter_schema(schema))
         write, count = sinks.shared_side_output(binding), counters.record_dead_letters
     # Not seeded: many processes that run the same job should not retry at the same moments.
     guard = Guard(name, policies.handlers, clock, Random(), write, count)

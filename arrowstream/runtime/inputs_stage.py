@@ -20,7 +20,7 @@ class RunningInputs(RunningProcess):
     def __init__(self, stage: InputsStage, resources: Resources) -> None:
         assert stage.operator is not None
         process = stage.operator.start(stage.schemas, resources.context(stage.name))
-        super().__init__(stage.name, stage.name, stage.operator.name, process, resources)
+        super().__init__(stage.name, stage.state_id, stage.operator.name, process, resources)
         self._inputs: MultiInputProcess = process
 
     async def take(self, item: FromPort, output: OutputPort) -> None:
@@ -47,7 +47,7 @@ class RunningInputs(RunningProcess):
     async def _from_port(self, batch: Batch, port: int) -> list[Element]:
         process = self._inputs
         out = await self._run(lambda: list(process.process(batch, port)), batch)
-        self.counters.record_batch(self._kind, batch.num_rows, self._last_ns, self._last_ns)
+        self.counters.record_batch(self._kind, batch.num_rows, self._busy_ns, self._last_ns)
         self.counters.rows_in += batch.num_rows
         self._ingest_ns = batch.ingest_ns
         self._count(out)

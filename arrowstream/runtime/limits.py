@@ -49,7 +49,7 @@ class Limits:
 
         Called on the loop after each batch that a sink at an end has written.
         """
-        if any(sink.full for sink in self._totals.final_sinks):
+        if self._options.limit is not None and self._totals.rows_out >= self._options.limit:
             self._stop("limit")
             self._cancel_if_full()
         if self._options.on_progress is not None:
@@ -76,9 +76,9 @@ class Limits:
             _log.info("%s", self._totals.metrics(name))
 
     def _cancel_if_full(self) -> None:
-        """Cancel the tasks once every sink is full; a throttle could otherwise keep the run alive for hours."""
+        """Cancel the tasks once no sink takes more rows; a throttle could otherwise keep the run alive for hours."""
         # Late rows and dead letters have been counted, so their sinks must still get those under way.
         totals = self._totals
-        if all(sink.full for sink in totals.final_sinks) and totals.only_final_sinks:
+        if totals.exits_agree and totals.only_final_sinks:
             assert totals.wiring is not None
             totals.wiring.cancel()

@@ -9,12 +9,13 @@ from arrowstream.core.batch import Barrier, Batch, Element, Idle, Mark, Watermar
 from arrowstream.core.failures import is_failure
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
-from arrowstream.runtime.call_times import CallTimes
+from arrowstream.runtime.call_times import INLINE_NS, CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage, emit_all
+from arrowstream.runtime.threads import measured
 from arrowstream.runtime.timed import timed
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ class RunningProcess(RunningStage):
     """A process, on the loop's thread or a worker thread."""
 
     __slots__ = (
+        "_busy_ns",
         "_clock",
         "_kind",
         "_last_ns",
@@ -58,6 +60,7 @@ class RunningProcess(RunningStage):
         self._snapshots = Snapshots(name, state_id, resources)
         self._write_late = write_late
         self._times = CallTimes()
+        self._busy_ns = 0
         self._last_ns = 0
 
     @property
@@ -66,7 +69,7 @@ class RunningProcess(RunningStage):
 
     async def attempt(self, batch: Batch) -> list[Element]:
         out = await self._run(lambda: list(self._process.process(batch)), batch)
-        self.counters.record_batch(self._kind, batch.num_rows, self._last_ns, self._last_ns)
+        self.counters.record_batch(self._kind, batch.num_rows, self._busy_ns, self._last_ns)
         return out
 
     async def on_mark(self, mark: Mark, output: OutputPort) -> None:
@@ -90,6 +93,7 @@ class RunningProcess(RunningStage):
         await self._emit_made(self._process.finish, output)
 
     async def close(self) -> None:
+        self.counters.notes = self._process.notes
         # Deleting the process releases the files of its state: the stage itself may wait for the garbage collector.
         del self._process
 
@@ -107,16 +111,24 @@ class RunningProcess(RunningStage):
         begin = self._clock.now_ns()
         try:
             # The time of the last call predicts that of this one.
-            result = work() if self._times.runs_inline(rows) else await self._threads.call(work)
+            if self._times.runs_inline(rows):
+                result, self._busy_ns = measured(self._clock.now_ns, work)
+            else:
+                result, self._busy_ns = await self._threads.call(measured, self._clock.now_ns, work)
         except BaseException as error:
             if not is_failure(error):
                 raise
             self.counters.errors += 1
+            # A call that fails may have done only a part of its work. It predicts others if it was slow all the same;
+            # one for a single row predicts those of the search for failing rows.
+            taken = self._clock.now_ns() - begin
+            if rows == 1 or taken >= INLINE_NS:
+                self._times.observe(rows, taken)
             raise stage_error(self.counters.name, batch, error) from error
         self._last_ns = self._clock.now_ns() - begin
-        self._times.observe(rows, self._last_ns)
+        self._times.observe(rows, self._busy_ns)
         if batch is None:
-            self.counters.busy_ns += self._last_ns
+            self.counters.busy_ns += self._busy_ns
         late = self._process.take_late()
         if late is not None:
             self.counters.late_rows += late.num_rows

@@ -20,7 +20,7 @@ class Progress:
     rows_in
         Number of rows that the sources have read so far.
     rows_out
-        Number of rows that the sinks at the ends have written so far.
+        Number of rows that have left the pipeline so far, each counted once; see `RunReport`.
     seconds
         Time since the run began, in seconds.
     total_rows
@@ -44,7 +44,8 @@ class RunReport:
     rows_in
         Number of rows read by the sources.
     rows_out
-        Number of rows written by the sinks at the ends.
+        Number of rows that have left the pipeline, each counted once: those of all sinks at ends, but of the sinks of
+        a fan-out, which get the same rows, those of the sink with the most. Late rows and dead letters do not count.
     seconds
         Duration of the run, in seconds.
     stages
@@ -53,7 +54,8 @@ class RunReport:
         The reason why the run ended before the stream did: ``"stop"``, ``"limit"``, ``"duration"``, or a signal such
         as ``"SIGTERM"``; None if the stream ended by itself.
     notes
-        Notes of the sources about rows that they had to change or leave out.
+        Notes of the sources about rows that they had to change or leave out, and of steps about rows that they did
+        not take at their word.
     """
 
     name: str
@@ -91,7 +93,7 @@ class RunReport:
 
     @property
     def losses(self) -> str | None:
-        """The losses on one line; None without any.
+        """The losses and other notes on one line; None without any.
 
         Examples
         --------
@@ -99,10 +101,11 @@ class RunReport:
         >>> RunReport("p", 9, 1, 0.5, stages).losses
         'lost: 2 rows came late to window'
         """
-        phrases = [phrase for stage in self.stages for phrase in stage.losses] + [
-            str(note) for note in self.notes
-        ]
-        return f"lost: {'; '.join(phrases)}" if phrases else None
+        lost = [phrase for stage in self.stages for phrase in stage.losses]
+        lost += [str(note) for note in self.notes if note.lost]
+        noted = [str(note) for note in self.notes if not note.lost]
+        parts = [f"{word}: {'; '.join(found)}" for word, found in (("lost", lost), ("noted", noted)) if found]
+        return "; ".join(parts) or None
 
     def __str__(self) -> str:
         """Return the totals, a line for each stage, and a line for the losses, if any.

@@ -15,6 +15,7 @@ from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.source import SourceSpec, open_source
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.physical import Input, Plan, SinkBinding
+from arrowstream.runtime.endpoints.allowance import Allowance
 from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.endpoints.sinks import RunningSinks
 from arrowstream.runtime.endpoints.source import RunningSource
@@ -46,6 +47,7 @@ class Run:
     """
 
     __slots__ = (
+        "_allowance",
         "_limits",
         "_opened",
         "_options",
@@ -70,6 +72,7 @@ class Run:
         self._sinks = RunningSinks(self._resources)
         self._totals = Totals(clock, self._sinks)
         self._limits = Limits(clock, options, self._totals, self.stop)
+        self._allowance = None if options.limit is None else Allowance(options.limit)
         self._opened: list[SourceSpec] = []
         self._stop_reason: str | None = None
         self._report: RunReport | None = None
@@ -150,11 +153,11 @@ class Run:
         await in_turn(source.close for source in self._totals.sources)
 
     async def _open_source(self, name: str, start: Input) -> RunningSource:
-        resume = await Snapshots(name, name, self._resources).position()
+        resume = await Snapshots(name, start.state_id, self._resources).position()
         context = self._resources.context(name)
         reader = opened(name, SourceError, lambda: open_source(start.source, context, start.query, resume))
         inside = () if start.absorbed is None else start.absorbed.steps
-        source = RunningSource(name, reader, self._resources, inside)
+        source = RunningSource(name, reader, self._resources, inside, start.state_id)
         self._totals.sources.append(source)
         self._opened.append(start.source)
         if self._stop_reason is not None:
@@ -198,7 +201,7 @@ class Run:
             )
             await check_saved(plan.state_ids, self._resources)
             await wiring.wire(source, plan)
-            async with task_group() as group:
+            async with self._sinks.keeping_time(), task_group() as group:
                 wiring.start(group)
             await self._sinks.commit()
         except BaseException as failure:
@@ -207,11 +210,12 @@ class Run:
         self._limits.report_progress()
         self._report = self._totals.report(plan.name, self._stop_reason)
 
-    def _open_sink(self, binding: SinkBinding) -> RunningSink:
+    def _open_sink(self, binding: SinkBinding, exit_: object) -> RunningSink:
         """Open a sink at an end of the pipeline; the limit holds for it, and its rows count as output."""
         on_write = self._limits.on_write if self._limits.look_at_writes else None
-        sink = self._sinks.open(binding, self._options.limit, on_write)
-        self._totals.final_sinks.append(sink)
+        share = None if self._allowance is None else self._allowance.share(exit_)
+        sink = self._sinks.open(binding, share, on_write)
+        self._totals.exits.setdefault(exit_, []).append(sink)
         return sink
 
 

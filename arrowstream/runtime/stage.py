@@ -17,7 +17,7 @@ from arrowstream.runtime.call_times import INLINE_NS
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 from arrowstream.runtime.flow.ports import OutputPort
-from arrowstream.runtime.threads import Threads
+from arrowstream.runtime.threads import Threads, measured
 
 _ROW_NS = 100
 """Assumed time for a row, in nanoseconds, when the steps of a failed segment are tried one by one."""
@@ -146,12 +146,12 @@ class RunningSegment(RunningStage):
     async def _on_thread(self, batch: Batch, choice: Choice, evaluate: Evaluator) -> Batch:
         begin = self._now_ns()
         try:
-            result = await self._threads.call(evaluate, batch)
+            result: Batch
+            result, busy_ns = await self._threads.call(measured, self._now_ns, evaluate, batch)
         except FAILURES as error:
             return await self._raise_named(batch, error)
-        taken = self._now_ns() - begin
-        self._stage.placement.observe(choice, batch.num_rows, taken / 1e9)
-        self.counters.record_batch(choice.backend, batch.num_rows, taken, taken)
+        self._stage.placement.observe(choice, batch.num_rows, busy_ns / 1e9)
+        self.counters.record_batch(choice.backend, batch.num_rows, busy_ns, self._now_ns() - begin)
         return result
 
     async def _raise_named(self, batch: Batch, error: BaseException) -> Batch:

@@ -125,6 +125,8 @@ async def _drive_timed(source: InputPort, stage: RunningTimed, output: OutputPor
             await _wait_until(deadline, reading if stage.accepts_input else None, clock)
             if deadline is not None and clock.now_ns() >= deadline:
                 await stage.on_timer(output)
+                if reading is not None and not reading.done():
+                    stage.on_waiting()
             if stage.accepts_input and reading is not None and reading.done():
                 element, reading = reading.result(), None
                 if element is None:

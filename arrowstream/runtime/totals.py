@@ -27,7 +27,7 @@ class Totals:
         Every sink of the run.
     """
 
-    __slots__ = ("_begin_ns", "_clock", "_end_ns", "_sinks", "final_sinks", "sources", "wiring")
+    __slots__ = ("_begin_ns", "_clock", "_end_ns", "_sinks", "exits", "sources", "wiring")
 
     def __init__(self, clock: Clock, sinks: RunningSinks) -> None:
         self._clock = clock
@@ -35,9 +35,14 @@ class Totals:
         self._begin_ns = clock.now_ns()
         self._end_ns: int | None = None
         self.sources: list[RunningSource] = []
-        self.final_sinks: list[RunningSink] = []
-        """The sinks at ends of the pipeline, whose rows count as output, without those of side outputs."""
+        self.exits: dict[object, list[RunningSink]] = {}
+        """The sinks at ends of the pipeline, whose rows count as output; those of one fan-out are one exit."""
         self.wiring: Wiring | None = None
+
+    @property
+    def final_sinks(self) -> list[RunningSink]:
+        """The sinks at ends of the pipeline, without those of late rows and dead letters."""
+        return [sink for sinks in list(self.exits.values()) for sink in sinks]
 
     @property
     def only_final_sinks(self) -> bool:
@@ -51,8 +56,13 @@ class Totals:
 
     @property
     def rows_out(self) -> int:
-        """Number of rows that the sinks at ends have written."""
-        return sum(sink.counters.rows_out for sink in self.final_sinks)
+        """Number of rows that have left the pipeline, each once: of a fan-out, those of the sink with the most."""
+        return sum(max(sink.counters.rows_out for sink in sinks) for sinks in list(self.exits.values()))
+
+    @property
+    def exits_agree(self) -> bool:
+        """True if all sinks of each fan-out have written the same number of rows."""
+        return all(len({sink.counters.rows_out for sink in sinks}) == 1 for sinks in self.exits.values())
 
     @property
     def seconds(self) -> float:
@@ -73,13 +83,14 @@ class Totals:
 
     def metrics(self, name: str) -> Metrics:
         """Return a frozen copy of all counters; callable from any thread."""
-        wiring, sinks = self.wiring, list(self._sinks)
+        wiring, sinks, final = self.wiring, list(self._sinks), self.final_sinks
         return Metrics.of(
             name,
             sources=[source.counters for source in list(self.sources)],
             between=[stage.counters for stage in self._stages],
-            sinks=[sink.counters for sink in sinks if sink in self.final_sinks],
-            side=[sink.counters for sink in sinks if sink not in self.final_sinks],
+            sinks=[sink.counters for sink in final],
+            side=[sink.counters for sink in sinks if sink not in final],
+            rows_out=self.rows_out,
             queues=[] if wiring is None else list(wiring.queues),
             seconds=self.seconds,
             running=self._end_ns is None,
@@ -107,7 +118,10 @@ class Totals:
             self.seconds,
             tuple(part.counters.snapshot(wall_us) for part in parts),
             None if complete else stop_reason,
-            tuple(note for source in self.sources for note in source.notes),
+            (
+                *(note for source in self.sources for note in source.notes),
+                *(note for stage in self._stages for note in stage.counters.notes),
+            ),
         )
 
     @property

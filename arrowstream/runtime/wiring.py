@@ -53,7 +53,7 @@ class Wiring:
     open_source
         Opens the source of another input.
     open_sink
-        Opens a sink at an end.
+        Opens a sink at an end, given the exit that it is a sink of: those of a fan-out are one exit.
     limits
         Capacity of the channel between two stages.
     """
@@ -63,7 +63,7 @@ class Wiring:
         resources: Resources,
         sinks: RunningSinks,
         open_source: Callable[[str, Input], Awaitable[RunningSource]],
-        open_sink: Callable[[SinkBinding], RunningSink],
+        open_sink: Callable[[SinkBinding, object], RunningSink],
         limits: ChannelLimits,
     ) -> None:
         self._resources = resources
@@ -117,7 +117,7 @@ class Wiring:
 
     async def wire(self, source: InputPort, plan: Plan) -> None:
         """Make the tasks and channels from the first source to the sinks."""
-        await self._line(source, plan.stages, None if plan.sink is None else self._sink(plan.sink))
+        await self._line(source, plan.stages, None if plan.sink is None else self._sink(plan.sink, object()))
 
     async def _line(self, source: InputPort, stages: Sequence[Stage], output: OutputPort | None) -> None:
         """Wire the stages from `source` to `output`, which is None if the last stage leads to sinks."""
@@ -134,8 +134,8 @@ class Wiring:
         assert output is not None
         self._tasks_of(source, started, output)
 
-    def _sink(self, binding: SinkBinding) -> RunningSink:
-        sink = self._open_sink(binding)
+    def _sink(self, binding: SinkBinding, exit_: object) -> RunningSink:
+        sink = self._open_sink(binding, exit_)
         govern(sink, binding.policies, binding.schema, self._resources.clock, self._sinks)
         return sink
 
@@ -191,9 +191,10 @@ class Wiring:
         merge = Merge(len(going_on), sender)
         place = len(self.stages)
         branches: dict[str, OutputPort] = {}
+        fan_out = object() if stage.route is None else None
         for branch in stage.branches:
             after = None if branch.ended else merge.port(going_on.index(branch))
-            branches[branch.name] = await self._branch(branch, after)
+            branches[branch.name] = await self._branch(branch, after, fan_out or object())
         if stage.route is None:
             self._tasks_of(source, before, Broadcast(list(branches.values())))
         else:
@@ -202,12 +203,12 @@ class Wiring:
             self._tasks_of(source, before, router)
         return receiver if going_on else None
 
-    async def _branch(self, branch: Line, after: OutputPort | None) -> OutputPort:
+    async def _branch(self, branch: Line, after: OutputPort | None, exit_: object) -> OutputPort:
         if branch.sink is None:
             sender, receiver = self._limits.channel()
             await self._line(receiver, branch.stages, after)
             return sender
-        sink = self._sink(branch.sink)
+        sink = self._sink(branch.sink, exit_)
         if branch.sink.best_effort_capacity is None:
             sender, receiver = self._limits.channel()
             await self._line(receiver, branch.stages, sink)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 
 from arrowstream.core.checks import check_whole
+from arrowstream.core.hints import did_you_mean
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.state.memory import StateMemory
@@ -60,7 +61,10 @@ class StateLimit:
             check_whole("max_bytes", self.max_bytes)
         if self.on_full not in ("error", "evict", "spill"):
             raise PlanError(
-                "unknown on_full", expected="'error', 'evict' or 'spill'", found=repr(self.on_full)
+                "unknown on_full",
+                expected="'error', 'evict' or 'spill'",
+                found=repr(self.on_full),
+                hint=did_you_mean(str(self.on_full), get_args(OnFull)),
             )
         if self.on_full == "spill" and self.max_bytes is None and self.max_keys is None:
             raise PlanError(

@@ -360,7 +360,7 @@ def test_same_rows_as_polars(function: str) -> None:
     for case in cases:
         prepared(case)
 
-    @settings(max_examples=examples(max(40, len(cases))))
+    @settings(max_examples=examples(max(20, len(cases) // 2)))
     @given(st.data())
     def check(data: st.DataObject) -> None:
         case = data.draw(st.sampled_from(cases))

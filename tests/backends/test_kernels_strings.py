@@ -73,8 +73,10 @@ def cases() -> dict[str, list[pl.Expr]]:
 CASES = cases()
 
 # Letters whose case or clusters are special, marks that combine, blanks that only some call blank.
+SPECIAL = ["a\r\nb", "\r\n", "Straße", "ΑΣ aς", "it's A1b", "-7", "+", "aaaa", "\x1c a \x1f"]
+CORNERS = [None, *SPECIAL, "", "aab$a\\b", "éaé", "e\u0301x", "bb", " ab ", "+12", None]
 texts = st.none() | st.one_of(
-    st.sampled_from(["a\r\nb", "\r\n", "Straße", "ΑΣ aς", "it's A1b", "-7", "+", "aaaa", "\x1c a \x1f"]),
+    st.sampled_from(SPECIAL),
     st.text("aabb\xe9 \u0301\r\n+-0\xdfK\u0130\u03c2\u03a3\x1c\u200b", max_size=6),
     st.text(max_size=5),
     st.text("ab+-1 \r", max_size=6),
@@ -100,21 +102,32 @@ def test_every_kernel_has_a_case() -> None:
     assert CASES.keys() | {"str.format"} == KERNELS.keys()
 
 
-@pytest.mark.parametrize("function", CASES)
-@given(rows=rows())
-def test_equals_polars(function: str, rows: Rows) -> None:
-    frame, record = rows
+def assert_equals_polars(function: str, frame: pl.DataFrame, record: pa.RecordBatch) -> None:
+    if function == "str.format":
+        # By hand: Polars 1 does not show format() in its plan, and writes nulls out as text.
+        call = Call("str.format", (COLUMN, Column("t", TEXT)), TEXT, ("é-", [2, 3]))
+        expected = frame.select(x=pl.concat_str(pl.lit("é"), S, pl.lit("-"), T))["x"]
+        assert evaluate(call, record).to_list() == expected.to_list()
+        return
     for expression, compute in computed(function):
         assert compute(record).to_list() == frame.select(x=expression)["x"].to_list(), expression
 
 
+@pytest.mark.parametrize("function", [*CASES, "str.format"])
 @given(rows=rows())
-def test_a_template_equals_polars(rows: Rows) -> None:
-    # By hand: Polars 1 does not show format() in its plan, and writes nulls out as text.
-    call = Call("str.format", (COLUMN, Column("t", TEXT)), TEXT, ("é-", [2, 3]))
-    frame, record = rows
-    expected = frame.select(x=pl.concat_str(pl.lit("é"), S, pl.lit("-"), T))["x"]
-    assert evaluate(call, record).to_list() == expected.to_list()
+@settings(max_examples=examples(25))
+def test_equals_polars(function: str, rows: Rows) -> None:
+    assert_equals_polars(function, *rows)
+
+
+@pytest.mark.parametrize("function", [*CASES, "str.format"])
+def test_corners_equal_polars(function: str) -> None:
+    others = [*reversed(CORNERS[1:]), "x"]
+    frame = pl.DataFrame({"s": CORNERS, "t": others}, schema=SCHEMA)
+    ascii_only = frame.filter(S.str.contains(r"^[ -~]*$"))
+    for rows in (frame, ascii_only, ascii_only[:0], frame.clear(3)):
+        assert_equals_polars(function, rows, to_record(rows))
+        assert_equals_polars(function, rows[2:], to_record(rows).slice(min(2, rows.height)))
 
 
 @pytest.mark.parametrize(
@@ -184,11 +197,7 @@ searched = (
 )
 
 
-@given(
-    expression=expressions, texts=st.lists(searched, max_size=5), new=st.sampled_from(["", "x", "\\1é", "\\"])
-)
-@settings(max_examples=examples(250))
-def test_regular_expressions_equal_polars(expression: str, texts: list[str | None], new: str) -> None:
+def assert_searches_equal_polars(expression: str, texts: list[str | None], new: str) -> None:
     frame = pl.DataFrame({"s": texts}, schema={"s": pl.String})
     s = S.str
     for searching in (
@@ -204,11 +213,22 @@ def test_regular_expressions_equal_polars(expression: str, texts: list[str | Non
             assert result.to_list() == frame.select(x=searching)["x"].to_list(), call
 
 
+@given(
+    expression=expressions, texts=st.lists(searched, max_size=5), new=st.sampled_from(["", "x", "\\1é", "\\"])
+)
+@settings(max_examples=examples(150))
+def test_regular_expressions_equal_polars(expression: str, texts: list[str | None], new: str) -> None:
+    assert_searches_equal_polars(expression, texts, new)
+
+
 @pytest.mark.parametrize(
     "expression", ["abc", r"\d+", r"^a.*z$", r"(?i)error|warn", r"[\w.-]+@\w+", r"\bx", "a{2}"]
 )
 def test_common_expressions_run_in_arrow(expression: str) -> None:
     assert read(expression) is not None
+    texts = ["abc abc", "12, 3", "a\\z", "Error: WARN", "me@here.org", "x xx", "aaa", "", None]
+    for found in (texts, [*texts, "éabcéa12x", "\u017f\u212a"]):
+        assert_searches_equal_polars(expression, found, "\\1é")
 
 
 @pytest.mark.parametrize(

@@ -140,13 +140,31 @@ Rows = tuple[pl.DataFrame, pa.RecordBatch]
 """Rows as Polars has them, and as a slice that does not start at the beginning of its buffers."""
 
 
-@st.composite
-def rows(draw: st.DrawFn) -> Rows:
-    drawn = draw(rows_of(settled) | rows_of(far))
-    offset = draw(st.integers(0, len(drawn)))
+def made(drawn: list[dict[str, int | None]], offset: int) -> Rows:
+    """The rows from `offset` on."""
     columns = {name: pl.Series([one[name] for one in drawn], dtype=pl.Int64) for name in SCHEMA}
     frame = pl.DataFrame(columns).with_columns(pl.col("date").cast(pl.Int32)).cast(dict(SCHEMA))
     return frame.slice(offset), to_record(frame).slice(offset)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Rows:
+    drawn = draw(rows_of(settled) | rows_of(far))
+    return made(drawn, draw(st.integers(0, len(drawn))))
+
+
+SETTLED = [
+    columns_of((1_709_210_096, 123_456_789), 1_709_210_096, 3_723_000_000_004, 90_061_001_002_003),
+    columns_of(None, None, None, None),
+    columns_of((-1, 999_999_999), -DAY, DAY * 10**9 - 1, -1),
+    columns_of((0, 0), 0, 0, 0),
+    columns_of((1_711_846_800, 500_000_000), 1_735_603_200, 43_200 * 10**9, 2**63 - 1),
+    columns_of((-59_958_144_000, 7_000_000), -59_958_144_000, 1, -(2**63)),
+]
+"""A leap day, nulls, the last moment of a year, the epoch, a change of clocks, the year 70; sizes of durations."""
+
+OF_POLARS = [*SETTLED[:2], columns_of((390 * 10**9, 1), 390 * 10**9, 5, 5)]
+"""Years that Arrow does not compute."""
 
 
 @cache
@@ -170,9 +188,18 @@ def test_every_kernel_has_a_case() -> None:
 
 @pytest.mark.parametrize("function", CASES)
 @given(rows=rows())
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(15))
 def test_equals_polars(function: str, rows: Rows) -> None:
-    frame, record = rows
+    assert_equals_polars(function, *rows)
+
+
+@pytest.mark.parametrize("function", CASES)
+def test_corners_equal_polars(function: str) -> None:
+    for drawn, offset in ((SETTLED, 0), (SETTLED, 3), (OF_POLARS, 0), ([], 0)):
+        assert_equals_polars(function, *made(drawn, offset))
+
+
+def assert_equals_polars(function: str, frame: pl.DataFrame, record: pa.RecordBatch) -> None:
     for expression, compute in computed(function):
         expected = in_polars(expression, frame)
         if expected is None:

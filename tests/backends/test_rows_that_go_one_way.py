@@ -243,6 +243,7 @@ def test_what_needs_no_change_stays_the_same_expression() -> None:
         pl.when(pl.col("x") > 1).then(pl.lit("a")).otherwise(pl.lit("b")).alias("o"),
         pl.when(pl.col("x") > 1).then(pl.col("x")).otherwise(pl.col("y")) + 1,
         pl.col("x").fill_null(0) * 2,
+        pl.when(pl.col("x") > 1).then(pl.col("x").alias("y")).otherwise(pl.col("y").name.keep()) + 1,
         pl.col("x") // 2,
         pl.col("x").map_elements(lambda x: x, return_dtype=pl.Int64),
     ):

@@ -58,10 +58,19 @@ def pipeline(script: list[Any], sinks: dict[str, TestSink]) -> Pipeline:
     return split.merge().build(clock=ManualClock())
 
 
+@pytest.fixture(scope="module")
+def whole() -> dict[str, pl.DataFrame]:
+    """The rows of each sink after a run without a barrier."""
+    sinks = {name: TestSink() for name in BRANCHES}
+    pipeline(BATCHES, sinks).run_sync()
+    return {name: sink.frame() for name, sink in sinks.items()}
+
+
 @pytest.mark.parametrize("at", range(len(BATCHES) + 1))
-def test_the_rows_before_a_barrier_and_those_of_the_run_after_it_are_all_rows_once(at: int) -> None:
-    whole, first, second = ({name: TestSink() for name in BRANCHES} for _ in range(3))
-    pipeline(BATCHES, whole).run_sync()
+def test_the_rows_before_a_barrier_and_those_of_the_run_after_it_are_all_rows_once(
+    at: int, whole: dict[str, pl.DataFrame]
+) -> None:
+    first, second = ({name: TestSink() for name in BRANCHES} for _ in range(2))
     store, before = MemoryStore(), {}
 
     def note(sink: str, epoch: int) -> None:
@@ -74,5 +83,5 @@ def test_the_rows_before_a_barrier_and_those_of_the_run_after_it_are_all_rows_on
     asyncio.run(run_with(pipeline(script, second), snapshots=store))
     assert set(before) == set(BRANCHES)
     for name, rows in before.items():
-        found, expected = pl.concat([rows, second[name].frame()]), whole[name].frame()
+        found, expected = pl.concat([rows, second[name].frame()]), whole[name]
         assert expected.height and found.sort(pl.all()).equals(expected.sort(pl.all())), name

@@ -1,10 +1,12 @@
 """Rows of CSV are those of Python's csv module whatever its quotes, or the error names file and row."""
 
 import csv
+import gzip
 import io
 import re
 import tracemalloc
 from pathlib import Path
+from typing import Literal
 
 import hypothesis.strategies as st
 import polars as pl
@@ -14,7 +16,11 @@ from hypothesis import HealthCheck, example, given, settings
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.errors import ArrowstreamError, SourceError
+from arrowstream.io.files.text.byte_stream import FileBytes
+from arrowstream.io.files.text.json_array import JsonLines
+from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.quotes import FlawedRecord, checked
+from arrowstream.io.files.text.records import blocks
 
 Rows = list[tuple[str, ...]]
 
@@ -208,3 +214,41 @@ def test_types_are_inferred_from_the_first_rows_whatever_comes_after_them(
     source = Source.from_file(file)
     assert source.schema() == {"a": pl.Int64, "b": pl.String}
     assert failure(file).what.startswith("row 3 (line 4)")
+
+
+@pytest.mark.parametrize("block", [1, 8, 1 << 20])
+@pytest.mark.parametrize("first", ["\ufeffa,b", "", "\r", "\n\n1,2", '"a\nb",c', '"a",b', " ,b", ","])
+def test_a_block_may_begin_with_any_row(first: str, block: int, tmp_path: Path) -> None:
+    text = f"{first}\n1,2\n" * 3
+    file = tmp_path / "x.csv"
+    file.write_text("c,d\n" + text, newline="")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
+        assert read(file, schema={"c": pl.String, "d": pl.String}) == by_the_module(text, ",", 2)
+
+
+def test_the_end_of_a_long_header_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.file._HEADER_BYTES", 4)
+    file = tmp_path / "x.csv"
+    for header in ("a", "abcdefgh,b", '"a\nb",c', "long name"):
+        file.write_text(f"{header}\n")
+        assert tuple(Source.from_file(file).schema()) == tuple(
+            next(csv.reader(io.StringIO(header, newline="")))
+        )
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "json"])
+def test_blocks_that_are_kept_do_not_change_when_their_memory_is_used_again(
+    compression: Literal["gzip", "json"] | None, tmp_path: Path
+) -> None:
+    lines = [b"%d" % (number % 7) * (number % 50) + b"\n" for number in range(1, 500)]
+    text = b"".join([*lines, b"x" * 400, b"\n", *lines, b"the end"])
+    file = tmp_path / "x"
+    file.write_bytes(gzip.compress(text) if compression == "gzip" else text)
+    stream = FileBytes(file, "gzip" if compression == "gzip" else None)
+    rows = JsonLines(stream, "x") if compression == "json" else stream
+    found = list(blocks(rows, Ndjson().cut, name="x", size=100, longest=1000, partial=False))
+    stream.close()
+    assert b"".join(block.data for block in found) == text
+    assert all(block.data.endswith(b"\n") for block in found[:-1])
+    assert len(found) > 100

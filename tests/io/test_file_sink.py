@@ -69,8 +69,11 @@ def test_with_format_gives_a_changed_copy():
             FileSink.of("out.csv.gz", compression="none"),
             "compression='none' is not what the file's name tells",
         ),
-        (FileSink.of("out.parquet", max_rows_per_file=5), "max_rows_per_file is the number of rows"),
-        (FileSink.of("out/", max_rows_per_file=0), "max_rows_per_file is the number of rows"),
+        (
+            FileSink.of("out.parquet", max_rows_per_file=5),
+            "max_rows_per_file is for the part files of a folder",
+        ),
+        (FileSink.of("out/", max_rows_per_file=0), "max_rows_per_file is for the part files of a folder"),
     ],
 )
 def test_options_that_do_not_fit(sink, message, tmp_path, monkeypatch):

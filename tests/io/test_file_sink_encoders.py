@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from arrowstream.errors import SinkError
-from arrowstream.io.files.output import encoders, frame_queue, wrapped_bytes
+from arrowstream.io.files.output import encoders, frame_queue
 from arrowstream.io.files.output.encoders import GROUP_ROWS, encoder_for
 from arrowstream.io.files.output.frame_queue import FrameQueue
 from arrowstream.io.files.output.growing_file import GrowingFile
@@ -104,6 +104,26 @@ def test_arrays_inside_lists_and_structs_are_written_from_slices():
         assert read(written(format, None, frame[1:], frame[2:])).equals(pl.concat([frame[1:], frame[2:]]))
 
 
+READERS = {
+    "parquet": pl.read_parquet,
+    "ipc": pl.read_ipc,
+    "csv": pl.read_csv,
+    "ndjson": pl.read_ndjson,
+    "json": pl.read_json,
+}
+
+
+@pytest.mark.parametrize("format", READERS)
+def test_columns_whose_chunks_end_at_different_rows_are_written(format):
+    """As after a join of columns: dead letters have those of the rows, next to one of errors."""
+    chunked = pl.concat([pl.Series("x", [1, 2]), pl.Series("x", [3])], rechunk=False)
+    frame = pl.DataFrame([chunked, pl.Series("y", ["a", "b", "c"])])
+    assert frame.n_chunks("all") == [2, 1]
+    for frames in ([frame], [frame, frame[1:], frame.clear(), frame]):
+        found = READERS[format](io.BytesIO(written(format, None, *frames)))
+        assert found.equals(pl.concat(frames))
+
+
 def test_other_readers_find_the_same_rows_and_statistics(tmp_path, monkeypatch):
     monkeypatch.setattr(encoders, "GROUP_ROWS", 1000)
     frames = [pl.DataFrame({"x": range(k * 1000, (k + 1) * 1000), "s": [f"v{k}"] * 1000}) for k in range(40)]
@@ -138,7 +158,7 @@ def test_row_groups_of_wide_rows_have_fewer_rows(monkeypatch):
 
 
 def test_large_text_is_packed_in_several_members(monkeypatch):
-    monkeypatch.setattr(wrapped_bytes, "_PACKED_BYTES", 1000)
+    monkeypatch.setattr(encoders, "_PACKED_BYTES", 1000)
     frame = pl.DataFrame({"x": range(300_000)})
     data = written("csv", "gzip", *frame.iter_slices(30_000))
     assert data.count(b"\x1f\x8b\x08") > 1
@@ -178,7 +198,7 @@ def test_a_cancelled_queue_ends_its_encoder():
 @pytest.mark.parametrize("size", range(1, 12))
 def test_lines_become_one_array_whatever_the_pieces(size):
     lines, target = b'{"x":1}\n{"x":22}\n', Bytes()
-    array = wrapped_bytes.ArrayLines(target)
+    array = encoders._Array(target)
     array.add(b"")
     for start in range(0, len(lines), size):
         array.add(lines[start : start + size])
@@ -187,9 +207,9 @@ def test_lines_become_one_array_whatever_the_pieces(size):
 
 
 def test_pieces_are_packed_once_they_are_large_enough(monkeypatch):
-    monkeypatch.setattr(wrapped_bytes, "_PACKED_BYTES", 3)
+    monkeypatch.setattr(encoders, "_PACKED_BYTES", 3)
     target = Bytes()
-    packed = wrapped_bytes.PackedPieces(target, pa.Codec("gzip"))
+    packed = encoders._Packed(target, pa.Codec("gzip"))
     for piece in (b"a", b"bcd", b"e"):
         packed.add(piece)
     packed.end()

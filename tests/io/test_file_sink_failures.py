@@ -491,13 +491,13 @@ def test_a_folder_that_came_meanwhile_is_not_replaced(tmp_path):
     assert set(tree(tmp_path)) == {"new", "new/theirs"}
 
 
-def test_leftovers_of_another_run_are_named_and_left(tmp_path, caplog):
+def test_leftovers_of_another_run_are_named_and_removed(tmp_path, caplog):
     left = [tmp_path / ".out.csv.1-ab.inprogress", tmp_path / "there" / ".1-ab.inprogress"]
     left[1].mkdir(parents=True)
     left[0].write_text("half")
     for path in ("out.csv", "there/"):
         run(FileSink.of(f"{tmp_path}/{path}"))
-    assert all(path.exists() for path in left)
+    assert not any(path.exists() for path in left)
     assert [str(path) in record.message for path, record in zip(left, caplog.records, strict=True)] == [
         True
     ] * 2

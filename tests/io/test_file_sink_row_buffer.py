@@ -15,6 +15,15 @@ def rows(start, stop):
 
 @given(sizes=st.lists(st.integers(0, 30), max_size=200), unit=st.integers(1, 40))
 def test_units_are_full_and_in_order(sizes, unit):
+    assert_units(sizes, unit)
+
+
+@pytest.mark.parametrize("unit", [1, 7, 40])
+def test_units_of_frames_of_any_size(unit):
+    assert_units([3, 0, 7, 30, 0, 1, 1], unit)
+
+
+def assert_units(sizes, unit):
     buffer = RowBuffer(unit)
     units, start = [], 0
     for size in sizes:

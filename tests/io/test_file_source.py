@@ -19,9 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from polars.testing import assert_frame_equal
 from polars.testing.parametric import dataframes
 
+from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
-from arrowstream.errors import SchemaError
+from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.files.columnar import scan
+from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.source import FileSource, _size
 
 SMALL = settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -223,7 +225,7 @@ CELLS = cells(st.floats(allow_nan=False))
 JSON_CELLS = cells(st.floats(allow_nan=False, allow_infinity=False))  # JSON has no infinity
 
 
-@settings(SMALL, max_examples=examples(100))
+@settings(SMALL, max_examples=examples(60))
 @given(cells=CELLS, block=st.sampled_from([1, 7, 64, 10**6]), windows=st.booleans())
 def test_any_text_in_csv_is_read_as_polars_reads_it(cells, block, windows, tmp_path):
     frame = pl.DataFrame(cells, schema={"i": pl.Int64, "t": pl.String, "f": pl.Float64}, orient="row")
@@ -237,7 +239,7 @@ def test_any_text_in_csv_is_read_as_polars_reads_it(cells, block, windows, tmp_p
         assert_frame_equal(rows(source, lambda rows: rows.select("t")), expected.select("t"))
 
 
-@settings(SMALL, max_examples=examples(60))
+@settings(SMALL, max_examples=examples(40))
 @given(cells=JSON_CELLS, block=st.sampled_from([3, 64, 10**6]), suffix=st.sampled_from([".ndjson", ".json"]))
 def test_any_text_in_json_comes_back(cells, block, suffix, tmp_path):
     frame = pl.DataFrame(cells, schema={"i": pl.Int64, "t": pl.String, "f": pl.Float64}, orient="row")
@@ -523,6 +525,66 @@ def test_closing_early_stops_reading(tmp_path, tiny_pieces):
     assert reader.read().num_rows
     reader.close()
     assert reader.rows_read < 2000
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_a_piece_of_which_a_filter_leaves_no_row_is_a_batch_without_rows(suffix, tmp_path, tiny_pieces):
+    path = write(PLAIN, tmp_path / f"p{suffix}")
+    reader = FileSource.of(path).open(context(), lambda frame: frame.filter(pl.col("id") == 990).select("x"))
+    looked_at = []
+    while (batch := reader.read()) is not None:
+        looked_at.append((batch.num_rows, reader.rows_read))
+        assert batch.polars().schema == pl.Schema({"x": pl.Float64})
+    assert len(looked_at) > 2
+    assert [rows for rows, _ in looked_at] == [0] * (len(looked_at) - 1) + [1]
+    assert sorted({rows for _, rows in looked_at}) == [rows for _, rows in looked_at]
+    assert looked_at[-1][1] == 1000
+
+
+def test_a_run_whose_filter_leaves_no_row_stops_between_two_pieces(tmp_path, tiny_pieces, monkeypatch):
+    path = write(PLAIN, tmp_path / "p.parquet")
+    calls, looked_at = [], []
+    pipeline = (
+        Pipeline.builder()
+        .source(Source.from_file([path] * 3))
+        .filter(pl.col("id") < 0)
+        .map(calls.append, schema=PLAIN.schema)
+        .sink(Sink.to_fn(calls.append))
+        .build()
+    )
+    read = FileReader.read
+
+    def stopped(reader):
+        batch = read(reader)
+        looked_at.append(reader.rows_read)
+        if len(looked_at) == 2:
+            pipeline.stop()
+        return batch
+
+    monkeypatch.setattr(FileReader, "read", stopped)
+    report = pipeline.run_sync()
+    assert report.stopped == "stop"
+    assert len(looked_at) == 2
+    assert report.rows_in == looked_at[-1] < 1000
+    assert calls == []
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".ndjson", ".arrow"])
+@pytest.mark.parametrize("most", [1, 7, 999, 5000])
+def test_batches_have_at_most_the_rows_that_the_user_asks_for(suffix, most, tmp_path):
+    path = write(PLAIN, tmp_path / f"p{suffix}")
+    source = Source.from_file(path, batch_rows=most)
+    read = batches(source)
+    assert max(batch.num_rows for batch in read) <= most
+    assert len(read) == -(-1000 // most)
+    assert [batch.position.start for batch in read[1:]] == [batch.position.stop for batch in read[:-1]]
+    assert_frame_equal(rows(source), PLAIN)
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5, True])
+def test_batches_have_a_whole_number_of_rows(most, tmp_path):
+    with pytest.raises(PlanError, match="batch_rows"):
+        Source.from_file(tmp_path / "p.csv", batch_rows=most)
 
 
 def test_many_files_are_not_all_counted_before_they_are_read(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import json
 import hypothesis.strategies as st
 import pytest
 from effort import examples
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.json_array import JsonLines
@@ -28,7 +28,7 @@ def in_blocks(text: bytes, sizes: list[int]) -> bytes:
     return b"".join(out)
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 @given(
     objects=OBJECTS,
     sizes=st.lists(st.integers(1, 12) | st.just(10_000), min_size=1, max_size=4),
@@ -36,9 +36,18 @@ def in_blocks(text: bytes, sizes: list[int]) -> bytes:
     ascii_only=st.booleans(),
     around=st.sampled_from(["", " ", "\r\n\t "]),
 )
-@example([{"a": '\\"'}, {"b": "\\"}], [1], None, True, "")
-@example([{"a": "\\\\\\"}, {}], [2, 3], 1, True, "\n")
 def test_lines_hold_the_objects_of_the_array(objects, sizes, indent, ascii_only, around):
+    assert_lines_hold(objects, sizes, indent, ascii_only, around)
+
+
+@pytest.mark.parametrize("sizes", [[1], [2, 3], [10_000]])
+@pytest.mark.parametrize("text", ['\\"', "\\", '\\\\\\"', "[{,}]"])
+def test_quotes_and_backslashes_wherever_a_block_ends(text, sizes):
+    assert_lines_hold([{"a": text}, {"b": "\\"}, {}], sizes, None, True, "")
+    assert_lines_hold([{"a": text}, {}], sizes, 1, True, "\n")
+
+
+def assert_lines_hold(objects, sizes, indent, ascii_only, around):
     text = around + json.dumps(objects, indent=indent, ensure_ascii=ascii_only) + around
     lines = in_blocks(text.encode(), sizes).decode()
     assert [json.loads(line) for line in lines.split("\n") if line.strip()] == objects

@@ -118,7 +118,7 @@ def read(source: FileSource) -> tuple[list[dict[str, Any]], tuple[ReaderNote, ..
         reader.close()
 
 
-@settings(max_examples=examples(250), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(120), suppress_health_check=list(HealthCheck))
 @given(
     rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5),
     block=st.sampled_from([1, 30, 1 << 20]),
@@ -157,6 +157,25 @@ def test_every_value_comes_as_it_is_or_is_counted_or_is_an_error(
         assert notes[0].first.startswith(f"{where} of {file}, key ")
 
 
+@pytest.mark.parametrize(
+    ("block", "found", "lost"),
+    [
+        (b'{"a":"x","zz":null}\n{"zz":null}\n', [{"a": "x"}, {"a": None}], 0),
+        (b'{"a":"x","zz":null}\n{"zz":[1]}\n', [{"a": "x"}, {"a": None}], 1),
+        (b'{"a":1.10,"a":2}\n', [{"a": "1.10"}], 1),
+        (b'{"a":[1 , true]}\n', [{"a": "[1,true]"}], 0),
+    ],
+)
+def test_what_is_lost_where_a_block_is_rewritten(
+    block: bytes, found: list[dict[str, Any]], lost: int
+) -> None:
+    again = restated(block, pl.Schema({"a": pl.String}))
+    assert again is not None
+    rows, result = again
+    assert rows == found
+    assert result.lost == lost
+
+
 @settings(max_examples=examples(60))
 @given(rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5), colon=st.sampled_from([":", ": ", " : "]))
 def test_tokens_are_counted_right(rows: list[Object], colon: str) -> None:
@@ -186,7 +205,7 @@ TYPES = st.recursive(
 )
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(80))
 @given(
     rows=st.lists(objects(VALUES, 4), min_size=1, max_size=5),
     schema=st.dictionaries(st.sampled_from(["a", "b", "c:", 'd"']), TYPES, min_size=1).map(pl.Schema),
@@ -216,6 +235,18 @@ def restated(block: bytes, schema: pl.Schema) -> tuple[list[dict[str, Any]], Res
         return Ndjson().scan(result.data, schema).collect().to_dicts(), result
     except (FlawedRecord, pl.exceptions.PolarsError):
         return None
+
+
+def test_blanks_around_colons_lose_nothing_and_hide_no_late_key() -> None:
+    reader = NdjsonRows(pl.Schema({"a": pl.Int64}))
+    for block, lost in (
+        (b'{"a" : 1}\n', 0),
+        (b'{"a": 1, "late": 2}\n', 1),
+        (b'{"a" : 1, "late" : 2}\n', 1),
+        (b'{"a" : 1, "late" : null}\n', 0),
+    ):
+        rows, found = reader.read(block)
+        assert (rows["a"].to_list(), found) == ([1], lost)
 
 
 def test_digits_are_kept_without_rewriting_where_quotes_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +314,45 @@ def test_texts_with_brackets_and_colons_are_counted_right(text: str) -> None:
     assert agrees(block, 3, held) == (text == "[x] {y}")
     assert not agrees(block, 3, held._replace(lists=held.lists - 1))
     assert not agrees(block, 3, held._replace(objects=held.objects - 1))
+
+
+@pytest.mark.parametrize("spaces", [(":", ","), (": ", ", ")])
+@pytest.mark.parametrize(
+    ("values", "quick"),
+    [
+        (["a [b", "{c", "d:e"], True),  # brackets inside texts of flat rows
+        (["[a", "{x"], True),
+        (["[a, [b"], False),  # as a list of lists
+        ([None, "n", "null"], True),
+        (['a\\"b', "c\\d"], True),
+        (["\\"], False),  # the quote after it is not escaped
+        (["a :b", "x"], False),
+    ],
+)
+def test_flat_rows_are_counted_quickly(
+    values: list[str | None], quick: bool, spaces: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact: list[bytes] = []
+    monkeypatch.setattr(
+        "arrowstream.io.files.text.ndjson_rows.counted",
+        lambda block, rows: (exact.append(block), counted(block, rows))[1],
+    )
+    rows = [{"id": number, "text": value, "f": 1.5} for number, value in enumerate(values * 3)]
+    block = "".join(json.dumps(row, separators=spaces[::-1]) + "\n" for row in rows).encode()
+    found, lost = NdjsonRows(pl.Schema({"id": pl.Int64, "text": pl.String, "f": pl.Float64})).read(block)
+    assert (found.to_dicts(), lost) == (rows, 0)
+    assert (not exact) == quick
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [('["x"]', '["x"]'), ("[1.50]", "[1.50]"), ("{}", "{}"), ("[]", "[]")]
+)
+def test_a_list_in_a_column_of_text_is_not_taken_for_a_text(value: str, text: str) -> None:
+    block = f'{{"a":"[y]","b":1}}\n{{"a":{value},"b":2}}\n'.encode()
+    rows, lost = NdjsonRows(pl.Schema({"a": pl.String, "b": pl.Int64})).read(block)
+    assert (rows["a"].to_list(), lost) == (["[y]", text], 0)
+    counts = tokens(Ndjson().scan(block, rows.schema).collect())
+    assert agrees(block, 2, counts, lambda: False) == (counted(block, 2) == counts)
 
 
 def lines(path: Path, *rows: str) -> FileSource:

@@ -16,7 +16,7 @@ import pytest
 from arrowstream import Pipeline, Source
 from arrowstream.errors import SchemaError, SourceError
 
-FRAME = pl.DataFrame({"a": range(5000), "t": [f"some text {i}" for i in range(5000)]})
+FRAME = pl.DataFrame({"a": range(1500), "t": [f"some text {i}" for i in range(1500)]})
 TEXTS: dict[str, Callable[[pl.DataFrame], str | None]] = {
     "csv": pl.DataFrame.write_csv,
     "ndjson": pl.DataFrame.write_ndjson,

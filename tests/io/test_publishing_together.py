@@ -15,7 +15,7 @@ from contexts import context
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.files.staging import contents, exchange, filled_folder, lock
+from arrowstream.io.files.staging import claim, contents, exchange, filled_folder, lock
 
 ADDS = """
 import sys, time
@@ -223,15 +223,18 @@ def test_a_run_waits_no_longer_than_its_patience(out, monkeypatch):
     assert names(out) == []
 
 
-def test_where_folders_cannot_be_locked_files_are_published_all_the_same(out, monkeypatch):
+def test_where_nothing_can_be_locked_files_are_published_all_the_same_and_leftovers_stay(
+    out, monkeypatch, caplog
+):
     def refuse(handle, how):
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    monkeypatch.setattr(lock.fcntl, "flock", refuse)
-    assert lock._lock(0)
-    monkeypatch.undo()
+    left = out.parent / ".out.1-ab.inprogress"
+    left.mkdir()
+    monkeypatch.setattr(claim.fcntl, "flock", refuse)
     write(out, "a")
-    assert names(out) == parts("a")
+    assert names(out) == parts("a") and left.is_dir()
+    assert f"{left}: unfinished, from a run that was killed or still writes" in caplog.text
 
 
 @pytest.mark.parametrize("system", ["Linux", "other"])

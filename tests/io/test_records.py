@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from effort import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -228,16 +229,14 @@ VALUES: list[tuple[pl.DataType, st.SearchStrategy[Any]]] = [
 
 
 @pytest.mark.parametrize("dtype, values", VALUES, ids=[str(dtype) for dtype, _ in VALUES])
-def test_values_are_those_that_polars_makes(dtype, values):
-    @given(
-        st.lists(values | st.none(), min_size=1, max_size=4).filter(lambda made: made != [None] * len(made))
-    )
-    def check(made: list[Any]) -> None:
-        schema = pl.Schema({"x": dtype})
-        rows = [{"x": value} for value in made]
-        assert_frame_equal(pl.concat(received(rows, schema)), pl.DataFrame({"x": made}, schema=schema))
-
-    check()
+@settings(max_examples=examples(20))
+@given(data=st.data())
+def test_values_are_those_that_polars_makes(dtype, values, data):
+    made = data.draw(st.lists(values, min_size=1, max_size=4)) + data.draw(st.lists(st.none(), max_size=1))
+    made = data.draw(st.permutations(made))
+    schema = pl.Schema({"x": dtype})
+    rows = [{"x": value} for value in made]
+    assert_frame_equal(pl.concat(received(rows, schema)), pl.DataFrame({"x": made}, schema=schema))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +290,8 @@ def test_a_column_of_nulls_only():
     assert received([{}, {"x": None}])[0].to_dict(as_series=False) == {"x": [None, None], "y": [None, None]}
     schema = pl.Schema({"e": pl.Enum(["a"]), "l": pl.List(pl.Enum(["a"])), "c": pl.Categorical()})
     assert_frame_equal(received([{}, {"e": None}], schema)[0], pl.DataFrame(schema=schema).clear(2))
-    assert received([{"t": time(1)}, {}], pl.Schema({"t": pl.Time}))[0]["t"].to_list() == [time(1), None]
+    for dtype, value in ((pl.Time, time(1)), (pl.Duration("us"), timedelta(1)), (pl.Boolean, True)):
+        assert received([{"t": value}, {}], pl.Schema({"t": dtype}))[0]["t"].to_list() == [value, None]
 
 
 @pytest.mark.parametrize(
@@ -329,3 +329,155 @@ def test_values_of_other_python_types_keep_their_places(dtype, values, expected)
     assert batch.schema == schema and batch["x"].to_list() == expected
     alone = [received([{"x": value}], schema)[0] for value in values]
     assert_frame_equal(pl.concat(alone), batch)
+
+
+FLOATS = (
+    pl.Float32,
+    pl.List(pl.Float32),
+    pl.Array(pl.Float32, 1),
+    pl.Struct({"f": pl.List(pl.Float32), "n": pl.Int64}),
+)
+
+
+def nested(value, dtype):
+    """The value at the bottom of a value of this type."""
+    if isinstance(dtype, pl.Struct):
+        return {"f": [value], "n": 1}
+    return [value] if isinstance(dtype, pl.List | pl.Array) else value
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("value", [1e300, -1e300, 3.4028236e38, np.float64(1e39)])
+def test_a_float_that_is_too_large_for_its_type_is_refused(dtype, value):
+    others = [{"x": nested(item, dtype)} for item in (float("inf"), float("-inf"), 1.5)]
+    with pytest.raises(SchemaError, match="'x' do not make a column") as caught:
+        received([*others, {"x": nested(value, dtype)}], pl.Schema({"x": dtype}))
+    assert caught.value.hint == "a float is too large for the type"
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_floats_that_fit_are_rounded_to_their_type_and_infinity_stays(dtype):
+    values = [float("inf"), 3.4028235e38, float("-inf"), 0.1, float("nan"), 1e-300]
+    (batch,) = received([{"x": nested(value, dtype)} for value in values] + [{}], pl.Schema({"x": dtype}))
+    expected = pl.Series("x", [nested(value, dtype) for value in values] + [None], dtype)
+    assert_frame_equal(batch, expected.to_frame(), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ([np.array([1, 2]), None, np.array([3])], [[1, 2], None, [3]]),
+        ([np.array([1, 2], np.int32)], [[1, 2]]),
+        ([np.array([1], np.uint8), np.array([-2], np.int8), np.array([])], [[1], [-2], []]),
+        ([[1], np.array([2]), (3,)], [[1], [2], [3]]),
+        ([np.array([2**62 + 1]), np.array([1], np.uint64)], [[2**62 + 1], [1]]),
+    ],
+)
+def test_arrays_are_lists_of_their_values(values, expected):
+    (batch,) = received([{"x": value} for value in values], pl.Schema({"x": pl.List(pl.Int64)}))
+    assert batch["x"].to_list() == expected
+
+
+@pytest.mark.parametrize(
+    "dtype, value, expected",
+    [
+        (pl.List(pl.List(pl.Int64)), np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        (pl.List(pl.List(pl.Int64)), [np.array([1, 2]), [3]], [[1, 2], [3]]),
+        (pl.Array(pl.Int64, 2), np.array([1, 2]), [1, 2]),
+        (pl.Struct({"a": pl.List(pl.Int64)}), {"a": np.array([1, 2])}, {"a": [1, 2]}),
+        (pl.List(pl.Float32), np.array([0.5, np.inf], np.float32), [0.5, np.inf]),
+        (pl.List(pl.Float32), np.array([0.5], np.float64), [0.5]),
+        (pl.List(pl.Boolean), np.array([True, False]), [True, False]),
+        (pl.List(pl.String), np.array(["a", "b"]), ["a", "b"]),
+        (pl.Int64, np.array(5), 5),
+    ],
+    ids=str,
+)
+def test_arrays_may_be_anywhere_in_a_record(dtype, value, expected):
+    (batch,) = received([{"x": value}], pl.Schema({"x": dtype}))
+    assert batch.schema == {"x": dtype}
+    assert batch["x"].to_list() == [expected]
+
+
+@pytest.mark.parametrize(
+    "dtype, value",
+    [
+        (pl.List(pl.Int64), np.array([1.5])),
+        (pl.List(pl.Int64), np.array([True])),
+        (pl.List(pl.Int8), np.array([300])),
+        (pl.List(pl.Int64), np.array([2**63], np.uint64)),
+        (pl.List(pl.Float64), np.array([2**53 + 1])),
+        (pl.List(pl.Float32), np.array([1e300])),
+        (pl.List(pl.Int64), np.array([1], "m8[ns]")),
+        (pl.Int64, np.array([1])),
+    ],
+)
+def test_no_value_of_an_array_changes(dtype, value):
+    with pytest.raises(SchemaError, match=r"'x'|x: "):
+        received([{"x": value}], pl.Schema({"x": dtype}))
+
+
+@pytest.mark.parametrize(
+    "values, dtype",
+    [
+        ([np.array([1, 2], np.int32), None], pl.List(pl.Int32)),
+        ([np.array([0.5], np.float32)], pl.List(pl.Float32)),
+        ([np.array([1]), np.array([1.5])], pl.List(pl.Float64)),
+        ([np.array([1]), [1.5]], pl.List(pl.Float64)),
+        ([np.array([[1, 2]])], pl.List(pl.List(pl.Int64))),
+    ],
+)
+def test_the_first_records_may_have_arrays(values, dtype):
+    (batch,) = received([[{"x": value} for value in values]], None)
+    assert batch.schema == {"x": dtype}
+    expected = [None if value is None else np.asarray(value).tolist() for value in values]
+    assert batch["x"].to_list() == expected
+
+
+def test_arrays_of_several_types_are_not_rounded():
+    with pytest.raises(SchemaError, match="'x'"):
+        received([[{"x": np.array([2**53 + 1])}, {"x": np.array([0.5])}]], None)
+
+
+NAIVE, ZONED = datetime(2020, 1, 1), datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        [{"x": [NAIVE, ZONED]}],
+        [{"x": [ZONED]}, {"x": None}, {"x": [None, NAIVE]}],
+        [{"x": {"a": NAIVE}}, {"x": {"a": ZONED}}],
+        [{"x": [{"a": [NAIVE]}, {"a": [ZONED]}]}],
+        [{"x": [time(1, tzinfo=UTC)]}],
+        [{"x": {"a": time(1, tzinfo=UTC)}}],
+    ],
+)
+def test_the_first_records_need_zones_that_agree_at_any_depth(first):
+    with pytest.raises(SchemaError, match="'x' do not make a column") as caught:
+        received([first], None)
+    assert caught.value.expected == "times that all have a zone, or none"
+
+
+@pytest.mark.parametrize("value", [[NAIVE, NAIVE], {"a": [NAIVE]}, {"a": [ZONED, ZONED], "b": time(1)}])
+def test_first_records_with_zones_that_agree_keep_them(value):
+    (batch,) = received([[{"x": value}, {"x": None}]], None)
+    assert batch["x"].to_list() == [value, None]
+
+
+@pytest.mark.parametrize(
+    "first, later",
+    [
+        (None, 1),
+        (None, [1]),
+        ([], [1]),
+        ([None], ["a"]),
+        ({}, {"a": 1}),
+        ({"a": None}, {"a": 1}),
+        ({"a": []}, {"a": [0.5]}),
+    ],
+)
+def test_first_values_that_show_no_type_ask_for_a_schema(first, later):
+    with pytest.raises(SchemaError, match="'x' do not make a column") as caught:
+        received([{"x": first}, {"x": first}, {"x": later}], None)
+    assert str(caught.value.hint).startswith("pass schema=")

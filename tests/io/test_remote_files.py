@@ -27,7 +27,6 @@ from arrowstream.io.files.remote.object import RemoteBytes, RemoteObject, native
 from arrowstream.io.files.remote.options import StorageOptions
 from arrowstream.io.files.remote.urls import remote_path
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.tables import open_file
 from arrowstream.jobs.job import Job
 
@@ -205,7 +204,7 @@ def test_an_object_that_is_replaced_while_it_is_read(store, bucket, monkeypatch)
     monkeypatch.setattr(objects, "AHEAD_BYTES", 100)
     for name, method in (("x.csv", "write_csv"), ("x.parquet", "write_parquet"), ("x.arrow", "write_ipc")):
         store.put(f"{bucket}/{name}", content(ROWS, method))
-        source = FileSource.of(f"s3://{bucket}/{name}").with_storage_options(store.options)
+        source = Source.from_file(f"s3://{bucket}/{name}", storage_options=store.options)
         source.schema()
         opened = open_file(remote_path(f"s3://{bucket}/{name}", source.storage_options))
         stream = RemoteBytes(remote_path(f"s3://{bucket}/{name}", source.storage_options))
@@ -352,6 +351,12 @@ def test_parts_partitions_and_labels(store, bucket):
     with pytest.raises(SinkError, match=rf"{begin}/by/ already holds objects") as error:
         write(ROWS.with_columns(k=1), f"{begin}/by", store, partition_by="k")
     assert error.value.found == "2 objects, such as by/k=0/part-00000.parquet"
+    write(ROWS, f"{begin}/once.csv", store, mode="error")
+    with pytest.raises(SinkError, match=rf"{begin}/once.csv already exists") as error:
+        write(ROWS, f"{begin}/once.csv", store, mode="error")
+    assert error.value.found == "once.csv"
+    write(ROWS.head(1), f"{begin}/once.csv", store, mode="overwrite")
+    assert read(f"{begin}/once.csv", storage_options=store.options).height == 1
     whole = f"bucket-{next(_numbers)}"
     store.files.create_dir(whole)
     write(ROWS, f"s3://{whole}", store)
@@ -370,7 +375,11 @@ def test_parts_partitions_and_labels(store, bucket):
 def test_sinks_that_cannot_be(store, tmp_path):
     for make, message in (
         (lambda: Sink.to_file("https://host/x.csv?sig=abc"), r"https://host/x.csv\?\*\*\* cannot be written"),
-        (lambda: Sink.to_file("s3://b/x/", overwrite=True), "overwrite=True is for folders on this machine"),
+        (lambda: Sink.to_file("s3://b/x.csv", mode="append"), "mode='append' is for files and folders"),
+        (
+            lambda: Sink.to_file("s3://b/x/", overwrite=True),
+            "mode='overwrite' is for files",
+        ),
         (lambda: Sink.to_file(tmp_path / "x.csv", storage_options={}), "only URLs have storage options"),
         (lambda: Source.from_file(tmp_path / "x.csv", storage_options={}), "only URLs have storage options"),
         (lambda: FileSink.of("s3://b/x.csv"), "is a URL"),

@@ -125,10 +125,21 @@ JSON = st.sampled_from(
     ),
     most=st.integers(1, 5),
 )
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 def test_text_files_give_the_rows_places_and_notes_that_each_gives_alone(files, most, tmp_path_factory):
-    format, contents = files
-    folder = tmp_path_factory.mktemp(format)
+    assert_as_alone(*files, most, tmp_path_factory.mktemp(files[0]))
+
+
+@pytest.mark.parametrize("format", ["ndjson", "json"])
+def test_a_key_that_comes_twice_is_noted_as_alone(tmp_path, format):
+    rows = ['{"a":1,"b":"x"}', '{"a":7,"a":8}', '{"a":2}']
+    contents = [f"[{row}]" if format == "json" else f"{row}\n" for row in rows]
+    assert_as_alone(format, [content.encode() for content in contents], 3, tmp_path)
+    values, notes = outcome(tmp_path)
+    assert [row for row, *_ in values] == [(1, "x"), (7, None), (2, None)] and notes
+
+
+def assert_as_alone(format, contents, most, folder):
     for number, content in enumerate(contents):
         put(folder / f"{number:02}.{format}", content)
     with pytest.MonkeyPatch.context() as patch:

@@ -181,12 +181,18 @@ def test_a_snapshot_gives_the_keys_new_slots_in_order(
     way: str, values: list[int | None], most: int | None, data: st.DataObject
 ) -> None:
     with looked_up(way):
-        check_snapshot(values, most, data)
+        check_snapshot(values, most, data.draw(st.integers(0, len(values))))
 
 
-def check_snapshot(values: list[int | None], most: int | None, data: st.DataObject) -> None:
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("most", [None, 5])
+def test_a_snapshot_of_chosen_keys_gives_them_new_slots_in_order(way: str, most: int | None) -> None:
+    with looked_up(way):
+        check_snapshot([3, None, 3, 10**12, 0, 4, 5, 6, None, 3, 7], most, 8)
+
+
+def check_snapshot(values: list[int | None], most: int | None, cut: int) -> None:
     whole = pl.DataFrame({"k": values}, schema={"k": pl.Int64})
-    cut = data.draw(st.integers(0, whole.height))
     first = KeyIndex(whole.schema, most, "evict")
     slots_of(first, [whole.head(cut)])
     second = KeyIndex(whole.schema, most, "evict")

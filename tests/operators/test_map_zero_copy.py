@@ -9,10 +9,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from contexts import context
-from hypothesis import given
+from effort import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from strategies import MOMENTS, NUMBERS, TYPES, cuts, frames
+from strategies import MOMENTS, NUMBERS, PLAIN, TYPES, corners, cuts, frames, make_series
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch, arrow_schema
@@ -150,7 +151,22 @@ def test_only_columns_that_are_asked_for_are_copied() -> None:
 
 
 @given(frames(), st.data())
+@settings(max_examples=examples(25))
 def test_every_type_and_cut_comes_out_as_it_went_in(frame: pl.DataFrame, data: st.DataObject) -> None:
+    assert_comes_out_as_it_went_in(data.draw(cuts(frame)))
+
+
+def test_every_type_comes_out_as_it_went_in_and_none_where_there_are_no_rows() -> None:
+    columns = {f"c{place}": corners(dtype)[:3] for place, dtype in enumerate(PLAIN)}
+    filled = [
+        make_series(name, [values[0], None, values[-1]], dtype)
+        for (name, values), dtype in zip(columns.items(), PLAIN, strict=True)
+    ]
+    frame = pl.DataFrame(filled)
+    assert_comes_out_as_it_went_in([frame, frame[:0], frame[1:]])
+
+
+def assert_comes_out_as_it_went_in(parts: list[pl.DataFrame]) -> None:
     """Touching every array and changing none gives the same rows: validity, offsets and types are right."""
 
     def touched(columns: ZeroCopyColumns) -> None:
@@ -158,9 +174,9 @@ def test_every_type_and_cut_comes_out_as_it_went_in(frame: pl.DataFrame, data: s
             columns, columns.num_rows
         )
 
-    process = started(touched, schema=frame.schema)
-    out = [through(process, part) for part in data.draw(cuts(frame))]
-    assert_frame_equal(pl.concat([batch.polars() for batch in out]), frame)
+    process = started(touched, schema=parts[0].schema)
+    out = [through(process, part) for part in parts]
+    assert_frame_equal(pl.concat([batch.polars() for batch in out]), pl.concat(parts))
     assert all(batch.arrow().validate(full=True) is None for batch in out)
 
 

@@ -94,6 +94,21 @@ def test_many_runs_are_few_files_and_little_is_written(order: str, little: None)
     assert store.runs == []
 
 
+def test_a_pane_of_more_groups_than_may_be_taken_at_once_comes_in_parts_by_key(little: None) -> None:
+    store = Summed(StateMemory(1, spills=True))
+    with mock.patch.object(run_store, "_LEAST_BYTES", 1), mock.patch.object(run_store, "_FAN", 2):
+        for key in (0, 0, 1):
+            store.add(run([3], [key]))
+        parts = []
+        while (few := store.first_few(1)) is not None:
+            taken = store.take(few[1], few[1], None)
+            assert taken is not None
+            parts.append(taken.frame)
+    rest = store.take(None, None, None)
+    parts += [] if rest is None else [rest.frame]
+    assert pl.concat(parts).sort("k").select("k", "x").rows() == [(0, 2), (1, 1)]
+
+
 @settings(max_examples=examples(30))
 @given(data=st.data())
 def test_a_few_panes_at_a_time_are_all_of_them(data: st.DataObject) -> None:

@@ -14,7 +14,7 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from strategies import cuts, frames
+from strategies import corners, cuts, frames, make_series
 
 from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch
@@ -85,7 +85,31 @@ def test_equals_polars_over_the_whole(name: str, by: Any, data: st.DataObject) -
     dtype = dtype if isinstance(dtype, pl.DataType) else dtype()
     whole = data.draw(frames({"k": pl.Int8(), "j": pl.Boolean(), "x": dtype}, max_rows=30))
     whole = whole.with_columns(k=pl.col("k") % 3)
-    batches, cut = data.draw(cuts(whole)), data.draw(st.integers(0, 5))
+    assert_equals_polars(name, by, whole, data.draw(cuts(whole)), data.draw(st.integers(0, 5)))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_chosen_rows_equal_polars_over_the_whole(name: str) -> None:
+    """Of the first and the last type of each function, and of floats."""
+    dtypes = EXACT[name][1]
+    for dtype in {
+        str(dtype): dtype for dtype in (dtypes[0], dtypes[-1], pl.Float64) if dtype in dtypes
+    }.values():
+        values = [None, *corners(dtype if isinstance(dtype, pl.DataType) else dtype())][:10]
+        column = (
+            make_series("x", values, dtype)
+            .extend_constant(None, 3)
+            .append(make_series("x", values[:3], dtype))
+        )
+        whole = pl.DataFrame({"k": [number % 3 for number in range(len(column))], "x": column})
+        for by in (None, "k"):
+            assert_equals_polars(name, by, whole, [whole[:5], whole[:0], whole[5:6], whole[6:]], 2)
+
+
+def assert_equals_polars(
+    name: str, by: Any, whole: pl.DataFrame, batches: list[pl.DataFrame], cut: int
+) -> None:
+    """Run over the batches, of which the last are run by another process, restored after `cut` of them."""
     expr = EXACT[name][0]()
     expected = whole.with_columns(y=expr if by is None else expr.over(by))
     first = scan_of(whole.schema, by, y=expr)
@@ -193,10 +217,17 @@ def cut_and_restored(whole: pl.DataFrame, bounds: list[int], exprs: dict[str, pl
 EWM: dict[str, Callable[..., pl.Expr]] = {"mean": X.ewm_mean, "var": X.ewm_var, "std": X.ewm_std}
 
 
-@pytest.mark.parametrize("function", EWM)
-@pytest.mark.parametrize("adjust", [True, False])
-@pytest.mark.parametrize("ignore_nulls", [True, False])
-@pytest.mark.parametrize("dtype", [pl.Float64, pl.Float32, pl.Int16])
+EWM_CASES = [
+    (function, adjust, ignore_nulls, dtype)
+    for function in EWM
+    for adjust in (True, False)
+    for ignore_nulls in (True, False)
+    # Other types become floats before any of the options matters.
+    for dtype in (pl.Float64, pl.Float32 if adjust == ignore_nulls else pl.Int16)
+]
+
+
+@pytest.mark.parametrize(("function", "adjust", "ignore_nulls", "dtype"), EWM_CASES)
 def test_ewm_is_that_of_polars_whatever_the_cuts(
     function: str, adjust: bool, ignore_nulls: bool, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

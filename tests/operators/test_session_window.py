@@ -142,6 +142,15 @@ def test_a_gap_of_exactly_that_length_ends_one() -> None:
     assert feed(process, [7 * S]) == [Watermark(7 * S)]
 
 
+def test_a_watermark_that_goes_back_changes_nothing() -> None:
+    process = window(pl.len(), by=[]).start(pl.Schema({"ts": pl.Int64}), context())
+    rows = pl.DataFrame({"ts": [0, 20 * S]})
+    out = feed(process, [rows, 10 * S, 5 * S, pl.DataFrame({"ts": [7 * S]})])
+    assert sum(part.height for part in out if isinstance(part, pl.DataFrame)) == 1
+    late = process.take_late()
+    assert late is not None and late.polars()["ts"].to_list() == [7 * S]
+
+
 def test_in_a_pipeline() -> None:
     rows = pl.DataFrame({"at": pl.Series([0, 1, 9], dtype=pl.Int64).cast(pl.Datetime("ms")), "x": [1, 2, 3]})
     builder = Pipeline.builder().source(Source.from_frame(rows))

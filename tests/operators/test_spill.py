@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from snapshots import held_rows
-from strategies import CODED, PLAIN, TYPES, cuts, frames
+from strategies import CODED, DATETIMES, DURATIONS, PLAIN, TYPES, cuts, frames
 from windowing import AGGREGATES, SCHEMA, end, events, feed, joined, little_put_aside
 
 from arrowstream import Builder, Pipeline, Sink, Source
@@ -101,7 +101,7 @@ def test_reduce_in_files_equals_polars_cut_and_restored_anywhere(name: str, data
 SIZES = [(10, 10), (10, 2), (7, 3)]
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 @given(data=st.data())
 def test_windows_in_files_are_those_in_memory_cut_and_restored_anywhere(data: st.DataObject) -> None:
     rows = data.draw(events())
@@ -253,9 +253,17 @@ def test_scan_in_files_gives_what_it_gives_in_memory(name: str, by: Any, data: s
 
 
 V = pl.col("v")
+SPILLED = [dtype for dtype in TYPES if dtype not in (*DATETIMES, *DURATIONS)]
+SPILLED += [
+    pl.Datetime("ms"),
+    pl.Datetime("us", "Europe/Amsterdam"),
+    pl.Datetime("ns", "UTC"),
+    pl.Duration("us"),
+]
+"""Every type, but not every unit in every zone: a file holds both in the schema, and numbers as values."""
 
 
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("dtype", SPILLED, ids=str)
 @settings(max_examples=examples(3))
 @given(data=st.data())
 def test_values_and_keys_of_every_type_come_back_from_files(dtype: pl.DataType, data: st.DataObject) -> None:
@@ -545,10 +553,10 @@ def anonymous():
 
 rng = np.random.default_rng(0)
 first = None
-for number in range(40):
+for number in range(26):
     keys = pl.Series("k", rng.integers(0, 1 << 60, 65_536)).cast(pl.String)
     list(process.process(Batch(pl.DataFrame([keys, pl.Series("x", np.arange(65_536))]))))
-    if number == 12:
+    if number == 8:
         first = anonymous()
 print(anonymous() - first)
 """
@@ -556,7 +564,7 @@ print(anonymous() - first)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_process_grows_far_less_when_its_state_lies_in_files() -> None:
-    """1.8 million keys of 18 letters more take some 200 MB; in files, next to nothing."""
+    """1.1 million keys of 18 letters more take some 120 MB; in files, next to nothing."""
 
     def grown(how: str) -> int:
         done = subprocess.run(
@@ -565,7 +573,7 @@ def test_a_process_grows_far_less_when_its_state_lies_in_files() -> None:
         return int(done.stdout)
 
     in_memory, spilled = grown("memory"), grown("spill")
-    assert in_memory > 100_000
+    assert in_memory > 70_000
     assert spilled < in_memory / 4
 
 

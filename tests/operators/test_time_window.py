@@ -360,6 +360,18 @@ def test_without_rows_nothing_comes() -> None:
     assert end(process) == []
 
 
+@pytest.mark.parametrize("streamed", [1, 1_000_000])
+def test_a_pane_without_rows_among_those_that_close_together(
+    streamed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panes, "_STREAMED", streamed)
+    rows = pl.DataFrame({"ts": [0, 25 * S, 26 * S], "k": ["a", "b", "a"], "x": [1, 2, 4]})
+    operator = windows(lambda made: made, 10, on="ts", by="k").agg(pl.col("x").sum())
+    process = operator.start(rows.schema, context())
+    found = joined(operator, rows.schema, feed(process, [rows[:1], rows[1:]]) + end(process))
+    assert found["x"].to_list() == [1, 2, 4]
+
+
 def test_keys_that_first_come_far_apart_come_in_that_order() -> None:
     keys = [2] * 100 + [0] + [1] * 100 + [0]
     rows = pl.DataFrame({"ts": [0] * len(keys), "k": keys})

@@ -39,13 +39,13 @@ def open_files() -> int:
 @pytest.mark.parametrize("every", [10, 5])
 @pytest.mark.parametrize("marked", [False, True])
 def test_small_windows_close_together(every: int, marked: bool) -> None:
-    rows = events(5_900, 4_000)
+    rows = events(2_900, 2_000)
     exprs = [pl.col("x").sum(), pl.len()]
     expected = windows(lambda made: made, 10, every=every, on="ts", by="k").agg(*exprs)
     operator = windows(lambda made: made, 10, every=every, on="ts", by="k", **SPILL).agg(*exprs)
     parts: list[Any] = [rows[start : start + 100] for start in range(0, rows.height, 100)]
     if marked:
-        parts.append(3_000 * S)
+        parts.append(1_500 * S)
     process: Any = operator.start(rows.schema, context())
     grouped = PaneStore._reduced
     with (

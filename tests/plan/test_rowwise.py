@@ -209,14 +209,14 @@ def test_row_wise_expressions_are_allowed_and_no_cut_shows(text: str) -> None:
         assert pl.concat(parts).equals(whole), width
 
 
-@pytest.mark.parametrize("text", ROW_WISE)
-def test_row_wise_expressions_run_on_whichever_backend_is_chosen(text: str) -> None:
-    if text in OF_TWO_TYPES:
-        return
-    step = Select.of(pl.struct(ROW_WISE[text]).alias("out"))
+@pytest.mark.parametrize("start", range(0, len(ROW_WISE), 12))
+def test_row_wise_expressions_run_on_whichever_backend_is_chosen(start: int) -> None:
+    few = [text for text in [*ROW_WISE][start : start + 12] if text not in OF_TWO_TYPES]
+    step = Select.of(pl.struct(ROW_WISE[text]).alias(text) for text in few)
     halves = Source.from_frame([FRAME[:5], FRAME[5:]])
     found = Pipeline.builder().source(halves).select(step.exprs).collect_sync()
-    assert found.equals(runnable(step, FRAME.schema, "1 select").apply(FRAME))
+    expected = runnable(step, FRAME.schema, "1 select").apply(FRAME)
+    assert [text for text in few if not found[text].equals(expected[text], check_dtypes=True)] == []
 
 
 @pytest.mark.parametrize("text", REFUSED)

@@ -1,6 +1,7 @@
 """A barrier in a running stage: the state is saved before it is passed on, and restored when a run begins."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -199,12 +200,34 @@ def test_state_inside_branches_is_checked() -> None:
         return split.otherwise(lambda way: way.with_columns(total=pl.col("x"))).merge()
 
     store = saved_by(lambda b: steps(b, "even"))
-    assert "split/true/even" in store.state_ids()
+    split = next(id for id in store.state_ids() if id.endswith("/even")).split("/")[0]
+    assert re.fullmatch("split-[0-9a-f]{4}", split)
     assert restored(store, lambda b: steps(b, "even")).height == 2
     with pytest.raises(
-        SnapshotError, match=r"steps split/true/even(?s:.*)split/true/odd(?s:.*)named\('even'\)"
+        SnapshotError, match=rf"steps {split}/true/even(?s:.*){split}/true/odd(?s:.*)named\('even'\)"
     ):
         restored(store, lambda b: steps(b, "odd"))
+
+
+def split_totals(b: Builder) -> Builder:
+    split = b.split(pl.col("x") % 2 == 0).branch("true", lambda way: way.scan(**TOTAL))
+    return split.otherwise(lambda way: way.with_columns(total=pl.lit(0, pl.Int64))).merge()
+
+
+def other_split(b: Builder) -> Builder:
+    split = b.split(pl.col("x") < 3).branch("true", lambda way: way.scan(n=pl.col("x").cum_count()).drop("n"))
+    return split.otherwise(lambda way: way.filter(pl.col("x") >= 0)).merge()
+
+
+@pytest.mark.parametrize(
+    "add", [lambda b: split_totals(other_split(b)), lambda b: other_split(split_totals(b))]
+)
+def test_steps_inside_a_split_find_their_state_whatever_splits_are_added(
+    add: Callable[[Builder], Builder],
+) -> None:
+    found = restored(saved_by(split_totals), add)
+    alone = restored(saved_by(split_totals), split_totals)
+    assert found.sort("x").rows() == alone.sort("x").rows() == [(8, 20), (9, 0)]
 
 
 @pytest.mark.parametrize("step", STEPS)

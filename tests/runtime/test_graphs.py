@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
-from arrowstream import Builder, Pipeline, Sink, Source, channel
+from arrowstream import Builder, Pipeline, Progress, Sink, Source, channel
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
 from arrowstream.errors import PlanError, SchemaError, SinkError, StageError, StageTimeout
 from arrowstream.io.sink import SinkSpec
@@ -77,7 +77,7 @@ def test_all_branches_may_end_in_sinks_and_nothing_comes_after() -> None:
     )
     report = ended.build().run_sync()
     assert zero.frame().height + rest.frame().height == 100
-    assert report.rows_out == 34 + 66 * 2
+    assert report.rows_out == 34 + 66
     with pytest.raises(PlanError, match="after a split whose branches all have sinks"):
         ended.select("x")
     with pytest.raises(PlanError, match="after a split whose branches all have sinks"):
@@ -217,6 +217,58 @@ def test_a_limit_holds_for_every_part_of_a_fan_out() -> None:
     first, second = TestSink(), TestSink()
     report = source().sink(Sink.fanout([first, second])).build().run_sync(limit=10)
     assert (first.frame().height, second.frame().height, report.stopped) == (10, 10, "limit")
+
+
+def test_a_row_that_several_sinks_get_leaves_the_pipeline_once() -> None:
+    fan = Sink.fanout([TestSink(), TestSink(), LedgerSink(blocking=True)])
+    moments: list[Progress] = []
+    pipeline = source().sink(fan).build()
+    report = pipeline.run_sync(progress=moments.append)
+    assert (report.rows_out, pipeline.metrics().rows_out, moments[-1].rows_out) == (100, 100, 100)
+    assert [stage.rows_out for stage in report.stages[-3:]] == [100, 100, 100]
+
+
+def test_of_sinks_that_write_different_numbers_of_rows_the_largest_counts() -> None:
+    def sevens(batch: Any) -> None:
+        if any(x % 10 == 7 for x in batch["x"].to_pylist()):
+            raise ValueError("sevens are refused")
+
+    fan = Sink.fanout([Sink.to_fn(sevens).on_error(ErrorHandler.skip()), TestSink()])
+    report = source().sink(fan).build().run_sync()
+    assert report.rows_out == 100
+    assert [stage.rows_out for stage in report.stages[-2:]] == [90, 100]
+
+
+@pytest.mark.parametrize("limit", [1, 10, 37, 99])
+def test_the_sinks_of_a_split_share_a_limit(limit: int) -> None:
+    zero, rest, again = TestSink(), TestSink(), TestSink()
+    pipeline = (
+        source()
+        .split(pl.col("k") == 0)
+        .branch("true", lambda rows: rows.sink(zero))
+        .branch("false", lambda rows: rows.sink(Sink.fanout([rest, again])))
+        .merge()
+        .build()
+    )
+    report = pipeline.run_sync(limit=limit)
+    numbers = [len(sink.received()) for sink in (zero, rest, again)]
+    assert numbers[0] + numbers[1] == report.rows_out == limit
+    assert numbers[1] == numbers[2]
+    assert report.stopped == "limit"
+
+
+def test_rows_that_a_handler_skips_do_not_use_up_a_limit() -> None:
+    got: list[int] = []
+
+    def odd(batch: Any) -> None:
+        values = batch["x"].to_pylist()
+        if any(x % 2 == 0 for x in values):
+            raise ValueError("no even numbers")
+        got.extend(values)
+
+    pipeline = source().sink(Sink.to_fn(odd)).on_error(ErrorHandler.skip()).build()
+    assert pipeline.run_sync(limit=10).rows_out == 10
+    assert got == list(range(1, 20, 2))
 
 
 def test_one_sink_that_fails_leaves_nothing_in_the_others() -> None:

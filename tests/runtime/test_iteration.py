@@ -225,6 +225,27 @@ def test_a_plain_loop_in_an_event_loop_says_what_to_write() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("way", ["close", "next", "collected"])
+def test_a_plain_loop_that_is_left_inside_an_event_loop_ends_the_run(way: str) -> None:
+    made: list[int] = []
+    closed: list[str] = []
+    items = iter(rows(counted(made, closed)))
+    assert next(items)["x"].to_pylist() == [0]
+
+    async def main() -> None:
+        nonlocal items
+        if way == "close":
+            items.close()  # type: ignore[attr-defined]
+        elif way == "next":
+            with pytest.raises(PlanError, match="would block the event loop"):
+                next(items)
+        else:
+            del items
+        assert closed == ["source"]
+
+    asyncio.run(main())
+
+
 def only_first(batch: pa.RecordBatch) -> pa.RecordBatch:
     if batch["x"][0].as_py() > 1:
         raise ValueError("not the first")

@@ -54,6 +54,15 @@ def opened(source: SourceSpec, resume: SourcePosition | None = None) -> Reader:
     scripted=st.booleans(),
 )
 def test_a_reader_continues_after_any_position(cuts: list[int], batch_rows: int, scripted: bool) -> None:
+    assert_continues(cuts, batch_rows, scripted)
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+def test_a_reader_continues_after_positions_at_and_between_the_ends_of_frames(scripted: bool) -> None:
+    assert_continues([3, 3, 8], 4, scripted)
+
+
+def assert_continues(cuts: list[int], batch_rows: int, scripted: bool) -> None:
     places = [0, *cuts, ROWS.height]
     frames = [ROWS[start:stop] for start, stop in pairwise(places)]
     if scripted:

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ from arrowstream.core.batch import Barrier, Batch, Element, Watermark
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.errors import StageError
 from arrowstream.metrics.prometheus import exposition
+from arrowstream.plan.placement.choice import Placement
 from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.flow.router import RunningRouter
@@ -85,6 +87,38 @@ def test_a_small_batch_leaves_the_loop_once_one_has_taken_long() -> None:
     router, _ = routed(route, [Batch(ROWS)] * 3, clock)
     assert route.threads == [True, False, False]
     assert router.counters.snapshot(wall_us=0).busy_seconds == pytest.approx(0.006)
+
+
+def test_the_hop_to_a_thread_is_latency_and_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, hops = ManualClock(), []
+    call = Threads.call
+
+    async def slow(threads: Threads, function: Callable[..., Any], *arguments: object) -> Any:
+        clock.set_ns(clock.now_ns() + 1_000_000)
+        hops.append(function)
+        return await call(threads, function, *arguments)
+
+    monkeypatch.setattr(Threads, "call", slow)
+    learnt: list[float] = []
+    monkeypatch.setattr(Placement, "observe", lambda self, choice, rows, seconds: learnt.append(seconds))
+    many = pl.concat([LARGE] * 10)
+    pipeline = (
+        Pipeline.builder()
+        .source(Source.from_frame(many, batch_rows=len(many)))
+        .with_columns(y=pl.col("x") * 2)
+        .scan(z=pl.col("x").cum_sum())
+        .split(pl.col("x") % 2)
+        .branch("0")
+        .branch("1")
+        .merge()
+        .sink(TestSink())
+        .build(clock=clock)
+    )
+    stages = {stage.name: stage for stage in pipeline.run_sync().stages}
+    assert len(hops) >= 3
+    for name in ("with_columns", "scan", "split"):
+        assert (stages[name].busy_seconds, stages[name].latency.p50_ms >= 1) == (0, True)
+    assert learnt == [0]
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,17 @@ def test_stop_delivers_what_is_in_flight_and_commits() -> None:
     assert ledger.calls == ["open", "write", *COMMITTED]
 
 
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_batch_without_rows_is_not_written(blocking: bool, limit: int | None) -> None:
+    sink = LedgerSink(blocking)
+    batches = [Batch(NUMBERS[0].clear()), Batch(NUMBERS[0]), Batch(NUMBERS[0].clear())]
+    source = BlockingSource(NUMBERS[0].schema, batches)
+    pipeline = Pipeline.builder().source(source).sink(sink).on_error(ErrorHandler.skip()).build()
+    assert pipeline.run_sync(limit=limit).rows_out == 2
+    assert sink.ledger.calls == ["open", "write", *COMMITTED]
+
+
 def test_stop_before_anything_was_read_ends_at_once() -> None:
     async def main() -> Any:
         pipeline = Pipeline.builder().source(TestSource.from_frames(NUMBERS)).sink(TestSink()).build()

@@ -129,11 +129,22 @@ def unknown_argument(call: str, name: str, known: Collection[str]) -> WrongCall:
     known
         The keywords that it has.
     """
-    other = next((each for each in ARGUMENTS.get(name, ()) if each in known), None)
-    hint = f"did you mean {other!r}?" if other else did_you_mean(name, known) or STRAY.get(call)
+    hint = nearest_name(name, known) or STRAY.get(call)
     return WrongCall(
         f"{call}() has no argument {name!r}", expected=", ".join(known) or "no arguments", hint=hint
     )
+
+
+def nearest_name(name: str, known: Collection[str]) -> str | None:
+    """Return a hint with the known name that other libraries call `name`, or that is most similar; else None.
+
+    Examples
+    --------
+    >>> nearest_name("separator", ["path", "delimiter"]), nearest_name("pth", ["path", "delimiter"])
+    ("did you mean 'delimiter'?", "did you mean 'path'?")
+    """
+    other = next((each for each in ARGUMENTS.get(name, ()) if each in known), None)
+    return f"did you mean {other!r}?" if other else did_you_mean(name, known)
 
 
 def _call(fn: Callable[..., Any]) -> str:

@@ -224,7 +224,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("return_dtype", "output_schema"), ("schema",)),
     **dict.fromkeys(("format", "as_", "kind"), ("frame",)),
     **dict.fromkeys(("func", "function", "f", "callback"), ("fn",)),
-    **dict.fromkeys(("mode",), ("overwrite", "emit")),
+    **dict.fromkeys(("mode",), ("emit",)),
+    **dict.fromkeys(("if_exists", "existing_data_behavior", "write_disposition"), ("mode",)),
     **dict.fromkeys(("watermark", "delay", "max_delay", "out_of_order"), ("lateness", "allowed_lateness")),
 }
 """Names that other libraries give to arguments, with the names here, the first that a call has counts."""

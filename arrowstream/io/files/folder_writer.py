@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,13 +11,17 @@ from typing import Final
 
 import polars as pl
 
+from arrowstream.core.batch import Batch
+from arrowstream.errors import SinkError
 from arrowstream.io.files.hive_folders import Partitions
-from arrowstream.io.files.output.encoders import Encoder
+from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.growing_file import GrowingFile
 from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
 from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded
+from arrowstream.io.files.part_limits import PartLimits
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import MANY, Staging, synced
+from arrowstream.io.files.staging.rolling_folder import RollingFolder
 from arrowstream.io.files.writer import FileWriter
 from arrowstream.state.spill_file import frame_in_file
 
@@ -28,6 +33,8 @@ OPEN_FILES = 16
 
 _WRITERS: Final = 4
 """Threads that write the files of small partitions."""
+
+_log = logging.getLogger(__name__)
 
 _STALE: Final = 4
 """Turns without rows after which an open file may end for another one; a turn is a unit of incoming rows."""
@@ -46,14 +53,18 @@ class FolderWriter(FileWriter):
         Columns whose values name the folders.
     new_encoder
         Makes the encoder of files with the given schema.
+    stem
+        Beginning of the names of the files, before their number.
     suffix
         Suffix of the files, such as ``".csv.gz"``.
-    max_rows
-        Most rows of a file; further rows go to the next one.
+    limits
+        Where a file ends and the next one begins.
     unit_rows
         Number of rows of a partition that are worth an open file.
     schema
         Schema of the batches.
+    may_be_empty
+        Whether a run without rows writes no file: the folder holds others.
     """
 
     def __init__(
@@ -63,25 +74,77 @@ class FolderWriter(FileWriter):
         *,
         partitions: Partitions,
         new_encoder: Callable[[pl.Schema], Encoder],
+        stem: str,
         suffix: str,
-        max_rows: int,
+        limits: PartLimits,
         unit_rows: int,
         schema: pl.Schema,
+        may_be_empty: bool,
     ) -> None:
         super().__init__(staging)
         self._staging = staging
         self._target = target
         self._partitions = partitions
         self._empty = partial(new_encoder, schema)
+        self._stem = stem
         self._suffix = suffix
-        self._max_rows = max_rows
+        self._limits = limits
+        self._max_rows = limits.rows
+        self._named: dict[StreamingSink, str] = {}
+        self._complete: list[str] = []
         self._schema = schema
         self._unit_rows = unit_rows
+        self._may_be_empty = may_be_empty
         self._encoder = new_encoder(partitions.file_schema(schema))
         self._incoming = RowBuffer(unit_rows)
         self._folders: dict[str, _Partition] = {}
         self._open: dict[str, int] = {}
         self._turn = 0
+
+    @property
+    def period_s(self) -> float | None:
+        return self._limits.roll_every_s
+
+    def write(self, batch: Batch) -> None:
+        super().write(batch)
+        self._roll()
+
+    def on_period(self) -> None:
+        try:
+            self._check()
+        except SinkError as error:  # the next write raises it, if it still holds then
+            _log.warning("%s", error)
+            return
+        try:
+            self._end_all()
+        except BaseException as failure:
+            self._broken = failure
+            raise
+        self._roll()
+
+    def _end_all(self) -> None:
+        """End the files of all rows that were taken."""
+        if self._incoming.height:
+            self._spread(self._incoming.take())
+        for partition in self._folders.values():
+            for rows in partition.take():
+                self._stream(partition, rows)
+            self._end_file(partition)
+
+    def _roll(self) -> None:
+        """Make complete files visible, if the folder shows them before the end of the run."""
+        if isinstance(self._staging, RollingFolder) and (self._ending or self._complete):
+            try:
+                self._check()
+                self._staging.show(self._complete)
+                self._complete.clear()
+            except (
+                SinkError
+            ) as error:  # the rows at hand have been taken: the next call raises it, if it still holds
+                _log.warning("%s", error)
+
+    def _on_finished(self, sink: StreamingSink) -> None:
+        self._complete.append(self._named.pop(sink))
 
     def _take(self, rows: pl.DataFrame) -> None:
         if not rows.height:
@@ -97,11 +160,13 @@ class FolderWriter(FileWriter):
         if self._incoming.height:
             self._spread(self._incoming.take())
         if not self._folders:
+            if self._may_be_empty:
+                return
             # Readers of a folder without rows still need its columns, including the partition columns.
             self._file("", 0).end(encoded(pl.DataFrame(schema=self._schema), self._empty()))
             return
         for partition in self._folders.values():
-            if partition.sink is not None or partition.rows > self._unit_rows:
+            if partition.sink is not None or partition.rows > self._unit_rows or self._is_large(partition):
                 for rows in partition.take():
                     self._stream(partition, rows)
                 self._end_file(partition)
@@ -128,8 +193,14 @@ class FolderWriter(FileWriter):
             found = self._folders[folder] = _Partition(folder, self._unit_rows)
         return found
 
+    def _is_large(self, partition: _Partition) -> bool:
+        return self._limits.nbytes is not None and partition.nbytes > self._limits.nbytes
+
+    def _name(self, folder: str, number: int) -> str:
+        return f"{folder}{self._stem}-{number:05d}{self._suffix}"
+
     def _file(self, folder: str, number: int, durable: bool = True) -> GrowingFile:
-        name = f"{folder}part-{number:05d}{self._suffix}"
+        name = self._name(folder, number)
         return GrowingFile(partial(self._staging.path, name), self._target / name, durable)
 
     def _spread(self, unit: pl.DataFrame) -> None:
@@ -178,18 +249,24 @@ class FolderWriter(FileWriter):
                 start += piece.height
 
     def _stream(self, partition: _Partition, rows: pl.DataFrame) -> None:
+        piece = self._limits.piece_rows(rows)
         while rows.height:
             if partition.sink is None:
-                file = self._file(partition.folder, partition.number)
-                partition.sink = StreamingSink(file, self._encoder, self._unit_rows)
-                partition.number += 1
-                self._sinks.append(partition.sink)
+                partition.sink = self._new_sink(partition)
             self._open[partition.folder] = self._turn
-            fitting = rows.head(self._max_rows - partition.sink.rows)
+            fitting = rows.head(min(piece, self._max_rows - partition.sink.rows))
             partition.sink.append(fitting)
-            if partition.sink.rows == self._max_rows:
+            if self._limits.is_full(partition.sink.rows, partition.sink.nbytes):
                 self._end_file(partition)
             rows = rows.slice(fitting.height)
+
+    def _new_sink(self, partition: _Partition) -> StreamingSink:
+        file = self._file(partition.folder, partition.number)
+        sink = StreamingSink(file, self._encoder, self._unit_rows, self._limits.waiting_bytes)
+        self._named[sink] = self._name(partition.folder, partition.number)
+        partition.number += 1
+        self._sinks.append(sink)
+        return sink
 
     def _end_file(self, partition: _Partition) -> None:
         """End the open file of a partition, if it has one; the next rows begin another."""

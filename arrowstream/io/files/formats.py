@@ -118,7 +118,7 @@ def format_named(name: str) -> Format:
         f"there is no file format {name!r}",
         expected=_names(),
         found=repr(name),
-        hint=did_you_mean(name, get_args(Format)) or "convert the file first",
+        hint=did_you_mean(str(name), get_args(Format)) or "convert the file first",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from polars._typing import PolarsDataType
 
 BATCH_ROWS = 131_072
-"""Rows per batch; a piece of up to 1.5 times as many is not cut."""
+"""Rows per batch by default; a piece of up to 1.5 times as many is not cut."""
 
 SKIPPED = "files without content left out"
 
@@ -71,11 +72,15 @@ class FileReader(BlockingReader):
         Differences between the columns of the files that are allowed.
     skipped
         Files without content that are left out.
+    batch_rows
+        Largest number of rows of a batch; None for some `BATCH_ROWS`.
     """
 
+    empty_is_progress = True
     __slots__ = (
         "_ahead",
         "_alike",
+        "_batch_rows",
         "_batches",
         "_delimiter",
         "_evolution",
@@ -108,8 +113,10 @@ class FileReader(BlockingReader):
         strict_keys: bool,
         evolution: Evolution,
         skipped: Sequence[DataFile] = (),
+        batch_rows: int | None = None,
     ) -> None:
         self._files = files
+        self._batch_rows = batch_rows
         self._delimiter = delimiter
         self._strict_keys = strict_keys
         self._evolution = evolution
@@ -136,26 +143,29 @@ class FileReader(BlockingReader):
         the footers list for the needed columns, or whole small files; for IPC the bytes that were copied."""
 
     def read(self) -> Batch | None:
-        while not self._batches:
+        if not self._batches:
             drawn = self._ahead.next()
             if drawn is None:
                 return None
-            piece, rows = drawn
-            if piece.file != self._file:
-                self._file, self._row = piece.file, 0
-            try:
-                frame = rows.result()
-            # Polars panics, outside the Exception tree, on some damaged files.
-            except ArrowstreamError:
-                raise  # it already names the cause and the place
-            except FAILURES as error:
-                raise piece.explain(error, self._row) from error
-            if piece.loss is not None and piece.loss.count:
-                self._note(piece.loss)
-            self._cut(piece, frame)
+            self._cut(*self._read(*drawn))
         batch, looked_at = self._batches.popleft()
         self._total += looked_at
         return batch
+
+    def _read(self, piece: Piece, rows: Future[pl.DataFrame]) -> tuple[Piece, pl.DataFrame]:
+        """Return a piece with its rows, once they are read."""
+        if piece.file != self._file:
+            self._file, self._row = piece.file, 0
+        try:
+            frame = rows.result()
+        # Polars panics, outside the Exception tree, on some damaged files.
+        except ArrowstreamError:
+            raise  # it already names the cause and the place
+        except FAILURES as error:
+            raise piece.explain(error, self._row) from error
+        if piece.loss is not None and piece.loss.count:
+            self._note(piece.loss)
+        return piece, frame
 
     def _note(self, loss: Loss) -> None:
         before = self.notes[len(self._skipped) :]
@@ -167,10 +177,11 @@ class FileReader(BlockingReader):
         looked_at = frame.height if piece.rows is None else piece.rows
         # True if row i of the frame is row i of the piece.
         kept = self._pushed.predicate is None and frame.height == looked_at
-        parts = max(1, round(frame.height / BATCH_ROWS))
+        most = self._batch_rows
+        parts = max(1, round(frame.height / BATCH_ROWS) if most is None else -(-frame.height // most))
         size = max(1, -(-frame.height // parts))
         shared = 0
-        for offset in range(0, frame.height, size):
+        for offset in range(0, max(frame.height, 1), size):
             part = frame.slice(offset, size)
             if piece.places is not None:
                 places = piece.places()
@@ -179,11 +190,11 @@ class FileReader(BlockingReader):
                 start, stop = (offset, offset + part.height) if kept else (0, looked_at)
                 position = Position(str(piece.path), self._row + start, self._row + stop)
             batch = Batch(part, position)
-            share = min(offset + size, frame.height) * looked_at // frame.height - shared
+            share = min(offset + size, frame.height) * looked_at // max(frame.height, 1) - shared
             self._batches.append((batch, share))
             shared += share
         self._row += looked_at
-        self._total += looked_at - shared  # rows without a batch
+        self._total += looked_at - shared  # rows of which the query left none
         self.bytes_read += piece.nbytes
 
     def close(self) -> None:

@@ -3,65 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 
+from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import PlanError, SinkError, SourceError
+from arrowstream.errors import PlanError
 from arrowstream.io.files.column_types import check_types
 from arrowstream.io.files.folder_writer import FolderWriter
-from arrowstream.io.files.formats import (
-    COMPRESSION_SUFFIXES,
-    TEXT_FORMATS,
-    FileKind,
-    Format,
-    detect,
-    format_named,
-    kind_of,
-)
+from arrowstream.io.files.formats import FileKind, Format, detect, format_named, kind_of
 from arrowstream.io.files.hive_folders import Partitions
-from arrowstream.io.files.output.encoders import encoder_for, unit_rows
+from arrowstream.io.files.output.encoder import Encoder
+from arrowstream.io.files.output.encoders import RowGroups, encoder_for, unit_rows
 from arrowstream.io.files.output.growing_file import GrowingFile
+from arrowstream.io.files.output.sorting_encoder import SortingEncoder
 from arrowstream.io.files.output.stream_file import StreamFile, is_stream
+from arrowstream.io.files.part_limits import PartLimits, part_limits
 from arrowstream.io.files.paths import local, path_text, printable
-from arrowstream.io.files.search.walk import files_in
+from arrowstream.io.files.sink_encoding import (
+    check_level,
+    check_order,
+    check_parquet_only,
+    compression_of,
+    part_suffix,
+)
 from arrowstream.io.files.sink_errors import sink_errors
-from arrowstream.io.files.staging.base import Staging
-from arrowstream.io.files.staging.filled_folder import FilledFolder
-from arrowstream.io.files.staging.journal import finish_interrupted
-from arrowstream.io.files.staging.new_folder import NewFolder
-from arrowstream.io.files.staging.single_file import StagedFile
-from arrowstream.io.files.staging.unfinished import is_partition
+from arrowstream.io.files.sink_target import stage_file, stage_folder
+from arrowstream.io.files.write_mode import Kind, Mode, check_mode, default_mode, mode_of
 from arrowstream.io.files.writer import SingleFileWriter
 from arrowstream.io.sink import BlockingWriter, SinkSpec
-
-ROWS_PER_FILE: Final = 4_194_304
-"""Default number of rows per part file: 16 row groups of Parquet."""
-
-# The first of each is the default.
-_COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
-    "parquet": ("zstd", "snappy", "lz4", "gzip", "none"),
-    "ipc": ("none", "lz4", "zstd"),
-    "avro": ("none", "deflate", "snappy"),
-    "csv": ("none", "gzip", "zstd"),
-    "ndjson": ("none", "gzip", "zstd"),
-    "json": ("none", "gzip", "zstd"),
-}
-_SUFFIXES: Final[dict[Format, str]] = {
-    "parquet": ".parquet",
-    "csv": ".csv",
-    "ndjson": ".ndjson",
-    "json": ".json",
-    "ipc": ".arrow",
-    "avro": ".avro",
-}
 
 
 @explain_names("a sink", SINK)
@@ -70,15 +48,15 @@ _SUFFIXES: Final[dict[Format, str]] = {
 class FileSink(SinkSpec):
     """Sink that writes rows into files, which get their final names only when the run has succeeded.
 
-    With `partition_by`, or if the path ends in ``/`` or is a folder, the sink writes part files
-    ``part-00000.parquet``, ``part-00001.parquet``, ... into that folder; any other path is one file. An existing file
-    is replaced. A folder that holds data files is refused, except with `overwrite`.
+    With `partition_by`, or if the path ends in ``/`` or is a folder, the sink writes part files into that folder;
+    any other path is one file.
 
     Parameters
     ----------
     path
         A file or a folder. A missing folder is created, but the parent folder of a single file must exist. A symbolic
-        link is followed; a pipe, a character device or ``/dev/stdout`` gets the rows as they come.
+        link is followed; a pipe, a character device, ``/dev/stdout`` or ``"-"``, which is standard output, gets the
+        rows as they come.
     format
         ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects), ``"ipc"`` (Arrow's file
         format, also called Feather) or ``"avro"``. None to take it from the name; Parquet for a folder.
@@ -86,13 +64,23 @@ class FileSink(SinkSpec):
         Columns whose values become folders, as in ``day=2013-01-01/part-00000.parquet``.
     compression
         parquet: ``"zstd"`` (the default, level 1), ``"snappy"``, ``"lz4"``, ``"gzip"``, ``"none"``;
-        ipc: ``"none"`` (the default), ``"lz4"``, ``"zstd"``; avro: ``"none"`` (the default), ``"deflate"``,
-        ``"snappy"``; text formats in a folder: ``"none"`` (the default),
-        ``"gzip"``, ``"zstd"``. A single text file is compressed as its name says (``.gz``, ``.zst``).
-    overwrite
-        Replace the data files of this format in the folder.
+        ipc: ``"none"`` (the default), ``"lz4"``, ``"zstd"``; avro: the same, ``"deflate"``, ``"snappy"``;
+        text in a folder: the same, ``"gzip"``, ``"zstd"``. One text file is packed as its name says (``.gz``).
+    mode
+        What happens to rows that the target holds: ``"append"``, ``"overwrite"``, ``"overwrite_partitions"`` or
+        ``"error"``. By default a file is overwritten, and a folder that holds data files is an error.
     max_rows_per_file
-        Most rows in a part file; None for `ROWS_PER_FILE`.
+        Most rows in a part file; None for 4,194,304.
+    max_bytes_per_file
+        Bytes after which a part file ends; None for no limit.
+    roll_every
+        Time after which part files end, as in ``"10m"``; None for no limit.
+    sort_by
+        Columns by which the rows of each file are sorted.
+    row_group_size, statistics, compression_level
+        Of Parquet files, and the level also of compressed text.
+    side
+        True for late rows and dead letters, which are appended by default.
 
     Raises
     ------
@@ -108,7 +96,7 @@ class FileSink(SinkSpec):
     system can do that; otherwise files are moved one by one, and a reader may see old and new ones meanwhile. A run
     killed during these moves leaves a ``.*.publishing`` file: sources refuse the folder, and the next sink of the
     folder finishes the moves. A run killed earlier leaves a hidden ``.*.inprogress`` file or folder; the next run to
-    the same place logs its name.
+    the same place removes it, and logs its name.
 
     Examples
     --------
@@ -123,8 +111,15 @@ class FileSink(SinkSpec):
     format: str | None = None
     partition_by: tuple[str, ...] = ()
     compression: str | None = None
-    overwrite: bool = False
+    mode: Mode | None = None
     max_rows_per_file: int | None = None
+    max_bytes_per_file: int | None = None
+    roll_every: Duration | None = None
+    sort_by: tuple[str, ...] = ()
+    row_group_size: int | None = None
+    statistics: bool = True
+    compression_level: int | None = None
+    side: bool = False
 
     @classmethod
     def of(
@@ -135,17 +130,44 @@ class FileSink(SinkSpec):
         partition_by: str | Sequence[str] = (),
         compression: str | None = None,
         overwrite: bool = False,
+        mode: str | None = None,
         max_rows_per_file: int | None = None,
+        max_bytes_per_file: int | None = None,
+        roll_every: Duration | None = None,
+        sort_by: str | Sequence[str] = (),
+        row_group_size: int | None = None,
+        statistics: bool = True,
+        compression_level: int | None = None,
     ) -> FileSink:
-        """Make a sink with the class's parameters; `partition_by` may also be the name of one column.
+        """Make a sink with the class's parameters.
+
+        Parameters
+        ----------
+        partition_by
+            Names of columns, or one name; so for `sort_by`.
+        overwrite
+            Short for ``mode="overwrite"``.
 
         Raises
         ------
         PlanError
-            The path is a URL, or cannot be the name of a file.
+            The path is a URL, or cannot be the name of a file; or no mode has this name.
         """
-        columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
-        return cls(path_text("to_file", path), format, columns, compression, overwrite, max_rows_per_file)
+        text = path_text("to_file", path)
+        return cls(
+            "/dev/stdout" if text == "-" else text,
+            format,
+            _names(partition_by),
+            compression,
+            mode_of(mode, overwrite),
+            max_rows_per_file,
+            max_bytes_per_file,
+            roll_every,
+            _names(sort_by),
+            row_group_size,
+            statistics,
+            compression_level,
+        )
 
     def with_format(self, format: str) -> FileSink:
         """Return the same sink with another format, whatever the file's name says."""
@@ -174,17 +196,26 @@ class FileSink(SinkSpec):
     def guarantee(self) -> str:
         if self._is_stream:
             return "none: a device or pipe gets the rows as they come, also those of a run that fails"
+        if self._is_folder and self._limits().rolls and self._mode(self._kind().format) == "append":
+            return "at least once: each file appears once it is complete, and stays if the run fails later"
         if self._is_folder and self._target.is_dir():
             return "no partial files: all of them appear at the end of a run that has succeeded"
         return "atomic: the final name appears only when the run has succeeded"
 
+    @cached_property
+    def side_output(self) -> FileSink:
+        return replace(self, side=True)
+
     def check(self, schema: pl.Schema) -> None:
         kind = self._kind()
-        self._compression(kind)
-        self._rows_per_file()
+        check_level(self.compression_level, self._compression(kind), kind.format)
+        check_parquet_only(kind.format, self.row_group_size, self.statistics)
+        self._limits()
+        check_mode(self._mode(kind.format), self._place_kind, kind.format, bool(self.partition_by))
         partitions = Partitions(self.partition_by)
         partitions.check(schema)
         check_types(kind.format, partitions.file_schema(schema))
+        check_order(self.sort_by, partitions.file_schema(schema))
 
     def open(self, schema: pl.Schema, context: StepContext) -> BlockingWriter:
         """Start writing.
@@ -193,29 +224,51 @@ class FileSink(SinkSpec):
         ------
         SinkError
             The place cannot be written to, or already holds data files.
+        SchemaError
+            It holds rows of other columns, to which these cannot be appended.
         """
         self.check(schema)
-        kind = self._kind()
-        compression = self._compression(kind)
-        target = self._target
+        kind, units = self._kind(), unit_rows(self._kind().format)
+        mode, compression = self._mode(kind.format), self._compression(kind)
+        new_encoder = partial(self._encoder, kind, context)
+        if self._is_stream:
+            stream = StreamFile(self._local)
+            return SingleFileWriter(stream, stream, new_encoder(schema), units)
         if not self._is_folder:
-            encoder = encoder_for(kind.format, schema, compression, kind.delimiter)
-            if self._is_stream:
-                stream = StreamFile(self._local)
-                return SingleFileWriter(stream, stream, encoder, unit_rows(kind.format))
-            staged = StagedFile(target)
-            file = GrowingFile(lambda: staged.path, target)
-            return SingleFileWriter(staged, file, encoder, unit_rows(kind.format))
+            staged = stage_file(self._target, mode, kind, schema, compression)
+            file = GrowingFile(lambda: staged.path, self._target)
+            return SingleFileWriter(staged, file, new_encoder(schema, header=mode != "append"), units)
+        limits, partitions = self._limits(), Partitions(self.partition_by)
+        rolls = limits.rolls and mode == "append"
+        staging, holds = stage_folder(self._target, mode, kind.format, schema, partitions, rolls)
         return FolderWriter(
-            self._stage(target, kind.format),
-            target,
-            partitions=Partitions(self.partition_by),
-            new_encoder=partial(encoder_for, kind.format, compression=compression),
-            suffix=_suffix(kind.format, compression),
-            max_rows=self._rows_per_file(),
-            unit_rows=unit_rows(kind.format),
+            staging,
+            self._target,
+            partitions=partitions,
+            new_encoder=new_encoder,
+            stem=_stem(mode),
+            suffix=part_suffix(kind.format, compression),
+            limits=limits,
+            unit_rows=units,
             schema=schema,
+            may_be_empty=holds,
         )
+
+    def _encoder(
+        self, kind: FileKind, context: StepContext, schema: pl.Schema, *, header: bool = True
+    ) -> Encoder:
+        encoder = encoder_for(
+            kind.format,
+            schema,
+            self._compression(kind),
+            kind.delimiter,
+            header=header,
+            level=self.compression_level,
+            groups=RowGroups(self.row_group_size, self._limits().group_bytes, self.statistics),
+        )
+        if not self.sort_by:
+            return encoder
+        return SortingEncoder(encoder, self.sort_by, context.memory, context.id, unit_rows(kind.format))
 
     @property
     def _local(self) -> Path:
@@ -241,99 +294,57 @@ class FileSink(SinkSpec):
         with sink_errors("cannot write to", self._local):
             return self.path.endswith("/") or bool(self.partition_by) or self._local.is_dir()
 
-    def _kind(self) -> FileKind:
-        kind = self._named_kind()
-        if kind.format not in _SUFFIXES:
-            raise PlanError(
-                f"{kind.format} files are only read",
-                expected=", ".join(map(repr, _SUFFIXES)),
-                found=repr(self.format or self.path),
-                hint="write CSV, which spreadsheets open",
-            )
-        return kind
+    @property
+    def _place_kind(self) -> Kind:
+        return "stream" if self._is_stream else "folder" if self._is_folder else "file"
 
-    def _named_kind(self) -> FileKind:
+    def _mode(self, format: Format) -> Mode:
+        return self.mode or default_mode(self._place_kind, format, self.side)
+
+    def _kind(self) -> FileKind:
         if not self._is_folder:
             return detect(self.path, self.format)
         if self.format is not None:
             return FileKind(format_named(self.format))
-        return kind_of(self.path.rstrip("/")) or FileKind("parquet")
+        kind = kind_of(self.path.rstrip("/"))
+        if (
+            kind is not None
+            and self.partition_by
+            and not self.path.endswith("/")
+            and not self._local.is_dir()
+        ):
+            raise PlanError(
+                f"partition_by makes a folder, and {printable(self.path)!r} looks like a file",
+                expected="the name of a folder, such as 'out/'",
+                found=printable(self.path),
+                hint=f"write '{printable(self.path)}/' if the folder is to have this name, or pass format=",
+            )
+        return kind or FileKind("parquet")
 
     def _compression(self, kind: FileKind) -> str | None:
         """Return the compression to use; None for no compression."""
-        known = _COMPRESSIONS[kind.format]
-        wanted = self.compression or kind.compression
-        if wanted is not None and wanted not in known:
-            raise PlanError(
-                f"a {kind.format} file cannot be compressed with {wanted!r}",
-                expected=", ".join(map(repr, known)),
-                found=repr(wanted if self.compression else self.path),
-                hint="leave compression out for the default" if self.compression else "choose another name",
-            )
-        by_name = kind.compression or "none"
-        named = not self._is_folder and not self._is_stream
-        if kind.format in TEXT_FORMATS and named and self.compression not in (None, by_name):
-            raise PlanError(
-                f"compression={self.compression!r} is not what the file's name tells",
-                expected="a name that ends in .gz for gzip, in .zst for zstd, in neither for none",
-                found=Path(self.path).name,
-                hint="rename the file and leave compression out",
-            )
-        chosen = self.compression or kind.compression or known[0]
-        return None if chosen == "none" else chosen
+        return compression_of(kind, self.compression, self.path, by_name=self._place_kind == "file")
 
-    def _rows_per_file(self) -> int:
-        if self.max_rows_per_file is None:
-            return ROWS_PER_FILE
-        if self.max_rows_per_file < 1 or not self._is_folder:
-            raise PlanError(
-                "max_rows_per_file is the number of rows in each part file of a folder",
-                expected="a folder, and at least 1 row",
-                found=f"max_rows_per_file={self.max_rows_per_file} for {self.path}",
-                hint="end the path with '/' to write part files",
-            )
-        return self.max_rows_per_file
-
-    def _stage(self, target: Path, format: Format) -> Staging:
-        if not target.exists():
-            return NewFolder(target)
-        if not target.is_dir():
-            raise SinkError(
-                f"{target} is a file",
-                expected="a folder, or a name that is free, since part files are to be written",
-                hint="choose another name, or delete the file",
-            )
-        finish_interrupted(target)
-        try:
-            found = list(_data_files(target))
-        except SourceError as error:
-            raise SinkError(error.what, found=error.found, hint=error.hint) from error
-        if found and not self.overwrite:
-            raise SinkError(
-                f"{target} already holds data files",
-                expected="an empty folder, or none",
-                found=f"{len(found)} files, such as {found[0][0].relative_to(target)}",
-                hint="choose another folder, or pass overwrite=True to replace them",
-            )
-        others = [(file, held) for file, held in found if held != format]
-        if others:
-            raise SinkError(
-                f"{target} holds data files of another format",
-                expected=f"{format} files, which overwrite=True replaces",
-                found=f"{len(others)} others, such as {others[0][0].relative_to(target)} ({others[0][1]})",
-                hint="a folder of two formats cannot be read again: choose another one, or delete those files",
-            )
-        return FilledFolder(target, (file for file, _ in found))
+    def _limits(self) -> PartLimits:
+        """Return where part files end."""
+        return part_limits(
+            self.max_rows_per_file,
+            self.max_bytes_per_file,
+            self.roll_every,
+            self.path if self._place_kind == "folder" else None,
+            self._mode(self._kind().format),
+        )
 
 
-def _suffix(format: Format, compression: str | None) -> str:
-    """Return the suffix of part files."""
-    packed = "".join(suffix for suffix, name in COMPRESSION_SUFFIXES.items() if name == compression)
-    return _SUFFIXES[format] + (packed if format in TEXT_FORMATS else "")
+def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
-def _data_files(folder: Path) -> Iterator[tuple[Path, Format]]:
-    """Yield the data files in a folder and its partitions, with their formats; all other files are left alone."""
-    for path in files_in(folder, enter=is_partition):
-        if (kind := kind_of(path)) is not None:
-            yield path, kind.format
+def _stem(mode: Mode) -> str:
+    """Return the beginning of the names of part files.
+
+    Where files of other runs stay, it differs from theirs, and sorts after those of earlier runs.
+    """
+    if mode in ("overwrite", "error"):
+        return "part"
+    return f"part-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 import polars as pl
 
+from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError, SourceError
 from arrowstream.expressions.text import conjunction_text
-from arrowstream.io.files.columnar.parquet_footer import row_groups
+from arrowstream.io.files.columnar.parquet_footer import row_groups, size_text
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
 from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
@@ -24,7 +25,6 @@ from arrowstream.io.files.paths import path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.remote.options import StorageOptions
-from arrowstream.io.files.remote.urls import options_for
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
 from arrowstream.io.files.tables import open_file
 from arrowstream.io.files.together.alike import has_content
@@ -62,6 +62,8 @@ class FileSource(SourceSpec):
         Sheet of Excel files, by name or by number from 1; None for the first.
     storage_options
         Options of the object store, if a path is a URL.
+    batch_rows
+        Largest number of rows of a batch; None for some 131,072.
 
     Examples
     --------
@@ -83,6 +85,7 @@ class FileSource(SourceSpec):
     skip_empty: bool = False
     sheet: str | int | None = None
     storage_options: StorageOptions | None = None
+    batch_rows: int | None = None
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -147,15 +150,16 @@ class FileSource(SourceSpec):
         """
         return replace(self, evolution=Evolution(missing_columns, extra_columns, widen))
 
-    def with_storage_options(self, options: Mapping[str, Any]) -> FileSource:
-        """Return the same source with the options of the object store that its URLs name.
+    def with_batch_rows(self, batch_rows: int) -> FileSource:
+        """Return the same source, whose batches have at most this number of rows.
 
         Raises
         ------
         PlanError
-            An option is not known, or no path is a URL.
+            `batch_rows` is not a whole number of at least 1.
         """
-        return replace(self, storage_options=options_for(self.paths, options))
+        check_whole("batch_rows", batch_rows)
+        return replace(self, batch_rows=batch_rows)
 
     def with_strict_keys(self) -> FileSource:
         r"""Return the same source, for which every key of NDJSON or JSON that is not a column is an error.
@@ -230,6 +234,7 @@ class FileSource(SourceSpec):
             strict_keys=self.strict_keys,
             evolution=self.evolution,
             skipped=skipped,
+            batch_rows=self.batch_rows,
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
@@ -248,17 +253,16 @@ class FileSource(SourceSpec):
             groups = [row_groups(open_file(file.path), chosen) for file in files]
             read = sum(group.stored for number in needed for group in groups[number])
             whole = sum(group.whole for file in groups for group in file)
-            lines.append(f"bytes: {_size(read)} of {_size(whole)}")
+            lines.append(f"bytes: {size_text(read)} of {size_text(whole)}")
         return tuple(lines)
 
     @property
     def _first(self) -> DataFile:
         if self.skip_empty:
             return self._files()[0]
-        return self._with_options(self._first_found())
-
-    def _first_found(self) -> DataFile:
-        return first_file(self.paths, self.format, listed=self.listed, options=self.storage_options)
+        return self._with_options(
+            first_file(self.paths, self.format, listed=self.listed, options=self.storage_options)
+        )
 
     def _with_options(self, file: DataFile) -> DataFile:
         """Return a file with the sheet to read, and with its path as a column like a partition, if asked for."""
@@ -336,9 +340,3 @@ class FileSource(SourceSpec):
 
     def _delimiter(self, files: tuple[DataFile, ...]) -> str:
         return self.delimiter or files[0].kind.delimiter
-
-
-def _size(nbytes: int) -> str:
-    """Format a number of bytes in decimal units: ``12 B``, ``1.2 KB``, ``14.6 MB``."""
-    step = min((len(str(nbytes)) - 1) // 3, 4)
-    return f"{nbytes / 1000**step:.{min(step, 1)}f} {('B', 'KB', 'MB', 'GB', 'TB')[step]}"

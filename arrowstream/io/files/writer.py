@@ -7,7 +7,7 @@ from abc import abstractmethod
 import polars as pl
 
 from arrowstream.core.batch import Batch
-from arrowstream.io.files.output.encoders import Encoder
+from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.output_file import OutputFile
 from arrowstream.io.files.output.streaming_sink import StreamingSink, broken
 from arrowstream.io.files.staging.base import Publication
@@ -73,9 +73,13 @@ class FileWriter(BlockingWriter):
             raise broken(self._broken) from self._broken
         while self._ending:
             self._ending[0].finish()
-            del self._ending[0]
+            self._on_finished(self._ending.pop(0))
         for sink in self._sinks:
             sink.check()
+
+    def _on_finished(self, sink: StreamingSink) -> None:
+        """Note that a file is complete and on disk."""
+        return
 
     def _close(self, sink: StreamingSink) -> None:
         """End a file; the next `_check` waits for it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain
@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from arrowstream.io.memory.arrays_in_records import have_type
 
 UNFIT = (pa.ArrowException, ValueError, TypeError, OverflowError)
 """What pyarrow raises for values that do not fit a type."""
@@ -32,11 +35,12 @@ _PLAIN: dict[pa.DataType, type] = {
 class ExactType:
     """A type, and how values of it are checked and made into an array, planned once."""
 
-    __slots__ = ("_plain", "_type", "_wide")
+    __slots__ = ("_doubles", "_plain", "_type", "_wide")
 
     def __init__(self, dtype: pa.DataType) -> None:
         self._type = dtype
         self._wide = widened(dtype)
+        self._doubles = _with_doubles(self._wide)
         self._plain: frozenset[type] = frozenset({_PLAIN[dtype], NoneType} if dtype in _PLAIN else ())
 
     def holds(self, values: list[Any]) -> bool:
@@ -52,6 +56,10 @@ class ExactType:
             A value does not fit.
         """
         array = pa.array(values, self._wide)
+        # pyarrow makes infinity of a float that is too large for the type.
+        infinite = _infinite(array) if self._doubles != self._wide else 0
+        if infinite and infinite != _infinite(pa.array(values, self._doubles)):
+            raise ValueError("a float is too large for the type")
         return array if self._wide == self._type else array.cast(self._type)
 
 
@@ -79,6 +87,8 @@ def are_exact(values: list[Any], dtype: pa.DataType) -> bool:
             )
         )
     if pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype):
+        if np.ndarray in kinds:
+            return pa.types.is_large_list(dtype) and have_type(values, dtype.value_type)
         return _are(kinds, (list, tuple)) and are_exact(
             list(chain.from_iterable(filter(None, values))), dtype.value_type
         )
@@ -112,6 +122,51 @@ def _are_scalars(kinds: set[type], dtype: pa.DataType) -> bool:
     return pa.types.is_null(dtype) and not kinds
 
 
+def zones_agree(values: list[Any], dtype: pa.DataType) -> bool:
+    """Return whether all datetimes of a column, at any depth, have a zone, or none has, and no time of day has one.
+
+    Parameters
+    ----------
+    values
+        The values, of any types.
+    dtype
+        The type that pyarrow gives a column of these values.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> there, zoned = datetime(2020, 1, 1), datetime(2020, 1, 1, tzinfo=UTC)
+    >>> [zones_agree(values, pa.list_(pa.timestamp("us"))) for values in ([[there, there]], [[there], [zoned]])]
+    [True, False]
+    """
+    there = [value for value in values if value is not None]
+    if pa.types.is_struct(dtype):
+        fields = [dtype.field(place) for place in range(dtype.num_fields)]
+        return all(zones_agree([value.get(field.name) for value in there], field.type) for field in fields)
+    if pa.types.is_list(dtype):
+        return zones_agree(list(chain.from_iterable(there)), dtype.value_type)
+    zoned = {getattr(value, "tzinfo", None) is not None for value in there}
+    if pa.types.is_timestamp(dtype):
+        return len(zoned) < 2
+    return not (pa.types.is_time(dtype) and True in zoned)
+
+
+def _infinite(array: pa.Array) -> int:
+    """Return the number of infinite values in an array, at any depth."""
+    if pa.types.is_struct(array.type):
+        return sum(map(_infinite, array.flatten()))
+    if pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        return _infinite(array.flatten())
+    if pa.types.is_floating(array.type):
+        return int(pc.sum(pc.is_inf(array)).as_py() or 0)
+    return 0
+
+
+def _with_doubles(dtype: pa.DataType) -> pa.DataType:
+    """Return the type with double in place of shorter floats."""
+    return _mapped(dtype, lambda leaf: pa.float64() if pa.types.is_floating(leaf) else leaf)
+
+
 def widened(dtype: pa.DataType) -> pa.DataType:
     """Return the type with microseconds in place of other units: pyarrow would cut those off without a word.
 
@@ -120,19 +175,28 @@ def widened(dtype: pa.DataType) -> pa.DataType:
     >>> widened(pa.large_list(pa.timestamp("ms", "UTC")))
     LargeListType(large_list<item: timestamp[us, tz=UTC]>)
     """
-    if pa.types.is_struct(dtype):
-        return pa.struct([_widened(dtype.field(place)) for place in range(dtype.num_fields)])
-    if pa.types.is_large_list(dtype):
-        return pa.large_list(_widened(dtype.value_field))
-    if pa.types.is_fixed_size_list(dtype):
-        return pa.list_(_widened(dtype.value_field), dtype.list_size)
+    return _mapped(dtype, _widened_leaf)
+
+
+def _widened_leaf(dtype: pa.DataType) -> pa.DataType:
     if pa.types.is_timestamp(dtype):
         return pa.timestamp("us", dtype.tz)
     return pa.duration("us") if pa.types.is_duration(dtype) else dtype
 
 
-def _widened(field: pa.Field) -> pa.Field:
-    return field.with_type(widened(field.type))
+def _mapped(dtype: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """Return a type with other types in place of those that hold no others."""
+
+    def inner(field: pa.Field) -> pa.Field:
+        return field.with_type(_mapped(field.type, change))
+
+    if pa.types.is_struct(dtype):
+        return pa.struct([inner(dtype.field(place)) for place in range(dtype.num_fields)])
+    if pa.types.is_large_list(dtype):
+        return pa.large_list(inner(dtype.value_field))
+    if pa.types.is_fixed_size_list(dtype):
+        return pa.list_(inner(dtype.value_field), dtype.list_size)
+    return change(dtype)
 
 
 def _are(kinds: Iterable[type], allowed: type | tuple[type, ...], but: type | tuple[()] = ()) -> bool:

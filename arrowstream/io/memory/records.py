@@ -7,7 +7,7 @@ from datetime import datetime, time
 from itertools import chain
 from operator import methodcaller
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,11 @@ from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.ingest import batches_of, conform
 from arrowstream.errors import SchemaError
-from arrowstream.io.memory.exact_values import UNFIT, ExactType, are_exact
+from arrowstream.io.memory.arrays_in_records import are_of_one_array_type, without_arrays
+from arrowstream.io.memory.exact_values import UNFIT, ExactType, zones_agree
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 Records = Sequence[dict[Any, Any]]
 
@@ -58,7 +62,7 @@ class RecordColumns:
         """
         if not all(map(self._names.issuperset, records)):
             raise self._unknown(records)
-        values = [list(map(column.get, records)) for column in self._columns]
+        values = [column.values(records) for column in self._columns]
         if all(map(_Column.are_exact, self._columns, values)):
             arrays = list(map(_Column.array, self._columns, values))
             return Batch(pa.RecordBatch.from_arrays(arrays, schema=self._arrow))
@@ -80,12 +84,13 @@ def guess_batch(records: Records) -> Batch:
     if unfit := [name for name in names if not isinstance(name, str)]:
         raise SchemaError("a record's key is not a string", expected="names of columns", found=repr(unfit[0]))
     columns = {name: list(map(methodcaller("get", name), records)) for name in names}
-    arrays = {name: _guess(name, values) for name, values in columns.items()}
+    arrays = {}
     for name, values in columns.items():
+        # pyarrow rounds integers where it finds arrays of several types.
+        values = values if are_of_one_array_type(values) else without_arrays(values)
+        arrays[name] = _guess(name, values)
         # pyarrow takes a time without a zone for UTC if others have one, and drops the zone of a time of day.
-        if {datetime, time, NoneType}.issuperset(map(type, values)) and not are_exact(
-            values, arrays[name].type
-        ):
+        if not zones_agree(values, arrays[name].type):
             raise _no_column(name, values, "times that all have a zone, or none", None)
     return _guessed(arrays)
 
@@ -93,13 +98,19 @@ def guess_batch(records: Records) -> Batch:
 class _Column:
     """The values under one key."""
 
-    __slots__ = ("_dtype", "_exact", "_name", "get")
+    __slots__ = ("_dtype", "_exact", "_get", "_name", "_untyped")
 
     def __init__(self, name: str, dtype: pl.DataType, arrow: pa.DataType) -> None:
         self._name = name
         self._dtype = dtype
         self._exact = ExactType(arrow)
-        self.get: Callable[[dict[Any, Any]], Any] = methodcaller("get", name)
+        self._untyped = _has_no_type(dtype)
+        self._get: Callable[[dict[Any, Any]], Any] = methodcaller("get", name)
+
+    def values(self, records: Records) -> list[Any]:
+        """Return the value of each record; NumPy arrays become lists unless they have exactly the column's type."""
+        values = list(map(self._get, records))
+        return values if self.are_exact(values) else without_arrays(values)
 
     def are_exact(self, values: list[Any]) -> bool:
         return self._exact.holds(values)
@@ -118,6 +129,8 @@ class _Column:
         """
         if self.are_exact(values):
             return self._conformed(self.array(values))
+        if self._untyped:
+            raise _no_column(self._name, values, str(self._dtype), _UNTYPED)
         numbers: dict[type, int] = {}
         kinds = np.array([numbers.setdefault(kind, len(numbers)) for kind in map(type, values)])
         places = [np.flatnonzero(kinds == number) for number in numbers.values()]
@@ -142,6 +155,18 @@ class _Column:
         return conform(_guessed({self._name: array}), schema).polars().to_series()
 
 
+_UNTYPED = "pass schema=... to the source: the first records had no value that shows the column's type"
+
+
+def _has_no_type(dtype: PolarsDataType) -> bool:
+    """Return whether a type, at any depth, is that of nulls only."""
+    if isinstance(dtype, pl.Struct):
+        return not dtype.fields or any(map(_has_no_type, dtype.to_schema().values()))
+    if isinstance(dtype, pl.List | pl.Array):
+        return _has_no_type(dtype.inner)
+    return dtype == pl.Null
+
+
 def _guessed(arrays: dict[str, pa.Array]) -> Batch:
     (batch,) = batches_of(pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays)))
     return batch
@@ -155,7 +180,7 @@ def _guess(name: str, values: list[Any]) -> pa.Array:
         raise _no_column(name, values, "values of one type", error) from error
 
 
-def _no_column(name: str, values: list[Any], expected: str, error: BaseException | None) -> SchemaError:
+def _no_column(name: str, values: list[Any], expected: str, error: BaseException | str | None) -> SchemaError:
     return SchemaError(
         f"values under the key {name!r} do not make a column",
         expected=expected,

@@ -76,19 +76,6 @@ def grouped(
     ------
     PlanError
         No column is given, a key is not a name, or an option is unknown.
-
-    Notes
-    -----
-    Costs and holds what `reduce` does: each key and a few values for it.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> frame = pl.DataFrame({"k": ["a", "b", "a"], "x": [1, 2, 3]})
-    >>> builder = Pipeline.builder().source(Source.from_frame(frame))
-    >>> builder.group_by("k").agg(pl.col("x").sum(), n=pl.len()).collect_sync().rows()
-    [('a', 4, 2), ('b', 2, 1)]
     """
     names = parse_keys("group_by", tuple(flatten(by)))
     if not names:

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, to_record
+from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import MissingExtra, PlanError
 
 FrameForm = Literal["arrow", "polars", "pandas", "cudf"]
@@ -31,6 +32,7 @@ def check_form(step: str, form: str) -> None:
             f"{step}() cannot hand over such a frame",
             expected="frame=" + " or ".join(repr(known) for known in FORMS),
             found=repr(form),
+            hint=did_you_mean(str(form), FORMS),
         )
 
 

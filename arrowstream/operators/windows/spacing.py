@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from math import gcd
 from typing import Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import polars as pl
 
-from arrowstream.core.duration import Duration, microseconds
+from arrowstream.core.duration import Duration, is_duration, microseconds, not_a_duration
+from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.windows.event_time import EventTime, window_duration
 from arrowstream.operators.windows.grid import DAY_US, DayGrid, EvenGrid, Grid, MonthGrid
@@ -109,6 +110,7 @@ class Spacing:
                     "window(timezone=...) is unknown",
                     expected="such as 'Europe/Berlin'",
                     found=repr(self.zone),
+                    hint=did_you_mean(str(self.zone), available_timezones()),
                 ) from error
 
     def grid(self, time: EventTime) -> Grid:
@@ -153,6 +155,8 @@ class Spacing:
 def _length(name: str, duration: Duration) -> tuple[Unit, int]:
     calendar = _CALENDAR.fullmatch(duration) if isinstance(duration, str) else None
     if calendar is None or calendar[1].strip("0") == "":
+        if isinstance(duration, str) and not is_duration(duration):
+            raise not_a_duration(duration, tuple(_UNITS))
         return "microseconds", window_duration(name, duration)
     unit, count = _UNITS[calendar[2]]
     return unit, int(calendar[1]) * count

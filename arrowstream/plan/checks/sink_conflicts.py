@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from arrowstream.errors import PlanError
-from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage, SinkBinding, Stage
-from arrowstream.plan.policies import Policies
+from arrowstream.plan.policies import Policies, dead_letter_sink
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
 
@@ -61,5 +60,7 @@ def _side_outputs(name: str, policies: Policies, schema: pl.Schema) -> Iterator[
         yield SinkBinding(f"late rows of {name}", policies.late, schema), False
     for handler in policies.handlers:
         if isinstance(handler, DeadLetter):
-            assert isinstance(handler.sink, SinkSpec)
-            yield SinkBinding(f"dead letters of {name}", handler.sink, dead_letter_schema(schema)), True
+            yield (
+                SinkBinding(f"dead letters of {name}", dead_letter_sink(handler), dead_letter_schema(schema)),
+                True,
+            )

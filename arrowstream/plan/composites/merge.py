@@ -30,21 +30,6 @@ class Merge(OtherInputs):
         No builder is given, or one has no source or has a sink.
     SchemaError
         At `build()`: their schemas differ.
-
-    Notes
-    -----
-    Costs a task and a channel for each stream and one where they meet, some 10 us a batch; no row is copied. Up to
-    2 batches wait in each (setting ``default_buffer_size``), and no other state is held. The watermark is the least
-    of all streams that are neither idle nor ended.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> from arrowstream import Pipeline, Source
-    >>> def numbers(*values):
-    ...     return Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": values})))
-    >>> sorted(numbers(1, 2).merge(numbers(3), numbers(4)).collect_sync()["x"])
-    [1, 2, 3, 4]
     """
 
     name: ClassVar[str] = "merge"

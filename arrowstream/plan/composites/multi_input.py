@@ -55,5 +55,5 @@ class MultiInput(OtherInputs):
 
     def compile(self, compiler: LineCompiler, name: str, schema: pl.Schema) -> InputsStage:
         lines = tuple(compiler.input(name, child) for child in self.children)
-        stage = InputsStage(name, self.describe(), schema, lines, schema, self.operator)
+        stage = InputsStage(name, self.describe(), schema, lines, schema, self.operator, compiler.state_id)
         return replace(stage, output=self.operator.output_schema(*stage.schemas))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,6 +13,7 @@ from arrowstream.core.failures import FAILURES, is_failure
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import BlockingWriter, Handle, Writer
 from arrowstream.metrics.counters import StageCounters
+from arrowstream.runtime.endpoints.allowance import Share
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 from arrowstream.runtime.resources import Resources
@@ -33,8 +35,8 @@ class RunningSink:
         The open writer; a `BlockingWriter` is called on worker threads.
     resources
         The run's clock and threads.
-    limit
-        Largest number of rows to write; None for no limit.
+    share
+        The sink's share of the limit of rows; None for no limit.
     on_write
         Called on the loop after each batch that is written; None if nothing depends on it.
     best_effort
@@ -49,16 +51,18 @@ class RunningSink:
         "_ended",
         "_governed",
         "_handle",
-        "_limit",
         "_now_ns",
         "_on_barrier",
         "_on_write",
+        "_share",
         "_threads",
+        "_turn",
         "_writer",
         "blocking",
         "counters",
         "label",
         "lost",
+        "period_s",
     )
 
     def __init__(
@@ -68,7 +72,7 @@ class RunningSink:
         writer: Writer | BlockingWriter,
         resources: Resources,
         *,
-        limit: int | None,
+        share: Share | None,
         on_write: Callable[[], None] | None,
         best_effort: bool = False,
     ) -> None:
@@ -83,21 +87,21 @@ class RunningSink:
         self._now_ns = resources.clock.now_ns
         self._threads = resources.threads
         self._on_barrier = resources.on_sink_barrier
-        self._limit = limit
+        self._share = share
         self._on_write = on_write
         self._handle: Handle | None = None
         self._ended = False
         self.blocking = isinstance(writer, BlockingWriter)
-        self._begin_write: Callable[[Batch], Awaitable[None] | None] = (
-            partial(self._threads.call, writer.write)
-            if isinstance(writer, BlockingWriter)
-            else writer.begin_write
-        )
-
-    @property
-    def full(self) -> bool:
-        """True if the limit of rows is reached."""
-        return self._limit is not None and self.counters.rows_out >= self._limit
+        self._begin_write: Callable[[Batch], Awaitable[None] | None]
+        self.period_s: float | None = None
+        if not isinstance(writer, BlockingWriter):
+            self._begin_write = writer.begin_write
+        elif writer.period_s is None:
+            self._begin_write = partial(self._threads.call, writer.write)
+        else:
+            self.period_s = writer.period_s
+            self._turn = asyncio.Lock()
+            self._begin_write = partial(self._in_turn, writer.write)
 
     async def end(self) -> None:
         """Do nothing: `RunningSinks.commit` ends the sinks."""
@@ -109,19 +113,26 @@ class RunningSink:
             if isinstance(element, Barrier):
                 self._on_barrier(self.counters.name, element.epoch)
             return
-        batch, counters = element, self.counters
-        if self._limit is not None and batch.num_rows > self._limit - counters.rows_out:
-            counters.limited_rows += batch.num_rows - (self._limit - counters.rows_out)
-            batch = batch.slice(0, self._limit - counters.rows_out)
-        rows = batch.num_rows
-        if rows == 0:
-            return
-        await self._attempt(batch)
-        self._on_written(rows)
+        if self._share is not None:
+            await self._send_up_to_limit(element, self._share)
+        elif element.num_rows:
+            await self._attempt(element)
+            self._on_written(element.num_rows)
+
+    async def _send_up_to_limit(self, batch: Batch, share: Share) -> None:
+        # If a handler leaves out rows, others of the batch take their place.
+        while batch.num_rows and (rows := share.take(batch.num_rows)):
+            try:
+                await self._attempt(batch.slice(0, rows))
+            finally:
+                share.rows = self.counters.rows_out
+            batch = batch.slice(rows, batch.num_rows - rows)
+            self._on_written(rows)
+        self.counters.limited_rows += batch.num_rows
 
     def begin_send(self, element: Element) -> Awaitable[None] | None:
         """Write a batch and return None if that needs no wait and nothing else decides about it; else as `send`."""
-        if self._governed or self._limit is not None or not isinstance(element, Batch) or self.blocking:
+        if self._governed or self._share is not None or not isinstance(element, Batch) or self.blocking:
             return self.send(element)
         rest = self._begin_attempt(element)
         if rest is not None:
@@ -137,6 +148,23 @@ class RunningSink:
         self.counters.rows_in += rows
         if self._on_write is not None:
             self._on_write()
+
+    async def keep_time(self) -> None:
+        """Call the writer after each of its periods, until cancelled."""
+        assert isinstance(self._writer, BlockingWriter) and self.period_s is not None
+        while not self.lost:
+            await self._clock.sleep(self.period_s)
+            try:
+                await self._timed(partial(self._in_turn, self._writer.on_period))
+            except FAILURES as error:
+                if not self._best_effort:
+                    raise
+                self.lose(error)
+
+    async def _in_turn(self, method: Callable[..., None], *arguments: object) -> None:
+        """Call a method of the writer on a thread, after the call that is running."""
+        async with self._turn:
+            await self._threads.call(method, *arguments)
 
     async def attempt(self, batch: Batch) -> list[Element]:
         """Write a batch once; return an empty list, as nothing comes out of a sink."""
@@ -260,11 +288,15 @@ class RunningSink:
             _log.warning("%s may have left something half-written: %s", self.counters.name, error)
 
     async def _call(self, method: Callable[..., Any], *arguments: object) -> Any:
+        """Call a method of the writer, on a thread if it blocks."""
+        call = partial(self._threads.call, method) if self.blocking else method
+        return await self._timed(partial(call, *arguments))
+
+    async def _timed(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Await a call and count its time; name the sink in its failure."""
         begin = self._clock.now_ns()
         try:
-            if self.blocking:
-                return await self._threads.call(method, *arguments)
-            return await method(*arguments)
+            return await call()
         except BaseException as error:
             if not is_failure(error):
                 raise

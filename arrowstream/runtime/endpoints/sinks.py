@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
 from arrowstream.plan.physical import SinkBinding
+from arrowstream.runtime.endpoints.allowance import Share
 from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
 from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.task_group import task_group
 
 END_OF_RUN = 0
 """Epoch of the one commit of a run without checkpoints."""
@@ -35,7 +38,7 @@ class RunningSinks:
         return iter(self._sinks)
 
     def open(
-        self, binding: SinkBinding, limit: int | None = None, on_write: Callable[[], None] | None = None
+        self, binding: SinkBinding, share: Share | None = None, on_write: Callable[[], None] | None = None
     ) -> RunningSink:
         """Open a sink.
 
@@ -43,8 +46,8 @@ class RunningSinks:
         ----------
         binding
             The sink in its place.
-        limit
-            Largest number of rows to write; None for no limit.
+        share
+            The sink's share of the limit of rows; None for no limit.
         on_write
             Called on the loop after each batch that is written; None if nothing depends on it.
 
@@ -61,7 +64,7 @@ class RunningSinks:
             binding.sink.label,
             writer,
             self._resources,
-            limit=limit,
+            share=share,
             on_write=on_write,
             best_effort=binding.best_effort_capacity is not None,
         )
@@ -85,6 +88,21 @@ class RunningSinks:
         write = _in_turn(self.side_output(binding))
         self._shared.append((binding, write))
         return write
+
+    @asynccontextmanager
+    async def keeping_time(self) -> AsyncIterator[None]:
+        """Call the writers that have a period after each of these, until the block ends."""
+        timed = [sink for sink in self._sinks if sink.period_s is not None]
+        if not timed:
+            yield
+            return
+        async with task_group() as group:
+            tasks = [
+                group.create_task(sink.keep_time(), name=f"time of {sink.counters.name}") for sink in timed
+            ]
+            yield
+            for task in tasks:
+                task.cancel()
 
     def _in_order(self) -> list[RunningSink]:
         """Return the sinks at ends, then side outputs, which may get rows until a sink has written its last one."""

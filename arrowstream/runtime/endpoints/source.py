@@ -41,6 +41,8 @@ class RunningSource:
         The run's clock, threads and snapshot store.
     inside
         The steps that run inside the read, which its errors name.
+    state_id
+        The id of its saved position.
     """
 
     __slots__ = (
@@ -72,12 +74,13 @@ class RunningSource:
         reader: Reader | BlockingReader,
         resources: Resources,
         inside: Sequence[Expressions] = (),
+        state_id: str = "source",
     ) -> None:
         self.counters = StageCounters(name)
         self.queue = None
         self._reader = reader
         self._inside = inside
-        self._snapshots = Snapshots(name, name, resources)
+        self._snapshots = Snapshots(name, state_id, resources)
         self._threads = resources.threads
         self._clock = resources.clock
         self._now_ns = resources.clock.now_ns
@@ -268,6 +271,15 @@ class RunningSource:
 
     def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
         async def read() -> Element | None:
+            element = await read_once()
+            while reader.empty_is_progress and _is_empty(element):
+                if self._stopped:
+                    self._interrupted = True
+                    return None
+                element = await read_once()
+            return element
+
+        async def read_once() -> Element | None:
             begin = self._clock.now_ns()
             element = await self._threads.call(reader.read)
             counters = self.counters
@@ -303,3 +315,8 @@ class RunningSource:
             raise
         finally:
             self._reading = None
+
+
+def _is_empty(element: Element | None) -> bool:
+    """Return whether an element is a batch without rows."""
+    return isinstance(element, Batch) and not element.num_rows

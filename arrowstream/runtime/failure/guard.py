@@ -1,27 +1,22 @@
-"""The error handlers at work on a batch that fails: retries, and the search for the failing rows.
+"""The error handlers at work on a batch that fails: retries, then the search for the failing rows.
 
-The failing rows are found by halving: the batch has failed as a whole, so its halves are tried, then the
-halves of those that fail, until single rows are left. The results of the good parts are kept as they come, so
-no part is tried again once it has succeeded, and rows are neither lost nor doubled; in the end the results are
-joined. Retries come before that and are for the whole batch only: a part is tried once. Retries of parts would
-multiply the waits by the number of parts, and a temporary failure has had its time to pass.
+Retries are for the whole batch only: a part is tried once. Retries of parts would multiply the waits by the number of
+parts, and a temporary failure has had its time to pass. The results of the good parts are joined in the end.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
-from arrowstream.core.failures import FAILURES
-from arrowstream.errors import ArrowstreamError, StageTimeout
 from arrowstream.policies.dead_letter import FailedRows, dead_letter_frame
 from arrowstream.policies.handlers import DeadLetter, ErrorHandler, Fail, Log, Retry, Skip
+from arrowstream.runtime.failure.failing_rows import find_failing_rows, reason, tried
 from arrowstream.runtime.failure.rejoin import rejoined
-from arrowstream.runtime.failure.stage_error import first_line, stage_error
+from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 
 LOGGER = logging.getLogger("arrowstream")
@@ -90,7 +85,7 @@ class Guard:
         ArrowstreamError
             The failure, if no handler skips the batch or its failing rows or sends them to the dead letters.
         """
-        result = await _tried(attempt, batch)
+        result = await tried(attempt, batch)
         for place, handler in enumerate(self._handlers):
             if isinstance(result, list):
                 return result
@@ -111,7 +106,7 @@ class Guard:
             if retry.budget is not None and so_far + wait > retry.budget:
                 break
             await self._clock.sleep(wait)
-            result = await _tried(attempt, batch)
+            result = await tried(attempt, batch)
             if isinstance(result, list):
                 return result
             error = result
@@ -120,11 +115,9 @@ class Guard:
     async def _give_up(self, batch: Batch, attempt: Attempt, error: BaseException) -> list[Element]:
         last = self._last
         out: list[Element] = []
-        failed: list[FailedRows] = []
+        failed = [_whole(batch, error)]
         if isinstance(last, Skip | DeadLetter) and not last.whole_batch:
-            await _halve(batch, 0, batch.num_rows, error, attempt, out, failed)
-        else:
-            failed.append(_whole(batch, error))
+            out, failed = await find_failing_rows(batch, error, attempt, self._clock)
         if failed:
             await self._report(batch, failed, error)
         return rejoined(out, batch.num_rows)
@@ -163,45 +156,5 @@ class Guard:
         )
 
 
-async def _tried(attempt: Attempt, batch: Batch) -> list[Element] | BaseException:
-    """Return the result of an attempt, or its failure; raise a cancellation."""
-    try:
-        return await attempt(batch)
-    except FAILURES as error:
-        return error
-
-
-async def _halve(
-    batch: Batch,
-    offset: int,
-    rows: int,
-    error: BaseException,
-    attempt: Attempt,
-    out: list[Element],
-    failed: list[FailedRows],
-) -> None:
-    """Divide rows that failed together with `error`: results of good rows go to `out`, the others to `failed`."""
-    # A batch is rarely late because of a single row, and tries of all parts would take longer still.
-    if rows <= 1 or isinstance(error, StageTimeout):
-        failed.append(FailedRows(offset, rows, _reason(error)))
-        return
-    middle = rows // 2
-    for start, length in ((offset, middle), (offset + middle, rows - middle)):
-        await asyncio.sleep(0)  # other tasks on the loop must not wait for all the tries of a bad batch
-        result = await _tried(attempt, batch.slice(start, length))
-        if isinstance(result, list):
-            out += result
-        else:
-            await _halve(batch, start, length, result, attempt, out, failed)
-
-
 def _whole(batch: Batch, error: BaseException) -> FailedRows:
-    return FailedRows(0, batch.num_rows, _reason(error))
-
-
-def _reason(error: BaseException) -> str:
-    """Return the failure in one line, without stage and position, which are reported next to it."""
-    if not isinstance(error, ArrowstreamError):
-        return first_line(error)
-    details = (("expected", error.expected), ("found", error.found))
-    return "; ".join([error.what, *(f"{label}: {value}" for label, value in details if value)])
+    return FailedRows(0, batch.num_rows, reason(error))

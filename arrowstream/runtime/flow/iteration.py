@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -74,32 +75,53 @@ def iterate_blocking(stream: Callable[[Clock], AsyncGenerator[T, None]]) -> Iter
     PlanError
         An event loop runs on this thread, and would be blocked.
     """
+    _check_no_loop()
+    return _items(stream)
+
+
+def _items(stream: Callable[[Clock], AsyncGenerator[T, None]]) -> Iterator[T]:
+    clock = PausingClock()
+    runner = asyncio.Runner()
+    items = stream(clock)
+
+    async def following() -> tuple[T] | None:
+        try:
+            return (await anext(items),)
+        except StopAsyncIteration:
+            return None
+
+    def run(work: Coroutine[Any, Any, R]) -> R:
+        with clock.running():
+            return runner.run(work)
+
+    def close() -> None:
+        with runner:
+            run(items.aclose())
+
+    try:
+        while found := run(following()):
+            yield found[0]
+            _check_no_loop()
+    finally:
+        _outside_a_loop(close)
+
+
+def _check_no_loop() -> None:
+    """Raise if an event loop runs on this thread."""
     if running_loop() is not None:
         raise PlanError(
             "a for loop over a builder would block the event loop that runs on this thread",
             expected="async for batch in builder",
             hint="in a notebook write async for as well, or collect_sync() for one frame",
         )
-    return _items(stream)
 
 
-def _items(stream: Callable[[Clock], AsyncGenerator[T, None]]) -> Iterator[T]:
-    clock = PausingClock()
-    with asyncio.Runner() as runner:
-        items = stream(clock)
+def _outside_a_loop(work: Callable[[], None]) -> None:
+    """Do `work`, which runs an event loop, and wait for it: on a new thread if an event loop runs on this one.
 
-        async def following() -> tuple[T] | None:
-            try:
-                return (await anext(items),)
-            except StopAsyncIteration:
-                return None
-
-        def run(work: Coroutine[Any, Any, R]) -> R:
-            with clock.running():
-                return runner.run(work)
-
-        try:
-            while found := run(following()):
-                yield found[0]
-        finally:
-            run(items.aclose())
+    A generator is also closed by a program that has meanwhile started a loop, or by the garbage collector.
+    """
+    if running_loop() is None:
+        return work()
+    with ThreadPoolExecutor(1, "arrowstream-loop") as threads:
+        threads.submit(work).result()

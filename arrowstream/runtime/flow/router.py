@@ -12,6 +12,7 @@ from arrowstream.runtime.call_times import CallTimes
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.flow.ports import Broadcast, OutputPort, WaitingOutput
 from arrowstream.runtime.resources import Resources
+from arrowstream.runtime.threads import measured
 
 
 class RunningRouter(WaitingOutput):
@@ -66,14 +67,13 @@ class RunningRouter(WaitingOutput):
         rows, begin = batch.num_rows, self._clock.now_ns()
         try:
             if self._times.runs_inline(rows):
-                parts = self._route(batch)
+                parts, busy_ns = measured(self._clock.now_ns, self._route, batch)
             else:
-                parts = await self._threads.call(self._route, batch)
+                parts, busy_ns = await self._threads.call(measured, self._clock.now_ns, self._route, batch)
         except FAILURES as error:
             self.counters.errors += 1
             raise stage_error(self.counters.name, batch, error) from error
-        taken = self._clock.now_ns() - begin
-        self._times.observe(rows, taken)
+        self._times.observe(rows, busy_ns)
         self.counters.rows_in += rows
-        self.counters.record_batch("split", rows, taken, taken)
+        self.counters.record_batch("split", rows, busy_ns, self._clock.now_ns() - begin)
         return parts

@@ -5,31 +5,68 @@ Polars' streaming engine encodes: the frames are its source, and the bytes go to
 
 from __future__ import annotations
 
-import io
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
-from typing import IO, Any, Final, cast
+from dataclasses import dataclass
+from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
-from polars.io.plugins import register_io_source
 
 from arrowstream.core.batch import arrow_schema, to_record
-from arrowstream.io.files.avro.container import rows_start
 from arrowstream.io.files.formats import Format
+from arrowstream.io.files.output.avro_encoder import AvroEncoder
+from arrowstream.io.files.output.encoder import Encoder, Target, file_of
 from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
-from arrowstream.io.files.output.wrapped_bytes import ArrayLines, PackedPieces, Target
 from arrowstream.io.files.text.old_zones import has_zones, with_whole_minutes
 
 GROUP_ROWS: Final = 262_144
 """Rows per row group, as in Polars' streaming writer; more made files both slower and larger."""
 
 _UNIT_ROWS: Final = 65_536
+_PACKED_BYTES: Final = 1 << 20
 
 
-def encoder_for(format: Format, schema: pl.Schema, compression: str | None, delimiter: str = ",") -> Encoder:
+@dataclass(frozen=True, slots=True)
+class RowGroups:
+    """Row groups of a Parquet file.
+
+    Parameters
+    ----------
+    rows
+        Number of rows in each; None for as many as are fast to write and read.
+    nbytes
+        Most bytes of the rows of one, about, if `rows` is None.
+    statistics
+        Whether each has the least and the largest value of its columns, by which readers skip it.
+    """
+
+    rows: int | None = None
+    nbytes: int = UNIT_BYTES
+    statistics: bool = True
+
+    def size(self, first: pl.DataFrame) -> int | None:
+        """Return the number of rows of each, from the first rows of the file; None if there are none."""
+        if self.rows is not None:
+            return self.rows
+        if not first.height:
+            return None
+        # Polars keeps all rows of a row group in memory, however wide they are.
+        fitting = first.height * self.nbytes // max(1, frame_bytes(first))
+        return max(1, min(GROUP_ROWS, fitting))
+
+
+def encoder_for(
+    format: Format,
+    schema: pl.Schema,
+    compression: str | None,
+    delimiter: str = ",",
+    *,
+    header: bool = True,
+    level: int | None = None,
+    groups: RowGroups | None = None,
+) -> Encoder:
     r"""Make an encoder.
 
     Parameters
@@ -42,6 +79,12 @@ def encoder_for(format: Format, schema: pl.Schema, compression: str | None, deli
         Compression of the columns for Parquet and IPC, of the whole file for text; None for no compression.
     delimiter
         Delimiter of the fields of a CSV line.
+    header
+        Whether a CSV file begins with a line of the names.
+    level
+        Level of the compression; None for a fast one.
+    groups
+        Row groups of Parquet; None for the defaults.
 
     Examples
     --------
@@ -50,17 +93,17 @@ def encoder_for(format: Format, schema: pl.Schema, compression: str | None, deli
     b'[{"x":1},\n{"x":2}]\n'
     """
     if format == "parquet":
-        return ParquetEncoder(schema, compression)
+        return ParquetEncoder(schema, compression, level, groups or RowGroups())
     if format == "ipc":
         return IpcEncoder(schema, compression)
     if format == "avro":
         return AvroEncoder(schema, compression)
     text: Encoder
     if format == "csv":
-        text = CsvEncoder(schema, delimiter)
+        text = CsvEncoder(schema, delimiter, header)
     else:
         text = JsonEncoder(schema) if format == "json" else NdjsonEncoder(schema)
-    return PackedEncoder(text, compression) if compression is not None else text
+    return PackedEncoder(text, compression, level) if compression is not None else text
 
 
 def unit_rows(format: Format) -> int:
@@ -68,87 +111,30 @@ def unit_rows(format: Format) -> int:
     return GROUP_ROWS if format == "parquet" else _UNIT_ROWS
 
 
-class Encoder(ABC):
-    """Encoder of frames of one schema into the bytes of one file. It has no state, and serves any number of files.
-
-    Parameters
-    ----------
-    schema
-        Schema of every frame.
-    """
-
-    def __init__(self, schema: pl.Schema) -> None:
-        self.schema = schema
-
-    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
-        """Add the bytes of a file with these rows to `target`, piece by piece.
-
-        What `frames` or `target` raises ends the call, perhaps as another exception.
-        """
-        first = next(frames, None)
-        if first is None:
-            self.encode_rows(pl.DataFrame(schema=self.schema), target)
-            return
-        with self.framed(target) as inside:
-            self.encode_frames(chain([first], frames), first, inside)
-
-    def encode_rows(self, rows: pl.DataFrame, target: Target) -> None:
-        """Add the bytes of a file with these rows to `target`; for few rows, this takes a third of the time."""
-        with self.framed(target) as inside:
-            self.encode_lazy(self.prepared(rows).lazy(), rows, inside)
-
-    @contextmanager
-    def framed(self, target: Target) -> Iterator[Target]:
-        """Give the target for the rows of one file, whose bytes reach `target` with what surrounds them."""
-        yield target
-
-    def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
-        """Add the bytes of all frames to `target`, as for `encode_lazy`."""
-        rest = (self.prepared(frame) for frame in frames)
-        self.encode_lazy(register_io_source(lambda *_: rest, schema=self.schema), first, target)
-
-    @abstractmethod
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        """Add the bytes of rows to `target`.
-
-        Parameters
-        ----------
-        rows
-            All rows of the file.
-        first
-            The first of them; none only if there are no others.
-        target
-            Place for the bytes, from `framed`.
-        """
-
-    def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return rows as they are passed to Polars' encoder."""
-        arrays = [name for name, dtype in frame.schema.items() if _has_arrays(dtype)]
-        # Polars 1 panics at a slice of an array that does not begin with its first value. Gathered rows are a copy.
-        return frame.with_columns(pl.col(arrays).gather(pl.int_range(pl.len()))) if arrays else frame
-
-
 class ParquetEncoder(Encoder):
-    """Encoder of Parquet with zstd at level 1, the fastest, and other compressions at their defaults."""
+    """Encoder of Parquet; by default with zstd at level 1, the fastest, and other compressions at their defaults."""
 
-    def __init__(self, schema: pl.Schema, codec: str | None) -> None:
+    def __init__(self, schema: pl.Schema, codec: str | None, level: int | None, groups: RowGroups) -> None:
         super().__init__(schema)
         self._codec: Any = codec or "uncompressed"
+        self._level = 1 if level is None and codec == "zstd" else level
+        self._groups = groups
 
     def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        # Polars keeps all rows of a row group in memory, however wide they are.
-        fitting = first.height * UNIT_BYTES // max(1, frame_bytes(first))
         rows.sink_parquet(
-            _file(target),
+            file_of(target),
             compression=self._codec,
-            compression_level=1 if self._codec == "zstd" else None,
-            row_group_size=max(1, min(GROUP_ROWS, fitting)) if first.height else None,
+            compression_level=self._level,
+            row_group_size=self._groups.size(first),
+            statistics=self._groups.statistics,
             engine="streaming",
         )
 
 
 class IpcEncoder(Encoder):
     """Encoder of the Arrow IPC file format, with the oldest-compatible Arrow types, which every reader knows."""
+
+    holds_rows = True  # Polars writes a record batch once it is large
 
     def __init__(self, schema: pl.Schema, codec: str | None) -> None:
         super().__init__(schema)
@@ -157,42 +143,16 @@ class IpcEncoder(Encoder):
     def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
         if not first.height:
             # Polars 1 writes no dictionaries into a file without a batch, and would not see an enum's categories.
-            file = pa.PythonFile(_file(target), mode="w")
+            file = pa.PythonFile(file_of(target), mode="w")
             with pa.ipc.new_file(file, arrow_schema(self.schema)) as writer:
                 writer.write_batch(to_record(first))
             return
         rows.sink_ipc(
-            _file(target),
+            file_of(target),
             compression=self._codec,
             compat_level=pl.CompatLevel.oldest(),
             engine="streaming",
         )
-
-
-class AvroEncoder(Encoder):
-    """Encoder of Avro container files, in blocks of at most 65,536 rows; every field may be null."""
-
-    def __init__(self, schema: pl.Schema, codec: str | None) -> None:
-        super().__init__(schema)
-        self._codec: Any = codec or "uncompressed"
-
-    def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
-        begun = False
-        for frame in frames:
-            for rows in frame.iter_slices(_UNIT_ROWS):
-                self._add(rows, target, begun)
-                begun = True
-
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        self._add(rows.collect(), target, False)
-
-    def _add(self, rows: pl.DataFrame, target: Target, begun: bool) -> None:
-        # Polars writes whole files, whose sync markers are the same: after the first header, only the blocks count.
-        content = io.BytesIO()
-        # Polars 1 writes a whole file for each chunk.
-        rows.rechunk().write_avro(content, compression=self._codec, name="row")
-        written = content.getvalue()
-        target.add(written[rows_start(written) :] if begun else written)
 
 
 class TextEncoder(Encoder):
@@ -220,21 +180,32 @@ class TextEncoder(Encoder):
 
 
 class CsvEncoder(TextEncoder):
-    """Encoder of CSV with a header line, quoted where necessary."""
+    """Encoder of CSV, quoted where necessary."""
 
-    def __init__(self, schema: pl.Schema, delimiter: str) -> None:
+    def __init__(self, schema: pl.Schema, delimiter: str, header: bool) -> None:
         super().__init__(schema)
+        self._header = header
         self._delimiter = delimiter
 
     def encode_text(self, rows: pl.LazyFrame, target: Target, begun: bool) -> None:
-        rows.sink_csv(_file(target), include_header=not begun, separator=self._delimiter, engine="streaming")
+        rows.sink_csv(
+            file_of(target),
+            include_header=self._header and not begun,
+            separator=self._delimiter,
+            engine="streaming",
+        )
 
 
 class NdjsonEncoder(TextEncoder):
     """Encoder of NDJSON, one object per line."""
 
+    def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
+        rows = super().prepared(frame)
+        # Polars 1 panics at columns whose chunks end at different rows.
+        return rows.rechunk() if any(count > 1 for count in rows.n_chunks("all")) else rows
+
     def encode_text(self, rows: pl.LazyFrame, target: Target, begun: bool) -> None:
-        rows.sink_ndjson(_file(target), engine="streaming")
+        rows.sink_ndjson(file_of(target), engine="streaming")
 
 
 class JsonEncoder(NdjsonEncoder):
@@ -242,7 +213,7 @@ class JsonEncoder(NdjsonEncoder):
 
     @contextmanager
     def framed(self, target: Target) -> Iterator[Target]:
-        array = ArrayLines(target)
+        array = _Array(target)
         yield array
         array.end()
 
@@ -254,15 +225,16 @@ class PackedEncoder(Encoder):
     compression state is kept between them.
     """
 
-    def __init__(self, inner: Encoder, compression: str) -> None:
+    def __init__(self, inner: Encoder, compression: str, level: int | None) -> None:
         super().__init__(inner.schema)
         self._inner = inner
         # pyarrow's default is gzip's slowest level, 9; the gzip tool's default is 6.
-        self._codec = pa.Codec(compression, compression_level=6 if compression == "gzip" else 1)
+        chosen = level or (6 if compression == "gzip" else 1)
+        self._codec = pa.Codec(compression, compression_level=chosen)
 
     @contextmanager
     def framed(self, target: Target) -> Iterator[Target]:
-        packed = PackedPieces(target, self._codec)
+        packed = _Packed(target, self._codec)
         with self._inner.framed(packed) as inside:
             yield inside
         packed.end()
@@ -277,27 +249,48 @@ class PackedEncoder(Encoder):
         self._inner.encode_lazy(rows, first, target)
 
 
-def _has_arrays(dtype: Any) -> bool:
-    if isinstance(dtype, pl.Struct):
-        return any(_has_arrays(field.dtype) for field in dtype.fields)
-    return isinstance(dtype, pl.Array) or (isinstance(dtype, pl.List) and _has_arrays(dtype.inner))
+class _Array:
+    """Lines of NDJSON as the elements of one JSON array."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._begun = self._line_ended = False
+
+    def add(self, data: bytes) -> None:
+        if not data:
+            return
+        # JSON forbids a raw newline inside a string (RFC 8259, section 7: control characters are
+        # escaped), so every newline byte ends a row. In UTF-8 it is never part of another character.
+        head = b",\n" if self._line_ended else b"" if self._begun else b"["
+        self._begun, self._line_ended = True, data.endswith(b"\n")
+        self._target.add(head + data.removesuffix(b"\n").replace(b"\n", b",\n"))
+
+    def end(self) -> None:
+        self._target.add(b"]\n" if self._begun else b"[]\n")
 
 
-def _file(target: Target) -> IO[bytes]:
-    return cast(IO[bytes], _File(target.add))
+class _Packed:
+    """Bytes that are compressed together once there are enough of them."""
 
+    def __init__(self, target: Target, codec: pa.Codec) -> None:
+        self._target = target
+        self._codec = codec
+        self._held: list[bytes] = []
+        self._nbytes = 0
+        self._begun = False
 
-class _File(io.RawIOBase):
-    """File object that passes bytes on."""
+    def add(self, data: bytes) -> None:
+        self._held.append(data)
+        self._nbytes += len(data)
+        if self._nbytes >= _PACKED_BYTES:
+            self._pack()
 
-    def __init__(self, add: Callable[[bytes], None]) -> None:
-        super().__init__()
-        self._add = add
+    def end(self) -> None:
+        # A file of 0 bytes is neither gzip nor Zstandard, so an empty one still gets a member.
+        if self._nbytes or not self._begun:
+            self._pack()
 
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        content = bytes(data)
-        self._add(content)
-        return len(content)
+    def _pack(self) -> None:
+        self._begun = True
+        content, self._held, self._nbytes = b"".join(self._held), [], 0
+        self._target.add(self._codec.compress(content, asbytes=True))

@@ -34,6 +34,11 @@ class GrowingFile(OutputFile):
         self._size = 0
         self._unsafe: OSError | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes of the file so far, about: the encoder's thread adds to them."""
+        return self._size + super().nbytes
+
     def write(self) -> None:
         if self._path is None:
             self._path = self._place()

@@ -62,6 +62,11 @@ class OutputFile(ABC):
         self._abandoned = False
 
     @property
+    def nbytes(self) -> int:
+        """Number of bytes that were added and are not in the file yet."""
+        return self._held
+
+    @property
     def failed(self) -> bool:
         """True if bytes could not be written, and the encoder waits until they are."""
         return self._behind

@@ -9,7 +9,7 @@ import polars as pl
 
 from arrowstream.errors import SinkError
 from arrowstream.io.files.output import frame_queue
-from arrowstream.io.files.output.encoders import Encoder
+from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.frame_queue import FrameQueue
 from arrowstream.io.files.output.output_file import OutputFile
 from arrowstream.io.files.output.row_buffer import frame_bytes
@@ -29,23 +29,36 @@ class StreamingSink:
         Encoder of its format.
     unit_rows
         Number of rows that are encoded together.
+    capacity
+        Most bytes of rows that wait for the encoder; None for the default.
     """
 
-    __slots__ = ("_done", "_encoder", "_failure", "_file", "_queue", "_thread", "rows")
+    __slots__ = ("_done", "_encoder", "_failure", "_file", "_queue", "_taken", "_thread", "rows")
 
-    def __init__(self, file: OutputFile, encoder: Encoder, unit_rows: int) -> None:
+    def __init__(
+        self, file: OutputFile, encoder: Encoder, unit_rows: int, capacity: int | None = None
+    ) -> None:
         self._file = file
         self._encoder = encoder
-        self._queue = FrameQueue(file.changed, min(unit_rows, _WAKE_ROWS), frame_queue.CAPACITY)
+        most = frame_queue.CAPACITY if capacity is None else min(capacity, frame_queue.CAPACITY)
+        self._queue = FrameQueue(file.changed, min(unit_rows, _WAKE_ROWS), most)
         self._thread: Thread | None = None
         self._done = False
         self._failure: BaseException | None = None
+        self._taken = 0
         self.rows = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes of the file so far, without those of rows that wait; of its rows, if all of them wait."""
+        return self._taken if self._encoder.holds_rows else self._file.nbytes
 
     def append(self, frame: pl.DataFrame) -> None:
         """Add rows; wait while the encoder is busy with others, but not if it cannot write."""
         self._start()
-        self._queue.put(frame, frame_bytes(frame), self._takes_nothing)
+        nbytes = frame_bytes(frame)
+        self._queue.put(frame, nbytes, self._takes_nothing)
+        self._taken += nbytes
         self.rows += frame.height
 
     def check(self) -> None:
@@ -56,6 +69,8 @@ class StreamingSink:
         SinkError
             Bytes could not be written, and wait; or the encoder has failed, and nothing can be written any more.
         """
+        if isinstance(self._failure, SinkError):
+            raise self._failure
         if self._failure is not None:
             raise broken(self._failure) from self._failure
         self._file.check()

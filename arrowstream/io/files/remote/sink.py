@@ -16,7 +16,7 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SinkError
 from arrowstream.io.files.remote.failures import store_error
 from arrowstream.io.files.remote.options import StorageOptions
-from arrowstream.io.files.remote.stores import objects_below
+from arrowstream.io.files.remote.stores import objects_below, status_of
 from arrowstream.io.files.remote.urls import RemotePath, remote_path
 from arrowstream.io.files.remote.writer import ObjectWriter
 from arrowstream.io.files.sink import FileSink
@@ -62,17 +62,18 @@ class ObjectSink(SinkSpec):
                 found="a web server, which takes no uploads",
                 hint="write a local file and send it",
             )
-        if options.get("overwrite"):
-            raise PlanError(
-                "overwrite=True is for folders on this machine",
-                expected="one object, which replaces one of the same name, or a folder without data",
-                found=str(path),
-                hint="write into a new folder, such as one that is named after the day",
-            )
         is_folder = path.key.endswith("/") or not path.name or bool(options.get("partition_by"))
         if is_folder and path.key and not path.key.endswith("/"):
             path = replace(path, key=f"{path.key}/")
-        return cls(path, replace(FileSink.of("x", **options), path=path.url))
+        files = FileSink.of("x", **options)
+        if files.mode not in (None, "error") and (is_folder or files.mode != "overwrite"):
+            raise PlanError(
+                f"mode={files.mode!r} is for files and folders on this machine",
+                expected="one object, which replaces one of the same name, or a folder without objects",
+                found=str(path),
+                hint="write into a new folder, such as one that is named after the day",
+            )
+        return cls(path, replace(files, path=path.url))
 
     @property
     def is_folder(self) -> bool:
@@ -108,22 +109,25 @@ class ObjectSink(SinkSpec):
         SinkError
             The folder in the store already holds data, or cannot be listed.
         """
-        if self.is_folder:
-            self._check_empty()
+        if self.is_folder or self.files.mode == "error":
+            self._check_free()
         folder = Path(tempfile.mkdtemp(prefix="arrowstream-"))
         name = "parts/" if self.is_folder else self.path.name
         inner = replace(self.files, path=f"{folder}/{name}").open(schema, context)
         return ObjectWriter(inner, folder, self.path)
 
-    def _check_empty(self) -> None:
+    def _check_free(self) -> None:
         try:
-            found = objects_below(self.path)
+            found = objects_below(self.path) if self.is_folder else self._objects_here()
         except Exception as error:  # of pyarrow
             raise store_error(SinkError, "cannot be written", self.path, error) from error
         if found:
             raise SinkError(
-                f"{self.path} already holds objects",
-                expected="a folder without any",
-                found=f"{len(found)} objects, such as {found[0]}",
-                hint="choose another folder, or delete them",
+                f"{self.path} already {'holds objects' if self.is_folder else 'exists'}",
+                expected="a folder without any" if self.is_folder else "no such object, as mode='error' says",
+                found=f"{len(found)} objects, such as {found[0]}" if self.is_folder else f"{found[0]}",
+                hint=f"choose another {'folder' if self.is_folder else 'key'}, or delete what is there",
             )
+
+    def _objects_here(self) -> list[str]:
+        return [self.path.key] if status_of(self.path) is not None else []

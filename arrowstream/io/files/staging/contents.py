@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from arrowstream.errors import SinkError
 from arrowstream.io.files.staging.base import keep_mode_and_owner, remove, remove_empty, sync_tree
 from arrowstream.io.files.staging.exchange import move_new
 from arrowstream.io.files.staging.unfinished import is_partition
@@ -51,6 +50,28 @@ class Contents:
         self._old = {path.relative_to(folder): version for path, version in old.items()}
         self._linked: dict[Path, Version | None] = {}
 
+    @classmethod
+    def after_exchange(cls, folder: Path, replaced: Path, old: Mapping[Path, Version | None]) -> Contents:
+        """Return the contents of a folder that another run has replaced.
+
+        Parameters
+        ----------
+        folder
+            Path of the new folder.
+        replaced
+            Path of the old one.
+        old
+            Files of the old one that were not linked, with paths in it.
+        """
+        found = cls(replaced, folder, old)
+        found._folder = folder
+        for path in _files(replaced):
+            name = path.relative_to(replaced)
+            version = Version.of(folder / name)
+            if _same_file(Version.of(path), version):
+                found._linked[name] = version
+        return found
+
     def carry_over(self) -> bool:
         """Link the files that the folder contains now; return False, with no links, if one cannot be linked.
 
@@ -74,8 +95,8 @@ class Contents:
         sync_tree(self._new)
         return True
 
-    def clear(self, replaced: Path) -> None:
-        """Remove the replaced folder; what appeared in it since the last `carry_over` is moved to the new one.
+    def clear(self, replaced: Path, record: str) -> list[Path]:
+        """Empty the replaced folder; what appeared in it since the last `carry_over` is moved to the new one.
 
         Nothing is removed that was not left behind or linked.
 
@@ -83,24 +104,26 @@ class Contents:
         ----------
         replaced
             Path of the old folder, after the new one has taken its name.
+        record
+            Name of the file in it that lists what it held, and that stays to the end.
 
-        Raises
-        ------
-        SinkError
-            A file has the name of one in the new folder, or cannot be moved; it stays where it is.
+        Returns
+        -------
+        list of Path
+            Files that stay, because their names are taken in the new folder or they cannot be moved.
         """
+        stuck: list[Path] = []
         for _ in range(_PASSES):
-            stuck = [path for path in _files(replaced) if not self._cleared(path, path.relative_to(replaced))]
+            found = [path for path in _files(replaced) if path != replaced / record]
+            stuck = [path for path in found if not self._cleared(path, path.relative_to(replaced))]
             remove_empty([Path(place) for place, _, _ in os.walk(replaced, topdown=False)])
-            if stuck or not replaced.exists():
+            if stuck or not found:
                 break
-        if stuck:
-            raise SinkError(
-                f"the new files are in {self._folder}, but other files appeared there meanwhile",
-                expected="nobody else writing files of the same names",
-                found=f"{len(stuck)} files that cannot be moved there, such as {stuck[0]}",
-                hint=f"move what you need out of {replaced}, and delete it",
-            )
+        return stuck
+
+    def leave(self, name: str) -> None:
+        """Leave one more file of the folder behind."""
+        self._old[Path(name)] = None
 
     def _others(self) -> set[Path] | None:
         """Return the other files of the folder and its partitions; None if an entry cannot be linked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from arrowstream.errors import SinkError
@@ -20,21 +20,32 @@ from arrowstream.io.files.staging.base import (
     sync,
     sync_tree,
 )
+from arrowstream.io.files.staging.claim import claimed
 from arrowstream.io.files.staging.contents import Contents, Version
 from arrowstream.io.files.staging.exchange import exchange
-from arrowstream.io.files.staging.journal import Journal, Move
+from arrowstream.io.files.staging.journal import Journal, Move, clear_drafts
+from arrowstream.io.files.staging.leftovers import clear_leftovers
 from arrowstream.io.files.staging.lock import locked
-from arrowstream.io.files.staging.unfinished import hidden_name, new_token, note_leftovers
+from arrowstream.io.files.staging.replaced import Replaced, clear_records, clear_replaced
+from arrowstream.io.files.staging.unfinished import hidden_name
+
+Listing = Callable[[], Iterable[Path]]
+"""Lists data files of a folder."""
+
+
+def no_files() -> tuple[Path, ...]:
+    """Return no files: nothing is replaced."""
+    return ()
 
 
 class FilledFolder(Staging):
-    """Folder that files are added to, in place of `old` ones.
+    """Folder that files are added to, in place of old ones.
 
     The new files wait in a hidden folder next to the target. At the end the two folders exchange their names in one
     step; before that, other files in the target are linked into the new folder. If the file system cannot exchange
     folders, or the target contains a folder that is not a partition, the files are moved one by one. The old files
     are removed only when all new ones are in place, and a `Journal` lies in the folder meanwhile: until it is
-    removed, a reader may see rows of both.
+    removed, a reader may see rows of both. A single file that replaces nothing is moved without all that.
 
     What others put into the folder while the run writes stays there: runs publish one after the other, under a lock,
     and only files that were listed when the run began are removed.
@@ -42,9 +53,13 @@ class FilledFolder(Staging):
     Parameters
     ----------
     target
-        The folder, without symbolic links.
+        The folder, without symbolic links; it is made if it is missing.
     old
-        Files in it that the new ones replace.
+        Lists the files in it that the new ones replace.
+    only_written
+        Whether only those old files are replaced that are in folders which the run has written to.
+    alone
+        Whether the run fails if others have added files which `old` would list.
 
     Raises
     ------
@@ -52,30 +67,39 @@ class FilledFolder(Staging):
         The folder cannot be written to.
     """
 
-    def __init__(self, target: Path, old: Iterable[Path] = ()) -> None:
+    def __init__(
+        self, target: Path, old: Listing = no_files, *, only_written: bool = False, alone: bool = False
+    ) -> None:
         self._target = target
-        self._old = {path: Version.of(path) for path in old}
+        self._list_old = old
+        self._only_written = only_written
+        self._alone = alone
         self._exchanged = False
-        self._token = new_token()
         self._names: dict[str, None] = {}
         self._moves: list[Move] = []
         self._placed: list[Path] = []
-        self._made: list[Path] = []
         self._copies: list[Path] = []
-        note_leftovers(target, "")
-        note_leftovers(target.parent, target.name)
+        self._made = missing_folders(target)
         with sink_errors("cannot write to", target):
+            target.mkdir(parents=True, exist_ok=True)
             if not os.access(target, os.W_OK | os.X_OK):
                 raise PermissionError(13, "the folder is read-only")
+            clear_leftovers(target, "")
+            clear_leftovers(target.parent, target.name)
+            clear_records(target)
+            self._old = {path: Version.of(path) for path in old()}
             self._exchanges = _may_be_exchanged(target)
-            self._staged = (
-                target.with_name(hidden_name(target.name, self._token))
-                if self._exchanges
-                else target / hidden_name("", self._token)
+            self._token, self._staged, self._claim = claimed(
+                lambda token: (
+                    target.with_name(hidden_name(target.name, token))
+                    if self._exchanges
+                    else target / hidden_name("", token)
+                ),
+                lambda staged: staged.mkdir(0o700),
             )
-            self._staged.mkdir(0o700)
         self._contents = Contents(target, self._staged, self._old)
         self._journal = Journal(target, self._token, self._staged)
+        self._replaced = Replaced(target, self._token)
 
     @property
     def folder(self) -> Path:
@@ -89,41 +113,99 @@ class FilledFolder(Staging):
 
     def prepare(self) -> None:
         with sink_errors("cannot finish", self._target):
+            if self._only_written:
+                old = {path: version for path, version in self._old.items() if path.parent in self._written}
+                self._old = old
+                self._contents = Contents(self._target, self._staged, self._old)
             for name in self._names:
                 if (self._target / name) not in self._old:
                     self._check_free(self._target / name)
+            if not self._names or self._is_one_addition:
+                self._exchanges = False
             self._exchanges = self._exchanges and self._contents.carry_over()
             if not self._exchanges:
                 self._prepare_moves()
                 sync_tree(self._staged)
 
     def publish(self) -> None:
+        try:
+            with sink_errors("cannot finish", self._target):
+                # Another run that had made the folder may have been aborted, and have removed it.
+                self._target.mkdir(parents=True, exist_ok=True)
+                with locked(self._target):
+                    self._publish()
+        finally:
+            self._claim.release()
+
+    def _publish(self) -> None:
         if self._exchanged:  # an earlier call failed after that
-            with sink_errors("cannot finish", self._target), locked(self._target):
-                self._contents.clear(self._staged)
+            self._clear_replaced()
             return
-        with sink_errors("cannot finish", self._target), locked(self._target), locked(self._staged):
+        clear_drafts(self._target)
+        if self._names:
             self._check_old()
-            if self._exchanges:
-                if self._exchange():
-                    return
-                self._prepare_moves()
-            for move in self._moves:
-                self._check_free(move.place)
+        if self._exchanges:
+            if self._exchange():
+                return
+            self._prepare_moves()
+        for move in self._moves:
+            self._check_free(move.place)
+        if self._is_one_addition:
+            self._moves[0].publish()
+            self._made = []
+            self._sync()
+        elif self._moves:
             self._place()
             with sink_errors("all new files are in place, but old ones may still be, in", self._target):
                 self._settle()
             remove_empty(parent for old in self._old for parent in folders_between(old, self._target))
-            remove_tree(self._staged)
+        remove_tree(self._staged)
+
+    @property
+    def _written(self) -> set[Path]:
+        """Folders of the files that the run has written, and the target itself: it holds no rows of partitions."""
+        return {self._target, *((self._target / name).parent for name in self._names)}
+
+    @property
+    def _is_one_addition(self) -> bool:
+        """True if one file is added and none replaced, which takes one rename."""
+        return len(self._names) == 1 and not self._old
 
     def _exchange(self) -> bool:
         """Exchange the folders, and remove the old one; return False if that cannot be."""
-        self._exchanged = self._contents.carry_over() and exchange(self._staged, self._target)
-        if self._exchanged:
-            sync(self._target.parent)
-            self._contents.clear(self._staged)  # the old folder has this name now
-            sync(self._target)
-        return self._exchanged
+        self._contents.leave(self._replaced.name)
+        try:
+            if self._contents.carry_over():
+                self._replaced.write(self._old)
+                self._exchanged = exchange(self._staged, self._target)
+        finally:
+            if not self._exchanged:
+                self._replaced.remove()
+        if not self._exchanged:
+            return False
+        self._made = []
+        sync(self._target.parent)
+        self._clear_replaced()
+        return True
+
+    def _clear_replaced(self) -> None:
+        """Remove the old folder, which has the hidden name now.
+
+        Raises
+        ------
+        SinkError
+            A file that somebody else wrote has the name of one in the new folder, or cannot be moved.
+        """
+        record = Replaced(self._staged, self._token)
+        self._staged, stuck = clear_replaced(self._contents, self._staged, record)
+        sync(self._target)
+        if stuck:
+            raise SinkError(
+                f"the new files are in {self._target}, but other files appeared there meanwhile",
+                expected="nobody else writing files of the same names",
+                found=f"{len(stuck)} files that cannot be moved there, such as {stuck[0]}",
+                hint=f"move what you need out of {self._staged}, and delete it",
+            )
 
     def _prepare_moves(self) -> None:
         device = self._staged.stat().st_dev
@@ -151,14 +233,20 @@ class FilledFolder(Staging):
             )
 
     def _check_old(self) -> None:
-        """Raise SinkError if a file that is to be replaced is no longer the one that was listed."""
-        for path, version in self._old.items():
-            if Version.of(path) != version:
-                raise SinkError(
-                    f"{path} has changed since this run began",
-                    expected="nobody else replacing the same files",
-                    hint="run again with overwrite=True once the other writer has finished",
-                )
+        """Raise SinkError if a file that is to be replaced is no longer the one that was listed.
+
+        A file that has gone needs no replacement.
+        """
+        for path, version in list(self._old.items()):
+            found = Version.of(path)
+            if found is None:
+                del self._old[path]
+            elif found != version:
+                raise _other_writer(f"{path} has changed since this run began")
+        if self._alone:
+            for path in self._list_old():
+                if path not in self._old and not (self._only_written and path.parent not in self._written):
+                    raise _other_writer(f"{path} was written since this run began")
 
     def _place(self) -> None:
         """Move all new files into the folder, those whose name an old file has under an interim name."""
@@ -195,12 +283,21 @@ class FilledFolder(Staging):
         sync(self._target)
 
     def discard(self) -> None:
+        self._claim.release()
         if self._exchanged:  # the hidden folder is the old one, with what could not be moved out of it
             return
         self._journal.end()
         remove([*self._placed, *self._copies])
         remove_tree(self._staged)
         remove_empty(reversed(self._made))
+
+
+def _other_writer(what: str) -> SinkError:
+    return SinkError(
+        what,
+        expected="nobody else replacing the same files",
+        hint="run again with overwrite=True once the other writer has finished",
+    )
 
 
 def _may_be_exchanged(folder: Path) -> bool:

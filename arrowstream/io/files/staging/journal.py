@@ -23,6 +23,7 @@ from arrowstream.io.files.staging.exchange import move_new
 from arrowstream.io.files.staging.unfinished import is_unfinished
 
 _SUFFIX = ".publishing"
+_DRAFT = ".draft"
 _NAME = re.compile(rf"\.\d+-[0-9a-f]+{re.escape(_SUFFIX)}")
 
 _log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Journal:
                 "old": [self._relative(path) for path in old],
             }
         )
-        draft = self._path.with_suffix(".draft")
+        draft = self._path.with_suffix(_DRAFT)
         self._handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX)
@@ -116,6 +117,11 @@ class Journal:
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self._folder)
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove journals that a killed run had not finished writing; the caller holds the lock on the folder."""
+    remove(path for path in folder.glob(f".*{_DRAFT}") if is_journal(path.with_suffix(_SUFFIX).name))
 
 
 def finish_interrupted(folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from arrowstream.errors import SinkError
+from arrowstream.io.files.staging.claim import lock
 
 PATIENCE = 30.0  # seconds
 _PAUSE = 0.01  # seconds
@@ -31,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
     end = time.monotonic() + PATIENCE
     handle = os.open(folder, os.O_RDONLY)
     try:
-        while not (_lock(handle) and os.path.samestat(os.fstat(handle), folder.stat())):
+        while not (lock(handle) is not False and os.path.samestat(os.fstat(handle), folder.stat())):
             if time.monotonic() > end:
                 raise SinkError(
                     f"another run is publishing into {folder}",
@@ -45,12 +44,3 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    """Return False if another process or writer holds the lock."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN)
-    return True

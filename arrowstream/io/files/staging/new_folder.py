@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from arrowstream.errors import SinkError
@@ -15,7 +16,9 @@ from arrowstream.io.files.staging.base import (
     sync,
     sync_tree,
 )
-from arrowstream.io.files.staging.unfinished import hidden_name, new_token, note_leftovers
+from arrowstream.io.files.staging.claim import claimed
+from arrowstream.io.files.staging.leftovers import clear_leftovers
+from arrowstream.io.files.staging.unfinished import hidden_name
 
 
 class NewFolder(Staging):
@@ -35,13 +38,15 @@ class NewFolder(Staging):
     def __init__(self, target: Path) -> None:
         self._target = target
         self._made = missing_folders(target.parent)
-        self._staged = target.with_name(hidden_name(target.name, new_token()))
-        note_leftovers(target.parent, target.name)
         try:
             with sink_errors("cannot write to", target):
-                self._staged.mkdir(parents=True)
+                clear_leftovers(target.parent, target.name)
+                _, self._staged, self._claim = claimed(
+                    lambda token: target.with_name(hidden_name(target.name, token)),
+                    lambda staged: staged.mkdir(parents=True),
+                )
         except SinkError:
-            self.discard()
+            remove_empty(reversed(self._made))
             raise
 
     @property
@@ -55,21 +60,32 @@ class NewFolder(Staging):
     def prepare(self) -> None:
         with sink_errors("cannot finish", self._target):
             sync_tree(self._staged)
-            taken = self._target.exists() and (not self._target.is_dir() or any(self._target.iterdir()))
-        if taken:
-            raise SinkError(
-                f"cannot finish {self._target}",
-                expected="a name that is free, as when the run began",
-                found="a file or folder that was made meanwhile",
-                hint="run again: with overwrite=True, or into another folder",
-            )
+            if self._target.exists() and (not self._target.is_dir() or any(self._target.iterdir())):
+                raise self._taken()
 
     def publish(self) -> None:
-        with sink_errors("cannot finish", self._target):
-            self._staged.rename(self._target)
-            self._made = []
-            sync(self._target.parent)
+        try:
+            with sink_errors("cannot finish", self._target):
+                try:
+                    self._staged.rename(self._target)
+                except OSError as error:
+                    if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                        raise self._taken() from error
+                    raise
+                self._made = []
+                sync(self._target.parent)
+        finally:
+            self._claim.release()
 
     def discard(self) -> None:
         remove_tree(self._staged)
         remove_empty(reversed(self._made))
+        self._claim.release()
+
+    def _taken(self) -> SinkError:
+        return SinkError(
+            f"cannot finish {self._target}",
+            expected="a name that is free, as when the run began",
+            found="a file or folder that was made meanwhile",
+            hint="run again: with overwrite=True, or into another folder",
+        )

@@ -8,7 +8,11 @@ from pathlib import Path
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import Publication, keep_mode_and_owner, remove, sync
-from arrowstream.io.files.staging.unfinished import hidden_name, new_token, note_leftovers
+from arrowstream.io.files.staging.claim import claimed
+from arrowstream.io.files.staging.contents import Version
+from arrowstream.io.files.staging.leftovers import clear_leftovers
+from arrowstream.io.files.staging.lock import locked
+from arrowstream.io.files.staging.unfinished import hidden_name
 
 _PRIVATE = 0o600
 _PUBLIC = 0o666
@@ -36,9 +40,11 @@ class StagedFile(Publication):
             replaces = self._old() is not None
             if replaces and not os.access(target, os.W_OK):
                 raise PermissionError(13, "the file is read-only")
-            note_leftovers(target.parent, target.name)
-            self._staged = target.with_name(hidden_name(target.name, new_token()))
-            self._staged.touch(_PRIVATE if replaces else _PUBLIC, exist_ok=False)
+            clear_leftovers(target.parent, target.name)
+            _, self._staged, self._claim = claimed(
+                lambda token: target.with_name(hidden_name(target.name, token)),
+                lambda staged: staged.touch(_PRIVATE if replaces else _PUBLIC, exist_ok=False),
+            )
 
     def _old(self) -> os.stat_result | None:
         """Return the status of the target, or None if it does not exist."""
@@ -73,9 +79,32 @@ class StagedFile(Publication):
                 sync(self._staged)
 
     def publish(self) -> None:
-        with sink_errors("cannot finish", self._target):
-            self._staged.replace(self._target)
+        with sink_errors("cannot finish", self._target), locked(self._target.parent):
+            self._replace()
             sync(self._target.parent)
+        self._claim.release()
 
     def discard(self) -> None:
         remove([self._staged])
+        self._claim.release()
+
+    def _replace(self) -> None:
+        """Give the file its final name."""
+        self._staged.replace(self._target)
+
+
+class NewFile(StagedFile):
+    """File that gets its name only if no run has written that meanwhile."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(target)
+        self._found = Version.of(target)
+
+    def _replace(self) -> None:
+        if Version.of(self._target) != self._found:
+            raise SinkError(
+                f"{self._target} was written by another run since this one began",
+                expected="a name that is free, as when the run began",
+                hint="choose another name, or mode='overwrite' to replace the file",
+            )
+        super()._replace()

@@ -1,37 +1,52 @@
-"""Names of files and folders that are not finished yet, and leftovers of killed runs.
+"""Names of files and folders that are not finished yet.
 
-A run never removes the leftovers of another: from outside, a slow run looks the same as a dead one. The next run to
-the same place logs their names.
+A run holds a lock on what it writes (`claim`), which the operating system releases when the process ends, however
+that happens. So the next run to the same place can tell what a killed run left (`leftovers`) from what another one
+writes.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import secrets
-from pathlib import Path
 
 SUFFIX = ".inprogress"
-_PROCESS = secrets.token_hex(4)
-_NAME = re.compile(rf"\..*\d+-[0-9a-f]+{re.escape(SUFFIX)}", re.DOTALL)
+"""Suffix of what is being written, or was left by a run that was killed."""
 
-_log = logging.getLogger(__name__)
+KEPT = ".replaced"
+"""Suffix of a replaced folder in which files of other programs remain."""
+
+_PROCESS = secrets.token_hex(4)
+_NAME = re.compile(rf"\..*\d+-[0-9a-f]+({re.escape(SUFFIX)}|{re.escape(KEPT)})", re.DOTALL)
 
 
 def new_token() -> str:
-    """Make the name of a run: the process number, for whoever finds a file, and a random part."""
-    return f"{_own()}{secrets.token_hex(3)}"
+    """Make the name of a run: the process number, for whoever finds a file, and a random part.
 
-
-def _own() -> str:
-    """Return the prefix of this process's tokens; the process number alone is not unique among containers."""
-    return f"{os.getpid()}-{_PROCESS}"
+    The process number alone is not unique among containers.
+    """
+    return f"{os.getpid()}-{_PROCESS}{secrets.token_hex(3)}"
 
 
 def hidden_name(name: str, token: str) -> str:
     """Return the name that `name` has while it is written."""
     return f".{name}{'.' if name else ''}{token}{SUFFIX}"
+
+
+def token_of(hidden: str, name: str) -> str | None:
+    """Return the token in the hidden name of `name`; None if `hidden` is not such a name.
+
+    The whole name must match, so that neither ``out.csv.bad`` nor ``out2`` is taken for ``out``.
+
+    Examples
+    --------
+    >>> token_of(".out.817-5d0c9a4e11.inprogress", "out"), token_of(".out2.817-5d0c9a4e11.inprogress", "out")
+    ('817-5d0c9a4e11', None)
+    """
+    begin = re.escape(f".{name}." if name else ".")
+    match = re.fullmatch(rf"{begin}(\d+-[0-9a-f]+){re.escape(SUFFIX)}", hidden)
+    return match[1] if match else None
 
 
 def is_unfinished(name: str) -> bool:
@@ -42,26 +57,9 @@ def is_unfinished(name: str) -> bool:
     >>> is_unfinished(".day=1.817-5d0c9a4e11.inprogress"), is_unfinished("day=1")
     (True, False)
     """
-    return name.endswith(SUFFIX) and _NAME.fullmatch(name) is not None
+    return name.endswith((SUFFIX, KEPT)) and _NAME.fullmatch(name) is not None
 
 
 def is_partition(name: str) -> bool:
     """Return True for the name of a partition's folder: ``day=1``, also ``_day=1``."""
     return "=" in name and not is_unfinished(name)
-
-
-def note_leftovers(folder: Path, name: str) -> None:
-    """Log unfinished files of the target `name` in `folder` that are not of this process."""
-    # The whole name must match, so that neither `out.csv.bad` nor `out2` is taken for `out`.
-    begin = re.escape(f".{name}." if name else ".")
-    whole = re.compile(rf"{begin}(\d+-[0-9a-f]+){re.escape(SUFFIX)}")
-    found = sorted(
-        path
-        for path in folder.glob(f".*{SUFFIX}")
-        if (match := whole.fullmatch(path.name)) and not match[1].startswith(_own())
-    )
-    if found:
-        _log.warning(
-            "%s: unfinished, from a run that was killed or still writes; delete it if none is running",
-            ", ".join(map(str, found)),
-        )

@@ -28,6 +28,10 @@ class ByteStream(Protocol):
         """Return up to `size` more bytes; none at the end."""
         ...
 
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Write up to as many bytes as the buffer holds into it; return their number, 0 at the end."""
+        ...
+
 
 class FileBytes:
     """Plain or compressed file as a stream of bytes, without a byte order mark.
@@ -57,7 +61,8 @@ class FileBytes:
         self._file, self._size = _opened(path, keep)
         try:
             self._stream = self._unpack()
-            self._unread = self._text_begins()
+            self._unread = b""
+            self.put_back(self._text_begins())
         except BaseException:
             self._file.close()
             raise
@@ -70,7 +75,7 @@ class FileBytes:
 
     def _text_begins(self) -> bytes:
         """Return the first bytes, without a byte order mark; raise SourceError unless they may be text."""
-        head = self._read(HEAD_BYTES)
+        head = self.read(HEAD_BYTES)
         if (other := foreign(head)) is not None:
             raise SourceError(
                 f"{self._path} is not text",
@@ -87,7 +92,13 @@ class FileBytes:
         return self._file.tell()
 
     def read(self, size: int) -> bytes:
-        """Return `size` more bytes, fewer only at the end.
+        """Return `size` more bytes, fewer only at the end. Raises as `read_into` does."""
+        buffer = io.BytesIO()
+        self.read_into(buffer, size)
+        return buffer.getvalue()
+
+    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+        """Replace the content of `buffer` with `size` more bytes, fewer only at the end.
 
         Raises
         ------
@@ -95,20 +106,33 @@ class FileBytes:
             The file is damaged, ends too early, or can no longer be read.
         """
         head, self._unread = self._unread[:size], self._unread[size:]
-        return head + self._read(size - len(head))
+        if buffer.seek(0, io.SEEK_END) < size:
+            buffer.seek(size - 1)
+            buffer.write(b"\0")
+        with buffer.getbuffer() as view:
+            view[: len(head)] = head
+            end = len(head) + self._fill(view[len(head) : size])
+        buffer.truncate(end)
 
-    def _read(self, size: int) -> bytes:
-        parts: list[bytes] = []
+    def put_back(self, data: bytes) -> None:
+        """Make the next `read` begin with `data`, the last bytes that were read."""
+        if self._stream is self._file and self._file.seekable():
+            self._file.seek(-len(data), io.SEEK_CUR)  # reads them again: faster than a copy of the next block
+        else:
+            self._unread = data + self._unread
+
+    def _fill(self, view: memoryview) -> int:
+        """Read bytes until the view is full or the file ends; return their number."""
+        end = 0
         try:
-            while size and (part := self._stream.read(size)):
-                parts.append(part)
-                size -= len(part)
+            while end < len(view) and (count := self._stream.readinto(view[end:])):
+                end += count
         except EOFError as error:
             raise self._damaged(f"the file ends too early, after {self.bytes_read} bytes") from error
         except (OSError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
             raise self._damaged(str(error).splitlines()[0]) from error
         # An archive ends with its directory, which is read first.
-        if size and self.bytes_read < self._size and self._compression != "zip":
+        if end < len(view) and self.bytes_read < self._size and self._compression != "zip":
             raise SourceError(
                 f"{self._path} became shorter while it was read",
                 position=str(self._path),
@@ -116,7 +140,7 @@ class FileBytes:
                 found=f"{self.bytes_read} bytes",
                 hint="let nothing write to a file while it is read; write under another name, then rename",
             )
-        return b"".join(parts)
+        return end
 
     def _damaged(self, found: str) -> SourceError:
         return SourceError(
@@ -156,13 +180,15 @@ def unpacked(file: io.RawIOBase | io.BytesIO, compression: Compression | None) -
     return file
 
 
-def _only_member(archive: zipfile.ZipFile) -> ByteStream:
+def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipExtFile:
     """Return the only file of a zip archive as a stream; raise BadZipFile if it holds none or several."""
     members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) != 1:
         names = ", ".join(member.filename for member in members[:3])
         raise zipfile.BadZipFile(f"an archive of {len(members)} files ({names}), not of one")
-    return archive.open(members[0])
+    member = archive.open(members[0])
+    assert isinstance(member, zipfile.ZipExtFile)
+    return member
 
 
 def unreadable(path: Path, error: Exception) -> SourceError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -17,12 +17,13 @@ from arrowstream.io.files.text.records import (
     MAX_RECORD_BYTES,
     Positions,
     byte_view,
-    occurrences,
+    count,
     positions,
     with_last,
 )
 
 _QUOTE, _NEWLINE = ord('"'), ord("\n")
+_MARK: Final = "\ufeff".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,9 @@ class Csv(TextFormat):
     def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
         names = dict(zip(self._stand_ins(), self.names, strict=True))
         own = pl.Schema({stand_in: schema.get(name, pl.String()) for stand_in, name in names.items()})
-        rows = pl.scan_csv(self._header() + block, separator=self.delimiter, schema=own)
+        bare = self._begins_plainly(block)
+        text = block if bare else self._header() + block
+        rows = pl.scan_csv(text, separator=self.delimiter, has_header=not bare, schema=own)
         return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
 
     def uneven(self, block: bytes) -> Uneven | None:
@@ -107,7 +110,7 @@ class Csv(TextFormat):
             newlines, delimiters = at[outside & (kinds == _NEWLINE)], at[outside & (kinds == delimiter)]
             lines, between = len(newlines), len(delimiters)
         else:
-            lines, between = occurrences(block, b"\n"), occurrences(block, self.delimiter.encode())
+            lines, between = count(block, _NEWLINE), count(block, delimiter)
         if between == (expected - 1) * (lines + (not block.endswith(b"\n"))):
             return None  # a longer record may make up for a shorter one, but Polars refuses the longer one
         if b'"' not in block:
@@ -117,6 +120,20 @@ class Csv(TextFormat):
     def _stand_ins(self) -> list[str]:
         """Return stand-ins for the columns' names, which Polars would change if they contain quotes."""
         return [f"c{number}" for number in range(len(self.names))]
+
+    def _begins_plainly(self, block: bytes) -> bool:
+        """Return True if Polars reads the block as rows without a header before it, which takes a copy.
+
+        Without a header, Polars would skip a byte order mark or blank lines at the beginning, and take the
+        number of columns from the first record.
+        """
+        first = block[: block.find(b"\n") + 1]
+        return (
+            bool(first.strip())
+            and not first.startswith(_MARK)
+            and b'"' not in first
+            and first.count(self.delimiter.encode()) == len(self.names) - 1
+        )
 
     def _header(self) -> bytes:
         """Return a header to put before a block, so that Polars treats the block as a file."""

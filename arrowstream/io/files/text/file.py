@@ -19,11 +19,16 @@ from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
-from arrowstream.io.files.text.records import BLOCK_BYTES, Block, blocks
+from arrowstream.io.files.text.records import BLOCK_BYTES, Block, blocks, count
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
+
+_NEWLINE = ord("\n")
+
+_HEADER_BYTES = 1 << 16
+"""Bytes that hold most headers, and more."""
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -88,7 +93,7 @@ class TextFile:
         self.first, self._in_order = next(self._blocks, Block(b"", True))
         if isinstance(self.format, Csv):
             body = self.first.lstrip(b"\r\n")
-            end = int(self.format.ends(body)[0]) if body else 0
+            end = _first_end(self.format, body)
             if not end:
                 raise SourceError(
                     f"{self._path} is empty",
@@ -143,7 +148,7 @@ class TextFile:
             if block.data:
                 yield self._piece(file, block, schema, adapt, known)
                 if self._lines is not None:
-                    self._lines += block.data.count(b"\n")
+                    self._lines += count(block.data, _NEWLINE)
             block = next(self._blocks, None)
 
     def _piece(
@@ -173,6 +178,14 @@ class TextFile:
     def close(self) -> None:
         """Close the file."""
         self._bytes.close()
+
+
+def _first_end(format: TextFormat, block: bytes) -> int:
+    """Return the end of the first record of a block, 0 without one."""
+    size = _HEADER_BYTES
+    while len(ends := format.ends(block[:size])) < 2 and size < len(block):
+        size *= 16  # the only end may be that of the part
+    return int(ends[0]) if len(ends) else 0
 
 
 def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:

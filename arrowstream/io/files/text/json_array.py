@@ -9,13 +9,14 @@ number of open brackets. Marking structural characters first and parsing later i
 
 from __future__ import annotations
 
+import io
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.text.records import Text
+from arrowstream.io.files.text.records import Stream
 
 _BLANK: Final = b" \t\r\n"
 _QUOTE, _OPEN, _CLOSE, _COMMA, _LINE, _BACKSLASH = 1, 2, 3, 4, 5, 6
@@ -50,14 +51,15 @@ class JsonLines:
         Name of the file in errors.
     """
 
-    __slots__ = ("_depth", "_escaped", "_head", "_in_string", "_name", "_text", "is_array")
+    __slots__ = ("_depth", "_escaped", "_head", "_in_string", "_lines", "_name", "_text", "is_array")
 
-    def __init__(self, text: Text, name: str) -> None:
+    def __init__(self, text: Stream, name: str) -> None:
         self._text = text
         self._name = name
         self._depth = 0
         self._in_string = False
         self._escaped = False
+        self._lines = b""
         self._head = b""
         while not self._head and (chunk := text.read(4096)):
             self._head = chunk.lstrip(_BLANK)
@@ -72,16 +74,30 @@ class JsonLines:
         SourceError
             The array is not closed, or text follows it.
         """
-        block = self._take(size)
         if not self.is_array:
-            return block
-        if not block:
-            if self._depth:
-                raise self._broken("an array closed by ']'", "the end of the file inside the array")
-            return block
-        return self._lines(block)
+            return self._take(size)
+        lines, self._lines = self._lines[:size], self._lines[size:]
+        block = self._take(size - len(lines))
+        if block:
+            return lines + self._in_lines(block)
+        if self._depth and len(lines) < size:
+            raise self._broken("an array closed by ']'", "the end of the file inside the array")
+        return lines
 
-    def _lines(self, block: bytes) -> bytes:
+    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+        """Replace the content of `buffer` with `size` more bytes, fewer only at the end. Raises as `read` does."""
+        buffer.seek(0)
+        buffer.write(self.read(size))
+        buffer.truncate()
+
+    def put_back(self, data: bytes) -> None:
+        """Make the next `read` begin with `data`, the last bytes that were read."""
+        if self.is_array:
+            self._lines = data + self._lines
+        else:
+            self._head = data + self._head
+
+    def _in_lines(self, block: bytes) -> bytes:
         signs = np.frombuffer(block, np.uint8)
         at = np.flatnonzero(_CLASS[signs])
         kind = _CLASS[signs[at]]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from arrowstream.io.files.text.records import Positions, byte_view, occurrences, positions
+from arrowstream.io.files.text.records import Positions, byte_column, byte_view, positions
 
-_QUOTE, _COLON, _BACKSLASH, _OBJECT, _LIST, _N = (ord(sign) for sign in '":\\{[n')
+_QUOTE, _COLON, _BACKSLASH, _OBJECT, _LIST, _N, _SPACE = (ord(sign) for sign in '":\\{[n ')
 _BEFORE: Final = np.isin(np.arange(256), [ord(sign) for sign in ":,[}"])
 _BLANK: Final = np.isin(np.arange(256), [ord(sign) for sign in " \t\r\n"])
 
@@ -35,15 +39,14 @@ class Tokens(NamedTuple):
     lists: int
 
 
-def agrees(block: bytes, rows: int, held: Tokens) -> bool:
+def agrees(block: bytes, rows: int, held: Tokens, is_flat: Callable[[], bool] = lambda: False) -> bool:
     """Return True if a block of `rows` rows certainly has these tokens, and no more.
 
     `held` must not have more than the block. Takes a tenth of the time of parsing. The result is False, though the
-    tokens may agree, if a string begins with a colon or contains a bracket after a colon or comma, if white space
-    is before a colon, or if the space after colons varies.
+    tokens may agree, if a string contains a colon after a quote or white space, or a bracket after a colon or comma,
+    or if the space after colons varies.
 
     Strings that look like something else only add to a count, so that equal counts prove that nothing is missing.
-    The counts of keys and of strings could be wrong together only if white space followed a key.
 
     Parameters
     ----------
@@ -53,29 +56,50 @@ def agrees(block: bytes, rows: int, held: Tokens) -> bool:
         Number of rows in it.
     held
         Tokens in the rows as read.
+    is_flat
+        Returns True if the rows certainly hold no list and no object, not even as text.
     """
-    keys = values = occurrences(block, b'":')
+    column = byte_column(block)
+    quotes = _mask(column == _QUOTE)
+    blanks = _mask(column <= _SPACE)
+    keys = pc.and_(
+        pc.or_(quotes, blanks)[:-1], _mask(column[1:] == _COLON)
+    )  # bit i is set if byte i + 1 ends a key
+    values = keys.true_count
     if values != held.values:
-        first = block.find(b'":') + 2
-        values -= occurrences(block, b'": n' if block[first : first + 1] == b" " else b'":nu')
+        values -= _nulls(block, column, keys)
     if values != held.values:
         return False
-    quotes = occurrences(block, b'"')
+    strings = quotes.true_count - 2 * keys.true_count
     if b"\\" in block:
-        quotes -= occurrences(block, b'\\"')
-    if quotes - 2 * keys != 2 * held.strings:
+        strings -= pc.and_(_mask(column == _BACKSLASH)[:-1], _mask(column[1:] == _QUOTE)).true_count
+    if strings != 2 * held.strings:
         return False
-    if not (_opened(block, b"{", held.objects + rows) and _opened(block, b"[", held.lists)):
-        return False
-    return not any(blank in block and occurrences(block, blank + b":") for blank in (b" ", b"\t", b"\r"))
+    return all(
+        _mask(column == bracket).true_count == number or is_flat() or _opened(block, bracket, number)
+        for bracket, number in ((_OBJECT, held.objects + rows), (_LIST, held.lists))
+    )
 
 
-def _opened(block: bytes, bracket: bytes, held: int) -> bool:
+def _mask(bits: pl.Series) -> pa.BooleanArray:
+    """Return a column of booleans, without nulls, as an array that is combined with others three times as fast."""
+    mask: pa.BooleanArray = bits.to_arrow()
+    return mask
+
+
+def _nulls(block: bytes, column: pl.Series, keys: pa.BooleanArray) -> int:
+    """Return the number of keys before a null, if they have the space after them that the first key has."""
+    spaced = block[block.find(b'":') + 2] == _SPACE
+    begins = _mask(column[2 + spaced :] == _N)
+    found = pc.and_(keys[: len(begins)], begins)
+    nulls: int = (pc.and_(found, _mask(column[2:-1] == _SPACE)) if spaced else found).true_count
+    return nulls
+
+
+def _opened(block: bytes, bracket: int, held: int) -> bool:
     """Return True if a block has `held` such brackets outside strings; False, though it may, if texts look alike."""
-    if occurrences(block, bracket) == held:
-        return True
     view = byte_view(block)
-    at = positions(block, bracket[0])
+    at = positions(block, bracket)
     # Before it is a colon, a comma or another list; before the object of a row, the end of the one before.
     return held == int(np.count_nonzero(_BEFORE[view[skip_blanks_back(view, at) - 1]]))
 

@@ -8,8 +8,10 @@ keys and strings in the bytes: if the counts agree, the frame has every value, u
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import polars as pl
 
 from arrowstream.io.files.text.json_quoted_numbers import quoting_pattern, with_quotes
@@ -19,6 +21,10 @@ from arrowstream.io.files.text.ndjson_format import Ndjson
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
+
+
+_FLAT: Final = (pl.Boolean, pl.Date, pl.Datetime, pl.Null, pl.String)
+"""Types, besides numbers, for which Polars refuses lists and objects; for String they become text."""
 
 
 class NdjsonRows:
@@ -55,7 +61,7 @@ class NdjsonRows:
             return own, 0
         rows = self._rows(block, self._schema)
         held = tokens(rows)
-        if agrees(block, rows.height, held):
+        if agrees(block, rows.height, held, partial(_is_flat, rows)):
             return rows, 0
         there = counted(block, rows.height)
         if held == there:
@@ -80,7 +86,11 @@ class NdjsonRows:
             return None  # a key is of another type here
         held = tokens(rows)
         own = rows.select(self._schema.names())
-        return (own, held.values - tokens(own).values) if agrees(block, rows.height, held) else None
+        return (
+            (own, held.values - tokens(own).values)
+            if agrees(block, rows.height, held, partial(_is_flat, rows))
+            else None
+        )
 
     def _quoted(self, block: bytes) -> pl.DataFrame | None:
         """Return the rows if quotes around the numbers of text columns are all that the block needs."""
@@ -92,7 +102,7 @@ class NdjsonRows:
             rows = self._rows(quoted, self._schema)
         except (UnicodeDecodeError, pl.exceptions.PolarsError):
             return None  # explained by reading the block as it is
-        self._has_numbers = agrees(quoted, rows.height, tokens(rows))
+        self._has_numbers = agrees(quoted, rows.height, tokens(rows), partial(_is_flat, rows))
         return rows if self._has_numbers else None
 
     def _rows(self, block: bytes, schema: pl.Schema) -> pl.DataFrame:
@@ -115,6 +125,20 @@ class NdjsonRows:
             return tokens(self._rows(block, schema)) == there
         except pl.exceptions.PolarsError:
             return False  # a later value of such a key is of another type
+
+
+def _is_flat(rows: pl.DataFrame) -> bool:
+    """Return True if the rows hold no list and no object, and no text that begins as one does."""
+    if not all(dtype.is_numeric() or dtype in _FLAT for dtype in rows.dtypes):
+        return False
+    for texts in rows.select(pl.col(pl.String)).get_columns():
+        array = texts.to_arrow(compat_level=pl.CompatLevel.newest())
+        # A view of 16 bytes holds the length of a text, in 4 bytes, and then its first bytes.
+        views = np.frombuffer(array.buffers()[1], np.uint8)[16 * array.offset :][: 16 * len(array)]
+        first = views[4::16]
+        if ((first == ord("[")) | (first == ord("{"))).any():
+            return False
+    return True
 
 
 def tokens(rows: pl.DataFrame) -> Tokens:

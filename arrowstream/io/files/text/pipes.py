@@ -75,15 +75,16 @@ class PipeBytes(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes: those kept of earlier reads, then those that come; none at the end."""
-        part = bytes(self._pipe.kept[self._count : self._count + size])
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        """Read into a buffer: bytes kept of earlier reads, then those that come; return their number."""
+        part = bytes(self._pipe.kept[self._count : self._count + len(buffer)])
         if not part:
-            part = os.read(self._pipe.file, size)
+            part = os.read(self._pipe.file, len(buffer))
             if self._keep:
                 self._pipe.kept += part
         self._count += len(part)
-        return part
+        buffer[: len(part)] = part
+        return len(part)
 
     def tell(self) -> int:
         """Return the number of bytes read so far."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
 
 from arrowstream.errors import SourceError
+from arrowstream.io.files.read_ahead import DEPTH
 
 BLOCK_BYTES = 8 << 20
 """Size of a block, in bytes: one or two batches of usual rows, so that several in flight take little memory."""
@@ -19,6 +24,12 @@ MAX_LINE_BYTES = 256 << 20
 MAX_RECORD_BYTES = 32 << 20
 """Longest record of CSV, in bytes. A longer one is taken for an unclosed quote, which shows after four blocks."""
 
+_BUFFERS = DEPTH + 2
+"""Number of blocks whose memory is used again, in turn: as many as are alive at a time.
+
+New memory costs 0.5 ms a MB, because the kernel clears it. A buffer whose block is still alive is copied.
+"""
+
 _PIECE = 1 << 18
 """Bytes that are compared at a time."""
 
@@ -27,11 +38,23 @@ Positions = npt.NDArray[np.int64]
 _NEWLINE = ord("\n")
 
 
-class Text(Protocol):
+class Stream(Protocol):
     """Stream of bytes."""
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
         """Return exactly `size` bytes, fewer only at the end."""
+        ...
+
+
+class Text(Stream, Protocol):
+    """Stream of bytes of which the last ones can be read again."""
+
+    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+        """Replace the content of `buffer` with exactly `size` bytes, fewer only at the end."""
+        ...
+
+    def put_back(self, data: bytes) -> None:
+        """Make the next `read` begin with `data`, the last bytes that were read."""
         ...
 
 
@@ -70,25 +93,40 @@ def blocks(
     SourceError
         A record is too long.
     """
-    rest = b""
-    while chunk := text.read(size):
-        rest += chunk
-        end, in_order = cut(rest)
-        if end:
-            yield Block(rest[:end], in_order)
-            rest = rest[end:]
-        elif len(rest) > longest:
+    used: deque[io.BytesIO] = deque()
+    rest = 0
+    while True:
+        buffer = used.popleft() if len(used) == _BUFFERS else io.BytesIO()
+        text.read_into(buffer, size + rest)
+        data = buffer.getvalue()
+        if len(data) <= rest:
+            break
+        end, in_order = cut(data)
+        rest = len(data) - end
+        if not end and rest > longest:
             if partial:
-                yield Block(rest, False)
+                yield Block(data, False)
             raise SourceError(
                 f"{name} holds a record without an end",
                 position=name,
                 expected=f"records of at most {longest >> 20} MiB",
-                found=f"a longer record, which begins with {rest[:40]!r}",
+                found=f"a longer record, which begins with {data[:40]!r}",
                 hint="check that the file has the format it is read as",
             )
-    if rest:
-        yield Block(rest, False)
+        text.put_back(data[end:])
+        del data
+        if end:
+            yield Block(_shortened(buffer, end), in_order)
+            if end <= 2 * size:
+                used.append(buffer)
+    if data:
+        yield Block(data, False)
+
+
+def _shortened(buffer: io.BytesIO, size: int) -> bytes:
+    """Return the first `size` bytes; their memory is the buffer's own, if nothing else uses it, and not a copy."""
+    buffer.truncate(size)
+    return buffer.getvalue()
 
 
 def with_last(ends: Positions, block: bytes) -> Positions:
@@ -107,6 +145,21 @@ def with_last(ends: Positions, block: bytes) -> Positions:
 def positions(block: bytes, byte: int) -> Positions:
     """Return every position of `byte` in `block`, ascending; shape (n,), int64."""
     return np.flatnonzero(byte_view(block) == byte)
+
+
+def count(block: bytes, byte: int) -> int:
+    """Count the occurrences of one byte in a block."""
+    return int((byte_column(block) == byte).sum())
+
+
+def byte_column(block: bytes) -> pl.Series:
+    """Return the bytes of `block` as a column of UInt8, not copied.
+
+    Polars compares 20 GB a second, with one bit a byte as the result, and other threads can run meanwhile.
+    """
+    column = pl.from_arrow(pa.Array.from_buffers(pa.uint8(), len(block), [None, pa.py_buffer(block)]))
+    assert isinstance(column, pl.Series)
+    return column
 
 
 def occurrences(block: bytes, pattern: bytes) -> int:

@@ -1,0 +1,132 @@
+"""The ends of a builder that give its rows to the program: as a frame, or batch by batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.builder.steps import Steps
+from arrowstream.core.channel import Receiver, Sender, channel
+from arrowstream.core.clock import Clock
+from arrowstream.core.mistakes.explain import explain_calls
+from arrowstream.io.memory.channel_sink import ChannelSink
+from arrowstream.io.memory.function_sink import CollectSink
+from arrowstream.runtime.flow.iteration import iterate, iterate_blocking
+from arrowstream.runtime.report import RunReport, log_losses
+from arrowstream.runtime.run_blocking import run_blocking
+
+
+class Runnable(Protocol):
+    """The interface of a pipeline that this module needs."""
+
+    async def run(self, *, limit: int | None = None) -> RunReport: ...
+
+    def stop(self) -> None: ...
+
+
+@explain_calls
+@dataclass(frozen=True, slots=True)
+class Results(Steps, ABC):
+    """A builder whose rows come out as frames and batches."""
+
+    @abstractmethod
+    def build(self, *, clock: Clock | None = None) -> Runnable:
+        """Return the pipeline."""
+
+    async def collect(self, limit: int | None = None) -> pl.DataFrame:
+        """Run, and return the output as a frame; with `limit`, stop the source after this number of output rows.
+
+        A limit ends the run as in `Pipeline.run`: it closes the receiver of a channel source, and what the channel
+        still held is lost. Rows that came late, and what a source left out, are logged as a warning.
+
+        Parameters
+        ----------
+        limit
+            Maximum number of rows; None for all.
+
+        Returns
+        -------
+        polars.DataFrame
+            The rows that come out.
+        """
+        sink = CollectSink()
+        log_losses(await self.sink(sink).build().run(limit=limit))
+        return sink.frame()
+
+    def collect_sync(self, limit: int | None = None) -> pl.DataFrame:
+        """Run `collect` from code that is not async, such as scripts and notebooks.
+
+        Parameters
+        ----------
+        limit
+            Maximum number of rows; None for all.
+
+        Returns
+        -------
+        polars.DataFrame
+            The rows that come out.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2, 3]})))
+        >>> builder.filter(pl.col("x") > 1).collect_sync(limit=1).rows()
+        [(2,)]
+        """
+        return run_blocking(lambda: self.collect(limit))
+
+    def preview(self, rows: int = 10) -> pl.DataFrame:
+        """Return the first `rows` rows of the output: `collect_sync` with a limit.
+
+        This reads from the source: rows read from a channel are lost for a later run, and its receiver is closed. A
+        file or a list of frames can be previewed and then run.
+
+        Parameters
+        ----------
+        rows
+            Maximum number of rows.
+
+        Returns
+        -------
+        polars.DataFrame
+            The rows.
+        """
+        return self.collect_sync(limit=rows)
+
+    def __aiter__(self) -> AsyncGenerator[pa.RecordBatch, None]:
+        """Run, and give each batch that comes out to ``async for``; leaving the loop stops the run gently.
+
+        The run is at most one batch, and what its channels hold, ahead of the loop. An error of the run is raised by
+        the loop as it is, and late rows are logged as by `collect`. After a ``break``, asyncio ends the run in
+        the background; ``async with contextlib.aclosing(aiter(builder)) as batches`` waits for that.
+        """
+        return self._batches()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Run, and give each batch that comes out to ``for``; leaving the loop stops the run gently.
+
+        The pipeline works, and its time limits count, while the loop waits for its next batch. Where an event loop
+        runs on this thread, as in a notebook, this is a PlanError: write ``async for``.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2, 3]})))
+        >>> for batch in builder.batch(rows=2):
+        ...     print(batch["x"].to_pylist())
+        [1, 2]
+        [3]
+        """
+        return iterate_blocking(self._batches)
+
+    def _batches(self, clock: Clock | None = None) -> AsyncGenerator[pa.RecordBatch, None]:
+        ends: tuple[Sender[pa.RecordBatch], Receiver[pa.RecordBatch]] = channel(1)
+        pipeline = self.sink(ChannelSink(ends[0])).build(clock=clock)
+        return iterate(pipeline.run, pipeline.stop, ends[1])

@@ -1,0 +1,133 @@
+"""``arrowstream run``: run a job, or show the first rows that come out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+
+from arrowstream.cli import json_output
+from arrowstream.cli.options import REFUSED, AsJson, Assignments, JobPath, RelativeToCwd, load
+from arrowstream.config.settings import Settings
+from arrowstream.core.duration import seconds
+from arrowstream.errors import ArrowstreamError, RunInterrupted
+from arrowstream.jobs.job import Job
+from arrowstream.jobs.job_errors import in_words_of_jobs, one_line
+from arrowstream.pipeline import Pipeline
+from arrowstream.runtime.report import RunReport
+from arrowstream.runtime.signals import SIGNALS, SignalHandling
+from arrowstream.terminal import print_report
+
+GRACE_SECONDS = 1.0
+"""Time that a run has after a second signal to remove half-written files, in seconds."""
+
+FAILED = 1
+"""Exit code of a run that failed."""
+
+CUT_SHORT = 3
+"""Exit code of a run that a signal stopped before its stream ended."""
+
+
+def run(
+    job: JobPath,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="Stop once this number of rows has come out.")
+    ] = None,
+    duration: Annotated[str | None, typer.Option(help="Stop after this time, such as 10s or 1m30s.")] = None,
+    preview: Annotated[
+        int | None, typer.Option(min=1, help="Print this number of rows that come out first; write nothing.")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but errors and losses of rows.")
+    ] = False,
+    as_json: AsJson = False,
+    assignments: Assignments = None,
+    relative_to_cwd: RelativeToCwd = False,
+) -> None:
+    """Run a job; Ctrl-C or SIGTERM stops it gently (exit code 3), a second one at once (130 or 143)."""
+    if preview is not None and limit is not None:
+        raise typer.BadParameter("give either --preview or --limit")
+    answer = _Answer(job, quiet, as_json)
+    loaded: Job | None = None
+    try:
+        time = None if duration is None else seconds(duration)
+        settings = Settings.load()
+        loaded = load(job, assignments, relative_to_cwd)
+        pipeline = loaded.pipeline(settings)
+    except ArrowstreamError as error:
+        raise answer.error(REFUSED, error, one_line(error), loaded) from None
+    signals = SignalHandling(answer.say, exit_after=GRACE_SECONDS)
+    try:
+        if preview is not None:
+            frame, report = loaded.preview(preview, settings, duration=time, signals=signals)
+        else:
+            frame = None
+            report = pipeline.run_sync(progress=not quiet, limit=limit, duration=time, signals=signals)
+    except RunInterrupted as interrupted:
+        answer.say(str(interrupted))
+        raise answer.error(128 + interrupted.number, interrupted, None, loaded) from None
+    except ArrowstreamError as error:
+        text = "\n".join([str(in_words_of_jobs(error)), *getattr(error, "__notes__", ())])
+        raise answer.error(FAILED, error, text, loaded) from None
+    code = CUT_SHORT if report.stopped in {number.name for number in SIGNALS} else 0
+    if frame is not None:
+        answer.rows(code, frame, report)
+    else:
+        answer.report(code, report, pipeline)
+    if code:
+        raise typer.Exit(code)
+
+
+class _Answer:
+    """The output of a run, as text or as JSON."""
+
+    def __init__(self, job: Path, quiet: bool, as_json: bool) -> None:
+        self._job = job
+        self._quiet = quiet
+        self._as_json = as_json
+
+    def say(self, text: str) -> None:
+        """Print a notice on stderr."""
+        if not self._quiet:
+            typer.echo(text, err=True)
+
+    def report(self, code: int, report: RunReport, pipeline: Pipeline) -> None:
+        """Print the report of a run on stdout; on stderr if the rows are there."""
+        on_stderr = pipeline.writes_to(Path("/dev/stdout"))
+        if self._as_json:
+            self._json(code, json_output.of_report(report), on_stderr=on_stderr)
+        elif not self._quiet:
+            print_report(report, stderr=on_stderr)
+        elif report.losses is not None:
+            typer.echo(report.losses, err=True)
+
+    def rows(self, code: int, frame: pl.DataFrame, report: RunReport) -> None:
+        """Print the rows of a preview."""
+        if self._as_json:
+            found = {"schema": json_output.of_schema(frame.schema), "rows": frame.to_dicts()}
+            self._json(code, {"stopped": report.stopped, **found})
+        else:
+            with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=80):
+                typer.echo(str(frame))
+
+    def error(self, code: int, error: ArrowstreamError, text: str | None, job: Job | None) -> typer.Exit:
+        """Print an error without the secrets of the job, and return what ends the command."""
+        hide = str if job is None else job.hide
+        if text is not None:
+            typer.echo(hide(text), err=True)
+        if self._as_json:
+            self._json(code, json_output.of_report(None), json_output.of_error(error, hide))
+        return typer.Exit(code)
+
+    def _json(
+        self,
+        code: int,
+        result: dict[str, Any],
+        error: dict[str, Any] | None = None,
+        *,
+        on_stderr: bool = False,
+    ) -> None:
+        head = {"ok": error is None, "exit_code": code, "job": str(self._job)}
+        typer.echo(json_output.line({**head, **result, "error": error}), err=on_stderr)

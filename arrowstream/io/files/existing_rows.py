@@ -1,0 +1,216 @@
+"""What a target already holds: data files in a folder, rows in a file, and whether other rows fit to them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from arrowstream.core.hints import did_you_mean
+from arrowstream.errors import ArrowstreamError, SchemaError, SinkError, SourceError
+from arrowstream.io.files.avro.rows import AvroFile
+from arrowstream.io.files.columnar.open_file import OpenFile
+from arrowstream.io.files.formats import FileKind, Format, kind_of
+from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.streaming_sink import encoded
+from arrowstream.io.files.search.walk import files_in
+from arrowstream.io.files.sink_errors import sink_errors
+from arrowstream.io.files.staging.unfinished import is_partition
+from arrowstream.io.files.text.byte_stream import FileBytes
+
+_BLOCK: Final = 1 << 20
+
+
+def data_files(folder: Path) -> Iterator[tuple[Path, Format]]:
+    """Yield the data files in a folder and its partitions, with their formats; all other files are left alone."""
+    for path in files_in(folder, enter=is_partition):
+        if (kind := kind_of(path)) is not None:
+            yield path, kind.format
+
+
+def holds_rows(path: Path, kind: FileKind, empty: bytes) -> bool:
+    """Return False if a file has no rows, True if it has some or cannot be read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        Its format and compression.
+    empty
+        Bytes of a file without rows.
+    """
+    try:
+        if path.stat().st_size in (0, len(empty)) and path.read_bytes() in (b"", empty):
+            return False
+        if kind.format == "avro":
+            return AvroFile(OpenFile(path)).rows > 0
+        if kind.format in ("parquet", "ipc"):
+            scan = pl.scan_parquet if kind.format == "parquet" else pl.scan_ipc
+            return bool(scan(path).select(pl.len()).collect().item())
+    except (OSError, PolarsError, ArrowstreamError):
+        return True
+    return True
+
+
+def placeholders(folder: Path, found: Iterable[Path], schema: pl.Schema) -> list[Path]:
+    """Return the files without rows in the folder itself, not in a partition: a run without rows wrote them."""
+    none = pl.DataFrame(schema=schema)
+    return [
+        path
+        for path in found
+        if path.parent == folder
+        and (kind := kind_of(path)) is not None
+        and not holds_rows(path, kind, encoded(none, encoder_for(kind.format, schema, kind.compression)))
+    ]
+
+
+def check_partitions(folder: Path, found: Iterable[Path], columns: Sequence[str]) -> None:
+    """Raise SinkError unless all files are in folders that are named after these columns, in this order."""
+    for path in found:
+        here = tuple(part.partition("=")[0] for part in path.relative_to(folder).parts[:-1])
+        if here != tuple(columns):
+            raise SinkError(
+                f"{folder} is partitioned by other columns",
+                expected=f"partition_by={list(here)!r}, as in {path.relative_to(folder)}",
+                found=f"partition_by={list(columns)!r}",
+                hint="partition by the columns that the folder has, or choose another folder",
+            )
+
+
+def check_part(path: Path, schema: pl.Schema, kind: FileKind) -> None:
+    """Raise SchemaError unless a file has the columns of `schema`, and except in text also its types.
+
+    The types of text files are not in the files.
+    """
+    if kind.format == "avro":
+        try:
+            _check(path, AvroFile(OpenFile(path)).schema, schema)
+        except SourceError as error:
+            raise _unreadable(path, error.found or error.what) from error
+        return
+    if kind.format in ("parquet", "ipc"):
+        read = pl.read_parquet_schema if kind.format == "parquet" else pl.read_ipc_schema
+        own = read(io.BytesIO(encoded(pl.DataFrame(schema=schema), encoder_for(kind.format, schema, None))))
+        try:
+            _check(path, read(path), own)
+        except (OSError, PolarsError) as error:
+            raise _unreadable(path, str(error)) from error
+        return
+    names = _csv_names(path, kind) if kind.format == "csv" else _json_names(path, kind)
+    if kind.format == "csv" or (names and set(names) != set(schema)):
+        _check(path, dict.fromkeys(names), dict.fromkeys(schema))
+
+
+def line_end(path: Path, schema: pl.Schema, kind: FileKind) -> bytes:
+    """Return what is missing at the end of a text file before further rows: a line break, or nothing.
+
+    Raises
+    ------
+    SchemaError
+        The file has other columns.
+    SinkError
+        The file cannot be read.
+    """
+    check_part(path, schema, kind)
+    last = b"\n"
+    with sink_errors("cannot append to", path):
+        if kind.compression is None:
+            with path.open("rb") as plain:
+                plain.seek(-1, io.SEEK_END)
+                last = plain.read()
+        else:
+            for block in _blocks(path, kind):
+                last = block[-1:]
+    if last == b"\n":
+        return b""
+    if kind.compression is None:
+        return b"\n"
+    raise SinkError(
+        f"{path} does not end with a line break",
+        expected="a compressed file whose last line is complete",
+        found=repr(last),
+        hint="complete the file, or write to another one",
+    )
+
+
+def _check(path: Path, found: Mapping[str, object], expected: Mapping[str, object]) -> None:
+    """Raise SchemaError unless both have the same columns, in the same order, of the same types."""
+    if list(found.items()) == list(expected.items()):
+        return
+    missing = [name for name in expected if name not in found]
+    extra = [name for name in found if name not in expected]
+    typed = [name for name in expected if name in found and found[name] != expected[name]]
+    if missing:
+        what, name = f"has no column {missing[0]!r}", missing[0]
+        hint = did_you_mean(name, extra) or "leave the column out"
+    elif extra:
+        what, hint = f"has a column {extra[0]!r} more", "add the column"
+    elif typed:
+        what, hint = f"has another type in column {typed[0]!r}", "cast it"
+    else:
+        what, hint = "has the columns in another order", "select them in that order"
+    differing = [*missing, *extra, *typed]
+    raise SchemaError(
+        f"rows cannot be appended: {path} {what}",
+        expected=f"{_columns(found, differing)}, as in {path}",
+        found=_columns(expected, differing),
+        hint=f"{hint} before the sink, or write to another place",
+    )
+
+
+def _columns(columns: Mapping[str, object], differing: Sequence[str]) -> str:
+    """Return the columns that differ, or all of them if none does, with their types if they are known."""
+    shown = [name for name in columns if name in differing] or list(columns)
+    return ", ".join(name if columns[name] is None else f"{name}: {columns[name]}" for name in shown)
+
+
+def _csv_names(path: Path, kind: FileKind) -> Sequence[str]:
+    try:
+        text = io.TextIOWrapper(io.BytesIO(_head(path, kind)), "utf-8", newline="")
+        return next(csv.reader(text, delimiter=kind.delimiter), [])
+    except (ValueError, csv.Error) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _json_names(path: Path, kind: FileKind) -> Sequence[str]:
+    """Return the keys of the first object; none if there is no object on a line of its own."""
+    line = next(filter(None, (line.strip(b"[], \r\n") for line in _head(path, kind).splitlines())), b"")
+    try:
+        return list(json.loads(line or b"{}"))
+    except ValueError as error:
+        if kind.format == "json":  # an array that is all on one line, or has a line for each value
+            return []
+        raise _unreadable(path, str(error)) from error
+
+
+def _head(path: Path, kind: FileKind) -> bytes:
+    return next(_blocks(path, kind), b"")
+
+
+def _blocks(path: Path, kind: FileKind) -> Iterator[bytes]:
+    """Yield the bytes of a text file, decompressed and without a byte order mark."""
+    try:
+        file = FileBytes(path, kind.compression)
+        try:
+            while block := file.read(_BLOCK):
+                yield block
+        finally:
+            file.close()
+    except SourceError as error:
+        raise _unreadable(path, error.found or error.what) from error
+
+
+def _unreadable(path: Path, found: str) -> SinkError:
+    return SinkError(
+        f"rows cannot be appended: {path} cannot be read",
+        expected="a complete file of the same columns",
+        found=found,
+        hint="delete or mend the file, or write to another place",
+    )

@@ -1,0 +1,153 @@
+"""Staging of what a sink writes, by what its target holds and what is to happen to that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from arrowstream.errors import SinkError, SourceError
+from arrowstream.io.files.existing_rows import (
+    check_part,
+    check_partitions,
+    data_files,
+    holds_rows,
+    line_end,
+    placeholders,
+)
+from arrowstream.io.files.formats import FileKind, Format, detect
+from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.streaming_sink import encoded
+from arrowstream.io.files.staging.appended_file import AppendedFile
+from arrowstream.io.files.staging.base import Staging
+from arrowstream.io.files.staging.filled_folder import FilledFolder
+from arrowstream.io.files.staging.journal import finish_interrupted
+from arrowstream.io.files.staging.new_folder import NewFolder
+from arrowstream.io.files.staging.rolling_folder import RollingFolder
+from arrowstream.io.files.staging.single_file import NewFile, StagedFile
+from arrowstream.io.files.write_mode import Mode
+
+
+def stage_file(
+    target: Path, mode: Mode, kind: FileKind, schema: pl.Schema, compression: str | None
+) -> StagedFile:
+    """Return the staging of one file.
+
+    Raises
+    ------
+    SinkError
+        The file cannot be written, or holds rows that may not be replaced.
+    SchemaError
+        It holds rows of other columns, to which these cannot be appended.
+    """
+    if mode == "overwrite" or target.is_dir():
+        return StagedFile(target)
+    empty = encoded(
+        pl.DataFrame(schema=schema), encoder_for(kind.format, schema, compression, kind.delimiter)
+    )
+    if mode == "append":
+        if target.is_file() and target.stat().st_size:
+            line_end(target, schema, kind)
+        return AppendedFile(target, empty, partial(line_end, schema=schema, kind=kind))
+    if target.exists() and holds_rows(target, kind, empty):
+        raise SinkError(
+            f"{target} already holds rows",
+            expected="a file without rows, or none",
+            found=f"{target.stat().st_size} bytes",
+            hint="choose another name, pass mode='overwrite' to replace the file, or end the path with '/' "
+            "and pass mode='append' to keep the rows of all runs in a folder",
+        )
+    return NewFile(target)
+
+
+def stage_folder(
+    target: Path, mode: Mode, format: Format, schema: pl.Schema, partitions: Partitions, rolls: bool
+) -> tuple[Staging, bool]:
+    """Return the staging of part files in a folder, and whether the folder holds data files that stay.
+
+    Parameters
+    ----------
+    target
+        The folder, without symbolic links.
+    mode
+        What happens to data files in it.
+    format
+        Format of the files.
+    schema
+        Schema of the batches.
+    partitions
+        Columns whose values name the folders.
+    rolls
+        Whether appended files are seen while the run goes on.
+
+    Raises
+    ------
+    SinkError
+        The folder cannot be written to, or holds data files that may not stay or be replaced.
+    SchemaError
+        It holds files of other columns.
+    """
+    keeps = mode in ("append", "overwrite_partitions")
+    if not target.exists():
+        return (
+            RollingFolder(target) if rolls else FilledFolder(target) if keeps else NewFolder(target)
+        ), False
+    if not target.is_dir():
+        raise SinkError(
+            f"{target} is a file",
+            expected="a folder, or a name that is free, since part files are to be written",
+            hint="choose another name, or delete the file",
+        )
+    finish_interrupted(target)
+    with _as_sink_errors():
+        found = list(data_files(target))
+    if found and mode == "error":
+        raise SinkError(
+            f"{target} already holds data files",
+            expected="an empty folder, or none",
+            found=f"{len(found)} files, such as {found[0][0].relative_to(target)}",
+            hint="choose another folder, pass overwrite=True to replace them, or mode='append' to keep them",
+        )
+    _check_formats(target, found, format)
+    if mode == "error":
+        return FilledFolder(target), False
+    if mode == "overwrite":
+        return FilledFolder(target, lambda: _paths(target), alone=True), False
+    parts = [path for path, _ in found]
+    spare = placeholders(target, parts if partitions.columns else parts[:1], schema)
+    parts = [path for path in parts if path not in spare]
+    check_partitions(target, parts, partitions.columns)
+    for path in dict.fromkeys((*parts[:1], *parts[-1:])):
+        check_part(path, partitions.file_schema(schema), detect(path))
+    if mode == "append":
+        return (RollingFolder(target, spare) if rolls else FilledFolder(target, lambda: spare)), bool(found)
+    return FilledFolder(target, lambda: _paths(target), only_written=True, alone=True), bool(found)
+
+
+def _check_formats(target: Path, found: list[tuple[Path, Format]], format: Format) -> None:
+    others = [(file, held) for file, held in found if held != format]
+    if others:
+        raise SinkError(
+            f"{target} holds data files of another format",
+            expected=f"{format} files",
+            found=f"{len(others)} others, such as {others[0][0].relative_to(target)} ({others[0][1]})",
+            hint="a folder of two formats cannot be read again: choose another one, or delete those files",
+        )
+
+
+def _paths(target: Path) -> list[Path]:
+    with _as_sink_errors():
+        return [path for path, _ in data_files(target)]
+
+
+@contextmanager
+def _as_sink_errors() -> Iterator[None]:
+    """Raise errors of listing a folder as those of the sink."""
+    try:
+        yield
+    except SourceError as error:
+        raise SinkError(error.what, found=error.found, hint=error.hint) from error

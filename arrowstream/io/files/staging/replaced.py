@@ -1,0 +1,94 @@
+"""Record of the files that an exchange of two folders replaces, so that another run can finish it.
+
+The record is in the target from before the exchange, and so in the replaced folder after it: a hidden folder without
+a record is one that never became visible, and holds nothing that anybody needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from arrowstream.io.files.staging.base import remove, sync
+from arrowstream.io.files.staging.contents import Contents, Version
+from arrowstream.io.files.staging.unfinished import KEPT, SUFFIX, hidden_name
+
+_SUFFIX: Final = ".replacing"
+_NAME: Final = re.compile(rf"\.(\d+-[0-9a-f]+){re.escape(_SUFFIX)}")
+
+
+class Replaced:
+    """The record of one run.
+
+    Parameters
+    ----------
+    folder
+        The target, or the folder that was one.
+    token
+        Name of the run.
+    """
+
+    def __init__(self, folder: Path, token: str) -> None:
+        self.name: Final = f".{token}{_SUFFIX}"
+        self._path = folder / self.name
+
+    def exists(self) -> bool:
+        """Return True if the folder has the record."""
+        return self._path.exists()
+
+    def write(self, old: Mapping[Path, Version | None]) -> None:
+        """Write the names of the files that are replaced, and make them durable."""
+        names = {os.path.relpath(path, self._path.parent): version for path, version in old.items()}
+        self._path.write_text(json.dumps(names))
+        sync(self._path)
+        sync(self._path.parent)
+
+    def read(self) -> dict[Path, Version | None]:
+        """Return the files that are replaced; none if the record is not complete, as before any exchange."""
+        try:
+            names = json.loads(self._path.read_text())
+        except ValueError:
+            names = {}
+        return {
+            self._path.parent / name: None if version is None else Version(version)
+            for name, version in names.items()
+        }
+
+    def remove(self) -> None:
+        """Remove the record."""
+        remove([self._path])
+
+
+def clear_replaced(contents: Contents, replaced: Path, record: Replaced) -> tuple[Path, list[Path]]:
+    """Remove the replaced folder; return its path and the files that had to stay in it, if any.
+
+    It is renamed then, so that no run takes it for a leftover.
+    """
+    stuck = contents.clear(replaced, record.name)
+    record.remove()
+    try:
+        replaced.rmdir()
+    except FileNotFoundError:
+        return replaced, []
+    except OSError:
+        kept = replaced.with_name(replaced.name.removesuffix(SUFFIX).removesuffix(KEPT) + KEPT)
+        replaced.rename(kept)
+        return kept, [kept / path.relative_to(replaced) for path in stuck]
+    return replaced, []
+
+
+def finish_replaced(target: Path, replaced: Path, record: Replaced) -> None:
+    """Remove the folder that a killed run has replaced by `target`, after moving what others put into it."""
+    clear_replaced(Contents.after_exchange(target, replaced, record.read()), replaced, record)
+
+
+def clear_records(target: Path) -> None:
+    """Remove the records of runs that were killed before their exchange."""
+    for path in target.glob(f".*{_SUFFIX}"):
+        match = _NAME.fullmatch(path.name)
+        if match and not target.with_name(hidden_name(target.name, match[1])).exists():
+            remove([path])

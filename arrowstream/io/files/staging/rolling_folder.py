@@ -1,0 +1,110 @@
+"""A folder whose files become visible one by one, each as soon as it is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from arrowstream.io.files.sink_errors import sink_errors
+from arrowstream.io.files.staging.base import (
+    Staging,
+    missing_folders,
+    nested,
+    remove,
+    remove_empty,
+    remove_tree,
+    sync,
+)
+from arrowstream.io.files.staging.claim import claimed
+from arrowstream.io.files.staging.exchange import move_new
+from arrowstream.io.files.staging.leftovers import clear_leftovers
+from arrowstream.io.files.staging.lock import locked
+from arrowstream.io.files.staging.unfinished import hidden_name
+
+
+class RollingFolder(Staging):
+    """Folder that complete files are moved to while the run goes on; they stay if it fails.
+
+    Parameters
+    ----------
+    target
+        The folder, without symbolic links; it is made if it is missing.
+    spare
+        Files without rows in it, which go once there are others.
+
+    Raises
+    ------
+    SinkError
+        The folder cannot be written to.
+    """
+
+    def __init__(self, target: Path, spare: Iterable[Path] = ()) -> None:
+        self._target = target
+        self._spare = list(spare)
+        self._made = missing_folders(target)
+        with sink_errors("cannot write to", target):
+            target.mkdir(parents=True, exist_ok=True)
+            clear_leftovers(target, "")
+            clear_leftovers(target.resolve().parent, target.resolve().name)
+            # Next to the target if that is the same file system: some readers look into hidden folders.
+            inside = target.is_mount() or not os.access(target.resolve().parent, os.W_OK | os.X_OK)
+            _, self._staged, self._claim = claimed(
+                lambda token: (
+                    target / hidden_name("", token)
+                    if inside
+                    else target.resolve().with_name(hidden_name(target.resolve().name, token))
+                ),
+                lambda staged: staged.mkdir(0o700),
+            )
+
+    @property
+    def folder(self) -> Path:
+        return self._staged
+
+    def path(self, name: str) -> Path:
+        with sink_errors("cannot write to", self._target / name):
+            return nested(self._staged, name)
+
+    def show(self, names: Iterable[str]) -> None:
+        """Make complete files visible and durable, each by one rename.
+
+        Raises
+        ------
+        SinkError
+            The operating system refuses; the call can be repeated.
+        """
+        with sink_errors("cannot finish", self._target), locked(self._target):
+            folders = {self._target}
+            for name in names:
+                source, final = self._staged / name, self._target / name
+                if not source.exists():  # an earlier call failed after that
+                    continue
+                folders |= {path.parent for path in missing_folders(final.parent)} | {final.parent}
+                final.parent.mkdir(parents=True, exist_ok=True)
+                move_new(source, final)
+                self._made = []
+            for folder in folders:
+                sync(folder)
+            if not self._made:
+                remove(self._spare)
+
+    def prepare(self) -> None:
+        return
+
+    def publish(self) -> None:
+        try:
+            self.show(self._complete())
+            remove_tree(self._staged)
+        finally:
+            self._claim.release()
+
+    def discard(self) -> None:
+        remove_tree(self._staged)
+        remove_empty(reversed(self._made))
+        self._claim.release()
+
+    def _complete(self) -> list[str]:
+        """Return the names of the files that are not visible yet; at the end of a run all are complete."""
+        found = (Path(place, name) for place, _, names in os.walk(self._staged) for name in names)
+        return sorted(str(path.relative_to(self._staged)) for path in found)

@@ -1,0 +1,107 @@
+"""The inputs of a job: each source with its steps, and several of them merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from arrowstream.config.toml_file import Value
+from arrowstream.jobs.job_errors import located
+from arrowstream.jobs.source_and_sinks import sources
+from arrowstream.jobs.steps import step
+from arrowstream.pipeline import Builder, Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class JobPrefix:
+    """A job up to one of its values, for finding the value that an error is about.
+
+    Parameters
+    ----------
+    value
+        The last value.
+    label
+        Name of the value for users: ``source``, or ``step 1 filter``; empty if it does not change the schema.
+    builder
+        The pipeline up to and including it.
+    is_step
+        True if the value is the operator of a step.
+    """
+
+    value: Value
+    label: str
+    builder: Builder
+    is_step: bool = False
+
+
+def inputs(value: Value, name: str) -> Iterator[JobPrefix]:
+    """Yield the prefixes of each source with its steps, and then those of the merge of several.
+
+    Parameters
+    ----------
+    value
+        The table ``[source]``, or the array of several ``[[source]]``.
+    name
+        Name of the pipeline, which is that of the line that begins with the first source.
+
+    Raises
+    ------
+    JobError
+        A key or a value is wrong, or the array is empty.
+    """
+    items = value.items()
+    if not items:
+        raise value.error("has no source")
+    ends: list[Builder] = []
+    for number, item in enumerate(items, 1):
+        given = _name(item)
+        label = f"source {given}" if given else f"source {number}" if len(items) > 1 else "source"
+        line = list(_line(item, Pipeline.builder(name if number == 1 else given or f"source{number}"), label))
+        yield from line
+        ends.append(line[-1].builder)
+    for number, item in enumerate(items[1:], 2):
+        with located(item):
+            merged = ends[0].merge(*ends[1:number])
+        yield JobPrefix(item, "merge" if number == len(items) else "", merged)
+
+
+def _name(source: Value) -> str | None:
+    return source.maybe("name", Value.text)
+
+
+def _line(source: Value, builder: Builder, label: str) -> Iterator[JobPrefix]:
+    """Yield the prefixes of one source and its own steps."""
+    begun = [(place, builder.source(spec)) for place, spec in sources(source)]
+    for number, (place, made) in enumerate(begun):
+        yield JobPrefix(place, "" if number else label, made)
+    yield from steps(source, begun[-1][1], f"{label} ")
+
+
+def steps(table: Value, builder: Builder, before: str) -> Iterator[JobPrefix]:
+    """Yield a prefix for each value of the steps of a job, or of one of its sources.
+
+    Parameters
+    ----------
+    table
+        The table that may have the key ``steps``.
+    builder
+        The pipeline up to the steps.
+    before
+        Text before the label of each step.
+
+    Raises
+    ------
+    JobError
+        A key or a value is wrong.
+    """
+    for number, value in enumerate(table.maybe("steps", _items) or (), 1):
+        label = f"{before}step {number} "
+        for count, (place, made) in enumerate(step(value, builder)):
+            yield JobPrefix(place, "" if count else f"{label}{place.at[-1]}", made, is_step=not count)
+            builder = made
+
+
+def _items(value: Value) -> list[Value]:
+    if not isinstance(value.found, list):
+        raise value.error("a step is written under [[steps]], in two pairs of brackets")
+    return value.items()

@@ -1,0 +1,247 @@
+"""Part files that end by rows, bytes or time, and those that are seen before the run ends."""
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+from contexts import context
+
+from arrowstream import ErrorHandler, Pipeline, Sink, Source, channel
+from arrowstream.core.batch import Batch
+from arrowstream.errors import PlanError, SinkError
+from arrowstream.io.files import folder_writer
+from arrowstream.io.files.output.streaming_sink import StreamingSink
+from arrowstream.io.files.sink import FileSink
+from arrowstream.testing import ManualClock
+
+ROWS = pl.DataFrame({"k": ["a", "b"] * 5, "x": range(10)})
+ROLLING = {"mode": "append", "roll_every": "10m"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def opened(path="out/", **options):
+    return FileSink.of(path, **options).open(ROWS.schema, context())
+
+
+def seen():
+    return [path for path in sorted(Path().rglob("part-*")) if not any(p.startswith(".") for p in path.parts)]
+
+
+def rows():
+    return sorted(x for path in seen() if path.is_file() for x in pl.read_parquet(path)["x"])
+
+
+def hidden():
+    return list(Path().rglob(".*"))
+
+
+@pytest.mark.parametrize("partition_by", [(), "k"])
+def test_files_are_seen_after_each_period_and_stay_if_the_run_fails(partition_by):
+    writer = opened(partition_by=partition_by, **ROLLING)
+    assert writer.period_s == 600
+    writer.on_period()
+    writer.write(Batch(ROWS[:4]))
+    assert seen() == []
+    writer.on_period()
+    assert rows() == [0, 1, 2, 3]
+    writer.write(Batch(ROWS[4:8]))
+    writer.on_period()
+    writer.on_period()
+    assert rows() == list(range(8))
+    assert len(seen()) == (4 if partition_by else 2)
+    writer.write(Batch(ROWS[8:]))
+    writer.prepare(0)
+    assert rows() == list(range(8))
+    writer.abort()
+    assert rows() == list(range(8)) and hidden() == []
+    other = opened(partition_by=partition_by, **ROLLING)
+    other.write(Batch(ROWS[8:]))
+    other.prepare(0)
+    other.commit({})
+    assert rows() == list(range(10)) and hidden() == []
+
+
+def test_a_run_that_fails_before_its_first_file_leaves_no_folder():
+    writer = opened("deep/out/", **ROLLING)
+    writer.write(Batch(ROWS))
+    writer.abort()
+    assert list(Path().iterdir()) == []
+
+
+def test_a_run_without_rows_leaves_a_file_with_the_columns_which_goes_once_there_are_rows():
+    for batch in (ROWS[:0], ROWS, ROWS[:0]):
+        writer = opened(partition_by="k", **ROLLING)
+        writer.write(Batch(batch))
+        writer.on_period()
+        writer.prepare(0)
+        writer.commit({})
+    assert {str(path.parent) for path in seen()} == {"out/k=a", "out/k=b"}
+    assert rows() == list(range(10)) and hidden() == []
+
+
+WIDE = pl.DataFrame({"k": ["a"] * 40_000, "x": range(40_000)}).with_columns(
+    k=pl.lit("h") + pl.col("x").hash(1).cast(pl.String)
+)
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize("format", ["parquet", "csv", "ipc"])
+def test_files_end_once_they_have_their_bytes(mode, format):
+    limit = 100_000
+    writer = opened(mode=mode, format=format, max_bytes_per_file=limit)
+    for batch in WIDE.iter_slices(5_000):
+        writer.write(Batch(batch))
+    assert bool(seen()) == (mode == "append")
+    writer.prepare(0)
+    writer.commit({})
+    sizes = [path.stat().st_size for path in seen()]
+    assert len(sizes) > 3 and all(limit / 4 < size < 2 * limit for size in sizes[:-1])
+    found = Pipeline.builder().source(Source.from_file("out/")).collect_sync()
+    assert found["x"].to_list() == WIDE["x"].to_list()
+
+
+def test_small_partitions_have_their_bytes_too():
+    writer = opened(partition_by="k", max_bytes_per_file=1_000)
+    writer.write(Batch(WIDE.with_columns(k=pl.lit("a"))[:4_000]))
+    writer.prepare(0)
+    writer.commit({})
+    assert len(seen()) > 3 and rows() == list(range(4_000))
+
+
+def test_a_file_that_cannot_be_shown_at_once_is_shown_later(monkeypatch, caplog):
+    writer = opened(max_rows_per_file=1, **ROLLING)
+    sync = os.fsync
+
+    def full(handle):
+        if Path(f"/proc/self/fd/{handle}").readlink().name == "out":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        writer.write(Batch(ROWS[:1]))
+    assert "cannot finish out" in caplog.text
+    writer.write(Batch(ROWS[1:2]))
+    assert rows() == [0, 1]
+    writer.abort()
+
+
+def test_a_period_in_which_the_disk_refuses_is_made_up_for(monkeypatch, caplog):
+    writer = opened(**ROLLING)
+    writer.write(Batch(ROWS[:5]))
+
+    def refuse(*arguments):
+        raise SinkError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_writer.FolderWriter, "_check", refuse)
+        writer.on_period()
+    assert "no space" in caplog.text and seen() == []
+    writer.on_period()
+    assert rows() == [0, 1, 2, 3, 4]
+    writer.write(Batch(ROWS[5:]))
+
+    def panics(sink, frame):
+        raise MemoryError("no room")
+
+    other = opened("other/", partition_by="k", **ROLLING)
+    other.write(Batch(ROWS))
+    monkeypatch.setattr(StreamingSink, "append", panics)
+    with pytest.raises(MemoryError):
+        other.on_period()
+    with pytest.raises(SinkError, match="cannot be continued"):
+        other.write(Batch(ROWS))
+    other.abort()
+    writer.abort()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": "o.csv", "max_bytes_per_file": 5}, "max_bytes_per_file is for the part files of a folder"),
+        ({"path": "o.csv", "roll_every": "1m", "mode": "append"}, "roll_every is for the part files"),
+        ({"path": "o/", "roll_every": "0s", "mode": "append"}, "roll_every is for the part files"),
+        ({"path": "o/", "roll_every": "1m"}, "roll_every shows part files while the run goes on"),
+    ],
+)
+def test_limits_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(PlanError, match=message) as caught:
+        FileSink.of(**options).check(ROWS.schema)
+    assert caught.value.hint
+
+
+def test_it_is_said_that_rows_are_seen_at_least_once():
+    sink = Sink.to_file("out/", mode="append", max_bytes_per_file=1)
+    assert sink.guarantee.startswith("at least once: each file appears once it is complete")
+    builder = Pipeline.builder().source(Source.from_frame(ROWS))
+    assert "at least once" in builder.sink(sink).build().explain()
+    assert Sink.to_file("out/", max_bytes_per_file=1).guarantee.startswith("atomic")
+
+
+async def until(found):
+    """Wait until worker threads have done something."""
+    for _ in range(20_000):
+        if found():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it was never found")
+
+
+def test_an_endless_run_shows_whole_files_by_its_clock_also_while_no_rows_come():
+    clock = ManualClock()
+
+    async def main():
+        tx, rx = channel(10)
+        source = Source.from_channel(rx, schema=ROWS.schema)
+        pipeline = Pipeline.builder().source(source).sink(Sink.to_file("out/", **ROLLING)).build(clock=clock)
+        run = asyncio.create_task(pipeline.run())
+        await tx.send(ROWS[:3])
+        await until(lambda: pipeline.metrics().rows_out == 3)
+        await clock.advance(599)
+        assert seen() == []
+        await clock.advance(1)
+        await until(lambda: rows() == [0, 1, 2])
+        await tx.send(ROWS[3:])
+        tx.close()
+        return await run
+
+    assert asyncio.run(main()).rows_out == 10
+    assert rows() == list(range(10)) and len(seen()) == 2 and hidden() == []
+
+
+@pytest.mark.parametrize("best_effort", [False, True])
+def test_a_period_that_fails_ends_the_run_or_its_best_effort_sink(monkeypatch, best_effort, caplog):
+    clock = ManualClock()
+
+    def fails(writer):
+        raise RuntimeError("no period")
+
+    monkeypatch.setattr(folder_writer.FolderWriter, "on_period", fails)
+
+    async def main():
+        tx, rx = channel(10)
+        sink = Sink.to_file("out/", **ROLLING)
+        sinks = Sink.fanout([Sink.to_fn(lambda batch: None), sink.best_effort() if best_effort else sink])
+        rows = Pipeline.builder().source(Source.from_channel(rx, schema=ROWS.schema))
+        run = asyncio.create_task(rows.sink(sinks).on_error(ErrorHandler.fail()).build(clock=clock).run())
+        await tx.send(ROWS)
+        await clock.advance(600)
+        await until(lambda: run.done() or "no period" in caplog.text)
+        if best_effort:
+            tx.close()
+        return await run
+
+    if best_effort:
+        assert asyncio.run(main()).rows_in == 10
+        assert list(Path().iterdir()) == []
+    else:
+        with pytest.raises(SinkError, match="no period"):
+            asyncio.run(main())

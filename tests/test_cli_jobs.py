@@ -1,0 +1,304 @@
+"""What the command line does with jobs beyond running them: check, preview, JSON, --set, the folder of paths."""
+
+import json
+import math
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from arrowstream import Pipeline, Source
+from arrowstream.cli.commands import app
+from arrowstream.errors import JobError, SinkError
+from arrowstream.io.memory.function_sink import FunctionSink
+from arrowstream.jobs import connectors as job_parts
+from arrowstream.jobs.connectors import Connector
+from arrowstream.testing import TestSource
+
+JOB = """\
+[pipeline]
+name = "late"
+[source]
+kind = "file"
+path = "${NAME:-in}.csv"
+[[steps]]
+filter = "a > 1"
+[[steps]]
+with_columns = { c = "a * 2" }
+[sink]
+kind = "file"
+path = "out.parquet"
+"""
+OUT = {"a": [2, 3], "b": ["y", "z"], "c": [4, 6]}
+SCHEMA = {"a": "Int64", "b": "String", "c": "Int64"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with data and a job in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("a,b\n1,x\n2,y\n3,z\n")
+    Path("job.toml").write_text(JOB)
+    return tmp_path
+
+
+def invoke(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def answer(*arguments: str) -> tuple[int, dict[str, Any], str]:
+    code, out, err = invoke(*arguments, "--json")
+    assert out.count("\n") == 1
+    found = json.loads(out)
+    assert found["exit_code"] == code
+    return code, found, err
+
+
+# ---- check -----------------------------------------------------------------------------------------
+
+
+def test_check_says_what_a_job_is_and_runs_nothing() -> None:
+    assert invoke("check", "job.toml") == (
+        0,
+        "job.toml: ok\n  late: 1 source, 2 steps, 1 sink\n  out: a Int64, b String, c Int64\n",
+        "",
+    )
+    assert not Path("out.parquet").exists()
+    code, found, err = answer("check", "job.toml")
+    assert (code, err) == (0, "")
+    summary = "late: 1 source, 2 steps, 1 sink"
+    one = {"job": "job.toml", "ok": True, "name": "late", "summary": summary, "schema": SCHEMA, "error": None}
+    assert found == {"ok": True, "exit_code": 0, "jobs": [one]}
+
+
+def test_check_goes_on_after_a_wrong_job() -> None:
+    Path("bad.toml").write_text(JOB.replace("a > 1", "d > 1"))
+    code, out, err = invoke("check", "bad.toml", "none.toml", "job.toml")
+    assert code == 2
+    assert out.startswith("job.toml: ok\n")
+    assert err.splitlines()[0].startswith("bad.toml:7: 'filter' in [[steps]]: ")
+    assert err.splitlines()[1:] == ["none.toml: no such file"]
+    code, found, json_err = answer("check", "bad.toml", "none.toml", "job.toml")
+    assert (code, json_err) == (2, err)
+    assert [one["ok"] for one in found["jobs"]] == [False, False, True]
+    assert found["jobs"][1]["error"] == {
+        "type": "JobError",
+        "message": "none.toml: no such file",
+        "stage": None,
+        "position": None,
+        "notes": [],
+    }
+
+
+def test_check_where_the_source_declares_no_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = TestSource.from_list([1]).undeclared()
+    monkeypatch.setitem(job_parts.SOURCES, "later", Connector(lambda: source, {}))
+    Path("job.toml").write_text('source = { kind = "later" }\nsink = { kind = "file", path = "o.csv" }')
+    assert invoke("check", "job.toml") == (
+        0,
+        "job.toml: ok\n  job: 1 source, 0 steps, 1 sink\n  out: known only once the first batch has come\n",
+        "",
+    )
+
+
+def test_wrong_settings_are_the_error_of_a_check() -> None:
+    Path("arrowstream.toml").write_text("[streaming]\nworker_threads = 0\n")
+    code, found, _ = answer("check", "job.toml")
+    assert code == 2
+    assert found["jobs"][0]["error"]["type"] == "SettingsError"
+
+
+# ---- JSON ------------------------------------------------------------------------------------------
+
+
+def test_the_report_as_json() -> None:
+    code, found, err = answer("run", "job.toml")
+    assert (code, err) == (0, "")
+    assert list(found) == [
+        *("ok", "exit_code", "job", "name", "rows_in", "rows_out", "seconds", "rows_per_second"),
+        *("stopped", "lost_rows", "losses", "stages", "error"),
+    ]
+    assert (found["ok"], found["job"], found["name"]) == (True, "job.toml", "late")
+    assert (found["rows_in"], found["rows_out"], found["lost_rows"]) == (3, 2, 0)
+    assert found["stopped"] is found["losses"] is found["error"] is None
+    assert [(stage["rows_in"], stage["rows_out"]) for stage in found["stages"]][::2] == [(3, 3), (2, 2)]
+    assert all(isinstance(stage["batches"], dict) for stage in found["stages"])
+    assert pl.read_parquet("out.parquet").to_dict(as_series=False) == OUT
+    assert answer("run", "job.toml", "--limit", "1", "--quiet")[1]["stopped"] == "limit"
+
+
+def test_a_refused_job_as_json() -> None:
+    Path("job.toml").write_text(JOB.replace("filter", "fitler"))
+    code, found, err = answer("run", "job.toml")
+    message = "job.toml:7: unknown key 'fitler' in [[steps]] (did you mean 'filter'?)"
+    assert (code, err) == (2, f"{message}\n")
+    assert (found["ok"], found["rows_in"], found["stages"]) == (False, None, None)
+    assert found["error"]["message"] == message
+
+
+def failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(batch: object) -> None:
+        raise error
+
+    monkeypatch.setitem(job_parts.SINKS, "failing", Connector(lambda: FunctionSink(fail), {}))
+    Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "out.parquet"', 'kind = "failing"'))
+
+
+def test_a_failed_run_as_json_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("hunter2.csv").write_text("a,b\n2,y\n")
+    error = SinkError("the door hunter2 is shut", hint="open hunter2")
+    error.add_note("and: hunter2")
+    failing(error, monkeypatch)
+    job = Path("job.toml")
+    job.write_text(job.read_text().replace("${NAME:-in}", "${A_TOKEN}"))
+    monkeypatch.setenv("A_TOKEN", "hunter2")
+    code, found, err = answer("run", "job.toml")
+    assert (code, found["ok"], found["rows_in"]) == (1, False, None)
+    assert found["error"] == {
+        "type": "SinkError",
+        "message": "the door *** is shut; hint: open ***",
+        "stage": "sink",
+        "position": "***.csv rows 0-1",
+        "notes": ["and: ***"],
+    }
+    assert "***" in err and "hunter2" not in err
+    job.write_text(JOB.replace("${NAME:-in}", "${A_TOKEN}"))
+    assert "***.csv" in invoke("explain", "job.toml")[1]
+
+
+def test_values_that_json_lacks() -> None:
+    frame = pl.DataFrame(
+        {
+            "x": [1.5, math.inf],
+            "xs": [[math.nan], None],
+            "d": [date(2026, 1, 2), None],
+            "s": [{"t": 0.1}, None],
+        }
+    ).with_columns(b=pl.lit(b"\xff"), t=pl.lit(timedelta(seconds=1)))
+    frame.write_parquet("in.parquet")
+    Path("job.toml").write_text(
+        'source = { kind = "file", path = "in.parquet" }\nsink = { kind = "file", path = "o.parquet" }'
+    )
+    code, found, _ = answer("run", "job.toml", "--preview", "9")
+    assert code == 0
+    last = {"b": "b'\\xff'", "t": "0:00:01"}
+    assert found["rows"] == [
+        {"x": 1.5, "xs": [None], "d": "2026-01-02", "s": {"t": 0.1}, **last},
+        {"x": None, "xs": None, "d": None, "s": None, **last},
+    ]
+
+
+# ---- preview ---------------------------------------------------------------------------------------
+
+
+def test_a_preview_prints_rows_and_writes_nothing() -> None:
+    before = sorted(Path().iterdir())
+    code, out, err = invoke("run", "job.toml", "--preview", "1")
+    assert (code, err) == (0, "")
+    assert "shape: (1, 3)" in out and "│ 2 " in out and "│ 3 " not in out
+    code, found, err = answer("run", "--preview", "10", "job.toml")
+    assert (code, err) == (0, "")
+    rows = pl.DataFrame(OUT).to_dicts()
+    assert found == {
+        **{"ok": True, "exit_code": 0, "job": "job.toml"},
+        **{"stopped": None, "schema": SCHEMA, "rows": rows, "error": None},
+    }
+    assert sorted(Path().iterdir()) == before
+
+
+def test_a_preview_has_the_mistakes_of_a_run() -> None:
+    assert invoke("run", "job.toml", "--preview", "1", "--limit", "1")[0] == 2
+    assert invoke("run", "job.toml", "--preview", "0")[0] == 2
+    Path("job.toml").write_text(JOB.replace("a > 1", "d > 1"))
+    code, found, err = answer("run", "job.toml", "--preview", "1")
+    assert (code, found["error"]["message"] + "\n") == (2, err)
+    Path("in.csv").write_text("a,b\n" + "1,x\n" * 20_000 + "one,x\n")
+    Path("job.toml").write_text(
+        JOB.replace('in}.csv"', "in}.csv\"\nschema = { a = 'Int64' }").replace("a > 1", "a > 2")
+    )
+    code, found, err = answer("run", "job.toml", "--preview", "1")
+    assert (code, found["error"]["stage"]) == (1, "source")
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGINT, signal.SIGTERM]])
+def test_signals_end_a_preview(numbers: list[signal.Signals], monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoTimer(threading.Thread):
+        """Stands for `threading.Timer`, which would end the tests."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__()
+
+        def cancel(self) -> None:
+            self.join()
+
+    async def batches() -> AsyncIterator[pl.DataFrame]:
+        yield pl.DataFrame({"a": [2]})
+        for number in numbers:
+            signal.raise_signal(number)
+        while True:
+            yield pl.DataFrame({"a": [0]})
+
+    monkeypatch.setattr(threading, "Timer", NoTimer)
+    endless = Connector(lambda: Source.from_fn(batches, schema={"a": pl.Int64}), {})
+    monkeypatch.setitem(job_parts.SOURCES, "endless", endless)
+    Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "${NAME:-in}.csv"', 'kind = "endless"'))
+    code, found, err = answer("run", "job.toml", "--preview", "9")
+    if len(numbers) == 1:
+        assert (code, found["stopped"], found["rows"]) == (3, "SIGINT", [{"a": 2, "c": 4}])
+    else:
+        assert (code, found["ok"], found["error"]["type"]) == (143, False, "RunInterrupted")
+        assert "a second signal, SIGTERM, ended the run" in err
+
+
+# ---- --set and paths -------------------------------------------------------------------------------
+
+
+def test_set_in_every_command() -> None:
+    step = ["--set", "steps.0.filter=a > 2"]
+    assert answer("run", "job.toml", *step, "--set", "sink.path=o.csv")[1]["rows_out"] == 1
+    assert Path("o.csv").exists()
+    assert "a > 2" in invoke("explain", "job.toml", *step)[1]
+    rename = ["--set", 'steps.1={ select = ["a"] }']
+    assert invoke("schema", "job.toml", *rename)[1].endswith('# step 2 select (job.toml:8)\na = "Int64"\n')
+    assert "out: a Int64\n" in invoke("check", "job.toml", *rename)[1]
+    assert "schema" in answer("run", "job.toml", "--preview", "1", *rename)[1]
+    for command in ("run", "check", "explain", "schema"):
+        code, out, err = invoke(command, "job.toml", "--set", "snk.path=x")
+        assert (code, out) == (2, "")
+        assert err == "--set snk.path: unknown key 'snk' in the job (did you mean 'sink'?)\n"
+
+
+def test_paths_in_every_command(folder: Path) -> None:
+    (folder / "jobs").mkdir()
+    os.renames("job.toml", "jobs/job.toml")
+    for command in ("run", "check", "explain", "schema"):
+        code, _, err = invoke(command, "jobs/job.toml")
+        assert (code, err.split(";")[0]) == (
+            2,
+            "jobs/job.toml:5: 'path' in [source]: there is no file jobs/in.csv",
+        )
+        assert invoke(command, "jobs/job.toml", "--relative-to-cwd")[0] == 0
+    assert Path("out.parquet").exists()
+
+
+def test_the_same_from_python(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("eu.csv").write_text("a,b\n7,x\n")
+    monkeypatch.setenv("NAME", "none")
+    job = folder / "job.toml"
+    report = Pipeline.from_toml(job, variables={"NAME": "eu"}, set={"sink.path": folder / "o.csv"}).run_sync()
+    assert (report.name, report.rows_out) == ("late", 1)
+    assert pl.read_csv("o.csv")["c"].to_list() == [14]
+    with pytest.raises(JobError, match=r"there is no file .*none\.csv"):
+        Pipeline.from_toml(job)
+    with pytest.raises(JobError, match=r"there is no file elsewhere/eu\.csv"):
+        Pipeline.from_toml(job, variables={"NAME": "eu"}, relative_to="elsewhere")
