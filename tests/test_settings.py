@@ -7,13 +7,15 @@ import threading
 import tomllib
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+import msgspec
 import polars as pl
 import pytest
 
 from arrowstream import Pipeline, Settings, Sink
 from arrowstream.config.masking import masked
+from arrowstream.config.settings import Given
 from arrowstream.errors import MissingExtra, PlanError, SettingsError
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
@@ -351,3 +353,11 @@ def test_a_path_may_be_any_path(tmp_path: Path) -> None:
     settings = Settings.load(Place())
     assert settings.max_retries == 7
     assert settings.origin("max_retries").endswith("other.toml:2")
+
+
+def test_the_arguments_of_load_have_the_names_and_types_of_the_settings() -> None:
+    """Editors and type checkers know them by name."""
+    arguments = get_type_hints(Given)
+    declared = get_type_hints(Settings, localns={"Meta": msgspec.Meta})
+    assert arguments == {name: kind for name, kind in declared.items() if name in arguments}
+    assert {*declared} - {*arguments} == {"origins"}

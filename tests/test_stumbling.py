@@ -403,3 +403,34 @@ def test_a_wrong_choice_is_refused_with_the_nearest_one(name: str) -> None:
         with pytest.raises(PlanError) as raised:
             call(3)
         assert raised.value.found == "3" and "did you mean" not in (raised.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("Float64", "hint: write pl.Float64, without quotes"),
+        ("string", "hint: write pl.String, without quotes"),
+        ("money", "hint: cannot parse input of type 'str'"),
+    ],
+)
+def test_a_type_in_quotes_is_shown_without(written: str, hint: str) -> None:
+    frame = pl.DataFrame({"x": [1]})
+    with pytest.raises(SchemaError) as raised:
+        Source.from_frame(frame, schema={"x": written})
+    assert hint in str(raised.value) or written == "money"
+    with pytest.raises(PlanError) as refused:
+        Pipeline.builder().source(Source.from_frame(frame)).cast({"x": written})
+    assert hint in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("len", ".agg(n=pl.len())"), ("count", ".agg(n=pl.len())"), ("sum", ".agg(pl.all().sum()), or with")],
+)
+def test_aggregates_of_polars_groups_show_the_call_of_agg(name: str, hint: str) -> None:
+    rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"k": ["a"], "x": [1]})))
+    for unfinished in (rows.group_by("k"), rows.window(rows=2)):
+        with pytest.raises(PlanError) as raised:
+            getattr(unfinished, name)()
+        assert hint in str(raised.value)
+        assert not str(raised.value).endswith(f".{name}(...)")

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack, get_type_hints
 
 from arrowstream.config.masking import masked
 from arrowstream.core.checks import PathLike
@@ -34,6 +34,24 @@ FILE = "arrowstream.toml"
 SECTION = "streaming"
 PREFIX = "ARROWSTREAM_"
 DEFAULT = "default"
+
+
+class Given(TypedDict, total=False):
+    """Settings as arguments by name, with the types of the fields of `Settings`."""
+
+    default_buffer_size: int
+    max_buffer_size: int
+    buffer_mb: int
+    state_memory_mb: int | None
+    worker_threads: int
+    gpu_batch_size: int
+    gpu_memory_pool_mb: int
+    max_retries: int
+    retry_delay_ms: int
+    metrics_interval_secs: float
+    export_prometheus: bool
+    prometheus_host: str
+    prometheus_port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -119,7 +137,11 @@ class Settings:
 
     @classmethod
     def load(
-        cls, path: PathLike | None = None, *, environ: Mapping[str, str] | None = None, **arguments: Any
+        cls,
+        path: PathLike | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        **arguments: Unpack[Given],
     ) -> Settings:
         """Read settings from section ``[streaming]`` of a file, the environment and arguments; the last one wins.
 
@@ -131,7 +153,12 @@ class Settings:
             The environment, with variables such as ``ARROWSTREAM_MAX_RETRIES=5``; by default that of this
             process.
         arguments
-            Settings by name.
+            Settings by name, such as ``max_retries=5``.
+
+        Returns
+        -------
+        Settings
+            The settings, each with its origin.
 
         Raises
         ------
@@ -234,7 +261,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any, st
             raise _unknown(name, name, keys)
 
 
-def _from_arguments(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+def _from_arguments(arguments: Mapping[str, object]) -> Iterator[tuple[str, Any, str]]:
     for key, value in arguments.items():
         if key not in _defaults():
             raise _unknown(f"argument {key}", key, _defaults())

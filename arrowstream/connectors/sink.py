@@ -17,10 +17,10 @@ from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.io.sink import AnySink, Fanout
 
 if TYPE_CHECKING:
+    from arrowstream.io.files.destination.write_mode import Mode
     from arrowstream.io.files.formats import Format
     from arrowstream.io.files.remote.sink import ObjectSink
     from arrowstream.io.files.sink import FileSink
-    from arrowstream.io.files.write_mode import Mode
 
 
 @explain_calls

@@ -130,10 +130,35 @@ def unfinished(step: str, name: str, missing: str, example: str) -> Exception:
     window(...) is followed by .filter
       expected: .agg(...) first
       hint: write .window(...).agg(n=pl.len()).filter(...)
+    >>> print(unfinished("group_by(...)", "sum", ".agg(...)", ".group_by(...).agg(n=pl.len())"))
+    group_by(...) is followed by .sum
+      expected: .agg(...) first
+      hint: write .group_by(...).agg(pl.all().sum()), or with the columns to aggregate in place of pl.all()
     """
     if name.startswith("_"):
         # Python itself, copy and notebooks look up such names, and expect a plain AttributeError.
         return AttributeError(name)
-    return PlanError(
-        f"{step} is followed by .{name}", expected=f"{missing} first", hint=f"write {example}.{name}(...)"
-    )
+    hint = f"write {example}.{name}(...)"
+    if missing == ".agg(...)" and name in ("len", "count"):
+        hint = f"write {example}"
+    elif missing == ".agg(...)" and name in _AGGREGATES:
+        hint = f"write .{step}.agg(pl.all().{name}()), or with the columns to aggregate in place of pl.all()"
+    return PlanError(f"{step} is followed by .{name}", expected=f"{missing} first", hint=hint)
+
+
+_AGGREGATES = ("sum", "mean", "min", "max", "first", "last", "median", "n_unique", "std", "var")
+"""Short forms that a Polars group has next to ``agg``; a count of rows is apart."""
+
+
+def type_name_hint(text: str) -> str | None:
+    """Return a hint for the name of a type in place of the type; None if no type has a similar name.
+
+    Examples
+    --------
+    >>> type_name_hint("Float64"), type_name_hint("int64"), type_name_hint("soft")
+    ('write pl.Float64, without quotes', 'write pl.Int64, without quotes', None)
+    """
+    names = [name for name, value in vars(pl).items() if isinstance(value, pl.datatypes.DataTypeClass)]
+    by_lower = {name.lower(): name for name in names}
+    close = get_close_matches(text.lower(), by_lower, 1, cutoff=0.8)
+    return f"write pl.{by_lower[close[0]]}, without quotes" if close else None

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import arrow_schema
+from arrowstream.core.hints import type_name_hint
 from arrowstream.core.rows.arrow_types import polars_schema
 from arrowstream.errors import PlanError, SchemaError
 
@@ -36,8 +37,8 @@ def declared_schema(step: str, schema: Any) -> pl.Schema | None:
     Examples
     --------
     >>> import pyarrow as pa
-    >>> declared_schema("from_frame", [("x", int), ("day", pa.date32())])
-    Schema([('x', Int64), ('day', Date)])
+    >>> dict(declared_schema("from_frame", [("x", int), ("day", pa.date32())]))
+    {'x': Int64, 'day': Date}
     """
     if schema is None:
         return None
@@ -72,6 +73,11 @@ def _pairs(step: str, schema: Any) -> list[tuple[str, Any]]:
     )
 
 
+def _hint(dtype: Any, error: BaseException) -> str | None:
+    named = type_name_hint(dtype) if isinstance(dtype, str) else None
+    return named or (str(error).splitlines()[0] if str(error) else None)
+
+
 def _type(step: str, name: str, dtype: Any) -> pl.DataType:
     if isinstance(dtype, pa.DataType):
         return polars_schema(pa.schema([(name, dtype)]))[name]
@@ -85,6 +91,6 @@ def _type(step: str, name: str, dtype: Any) -> pl.DataType:
             f"{name!r} has no type in {step}(schema=...)",
             expected="a type of Polars, pyarrow or Python, such as pl.Int64, pa.int64() or int",
             found=repr(dtype),
-            hint=str(error).splitlines()[0] if str(error) else None,
+            hint=_hint(dtype, error),
         ) from None
     return found

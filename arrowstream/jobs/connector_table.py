@@ -9,9 +9,9 @@ from typing import Literal, get_args
 
 from arrowstream.connectors.sink import Sink
 from arrowstream.connectors.source import Source
+from arrowstream.io.files.destination.write_mode import MODES
 from arrowstream.io.files.evolution import Extra, Missing
 from arrowstream.io.files.formats import Format
-from arrowstream.io.files.write_mode import MODES
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 

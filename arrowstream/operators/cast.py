@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import polars as pl
 import polars.selectors as cs
 
+from arrowstream.core.hints import type_name_hint
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.arguments import parse_columns
@@ -82,7 +83,8 @@ def _parse_type(dtype: Any) -> pl.DataType:
             return pl.select(pl.lit(None).cast(dtype)).dtypes[0]
         reason = "a type computed from columns goes into with_columns(pl.col(...).cast(...))"
     except (TypeError, pl.exceptions.PolarsError) as error:
-        reason = str(error)
+        named = type_name_hint(dtype) if isinstance(dtype, str) else None
+        reason = named or str(error)
     raise PlanError(
         "cast() takes types",
         expected="a Polars or Python type, such as pl.Int64 or float",

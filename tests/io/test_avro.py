@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.errors import ArrowstreamError, PlanError, SchemaError, SourceError
+from arrowstream.errors import ArrowstreamError, PlanError, SchemaError, SinkError, SourceError
 from arrowstream.io.files.avro import rows
 from arrowstream.io.files.avro.codecs import CODECS, DAMAGES
 from arrowstream.io.files.avro.container import number_bytes
@@ -149,6 +149,28 @@ def test_what_is_written_is_read_by_fastavro_and_polars(codec, tmp_path):
     empty = Pipeline.builder().source(Source.from_frame(frame)).filter(pl.col("x") > 5)
     empty.sink(Sink.to_file(path, compression=codec)).build().run_sync()
     assert_frame_equal(read(path), frame.clear())
+
+
+def test_small_parts_and_further_runs(tmp_path):
+    frame = pl.DataFrame({"x": range(300), "k": [number % 150 for number in range(300)]})
+
+    def write(rows, **options):
+        sink = Sink.to_file(f"{tmp_path}/out/", format="avro", **options)
+        Pipeline.builder().source(Source.from_frame(rows)).sink(sink).build().run_sync()
+
+    write(frame, partition_by="k")
+    assert_frame_equal(read(f"{tmp_path}/out/").sort("x"), frame)
+    write(frame, partition_by="k", mode="append")
+    assert read(f"{tmp_path}/out/").height == 600
+    with pytest.raises(SchemaError, match="rows cannot be appended"):
+        write(frame.rename({"x": "y"}), partition_by="k", mode="append")
+    for path in (tmp_path / "out").rglob("*.avro"):
+        path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(SinkError, match="cannot be read"):
+        write(frame, partition_by="k", mode="append")
+    write(frame.head(0).drop("k"), mode="overwrite")
+    write(frame.drop("k"), mode="append")
+    assert_frame_equal(read(f"{tmp_path}/out/"), frame.drop("k"))
 
 
 def test_zstandard_blocks(tmp_path):

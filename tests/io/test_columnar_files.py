@@ -346,6 +346,20 @@ def test_a_damaged_footer_or_header_is_an_error_of_the_source(data, tmp_path_fac
         assert str(path) in error.what
 
 
+def test_a_name_in_a_parquet_footer_that_is_not_utf8_is_damage(tmp_path):
+    path = tmp_path / "x.parquet"
+    pl.DataFrame({"x": [[1]]}).write_parquet(path)
+    sound = path.read_bytes()
+    places = [at for at in range(len(sound)) if sound.startswith(b"element", at)]
+    assert (
+        len(places) == 3
+    )  # before the pages' index, which nothing reads; in the schema; with the column's pages
+    for at in places[1:]:
+        path.write_bytes(sound[: at + 2] + b"\xe5" + sound[at + 3 :])
+        with pytest.raises(SourceError, match=r"x\.parquet is not a complete Parquet file"):
+            Pipeline.builder().source(Source.from_file(path)).collect_sync()
+
+
 def test_missing_fields_of_a_flatbuffer():
     data = struct.pack("<IHHi", 8, 4, 4, 4)
     table = FlatTable.root(data)

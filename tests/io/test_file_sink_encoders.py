@@ -13,11 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from arrowstream.errors import SinkError
+from arrowstream.io.files import held_partitions
+from arrowstream.io.files.held_partitions import HeldPartition, groups
 from arrowstream.io.files.output import encoders, frame_queue
 from arrowstream.io.files.output.encoders import GROUP_ROWS, encoder_for
 from arrowstream.io.files.output.frame_queue import FrameQueue
 from arrowstream.io.files.output.growing_file import GrowingFile
 from arrowstream.io.files.output.output_file import Abandoned
+from arrowstream.io.files.output.streaming_sink import encoded, encoded_files
 
 EVERYTHING = pl.DataFrame(
     {
@@ -155,6 +158,34 @@ def test_row_groups_of_wide_rows_have_fewer_rows(monkeypatch):
     frame = pl.DataFrame({"s": ["x" * 984] * 1000})  # 1,000 bytes a row
     metadata = pq.ParquetFile(io.BytesIO(written("parquet", "zstd", frame))).metadata
     assert metadata.num_row_groups == 10
+
+
+@pytest.mark.parametrize("format", ["parquet", "ipc", "csv", "ndjson", "json"])
+@pytest.mark.parametrize("codec", ["gzip", None])
+def test_files_that_are_encoded_at_once_are_those_encoded_alone(format, codec):
+    if format == "ipc" and codec is not None:
+        codec = "zstd"
+    frames = [pl.DataFrame({"x": range(rows), "s": [f"{rows},\n" * rows] * rows}) for rows in range(1, 40)]
+    encoder = encoder_for(format, frames[0].schema, codec)
+    assert encoded_files(frames, encoder) == [encoded(frame, encoder) for frame in frames]
+
+
+def test_partitions_are_written_together_as_far_as_their_rows_are_few(monkeypatch):
+    monkeypatch.setattr(held_partitions, "_TOGETHER", 3)
+    monkeypatch.setattr(held_partitions, "_TOGETHER_BYTES", 20_000)
+
+    def partition(name: str, nbytes: int, *, spilled: bool = False) -> HeldPartition:
+        made = HeldPartition(name, 1000)
+        made.add(pl.DataFrame({"x": [1]}), nbytes)
+        if spilled:
+            made.replace(made.held())
+            made.add(pl.DataFrame({"x": [2]}), nbytes)
+        return made
+
+    sizes = {"a": 100, "b": 100, "c": 100, "d": 12_000, "e": 10_000, "f": 50_000, "g": 1, "h": 1, "i": 1}
+    found = groups([partition(name, nbytes, spilled=name == "h") for name, nbytes in sizes.items()])
+    assert ["".join(one.folder for one in group) for group in found] == ["abc", "d", "e", "f", "g", "h", "i"]
+    assert list(groups([])) == []
 
 
 def test_large_text_is_packed_in_several_members(monkeypatch):

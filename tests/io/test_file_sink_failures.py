@@ -33,6 +33,12 @@ TARGETS = [
     ("deep/er/new", {"partition_by": ["k"]}),
     ("there", {"max_rows_per_file": 1}),
     ("there", {"partition_by": ["k"]}),
+    ("out.csv", {"mode": "append"}),
+    ("deep/er/new/", {"mode": "append", "max_rows_per_file": 1}),
+    ("there", {"mode": "append", "partition_by": ["k"]}),
+    ("there", {"mode": "overwrite_partitions", "partition_by": ["k"]}),
+    ("new/", {"mode": "append"}),
+    ("deep/new/", {"mode": "append", "roll_every": "1m"}),
 ]
 
 

@@ -78,6 +78,31 @@ def test_an_array_that_is_not_closed_or_followed_by_more_is_refused(text, found,
     assert caught.value.found.startswith(found)
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 4096])
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ('[{"a": 1},,{"a": 2}]', 2),
+        ('[{"a": 1} ,  \r\n\t  , {"a": 2}]', 2),
+        ("[,{}]", 1),
+        ("[ , ]", 1),
+        ("[{}, {},]", 3),
+        ('[{"a": ","}, {"b": [1]},      ]', 3),
+    ],
+)
+def test_nothing_between_two_commas_is_refused(text, row, size):
+    with pytest.raises(SourceError, match=r"test\.json is not one JSON array") as caught:
+        in_blocks(text.encode(), [size])
+    assert caught.value.found == f"nothing in the place of row {row}"
+
+
+@pytest.mark.parametrize("size", [1, 3, 4096])
+def test_commas_in_texts_and_lists_and_blanks_around_them_are_no_gaps(size):
+    text = '[ {"a": ",,"} ,    {"b": [[], "["]}\n,\t[","] , "," ]'
+    lines = in_blocks(text.encode(), [size]).decode().split("\n")
+    assert [json.loads(line) for line in lines if line.strip()] == json.loads(text)
+
+
 @pytest.mark.parametrize("text", ["", " \n "])
 def test_nothing_gives_nothing(text):
     assert in_blocks(text.encode(), [5]) == b""

@@ -465,6 +465,16 @@ def test_half_of_a_surrogate_pair_is_an_error(text: str, tmp_path: Path) -> None
         read(source)
 
 
+@pytest.mark.parametrize("key", [r'"b\ud800": 1', r'"b": {"\udc00": 1}', r'"b": [{"x\ud800": null}]'])
+def test_half_of_a_surrogate_pair_in_a_name_is_an_error(key: str, tmp_path: Path) -> None:
+    for name in ("x.ndjson", "x.json"):
+        (tmp_path / name).write_text(f'{{"a": "x"}}\n{{{key}}}\n')
+        with pytest.raises(SourceError, match=r"row 2 \(line 2\) of .* has half of a surrogate pair"):
+            FileSource.of(tmp_path / name).schema()
+    (tmp_path / "x.ndjson").write_text(r'{"b\u0000": 1}')
+    assert FileSource.of(tmp_path / "x.ndjson").schema().names() == ["b\0"]
+
+
 @pytest.mark.parametrize("text", [r"\ud83d\ude00", r"\\ud800", r"\uD83D\uDE00\u00e9", r"\\\\udc00"])
 def test_whole_pairs_and_backslashes_are_text(text: str, tmp_path: Path) -> None:
     rows, _ = read(lines(tmp_path / "x.ndjson", f'{{"a": "{text}"}}'))

@@ -110,6 +110,20 @@ def test_an_overwrite_that_is_killed_at_any_call_shows_all_old_rows_or_all_new_o
         assert (folder / "k=b" / "late.txt").read_text() == "from somebody else"
     assert len(folders) > 4
     assert contents(folders[0]) == [1, 1, 1] and contents(folders[-1]) == [2, 2, 2]
+    finished = 0
+    for folder in folders:
+        before = contents(folder)
+        for record in folder.parent.glob(
+            ".out.*/.*.replacing"
+        ):  # it is killed between the exchange and its end
+            finished += 1
+            (record.parent / "k=b").mkdir(exist_ok=True)
+            (record.parent / "k=b" / "later.txt").write_text("from somebody else")
+        write(folder, mode="append")
+        assert contents(folder) == sorted([*before, 2, 2, 2])
+        assert (folder / "k=b" / "late.txt").read_text() == "from somebody else"
+        assert listed(folder.parent) == ["out"] and not list(folder.rglob(".*"))
+    assert finished > 2 and len(list(tmp_path.rglob("later.txt"))) == finished
     write(folders[1], OLD, overwrite=True)
     assert read(folders[1]).equals(OLD)
 
@@ -130,6 +144,8 @@ def test_where_files_move_one_by_one_a_kill_is_noticed_and_the_next_run_finishes
         assert found.equals(OLD) or found.equals(NEW)
         assert contents(folder) in ([1, 1, 1], [2, 2, 2])
         assert (folder / "k=b" / "late.txt").read_text() == "from somebody else"
+        write(folder, mode="append")
+        assert not list(folder.parent.rglob(".*"))
     assert len(folders) > 10 and refused > 5
     assert "a run was killed while it published; its 3 files are now in place" in caplog.text
 

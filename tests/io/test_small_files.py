@@ -139,6 +139,11 @@ def test_a_key_that_comes_twice_is_noted_as_alone(tmp_path, format):
     assert [row for row, *_ in values] == [(1, "x"), (7, None), (2, None)] and notes
 
 
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_files_without_rows_give_what_each_gives_alone(tmp_path, most):
+    assert_as_alone("csv", [b"a,b\n1,x\n", b"a,b\n", b"a,b\n", b"a,b\n2,y\n", b"a,b\n"], most, tmp_path)
+
+
 def assert_as_alone(format, contents, most, folder):
     for number, content in enumerate(contents):
         put(folder / f"{number:02}.{format}", content)

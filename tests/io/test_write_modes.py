@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError, SinkError
-from arrowstream.io.files.existing_rows import check_part
+from arrowstream.io.files.destination.existing_rows import check_part
 from arrowstream.io.files.formats import detect
 from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.streaming_sink import encoded

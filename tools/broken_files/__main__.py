@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Timer
 
 from tools.broken_files.child import FORMATS, make
@@ -37,8 +38,9 @@ def tried(first: int, end: int, seed: int) -> Iterator[tuple[int, str, str]]:
                 str(end),
                 str(seed),
             ]
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            assert child.stdout is not None and child.stderr is not None
+            said = Path(folder, "stderr")  # no pipe, which a process that says much would fill
+            with said.open("w") as stderr:
+                child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
             number, step = first, "import"
             while line := _line(child):
                 number, step, *more = json.loads(line)
@@ -49,7 +51,7 @@ def tried(first: int, end: int, seed: int) -> Iterator[tuple[int, str, str]]:
                 return
             ended = "hung or was killed" if child.returncode == -9 else f"ended with {child.returncode}"
             verdict = f"the process {ended}" if step == "arrowstream" else f"the reference {ended}"
-            yield first, verdict, child.stderr.read()[-2000:]
+            yield first, verdict, said.read_text(errors="replace")[-2000:]
             if step == "import":
                 return
             first += 1

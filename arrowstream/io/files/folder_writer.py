@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,13 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
+from arrowstream.io.files.destination.part_limits import PartLimits
+from arrowstream.io.files.held_partitions import HeldPartition, groups
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.growing_file import GrowingFile
 from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
-from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded
-from arrowstream.io.files.part_limits import PartLimits
+from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded, encoded_files
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import MANY, Staging, synced
 from arrowstream.io.files.staging.rolling_folder import RollingFolder
@@ -97,7 +98,7 @@ class FolderWriter(FileWriter):
         self._may_be_empty = may_be_empty
         self._encoder = new_encoder(partitions.file_schema(schema))
         self._incoming = RowBuffer(unit_rows)
-        self._folders: dict[str, _Partition] = {}
+        self._folders: dict[str, HeldPartition] = {}
         self._open: dict[str, int] = {}
         self._turn = 0
 
@@ -178,22 +179,27 @@ class FolderWriter(FileWriter):
             synced(self._staging.folder if many else None),
             ThreadPoolExecutor(_WRITERS if many else 1) as writers,
         ):
-            for _ in writers.map(partial(self._write_whole, durable=not many), whole):
+            for _ in writers.map(partial(self._write_whole, durable=not many), groups(whole)):
                 pass
 
-    def _write_whole(self, partition: _Partition, durable: bool) -> None:
-        rows = pl.concat(partition.peek())
-        for start in range(0, rows.height, self._max_rows):
-            file = self._file(partition.folder, partition.number + start // self._max_rows, durable)
-            file.end(encoded(rows.slice(start, self._max_rows), self._encoder))
+    def _write_whole(self, partitions: Sequence[HeldPartition], durable: bool) -> None:
+        parts, files = [], []
+        for partition in partitions:
+            rows = pl.concat(partition.peek())
+            for start in range(0, rows.height, self._max_rows):
+                number = partition.number + start // self._max_rows
+                files.append(self._file(partition.folder, number, durable))
+                parts.append(rows.slice(start, self._max_rows))
+        for file, content in zip(files, encoded_files(parts, self._encoder), strict=True):
+            file.end(content)
 
-    def _partition(self, folder: str) -> _Partition:
+    def _partition(self, folder: str) -> HeldPartition:
         found = self._folders.get(folder)
         if found is None:
-            found = self._folders[folder] = _Partition(folder, self._unit_rows)
+            found = self._folders[folder] = HeldPartition(folder, self._unit_rows)
         return found
 
-    def _is_large(self, partition: _Partition) -> bool:
+    def _is_large(self, partition: HeldPartition) -> bool:
         return self._limits.nbytes is not None and partition.nbytes > self._limits.nbytes
 
     def _name(self, folder: str, number: int) -> str:
@@ -216,7 +222,7 @@ class FolderWriter(FileWriter):
         if sum(partition.nbytes for partition in self._folders.values()) > WAITING_BYTES:
             self._relieve()
 
-    def _may_stream(self, partition: _Partition) -> bool:
+    def _may_stream(self, partition: HeldPartition) -> bool:
         """Return True if the partition has an open file or may open one, after ending one that gets no more rows."""
         if partition.sink is not None or len(self._open) < OPEN_FILES:
             return True
@@ -248,7 +254,7 @@ class FolderWriter(FileWriter):
                 partition.replace(mapped.slice(start, piece.height))
                 start += piece.height
 
-    def _stream(self, partition: _Partition, rows: pl.DataFrame) -> None:
+    def _stream(self, partition: HeldPartition, rows: pl.DataFrame) -> None:
         piece = self._limits.piece_rows(rows)
         while rows.height:
             if partition.sink is None:
@@ -260,7 +266,7 @@ class FolderWriter(FileWriter):
                 self._end_file(partition)
             rows = rows.slice(fitting.height)
 
-    def _new_sink(self, partition: _Partition) -> StreamingSink:
+    def _new_sink(self, partition: HeldPartition) -> StreamingSink:
         file = self._file(partition.folder, partition.number)
         sink = StreamingSink(file, self._encoder, self._unit_rows, self._limits.waiting_bytes)
         self._named[sink] = self._name(partition.folder, partition.number)
@@ -268,62 +274,9 @@ class FolderWriter(FileWriter):
         self._sinks.append(sink)
         return sink
 
-    def _end_file(self, partition: _Partition) -> None:
+    def _end_file(self, partition: HeldPartition) -> None:
         """End the open file of a partition, if it has one; the next rows begin another."""
         if partition.sink is not None:
             del self._open[partition.folder]
             self._close(partition.sink)
             partition.sink = None
-
-
-class _Partition:
-    """One partition: its rows held back, in memory and in spill files, and the file that grows at the moment."""
-
-    __slots__ = ("_buffer", "_spilled", "folder", "number", "sink")
-
-    def __init__(self, folder: str, unit_rows: int) -> None:
-        self.folder = folder
-        self.number = 0
-        self.sink: StreamingSink | None = None
-        self._buffer = RowBuffer(unit_rows)
-        self._spilled: list[pl.DataFrame] = []
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held back in memory."""
-        return self._buffer.nbytes
-
-    @property
-    def held_rows(self) -> int:
-        """Rows held back in memory."""
-        return self._buffer.height
-
-    @property
-    def rows(self) -> int:
-        """Rows held back."""
-        return self._buffer.height + sum(rows.height for rows in self._spilled)
-
-    def add(self, rows: pl.DataFrame, nbytes: int) -> None:
-        """Hold rows back."""
-        self._buffer.keep(rows, nbytes)
-
-    def held(self) -> pl.DataFrame:
-        """Return the rows in memory."""
-        return self._buffer.peek()
-
-    def replace(self, mapped: pl.DataFrame) -> None:
-        """Hold the rows in memory no longer, but the same rows in a file."""
-        self._buffer.take()
-        self._spilled.append(mapped)
-
-    def peek(self) -> list[pl.DataFrame]:
-        """Return all rows held back."""
-        return [*self._spilled, *([self._buffer.peek()] if self._buffer.height else [])]
-
-    def take(self) -> list[pl.DataFrame]:
-        """Remove and return all rows held back."""
-        taken = self.peek()
-        self._spilled = []
-        if self._buffer.height:
-            self._buffer.take()
-        return taken

@@ -18,6 +18,16 @@ from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.files.column_types import check_types
+from arrowstream.io.files.destination.encoding import (
+    check_level,
+    check_order,
+    check_parquet_only,
+    compression_of,
+    part_suffix,
+)
+from arrowstream.io.files.destination.part_limits import PartLimits, part_limits
+from arrowstream.io.files.destination.staged import stage_file, stage_folder
+from arrowstream.io.files.destination.write_mode import Kind, Mode, check_mode, default_mode, mode_of
 from arrowstream.io.files.folder_writer import FolderWriter
 from arrowstream.io.files.formats import FileKind, Format, detect, format_named, kind_of
 from arrowstream.io.files.hive_folders import Partitions
@@ -26,18 +36,8 @@ from arrowstream.io.files.output.encoders import RowGroups, encoder_for, unit_ro
 from arrowstream.io.files.output.growing_file import GrowingFile
 from arrowstream.io.files.output.sorting_encoder import SortingEncoder
 from arrowstream.io.files.output.stream_file import StreamFile, is_stream
-from arrowstream.io.files.part_limits import PartLimits, part_limits
 from arrowstream.io.files.paths import local, path_text, printable
-from arrowstream.io.files.sink_encoding import (
-    check_level,
-    check_order,
-    check_parquet_only,
-    compression_of,
-    part_suffix,
-)
 from arrowstream.io.files.sink_errors import sink_errors
-from arrowstream.io.files.sink_target import stage_file, stage_folder
-from arrowstream.io.files.write_mode import Kind, Mode, check_mode, default_mode, mode_of
 from arrowstream.io.files.writer import SingleFileWriter
 from arrowstream.io.sink import BlockingWriter, SinkSpec
 

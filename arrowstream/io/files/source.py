@@ -70,8 +70,8 @@ class FileSource(SourceSpec):
     >>> import tempfile, pathlib
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "prices.csv"
     >>> _ = file.write_text("item;price\ntea;3\n")
-    >>> FileSource.of(file).with_delimiter(";").schema()
-    Schema([('item', String), ('price', Int64)])
+    >>> dict(FileSource.of(file).with_delimiter(";").schema())
+    {'item': String, 'price': Int64}
     """
 
     paths: tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import polars as pl
 import pyarrow as pa
@@ -12,6 +13,9 @@ from arrowstream.core.hints import cast_hint
 from arrowstream.core.rows.arrow_types import polars_schema, unfit_columns
 from arrowstream.errors import SchemaError, SourceError, StageError
 from arrowstream.io.files.columnar.open_file import OpenFile
+
+DAMAGE: Final = (OSError, pa.ArrowException, UnicodeDecodeError)
+"""What pyarrow raises for a file that it cannot read; the last for names that are not UTF-8."""
 
 
 def checked_types(file: OpenFile, schema: pl.Schema) -> pl.Schema:
@@ -54,7 +58,7 @@ def unreadable_schema(
         polars_schema(schema)
     except SchemaError:
         return unfit_columns(schema, error, f" of {file.path}")
-    except (OSError, pa.ArrowException):
+    except DAMAGE:
         return damaged_file(file, error, what)
     # Polars knows the types, but may be unable to read them from a file.
     is_panic = isinstance(error, pl.exceptions.PanicException)

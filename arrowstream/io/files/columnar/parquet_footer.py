@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from arrowstream.io.files.columnar.damage import damaged_file
+from arrowstream.io.files.columnar.damage import DAMAGE, damaged_file
 from arrowstream.io.files.columnar.open_file import OpenFile
 
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
@@ -45,7 +44,13 @@ def row_groups(file: OpenFile, columns: Collection[str] | None = None) -> list[R
     SourceError
         The footer cannot be read.
     """
-    footer = _footer_of(file)
+    try:
+        return _row_groups(_footer_of(file), columns)
+    except UnicodeDecodeError as error:
+        raise damaged_file(file, error, "Parquet") from error
+
+
+def _row_groups(footer: pq.FileMetaData, columns: Collection[str] | None) -> list[RowGroup]:
     groups = []
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
@@ -72,7 +77,7 @@ def rows_of(file: OpenFile) -> int:
 def _footer_of(file: OpenFile) -> pq.FileMetaData:
     try:
         return pq.read_metadata(file.source)
-    except (OSError, pa.ArrowException) as error:
+    except DAMAGE as error:
         raise file.unreachable(error) or damaged_file(file, error, "Parquet") from error
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arrowstream.core.batch import to_frame
-from arrowstream.io.files.columnar.damage import damaged_rows, failed_steps
+from arrowstream.io.files.columnar.damage import DAMAGE, damaged_rows, failed_steps
 from arrowstream.io.files.columnar.parquet_footer import RowGroup, row_groups
 from arrowstream.io.files.columnar.scan import PIECE_BYTES, Table, slice_piece
 from arrowstream.io.files.read_ahead import Piece
@@ -70,7 +70,7 @@ def _pages(table: Table, number: int, group: RowGroup, start: int) -> Iterator[P
             for record in opened.iter_batches(size, row_groups=[number], columns=list(table.columns)):
                 yield _piece(table, record, group.stored * record.num_rows // group.rows)
                 start += record.num_rows
-    except (OSError, pa.ArrowException) as error:
+    except DAMAGE as error:
         raise table.file.unreachable(error) or damaged_rows(table.file, error, start, size) from error
 
 

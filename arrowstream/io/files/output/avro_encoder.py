@@ -37,8 +37,12 @@ class AvroEncoder(Encoder):
                 self._add(rows, target, begun)
                 begun = True
 
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        self._add(rows.collect(), target, False)
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+        def add(frame: pl.DataFrame) -> pl.DataFrame:
+            self._add(frame, target, False)
+            return frame
+
+        return rows.map_batches(add)
 
     def _add(self, rows: pl.DataFrame, target: Target, begun: bool) -> None:
         # Polars writes whole files, whose sync markers are the same: after the first header, only the blocks count.

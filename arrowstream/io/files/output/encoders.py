@@ -120,14 +120,14 @@ class ParquetEncoder(Encoder):
         self._level = 1 if level is None and codec == "zstd" else level
         self._groups = groups
 
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        rows.sink_parquet(
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+        return rows.sink_parquet(
             file_of(target),
             compression=self._codec,
             compression_level=self._level,
             row_group_size=self._groups.size(first),
             statistics=self._groups.statistics,
-            engine="streaming",
+            lazy=True,
         )
 
 
@@ -147,11 +147,11 @@ class IpcEncoder(Encoder):
             with pa.ipc.new_file(file, arrow_schema(self.schema)) as writer:
                 writer.write_batch(to_record(first))
             return
-        rows.sink_ipc(
-            file_of(target),
-            compression=self._codec,
-            compat_level=pl.CompatLevel.oldest(),
-            engine="streaming",
+        super().encode_lazy(rows, first, target)
+
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+        return rows.sink_ipc(
+            file_of(target), compression=self._codec, compat_level=pl.CompatLevel.oldest(), lazy=True
         )
 
 
@@ -168,15 +168,15 @@ class TextEncoder(Encoder):
         # Frame by frame: one with old times may have a column in UTC where others have it in its zone.
         begun = False
         for frame in frames:
-            self.encode_text(self.prepared(frame).lazy(), target, begun)
+            self.text_sink(self.prepared(frame).lazy(), target, begun).collect(engine="streaming")
             begun = True
 
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        self.encode_text(rows, target, False)
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+        return self.text_sink(rows, target, False)
 
     @abstractmethod
-    def encode_text(self, rows: pl.LazyFrame, target: Target, begun: bool) -> None:
-        """Add the text of rows to `target`, at the beginning of the file or, if it has `begun`, further on."""
+    def text_sink(self, rows: pl.LazyFrame, target: Target, begun: bool) -> pl.LazyFrame:
+        """Return the query that adds the text of rows at the beginning of the file or, if it has `begun`, later."""
 
 
 class CsvEncoder(TextEncoder):
@@ -187,12 +187,12 @@ class CsvEncoder(TextEncoder):
         self._header = header
         self._delimiter = delimiter
 
-    def encode_text(self, rows: pl.LazyFrame, target: Target, begun: bool) -> None:
-        rows.sink_csv(
+    def text_sink(self, rows: pl.LazyFrame, target: Target, begun: bool) -> pl.LazyFrame:
+        return rows.sink_csv(
             file_of(target),
             include_header=self._header and not begun,
             separator=self._delimiter,
-            engine="streaming",
+            lazy=True,
         )
 
 
@@ -204,8 +204,8 @@ class NdjsonEncoder(TextEncoder):
         # Polars 1 panics at columns whose chunks end at different rows.
         return rows.rechunk() if any(count > 1 for count in rows.n_chunks("all")) else rows
 
-    def encode_text(self, rows: pl.LazyFrame, target: Target, begun: bool) -> None:
-        rows.sink_ndjson(file_of(target), engine="streaming")
+    def text_sink(self, rows: pl.LazyFrame, target: Target, begun: bool) -> pl.LazyFrame:
+        return rows.sink_ndjson(file_of(target), lazy=True)
 
 
 class JsonEncoder(NdjsonEncoder):
@@ -245,8 +245,8 @@ class PackedEncoder(Encoder):
     def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
         self._inner.encode_frames(frames, first, target)
 
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        self._inner.encode_lazy(rows, first, target)
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+        return self._inner.sink(rows, first, target)
 
 
 class _Array:

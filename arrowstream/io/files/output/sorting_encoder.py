@@ -63,8 +63,12 @@ class SortingEncoder(Encoder):
             hold(rows)
             self._inner.encode_rows(self._sorted(rows), target)
 
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
-        self._inner.encode_lazy(rows, first, target)
+    def encode_files(self, files: Sequence[tuple[pl.DataFrame, Target]]) -> None:
+        for rows, target in files:
+            self.encode_rows(rows, target)
+
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+        return self._inner.sink(rows, first, target)
 
     def _sorted(self, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.sort(self._by, maintain_order=True)

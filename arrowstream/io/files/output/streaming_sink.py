@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from threading import Thread
 
 import polars as pl
@@ -124,6 +125,13 @@ def encoded(frame: pl.DataFrame, encoder: Encoder) -> bytes:
     content = _Content()
     encoder.encode_rows(frame, content)
     return content.getvalue()
+
+
+def encoded_files(frames: Sequence[pl.DataFrame], encoder: Encoder) -> list[bytes]:
+    """Return the bytes of one file for each frame of a few rows."""
+    contents = [_Content() for _ in frames]
+    encoder.encode_files(list(zip(frames, contents, strict=True)))
+    return [content.getvalue() for content in contents]
 
 
 def broken(failure: BaseException) -> SinkError:

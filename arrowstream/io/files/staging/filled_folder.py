@@ -53,7 +53,7 @@ class FilledFolder(Staging):
     Parameters
     ----------
     target
-        The folder, without symbolic links; it is made if it is missing.
+        The folder, without symbolic links; if it is missing, it is made in the end.
     old
         Lists the files in it that the new ones replace.
     only_written
@@ -80,26 +80,35 @@ class FilledFolder(Staging):
         self._placed: list[Path] = []
         self._copies: list[Path] = []
         self._made = missing_folders(target)
-        with sink_errors("cannot write to", target):
-            target.mkdir(parents=True, exist_ok=True)
-            if not os.access(target, os.W_OK | os.X_OK):
-                raise PermissionError(13, "the folder is read-only")
-            clear_leftovers(target, "")
-            clear_leftovers(target.parent, target.name)
-            clear_records(target)
-            self._old = {path: Version.of(path) for path in old()}
-            self._exchanges = _may_be_exchanged(target)
-            self._token, self._staged, self._claim = claimed(
-                lambda token: (
-                    target.with_name(hidden_name(target.name, token))
-                    if self._exchanges
-                    else target / hidden_name("", token)
-                ),
-                lambda staged: staged.mkdir(0o700),
-            )
+        try:
+            with sink_errors("cannot write to", target):
+                self._begin()
+        except SinkError:
+            remove_empty(reversed(self._made))
+            raise
         self._contents = Contents(target, self._staged, self._old)
         self._journal = Journal(target, self._token, self._staged)
         self._replaced = Replaced(target, self._token)
+
+    def _begin(self) -> None:
+        """Make the hidden folder, and look at what the target holds."""
+        target = self._target
+        if target.exists() and not os.access(target, os.W_OK | os.X_OK):
+            raise PermissionError(13, "the folder is read-only")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(target, "")
+        clear_leftovers(target.parent, target.name)
+        clear_records(target)
+        self._old = {path: Version.of(path) for path in self._list_old()}
+        self._exchanges = _may_be_exchanged(target)
+        self._token, self._staged, self._claim = claimed(
+            lambda token: (
+                target.with_name(hidden_name(target.name, token))
+                if self._exchanges
+                else target / hidden_name("", token)
+            ),
+            lambda staged: staged.mkdir(0o700),
+        )
 
     @property
     def folder(self) -> Path:
@@ -120,9 +129,10 @@ class FilledFolder(Staging):
             for name in self._names:
                 if (self._target / name) not in self._old:
                     self._check_free(self._target / name)
-            if not self._names or self._is_one_addition:
+            exists = self._target.exists()
+            if not self._names or (self._is_one_addition and exists):
                 self._exchanges = False
-            self._exchanges = self._exchanges and self._contents.carry_over()
+            self._exchanges = self._exchanges and (not exists or self._contents.carry_over())
             if not self._exchanges:
                 self._prepare_moves()
                 sync_tree(self._staged)
@@ -130,7 +140,6 @@ class FilledFolder(Staging):
     def publish(self) -> None:
         try:
             with sink_errors("cannot finish", self._target):
-                # Another run that had made the folder may have been aborted, and have removed it.
                 self._target.mkdir(parents=True, exist_ok=True)
                 with locked(self._target):
                     self._publish()

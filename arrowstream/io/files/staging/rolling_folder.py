@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import (
     Staging,
@@ -29,7 +30,7 @@ class RollingFolder(Staging):
     Parameters
     ----------
     target
-        The folder, without symbolic links; it is made if it is missing.
+        The folder, without symbolic links; if it is missing, it is made with the first file.
     spare
         Files without rows in it, which go once there are others.
 
@@ -43,20 +44,29 @@ class RollingFolder(Staging):
         self._target = target
         self._spare = list(spare)
         self._made = missing_folders(target)
-        with sink_errors("cannot write to", target):
-            target.mkdir(parents=True, exist_ok=True)
-            clear_leftovers(target, "")
-            clear_leftovers(target.resolve().parent, target.resolve().name)
-            # Next to the target if that is the same file system: some readers look into hidden folders.
-            inside = target.is_mount() or not os.access(target.resolve().parent, os.W_OK | os.X_OK)
-            _, self._staged, self._claim = claimed(
-                lambda token: (
-                    target / hidden_name("", token)
-                    if inside
-                    else target.resolve().with_name(hidden_name(target.resolve().name, token))
-                ),
-                lambda staged: staged.mkdir(0o700),
-            )
+        try:
+            with sink_errors("cannot write to", target):
+                self._begin()
+        except SinkError:
+            remove_empty(reversed(self._made))
+            raise
+
+    def _begin(self) -> None:
+        """Make the hidden folder."""
+        target = self._target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(target, "")
+        clear_leftovers(target.parent, target.name)
+        # Next to the target if that is the same file system: some readers look into hidden folders.
+        inside = target.is_mount() or not os.access(target.parent, os.W_OK | os.X_OK)
+        _, self._staged, self._claim = claimed(
+            lambda token: (
+                target / hidden_name("", token)
+                if inside
+                else target.with_name(hidden_name(target.name, token))
+            ),
+            lambda staged: staged.mkdir(0o700),
+        )
 
     @property
     def folder(self) -> Path:
@@ -74,20 +84,25 @@ class RollingFolder(Staging):
         SinkError
             The operating system refuses; the call can be repeated.
         """
-        with sink_errors("cannot finish", self._target), locked(self._target):
-            folders = {self._target}
-            for name in names:
-                source, final = self._staged / name, self._target / name
-                if not source.exists():  # an earlier call failed after that
-                    continue
-                folders |= {path.parent for path in missing_folders(final.parent)} | {final.parent}
-                final.parent.mkdir(parents=True, exist_ok=True)
-                move_new(source, final)
-                self._made = []
-            for folder in folders:
-                sync(folder)
-            if not self._made:
-                remove(self._spare)
+        with sink_errors("cannot finish", self._target):
+            self._target.mkdir(parents=True, exist_ok=True)
+            with locked(self._target):
+                self._show(names)
+
+    def _show(self, names: Iterable[str]) -> None:
+        folders = {self._target, *(path.parent for path in self._made)}
+        for name in names:
+            source, final = self._staged / name, self._target / name
+            folders |= {path.parent for path in missing_folders(final.parent)} | {final.parent}
+            if not source.exists():  # an earlier call failed after that
+                continue
+            final.parent.mkdir(parents=True, exist_ok=True)
+            move_new(source, final)
+            self._made = []
+        for folder in folders:
+            sync(folder)
+        if not self._made:
+            remove(self._spare)
 
     def prepare(self) -> None:
         return

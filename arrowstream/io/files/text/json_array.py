@@ -38,6 +38,8 @@ def _classes() -> npt.NDArray[np.uint8]:
 
 
 _CLASS: Final = _classes()
+_FEW_BLANKS: Final = 3
+_IS_BLANK: Final = np.isin(np.arange(256), list(_BLANK))
 
 
 class JsonLines:
@@ -51,12 +53,25 @@ class JsonLines:
         Name of the file in errors.
     """
 
-    __slots__ = ("_depth", "_escaped", "_head", "_in_string", "_lines", "_name", "_text", "is_array")
+    __slots__ = (
+        "_depth",
+        "_elements",
+        "_escaped",
+        "_head",
+        "_in_string",
+        "_last",
+        "_lines",
+        "_name",
+        "_text",
+        "is_array",
+    )
 
     def __init__(self, text: Stream, name: str) -> None:
         self._text = text
         self._name = name
         self._depth = 0
+        self._elements = 0
+        self._last = 0  # the last byte of earlier blocks that is not blank
         self._in_string = False
         self._escaped = False
         self._lines = b""
@@ -108,12 +123,15 @@ class JsonLines:
         depth = np.cumsum(steps) + self._depth
         out = signs.copy()
         out[at[outside & (kind == _LINE)]] = _SPACE
-        out[at[outside & (kind == _COMMA) & (depth == 1)]] = _NEWLINE
+        commas = at[outside & (kind == _COMMA) & (depth == 1)]
+        ends = at[outside & (kind == _CLOSE) & (depth <= 0)]
+        self._check_elements(signs, commas, ends[:1])
+        out[commas] = _NEWLINE
         if self._depth == 0:
             out[0] = _SPACE  # the bracket that opens the array
         if len(at):
             self._in_string = bool(quotes[-1] % 2)
-            self._close(block, out, at[outside & (kind == _CLOSE) & (depth <= 0)])
+            self._close(block, out, ends)
             self._depth = int(depth[-1])
         return out.tobytes()
 
@@ -126,6 +144,30 @@ class JsonLines:
         if after or block[end : end + 1] != b"]":
             found = repr((after or block[end : end + 1])[:40].decode("utf-8", "replace"))
             raise self._broken("nothing after the array's closing ']'", found)
+
+    def _check_elements(
+        self, signs: npt.NDArray[np.uint8], commas: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+    ) -> None:
+        """Refuse commas between which there is nothing; `end` is where the array is closed, if it is here."""
+        before_commas, before_end = self._before(signs, commas), self._before(signs, end)
+        blank = np.flatnonzero((before_commas == ord(",")) | (before_commas == ord("[")))
+        if len(blank) or ord(",") in before_end:
+            row = self._elements + (int(blank[0]) if len(blank) else len(commas)) + 1
+            raise self._broken("a value before and after each comma", f"nothing in the place of row {row}")
+        self._elements += len(commas)
+        self._last = int(self._before(signs, np.array([len(signs)]))[0])
+
+    def _before(self, signs: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the last byte before each position that is not blank, which may be in an earlier block."""
+        at = at - 1
+        for _ in range(_FEW_BLANKS):
+            if not len(blank := np.flatnonzero((at >= 0) & _IS_BLANK[signs[at]])):
+                break
+            at[blank] -= 1
+        else:
+            marks = np.flatnonzero(~_IS_BLANK[signs])
+            at = np.append(-1, marks)[np.searchsorted(marks, at, side="right")]
+        return np.where(at >= 0, signs[at], self._last)
 
     def _take(self, size: int) -> bytes:
         head, self._head = self._head[:size], self._head[size:]

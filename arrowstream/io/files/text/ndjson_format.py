@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -41,6 +42,8 @@ class Ndjson(TextFormat):
         if not block or block.isspace():
             return overrides
         found = pl.scan_ndjson(block, infer_schema_length=rows).collect_schema()
+        if "\0" in "".join(_names(pl.Struct(found))):
+            self.checked(block)  # half of a surrogate pair became this character
         return pl.Schema({**{name: _settled(dtype) for name, dtype in found.items()}, **overrides})
 
     def checked(self, block: bytes, *, in_order: bool = False) -> bytes:
@@ -62,6 +65,16 @@ class Ndjson(TextFormat):
 
     def uneven(self, block: bytes) -> Uneven | None:
         return None
+
+
+def _names(dtype: PolarsDataType) -> Iterator[str]:
+    """Yield the names of all fields of a type, at any depth."""
+    if isinstance(dtype, pl.List):
+        yield from _names(dtype.inner)
+    elif isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            yield field.name
+            yield from _names(field.dtype)
 
 
 def _settled(dtype: PolarsDataType, *, inside: bool = False) -> PolarsDataType:

@@ -13,7 +13,6 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.read_ahead import DEPTH
 
 BLOCK_BYTES = 8 << 20
 """Size of a block, in bytes: one or two batches of usual rows, so that several in flight take little memory."""
@@ -24,8 +23,8 @@ MAX_LINE_BYTES = 256 << 20
 MAX_RECORD_BYTES = 32 << 20
 """Longest record of CSV, in bytes. A longer one is taken for an unclosed quote, which shows after four blocks."""
 
-_BUFFERS = DEPTH + 2
-"""Number of blocks whose memory is used again, in turn: as many as are alive at a time.
+_BUFFERS = 4
+"""Number of blocks whose memory is used again, in turn: two that are read ahead, the one before, and the next one.
 
 New memory costs 0.5 ms a MB, because the kernel clears it. A buffer whose block is still alive is copied.
 """

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arrowstream.io.files.columnar.damage import DAMAGE
 from arrowstream.io.files.columnar.footer_bytes import IpcEnds, ParquetEnds, parquet_footer
 from arrowstream.io.files.together.alike import Alike, SmallFile
 
@@ -114,7 +115,7 @@ def _read_parquet(content: bytes) -> tuple[pa.Schema, int] | None:
     try:
         footer = pq.read_metadata(pa.BufferReader(content))
         return footer.schema.to_arrow_schema().remove_metadata(), footer.num_rows
-    except (OSError, pa.ArrowException):
+    except DAMAGE:
         return None
 
 

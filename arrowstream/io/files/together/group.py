@@ -146,6 +146,5 @@ class Group:
 
     def _places(self) -> Position:
         paths = (str(self._readings.path(file.number)) for file in self._files)
-        return joined(
-            (rows, Position(path, 0, rows)) for path, rows in zip(paths, self._rows, strict=True) if rows
-        )
+        places = [(rows, Position(path, 0, rows)) for path, rows in zip(paths, self._rows, strict=True)]
+        return joined([place for place in places if place[0]] or places[:1])

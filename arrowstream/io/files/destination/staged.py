@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from arrowstream.errors import SinkError, SourceError
-from arrowstream.io.files.existing_rows import (
+from arrowstream.io.files.destination.existing_rows import (
     check_part,
     check_partitions,
     data_files,
@@ -18,6 +18,7 @@ from arrowstream.io.files.existing_rows import (
     line_end,
     placeholders,
 )
+from arrowstream.io.files.destination.write_mode import Mode
 from arrowstream.io.files.formats import FileKind, Format, detect
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.output.encoders import encoder_for
@@ -29,7 +30,6 @@ from arrowstream.io.files.staging.journal import finish_interrupted
 from arrowstream.io.files.staging.new_folder import NewFolder
 from arrowstream.io.files.staging.rolling_folder import RollingFolder
 from arrowstream.io.files.staging.single_file import NewFile, StagedFile
-from arrowstream.io.files.write_mode import Mode
 
 
 def stage_file(

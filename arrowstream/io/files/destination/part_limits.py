@@ -9,8 +9,8 @@ import polars as pl
 
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.errors import PlanError
+from arrowstream.io.files.destination.write_mode import Mode
 from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
-from arrowstream.io.files.write_mode import Mode
 
 ROWS_PER_FILE: Final = 4_194_304
 """Default number of rows per part file: 16 row groups of Parquet."""
