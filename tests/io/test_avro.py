@@ -22,6 +22,8 @@ from arrowstream.errors import ArrowstreamError, PlanError, SchemaError, SinkErr
 from arrowstream.io.files.avro import rows
 from arrowstream.io.files.avro.codecs import CODECS, DAMAGES
 from arrowstream.io.files.avro.container import number_bytes
+from arrowstream.io.files.destination.existing_rows import holds_rows
+from arrowstream.io.files.formats import FileKind
 from arrowstream.io.files.source import FileSource
 
 UTC = dt.UTC
@@ -171,6 +173,13 @@ def test_small_parts_and_further_runs(tmp_path):
     write(frame.head(0).drop("k"), mode="overwrite")
     write(frame.drop("k"), mode="append")
     assert_frame_equal(read(f"{tmp_path}/out/"), frame.drop("k"))
+
+
+def test_a_file_without_rows_is_a_placeholder(tmp_path):
+    path = tmp_path / "x.avro"
+    for content, expected in ((written("long", []), False), (written("long", [1]), True), (b"no avro", True)):
+        path.write_bytes(content)
+        assert holds_rows(path, FileKind("avro"), b"") is expected
 
 
 def test_zstandard_blocks(tmp_path):
