@@ -82,7 +82,6 @@ class Sink(metaclass=ExplainsNames):
             Bytes after which a part file ends, about: rows that wait for the encoder are still added to it.
         roll_every
             Time after which part files end, such as ``"10m"``, also when no rows come. Needs ``mode="append"``.
-
         sort_by
             Column, or columns, by which the rows of each file are sorted, ascending and nulls first; equal rows keep
             their order. Each part file is sorted by itself, and all its rows are held in memory, twice: they count

@@ -20,6 +20,12 @@ def _text_or_count(value: Value) -> str | int:
     return value.text() if isinstance(value.found, str) else value.count()
 
 
+def _scalar(value: Value) -> Any:
+    """Return a value as it is; one from outside of the file is text."""
+    outside = value.at in value.file.given
+    return value.text() if isinstance(value.found, str) or outside else value.found
+
+
 _READERS: dict[str, Callable[[Value], Any]] = {
     "text": Value.text,
     "texts": _texts,
@@ -29,7 +35,7 @@ _READERS: dict[str, Callable[[Value], Any]] = {
     "count": Value.count,
     "text or count": _text_or_count,
     "types": types,
-    "options": lambda value: {name: item.found for name, item in value.table().items()},
+    "options": lambda value: {name: _scalar(item) for name, item in value.table().items()},
 }
 
 
