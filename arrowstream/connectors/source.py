@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from arrowstream.io.files.evolution import Extra, Missing
     from arrowstream.io.files.formats import Format
     from arrowstream.io.files.source import FileSource
+    from arrowstream.io.files.text.bad.put_aside import BadRowsTo
+    from arrowstream.io.files.text.options.text_options import NullValues
 
 
 @explain_calls
@@ -37,6 +39,14 @@ class Source(metaclass=ExplainsNames):
         widen: bool = False,
         include_file_paths: str | None = None,
         skip_empty: bool = False,
+        bad_rows: BadRowsTo = "error",
+        has_header: bool = True,
+        quote_char: str | None = '"',
+        null_values: NullValues | None = None,
+        comment_prefix: str | None = None,
+        skip_lines: int = 0,
+        decimal_comma: bool = False,
+        encoding: str = "utf8",
         batch_rows: int | None = None,
         sheet: str | int | None = None,
         storage_options: Mapping[str, str | int] | None = None,
@@ -76,6 +86,27 @@ class Source(metaclass=ExplainsNames):
         batch_rows
             Largest number of rows of a batch, by default some 131,072. A gentle stop delivers the batches that were
             read, so fewer rows make it quicker where a step is slow; they cost some 30 us a batch and step.
+        bad_rows
+            A sink for rows of CSV and NDJSON that cannot be read, with the columns ``file``, ``row``, ``line``,
+            ``error``, ``text``; ``"skip"`` to leave them out and count them in the report; by default an error.
+        has_header
+            Whether the first record of a CSV file names its columns; else `schema` does if it has as many columns
+            as there are fields, or they are ``column_1``, ``column_2`` and so on.
+        quote_char
+            Character around the CSV fields that hold a delimiter or a line end, doubled inside of them; None or an
+            empty text if quotes are text like any other. A backslash escapes nothing.
+        null_values
+            A text or texts that are null in every column of CSV, or a dict from columns to one text each. An empty
+            field is null in any case; an empty text in quotes is none.
+        comment_prefix
+            Beginning of lines of CSV that are comments.
+        skip_lines
+            Number of lines before the header of a CSV file, or its first row, whatever they hold.
+        decimal_comma
+            Whether a comma is before the decimals of numbers in CSV.
+        encoding
+            Encoding of text: ``"utf8"``, ``"utf8-lossy"`` where invalid bytes become U+FFFD, or any name that Python
+            knows, such as ``"cp1252"`` or ``"utf-16"``.
         sheet
             Sheet of Excel files: its name, or its number from 1; by default the first.
         storage_options
@@ -102,6 +133,10 @@ class Source(metaclass=ExplainsNames):
         public data) and ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure
         ``azure_storage_account_name`` and ``azure_storage_account_key``. Requests that fail are repeated by the
         libraries that make them. An object that is replaced while it is read is an error.
+        A blank line of CSV is a row of nulls; before the header it is skipped, as it is in NDJSON. A quote that is
+        opened and never closed makes the line it is on a bad row, and reading goes on with the next line; so does
+        text after a closing quote. Types are inferred from rows that are not bad for another reason; give `schema`
+        where a value of another type should be a bad row. Bad rows are looked for in all columns.
 
         Examples
         --------
@@ -112,9 +147,14 @@ class Source(metaclass=ExplainsNames):
         >>> source = Source.from_file(file, delimiter=";")
         >>> Pipeline.builder().source(source).collect_sync().rows()
         [('tea', 3)]
+        >>> _ = file.write_text("item;price\ntea;3\ncake;?\n")
+        >>> source = Source.from_file(file, delimiter=";", schema={"price": int}, bad_rows="skip")
+        >>> Pipeline.builder().source(source).collect_sync().rows()
+        [('tea', 3)]
         """
         from arrowstream.io.files.remote.urls import options_for
         from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
+        from arrowstream.io.files.text.options.text_options import TextOptions
 
         source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
         source = source.with_differences(missing_columns, extra_columns, widen=widen)
@@ -123,6 +163,17 @@ class Source(metaclass=ExplainsNames):
             source = source.with_batch_rows(batch_rows)
         if delimiter is not None:
             source = source.with_delimiter(delimiter)
+        text = TextOptions(
+            delimiter or (";" if decimal_comma else ","),
+            quote_char or None,
+            has_header=has_header,
+            null_values=null_values,
+            comment_prefix=comment_prefix,
+            skip_lines=skip_lines,
+            decimal_comma=decimal_comma,
+            encoding=encoding,
+        )
+        source = replace(source.with_bad_rows(bad_rows), text=text)
         if storage_options is not None:
             source = replace(source, storage_options=options_for(source.paths, storage_options))
         return source.with_strict_keys() if strict_keys else source

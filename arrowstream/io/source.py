@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import polars as pl
 
@@ -22,6 +22,13 @@ from arrowstream.core.notes import ReaderNote
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SourceError
+from arrowstream.io.sink import SinkSpec
+
+BAD_ROWS: Final = pl.Schema(
+    {"file": pl.String(), "row": pl.Int64(), "line": pl.Int64(), "error": pl.String(), "text": pl.String()}
+)
+"""Columns of rows that cannot be read: path of the file, number of the row and of its first line, both counted from
+1, the error, and the text of the row."""
 
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 """Row-wise part of the pipeline, as a function of a lazy frame."""
@@ -54,6 +61,15 @@ class SourceSpec(ABC):
     def pushdown(self) -> Literal["none", "columns", "query"]:
         """Part of the pipeline's first segment that the read can take over: nothing, a choice of columns, or all."""
         return "none"
+
+    @property
+    def bad_rows_sink(self) -> SinkSpec | None:
+        """The sink of rows that cannot be read, with the columns `BAD_ROWS`; None if they go nowhere."""
+        return None
+
+    def with_bad_rows_sink(self, sink: SinkSpec) -> SourceSpec:
+        """Return the same source with another sink for the rows that cannot be read, if it has one."""
+        return self
 
     @property
     def marks_time(self) -> bool:
@@ -252,6 +268,13 @@ class BlockingReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release all resources; called once, at the end or after a failure."""
+
+    def take_bad_rows(self) -> pl.DataFrame | None:
+        """Return the rows that could not be read, since the last call, in the columns `BAD_ROWS`; None without any.
+
+        Called on the event loop's thread between two reads.
+        """
+        return None
 
     @property
     def total_rows(self) -> int | None:

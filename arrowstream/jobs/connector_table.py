@@ -16,11 +16,12 @@ from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
 Option = (
-    Literal["text", "texts", "path", "paths", "flag", "count", "text or count", "types", "options"]
+    Literal["text", "texts", "path", "paths", "flag", "count", "types"]
+    | Literal["text or count", "options", "bad_rows", "nulls"]
     | tuple[str, ...]
 )
 """Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types,
-``"options"`` one of names and values."""
+``"options"`` one of names and values, ``"bad_rows"`` a text or a sink, ``"nulls"`` texts or a table of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,14 @@ SOURCES: dict[str, Connector] = {
             "widen": "flag",
             "include_file_paths": "text",
             "skip_empty": "flag",
+            "bad_rows": "bad_rows",
+            "has_header": "flag",
+            "quote_char": "text",
+            "null_values": "nulls",
+            "comment_prefix": "text",
+            "skip_lines": "count",
+            "decimal_comma": "flag",
+            "encoding": "text",
             "batch_rows": "count",
             "sheet": "text or count",
             "storage_options": "options",

@@ -26,6 +26,16 @@ def _scalar(value: Value) -> Any:
     return value.text() if isinstance(value.found, str) or outside else value.found
 
 
+def _bad_rows(value: Value) -> Any:
+    return value.one_of(("error", "skip")) if isinstance(value.found, str) else connector(value, SINKS)
+
+
+def _nulls(value: Value) -> Any:
+    if isinstance(value.found, dict):
+        return {name: text.text() for name, text in value.table().items()}
+    return _texts(value)
+
+
 _READERS: dict[str, Callable[[Value], Any]] = {
     "text": Value.text,
     "texts": _texts,
@@ -36,6 +46,8 @@ _READERS: dict[str, Callable[[Value], Any]] = {
     "text or count": _text_or_count,
     "types": types,
     "options": lambda value: {name: _scalar(item) for name, item in value.table().items()},
+    "bad_rows": _bad_rows,
+    "nulls": _nulls,
 }
 
 

@@ -18,7 +18,7 @@ from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.sink import BoundSink, Fanout
-from arrowstream.io.source import SourceSpec
+from arrowstream.io.source import BAD_ROWS, SourceSpec
 from arrowstream.operators.base import Operator
 from arrowstream.plan.checks.sink_conflicts import check_sinks
 from arrowstream.plan.fuse import StageDraft, fuse, naming
@@ -133,7 +133,10 @@ class _Compiler:
         start, drafts = push_down(
             graph.source, schema, fuse(graph.steps, schema, prefix, self), general(self.backends)
         )
-        begun = replace(start, name=f"{prefix.name}source", state_id=f"{prefix.state}source")
+        id = f"{prefix.name}source"
+        begun = replace(
+            start, name=id, state_id=f"{prefix.state}source", bad_rows=_bad_rows(id, graph.source)
+        )
         return self._line(name, graph, begun, start.schema, drafts, prefix.name)
 
     def branch(self, stage: str, child: Child, schema: pl.Schema) -> Line:
@@ -202,6 +205,15 @@ def _binding(id: str, end: BoundSink, schema: pl.Schema, policies: Policies) -> 
         end.sink.check(schema)
         policies.check(schema)
     return SinkBinding(id, end.sink, schema, policies, end.best_effort_capacity)
+
+
+def _bad_rows(id: str, source: SourceSpec) -> SinkBinding | None:
+    """Return the sink of rows that a source cannot read, or None."""
+    if source.bad_rows_sink is None:
+        return None
+    with naming(id):
+        source.bad_rows_sink.check(BAD_ROWS)
+    return SinkBinding(f"bad rows of {id}", source.bad_rows_sink, BAD_ROWS)
 
 
 def _fan_out(id: str, bindings: Sequence[SinkBinding]) -> SplitStage:

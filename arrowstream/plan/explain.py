@@ -37,6 +37,8 @@ def _source(start: Input) -> Iterator[str]:
         yield "  runs inside the read, on polars:"
         for step in start.absorbed.steps:
             yield f"    {step.describe()}"
+    if start.bad_rows is not None:
+        yield f"  bad rows: {start.bad_rows.sink.label}"
     yield f"  -> {_columns(start.schema)}"
 
 

@@ -339,8 +339,8 @@ class Graph:
 
     @property
     def sinks(self) -> tuple[SinkSpec, ...]:
-        """Every sink that rows may leave by, each once, with those of branches, late rows and dead letters."""
-        found: list[SinkSpec] = []
+        """Every sink that rows may leave by, each once, with those of branches and side outputs."""
+        found = [source.bad_rows_sink for source in self.sources if source.bad_rows_sink is not None]
         for graph in self.graphs():
             for step in graph.steps:
                 found += step.policies.sinks

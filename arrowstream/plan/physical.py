@@ -172,6 +172,8 @@ class Input:
         The same work as the user wrote it, which `explain()` describes; None if the read takes over nothing.
     name
         The source's id: ``source``, or ``merge/orders/source`` for another input.
+    bad_rows
+        The sink of rows that the source cannot read, or None.
     state_id
         The id of its saved position: ``source``, or such as ``merge-1bda/orders/source``.
     """
@@ -182,6 +184,7 @@ class Input:
     absorbed: Segment | None = None
     taken_over: Query | None = None
     name: str = "source"
+    bad_rows: SinkBinding | None = None
     state_id: str = "source"
 
 

@@ -1,4 +1,4 @@
-"""Graphs whose late rows and dead letters go elsewhere."""
+"""Graphs whose late rows, dead letters and bad rows go elsewhere."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from arrowstream.policies.handlers import DeadLetter
 
 
 def without_side_outputs(graph: Graph, sink: SinkSpec) -> Graph:
-    """Return a graph whose late rows and dead letters all go to `sink`, also those of graphs inside its steps."""
-    return replace(graph, steps=tuple(_redirected(step, sink) for step in graph.steps))
+    """Return a graph whose late rows, dead letters and bad rows all go to `sink`, also those inside its steps."""
+    source = None if graph.source is None else graph.source.with_bad_rows_sink(sink)
+    return replace(graph, source=source, steps=tuple(_redirected(step, sink) for step in graph.steps))
 
 
 def _redirected(step: Step, sink: SinkSpec) -> Step:

@@ -117,6 +117,8 @@ class Wiring:
 
     async def wire(self, source: InputPort, plan: Plan) -> None:
         """Make the tasks and channels from the first source to the sinks."""
+        if isinstance(source, RunningSource):
+            self._bad_rows(source, plan.input)
         await self._line(source, plan.stages, None if plan.sink is None else self._sink(plan.sink, object()))
 
     async def _line(self, source: InputPort, stages: Sequence[Stage], output: OutputPort | None) -> None:
@@ -133,6 +135,11 @@ class Wiring:
             return
         assert output is not None
         self._tasks_of(source, started, output)
+
+    def _bad_rows(self, source: RunningSource, start: Input) -> None:
+        """Open the sink of rows that a source cannot read, if it has one."""
+        if start.bad_rows is not None:
+            source.write_bad_rows = self._sinks.shared_side_output(start.bad_rows)
 
     def _sink(self, binding: SinkBinding, exit_: object) -> RunningSink:
         sink = self._open_sink(binding, exit_)
@@ -228,6 +235,7 @@ class Wiring:
         for number, line in enumerate(stage.inputs, 1):
             assert line.input is not None
             other = await self._open_source(line.input.name, line.input)
+            self._bad_rows(other, line.input)
             await self._line(other, line.stages, meeting.port(number))
         return receiver
 

@@ -20,7 +20,7 @@ from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.json_array import JsonLines
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.quotes import FlawedRecord, checked
-from arrowstream.io.files.text.records import blocks
+from arrowstream.io.files.text.records import blocks, whole
 
 Rows = list[tuple[str, ...]]
 
@@ -247,7 +247,7 @@ def test_blocks_that_are_kept_do_not_change_when_their_memory_is_used_again(
     file.write_bytes(gzip.compress(text) if compression == "gzip" else text)
     stream = FileBytes(file, "gzip" if compression == "gzip" else None)
     rows = JsonLines(stream, "x") if compression == "json" else stream
-    found = list(blocks(rows, Ndjson().cut, name="x", size=100, longest=1000, partial=False))
+    found = list(blocks(rows, whole(Ndjson().cut), name="x", size=100, longest=1000, partial=False))
     stream.close()
     assert b"".join(block.data for block in found) == text
     assert all(block.data.endswith(b"\n") for block in found[:-1])

@@ -57,7 +57,7 @@ def test_a_sheet_that_is_not_there_or_is_empty(book):
         assert error.value.hint == ("did you mean 'Prices'?" if sheet == "price" else None)
     with pytest.raises(SourceError, match=r"sheet '7' of .* is empty"):
         Source.from_file(book, sheet="7").schema()
-    with pytest.raises(PlanError, match="only Excel files have sheets"):
+    with pytest.raises(PlanError, match="only EXCEL files have sheet"):
         (book.parent / "x.csv").write_text("a\n1\n")
         Source.from_file(book.parent / "x.csv", sheet=1).schema()
 

@@ -46,6 +46,16 @@ def test_sorted_partitions_and_large_files(tmp_path, monkeypatch):
         assert pq.read_metadata(path).row_group(0).num_rows == 5_000
 
 
+def test_small_partitions_are_sorted_within_the_memory_that_one_of_them_needs(tmp_path):
+    frame = pl.DataFrame({"k": [number % 40 for number in range(160_000)], "x": range(160_000, 0, -1)})
+    sink = Sink.to_file(f"{tmp_path}/o/", sort_by="x", partition_by="k")
+    pipeline = Pipeline.builder().source(Source.from_frame(frame)).sink(sink)
+    pipeline.build(settings=Settings(state_memory_mb=1)).run_sync()
+    found = [pl.read_parquet(path)["x"] for path in tmp_path.rglob("part-*")]
+    assert [len(values) for values in found] == [4_000] * 40
+    assert all(values.is_sorted() for values in found)
+
+
 def test_a_sort_that_exceeds_the_memory_limit_ends_the_run_and_names_the_way_out(tmp_path):
     rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": range(200_000)})))
     for path, options in (("o.parquet", {}), ("o/", {"max_rows_per_file": 150_000})):

@@ -453,7 +453,7 @@ def test_a_bad_line_of_ndjson_is_told_with_its_number(line, what, found, packed,
     error = failure(SourceError, FileSource.of(path, schema={"a": pl.Int64, "b": pl.Int64}))
     assert error.what == f"row 41 (line 42) of {path} {what}"
     assert error.found.startswith(found)
-    assert ("on_error(...) can leave out broken ones" in error.hint) == (what == "cannot be read")
+    assert ("bad_rows=" in error.hint) == (what == "cannot be read")
 
 
 def test_a_bad_element_of_a_json_array_is_told_with_its_number(tmp_path, tiny_blocks):

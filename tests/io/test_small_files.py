@@ -19,6 +19,7 @@ from arrowstream.io.files import reader
 from arrowstream.io.files.columnar.footer_bytes import IpcEnds, ParquetEnds, parquet_footer
 from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.text.formats import FlawedRecord
+from arrowstream.io.files.text.options.text_options import TextOptions
 from arrowstream.io.files.together import alike, group
 from arrowstream.io.files.together.alike import SMALL_BYTES, TOGETHER_BYTES, small_content
 from arrowstream.io.files.together.columnar import AlikeIpc, AlikeParquet
@@ -397,7 +398,7 @@ def test_what_makes_arrow_files_alike():
 
 
 def test_what_makes_csv_files_alike():
-    traits = AlikeCsv.of(",", b"\xef\xbb\xbfa,b\n1,2\n")
+    traits = AlikeCsv.of(TextOptions(), b"\xef\xbb\xbfa,b\n1,2\n")
     bodies = [b"", b"1,2", b"1,2\n3,4\n", b'"1\n,",2\n']
     files = [traits.take(number, b"a,b\n" + body) for number, body in enumerate(bodies)]
     schema = pl.Schema({"a": pl.String, "b": pl.Int64})
@@ -406,12 +407,12 @@ def test_what_makes_csv_files_alike():
     for content in (b"a,c\n", b"a,b\n\n", b"a,b\n1,2\n\n", b"a,b\r\n1,2\r\n", b"a,b", b"a,b\n1,2\r"):
         assert traits.take(0, content) is None
     for content in (b"", b"a,b", b"\n1\n"):
-        assert AlikeCsv.of(",", content) is None
+        assert AlikeCsv.of(TextOptions(), content) is None
     with pytest.raises(ValueError, match="fields"):
         traits.read([traits.take(0, b"a,b\n1\n")], schema, ["a"])
     with pytest.raises(ValueError, match="within a record"):
         traits.read([traits.take(0, b'a,b\n1,"x'), traits.take(1, b'a,b\ny",2\n')], schema, ["a"])
-    quoted = AlikeCsv.of(",", b'"a\n,",b\r\n1,2\n')
+    quoted = AlikeCsv.of(TextOptions(), b'"a\n,",b\r\n1,2\n')
     assert quoted.format.names == ("a\n,", "b")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from arrowstream.errors import PlanError, SourceError
-from arrowstream.io.files.formats import FileKind, detect, kind_of, known_suffixes
+from arrowstream.io.files.formats import FileKind, Format, detect, kind_of, known_suffixes
 from arrowstream.io.files.paths import local
 from arrowstream.io.files.remote import listing as remote_listing
 from arrowstream.io.files.remote.options import StorageOptions
@@ -297,3 +297,25 @@ def _some(names: list[str]) -> str:
 
 def _keys(file: DataFile) -> str:
     return ", ".join(f"{key}=" for key, _ in file.partitions) or "no key=value folders"
+
+
+def check_format(options: Sequence[str], formats: Collection[Format], file: DataFile) -> None:
+    """Raise PlanError if options are set that a file's format does not have.
+
+    Parameters
+    ----------
+    options
+        Names of the options that are set.
+    formats
+        The formats that have them.
+    file
+        The file.
+    """
+    if options and file.kind.format not in formats:
+        names = " or ".join(name.upper() for name in sorted(formats))
+        raise PlanError(
+            f"only {names} files have {options[0]}",
+            expected=f"{names} files",
+            found=f"{file.kind.format} in {file.path}",
+            hint=f"leave out {', '.join(options)}",
+        )

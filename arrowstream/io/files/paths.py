@@ -94,6 +94,15 @@ def _file_path(url: str, rest: str) -> str:
     return unquote(f"/{path}")
 
 
+class Paths(tuple[str, ...]):
+    """Paths and URLs, printed without secrets."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(tuple(map(printable, self)))
+
+
 def local(text: str) -> Path:
     """Return the path with ``~`` and ``~name`` replaced by home folders.
 

@@ -13,6 +13,7 @@ import polars as pl
 from arrowstream.core.position import Position
 from arrowstream.errors import ArrowstreamError
 from arrowstream.io.files.remote.urls import RemotePath
+from arrowstream.io.files.text.bad.bad_row import PutAside
 
 DEPTH = 2
 """Number of pieces read ahead: one row group or block does not keep two cores busy, more only cost memory."""
@@ -56,6 +57,8 @@ class Piece:
         Values that the rows leave out, for formats that allow it.
     file
         Index of the file among those read, of the last one of several; one path may be read twice.
+    aside
+        Bad rows, if they are put aside instead of raising an error.
     places
         Returns the origin of the rows if they come from several files. Call it after `read`.
     """
@@ -67,6 +70,7 @@ class Piece:
     explain: Callable[[BaseException, int], ArrowstreamError]
     loss: Loss | None = None
     file: int = 0
+    aside: PutAside | None = None
     places: Callable[[], Position] | None = None
 
 

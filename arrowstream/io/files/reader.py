@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,11 +23,14 @@ from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.hive_columns import needed_files
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
-from arrowstream.io.files.read_ahead import Loss, Piece, ReadAhead
+from arrowstream.io.files.read_ahead import Piece, ReadAhead
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names
 from arrowstream.io.files.tables import open_table
+from arrowstream.io.files.text.bad.left_out import LeftOut
+from arrowstream.io.files.text.bad.put_aside import BadRowsTo
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
+from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
 from arrowstream.io.files.together.alike import (
     TOGETHER_BYTES,
     Alike,
@@ -44,10 +48,6 @@ if TYPE_CHECKING:
 BATCH_ROWS = 131_072
 """Rows per batch by default; a piece of up to 1.5 times as many is not cut."""
 
-SKIPPED = "files without content left out"
-
-LEFT_OUT = "values left out, of keys that are not columns or come twice in an object"
-
 
 class FileReader(BlockingReader):
     """Reader of files.
@@ -56,8 +56,8 @@ class FileReader(BlockingReader):
     ----------
     files
         One or more files.
-    delimiter
-        Delimiter of the fields of CSV files.
+    options
+        How text files are written.
     stored
         Columns inside the files.
     partitions
@@ -72,6 +72,9 @@ class FileReader(BlockingReader):
         Differences between the columns of the files that are allowed.
     skipped
         Files without content that are left out.
+    bad_rows
+        ``"error"`` if a bad row of text is an error; else bad rows are put aside, and if ``"skip"`` they are noted as
+        lost.
     batch_rows
         Largest number of rows of a batch; None for some `BATCH_ROWS`.
     """
@@ -80,31 +83,31 @@ class FileReader(BlockingReader):
     __slots__ = (
         "_ahead",
         "_alike",
+        "_bad_rows",
         "_batch_rows",
         "_batches",
-        "_delimiter",
         "_evolution",
         "_file",
         "_files",
         "_found",
+        "_left_out",
         "_needed",
+        "_options",
         "_partitions",
         "_pushed",
         "_query",
         "_row",
         "_schema",
-        "_skipped",
         "_stored",
         "_strict_keys",
         "_total",
         "bytes_read",
-        "notes",
     )
 
     def __init__(
         self,
         files: Sequence[DataFile],
-        delimiter: str,
+        options: TextOptions,
         stored: pl.Schema,
         partitions: pl.DataFrame,
         schema: pl.Schema,
@@ -113,13 +116,15 @@ class FileReader(BlockingReader):
         strict_keys: bool,
         evolution: Evolution,
         skipped: Sequence[DataFile] = (),
+        bad_rows: BadRowsTo = "error",
         batch_rows: int | None = None,
     ) -> None:
         self._files = files
         self._batch_rows = batch_rows
-        self._delimiter = delimiter
+        self._options = options
         self._strict_keys = strict_keys
         self._evolution = evolution
+        self._bad_rows = bad_rows
         self._stored = stored
         self._partitions = partitions
         self._schema = schema
@@ -136,8 +141,7 @@ class FileReader(BlockingReader):
         self._file = -1
         self._row = 0
         self._total = 0
-        self._skipped = tuple(ReaderNote(SKIPPED, len(skipped), str(file.path)) for file in skipped[:1])
-        self.notes: tuple[ReaderNote, ...] = self._skipped
+        self._left_out = LeftOut(skipped, note_bad_rows=bad_rows == "skip")
         self.bytes_read = 0
         """Bytes of the files read for the batches so far: for text all bytes; for Parquet the column chunks that
         the footers list for the needed columns, or whole small files; for IPC the bytes that were copied."""
@@ -152,6 +156,13 @@ class FileReader(BlockingReader):
         self._total += looked_at
         return batch
 
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._left_out.notes
+
+    def take_bad_rows(self) -> pl.DataFrame | None:
+        return self._left_out.take_bad_rows()
+
     def _read(self, piece: Piece, rows: Future[pl.DataFrame]) -> tuple[Piece, pl.DataFrame]:
         """Return a piece with its rows, once they are read."""
         if piece.file != self._file:
@@ -164,17 +175,14 @@ class FileReader(BlockingReader):
         except FAILURES as error:
             raise piece.explain(error, self._row) from error
         if piece.loss is not None and piece.loss.count:
-            self._note(piece.loss)
+            self._left_out.values(piece.loss.count, partial(piece.loss.first, self._row))
+        if piece.aside is not None and piece.aside.rows:
+            self._left_out.bad_rows(piece.aside.rows, self._row)
         return piece, frame
 
-    def _note(self, loss: Loss) -> None:
-        before = self.notes[len(self._skipped) :]
-        first = before[0].first if before else loss.first(self._row)
-        count = sum(note.count for note in before) + loss.count
-        self.notes = (*self._skipped, ReaderNote(LEFT_OUT, count, first))
-
     def _cut(self, piece: Piece, frame: pl.DataFrame) -> None:
-        looked_at = frame.height if piece.rows is None else piece.rows
+        bad = 0 if piece.aside is None else len(piece.aside.rows)
+        looked_at = frame.height + bad if piece.rows is None else piece.rows
         # True if row i of the frame is row i of the piece.
         kept = self._pushed.predicate is None and frame.height == looked_at
         most = self._batch_rows
@@ -245,12 +253,12 @@ class FileReader(BlockingReader):
     def _alike_of(self, file: DataFile) -> Alike | None:
         """Return the traits that another file needs to be read together with this one."""
         found = small_content(file.path, file.kind.compression)
-        if found is None:
+        if found is None or self._options.encoding != UTF8:
             return None
         content, columns = found[0], max(1, len(self._pushed.columns))
         match file.kind.format:
             case "csv":
-                return AlikeCsv.of(self._delimiter, content)
+                return AlikeCsv.of(self._options, content)
             case "parquet":
                 return AlikeParquet.of(content, columns)
             case "ipc":
@@ -265,7 +273,9 @@ class FileReader(BlockingReader):
     def _together(self, waiting: Waiting) -> Piece:
         assert self._alike is not None
         found = self._found
-        needed = tuple(name for name in found if name in self._pushed.columns)
+        # A row is bad whatever the query needs.
+        columns = self._pushed.columns if self._bad_rows == "error" else found
+        needed = tuple(name for name in found if name in columns)
         readings = Readings(
             found,
             needed or tuple(found)[:1],  # without any column, the number of rows would be lost
@@ -296,7 +306,7 @@ class FileReader(BlockingReader):
         return opened.pieces(columns, self._adapt(number, found))
 
     def _text(self, number: int, file: DataFile) -> Iterator[Piece]:
-        text = TextFile(file, self._delimiter)
+        text = TextFile(file, self._options, aside=self._bad_rows != "error")
         try:
             # An object may leave out any of its keys, a record none of its fields.
             optional = () if isinstance(text.format, Csv) else self._stored

@@ -13,6 +13,7 @@ from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.tables import open_table
 from arrowstream.io.files.text.file import text_schema
+from arrowstream.io.files.text.options.text_options import TextOptions
 
 CHECKED_AT_BUILD = 1000
 """Most files whose footers are all compared at `build()`; if there are more, each is compared when it is read."""
@@ -24,12 +25,18 @@ def table_schema(file: DataFile) -> pl.Schema:
 
 
 def stored_schema(
-    files: Sequence[DataFile], delimiter: str, given: pl.Schema, evolution: Evolution
+    files: Sequence[DataFile],
+    options: TextOptions,
+    given: pl.Schema,
+    evolution: Evolution,
+    *,
+    aside: bool = False,
 ) -> pl.Schema:
     """Return the columns inside the files: names and types of the first file, and for text the types in `given`.
 
     Types are those that hold the values of all files, if `evolution` allows several. If it allows columns to be
-    missing, those in `given` that the first file lacks are among the columns.
+    missing, those in `given` that the first file lacks are among the columns. If bad rows of text are put `aside`,
+    they do not count.
 
     Raises
     ------
@@ -42,12 +49,13 @@ def stored_schema(
     partitions = [key for key, _ in first.partitions]
     inside = pl.Schema({name: dtype for name, dtype in given.items() if name not in partitions})
     columnar = first.kind.format not in TEXT_FORMATS
-    schema = table_schema(first) if columnar else text_schema(first, delimiter, inside)
+    schema = table_schema(first) if columnar else text_schema(first, options, inside, aside=aside)
     if evolution.missing_columns == "insert":
         schema = pl.Schema({**schema, **{name: inside[name] for name in inside if name not in schema}})
     if len(files) <= CHECKED_AT_BUILD and (columnar or evolution.widen):
         others = [
-            table_schema(file) if columnar else text_schema(file, delimiter, inside) for file in files[1:]
+            table_schema(file) if columnar else text_schema(file, options, inside, aside=aside)
+            for file in files[1:]
         ]
         for other in others:
             schema = evolution.widened(schema, other, text=not columnar)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -20,14 +20,17 @@ from arrowstream.io.files.columnar.parquet_footer import row_groups, size_text
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
 from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
-from arrowstream.io.files.listing import DataFile, find_files, first_file
-from arrowstream.io.files.paths import path_text, printable
+from arrowstream.io.files.listing import DataFile, check_format, find_files, first_file
+from arrowstream.io.files.paths import Paths, path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.remote.options import StorageOptions
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
 from arrowstream.io.files.tables import open_file
+from arrowstream.io.files.text.bad.put_aside import BadRowsTo, checked_destination
+from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
 from arrowstream.io.files.together.alike import has_content
+from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
 
@@ -58,10 +61,12 @@ class FileSource(SourceSpec):
         Name of a column with the path of each row's file; None for no such column.
     skip_empty
         Whether files without content are left out, instead of being an error.
-    sheet
-        Sheet of Excel files, by name or by number from 1; None for the first.
-    storage_options
-        Options of the object store, if a path is a URL.
+    sheet, storage_options
+        Sheet of Excel files, by name or by number from 1; options of the object store, if a path is a URL.
+    bad_rows
+        A sink for the rows of CSV and NDJSON that cannot be read; ``"skip"`` or ``"error"``.
+    text
+        How text files are written, but for the delimiter.
     batch_rows
         Largest number of rows of a batch; None for some 131,072.
 
@@ -85,18 +90,13 @@ class FileSource(SourceSpec):
     skip_empty: bool = False
     sheet: str | int | None = None
     storage_options: StorageOptions | None = None
+    bad_rows: BadRowsTo = "error"
+    text: TextOptions = field(default_factory=TextOptions)
     batch_rows: int | None = None
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
     """Columns found first: every run reads those that the pipeline was built for."""
-
-    def __repr__(self) -> str:
-        shown = [(field.name, getattr(self, field.name)) for field in fields(self) if field.repr]
-        values = (
-            f"{name}={tuple(map(printable, value)) if name == 'paths' else value!r}" for name, value in shown
-        )
-        return f"FileSource({', '.join(values)})"
 
     @classmethod
     def of(
@@ -116,7 +116,7 @@ class FileSource(SourceSpec):
         several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
         paths: Iterable[Any] = path if several else [path]  # type: ignore[assignment]
         named = None if format is None else format_named(format)
-        names = tuple(path_text("from_file", item, urls=True) for item in paths)
+        names = Paths(path_text("from_file", item, urls=True) for item in paths)
         return cls(names, named, pl.Schema(schema or {}), listed=several)
 
     def with_delimiter(self, delimiter: str) -> FileSource:
@@ -127,13 +127,7 @@ class FileSource(SourceSpec):
         PlanError
             `delimiter` is not one ASCII character, or is a quote or a line end.
         """
-        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
-            raise PlanError(
-                "this cannot be a delimiter",
-                expected="one ASCII character, no quote and no line end, such as ';'",
-                found=repr(delimiter),
-            )
-        return replace(self, delimiter=delimiter)
+        return replace(self, delimiter=delimiter, text=replace(self.text, delimiter=delimiter))
 
     def with_differences(self, missing_columns: Missing, extra_columns: Extra, *, widen: bool) -> FileSource:
         """Return the same source, whose files may have other columns than the first one.
@@ -149,6 +143,16 @@ class FileSource(SourceSpec):
             An argument has another value than those.
         """
         return replace(self, evolution=Evolution(missing_columns, extra_columns, widen))
+
+    def with_bad_rows(self, bad_rows: BadRowsTo) -> FileSource:
+        """Return the same source with a place for the rows that cannot be read: see `Source.from_file`.
+
+        Raises
+        ------
+        PlanError
+            `bad_rows` is neither a plain sink, ``"skip"`` nor ``"error"``.
+        """
+        return replace(self, bad_rows=checked_destination(bad_rows))
 
     def with_batch_rows(self, batch_rows: int) -> FileSource:
         """Return the same source, whose batches have at most this number of rows.
@@ -198,7 +202,8 @@ class FileSource(SourceSpec):
         except ArrowstreamError:
             return f"file {paths}"
         many = "1 file" if len(files) == 1 else f"{len(files)} files"
-        return f"file {paths} ({files[0].kind.format}, {many})"
+        skips = ", bad rows are skipped" if self.bad_rows == "skip" else ""
+        return f"file {paths} ({files[0].kind.format}, {many}{skips})"
 
     def schema(self) -> pl.Schema:
         stored, partitions = self._columns(self._files())
@@ -208,6 +213,13 @@ class FileSource(SourceSpec):
     def pushdown(self) -> Literal["columns", "query"]:
         format = self.format or self._first.kind.format
         return "columns" if format in TEXT_FORMATS else "query"
+
+    @property
+    def bad_rows_sink(self) -> SinkSpec | None:
+        return self.bad_rows if isinstance(self.bad_rows, SinkSpec) else None
+
+    def with_bad_rows_sink(self, sink: SinkSpec) -> FileSource:
+        return self if self.bad_rows_sink is None else replace(self, bad_rows=sink)
 
     @property
     def constant_columns(self) -> frozenset[str]:
@@ -226,7 +238,7 @@ class FileSource(SourceSpec):
         partitions = partition_columns(files, partitioned)
         return FileReader(
             files,
-            self._delimiter(files),
+            self._options(files),
             stored,
             partitions,
             schema,
@@ -234,6 +246,7 @@ class FileSource(SourceSpec):
             strict_keys=self.strict_keys,
             evolution=self.evolution,
             skipped=skipped,
+            bad_rows=self.bad_rows,
             batch_rows=self.batch_rows,
         )
 
@@ -260,9 +273,8 @@ class FileSource(SourceSpec):
     def _first(self) -> DataFile:
         if self.skip_empty:
             return self._files()[0]
-        return self._with_options(
-            first_file(self.paths, self.format, listed=self.listed, options=self.storage_options)
-        )
+        first = first_file(self.paths, self.format, listed=self.listed, options=self.storage_options)
+        return self._with_options(first)
 
     def _with_options(self, file: DataFile) -> DataFile:
         """Return a file with the sheet to read, and with its path as a column like a partition, if asked for."""
@@ -287,27 +299,8 @@ class FileSource(SourceSpec):
     def _listed(self) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
         """Return the files to read, and those without content that are left out."""
         files = find_files(self.paths, self.format, listed=self.listed, options=self.storage_options)
-        if self.delimiter is not None and files[0].kind.format != "csv":
-            raise PlanError(
-                "only CSV files have a delimiter",
-                expected="CSV files",
-                found=f"{files[0].kind.format} in {files[0].path}",
-                hint="leave out with_delimiter()",
-            )
-        if self.strict_keys and files[0].kind.format not in ("ndjson", "json"):
-            raise PlanError(
-                "only NDJSON and JSON files have keys",
-                expected="NDJSON or JSON files",
-                found=f"{files[0].kind.format} in {files[0].path}",
-                hint="leave out with_strict_keys()",
-            )
-        if self.sheet is not None and files[0].kind.format != "excel":
-            raise PlanError(
-                "only Excel files have sheets",
-                expected="Excel files",
-                found=f"{files[0].kind.format} in {files[0].path}",
-                hint="leave out sheet=",
-            )
+        for options, formats in self._limited:
+            check_format(options, formats, files[0])
         files = tuple(map(self._with_options, files))
         if not self.skip_empty:
             return files, ()
@@ -316,6 +309,16 @@ class FileSource(SourceSpec):
         full = tuple(file for file, is_empty in zip(files, empty, strict=True) if not is_empty)
         return full or files[:1], tuple(file for file, is_empty in zip(files, empty, strict=True) if is_empty)
 
+    @property
+    def _limited(self) -> Iterator[tuple[Sequence[str], frozenset[Format]]]:
+        """The options that are set and only some formats have, each with these formats."""
+        csv = ("with_delimiter()",) if self.delimiter is not None else ()
+        yield (*csv, *self.text.for_csv), frozenset({"csv"})
+        yield ("encoding",) if self.text.encoding != UTF8 else (), TEXT_FORMATS
+        yield ("with_strict_keys()",) if self.strict_keys else (), frozenset({"ndjson", "json"})
+        yield ("sheet",) if self.sheet is not None else (), frozenset({"excel"})
+        yield ("bad_rows",) if self.bad_rows != "error" else (), frozenset({"csv", "ndjson"})
+
     def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
         """Return the columns inside the files, and those of their partitions."""
         if not self._known:
@@ -323,7 +326,9 @@ class FileSource(SourceSpec):
             if path is not None:
                 given = pl.Schema({**given, path: pl.String()})
             partitions = [key for key, _ in files[0].partitions]
-            stored = stored_schema(files, self._delimiter(files), given, self.evolution)
+            stored = stored_schema(
+                files, self._options(files), given, self.evolution, aside=self.bad_rows != "error"
+            )
             if path is not None and (path in stored or partitions.count(path) > 1):
                 raise PlanError(
                     f"the files have a column {path!r} already",
@@ -338,5 +343,7 @@ class FileSource(SourceSpec):
         both = {**stored, **partitions}
         return pl.Schema({name: self.given.get(name, dtype) for name, dtype in both.items()})
 
-    def _delimiter(self, files: tuple[DataFile, ...]) -> str:
-        return self.delimiter or files[0].kind.delimiter
+    def _options(self, files: tuple[DataFile, ...]) -> TextOptions:
+        partitions = [key for key, _ in files[0].partitions]
+        names = () if self.text.has_header else (name for name in self.given if name not in partitions)
+        return replace(self.text, delimiter=self.delimiter or files[0].kind.delimiter, names=tuple(names))

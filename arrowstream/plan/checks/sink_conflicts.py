@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from arrowstream.errors import PlanError
-from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage, SinkBinding, Stage
+from arrowstream.plan.physical import Input, OperatorStage, Plan, SegmentStage, SinkBinding, Stage
 from arrowstream.plan.policies import Policies, dead_letter_sink
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
@@ -19,7 +19,7 @@ Writing = tuple[SinkBinding, bool]
 def check_sinks(plan: Plan) -> None:
     """Check that no two sinks of a plan write to one place.
 
-    Stages may share one sink for their dead letters if these have the same schema.
+    Stages may share one sink for their dead letters if these have the same schema, and sources one for bad rows.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def check_sinks(plan: Plan) -> None:
         Two sinks write to one place; the error names both.
     """
     seen: dict[str, Writing] = {}
-    for binding, sharing in _sinks(plan.stages, plan.sink):
+    for binding, sharing in _sinks(plan.input, plan.stages, plan.sink):
         place = binding.sink.place
         if place is None:
             continue
@@ -39,17 +39,19 @@ def check_sinks(plan: Plan) -> None:
                 stage=binding.name,
                 expected="a file or folder of its own for each",
                 found=f"{binding.sink.label}, for {other.name} and for {binding.name}",
-                hint="dead letters may share a sink (one object) where their rows have the same columns",
+                hint="dead letters or bad rows may share a sink (one object) if their rows have the same columns",
             )
 
 
-def _sinks(stages: Sequence[Stage], sink: SinkBinding | None) -> Iterator[Writing]:
+def _sinks(start: Input | None, stages: Sequence[Stage], sink: SinkBinding | None) -> Iterator[Writing]:
     """Yield every sink, in the order of their stages."""
+    if start is not None and start.bad_rows is not None:
+        yield start.bad_rows, True
     for stage in stages:
         if isinstance(stage, SegmentStage | OperatorStage):
             yield from _side_outputs(stage.name, stage.policies, stage.schema)
         for line in stage.lines:
-            yield from _sinks(line.stages, line.sink)
+            yield from _sinks(line.input, line.stages, line.sink)
     if sink is not None:
         yield sink, False
         yield from _side_outputs(sink.name, sink.policies, sink.schema)

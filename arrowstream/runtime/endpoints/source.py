@@ -66,6 +66,7 @@ class RunningSource:
         "ended",
         "position",
         "queue",
+        "write_bad_rows",
     )
 
     def __init__(
@@ -78,6 +79,8 @@ class RunningSource:
     ) -> None:
         self.counters = StageCounters(name)
         self.queue = None
+        self.write_bad_rows: Callable[[Batch], Awaitable[None]] | None = None
+        """Writes a batch of rows that the reader could not read; None if they are only counted."""
         self._reader = reader
         self._inside = inside
         self._snapshots = Snapshots(name, state_id, resources)
@@ -284,12 +287,24 @@ class RunningSource:
             element = await self._threads.call(reader.read)
             counters = self.counters
             counters.busy_ns += self._clock.now_ns() - begin
+            bad = reader.take_bad_rows()
+            if bad is not None:
+                await self._leave_out(Batch(bad))
             looked_at = reader.rows_read
             handed_out = counters.rows_out + (element.num_rows if isinstance(element, Batch) else 0)
+            handed_out += counters.failed_rows
             counters.rows_in = handed_out if looked_at is None else looked_at
             return element
 
         return read
+
+    async def _leave_out(self, bad: Batch) -> None:
+        """Count rows that could not be read, and write them to their sink if they have one."""
+        if self.write_bad_rows is None:
+            self.counters.record_skipped(bad.num_rows)
+        else:
+            await self.write_bad_rows(bad)
+            self.counters.record_dead_letters(bad.num_rows)
 
     async def _interruptible(self, reading: Awaitable[Element | None]) -> Element | None:
         task = asyncio.current_task()

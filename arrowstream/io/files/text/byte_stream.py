@@ -15,6 +15,7 @@ from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Compression
 from arrowstream.io.files.remote.object import RemoteBytes
 from arrowstream.io.files.remote.urls import RemotePath
+from arrowstream.io.files.text.options.text_options import LOSSY, UTF8
 from arrowstream.io.files.text.pipes import PipeBytes, is_pipe
 from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
 
@@ -44,6 +45,8 @@ class FileBytes:
         Compression of the whole file, or None.
     keep
         Whether bytes read from a pipe are kept for the next reader.
+    encoding
+        Encoding of the text.
 
     Raises
     ------
@@ -51,11 +54,17 @@ class FileBytes:
         The file cannot be opened, or is not text.
     """
 
-    __slots__ = ("_compression", "_file", "_path", "_size", "_stream", "_unread")
+    __slots__ = ("_compression", "_encoding", "_file", "_path", "_size", "_stream", "_unread")
 
     def __init__(
-        self, path: Path | RemotePath, compression: Compression | None, *, keep: bool = False
+        self,
+        path: Path | RemotePath,
+        compression: Compression | None,
+        *,
+        keep: bool = False,
+        encoding: str = UTF8,
     ) -> None:
+        self._encoding = encoding
         self._path = path
         self._compression = compression
         self._file, self._size = _opened(path, keep)
@@ -76,7 +85,8 @@ class FileBytes:
     def _text_begins(self) -> bytes:
         """Return the first bytes, without a byte order mark; raise SourceError unless they may be text."""
         head = self.read(HEAD_BYTES)
-        if (other := foreign(head)) is not None:
+        other = foreign(head)
+        if other is not None and not (other[0].startswith("UTF-") and self._encoding not in (UTF8, LOSSY)):
             raise SourceError(
                 f"{self._path} is not text",
                 position=str(self._path),
@@ -84,7 +94,7 @@ class FileBytes:
                 found=f"{other[0]}, which begins with {head[:12]!r}",
                 hint=other[1],
             )
-        return head.removeprefix(_BOM)
+        return head.removeprefix(_BOM) if self._encoding in (UTF8, LOSSY) else head
 
     @property
     def bytes_read(self) -> int:

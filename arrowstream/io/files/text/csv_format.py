@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import polars as pl
 
 from arrowstream.errors import SchemaError, SourceError
+from arrowstream.io.files.text.bad.sound_records import sound_records
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
-from arrowstream.io.files.text.quotes import checked, read_quotes
+from arrowstream.io.files.text.options.text_options import TextOptions
+from arrowstream.io.files.text.quotes import Quotes, checked, read_quotes
 from arrowstream.io.files.text.records import (
     MAX_RECORD_BYTES,
+    Block,
+    Cut,
     Positions,
     byte_view,
     count,
     positions,
+    whole,
     with_last,
 )
 
-_QUOTE, _NEWLINE = ord('"'), ord("\n")
+_NEWLINE = ord("\n")
 _MARK: Final = "\ufeff".encode()
 
 
@@ -32,27 +38,67 @@ class Csv(TextFormat):
 
     Parameters
     ----------
-    delimiter
-        One ASCII character between two fields.
+    options
+        How the records are written.
     names
         Names of the columns, from the header.
     """
 
     longest: ClassVar[int] = MAX_RECORD_BYTES
     quotes: ClassVar[bool] = True
-    delimiter: str
+    options: TextOptions = field(default_factory=TextOptions)
     names: tuple[str, ...] = ()
+
+    @property
+    def delimiter(self) -> int:
+        """The byte between two fields."""
+        return ord(self.options.delimiter)
+
+    @property
+    def quote(self) -> int | None:
+        """The byte around quoted fields, or None."""
+        return None if self.options.quote_char is None else ord(self.options.quote_char)
+
+    def read_quotes(self, block: bytes) -> Quotes:
+        """Find the quotes of a block that begins with a record."""
+        return read_quotes(block, self.delimiter, self.quote)
 
     def cut(self, block: bytes) -> tuple[int, bool]:
         end = block.rfind(b"\n")
-        quotes = read_quotes(block, ord(self.delimiter))
+        quotes = self.read_quotes(block)
         if end < 0 or np.searchsorted(quotes.enclosing, end) % 2 == 0:
             return end + 1, quotes.in_order
         ends = quotes.outside(positions(block, _NEWLINE))
         return (int(ends[-1]) + 1 if len(ends) else 0), quotes.in_order
 
+    def cut_lines(self, *, aside: bool) -> Cut:
+        """Return a cut of whole records without comments, and without flawed lines if these are put `aside`."""
+        prefix = self.options.comment_prefix
+        comment = None if prefix is None else prefix.encode()
+        plain = whole(self.cut)
+
+        def cut(data: bytes, last: bool) -> tuple[int, bool, Block | None]:
+            if comment is None or comment not in data:
+                if not aside:
+                    return plain(data, last)
+                if len(data) <= self.longest and not (last and self._quotes(data)):
+                    end, in_order = self.cut(data)
+                    if in_order:
+                        return len(data) if last else end, True, None
+            block, end = sound_records(
+                data,
+                self.read_quotes,
+                last=last,
+                longest=self.longest,
+                comment=comment,
+                keeps_flaws=not aside,
+            )
+            return end, block.in_order, block
+
+        return cut
+
     def ends(self, block: bytes) -> Positions:
-        quotes = read_quotes(block, ord(self.delimiter))
+        quotes = self.read_quotes(block)
         return with_last(quotes.outside(positions(block, _NEWLINE)) + 1, block)
 
     def under(self, header: bytes, path: str) -> Csv:
@@ -65,7 +111,7 @@ class Csv(TextFormat):
         SourceError
             The header cannot be read.
         """
-        names = _names(header, self.delimiter, path)
+        names = _names(header, self, path)
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if twice is not None:
             raise SchemaError(
@@ -74,14 +120,30 @@ class Csv(TextFormat):
                 found=f"the header {', '.join(names)}",
                 hint="rename one of them in the file's first line",
             )
-        return Csv(self.delimiter, names)
+        return Csv(self.options, names)
+
+    def without_header(self, first: bytes, path: str) -> Csv:
+        """Return the format of a file without a header whose first record is this.
+
+        The columns have the names of the options if they are as many as the fields, else ``column_1`` and so on.
+
+        Raises
+        ------
+        SourceError
+            The record cannot be read.
+        """
+        count = len(_names(first, self, path)) if first else len(self.options.names)
+        names = self.options.names
+        if len(names) != count:
+            names = tuple(f"column_{number}" for number in range(1, count + 1))
+        return Csv(self.options, names)
 
     def infer(self, block: bytes, overrides: pl.Schema) -> pl.Schema:
         first = self.checked(block[: int(self.ends(block)[:INFER_ROWS][-1])] if block else block)
         stand_ins = dict(zip(self.names, self._stand_ins(), strict=True))
         inferred = pl.scan_csv(
             self._header() + first,
-            separator=self.delimiter,
+            **self._reading(),
             infer_schema_length=INFER_ROWS,
             schema_overrides={
                 stand_ins[name]: dtype for name, dtype in overrides.items() if name in stand_ins
@@ -90,32 +152,34 @@ class Csv(TextFormat):
         return pl.Schema(zip(self.names, inferred.dtypes(), strict=True))
 
     def checked(self, block: bytes, *, in_order: bool = False) -> bytes:
-        return checked(block, ord(self.delimiter), in_order=in_order)
+        return checked(block, self.delimiter, self.quote, in_order=in_order)
 
-    def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
+    def scan(self, block: bytes, schema: pl.Schema, *, lenient: bool = False) -> pl.LazyFrame:
+        """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""
         names = dict(zip(self._stand_ins(), self.names, strict=True))
         own = pl.Schema({stand_in: schema.get(name, pl.String()) for stand_in, name in names.items()})
         bare = self._begins_plainly(block)
         text = block if bare else self._header() + block
-        rows = pl.scan_csv(text, separator=self.delimiter, has_header=not bare, schema=own)
+        rows = pl.scan_csv(text, has_header=not bare, schema=own, ignore_errors=lenient, **self._reading())
         return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
 
     def uneven(self, block: bytes) -> Uneven | None:
-        expected, delimiter = len(self.names), ord(self.delimiter)
-        if b'"' in block:
+        expected, delimiter = len(self.names), self.delimiter
+        if self._quotes(block):
             view = byte_view(block)
-            at = np.flatnonzero((view == _QUOTE) | (view == delimiter) | (view == _NEWLINE))
+            at = np.flatnonzero((view == self.quote) | (view == delimiter) | (view == _NEWLINE))
             kinds = view[at]
-            outside = np.cumsum(kinds == _QUOTE, dtype=np.uint8) % 2 == 0
+            outside = np.cumsum(kinds == self.quote, dtype=np.uint8) % 2 == 0
             newlines, delimiters = at[outside & (kinds == _NEWLINE)], at[outside & (kinds == delimiter)]
             lines, between = len(newlines), len(delimiters)
         else:
             lines, between = count(block, _NEWLINE), count(block, delimiter)
         if between == (expected - 1) * (lines + (not block.endswith(b"\n"))):
             return None  # a longer record may make up for a shorter one, but Polars refuses the longer one
-        if b'"' not in block:
+        if not self._quotes(block):
             newlines, delimiters = positions(block, _NEWLINE), positions(block, delimiter)
-        return _first_uneven(block, with_last(newlines + 1, block), delimiters, expected)
+        records, found = uneven_records(block, with_last(newlines + 1, block), delimiters, expected)
+        return Uneven(int(records[0]), expected, int(found[0])) if len(records) else None
 
     def _stand_ins(self) -> list[str]:
         """Return stand-ins for the columns' names, which Polars would change if they contain quotes."""
@@ -131,16 +195,48 @@ class Csv(TextFormat):
         return (
             bool(first.strip())
             and not first.startswith(_MARK)
-            and b'"' not in first
-            and first.count(self.delimiter.encode()) == len(self.names) - 1
+            and not self._quotes(first)
+            and first.count(self.options.delimiter.encode()) == len(self.names) - 1
         )
 
     def _header(self) -> bytes:
         """Return a header to put before a block, so that Polars treats the block as a file."""
-        return f"{self.delimiter.join(self._stand_ins())}\n".encode()
+        return f"{self.options.delimiter.join(self._stand_ins())}\n".encode()
+
+    def _quotes(self, block: bytes) -> bool:
+        """Return whether a block has quotes."""
+        return self.quote is not None and self.quote in block
+
+    def _reading(self) -> dict[str, Any]:
+        """Return the arguments with which Polars reads a block under the stand-ins."""
+        nulls = self.options.null_values
+        if isinstance(nulls, Mapping):
+            stand_ins = dict(zip(self.names, self._stand_ins(), strict=True))
+            nulls = {stand_ins[name]: text for name, text in nulls.items() if name in stand_ins}
+        return {
+            "separator": self.options.delimiter,
+            "quote_char": self.options.quote_char,
+            "null_values": nulls if nulls is None or isinstance(nulls, str | dict) else [*nulls],
+            "decimal_comma": self.options.decimal_comma,
+        }
 
 
-def _first_uneven(block: bytes, ends: Positions, delimiters: Positions, expected: int) -> Uneven | None:
+def uneven_records(
+    block: bytes, ends: Positions, delimiters: Positions, expected: int
+) -> tuple[Positions, Positions]:
+    """Return the records with too few or too many fields, and how many each has; both of shape (n,), int64.
+
+    Parameters
+    ----------
+    block
+        The bytes.
+    ends
+        Ends of its records, ascending. Shape (m,), int64.
+    delimiters
+        Positions of the delimiters outside quoted fields, ascending. Shape (k,), int64.
+    expected
+        Number of fields of a record.
+    """
     found = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
     starts = np.concatenate(([0], ends[:-1]))
     # Polars turns a blank line, only a line end ("\n" or "\r\n"), into a row of nulls.
@@ -148,16 +244,23 @@ def _first_uneven(block: bytes, ends: Positions, delimiters: Positions, expected
     for record in np.flatnonzero((found != expected) & blank):
         blank[record] = not block[starts[record] : ends[record]].strip(b"\r\n")
     wrong = np.flatnonzero((found != expected) & ~blank)
-    return Uneven(int(wrong[0]), expected, int(found[wrong[0]])) if len(wrong) else None
+    return wrong, found[wrong]
 
 
-def _names(header: bytes, delimiter: str, path: str) -> tuple[str, ...]:
+def _names(header: bytes, format: Csv, path: str) -> tuple[str, ...]:
     """Return the fields of a header, as Python's csv module reads them."""
     try:
-        text = checked(header, ord(delimiter)).decode()
+        text = format.checked(header).decode()
         if "\0" in text:
             raise _bad_header(header, path, "a NUL byte", "check that the file is CSV, in UTF-8")
-        return tuple(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)))
+        options = format.options
+        rows = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=options.delimiter,
+            quotechar=options.quote_char,
+            quoting=csv.QUOTE_NONE if options.quote_char is None else csv.QUOTE_MINIMAL,
+        )
+        return tuple(next(rows))
     except FlawedRecord as error:
         if error.flaw == "carriage return":
             hint = "lines end in carriage returns alone: save the file with the line ends of Unix or Windows"

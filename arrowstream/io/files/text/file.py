@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -11,6 +13,9 @@ from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Loss, Piece
+from arrowstream.io.files.text.bad.bad_row import PutAside
+from arrowstream.io.files.text.bad.put_aside import bad_rows
+from arrowstream.io.files.text.bad.sift import inferred, sifted
 from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
@@ -18,8 +23,10 @@ from arrowstream.io.files.text.json_array import JsonLines
 from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
+from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
+from arrowstream.io.files.text.options.transcode import AfterLines, Transcoded
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
-from arrowstream.io.files.text.records import BLOCK_BYTES, Block, blocks, count
+from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, blocks, count, whole
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 if TYPE_CHECKING:
@@ -40,10 +47,12 @@ class TextFile:
     ----------
     file
         The file.
-    delimiter
-        Delimiter of the fields of a CSV file.
+    options
+        How the file is written.
     keep
         Whether bytes read from a pipe are kept for the next reader.
+    aside
+        Whether bad rows are put aside instead of raising an error.
 
     Raises
     ------
@@ -52,6 +61,7 @@ class TextFile:
     """
 
     __slots__ = (
+        "_aside",
         "_blocks",
         "_bytes",
         "_counted",
@@ -63,48 +73,75 @@ class TextFile:
         "format",
     )
 
-    def __init__(self, file: DataFile, delimiter: str, *, keep: bool = False) -> None:
+    def __init__(
+        self, file: DataFile, options: TextOptions, *, keep: bool = False, aside: bool = False
+    ) -> None:
+        self._aside = aside
         self._path = str(file.path)
-        self._bytes = FileBytes(file.path, file.kind.compression, keep=keep)
+        self._bytes = FileBytes(file.path, file.kind.compression, keep=keep, encoding=options.encoding)
         self._counted = 0
         self._lines: int | None = 1
         self._ndjson: NdjsonRows | None = None
         try:
-            self._open(file, delimiter)
+            self._open(file, options)
         except BaseException:
             self._bytes.close()
             raise
 
-    def _open(self, file: DataFile, delimiter: str) -> None:
-        text: FileBytes | JsonLines = self._bytes
-        self.format: TextFormat = Csv(delimiter) if file.kind.format == "csv" else Ndjson()
+    def _open(self, file: DataFile, options: TextOptions) -> None:
+        text: Text = self._bytes
+        if options.encoding != UTF8:
+            text = Transcoded(text, options.encoding, self._path)
+        self.format: TextFormat = Csv(options) if file.kind.format == "csv" else Ndjson()
+        if options.skip_lines:
+            text = AfterLines(text, options.skip_lines)
+            self._lines = 1 + options.skip_lines
         if file.kind.format == "json":
-            text = JsonLines(self._bytes, self._path)
-            if text.is_array:
+            text = lines = JsonLines(text, self._path)
+            if lines.is_array:
                 self._lines = None
         self._blocks = blocks(
             text,
-            self.format.cut,
+            self.format.cut_lines(aside=self._aside)
+            if isinstance(self.format, Csv)
+            else whole(self.format.cut),
             name=self._path,
             size=BLOCK_BYTES,
             longest=self.format.longest,
-            partial=self.format.quotes,
+            partial=self.format.quotes and not self._aside,
         )
-        self.first, self._in_order = next(self._blocks, Block(b"", True))
+        self.first = next(self._blocks, Block(b"", True))
         if isinstance(self.format, Csv):
-            body = self.first.lstrip(b"\r\n")
-            end = _first_end(self.format, body)
-            if not end:
-                raise SourceError(
-                    f"{self._path} is empty",
-                    position=self._path,
-                    expected="a header line that names the columns",
-                    found=f"{self._bytes.bytes_read} bytes",
-                    hint="remove the file, or write the header also where there are no rows",
-                )
-            self.format = self.format.under(body[:end], self._path)
-            self._lines = 1 + self.first.count(b"\n", 0, len(self.first) - len(body) + end)
-            self.first = body[end:]
+            self._read_header(self.format, options)
+
+    def _read_header(self, format: Csv, options: TextOptions) -> None:
+        """Take the header off the first block, or name the columns without one."""
+        while not self.first.data.strip(b"\r\n") and (more := next(self._blocks, None)) is not None:
+            self.first = self.first.joined(more)
+        data, in_order, gaps = self.first
+        body = data.lstrip(b"\r\n")
+        end = _first_end(format, body)
+        if not options.has_header:
+            self.format = format.without_header(body[:end], self._path)
+            return
+        blank = len(data) - len(body)
+        for gap in gaps:
+            if gap.at <= blank and gap.error is not None:
+                format.under(gap.text, self._path)  # raises
+        if not end:
+            raise SourceError(
+                f"{self._path} is empty",
+                position=self._path,
+                expected="a header line that names the columns",
+                found=f"{self._bytes.bytes_read} bytes",
+                hint="remove the file, or write the header also where there are no rows",
+            )
+        self.format = format.under(body[:end], self._path)
+        end += blank
+        before = sum(gap.at < end for gap in gaps)
+        self._lines = 1 + options.skip_lines + data.count(b"\n", 0, end) + before
+        rest = tuple(gap._replace(at=gap.at - end) for gap in gaps[before:])
+        self.first = Block(data[end:], in_order, rest)
 
     def infer(self, overrides: pl.Schema) -> pl.Schema:
         """Return names and types of the columns, from the first block.
@@ -115,9 +152,12 @@ class TextFile:
             A record of the block cannot be read.
         """
         try:
-            return self.format.infer(self.first, overrides)
+            infer = partial(inferred, self.format) if self._aside else self.format.infer
+            return infer(self.first.data, overrides)
         except (FlawedRecord, pl.exceptions.PolarsError) as error:
-            fault = Fault(self._path, self.format, overrides, lambda rows: rows, self.first, self._lines)
+            data, _, _ = self.first
+            gaps = self.first.gaps_at
+            fault = Fault(self._path, self.format, overrides, lambda rows: rows, data, self._lines, gaps)
             raise fault.explain(error, 0) from error
 
     def names(self) -> tuple[str, ...]:
@@ -140,15 +180,15 @@ class TextFile:
         known
             Keys that objects may have; any other is an error. None if any key is allowed.
         """
-        block: Block | None = Block(self.first, self._in_order)
-        self.first = b""
+        block: Block | None = self.first
+        self.first = Block(b"", True)
         if not isinstance(self.format, Csv):
             self._ndjson = NdjsonRows(schema)
         while block is not None:
-            if block.data:
+            if block.data or block.gaps:
                 yield self._piece(file, block, schema, adapt, known)
                 if self._lines is not None:
-                    self._lines += count(block.data, _NEWLINE)
+                    self._lines += count(block.data, _NEWLINE) + len(block.gaps)
             block = next(self._blocks, None)
 
     def _piece(
@@ -156,24 +196,36 @@ class TextFile:
     ) -> Piece:
         format, ndjson = self.format, self._ndjson
 
-        def read() -> pl.DataFrame:
-            sound = format.checked(block.data, in_order=block.in_order)
+        def rows(data: bytes, *, in_order: bool = False) -> pl.LazyFrame:
+            sound = format.checked(data, in_order=in_order)
             if (uneven := format.uneven(sound)) is not None:
                 raise RaggedRecord(uneven)
             if known is not None and (key := unknown_key(sound, known)) is not None:
                 raise UnknownKey(key, known)
             if ndjson is None:
-                rows = format.scan(sound, schema)
-            else:
-                # All columns, though the query may need few: only then it is known that no value is missing.
-                frame, loss.count = ndjson.read(sound)
-                rows = frame.lazy()
-            return adapt(rows).collect(engine="in-memory")
+                return format.scan(sound, schema)
+            # All columns, though the query may need few: only then it is known that no value is missing.
+            frame, loss.count = ndjson.read(sound)
+            return frame.lazy()
 
+        def read() -> pl.DataFrame:
+            return adapt(rows(block.data, in_order=block.in_order)).collect(engine="in-memory")
+
+        def read_good() -> pl.DataFrame:
+            # All columns, though the query may need few: a row is bad whatever the query.
+            found = sifted(format, schema, block, lambda data: rows(data).collect(engine="in-memory"))
+            loss.first = replace(fault, block=found.data).first_loss
+            put_aside.rows = bad_rows(self._path, block, found, line)
+            return adapt(found.rows.lazy()).collect(engine="in-memory")
+
+        line = self._lines or 1
         before, self._counted = self._counted, self._bytes.bytes_read
-        fault = Fault(self._path, format, schema, adapt, block.data, self._lines)
-        loss = Loss(fault.first_loss)
-        return Piece(file.path, None, self._counted - before, read, fault.explain, loss)
+        fault = Fault(self._path, format, schema, adapt, block.data, self._lines, block.gaps_at)
+        loss, put_aside = Loss(fault.first_loss), PutAside()
+        nbytes = self._counted - before
+        if self._aside:
+            return Piece(file.path, None, nbytes, read_good, fault.explain, loss, aside=put_aside)
+        return Piece(file.path, None, nbytes, read, fault.explain, loss)
 
     def close(self) -> None:
         """Close the file."""
@@ -188,7 +240,7 @@ def _first_end(format: TextFormat, block: bytes) -> int:
     return int(ends[0]) if len(ends) else 0
 
 
-def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
+def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside: bool = False) -> pl.Schema:
     """Return names and types of a text file's columns: types in `given`, the others inferred from the first rows.
 
     Raises
@@ -199,7 +251,7 @@ def text_schema(file: DataFile, delimiter: str, given: pl.Schema) -> pl.Schema:
         The file has no rows to infer types from and `given` is empty, or the format cannot hold a given type.
     """
     _check_readable(file.kind.format, given)
-    text = TextFile(file, delimiter, keep=True)
+    text = TextFile(file, options, keep=True, aside=aside)
     try:
         schema = text.infer(given)
     finally:

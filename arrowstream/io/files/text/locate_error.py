@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from arrowstream.errors import SourceError
@@ -13,13 +14,12 @@ from arrowstream.io.files.text.json_restated import Restated
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, UnknownKey
 
+_NONE = np.empty(0, np.int64)
+
 _FEW = 100
 """Largest number of lines that are read one by one instead of halved again."""
 
-_LINES = (
-    "or read lines with Source.from_fn and parse them in map(fn), where on_error(...) can leave out broken ones "
-    "(the README shows how)"
-)
+_ASIDE = "or pass bad_rows= a sink, or 'skip', to put such rows aside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Fault:
         Bytes of the block.
     line
         Line of the file on which the block begins, counted from 1; None if the file's lines were not kept.
+    gaps
+        Positions in the block where a line was taken out, ascending.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Fault:
     adapt: Callable[[pl.LazyFrame], pl.LazyFrame]
     block: bytes
     line: int | None
+    gaps: tuple[int, ...] = ()
 
     def explain(self, error: BaseException, first_row: int) -> SourceError:
         """Make the error that names file, row, line, column and value.
@@ -67,9 +70,10 @@ class Fault:
         ends = [0, *(int(end) for end in self.format.ends(block))]
         bad = self._bad(error, block, ends)
         before, record = block[: ends[bad]], block[ends[bad] : ends[bad + 1]]
-        found = BadRecord(self.path, self._where(before, first_row), record)
+        out = self._taken_out(bad)
+        found = BadRecord(self.path, self._where(before, first_row, out), record)
         if isinstance(error, FlawedRecord):
-            return found.flawed(error, (self.line or 1) + block.count(b"\n", 0, error.at))
+            return found.flawed(error, (self.line or 1) + out + block.count(b"\n", 0, error.at))
         if isinstance(error, RaggedRecord):
             return found.ragged(error.uneven, tuple(self.schema))
         if isinstance(error, UnknownKey):
@@ -95,12 +99,17 @@ class Fault:
         line, key = found
         return f"{self._where(self.block[: ends[low + line]], first_row)} of {self.path}, {key}"
 
-    def _where(self, before: bytes, first_row: int) -> str:
-        """Return row and line of the record that follows the bytes `before` of the block."""
+    def _taken_out(self, record: int) -> int:
+        """Return the number of lines taken out of the block before a record, given its number."""
+        ends = self.format.ends(self.block) if self.gaps else _NONE
+        return int(np.count_nonzero(np.searchsorted(ends, self.gaps, side="right") <= record))
+
+    def _where(self, before: bytes, first_row: int, out: int = 0) -> str:
+        """Return row and line of the record that follows the bytes `before` of the block, and `out` other lines."""
         where = f"row {first_row + self._rows(self.format.checked(before)) + 1}"
         if self.line is None:
             return where
-        line = self.line + before.count(b"\n")
+        line = self.line + out + before.count(b"\n")
         return f"{where} (line {line})"
 
     def _bad(self, error: BaseException, block: bytes, ends: list[int]) -> int:
@@ -117,7 +126,7 @@ class Fault:
         # A line of NDJSON is a record, whatever is in it; lines are not kept for a JSON array.
         if self.format.quotes or self.line is None:
             return repair
-        return f"{repair}, NDJSON with one object on each line; {_LINES}"
+        return f"{repair}, NDJSON with one object on each line; {_ASIDE}"
 
     def _reads(self, part: bytes) -> bool:
         return self._try(self.format.scan(part, self.schema)) is not None

@@ -39,7 +39,7 @@ class Ndjson(TextFormat):
         return with_last(positions(block, ord("\n")) + 1, block)
 
     def infer(self, block: bytes, overrides: pl.Schema, *, rows: int | None = INFER_ROWS) -> pl.Schema:
-        if not block or block.isspace():
+        if is_blank(block):
             return overrides
         found = pl.scan_ndjson(block, infer_schema_length=rows).collect_schema()
         if "\0" in "".join(_names(pl.Struct(found))):
@@ -55,16 +55,24 @@ class Ndjson(TextFormat):
                 raise FlawedRecord(block.count(b"\n", 0, sound.end()), "lone surrogate", sound.end())
         return block
 
-    def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
-        if not block or block.isspace():
+    def scan(self, block: bytes, schema: pl.Schema, *, lenient: bool = False) -> pl.LazyFrame:
+        """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""
+        if is_blank(block):
             return pl.LazyFrame(schema=schema)
         narrow = {name: dtype for name, dtype in schema.items() if dtype in _NARROW}
         wide = pl.Schema({**schema, **dict.fromkeys(narrow, pl.Int64())})
-        rows = pl.scan_ndjson(block, schema=wide or None, infer_schema_length=None)
-        return rows.with_columns(pl.col(name).cast(dtype) for name, dtype in narrow.items())
+        rows = pl.scan_ndjson(block, schema=wide or None, infer_schema_length=None, ignore_errors=lenient)
+        return rows.with_columns(
+            pl.col(name).cast(dtype, strict=not lenient) for name, dtype in narrow.items()
+        )
 
     def uneven(self, block: bytes) -> Uneven | None:
         return None
+
+
+def is_blank(block: bytes) -> bool:
+    """Return whether bytes hold nothing but the blank space that JSON allows."""
+    return not block.strip(b" \t\r\n")
 
 
 def _names(dtype: PolarsDataType) -> Iterator[str]:

@@ -165,17 +165,18 @@ def _sum(parts: Iterable[Tokens]) -> Tokens:
 
 def _extended(known: pl.Schema, found: pl.Schema) -> pl.Schema:
     """Return the known columns, plus the keys found in addition, at any depth."""
-    both = _merged(pl.Struct(known), pl.Struct(found))
+    both = merged(pl.Struct(known), pl.Struct(found))
     assert isinstance(both, pl.Struct)
     return pl.Schema({field.name: field.dtype for field in both.fields})
 
 
-def _merged(known: PolarsDataType, found: PolarsDataType) -> PolarsDataType:
+def merged(known: PolarsDataType, found: PolarsDataType) -> PolarsDataType:
+    """Return the known type, plus the fields that the other one has in addition, at any depth."""
     if isinstance(known, pl.List) and isinstance(found, pl.List):
-        return pl.List(_merged(known.inner, found.inner))
+        return pl.List(merged(known.inner, found.inner))
     if not (isinstance(known, pl.Struct) and isinstance(found, pl.Struct)):
         return known
     types = {field.name: field.dtype for field in known.fields}
     for field in found.fields:
-        types[field.name] = _merged(types[field.name], field.dtype) if field.name in types else field.dtype
+        types[field.name] = merged(types[field.name], field.dtype) if field.name in types else field.dtype
     return pl.Struct(types)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from arrowstream.io.files.text.formats import Flaw, FlawedRecord
 from arrowstream.io.files.text.records import Positions, byte_view, positions
 
-_QUOTE, _NEWLINE, _RETURN = ord('"'), ord("\n"), ord("\r")
+QUOTE, _NEWLINE, _RETURN = ord('"'), ord("\n"), ord("\r")
 _NONE: Final[Positions] = np.empty(0, np.int64)
 
 
@@ -58,13 +58,13 @@ class Quotes:
         return found
 
 
-def read_quotes(block: bytes, delimiter: int) -> Quotes:
-    """Find the quotes of a block that begins with a record."""
-    if b'"' not in block:
+def read_quotes(block: bytes, delimiter: int, quote: int | None = QUOTE) -> Quotes:
+    """Find the quotes of a block that begins with a record; none if `quote` is None."""
+    if quote is None or quote not in block:
         return Quotes(_NONE)
     view = byte_view(block)
-    at = positions(block, _QUOTE)
-    if _all_enclose(view, at, delimiter):
+    at = positions(block, quote)
+    if _all_enclose(view, at, delimiter, quote):
         return Quotes(at)
     starts = np.flatnonzero(np.diff(at, prepend=-2) != 1)
     lengths = np.diff(starts, append=len(at))
@@ -88,7 +88,7 @@ def read_quotes(block: bytes, delimiter: int) -> Quotes:
     )
 
 
-def checked(block: bytes, delimiter: int, *, in_order: bool = False) -> bytes:
+def checked(block: bytes, delimiter: int, quote: int | None = QUOTE, *, in_order: bool = False) -> bytes:
     """Return the same rows as a block in which every quote encloses a field or is doubled inside one.
 
     With `in_order` this is known of the quotes, and only carriage returns are checked.
@@ -100,28 +100,40 @@ def checked(block: bytes, delimiter: int, *, in_order: bool = False) -> bytes:
     """
     if in_order and b"\r" not in block:
         return block
-    quotes = read_quotes(block, delimiter)
+    quotes = read_quotes(block, delimiter, quote)
     flaws: list[tuple[int, Flaw]] = []
     if quotes.flaw is not None:
         flaws.append((quotes.flaw, "text after a quote"))
     if len(quotes.enclosing) % 2:
         flaws.append((int(quotes.enclosing[-1]), "unclosed quote"))
-    if (stray := _stray_return(block, quotes)) is not None:
-        flaws.append((stray, "carriage return"))
+    if len(stray := stray_returns(block, quotes)):
+        flaws.append((int(stray[0]), "carriage return"))
     if flaws:
         at, flaw = min(flaws)
         before = quotes.outside(positions(block[:at], _NEWLINE))
         raise FlawedRecord(len(before), flaw, at)
-    return _enclosed(block, quotes, delimiter) if len(quotes.text) else block
+    if quote is None or not len(quotes.text):
+        return block
+    return _enclosed(block, quotes, delimiter, quote)
 
 
-def _all_enclose(view: npt.NDArray[np.uint8], at: Positions, delimiter: int) -> bool:
+def stray_returns(block: bytes, quotes: Quotes) -> Positions:
+    """Return the carriage returns outside quoted fields that end neither a line nor the block; shape (n,), int64."""
+    if b"\r" not in block:
+        return _NONE
+    view = byte_view(block)
+    at = positions(block, _RETURN)
+    stray = quotes.outside(at[view[np.minimum(at + 1, len(view) - 1)] != _NEWLINE])
+    return stray[stray < len(view) - 1]
+
+
+def _all_enclose(view: npt.NDArray[np.uint8], at: Positions, delimiter: int, quote: int) -> bool:
     """Return True if quotes open and close fields in turn; a doubled quote does both."""
     before, after = at[0::2] - 1, at[1::2] + 1
     before = before[int(before[0] < 0) :]  # no byte is before the first one, or after the last
     after = after[: np.searchsorted(after, len(view))]
-    opens = _among(view[before], delimiter, _NEWLINE, _QUOTE)
-    return bool(opens.all() and _among(view[after], delimiter, _NEWLINE, _QUOTE, _RETURN).all())
+    opens = _among(view[before], delimiter, _NEWLINE, quote)
+    return bool(opens.all() and _among(view[after], delimiter, _NEWLINE, quote, _RETURN).all())
 
 
 def _among(values: npt.NDArray[np.uint8], *bytes_: int) -> npt.NDArray[np.bool_]:
@@ -131,18 +143,7 @@ def _among(values: npt.NDArray[np.uint8], *bytes_: int) -> npt.NDArray[np.bool_]
     return found
 
 
-def _stray_return(block: bytes, quotes: Quotes) -> int | None:
-    """Return the first carriage return outside quoted fields that ends neither a line nor the block, or None."""
-    if b"\r" not in block:
-        return None
-    view = byte_view(block)
-    at = positions(block, _RETURN)
-    stray = quotes.outside(at[view[np.minimum(at + 1, len(view) - 1)] != _NEWLINE])
-    stray = stray[stray < len(view) - 1]
-    return int(stray[0]) if len(stray) else None
-
-
-def _enclosed(block: bytes, quotes: Quotes, delimiter: int) -> bytes:
+def _enclosed(block: bytes, quotes: Quotes, delimiter: int, quote: int) -> bytes:
     """Return the block with quotes around each field that contains text quotes, and these quotes doubled."""
     view = byte_view(block)
     bounds = quotes.outside(np.flatnonzero((view == delimiter) | (view == _NEWLINE)))
@@ -150,4 +151,4 @@ def _enclosed(block: bytes, quotes: Quotes, delimiter: int) -> bytes:
     starts = np.concatenate(([-1], bounds))[number] + 1
     ends = np.append(bounds, len(view))[number]
     ends -= view[ends - 1] == _RETURN
-    return np.insert(view, np.concatenate((starts, ends, quotes.text)), _QUOTE).tobytes()
+    return np.insert(view, np.concatenate((starts, ends, quotes.text)), quote).tobytes()

@@ -57,17 +57,62 @@ class Text(Stream, Protocol):
         ...
 
 
+class Gap(NamedTuple):
+    """A line that was taken out of a block."""
+
+    at: int
+    """Position in the block's data where it was."""
+    text: bytes
+    error: str | None
+    """Why it cannot be read; None for a comment."""
+
+
 class Block(NamedTuple):
     """Consecutive whole records of a stream."""
 
     data: bytes
     in_order: bool
     """True if its quotes are known to enclose fields or to be doubled inside one."""
+    gaps: tuple[Gap, ...] = ()
+    """Lines of the stream that are not in `data`, in order."""
+
+    def joined(self, after: Block) -> Block:
+        """Return this block and the one after it as one."""
+        gaps = (gap._replace(at=gap.at + len(self.data)) for gap in after.gaps)
+        in_order = self.in_order and after.in_order
+        return Block(self.data + after.data, in_order, (*self.gaps, *gaps))
+
+    @property
+    def gaps_at(self) -> tuple[int, ...]:
+        """Positions in `data` where lines were taken out, ascending."""
+        return tuple(gap.at for gap in self.gaps)
 
 
-def blocks(
-    text: Text, cut: Callable[[bytes], tuple[int, bool]], *, name: str, size: int, longest: int, partial: bool
-) -> Iterator[Block]:
+Cut = Callable[[bytes, bool], tuple[int, bool, Block | None]]
+"""Finds the whole records at the beginning of bytes that begin with a record.
+
+Called with the bytes, and with whether they are the last ones of the stream: then it takes all of them. Returns how
+many bytes the records have, whether their quotes are in order, and a block if they are not just these bytes.
+"""
+
+
+def whole(cut: Callable[[bytes], tuple[int, bool]]) -> Cut:
+    """Return a cut after the last whole record.
+
+    Parameters
+    ----------
+    cut
+        Returns where the last whole record ends in bytes that begin with a record (0 if they contain none), and
+        whether the quotes before that are in order.
+    """
+
+    def cut_bytes(data: bytes, last: bool) -> tuple[int, bool, Block | None]:
+        return (len(data), False, None) if last else (*cut(data), None)
+
+    return cut_bytes
+
+
+def blocks(text: Text, cut: Cut, *, name: str, size: int, longest: int, partial: bool) -> Iterator[Block]:
     """Yield the stream in blocks of about `size` bytes, each of whole records.
 
     Parameters
@@ -75,8 +120,7 @@ def blocks(
     text
         The stream.
     cut
-        Returns where the last whole record ends in bytes that begin with a record (0 if they contain none), and
-        whether the quotes before that are in order.
+        Returns the whole records at the beginning of the bytes read so far.
     name
         Name of the stream in errors.
     size
@@ -100,7 +144,7 @@ def blocks(
         data = buffer.getvalue()
         if len(data) <= rest:
             break
-        end, in_order = cut(data)
+        end, in_order, own = cut(data, False)
         rest = len(data) - end
         if not end and rest > longest:
             if partial:
@@ -115,11 +159,13 @@ def blocks(
         text.put_back(data[end:])
         del data
         if end:
-            yield Block(_shortened(buffer, end), in_order)
+            yield Block(_shortened(buffer, end), in_order) if own is None else own
+            del own
             if end <= 2 * size:
                 used.append(buffer)
     if data:
-        yield Block(data, False)
+        _, in_order, own = cut(data, True)
+        yield Block(data, in_order) if own is None else own
 
 
 def _shortened(buffer: io.BytesIO, size: int) -> bytes:

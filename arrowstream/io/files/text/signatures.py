@@ -22,10 +22,10 @@ _BINARY: Final[tuple[tuple[bytes, str, str], ...]] = (
     (b"PAR1\x15", "a Parquet file", "pass format='parquet', or name the file with .parquet at the end"),
     (b"ARROW1\x00\x00", "an Arrow file", "pass format='ipc', or name the file with .arrow at the end"),
     (b"SQLite format 3\x00", "an SQLite database", "export the table as CSV"),
-    (b"\xff\xfe\x00\x00", "UTF-32 text", "save the file as UTF-8"),
-    (b"\x00\x00\xfe\xff", "UTF-32 text", "save the file as UTF-8"),
-    (b"\xff\xfe", "UTF-16 text", "save the file as UTF-8"),
-    (b"\xfe\xff", "UTF-16 text", "save the file as UTF-8"),
+    (b"\xff\xfe\x00\x00", "UTF-32 text", "pass encoding='utf-16' or 'utf-32', or save the file as UTF-8"),
+    (b"\x00\x00\xfe\xff", "UTF-32 text", "pass encoding='utf-16' or 'utf-32', or save the file as UTF-8"),
+    (b"\xff\xfe", "UTF-16 text", "pass encoding='utf-16' or 'utf-32', or save the file as UTF-8"),
+    (b"\xfe\xff", "UTF-16 text", "pass encoding='utf-16' or 'utf-32', or save the file as UTF-8"),
 )
 _MARKUP: Final = (
     (b"<!doctype html", "an HTML page"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +13,7 @@ from arrowstream.core.position import Position, joined
 from arrowstream.errors import SourceError
 from arrowstream.io.files.read_ahead import Loss, Piece
 from arrowstream.io.files.remote.urls import RemotePath
+from arrowstream.io.files.text.bad.bad_row import PutAside
 from arrowstream.io.files.together.alike import TOGETHER_BYTES, TOGETHER_FILES, Alike, SmallFile
 
 Finish = Callable[[pl.DataFrame, Sequence[int], Sequence[int]], pl.DataFrame]
@@ -80,7 +81,7 @@ class Group:
         The files, in order.
     """
 
-    __slots__ = ("_alike", "_files", "_loss", "_readings", "_rows")
+    __slots__ = ("_alike", "_aside", "_files", "_loss", "_readings", "_rows")
 
     def __init__(self, readings: Readings, alike: Alike, files: Sequence[SmallFile]) -> None:
         self._readings = readings
@@ -89,6 +90,7 @@ class Group:
         self._rows: list[int] = []
         """Number of rows of each file, once they are read."""
         self._loss = Loss(lambda row: "")
+        self._aside = PutAside()
 
     def piece(self, nbytes: int) -> Piece:
         """Return the files, which have `nbytes` bytes, as one piece."""
@@ -104,6 +106,7 @@ class Group:
             ),
             self._loss,
             file=self._files[-1].number,
+            aside=self._aside,
             places=self._places,
         )
 
@@ -134,6 +137,9 @@ class Group:
                 raise piece.explain(error, looked_at) from error
             if piece.loss is not None and piece.loss.count:
                 self._lose(piece.loss, looked_at)
+            if piece.aside is not None:
+                self._aside.rows += (replace(bad, row=bad.row + looked_at) for bad in piece.aside.rows)
+                looked_at += len(piece.aside.rows)
             frames.append(frame)
             looked_at += frame.height if piece.rows is None else piece.rows
         return frames, looked_at

@@ -14,6 +14,7 @@ from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.json_array import JsonLines
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
+from arrowstream.io.files.text.options.text_options import TextOptions
 from arrowstream.io.files.text.records import positions
 from arrowstream.io.files.text.unknown_key import unknown_key
 from arrowstream.io.files.together.alike import BOM, Alike, SmallFile, rows_of_each
@@ -38,10 +39,12 @@ class AlikeCsv(Alike):
     header: bytes
 
     @classmethod
-    def of(cls, delimiter: str, content: bytes) -> AlikeCsv | None:
+    def of(cls, options: TextOptions, content: bytes) -> AlikeCsv | None:
         """Return the traits of the file with this content, or None if its header cannot be read or has no end."""
+        if not options.begins_with_header:
+            return None
         content = content.removeprefix(BOM)
-        format = Csv(delimiter)
+        format = Csv(options)
         end = int(format.ends(content)[0]) if content else 0
         header = content[:end]
         if not header.endswith(b"\n") or not header.strip():

@@ -1,0 +1,180 @@
+"""Bad rows of a block of NDJSON.
+
+Python's parser finds the lines that are no JSON. Polars reads the others with nulls in place of values that do not
+fit, which tells the lines that have such values. Where a read fails for another reason, halving finds the lines.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from arrowstream.core.failures import FAILURES
+from arrowstream.io.files.text.formats import FlawedRecord
+from arrowstream.io.files.text.ndjson_format import Ndjson, is_blank
+from arrowstream.io.files.text.record_errors import UnknownKey
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
+
+Read = Callable[[bytes], pl.DataFrame]
+"""Reads lines, without loss; raises for a line that is no row."""
+
+Objects = dict[int, dict[str, Any]]
+"""Objects by the numbers of their lines."""
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """Return the lines of a block, with their ends."""
+    *lines, last = block.split(b"\n")
+    return [*(line + b"\n" for line in lines), *([last] if last else [])]
+
+
+def broken(lines: Sequence[bytes]) -> dict[int, str]:
+    """Return the lines that are no JSON object, each with the error."""
+    return _parsed(lines)[1]
+
+
+def sifted_ndjson(lines: Sequence[bytes], schema: pl.Schema, read: Read) -> tuple[bytes, dict[int, str]]:
+    """Return the block of these lines with blank lines for bad ones, and the bad ones, each with the error.
+
+    Parameters
+    ----------
+    lines
+        The lines, with their ends.
+    schema
+        Names and types of the columns.
+    read
+        Reads lines, without loss; raises for a line that is no row.
+    """
+    objects, errors = _parsed(lines)
+    for find in (_of_other_shape, _of_other_type):
+        if _failure(_without(lines, errors), read) is None:
+            break
+        found = dict(reversed([*find(objects, lines, schema, read)]))
+        objects = {number: value for number, value in objects.items() if number not in found}
+        errors |= found
+    left = [number for number, line in enumerate(lines) if number not in errors and not is_blank(line)]
+    errors |= _halved(lines, left, read)
+    return _without(lines, errors), errors
+
+
+def _parsed(lines: Sequence[bytes]) -> tuple[Objects, dict[int, str]]:
+    """Return the objects, and the errors of the lines that have none and are not blank."""
+    objects, errors = Objects(), dict[int, str]()
+    for number, line in enumerate(lines):
+        if is_blank(line):
+            continue
+        try:
+            found = json.loads(line.decode().strip(" \t\r\n"), parse_constant=_refuse)
+        except UnicodeDecodeError as error:
+            errors[number] = f"invalid UTF-8: {error.reason} at byte {error.start}"
+        except json.JSONDecodeError as error:
+            errors[number] = f"no JSON: {error}"
+        except (ValueError, RecursionError):
+            pass  # a limit of Python's parser, not of Polars'
+        else:
+            if isinstance(found, dict):
+                objects[number] = found
+            else:
+                errors[number] = "no object"
+    return objects, errors
+
+
+def _refuse(constant: str) -> Any:
+    raise json.JSONDecodeError(f"{constant} is no number", "", 0)
+
+
+def _of_other_shape(
+    objects: Objects, lines: Sequence[bytes], schema: pl.Schema, read: Read
+) -> Iterator[tuple[int, str]]:
+    """Yield lines with a value where an object or a list is expected, unless they can be read."""
+    nested = {name: dtype for name, dtype in schema.items() if dtype.is_nested()}
+    for number, value in objects.items():
+        for name, dtype in nested.items():
+            if not _has_shape(value.get(name), dtype) and _failure(lines[number], read) is not None:
+                yield number, _misfit(name, value[name], dtype)
+                break
+
+
+def _has_shape(value: Any, dtype: PolarsDataType) -> bool:
+    """Return whether a value has objects and lists where the type has them."""
+    if value is None:
+        return True
+    if isinstance(dtype, pl.Struct):
+        return isinstance(value, dict) and all(
+            _has_shape(value.get(field.name), field.dtype) for field in dtype.fields
+        )
+    if isinstance(dtype, pl.List | pl.Array):
+        return isinstance(value, list) and all(_has_shape(item, dtype.inner) for item in value)
+    return True
+
+
+def _of_other_type(
+    objects: Objects, lines: Sequence[bytes], schema: pl.Schema, read: Read
+) -> Iterator[tuple[int, str]]:
+    """Yield lines with a value that Polars cannot read as the type of its column."""
+    try:
+        frame = Ndjson().scan(b"".join(lines[number] for number in objects), schema, lenient=True).collect()
+    except FAILURES:
+        return
+    numbers = list(objects)
+    for name, dtype in schema.items():
+        nested = dtype.is_nested()
+        column = frame[name]
+        kept = column.to_list() if nested else [None] * len(column)
+        for row in range(len(column)) if nested else column.is_null().arg_true():
+            number = numbers[row]
+            if _lacks(kept[row], objects[number].get(name)):
+                # Of a key that comes twice in an object, Polars takes the first value.
+                value = json.loads(lines[number], object_pairs_hook=_first_values).get(name)
+                if _lacks(kept[row], value):
+                    yield number, _misfit(name, value, dtype)
+
+
+def _lacks(kept: Any, value: Any) -> bool:
+    """Return whether a value that Polars has kept has a null where the value itself has none."""
+    if kept is None or value is None:
+        return value is not None
+    if isinstance(kept, dict):
+        return any(_lacks(inner, value.get(name)) for name, inner in kept.items())
+    return isinstance(kept, list) and any(map(_lacks, kept, value))
+
+
+def _first_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(reversed(pairs))
+
+
+def _misfit(name: str, value: Any, dtype: PolarsDataType) -> str:
+    return f"column {name!r}: {json.dumps(value)} is no {dtype}"
+
+
+def _halved(lines: Sequence[bytes], numbers: Sequence[int], read: Read) -> dict[int, str]:
+    """Return the lines among those with `numbers` that make a read fail, found by halving."""
+    failure = _failure(b"".join(lines[number] for number in numbers), read)
+    if failure is None:
+        return {}
+    if len(numbers) == 1:
+        return {numbers[0]: failure}
+    middle = len(numbers) // 2
+    return _halved(lines, numbers[:middle], read) | _halved(lines, numbers[middle:], read)
+
+
+def _failure(block: bytes, read: Read) -> str | None:
+    """Return the error of reading lines; None if they can be read."""
+    try:
+        read(block)
+    except FlawedRecord as error:
+        return error.flaw
+    except UnknownKey as error:
+        return f"a key that is no column: {'.'.join(error.key)!r}"
+    except FAILURES as error:
+        return str(error).partition("\n")[0]
+    return None
+
+
+def _without(lines: Sequence[bytes], errors: dict[int, str]) -> bytes:
+    return b"".join(b"\n" if number in errors else line for number, line in enumerate(lines))

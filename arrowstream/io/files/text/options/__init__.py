@@ -1,0 +1,1 @@
+"""How text files are written: the options of the user, and other encodings as UTF-8."""

@@ -1,0 +1,132 @@
+"""Streams made of other streams: text of other encodings as UTF-8, and what comes after some lines."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from abc import ABC, abstractmethod
+
+from arrowstream.errors import SourceError
+from arrowstream.io.files.text.options.text_options import LOSSY
+from arrowstream.io.files.text.records import Stream, Text
+
+_CHUNK = 1 << 18
+"""Bytes that are decoded at a time."""
+
+
+class _Restated(Text, ABC):
+    """Stream made of another one."""
+
+    __slots__ = ("_back",)
+
+    def __init__(self) -> None:
+        self._back = b""
+
+    @abstractmethod
+    def _more(self, size: int) -> bytes:
+        """Return exactly `size` more bytes, fewer only at the end."""
+
+    def read(self, size: int) -> bytes:
+        head, self._back = self._back[:size], self._back[size:]
+        return head + self._more(size - len(head))
+
+    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+        buffer.seek(0)
+        buffer.write(self.read(size))
+        buffer.truncate()
+
+    def put_back(self, data: bytes) -> None:
+        self._back = data + self._back
+
+
+class Transcoded(_Restated):
+    """Stream of UTF-8, made of a stream of another encoding, without a byte order mark.
+
+    Parameters
+    ----------
+    source
+        The stream.
+    encoding
+        Its encoding; ``"utf8-lossy"`` for UTF-8 whose invalid bytes become U+FFFD.
+    path
+        Path of the file, for errors.
+
+    Raises
+    ------
+    SourceError
+        While it is read: the stream does not have this encoding.
+    """
+
+    __slots__ = ("_before", "_decoder", "_encoding", "_ended", "_path", "_ready", "_source", "_taken")
+
+    def __init__(self, source: Stream, encoding: str, path: str) -> None:
+        super().__init__()
+        self._source = source
+        self._encoding = encoding
+        self._path = path
+        lossy = encoding == LOSSY
+        self._decoder = codecs.getincrementaldecoder("utf-8" if lossy else encoding)(
+            "replace" if lossy else "strict"
+        )
+        self._ready = bytearray()
+        self._ended = False
+        self._taken = 0
+        self._before = True
+        """True until the first character."""
+
+    def _more(self, size: int) -> bytes:
+        while len(self._ready) < size and not self._ended:
+            chunk = self._source.read(_CHUNK)
+            self._ended = len(chunk) < _CHUNK
+            pending = len(self._decoder.getstate()[0])
+            try:
+                text = self._decoder.decode(chunk, final=self._ended)
+            except UnicodeDecodeError as error:
+                raise self._refused(error, self._taken - pending + error.start) from error
+            self._taken += len(chunk)
+            if self._before and text:
+                text, self._before = text.removeprefix("\ufeff"), False
+            self._ready += text.encode("utf-8", "surrogatepass")
+        part = bytes(self._ready[:size])
+        del self._ready[:size]
+        return part
+
+    def _refused(self, error: UnicodeDecodeError, at: int) -> SourceError:
+        return SourceError(
+            f"{self._path} is not {self._encoding}",
+            position=f"{self._path} byte {at}",
+            expected=f"text encoded as {self._encoding}",
+            found=f"{error.object[error.start : error.end]!r} at byte {at}: {error.reason}",
+            hint="give the encoding that the file has: encoding='latin-1' reads any bytes",
+        )
+
+
+class AfterLines(_Restated):
+    """Stream without its first lines.
+
+    Parameters
+    ----------
+    source
+        The stream.
+    lines
+        Number of lines that are left out.
+    """
+
+    __slots__ = ("_left", "_ready", "_source")
+
+    def __init__(self, source: Stream, lines: int) -> None:
+        super().__init__()
+        self._source = source
+        self._left = lines
+        self._ready = b""
+
+    def _more(self, size: int) -> bytes:
+        while self._left:
+            if not self._ready and not (chunk := self._source.read(_CHUNK)):
+                return b""
+            self._ready = self._ready or chunk
+            self._left -= 1
+            _, end, self._ready = self._ready.partition(b"\n")
+            self._left += not end
+        head, self._ready = self._ready[:size], self._ready[size:]
+        return head + self._source.read(size - len(head))
