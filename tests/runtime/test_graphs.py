@@ -271,6 +271,26 @@ def test_rows_that_a_handler_skips_do_not_use_up_a_limit() -> None:
     assert got == list(range(1, 20, 2))
 
 
+def test_rows_that_one_sink_skips_leave_by_another_that_waited_for_them() -> None:
+    rest = TestSink()
+
+    async def refuse(batch: Any) -> None:
+        for _ in range(20):  # the other sink gets its rows meanwhile
+            await asyncio.sleep(0)
+        raise ValueError("no rows")
+
+    pipeline = (
+        source()
+        .split(pl.col("x") % 2 == 0)
+        .branch("true", lambda rows: rows.sink(Sink.to_fn(refuse)).on_error(ErrorHandler.skip()))
+        .branch("false", lambda rows: rows.sink(rest))
+        .merge()
+        .build()
+    )
+    report = pipeline.run_sync(limit=50)
+    assert len(rest.received()) == report.rows_out == 50
+
+
 def test_one_sink_that_fails_leaves_nothing_in_the_others() -> None:
     good, bad = LedgerSink(blocking=False), LedgerSink(blocking=False, fail_in="prepare")
     with pytest.raises(SinkError, match="no prepare today"):

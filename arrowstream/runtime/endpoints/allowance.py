@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 
 class Allowance:
     """A number of rows that may leave a run by any of its exits, each row counted once.
@@ -15,19 +17,22 @@ class Allowance:
 
     Examples
     --------
-    >>> allowance = Allowance(10)
-    >>> first, second, other = allowance.share("fan-out"), allowance.share("fan-out"), allowance.share("sink")
-    >>> first.take(7), second.take(9), other.take(5)
-    (7, 9, 1)
-    >>> first.take(5)
-    2
+    >>> async def main():
+    ...     allowance = Allowance(10)
+    ...     first, second, other = allowance.share("fan-out"), allowance.share("fan-out"), allowance.share("sink")
+    ...     taken = await first.take(7), await second.take(9), await other.take(1)
+    ...     second.settle(4)  # a handler has left out 5 rows
+    ...     return *taken, await other.take(5)
+    >>> asyncio.run(main())
+    (7, 9, 1, 2)
     """
 
-    __slots__ = ("_exits", "_limit")
+    __slots__ = ("_changed", "_exits", "_limit")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._exits: dict[object, list[Share]] = {}
+        self._changed = asyncio.Event()
 
     def share(self, exit_: object) -> Share:
         """Return the share of another sink of this exit."""
@@ -37,8 +42,23 @@ class Allowance:
 
     def left(self, exit_: object) -> int:
         """Return the number of rows that may leave by this exit in all."""
-        others = (shares for other, shares in self._exits.items() if other is not exit_)
-        return self._limit - sum(max(share.rows for share in shares) for shares in others)
+        return self._limit - sum(max(share.rows for share in shares) for shares in self._others(exit_))
+
+    def may_grow(self, exit_: object) -> bool:
+        """Return True if a sink of another exit is writing rows, which a handler may leave out."""
+        return any(share.writing for shares in self._others(exit_) for share in shares)
+
+    async def change(self) -> None:
+        """Wait until a sink has written rows."""
+        await self._changed.wait()
+
+    def changed(self) -> None:
+        """Wake those who wait for a change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _others(self, exit_: object) -> list[list[Share]]:
+        return [shares for other, shares in self._exits.items() if other is not exit_]
 
 
 class Share:
@@ -55,17 +75,33 @@ class Share:
     ----------
     rows : int
         Number of rows that the sink has written or is writing.
+    writing : bool
+        True from `take` to `settle`.
     """
 
-    __slots__ = ("_allowance", "_exit", "rows")
+    __slots__ = ("_allowance", "_exit", "rows", "writing")
 
     def __init__(self, allowance: Allowance, exit_: object) -> None:
         self._allowance = allowance
         self._exit = exit_
         self.rows = 0
+        self.writing = False
 
-    def take(self, rows: int) -> int:
-        """Take up to `rows` more rows; return how many the limit allows."""
-        allowed = min(rows, self._allowance.left(self._exit) - self.rows)
+    async def take(self, rows: int) -> int:
+        """Take up to `rows` more rows; return how many the limit allows.
+
+        While other sinks are writing all rows that the limit allows, wait: a handler may leave out some of theirs.
+        """
+        while not (allowed := min(rows, self._allowance.left(self._exit) - self.rows)):
+            if not self._allowance.may_grow(self._exit):
+                return 0
+            await self._allowance.change()
         self.rows += allowed
+        self.writing = True
         return allowed
+
+    def settle(self, rows: int) -> None:
+        """Note the number of rows that the sink has written in all, once it has written those it took."""
+        self.rows = rows
+        self.writing = False
+        self._allowance.changed()

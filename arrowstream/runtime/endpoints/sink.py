@@ -121,11 +121,11 @@ class RunningSink:
 
     async def _send_up_to_limit(self, batch: Batch, share: Share) -> None:
         # If a handler leaves out rows, others of the batch take their place.
-        while batch.num_rows and (rows := share.take(batch.num_rows)):
+        while batch.num_rows and (rows := await share.take(batch.num_rows)):
             try:
                 await self._attempt(batch.slice(0, rows))
             finally:
-                share.rows = self.counters.rows_out
+                share.settle(self.counters.rows_out)
             batch = batch.slice(rows, batch.num_rows - rows)
             self._on_written(rows)
         self.counters.limited_rows += batch.num_rows
