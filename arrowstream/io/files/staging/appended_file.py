@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from io import BufferedWriter
 from pathlib import Path
 
 from arrowstream.errors import SinkError
@@ -70,13 +71,13 @@ class AppendedFile(StagedFile):
             lambda path: path.touch(_PRIVATE, exist_ok=False),
         )
         self._whole = path, claim
-        with path.open("wb", buffering=0) as whole:
+        with path.open("wb") as whole:
             if old is not None and old.st_size:
-                _add(self._target, whole.fileno())
+                _add(self._target, whole)
                 whole.write(self._join(self._target))
             else:
                 whole.write(self._head)
-            _add(self._staged, whole.fileno())
+            _add(self._staged, whole)
         if old is not None:
             keep_mode_and_owner(path, old)
         else:
@@ -97,12 +98,12 @@ class AppendedFile(StagedFile):
             self._whole = None
 
 
-def _add(path: Path, handle: int) -> None:
+def _add(path: Path, whole: BufferedWriter) -> None:
     """Append the bytes of a file to an open one, without copying them where that is possible."""
+    whole.flush()
     with path.open("rb", buffering=0) as file:
         try:
-            while os.copy_file_range(file.fileno(), handle, _CHUNK):
+            while os.copy_file_range(file.fileno(), whole.fileno(), _CHUNK):
                 pass
         except OSError:  # the file system cannot do that: go on from where it stopped
-            with os.fdopen(handle, "wb", buffering=0, closefd=False) as rest:
-                shutil.copyfileobj(file, rest)
+            shutil.copyfileobj(file, whole)
