@@ -15,7 +15,7 @@ from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError, SourceError
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.files.staging import exchange, filled_folder, journal
+from arrowstream.io.files.staging import claim, exchange, filled_folder, journal
 from arrowstream.io.files.staging.journal import Journal, Move, finish_interrupted
 
 OLD = pl.DataFrame({"k": ["a", "b", "c"], "v": [1, 1, 1]})
@@ -310,7 +310,7 @@ def test_a_journal_that_cannot_be_written_stops_the_run_before_anything_is_visib
     writer.write(Batch(NEW))
     writer.prepare(0)
     with monkeypatch.context() as patch:
-        patch.setattr(journal.os, "write", full)
+        patch.setattr(journal.os, "fsync", full)
         with pytest.raises(SinkError, match="No space left"):
             writer.commit({})
     writer.abort()
@@ -337,7 +337,7 @@ def test_a_journal_that_another_run_finishes_first_is_left_alone(tmp_path, monke
     (tmp_path / "out").mkdir()
     written = tmp_path / "out" / ".1-ab.publishing"
     written.write_text("not even read")
-    monkeypatch.setattr(journal.fcntl, "flock", lambda file, how: written.unlink())
+    monkeypatch.setattr(claim.fcntl, "flock", lambda file, how: written.unlink())
     finish_interrupted(tmp_path / "out")
     assert listed(tmp_path / "out") == []
 

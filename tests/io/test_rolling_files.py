@@ -271,3 +271,26 @@ def test_a_period_that_fails_ends_the_run_or_its_best_effort_sink(monkeypatch, b
     else:
         with pytest.raises(SinkError, match="no period"):
             asyncio.run(main())
+
+
+def test_a_run_without_rows_leaves_the_file_without_rows_that_a_folder_holds():
+    for mode in ({"mode": "overwrite"}, ROLLING):
+        writer = opened(**mode)
+        writer.prepare(0)
+        writer.commit({})
+    (only,) = seen()
+    assert pl.read_parquet(only).equals(ROWS.clear())
+
+
+def test_a_file_without_rows_that_another_run_has_replaced_by_rows_stays():
+    empty = opened(mode="overwrite")
+    empty.prepare(0)
+    empty.commit({})
+    rolling, other = opened(**ROLLING), opened(mode="overwrite")
+    other.write(Batch(ROWS[:4]))
+    other.prepare(0)
+    other.commit({})
+    rolling.write(Batch(ROWS[4:]))
+    rolling.prepare(0)
+    rolling.commit({})
+    assert rows() == list(range(10)) and hidden() == []

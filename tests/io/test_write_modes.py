@@ -1,10 +1,12 @@
 """What happens to rows that a target already holds: they stay, are replaced, or stop the run."""
 
 import csv
+import errno
 import gzip
 import io
 import json
 import os
+import resource
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError, SinkError
-from arrowstream.io.files.destination.existing_rows import check_part
+from arrowstream.io.files.destination import staged
+from arrowstream.io.files.destination.existing_rows import check_part, holds_rows
 from arrowstream.io.files.formats import detect
 from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.streaming_sink import encoded
@@ -172,6 +175,45 @@ def test_where_the_system_cannot_copy_between_files_bytes_are_read_and_written(m
     for rows in (FIRST, SECOND):
         write(rows, "out.csv", mode="append")
     assert read("out.csv") == [*FIRST.rows(), *SECOND.rows()]
+
+
+@pytest.mark.parametrize("shares_blocks", [True, False])
+@pytest.mark.parametrize("room", [-1, 0, 3])
+def test_an_append_that_the_disk_has_no_room_for_changes_nothing(room, shares_blocks, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.EOPNOTSUPP, "no shared blocks here")
+
+    if not shares_blocks:
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+    write(FIRST, "out.csv")
+    before = Path("out.csv").read_bytes()
+    writer = FileSink.of("out.csv", mode="append").open(SECOND.schema, context())
+    writer.write(Batch(SECOND))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, hard))
+    try:
+        with pytest.raises(SinkError, match="cannot finish"):
+            writer.prepare(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.abort()
+    assert Path("out.csv").read_bytes() == before and os.listdir() == ["out.csv"]
+
+
+def test_rows_that_another_run_writes_after_the_look_at_a_file_are_not_replaced(monkeypatch):
+    def looked(*arguments):
+        found = holds_rows(*arguments)
+        write(FIRST, "out.csv", mode="overwrite")
+        return found
+
+    write(NONE, "out.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(staged, "holds_rows", looked)
+        writer = prepared(SECOND, "out.csv", mode="error")
+    with pytest.raises(SinkError, match="was written by another run"):
+        writer.commit({})
+    writer.abort()
+    assert read("out.csv") == FIRST.rows()
 
 
 @pytest.mark.parametrize(

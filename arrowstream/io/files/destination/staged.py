@@ -25,6 +25,7 @@ from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.streaming_sink import encoded
 from arrowstream.io.files.staging.appended_file import AppendedFile
 from arrowstream.io.files.staging.base import Staging
+from arrowstream.io.files.staging.contents import Version
 from arrowstream.io.files.staging.filled_folder import FilledFolder
 from arrowstream.io.files.staging.journal import finish_interrupted
 from arrowstream.io.files.staging.new_folder import NewFolder
@@ -53,7 +54,8 @@ def stage_file(
         if target.is_file() and target.stat().st_size:
             line_end(target, schema, kind)
         return AppendedFile(target, empty, partial(line_end, schema=schema, kind=kind))
-    if target.exists() and holds_rows(target, kind, empty):
+    found = Version.of(target)
+    if found is not None and holds_rows(target, kind, empty):
         raise SinkError(
             f"{target} already holds rows",
             expected="a file without rows, or none",
@@ -61,7 +63,7 @@ def stage_file(
             hint="choose another name, pass mode='overwrite' to replace the file, or end the path with '/' "
             "and pass mode='append' to keep the rows of all runs in a folder",
         )
-    return NewFile(target)
+    return NewFile(target, found)
 
 
 def stage_folder(

@@ -7,7 +7,6 @@ refuse a folder with such a file; the next sink of the folder finishes the chang
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import remove, remove_tree, sync
+from arrowstream.io.files.staging.claim import lock
 from arrowstream.io.files.staging.exchange import move_new
 from arrowstream.io.files.staging.unfinished import is_unfinished
 
@@ -93,8 +93,9 @@ class Journal:
         draft = self._path.with_suffix(_DRAFT)
         self._handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
-            os.write(self._handle, text.encode())
+            lock(self._handle, wait=True)
+            with open(self._handle, "wb", closefd=False) as file:
+                file.write(text.encode())
             os.fsync(self._handle)
             draft.replace(self._path)
             sync(self._folder)
@@ -134,15 +135,13 @@ def finish_interrupted(folder: Path) -> None:
     """
     for path in sorted(path for path in folder.glob(f".*{_SUFFIX}") if is_journal(path.name)):
         with path.open("r+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            if not lock(file.fileno()):
                 raise SinkError(
                     f"another run is publishing into {folder}",
                     expected="one run at a time that writes into a folder",
                     found=path.name,
                     hint="wait until it has ended",
-                ) from error
+                )
             if path.exists():
                 with sink_errors("cannot finish what a killed run began in", folder):
                     _finish(folder, path, file.read())

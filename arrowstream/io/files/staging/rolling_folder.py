@@ -18,6 +18,7 @@ from arrowstream.io.files.staging.base import (
     sync,
 )
 from arrowstream.io.files.staging.claim import claimed
+from arrowstream.io.files.staging.contents import Version
 from arrowstream.io.files.staging.exchange import move_new
 from arrowstream.io.files.staging.leftovers import clear_leftovers
 from arrowstream.io.files.staging.lock import locked
@@ -42,7 +43,7 @@ class RollingFolder(Staging):
 
     def __init__(self, target: Path, spare: Iterable[Path] = ()) -> None:
         self._target = target
-        self._spare = list(spare)
+        self._spare = {path: Version.of(path) for path in spare}
         self._made = missing_folders(target)
         try:
             with sink_errors("cannot write to", target):
@@ -90,8 +91,10 @@ class RollingFolder(Staging):
                 self._show(names)
 
     def _show(self, names: Iterable[str]) -> None:
+        shown = False
         folders = {self._target, *(path.parent for path in self._made)}
         for name in names:
+            shown = True
             source, final = self._staged / name, self._target / name
             folders |= {path.parent for path in missing_folders(final.parent)} | {final.parent}
             if not source.exists():  # an earlier call failed after that
@@ -101,8 +104,9 @@ class RollingFolder(Staging):
             self._made = []
         for folder in folders:
             sync(folder)
-        if not self._made:
-            remove(self._spare)
+        if shown:
+            # Another run may have replaced such a file by one with rows.
+            remove(path for path, version in self._spare.items() if Version.of(path) == version)
 
     def prepare(self) -> None:
         return

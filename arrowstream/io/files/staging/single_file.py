@@ -94,11 +94,19 @@ class StagedFile(Publication):
 
 
 class NewFile(StagedFile):
-    """File that gets its name only if no run has written that meanwhile."""
+    """File that gets its name only if no run has written that meanwhile.
 
-    def __init__(self, target: Path) -> None:
+    Parameters
+    ----------
+    target
+        Final path, without symbolic links.
+    found
+        The file without rows that had this path when it was read; None if none had.
+    """
+
+    def __init__(self, target: Path, found: Version | None) -> None:
         super().__init__(target)
-        self._found = Version.of(target)
+        self._found = found
 
     def _replace(self) -> None:
         if Version.of(self._target) != self._found:
