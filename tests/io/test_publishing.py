@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError, SourceError
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.files.staging import claim, exchange, filled_folder, journal
+from arrowstream.io.files.staging import claim, exchange, filled_folder
 from arrowstream.io.files.staging.journal import Journal, Move, finish_interrupted
 
 OLD = pl.DataFrame({"k": ["a", "b", "c"], "v": [1, 1, 1]})
@@ -297,22 +298,19 @@ def test_a_journal_that_names_a_file_outside_is_not_followed(tmp_path, path):
         finish_interrupted(tmp_path / "out")
 
 
-def test_a_journal_that_cannot_be_written_stops_the_run_before_anything_is_visible(
-    tmp_path, one_by_one, monkeypatch
-):
+def test_a_journal_that_cannot_be_written_stops_the_run_before_anything_is_visible(tmp_path, one_by_one):
     write(tmp_path / "out", OLD)
     before = names(tmp_path)
-
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
-
     writer = FileSink.of(tmp_path / "out", partition_by="k", overwrite=True).open(NEW.schema, context())
     writer.write(Batch(NEW))
     writer.prepare(0)
-    with monkeypatch.context() as patch:
-        patch.setattr(journal.os, "fsync", full)
-        with pytest.raises(SinkError, match="No space left"):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))  # room for a part of the journal
+    try:
+        with pytest.raises(SinkError, match="File too large"):
             writer.commit({})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     writer.abort()
     assert names(tmp_path) == before and read(tmp_path / "out").equals(OLD)
 

@@ -197,7 +197,7 @@ def test_an_append_that_the_disk_has_no_room_for_changes_nothing(room, shares_bl
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     writer.abort()
-    assert Path("out.csv").read_bytes() == before and os.listdir() == ["out.csv"]
+    assert Path("out.csv").read_bytes() == before and list(Path().iterdir()) == [Path("out.csv")]
 
 
 def test_rows_that_another_run_writes_after_the_look_at_a_file_are_not_replaced(monkeypatch):
