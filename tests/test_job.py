@@ -122,7 +122,8 @@ def test_a_source_of_objects_that_is_strict(strict: str) -> None:
 def test_a_sink_with_all_its_keys() -> None:
     sink = (
         'path = "out/"\nformat = "parquet"\npartition_by = ["b"]\ncompression = "snappy"\n'
-        "overwrite = true\nmax_rows_per_file = 1"
+        "overwrite = true\nmax_rows_per_file = 1\nmax_bytes_per_file = 1000000\n"
+        'mode = "overwrite"\nsort_by = ["a"]\nrow_group_size = 5\nstatistics = false'
     )
     path = write('[[steps]]\nfilter = "b IS NOT NULL"\n[[steps]]\nselect = ["a", "b"]', sink=sink)
     for _ in range(2):  # the second time there is something to overwrite
@@ -130,6 +131,14 @@ def test_a_sink_with_all_its_keys() -> None:
     written = pl.read_parquet("out/**/*.parquet", hive_partitioning=True).select("a", "b").sort("b")
     assert_frame_equal(written, FRAME.select("a", "b").drop_nulls("b").sort("b"))
     assert len(list(Path("out").rglob("*.parquet"))) == written.height
+
+
+def test_a_sink_that_rolls() -> None:
+    sink = 'path = "out/"\nmode = "append"\nroll_every = "1h"\ncompression = "zstd"\ncompression_level = 3'
+    for runs in (1, 2):
+        Job.load(write(sink=sink)).pipeline().run_sync()
+        assert pl.read_parquet("out/").height == runs * FRAME.height
+        assert len(list(Path("out").iterdir())) == runs
 
 
 def test_the_name() -> None:

@@ -155,7 +155,8 @@ class EventTimeSteps(GraphBuilder):
         allowed_lateness
             Event time for which a window still takes rows after the watermark has passed its end.
         late
-            The sink of late rows; without one they are only counted in the report.
+            The sink of late rows; without one they are only counted in the report. A file sink without `mode` keeps
+            the rows of earlier runs.
         max_bytes
             The most bytes of memory that open windows take; None for no limit. Merging and closing windows may take
             more for a moment.

@@ -108,7 +108,9 @@ class ErrorHandler(metaclass=ExplainsNames):
         Parameters
         ----------
         sink
-            The sink of the rows that fail, such as ``Sink.to_file("bad/")``.
+            The sink of the rows that fail, such as ``Sink.to_file("bad/")``. A file sink without `mode` keeps the
+            rows of earlier runs: it appends to a folder, or to a CSV or NDJSON file, and refuses another file with
+            rows.
         whole_batch
             Write every row of the batch, without searching for those that fail.
 

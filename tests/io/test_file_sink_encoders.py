@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import SinkError
 from arrowstream.io.files import held_partitions
 from arrowstream.io.files.held_partitions import HeldPartition, groups
@@ -20,6 +21,7 @@ from arrowstream.io.files.output.encoders import GROUP_ROWS, encoder_for
 from arrowstream.io.files.output.frame_queue import FrameQueue
 from arrowstream.io.files.output.growing_file import GrowingFile
 from arrowstream.io.files.output.output_file import Abandoned
+from arrowstream.io.files.output.sorting_encoder import SortingEncoder
 from arrowstream.io.files.output.streaming_sink import encoded, encoded_files
 
 EVERYTHING = pl.DataFrame(
@@ -168,6 +170,14 @@ def test_files_that_are_encoded_at_once_are_those_encoded_alone(format, codec):
     frames = [pl.DataFrame({"x": range(rows), "s": [f"{rows},\n" * rows] * rows}) for rows in range(1, 40)]
     encoder = encoder_for(format, frames[0].schema, codec)
     assert encoded_files(frames, encoder) == [encoded(frame, encoder) for frame in frames]
+
+
+def test_the_query_of_a_sorting_encoder_is_that_of_the_format():
+    frame = pl.DataFrame({"x": [2, 1]})
+    found = Bytes()
+    inner = encoder_for("csv", frame.schema, None)
+    SortingEncoder(inner, ["x"], MemoryBudget(), "sink", 10).encode_lazy(frame.lazy(), frame, found)
+    assert found.getvalue() == b"x\n2\n1\n"
 
 
 def test_partitions_are_written_together_as_far_as_their_rows_are_few(monkeypatch):

@@ -7,8 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arrowstream import Pipeline, Settings, Sink, Source
+from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PlanError, SchemaError, SinkError
 from arrowstream.io.files import sink as file_sink
+from arrowstream.io.files.output.encoders import encoder_for
+from arrowstream.io.files.output.sorting_encoder import SortingEncoder
+from arrowstream.io.files.output.streaming_sink import encoded, encoded_files
 from arrowstream.io.files.sink import FileSink
 
 
@@ -44,6 +48,16 @@ def test_sorted_partitions_and_large_files(tmp_path, monkeypatch):
     for path in (*tmp_path.rglob("part-*"), tmp_path / "o.parquet"):
         assert pl.read_parquet(path)["x"].is_sorted()
         assert pq.read_metadata(path).row_group(0).num_rows == 5_000
+
+
+def test_small_partitions_are_sorted_within_the_memory_that_one_of_them_needs(tmp_path):
+    frame = pl.DataFrame({"k": [number % 40 for number in range(160_000)], "x": range(160_000, 0, -1)})
+    sink = Sink.to_file(f"{tmp_path}/o/", sort_by="x", partition_by="k")
+    pipeline = Pipeline.builder().source(Source.from_frame(frame)).sink(sink)
+    pipeline.build(settings=Settings(state_memory_mb=1)).run_sync()
+    found = [pl.read_parquet(path)["x"] for path in tmp_path.rglob("part-*")]
+    assert [len(values) for values in found] == [4_000] * 40
+    assert all(values.is_sorted() for values in found)
 
 
 def test_a_sort_that_exceeds_the_memory_limit_ends_the_run_and_names_the_way_out(tmp_path):
@@ -112,3 +126,22 @@ def test_options_that_do_not_fit_are_refused(path, options, message):
     with pytest.raises((PlanError, SchemaError), match=message) as caught:
         FileSink.of(path, **options).check(pl.Schema({"k": pl.Int64, "l": pl.List(pl.Int64)}))
     assert caught.value.expected and caught.value.hint
+
+
+def test_files_are_sorted_however_they_are_encoded():
+    rows, memory = pl.DataFrame({"x": [3, 1, 2]}), MemoryBudget(1_000)
+    encoder = SortingEncoder(encoder_for("csv", rows.schema, None), ["x"], memory, "sink", 2)
+    assert encoded(rows, encoder) == b"x\n1\n2\n3\n"
+    assert list(encoded_files([rows, rows[:2]], encoder)) == [b"x\n1\n2\n3\n", b"x\n1\n3\n"]
+    target = Bytes()
+    encoder.encode(iter(()), target)
+    encoder.encode_lazy(rows.lazy(), rows, target)  # as it is: only whole files are sorted
+    assert bytes(target) == b"x\nx\n3\n1\n2\n"
+    assert memory.held == 0 and memory.peak > 0
+
+
+class Bytes(bytearray):
+    """Target of an encoder."""
+
+    def add(self, data):
+        self.extend(data)

@@ -149,18 +149,44 @@ def test_a_period_in_which_the_disk_refuses_is_made_up_for(monkeypatch, caplog):
     assert rows() == [0, 1, 2, 3, 4]
     writer.write(Batch(ROWS[5:]))
 
-    def panics(sink, frame):
+    def panics(*arguments):
         raise MemoryError("no room")
 
     other = opened("other/", partition_by="k", **ROLLING)
     other.write(Batch(ROWS))
-    monkeypatch.setattr(StreamingSink, "append", panics)
+    monkeypatch.setattr(folder_writer, "encoded_files", panics)
     with pytest.raises(MemoryError):
         other.on_period()
     with pytest.raises(SinkError, match="cannot be continued"):
         other.write(Batch(ROWS))
     other.abort()
     writer.abort()
+
+
+def test_small_partitions_end_without_a_thread_for_each_also_after_a_failure(monkeypatch, caplog):
+    many = pl.DataFrame({"k": [str(number % 90) for number in range(900)], "x": range(900)})
+    monkeypatch.setattr(StreamingSink, "_start", lambda sink: pytest.fail("a thread"))
+    writer = opened(partition_by="k", **ROLLING)
+    call, left = Path.open, [50]
+
+    def refuses_one(path, *arguments, **options):
+        left[0] -= arguments == ("ab",)
+        if left[0] == 0:
+            left[0] = -1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return call(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuses_one)
+    writer.write(Batch(many[:450]))
+    writer.on_period()
+    assert "No space left" in caplog.text or "cannot write" in caplog.text
+    assert seen() == []
+    writer.on_period()
+    assert rows() == list(range(450))
+    writer.write(Batch(many[450:]))
+    writer.prepare(0)
+    writer.commit({})
+    assert rows() == list(range(900)) and len(seen()) == 180
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,7 @@ def test_keys_of_objects_may_come_in_any_order_and_an_array_may_be_on_one_line()
     ("path", "content"),
     [
         ("out.csv", b"\xff\xfe\x00"),
+        ("out.csv", b"k\xff,x\n"),
         ("out.csv.gz", b"not packed"),
         ("out.ndjson", b"not an object\n"),
         ("out/a.parquet", b"PAR1"),
@@ -411,18 +412,27 @@ def test_late_rows_of_all_days_are_kept():
     assert pl.read_parquet("late")["x"].to_list() == [2, 2]
 
 
-def test_what_is_removed_before_it_is_locked_is_made_again(tmp_path):
+@pytest.mark.parametrize("when", ["opened", "locked"])
+def test_what_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch, when):
     made = []
+    lock = claim.lock
 
     def make(path):
         path.touch()
         made.append(path)
-        if len(made) == 1:
+        if len(made) == 1 and when == "opened":
             path.unlink()
 
-    token, path, lock = claim.claimed(tmp_path.joinpath, make)
+    def late(handle, *, wait=False):
+        if len(made) == 1:
+            made[0].unlink()
+        return lock(handle, wait=wait)
+
+    monkeypatch.setattr(claim, "lock", late)
+    token, path, held = claim.claimed(tmp_path.joinpath, make)
     assert path == made[1] == tmp_path / token and path.exists()
-    lock.release()
+    held.release()
+    held.release()
 
 
 @pytest.mark.parametrize("when", ["opened", "locked"])
@@ -452,6 +462,28 @@ def test_a_leftover_that_may_not_be_opened_is_named(tmp_path, monkeypatch, caplo
     monkeypatch.setattr(leftovers.os, "open", refuse)
     leftovers.clear_leftovers(tmp_path, "out.csv")
     assert f"{left}: unfinished" in caplog.text and left.exists()
+
+
+def test_a_replaced_folder_with_a_broken_record_loses_nothing():
+    write(FIRST, "out/")
+    Path(".out.1-ab.inprogress").mkdir()
+    Path(".out.1-ab.inprogress/.1-ab.replacing").write_text("{")
+    Path(".out.1-ab.inprogress/notes.txt").write_text("kept")
+    write(SECOND, "out/", mode="append")
+    assert Path("out/notes.txt").read_text() == "kept" and hidden() == []
+
+
+def test_the_record_of_a_run_that_still_writes_is_left():
+    write(FIRST, "out/")
+    other = prepared(SECOND, "out/", mode="overwrite")
+    (running,) = Path().glob(".out.*")
+    record = Path("out", running.name.replace(".out", "").replace(".inprogress", ".replacing"))
+    record.write_text("{}")
+    write(SECOND, "out/", mode="append")
+    assert record.exists() and running.exists()
+    other.abort()
+    write(FIRST, "out/", mode="append")
+    assert hidden() == []
 
 
 def test_records_of_runs_that_were_killed_before_the_exchange_are_removed():

@@ -113,24 +113,13 @@ class FolderWriter(FileWriter):
     def on_period(self) -> None:
         try:
             self._check()
-        except SinkError as error:  # the next write raises it, if it still holds then
+            self._end_files()
+        except SinkError as error:  # no row is lost: the next call goes on where this one ended
             _log.warning("%s", error)
-            return
-        try:
-            self._end_all()
         except BaseException as failure:
             self._broken = failure
             raise
         self._roll()
-
-    def _end_all(self) -> None:
-        """End the files of all rows that were taken."""
-        if self._incoming.height:
-            self._spread(self._incoming.take())
-        for partition in self._folders.values():
-            for rows in partition.take():
-                self._stream(partition, rows)
-            self._end_file(partition)
 
     def _roll(self) -> None:
         """Make complete files visible, if the folder shows them before the end of the run."""
@@ -139,9 +128,8 @@ class FolderWriter(FileWriter):
                 self._check()
                 self._staging.show(self._complete)
                 self._complete.clear()
-            except (
-                SinkError
-            ) as error:  # the rows at hand have been taken: the next call raises it, if it still holds
+            except SinkError as error:
+                # The rows at hand have been taken: the next call raises the error, if it still holds.
                 _log.warning("%s", error)
 
     def _on_finished(self, sink: StreamingSink) -> None:
@@ -158,14 +146,16 @@ class FolderWriter(FileWriter):
             self._spread(unit)
 
     def _end(self) -> None:
-        if self._incoming.height:
-            self._spread(self._incoming.take())
-        if not self._folders:
-            if self._may_be_empty:
-                return
+        if self._folders or self._incoming.height:
+            self._end_files()
+        elif not self._may_be_empty:
             # Readers of a folder without rows still need its columns, including the partition columns.
             self._file("", 0).end(encoded(pl.DataFrame(schema=self._schema), self._empty()))
-            return
+
+    def _end_files(self) -> None:
+        """Write all rows held back, and end all files. A call after a failure continues."""
+        if self._incoming.height:
+            self._spread(self._incoming.take())
         for partition in self._folders.values():
             if partition.sink is not None or partition.rows > self._unit_rows or self._is_large(partition):
                 for rows in partition.take():
@@ -181,6 +171,11 @@ class FolderWriter(FileWriter):
         ):
             for _ in writers.map(partial(self._write_whole, durable=not many), groups(whole)):
                 pass
+        for partition in whole:
+            files = -(-partition.rows // self._max_rows)
+            self._complete += (self._name(partition.folder, partition.number + file) for file in range(files))
+            partition.number += files
+            partition.take()
 
     def _write_whole(self, partitions: Sequence[HeldPartition], durable: bool) -> None:
         parts, files = [], []

@@ -10,7 +10,7 @@ import polars as pl
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.errors import PlanError
 from arrowstream.io.files.destination.write_mode import Mode
-from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
+from arrowstream.io.files.output.row_buffer import frame_bytes
 
 ROWS_PER_FILE: Final = 4_194_304
 """Default number of rows per part file: 16 row groups of Parquet."""
@@ -45,13 +45,8 @@ class PartLimits:
 
     @property
     def waiting_bytes(self) -> int | None:
-        """Most bytes of rows that wait for an encoder; None for its default."""
+        """Most bytes of rows that wait for an encoder, and of those of a row group; None for their defaults."""
         return None if self.nbytes is None else max(1, self.nbytes // _WAITING)
-
-    @property
-    def group_bytes(self) -> int:
-        """Most bytes of the rows of a row group, about."""
-        return min(UNIT_BYTES, self.waiting_bytes or UNIT_BYTES)
 
     def piece_rows(self, rows: pl.DataFrame) -> int:
         """Return the number of rows after which the size of a file is looked at."""

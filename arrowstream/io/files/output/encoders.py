@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import arrow_schema, to_record
 from arrowstream.io.files.formats import Format
+from arrowstream.io.files.output.avro_encoder import AvroEncoder
 from arrowstream.io.files.output.encoder import Encoder, Target, file_of
 from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
 from arrowstream.io.files.text.old_zones import has_zones, with_whole_minutes
@@ -36,13 +37,13 @@ class RowGroups:
     rows
         Number of rows in each; None for as many as are fast to write and read.
     nbytes
-        Most bytes of the rows of one, about, if `rows` is None.
+        Most bytes of the rows of one, about, if `rows` is None; None for the default.
     statistics
         Whether each has the least and the largest value of its columns, by which readers skip it.
     """
 
     rows: int | None = None
-    nbytes: int = UNIT_BYTES
+    nbytes: int | None = None
     statistics: bool = True
 
     def size(self, first: pl.DataFrame) -> int | None:
@@ -52,7 +53,8 @@ class RowGroups:
         if not first.height:
             return None
         # Polars keeps all rows of a row group in memory, however wide they are.
-        fitting = first.height * self.nbytes // max(1, frame_bytes(first))
+        most = UNIT_BYTES if self.nbytes is None else min(self.nbytes, UNIT_BYTES)
+        fitting = first.height * most // max(1, frame_bytes(first))
         return max(1, min(GROUP_ROWS, fitting))
 
 
@@ -95,6 +97,8 @@ def encoder_for(
         return ParquetEncoder(schema, compression, level, groups or RowGroups())
     if format == "ipc":
         return IpcEncoder(schema, compression)
+    if format == "avro":
+        return AvroEncoder(schema, compression)
     text: Encoder
     if format == "csv":
         text = CsvEncoder(schema, delimiter, header)

@@ -64,7 +64,7 @@ class SortingEncoder(Encoder):
             self._inner.encode_rows(self._sorted(rows), target)
 
     def encode_files(self, files: Sequence[tuple[pl.DataFrame, Target]]) -> None:
-        for rows, target in files:
+        for rows, target in files:  # one by one, since only the rows of one file count against the budget
             self.encode_rows(rows, target)
 
     def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:

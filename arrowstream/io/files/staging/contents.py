@@ -28,6 +28,10 @@ class Version(tuple[int, ...]):
         return cls((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
 
 
+Versions = dict[str, list[int] | None]
+"""Versions of files by name, as JSON."""
+
+
 class Contents:
     """The files of a folder that are linked into a new one, and those that are left behind.
 
@@ -51,7 +55,7 @@ class Contents:
         self._linked: dict[Path, Version | None] = {}
 
     @classmethod
-    def after_exchange(cls, folder: Path, replaced: Path, old: Mapping[Path, Version | None]) -> Contents:
+    def after_exchange(cls, folder: Path, replaced: Path, found: Mapping[str, Versions]) -> Contents:
         """Return the contents of a folder that another run has replaced.
 
         Parameters
@@ -60,17 +64,18 @@ class Contents:
             Path of the new folder.
         replaced
             Path of the old one.
-        old
-            Files of the old one that were not linked, with paths in it.
+        found
+            The `versions` of the other run.
         """
-        found = cls(replaced, folder, old)
-        found._folder = folder
-        for path in _files(replaced):
-            name = path.relative_to(replaced)
-            version = Version.of(folder / name)
-            if _same_file(Version.of(path), version):
-                found._linked[name] = version
-        return found
+        contents = cls(folder, replaced, {})
+        contents._old = _with_paths(found.get("old", {}))
+        contents._linked = _with_paths(found.get("linked", {}))
+        return contents
+
+    @property
+    def versions(self) -> dict[str, Versions]:
+        """What is left behind and what is linked, by names relative to the folder."""
+        return {"old": _with_names(self._old), "linked": _with_names(self._linked)}
 
     def carry_over(self) -> bool:
         """Link the files that the folder contains now; return False, with no links, if one cannot be linked.
@@ -164,6 +169,14 @@ class Contents:
         except OSError:
             return False
         return True
+
+
+def _with_names(versions: Mapping[Path, Version | None]) -> Versions:
+    return {str(name): None if version is None else list(version) for name, version in versions.items()}
+
+
+def _with_paths(versions: Versions) -> dict[Path, Version | None]:
+    return {Path(name): None if version is None else Version(version) for name, version in versions.items()}
 
 
 def _same_file(one: Version | None, other: Version | None) -> bool:

@@ -185,7 +185,7 @@ class FilledFolder(Staging):
         self._contents.leave(self._replaced.name)
         try:
             if self._contents.carry_over():
-                self._replaced.write(self._old)
+                self._replaced.write(self._contents)
                 self._exchanged = exchange(self._staged, self._target)
         finally:
             if not self._exchanged:

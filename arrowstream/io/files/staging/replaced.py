@@ -7,14 +7,12 @@ a record is one that never became visible, and holds nothing that anybody needs.
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from arrowstream.io.files.staging.base import remove, sync
-from arrowstream.io.files.staging.contents import Contents, Version
+from arrowstream.io.files.staging.contents import Contents, Versions
 from arrowstream.io.files.staging.unfinished import KEPT, SUFFIX, hidden_name
 
 _SUFFIX: Final = ".replacing"
@@ -40,23 +38,19 @@ class Replaced:
         """Return True if the folder has the record."""
         return self._path.exists()
 
-    def write(self, old: Mapping[Path, Version | None]) -> None:
-        """Write the names of the files that are replaced, and make them durable."""
-        names = {os.path.relpath(path, self._path.parent): version for path, version in old.items()}
-        self._path.write_text(json.dumps(names))
+    def write(self, contents: Contents) -> None:
+        """Write what is replaced and what stays, and make it durable."""
+        self._path.write_text(json.dumps(contents.versions))
         sync(self._path)
         sync(self._path.parent)
 
-    def read(self) -> dict[Path, Version | None]:
-        """Return the files that are replaced; none if the record is not complete, as before any exchange."""
+    def read(self) -> dict[str, Versions]:
+        """Return the `versions` that were written; nothing if the record is not complete, as before any exchange."""
         try:
-            names = json.loads(self._path.read_text())
+            found: dict[str, Versions] = json.loads(self._path.read_text())
         except ValueError:
-            names = {}
-        return {
-            self._path.parent / name: None if version is None else Version(version)
-            for name, version in names.items()
-        }
+            return {}
+        return found
 
     def remove(self) -> None:
         """Remove the record."""
