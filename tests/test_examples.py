@@ -1,9 +1,13 @@
 """The main job, as Python and as TOML, against the same query in Polars; and the examples in docstrings."""
 
 import doctest
+import gzip
 import importlib
+import json
 import runpy
 import shutil
+from collections import defaultdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +102,80 @@ def test_the_daily_job_over_drifting_files_equals_polars(
     found = pl.read_parquet(out / "**/*.parquet", hive_schema={"day": pl.String})
     found = found.select("day", "station", "rain", "wind").sort(pl.all())
     assert_frame_equal(found, rain(tmp_path), check_exact=True)
+
+
+def requests(folder: Path) -> pl.DataFrame:
+    """Requests and bytes by hour and status, counted line by line."""
+    found: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for log in sorted(folder.glob("logs/*.log.gz")):
+        for line in gzip.decompress(log.read_bytes()).decode().splitlines():
+            if " HTTP/1.1" in line:
+                at = datetime.strptime(line.split("[")[1][:20], "%d/%b/%Y:%H:%M:%S")
+                status, size = line.split()[-2:]
+                found[f"{at:%Y-%m-%dT%H}:00:00.000000", int(status)].append(int(size))
+    rows = [(hour, status, len(sizes), sum(sizes)) for (hour, status), sizes in found.items()]
+    return pl.DataFrame(rows, ["window_start", "status", "requests", "bytes"], orient="row").sort(pl.all())
+
+
+@pytest.mark.parametrize("form", ["python", "toml"])
+def test_requests_by_hour_of_compressed_logs_are_those_of_a_loop_over_their_lines(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = runpy.run_path(str(ROOT / "examples" / "access_logs.py"))
+    example["write_logs"]()
+    if form == "python":
+        example["main"]()
+        assert "1,532 rows in" in capsys.readouterr().out
+    else:
+        Job.load(in_place("access_logs.toml", tmp_path)).pipeline().run_sync()
+    (file,) = (tmp_path / "out" / "requests-by-hour").glob("*.csv")
+    expected = requests(tmp_path)
+    assert expected["requests"].sum() == 1_500
+    assert_frame_equal(pl.read_csv(file).select(expected.columns).sort(pl.all()), expected)
+
+
+@pytest.mark.parametrize("form", ["python", "toml"])
+def test_readings_are_those_of_the_sound_lines_and_the_others_are_put_aside(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = runpy.run_path(str(ROOT / "examples" / "device_events.py"))
+    example["write_events"]()
+    if form == "python":
+        example["main"]()
+        assert "600 rows in" in capsys.readouterr().out
+    else:
+        Job.load(in_place("device_events.toml", tmp_path)).pipeline().run_sync()
+    expected, broken = [], []
+    for file in sorted(tmp_path.glob("events/*.ndjson")):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            event = sound(line)
+            if event is None:
+                broken.append((file.name, number, line))
+            else:
+                (at, device), readings = (event["at"], event["device"]), event["readings"]
+                expected += [
+                    (at, device["id"], device["place"], each["kind"], each["value"]) for each in readings
+                ]
+    names = ["at", "device", "place", "kind", "value"]
+    files = tmp_path / "out" / "readings" / "**/*.parquet"
+    found = pl.read_parquet(files, hive_partitioning=True).select(names)
+    wanted = pl.DataFrame(expected, names, orient="row").with_columns(pl.col("at").str.to_datetime())
+    assert_frame_equal(found.sort(pl.all()), wanted.sort(pl.all()), check_exact=True)
+    aside = pl.concat(map(pl.read_ndjson, (tmp_path / "out" / "broken-events").glob("*.ndjson")))
+    rows = [(Path(row["file"]).name, row["row"], row["text"]) for row in aside.rows(named=True)]
+    assert len(broken) > 10
+    assert sorted(rows) == sorted(broken)
+
+
+def sound(line: str) -> Any:
+    """The event of a line; None if it is no JSON, or its device has no number."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event["device"]["id"], int) else None
 
 
 def modules_with_examples() -> list[str]:

@@ -20,5 +20,5 @@ def test_every_extra_that_is_named_exists() -> None:
         )
         for extra in re.findall(pattern, path.read_text())
     }
-    assert named >= {"cli", "metrics", "gpu"}
+    assert named >= {"cli", "excel", "metrics", "gpu"}
     assert named <= set(project["optional-dependencies"])

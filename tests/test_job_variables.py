@@ -357,11 +357,11 @@ def test_paths_may_start_elsewhere(folder: Path) -> None:
 
 
 def test_paths_that_are_complete_stay(folder: Path) -> None:
-    absolute, url = f'path = "{folder}/in.csv"', 'path = "s3://b/x.csv"'
+    absolute, url = f'path = "{folder}/in.csv"', 'path = "ftp://b/x.csv"'
     (folder / "jobs").mkdir()
     for source, message in (
         (absolute, None),
-        (url, "s3://b/x.csv is a URL"),
+        (url, "ftp://b/x.csv is a URL"),
         ('path = ""', "the path is empty"),
     ):
         write(source=source, sink=f'path = "{folder}/o.csv"')

@@ -74,6 +74,7 @@ OUTSIDE_OF = {
     "arrowstream/core/clock.py": set[str](),
     "arrowstream/core/duration.py": set[str](),
     "arrowstream/config/settings.py": {"msgspec"},
+    "arrowstream/io/files/excel.py": {*FRAMES, "fastexcel"},
     "arrowstream/metrics/prometheus.py": {"prometheus_client"},
     "arrowstream/metrics/server.py": {"prometheus_client"},
 }
@@ -229,7 +230,7 @@ def test_importing_loads_no_optional_library() -> None:
     loaded = {name.split(".")[0] for name in out.stdout.split()}
     optional = {
         *("aiokafka", "cupy", "duckdb", "msgspec", "pandas", "prometheus_client", "pylibcudf", "rich", "rmm"),
-        "typer",
+        *("fastexcel", "typer"),
     }
     assert not loaded & optional
 

@@ -67,6 +67,11 @@ class Splitting(Generic[B]):
         steps
             Takes a builder and returns it with steps, and optionally a sink, added; by default adds nothing.
 
+        Returns
+        -------
+        Splitting
+            The split with this branch.
+
         Raises
         ------
         PlanError
@@ -82,6 +87,11 @@ class Splitting(Generic[B]):
         steps
             As for `branch`.
 
+        Returns
+        -------
+        Splitting
+            The split with this branch.
+
         Raises
         ------
         PlanError
@@ -92,7 +102,18 @@ class Splitting(Generic[B]):
         return replace(self, rest=self._child(OTHERWISE, steps))
 
     def merge(self) -> B:
-        """Return the builder that continues with the rows of all branches without a sink, in one schema."""
+        """Return the builder that continues with the rows of all branches without a sink, in one schema.
+
+        Returns
+        -------
+        Builder
+            A new builder, with the split at the end.
+
+        Raises
+        ------
+        PlanError
+            At `build()`: the split has no branch, or two of one name.
+        """
         graph = self.before.graph.with_step(Split(self.selector, self.branches, self.rest))
         return type(self.before)(graph)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Never
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from arrowstream.io.sink import AnySink, Fanout
 if TYPE_CHECKING:
     from arrowstream.io.files.destination.write_mode import Mode
     from arrowstream.io.files.formats import Format
+    from arrowstream.io.files.remote.sink import ObjectSink
     from arrowstream.io.files.sink import FileSink
 
 
@@ -41,17 +43,19 @@ class Sink(metaclass=ExplainsNames):
         row_group_size: int | None = None,
         statistics: bool = True,
         compression_level: int | None = None,
-    ) -> FileSink:
+        storage_options: Mapping[str, str | int] | None = None,
+    ) -> FileSink | ObjectSink:
         """Write one file, part files in a folder, or Hive partitions; visible only once complete.
 
         Parameters
         ----------
         path
             A file, or a folder (existing, or ending in ``/``) for part files; a device or a pipe gets the rows as
-            they come, and so does standard output, ``"-"``. ``~`` is the home folder; a URL is refused.
+            they come, and so does standard output, ``"-"``. ``~`` is the home folder. ``s3://``, ``gs://`` and
+            ``az://`` URLs name one object, or a folder of them if they end in ``/``.
         format
-            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the name decides, and a folder
-            gets Parquet.
+            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"`` or ``"avro"``; by default the name decides,
+            and a folder gets Parquet.
         partition_by
             Column, or columns, whose values become folders ``key=value``.
         compression
@@ -78,7 +82,6 @@ class Sink(metaclass=ExplainsNames):
             Bytes after which a part file ends, about: rows that wait for the encoder are still added to it.
         roll_every
             Time after which part files end, such as ``"10m"``, also when no rows come. Needs ``mode="append"``.
-
         sort_by
             Column, or columns, by which the rows of each file are sorted, ascending and nulls first; equal rows keep
             their order. Each part file is sorted by itself, and all its rows are held in memory, twice: they count
@@ -89,6 +92,8 @@ class Sink(metaclass=ExplainsNames):
             Whether row groups of Parquet have the least and largest value of each column, by which readers skip them.
         compression_level
             1 to 22 for zstd (1 by default), 1 to 9 for gzip, in Parquet and text.
+        storage_options
+            Options of the object store of a URL, as for `Source.from_file`; secrets are never shown.
 
         Raises
         ------
@@ -105,6 +110,12 @@ class Sink(metaclass=ExplainsNames):
         Costs two threads for each open file, at most 16, which holds up to 32 MB of rows and a few row groups. Rows
         of further partitions wait in memory up to 128 MB, then in a spill file. Names are hidden until the end.
 
+        Objects of a store are written as files in the folder for temporary files (``TMPDIR``), and uploaded after all
+        sinks of the run have prepared. A single object appears when its upload completes, and replaces one of the
+        same name; a failed upload shows nothing. Part files and partitions appear one after the other, in a folder
+        that must have no objects: if an upload fails, those before it stay. A run that is killed leaves its temporary
+        files, and in the store perhaps parts of an upload that no reader sees and a lifecycle rule can remove.
+
         Examples
         --------
         >>> import pathlib, tempfile
@@ -116,10 +127,17 @@ class Sink(metaclass=ExplainsNames):
         >>> pl.read_parquet(folder / "x.parquet")["x"].to_list()
         [1, 2]
         """
+        from arrowstream.io.files.paths import path_text
+        from arrowstream.io.files.remote.sink import ObjectSink
+        from arrowstream.io.files.remote.urls import is_url, options_for
         from arrowstream.io.files.sink import FileSink
 
-        return FileSink.of(
-            path,
+        text = path_text("to_file", path, urls=True)
+        if storage_options is not None:
+            options_for([text], storage_options)  # raises if the path is no URL
+        sink = partial(ObjectSink.of, storage_options=storage_options) if is_url(text) else FileSink.of
+        return sink(
+            text,
             format=format,
             partition_by=partition_by,
             compression=compression,

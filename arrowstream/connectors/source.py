@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,17 +48,22 @@ class Source(metaclass=ExplainsNames):
         decimal_comma: bool = False,
         encoding: str = "utf8",
         batch_rows: int | None = None,
+        sheet: str | int | None = None,
+        storage_options: Mapping[str, str | int] | None = None,
     ) -> FileSource:
-        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC; text also as ``.gz``, ``.zst``, ``.zip``.
+        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC, Avro, Excel; text also packed.
 
         Parameters
         ----------
         path
-            A file, a glob, a list of files, or a folder: all files of one format at any depth, through symbolic
-            links, except names that begin with ``.`` or ``_``. Hive partitions ``key=value`` and ``_key=value``
-            become columns, those in the paths of a list, too. ``~`` is the home folder; a URL is refused.
+            A file (text also as ``.gz``, ``.zst`` or ``.zip``), a glob, a list of files, or a folder: all files of
+            one format at any depth, through symbolic links, except names that begin with ``.`` or ``_``. Hive
+            partitions ``key=value`` and ``_key=value`` become columns, those in the paths of a list, too. ``~`` is
+            the home folder. ``s3://``, ``gs://`` and ``az://`` URLs name objects in the same ways, ``https://`` and
+            ``http://`` URLs one file of a web server.
         format
-            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` or ``"ipc"``; by default the names of the files decide.
+            ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"``, ``"avro"`` or ``"excel"``; by default the
+            names of the files decide.
         schema
             Types of all columns, or of some: the others are those of the file, or inferred from the first 10,000 rows
             of the first text file. A schema of Polars or pyarrow, or pairs or a dict of their types or Python's.
@@ -102,6 +107,10 @@ class Source(metaclass=ExplainsNames):
         encoding
             Encoding of text: ``"utf8"``, ``"utf8-lossy"`` where invalid bytes become U+FFFD, or any name that Python
             knows, such as ``"cp1252"`` or ``"utf-16"``.
+        sheet
+            Sheet of Excel files: its name, or its number from 1; by default the first.
+        storage_options
+            Options of the object store of a URL, such as ``{"aws_region": "eu-west-1"}``; secrets are never shown.
 
         Raises
         ------
@@ -113,6 +122,17 @@ class Source(metaclass=ExplainsNames):
         Costs a thread and memory for a few batches; files are read in order. Parquet and IPC read only
         the columns and row groups that the first steps need, text only the columns. Holds no state between batches.
 
+        Avro is read block by block, in any compression of its specification; a map becomes a list of keys and
+        values, an enum an Enum. A union other than of one type with null is refused. Excel files need the extra
+        ``excel`` and are read whole: the first row that is not blank names the columns, types come from all rows,
+        blank rows are left out, and cells with an error such as ``#DIV/0!`` are null.
+
+        Objects of a store are read in ranges of bytes, with the credentials in `storage_options`, else those of the
+        environment and of the store's own tools. S3 takes ``aws_access_key_id``, ``aws_secret_access_key``,
+        ``aws_session_token``, ``aws_region``, ``aws_endpoint_url``, ``aws_allow_http``, ``aws_skip_signature`` (for
+        public data) and ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure
+        ``azure_storage_account_name`` and ``azure_storage_account_key``. Requests that fail are repeated by the
+        libraries that make them. An object that is replaced while it is read is an error.
         A blank line of CSV is a row of nulls; before the header it is skipped, as it is in NDJSON. A quote that is
         opened and never closed makes the line it is on a bad row, and reading goes on with the next line; so does
         text after a closing quote. Types are inferred from rows that are not bad for another reason; give `schema`
@@ -132,12 +152,13 @@ class Source(metaclass=ExplainsNames):
         >>> Pipeline.builder().source(source).collect_sync().rows()
         [('tea', 3)]
         """
+        from arrowstream.io.files.remote.urls import options_for
         from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
         from arrowstream.io.files.text.options.text_options import TextOptions
 
         source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
         source = source.with_differences(missing_columns, extra_columns, widen=widen)
-        source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty)
+        source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty, sheet=sheet)
         if batch_rows is not None:
             source = source.with_batch_rows(batch_rows)
         if delimiter is not None:
@@ -153,6 +174,8 @@ class Source(metaclass=ExplainsNames):
             encoding=encoding,
         )
         source = replace(source.with_bad_rows(bad_rows), text=text)
+        if storage_options is not None:
+            source = replace(source, storage_options=options_for(source.paths, storage_options))
         return source.with_strict_keys() if strict_keys else source
 
     @staticmethod

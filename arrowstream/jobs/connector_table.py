@@ -16,10 +16,12 @@ from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
 Option = (
-    Literal["text", "texts", "path", "paths", "flag", "count", "types", "bad_rows", "nulls"] | tuple[str, ...]
+    Literal["text", "texts", "path", "paths", "flag", "count", "types"]
+    | Literal["text or count", "options", "bad_rows", "nulls"]
+    | tuple[str, ...]
 )
 """Type of an argument in a job: a tuple means one of these texts, ``"types"`` a table of columns and types,
-``"bad_rows"`` a text or a sink, ``"nulls"`` texts or a table of them."""
+``"options"`` one of names and values, ``"bad_rows"`` a text or a sink, ``"nulls"`` texts or a table of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ SOURCES: dict[str, Connector] = {
             "decimal_comma": "flag",
             "encoding": "text",
             "batch_rows": "count",
+            "sheet": "text or count",
+            "storage_options": "options",
         },
     ),
     "frame": Connector(Source.from_frame),
@@ -93,6 +97,7 @@ SINKS: dict[str, Connector] = {
             "row_group_size": "count",
             "statistics": "flag",
             "compression_level": "count",
+            "storage_options": "options",
         },
     ),
     "channel": Connector(Sink.to_channel),

@@ -16,6 +16,16 @@ def _texts(value: Value) -> str | list[str]:
     return value.texts() if isinstance(value.found, list) else value.text()
 
 
+def _text_or_count(value: Value) -> str | int:
+    return value.text() if isinstance(value.found, str) else value.count()
+
+
+def _scalar(value: Value) -> Any:
+    """Return a value as it is; one from outside of the file is text."""
+    outside = value.at in value.file.given
+    return value.text() if isinstance(value.found, str) or outside else value.found
+
+
 def _bad_rows(value: Value) -> Any:
     return value.one_of(("error", "skip")) if isinstance(value.found, str) else connector(value, SINKS)
 
@@ -33,7 +43,9 @@ _READERS: dict[str, Callable[[Value], Any]] = {
     "paths": paths,
     "flag": Value.flag,
     "count": Value.count,
+    "text or count": _text_or_count,
     "types": types,
+    "options": lambda value: {name: _scalar(item) for name, item in value.table().items()},
     "bad_rows": _bad_rows,
     "nulls": _nulls,
 }

@@ -6,7 +6,7 @@ import re
 from inspect import getdoc
 from typing import Any
 
-_ENTRY = re.compile(r"^(?P<names>\w+(?:, \w+)*)\n(?P<text>(?:[ \n].*\n?)+)", re.MULTILINE)
+_ENTRY = re.compile(r"^(?P<names>\w+(?:, \w+)*)\n(?P<text>(?:(?: .*)?\n)+)", re.MULTILINE)
 _SECTION = re.compile(r"^Parameters\n-+\n(?P<entries>.*?)(?=^\w[\w ]*\n-+\n|\Z)", re.MULTILINE | re.DOTALL)
 
 

@@ -56,6 +56,8 @@ _OPTIONS: Mapping[str, Schema] = {
     "paths": _TEXTS,
     "flag": _FLAG,
     "count": _COUNT,
+    "text or count": {"anyOf": [_TEXT, _COUNT]},
+    "options": {"type": "object", "additionalProperties": {"type": ["string", "integer", "boolean"]}},
     "types": _BY_NAME,
     "bad_rows": {"anyOf": [{"enum": ["error", "skip"]}, {"$ref": "#/definitions/side_sink"}]},
     "nulls": {"anyOf": [*_TEXTS["anyOf"], _BY_NAME]},

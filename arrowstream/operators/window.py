@@ -41,6 +41,11 @@ class Windows(Generic[Built]):
         exprs, named
             What `polars.DataFrame.group_by(...).agg(...)` takes.
 
+        Returns
+        -------
+        Builder
+            A new builder, with this step at the end.
+
         Raises
         ------
         PlanError

@@ -21,6 +21,8 @@ WRITE = {
     "csv": pl.DataFrame.write_csv,
     "ndjson": pl.DataFrame.write_ndjson,
     "json": pl.DataFrame.write_json,
+    "avro": pl.DataFrame.write_avro,
+    "xlsx": pl.DataFrame.write_excel,
 }
 SCAN = {"parquet": pl.scan_parquet, "csv": pl.scan_csv, "ndjson": pl.scan_ndjson}
 

@@ -359,11 +359,18 @@ def test_a_device_as_a_folder_is_an_error():
 @pytest.mark.parametrize(
     ("path", "message", "hint"),
     [
-        ("s3://bucket/out.parquet", "is a URL", "copy it here first"),
-        (Path("gs://bucket/out.parquet"), "is a URL", "copy it here first"),
+        ("ftp://host/out.parquet", "is a URL that is not read or written", "copy it here first"),
+        (Path("gs://bucket/out.parquet"), "is a URL", "write the URL as text: pathlib makes gs:/ of gs://"),
         ("made-up+x://y", "is a URL", "copy it here first"),
-        ("file:///tmp/out.csv", "is a URL", "write the path alone: /tmp/out.csv"),
-        ("HTTPS://host/out.csv", "is a URL", ""),
+        ("file://host/tmp/out.csv", "is on another machine", "write file:///host/tmp/out.csv, with three"),
+        ("file://out.csv", "is on another machine", "with three slashes"),
+        ("s3:///out.csv", "names no bucket", ""),
+        ("https:///out.csv", "names no host", ""),
+        (
+            "s3://me:secret@bucket/out.csv",
+            r"^s3://\*\*\*@bucket/out.csv contains credentials",
+            "storage_options",
+        ),
         ("", "the path is empty", "'./'"),
         ("a\0b.csv", "cannot be the name of a file", ""),
         ("\ud800.csv", "cannot be the name of a file", ""),
@@ -375,6 +382,18 @@ def test_paths_that_are_refused_at_once_by_source_and_sink(path, message, hint):
             make(path)
         assert hint in (caught.value.hint or "")
         assert caught.value.expected
+
+
+def test_a_file_url_is_a_path(tmp_path):
+    for url in (
+        f"file://{tmp_path}/a%20b.csv",
+        f"FILE:{tmp_path}/a b.csv",
+        f"file://localhost{tmp_path}/a b.csv",
+    ):
+        assert Sink.to_file(url).path == f"{tmp_path}/a b.csv"
+        Pipeline.builder().source(Source.from_frame(ROWS)).sink(Sink.to_file(url)).build().run_sync()
+        assert Source.from_file(url).paths == (f"{tmp_path}/a b.csv",)
+        assert Pipeline.builder().source(Source.from_file(url)).collect_sync().height == ROWS.height
 
 
 def test_what_is_no_path_is_refused():

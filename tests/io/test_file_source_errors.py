@@ -2,7 +2,6 @@
 
 import gzip
 import os
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -12,9 +11,9 @@ from contexts import context
 
 from arrowstream import Pipeline
 from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
+from arrowstream.io.files.columnar.ipc_file import IpcFile
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
-from arrowstream.io.files.columnar.scan import ipc_rows
 from arrowstream.io.files.source import FileSource
 
 
@@ -267,7 +266,7 @@ def test_an_arrow_stream_is_told_from_a_file(tmp_path):
 
 
 def test_a_table_file_that_breaks_between_two_looks_at_it(tmp_path):
-    for look, opened, name in ((row_groups, OpenFile, "t.parquet"), (ipc_rows, Path, "t.arrow")):
+    for look, opened, name in ((row_groups, OpenFile, "t.parquet"), (IpcFile, OpenFile, "t.arrow")):
         (tmp_path / name).write_bytes(b"not any more")
         with pytest.raises(SourceError, match="is not a complete"):
             look(opened(tmp_path / name))

@@ -153,7 +153,7 @@ def test_a_partition_whose_name_is_not_utf8_is_an_error_that_can_be_printed(tmp_
 
 
 @pytest.mark.parametrize("section", ["source", "sink"])
-@pytest.mark.parametrize("path", ["s3://bucket/x.csv", ""])
+@pytest.mark.parametrize("path", ["ftp://host/x.csv", ""])
 def test_a_job_refuses_urls_and_empty_paths_with_file_and_line(tmp_path, section, path):
     csv(tmp_path / "good.csv", 1)
     good = str(tmp_path / "good.csv")

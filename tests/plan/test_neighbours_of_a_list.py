@@ -132,6 +132,17 @@ def test_aggregates_of_the_elements_of_an_array_do_not_depend_on_other_arrays(be
     _assert_alone_is_the_same(exprs, pl.Array(dtype, WIDTH))
 
 
+@pytest.mark.parametrize("before", BEFORE)
+def test_aggregates_of_an_array_do_not_depend_on_where_among_others_it_is(before):
+    exprs = {name: COLUMN.arr.agg(of(BEFORE[before])) for name, of in OF_ELEMENTS.items()}
+    schema = pl.Schema({"l": pl.Array(pl.Float64, WIDTH)})
+    step = _accepted(exprs, schema)
+    alone = {row: step.apply(pl.DataFrame({"l": [ROWS[row]]}, schema=schema)).row(0) for row in ROWS}
+    for order in (["values", "positive", "null"], ["nan", "values", "null"], ["null", "nan", "positive"]):
+        found = step.apply(pl.DataFrame({"l": [ROWS[row] for row in order]}, schema=schema))
+        assert [repr(row) for row in found.rows()] == [repr(alone[row]) for row in order]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_functions_of_lists_and_arrays_do_not_depend_on_other_rows(dtype):
     lists = {name: getattr(COLUMN.list, name)() for name in OF_LISTS}

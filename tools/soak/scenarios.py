@@ -18,7 +18,6 @@ from typing import Any
 import polars as pl
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.io.files.sink import FileSink
 
 ROWS = 6_000
 PARTITIONS = 4
@@ -80,7 +79,7 @@ class Scenario:
     def run(self, folder: Path, generation: int) -> None:
         """Write the rows of a generation."""
         rows = Source.from_frame(self.rows(generation), batch_rows=1_000)
-        sink: FileSink = Sink.to_file(f"{folder}/{self.path}", **self.options)
+        sink = Sink.to_file(f"{folder}/{self.path}", **self.options)
         Pipeline.builder().source(rows).sink(sink).build().run_sync()
 
 

@@ -29,11 +29,16 @@ BUILDER = {
     "join": 'join each batch with a frame in memory: .map(lambda rows: rows.join(frame, on="k"), frame="polars")',
     **dict.fromkeys(("unique", "distinct"), "use .reduce(pl.len(), by=...), a row for each key"),
     **dict.fromkeys(
-        (f"{verb}_{format}" for verb in ("write", "sink") for format in ("parquet", "csv", "ndjson", "ipc")),
+        (
+            f"{verb}_{format}"
+            for verb in ("write", "sink")
+            for format in ("parquet", "csv", "ndjson", "ipc", "avro")
+        ),
         _WRITE,
     ),
     **dict.fromkeys(
-        (f"{verb}_{format}" for verb in ("read", "scan") for format in ("parquet", "csv")), _READ
+        (f"{verb}_{format}" for verb in ("read", "scan") for format in ("parquet", "csv", "avro", "excel")),
+        _READ,
     ),
     **dict.fromkeys(("head", "limit", "take", "slice", "show", "print"), _FIRST),
     **dict.fromkeys(("apply", "map_batches", "map_rows", "transform", "map_partitions"), _FUNCTION),
@@ -90,7 +95,7 @@ _FILE_IN = 'write Source.from_file("path"), whose format is that of the name'
 _FILE_OUT = 'write Sink.to_file("path"), whose format is that of the name'
 _ITEMS_IN = "write Source.from_frame(frame), or Source.from_fn(fn) for an async generator function"
 _BUILDER = "begin with Pipeline.builder().source(Source.from_file(path))"
-_FORMATS = ("csv", "parquet", "ndjson", "jsonl", "json", "arrow", "ipc", "feather")
+_FORMATS = ("csv", "parquet", "ndjson", "jsonl", "json", "arrow", "ipc", "feather", "avro", "excel")
 
 SOURCE = {
     **_STEP_WORDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.errors import SchemaError
-from arrowstream.io.files.formats import Format
+from arrowstream.io.files.formats import TEXT_FORMATS, Format
 from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.streaming_sink import encoded
 
@@ -27,6 +28,7 @@ _CSV = (
     pl.Decimal,
     pl.Null,
 )
+_AVRO_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _NOT_JSON = (pl.Binary, pl.Int128, pl.UInt128) if hasattr(pl, "UInt128") else (pl.Binary, pl.Int128)
 
 
@@ -41,7 +43,7 @@ def check_types(format: Format, schema: pl.Schema) -> None:
         raise SchemaError("there are no columns to write", hint="select at least one column before the sink")
     for name, dtype in schema.items():
         _check_listed(format, name, dtype)
-    if format in ("parquet", "ipc") and _failure(format, schema) is not None:
+    if format not in TEXT_FORMATS and _failure(format, schema) is not None:
         alone = {name: _failure(format, pl.Schema({name: dtype})) for name, dtype in schema.items()}
         name, reason = next((name, reason) for name, reason in alone.items() if reason is not None)
         raise _refused(format, name, schema[name], reason, "drop the column, or cast it, before the sink")
@@ -56,10 +58,37 @@ def _check_listed(format: Format, name: str, dtype: pl.DataType) -> None:
     if format in ("json", "ndjson") and any(leaf in _NOT_JSON for leaf in _leaves(dtype)):
         hint = f"for bytes, with_columns({name}=pl.col({name!r}).bin.encode('base64')); or write parquet"
         raise _refused(format, name, dtype, "JSON has no such values", hint)
+    if format == "avro":
+        _check_avro(name, dtype)
     if format == "ipc" and any(leaf == pl.Categorical for leaf in _leaves(dtype)):
         # Polars does not read delta dictionaries, so all categories would have to be known at the first row.
         hint = f"with_columns({name}=pl.col({name!r}).cast(pl.String)), or pl.Enum([...]); or write parquet"
         raise _refused(format, name, dtype, "an Arrow file has one fixed list of categories a column", hint)
+
+
+def _check_avro(name: str, dtype: pl.DataType) -> None:
+    names = [name, *_field_names(dtype)]
+    wrong = next((name for name in names if not _AVRO_NAME.fullmatch(name)), None)
+    if wrong is not None:
+        other = re.sub(r"^(?=[0-9]|$)|[^A-Za-z0-9_]", "_", wrong)
+        hint = f"rename it before the sink, such as to {other!r}"
+        raise _refused(
+            "avro", name, dtype, "names of ASCII letters, digits and _, not beginning with a digit", hint
+        )
+    if any(leaf == pl.Null for leaf in _leaves(dtype)):
+        # Polars' encoder panics at it.
+        raise _refused(
+            "avro", name, dtype, "a type that Polars writes to Avro", "drop the column, or cast it"
+        )
+
+
+def _field_names(dtype: PolarsDataType) -> Iterator[str]:
+    if isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            yield field.name
+            yield from _field_names(field.dtype)
+    elif isinstance(dtype, (pl.List, pl.Array)):
+        yield from _field_names(dtype.inner)
 
 
 def _leaves(dtype: PolarsDataType) -> Iterator[PolarsDataType]:

@@ -9,11 +9,11 @@ from typing import Final, Literal, get_args
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 
-Format = Literal["parquet", "csv", "ndjson", "json", "ipc"]
+Format = Literal["parquet", "csv", "ndjson", "json", "ipc", "avro", "excel"]
 Compression = Literal["gzip", "zstd", "zip"]
 
 TEXT_FORMATS: Final[frozenset[Format]] = frozenset({"csv", "ndjson", "json"})
-"""Formats that may be compressed as a whole; the others compress their columns themselves."""
+"""Formats that may be compressed as a whole, and whose types are inferred; the others know their types."""
 
 SUFFIXES: Final[dict[str, Format]] = {
     ".parquet": "parquet",
@@ -25,13 +25,16 @@ SUFFIXES: Final[dict[str, Format]] = {
     ".arrow": "ipc",
     ".ipc": "ipc",
     ".feather": "ipc",
+    ".avro": "avro",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
 }
 COMPRESSION_SUFFIXES: Final[dict[str, Compression]] = {".gz": "gzip", ".zst": "zstd", ".zip": "zip"}
 
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """Format, compression and delimiter of a file.
+    """Format, compression, delimiter and sheet of a file.
 
     Parameters
     ----------
@@ -41,11 +44,14 @@ class FileKind:
         Compression of the whole file; always None for formats that compress their columns themselves.
     delimiter
         Delimiter of CSV fields: a comma, or a tab if the name ends in ``.tsv``.
+    sheet
+        Sheet of an Excel file: its name, or its number from 1.
     """
 
     format: Format
     compression: Compression | None = None
     delimiter: str = ","
+    sheet: str | int = 1
 
 
 def kind_of(path: str | Path) -> FileKind | None:
@@ -54,7 +60,7 @@ def kind_of(path: str | Path) -> FileKind | None:
     Examples
     --------
     >>> kind_of("trips/2013.csv.gz")
-    FileKind(format='csv', compression='gzip', delimiter=',')
+    FileKind(format='csv', compression='gzip', delimiter=',', sheet=1)
     >>> kind_of("notes.txt") is None
     True
     """
@@ -76,7 +82,7 @@ def detect(path: str | Path, format: str | None = None) -> FileKind:
     Examples
     --------
     >>> detect("prices.txt", format="csv")
-    FileKind(format='csv', compression=None, delimiter=',')
+    FileKind(format='csv', compression=None, delimiter=',', sheet=1)
     """
     suffix, compression = _suffixes(path)
     chosen = format_named(format) if format is not None else SUFFIXES.get(suffix)

@@ -13,6 +13,9 @@ from urllib.parse import unquote
 from arrowstream.errors import PlanError, SourceError
 from arrowstream.io.files.formats import FileKind, Format, detect, kind_of, known_suffixes
 from arrowstream.io.files.paths import local
+from arrowstream.io.files.remote import listing as remote_listing
+from arrowstream.io.files.remote.options import StorageOptions
+from arrowstream.io.files.remote.urls import RemotePath, is_url, remote_path
 from arrowstream.io.files.search.glob import is_pattern, matches
 from arrowstream.io.files.search.walk import files_in
 
@@ -30,20 +33,24 @@ class DataFile:
     Parameters
     ----------
     path
-        Path of the file.
+        Path of the file, or place of an object.
     kind
         Format, compression and delimiter.
     partitions
         Hive partitions ``key=value`` from the folders above it; a value of None stands for null.
     """
 
-    path: Path
+    path: Path | RemotePath
     kind: FileKind
     partitions: Partitions = ()
 
 
 def find_files(
-    paths: Iterable[str], format: str | None = None, *, listed: bool = False
+    paths: Iterable[str],
+    format: str | None = None,
+    *,
+    listed: bool = False,
+    options: StorageOptions | None = None,
 ) -> tuple[DataFile, ...]:
     """Return every file that `paths` name; those of a folder or glob in the order of their names.
 
@@ -56,6 +63,8 @@ def find_files(
     listed
         Whether the user wrote a list: folders ``key=value`` in the paths themselves are partitions too, if all paths
         have the same keys.
+    options
+        Options of the object store, for URLs.
 
     Raises
     ------
@@ -66,7 +75,7 @@ def find_files(
     """
     paths = tuple(paths)
     above = _partitions_above(paths) if listed else {}
-    files = [file for path in paths for file in _under(above.get(path, ()), _found(path, format))]
+    files = [file for path in paths for file in _under(above.get(path, ()), _found(path, format, options))]
     first = files[0] if files else None
     if first is None:
         raise PlanError("there is no file to read", expected="at least one path", found="an empty list")
@@ -88,20 +97,31 @@ def find_files(
     return tuple(files)
 
 
-def first_file(paths: Sequence[str], format: str | None = None, *, listed: bool = False) -> DataFile:
+def first_file(
+    paths: Sequence[str],
+    format: str | None = None,
+    *,
+    listed: bool = False,
+    options: StorageOptions | None = None,
+) -> DataFile:
     """Return the first file that `paths` name, without listing all of them. Raises as `find_files` does."""
     if not paths:
         return find_files(paths, format)[0]
     above = _partitions_above(paths) if listed else {}
-    return _under(above.get(paths[0], ()), _found(paths[0], format, 1))[0]
+    return _under(above.get(paths[0], ()), _found(paths[0], format, options, 1))[0]
 
 
 def _partitions_above(paths: Sequence[str]) -> dict[str, Partitions]:
     """Return the partitions in the paths themselves, by path; none if the paths differ in their keys."""
     with _searching(", ".join(paths)):
-        above = {path: _fixed_partitions(local(path)) for path in paths}
+        above = {path: _fixed_partitions(_place(path)) for path in paths}
     keys = {tuple(key for key, _ in partitions) for partitions in above.values()}
     return above if len(keys) == 1 else {}
+
+
+def _place(path: str) -> Path:
+    """Return a local path, or the key of a URL as if it were one."""
+    return Path("/", remote_path(path).key) if is_url(path) else local(path)
 
 
 def _fixed_partitions(path: Path) -> Partitions:
@@ -119,7 +139,14 @@ def _under(above: Partitions, files: list[DataFile]) -> list[DataFile]:
     return [replace(file, partitions=(*above, *file.partitions)) for file in files]
 
 
-def _found(path: str, format: str | None, count: int | None = None) -> list[DataFile]:
+def _found(
+    path: str, format: str | None, options: StorageOptions | None, count: int | None = None
+) -> list[DataFile]:
+    if is_url(path):
+        place = remote_path(path)
+        if options is not None and options.scheme == place.scheme:
+            place = replace(place, options=options)
+        return list(islice(_objects(place, format), count))
     with _searching(path):
         return list(islice(_expand(path, format), count))
 
@@ -150,6 +177,23 @@ def _expand(path: str, format: str | None) -> Iterator[DataFile]:
         raise _missing(f"there is no file {path}", root)
     else:
         yield from _matching(root, format)
+
+
+def _objects(place: RemotePath, format: str | None) -> Iterator[DataFile]:
+    """Yield the data files that a URL names."""
+    folder, found = remote_listing.listed(place)
+    alone = len(found) == 1 and found[0].key == place.key
+    others = []
+    for path in found:
+        kind = kind_of(path.name)
+        if format is None and kind is None and not alone:
+            others.append(path.name)
+            continue
+        above = Path("/", path.key).parent
+        partitions = () if alone else _partitions(above, Path("/", folder))
+        yield DataFile(path, detect(path.name, format), partitions)
+    if len(others) == len(found):
+        raise _no_data(str(place), others)
 
 
 def _matching(pattern: Path, format: str | None) -> Iterator[DataFile]:
@@ -183,12 +227,16 @@ def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFil
             parent, partitions = above, _partitions(path.parent, base)
         yield DataFile(path, detect(path, format) if format or kind is None else kind, partitions)
     if not found:
-        raise SourceError(
-            f"there are no data files in the folder {folder}",
-            expected=f"files named {known_suffixes()}",
-            found=_some(others) if others else "an empty folder",
-            hint="pass format= if the names do not tell it" if others else "check the path",
-        )
+        raise _no_data(str(folder), others)
+
+
+def _no_data(folder: str, others: list[str]) -> SourceError:
+    return SourceError(
+        f"there are no data files in the folder {folder}",
+        expected=f"files named {known_suffixes()}",
+        found=_some(others) if others else "an empty folder",
+        hint="pass format= if the names do not tell it" if others else "check the path",
+    )
 
 
 def _partitions(folder: Path, base: Path) -> Partitions:

@@ -6,10 +6,14 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
+from arrowstream.config.masking import masked
 from arrowstream.errors import PlanError
+from arrowstream.io.files.remote.urls import is_url, remote_path
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
+_SERVED: Final = "s3://, gs://, az://, https:// or file://"
 # `Path` turns "s3://bucket" into "s3:/bucket". Any other "name:/..." may be a folder.
 _SCHEMES: Final = frozenset(
     {"abfs", "abfss", "adl", "azure", "az", "file", "ftp", "gcs", "gs", "hdfs", "hf", "http", "https"}
@@ -17,8 +21,8 @@ _SCHEMES: Final = frozenset(
 )
 
 
-def path_text(step: str, path: Any) -> str:
-    """Return a path as text, from text or any `os.PathLike` of text.
+def path_text(step: str, path: Any, *, urls: bool = False) -> str:
+    """Return a path as text, from text or any `os.PathLike` of text; that of a ``file://`` URL is its path.
 
     Parameters
     ----------
@@ -26,11 +30,13 @@ def path_text(step: str, path: Any) -> str:
         Name of the step that takes the path, for errors: ``to_file``.
     path
         Path as the user wrote it.
+    urls
+        Whether URLs of object stores and web servers are taken.
 
     Raises
     ------
     PlanError
-        `path` is not a path, is one of bytes, is empty, cannot be the name of a file, or is a URL.
+        `path` is not a path, is one of bytes, is empty, cannot be the name of a file, or is a URL that is not taken.
 
     Examples
     --------
@@ -58,16 +64,43 @@ def path_text(step: str, path: Any) -> str:
             found=ascii(text),
         )
     url = _URL.match(text)
-    if url is not None and (url[2] or url[1].lower() in _SCHEMES):
+    if url is None or not (url[2] or url[1].lower() in _SCHEMES):
+        return text
+    if url[1].lower() == "file":
+        return _file_path(text, text[url.end() - len(url[2]) - 1 :])
+    if urls and is_url(text):
+        remote_path(text)  # checks it
+        return text
+    raise PlanError(
+        f"{masked('url', text)} is a URL that is not read or written",
+        expected=f"a path on this machine, or {_SERVED}",
+        found=f"the scheme {url[1]}",
+        hint=f"write the URL as text: pathlib makes {url[1]}:/ of {url[1]}://"
+        if not url[2] and is_url(text.replace(":/", "://", 1))
+        else "copy it here first, or write a local file and copy that",
+    )
+
+
+def _file_path(url: str, rest: str) -> str:
+    """Return the path of a URL, of which `rest` follows the scheme: ``/path``, ``///path`` or ``//host/path``."""
+    host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "/", rest[1:])
+    if host not in ("", "localhost") or not slash:
         raise PlanError(
-            f"{text} is a URL, and only local files are read and written",
-            expected="the path of a file or folder on this machine",
-            found=f"the scheme {url[1]}",
-            hint=f"write the path alone: /{text[url.end() :].lstrip('/')}"
-            if url[1].lower() == "file"
-            else "copy it here first, or write a local file and copy that",
+            f"{url} is on another machine",
+            expected="file:///path, the path of a file on this machine",
+            found=f"the host {host!r}",
+            hint=f"write file:///{host}/{path}, with three slashes, or the path alone",
         )
-    return text
+    return unquote(f"/{path}")
+
+
+class Paths(tuple[str, ...]):
+    """Paths and URLs, printed without secrets."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(tuple(map(printable, self)))
 
 
 def local(text: str) -> Path:
@@ -82,7 +115,9 @@ def local(text: str) -> Path:
 
 
 def printable(text: str) -> str:
-    """Return a path for messages, with escapes for bytes that are not UTF-8."""
+    """Return a path for messages: with escapes for bytes that are not UTF-8, a URL without secrets."""
+    if is_url(text):
+        return str(remote_path(text))
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from arrowstream.core.position import Position
 from arrowstream.errors import ArrowstreamError
+from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.bad.bad_row import PutAside
 
 DEPTH = 2
@@ -62,7 +63,7 @@ class Piece:
         Returns the origin of the rows if they come from several files. Call it after `read`.
     """
 
-    path: Path
+    path: Path | RemotePath
     rows: int | None
     nbytes: int
     read: Callable[[], pl.DataFrame]

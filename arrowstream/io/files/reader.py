@@ -17,16 +17,15 @@ from arrowstream.core.failures import FAILURES
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.position import Position
 from arrowstream.errors import ArrowstreamError
-from arrowstream.io.files.columnar.open_file import OpenFile
-from arrowstream.io.files.columnar.parquet_footer import rows_of
-from arrowstream.io.files.columnar.parquet_pieces import parquet_pieces
-from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, ipc_rows, schema_of
+from arrowstream.io.files.columnar.scan import Adapt
 from arrowstream.io.files.evolution import Evolution
+from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.hive_columns import needed_files
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
 from arrowstream.io.files.read_ahead import Piece, ReadAhead
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_names
+from arrowstream.io.files.tables import open_table
 from arrowstream.io.files.text.bad.left_out import LeftOut
 from arrowstream.io.files.text.bad.put_aside import BadRowsTo
 from arrowstream.io.files.text.csv_format import Csv
@@ -215,17 +214,14 @@ class FileReader(BlockingReader):
         files = [self._files[number] for number in self._needed]
         if len(files) > CHECKED_AT_BUILD:
             return None
-        match self._files[0].kind.format:
-            case "parquet":
-                return sum(rows_of(OpenFile(file.path)) for file in files)
-            case "ipc":
-                return sum(ipc_rows(file.path) for file in files)
-            case _:
-                return None
+        if self._files[0].kind.format in TEXT_FORMATS:
+            return None
+        rows = [open_table(file).rows for file in files]
+        return sum(count for count in rows if count is not None) if None not in rows else None
 
     @property
     def rows_read(self) -> int | None:
-        return self._total if self._files[0].kind.format in ("parquet", "ipc") else None
+        return None if self._files[0].kind.format in TEXT_FORMATS else self._total
 
     def _pieces(self) -> Generator[Piece, None, None]:
         waiting = Waiting()
@@ -269,8 +265,10 @@ class FileReader(BlockingReader):
                 return AlikeIpc.of(content, columns)
             case "json" if is_array(content):
                 return AlikeJson(self._known_keys)
-            case _:
+            case "ndjson" | "json":
                 return AlikeNdjson(self._known_keys)
+            case _:
+                return None
 
     def _together(self, waiting: Waiting) -> Piece:
         assert self._alike is not None
@@ -288,7 +286,7 @@ class FileReader(BlockingReader):
         return Group(readings, self._alike, waiting.files).piece(waiting.stored)
 
     def _alone(self, number: int) -> Iterator[Piece]:
-        read = self._table if self._files[number].kind.format in ("parquet", "ipc") else self._text
+        read = self._text if self._files[number].kind.format in TEXT_FORMATS else self._table
         for piece in read(number, self._files[number]):
             yield replace(piece, file=number)
 
@@ -300,13 +298,12 @@ class FileReader(BlockingReader):
         return self._query_on(frame.with_columns(*values).lazy(), frame.schema, keys.columns).collect()
 
     def _table(self, number: int, file: DataFile) -> Iterator[Piece]:
-        opened = OpenFile(file.path)
-        found = schema_of(opened, file.kind.format)
+        opened = open_table(file)
+        found = opened.schema
         check_columns(file, found, self._files[0], self._stored, self._evolution)
         self._found = pl.Schema({name: dtype for name, dtype in found.items() if name in self._stored})
         columns = tuple(name for name in self._pushed.columns if name in found)
-        table = Table(opened, found, columns, self._adapt(number, found))
-        return ipc_pieces(table) if file.kind.format == "ipc" else parquet_pieces(table)
+        return opened.pieces(columns, self._adapt(number, found))
 
     def _text(self, number: int, file: DataFile) -> Iterator[Piece]:
         text = TextFile(file, self._options, aside=self._bad_rows != "error")

@@ -8,10 +8,10 @@ import polars as pl
 
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import SchemaError
-from arrowstream.io.files.columnar.open_file import OpenFile
-from arrowstream.io.files.columnar.scan import schema_of
 from arrowstream.io.files.evolution import Evolution
+from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.tables import open_table
 from arrowstream.io.files.text.file import text_schema
 from arrowstream.io.files.text.options.text_options import TextOptions
 
@@ -20,8 +20,8 @@ CHECKED_AT_BUILD = 1000
 
 
 def table_schema(file: DataFile) -> pl.Schema:
-    """Return the schema of a Parquet or IPC file, read again only if the file changed."""
-    return schema_of(OpenFile(file.path), file.kind.format)
+    """Return the schema of a file with typed columns; for Parquet and IPC read again only if the file changed."""
+    return open_table(file).schema
 
 
 def stored_schema(
@@ -43,12 +43,12 @@ def stored_schema(
     SourceError
         A file cannot be read.
     SchemaError
-        Parquet or IPC files differ, or `given` names a column that does not exist.
+        Files with typed columns differ, or `given` names a column that does not exist.
     """
     first = files[0]
     partitions = [key for key, _ in first.partitions]
     inside = pl.Schema({name: dtype for name, dtype in given.items() if name not in partitions})
-    columnar = first.kind.format in ("parquet", "ipc")
+    columnar = first.kind.format not in TEXT_FORMATS
     schema = table_schema(first) if columnar else text_schema(first, options, inside, aside=aside)
     if evolution.missing_columns == "insert":
         schema = pl.Schema({**schema, **{name: inside[name] for name in inside if name not in schema}})

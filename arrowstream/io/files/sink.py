@@ -58,14 +58,14 @@ class FileSink(SinkSpec):
         link is followed; a pipe, a character device, ``/dev/stdout`` or ``"-"``, which is standard output, gets the
         rows as they come.
     format
-        ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects) or ``"ipc"`` (Arrow's file
-        format, also called Feather). None to take it from the name; Parquet for a folder.
+        ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects), ``"ipc"`` (Arrow's file
+        format, also called Feather) or ``"avro"``. None to take it from the name; Parquet for a folder.
     partition_by
         Columns whose values become folders, as in ``day=2013-01-01/part-00000.parquet``.
     compression
         parquet: ``"zstd"`` (the default, level 1), ``"snappy"``, ``"lz4"``, ``"gzip"``, ``"none"``;
-        ipc: ``"none"`` (the default), ``"lz4"``, ``"zstd"``; text formats in a folder: ``"none"`` (the default),
-        ``"gzip"``, ``"zstd"``. A single text file is compressed as its name says (``.gz``, ``.zst``).
+        ipc: ``"none"`` (the default), ``"lz4"``, ``"zstd"``; avro: the same, ``"deflate"``, ``"snappy"``;
+        text in a folder: the same, ``"gzip"``, ``"zstd"``. One text file is packed as its name says (``.gz``).
     mode
         What happens to rows that the target holds: ``"append"``, ``"overwrite"``, ``"overwrite_partitions"`` or
         ``"error"``. By default a file is overwritten, and a folder that holds data files is an error.

@@ -1,4 +1,4 @@
-"""Rows of files: Parquet, CSV, NDJSON, JSON and Arrow IPC."""
+"""Rows of files: Parquet, CSV, NDJSON, JSON, Arrow IPC, Avro and Excel."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError, SourceError
 from arrowstream.expressions.text import conjunction_text
-from arrowstream.io.files.columnar.open_file import OpenFile
-from arrowstream.io.files.columnar.parquet_footer import row_groups
+from arrowstream.io.files.columnar.parquet_footer import row_groups, size_text
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
 from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
 from arrowstream.io.files.listing import DataFile, check_format, find_files, first_file
-from arrowstream.io.files.paths import path_text, printable
+from arrowstream.io.files.paths import Paths, path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
+from arrowstream.io.files.remote.options import StorageOptions
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
+from arrowstream.io.files.tables import open_file
 from arrowstream.io.files.text.bad.put_aside import BadRowsTo, checked_destination
 from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
 from arrowstream.io.files.together.alike import has_content
@@ -60,6 +61,8 @@ class FileSource(SourceSpec):
         Name of a column with the path of each row's file; None for no such column.
     skip_empty
         Whether files without content are left out, instead of being an error.
+    sheet, storage_options
+        Sheet of Excel files, by name or by number from 1; options of the object store, if a path is a URL.
     bad_rows
         A sink for the rows of CSV and NDJSON that cannot be read; ``"skip"`` or ``"error"``.
     text
@@ -85,6 +88,8 @@ class FileSource(SourceSpec):
     listed: bool = False
     include_file_paths: str | None = None
     skip_empty: bool = False
+    sheet: str | int | None = None
+    storage_options: StorageOptions | None = None
     bad_rows: BadRowsTo = "error"
     text: TextOptions = field(default_factory=TextOptions)
     batch_rows: int | None = None
@@ -111,7 +116,7 @@ class FileSource(SourceSpec):
         several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
         paths: Iterable[Any] = path if several else [path]  # type: ignore[assignment]
         named = None if format is None else format_named(format)
-        names = tuple(path_text("from_file", item) for item in paths)
+        names = Paths(path_text("from_file", item, urls=True) for item in paths)
         return cls(names, named, pl.Schema(schema or {}), listed=several)
 
     def with_delimiter(self, delimiter: str) -> FileSource:
@@ -191,7 +196,7 @@ class FileSource(SourceSpec):
 
     @property
     def label(self) -> str:
-        paths = printable(", ".join(self.paths))
+        paths = ", ".join(map(printable, self.paths))
         try:
             files = self._files()
         except ArrowstreamError:
@@ -207,7 +212,7 @@ class FileSource(SourceSpec):
     @property
     def pushdown(self) -> Literal["columns", "query"]:
         format = self.format or self._first.kind.format
-        return "query" if format in ("parquet", "ipc") else "columns"
+        return "columns" if format in TEXT_FORMATS else "query"
 
     @property
     def bad_rows_sink(self) -> SinkSpec | None:
@@ -258,20 +263,23 @@ class FileSource(SourceSpec):
         if len(needed) < len(files):
             lines.append(f"files: {len(needed)} of {len(files)}")
         if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD:
-            groups = [row_groups(OpenFile(file.path), chosen) for file in files]
+            groups = [row_groups(open_file(file.path), chosen) for file in files]
             read = sum(group.stored for number in needed for group in groups[number])
             whole = sum(group.whole for file in groups for group in file)
-            lines.append(f"bytes: {_size(read)} of {_size(whole)}")
+            lines.append(f"bytes: {size_text(read)} of {size_text(whole)}")
         return tuple(lines)
 
     @property
     def _first(self) -> DataFile:
         if self.skip_empty:
             return self._files()[0]
-        return self._with_path(first_file(self.paths, self.format, listed=self.listed))
+        first = first_file(self.paths, self.format, listed=self.listed, options=self.storage_options)
+        return self._with_options(first)
 
-    def _with_path(self, file: DataFile) -> DataFile:
-        """Return a file whose path is a column as the values of its partitions are, if the user asked for it."""
+    def _with_options(self, file: DataFile) -> DataFile:
+        """Return a file with the sheet to read, and with its path as a column like a partition, if asked for."""
+        if self.sheet is not None:
+            file = replace(file, kind=replace(file.kind, sheet=self.sheet))
         if self.include_file_paths is None:
             return file
         path = str(file.path)
@@ -290,11 +298,10 @@ class FileSource(SourceSpec):
 
     def _listed(self) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
         """Return the files to read, and those without content that are left out."""
-        files = find_files(self.paths, self.format, listed=self.listed)
+        files = find_files(self.paths, self.format, listed=self.listed, options=self.storage_options)
         for options, formats in self._limited:
             check_format(options, formats, files[0])
-        if self.include_file_paths is not None:
-            files = tuple(map(self._with_path, files))
+        files = tuple(map(self._with_options, files))
         if not self.skip_empty:
             return files, ()
         empty = [not has_content(file.path, file.kind.compression) for file in files]
@@ -309,6 +316,7 @@ class FileSource(SourceSpec):
         yield (*csv, *self.text.for_csv), frozenset({"csv"})
         yield ("encoding",) if self.text.encoding != UTF8 else (), TEXT_FORMATS
         yield ("with_strict_keys()",) if self.strict_keys else (), frozenset({"ndjson", "json"})
+        yield ("sheet",) if self.sheet is not None else (), frozenset({"excel"})
         yield ("bad_rows",) if self.bad_rows != "error" else (), frozenset({"csv", "ndjson"})
 
     def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
@@ -339,9 +347,3 @@ class FileSource(SourceSpec):
         partitions = [key for key, _ in files[0].partitions]
         names = () if self.text.has_header else (name for name in self.given if name not in partitions)
         return replace(self.text, delimiter=self.delimiter or files[0].kind.delimiter, names=tuple(names))
-
-
-def _size(nbytes: int) -> str:
-    """Format a number of bytes in decimal units: ``12 B``, ``1.2 KB``, ``14.6 MB``."""
-    step = min((len(str(nbytes)) - 1) // 3, 4)
-    return f"{nbytes / 1000**step:.{min(step, 1)}f} {('B', 'KB', 'MB', 'GB', 'TB')[step]}"

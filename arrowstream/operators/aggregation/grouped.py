@@ -35,6 +35,11 @@ class Grouped(Generic[Built]):
             What `polars.DataFrame.group_by(...).agg(...)` takes: a name, or an expression without an aggregation,
             gives a list of all values of the key.
 
+        Returns
+        -------
+        Builder
+            A new builder, with this step at the end.
+
         Raises
         ------
         PlanError

@@ -54,15 +54,17 @@ def _adds(function: Any) -> bool:
 
 
 def _are_chosen(values: Any) -> bool:
-    """Return whether some values of a list may be left out of `values`, depending on what they are.
+    """Return whether some values of a list may be left out of `values`, for what they are or where.
 
     Polars copies the values if any of any list is left out, and adds the copies in another order.
     """
     for node, _ in containers(values):
         match node:
-            case {"Filter": _} | {
-                "Function": {"function": "DropNulls" | "DropNans" | {"Mode": _} | {"Unique": _}}
-            }:
+            case (
+                {"Filter": _}
+                | {"Slice": _}
+                | {"Function": {"function": "DropNulls" | "DropNans" | {"Mode": _} | {"Unique": _}}}
+            ):
                 return True
     return False
 

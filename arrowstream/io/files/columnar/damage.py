@@ -35,7 +35,7 @@ def checked_types(file: OpenFile, schema: pl.Schema) -> pl.Schema:
 
 
 def unreadable_schema(
-    file: OpenFile, error: BaseException, what: str, read_schema: Callable[[str], pa.Schema]
+    file: OpenFile, error: BaseException, what: str, read_schema: Callable[[str | pa.NativeFile], pa.Schema]
 ) -> SourceError | SchemaError:
     """Make the error for a file whose schema Polars cannot read: it lacks a type, or the file is damaged.
 
@@ -48,10 +48,13 @@ def unreadable_schema(
     what
         Name of the format.
     read_schema
-        Reads the Arrow schema of a path with pyarrow.
+        Reads the Arrow schema of a path or an open file with pyarrow.
     """
+    unreachable = file.unreachable(error)
+    if unreachable is not None:
+        return unreachable
     try:
-        schema = read_schema(file.place)
+        schema = read_schema(file.source)
         polars_schema(schema)
     except SchemaError:
         return unfit_columns(schema, error, f" of {file.path}")

@@ -7,7 +7,10 @@ import weakref
 from pathlib import Path
 from stat import S_ISREG
 
+import pyarrow as pa
+
 from arrowstream.errors import SourceError
+from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.byte_stream import unreadable
 
 Stamp = tuple[int, int, int, int]
@@ -34,6 +37,9 @@ class OpenFile:
 
     __slots__ = ("__weakref__", "_handle", "path", "stamp")
 
+    path: Path | RemotePath
+    stamp: Stamp
+
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
@@ -53,6 +59,16 @@ class OpenFile:
     def place(self) -> str:
         """Path of the open file itself, in ASCII whatever its name is."""
         return f"/dev/fd/{self._handle}"
+
+    @property
+    def source(self) -> str | pa.NativeFile:
+        """The file as pyarrow takes it: `place`, or an open file of its own."""
+        return self.place
+
+    @property
+    def storage_options(self) -> dict[str, str] | None:
+        """Options with which Polars opens `place`, if it is a URL."""
+        return None
 
     @property
     def size(self) -> int:
@@ -81,6 +97,10 @@ class OpenFile:
         """Raise SourceError if the file has changed since it was opened."""
         if self._now() != self.stamp:
             raise self._changed()
+
+    def unreachable(self, error: BaseException) -> SourceError | None:
+        """Return the error for a store that refused a read or could not be reached; None for any other `error`."""
+        return None
 
     def text(self, error: BaseException) -> str:
         """Return the first line of an error, with the file's name in place of `place`."""

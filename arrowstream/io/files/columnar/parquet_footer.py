@@ -76,12 +76,18 @@ def rows_of(file: OpenFile) -> int:
 
 def _footer_of(file: OpenFile) -> pq.FileMetaData:
     try:
-        return pq.read_metadata(file.place)
+        return pq.read_metadata(file.source)
     except DAMAGE as error:
-        raise damaged_file(file, error, "Parquet") from error
+        raise file.unreachable(error) or damaged_file(file, error, "Parquet") from error
 
 
 def _root(path: str, columns: Collection[str]) -> bool:
     return (
         path in columns or path.partition(".")[0] in columns or any(path.startswith(f"{c}.") for c in columns)
     )
+
+
+def size_text(nbytes: int) -> str:
+    """Format a number of bytes in decimal units: ``12 B``, ``1.2 KB``, ``14.6 MB``."""
+    step = min((len(str(nbytes)) - 1) // 3, 4)
+    return f"{nbytes / 1000**step:.{min(step, 1)}f} {('B', 'KB', 'MB', 'GB', 'TB')[step]}"

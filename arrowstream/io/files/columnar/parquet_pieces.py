@@ -66,12 +66,12 @@ def _pages(table: Table, number: int, group: RowGroup, start: int) -> Iterator[P
     """
     size = max(1, group.rows * PIECE_BYTES // (2 * group.decoded))
     try:
-        with pq.ParquetFile(table.file.place, buffer_size=1 << 20, pre_buffer=False) as opened:
+        with pq.ParquetFile(table.file.source, buffer_size=1 << 20, pre_buffer=False) as opened:
             for record in opened.iter_batches(size, row_groups=[number], columns=list(table.columns)):
                 yield _piece(table, record, group.stored * record.num_rows // group.rows)
                 start += record.num_rows
     except DAMAGE as error:
-        raise damaged_rows(table.file, error, start, size) from error
+        raise table.file.unreachable(error) or damaged_rows(table.file, error, start, size) from error
 
 
 def _piece(table: Table, record: pa.RecordBatch, nbytes: int) -> Piece:

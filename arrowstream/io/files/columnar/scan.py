@@ -19,6 +19,7 @@ from arrowstream.io.files.columnar.ipc_file import BatchCopy, IpcFile
 from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.read_ahead import Piece
+from arrowstream.io.files.remote.urls import RemotePath
 
 PIECE_BYTES = 16 << 20
 """Decoded size of a piece, about, in bytes; two are read at a time while a third is processed."""
@@ -26,7 +27,7 @@ PIECE_BYTES = 16 << 20
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 _KNOWN_SCHEMAS: Final = 4096
-_known: dict[tuple[Path, Stamp], pl.Schema] = {}
+_known: dict[tuple[Path | RemotePath, Stamp], pl.Schema] = {}
 
 _END_BYTES: Final = 65_536
 """Bytes at the end of a Parquet file that hold most footers whole."""
@@ -41,18 +42,10 @@ def schema_of(file: OpenFile, format: Format) -> pl.Schema:
     Raises
     ------
     SourceError
-        The file is not a regular file, or its footer cannot be read.
+        The footer cannot be read.
     SchemaError
         Polars lacks the type of a column; the error names it.
     """
-    if not file.is_regular:
-        raise SourceError(
-            f"{file.path} cannot be read as {format}",
-            position=str(file.path),
-            expected="a regular file, because the columns are described at its end",
-            found="a pipe or a device",
-            hint="write it into a file first; CSV and NDJSON are read from pipes",
-        )
     known = _known.get((file.path, file.stamp))
     if known is None:
         known = _read_schema(file, format)
@@ -90,14 +83,16 @@ def _remember(footer: bytes, schema: pl.Schema) -> None:
         _known_ends[ends] = schema
 
 
-def _read_ipc_schema(path: str) -> pa.Schema:
-    with pa.OSFile(path) as file, pa.ipc.open_file(file) as opened:
+def _read_ipc_schema(source: str | pa.NativeFile) -> pa.Schema:
+    with pa.OSFile(source) if isinstance(source, str) else source as file, pa.ipc.open_file(file) as opened:
         return opened.schema
 
 
 def scan_parquet(file: OpenFile) -> pl.LazyFrame:
     """Scan a Parquet file: exactly this file, without columns from its path."""
-    return pl.scan_parquet(file.place, glob=False, hive_partitioning=False)
+    return pl.scan_parquet(
+        file.place, glob=False, hive_partitioning=False, storage_options=file.storage_options
+    )
 
 
 def scan_ipc(content: io.BytesIO) -> pl.LazyFrame:
@@ -125,11 +120,6 @@ class Table:
     schema: pl.Schema
     columns: tuple[str, ...]
     adapt: Adapt
-
-
-def ipc_rows(path: Path) -> int:
-    """Return the number of rows of an IPC file, from the headers of its record batches."""
-    return IpcFile(OpenFile(path)).rows
 
 
 def ipc_pieces(table: Table) -> Iterator[Piece]:
@@ -197,7 +187,7 @@ def _piece(
         except SourceError as changed:
             return changed
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as damage:
-            return damaged_rows(file, damage, first_row, rows)
+            return file.unreachable(damage) or damaged_rows(file, damage, first_row, rows)
         return failed_steps(file, error, first_row, rows)
 
     return Piece(file.path, rows, nbytes, read, explain)

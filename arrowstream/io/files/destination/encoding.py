@@ -15,6 +15,7 @@ from arrowstream.io.files.formats import COMPRESSION_SUFFIXES, TEXT_FORMATS, Fil
 _COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
     "parquet": ("zstd", "snappy", "lz4", "gzip", "none"),
     "ipc": ("none", "lz4", "zstd"),
+    "avro": ("none", "deflate", "snappy"),
     "csv": ("none", "gzip", "zstd"),
     "ndjson": ("none", "gzip", "zstd"),
     "json": ("none", "gzip", "zstd"),
@@ -25,6 +26,7 @@ _SUFFIXES: Final[dict[Format, str]] = {
     "ndjson": ".ndjson",
     "json": ".json",
     "ipc": ".arrow",
+    "avro": ".avro",
 }
 _LEVELS: Final = {"zstd": range(1, 23), "gzip": range(1, 10)}
 
@@ -46,8 +48,15 @@ def compression_of(kind: FileKind, wanted: str | None, path: str, *, by_name: bo
     Raises
     ------
     PlanError
-        The format does not have this compression, or the name implies another one.
+        The format does not have this compression, or the name implies another one; or such files are only read.
     """
+    if kind.format not in _COMPRESSIONS:
+        raise PlanError(
+            f"{kind.format} files are only read",
+            expected=", ".join(map(repr, _COMPRESSIONS)),
+            found=repr(path),
+            hint="write CSV, which spreadsheets open",
+        )
     known = _COMPRESSIONS[kind.format]
     chosen = wanted or kind.compression
     if chosen is not None and chosen not in known:

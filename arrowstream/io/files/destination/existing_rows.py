@@ -13,7 +13,9 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.errors import SchemaError, SinkError, SourceError
+from arrowstream.errors import ArrowstreamError, SchemaError, SinkError, SourceError
+from arrowstream.io.files.avro.rows import AvroFile
+from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.formats import FileKind, Format, kind_of
 from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.streaming_sink import encoded
@@ -47,10 +49,12 @@ def holds_rows(path: Path, kind: FileKind, empty: bytes) -> bool:
     try:
         if path.stat().st_size in (0, len(empty)) and path.read_bytes() in (b"", empty):
             return False
+        if kind.format == "avro":
+            return AvroFile(OpenFile(path)).rows > 0
         if kind.format in ("parquet", "ipc"):
             scan = pl.scan_parquet if kind.format == "parquet" else pl.scan_ipc
             return bool(scan(path).select(pl.len()).collect().item())
-    except (OSError, PolarsError):
+    except (OSError, PolarsError, ArrowstreamError):
         return True
     return True
 
@@ -81,10 +85,16 @@ def check_partitions(folder: Path, found: Iterable[Path], columns: Sequence[str]
 
 
 def check_part(path: Path, schema: pl.Schema, kind: FileKind) -> None:
-    """Raise SchemaError unless a file has the columns of `schema`, and for Parquet and IPC also its types.
+    """Raise SchemaError unless a file has the columns of `schema`, and except in text also its types.
 
     The types of text files are not in the files.
     """
+    if kind.format == "avro":
+        try:
+            _check(path, AvroFile(OpenFile(path)).schema, schema)
+        except SourceError as error:
+            raise _unreadable(path, error.found or error.what) from error
+        return
     if kind.format in ("parquet", "ipc"):
         read = pl.read_parquet_schema if kind.format == "parquet" else pl.read_ipc_schema
         own = read(io.BytesIO(encoded(pl.DataFrame(schema=schema), encoder_for(kind.format, schema, None))))

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import arrow_schema, to_record
 from arrowstream.io.files.formats import Format
+from arrowstream.io.files.output.avro_encoder import AvroEncoder
 from arrowstream.io.files.output.encoder import Encoder, Target, file_of
 from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
 from arrowstream.io.files.text.old_zones import has_zones, with_whole_minutes
@@ -96,6 +97,8 @@ def encoder_for(
         return ParquetEncoder(schema, compression, level, groups or RowGroups())
     if format == "ipc":
         return IpcEncoder(schema, compression)
+    if format == "avro":
+        return AvroEncoder(schema, compression)
     text: Encoder
     if format == "csv":
         text = CsvEncoder(schema, delimiter, header)

@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Compression
+from arrowstream.io.files.remote.object import RemoteBytes
+from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.options.text_options import LOSSY, UTF8
 from arrowstream.io.files.text.pipes import PipeBytes, is_pipe
 from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
@@ -56,7 +58,7 @@ class FileBytes:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | RemotePath,
         compression: Compression | None,
         *,
         keep: bool = False,
@@ -65,11 +67,7 @@ class FileBytes:
         self._encoding = encoding
         self._path = path
         self._compression = compression
-        try:
-            self._file = PipeBytes(path, keep=keep) if is_pipe(path) else io.FileIO(path)
-            self._size = path.stat().st_size
-        except OSError as error:
-            raise unreadable(path, error) from error
+        self._file, self._size = _opened(path, keep)
         try:
             self._stream = self._unpack()
             self._unread = b""
@@ -166,6 +164,18 @@ class FileBytes:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _opened(path: Path | RemotePath, keep: bool) -> tuple[io.RawIOBase, int]:
+    """Open a file, a pipe or an object; return it with its size in bytes."""
+    if isinstance(path, RemotePath):
+        remote = RemoteBytes(path)
+        return remote, remote.size
+    try:
+        file = PipeBytes(path, keep=keep) if is_pipe(path) else io.FileIO(path)
+        return file, path.stat().st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def unpacked(file: io.RawIOBase | io.BytesIO, compression: Compression | None) -> ByteStream:

@@ -19,6 +19,8 @@ import polars as pl
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.io.files.formats import Compression
+from arrowstream.io.files.remote.object import RemoteObject
+from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.byte_stream import unpacked
 from arrowstream.io.files.text.records import Positions
 
@@ -102,7 +104,9 @@ def rows_of_each(ends: Positions, files: Sequence[bytes]) -> Sequence[int]:
     return rows
 
 
-def small_content(path: Path, compression: Compression | None = None) -> tuple[bytes, int] | None:
+def small_content(
+    path: Path | RemotePath, compression: Compression | None = None
+) -> tuple[bytes, int] | None:
     """Return the bytes of a regular file, unpacked, and its size in bytes.
 
     Returns
@@ -110,6 +114,8 @@ def small_content(path: Path, compression: Compression | None = None) -> tuple[b
     (bytes, int) or None
         None if there are more than `SMALL_BYTES`, or they cannot be read: reading the file alone raises the error.
     """
+    if isinstance(path, RemotePath):
+        return None
     try:
         # Before it is opened: a pipe that is opened and closed again would end its writer.
         status = path.stat()
@@ -123,8 +129,10 @@ def small_content(path: Path, compression: Compression | None = None) -> tuple[b
     return None if content is None or len(content) > SMALL_BYTES else (content, len(packed))
 
 
-def has_content(path: Path, compression: Compression | None) -> bool:
+def has_content(path: Path | RemotePath, compression: Compression | None) -> bool:
     """Return False for a regular file without bytes, or with nothing but blank space in its text once unpacked."""
+    if isinstance(path, RemotePath):
+        return RemoteObject(path).size != 0
     try:
         status = path.stat()
     except OSError:

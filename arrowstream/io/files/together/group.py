@@ -12,6 +12,7 @@ from arrowstream.core.failures import FAILURES
 from arrowstream.core.position import Position, joined
 from arrowstream.errors import SourceError
 from arrowstream.io.files.read_ahead import Loss, Piece
+from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.bad.bad_row import PutAside
 from arrowstream.io.files.together.alike import TOGETHER_BYTES, TOGETHER_FILES, Alike, SmallFile
 
@@ -42,7 +43,7 @@ class Readings:
 
     stored: pl.Schema
     columns: tuple[str, ...]
-    path: Callable[[int], Path]
+    path: Callable[[int], Path | RemotePath]
     alone: Callable[[int], Iterator[Piece]]
     finish: Finish
 

@@ -1,0 +1,129 @@
+"""Sheets of Excel files, which are read whole."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from arrowstream.core.hints import cast_hint, did_you_mean
+from arrowstream.errors import ArrowstreamError, MissingExtra, SourceError, StageError
+from arrowstream.io.files.columnar.open_file import OpenFile
+from arrowstream.io.files.columnar.scan import Adapt
+from arrowstream.io.files.read_ahead import Piece
+
+if TYPE_CHECKING:
+    from fastexcel import ExcelReader
+
+
+class Sheet:
+    """One sheet of an Excel file, whose first row that is not blank names the columns.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    sheet
+        Name of the sheet, or its number from 1.
+
+    Raises
+    ------
+    MissingExtra
+        The library that reads Excel files is not installed.
+    SourceError
+        The file cannot be read, or does not have the sheet.
+    """
+
+    def __init__(self, file: OpenFile, sheet: str | int) -> None:
+        self._file = file
+        self._sheet = sheet
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Names and types of the columns."""
+        return self._frame.schema
+
+    @property
+    def rows(self) -> None:
+        """None: the number of rows is known only when the sheet is read."""
+        return None
+
+    @cached_property
+    def _frame(self) -> pl.DataFrame:
+        content = self._file.read(0, self._file.size)
+        self._file.check()
+        name = self._name(_opened(self._file, content))
+        try:
+            # From all rows: a type of the first rows would make nulls of what does not fit it.
+            frame = pl.read_excel(
+                io.BytesIO(content), sheet_name=name, infer_schema_length=None, raise_if_empty=False
+            )
+        except Exception as error:  # calamine's errors derive from nothing that Polars exports
+            raise _damaged(self._file, error) from error
+        if not frame.width:
+            raise SourceError(
+                f"sheet {name!r} of {self._file.path} is empty",
+                position=str(self._file.path),
+                expected="a first row that names the columns",
+                found="no cell with a value",
+                hint="choose another sheet: sheet='name'",
+            )
+        return frame
+
+    def _name(self, reader: ExcelReader) -> str:
+        names = reader.sheet_names
+        if self._sheet in names:
+            return str(self._sheet)
+        if isinstance(self._sheet, int) and 1 <= self._sheet <= len(names):
+            return names[self._sheet - 1]
+        raise SourceError(
+            f"{self._file.path} has no sheet {self._sheet!r}",
+            position=str(self._file.path),
+            expected=f"one of {', '.join(map(repr, names))}, or a number from 1 to {len(names)}",
+            found=repr(self._sheet),
+            hint=did_you_mean(str(self._sheet), names),
+        )
+
+    def pieces(self, columns: tuple[str, ...], adapt: Adapt) -> Iterator[Piece]:
+        """Yield all rows as one piece; `columns` are those that are needed."""
+        frame = self._frame
+
+        def explain(error: BaseException, first_row: int) -> ArrowstreamError:
+            return StageError(
+                "the pipeline's first steps, which run inside the read, failed",
+                position=f"{self._file.path} rows {first_row}-{first_row + frame.height}",
+                found=self._file.text(error),
+                hint=cast_hint(error)
+                or "the rows themselves can be read; look at the expressions and at the types given by schema=",
+            )
+
+        yield Piece(
+            self._file.path, frame.height, self._file.size, lambda: adapt(frame.lazy()).collect(), explain
+        )
+
+
+def _opened(file: OpenFile, content: bytes) -> ExcelReader:
+    try:
+        import fastexcel
+    except ImportError as error:
+        raise MissingExtra(
+            f"reading {file.path} needs the extra 'excel', which is not installed",
+            hint="pip install 'arrowstream[excel]'",
+        ) from error
+    try:
+        return fastexcel.read_excel(content)
+    except fastexcel.FastExcelError as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: OpenFile, error: Exception) -> SourceError:
+    return SourceError(
+        f"{file.path} cannot be read as an Excel file",
+        position=str(file.path),
+        expected="a complete .xlsx workbook without a password",
+        found=file.text(error) if file.size else "an empty file",
+        hint="the file is damaged, was not copied completely, or is another format: open it and save it as .xlsx",
+    )

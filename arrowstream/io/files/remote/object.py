@@ -1,0 +1,200 @@
+"""An object that is read: its size, and any range of its bytes."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from arrowstream.errors import SourceError
+from arrowstream.io.files.remote.stores import answer, reading, status_of, store_of
+from arrowstream.io.files.remote.urls import RemotePath
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+AHEAD_BYTES = 8 << 20
+"""Bytes of text that are fetched by one request."""
+
+
+class RemoteObject:
+    """Object of a store, or file of a web server.
+
+    Parameters
+    ----------
+    path
+        Its place.
+
+    Attributes
+    ----------
+    size : int
+        Size in bytes when it was opened; -1 if a web server does not tell it.
+    changed_ns : int
+        Time of its last change then, in ns.
+
+    Raises
+    ------
+    SourceError
+        It does not exist, or cannot be read.
+    """
+
+    __slots__ = ("_native", "changed_ns", "path", "size")
+
+    def __init__(self, path: RemotePath) -> None:
+        self.path = path
+        self.size, self.changed_ns = self.now()
+        self._native: Any = None
+        if not path.is_web:
+            with reading(path):
+                self._native = store_of(path).open_input_file(f"{path.bucket}/{path.key}")
+
+    def now(self) -> tuple[int, int]:
+        """Return the size and the time of the last change as the store says them now."""
+        with reading(self.path):
+            status = status_of(self.path)
+            if status is None:
+                raise FileNotFoundError("the store has no such object")
+            return status
+
+    def read(self, start: int, nbytes: int) -> bytes:
+        """Return `nbytes` bytes from `start` on, fewer only at the end.
+
+        Raises
+        ------
+        SourceError
+            The store cannot be reached, or no longer has the object.
+        """
+        nbytes = min(nbytes, self.size - start)
+        if nbytes <= 0:
+            return b""
+        with reading(self.path):
+            if self._native is not None:
+                found: bytes = self._native.read_at(nbytes, start)
+                return found
+            with answer(self.path, bytes_from=start, nbytes=nbytes) as part:
+                if part.status != 206:
+                    raise OSError("range request not supported: the server sent the whole file")
+                return part.read()
+
+
+class RemoteBytes(io.RawIOBase):
+    """Bytes of an object from its beginning on; those of a store can be read again from any place.
+
+    Parameters
+    ----------
+    path
+        Place of the object.
+
+    Raises
+    ------
+    SourceError
+        It does not exist, or cannot be read.
+    """
+
+    def __init__(self, path: RemotePath) -> None:
+        super().__init__()
+        self._object = RemoteObject(path)
+        self._at = 0
+        self._ahead = b""
+        self._ahead_from = 0
+        self._answer: HTTPResponse | None = None
+        if path.is_web:
+            with reading(path):
+                self._answer = answer(path)
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self._object.size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._answer is None
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if self._answer is not None:
+            raise io.UnsupportedOperation("seek")
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with the next bytes, and return their number; 0 at the end."""
+        view = memoryview(buffer).cast("B")
+        data = self._part(view.nbytes)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def _part(self, most: int) -> bytes:
+        if self._answer is not None:
+            with reading(self._object.path):
+                return self._answer.read(most)
+        before = self._at - self._ahead_from
+        if not 0 <= before < len(self._ahead):
+            self._ahead_from, before = self._at, 0
+            self._ahead = self._object.read(self._at, max(most, AHEAD_BYTES))
+            if len(self._ahead) < most:
+                self._check()
+        return self._ahead[before : before + most]
+
+    def _check(self) -> None:
+        """Raise SourceError if the object was replaced while its bytes were read."""
+        if self._object.now() != (self._object.size, self._object.changed_ns):
+            raise changed(self._object)
+
+    def close(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+        super().close()
+
+
+def changed(object: RemoteObject) -> SourceError:
+    """Make the error for an object that was replaced while it was read."""
+    size = object.now()[0]
+    return SourceError(
+        f"{object.path} changed while it was read",
+        position=str(object.path),
+        expected=f"{object.size} bytes, as when it was opened, that nothing replaces",
+        found=f"{size} bytes" if size != object.size else "a later time of change",
+        hint="write new data under another key: an object may be read only while nothing replaces it",
+    )
+
+
+def native(object: RemoteObject) -> pa.NativeFile:
+    """Return an object as a file of pyarrow."""
+    return pa.PythonFile(io.BufferedReader(_Seekable(object)), mode="r")
+
+
+class _Seekable(io.RawIOBase):
+    """Object as a file with a position."""
+
+    def __init__(self, object: RemoteObject) -> None:
+        super().__init__()
+        self._object = object
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._object.size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._object.read(self._at, view.nbytes)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)

@@ -1,0 +1,106 @@
+"""Object stores and web servers, read in ranges of bytes.
+
+Polars reads and writes tables in object stores, but gives no bytes of them: those of text, and the footers of tables,
+come from pyarrow's file systems, and from web servers by the standard library. These are imported when the first
+URL is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from arrowstream.errors import SourceError
+from arrowstream.io.files.remote.failures import store_error
+from arrowstream.io.files.remote.options import StorageOptions
+from arrowstream.io.files.remote.urls import RemotePath
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+_CONNECT_S: Final = 10
+_REQUEST_S: Final = 60
+"""Longest waits for a connection and for an answer, in seconds."""
+
+
+@lru_cache(maxsize=32)
+def _store(scheme: str, bucket: str, options: StorageOptions) -> Any:
+    from pyarrow import fs
+
+    if scheme == "gs":
+        return fs.GcsFileSystem(anonymous=options.is_on("skip_signature"))
+    if scheme == "az":
+        return fs.AzureFileSystem(options.get("account_name"), account_key=options.get("account_key"))
+    protocol, _, endpoint = (options.get("endpoint_url") or "").rpartition("://")
+    region = options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region is None and not endpoint:
+        region = fs.resolve_s3_region(bucket)
+    return fs.S3FileSystem(
+        access_key=options.get("access_key_id"),
+        secret_key=options.get("secret_access_key"),
+        session_token=options.get("session_token"),
+        anonymous=options.is_on("skip_signature"),
+        region=region,
+        scheme=protocol or None,
+        endpoint_override=endpoint or None,
+        force_virtual_addressing=options.is_on("virtual_hosted_style_request"),
+        connect_timeout=_CONNECT_S,
+        request_timeout=_REQUEST_S,
+    )
+
+
+def store_of(path: RemotePath) -> Any:
+    """Return pyarrow's file system of an object store, the same for all objects of a bucket."""
+    return _store(path.scheme, path.bucket, path.options)
+
+
+@contextmanager
+def reading(path: RemotePath) -> Iterator[None]:
+    """Raise the failure of a call to the store in the block as a SourceError."""
+    try:
+        yield
+    # Exceptions of pyarrow and http.client have no other base in common.
+    except Exception as error:
+        raise store_error(SourceError, "cannot be read", path, error) from error
+
+
+def status_of(path: RemotePath) -> tuple[int, int] | None:
+    """Return the size in bytes and the time of the last change in ns; None if the store has no such object."""
+    if path.is_web:
+        from email.utils import parsedate_to_datetime
+
+        with answer(path, method="HEAD") as head:
+            changed = head.headers.get("Last-Modified")
+            moment = 0 if changed is None else int(parsedate_to_datetime(changed).timestamp() * 1e9)
+            return int(head.headers.get("Content-Length") or -1), moment
+    from pyarrow import fs
+
+    info = store_of(path).get_file_info(f"{path.bucket}/{path.key}")
+    if info.type != fs.FileType.File:
+        return None
+    return info.size, info.mtime_ns or 0
+
+
+def objects_below(path: RemotePath) -> list[str]:
+    """Return the keys of all objects whose key begins with that of a folder, sorted."""
+    from pyarrow import fs
+
+    folder = f"{path.bucket}/{path.key}".rstrip("/")
+    selector = fs.FileSelector(folder, recursive=True, allow_not_found=True)
+    found = store_of(path).get_file_info(selector)
+    cut = len(path.bucket) + 1
+    return sorted(info.path[cut:] for info in found if info.type == fs.FileType.File)
+
+
+def answer(path: RemotePath, *, method: str = "GET", bytes_from: int = 0, nbytes: int = 0) -> HTTPResponse:
+    """Return the answer of a web server, for a range of bytes if `nbytes` is given."""
+    import urllib.request
+
+    request = urllib.request.Request(path.url, method=method)
+    if nbytes:
+        request.add_header("Range", f"bytes={bytes_from}-{bytes_from + nbytes - 1}")
+    found: HTTPResponse = urllib.request.urlopen(request, timeout=_REQUEST_S)
+    return found

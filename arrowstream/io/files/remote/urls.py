@@ -1,0 +1,115 @@
+"""URLs of files that other machines hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import unquote
+
+from arrowstream.config.masking import MASK
+from arrowstream.errors import PlanError
+from arrowstream.io.files.remote.options import StorageOptions
+
+_URL: Final = re.compile(r"(s3|gs|az|https?)://([^/?#]*)/?(.*)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePath:
+    """Place of an object in a store, or of a file on a web server.
+
+    Parameters
+    ----------
+    scheme
+        ``"s3"``, ``"gs"``, ``"az"``, ``"http"`` or ``"https"``.
+    bucket
+        Bucket or container; host and port of a web server.
+    key
+        Name of the object in the bucket; path and query on a web server.
+    options
+        Options of the store.
+    """
+
+    scheme: str
+    bucket: str
+    key: str
+    options: StorageOptions = field(repr=False)
+
+    @property
+    def is_web(self) -> bool:
+        """True for a file on a web server, which cannot list any others."""
+        return self.scheme in ("http", "https")
+
+    @property
+    def url(self) -> str:
+        """The whole URL; it may contain a secret, as signed ones do in their query."""
+        return f"{self.scheme}://{self.bucket}/{self.key}"
+
+    @property
+    def name(self) -> str:
+        """Last part of the path, which tells the format."""
+        path = unquote(self.key.partition("?")[0]) if self.is_web else self.key
+        return path.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        if self.is_web and "?" in self.key:
+            return f"{self.scheme}://{self.bucket}/{self.key.partition('?')[0]}?{MASK}"
+        return self.url
+
+
+def is_url(text: str) -> bool:
+    """Return True for a URL of a scheme that is read and written.
+
+    Examples
+    --------
+    >>> is_url("s3://bucket/trips.csv"), is_url("trips.csv"), is_url("ftp://host/trips.csv")
+    (True, False, False)
+    """
+    return _URL.fullmatch(text) is not None
+
+
+def remote_path(text: str, options: StorageOptions | None = None) -> RemotePath:
+    """Return the place that a URL names.
+
+    Raises
+    ------
+    PlanError
+        The URL has no bucket or host, or contains a user name or password.
+    """
+    found = _URL.fullmatch(text)
+    assert found is not None
+    scheme, bucket, key = found[1].lower(), found[2], found[3]
+    if not bucket:
+        raise PlanError(
+            f"{text} names no {'host' if scheme.startswith('http') else 'bucket'}",
+            expected=f"{scheme}://{'host' if scheme.startswith('http') else 'bucket'}/path",
+            found=repr(text),
+        )
+    if "@" in bucket:
+        raise PlanError(
+            f"{scheme}://{MASK}@{bucket.rpartition('@')[2]}/{key.partition('?')[0]} contains credentials",
+            expected="a URL that may be shown in logs and errors",
+            found="a user name or password before '@'",
+            hint="pass them by storage_options, by the environment, or as the signature of the URL's query",
+        )
+    return RemotePath(scheme, bucket, key, options or StorageOptions(scheme))
+
+
+def options_for(paths: Sequence[str], options: Mapping[str, Any]) -> StorageOptions:
+    """Return the options of the object store that the first URL among some paths names.
+
+    Raises
+    ------
+    PlanError
+        An option is not known, or no path is a URL.
+    """
+    urls = [path for path in paths if is_url(path)]
+    if not urls:
+        raise PlanError(
+            "only URLs have storage options",
+            expected="a URL such as 's3://bucket/trips.parquet'",
+            found=", ".join(paths),
+            hint="leave out storage_options=",
+        )
+    return StorageOptions.of(remote_path(urls[0]).scheme, options)
