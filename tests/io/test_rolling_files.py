@@ -77,12 +77,13 @@ def test_a_run_that_fails_before_its_first_file_leaves_no_folder():
 
 
 def test_a_run_without_rows_leaves_a_file_with_the_columns_which_goes_once_there_are_rows():
-    for batch in (ROWS[:0], ROWS, ROWS[:0]):
+    for batch in (ROWS[:0], ROWS[:0], ROWS, ROWS[:0]):
         writer = opened(partition_by="k", **ROLLING)
         writer.write(Batch(batch))
         writer.on_period()
         writer.prepare(0)
         writer.commit({})
+        assert seen()
     assert {str(path.parent) for path in seen()} == {"out/k=a", "out/k=b"}
     assert rows() == list(range(10)) and hidden() == []
 

@@ -77,7 +77,7 @@ class RollingFolder(Staging):
             return nested(self._staged, name)
 
     def show(self, names: Iterable[str]) -> None:
-        """Make complete files visible and durable, each by one rename.
+        """Make one or more complete files visible and durable, each by one rename.
 
         Raises
         ------
@@ -101,15 +101,15 @@ class RollingFolder(Staging):
             self._made = []
         for folder in folders:
             sync(folder)
-        if not self._made:
-            remove(self._spare)
+        remove(self._spare)
 
     def prepare(self) -> None:
         return
 
     def publish(self) -> None:
         try:
-            self.show(self._complete())
+            if complete := self._complete():
+                self.show(complete)
             remove_tree(self._staged)
         finally:
             self._claim.release()
