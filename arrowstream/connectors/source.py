@@ -124,7 +124,7 @@ class Source(metaclass=ExplainsNames):
 
         Avro is read block by block, in any compression of its specification; a map becomes a list of keys and
         values, an enum an Enum. A union other than of one type with null is refused. A block with more rows than it
-        says is an error, unless its fields are only booleans, times of day, decimals, arrays, maps and records.
+        says is an error if a field is text, bytes, an enum or a number without a logical type.
         Excel files need the extra ``excel`` and are read whole: the first row that is not blank names the columns,
         types come from all rows, blank rows are left out, and cells with an error such as ``#DIV/0!`` are null.
 

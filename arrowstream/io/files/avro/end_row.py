@@ -53,8 +53,7 @@ class EndRow(NamedTuple):
     def of(cls, fields: dict[str, Any]) -> EndRow | None:
         """Return the row for fields of these schemas; None if no field can tell it from others.
 
-        Such fields are numbers, enums, text and bytes; booleans, times of day, decimals, arrays, maps and records
-        are not.
+        Such fields are numbers without a logical type, enums, text and bytes.
         """
         column = next((name for name, schema in fields.items() if _plain(schema) in _MARKS), None)
         if column is None:
