@@ -22,8 +22,8 @@ from polars.testing.parametric import dataframes
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.io.files.columnar.parquet_footer import size_text
 from arrowstream.io.files.columnar import scan
+from arrowstream.io.files.columnar.parquet_footer import size_text
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.source import FileSource
 
