@@ -15,6 +15,7 @@ from arrowstream.errors import PlanError, SinkError
 from arrowstream.io.files import folder_writer
 from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
+from arrowstream.io.sink import BlockingWriter
 from arrowstream.testing import ManualClock
 
 ROWS = pl.DataFrame({"k": ["a", "b"] * 5, "x": range(10)})
@@ -272,3 +273,13 @@ def test_a_period_that_fails_ends_the_run_or_its_best_effort_sink(monkeypatch, b
     else:
         with pytest.raises(SinkError, match="no period"):
             asyncio.run(main())
+
+
+def test_a_writer_without_a_period_does_nothing_after_one() -> None:
+    class Plain(BlockingWriter):
+        def write(self, batch: Batch) -> None:
+            raise NotImplementedError
+
+    writer = Plain()
+    assert writer.period_s is None
+    writer.on_period()
