@@ -280,6 +280,9 @@ def test_a_writer_without_a_period_does_nothing_after_one() -> None:
         def write(self, batch: Batch) -> None:
             raise NotImplementedError
 
+        def abort(self) -> None:
+            raise NotImplementedError
+
     writer = Plain()
     assert writer.period_s is None
     writer.on_period()
