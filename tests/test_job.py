@@ -221,8 +221,12 @@ def test_mistakes_in_steps(steps: str, message: str) -> None:
         ("", "j.toml:1: missing key 'path' in [source]"),
         ("path = 3", "j.toml:3: 'path' in [source]: expected a string, found the integer 3"),
         (
+            "path = 'in.parquet'\nwwwww = ';'",
+            "j.toml:4: unknown key 'wwwww' in [source] (one of 'kind', 'path', ",
+        ),
+        (
             "path = 'in.parquet'\nquote = ';'",
-            "j.toml:4: unknown key 'quote' in [source] (one of 'kind', 'path', ",
+            "j.toml:4: unknown key 'quote' in [source] (did you mean 'quote_char'?)",
         ),
         *(
             (

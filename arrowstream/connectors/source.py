@@ -123,9 +123,10 @@ class Source(metaclass=ExplainsNames):
         the columns and row groups that the first steps need, text only the columns. Holds no state between batches.
 
         Avro is read block by block, in any compression of its specification; a map becomes a list of keys and
-        values, an enum an Enum. A union other than of one type with null is refused. Excel files need the extra
-        ``excel`` and are read whole: the first row that is not blank names the columns, types come from all rows,
-        blank rows are left out, and cells with an error such as ``#DIV/0!`` are null.
+        values, an enum an Enum. A union other than of one type with null is refused. A block with more rows than it
+        says is an error if a field is text, bytes, an enum or a number without a logical type.
+        Excel files need the extra ``excel`` and are read whole: the first row that is not blank names the columns,
+        types come from all rows, blank rows are left out, and cells with an error such as ``#DIV/0!`` are null.
 
         Objects of a store are read in ranges of bytes, with the credentials in `storage_options`, else those of the
         environment and of the store's own tools. S3 takes ``aws_access_key_id``, ``aws_secret_access_key``,

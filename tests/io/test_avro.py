@@ -337,6 +337,40 @@ def test_damage_names_block_and_offset(tmp_path):
         assert found in error.value.found and start <= int(error.value.position.split()[-1]) < start + 10
 
 
+@pytest.mark.parametrize("columns", [["x"], ["flag"]])
+@pytest.mark.parametrize("name", ["int", "long", "float", "double", "bytes", "string", "enum"])
+def test_a_row_count_that_is_too_small_loses_no_rows_silently(name, columns, tmp_path):
+    path = tmp_path / "x.avro"
+    type, _, values = TYPES[name]
+    value = values[-1] if name != "enum" else "red"
+    for kind in (type, ["null", type], [type, "null"]):
+        fields = [{"name": "flag", "type": "boolean"}, {"name": "x", "type": kind}]
+        row = {"type": "record", "name": "row", "fields": fields}
+        content = io.BytesIO()
+        for _ in range(3):
+            fastavro.schemaless_writer(content, fastavro.parse_schema(row), {"flag": True, "x": value})
+        rows = content.getvalue()
+
+        def block(count, rows=rows):
+            return number_bytes(count) + number_bytes(len(rows)) + rows + b"S" * 16
+
+        source = Source.from_file(path)
+        path.write_bytes(file_of(row, block(3) + block(3)))
+        frame = Pipeline.builder().source(source).select(*columns).collect_sync()
+        assert frame.rows() == [(True,) if columns == ["flag"] else (value,)] * 6
+        for count in (0, 1, 2, 4):
+            path.write_bytes(file_of(row, block(3) + block(count)))
+            with pytest.raises(SourceError, match=r"block 2 .*cannot be read"):
+                Pipeline.builder().source(source).select(*columns).collect_sync()
+
+
+def test_rows_of_types_that_have_no_known_row(tmp_path):
+    path = tmp_path / "x.avro"
+    row = {"type": "record", "name": "row", "fields": [{"name": "x", "type": "boolean"}]}
+    path.write_bytes(file_of(row, b"\x04\x04\x01\x00" + b"S" * 16))
+    assert read(path)["x"].to_list() == [True, False]
+
+
 def test_damage_inside_of_compressed_blocks(tmp_path):
     path = tmp_path / "x.avro"
     frame = pl.DataFrame({"x": random.Random(0).randbytes(1500).hex()})

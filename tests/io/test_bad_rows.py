@@ -15,7 +15,7 @@ from effort import examples
 from hypothesis import HealthCheck, example, given, settings
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
-from arrowstream.errors import PlanError, SinkError, SourceError
+from arrowstream.errors import ArrowstreamError, PlanError, SinkError, SourceError
 from arrowstream.io.files.text.bad.sift_ndjson import broken
 from arrowstream.io.files.text.bad.sound_records import sound_records
 from arrowstream.io.files.text.csv_format import Csv
@@ -413,3 +413,63 @@ def test_a_record_that_is_too_long_is_an_unclosed_quote() -> None:
     assert [gap.text for gap in cut.gaps] == expected[:1]
     rest, _ = sound_records(text[used:], by_comma, last=True, longest=16)
     assert cut.data + rest.data == block.data
+
+
+@pytest.mark.parametrize("block", [1, 7, 16, 1 << 20])
+def test_comments_and_bad_rows_stand_side_by_side(block: int, tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    rows = "".join(f'{number},"text {number}\n# of a field"\n' for number in range(40))
+    file.write_text(f'a,b\n# first\n1,x\n{rows}2,y"z"" q\nbad\n# a comment\n3,"open\n# not closed')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
+        patch.setattr("arrowstream.io.files.text.bad.sound_records._WINDOW", 8)
+        good, bad = read(file, {"a": pl.Int64, "b": pl.String}, comment_prefix="#")
+    kept = [(number, f"text {number}\n# of a field") for number in range(40)]
+    assert good.rows()[:41] == [(1, "x"), *kept]
+    assert "bad" in bad["text"].to_list() and '3,"open' in bad["text"].to_list()
+
+
+def test_a_key_that_comes_twice_is_read_as_its_first_value_among_bad_rows(tmp_path: Path) -> None:
+    file = tmp_path / "x.ndjson"
+    file.write_text('{"a":[1]}\n{"a":null,"a":[2]}\n{"a":["x"]}\n{"a":[3]}\n')
+    good, bad = read(file, {"a": pl.List(pl.Int64)})
+    assert good["a"].to_list() == [[1], None, [3]]
+    assert places(bad) == [(3, 3, '{"a":["x"]}')]
+
+
+@pytest.mark.parametrize("block", [1, 4, 1 << 20])
+def test_blank_lines_before_a_header(block: int, tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text("\n\n\n\n\na,b\n1,x\nbad\n2,y\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
+        good, bad = read(file, {"a": pl.Int64})
+    assert good.rows() == [(1, "x"), (2, "y")]
+    assert places(bad) == [(2, 8, "bad")]
+
+
+def test_long_rows_after_a_bad_one_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    rows = [(number, f"a text of {number}\nand more of it") for number in range(30)]
+    lines = "".join(f'{number},"{text}"\n' for number, text in rows)
+    file.write_text(f'a,b\n0,"y" q\n{lines}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arrowstream.io.files.text.bad.sound_records._WINDOW", 8)
+        good, bad = read(file, {"a": pl.Int64, "b": pl.String})
+    assert good.rows() == rows
+    assert places(bad) == [(1, 2, '0,"y" q')]
+
+
+@pytest.mark.parametrize("value", ["error", "skip", "ignore"])
+def test_bad_rows_of_a_job_are_one_of_two_words(value: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    job = tmp_path / "j.toml"
+    job.write_text(
+        f'[source]\nkind = "file"\npath = "x.csv"\nbad_rows = "{value}"\nnull_values = ["NA"]\n'
+        '[sink]\nkind = "file"\npath = "y.csv"\n'
+    )
+    if value == "ignore":
+        with pytest.raises(ArrowstreamError, match="bad_rows"):
+            Job.load(job)
+    else:
+        assert Job.load(job).pipeline().run_sync().rows_out == 1

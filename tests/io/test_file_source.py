@@ -23,8 +23,9 @@ from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.files.columnar import scan
+from arrowstream.io.files.columnar.parquet_footer import size_text
 from arrowstream.io.files.reader import FileReader
-from arrowstream.io.files.source import FileSource, _size
+from arrowstream.io.files.source import FileSource
 
 SMALL = settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -476,7 +477,7 @@ def test_the_kernel_too_sees_fewer_bytes_read(tmp_path):
 
 def test_sizes_are_written_with_their_unit():
     sizes = [0, 12, 999, 1234, 14_600_000, 2_000_000_000, 3 * 10**12, 5 * 10**16]
-    assert [_size(n) for n in sizes] == [
+    assert [size_text(n) for n in sizes] == [
         "0 B",
         "12 B",
         "999 B",

@@ -465,6 +465,17 @@ def test_half_of_a_surrogate_pair_is_an_error(text: str, tmp_path: Path) -> None
         read(source)
 
 
+@pytest.mark.parametrize("block", [1, 30])
+def test_a_late_key_in_many_blocks_is_counted_in_each(block: int, tmp_path: Path) -> None:
+    source = lines(tmp_path / "x.ndjson", *['{"a": "xxxxxxxxxxxx"}'] * 9, *['{"a": "y", "z": [1, 2]}'] * 6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
+        source = FileSource(source.paths, given=pl.Schema({"a": pl.String}))
+        rows, notes = read(source)
+    assert rows == [{"a": "xxxxxxxxxxxx"}] * 9 + [{"a": "y"}] * 6
+    assert sum(note.count for note in notes) == 6
+
+
 @pytest.mark.parametrize("key", [r'"b\ud800": 1', r'"b": {"\udc00": 1}', r'"b": [{"x\ud800": null}]'])
 def test_half_of_a_surrogate_pair_in_a_name_is_an_error(key: str, tmp_path: Path) -> None:
     for name in ("x.ndjson", "x.json"):

@@ -13,6 +13,7 @@ from arrowstream.core.hints import cast_hint
 from arrowstream.errors import ArrowstreamError, SchemaError, StageError
 from arrowstream.io.files.avro.codecs import CODECS, DAMAGES
 from arrowstream.io.files.avro.container import MAGIC, SYNC_BYTES, Block, Container, number_bytes
+from arrowstream.io.files.avro.end_row import EndRow
 from arrowstream.io.files.avro.types import AvroType, AvroTypes, UnfitType
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.scan import PIECE_BYTES, Adapt
@@ -53,7 +54,7 @@ class AvroFile:
         The rows are not records, no column can have the type of a field, or the compression is not known.
     """
 
-    __slots__ = ("_container", "_converts", "_head", "_unpack", "schema")
+    __slots__ = ("_container", "_converts", "_end", "_head", "_unpack", "schema")
 
     def __init__(self, file: OpenFile) -> None:
         self._container = Container(file)
@@ -72,6 +73,7 @@ class AvroFile:
         row = {"type": "record", "name": "row", "fields": _named(fields)}
         written = json.dumps(row).encode()
         pair = number_bytes(len(b"avro.schema")) + b"avro.schema" + number_bytes(len(written)) + written
+        self._end = EndRow.of({name: field.schema for name, field in fields.items()})
         self._head = MAGIC + number_bytes(1) + pair + number_bytes(0) + _SYNC
 
     def _fields(self) -> dict[str, AvroType]:
@@ -152,12 +154,10 @@ class AvroFile:
 
     def _read(self, blocks: list[Block], columns: tuple[str, ...]) -> pl.DataFrame:
         """Return the rows of several blocks with all columns; those that are not needed hold nulls."""
-        parts = [self._head]
-        for block in blocks:
-            rows = self._unpacked(block)
-            parts += [number_bytes(block.rows), number_bytes(len(rows)), rows, _SYNC]
+        rows = [self._unpacked(block) for block in blocks]
+        count = sum(block.rows for block in blocks)
         try:
-            return self._decoded(b"".join(parts), columns)
+            return self._decoded(rows, count, columns)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             if len(blocks) > 1:
                 blocks = [block for block in blocks if self._is_damaged(block, columns)] or blocks
@@ -181,10 +181,18 @@ class AvroFile:
             raise DamagedBlock(block, f"{block.rows:,} rows in {len(rows):,} bytes")
         return rows
 
-    def _decoded(self, content: bytes, columns: tuple[str, ...]) -> pl.DataFrame:
+    def _decoded(self, rows: list[bytes], count: int, columns: tuple[str, ...]) -> pl.DataFrame:
+        end = self._end
         # Without any column, the number of rows would be lost.
-        chosen = list(columns) or list(self.schema)[:1]
-        found = pl.read_avro(io.BytesIO(content), columns=chosen)
+        chosen = dict.fromkeys([*columns, *([next(iter(self.schema))] if end is None else [end.column])])
+        body = [*rows, *([] if end is None else [end.content])]
+        sizes = number_bytes(count + (end is not None)) + number_bytes(sum(map(len, body)))
+        content = io.BytesIO(b"".join((self._head, sizes, *body, _SYNC)))
+        found = pl.read_avro(content, columns=list(chosen))
+        if end is not None:
+            if not end.ends(found):
+                raise OSError("the rows have another size than the block says")
+            found = found.head(count)
         typed = [
             self._converts[name](pl.col(name)) if name in columns else pl.lit(None, dtype).alias(name)
             for name, dtype in self.schema.items()

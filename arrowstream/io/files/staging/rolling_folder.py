@@ -78,7 +78,7 @@ class RollingFolder(Staging):
             return nested(self._staged, name)
 
     def show(self, names: Iterable[str]) -> None:
-        """Make complete files visible and durable, each by one rename.
+        """Make one or more complete files visible and durable, each by one rename.
 
         Raises
         ------
@@ -91,10 +91,8 @@ class RollingFolder(Staging):
                 self._show(names)
 
     def _show(self, names: Iterable[str]) -> None:
-        shown = False
         folders = {self._target, *(path.parent for path in self._made)}
         for name in names:
-            shown = True
             source, final = self._staged / name, self._target / name
             folders |= {path.parent for path in missing_folders(final.parent)} | {final.parent}
             if not source.exists():  # an earlier call failed after that
@@ -104,16 +102,16 @@ class RollingFolder(Staging):
             self._made = []
         for folder in folders:
             sync(folder)
-        if shown:
-            # Another run may have replaced such a file by one with rows.
-            remove(path for path, version in self._spare.items() if Version.of(path) == version)
+        # Another run may have replaced such a file by one with rows.
+        remove(path for path, version in self._spare.items() if Version.of(path) == version)
 
     def prepare(self) -> None:
         return
 
     def publish(self) -> None:
         try:
-            self.show(self._complete())
+            if complete := self._complete():
+                self.show(complete)
             remove_tree(self._staged)
         finally:
             self._claim.release()
