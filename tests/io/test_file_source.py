@@ -390,7 +390,8 @@ def test_a_header_without_rows_and_a_frame_without_rows(tmp_path, tiny_pieces):
     for suffix in (".parquet", ".arrow", ".csv"):
         source = FileSource.of(write(PLAIN.clear(), tmp_path / f"e{suffix}"))
         assert source.schema().names() == PLAIN.columns
-        assert batches(source) == []
+        # A record batch without rows, which Polars 1 writes, is read as a batch without rows; the runtime drops it.
+        assert sum(batch.num_rows for batch in batches(source)) == 0
     (tmp_path / "e.ndjson").write_text("\n \n")
     source = FileSource.of(tmp_path / "e.ndjson", schema={"a": pl.Int64})
     assert rows(source).schema == {"a": pl.Int64}
