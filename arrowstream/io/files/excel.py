@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from arrowstream.core.hints import cast_hint, did_you_mean
-from arrowstream.errors import ArrowstreamError, MissingExtra, SourceError, StageError
+from arrowstream.core.hints import did_you_mean
+from arrowstream.errors import ArrowstreamError, MissingExtra, SourceError
+from arrowstream.io.files.columnar.damage import failed_steps
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.scan import Adapt
 from arrowstream.io.files.read_ahead import Piece
@@ -92,13 +93,7 @@ class Sheet:
         frame = self._frame
 
         def explain(error: BaseException, first_row: int) -> ArrowstreamError:
-            return StageError(
-                "the pipeline's first steps, which run inside the read, failed",
-                position=f"{self._file.path} rows {first_row}-{first_row + frame.height}",
-                found=self._file.text(error),
-                hint=cast_hint(error)
-                or "the rows themselves can be read; look at the expressions and at the types given by schema=",
-            )
+            return failed_steps(self._file, error, first_row, frame.height)
 
         yield Piece(
             self._file.path, frame.height, self._file.size, lambda: adapt(frame.lazy()).collect(), explain

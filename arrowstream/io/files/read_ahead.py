@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import polars as pl
 
@@ -17,6 +18,32 @@ from arrowstream.io.files.text.bad.bad_row import PutAside
 
 DEPTH = 2
 """Number of pieces read ahead: one row group or block does not keep two cores busy, more only cost memory."""
+
+
+class Sized(Protocol):
+    """Part of a file with a known size."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        ...
+
+
+Part = TypeVar("Part", bound=Sized)
+
+
+def gathered(parts: Iterable[Part], most: int) -> Iterator[list[Part]]:
+    """Yield consecutive parts together, as many as have `most` bytes in all; a larger part is alone."""
+    group: list[Part] = []
+    nbytes = 0
+    for part in parts:
+        if group and nbytes + part.nbytes > most:
+            yield group
+            group, nbytes = [], 0
+        group.append(part)
+        nbytes += part.nbytes
+    if group:
+        yield group
 
 
 @dataclass(slots=True)

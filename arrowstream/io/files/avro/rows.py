@@ -9,15 +9,15 @@ from typing import Any, Final
 
 import polars as pl
 
-from arrowstream.core.hints import cast_hint
-from arrowstream.errors import ArrowstreamError, SchemaError, StageError
+from arrowstream.errors import ArrowstreamError, SchemaError
 from arrowstream.io.files.avro.codecs import CODECS, DAMAGES
 from arrowstream.io.files.avro.container import MAGIC, SYNC_BYTES, Block, Container, number_bytes
 from arrowstream.io.files.avro.end_row import EndRow
 from arrowstream.io.files.avro.types import AvroType, AvroTypes, UnfitType
+from arrowstream.io.files.columnar.damage import failed_steps
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.scan import PIECE_BYTES, Adapt
-from arrowstream.io.files.read_ahead import Piece
+from arrowstream.io.files.read_ahead import Piece, gathered
 
 _RATIO: Final = 4
 """Expected size of unpacked rows, in units of their packed size."""
@@ -120,14 +120,8 @@ class AvroFile:
             Query on the rows; its input has all columns.
         """
         most = PIECE_BYTES if self._container.codec == "null" else PIECE_BYTES // _RATIO
-        waiting: list[Block] = []
-        for block in self._container.blocks():
-            if waiting and sum(other.nbytes for other in waiting) + block.nbytes > most:
-                yield self._piece(waiting, columns, adapt)
-                waiting = []
-            waiting.append(block)
-        if waiting:
-            yield self._piece(waiting, columns, adapt)
+        for blocks in gathered(self._container.blocks(), most):
+            yield self._piece(blocks, columns, adapt)
 
     def _piece(self, blocks: list[Block], columns: tuple[str, ...], adapt: Adapt) -> Piece:
         file, rows = self._container.file, sum(block.rows for block in blocks)
@@ -138,17 +132,10 @@ class AvroFile:
             return adapt(found.lazy()).collect()
 
         def explain(error: BaseException, first_row: int) -> ArrowstreamError:
-            place = f"{file.path} rows {first_row}-{first_row + rows}"
             if isinstance(error, DamagedBlock):
-                where = f"block {error.block.number + 1} ({place})"
+                where = f"block {error.block.number + 1} ({file.path} rows {first_row}-{first_row + rows})"
                 return self._container.damaged(where, error.block.start, str(error))
-            return StageError(
-                "the pipeline's first steps, which run inside the read, failed",
-                position=place,
-                found=file.text(error),
-                hint=cast_hint(error)
-                or "the rows themselves can be read; look at the expressions and at the types given by schema=",
-            )
+            return failed_steps(file, error, first_row, rows)
 
         return Piece(file.path, rows, sum(block.nbytes for block in blocks), read, explain)
 

@@ -18,7 +18,7 @@ from arrowstream.io.files.columnar.footer_bytes import ParquetEnds, parquet_foot
 from arrowstream.io.files.columnar.ipc_file import BatchCopy, IpcFile
 from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
 from arrowstream.io.files.formats import Format
-from arrowstream.io.files.read_ahead import Piece
+from arrowstream.io.files.read_ahead import Piece, gathered
 from arrowstream.io.files.remote.urls import RemotePath
 
 PIECE_BYTES = 16 << 20
@@ -125,14 +125,8 @@ class Table:
 def ipc_pieces(table: Table) -> Iterator[Piece]:
     """Yield the record batches of an IPC file: small ones together, large ones in slices that share one copy."""
     ipc = IpcFile(table.file)
-    waiting: list[BatchCopy] = []
-    for batch in ipc.batches(table.columns):
-        if waiting and sum(other.nbytes for other in waiting) + batch.nbytes > PIECE_BYTES:
-            yield from _copied(table, ipc, waiting)
-            waiting = []
-        waiting.append(batch)
-    if waiting:
-        yield from _copied(table, ipc, waiting)
+    for batches in gathered(ipc.batches(table.columns), PIECE_BYTES):
+        yield from _copied(table, ipc, batches)
 
 
 def _copied(table: Table, ipc: IpcFile, batches: list[BatchCopy]) -> Iterator[Piece]:

@@ -78,7 +78,41 @@ class RemoteObject:
                 return part.read()
 
 
-class RemoteBytes(io.RawIOBase):
+class _Seekable(io.RawIOBase):
+    """Object as a file with a position."""
+
+    def __init__(self, object: RemoteObject) -> None:
+        super().__init__()
+        self._object = object
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._object.size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with the next bytes, and return their number; 0 at the end."""
+        view = memoryview(buffer).cast("B")
+        data = self._part(view.nbytes)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def _part(self, most: int) -> bytes:
+        """Return up to `most` bytes from the position on."""
+        return self._object.read(self._at, most)
+
+
+class RemoteBytes(_Seekable):
     """Bytes of an object from its beginning on; those of a store can be read again from any place.
 
     Parameters
@@ -93,9 +127,7 @@ class RemoteBytes(io.RawIOBase):
     """
 
     def __init__(self, path: RemotePath) -> None:
-        super().__init__()
-        self._object = RemoteObject(path)
-        self._at = 0
+        super().__init__(RemoteObject(path))
         self._ahead = b""
         self._ahead_from = 0
         self._answer: HTTPResponse | None = None
@@ -108,28 +140,13 @@ class RemoteBytes(io.RawIOBase):
         """Size in bytes."""
         return self._object.size
 
-    def readable(self) -> bool:
-        return True
-
     def seekable(self) -> bool:
         return self._answer is None
-
-    def tell(self) -> int:
-        return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if self._answer is not None:
             raise io.UnsupportedOperation("seek")
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with the next bytes, and return their number; 0 at the end."""
-        view = memoryview(buffer).cast("B")
-        data = self._part(view.nbytes)
-        view[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        return super().seek(offset, whence)
 
     def _part(self, most: int) -> bytes:
         if self._answer is not None:
@@ -169,32 +186,3 @@ def changed(object: RemoteObject) -> SourceError:
 def native(object: RemoteObject) -> pa.NativeFile:
     """Return an object as a file of pyarrow."""
     return pa.PythonFile(io.BufferedReader(_Seekable(object)), mode="r")
-
-
-class _Seekable(io.RawIOBase):
-    """Object as a file with a position."""
-
-    def __init__(self, object: RemoteObject) -> None:
-        super().__init__()
-        self._object = object
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._object.size}[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self._object.read(self._at, view.nbytes)
-        view[: len(data)] = data
-        self._at += len(data)
-        return len(data)
