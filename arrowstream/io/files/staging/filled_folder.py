@@ -10,21 +10,18 @@ from pathlib import Path
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import (
-    Staging,
     folders_between,
     missing_folders,
-    nested,
     remove,
     remove_empty,
     remove_tree,
     sync,
     sync_tree,
 )
-from arrowstream.io.files.staging.claim import claimed
 from arrowstream.io.files.staging.contents import Contents, Version
 from arrowstream.io.files.staging.exchange import exchange
+from arrowstream.io.files.staging.hidden_folder import HiddenFolder
 from arrowstream.io.files.staging.journal import Journal, Move, clear_drafts
-from arrowstream.io.files.staging.leftovers import clear_leftovers
 from arrowstream.io.files.staging.lock import locked
 from arrowstream.io.files.staging.replaced import Replaced, clear_records, clear_replaced
 from arrowstream.io.files.staging.unfinished import hidden_name
@@ -38,7 +35,7 @@ def no_files() -> tuple[Path, ...]:
     return ()
 
 
-class FilledFolder(Staging):
+class FilledFolder(HiddenFolder):
     """Folder that files are added to, in place of old ones.
 
     The new files wait in a hidden folder next to the target. At the end the two folders exchange their names in one
@@ -70,7 +67,6 @@ class FilledFolder(Staging):
     def __init__(
         self, target: Path, old: Listing = no_files, *, only_written: bool = False, alone: bool = False
     ) -> None:
-        self._target = target
         self._list_old = old
         self._only_written = only_written
         self._alone = alone
@@ -79,44 +75,24 @@ class FilledFolder(Staging):
         self._moves: list[Move] = []
         self._placed: list[Path] = []
         self._copies: list[Path] = []
-        self._made = missing_folders(target)
-        try:
-            with sink_errors("cannot write to", target):
-                self._begin()
-        except SinkError:
-            remove_empty(reversed(self._made))
-            raise
+        super().__init__(target, missing_folders(target))
         self._contents = Contents(target, self._staged, self._old)
         self._journal = Journal(target, self._token, self._staged)
         self._replaced = Replaced(target, self._token)
 
     def _begin(self) -> None:
-        """Make the hidden folder, and look at what the target holds."""
         target = self._target
         if target.exists() and not os.access(target, os.W_OK | os.X_OK):
             raise PermissionError(13, "the folder is read-only")
         target.parent.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(target, "")
-        clear_leftovers(target.parent, target.name)
+        self._clear()
         clear_records(target)
         self._old = {path: Version.of(path) for path in self._list_old()}
         self._exchanges = _may_be_exchanged(target)
-        self._token, self._staged, self._claim = claimed(
-            lambda token: (
-                target.with_name(hidden_name(target.name, token))
-                if self._exchanges
-                else target / hidden_name("", token)
-            ),
-            lambda staged: staged.mkdir(0o700),
-        )
-
-    @property
-    def folder(self) -> Path:
-        return self._staged
+        self._token = self._hide(lambda staged: staged.mkdir(0o700), inside=not self._exchanges)
 
     def path(self, name: str) -> Path:
-        with sink_errors("cannot write to", self._target / name):
-            path = nested(self._staged, name)
+        path = super().path(name)
         self._names[name] = None
         return path
 

@@ -8,20 +8,15 @@ from pathlib import Path
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import (
-    Staging,
     missing_folders,
-    nested,
-    remove_empty,
-    remove_tree,
     sync,
     sync_tree,
 )
-from arrowstream.io.files.staging.claim import claimed
+from arrowstream.io.files.staging.hidden_folder import HiddenFolder
 from arrowstream.io.files.staging.leftovers import clear_leftovers
-from arrowstream.io.files.staging.unfinished import hidden_name
 
 
-class NewFolder(Staging):
+class NewFolder(HiddenFolder):
     """Folder written as ``.NAME.TOKEN.inprogress``, which takes its name by one rename.
 
     Parameters
@@ -36,26 +31,11 @@ class NewFolder(Staging):
     """
 
     def __init__(self, target: Path) -> None:
-        self._target = target
-        self._made = missing_folders(target.parent)
-        try:
-            with sink_errors("cannot write to", target):
-                clear_leftovers(target.parent, target.name)
-                _, self._staged, self._claim = claimed(
-                    lambda token: target.with_name(hidden_name(target.name, token)),
-                    lambda staged: staged.mkdir(parents=True),
-                )
-        except SinkError:
-            remove_empty(reversed(self._made))
-            raise
+        super().__init__(target, missing_folders(target.parent))
 
-    @property
-    def folder(self) -> Path:
-        return self._staged
-
-    def path(self, name: str) -> Path:
-        with sink_errors("cannot write to", self._target / name):
-            return nested(self._staged, name)
+    def _begin(self) -> None:
+        clear_leftovers(self._target.parent, self._target.name)
+        self._hide(lambda staged: staged.mkdir(parents=True))
 
     def prepare(self) -> None:
         with sink_errors("cannot finish", self._target):
@@ -76,11 +56,6 @@ class NewFolder(Staging):
                 sync(self._target.parent)
         finally:
             self._claim.release()
-
-    def discard(self) -> None:
-        remove_tree(self._staged)
-        remove_empty(reversed(self._made))
-        self._claim.release()
 
     def _taken(self) -> SinkError:
         return SinkError(

@@ -6,26 +6,20 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import (
-    Staging,
     missing_folders,
-    nested,
     remove,
-    remove_empty,
     remove_tree,
     sync,
 )
-from arrowstream.io.files.staging.claim import claimed
 from arrowstream.io.files.staging.contents import Version
 from arrowstream.io.files.staging.exchange import move_new
-from arrowstream.io.files.staging.leftovers import clear_leftovers
+from arrowstream.io.files.staging.hidden_folder import HiddenFolder
 from arrowstream.io.files.staging.lock import locked
-from arrowstream.io.files.staging.unfinished import hidden_name
 
 
-class RollingFolder(Staging):
+class RollingFolder(HiddenFolder):
     """Folder that complete files are moved to while the run goes on; they stay if it fails.
 
     Parameters
@@ -42,40 +36,16 @@ class RollingFolder(Staging):
     """
 
     def __init__(self, target: Path, spare: Iterable[Path] = ()) -> None:
-        self._target = target
         self._spare = {path: Version.of(path) for path in spare}
-        self._made = missing_folders(target)
-        try:
-            with sink_errors("cannot write to", target):
-                self._begin()
-        except SinkError:
-            remove_empty(reversed(self._made))
-            raise
+        super().__init__(target, missing_folders(target))
 
     def _begin(self) -> None:
-        """Make the hidden folder."""
         target = self._target
         target.parent.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(target, "")
-        clear_leftovers(target.parent, target.name)
+        self._clear()
         # Next to the target if that is the same file system: some readers look into hidden folders.
         inside = target.is_mount() or not os.access(target.parent, os.W_OK | os.X_OK)
-        _, self._staged, self._claim = claimed(
-            lambda token: (
-                target / hidden_name("", token)
-                if inside
-                else target.with_name(hidden_name(target.name, token))
-            ),
-            lambda staged: staged.mkdir(0o700),
-        )
-
-    @property
-    def folder(self) -> Path:
-        return self._staged
-
-    def path(self, name: str) -> Path:
-        with sink_errors("cannot write to", self._target / name):
-            return nested(self._staged, name)
+        self._hide(lambda staged: staged.mkdir(0o700), inside=inside)
 
     def show(self, names: Iterable[str]) -> None:
         """Make one or more complete files visible and durable, each by one rename.
@@ -115,11 +85,6 @@ class RollingFolder(Staging):
             remove_tree(self._staged)
         finally:
             self._claim.release()
-
-    def discard(self) -> None:
-        remove_tree(self._staged)
-        remove_empty(reversed(self._made))
-        self._claim.release()
 
     def _complete(self) -> list[str]:
         """Return the names of the files that are not visible yet; at the end of a run all are complete."""
