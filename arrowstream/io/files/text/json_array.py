@@ -9,14 +9,13 @@ number of open brackets. Marking structural characters first and parsing later i
 
 from __future__ import annotations
 
-import io
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.text.records import Stream
+from arrowstream.io.files.text.records import Restated, Stream
 
 _BLANK: Final = b" \t\r\n"
 _QUOTE, _OPEN, _CLOSE, _COMMA, _LINE, _BACKSLASH = 1, 2, 3, 4, 5, 6
@@ -42,7 +41,7 @@ _FEW_BLANKS: Final = 3
 _IS_BLANK: Final = np.isin(np.arange(256), list(_BLANK))
 
 
-class JsonLines:
+class JsonLines(Restated):
     """Stream of JSON, an array or NDJSON, as a stream of NDJSON.
 
     Parameters
@@ -60,13 +59,13 @@ class JsonLines:
         "_head",
         "_in_string",
         "_last",
-        "_lines",
         "_name",
         "_text",
         "is_array",
     )
 
     def __init__(self, text: Stream, name: str) -> None:
+        super().__init__()
         self._text = text
         self._name = name
         self._depth = 0
@@ -74,14 +73,13 @@ class JsonLines:
         self._last = 0  # the last byte of earlier blocks that is not blank
         self._in_string = False
         self._escaped = False
-        self._lines = b""
         self._head = b""
         while not self._head and (chunk := text.read(4096)):
             self._head = chunk.lstrip(_BLANK)
         self.is_array = self._head.startswith(b"[")
         """True if the lines are made from an array, so that they are not the lines of the file."""
 
-    def read(self, size: int) -> bytes:
+    def _more(self, size: int) -> bytes:
         """Return `size` more bytes, fewer only at the end.
 
         Raises
@@ -89,28 +87,14 @@ class JsonLines:
         SourceError
             The array is not closed, or text follows it.
         """
+        block = self._take(size)
         if not self.is_array:
-            return self._take(size)
-        lines, self._lines = self._lines[:size], self._lines[size:]
-        block = self._take(size - len(lines))
+            return block
         if block:
-            return lines + self._in_lines(block)
-        if self._depth and len(lines) < size:
+            return self._in_lines(block)
+        if self._depth and size:
             raise self._broken("an array closed by ']'", "the end of the file inside the array")
-        return lines
-
-    def read_into(self, buffer: io.BytesIO, size: int) -> None:
-        """Replace the content of `buffer` with `size` more bytes, fewer only at the end. Raises as `read` does."""
-        buffer.seek(0)
-        buffer.write(self.read(size))
-        buffer.truncate()
-
-    def put_back(self, data: bytes) -> None:
-        """Make the next `read` begin with `data`, the last bytes that were read."""
-        if self.is_array:
-            self._lines = data + self._lines
-        else:
-            self._head = data + self._head
+        return b""
 
     def _in_lines(self, block: bytes) -> bytes:
         signs = np.frombuffer(block, np.uint8)

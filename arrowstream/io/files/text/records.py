@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -55,6 +56,31 @@ class Text(Stream, Protocol):
     def put_back(self, data: bytes) -> None:
         """Make the next `read` begin with `data`, the last bytes that were read."""
         ...
+
+
+class Restated(Text, ABC):
+    """Stream made of another one, of which the last bytes can be read again."""
+
+    __slots__ = ("_back",)
+
+    def __init__(self) -> None:
+        self._back = b""
+
+    @abstractmethod
+    def _more(self, size: int) -> bytes:
+        """Return exactly `size` more bytes, fewer only at the end."""
+
+    def read(self, size: int) -> bytes:
+        head, self._back = self._back[:size], self._back[size:]
+        return head + self._more(size - len(head))
+
+    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+        buffer.seek(0)
+        buffer.write(self.read(size))
+        buffer.truncate()
+
+    def put_back(self, data: bytes) -> None:
+        self._back = data + self._back
 
 
 class Gap(NamedTuple):

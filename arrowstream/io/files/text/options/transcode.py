@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import codecs
-import io
-from abc import ABC, abstractmethod
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.options.text_options import LOSSY
-from arrowstream.io.files.text.records import Stream, Text
+from arrowstream.io.files.text.records import Restated, Stream
 
 _CHUNK = 1 << 18
 """Bytes that are decoded at a time."""
 
 
-class _Restated(Text, ABC):
-    """Stream made of another one."""
-
-    __slots__ = ("_back",)
-
-    def __init__(self) -> None:
-        self._back = b""
-
-    @abstractmethod
-    def _more(self, size: int) -> bytes:
-        """Return exactly `size` more bytes, fewer only at the end."""
-
-    def read(self, size: int) -> bytes:
-        head, self._back = self._back[:size], self._back[size:]
-        return head + self._more(size - len(head))
-
-    def read_into(self, buffer: io.BytesIO, size: int) -> None:
-        buffer.seek(0)
-        buffer.write(self.read(size))
-        buffer.truncate()
-
-    def put_back(self, data: bytes) -> None:
-        self._back = data + self._back
-
-
-class Transcoded(_Restated):
+class Transcoded(Restated):
     """Stream of UTF-8, made of a stream of another encoding, without a byte order mark.
 
     Parameters
@@ -101,7 +74,7 @@ class Transcoded(_Restated):
         )
 
 
-class AfterLines(_Restated):
+class AfterLines(Restated):
     """Stream without its first lines.
 
     Parameters
