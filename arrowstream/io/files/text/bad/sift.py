@@ -75,9 +75,9 @@ def sifted(
             rows, errors = sifted_csv(format, block.data, schema)
             return Sifted(rows, block.data, errors, format.ends(block.data), _NONE)
         lines = lines_of(block.data)
-        good, errors = sifted_ndjson(lines, schema, read)
+        rows, good, errors = sifted_ndjson(lines, schema, read)
         blank = [number for number, line in enumerate(lines) if is_blank(line)]
-        return Sifted(read(good), good, errors, format.ends(block.data), np.array(blank, np.int64))
+        return Sifted(rows, good, errors, format.ends(block.data), np.array(blank, np.int64))
 
 
 def inferred(format: TextFormat, block: bytes, overrides: pl.Schema) -> pl.Schema:

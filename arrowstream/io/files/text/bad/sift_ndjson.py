@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -38,8 +39,10 @@ def broken(lines: Sequence[bytes]) -> dict[int, str]:
     return _parsed(lines)[1]
 
 
-def sifted_ndjson(lines: Sequence[bytes], schema: pl.Schema, read: Read) -> tuple[bytes, dict[int, str]]:
-    """Return the block of these lines with blank lines for bad ones, and the bad ones, each with the error.
+def sifted_ndjson(
+    lines: Sequence[bytes], schema: pl.Schema, read: Read
+) -> tuple[pl.DataFrame, bytes, dict[int, str]]:
+    """Return the good rows of these lines, the block with blank lines for bad ones, and the errors of the bad ones.
 
     Parameters
     ----------
@@ -52,14 +55,16 @@ def sifted_ndjson(lines: Sequence[bytes], schema: pl.Schema, read: Read) -> tupl
     """
     objects, errors = _parsed(lines)
     for find in (_of_other_shape, _of_other_type):
-        if _failure(_without(lines, errors), read) is None:
-            break
+        good = _without(lines, errors)
+        with suppress(*FAILURES):
+            return read(good), good, errors
         found = dict(reversed([*find(objects, lines, schema, read)]))
         objects = {number: value for number, value in objects.items() if number not in found}
         errors |= found
     left = [number for number, line in enumerate(lines) if number not in errors and not is_blank(line)]
     errors |= _halved(lines, left, read)
-    return _without(lines, errors), errors
+    good = _without(lines, errors)
+    return read(good), good, errors
 
 
 def _parsed(lines: Sequence[bytes]) -> tuple[Objects, dict[int, str]]:
