@@ -118,11 +118,11 @@ class _Marking(Process):
         latest, jump = latest_us(times), self._operator.max_jump_us
         if latest is None or jump is None:
             return latest
+        if self._latest is not None and latest <= self._latest + jump:
+            return latest
         known = times.is_not_null()
         microseconds = _in_us(times).filter(known).cast(pl.Int64, strict=False).fill_null(_LAST).to_numpy()
         before = int(microseconds[0]) if self._latest is None else self._latest
-        if latest <= before + jump:
-            return latest
         latest, ahead = advanced(microseconds, before, jump)
         self._note(batch, np.flatnonzero(known.to_numpy())[ahead])
         return latest

@@ -90,7 +90,6 @@ class FolderWriter(FileWriter):
         self._stem = stem
         self._suffix = suffix
         self._limits = limits
-        self._max_rows = limits.rows
         self._named: dict[StreamingSink, str] = {}
         self._complete: list[str] = []
         self._schema = schema
@@ -172,7 +171,7 @@ class FolderWriter(FileWriter):
             for _ in writers.map(partial(self._write_whole, durable=not many), groups(whole)):
                 pass
         for partition in whole:
-            files = -(-partition.rows // self._max_rows)
+            files = -(-partition.rows // self._limits.rows)
             self._complete += (self._name(partition.folder, partition.number + file) for file in range(files))
             partition.number += files
             partition.take()
@@ -181,10 +180,10 @@ class FolderWriter(FileWriter):
         parts, files = [], []
         for partition in partitions:
             rows = pl.concat(partition.peek())
-            for start in range(0, rows.height, self._max_rows):
-                number = partition.number + start // self._max_rows
+            for start in range(0, rows.height, self._limits.rows):
+                number = partition.number + start // self._limits.rows
                 files.append(self._file(partition.folder, number, durable))
-                parts.append(rows.slice(start, self._max_rows))
+                parts.append(rows.slice(start, self._limits.rows))
         for file, content in zip(files, encoded_files(parts, self._encoder), strict=True):
             file.end(content)
 
@@ -255,7 +254,7 @@ class FolderWriter(FileWriter):
             if partition.sink is None:
                 partition.sink = self._new_sink(partition)
             self._open[partition.folder] = self._turn
-            fitting = rows.head(min(piece, self._max_rows - partition.sink.rows))
+            fitting = rows.head(min(piece, self._limits.rows - partition.sink.rows))
             partition.sink.append(fitting)
             if self._limits.is_full(partition.sink.rows, partition.sink.nbytes):
                 self._end_file(partition)
