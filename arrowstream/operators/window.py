@@ -83,59 +83,17 @@ def windows(
 ) -> Windows[Built]:
     """Group the rows of a stream into windows, for aggregates over each of them.
 
-    Results are those of Polars' ``group_by([window, *by]).agg(...)`` over all rows at once, whatever the aggregation,
-    and however the stream is cut into batches. A sum, mean, variance or standard deviation of floats may
-    differ in its last digits: values are added in another order. A row comes out for every window
-    that has rows and every key in it: ``window_start`` and ``window_end`` (of the type of `on`; Int64
-    for integers), which windows of `rows` do not have, then the keys, then the aggregates.
-
     Parameters
     ----------
     then
         Receives the operator and gives the result of `agg`; a `Builder` appends it after its last step.
-    size
-        Length of a window in event time (``"10s"``, seconds, a timedelta), also in days ``"1d"``, weeks ``"1w"``,
-        months ``"1mo"``, quarters ``"1q"`` and years ``"1y"``. A window has the rows from its start up to, not
-        including, its end; windows start at multiples of `every` since 1970 UTC, those of weeks on Mondays, those of
-        months on the first day of a month.
-    every
-        From one start to the next; `size` by default, so that every row is in one window. If it is
-        shorter, windows overlap, and a row is in several. Months go with months, quarters and years only.
-    offset
-        By how much windows start later: ``size="1d", offset="6h"`` for days from 06:00 to 06:00. Whole days for
-        windows of months, and with `timezone`.
-    timezone
-        The zone of days, weeks and months, such as ``"Europe/Berlin"``, whatever the zone of `on`: windows start at
-        its midnights, so that a day has 23 or 25 hours where the clocks change. UTC by default. Times without a zone
-        are in UTC, and then ``window_start`` and ``window_end`` are too: a day in Berlin starts at 22:00 or 23:00.
-    session
-        Instead of `size`: a window for each stretch of activity of a key. A gap of this length or more between
-        two rows ends one; its ``window_end`` is its last row's time plus the gap.
-    rows
-        Instead of `size`: windows of this number of rows of a key, in the order in which they come. The
-        last window of a key may be smaller.
-    on
-        The column of event times: Datetime of any unit and zone (without a zone it counts as UTC), Date,
-        or integers of microseconds since 1970 UTC. Windows of `rows` have none.
-    by
-        The columns to group by, a name or several; null is a key.
-    allowed_lateness
-        Event time for which a window still takes rows after the watermark has passed its end.
-    max_bytes
-        The most bytes of memory that open windows take; None for no limit. Merging and closing windows may take
-        more for a moment.
-    on_full
-        The reaction to the limit: ``"error"``, all batches fail from then on, or ``"spill"``: state goes to files, as
-        for `reduce`, and windows come out a few at a time; the rows of one must fit into memory. Sessions can't be
-        spilled, and no window closes early to make room.
+    size, every, offset, timezone, session, rows, on, by, allowed_lateness, max_bytes, on_full
+        As for `arrowstream.Builder.window`, which describes the results too.
 
     Raises
     ------
     PlanError
         Not exactly one of `size`, `session` and `rows` is given, or an argument does not go with it.
-    StageError
-        While running: a row has no event time, or a bound of its window does not fit into the type of `on`, state
-        exceeds `max_bytes`, or the disk is full.
     """
     if [size, session, rows].count(None) != 2:
         raise PlanError(

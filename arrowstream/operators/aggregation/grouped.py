@@ -64,9 +64,7 @@ def grouped(
 ) -> Grouped[Built]:
     """Group the whole stream by keys, for aggregates over each of them.
 
-    The step is that of `reduce`, and `explain()` shows it as such: ``.group_by("k").agg(n=pl.len())`` is
-    ``.reduce(by="k", n=pl.len())``. Rows come out at the end of the stream, in the order in which keys first came, as
-    with ``maintain_order=True`` in Polars. For groups that come out while the stream goes on, use `window`.
+    The step is that of `reduce`, and `explain()` shows it as such; `arrowstream.Builder.group_by` describes it.
 
     Parameters
     ----------
