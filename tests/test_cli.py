@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from command_line import invoke
 from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -54,13 +55,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("in.csv").write_text("a,b\n1,x\n2,y\n3,z\n")
     Path("job.toml").write_text(JOB)
     return tmp_path
-
-
-def invoke(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, arguments)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_run() -> None:

@@ -12,10 +12,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
+from command_line import invoke
 
 from arrowstream import Pipeline, Source
-from arrowstream.cli.commands import app
 from arrowstream.errors import JobError, SinkError
 from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.jobs import connectors as job_parts
@@ -47,13 +46,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("in.csv").write_text("a,b\n1,x\n2,y\n3,z\n")
     Path("job.toml").write_text(JOB)
     return tmp_path
-
-
-def invoke(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, arguments)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def answer(*arguments: str) -> tuple[int, dict[str, Any], str]:
