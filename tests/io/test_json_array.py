@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.json_array import JsonLines
+from arrowstream.io.files.text.options.transcode import AfterLines, Transcoded
 
 TRICKY = st.text(st.sampled_from('\\"[]{},:\n\r\t aü\x00'), max_size=10)
 VALUES = st.recursive(
@@ -106,3 +107,29 @@ def test_commas_in_texts_and_lists_and_blanks_around_them_are_no_gaps(size):
 @pytest.mark.parametrize("text", ["", " \n "])
 def test_nothing_gives_nothing(text):
     assert in_blocks(text.encode(), [5]) == b""
+
+
+@pytest.mark.parametrize(
+    ("stream", "whole"),
+    [
+        (lambda: JsonLines(io.BytesIO(b'[{"a": 1}, {"a": [2]}]'), "x.json"), b' {"a": 1}\n {"a": [2]}\n'),
+        (lambda: JsonLines(io.BytesIO(b'{"a": 1}\n{"a": 2}\n'), "x.json"), b'{"a": 1}\n{"a": 2}\n'),
+        (
+            lambda: Transcoded(io.BytesIO("é,ß\n1,2\n".encode("latin-1")), "latin-1", "x.csv"),
+            "é,ß\n1,2\n".encode(),
+        ),
+        (lambda: AfterLines(io.BytesIO(b"one\ntwo\na,b\n1,2\n"), 2), b"a,b\n1,2\n"),
+    ],
+    ids=["array", "ndjson", "transcoded", "after lines"],
+)
+@pytest.mark.parametrize("size", [3, 4, 7])
+def test_bytes_that_are_put_back_are_read_again(stream, whole, size):
+    text, buffer, found = stream(), io.BytesIO(), b""
+    while True:
+        text.read_into(buffer, size)
+        part = buffer.getvalue()
+        if len(part) < size:
+            break
+        text.put_back(part[-2:])
+        found += part[:-2]
+    assert found + part == whole
