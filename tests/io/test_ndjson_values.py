@@ -466,6 +466,18 @@ def test_half_of_a_surrogate_pair_is_an_error(text: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("block", [1, 30])
+def test_a_late_key_inside_of_objects_in_many_blocks_is_counted_in_each(block: int, tmp_path: Path) -> None:
+    first, late = '{"a": {"x": 1}}', '{"a": {"x": 2, "y": [3]}}'
+    source = lines(tmp_path / "x.ndjson", *[first] * 9, *[late] * 6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", block)
+        source = FileSource(source.paths, given=pl.Schema({"a": pl.Struct({"x": pl.Int64})}))
+        rows, notes = read(source)
+    assert rows == [{"a": {"x": 1}}] * 9 + [{"a": {"x": 2}}] * 6
+    assert sum(note.count for note in notes) == 6
+
+
+@pytest.mark.parametrize("block", [1, 30])
 def test_a_late_key_in_many_blocks_is_counted_in_each(block: int, tmp_path: Path) -> None:
     source = lines(tmp_path / "x.ndjson", *['{"a": "xxxxxxxxxxxx"}'] * 9, *['{"a": "y", "z": [1, 2]}'] * 6)
     with pytest.MonkeyPatch.context() as patch:
