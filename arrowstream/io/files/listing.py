@@ -235,7 +235,9 @@ def _no_data(folder: str, others: list[str]) -> SourceError:
         f"there are no data files in the folder {folder}",
         expected=f"files named {known_suffixes()}",
         found=_some(others) if others else "an empty folder",
-        hint="pass format= if the names do not tell it" if others else "check the path",
+        hint="pass format= if the names do not tell it; format='lines' reads any text line by line"
+        if others
+        else "check the path",
     )
 
 

@@ -47,6 +47,8 @@ class FileBytes:
         Whether bytes read from a pipe are kept for the next reader.
     encoding
         Encoding of the text.
+    markup
+        Whether HTML and XML are text like any other.
 
     Raises
     ------
@@ -54,7 +56,7 @@ class FileBytes:
         The file cannot be opened, or is not text.
     """
 
-    __slots__ = ("_compression", "_encoding", "_file", "_path", "_size", "_stream", "_unread")
+    __slots__ = ("_compression", "_encoding", "_file", "_markup", "_path", "_size", "_stream", "_unread")
 
     def __init__(
         self,
@@ -63,8 +65,10 @@ class FileBytes:
         *,
         keep: bool = False,
         encoding: str = UTF8,
+        markup: bool = False,
     ) -> None:
         self._encoding = encoding
+        self._markup = markup
         self._path = path
         self._compression = compression
         self._file, self._size = _opened(path, keep)
@@ -85,12 +89,12 @@ class FileBytes:
     def _text_begins(self) -> bytes:
         """Return the first bytes, without a byte order mark; raise SourceError unless they may be text."""
         head = self.read(HEAD_BYTES)
-        other = foreign(head)
+        other = foreign(head, markup=self._markup)
         if other is not None and not (other[0].startswith("UTF-") and self._encoding not in (UTF8, LOSSY)):
             raise SourceError(
                 f"{self._path} is not text",
                 position=str(self._path),
-                expected="CSV, NDJSON or JSON in UTF-8, as its name or format= says",
+                expected="text in UTF-8, such as CSV or JSON, as its name or format= says",
                 found=f"{other[0]}, which begins with {head[:12]!r}",
                 hint=other[1],
             )

@@ -1,4 +1,4 @@
-"""CSV, NDJSON and JSON files: their schemas, and their rows in pieces of bounded size."""
+"""CSV, NDJSON, JSON and other text files: their schemas, and their rows in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
 from arrowstream.io.files.text.json_array import JsonLines
+from arrowstream.io.files.text.lines_format import Lines, check_columns
 from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
@@ -78,7 +79,13 @@ class TextFile:
     ) -> None:
         self._aside = aside
         self._path = str(file.path)
-        self._bytes = FileBytes(file.path, file.kind.compression, keep=keep, encoding=options.encoding)
+        self._bytes = FileBytes(
+            file.path,
+            file.kind.compression,
+            keep=keep,
+            encoding=options.encoding,
+            markup=file.kind.format == "lines",
+        )
         self._counted = 0
         self._lines: int | None = 1
         self._ndjson: NdjsonRows | None = None
@@ -92,7 +99,7 @@ class TextFile:
         text: Text = self._bytes
         if options.encoding != UTF8:
             text = Transcoded(text, options.encoding, self._path)
-        self.format: TextFormat = Csv(options) if file.kind.format == "csv" else Ndjson()
+        self.format = _format(file.kind.format, options)
         if options.skip_lines:
             text = AfterLines(text, options.skip_lines)
             self._lines = 1 + options.skip_lines
@@ -182,7 +189,7 @@ class TextFile:
         """
         block: Block | None = self.first
         self.first = Block(b"", True)
-        if not isinstance(self.format, Csv):
+        if isinstance(self.format, Ndjson):
             self._ndjson = NdjsonRows(schema)
         while block is not None:
             if block.data or block.gaps:
@@ -232,6 +239,16 @@ class TextFile:
         self._bytes.close()
 
 
+def _format(format: Format, options: TextOptions) -> TextFormat:
+    match format:
+        case "csv":
+            return Csv(options)
+        case "lines":
+            return Lines()
+        case _:
+            return Ndjson()
+
+
 def _first_end(format: TextFormat, block: bytes) -> int:
     """Return the end of the first record of a block, 0 without one."""
     size = _HEADER_BYTES
@@ -250,7 +267,7 @@ def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside
     SchemaError
         The file has no rows to infer types from and `given` is empty, or the format cannot hold a given type.
     """
-    _check_readable(file.kind.format, given)
+    _check_readable(file, given)
     text = TextFile(file, options, keep=True, aside=aside)
     try:
         schema = text.infer(given)
@@ -279,7 +296,11 @@ def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
             )
 
 
-def _check_readable(format: Format, given: pl.Schema) -> None:
+def _check_readable(file: DataFile, given: pl.Schema) -> None:
+    format = file.kind.format
+    if format == "lines":
+        check_columns(given, {name for name, _ in file.partitions}, str(file.path))
+        return
     for name, dtype in given.items():
         if format == "csv":
             readable = not (dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object))

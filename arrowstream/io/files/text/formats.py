@@ -1,4 +1,4 @@
-"""Contract of the text formats CSV and NDJSON."""
+"""Contract of the text formats CSV, NDJSON and lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INFER_ROWS = 10_000
 """Number of rows at the beginning of the first file from which types are inferred."""
 
 
-Flaw = Literal["text after a quote", "unclosed quote", "carriage return", "lone surrogate", "no object"]
+Flaw = Literal["text after a quote", "unclosed quote", "carriage return", "lone surrogate", "no object", "invalid UTF-8"]
 
 
 class FlawedRecord(Exception):

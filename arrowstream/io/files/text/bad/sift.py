@@ -1,4 +1,4 @@
-"""The good and the bad rows of a block of CSV or NDJSON."""
+"""The good and the bad rows of a block of text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import polars as pl
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.io.files.evolution import wider
-from arrowstream.io.files.text.bad.sift_csv import kept_bytes, misshapen, sifted_csv
+from arrowstream.io.files.text.bad.sift_csv import kept_bytes, misshapen, not_utf8, sifted_csv
 from arrowstream.io.files.text.bad.sift_ndjson import broken, lines_of, sifted_ndjson
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat
+from arrowstream.io.files.text.lines_format import Lines
 from arrowstream.io.files.text.ndjson_format import is_blank
 from arrowstream.io.files.text.ndjson_rows import merged
 from arrowstream.io.files.text.records import Block, Positions
@@ -74,6 +75,13 @@ def sifted(
         if isinstance(format, Csv):
             rows, errors = sifted_csv(format, block.data, schema)
             return Sifted(rows, block.data, errors, format.ends(block.data), _NONE)
+        if isinstance(format, Lines):
+            ends = format.ends(block.data)
+            bad = not_utf8(block.data, ends)
+            is_kept = np.ones(len(ends), np.bool_)
+            is_kept[bad] = False
+            errors = dict.fromkeys(map(int, bad), "invalid UTF-8")
+            return Sifted(read(kept_bytes(block.data, ends, is_kept)), block.data, errors, ends, _NONE)
         lines = lines_of(block.data)
         rows, good, errors = sifted_ndjson(lines, schema, read)
         blank = [number for number, line in enumerate(lines) if is_blank(line)]
@@ -88,7 +96,7 @@ def inferred(format: TextFormat, block: bytes, overrides: pl.Schema) -> pl.Schem
     polars.exceptions.PolarsError
         The records cannot be read.
     """
-    if not block:
+    if not block or isinstance(format, Lines):
         return format.infer(block, overrides)
     ends = format.ends(block)[:INFER_ROWS]
     block = block[: ends[-1]]
