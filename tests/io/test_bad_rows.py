@@ -374,9 +374,9 @@ def test_another_value_is_refused(bad_rows: Any, message: str) -> None:
         Source.from_file("a.csv", bad_rows=bad_rows)
 
 
-def test_only_csv_and_ndjson_have_bad_rows(tmp_path: Path) -> None:
+def test_only_csv_ndjson_and_lines_have_bad_rows(tmp_path: Path) -> None:
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(PlanError, match="only CSV or NDJSON files have bad_rows"):
+    with pytest.raises(PlanError, match="only CSV or LINES or NDJSON files have bad_rows"):
         Source.from_file(tmp_path / "a.parquet", bad_rows="skip").schema()
 
 

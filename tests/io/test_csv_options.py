@@ -203,7 +203,7 @@ def test_options_of_csv_and_text_are_refused_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="only CSV files have quote_char"):
         Source.from_file(tmp_path / "a.ndjson", quote_char=None).schema()
     pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(PlanError, match="only CSV or JSON or NDJSON files have encoding"):
+    with pytest.raises(PlanError, match="only CSV or JSON or LINES or NDJSON files have encoding"):
         Source.from_file(tmp_path / "a.parquet", encoding="cp1252").schema()
 
 

@@ -19,7 +19,7 @@ from arrowstream.io.files.text.bad.sift import inferred, sifted
 from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
-from arrowstream.io.files.text.json_array import JsonLines
+from arrowstream.io.files.text.json.array import JsonLines
 from arrowstream.io.files.text.lines_format import Lines, check_columns
 from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson

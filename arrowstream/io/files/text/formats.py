@@ -13,7 +13,9 @@ INFER_ROWS = 10_000
 """Number of rows at the beginning of the first file from which types are inferred."""
 
 
-Flaw = Literal["text after a quote", "unclosed quote", "carriage return", "lone surrogate", "no object", "invalid UTF-8"]
+Flaw = Literal[
+    "text after a quote", "unclosed quote", "carriage return", "lone surrogate", "no object", "invalid UTF-8"
+]
 
 
 class FlawedRecord(Exception):

@@ -59,16 +59,21 @@ class Lines(TextFormat):
 
 
 def check_columns(given: pl.Schema, partitions: set[str], path: str) -> None:
-    """Raise SchemaError unless a text of lines can have these types, and partitions of these names.
+    """Check that a text of lines can have these types, and partitions of these names.
 
     Parameters
     ----------
     given
         Types from the user.
     partitions
-        Names of the partitions.
+        Names of the partitions, and of the column of paths.
     path
         Path of the file, for errors.
+
+    Raises
+    ------
+    SchemaError
+        They cannot.
     """
     if given.get(LINE, pl.String) != pl.String:
         raise SchemaError(
@@ -80,9 +85,9 @@ def check_columns(given: pl.Schema, partitions: set[str], path: str) -> None:
     if LINE in partitions:
         raise SchemaError(
             f"{path} has two columns {LINE!r}",
-            expected="partitions with other names than that of the lines",
-            found=f"the partition {LINE}= and the lines of the file",
-            hint=f"rename the folders {LINE}=..., or read each of them by a source of its own",
+            expected=f"partitions, and a column of the paths, with other names than {LINE!r}",
+            found=f"a partition or include_file_paths= of the name {LINE!r}, which is the column of the lines",
+            hint=f"choose another name in include_file_paths=, or rename the folders {LINE}=...",
         )
 
 
@@ -96,7 +101,7 @@ def _end_sizes(view: npt.NDArray[np.uint8], ends: Positions) -> Positions:
     """Return the sizes of the line ends before `ends`: 1, 2 with a carriage return, 0 at the end of the block."""
     ended = view[ends - 1] == _NEWLINE
     returned = ended & (np.diff(ends, prepend=0) > 1) & (view[ends - 2] == _RETURN)
-    return ended.astype(np.int64) + returned
+    return np.add(ended, returned, dtype=np.int64)
 
 
 def _refuse(block: bytes) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
-from arrowstream.io.files.text.json_restated import Restated
+from arrowstream.io.files.text.json.restated import Restated
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, UnknownKey
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.csv_format import Csv
-from arrowstream.io.files.text.json_array import JsonLines
+from arrowstream.io.files.text.json.array import JsonLines
 from arrowstream.io.files.text.lines_format import Lines
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
@@ -137,7 +137,9 @@ class AlikeLines(Alike):
 
     def take(self, number: int, content: bytes) -> SmallFile | None:
         if content.endswith(b"\r") or foreign(content[:HEAD_BYTES], markup=True) is not None:
-            return None  # a carriage return at the end of a file ends no line, but it would before another file
+            return (
+                None  # a carriage return at the end of a file ends no line, but it would before another file
+            )
         return _line_ended(number, content.removeprefix(BOM))
 
     def read(
