@@ -8,13 +8,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pytest
+from command_line import invoke
 
 from arrowstream import Pipeline, Source
-from arrowstream.errors import SchemaError, SourceError
+from arrowstream.errors import PlanError, SchemaError, SourceError
 
 FRAME = pl.DataFrame({"a": range(1500), "t": [f"some text {i}" for i in range(1500)]})
 TEXTS: dict[str, Callable[[pl.DataFrame], str | None]] = {
@@ -131,10 +133,84 @@ def test_formats_that_need_a_file_say_so(format: str) -> None:
     assert caught.value.hint is not None and "write it into a file first" in caught.value.hint
 
 
+@contextmanager
+def standard_input(content: bytes | Path) -> Iterator[None]:
+    """Standard input that is a pipe with this content, or a redirected file."""
+    before = os.dup(0)
+    end, start = os.pipe()
+    try:
+        if isinstance(content, Path):
+            os.close(start)
+            os.dup2(file := os.open(content, os.O_RDONLY), 0)
+            os.close(file)
+            yield
+        else:
+            os.dup2(end, 0)
+            with fed(content, start):
+                yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(end)
+
+
+@pytest.mark.parametrize("format", TEXTS)
+def test_a_dash_is_standard_input(format: Any, tmp_path: Path) -> None:
+    (tmp_path / "redirected").write_bytes(text(format))
+    for content in (text(format), tmp_path / "redirected"):
+        with standard_input(content):
+            builder = Pipeline.builder().source(Source.from_file("-", format=format))
+            assert builder.schema() == FRAME.schema
+            assert builder.collect_sync().equals(FRAME)
+    with standard_input(text(format)):
+        given = Source.from_file(["-"], format=format, schema={"a": pl.Float64}, include_file_paths="file")
+        found = Pipeline.builder().source(given).collect_sync(limit=1)
+        assert found.rows() == [(0.0, "some text 0", "/dev/stdin")]
+
+
+def test_standard_input_may_be_a_file_of_any_format(tmp_path: Path) -> None:
+    FRAME.write_parquet(tmp_path / "redirected")
+    with standard_input(tmp_path / "redirected"):
+        builder = Pipeline.builder().source(Source.from_file("-", format="parquet"))
+        assert builder.filter(pl.col("a") < 2).collect_sync().equals(FRAME.head(2))
+    with (
+        standard_input(b"PAR1"),
+        pytest.raises(SourceError, match="/dev/stdin cannot be read as parquet") as caught,
+    ):
+        Source.from_file("-", format="parquet").schema()
+    assert caught.value.hint is not None and "standard input: '< data'" in caught.value.hint
+
+
+def test_the_format_of_standard_input_is_given() -> None:
+    with pytest.raises(PlanError, match="standard input has no name that tells its format") as caught:
+        Source.from_file(["a.csv", "-"])
+    assert caught.value.hint == "pass format=; a file of this name is './-'"
+
+
+def test_a_closed_standard_input_is_a_link_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to("gone.csv")
+    with pytest.raises(SourceError, match=r"there is no file .*link\.csv") as caught:
+        Source.from_file(tmp_path / "link.csv").schema()
+    assert caught.value.found == "a link to gone.csv, which does not exist"
+
+
+def test_the_command_line_shows_the_columns_of_standard_input() -> None:
+    with standard_input(b"a;t\n1;x\n"):
+        assert invoke("schema", "-", "--format", "csv", "--delimiter", ";") == (
+            0,
+            '# -\na = "Int64"\nt = "String"\n',
+            "",
+        )
+    code, _, error = invoke("schema", "-")
+    assert code == 2 and "standard input has no name" in error
+    code, _, error = invoke("schema", "-", "--format", "cvs")
+    assert code == 2 and "did you mean 'csv'?" in error
+
+
 def command(tmp_path: Path, format: str, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
     job = tmp_path / "job.toml"
     job.write_text(
-        f'[pipeline]\nname = "p"\n[source]\nkind = "file"\npath = "/dev/stdin"\nformat = "{format}"\n'
+        f'[pipeline]\nname = "p"\n[source]\nkind = "file"\npath = "-"\nformat = "{format}"\n'
         f'[sink]\nkind = "file"\npath = "{tmp_path}/out.csv"\n'
     )
     line = [sys.executable, "-m", "arrowstream", "run", "--quiet", str(job)]

@@ -266,7 +266,13 @@ def _utf8(text: str, folder: Path) -> str:
 
 
 def _missing(what: str, path: Path) -> SourceError:
-    """Make the error for a missing path, with the names that its folder does hold."""
+    """Make the error for a missing path: where its link leads, or which names its folder has."""
+    if path.is_symlink():
+        return SourceError(
+            what,
+            found=f"a link to {path.readlink()}, which does not exist",
+            hint="check where the link leads",
+        )
     folder = path.parent
     while not folder.is_dir():
         folder = folder.parent

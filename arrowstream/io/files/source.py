@@ -21,7 +21,7 @@ from arrowstream.io.files.evolution import Evolution, Extra, Missing
 from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
 from arrowstream.io.files.listing import DataFile, check_format, find_files, first_file
-from arrowstream.io.files.paths import Paths, path_text, printable
+from arrowstream.io.files.paths import printable, source_paths
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.remote.options import StorageOptions
@@ -111,12 +111,11 @@ class FileSource(SourceSpec):
         Raises
         ------
         PlanError
-            A path is a URL, or cannot be the name of a file; the format is unknown.
+            A path is a URL, or cannot be the name of a file; the format is unknown, or not given for standard input.
         """
         several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
-        paths: Iterable[Any] = path if several else [path]  # type: ignore[assignment]
         named = None if format is None else format_named(format)
-        names = Paths(path_text("from_file", item, urls=True) for item in paths)
+        names = source_paths(path if several else [path], has_format=named is not None)  # type: ignore[arg-type]
         return cls(names, named, pl.Schema(schema or {}), listed=several)
 
     def with_delimiter(self, delimiter: str) -> FileSource:

@@ -101,7 +101,8 @@ def _end_sizes(view: npt.NDArray[np.uint8], ends: Positions) -> Positions:
     """Return the sizes of the line ends before `ends`: 1, 2 with a carriage return, 0 at the end of the block."""
     ended = view[ends - 1] == _NEWLINE
     returned = ended & (np.diff(ends, prepend=0) > 1) & (view[ends - 2] == _RETURN)
-    return np.add(ended, returned, dtype=np.int64)
+    sizes: Positions = np.add(ended, returned, dtype=np.int64)
+    return sizes
 
 
 def _refuse(block: bytes) -> None:
