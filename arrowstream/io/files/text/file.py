@@ -107,6 +107,7 @@ class TextFile:
             text = lines = JsonLines(text, self._path)
             if lines.is_array:
                 self._lines = None
+                self.format = Ndjson(several=False)
         self._blocks = blocks(
             text,
             self.format.cut_lines(aside=self._aside)
@@ -204,6 +205,16 @@ class TextFile:
         format, ndjson = self.format, self._ndjson
 
         def rows(data: bytes, *, in_order: bool = False) -> pl.LazyFrame:
+            # The keys of lines that cannot be read are not compared with those that are known.
+            apart = format.apart(data) if known is not None else None
+            try:
+                return parsed(data if apart is None else apart.data, in_order=in_order)
+            except pl.exceptions.PolarsError:
+                if apart is not None or (apart := format.apart(data)) is None:
+                    raise
+                return parsed(apart.data)
+
+        def parsed(data: bytes, *, in_order: bool = False) -> pl.LazyFrame:
             sound = format.checked(data, in_order=in_order)
             if (uneven := format.uneven(sound)) is not None:
                 raise RaggedRecord(uneven)
@@ -221,8 +232,8 @@ class TextFile:
         def read_good() -> pl.DataFrame:
             # All columns, though the query may need few: a row is bad whatever the query.
             found = sifted(format, schema, block, lambda data: rows(data).collect(engine="in-memory"))
-            loss.first = replace(fault, block=found.data).first_loss
-            put_aside.rows = bad_rows(self._path, block, found, line)
+            loss.first = replace(fault, block=found.data, cuts=found.whole.cuts).first_loss
+            put_aside.rows = bad_rows(self._path, block.gaps, found, line)
             return adapt(found.rows.lazy()).collect(engine="in-memory")
 
         line = self._lines or 1

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Protocol
 
 import polars as pl
 
+from arrowstream.io.files.text.json.apart import Apart
 from arrowstream.io.files.text.records import Positions
 
 INFER_ROWS = 10_000
@@ -74,6 +75,10 @@ class TextFormat(Protocol):
         `in_order` says that the block's quotes are known to be in order.
         """
         ...
+
+    def apart(self, block: bytes) -> Apart | None:
+        """Return the lines of a block that Polars cannot read because they hold several objects, cut; else None."""
+        return None
 
     def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
         """Return the rows of a checked block; types that `schema` lacks are inferred or text."""
