@@ -7,6 +7,7 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 import pyarrow as pa
@@ -20,6 +21,9 @@ from arrowstream.io.files.text.pipes import PipeBytes, is_pipe
 from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
 
 _BOM = b"\xef\xbb\xbf"
+
+_WAIT_S = 0.1
+"""Longest time, in seconds, that the first bytes of a block wait for further ones from a pipe."""
 
 
 class ByteStream(Protocol):
@@ -56,7 +60,18 @@ class FileBytes:
         The file cannot be opened, or is not text.
     """
 
-    __slots__ = ("_compression", "_encoding", "_file", "_markup", "_path", "_size", "_stream", "_unread")
+    __slots__ = (
+        "_begins",
+        "_compression",
+        "_encoding",
+        "_file",
+        "_markup",
+        "_path",
+        "_pipe",
+        "_size",
+        "_stream",
+        "_unread",
+    )
 
     def __init__(
         self,
@@ -75,7 +90,12 @@ class FileBytes:
         try:
             self._stream = self._unpack()
             self._unread = b""
+            self._pipe = (
+                self._file if self._stream is self._file and isinstance(self._file, PipeBytes) else None
+            )
+            self._begins = False
             self.put_back(self._text_begins())
+            self._begins = bool(self._unread)
         except BaseException:
             self._file.close()
             raise
@@ -88,7 +108,9 @@ class FileBytes:
 
     def _text_begins(self) -> bytes:
         """Return the first bytes, without a byte order mark; raise SourceError unless they may be text."""
-        head = self.read(HEAD_BYTES)
+        buffer = io.BytesIO()
+        self.read_into(buffer, HEAD_BYTES)
+        head = buffer.getvalue()
         other = foreign(head, markup=self._markup)
         if other is not None and not (other[0].startswith("UTF-") and self._encoding not in (UTF8, LOSSY)):
             raise SourceError(
@@ -105,27 +127,36 @@ class FileBytes:
         """Number of bytes of the file itself, as compressed, that were read so far."""
         return self._file.tell()
 
+    @property
+    def is_live(self) -> bool:
+        """True if bytes come from a pipe, as they are written to it."""
+        return self._pipe is not None
+
     def read(self, size: int) -> bytes:
         """Return `size` more bytes, fewer only at the end. Raises as `read_into` does."""
         buffer = io.BytesIO()
-        self.read_into(buffer, size)
+        self._read_into(buffer, size, None)
         return buffer.getvalue()
 
     def read_into(self, buffer: io.BytesIO, size: int) -> None:
-        """Replace the content of `buffer` with `size` more bytes, fewer only at the end.
+        """Replace the content of `buffer` with `size` more bytes, fewer at the end, or if they take long to come.
 
         Raises
         ------
         SourceError
             The file is damaged, ends too early, or can no longer be read.
         """
+        self._read_into(buffer, size, self._pipe)
+        self._begins = False
+
+    def _read_into(self, buffer: io.BytesIO, size: int, pipe: PipeBytes | None) -> None:
         head, self._unread = self._unread[:size], self._unread[size:]
         if buffer.seek(0, io.SEEK_END) < size:
             buffer.seek(size - 1)
             buffer.write(b"\0")
         with buffer.getbuffer() as view:
             view[: len(head)] = head
-            end = len(head) + self._fill(view[len(head) : size])
+            end = len(head) + self._fill(view[len(head) : size], pipe)
         buffer.truncate(end)
 
     def put_back(self, data: bytes) -> None:
@@ -135,12 +166,17 @@ class FileBytes:
         else:
             self._unread = data + self._unread
 
-    def _fill(self, view: memoryview) -> int:
-        """Read bytes until the view is full or the file ends; return their number."""
-        end = 0
+    def _fill(self, view: memoryview, pipe: PipeBytes | None) -> int:
+        """Read bytes until the view is full, the file ends or a pipe has no more for now; return their number."""
+        end, until = 0, monotonic() + _WAIT_S if self._begins else None
         try:
-            while end < len(view) and (count := self._stream.readinto(view[end:])):
+            while end < len(view):
+                if pipe is not None and until is not None and not pipe.has_more(until - monotonic()):
+                    break
+                if not (count := self._stream.readinto(view[end:])):
+                    break
                 end += count
+                until = until or monotonic() + _WAIT_S
         except EOFError as error:
             raise self._damaged(f"the file ends too early, after {self.bytes_read} bytes") from error
         except (OSError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:

@@ -168,6 +168,16 @@ class TextFile:
             fault = Fault(self._path, self.format, overrides, lambda rows: rows, data, self._lines, gaps)
             raise fault.explain(error, 0) from error
 
+    def read_types(self, given: pl.Schema) -> None:
+        """Read a whole block of a pipe, of which only the first bytes were read, unless all types are given."""
+        known = isinstance(self.format, Lines) or (
+            isinstance(self.format, Csv) and given.keys() >= set(self.format.names)
+        )
+        if known or not self._bytes.is_live:
+            return
+        while len(self.first.data) < BLOCK_BYTES and (more := next(self._blocks, None)) is not None:
+            self.first = self.first.joined(more)
+
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns, from the header of a CSV file, else from the first rows."""
         return self.format.names if isinstance(self.format, Csv) else tuple(self.infer(pl.Schema()))
@@ -281,6 +291,7 @@ def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside
     _check_readable(file, given)
     text = TextFile(file, options, keep=True, aside=aside)
     try:
+        text.read_types(given)
         schema = text.infer(given)
     finally:
         text.close()

@@ -50,7 +50,7 @@ class Text(Stream, Protocol):
     """Stream of bytes of which the last ones can be read again."""
 
     def read_into(self, buffer: io.BytesIO, size: int) -> None:
-        """Replace the content of `buffer` with exactly `size` bytes, fewer only at the end."""
+        """Replace the content of `buffer` with up to `size` bytes, none only at the end."""
         ...
 
     def put_back(self, data: bytes) -> None:
