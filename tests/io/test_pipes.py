@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from command_line import invoke
 
-from arrowstream import Pipeline, Source
+from arrowstream import Pipeline, Sink, Source
 from arrowstream.errors import PlanError, SchemaError, SourceError
 
 FRAME = pl.DataFrame({"a": range(1500), "t": [f"some text {i}" for i in range(1500)]})
@@ -114,6 +114,52 @@ def test_a_named_one_can_be_opened_again_by_another_writer(tmp_path: Path) -> No
     for rows in (FRAME, FRAME.head(3)):
         with fed(text("csv", rows), path):
             assert Pipeline.builder().source(Source.from_file(path)).collect_sync().equals(rows)
+
+
+@pytest.mark.parametrize(
+    ("format", "schema", "parts"),
+    [
+        ("lines", None, [b"1,x\n", b"2,y", b"\n3,z\n"]),
+        ("csv", {"line": pl.String}, [b"line\n1\n", b"2", b"\n3\n"]),
+    ],
+)
+def test_rows_flow_as_they_are_written(format: Any, schema: Any, parts: list[bytes]) -> None:
+    came = threading.Event()
+    rows: list[str] = []
+    first: list[str] = []
+
+    def take(batch: Any) -> None:
+        rows.extend(pl.DataFrame(batch)["line"])
+        came.set()
+
+    def feed() -> None:
+        os.write(start, parts[0])
+        came.wait(10)
+        first.extend(rows)
+        os.write(start, parts[1])
+        os.write(start, parts[2])
+        os.close(start)
+
+    end, start = os.pipe()
+    thread = threading.Thread(target=feed)
+    thread.start()
+    source = Source.from_file(f"/dev/fd/{end}", format=format, schema=schema)
+    report = Pipeline.builder().source(source).sink(Sink.to_fn(take)).build().run_sync()
+    thread.join()
+    os.close(end)
+    assert len(first) == 1 and report.rows_out == 3 and [row[0] for row in rows] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+def test_types_are_those_of_a_whole_block_however_it_comes(
+    format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.pipes.PipeBytes.has_more", lambda pipe, seconds: False)
+    frame = pl.DataFrame({"a": [1.0] * 6_000 + [2.5], "t": ["some more text"] * 6_001})
+    content = text(format, frame).replace(b"1.0", b"1")
+    assert len(content) > 65_536  # more than a pipe holds
+    with anonymous(content) as path:
+        assert Pipeline.builder().source(Source.from_file(path, format=format)).collect_sync().equals(frame)
 
 
 def test_an_empty_one_is_an_error_as_an_empty_file_is() -> None:

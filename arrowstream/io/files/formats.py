@@ -15,6 +15,9 @@ Compression = Literal["gzip", "zstd", "zip"]
 TEXT_FORMATS: Final[frozenset[Format]] = frozenset({"csv", "ndjson", "json", "lines"})
 """Formats that may be compressed as a whole, and whose types are inferred; the others know their types."""
 
+READ_ONLY: Final[frozenset[Format]] = frozenset({"excel", "lines"})
+"""Formats that are not written."""
+
 SUFFIXES: Final[dict[str, Format]] = {
     ".parquet": "parquet",
     ".csv": "csv",
