@@ -17,6 +17,7 @@ from command_line import invoke
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.errors import PlanError, SchemaError, SourceError
+from arrowstream.io.files.text.pipes import PipeBytes
 
 FRAME = pl.DataFrame({"a": range(1500), "t": [f"some text {i}" for i in range(1500)]})
 TEXTS: dict[str, Callable[[pl.DataFrame], str | None]] = {
@@ -148,6 +149,39 @@ def test_rows_flow_as_they_are_written(format: Any, schema: Any, parts: list[byt
     thread.join()
     os.close(end)
     assert len(first) == 1 and report.rows_out == 3 and [row[0] for row in rows] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("schema", [None, {"line": pl.String}])
+def test_a_silent_pipe_goes_on_and_a_run_stops_while_it_is_silent(
+    schema: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.byte_stream._SILENCE_S", 0.001)
+    is_silent, has_more = threading.Semaphore(0), PipeBytes.has_more
+
+    def noted(pipe: PipeBytes, seconds: float) -> bool:
+        if has_more(pipe, seconds):
+            return True
+        is_silent.release()
+        return False
+
+    monkeypatch.setattr(PipeBytes, "has_more", noted)
+    end, start = os.pipe()
+    os.write(start, b"line\n1\n2")
+
+    def feed() -> None:
+        for _ in range(6):
+            is_silent.acquire(timeout=10)
+        os.write(start, b"3\n4\n")
+
+    source = Source.from_file(f"/dev/fd/{end}", format="csv" if schema else "lines", schema=schema)
+    builder = Pipeline.builder().source(source)
+    thread = threading.Thread(target=feed)
+    thread.start()
+    rows = builder.collect_sync(limit=3 if schema else 4)["line"].to_list()
+    thread.join()
+    assert rows == (["1", "23", "4"] if schema else ["line", "1", "23", "4"])
+    os.close(start)
+    os.close(end)
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])

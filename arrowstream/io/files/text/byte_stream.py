@@ -25,6 +25,9 @@ _BOM = b"\xef\xbb\xbf"
 _WAIT_S = 0.1
 """Longest time, in seconds, that the first bytes of a block wait for further ones from a pipe."""
 
+_SILENCE_S = 0.5
+"""Longest time, in seconds, that a read waits for a pipe before it ends without bytes, so that a run can stop."""
+
 
 class ByteStream(Protocol):
     """Stream of decompressed bytes."""
@@ -61,16 +64,17 @@ class FileBytes:
     """
 
     __slots__ = (
-        "_begins",
         "_compression",
         "_encoding",
         "_file",
         "_markup",
         "_path",
+        "_patience",
         "_pipe",
         "_size",
         "_stream",
         "_unread",
+        "is_silent",
     )
 
     def __init__(
@@ -93,9 +97,10 @@ class FileBytes:
             self._pipe = (
                 self._file if self._stream is self._file and isinstance(self._file, PipeBytes) else None
             )
-            self._begins = False
+            self.is_silent = False
+            self._patience: float | None = None  # the first bytes are waited for
             self.put_back(self._text_begins())
-            self._begins = bool(self._unread)
+            self._patience = _WAIT_S if self._unread else _SILENCE_S
         except BaseException:
             self._file.close()
             raise
@@ -146,8 +151,9 @@ class FileBytes:
         SourceError
             The file is damaged, ends too early, or can no longer be read.
         """
+        self.is_silent = False
         self._read_into(buffer, size, self._pipe)
-        self._begins = False
+        self._patience = self._patience and _SILENCE_S
 
     def _read_into(self, buffer: io.BytesIO, size: int, pipe: PipeBytes | None) -> None:
         head, self._unread = self._unread[:size], self._unread[size:]
@@ -168,15 +174,17 @@ class FileBytes:
 
     def _fill(self, view: memoryview, pipe: PipeBytes | None) -> int:
         """Read bytes until the view is full, the file ends or a pipe has no more for now; return their number."""
-        end, until = 0, monotonic() + _WAIT_S if self._begins else None
+        end, until = 0, None if self._patience is None else monotonic() + self._patience
         try:
             while end < len(view):
                 if pipe is not None and until is not None and not pipe.has_more(until - monotonic()):
+                    self.is_silent = not end
                     break
                 if not (count := self._stream.readinto(view[end:])):
                     break
+                if not end:
+                    until = monotonic() + _WAIT_S
                 end += count
-                until = until or monotonic() + _WAIT_S
         except EOFError as error:
             raise self._damaged(f"the file ends too early, after {self.bytes_read} bytes") from error
         except (OSError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:

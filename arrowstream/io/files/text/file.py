@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from arrowstream.errors import SchemaError, SourceError
+from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Loss, Piece
@@ -20,7 +20,7 @@ from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
 from arrowstream.io.files.text.json.array import JsonLines
-from arrowstream.io.files.text.lines_format import Lines, check_columns
+from arrowstream.io.files.text.lines_format import Lines
 from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
@@ -31,7 +31,7 @@ from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, blocks, 
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 if TYPE_CHECKING:
-    from polars._typing import PolarsDataType
+    pass
 
 _NEWLINE = ord("\n")
 
@@ -117,6 +117,7 @@ class TextFile:
             size=BLOCK_BYTES,
             longest=self.format.longest,
             partial=self.format.quotes and not self._aside,
+            is_silent=lambda: self._bytes.is_silent,
         )
         self.first = next(self._blocks, Block(b"", True))
         if isinstance(self.format, Csv):
@@ -203,11 +204,19 @@ class TextFile:
         if isinstance(self.format, Ndjson):
             self._ndjson = NdjsonRows(schema)
         while block is not None:
-            if block.data or block.gaps:
+            if not block.data and not block.gaps:
+                if self._bytes.is_live:
+                    yield self._nothing(file, schema, adapt)
+            else:
                 yield self._piece(file, block, schema, adapt, known)
                 if self._lines is not None:
                     self._lines += count(block.data, _NEWLINE) + len(block.gaps)
             block = next(self._blocks, None)
+
+    def _nothing(self, file: DataFile, schema: pl.Schema, adapt: Adapt) -> Piece:
+        """Return a piece without rows, after which a run can stop: the pipe is silent."""
+        fault = Fault(self._path, self.format, schema, adapt, b"", self._lines)
+        return Piece(file.path, 0, 0, lambda: adapt(pl.LazyFrame(schema=schema)).collect(), fault.explain)
 
     def _piece(
         self, file: DataFile, block: Block, schema: pl.Schema, adapt: Adapt, known: pl.Schema | None
@@ -276,73 +285,3 @@ def _first_end(format: TextFormat, block: bytes) -> int:
     while len(ends := format.ends(block[:size])) < 2 and size < len(block):
         size *= 16  # the only end may be that of the part
     return int(ends[0]) if len(ends) else 0
-
-
-def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside: bool = False) -> pl.Schema:
-    """Return names and types of a text file's columns: types in `given`, the others inferred from the first rows.
-
-    Raises
-    ------
-    SourceError
-        The file cannot be read.
-    SchemaError
-        The file has no rows to infer types from and `given` is empty, or the format cannot hold a given type.
-    """
-    _check_readable(file, given)
-    text = TextFile(file, options, keep=True, aside=aside)
-    try:
-        text.read_types(given)
-        schema = text.infer(given)
-    finally:
-        text.close()
-    if not schema:
-        raise SchemaError(
-            f"{file.path} holds no rows to learn the columns from",
-            expected="at least one object with a key",
-            found="none",
-            hint="give the columns: schema={'name': pl.String, ...}",
-        )
-    check_width(schema, given, str(file.path))
-    return schema
-
-
-def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
-    """Raise SchemaError for an inferred type that Arrow lacks: Polars 2 reads long integers as Int128."""
-    for name, dtype in schema.items():
-        if name not in given and _holds(dtype, (pl.Int128,)):
-            raise SchemaError(
-                f"column {name!r} of {where} holds integers of more than 64 bits",
-                expected="integers that Int64 holds, or a type given for them",
-                found=f"{dtype}, inferred from the values",
-                hint=f"say how to read it: schema={{{name!r}: pl.String}}, or pl.UInt64 or pl.Float64",
-            )
-
-
-def _check_readable(file: DataFile, given: pl.Schema) -> None:
-    format = file.kind.format
-    if format == "lines":
-        check_columns(given, {name for name, _ in file.partitions}, str(file.path))
-        return
-    for name, dtype in given.items():
-        if format == "csv":
-            readable = not (dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object))
-            types = "numbers, booleans, text, categories, dates or times"
-        else:
-            # A decimal would be read through a float, which is not exact.
-            readable = not _holds(dtype, (pl.Binary, pl.Duration, pl.Time, pl.Decimal, pl.Object))
-            types = "integers, floats, booleans, text, categories, dates, datetimes, and lists or structs of these"
-        if not readable:
-            raise SchemaError(
-                f"column {name!r} cannot be read from {format.upper()} as {dtype}",
-                expected=types,
-                found=str(dtype),
-                hint="read it as pl.String and convert it by a step of the pipeline",
-            )
-
-
-def _holds(dtype: PolarsDataType, kinds: tuple[type[pl.DataType], ...]) -> bool:
-    if isinstance(dtype, pl.Struct):
-        return any(_holds(field.dtype, kinds) for field in dtype.fields)
-    if isinstance(dtype, (pl.List, pl.Array)):
-        return _holds(dtype.inner, kinds)
-    return dtype in kinds

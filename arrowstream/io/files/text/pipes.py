@@ -10,7 +10,7 @@ import io
 import os
 import stat
 from pathlib import Path
-from select import select
+from select import POLLIN, poll
 
 from arrowstream.errors import SourceError
 
@@ -92,8 +92,9 @@ class PipeBytes(io.RawIOBase):
         """Return True once bytes can be read, or the writer is gone; False if that is not so for some seconds."""
         if self._count < len(self._pipe.kept):
             return True
-        ready, _, _ = select([self._pipe.file], [], [], max(0, seconds))
-        return bool(ready)
+        waiting = poll()
+        waiting.register(self._pipe.file, POLLIN)
+        return bool(waiting.poll(max(0, seconds) * 1000))
 
     def tell(self) -> int:
         """Return the number of bytes read so far."""
