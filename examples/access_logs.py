@@ -43,17 +43,9 @@ def write_logs(folder: str = LOGS, seed: int = 7) -> None:
 
 def requests_by_hour(logs: str = f"{LOGS}/*.log.gz", hours: str = HOURS) -> Pipeline:
     """The number of requests and their bytes, for each hour and status."""
-    source = Source.from_file(
-        logs,
-        format="csv",
-        has_header=False,
-        schema={"line": pl.String},  # a line is one field:
-        delimiter="\x1f",  # no line has this character,
-        quote_char=None,  # and quotes are text
-    )
     return (
         Pipeline.builder(name="requests-by-hour")
-        .source(source)
+        .source(Source.from_file(logs, format="lines"))
         .select(pl.col("line").str.extract_groups(LINE))
         .unnest("line")
         .filter(pl.col("status").is_not_null())  # other lines match nothing

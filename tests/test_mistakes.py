@@ -16,7 +16,7 @@ import pytest
 import arrowstream
 from arrowstream import Builder, ErrorHandler, Pipeline, Sink, Source, channel
 from arrowstream.core.mistakes.explain import explain_call
-from arrowstream.core.mistakes.other_names import ARGUMENTS, CLASSES, PACKAGE, PIPELINE, SINK, SOURCE
+from arrowstream.core.mistakes.other_names import ADVICE, ARGUMENTS, CLASSES, PACKAGE, PIPELINE, SINK, SOURCE
 from arrowstream.errors import NoSuchStep, PlanError, StageError, UnknownName, WrongCall
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "k": ["a", "b", "a"]})
@@ -37,6 +37,17 @@ def same(batch: Any) -> Any:
 TYPOS: dict[str, tuple[Callable[..., object], str, str]] = {
     "from_file": (lambda **wrong: Source.from_file("x.csv", **wrong), "delimter", "delimiter"),
     "from_file, of Polars": (lambda **wrong: Source.from_file("x.csv", **wrong), "separator", "delimiter"),
+    "from_file, of Polars, too": (
+        lambda **wrong: Source.from_file("x.csv", **wrong),
+        "truncate_ragged_lines",
+        "bad_rows",
+    ),
+    "from_file, of Polars, mistyped": (
+        lambda **wrong: Source.from_file("x.csv", **wrong),
+        "truncate_raged_lines",
+        "bad_rows",
+    ),
+    "from_file, of pandas": (lambda **wrong: Source.from_file("x.csv", **wrong), "skiprows", "skip_lines"),
     "from_frame": (lambda **wrong: Source.from_frame(FRAME, **wrong), "batch_row", "batch_rows"),
     "from_channel": (lambda **wrong: Source.from_channel(channel()[1], **wrong), "shema", "schema"),
     "from_fn": (lambda **wrong: Source.from_fn(same, **wrong), "shema", "schema"),
@@ -81,6 +92,23 @@ def test_a_misspelt_argument(call: str) -> None:
     assert error.hint == f"did you mean {right!r}?"
     assert error.expected is not None and right in error.expected.split(", ")
     assert isinstance(error, PlanError) and isinstance(error, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("skip_rows_after_header", "leave out the header, too, by a skip_lines of 2"),
+        ("compression", "the names of files tell it"),
+    ],
+)
+def test_an_argument_of_others_that_is_replaced_by_more_than_a_name(name: str, hint: str) -> None:
+    wrong: dict[str, Any] = {name: 1}
+    with pytest.raises(WrongCall, match=f"no argument '{name}'") as raised:
+        Source.from_file("x.csv", **wrong)
+    assert raised.value.hint is not None and raised.value.hint.startswith(hint)
+    with pytest.raises(WrongCall, match=f"no argument '{name}'") as raised:
+        Sink.to_fn(print, **wrong)
+    assert raised.value.hint is None
 
 
 def test_a_missing_argument() -> None:
@@ -200,6 +228,7 @@ def test_other_words_for_arguments_stand_for_arguments_that_there_are() -> None:
     known = {parameter for call in [*calls, channel] for parameter in inspect.signature(call).parameters}
     known |= {"column", "lateness", "idle", "frame", "schema"}
     assert {right for rights in ARGUMENTS.values() for right in rights} <= known
+    assert {argument for argument, _ in ADVICE.values()} <= known
 
 
 @pytest.mark.parametrize("wrong", ["x", 3, None])

@@ -32,6 +32,7 @@ from arrowstream.cli.run import run
 from arrowstream.config.settings import Settings
 from arrowstream.connectors.source import Source
 from arrowstream.errors import ArrowstreamError
+from arrowstream.io.files.formats import format_named
 from arrowstream.jobs.job_errors import one_line
 from arrowstream.jobs.schema import job_schema
 
@@ -97,8 +98,14 @@ def explain(job: JobPath, assignments: Assignments = None, relative_to_cwd: Rela
 def schema(
     targets: Annotated[
         list[str],
-        typer.Argument(metavar="FILE_OR_JOB...", help="Data files, folders or globs; or jobs (.toml)."),
+        typer.Argument(
+            metavar="FILE_OR_JOB...",
+            help="Data files, folders or globs; '-', which is standard input; or jobs (.toml).",
+        ),
     ],
+    format: Annotated[
+        str | None, typer.Option(help="Format of the data, such as csv; by default names of files decide.")
+    ] = None,
     delimiter: Annotated[
         str | None, typer.Option(help="Between the fields of a CSV file, such as ';' or '\\t'.")
     ] = None,
@@ -113,7 +120,7 @@ def schema(
         found = [
             list(load(Path(target), assignments, relative_to_cwd).schemas())
             if target.endswith(".toml")
-            else _of_files(target, delimiter)
+            else _of_files(target, format, delimiter)
             for target in targets
         ]
     typer.echo("\n\n".join(f"# {label}\n{_toml(columns)}" for one in found for label, columns in one))
@@ -161,9 +168,9 @@ def common(
     """Options before the command."""
 
 
-def _of_files(target: str, delimiter: str | None) -> list[tuple[str, pl.Schema | None]]:
+def _of_files(target: str, format: str | None, delimiter: str | None) -> list[tuple[str, pl.Schema | None]]:
     """Return the schema of data files, with a label."""
-    source = Source.from_file(target)
+    source = Source.from_file(target, format=format_named(format) if format is not None else None)
     if delimiter is not None:
         source = source.with_delimiter(delimiter.replace("\\t", "\t"))
     return [(target, source.schema())]

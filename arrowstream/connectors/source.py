@@ -51,7 +51,7 @@ class Source(metaclass=ExplainsNames):
         sheet: str | int | None = None,
         storage_options: Mapping[str, str | int] | None = None,
     ) -> FileSource:
-        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC, Avro, Excel; text also packed.
+        r"""Read rows from files: Parquet, CSV, NDJSON, JSON, Arrow IPC, Avro, Excel, lines of text; text also packed.
 
         Parameters
         ----------
@@ -60,10 +60,10 @@ class Source(metaclass=ExplainsNames):
             one format at any depth, through symbolic links, except names that begin with ``.`` or ``_``. Hive
             partitions ``key=value`` and ``_key=value`` become columns, those in the paths of a list, too. ``~`` is
             the home folder. ``s3://``, ``gs://`` and ``az://`` URLs name objects in the same ways, ``https://`` and
-            ``http://`` URLs one file of a web server.
+            ``http://`` URLs one file of a web server. ``"-"`` is standard input, whose `format` must be given.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"``, ``"avro"`` or ``"excel"``; by default the
-            names of the files decide.
+            names of the files decide. ``"lines"`` reads any text as one column, ``line``, of a text for each line.
         schema
             Types of all columns, or of some: the others are those of the file, or inferred from the first 10,000 rows
             of the first text file. A schema of Polars or pyarrow, or pairs or a dict of their types or Python's.
@@ -87,8 +87,9 @@ class Source(metaclass=ExplainsNames):
             Largest number of rows of a batch, by default some 131,072. A gentle stop delivers the batches that were
             read, so fewer rows make it quicker where a step is slow; they cost some 30 us a batch and step.
         bad_rows
-            A sink for rows of CSV and NDJSON that cannot be read, with the columns ``file``, ``row``, ``line``,
-            ``error``, ``text``; ``"skip"`` to leave them out and count them in the report; by default an error.
+            A sink for rows of CSV, NDJSON and lines that cannot be read, with the columns ``file``, ``row``,
+            ``line``, ``error``, ``text``; ``"skip"`` to leave them out and count them in the report; by default an
+            error.
         has_header
             Whether the first record of a CSV file names its columns; else `schema` does if it has as many columns
             as there are fields, or they are ``column_1``, ``column_2`` and so on.
@@ -101,7 +102,8 @@ class Source(metaclass=ExplainsNames):
         comment_prefix
             Beginning of lines of CSV that are comments.
         skip_lines
-            Number of lines before the header of a CSV file, or its first row, whatever they hold.
+            Number of lines before the header of a CSV file, or its first row, whatever they hold. Lines after the
+            header are left out together with it: by ``has_header=False``, with the columns in `schema`.
         decimal_comma
             Whether a comma is before the decimals of numbers in CSV.
         encoding
@@ -134,6 +136,14 @@ class Source(metaclass=ExplainsNames):
         public data) and ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure
         ``azure_storage_account_name`` and ``azure_storage_account_key``. Requests that fail are repeated by the
         libraries that make them. An object that is replaced while it is read is an error.
+        Lines end in a newline, or in a carriage return and a newline, which are not part of the text. A last line
+        needs no end, and blank lines are rows. A line that is not UTF-8 is a bad row.
+        A line of NDJSON may hold several objects, with or without blank space between them: each is a row. An object
+        that goes over several lines is an error; an array of such objects is read by ``format="json"``.
+        Text is read from pipes, too: in blocks of up to 8 MiB of what comes within 100 ms, so that the rows of an
+        endless pipe flow. Its types, unless all are given for CSV, are inferred once 8 MiB have come or it ends.
+        Parquet, IPC, Avro and Excel need a file: redirect one to standard input, or write the pipe to one.
+
         A blank line of CSV is a row of nulls; before the header it is skipped, as it is in NDJSON. A quote that is
         opened and never closed makes the line it is on a bad row, and reading goes on with the next line; so does
         text after a closing quote. Types are inferred from rows that are not bad for another reason; give `schema`
@@ -152,6 +162,8 @@ class Source(metaclass=ExplainsNames):
         >>> source = Source.from_file(file, delimiter=";", schema={"price": int}, bad_rows="skip")
         >>> Pipeline.builder().source(source).collect_sync().rows()
         [('tea', 3)]
+        >>> Pipeline.builder().source(Source.from_file(file, format="lines")).collect_sync()["line"].to_list()
+        ['item;price', 'tea;3', 'cake;?']
         """
         from arrowstream.io.files.remote.urls import options_for
         from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast

@@ -12,7 +12,7 @@ from effort import examples
 from hypothesis import HealthCheck, example, given, settings
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.errors import PlanError, SourceError
+from arrowstream.errors import JobError, PlanError, SourceError
 from arrowstream.jobs.job import Job
 
 SCHEMA = {"x": pl.String, "y": pl.String}
@@ -198,12 +198,26 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: st
         Source.from_file(tmp_path / "a.csv", **options).schema()
 
 
+def test_lines_after_the_header_are_left_out_with_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("name,height\n-,m\nAda,1.7\nBob,\n")
+    found = read(
+        tmp_path / "a.csv", skip_lines=2, has_header=False, schema={"name": pl.String, "height": pl.Float64}
+    )
+    assert found.equals(pl.read_csv(tmp_path / "a.csv", skip_rows_after_header=1))
+    (tmp_path / "job.toml").write_text(
+        '[source]\nkind = "file"\npath = "a.csv"\nskip_rows_after_header = 1\n'
+        '[sink]\nkind = "file"\npath = "b.csv"\n'
+    )
+    with pytest.raises(JobError, match="leave out the header, too, by a skip_lines of 2"):
+        Job.load(tmp_path / "job.toml")
+
+
 def test_options_of_csv_and_text_are_refused_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").write_text('{"x": 1}\n')
     with pytest.raises(PlanError, match="only CSV files have quote_char"):
         Source.from_file(tmp_path / "a.ndjson", quote_char=None).schema()
     pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(PlanError, match="only CSV or JSON or NDJSON files have encoding"):
+    with pytest.raises(PlanError, match="only CSV or JSON or LINES or NDJSON files have encoding"):
         Source.from_file(tmp_path / "a.parquet", encoding="cp1252").schema()
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.io.files.text.byte_stream import FileBytes
-from arrowstream.io.files.text.json_array import JsonLines
+from arrowstream.io.files.text.json.array import JsonLines
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.quotes import FlawedRecord, checked
 from arrowstream.io.files.text.records import blocks, whole

@@ -193,15 +193,13 @@ def test_a_file_of_one_column_gets_no_hint_to_a_delimiter(tmp_path):
     assert "see with_delimiter()" in failure(SourceError, FileSource.of(file)).hint
 
 
-@pytest.mark.parametrize(
-    "line", ['{"a": 2}{"a": 3}', '{"a": 2} {"a": 3}', '{"a": 2}, {"a": 3}', '[{"a": 2}]']
-)
-def test_several_objects_on_a_line_are_an_error_with_the_place(line, tmp_path):
+@pytest.mark.parametrize("line", ['{"a": 2}, {"a": 3}', '[{"a": 2}]', '{"a": 2} 3', '{"a":\n2}'])
+def test_a_line_of_something_else_than_objects_is_an_error_with_the_place(line, tmp_path):
     file = tmp_path / "x.ndjson"
     file.write_text(f'{{"a": 1}}\n{line}\n')
     error = failure(SourceError, FileSource.of(file, schema={"a": pl.Int64}))
     assert error.what == f"row 2 (line 2) of {file} cannot be read"
-    assert "one object on each line" in error.hint
+    assert "each object on one line" in error.hint
 
 
 def test_lines_that_end_in_carriage_returns_alone_are_not_one_long_header(tmp_path):

@@ -9,7 +9,7 @@ from effort import examples
 from hypothesis import given, settings
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.text.json_array import JsonLines
+from arrowstream.io.files.text.json.array import JsonLines
 from arrowstream.io.files.text.options.transcode import AfterLines, Transcoded
 
 TRICKY = st.text(st.sampled_from('\\"[]{},:\n\r\t aü\x00'), max_size=10)

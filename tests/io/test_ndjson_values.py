@@ -17,8 +17,8 @@ from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.text.formats import FlawedRecord
-from arrowstream.io.files.text.json_restated import Restated
-from arrowstream.io.files.text.json_tokens import agrees, counted
+from arrowstream.io.files.text.json.restated import Restated
+from arrowstream.io.files.text.json.tokens import agrees, counted
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows, tokens
 from arrowstream.io.files.text.record_errors import BadRecord

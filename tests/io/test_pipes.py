@@ -8,13 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pytest
+from command_line import invoke
 
-from arrowstream import Pipeline, Source
-from arrowstream.errors import SchemaError, SourceError
+from arrowstream import Pipeline, Sink, Source
+from arrowstream.errors import PlanError, SchemaError, SourceError
+from arrowstream.io.files.text.pipes import PipeBytes
 
 FRAME = pl.DataFrame({"a": range(1500), "t": [f"some text {i}" for i in range(1500)]})
 TEXTS: dict[str, Callable[[pl.DataFrame], str | None]] = {
@@ -114,6 +117,88 @@ def test_a_named_one_can_be_opened_again_by_another_writer(tmp_path: Path) -> No
             assert Pipeline.builder().source(Source.from_file(path)).collect_sync().equals(rows)
 
 
+@pytest.mark.parametrize(
+    ("format", "schema", "parts"),
+    [
+        ("lines", None, [b"1,x\n", b"2,y", b"\n3,z\n"]),
+        ("csv", {"line": pl.String}, [b"line\n1\n", b"2", b"\n3\n"]),
+    ],
+)
+def test_rows_flow_as_they_are_written(format: Any, schema: Any, parts: list[bytes]) -> None:
+    came = threading.Event()
+    rows: list[str] = []
+    first: list[str] = []
+
+    def take(batch: Any) -> None:
+        rows.extend(pl.DataFrame(batch)["line"])
+        came.set()
+
+    def feed() -> None:
+        os.write(start, parts[0])
+        came.wait(10)
+        first.extend(rows)
+        os.write(start, parts[1])
+        os.write(start, parts[2])
+        os.close(start)
+
+    end, start = os.pipe()
+    thread = threading.Thread(target=feed)
+    thread.start()
+    source = Source.from_file(f"/dev/fd/{end}", format=format, schema=schema)
+    report = Pipeline.builder().source(source).sink(Sink.to_fn(take)).build().run_sync()
+    thread.join()
+    os.close(end)
+    assert len(first) == 1 and report.rows_out == 3 and [row[0] for row in rows] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("schema", [None, {"line": pl.String}])
+def test_a_silent_pipe_goes_on_and_a_run_stops_while_it_is_silent(
+    schema: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.byte_stream._SILENCE_S", 0.001)
+    is_silent, has_more = threading.Semaphore(0), PipeBytes.has_more
+
+    def noted(pipe: PipeBytes, seconds: float) -> bool:
+        if has_more(pipe, seconds):
+            return True
+        is_silent.release()
+        return False
+
+    monkeypatch.setattr(PipeBytes, "has_more", noted)
+    end, start = os.pipe()
+    os.write(start, b"line\n1\n2")
+
+    def feed() -> None:
+        for _ in range(6):
+            is_silent.acquire(timeout=10)
+        os.write(start, b"3\n4\n")
+
+    source = Source.from_file(f"/dev/fd/{end}", format="csv" if schema else "lines", schema=schema)
+    builder = Pipeline.builder().source(source)
+    thread = threading.Thread(target=feed)
+    thread.start()
+    rows = builder.collect_sync(limit=3 if schema else 4)["line"].to_list()
+    thread.join()
+    assert rows == (["1", "23", "4"] if schema else ["line", "1", "23", "4"])
+    os.close(start)
+    os.close(end)
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+def test_types_are_those_of_a_whole_block_however_it_comes(
+    format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_more = PipeBytes.has_more
+    monkeypatch.setattr(
+        PipeBytes, "has_more", lambda pipe, seconds: seconds > 0.2 and has_more(pipe, seconds)
+    )
+    frame = pl.DataFrame({"a": [1.0] * 6_000 + [2.5], "t": ["some more text"] * 6_001})
+    content = text(format, frame).replace(b"1.0", b"1")
+    assert len(content) > 65_536  # more than a pipe holds
+    with anonymous(content) as path:
+        assert Pipeline.builder().source(Source.from_file(path, format=format)).collect_sync().equals(frame)
+
+
 def test_an_empty_one_is_an_error_as_an_empty_file_is() -> None:
     with pytest.raises(SourceError, match="/dev/null is empty"):
         Source.from_file("/dev/null", format="csv").schema()
@@ -131,10 +216,84 @@ def test_formats_that_need_a_file_say_so(format: str) -> None:
     assert caught.value.hint is not None and "write it into a file first" in caught.value.hint
 
 
+@contextmanager
+def standard_input(content: bytes | Path) -> Iterator[None]:
+    """Standard input that is a pipe with this content, or a redirected file."""
+    before = os.dup(0)
+    end, start = os.pipe()
+    try:
+        if isinstance(content, Path):
+            os.close(start)
+            os.dup2(file := os.open(content, os.O_RDONLY), 0)
+            os.close(file)
+            yield
+        else:
+            os.dup2(end, 0)
+            with fed(content, start):
+                yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(end)
+
+
+@pytest.mark.parametrize("format", TEXTS)
+def test_a_dash_is_standard_input(format: Any, tmp_path: Path) -> None:
+    (tmp_path / "redirected").write_bytes(text(format))
+    for content in (text(format), tmp_path / "redirected"):
+        with standard_input(content):
+            builder = Pipeline.builder().source(Source.from_file("-", format=format))
+            assert builder.schema() == FRAME.schema
+            assert builder.collect_sync().equals(FRAME)
+    with standard_input(text(format)):
+        given = Source.from_file(["-"], format=format, schema={"a": pl.Float64}, include_file_paths="file")
+        found = Pipeline.builder().source(given).collect_sync(limit=1)
+        assert found.rows() == [(0.0, "some text 0", "/dev/stdin")]
+
+
+def test_standard_input_may_be_a_file_of_any_format(tmp_path: Path) -> None:
+    FRAME.write_parquet(tmp_path / "redirected")
+    with standard_input(tmp_path / "redirected"):
+        builder = Pipeline.builder().source(Source.from_file("-", format="parquet"))
+        assert builder.filter(pl.col("a") < 2).collect_sync().equals(FRAME.head(2))
+    with (
+        standard_input(b"PAR1"),
+        pytest.raises(SourceError, match="/dev/stdin cannot be read as parquet") as caught,
+    ):
+        Source.from_file("-", format="parquet").schema()
+    assert caught.value.hint is not None and "standard input: '< data'" in caught.value.hint
+
+
+def test_the_format_of_standard_input_is_given() -> None:
+    with pytest.raises(PlanError, match="standard input has no name that tells its format") as caught:
+        Source.from_file(["a.csv", "-"])
+    assert caught.value.hint == "pass format=; a file of this name is './-'"
+
+
+def test_a_closed_standard_input_is_a_link_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to("gone.csv")
+    with pytest.raises(SourceError, match=r"there is no file .*link\.csv") as caught:
+        Source.from_file(tmp_path / "link.csv").schema()
+    assert caught.value.found == "a link to gone.csv, which does not exist"
+
+
+def test_the_command_line_shows_the_columns_of_standard_input() -> None:
+    with standard_input(b"a;t\n1;x\n"):
+        assert invoke("schema", "-", "--format", "csv", "--delimiter", ";") == (
+            0,
+            '# -\na = "Int64"\nt = "String"\n',
+            "",
+        )
+    code, _, error = invoke("schema", "-")
+    assert code == 2 and "standard input has no name" in error
+    code, _, error = invoke("schema", "-", "--format", "cvs")
+    assert code == 2 and "did you mean 'csv'?" in error
+
+
 def command(tmp_path: Path, format: str, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
     job = tmp_path / "job.toml"
     job.write_text(
-        f'[pipeline]\nname = "p"\n[source]\nkind = "file"\npath = "/dev/stdin"\nformat = "{format}"\n'
+        f'[pipeline]\nname = "p"\n[source]\nkind = "file"\npath = "-"\nformat = "{format}"\n'
         f'[sink]\nkind = "file"\npath = "{tmp_path}/out.csv"\n'
     )
     line = [sys.executable, "-m", "arrowstream", "run", "--quiet", str(job)]

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from abc import ABCMeta
 from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, iscoroutinefunction, isfunction, signature
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.core.mistakes.other_names import ARGUMENTS, CLASSES, STRAY
+from arrowstream.core.mistakes.other_names import ADVICE, ARGUMENTS, CLASSES, STRAY
 from arrowstream.errors import UnknownName, WrongCall
 
 F = TypeVar("F", bound=Callable[..., Any])
 Kind = TypeVar("Kind", bound=type)
+
+_CLOSE = 0.8
+"""Least similarity, from 0 to 1, of a mistyped name to one of another library."""
 
 _GETATTR = "__getattr__"
 _NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
@@ -136,15 +140,22 @@ def unknown_argument(call: str, name: str, known: Collection[str]) -> WrongCall:
 
 
 def nearest_name(name: str, known: Collection[str]) -> str | None:
-    """Return a hint with the known name that other libraries call `name`, or that is most similar; else None.
+    """Return advice, or a hint with the known name that others call `name`, or that is most similar; else None.
 
     Examples
     --------
     >>> nearest_name("separator", ["path", "delimiter"]), nearest_name("pth", ["path", "delimiter"])
     ("did you mean 'delimiter'?", "did you mean 'path'?")
     """
-    other = next((each for each in ARGUMENTS.get(name, ()) if each in known), None)
-    return f"did you mean {other!r}?" if other else did_you_mean(name, known)
+    argument, advice = ADVICE.get(name, (None, None))
+    if argument in known:
+        return advice
+    words = {word: each for word, names in ARGUMENTS.items() for each in reversed(names) if each in known}
+    if name not in words:
+        if (hint := did_you_mean(name, known)) is not None:
+            return hint
+        name = next(iter(get_close_matches(name, words, 1, _CLOSE)), name)
+    return f"did you mean {words[name]!r}?" if name in words else None
 
 
 def _call(fn: Callable[..., Any]) -> str:

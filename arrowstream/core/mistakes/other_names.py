@@ -218,6 +218,20 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("seconds", "wait", "time_limit"), ("duration", "delay", "quiet")),
     **dict.fromkeys(("filename", "file", "source", "files", "file_path"), ("path",)),
     **dict.fromkeys(("dtypes", "schema_overrides", "columns", "types"), ("schema",)),
+    **dict.fromkeys(("new_columns", "names", "column_names"), ("schema",)),
+    **dict.fromkeys(
+        ("truncate_ragged_lines", "ignore_errors", "on_bad_lines", "error_bad_lines", "null_padding"),
+        ("bad_rows",),
+    ),
+    **dict.fromkeys(("skip_rows", "skiprows", "skip"), ("skip_lines",)),
+    **dict.fromkeys(("header", "include_header"), ("has_header",)),
+    **dict.fromkeys(("quote", "quotechar"), ("quote_char",)),
+    **dict.fromkeys(("na_values", "nullstr"), ("null_values",)),
+    **dict.fromkeys(("comment", "comment_char"), ("comment_prefix",)),
+    **dict.fromkeys(("decimal", "decimal_separator"), ("decimal_comma",)),
+    **dict.fromkeys(("charset",), ("encoding",)),
+    **dict.fromkeys(("union_by_name", "allow_missing_columns"), ("missing_columns",)),
+    **dict.fromkeys(("sheet_name", "sheet_id"), ("sheet",)),
     **dict.fromkeys(("partition_cols", "hive_partitions", "partition"), ("partition_by",)),
     **dict.fromkeys(("codec",), ("compression",)),
     **dict.fromkeys(("gap", "timeout", "inactivity"), ("session",)),
@@ -229,6 +243,18 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("watermark", "delay", "max_delay", "out_of_order"), ("lateness", "allowed_lateness")),
 }
 """Names that other libraries give to arguments, with the names here, the first that a call has counts."""
+
+ADVICE: dict[str, tuple[str, str]] = {
+    "skip_rows_after_header": (
+        "skip_lines",
+        "leave out the header, too, by a skip_lines of 2 without has_header, and name the columns in schema",
+    ),
+    "compression": (
+        "skip_lines",
+        "the names of files tell it, by .gz, .zst or .zip at the end; unpack standard input by zcat",
+    ),
+}
+"""Hints for arguments of other libraries, each with an argument of the calls that it is for."""
 
 STRAY = {"window": "aggregates belong into .agg(...)"}
 """Hints for an unknown argument of a call that resembles none of its arguments."""

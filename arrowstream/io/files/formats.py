@@ -9,11 +9,14 @@ from typing import Final, Literal, get_args
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 
-Format = Literal["parquet", "csv", "ndjson", "json", "ipc", "avro", "excel"]
+Format = Literal["parquet", "csv", "ndjson", "json", "ipc", "avro", "excel", "lines"]
 Compression = Literal["gzip", "zstd", "zip"]
 
-TEXT_FORMATS: Final[frozenset[Format]] = frozenset({"csv", "ndjson", "json"})
+TEXT_FORMATS: Final[frozenset[Format]] = frozenset({"csv", "ndjson", "json", "lines"})
 """Formats that may be compressed as a whole, and whose types are inferred; the others know their types."""
+
+READ_ONLY: Final[frozenset[Format]] = frozenset({"excel", "lines"})
+"""Formats that are not written."""
 
 SUFFIXES: Final[dict[str, Format]] = {
     ".parquet": "parquet",
@@ -39,7 +42,7 @@ class FileKind:
     Parameters
     ----------
     format
-        Format of the rows. ``"json"`` is an array of objects, or NDJSON under that name.
+        Format of the rows. ``"json"`` is an array of objects, or NDJSON under that name; ``"lines"`` is any text.
     compression
         Compression of the whole file; always None for formats that compress their columns themselves.
     delimiter
@@ -91,7 +94,7 @@ def detect(path: str | Path, format: str | None = None) -> FileKind:
             f"the name {Path(path).name!r} does not tell a file format",
             expected=f"a suffix such as {known_suffixes()}",
             found=repr("".join(Path(path).suffixes[-2:])),
-            hint=f"rename the file, or pass format= one of {_names()}",
+            hint=f"rename the file, or pass format= one of {_names()}; 'lines' reads any text line by line",
         )
     if compression is not None and chosen not in TEXT_FORMATS:
         raise PlanError(

@@ -11,7 +11,7 @@ import polars as pl
 from arrowstream.errors import SchemaError
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import conjuncts
-from arrowstream.io.files.text.file import check_width
+from arrowstream.io.files.text.types import check_width
 
 
 def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFrame:

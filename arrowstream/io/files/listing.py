@@ -235,7 +235,9 @@ def _no_data(folder: str, others: list[str]) -> SourceError:
         f"there are no data files in the folder {folder}",
         expected=f"files named {known_suffixes()}",
         found=_some(others) if others else "an empty folder",
-        hint="pass format= if the names do not tell it" if others else "check the path",
+        hint="pass format= if the names do not tell it; format='lines' reads any text line by line"
+        if others
+        else "check the path",
     )
 
 
@@ -264,7 +266,13 @@ def _utf8(text: str, folder: Path) -> str:
 
 
 def _missing(what: str, path: Path) -> SourceError:
-    """Make the error for a missing path, with the names that its folder does hold."""
+    """Make the error for a missing path: where its link leads, or which names its folder has."""
+    if path.is_symlink():
+        return SourceError(
+            what,
+            found=f"a link to {path.readlink()}, which does not exist",
+            hint="check where the link leads",
+        )
     folder = path.parent
     while not folder.is_dir():
         folder = folder.parent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -13,6 +14,8 @@ from arrowstream.errors import PlanError
 from arrowstream.io.files.remote.urls import is_url, remote_path
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)")
+_STANDARD: Final = "-"
+_STDIN: Final = "/dev/stdin"
 _SERVED: Final = "s3://, gs://, az://, https:// or file://"
 # `Path` turns "s3://bucket" into "s3:/bucket". Any other "name:/..." may be a folder.
 _SCHEMES: Final = frozenset(
@@ -101,6 +104,37 @@ class Paths(tuple[str, ...]):
 
     def __repr__(self) -> str:
         return repr(tuple(map(printable, self)))
+
+
+def source_paths(paths: Iterable[Any], *, has_format: bool) -> Paths:
+    """Return the paths and URLs of a source as text; ``"-"`` is standard input.
+
+    Parameters
+    ----------
+    paths
+        Paths as the user wrote them.
+    has_format
+        Whether the user named the format, which standard input needs.
+
+    Raises
+    ------
+    PlanError
+        As `path_text` does; or the format of standard input is unknown.
+
+    Examples
+    --------
+    >>> source_paths(["-"], has_format=True)
+    ('/dev/stdin',)
+    """
+    texts = [path_text("from_file", path, urls=True) for path in paths]
+    if _STANDARD in texts and not has_format:
+        raise PlanError(
+            "standard input has no name that tells its format",
+            expected="format='csv', 'ndjson', 'json' or 'lines'",
+            found="the path '-' without a format",
+            hint="pass format=; a file of this name is './-'",
+        )
+    return Paths(_STDIN if text == _STANDARD else text for text in texts)
 
 
 def local(text: str) -> Path:

@@ -28,8 +28,8 @@ from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_columns, check_n
 from arrowstream.io.files.tables import open_table
 from arrowstream.io.files.text.bad.left_out import LeftOut
 from arrowstream.io.files.text.bad.put_aside import BadRowsTo
-from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.file import TextFile
+from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
 from arrowstream.io.files.together.alike import (
     TOGETHER_BYTES,
@@ -39,7 +39,7 @@ from arrowstream.io.files.together.alike import (
 )
 from arrowstream.io.files.together.columnar import AlikeIpc, AlikeParquet
 from arrowstream.io.files.together.group import Group, Readings, Waiting
-from arrowstream.io.files.together.text import AlikeCsv, AlikeJson, AlikeNdjson, is_array
+from arrowstream.io.files.together.text import AlikeCsv, AlikeJson, AlikeLines, AlikeNdjson, is_array
 from arrowstream.io.source import BlockingReader, Query
 
 if TYPE_CHECKING:
@@ -263,6 +263,8 @@ class FileReader(BlockingReader):
                 return AlikeParquet.of(content, columns)
             case "ipc":
                 return AlikeIpc.of(content, columns)
+            case "lines":
+                return AlikeLines()
             case "json" if is_array(content):
                 return AlikeJson(self._known_keys)
             case "ndjson" | "json":
@@ -309,7 +311,7 @@ class FileReader(BlockingReader):
         text = TextFile(file, self._options, aside=self._bad_rows != "error")
         try:
             # An object may leave out any of its keys, a record none of its fields.
-            optional = () if isinstance(text.format, Csv) else self._stored
+            optional = self._stored if isinstance(text.format, Ndjson) else ()
             names = dict.fromkeys([*optional, *text.names()])
             check_names(file, list(names), self._files[0], self._stored, self._evolution)
             found = pl.Schema({name: dtype for name, dtype in self._stored.items() if name in names})

@@ -12,8 +12,8 @@ from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.tables import open_table
-from arrowstream.io.files.text.file import text_schema
 from arrowstream.io.files.text.options.text_options import TextOptions
+from arrowstream.io.files.text.types import text_schema
 
 CHECKED_AT_BUILD = 1000
 """Most files whose footers are all compared at `build()`; if there are more, each is compared when it is read."""

@@ -1,4 +1,4 @@
-"""Rows of files: Parquet, CSV, NDJSON, JSON, Arrow IPC, Avro and Excel."""
+"""Rows of files: Parquet, CSV, NDJSON, JSON, Arrow IPC, Avro, Excel and lines of text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from arrowstream.io.files.evolution import Evolution, Extra, Missing
 from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
 from arrowstream.io.files.listing import DataFile, check_format, find_files, first_file
-from arrowstream.io.files.paths import Paths, path_text, printable
+from arrowstream.io.files.paths import printable, source_paths
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.remote.options import StorageOptions
@@ -64,7 +64,7 @@ class FileSource(SourceSpec):
     sheet, storage_options
         Sheet of Excel files, by name or by number from 1; options of the object store, if a path is a URL.
     bad_rows
-        A sink for the rows of CSV and NDJSON that cannot be read; ``"skip"`` or ``"error"``.
+        A sink for the rows of CSV, NDJSON and lines that cannot be read; ``"skip"`` or ``"error"``.
     text
         How text files are written, but for the delimiter.
     batch_rows
@@ -111,12 +111,11 @@ class FileSource(SourceSpec):
         Raises
         ------
         PlanError
-            A path is a URL, or cannot be the name of a file; the format is unknown.
+            A path is a URL, or cannot be the name of a file; the format is unknown, or not given for standard input.
         """
         several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
-        paths: Iterable[Any] = path if several else [path]  # type: ignore[assignment]
         named = None if format is None else format_named(format)
-        names = Paths(path_text("from_file", item, urls=True) for item in paths)
+        names = source_paths(path if several else [path], has_format=named is not None)  # type: ignore[arg-type]
         return cls(names, named, pl.Schema(schema or {}), listed=several)
 
     def with_delimiter(self, delimiter: str) -> FileSource:
@@ -304,7 +303,7 @@ class FileSource(SourceSpec):
         files = tuple(map(self._with_options, files))
         if not self.skip_empty:
             return files, ()
-        empty = [not has_content(file.path, file.kind.compression) for file in files]
+        empty = [not has_content(file.path, file.kind) for file in files]
         # If no file has content, the first one is read, for the error that says so.
         full = tuple(file for file, is_empty in zip(files, empty, strict=True) if not is_empty)
         return full or files[:1], tuple(file for file, is_empty in zip(files, empty, strict=True) if is_empty)
@@ -317,7 +316,7 @@ class FileSource(SourceSpec):
         yield ("encoding",) if self.text.encoding != UTF8 else (), TEXT_FORMATS
         yield ("with_strict_keys()",) if self.strict_keys else (), frozenset({"ndjson", "json"})
         yield ("sheet",) if self.sheet is not None else (), frozenset({"excel"})
-        yield ("bad_rows",) if self.bad_rows != "error" else (), frozenset({"csv", "ndjson"})
+        yield ("bad_rows",) if self.bad_rows != "error" else (), frozenset({"csv", "ndjson", "lines"})
 
     def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
         """Return the columns inside the files, and those of their partitions."""

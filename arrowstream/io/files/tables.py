@@ -55,7 +55,7 @@ def open_table(file: DataFile) -> TableFile:
             position=str(file.path),
             expected="a regular file, because it is not read from its beginning to its end",
             found="a pipe or a device",
-            hint="write it into a file first; CSV and NDJSON are read from pipes",
+            hint="write it into a file first, which may be standard input: '< data'; text is read from pipes, too",
         )
     if file.kind.format == "avro":
         return AvroFile(opened)

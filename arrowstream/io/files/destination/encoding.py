@@ -55,7 +55,9 @@ def compression_of(kind: FileKind, wanted: str | None, path: str, *, by_name: bo
             f"{kind.format} files are only read",
             expected=", ".join(map(repr, _COMPRESSIONS)),
             found=repr(path),
-            hint="write CSV, which spreadsheets open",
+            hint="write format='csv' or 'ndjson', or write the lines by Sink.to_fn(fn)"
+            if kind.format == "lines"
+            else "write CSV, which spreadsheets open",
         )
     known = _COMPRESSIONS[kind.format]
     chosen = wanted or kind.compression

@@ -1,1 +1,1 @@
-"""CSV, NDJSON and JSON files."""
+"""CSV, NDJSON, JSON and lines."""

@@ -7,6 +7,7 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 import pyarrow as pa
@@ -20,6 +21,12 @@ from arrowstream.io.files.text.pipes import PipeBytes, is_pipe
 from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
 
 _BOM = b"\xef\xbb\xbf"
+
+_WAIT_S = 0.1
+"""Longest time, in seconds, that the first bytes of a block wait for further ones from a pipe."""
+
+_SILENCE_S = 0.5
+"""Longest time, in seconds, that a read waits for a pipe before it ends without bytes, so that a run can stop."""
 
 
 class ByteStream(Protocol):
@@ -47,6 +54,8 @@ class FileBytes:
         Whether bytes read from a pipe are kept for the next reader.
     encoding
         Encoding of the text.
+    markup
+        Whether HTML and XML are text like any other.
 
     Raises
     ------
@@ -54,7 +63,19 @@ class FileBytes:
         The file cannot be opened, or is not text.
     """
 
-    __slots__ = ("_compression", "_encoding", "_file", "_path", "_size", "_stream", "_unread")
+    __slots__ = (
+        "_compression",
+        "_encoding",
+        "_file",
+        "_markup",
+        "_path",
+        "_patience",
+        "_pipe",
+        "_size",
+        "_stream",
+        "_unread",
+        "is_silent",
+    )
 
     def __init__(
         self,
@@ -63,15 +84,23 @@ class FileBytes:
         *,
         keep: bool = False,
         encoding: str = UTF8,
+        markup: bool = False,
     ) -> None:
         self._encoding = encoding
+        self._markup = markup
         self._path = path
         self._compression = compression
         self._file, self._size = _opened(path, keep)
         try:
             self._stream = self._unpack()
             self._unread = b""
+            self._pipe = (
+                self._file if self._stream is self._file and isinstance(self._file, PipeBytes) else None
+            )
+            self.is_silent = False
+            self._patience: float | None = None  # the first bytes are waited for
             self.put_back(self._text_begins())
+            self._patience = _WAIT_S if self._unread else _SILENCE_S
         except BaseException:
             self._file.close()
             raise
@@ -84,13 +113,15 @@ class FileBytes:
 
     def _text_begins(self) -> bytes:
         """Return the first bytes, without a byte order mark; raise SourceError unless they may be text."""
-        head = self.read(HEAD_BYTES)
-        other = foreign(head)
+        buffer = io.BytesIO()
+        self.read_into(buffer, HEAD_BYTES)
+        head = buffer.getvalue()
+        other = foreign(head, markup=self._markup)
         if other is not None and not (other[0].startswith("UTF-") and self._encoding not in (UTF8, LOSSY)):
             raise SourceError(
                 f"{self._path} is not text",
                 position=str(self._path),
-                expected="CSV, NDJSON or JSON in UTF-8, as its name or format= says",
+                expected="text in UTF-8, such as CSV or JSON, as its name or format= says",
                 found=f"{other[0]}, which begins with {head[:12]!r}",
                 hint=other[1],
             )
@@ -101,27 +132,37 @@ class FileBytes:
         """Number of bytes of the file itself, as compressed, that were read so far."""
         return self._file.tell()
 
+    @property
+    def is_live(self) -> bool:
+        """True if bytes come from a pipe, as they are written to it."""
+        return self._pipe is not None
+
     def read(self, size: int) -> bytes:
         """Return `size` more bytes, fewer only at the end. Raises as `read_into` does."""
         buffer = io.BytesIO()
-        self.read_into(buffer, size)
+        self._read_into(buffer, size, None)
         return buffer.getvalue()
 
     def read_into(self, buffer: io.BytesIO, size: int) -> None:
-        """Replace the content of `buffer` with `size` more bytes, fewer only at the end.
+        """Replace the content of `buffer` with `size` more bytes, fewer at the end, or if they take long to come.
 
         Raises
         ------
         SourceError
             The file is damaged, ends too early, or can no longer be read.
         """
+        self.is_silent = False
+        self._read_into(buffer, size, self._pipe)
+        self._patience = self._patience and _SILENCE_S
+
+    def _read_into(self, buffer: io.BytesIO, size: int, pipe: PipeBytes | None) -> None:
         head, self._unread = self._unread[:size], self._unread[size:]
         if buffer.seek(0, io.SEEK_END) < size:
             buffer.seek(size - 1)
             buffer.write(b"\0")
         with buffer.getbuffer() as view:
             view[: len(head)] = head
-            end = len(head) + self._fill(view[len(head) : size])
+            end = len(head) + self._fill(view[len(head) : size], pipe)
         buffer.truncate(end)
 
     def put_back(self, data: bytes) -> None:
@@ -131,11 +172,18 @@ class FileBytes:
         else:
             self._unread = data + self._unread
 
-    def _fill(self, view: memoryview) -> int:
-        """Read bytes until the view is full or the file ends; return their number."""
-        end = 0
+    def _fill(self, view: memoryview, pipe: PipeBytes | None) -> int:
+        """Read bytes until the view is full, the file ends or a pipe has no more for now; return their number."""
+        end, until = 0, None if self._patience is None else monotonic() + self._patience
         try:
-            while end < len(view) and (count := self._stream.readinto(view[end:])):
+            while end < len(view):
+                if pipe is not None and until is not None and not pipe.has_more(until - monotonic()):
+                    self.is_silent = not end
+                    break
+                if not (count := self._stream.readinto(view[end:])):
+                    break
+                if not end:
+                    until = monotonic() + _WAIT_S
                 end += count
         except EOFError as error:
             raise self._damaged(f"the file ends too early, after {self.bytes_read} bytes") from error

@@ -1,4 +1,4 @@
-"""CSV, NDJSON and JSON files: their schemas, and their rows in pieces of bounded size."""
+"""CSV, NDJSON, JSON and other text files: their schemas, and their rows in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from arrowstream.errors import SchemaError, SourceError
+from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Loss, Piece
@@ -19,7 +19,8 @@ from arrowstream.io.files.text.bad.sift import inferred, sifted
 from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
-from arrowstream.io.files.text.json_array import JsonLines
+from arrowstream.io.files.text.json.array import JsonLines
+from arrowstream.io.files.text.lines_format import Lines
 from arrowstream.io.files.text.locate_error import Fault
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
@@ -30,7 +31,7 @@ from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, blocks, 
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 if TYPE_CHECKING:
-    from polars._typing import PolarsDataType
+    pass
 
 _NEWLINE = ord("\n")
 
@@ -78,7 +79,13 @@ class TextFile:
     ) -> None:
         self._aside = aside
         self._path = str(file.path)
-        self._bytes = FileBytes(file.path, file.kind.compression, keep=keep, encoding=options.encoding)
+        self._bytes = FileBytes(
+            file.path,
+            file.kind.compression,
+            keep=keep,
+            encoding=options.encoding,
+            markup=file.kind.format == "lines",
+        )
         self._counted = 0
         self._lines: int | None = 1
         self._ndjson: NdjsonRows | None = None
@@ -92,7 +99,7 @@ class TextFile:
         text: Text = self._bytes
         if options.encoding != UTF8:
             text = Transcoded(text, options.encoding, self._path)
-        self.format: TextFormat = Csv(options) if file.kind.format == "csv" else Ndjson()
+        self.format = _format(file.kind.format, options)
         if options.skip_lines:
             text = AfterLines(text, options.skip_lines)
             self._lines = 1 + options.skip_lines
@@ -100,6 +107,7 @@ class TextFile:
             text = lines = JsonLines(text, self._path)
             if lines.is_array:
                 self._lines = None
+                self.format = Ndjson(several=False)
         self._blocks = blocks(
             text,
             self.format.cut_lines(aside=self._aside)
@@ -109,6 +117,7 @@ class TextFile:
             size=BLOCK_BYTES,
             longest=self.format.longest,
             partial=self.format.quotes and not self._aside,
+            is_silent=lambda: self._bytes.is_silent,
         )
         self.first = next(self._blocks, Block(b"", True))
         if isinstance(self.format, Csv):
@@ -160,6 +169,16 @@ class TextFile:
             fault = Fault(self._path, self.format, overrides, lambda rows: rows, data, self._lines, gaps)
             raise fault.explain(error, 0) from error
 
+    def read_types(self, given: pl.Schema) -> None:
+        """Read a whole block of a pipe, of which only the first bytes were read, unless all types are given."""
+        known = isinstance(self.format, Lines) or (
+            isinstance(self.format, Csv) and given.keys() >= set(self.format.names)
+        )
+        if known or not self._bytes.is_live:
+            return
+        while len(self.first.data) < BLOCK_BYTES and (more := next(self._blocks, None)) is not None:
+            self.first = self.first.joined(more)
+
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns, from the header of a CSV file, else from the first rows."""
         return self.format.names if isinstance(self.format, Csv) else tuple(self.infer(pl.Schema()))
@@ -182,14 +201,22 @@ class TextFile:
         """
         block: Block | None = self.first
         self.first = Block(b"", True)
-        if not isinstance(self.format, Csv):
+        if isinstance(self.format, Ndjson):
             self._ndjson = NdjsonRows(schema)
         while block is not None:
-            if block.data or block.gaps:
+            if not block.data and not block.gaps:
+                if self._bytes.is_live:
+                    yield self._nothing(file, schema, adapt)
+            else:
                 yield self._piece(file, block, schema, adapt, known)
                 if self._lines is not None:
                     self._lines += count(block.data, _NEWLINE) + len(block.gaps)
             block = next(self._blocks, None)
+
+    def _nothing(self, file: DataFile, schema: pl.Schema, adapt: Adapt) -> Piece:
+        """Return a piece without rows, after which a run can stop: the pipe is silent."""
+        fault = Fault(self._path, self.format, schema, adapt, b"", self._lines)
+        return Piece(file.path, 0, 0, lambda: adapt(pl.LazyFrame(schema=schema)).collect(), fault.explain)
 
     def _piece(
         self, file: DataFile, block: Block, schema: pl.Schema, adapt: Adapt, known: pl.Schema | None
@@ -197,6 +224,16 @@ class TextFile:
         format, ndjson = self.format, self._ndjson
 
         def rows(data: bytes, *, in_order: bool = False) -> pl.LazyFrame:
+            # The keys of lines that cannot be read are not compared with those that are known.
+            apart = format.apart(data) if known is not None else None
+            try:
+                return parsed(data if apart is None else apart.data, in_order=in_order)
+            except pl.exceptions.PolarsError:
+                if apart is not None or (apart := format.apart(data)) is None:
+                    raise
+                return parsed(apart.data)
+
+        def parsed(data: bytes, *, in_order: bool = False) -> pl.LazyFrame:
             sound = format.checked(data, in_order=in_order)
             if (uneven := format.uneven(sound)) is not None:
                 raise RaggedRecord(uneven)
@@ -214,8 +251,8 @@ class TextFile:
         def read_good() -> pl.DataFrame:
             # All columns, though the query may need few: a row is bad whatever the query.
             found = sifted(format, schema, block, lambda data: rows(data).collect(engine="in-memory"))
-            loss.first = replace(fault, block=found.data).first_loss
-            put_aside.rows = bad_rows(self._path, block, found, line)
+            loss.first = replace(fault, block=found.data, cuts=found.whole.cuts).first_loss
+            put_aside.rows = bad_rows(self._path, block.gaps, found, line)
             return adapt(found.rows.lazy()).collect(engine="in-memory")
 
         line = self._lines or 1
@@ -232,74 +269,19 @@ class TextFile:
         self._bytes.close()
 
 
+def _format(format: Format, options: TextOptions) -> TextFormat:
+    match format:
+        case "csv":
+            return Csv(options)
+        case "lines":
+            return Lines()
+        case _:
+            return Ndjson()
+
+
 def _first_end(format: TextFormat, block: bytes) -> int:
     """Return the end of the first record of a block, 0 without one."""
     size = _HEADER_BYTES
     while len(ends := format.ends(block[:size])) < 2 and size < len(block):
         size *= 16  # the only end may be that of the part
     return int(ends[0]) if len(ends) else 0
-
-
-def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside: bool = False) -> pl.Schema:
-    """Return names and types of a text file's columns: types in `given`, the others inferred from the first rows.
-
-    Raises
-    ------
-    SourceError
-        The file cannot be read.
-    SchemaError
-        The file has no rows to infer types from and `given` is empty, or the format cannot hold a given type.
-    """
-    _check_readable(file.kind.format, given)
-    text = TextFile(file, options, keep=True, aside=aside)
-    try:
-        schema = text.infer(given)
-    finally:
-        text.close()
-    if not schema:
-        raise SchemaError(
-            f"{file.path} holds no rows to learn the columns from",
-            expected="at least one object with a key",
-            found="none",
-            hint="give the columns: schema={'name': pl.String, ...}",
-        )
-    check_width(schema, given, str(file.path))
-    return schema
-
-
-def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
-    """Raise SchemaError for an inferred type that Arrow lacks: Polars 2 reads long integers as Int128."""
-    for name, dtype in schema.items():
-        if name not in given and _holds(dtype, (pl.Int128,)):
-            raise SchemaError(
-                f"column {name!r} of {where} holds integers of more than 64 bits",
-                expected="integers that Int64 holds, or a type given for them",
-                found=f"{dtype}, inferred from the values",
-                hint=f"say how to read it: schema={{{name!r}: pl.String}}, or pl.UInt64 or pl.Float64",
-            )
-
-
-def _check_readable(format: Format, given: pl.Schema) -> None:
-    for name, dtype in given.items():
-        if format == "csv":
-            readable = not (dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object))
-            types = "numbers, booleans, text, categories, dates or times"
-        else:
-            # A decimal would be read through a float, which is not exact.
-            readable = not _holds(dtype, (pl.Binary, pl.Duration, pl.Time, pl.Decimal, pl.Object))
-            types = "integers, floats, booleans, text, categories, dates, datetimes, and lists or structs of these"
-        if not readable:
-            raise SchemaError(
-                f"column {name!r} cannot be read from {format.upper()} as {dtype}",
-                expected=types,
-                found=str(dtype),
-                hint="read it as pl.String and convert it by a step of the pipeline",
-            )
-
-
-def _holds(dtype: PolarsDataType, kinds: tuple[type[pl.DataType], ...]) -> bool:
-    if isinstance(dtype, pl.Struct):
-        return any(_holds(field.dtype, kinds) for field in dtype.fields)
-    if isinstance(dtype, (pl.List, pl.Array)):
-        return _holds(dtype.inner, kinds)
-    return dtype in kinds

@@ -1,4 +1,4 @@
-"""Contract of the text formats CSV and NDJSON."""
+"""Contract of the text formats CSV, NDJSON and lines."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import ClassVar, Literal, Protocol
 
 import polars as pl
 
+from arrowstream.io.files.text.json.apart import Apart
 from arrowstream.io.files.text.records import Positions
 
 INFER_ROWS = 10_000
 """Number of rows at the beginning of the first file from which types are inferred."""
 
 
-Flaw = Literal["text after a quote", "unclosed quote", "carriage return", "lone surrogate", "no object"]
+Flaw = Literal[
+    "text after a quote", "unclosed quote", "carriage return", "lone surrogate", "no object", "invalid UTF-8"
+]
 
 
 class FlawedRecord(Exception):
@@ -72,6 +75,10 @@ class TextFormat(Protocol):
         `in_order` says that the block's quotes are known to be in order.
         """
         ...
+
+    def apart(self, block: bytes) -> Apart | None:
+        """Return the lines of a block that Polars cannot read because they hold several objects, cut; else None."""
+        return None
 
     def scan(self, block: bytes, schema: pl.Schema) -> pl.LazyFrame:
         """Return the rows of a checked block; types that `schema` lacks are inferred or text."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
-from arrowstream.io.files.text.json_restated import Restated
+from arrowstream.io.files.text.json.apart import Apart
+from arrowstream.io.files.text.json.restated import Restated
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, UnknownKey
+from arrowstream.io.files.text.records import Positions
 
 _NONE = np.empty(0, np.int64)
 
@@ -42,6 +44,8 @@ class Fault:
         Line of the file on which the block begins, counted from 1; None if the file's lines were not kept.
     gaps
         Positions in the block where a line was taken out, ascending.
+    cuts
+        Numbers of the block's lines that do not begin a line of the file, ascending. Shape (n,), int64.
     """
 
     path: str
@@ -51,6 +55,7 @@ class Fault:
     block: bytes
     line: int | None
     gaps: tuple[int, ...] = ()
+    cuts: Positions = field(default_factory=lambda: _NONE)
 
     def explain(self, error: BaseException, first_row: int) -> SourceError:
         """Make the error that names file, row, line, column and value.
@@ -62,9 +67,17 @@ class Fault:
         first_row
             Number of the block's first row in the file, counted from 0.
         """
+        return self._cut()._explain(error, first_row)
+
+    def _cut(self) -> Fault:
+        """Return this fault with each object of the block on a line of its own."""
+        apart = self.format.apart(self.block)
+        return self if apart is None else replace(self, block=apart.data, cuts=apart.cuts)
+
+    def _explain(self, error: BaseException, first_row: int) -> SourceError:
         block = self.block
         try:
-            block = block if isinstance(error, FlawedRecord) else self.format.checked(block)
+            block = self.format.checked(block)
         except FlawedRecord as flaw:
             error = flaw
         ends = [0, *(int(end) for end in self.format.ends(block))]
@@ -85,6 +98,9 @@ class Fault:
 
     def first_loss(self, first_row: int) -> str:
         """Return row, line, file and key of the first value that the rows leave out; there must be one."""
+        return self._cut()._first_loss(first_row)
+
+    def _first_loss(self, first_row: int) -> str:
         ends = [0, *(int(end) for end in self.format.ends(self.block))]
         rows = NdjsonRows(self.schema)
         low, high = 0, len(ends) - 1
@@ -109,7 +125,7 @@ class Fault:
         where = f"row {first_row + self._rows(self.format.checked(before)) + 1}"
         if self.line is None:
             return where
-        line = self.line + out + before.count(b"\n")
+        line = self.line + out + Apart(before, self.cuts).line(before.count(b"\n"))
         return f"{where} (line {line})"
 
     def _bad(self, error: BaseException, block: bytes, ends: list[int]) -> int:
@@ -126,7 +142,7 @@ class Fault:
         # A line of NDJSON is a record, whatever is in it; lines are not kept for a JSON array.
         if self.format.quotes or self.line is None:
             return repair
-        return f"{repair}, NDJSON with one object on each line; {_ASIDE}"
+        return f"{repair}, NDJSON with each object on one line; {_ASIDE}"
 
     def _reads(self, part: bytes) -> bool:
         return self._try(self.format.scan(part, self.schema)) is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import polars as pl
 
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
+from arrowstream.io.files.text.json.apart import Apart, objects_apart
 from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, occurrences, positions, with_last
 
 if TYPE_CHECKING:
@@ -27,8 +28,15 @@ _PAIRED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Ndjson(TextFormat):
-    """Format with one JSON object per line; blank lines are skipped."""
+    """Format with JSON objects on lines; blank lines are skipped.
 
+    Parameters
+    ----------
+    several
+        Whether a line may hold several objects.
+    """
+
+    several: bool = True
     longest: ClassVar[int] = MAX_LINE_BYTES
     quotes: ClassVar[bool] = False
 
@@ -41,7 +49,12 @@ class Ndjson(TextFormat):
     def infer(self, block: bytes, overrides: pl.Schema, *, rows: int | None = INFER_ROWS) -> pl.Schema:
         if is_blank(block):
             return overrides
-        found = pl.scan_ndjson(block, infer_schema_length=rows).collect_schema()
+        try:
+            found = pl.scan_ndjson(block, infer_schema_length=rows).collect_schema()
+        except pl.exceptions.PolarsError:
+            if (apart := self.apart(block)) is None:
+                raise
+            return self.infer(apart.data, overrides, rows=rows)
         if "\0" in "".join(_names(pl.Struct(found))):
             self.checked(block)  # half of a surrogate pair became this character
         return pl.Schema({**{name: _settled(dtype) for name, dtype in found.items()}, **overrides})
@@ -54,6 +67,9 @@ class Ndjson(TextFormat):
             if _SURROGATE.match(block, sound.end()):
                 raise FlawedRecord(block.count(b"\n", 0, sound.end()), "lone surrogate", sound.end())
         return block
+
+    def apart(self, block: bytes) -> Apart | None:
+        return objects_apart(block) if self.several else None
 
     def scan(self, block: bytes, schema: pl.Schema, *, lenient: bool = False) -> pl.LazyFrame:
         """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from arrowstream.io.files.text.json_quoted_numbers import quoting_pattern, with_quotes
-from arrowstream.io.files.text.json_restated import Restated
-from arrowstream.io.files.text.json_tokens import Tokens, agrees, counted
+from arrowstream.io.files.text.json.quoted_numbers import quoting_pattern, with_quotes
+from arrowstream.io.files.text.json.restated import Restated
+from arrowstream.io.files.text.json.tokens import Tokens, agrees, counted
 from arrowstream.io.files.text.ndjson_format import Ndjson
 
 if TYPE_CHECKING:

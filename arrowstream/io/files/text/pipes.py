@@ -1,6 +1,7 @@
 """Pipes and terminals as files.
 
-Their bytes can be read only once. Bytes read to find the columns are kept for the run that reads the rows.
+Their bytes can be read only once. Bytes read to find the columns are kept for the run that reads the rows. What comes
+is read without waiting long for more, so that rows of an endless pipe flow.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import io
 import os
 import stat
 from pathlib import Path
+from select import POLLIN, poll
 
 from arrowstream.errors import SourceError
 
@@ -85,6 +87,14 @@ class PipeBytes(io.RawIOBase):
         self._count += len(part)
         buffer[: len(part)] = part
         return len(part)
+
+    def has_more(self, seconds: float) -> bool:
+        """Return True once bytes can be read, or the writer is gone; False if that is not so for some seconds."""
+        if self._count < len(self._pipe.kept):
+            return True
+        waiting = poll()
+        waiting.register(self._pipe.file, POLLIN)
+        return bool(waiting.poll(max(0, seconds) * 1000))
 
     def tell(self) -> int:
         """Return the number of bytes read so far."""

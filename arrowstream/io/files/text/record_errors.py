@@ -78,6 +78,13 @@ class BadRecord:
                 expected="lines that end in a newline, or in a carriage return and a newline",
                 hint="put the field in quotes, or save the file with the line ends of Unix or Windows",
             )
+        if error.flaw == "invalid UTF-8":
+            return self._error(
+                "is not UTF-8",
+                expected="text in UTF-8",
+                hint="give the encoding of the file, such as encoding='cp1252', or 'utf8-lossy'; "
+                "or pass bad_rows= a sink, or 'skip', to put such lines aside",
+            )
         if error.flaw == "unclosed quote":
             return self._error(
                 f"has a quote that is opened on line {line} and never closed",

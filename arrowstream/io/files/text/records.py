@@ -50,7 +50,7 @@ class Text(Stream, Protocol):
     """Stream of bytes of which the last ones can be read again."""
 
     def read_into(self, buffer: io.BytesIO, size: int) -> None:
-        """Replace the content of `buffer` with exactly `size` bytes, fewer only at the end."""
+        """Replace the content of `buffer` with up to `size` bytes, no further ones only at the end or in silence."""
         ...
 
     def put_back(self, data: bytes) -> None:
@@ -138,7 +138,16 @@ def whole(cut: Callable[[bytes], tuple[int, bool]]) -> Cut:
     return cut_bytes
 
 
-def blocks(text: Text, cut: Cut, *, name: str, size: int, longest: int, partial: bool) -> Iterator[Block]:
+def blocks(
+    text: Text,
+    cut: Cut,
+    *,
+    name: str,
+    size: int,
+    longest: int,
+    partial: bool,
+    is_silent: Callable[[], bool] = lambda: False,
+) -> Iterator[Block]:
     """Yield the stream in blocks of about `size` bytes, each of whole records.
 
     Parameters
@@ -156,6 +165,9 @@ def blocks(text: Text, cut: Cut, *, name: str, size: int, longest: int, partial:
     partial
         Whether the beginning of a record that is too long is yielded too, so that its reader can raise a more
         precise error.
+    is_silent
+        Returns True if the last read ended without further bytes, though the stream goes on; then a block without
+        data is yielded.
 
     Raises
     ------
@@ -169,7 +181,11 @@ def blocks(text: Text, cut: Cut, *, name: str, size: int, longest: int, partial:
         text.read_into(buffer, size + rest)
         data = buffer.getvalue()
         if len(data) <= rest:
-            break
+            if not is_silent():
+                break
+            text.put_back(data)
+            yield Block(b"", True)
+            continue
         end, in_order, own = cut(data, False)
         rest = len(data) - end
         if not end and rest > longest:

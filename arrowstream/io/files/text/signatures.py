@@ -34,8 +34,8 @@ _MARKUP: Final = (
 )
 
 
-def foreign(head: bytes) -> tuple[str, str] | None:
-    r"""Return the kind of a file with these first bytes, and a hint, or None if it may be CSV or JSON.
+def foreign(head: bytes, *, markup: bool = False) -> tuple[str, str] | None:
+    r"""Return the kind of a file with these first bytes, and a hint, or None if it may be CSV or JSON, or `markup`.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def foreign(head: bytes) -> tuple[str, str] | None:
         if head.startswith(begin):
             return kind, hint
     text = head.lstrip().lower()
-    for begin, kind in _MARKUP:
+    for begin, kind in () if markup else _MARKUP:
         if text.startswith(begin):
             return kind, "look into the file: an error page may have been saved in place of the data"
     return None

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.core.failures import FAILURES
-from arrowstream.io.files.formats import Compression
+from arrowstream.io.files.formats import Compression, FileKind
 from arrowstream.io.files.remote.object import RemoteObject
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.byte_stream import unpacked
@@ -129,8 +129,11 @@ def small_content(
     return None if content is None or len(content) > SMALL_BYTES else (content, len(packed))
 
 
-def has_content(path: Path | RemotePath, compression: Compression | None) -> bool:
-    """Return False for a regular file without bytes, or with nothing but blank space in its text once unpacked."""
+def has_content(path: Path | RemotePath, kind: FileKind) -> bool:
+    """Return False for a regular file without bytes, or with nothing but blank space in its text once unpacked.
+
+    Blank lines are content of a file that is read line by line.
+    """
     if isinstance(path, RemotePath):
         return RemoteObject(path).size != 0
     try:
@@ -139,8 +142,9 @@ def has_content(path: Path | RemotePath, compression: Compression | None) -> boo
         return True  # reading it raises the error
     if not S_ISREG(status.st_mode) or status.st_size > _BLANK_BYTES:
         return True
-    found = small_content(path, compression)
-    return found is None or bool(found[0].removeprefix(BOM).strip())
+    found = small_content(path, kind.compression)
+    blank = b"" if kind.format == "lines" else None
+    return found is None or bool(found[0].removeprefix(BOM).strip(blank))
 
 
 def _unpacked(packed: bytes, compression: Compression) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Traits of small CSV, NDJSON and JSON files that are parsed as one text."""
+"""Traits of small text files that are parsed as one text."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import polars as pl
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.csv_format import Csv
-from arrowstream.io.files.text.json_array import JsonLines
+from arrowstream.io.files.text.json.array import JsonLines
+from arrowstream.io.files.text.lines_format import Lines
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.options.text_options import TextOptions
 from arrowstream.io.files.text.records import positions
+from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
 from arrowstream.io.files.text.unknown_key import unknown_key
 from arrowstream.io.files.together.alike import BOM, Alike, SmallFile, rows_of_each
 
@@ -127,6 +129,25 @@ class AlikeJson(Alike):
         # Where each file ends, a line of the whole must end: no file is open at its end, and closed by the next one.
         rows = rows_of_each(positions(block[1:], _NEWLINE) + 1, [file.content for file in files])
         return _objects(block, schema, self.known).select(columns), rows
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeLines(Alike):
+    """Files read line by line, all of which have one column."""
+
+    def take(self, number: int, content: bytes) -> SmallFile | None:
+        if content.endswith(b"\r") or foreign(content[:HEAD_BYTES], markup=True) is not None:
+            return (
+                None  # a carriage return at the end of a file ends no line, but it would before another file
+            )
+        return _line_ended(number, content.removeprefix(BOM))
+
+    def read(
+        self, files: Sequence[SmallFile], schema: pl.Schema, columns: Sequence[str]
+    ) -> tuple[pl.DataFrame, Sequence[int]]:
+        format, block = Lines(), b"".join(file.content for file in files)
+        rows = rows_of_each(format.ends(block), [file.content for file in files])
+        return format.scan(format.checked(block), schema).select(columns).collect(engine="in-memory"), rows
 
 
 def is_array(content: bytes) -> bool:

@@ -12,7 +12,7 @@ from arrowstream.errors import PlanError
 from arrowstream.io.files.paths import printable
 from arrowstream.io.files.text.bad.bad_row import BadRow
 from arrowstream.io.files.text.bad.sift import Sifted
-from arrowstream.io.files.text.records import Block, positions
+from arrowstream.io.files.text.records import Gap, positions
 from arrowstream.io.sink import BoundSink, Fanout, SinkSpec
 from arrowstream.io.source import BAD_ROWS
 
@@ -22,42 +22,44 @@ BadRowsTo = SinkSpec | Literal["error", "skip"]
 """A sink that bad rows go to; ``"skip"`` to leave them out; ``"error"`` if the first one ends the run."""
 
 
-def bad_rows(path: str, block: Block, found: Sifted, line: int) -> list[BadRow]:
-    """Return the bad rows of a block, in order: the gaps, and some of its records.
+def bad_rows(path: str, lines_out: Sequence[Gap], found: Sifted, line: int) -> list[BadRow]:
+    """Return the bad rows of a block, in order: lines taken out of it, and some of its records.
 
     Parameters
     ----------
     path
         Path of the file.
-    block
-        The block.
+    lines_out
+        Lines that were taken out of the block, in order.
     found
         Its good and bad records.
     line
         Line of the file on which the block begins, counted from 1.
     """
-    if not block.gaps and not found.errors:
+    if not lines_out and not found.errors:
         return []
     ends, blank = found.ends, found.blank
-    newlines = positions(block.data, _NEWLINE)
+    whole = found.whole
+    newlines = positions(whole.data, _NEWLINE)
     starts = np.concatenate(([0], ends))
-    gaps = np.array([gap.at for gap in block.gaps], np.int64)
-    is_bad = np.array([0, *(gap.error is not None for gap in block.gaps)], np.int64)
+    gaps = np.array([gap.at for gap in lines_out], np.int64)
+    is_bad = np.array([0, *(gap.error is not None for gap in lines_out)], np.int64)
     bad_gaps = np.cumsum(is_bad)
 
     def bad(record: int, start: int, gaps_before: int, error: str, text: bytes) -> BadRow:
         row = record - int(np.searchsorted(blank, record)) + int(bad_gaps[gaps_before])
-        return BadRow(path, row, line + int(np.searchsorted(newlines, start)) + gaps_before, error, text)
+        lines = whole.line(int(np.searchsorted(newlines, start))) + gaps_before
+        return BadRow(path, row, line + lines, error, text)
 
     rows = [
         bad(int(np.searchsorted(ends, gap.at, side="right")), gap.at, before, gap.error, gap.text)
-        for before, gap in enumerate(block.gaps)
+        for before, gap in enumerate(lines_out)
         if gap.error is not None
     ]
     for record, error in found.errors.items():
         start, end = int(starts[record]), int(starts[record + 1])
         before = int(np.searchsorted(gaps, start, side="right"))
-        rows.append(bad(record, start, before, error, block.data[start:end]))
+        rows.append(bad(record, start, before, error, whole.data[start:end]))
     return sorted(rows, key=lambda row: row.row)
 
 

@@ -1,4 +1,4 @@
-"""The good and the bad rows of a block of CSV or NDJSON."""
+"""The good and the bad rows of a block of text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import polars as pl
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.io.files.evolution import wider
-from arrowstream.io.files.text.bad.sift_csv import kept_bytes, misshapen, sifted_csv
+from arrowstream.io.files.text.bad.sift_csv import kept_bytes, misshapen, not_utf8, sifted_csv
 from arrowstream.io.files.text.bad.sift_ndjson import broken, lines_of, sifted_ndjson
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat
+from arrowstream.io.files.text.json.apart import Apart
+from arrowstream.io.files.text.lines_format import Lines
 from arrowstream.io.files.text.ndjson_format import is_blank
 from arrowstream.io.files.text.ndjson_rows import merged
 from arrowstream.io.files.text.records import Block, Positions
@@ -41,6 +43,8 @@ class Sifted:
         Ends of the records. Shape (n,), int64. Empty if all of them are good and the block has no gaps.
     blank
         Numbers of the records that are blank lines and count as no row, ascending. Shape (k,), int64.
+    whole
+        All bytes of the block; of NDJSON with each object on a line of its own.
     """
 
     rows: pl.DataFrame
@@ -48,6 +52,7 @@ class Sifted:
     errors: dict[int, str]
     ends: Positions
     blank: Positions
+    whole: Apart
 
 
 def sifted(
@@ -66,18 +71,27 @@ def sifted(
     read
         Reads whole records; raises if one of them is bad.
     """
+    whole = Apart(block.data, _NONE)
     try:
-        return Sifted(
-            read(block.data), block.data, {}, format.ends(block.data) if block.gaps else _NONE, _NONE
-        )
+        ends = format.ends(block.data) if block.gaps else _NONE
+        return Sifted(read(block.data), block.data, {}, ends, _NONE, whole)
     except FAILURES:
         if isinstance(format, Csv):
             rows, errors = sifted_csv(format, block.data, schema)
-            return Sifted(rows, block.data, errors, format.ends(block.data), _NONE)
-        lines = lines_of(block.data)
+            return Sifted(rows, block.data, errors, format.ends(block.data), _NONE, whole)
+        if isinstance(format, Lines):
+            ends = format.ends(block.data)
+            bad = not_utf8(block.data, ends)
+            is_kept = np.ones(len(ends), np.bool_)
+            is_kept[bad] = False
+            errors = dict.fromkeys(map(int, bad), "invalid UTF-8")
+            good = kept_bytes(block.data, ends, is_kept)
+            return Sifted(read(good), block.data, errors, ends, _NONE, whole)
+        whole = format.apart(block.data) or whole
+        lines = lines_of(whole.data)
         rows, good, errors = sifted_ndjson(lines, schema, read)
         blank = [number for number, line in enumerate(lines) if is_blank(line)]
-        return Sifted(rows, good, errors, format.ends(block.data), np.array(blank, np.int64))
+        return Sifted(rows, good, errors, format.ends(whole.data), np.array(blank, np.int64), whole)
 
 
 def inferred(format: TextFormat, block: bytes, overrides: pl.Schema) -> pl.Schema:
@@ -88,7 +102,7 @@ def inferred(format: TextFormat, block: bytes, overrides: pl.Schema) -> pl.Schem
     polars.exceptions.PolarsError
         The records cannot be read.
     """
-    if not block:
+    if not block or isinstance(format, Lines):
         return format.infer(block, overrides)
     ends = format.ends(block)[:INFER_ROWS]
     block = block[: ends[-1]]
@@ -96,7 +110,8 @@ def inferred(format: TextFormat, block: bytes, overrides: pl.Schema) -> pl.Schem
         is_kept = np.ones(len(ends), np.bool_)
         is_kept[list(misshapen(format, block))] = False
         return format.infer(kept_bytes(block, ends, is_kept), overrides)
-    lines = lines_of(block)
+    apart = format.apart(block)
+    lines = lines_of(block if apart is None else apart.data)
     errors = broken(lines)
     types = _types(format, [line for number, line in enumerate(lines) if number not in errors])
     return pl.Schema({**types, **overrides})

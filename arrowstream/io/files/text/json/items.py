@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from arrowstream.io.files.text.json_tokens import skip_blanks, unescaped
+from arrowstream.io.files.text.json.tokens import skip_blanks, unescaped
 from arrowstream.io.files.text.records import Positions, byte_view
 
 _QUOTE, _COMMA, _OPEN, _CLOSE = 1, 2, 3, 4

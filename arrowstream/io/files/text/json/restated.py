@@ -15,8 +15,8 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.io.files.text.formats import FlawedRecord
-from arrowstream.io.files.text.json_items import Items, Tape
-from arrowstream.io.files.text.json_tokens import keyed_values, skip_blanks_back
+from arrowstream.io.files.text.json.items import Items, Tape
+from arrowstream.io.files.text.json.tokens import keyed_values, skip_blanks_back
 from arrowstream.io.files.text.records import Positions
 
 if TYPE_CHECKING:

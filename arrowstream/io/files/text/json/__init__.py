@@ -1,0 +1,1 @@
+"""JSON read token by token: arrays, and values that Polars would change or lose."""
