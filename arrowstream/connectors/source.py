@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from arrowstream.core.checks import PathLike
+from arrowstream.core.checks import PathLike, check_flag
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_source import ChannelSource
@@ -75,7 +75,8 @@ class Source(metaclass=ExplainsNames):
         missing_columns
             ``"insert"`` to read a column of the first file or of `schema` as nulls where a file lacks it.
         extra_columns
-            ``"ignore"`` to leave out columns that a later file has in addition.
+            ``"ignore"`` to leave out columns that a later file has in addition. Those of the first file are always
+            read: a step `select` after the source keeps the same columns whatever file comes first.
         widen
             Whether a column may have several types, as far as one holds all values exactly. In text, integers and
             floats become Float64, others text. Of more than 1,000 files, the types of the first must hold all values.
@@ -157,6 +158,9 @@ class Source(metaclass=ExplainsNames):
         from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
         from arrowstream.io.files.text.options.text_options import TextOptions
 
+        flags = {"strict_keys": strict_keys, "widen": widen, "skip_empty": skip_empty}
+        for name, flag in (flags | {"has_header": has_header, "decimal_comma": decimal_comma}).items():
+            check_flag(name, flag)
         source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
         source = source.with_differences(missing_columns, extra_columns, widen=widen)
         source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty, sheet=sheet)

@@ -1,4 +1,4 @@
-"""Checks of whole numbers and paths that users give."""
+"""Checks of whole numbers, flags and paths that users give."""
 
 from __future__ import annotations
 
@@ -49,3 +49,28 @@ def check_whole(what: str, value: object, least: int = 1) -> None:
         )
     if int(value) < least:
         raise PlanError(f"{what} is too small", expected=expected, found=str(value))
+
+
+def check_flag(what: str, value: object) -> None:
+    """Raise unless `value` is True or False: any text counts as true, ``"no"`` as well.
+
+    Raises
+    ------
+    PlanError
+        `value` is not a bool.
+
+    Examples
+    --------
+    >>> check_flag("has_header", True)
+    >>> check_flag("has_header", "no")
+    Traceback (most recent call last):
+    arrowstream.errors.PlanError: has_header takes True or False
+      expected: True or False
+      found: the str 'no'
+    """
+    if not isinstance(value, bool):
+        raise PlanError(
+            f"{what} takes True or False",
+            expected="True or False",
+            found=f"the {type(value).__name__} {value!r}",
+        )

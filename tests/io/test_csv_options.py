@@ -186,7 +186,16 @@ def test_invalid_bytes_of_an_encoding_have_a_place_or_are_replaced(tmp_path: Pat
         ({"quote_char": "''"}, "cannot be a quote_char"),
         ({"comment_prefix": ""}, "cannot be a comment_prefix"),
         ({"comment_prefix": '"#'}, "cannot be a comment_prefix"),
-        ({"skip_lines": -1}, "skip_lines is negative"),
+        ({"skip_lines": -1}, "skip_lines is too small"),
+        ({"skip_lines": "2"}, "skip_lines takes a whole number"),
+        ({"delimiter": 3}, "cannot be a delimiter"),
+        ({"quote_char": 3}, "cannot be a quote_char"),
+        ({"comment_prefix": 3}, "cannot be a comment_prefix"),
+        ({"encoding": 3}, "encoding has no choice 3"),
+        *(
+            ({flag: "no"}, f"{flag} takes True or False")
+            for flag in ("has_header", "decimal_comma", "widen", "skip_empty", "strict_keys")
+        ),
         ({"decimal_comma": True, "delimiter": ","}, "cannot be in numbers and between fields"),
         ({"decimal_comma": True}, "cannot be in numbers and between fields"),
         ({"encoding": "utf-99"}, "encoding has no choice"),

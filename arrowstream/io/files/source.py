@@ -312,10 +312,10 @@ class FileSource(SourceSpec):
     @property
     def _limited(self) -> Iterator[tuple[Sequence[str], frozenset[Format]]]:
         """The options that are set and only some formats have, each with these formats."""
-        csv = ("with_delimiter()",) if self.delimiter is not None else ()
+        csv = ("delimiter",) if self.delimiter is not None else ()
         yield (*csv, *self.text.for_csv), frozenset({"csv"})
         yield ("encoding",) if self.text.encoding != UTF8 else (), TEXT_FORMATS
-        yield ("with_strict_keys()",) if self.strict_keys else (), frozenset({"ndjson", "json"})
+        yield ("strict_keys",) if self.strict_keys else (), frozenset({"ndjson", "json"})
         yield ("sheet",) if self.sheet is not None else (), frozenset({"excel"})
         yield ("bad_rows",) if self.bad_rows != "error" else (), frozenset({"csv", "ndjson"})
 

@@ -268,7 +268,9 @@ def _names(header: bytes, format: Csv, path: str) -> tuple[str, ...]:
             hint = 'a quote inside a name is written twice, and the name in quotes: "size 5"""'
         raise _bad_header(header, path, error.flaw, hint) from error
     except UnicodeDecodeError as error:
-        raise _bad_header(header, path, str(error), "save the file as UTF-8") from error
+        raise _bad_header(
+            header, path, str(error), "pass encoding=, such as 'cp1252', or save the file as UTF-8"
+        ) from error
     except csv.Error as error:
         raise _bad_header(header, path, str(error), "check that the file has a header") from error
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
+from arrowstream.core.checks import check_whole
 from arrowstream.errors import PlanError
 
 UTF8: Final = "utf8"
@@ -71,7 +72,8 @@ class TextOptions:
                 found=repr(self.quote_char),
             )
         if self.comment_prefix is not None and (
-            not self.comment_prefix
+            not isinstance(self.comment_prefix, str)
+            or not self.comment_prefix
             or "\n" in self.comment_prefix
             or self.comment_prefix[0] == self.quote_char
         ):
@@ -80,8 +82,7 @@ class TextOptions:
                 expected="text without a line end that begins with no quote, such as '#'",
                 found=repr(self.comment_prefix),
             )
-        if self.skip_lines < 0:
-            raise PlanError("skip_lines is negative", expected="at least 0", found=str(self.skip_lines))
+        check_whole("skip_lines", self.skip_lines, least=0)
         if self.decimal_comma and self.delimiter == ",":
             raise PlanError(
                 "a comma cannot be in numbers and between fields",
@@ -92,7 +93,7 @@ class TextOptions:
         if self.encoding not in (UTF8, LOSSY):
             try:
                 codecs.lookup(self.encoding)
-            except LookupError:
+            except (LookupError, TypeError):
                 raise PlanError(
                     f"encoding has no choice {self.encoding!r}",
                     expected="'utf8', 'utf8-lossy', or an encoding of Python such as 'cp1252' or 'utf-16'",
@@ -114,5 +115,5 @@ class TextOptions:
         )
 
 
-def _is_sign(text: str) -> bool:
-    return len(text) == 1 and text.isascii() and text not in "\r\n"
+def _is_sign(text: object) -> bool:
+    return isinstance(text, str) and len(text) == 1 and text.isascii() and text not in "\r\n"
