@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from arrowstream.core.checks import PathLike, check_flag
+from arrowstream.core.checks import PathLike, check_flag, check_name
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_source import ChannelSource
@@ -161,6 +161,8 @@ class Source(metaclass=ExplainsNames):
         flags = {"strict_keys": strict_keys, "widen": widen, "skip_empty": skip_empty}
         for name, flag in (flags | {"has_header": has_header, "decimal_comma": decimal_comma}).items():
             check_flag(name, flag)
+        if include_file_paths is not None:
+            check_name("include_file_paths", include_file_paths)
         source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
         source = source.with_differences(missing_columns, extra_columns, widen=widen)
         source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty, sheet=sheet)

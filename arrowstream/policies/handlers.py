@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from arrowstream.core.checks import check_flag
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.errors import PlanError
@@ -92,6 +93,7 @@ class ErrorHandler(metaclass=ExplainsNames):
         whole_batch
             Leave out the whole batch instead, without further attempts.
         """
+        check_flag("whole_batch", whole_batch)
         return Skip(whole_batch)
 
     @staticmethod
@@ -119,6 +121,7 @@ class ErrorHandler(metaclass=ExplainsNames):
         PlanError
             `sink` is not a sink.
         """
+        check_flag("whole_batch", whole_batch)
         return DeadLetter(sink, whole_batch)
 
     @staticmethod

@@ -172,7 +172,13 @@ def test_invalid_bytes_of_an_encoding_have_a_place_or_are_replaced(tmp_path: Pat
     with pytest.raises(SourceError, match="is not cp1252") as caught:
         read(file, encoding="cp1252")
     assert caught.value.position == f"{file} byte 10"
+    assert "latin-1" in caught.value.hint
     assert read(file, encoding="utf8-lossy").rows() == [(1, "a\ufffdb")]
+    file.write_bytes("x,y\n1,ab\n".encode("utf-16-le"))
+    with pytest.raises(SourceError, match="is not utf-16") as caught:
+        read(file, encoding="utf-16")
+    assert caught.value.position == f"{file} byte 0" and "'utf-16-le'" in caught.value.hint
+    assert read(file, encoding="utf-16-le").rows() == [(1, "ab")]
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(SourceError, match="is not text") as caught:
         read(file)
@@ -198,13 +204,29 @@ def test_invalid_bytes_of_an_encoding_have_a_place_or_are_replaced(tmp_path: Pat
         ),
         ({"decimal_comma": True, "delimiter": ","}, "cannot be in numbers and between fields"),
         ({"decimal_comma": True}, "cannot be in numbers and between fields"),
-        ({"encoding": "utf-99"}, "encoding has no choice"),
+        *(
+            ({"encoding": name}, "encoding has no choice")
+            for name in ("utf-99", "base64", "rot13", "zlib", "idna", "punycode", "undefined", "a\0b")
+        ),
+        *(
+            ({"null_values": nulls}, "null_values are texts")
+            for nulls in (0, [0], {"x": 0}, {0: "x"}, {"x": ["NA"]}, {"NA"})
+        ),
+        ({"include_file_paths": 3}, "include_file_paths takes the name of a column"),
+        ({"include_file_paths": ""}, "include_file_paths takes the name of a column"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x\n1\n")
     with pytest.raises(PlanError, match=message):
         Source.from_file(tmp_path / "a.csv", **options).schema()
+
+
+def test_a_misspelt_encoding_gets_the_nearest_one() -> None:
+    for name, hint in (("UTF8-Lossy", "'utf8-lossy'"), ("cp 1252", "'cp1252'"), ("utf_l6", "'utf_16'")):
+        with pytest.raises(PlanError, match="encoding has no choice") as caught:
+            Source.from_file("a.csv", encoding=name)
+        assert hint in str(caught.value.hint)
 
 
 def test_options_of_csv_and_text_are_refused_elsewhere(tmp_path: Path) -> None:

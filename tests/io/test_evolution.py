@@ -206,8 +206,16 @@ def test_an_unknown_choice_is_an_error():
     with pytest.raises(PlanError, match="missing_columns has no choice 'insrt'") as error:
         Evolution(missing_columns="insrt")
     assert "'insert'" in error.value.hint
-    with pytest.raises(PlanError, match="extra_columns has no choice"):
-        Source.from_file("a.csv", extra_columns="drop")
+    for options, hint in (
+        ({"extra_columns": "drop"}, "write extra_columns='ignore'"),
+        ({"extra_columns": "insert"}, "and write missing_columns='insert'"),
+        ({"extra_columns": "raise"}, "write 'error'"),
+        ({"missing_columns": "ignore"}, "write missing_columns='insert'"),
+        ({"missing_columns": True}, "write missing_columns='insert'"),
+    ):
+        with pytest.raises(PlanError, match="_columns has no choice") as error:
+            Source.from_file("a.csv", **options)
+        assert hint in error.value.hint
 
 
 def test_files_that_have_none_of_the_columns_give_rows_of_nulls(tmp_path):

@@ -390,7 +390,7 @@ def test_sinks_that_cannot_be(store, tmp_path):
     rows = Pipeline.builder().source(Source.from_frame(ROWS))
     with pytest.raises(PlanError, match="two sinks write to the same place"):
         rows.sink(Sink.fanout([Sink.to_file(url), Sink.to_file(url)])).build()
-    with pytest.raises(ArrowstreamError, match="cannot be written to a csv file"):
+    with pytest.raises(ArrowstreamError, match="cannot be written to a CSV file"):
         rows.with_columns(z=pl.concat_list("x")).sink(Sink.to_file(url)).build()
 
 

@@ -396,8 +396,8 @@ def test_rows_are_overwritten_where_that_is_asked_for(overwrite):
         ("o.csv", {"mode": "append", "overwrite": True}, "contradict each other"),
         ("o/", {"mode": "overwrite_partitions"}, "replaces the folders of partitions"),
         ("o.csv", {"mode": "overwrite_partitions"}, "replaces the folders of partitions"),
-        ("o.parquet", {"mode": "append"}, "a single parquet file cannot be appended to"),
-        ("o.json", {"mode": "append"}, "a single json file cannot be appended to"),
+        ("o.parquet", {"mode": "append"}, "a Parquet file cannot be appended to"),
+        ("o.json", {"mode": "append"}, "a JSON file cannot be appended to"),
         ("/dev/null", {"mode": "error", "format": "csv"}, "is for files"),
     ],
 )
@@ -405,6 +405,20 @@ def test_modes_that_do_not_fit_are_refused(path, options, message):
     with pytest.raises(PlanError, match=message) as caught:
         FileSink.of(path, **options).check(FIRST.schema)
     assert caught.value.expected and caught.value.hint
+
+
+def test_modes_of_other_libraries_get_the_one_to_write():
+    for mode, hint in (
+        ("replace", "write mode='overwrite'"),
+        ("Truncate", "write mode='overwrite'"),
+        ("a", "write mode='append'"),
+        ("fail", "write mode='error'"),
+        ("delete_matching", "write mode='overwrite_partitions'"),
+        ("upsert", "rows of a file are not changed by key"),
+    ):
+        with pytest.raises(PlanError, match="there is no mode") as caught:
+            Sink.to_file("out/", mode=mode)
+        assert hint in caught.value.hint
 
 
 def test_standard_output_has_a_short_name(capfd):

@@ -5,13 +5,18 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from encodings.aliases import aliases
 from typing import Final
 
 from arrowstream.core.checks import check_whole
+from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 
 UTF8: Final = "utf8"
 LOSSY: Final = "utf8-lossy"
+
+_FOR_HOST_NAMES: Final = frozenset({"idna", "punycode"})
+"""Encodings of Python for the labels of host names, not for text."""
 
 NullValues = str | Sequence[str] | Mapping[str, str]
 """Texts that are null: in every column, or each in the column it is given for."""
@@ -90,15 +95,20 @@ class TextOptions:
                 found="delimiter=','",
                 hint="pass delimiter=';'",
             )
-        if self.encoding not in (UTF8, LOSSY):
-            try:
-                codecs.lookup(self.encoding)
-            except (LookupError, TypeError):
-                raise PlanError(
-                    f"encoding has no choice {self.encoding!r}",
-                    expected="'utf8', 'utf8-lossy', or an encoding of Python such as 'cp1252' or 'utf-16'",
-                    found=repr(self.encoding),
-                ) from None
+        if not _is_null_values(self.null_values):
+            raise PlanError(
+                "null_values are texts",
+                expected="a text, a list of texts, or a dict from columns to one text each, such as {'x': 'NA'}",
+                found=repr(self.null_values),
+                hint="write numbers in quotes: the values are compared before they are parsed",
+            )
+        if not _is_text_encoding(self.encoding):
+            raise PlanError(
+                f"encoding has no choice {self.encoding!r}",
+                expected="'utf8', 'utf8-lossy', or an encoding of Python for text such as 'cp1252' or 'utf-16'",
+                found=repr(self.encoding),
+                hint=did_you_mean(str(self.encoding).lower(), (UTF8, LOSSY, *aliases.values())),
+            )
 
     @property
     def for_csv(self) -> tuple[str, ...]:
@@ -113,6 +123,29 @@ class TextOptions:
         return (
             self.has_header and not self.skip_lines and self.comment_prefix is None and self.encoding == UTF8
         )
+
+
+def _is_null_values(values: object) -> bool:
+    if isinstance(values, Mapping):
+        return all(isinstance(text, str) for text in (*values, *values.values()))
+    return (
+        values is None
+        or isinstance(values, str)
+        or (isinstance(values, Sequence) and all(isinstance(text, str) for text in values))
+    )
+
+
+def _is_text_encoding(name: object) -> bool:
+    """Return whether any text of ASCII can be read in an encoding, in pieces."""
+    if not isinstance(name, str):
+        return False
+    if name == LOSSY:
+        return True
+    try:
+        "".encode(name)  # refuses codecs between bytes, such as base64, and between texts, such as rot13
+        return codecs.lookup(name).name not in _FOR_HOST_NAMES
+    except (LookupError, ValueError):
+        return False
 
 
 def _is_sign(text: object) -> bool:
