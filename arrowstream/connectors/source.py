@@ -83,7 +83,8 @@ class Source(metaclass=ExplainsNames):
         include_file_paths
             Name of a last column with the path of each row's file. A filter on it decides which files are read.
         skip_empty
-            Whether files without content are left out and counted in the report; by default an error.
+            Whether files without content are left out and counted in the report; by default an error. If no file has
+            content, the stream has the columns of `schema` and no rows; without a schema this is an error.
         batch_rows
             Largest number of rows of a batch, by default some 131,072. A gentle stop delivers the batches that were
             read, so fewer rows make it quicker where a step is slow; they cost some 30 us a batch and step.
@@ -91,8 +92,8 @@ class Source(metaclass=ExplainsNames):
             A sink for rows of CSV and NDJSON that cannot be read, with the columns ``file``, ``row``, ``line``,
             ``error``, ``text``; ``"skip"`` to leave them out and count them in the report; by default an error.
         has_header
-            Whether the first record of a CSV file names its columns; else `schema` does if it has as many columns
-            as there are fields, or they are ``column_1``, ``column_2`` and so on.
+            Whether the first record of a CSV file names its columns; else `schema` names every field, in order, or
+            they are ``column_1``, ``column_2`` and so on.
         quote_char
             Character around the CSV fields that hold a delimiter or a line end, doubled inside of them; None or an
             empty text if quotes are text like any other. A backslash escapes nothing.

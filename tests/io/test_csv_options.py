@@ -12,7 +12,7 @@ from effort import examples
 from hypothesis import HealthCheck, example, given, settings
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.errors import PlanError, SourceError
+from arrowstream.errors import PlanError, SchemaError, SourceError
 from arrowstream.jobs.job import Job
 
 SCHEMA = {"x": pl.String, "y": pl.String}
@@ -141,6 +141,41 @@ def test_columns_without_a_header_have_names(
     assert typed.rows() == [(1.0, "a"), (2.0, "b")]
     file.write_text("")
     assert read(file, has_header=False, schema={"n": pl.Int8, "s": pl.String}).rows() == []
+
+
+@pytest.mark.parametrize("missing", ["error", "insert"])
+def test_files_without_a_header_have_as_many_columns_as_the_schema_names(
+    missing: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("1,2\n")
+    (tmp_path / "b.csv").write_text("1\n")
+    options: dict[str, Any] = {"has_header": False, "missing_columns": missing, "extra_columns": "ignore"}
+    for schema, path, count in (
+        ({"x": int}, "a.csv", 2),
+        ({"x": int, "y": int, "z": int}, "a.csv", 2),
+        ({"x": int, "column_1": int, "column_2": int}, "a.csv", 2),
+        ({"x": int, "y": int}, "b.csv", 1),
+    ):
+        paths = list(dict.fromkeys([tmp_path / "a.csv", tmp_path / path]))
+        with pytest.raises(SchemaError, match=f"schema= names {len(schema)} columns, and .*{path}") as caught:
+            read(paths, schema=schema, **options)
+        assert caught.value.found == ", ".join(schema) and f"{count} names" in str(caught.value.expected)
+
+
+def test_null_values_of_a_column_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,NA\n")
+    assert read(tmp_path / "a.csv", null_values={"y": "NA"}).rows() == [(1, None)]
+    with pytest.raises(
+        SchemaError, match=r"null_values= names a column that .* does not have: 'yy'"
+    ) as caught:
+        read(tmp_path / "a.csv", null_values={"x": "-", "yy": "NA"})
+    assert caught.value.hint == "did you mean 'y'?" and caught.value.expected == "some of x, y"
+    with pytest.raises(SchemaError, match="null_values= names") as caught:
+        read(tmp_path / "a.csv", null_values={"total": "NA"})
+    assert caught.value.hint == "name the columns as the file does"
+    # A column of nulls, which files may have, is one.
+    given = {"schema": {"z": str}, "missing_columns": "insert"}
+    assert read(tmp_path / "a.csv", null_values={"z": "NA"}, **given).rows() == [(1, "NA", None)]
 
 
 def test_lines_before_the_header_are_skipped_whatever_they_hold(tmp_path: Path) -> None:

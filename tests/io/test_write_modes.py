@@ -421,6 +421,45 @@ def test_modes_of_other_libraries_get_the_one_to_write():
         assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n", ""])
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+def test_rows_are_appended_after_a_first_line_of_any_length(format, ends, monkeypatch):
+    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows._BLOCK", 64)
+    names = [f"column_{number}" for number in range(50)]
+    rows = pl.DataFrame({name: [1, 2] for name in names})
+    path = Path(f"out.{format}")
+    text = rows.write_csv() if format == "csv" else rows.write_ndjson()
+    path.write_text(text.rstrip("\n").replace("\n", ends or "\n") + ends, newline="")
+    write(rows, "out." + format, mode="append")
+    again = pl.read_csv(path) if format == "csv" else pl.read_ndjson(path)
+    assert again.select(names).equals(pl.concat([rows, rows]))
+    with pytest.raises(SchemaError, match="rows cannot be appended"):
+        write(FIRST, str(path), mode="append")
+
+
+def test_a_line_that_is_longer_than_a_record_is_not_held_whole(monkeypatch):
+    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows._BLOCK", 4)
+    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows.MAX_RECORD_BYTES", 16)
+    Path("out.ndjson").write_text('{"k": "a and b and c", "x": 1}\n')
+    with pytest.raises(SinkError, match=r"rows cannot be added to those of out.ndjson, which cannot be read"):
+        write(FIRST, "out.ndjson", mode="append")
+
+
+def test_partitions_of_other_columns_cannot_be_replaced():
+    write(FIRST, "out/", partition_by="k")
+    for rows, fault in (
+        (FIRST.rename({"x": "y"}), "has no column 'y'"),
+        (FIRST.cast({"x": pl.Int8}), "another type"),
+    ):
+        for mode, refusal in (
+            ("overwrite_partitions", "partitions cannot be replaced: "),
+            ("append", "rows cannot be appended: "),
+        ):
+            with pytest.raises(SchemaError, match=fault) as caught:
+                write(rows, "out/", partition_by="k", mode=mode)
+            assert caught.value.what.startswith(refusal)
+
+
 def test_standard_output_has_a_short_name(capfd):
     for _ in range(2):
         Pipeline.builder().source(Source.from_frame(FIRST)).sink(

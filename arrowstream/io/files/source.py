@@ -251,7 +251,7 @@ class FileSource(SourceSpec):
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
-        files = self._files()
+        files, skipped = self._listed()
         schema = self._typed(*self._columns(files))
         found = pushed(query, schema)
         chosen = list(found.columns)
@@ -262,7 +262,7 @@ class FileSource(SourceSpec):
         needed = needed_files(found.predicate, partition_columns(files, self._columns(files)[1]), len(files))
         if len(needed) < len(files):
             lines.append(f"files: {len(needed)} of {len(files)}")
-        if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD:
+        if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD and files[0] not in skipped:
             groups = [row_groups(open_file(file.path), chosen) for file in files]
             read = sum(group.stored for number in needed for group in groups[number])
             whole = sum(group.whole for file in groups for group in file)
@@ -305,7 +305,7 @@ class FileSource(SourceSpec):
         if not self.skip_empty:
             return files, ()
         empty = [not has_content(file.path, file.kind.compression) for file in files]
-        # If no file has content, the first one is read, for the error that says so.
+        # If no file has content, the first one stands for their format.
         full = tuple(file for file, is_empty in zip(files, empty, strict=True) if not is_empty)
         return full or files[:1], tuple(file for file, is_empty in zip(files, empty, strict=True) if is_empty)
 
@@ -326,8 +326,9 @@ class FileSource(SourceSpec):
             if path is not None:
                 given = pl.Schema({**given, path: pl.String()})
             partitions = [key for key, _ in files[0].partitions]
+            options, aside = self._options(files), self.bad_rows != "error"
             stored = stored_schema(
-                files, self._options(files), given, self.evolution, aside=self.bad_rows != "error"
+                files, options, given, self.evolution, aside=aside, skip_empty=self.skip_empty
             )
             if path is not None and (path in stored or partitions.count(path) > 1):
                 raise PlanError(

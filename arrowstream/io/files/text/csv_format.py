@@ -129,6 +129,8 @@ class Csv(TextFormat):
 
         Raises
         ------
+        SchemaError
+            The options have another number of names, and not of these columns.
         SourceError
             The record cannot be read.
         """
@@ -136,6 +138,15 @@ class Csv(TextFormat):
         names = self.options.names
         if len(names) != count:
             names = tuple(f"column_{number}" for number in range(1, count + 1))
+            if not set(self.options.names) <= set(names):
+                given = ", ".join(self.options.names)
+                raise SchemaError(
+                    f"schema= names {len(self.options.names)} columns, and {path}, without a header, has {count}",
+                    expected=f"{count} names, in the order of the fields, or types for some of column_1 to "
+                    f"column_{count}",
+                    found=given,
+                    hint="name every field of the file, also those that a later step drops",
+                )
         return Csv(self.options, names)
 
     def infer(self, block: bytes, overrides: pl.Schema) -> pl.Schema:

@@ -251,7 +251,7 @@ def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside
     SchemaError
         The file has no rows to infer types from and `given` is empty, or the format cannot hold a given type.
     """
-    _check_readable(file.kind.format, given)
+    check_readable(file.kind.format, given)
     text = TextFile(file, options, keep=True, aside=aside)
     try:
         schema = text.infer(given)
@@ -280,7 +280,8 @@ def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
             )
 
 
-def _check_readable(format: Format, given: pl.Schema) -> None:
+def check_readable(format: Format, given: pl.Schema) -> None:
+    """Raise SchemaError for a type that text of this format cannot be read as."""
     for name, dtype in given.items():
         if format == "csv":
             readable = not (dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object))

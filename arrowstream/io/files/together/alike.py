@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -19,7 +20,7 @@ import polars as pl
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.io.files.formats import Compression
-from arrowstream.io.files.remote.object import RemoteObject
+from arrowstream.io.files.remote.object import RemoteBytes, RemoteObject
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.byte_stream import unpacked
 from arrowstream.io.files.text.records import Positions
@@ -132,7 +133,7 @@ def small_content(
 def has_content(path: Path | RemotePath, compression: Compression | None) -> bool:
     """Return False for a regular file without bytes, or with nothing but blank space in its text once unpacked."""
     if isinstance(path, RemotePath):
-        return RemoteObject(path).size != 0
+        return _object_has_content(path, compression)
     try:
         status = path.stat()
     except OSError:
@@ -141,6 +142,16 @@ def has_content(path: Path | RemotePath, compression: Compression | None) -> boo
         return True
     found = small_content(path, compression)
     return found is None or bool(found[0].removeprefix(BOM).strip())
+
+
+def _object_has_content(path: RemotePath, compression: Compression | None) -> bool:
+    size = RemoteObject(path).size  # -1 if a web server does not say
+    if not 0 < size <= _BLANK_BYTES:
+        return size != 0
+    with closing(RemoteBytes(path)) as object:
+        packed = object.read(size)
+    content = packed if compression is None else _unpacked(packed, compression)
+    return content is None or bool(content.removeprefix(BOM).strip())
 
 
 def _unpacked(packed: bytes, compression: Compression) -> bytes | None:
