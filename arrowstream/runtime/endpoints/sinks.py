@@ -112,9 +112,9 @@ class RunningSinks:
     async def commit(self) -> None:
         """Commit the rows of every sink, or of none: all prepare, then all commit, then all close.
 
-        Once every sink has prepared, nothing stops the commits: a cancellation that comes then has no effect. Late rows
-        and dead letters become visible last, and only if the rows of another sink are: a run that shows nothing is
-        repeated, and would write them again.
+        Once every sink has prepared, nothing stops the commits: a cancellation that comes then has no effect. Late
+        rows and dead letters become visible last, and only if the rows of another sink are: a run that shows nothing
+        is repeated, and would write them again.
 
         Raises
         ------
