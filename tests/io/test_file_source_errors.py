@@ -49,6 +49,16 @@ def test_a_missing_file_names_what_is_close(tmp_path):
     assert error.hint == "did you mean 'flights.csv'?"
 
 
+def test_a_missing_file_of_another_date_is_not_the_one_that_was_meant(tmp_path):
+    for day in (27, 28):
+        (tmp_path / f"sales-2026-11-{day}.csv").touch()
+    error = failure(SourceError, FileSource.of(tmp_path / "sales-2026-11-29.csv"))
+    assert error.found == f"in {tmp_path}: sales-2026-11-28.csv, sales-2026-11-27.csv"
+    assert error.hint.startswith("check the digits of the name, and whether the file has been written yet")
+    error = failure(SourceError, FileSource.of(tmp_path / "sale-2026-11-28.csv"))
+    assert error.hint == "did you mean 'sales-2026-11-28.csv'?"
+
+
 def test_a_glob_without_a_match_names_what_is_there(tmp_path):
     for n in range(7):
         (tmp_path / f"{n}.csv").touch()
