@@ -75,8 +75,9 @@ class Source(metaclass=ExplainsNames):
         missing_columns
             ``"insert"`` to read a column of the first file or of `schema` as nulls where a file lacks it.
         extra_columns
-            ``"ignore"`` to leave out columns that a later file has in addition. Those of the first file are always
-            read: a step `select` after the source keeps the same columns whatever file comes first.
+            ``"ignore"`` to leave out columns that a later file has in addition. Those of the first file are read,
+            also if `schema` does not name them, as it may give the types of some columns only. To have the same
+            columns whatever file comes first, add ``missing_columns="insert"`` and ``.select(...)`` after the source.
         widen
             Whether a column may have several types, as far as one holds all values exactly. In text, integers and
             floats become Float64, others text. Of more than 1,000 files, the types of the first must hold all values.
