@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import JobError, PlanError, SchemaError, SinkError, SourceError, StageError
+from arrowstream.io.files.formats import FileKind
 from arrowstream.io.files.listing import find_files
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.files.source import FileSource
@@ -297,9 +298,9 @@ def test_a_source_whose_files_have_no_content_has_no_rows(suffix, tmp_path):
 
 
 def test_a_file_that_is_gone_or_no_file_has_content(tmp_path):
-    assert has_content(tmp_path / "gone", None)
+    assert has_content(tmp_path / "gone", FileKind("csv"))
     os.mkfifo(tmp_path / "pipe")
-    assert has_content(tmp_path / "pipe", None)
+    assert has_content(tmp_path / "pipe", FileKind("csv"))
 
 
 def test_a_path_that_is_not_utf8_is_no_value_of_a_column(tmp_path):

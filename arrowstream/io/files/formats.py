@@ -40,6 +40,7 @@ _SPOKEN: Final[dict[str, str]] = {
     "ipc": "an Arrow IPC",
     "avro": "an Avro",
     "excel": "an Excel",
+    "lines": "a text",
 }
 COMPRESSION_SUFFIXES: Final[dict[str, Compression]] = {".gz": "gzip", ".zst": "zstd", ".zip": "zip"}
 

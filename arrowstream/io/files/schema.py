@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.errors import SchemaError, SourceError
+from arrowstream.errors import PlanError, SchemaError, SourceError
 from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.listing import DataFile
@@ -50,7 +50,7 @@ def stored_schema(
     first = files[0]
     partitions = [key for key, _ in first.partitions]
     inside = pl.Schema({name: dtype for name, dtype in given.items() if name not in partitions})
-    if skip_empty and not has_content(first.path, first.kind.compression):
+    if skip_empty and not has_content(first.path, first.kind):
         return _without_files(first, inside)
     columnar = first.kind.format not in TEXT_FORMATS
     schema = table_schema(first) if columnar else text_schema(first, options, inside, aside=aside)
@@ -92,7 +92,7 @@ def _without_files(first: DataFile, given: pl.Schema) -> pl.Schema:
             hint="give the columns: schema={'name': pl.String, ...}",
         )
     if first.kind.format in TEXT_FORMATS:
-        check_readable(first.kind.format, given)
+        check_readable(first, given)
     return given
 
 
@@ -104,6 +104,17 @@ def _check_null_values(values: NullValues | None, schema: pl.Schema, first: Data
             expected=f"some of {', '.join(schema)}",
             found=", ".join(unknown),
             hint=did_you_mean(unknown[0], schema) or "name the columns as the file does",
+        )
+
+
+def check_path_column(name: str, stored: pl.Schema, first: DataFile) -> None:
+    """Raise PlanError if the column of the files' paths, the last of the partitions, has the name of another one."""
+    if name in stored or [key for key, _ in first.partitions].count(name) > 1:
+        raise PlanError(
+            f"the files have a column {name!r} already",
+            expected="another name for the column of their paths",
+            found=f"include_file_paths={name!r}",
+            hint="choose a name that no column and no partition has",
         )
 
 

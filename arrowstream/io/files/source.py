@@ -14,7 +14,7 @@ from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import ArrowstreamError, PlanError, SourceError
+from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.parquet_footer import row_groups, size_text
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
@@ -25,7 +25,7 @@ from arrowstream.io.files.paths import Paths, path_text, printable
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.remote.options import StorageOptions
-from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
+from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_path_column, stored_schema
 from arrowstream.io.files.tables import open_file
 from arrowstream.io.files.text.bad.put_aside import BadRowsTo, checked_destination
 from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
@@ -304,7 +304,7 @@ class FileSource(SourceSpec):
         files = tuple(map(self._with_options, files))
         if not self.skip_empty:
             return files, ()
-        empty = [not has_content(file.path, file.kind.compression) for file in files]
+        empty = [not has_content(file.path, file.kind) for file in files]
         # If no file has content, the first one stands for their format.
         full = tuple(file for file, is_empty in zip(files, empty, strict=True) if not is_empty)
         return full or files[:1], tuple(file for file, is_empty in zip(files, empty, strict=True) if is_empty)
@@ -325,18 +325,12 @@ class FileSource(SourceSpec):
             given, path = self.given, self.include_file_paths
             if path is not None:
                 given = pl.Schema({**given, path: pl.String()})
-            partitions = [key for key, _ in files[0].partitions]
             options, aside = self._options(files), self.bad_rows != "error"
             stored = stored_schema(
                 files, options, given, self.evolution, aside=aside, skip_empty=self.skip_empty
             )
-            if path is not None and (path in stored or partitions.count(path) > 1):
-                raise PlanError(
-                    f"the files have a column {path!r} already",
-                    expected="another name for the column of their paths",
-                    found=f"include_file_paths={path!r}",
-                    hint="choose a name that no column and no partition has",
-                )
+            if path is not None:
+                check_path_column(path, stored, files[0])
             self._known.append((stored, partition_columns(files, given).schema))
         return self._known[0]
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from arrowstream.errors import SchemaError, SourceError
-from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Loss, Piece
 from arrowstream.io.files.text.bad.bad_row import PutAside
@@ -251,7 +250,7 @@ def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside
     SchemaError
         The file has no rows to infer types from and `given` is empty, or the format cannot hold a given type.
     """
-    check_readable(file.kind.format, given)
+    check_readable(file, given)
     text = TextFile(file, options, keep=True, aside=aside)
     try:
         schema = text.infer(given)
@@ -280,8 +279,9 @@ def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
             )
 
 
-def check_readable(format: Format, given: pl.Schema) -> None:
-    """Raise SchemaError for a type that text of this format cannot be read as."""
+def check_readable(file: DataFile, given: pl.Schema) -> None:
+    """Raise SchemaError for a type that the text of a file cannot be read as."""
+    format = file.kind.format
     for name, dtype in given.items():
         if format == "csv":
             readable = not (dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object))

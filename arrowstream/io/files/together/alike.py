@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.core.failures import FAILURES
-from arrowstream.io.files.formats import Compression
+from arrowstream.io.files.formats import Compression, FileKind
 from arrowstream.io.files.remote.object import RemoteBytes, RemoteObject
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.byte_stream import unpacked
@@ -130,27 +130,27 @@ def small_content(
     return None if content is None or len(content) > SMALL_BYTES else (content, len(packed))
 
 
-def has_content(path: Path | RemotePath, compression: Compression | None) -> bool:
+def has_content(path: Path | RemotePath, kind: FileKind) -> bool:
     """Return False for a regular file without bytes, or with nothing but blank space in its text once unpacked."""
     if isinstance(path, RemotePath):
-        return _object_has_content(path, compression)
+        return _object_has_content(path, kind)
     try:
         status = path.stat()
     except OSError:
         return True  # reading it raises the error
     if not S_ISREG(status.st_mode) or status.st_size > _BLANK_BYTES:
         return True
-    found = small_content(path, compression)
+    found = small_content(path, kind.compression)
     return found is None or bool(found[0].removeprefix(BOM).strip())
 
 
-def _object_has_content(path: RemotePath, compression: Compression | None) -> bool:
+def _object_has_content(path: RemotePath, kind: FileKind) -> bool:
     size = RemoteObject(path).size  # -1 if a web server does not say
     if not 0 < size <= _BLANK_BYTES:
         return size != 0
     with closing(RemoteBytes(path)) as object:
         packed = object.read(size)
-    content = packed if compression is None else _unpacked(packed, compression)
+    content = packed if kind.compression is None else _unpacked(packed, kind.compression)
     return content is None or bool(content.removeprefix(BOM).strip())
 
 
