@@ -105,6 +105,18 @@ def test_an_endless_run_forgets_folders_that_get_no_more_rows(limit, monkeypatch
     assert rows() == list(range(12)) and len(seen()) == 12 and hidden() == []
 
 
+def test_folders_with_rows_are_not_forgotten(monkeypatch):
+    monkeypatch.setattr(folder_writer, "FOLDERS", 1)
+    monkeypatch.setattr("arrowstream.io.files.sink.unit_rows", lambda format: 2)
+    writer = opened(partition_by="k", mode="append", max_rows_per_file=2, max_bytes_per_file=1 << 20)
+    for folders in ("ab", "cc"):
+        writer.write(Batch(pl.DataFrame({"k": list(folders), "x": [ord(name) for name in folders]})))
+    assert writer.known_folders == 2 and rows() == [ord("c")] * 2
+    writer.prepare(0)
+    writer.commit({})
+    assert rows() == list(map(ord, "abcc")) and hidden() == []
+
+
 def test_a_run_that_has_forgotten_all_folders_writes_no_file_without_rows(monkeypatch):
     monkeypatch.setattr(folder_writer, "FOLDERS", 1)
     writer = opened(partition_by="k", **ROLLING)

@@ -439,10 +439,13 @@ def test_rows_are_appended_after_a_first_line_of_any_length(format, ends, monkey
 
 def test_a_line_that_is_longer_than_a_record_is_not_held_whole(monkeypatch):
     monkeypatch.setattr("arrowstream.io.files.destination.existing_rows._BLOCK", 4)
-    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows.MAX_RECORD_BYTES", 16)
+    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows.MAX_RECORD_BYTES", 24)
     Path("out.ndjson").write_text('{"k": "a and b and c", "x": 1}\n')
     with pytest.raises(SinkError, match=r"rows cannot be added to those of out.ndjson, which cannot be read"):
         write(FIRST, "out.ndjson", mode="append")
+    Path("out.ndjson").write_text(" " * 50 + '\n{"k": "a", "x": 0}\n')
+    write(FIRST, "out.ndjson", mode="append")
+    assert read("out.ndjson") == [("a", 0), *FIRST.rows()]
 
 
 def test_partitions_of_other_columns_cannot_be_replaced():
