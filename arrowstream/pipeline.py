@@ -258,6 +258,9 @@ class Pipeline(FromJobFile):
     ) -> RunReport:
         """Run from code that is not async; inside a running loop, on a thread with a separate loop.
 
+        Ctrl-C ends the run at once and raises KeyboardInterrupt, as in any program: nothing is committed, unless the
+        commit has begun, which is then completed. With ``signals=True`` the first Ctrl-C stops the run gently.
+
         Parameters
         ----------
         progress, duration, limit, signals

@@ -341,3 +341,18 @@ def test_a_type_checker_finds_wrong_arguments(tmp_path: Path) -> None:
     assert set(errors) == set(range(first, first + len(WRONG_TYPES))), out.stdout
     for number, (wrong, expected) in enumerate(WRONG_TYPES.items(), first):
         assert expected in errors[number], wrong
+
+
+@pytest.mark.parametrize(
+    ("call", "flag"),
+    [
+        (lambda: ErrorHandler.skip(whole_batch="no"), "whole_batch"),
+        (lambda: ErrorHandler.dead_letter(Sink.to_fn(same), whole_batch=1), "whole_batch"),
+        (lambda: rows().cast({"x": pl.Int8}, strict="no"), "strict"),
+        (lambda: Source.from_frame(FRAME).with_event_time("x", advance_when_idle="no"), "advance_when_idle"),
+    ],
+)
+def test_flags_take_true_or_false(call: Callable[[], object], flag: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        call()
+    assert caught.value.what == f"{flag} takes True or False" and caught.value.found

@@ -76,7 +76,8 @@ class EventTimeSteps(GraphBuilder):
         have left.
 
         After a gap in the data that is longer than `max_jump`, no row moves event time any more: choose it longer
-        than the longest gap, such as a night, or let event time advance during the gap by `advance_when_idle`.
+        than the longest gap, such as a night, or let event time advance during the gap by `advance_when_idle`. 1,000
+        such rows one after the other are logged.
 
         Examples
         --------

@@ -128,7 +128,7 @@ def schema(
     for mark in dict.fromkeys(mark for mark in marks if mark is not None):
         typer.echo(
             f"there is one column, with {mark!r} in its name: try --delimiter {mark!r}, "
-            f"in a job delimiter = {_string(mark)}, in Python .with_delimiter({mark!r})",
+            f"in a job delimiter = {_string(mark)}, in Python delimiter={mark!r}",
             err=True,
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Never
 import pyarrow as pa
 
 from arrowstream.core.channel import Sender
-from arrowstream.core.checks import PathLike
+from arrowstream.core.checks import PathLike, check_flag, check_whole
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.io.memory.channel_sink import ChannelSink
@@ -18,7 +18,7 @@ from arrowstream.io.sink import AnySink, Fanout
 
 if TYPE_CHECKING:
     from arrowstream.io.files.destination.write_mode import Mode
-    from arrowstream.io.files.formats import Format
+    from arrowstream.io.files.formats import WrittenFormat
     from arrowstream.io.files.remote.sink import ObjectSink
     from arrowstream.io.files.sink import FileSink
 
@@ -31,7 +31,7 @@ class Sink(metaclass=ExplainsNames):
     def to_file(
         path: PathLike,
         *,
-        format: Format | None = None,
+        format: WrittenFormat | None = None,
         partition_by: str | Sequence[str] = (),
         compression: str | None = None,
         overwrite: bool = False,
@@ -132,6 +132,13 @@ class Sink(metaclass=ExplainsNames):
         from arrowstream.io.files.remote.urls import is_url, options_for
         from arrowstream.io.files.sink import FileSink
 
+        check_flag("overwrite", overwrite)
+        check_flag("statistics", statistics)
+        parts = {"max_rows_per_file": max_rows_per_file, "max_bytes_per_file": max_bytes_per_file}
+        counts = {**parts, "row_group_size": row_group_size, "compression_level": compression_level}
+        for name, count in counts.items():
+            if count is not None:
+                check_whole(name, count)
         text = path_text("to_file", path, urls=True)
         if storage_options is not None:
             options_for([text], storage_options)  # raises if the path is no URL

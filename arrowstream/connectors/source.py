@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from arrowstream.core.checks import PathLike
+from arrowstream.core.checks import PathLike, check_flag, check_name
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_source import ChannelSource
@@ -75,14 +75,17 @@ class Source(metaclass=ExplainsNames):
         missing_columns
             ``"insert"`` to read a column of the first file or of `schema` as nulls where a file lacks it.
         extra_columns
-            ``"ignore"`` to leave out columns that a later file has in addition.
+            ``"ignore"`` to leave out columns that a later file has in addition. Those of the first file are read,
+            also if `schema` does not name them, as it may give the types of some columns only. To have the same
+            columns whatever file comes first, add ``missing_columns="insert"`` and ``.select(...)`` after the source.
         widen
             Whether a column may have several types, as far as one holds all values exactly. In text, integers and
             floats become Float64, others text. Of more than 1,000 files, the types of the first must hold all values.
         include_file_paths
             Name of a last column with the path of each row's file. A filter on it decides which files are read.
         skip_empty
-            Whether files without content are left out and counted in the report; by default an error.
+            Whether files without content are left out and counted in the report; by default an error. If no file has
+            content, the stream has the columns of `schema` and no rows; without a schema this is an error.
         batch_rows
             Largest number of rows of a batch, by default some 131,072. A gentle stop delivers the batches that were
             read, so fewer rows make it quicker where a step is slow; they cost some 30 us a batch and step.
@@ -91,8 +94,8 @@ class Source(metaclass=ExplainsNames):
             ``line``, ``error``, ``text``; ``"skip"`` to leave them out and count them in the report; by default an
             error.
         has_header
-            Whether the first record of a CSV file names its columns; else `schema` does if it has as many columns
-            as there are fields, or they are ``column_1``, ``column_2`` and so on.
+            Whether the first record of a CSV file names its columns; else `schema` names every field, in order, or
+            they are ``column_1``, ``column_2`` and so on.
         quote_char
             Character around the CSV fields that hold a delimiter or a line end, doubled inside of them; None or an
             empty text if quotes are text like any other. A backslash escapes nothing.
@@ -169,6 +172,11 @@ class Source(metaclass=ExplainsNames):
         from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
         from arrowstream.io.files.text.options.text_options import TextOptions
 
+        flags = {"strict_keys": strict_keys, "widen": widen, "skip_empty": skip_empty}
+        for name, flag in (flags | {"has_header": has_header, "decimal_comma": decimal_comma}).items():
+            check_flag(name, flag)
+        if include_file_paths is not None:
+            check_name("include_file_paths", include_file_paths)
         source = FileSource.of(path, format=format, schema=declared_schema("from_file", schema))
         source = source.with_differences(missing_columns, extra_columns, widen=widen)
         source = replace(source, include_file_paths=include_file_paths, skip_empty=skip_empty, sheet=sheet)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from arrowstream.core.checks import check_flag
 from arrowstream.core.duration import Duration, microseconds, nanoseconds
 from arrowstream.errors import PlanError
 
@@ -50,6 +51,7 @@ class EventTime:
         PlanError
             A value is not a duration, `max_jump` is 0, or `advance_when_idle` comes without `idle`.
         """
+        check_flag("advance_when_idle", advance_when_idle)
         idle_ns = None if idle is None else nanoseconds(idle)
         if advance_when_idle and not idle_ns:
             raise PlanError(

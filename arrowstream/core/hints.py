@@ -29,6 +29,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     return f"did you mean {close[0]!r}?" if close else None
 
 
+def other_file(name: str, close: str) -> str:
+    """Return a hint to a file with a similar name, in place of one that is missing.
+
+    A name that differs in a number or date only is that of other data, so that it is not proposed.
+
+    Examples
+    --------
+    >>> other_file("trips.cvs", "trips.csv")
+    "did you mean 'trips.csv'?"
+    >>> other_file("trips-2026-11-29.csv", "trips-2026-11-28.csv")
+    "check the digits of the name, and whether the file has been written yet: 'trips-2026-11-28.csv' has others"
+    """
+    if re.sub(r"\d+", "0", name) == re.sub(r"\d+", "0", close):
+        return (
+            f"check the digits of the name, and whether the file has been written yet: {close!r} has others"
+        )
+    return f"did you mean {close!r}?"
+
+
 def delimiter_hint(only: str, name: str | None = None) -> str | None:
     """Return a hint to the delimiter if the name of the only column looks like a header of several; else None.
 

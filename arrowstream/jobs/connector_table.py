@@ -11,7 +11,7 @@ from arrowstream.connectors.sink import Sink
 from arrowstream.connectors.source import Source
 from arrowstream.io.files.destination.write_mode import MODES
 from arrowstream.io.files.evolution import Extra, Missing
-from arrowstream.io.files.formats import READ_ONLY, Format
+from arrowstream.io.files.formats import Format, WrittenFormat
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
@@ -85,7 +85,7 @@ SINKS: dict[str, Connector] = {
         Sink.to_file,
         {
             "path": "path",
-            "format": tuple(name for name in get_args(Format) if name not in READ_ONLY),
+            "format": get_args(WrittenFormat),
             "partition_by": "texts",
             "compression": "text",
             "overwrite": "flag",

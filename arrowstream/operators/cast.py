@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import polars as pl
 import polars.selectors as cs
 
+from arrowstream.core.checks import check_flag
 from arrowstream.core.hints import type_name_hint
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import expression_text
@@ -49,6 +50,7 @@ class Cast(Expressions):
         PlanError
             A key does not choose columns, a value is not a type, or the mapping is empty.
         """
+        check_flag("strict", strict)
         if not isinstance(dtypes, Mapping):
             return cls(((cs.all(), _parse_type(dtypes)),), strict)
         if not dtypes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -24,6 +25,12 @@ from arrowstream.state.snapshot import SnapshotFormat
 _FORMAT = SnapshotFormat("event time", 1)
 
 TOO_FAR = "rows too far ahead to move event time (max_jump)"
+STANDS_STILL = (
+    "rows at the end all too far ahead, as after a gap: choose max_jump longer than it, or advance_when_idle"
+)
+
+STILL_ROWS = 1_000
+"""Rows one after the other, all of them too far ahead, after which event time counts as standing still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,16 @@ class Watermarks(EventTime, Operator):
 
 
 class _Marking(Process):
-    __slots__ = ("_context", "_first_ahead", "_latest", "_operator", "_rows", "_rows_ahead")
+    __slots__ = (
+        "_context",
+        "_first_ahead",
+        "_first_still",
+        "_latest",
+        "_operator",
+        "_rows",
+        "_rows_ahead",
+        "_rows_still",
+    )
 
     def __init__(self, operator: Watermarks, context: StepContext) -> None:
         self._operator = operator
@@ -83,12 +99,18 @@ class _Marking(Process):
         self._rows = 0
         self._rows_ahead = 0
         self._first_ahead = ""
+        self._rows_still = 0
+        """Number of the last rows that are all too far ahead, without any other between them."""
+        self._first_still = ""
 
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
         if not self._rows_ahead:
             return ()
-        return (ReaderNote(TOO_FAR, self._rows_ahead, self._first_ahead, lost=False),)
+        found = [ReaderNote(TOO_FAR, self._rows_ahead, self._first_ahead, lost=False)]
+        if self._rows_still >= STILL_ROWS:
+            found.append(ReaderNote(STANDS_STILL, self._rows_still, self._first_still, lost=False))
+        return tuple(found)
 
     def process(self, batch: Batch) -> Iterator[Element]:
         yield batch
@@ -119,31 +141,58 @@ class _Marking(Process):
         if latest is None or jump is None:
             return latest
         if self._latest is not None and latest <= self._latest + jump:
+            self._rows_still = 0
             return latest
         known = times.is_not_null()
         microseconds = _in_us(times).filter(known).cast(pl.Int64, strict=False).fill_null(_LAST).to_numpy()
         before = int(microseconds[0]) if self._latest is None else self._latest
         latest, ahead = advanced(microseconds, before, jump)
-        self._note(batch, np.flatnonzero(known.to_numpy())[ahead])
+        rows = np.flatnonzero(known.to_numpy())
+        self._note(batch, rows[ahead])
+        self._note_still(batch, rows, ahead)
         return latest
+
+    def _note_still(self, batch: Batch, rows: npt.NDArray[np.int64], ahead: npt.NDArray[np.bool_]) -> None:
+        """Count the rows at the end of the stream so far that are all too far ahead; log once that they are many.
+
+        After a gap that is longer than `max_jump` no row moves event time. A correction by itself would make rows
+        late that come after those of a wrong clock.
+        """
+        before = self._rows_still
+        near = np.flatnonzero(~ahead)
+        start = int(near[-1]) + 1 if len(near) else 0
+        if start or not before:
+            before = 0
+            self._first_still = self._place(batch, int(rows[start])) if start < len(rows) else ""
+        self._rows_still = before + len(rows) - start
+        if before < STILL_ROWS <= self._rows_still:
+            self._context.logger.warning(
+                "%s: event time stands still: %s, first in %s",
+                self._context.id,
+                STANDS_STILL,
+                self._first_still,
+            )
 
     def _note(self, batch: Batch, ahead: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
         """Count rows that are too far ahead; log the first."""
         if not self._rows_ahead and len(ahead):
-            row = int(ahead[0])
-            position = batch.slice(row, 1).position
-            if position is None:
-                place = f"row {self._rows + row + 1} of the stream"
-            else:
-                place = f"row {position.start + 1} of {position.origin}" if position.exact else str(position)
-            column = self._operator.column
-            self._first_ahead = f"{place}, {column} = {batch.polars()[column][row]}"
+            self._first_ahead = self._place(batch, int(ahead[0]))
             self._context.logger.warning(
                 "%s: a row is too far ahead to move event time; the report counts further ones: %s",
                 self._context.id,
                 self._first_ahead,
             )
         self._rows_ahead += len(ahead)
+
+    def _place(self, batch: Batch, row: int) -> str:
+        """Return where a row of the batch comes from, and its time."""
+        position = batch.slice(row, 1).position
+        if position is None:
+            place = f"row {self._rows + row + 1} of the stream"
+        else:
+            place = f"row {position.start + 1} of {position.origin}" if position.exact else str(position)
+        column = self._operator.column
+        return f"{place}, {column} = {batch.polars()[column][row]}"
 
 
 class _IdlingMarking(_Marking, TimedProcess):

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from arrowstream.core.checks import check_flag
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.errors import PlanError
@@ -92,6 +93,7 @@ class ErrorHandler(metaclass=ExplainsNames):
         whole_batch
             Leave out the whole batch instead, without further attempts.
         """
+        check_flag("whole_batch", whole_batch)
         return Skip(whole_batch)
 
     @staticmethod
@@ -110,7 +112,9 @@ class ErrorHandler(metaclass=ExplainsNames):
         sink
             The sink of the rows that fail, such as ``Sink.to_file("bad/")``. A file sink without `mode` keeps the
             rows of earlier runs: it appends to a folder, or to a CSV or NDJSON file, and refuses another file with
-            rows.
+            rows. The rows become visible after those of the run's other sinks, and not if none of these could show
+            its rows: the next run writes them again, and would double them. They may be there twice if only one of
+            several sinks failed at the end, or with a sink that shows its rows early (`roll_every`, `Sink.to_fn`).
         whole_batch
             Write every row of the batch, without searching for those that fail.
 
@@ -119,6 +123,7 @@ class ErrorHandler(metaclass=ExplainsNames):
         PlanError
             `sink` is not a sink.
         """
+        check_flag("whole_batch", whole_batch)
         return DeadLetter(sink, whole_batch)
 
     @staticmethod

@@ -1,15 +1,18 @@
 """Avro files: rows as fastavro reads and writes them, in pieces of whole blocks; damage is an error."""
 
+import bz2
 import datetime as dt
 import decimal
 import io
 import json
+import lzma
 import random
 import re
 import zlib
 
 import fastavro
 import polars as pl
+import pyarrow as pa
 import pytest
 from contexts import context
 from effort import examples
@@ -396,6 +399,34 @@ def test_damage_inside_of_compressed_blocks(tmp_path):
         CODECS["deflate"](b"\xff")
 
 
+@pytest.mark.parametrize("codec", ["deflate", "bzip2", "xz", "snappy", "zstandard"])
+def test_a_block_is_read_to_its_end(codec):
+    rows = b"some rows" * 9
+    deflated = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = {
+        "deflate": deflated.compress(rows) + deflated.flush(),
+        "bzip2": bz2.compress(rows),
+        "xz": lzma.compress(rows),
+        "snappy": pa.Codec("snappy").compress(rows, asbytes=True),
+        "zstandard": pa.Codec("zstd").compress(rows, asbytes=True),
+    }[codec]
+    checksum = zlib.crc32(rows).to_bytes(4, "big") if codec == "snappy" else b""
+    assert CODECS[codec](packed + checksum) == rows
+    for damaged in (packed[:-1], packed + b"x", packed + bytes(12)):
+        with pytest.raises(DAMAGES):
+            CODECS[codec](damaged + checksum)
+
+
+def test_a_part_of_the_checksum_may_come_after_deflated_rows():
+    rows = b"some rows" * 9
+    packed = zlib.compress(rows)[2:]
+    for end in (-4, -3, -1, len(packed)):
+        assert CODECS["deflate"](packed[:end]) == rows
+    for damaged in (packed + b"x", packed[:-2] + b"xx"):
+        with pytest.raises(ValueError, match="bytes come after the packed rows"):
+            CODECS["deflate"](damaged)
+
+
 def test_a_file_that_changes_while_it_is_read(tmp_path):
     path = tmp_path / "x.avro"
     path.write_bytes(written("long", list(range(20))))
@@ -437,7 +468,7 @@ def test_names_and_types_that_avro_lacks_are_refused_at_build(tmp_path):
         (pl.DataFrame({"x": [dt.time(1)]}), "drop the column, or cast it"),
     ):
         sink = Pipeline.builder().source(Source.from_frame(frame)).sink(Sink.to_file(tmp_path / "x.avro"))
-        with pytest.raises(SchemaError, match="cannot be written to a avro file") as error:
+        with pytest.raises(SchemaError, match="cannot be written to an Avro file") as error:
             sink.build()
         assert found in error.value.hint
     with pytest.raises(PlanError, match="is not compressed as a whole"):

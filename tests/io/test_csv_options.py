@@ -12,7 +12,7 @@ from effort import examples
 from hypothesis import HealthCheck, example, given, settings
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.errors import JobError, PlanError, SourceError
+from arrowstream.errors import JobError, PlanError, SchemaError, SourceError
 from arrowstream.jobs.job import Job
 
 SCHEMA = {"x": pl.String, "y": pl.String}
@@ -143,6 +143,41 @@ def test_columns_without_a_header_have_names(
     assert read(file, has_header=False, schema={"n": pl.Int8, "s": pl.String}).rows() == []
 
 
+@pytest.mark.parametrize("missing", ["error", "insert"])
+def test_files_without_a_header_have_as_many_columns_as_the_schema_names(
+    missing: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("1,2\n")
+    (tmp_path / "b.csv").write_text("1\n")
+    options: dict[str, Any] = {"has_header": False, "missing_columns": missing, "extra_columns": "ignore"}
+    for schema, path, count in (
+        ({"x": int}, "a.csv", 2),
+        ({"x": int, "y": int, "z": int}, "a.csv", 2),
+        ({"x": int, "column_1": int, "column_2": int}, "a.csv", 2),
+        ({"x": int, "y": int}, "b.csv", 1),
+    ):
+        paths = list(dict.fromkeys([tmp_path / "a.csv", tmp_path / path]))
+        with pytest.raises(SchemaError, match=f"schema= names {len(schema)} columns, and .*{path}") as caught:
+            read(paths, schema=schema, **options)
+        assert caught.value.found == ", ".join(schema) and f"{count} names" in str(caught.value.expected)
+
+
+def test_null_values_of_a_column_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,NA\n")
+    assert read(tmp_path / "a.csv", null_values={"y": "NA"}).rows() == [(1, None)]
+    with pytest.raises(
+        SchemaError, match=r"null_values= names a column that .* does not have: 'yy'"
+    ) as caught:
+        read(tmp_path / "a.csv", null_values={"x": "-", "yy": "NA"})
+    assert caught.value.hint == "did you mean 'y'?" and caught.value.expected == "some of x, y"
+    with pytest.raises(SchemaError, match="null_values= names") as caught:
+        read(tmp_path / "a.csv", null_values={"total": "NA"})
+    assert caught.value.hint == "name the columns as the file does"
+    # A column of nulls, which files may have, is one.
+    given = {"schema": {"z": str}, "missing_columns": "insert"}
+    assert read(tmp_path / "a.csv", null_values={"z": "NA"}, **given).rows() == [(1, "NA", None)]
+
+
 def test_lines_before_the_header_are_skipped_whatever_they_hold(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_bytes(b'"\xff\n,,,\nx\n1\n')
@@ -172,7 +207,13 @@ def test_invalid_bytes_of_an_encoding_have_a_place_or_are_replaced(tmp_path: Pat
     with pytest.raises(SourceError, match="is not cp1252") as caught:
         read(file, encoding="cp1252")
     assert caught.value.position == f"{file} byte 10"
+    assert "latin-1" in caught.value.hint
     assert read(file, encoding="utf8-lossy").rows() == [(1, "a\ufffdb")]
+    file.write_bytes("x,y\n1,ab\n".encode("utf-16-le"))
+    with pytest.raises(SourceError, match="is not utf-16") as caught:
+        read(file, encoding="utf-16")
+    assert caught.value.position == f"{file} byte 0" and "'utf-16-le'" in caught.value.hint
+    assert read(file, encoding="utf-16-le").rows() == [(1, "ab")]
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(SourceError, match="is not text") as caught:
         read(file)
@@ -186,10 +227,28 @@ def test_invalid_bytes_of_an_encoding_have_a_place_or_are_replaced(tmp_path: Pat
         ({"quote_char": "''"}, "cannot be a quote_char"),
         ({"comment_prefix": ""}, "cannot be a comment_prefix"),
         ({"comment_prefix": '"#'}, "cannot be a comment_prefix"),
-        ({"skip_lines": -1}, "skip_lines is negative"),
+        ({"skip_lines": -1}, "skip_lines is too small"),
+        ({"skip_lines": "2"}, "skip_lines takes a whole number"),
+        ({"delimiter": 3}, "cannot be a delimiter"),
+        ({"quote_char": 3}, "cannot be a quote_char"),
+        ({"comment_prefix": 3}, "cannot be a comment_prefix"),
+        ({"encoding": 3}, "encoding has no choice 3"),
+        *(
+            ({flag: "no"}, f"{flag} takes True or False")
+            for flag in ("has_header", "decimal_comma", "widen", "skip_empty", "strict_keys")
+        ),
         ({"decimal_comma": True, "delimiter": ","}, "cannot be in numbers and between fields"),
         ({"decimal_comma": True}, "cannot be in numbers and between fields"),
-        ({"encoding": "utf-99"}, "encoding has no choice"),
+        *(
+            ({"encoding": name}, "encoding has no choice")
+            for name in ("utf-99", "base64", "rot13", "zlib", "idna", "punycode", "undefined", "a\0b")
+        ),
+        *(
+            ({"null_values": nulls}, "null_values are texts")
+            for nulls in (0, [0], {"x": 0}, {0: "x"}, {"x": ["NA"]}, {"NA"})
+        ),
+        ({"include_file_paths": 3}, "include_file_paths takes the name of a column"),
+        ({"include_file_paths": ""}, "include_file_paths takes the name of a column"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -210,6 +269,13 @@ def test_lines_after_the_header_are_left_out_with_it(tmp_path: Path) -> None:
     )
     with pytest.raises(JobError, match="leave out the header, too, by a skip_lines of 2"):
         Job.load(tmp_path / "job.toml")
+
+
+def test_a_misspelt_encoding_gets_the_nearest_one() -> None:
+    for name, hint in (("UTF8-Lossy", "'utf8-lossy'"), ("cp 1252", "'cp1252'"), ("utf_l6", "'utf_16'")):
+        with pytest.raises(PlanError, match="encoding has no choice") as caught:
+            Source.from_file("a.csv", encoding=name)
+        assert hint in str(caught.value.hint)
 
 
 def test_options_of_csv_and_text_are_refused_elsewhere(tmp_path: Path) -> None:

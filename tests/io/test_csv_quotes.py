@@ -203,6 +203,7 @@ def test_a_header_that_cannot_be_read(header: bytes, found: str, tmp_path: Path)
     error = failure(file)
     assert error.what == f"the header of {file} cannot be read"
     assert error.found is not None and found in error.found
+    assert error.hint is not None and ("pass encoding=" in error.hint) == ("codec" in found)
 
 
 def test_types_are_inferred_from_the_first_rows_whatever_comes_after_them(

@@ -206,11 +206,35 @@ def test_an_unknown_choice_is_an_error():
     with pytest.raises(PlanError, match="missing_columns has no choice 'insrt'") as error:
         Evolution(missing_columns="insrt")
     assert "'insert'" in error.value.hint
-    with pytest.raises(PlanError, match="extra_columns has no choice"):
-        Source.from_file("a.csv", extra_columns="drop")
+    for options, hint in (
+        ({"extra_columns": "drop"}, "write extra_columns='ignore'"),
+        ({"extra_columns": "insert"}, "and write missing_columns='insert'"),
+        ({"extra_columns": "raise"}, "write 'error'"),
+        ({"missing_columns": "ignore"}, "write missing_columns='insert'"),
+        ({"missing_columns": True}, "write missing_columns='insert'"),
+    ):
+        with pytest.raises(PlanError, match="_columns has no choice") as error:
+            Source.from_file("a.csv", **options)
+        assert hint in error.value.hint
 
 
 def test_files_that_have_none_of_the_columns_give_rows_of_nulls(tmp_path):
     folder = put(tmp_path / "in", "parquet", [BASE, *[pl.DataFrame({"z": [1]})] * 4])
     found = read(folder, missing_columns="insert", extra_columns="ignore")
     assert_frame_equal(found, pl.concat([BASE, BASE.clear(4)]))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "ndjson"])
+def test_a_choice_of_columns_is_the_same_whatever_file_comes_first(suffix, tmp_path):
+    frames = [
+        pl.DataFrame({"a": [1], "b": ["x"], "c": [2.5]}),
+        pl.DataFrame({"a": [2], "b": ["y"]}),
+        pl.DataFrame({"a": [3], "d": [True]}),
+    ]
+    for order in itertools.permutations(range(3)):
+        folder = put(tmp_path / "".join(map(str, order)), suffix, [frames[number] for number in order])
+        source = Source.from_file(
+            folder, schema={"a": int, "b": str}, missing_columns="insert", extra_columns="ignore"
+        )
+        found = Pipeline.builder().source(source).select("a", "b").collect_sync()
+        assert sorted(found.rows()) == [(1, "x"), (2, "y"), (3, None)]

@@ -12,6 +12,7 @@ from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.files.column_types import check_types
+from arrowstream.io.files.formats import a_file
 from arrowstream.io.files.hive_folders import encode
 from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.streaming_sink import encoded
@@ -62,8 +63,8 @@ def test_with_format_gives_a_changed_copy():
         (FileSink.of("out"), "the name 'out' does not tell a file format"),
         (FileSink.of("out.txt", format="parkay"), "there is no file format 'parkay'"),
         (FileSink.of("out/", format="parkay"), "there is no file format 'parkay'"),
-        (FileSink.of("out.csv", compression="snappy"), "a csv file cannot be compressed with 'snappy'"),
-        (FileSink.of("out.ipc", compression="gzip"), "a ipc file cannot be compressed with 'gzip'"),
+        (FileSink.of("out.csv", compression="snappy"), "a CSV file cannot be compressed with 'snappy'"),
+        (FileSink.of("out.ipc", compression="gzip"), "an Arrow IPC file cannot be compressed with 'gzip'"),
         (FileSink.of("out.csv", compression="gzip"), "compression='gzip' is not what the file's name tells"),
         (
             FileSink.of("out.csv.gz", compression="none"),
@@ -83,6 +84,27 @@ def test_options_that_do_not_fit(sink, message, tmp_path, monkeypatch):
     assert caught.value.what.startswith(message)
     assert caught.value.hint
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"overwrite": "no"}, "overwrite takes True or False"),
+        ({"statistics": 0}, "statistics takes True or False"),
+        ({"max_rows_per_file": "3"}, "max_rows_per_file takes a whole number"),
+        ({"max_bytes_per_file": 1.5}, "max_bytes_per_file takes a whole number"),
+        ({"row_group_size": True}, "row_group_size takes a whole number"),
+        ({"compression_level": "3"}, "compression_level takes a whole number"),
+        ({"max_rows_per_file": 0}, "max_rows_per_file is too small"),
+        ({"partition_by": 3}, "partition_by takes names of columns"),
+        ({"sort_by": ["x", 3]}, "sort_by takes names of columns"),
+    ],
+)
+@pytest.mark.parametrize("path", ["out/", "s3://bucket/out/"])
+def test_options_of_a_wrong_type(options, message, path):
+    with pytest.raises(PlanError) as caught:
+        Sink.to_file(path, **options)
+    assert caught.value.what == message and caught.value.expected and caught.value.found
 
 
 def test_a_compression_that_the_name_tells_too_may_be_named():
@@ -113,7 +135,7 @@ def test_types_that_a_format_cannot_hold(format, dtype):
     schema = pl.Schema({"good": pl.Int64, "bad": dtype})
     with pytest.raises(SchemaError) as caught:
         FileSink.of("out", format=format).check(schema)
-    assert caught.value.what == f"column 'bad' cannot be written to a {format} file"
+    assert caught.value.what == f"column 'bad' cannot be written to {a_file(format)}"
     assert caught.value.expected and caught.value.hint
     assert caught.value.found == str(schema["bad"])
 

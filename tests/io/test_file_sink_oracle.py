@@ -14,8 +14,10 @@ from contexts import context
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from scripted import publish
 
+from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.io.files.sink import FileSink
 
@@ -223,3 +225,22 @@ def test_no_rows_give_one_empty_part_with_every_column(partition_by, tmp_path):
     )
     assert [p.name for p in (tmp_path / "parts").iterdir()] == ["part-00000.parquet"]
     assert pl.read_parquet(f"{tmp_path}/parts/").schema == schema
+
+
+def test_times_in_ndjson_are_those_of_polars_and_are_read_again(tmp_path):
+    times = pl.DataFrame({"us": [datetime(2026, 1, 31, 12, 0, 0, 5), datetime(2026, 1, 31), None]})
+    times = times.with_columns(
+        ms=pl.col("us").cast(pl.Datetime("ms")),
+        ns=pl.col("us").cast(pl.Datetime("ns")),
+        utc=pl.col("us").dt.replace_time_zone("UTC"),
+        day=pl.col("us").dt.date(),
+        inside=pl.struct("us"),
+    )
+    path = tmp_path / "o.ndjson"
+    write(FileSink.of(path), times.schema, [Batch(times)])
+    text = path.read_text()
+    assert text == times.write_ndjson() and '"us":"2026-01-31 12:00:00.000005"' in text
+    for form in (text, text.replace("31 ", "31T")):
+        path.write_text(form)
+        source = Source.from_file(path, schema=times.schema)
+        assert_frame_equal(Pipeline.builder().source(source).collect_sync(), times)

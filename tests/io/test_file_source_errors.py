@@ -49,6 +49,16 @@ def test_a_missing_file_names_what_is_close(tmp_path):
     assert error.hint == "did you mean 'flights.csv'?"
 
 
+def test_a_missing_file_of_another_date_is_not_the_one_that_was_meant(tmp_path):
+    for day in (27, 28):
+        (tmp_path / f"sales-2026-11-{day}.csv").touch()
+    error = failure(SourceError, FileSource.of(tmp_path / "sales-2026-11-29.csv"))
+    assert error.found == f"in {tmp_path}: sales-2026-11-28.csv, sales-2026-11-27.csv"
+    assert error.hint.startswith("check the digits of the name, and whether the file has been written yet")
+    error = failure(SourceError, FileSource.of(tmp_path / "sale-2026-11-28.csv"))
+    assert error.hint == "did you mean 'sales-2026-11-28.csv'?"
+
+
 def test_a_glob_without_a_match_names_what_is_there(tmp_path):
     for n in range(7):
         (tmp_path / f"{n}.csv").touch()
@@ -97,7 +107,8 @@ def test_an_empty_list_an_unknown_format_and_a_wrong_delimiter(tmp_path):
         with pytest.raises(PlanError, match="cannot be a delimiter"):
             FileSource.of("a.csv").with_delimiter(wrong)
     (tmp_path / "a.ndjson").write_text('{"a":1}\n')
-    assert "only CSV" in failure(PlanError, FileSource.of(tmp_path / "a.ndjson").with_delimiter(";")).what
+    error = failure(PlanError, FileSource.of(tmp_path / "a.ndjson").with_delimiter(";"))
+    assert (error.what, error.hint) == ("only CSV files have delimiter", "leave out delimiter")
 
 
 # Schemas that do not go together
@@ -190,7 +201,7 @@ def test_a_file_with_another_delimiter_is_met_with_a_hint(delimiter, tmp_path):
 def test_a_file_of_one_column_gets_no_hint_to_a_delimiter(tmp_path):
     file = tmp_path / "x.csv"
     file.write_text("item\ntea,3\n")
-    assert "see with_delimiter()" in failure(SourceError, FileSource.of(file)).hint
+    assert "pass delimiter=" in failure(SourceError, FileSource.of(file)).hint
 
 
 @pytest.mark.parametrize("line", ['{"a": 2}, {"a": 3}', '[{"a": 2}]', '{"a": 2} 3', '{"a":\n2}'])
@@ -360,7 +371,7 @@ def test_empty_text_files(tmp_path):
     for name, content in (("t.csv", ""), ("u.csv", "\n\n")):
         (tmp_path / name).write_text(content)
         error = failure(SourceError, FileSource.of(tmp_path / name))
-        assert "is empty" in error.what and "header" in error.expected
+        assert "is empty" in error.what and "header" in error.expected and "skip_empty=True" in error.hint
     for name, content in (("t.ndjson", ""), ("t.json", "[]"), ("u.json", "")):
         (tmp_path / name).write_text(content)
         assert (
@@ -420,7 +431,7 @@ def test_rows_with_too_many_or_too_few_fields(tmp_path, tiny_blocks):
             )
             assert error.expected == "2 fields"
             assert error.found.startswith(f"{fields} field")
-            assert "with_delimiter" in error.hint
+            assert "pass delimiter=" in error.hint
 
 
 def test_text_that_is_not_utf8(tmp_path, tiny_blocks):

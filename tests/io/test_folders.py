@@ -272,6 +272,31 @@ def test_files_without_content_are_left_out_and_counted_where_asked_for(tmp_path
             ).collect_sync()
 
 
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "ndjson", "json", "parquet", "arrow", "avro"])
+def test_a_source_whose_files_have_no_content_has_no_rows(suffix, tmp_path):
+    for day in ("day=1", "day=2"):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / f"a.{suffix}").write_bytes(gzip.compress(b"\n") if suffix == "csv.gz" else b"")
+    columns = {"x": pl.Int64, "t": pl.String}
+    source = Source.from_file(tmp_path, schema=columns, skip_empty=True)
+    builder = Pipeline.builder().source(source).filter(pl.col("x") > 0, pl.col("day") == 1)
+    assert_frame_equal(builder.collect_sync(), pl.DataFrame(schema={**columns, "day": pl.Int64}))
+    plan = builder.explain()
+    assert ("columns: 3" in plan, "bytes:" in plan) == (suffix in ("parquet", "arrow", "avro"), False)
+    seen = []
+    report = builder.sink(Sink.to_fn(print)).build().run_sync(progress=seen.append)
+    assert (report.rows_in, report.rows_out) == (0, 0)
+    assert [str(note).split(",")[0] for note in report.notes] == ["2 files without content left out"]
+    with pytest.raises(SourceError, match="no file has content") as error:
+        Source.from_file(tmp_path, skip_empty=True).schema()
+    assert "schema=" in error.value.hint and str(tmp_path / "day=1") in error.value.found
+    with pytest.raises(SourceError, match="no file has content"):
+        Source.from_file(tmp_path, schema={"day": pl.Int64}, skip_empty=True).schema()
+    if suffix in ("csv", "ndjson"):
+        with pytest.raises(SchemaError, match="cannot be read from"):
+            Source.from_file(tmp_path, schema={"x": pl.Binary}, skip_empty=True).schema()
+
+
 def test_a_file_that_is_gone_or_no_file_has_content(tmp_path):
     assert has_content(tmp_path / "gone", FileKind("csv"))
     os.mkfifo(tmp_path / "pipe")

@@ -12,7 +12,7 @@ from contexts import context
 from arrowstream import ErrorHandler, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SinkError
-from arrowstream.io.files import folder_writer
+from arrowstream.io.files import folder_writer, hive_folders
 from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.sink import BlockingWriter
@@ -87,6 +87,45 @@ def test_a_run_without_rows_leaves_a_file_with_the_columns_which_goes_once_there
         assert seen()
     assert {str(path.parent) for path in seen()} == {"out/k=a", "out/k=b"}
     assert rows() == list(range(10)) and hidden() == []
+
+
+@pytest.mark.parametrize("limit", [{"roll_every": "10m"}, {"max_bytes_per_file": 1}])
+def test_an_endless_run_forgets_folders_that_get_no_more_rows(limit, monkeypatch):
+    monkeypatch.setattr(folder_writer, "FOLDERS", 2)
+    monkeypatch.setattr(hive_folders, "NAMES", 3)
+    writer = opened(partition_by="k", mode="append", **limit)
+    most, hours = 0, [*range(9), 0, 1, 0]
+    for number, hour in enumerate(hours):
+        writer.write(Batch(pl.DataFrame({"k": [f"h{hour}"], "x": [number]})))
+        writer.on_period()
+        most = max(most, writer.known_folders)
+    assert most <= 3 and rows() == list(range(12))
+    writer.prepare(0)
+    writer.commit({})
+    assert rows() == list(range(12)) and len(seen()) == 12 and hidden() == []
+
+
+def test_folders_with_rows_are_not_forgotten(monkeypatch):
+    monkeypatch.setattr(folder_writer, "FOLDERS", 1)
+    monkeypatch.setattr("arrowstream.io.files.sink.unit_rows", lambda format: 2)
+    writer = opened(partition_by="k", mode="append", max_rows_per_file=2, max_bytes_per_file=1 << 20)
+    for folders in ("ab", "cc"):
+        writer.write(Batch(pl.DataFrame({"k": list(folders), "x": [ord(name) for name in folders]})))
+    assert writer.known_folders == 2 and rows() == [ord("c")] * 2
+    writer.prepare(0)
+    writer.commit({})
+    assert rows() == list(map(ord, "abcc")) and hidden() == []
+
+
+def test_a_run_that_has_forgotten_all_folders_writes_no_file_without_rows(monkeypatch):
+    monkeypatch.setattr(folder_writer, "FOLDERS", 1)
+    writer = opened(partition_by="k", **ROLLING)
+    writer.write(Batch(ROWS))
+    writer.on_period()
+    assert writer.known_folders == 0
+    writer.prepare(0)
+    writer.commit({})
+    assert len(seen()) == 2 and rows() == list(range(10))
 
 
 WIDE = pl.DataFrame({"k": ["a"] * 40_000, "x": range(40_000)}).with_columns(

@@ -396,8 +396,8 @@ def test_rows_are_overwritten_where_that_is_asked_for(overwrite):
         ("o.csv", {"mode": "append", "overwrite": True}, "contradict each other"),
         ("o/", {"mode": "overwrite_partitions"}, "replaces the folders of partitions"),
         ("o.csv", {"mode": "overwrite_partitions"}, "replaces the folders of partitions"),
-        ("o.parquet", {"mode": "append"}, "a single parquet file cannot be appended to"),
-        ("o.json", {"mode": "append"}, "a single json file cannot be appended to"),
+        ("o.parquet", {"mode": "append"}, "a Parquet file cannot be appended to"),
+        ("o.json", {"mode": "append"}, "a JSON file cannot be appended to"),
         ("/dev/null", {"mode": "error", "format": "csv"}, "is for files"),
     ],
 )
@@ -405,6 +405,62 @@ def test_modes_that_do_not_fit_are_refused(path, options, message):
     with pytest.raises(PlanError, match=message) as caught:
         FileSink.of(path, **options).check(FIRST.schema)
     assert caught.value.expected and caught.value.hint
+
+
+def test_modes_of_other_libraries_get_the_one_to_write():
+    for mode, hint in (
+        ("replace", "write mode='overwrite'"),
+        ("Truncate", "write mode='overwrite'"),
+        ("a", "write mode='append'"),
+        ("fail", "write mode='error'"),
+        ("delete_matching", "write mode='overwrite_partitions'"),
+        ("upsert", "rows of a file are not changed by key"),
+    ):
+        with pytest.raises(PlanError, match="there is no mode") as caught:
+            Sink.to_file("out/", mode=mode)
+        assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", ""])
+@pytest.mark.parametrize("format", ["csv", "ndjson"])
+def test_rows_are_appended_after_a_first_line_of_any_length(format, ends, monkeypatch):
+    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows._BLOCK", 64)
+    names = [f"column_{number}" for number in range(50)]
+    rows = pl.DataFrame({name: [1, 2] for name in names})
+    path = Path(f"out.{format}")
+    text = rows.write_csv() if format == "csv" else rows.write_ndjson()
+    path.write_text(text.rstrip("\n").replace("\n", ends or "\n") + ends, newline="")
+    write(rows, "out." + format, mode="append")
+    again = pl.read_csv(path) if format == "csv" else pl.read_ndjson(path)
+    assert again.select(names).equals(pl.concat([rows, rows]))
+    with pytest.raises(SchemaError, match="rows cannot be appended"):
+        write(FIRST, str(path), mode="append")
+
+
+def test_a_line_that_is_longer_than_a_record_is_not_held_whole(monkeypatch):
+    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows._BLOCK", 4)
+    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows.MAX_RECORD_BYTES", 24)
+    Path("out.ndjson").write_text('{"k": "a and b and c", "x": 1}\n')
+    with pytest.raises(SinkError, match=r"rows cannot be added to those of out.ndjson, which cannot be read"):
+        write(FIRST, "out.ndjson", mode="append")
+    Path("out.ndjson").write_text(" " * 50 + '\n{"k": "a", "x": 0}\n')
+    write(FIRST, "out.ndjson", mode="append")
+    assert read("out.ndjson") == [("a", 0), *FIRST.rows()]
+
+
+def test_partitions_of_other_columns_cannot_be_replaced():
+    write(FIRST, "out/", partition_by="k")
+    for rows, fault in (
+        (FIRST.rename({"x": "y"}), "has no column 'y'"),
+        (FIRST.cast({"x": pl.Int8}), "another type"),
+    ):
+        for mode, refusal in (
+            ("overwrite_partitions", "partitions cannot be replaced: "),
+            ("append", "rows cannot be appended: "),
+        ):
+            with pytest.raises(SchemaError, match=fault) as caught:
+                write(rows, "out/", partition_by="k", mode=mode)
+            assert caught.value.what.startswith(refusal)
 
 
 def test_standard_output_has_a_short_name(capfd):

@@ -17,6 +17,7 @@ from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch, Watermark
 from arrowstream.core.position import Position
 from arrowstream.errors import PlanError
+from arrowstream.operators import with_event_time
 from arrowstream.operators.base import Process
 from arrowstream.operators.windows import jumps
 from arrowstream.operators.with_event_time import Watermarks
@@ -90,6 +91,40 @@ def test_the_watermark_and_the_count_do_not_depend_on_the_cut(
     if any(ahead):
         row = ahead.index(True)
         assert step.notes[0].first == f"row {row + 1} of the stream, ts = {times[row]}"
+
+
+@pytest.mark.parametrize(
+    ("times", "still", "first"),
+    [
+        ([1, 50, 51, None, 52, 53], 4, 1),
+        ([1, 50, 51, 2, 52, 53, 54], 3, 4),
+        ([1, 50, 51, 52, 2], 0, None),
+        ([1, 50, 51, 52, 2, 60], 0, None),
+        ([1, 50, 51, None], 0, None),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 9])
+def test_event_time_that_stands_still_after_a_gap_is_noted(
+    times: list[int | None],
+    still: int,
+    first: int | None,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(with_event_time, "STILL_ROWS", 3)
+    step = process(10)
+    with caplog.at_level(logging.WARNING):
+        for rows in pl.DataFrame({"ts": times}, schema={"ts": pl.Int64}).iter_slices(size):
+            list(step.process(Batch(rows)))
+    notes = [note for note in step.notes if note.what == with_event_time.STANDS_STILL]
+    if first is None:
+        assert notes == []
+    else:
+        place = f"row {first + 1} of the stream, ts = {times[first]}"
+        assert [(note.count, note.first, note.lost) for note in notes] == [(still, place, False)]
+        logged = [record.message for record in caplog.records if "stands still" in record.message]
+        assert len(logged) == 1 and logged[0].endswith(f"first in {place}")
 
 
 def test_a_row_of_the_far_future_stays_a_row_and_closes_no_window() -> None:

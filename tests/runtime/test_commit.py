@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,31 @@ def test_the_failure_of_the_only_sink_to_commit_is_the_error() -> None:
         "and: OSError: no commit today",
         "and: OSError: no abort today",
     ]
+
+
+@pytest.mark.parametrize("place", ["dead letters", "late rows"])
+def test_side_outputs_are_not_shown_by_a_run_that_shows_nothing_else(place: str, tmp_path: Path) -> None:
+    bad, side = LedgerSink(blocking=False, fail_in="commit"), Sink.to_file(f"{tmp_path}/side/", format="csv")
+    for _ in range(2):
+        with pytest.raises(SinkError, match="no commit today") as caught:
+            ENDS[place](side, bad).build().run_sync()
+        assert caught.value.stage is not None and caught.value.stage.startswith("sink")
+        assert list(tmp_path.iterdir()) == []
+    ENDS[place](side, LedgerSink(blocking=False)).build().run_sync()
+    assert len(list((tmp_path / "side").iterdir())) == 1
+
+
+def test_side_outputs_are_shown_if_another_sink_is(tmp_path: Path) -> None:
+    side = Sink.to_file(f"{tmp_path}/side/", format="csv")
+    for lost, files in ((False, 1), (True, 0)):
+        other: Any = LedgerSink(blocking=False, fail_in="commit" if lost else "")
+        bad = LedgerSink(blocking=False, fail_in="commit")
+        ends = Sink.fanout([bad, other.best_effort()])
+        rows = source().map(no_big_ones).on_error(ErrorHandler.dead_letter(side))
+        with pytest.raises(SinkError, match="no commit today" if lost else "1 of 3 sinks could not commit"):
+            rows.sink(ends).build().run_sync()
+        assert len(list(tmp_path.rglob("*.csv"))) == files
+        shutil.rmtree(tmp_path / "side", ignore_errors=True)
 
 
 def test_sinks_that_cannot_commit_and_do_not_close_are_all_named() -> None:

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -217,6 +218,31 @@ def test_a_second_signal_after_the_commit_has_begun_comes_too_late(
     (timer,) = timers
     timer.function(*timer.arguments)
     assert exits == []
+
+
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Interrupts as a script gets them: tests may run in the background, where they are ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_by_default_an_interrupt_ends_the_run_and_nothing_of_it_is_visible(
+    interrupts: None, tmp_path: Path
+) -> None:
+    for name in ("a.parquet", "folder/"):
+        pipeline = Pipeline.builder().source(endless(signal.SIGINT)).sink(Sink.to_file(f"{tmp_path}/{name}"))
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.build().run_sync()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_by_default_a_commit_that_has_begun_is_completed(interrupts: None) -> None:
+    first, second = EndingSink(commit=signal.SIGINT), EndingSink()
+    pipeline = Pipeline.builder().source(Source.from_frame(BATCH)).sink(Sink.fanout([first, second])).build()
+    assert pipeline.run_sync().stopped is None
+    assert first.calls == second.calls == ["prepare", "commit", "close"]
 
 
 def test_a_failure_stays_a_failure() -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.errors import SchemaError
-from arrowstream.io.files.formats import TEXT_FORMATS, Format
+from arrowstream.io.files.formats import TEXT_FORMATS, Format, a_file
 from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.streaming_sink import encoded
 
@@ -112,7 +112,7 @@ def _failure(format: Format, schema: pl.Schema) -> str | None:
 
 def _refused(format: Format, name: str, dtype: pl.DataType, reason: str, hint: str) -> SchemaError:
     return SchemaError(
-        f"column {name!r} cannot be written to a {format} file",
+        f"column {name!r} cannot be written to {a_file(format)}",
         expected=reason,
         found=str(dtype),
         hint=hint,

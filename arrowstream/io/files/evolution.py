@@ -24,6 +24,30 @@ _BITS: Final[dict[object, int]] = {
 _EXACT_BITS: Final[dict[object, int]] = {pl.Float32: 24, pl.Float64: 53}
 """Bits of the integers that a float holds exactly."""
 
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(
+        (("missing_columns", word) for word in ("ignore", "null", "nulls", "fill", "add", "allow", "True")),
+        "write missing_columns='insert': the column is null in the rows of such a file",
+    ),
+    **dict.fromkeys(
+        (("extra_columns", word) for word in ("drop", "skip", "remove", "discard", "allow", "True")),
+        "write extra_columns='ignore': the column is left out",
+    ),
+    **dict.fromkeys(
+        (("extra_columns", word) for word in ("insert", "add", "keep")),
+        "name the column with its type, schema={...}, and write missing_columns='insert' for files without it",
+    ),
+    **dict.fromkeys(
+        (
+            (name, word)
+            for name in ("missing_columns", "extra_columns")
+            for word in ("raise", "fail", "forbid")
+        ),
+        "write 'error', or leave it out",
+    ),
+}
+"""Hints for values that other libraries or common sense suggest, by argument and value."""
+
 _WIDER: Final = tuple(dtype() for dtype in (*_UNSIGNED, *_SIGNED, pl.Float32, pl.Float64))
 
 
@@ -60,7 +84,7 @@ class Evolution:
                     f"{name} has no choice {given!r}",
                     expected=" or ".join(map(repr, known)),
                     found=repr(given),
-                    hint=did_you_mean(str(given), known),
+                    hint=_OTHER_WORDS.get((name, str(given))) or did_you_mean(str(given), known),
                 )
 
     def allows(self, found: PolarsDataType | None, expected: PolarsDataType | None) -> bool:

@@ -32,6 +32,9 @@ WAITING_BYTES = 128 << 20
 OPEN_FILES = 16
 """Most files that are encoded at the same time; each takes two threads and a few row groups of memory."""
 
+FOLDERS: Final = 1_000
+"""Folders that a run knows before it forgets those that have no rows and no open file."""
+
 _WRITERS: Final = 4
 """Threads that write the files of small partitions."""
 
@@ -98,8 +101,16 @@ class FolderWriter(FileWriter):
         self._encoder = new_encoder(partitions.file_schema(schema))
         self._incoming = RowBuffer(unit_rows)
         self._folders: dict[str, HeldPartition] = {}
+        self._most_folders = FOLDERS
+        self._next_number = 0
+        """Number of the first file of a folder, which may be one that was forgotten."""
         self._open: dict[str, int] = {}
         self._turn = 0
+
+    @property
+    def known_folders(self) -> int:
+        """Number of folders that the writer has rows or a file for, or has not forgotten yet."""
+        return len(self._folders)
 
     @property
     def period_s(self) -> float | None:
@@ -127,9 +138,20 @@ class FolderWriter(FileWriter):
                 self._check()
                 self._staging.show(self._complete)
                 self._complete.clear()
+                self._forget()
             except SinkError as error:
                 # The rows at hand have been taken: the next call raises the error, if it still holds.
                 _log.warning("%s", error)
+
+    def _forget(self) -> None:
+        """Forget folders that hold nothing: an endless run may write into ever new ones."""
+        if len(self._folders) <= self._most_folders:
+            return
+        for folder, partition in list(self._folders.items()):
+            if partition.sink is None and not partition.rows:
+                self._next_number = max(self._next_number, partition.number)
+                del self._folders[folder]
+        self._most_folders = max(FOLDERS, 2 * len(self._folders))
 
     def _on_finished(self, sink: StreamingSink) -> None:
         self._complete.append(self._named.pop(sink))
@@ -147,7 +169,7 @@ class FolderWriter(FileWriter):
     def _end(self) -> None:
         if self._folders or self._incoming.height:
             self._end_files()
-        elif not self._may_be_empty:
+        elif not self._may_be_empty and not self._next_number:
             # Readers of a folder without rows still need its columns, including the partition columns.
             self._file("", 0).end(encoded(pl.DataFrame(schema=self._schema), self._empty()))
 
@@ -191,6 +213,7 @@ class FolderWriter(FileWriter):
         found = self._folders.get(folder)
         if found is None:
             found = self._folders[folder] = HeldPartition(folder, self._unit_rows)
+            found.number = self._next_number
         return found
 
     def _is_large(self, partition: HeldPartition) -> bool:

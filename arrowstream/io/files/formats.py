@@ -10,13 +10,13 @@ from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 
 Format = Literal["parquet", "csv", "ndjson", "json", "ipc", "avro", "excel", "lines"]
+WrittenFormat = Literal["parquet", "csv", "ndjson", "json", "ipc", "avro"]
+"""Formats that are written too."""
+
 Compression = Literal["gzip", "zstd", "zip"]
 
 TEXT_FORMATS: Final[frozenset[Format]] = frozenset({"csv", "ndjson", "json", "lines"})
 """Formats that may be compressed as a whole, and whose types are inferred; the others know their types."""
-
-READ_ONLY: Final[frozenset[Format]] = frozenset({"excel", "lines"})
-"""Formats that are not written."""
 
 SUFFIXES: Final[dict[str, Format]] = {
     ".parquet": "parquet",
@@ -31,6 +31,16 @@ SUFFIXES: Final[dict[str, Format]] = {
     ".avro": "avro",
     ".xlsx": "excel",
     ".xlsm": "excel",
+}
+_SPOKEN: Final[dict[str, str]] = {
+    "parquet": "a Parquet",
+    "csv": "a CSV",
+    "ndjson": "an NDJSON",
+    "json": "a JSON",
+    "ipc": "an Arrow IPC",
+    "avro": "an Avro",
+    "excel": "an Excel",
+    "lines": "a text",
 }
 COMPRESSION_SUFFIXES: Final[dict[str, Compression]] = {".gz": "gzip", ".zst": "zstd", ".zip": "zip"}
 
@@ -98,8 +108,8 @@ def detect(path: str | Path, format: str | None = None) -> FileKind:
         )
     if compression is not None and chosen not in TEXT_FORMATS:
         raise PlanError(
-            f"{Path(path).name!r}: a {chosen} file is not compressed as a whole",
-            expected=f"a {chosen} file that compresses its own columns",
+            f"{Path(path).name!r}: {a_file(chosen)} is not compressed as a whole",
+            expected=f"{a_file(chosen)} that compresses its own columns",
             found=f"the suffix {Path(path).suffix!r}",
             hint=f"unpack it, or name it without {Path(path).suffix!r} if it is plain {chosen}",
         )
@@ -123,6 +133,17 @@ def format_named(name: str) -> Format:
         found=repr(name),
         hint=did_you_mean(str(name), get_args(Format)) or "convert the file first",
     )
+
+
+def a_file(format: Format) -> str:
+    """Return the words for a file of a format, for a message.
+
+    Examples
+    --------
+    >>> a_file("avro"), a_file("csv")
+    ('an Avro file', 'a CSV file')
+    """
+    return f"{_SPOKEN[format]} file"
 
 
 def known_suffixes() -> str:

@@ -17,6 +17,9 @@ import polars as pl
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import SchemaError
 
+NAMES: Final = 100_000
+"""Most names of folders that are kept: an endless run may write into ever new ones."""
+
 NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 
 # Hive's own list (FileUtils.charToEscape), and the remaining control characters.
@@ -98,6 +101,8 @@ class Partitions:
                     f"{name}={encode(value, dtype)}/"
                     for name, value, dtype in zip(self.columns, values, types, strict=True)
                 )
+                if len(self._folders) >= NAMES:
+                    self._folders.clear()
                 self._folders[values] = folder
             yield folder, rows
 

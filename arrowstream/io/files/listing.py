@@ -10,6 +10,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
+from arrowstream.core.hints import other_file
 from arrowstream.errors import PlanError, SourceError
 from arrowstream.io.files.formats import FileKind, Format, detect, kind_of, known_suffixes
 from arrowstream.io.files.paths import local
@@ -284,7 +285,7 @@ def _missing(what: str, path: Path) -> SourceError:
         found=f"in {folder.resolve()}: {_some(close or names)}"
         if names
         else f"nothing that can be listed in {folder.resolve()}",
-        hint=f"did you mean {close[0]!r}?"
+        hint=other_file(wanted, close[0])
         if close
         else "check the path; it is relative to the current folder",
     )

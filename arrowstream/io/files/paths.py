@@ -22,6 +22,15 @@ _SCHEMES: Final = frozenset(
     {"abfs", "abfss", "adl", "azure", "az", "file", "ftp", "gcs", "gs", "hdfs", "hf", "http", "https"}
     | {"memory", "oss", "s3", "s3a", "s3n", "sftp", "ssh", "wasb", "wasbs"}
 )
+# The URLs that other programs write for the stores that are read here.
+_SAME_STORE: Final = {
+    **dict.fromkeys(("s3a", "s3n"), "s3://bucket/key"),
+    "gcs": "gs://bucket/key",
+    **dict.fromkeys(
+        ("abfs", "abfss", "azure", "wasb", "wasbs"),
+        "az://container/key, with the account in storage_options={'azure_storage_account_name': ...}",
+    ),
+}
 
 
 def path_text(step: str, path: Any, *, urls: bool = False) -> str:
@@ -78,10 +87,18 @@ def path_text(step: str, path: Any, *, urls: bool = False) -> str:
         f"{masked('url', text)} is a URL that is not read or written",
         expected=f"a path on this machine, or {_SERVED}",
         found=f"the scheme {url[1]}",
-        hint=f"write the URL as text: pathlib makes {url[1]}:/ of {url[1]}://"
-        if not url[2] and is_url(text.replace(":/", "://", 1))
-        else "copy it here first, or write a local file and copy that",
+        hint=_url_hint(text, url[1]),
     )
+
+
+def _url_hint(text: str, scheme: str) -> str:
+    """Return how to write a URL of another scheme, or one that `Path` has shortened, where it can be read."""
+    if "://" not in text and is_url(text.replace(":/", "://", 1)):
+        return f"write the URL as text: pathlib makes {scheme}:/ of {scheme}://"
+    same = _SAME_STORE.get(scheme.lower())
+    if same is not None:
+        return f"write {same}"
+    return "copy it here first, or write a local file and copy that"
 
 
 def _file_path(url: str, rest: str) -> str:

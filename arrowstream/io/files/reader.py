@@ -71,7 +71,7 @@ class FileReader(BlockingReader):
     evolution
         Differences between the columns of the files that are allowed.
     skipped
-        Files without content that are left out.
+        Files without content that are left out; the first of `files` if none has any.
     bad_rows
         ``"error"`` if a bad row of text is an error; else bad rows are put aside, and if ``"skip"`` they are noted as
         lost.
@@ -130,7 +130,8 @@ class FileReader(BlockingReader):
         self._schema = schema
         self._query = query
         self._pushed: Pushed = pushed(query, schema)
-        self._needed = needed_files(self._pushed.predicate, partitions, len(files))
+        needed = needed_files(self._pushed.predicate, partitions, len(files))
+        self._needed = [] if files[0] in skipped else needed
         self._found = stored
         """Columns of the last file that was read alone, and of those that are read together with it."""
         self._alike: Alike | None = None

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.errors import SchemaError
+from arrowstream.errors import PlanError, SchemaError, SourceError
 from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.tables import open_table
-from arrowstream.io.files.text.options.text_options import TextOptions
-from arrowstream.io.files.text.types import text_schema
+from arrowstream.io.files.text.options.text_options import NullValues, TextOptions
+from arrowstream.io.files.text.types import check_readable, text_schema
+from arrowstream.io.files.together.alike import has_content
 
 CHECKED_AT_BUILD = 1000
 """Most files whose footers are all compared at `build()`; if there are more, each is compared when it is read."""
@@ -31,23 +32,26 @@ def stored_schema(
     evolution: Evolution,
     *,
     aside: bool = False,
+    skip_empty: bool = False,
 ) -> pl.Schema:
     """Return the columns inside the files: names and types of the first file, and for text the types in `given`.
 
     Types are those that hold the values of all files, if `evolution` allows several. If it allows columns to be
     missing, those in `given` that the first file lacks are among the columns. If bad rows of text are put `aside`,
-    they do not count.
+    they do not count. If files without content are skipped and no other is there, `given` has the columns.
 
     Raises
     ------
     SourceError
         A file cannot be read.
     SchemaError
-        Files with typed columns differ, or `given` names a column that does not exist.
+        Files with typed columns differ, or `given` or `null_values` names a column that does not exist.
     """
     first = files[0]
     partitions = [key for key, _ in first.partitions]
     inside = pl.Schema({name: dtype for name, dtype in given.items() if name not in partitions})
+    if skip_empty and not has_content(first.path, first.kind):
+        return _without_files(first, inside)
     columnar = first.kind.format not in TEXT_FORMATS
     schema = table_schema(first) if columnar else text_schema(first, options, inside, aside=aside)
     if evolution.missing_columns == "insert":
@@ -74,7 +78,44 @@ def stored_schema(
             or "name the columns as the file does, and rename them by a step of the pipeline; "
             "or pass missing_columns='insert' for a column of nulls",
         )
+    _check_null_values(options.null_values, schema, first)
     return schema
+
+
+def _without_files(first: DataFile, given: pl.Schema) -> pl.Schema:
+    """Return the columns of a stream without rows: no file has content."""
+    if not given:
+        raise SourceError(
+            "no file has content",
+            expected="at least one file with rows or a header, or the columns for a stream without rows",
+            found=f"nothing but files without content, the first {first.path}",
+            hint="give the columns: schema={'name': pl.String, ...}",
+        )
+    if first.kind.format in TEXT_FORMATS:
+        check_readable(first, given)
+    return given
+
+
+def _check_null_values(values: NullValues | None, schema: pl.Schema, first: DataFile) -> None:
+    unknown = [name for name in values if name not in schema] if isinstance(values, Mapping) else []
+    if unknown:
+        raise SchemaError(
+            f"null_values= names a column that {first.path} does not have: {unknown[0]!r}",
+            expected=f"some of {', '.join(schema)}",
+            found=", ".join(unknown),
+            hint=did_you_mean(unknown[0], schema) or "name the columns as the file does",
+        )
+
+
+def check_path_column(name: str, stored: pl.Schema, first: DataFile) -> None:
+    """Raise PlanError if the column of the files' paths, the last of the partitions, has the name of another one."""
+    if name in stored or [key for key, _ in first.partitions].count(name) > 1:
+        raise PlanError(
+            f"the files have a column {name!r} already",
+            expected="another name for the column of their paths",
+            found=f"include_file_paths={name!r}",
+            hint="choose a name that no column and no partition has",
+        )
 
 
 def check_columns(

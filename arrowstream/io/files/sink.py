@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from arrowstream.core.checks import column_names
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SINK
@@ -157,13 +158,13 @@ class FileSink(SinkSpec):
         return cls(
             "/dev/stdout" if text == "-" else text,
             format,
-            _names(partition_by),
+            column_names("partition_by", partition_by),
             compression,
             mode_of(mode, overwrite),
             max_rows_per_file,
             max_bytes_per_file,
             roll_every,
-            _names(sort_by),
+            column_names("sort_by", sort_by),
             row_group_size,
             statistics,
             compression_level,
@@ -334,10 +335,6 @@ class FileSink(SinkSpec):
             self.path if self._place_kind == "folder" else None,
             self._mode(self._kind().format),
         )
-
-
-def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
-    return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 def _stem(mode: Mode) -> str:

@@ -14,7 +14,7 @@ from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import ArrowstreamError, PlanError, SourceError
+from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.parquet_footer import row_groups, size_text
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
@@ -25,7 +25,7 @@ from arrowstream.io.files.paths import printable, source_paths
 from arrowstream.io.files.pushed_query import pushed
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.remote.options import StorageOptions
-from arrowstream.io.files.schema import CHECKED_AT_BUILD, stored_schema
+from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_path_column, stored_schema
 from arrowstream.io.files.tables import open_file
 from arrowstream.io.files.text.bad.put_aside import BadRowsTo, checked_destination
 from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
@@ -250,7 +250,7 @@ class FileSource(SourceSpec):
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
-        files = self._files()
+        files, skipped = self._listed()
         schema = self._typed(*self._columns(files))
         found = pushed(query, schema)
         chosen = list(found.columns)
@@ -261,7 +261,7 @@ class FileSource(SourceSpec):
         needed = needed_files(found.predicate, partition_columns(files, self._columns(files)[1]), len(files))
         if len(needed) < len(files):
             lines.append(f"files: {len(needed)} of {len(files)}")
-        if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD:
+        if files[0].kind.format == "parquet" and len(files) <= CHECKED_AT_BUILD and files[0] not in skipped:
             groups = [row_groups(open_file(file.path), chosen) for file in files]
             read = sum(group.stored for number in needed for group in groups[number])
             whole = sum(group.whole for file in groups for group in file)
@@ -304,17 +304,17 @@ class FileSource(SourceSpec):
         if not self.skip_empty:
             return files, ()
         empty = [not has_content(file.path, file.kind) for file in files]
-        # If no file has content, the first one is read, for the error that says so.
+        # If no file has content, the first one stands for their format.
         full = tuple(file for file, is_empty in zip(files, empty, strict=True) if not is_empty)
         return full or files[:1], tuple(file for file, is_empty in zip(files, empty, strict=True) if is_empty)
 
     @property
     def _limited(self) -> Iterator[tuple[Sequence[str], frozenset[Format]]]:
         """The options that are set and only some formats have, each with these formats."""
-        csv = ("with_delimiter()",) if self.delimiter is not None else ()
+        csv = ("delimiter",) if self.delimiter is not None else ()
         yield (*csv, *self.text.for_csv), frozenset({"csv"})
         yield ("encoding",) if self.text.encoding != UTF8 else (), TEXT_FORMATS
-        yield ("with_strict_keys()",) if self.strict_keys else (), frozenset({"ndjson", "json"})
+        yield ("strict_keys",) if self.strict_keys else (), frozenset({"ndjson", "json"})
         yield ("sheet",) if self.sheet is not None else (), frozenset({"excel"})
         yield ("bad_rows",) if self.bad_rows != "error" else (), frozenset({"csv", "ndjson", "lines"})
 
@@ -324,17 +324,12 @@ class FileSource(SourceSpec):
             given, path = self.given, self.include_file_paths
             if path is not None:
                 given = pl.Schema({**given, path: pl.String()})
-            partitions = [key for key, _ in files[0].partitions]
+            options, aside = self._options(files), self.bad_rows != "error"
             stored = stored_schema(
-                files, self._options(files), given, self.evolution, aside=self.bad_rows != "error"
+                files, options, given, self.evolution, aside=aside, skip_empty=self.skip_empty
             )
-            if path is not None and (path in stored or partitions.count(path) > 1):
-                raise PlanError(
-                    f"the files have a column {path!r} already",
-                    expected="another name for the column of their paths",
-                    found=f"include_file_paths={path!r}",
-                    hint="choose a name that no column and no partition has",
-                )
+            if path is not None:
+                check_path_column(path, stored, files[0])
             self._known.append((stored, partition_columns(files, given).schema))
         return self._known[0]
 

@@ -112,7 +112,9 @@ class RunningSinks:
     async def commit(self) -> None:
         """Commit the rows of every sink, or of none: all prepare, then all commit, then all close.
 
-        Once every sink has prepared, nothing stops the commits: a cancellation that comes then has no effect.
+        Once every sink has prepared, nothing stops the commits: a cancellation that comes then has no effect. Late
+        rows and dead letters become visible last, and only if the rows of another sink are: a run that shows nothing
+        is repeated, and would write them again.
 
         Raises
         ------
@@ -127,19 +129,25 @@ class RunningSinks:
 
     async def _commit_prepared(self) -> None:
         failed: dict[RunningSink, BaseException] = {}
+        shown: list[RunningSink] = []
+        withheld: list[RunningSink] = []
         for sink in self._in_order():
+            if sink in self._side and failed and all(end.lost for end in shown):
+                withheld.append(sink)
+                continue
             try:
                 await sink.commit()
+                shown.append(sink)
             except BaseException as error:
                 failed[sink] = error
-        shown = [sink for sink in self._in_order() if sink not in failed]
         try:
             if failed:
                 raise _partly_committed(shown, failed)
         except BaseException as failure:
-            for sink, its_failure in failed.items():
+            for sink, its_failure in (failed | dict.fromkeys(withheld, failure)).items():
                 sink.on_failure(its_failure)
-            await despite(failure, [*(sink.abort for sink in failed), *(sink.close for sink in shown)])
+            aborts = (sink.abort for sink in (*failed, *withheld))
+            await despite(failure, [*aborts, *(sink.close for sink in shown)])
             raise
         await in_turn(sink.close for sink in shown)
 

@@ -9,7 +9,8 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 import pyarrow as pa
 
@@ -22,8 +23,49 @@ def _plain(packed: bytes) -> bytes:
     return packed
 
 
-def _deflate(packed: bytes) -> bytes:
-    return zlib.decompress(packed, -zlib.MAX_WBITS)
+class _Decompressor(Protocol):
+    """Decompressor of one stream, as of Python's own modules."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _no_checksum(unpacked: bytes) -> bytes:
+    return b""
+
+
+def _adler32(unpacked: bytes) -> bytes:
+    return zlib.adler32(unpacked).to_bytes(4, "big")
+
+
+def _one_stream(
+    new: Callable[[], _Decompressor], checksum: Callable[[bytes], bytes] = _no_checksum
+) -> Callable[[bytes], bytes]:
+    """Return a function that unpacks a block that is one stream to its end, which Python's own do not check.
+
+    Parameters
+    ----------
+    new
+        Makes a decompressor.
+    checksum
+        Computes the bytes of the rows of which some may come after the stream.
+    """
+
+    def unpack(packed: bytes) -> bytes:
+        stream = new()
+        unpacked = stream.decompress(packed)
+        if not stream.eof:
+            raise EOFError("the packed rows end early")
+        if stream.unused_data and not checksum(unpacked).startswith(stream.unused_data):
+            raise ValueError(f"{len(stream.unused_data):,} bytes come after the packed rows")
+        return unpacked
+
+    return unpack
 
 
 def _snappy(packed: bytes) -> bytes:
@@ -50,11 +92,12 @@ def _zstandard(packed: bytes) -> bytes:
 
 CODECS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "null": _plain,
-    "deflate": _deflate,
+    # fastavro and Avro's own library for Python leave 3 bytes of zlib's checksum in the block.
+    "deflate": _one_stream(partial(zlib.decompressobj, -zlib.MAX_WBITS), _adler32),
     "snappy": _snappy,
     "zstandard": _zstandard,
-    "bzip2": bz2.decompress,
-    "xz": lzma.decompress,
+    "bzip2": _one_stream(bz2.BZ2Decompressor),
+    "xz": _one_stream(lzma.LZMADecompressor),
 }
 """Functions from the bytes of a block to its rows, by the name of the compression."""
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.io.files.formats import COMPRESSION_SUFFIXES, TEXT_FORMATS, FileKind, Format
+from arrowstream.io.files.formats import COMPRESSION_SUFFIXES, TEXT_FORMATS, FileKind, Format, a_file
 
 # The first of each is the default.
 _COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
@@ -63,7 +63,7 @@ def compression_of(kind: FileKind, wanted: str | None, path: str, *, by_name: bo
     chosen = wanted or kind.compression
     if chosen is not None and chosen not in known:
         raise PlanError(
-            f"a {kind.format} file cannot be compressed with {chosen!r}",
+            f"{a_file(kind.format)} cannot be compressed with {chosen!r}",
             expected=", ".join(map(repr, known)),
             found=repr(wanted or path),
             hint="leave compression out for the default" if wanted else "choose another name",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,10 @@ from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.unfinished import is_partition
 from arrowstream.io.files.text.byte_stream import FileBytes
+from arrowstream.io.files.text.records import MAX_RECORD_BYTES
+
+APPEND_REFUSED: Final = "rows cannot be appended"
+REPLACE_REFUSED: Final = "partitions cannot be replaced"
 
 _BLOCK: Final = 1 << 20
 
@@ -84,14 +89,23 @@ def check_partitions(folder: Path, found: Iterable[Path], columns: Sequence[str]
             )
 
 
-def check_part(path: Path, schema: pl.Schema, kind: FileKind) -> None:
+def check_part(path: Path, schema: pl.Schema, kind: FileKind, refusal: str = APPEND_REFUSED) -> None:
     """Raise SchemaError unless a file has the columns of `schema`, and except in text also its types.
 
     The types of text files are not in the files.
+
+    Parameters
+    ----------
+    path, kind
+        The file, its format and compression.
+    schema
+        Columns of the rows to write.
+    refusal
+        What cannot be done, for errors.
     """
     if kind.format == "avro":
         try:
-            _check(path, AvroFile(OpenFile(path)).schema, schema)
+            _check(path, AvroFile(OpenFile(path)).schema, schema, refusal)
         except SourceError as error:
             raise _unreadable(path, error.found or error.what) from error
         return
@@ -99,13 +113,13 @@ def check_part(path: Path, schema: pl.Schema, kind: FileKind) -> None:
         read = pl.read_parquet_schema if kind.format == "parquet" else pl.read_ipc_schema
         own = read(io.BytesIO(encoded(pl.DataFrame(schema=schema), encoder_for(kind.format, schema, None))))
         try:
-            _check(path, read(path), own)
+            _check(path, read(path), own, refusal)
         except (OSError, PolarsError) as error:
             raise _unreadable(path, str(error)) from error
         return
     names = _csv_names(path, kind) if kind.format == "csv" else _json_names(path, kind)
     if kind.format == "csv" or (names and set(names) != set(schema)):
-        _check(path, dict.fromkeys(names), dict.fromkeys(schema))
+        _check(path, dict.fromkeys(names), dict.fromkeys(schema), refusal)
 
 
 def line_end(path: Path, schema: pl.Schema, kind: FileKind) -> bytes:
@@ -140,7 +154,7 @@ def line_end(path: Path, schema: pl.Schema, kind: FileKind) -> bytes:
     )
 
 
-def _check(path: Path, found: Mapping[str, object], expected: Mapping[str, object]) -> None:
+def _check(path: Path, found: Mapping[str, object], expected: Mapping[str, object], refusal: str) -> None:
     """Raise SchemaError unless both have the same columns, in the same order, of the same types."""
     if list(found.items()) == list(expected.items()):
         return
@@ -158,7 +172,7 @@ def _check(path: Path, found: Mapping[str, object], expected: Mapping[str, objec
         what, hint = "has the columns in another order", "select them in that order"
     differing = [*missing, *extra, *typed]
     raise SchemaError(
-        f"rows cannot be appended: {path} {what}",
+        f"{refusal}: {path} {what}",
         expected=f"{_columns(found, differing)}, as in {path}",
         found=_columns(expected, differing),
         hint=f"{hint} before the sink, or write to another place",
@@ -173,15 +187,16 @@ def _columns(columns: Mapping[str, object], differing: Sequence[str]) -> str:
 
 def _csv_names(path: Path, kind: FileKind) -> Sequence[str]:
     try:
-        text = io.TextIOWrapper(io.BytesIO(_head(path, kind)), "utf-8", newline="")
-        return next(csv.reader(text, delimiter=kind.delimiter), [])
+        with closing(_lines(path, kind)) as lines:
+            return next(csv.reader((line.decode() for line in lines), delimiter=kind.delimiter), [])
     except (ValueError, csv.Error) as error:
         raise _unreadable(path, str(error)) from error
 
 
 def _json_names(path: Path, kind: FileKind) -> Sequence[str]:
     """Return the keys of the first object; none if there is no object on a line of its own."""
-    line = next(filter(None, (line.strip(b"[], \r\n") for line in _head(path, kind).splitlines())), b"")
+    with closing(_lines(path, kind)) as lines:
+        line = next(filter(None, (line.strip(b"[], \r\n") for line in lines)), b"")
     try:
         return list(json.loads(line or b"{}"))
     except ValueError as error:
@@ -190,11 +205,24 @@ def _json_names(path: Path, kind: FileKind) -> Sequence[str]:
         raise _unreadable(path, str(error)) from error
 
 
-def _head(path: Path, kind: FileKind) -> bytes:
-    return next(_blocks(path, kind), b"")
+def _lines(path: Path, kind: FileKind) -> Generator[bytes]:
+    """Yield the lines of a text file with their ends; one that is longer than a record may be comes in parts."""
+    parts, size = [], 0
+    with closing(_blocks(path, kind)) as blocks:
+        for block in blocks:
+            parts.append(block)
+            size += len(block)
+            if b"\n" in block:
+                *lines, rest = b"".join(parts).splitlines(keepends=True)
+                yield from lines
+                parts, size = [rest], len(rest)
+            elif size >= MAX_RECORD_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
+    yield from b"".join(parts).splitlines(keepends=True)
 
 
-def _blocks(path: Path, kind: FileKind) -> Iterator[bytes]:
+def _blocks(path: Path, kind: FileKind) -> Generator[bytes]:
     """Yield the bytes of a text file, decompressed and without a byte order mark."""
     try:
         file = FileBytes(path, kind.compression)
@@ -209,7 +237,7 @@ def _blocks(path: Path, kind: FileKind) -> Iterator[bytes]:
 
 def _unreadable(path: Path, found: str) -> SinkError:
     return SinkError(
-        f"rows cannot be appended: {path} cannot be read",
+        f"rows cannot be added to those of {path}, which cannot be read",
         expected="a complete file of the same columns",
         found=found,
         hint="delete or mend the file, or write to another place",

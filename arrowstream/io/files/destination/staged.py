@@ -11,6 +11,8 @@ import polars as pl
 
 from arrowstream.errors import SinkError, SourceError
 from arrowstream.io.files.destination.existing_rows import (
+    APPEND_REFUSED,
+    REPLACE_REFUSED,
     check_part,
     check_partitions,
     data_files,
@@ -122,9 +124,10 @@ def stage_folder(
     parts = [path for path, _ in found]
     spare = placeholders(target, parts if partitions.columns else parts[:1], schema)
     parts = [path for path in parts if path not in spare]
+    refusal = APPEND_REFUSED if mode == "append" else REPLACE_REFUSED
     check_partitions(target, parts, partitions.columns)
     for path in dict.fromkeys((*parts[:1], *parts[-1:])):
-        check_part(path, partitions.file_schema(schema), detect(path))
+        check_part(path, partitions.file_schema(schema), detect(path), refusal)
     if mode == "append":
         return (RollingFolder(target, spare) if rolls else FilledFolder(target, lambda: spare)), bool(found)
     return FilledFolder(target, lambda: _paths(target), only_written=True, alone=True), bool(found)

@@ -6,11 +6,31 @@ from typing import Final, Literal
 
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
-from arrowstream.io.files.formats import Format
+from arrowstream.io.files.formats import Format, a_file
 
 Mode = Literal["append", "overwrite", "overwrite_partitions", "error"]
 
 MODES: Final[tuple[Mode, ...]] = ("append", "overwrite", "overwrite_partitions", "error")
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(
+        ("replace", "truncate", "w", "wb", "write", "create_or_replace"), "write mode='overwrite'"
+    ),
+    **dict.fromkeys(("a", "ab", "add", "insert", "extend"), "write mode='append'"),
+    **dict.fromkeys(
+        ("fail", "raise", "x", "xb", "create", "errorifexists", "error_if_exists", "ignore", "skip"),
+        "write mode='error', which refuses a target that holds rows",
+    ),
+    **dict.fromkeys(
+        ("dynamic", "delete_matching", "replace_partitions", "insert_overwrite"),
+        "write mode='overwrite_partitions', with partition_by=",
+    ),
+    **dict.fromkeys(
+        ("merge", "upsert", "update"),
+        "rows of a file are not changed by key: write mode='overwrite_partitions' for the partitions that change",
+    ),
+}
+"""Hints for the names that other libraries give to modes."""
+
 Kind = Literal["file", "folder", "stream"]
 """What the path of a sink names."""
 
@@ -41,7 +61,7 @@ def mode_of(mode: str | None, overwrite: bool) -> Mode | None:
         f"there is no mode {mode!r}",
         expected=", ".join(map(repr, MODES)),
         found=repr(mode),
-        hint=did_you_mean(str(mode), MODES),
+        hint=_OTHER_WORDS.get(str(mode).lower()) or did_you_mean(str(mode), MODES),
     )
 
 
@@ -84,8 +104,8 @@ def check_mode(mode: Mode, kind: Kind, format: Format, partitioned: bool) -> Non
         )
     if mode == "append" and kind == "file" and format not in _LINES:
         raise PlanError(
-            f"a single {format} file cannot be appended to",
+            f"{a_file(format)} cannot be appended to",
             expected="a folder, or a CSV or NDJSON file",
-            found=f"mode='append' and a {format} file",
+            found=f"mode='append' and {a_file(format)}",
             hint="end the path with '/': each run adds part files to the folder",
         )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from arrowstream.core.hints import other_file
 from arrowstream.errors import SourceError
 from arrowstream.io.files.remote.stores import objects_below, reading, status_of
 from arrowstream.io.files.remote.urls import RemotePath
@@ -65,7 +66,7 @@ def _missing(path: RemotePath, names: list[str]) -> SourceError:
         f"{what} {path}",
         position=str(path),
         found=f"in its folder: {some}" if names else "nothing below that key",
-        hint=f"did you mean {close[0]!r}?"
+        hint=other_file(path.name, close[0])
         if close
         else "check the bucket and the key; a folder ends with '/'",
     )

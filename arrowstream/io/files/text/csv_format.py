@@ -129,6 +129,8 @@ class Csv(TextFormat):
 
         Raises
         ------
+        SchemaError
+            The options have another number of names, and not of these columns.
         SourceError
             The record cannot be read.
         """
@@ -136,6 +138,15 @@ class Csv(TextFormat):
         names = self.options.names
         if len(names) != count:
             names = tuple(f"column_{number}" for number in range(1, count + 1))
+            if not set(self.options.names) <= set(names):
+                given = ", ".join(self.options.names)
+                raise SchemaError(
+                    f"schema= names {len(self.options.names)} columns, and {path}, without a header, has {count}",
+                    expected=f"{count} names, in the order of the fields, or types for some of column_1 to "
+                    f"column_{count}",
+                    found=given,
+                    hint="name every field of the file, also those that a later step drops",
+                )
         return Csv(self.options, names)
 
     def infer(self, block: bytes, overrides: pl.Schema) -> pl.Schema:
@@ -268,7 +279,9 @@ def _names(header: bytes, format: Csv, path: str) -> tuple[str, ...]:
             hint = 'a quote inside a name is written twice, and the name in quotes: "size 5"""'
         raise _bad_header(header, path, error.flaw, hint) from error
     except UnicodeDecodeError as error:
-        raise _bad_header(header, path, str(error), "save the file as UTF-8") from error
+        raise _bad_header(
+            header, path, str(error), "pass encoding=, such as 'cp1252', or save the file as UTF-8"
+        ) from error
     except csv.Error as error:
         raise _bad_header(header, path, str(error), "check that the file has a header") from error
 

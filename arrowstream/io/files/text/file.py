@@ -143,7 +143,8 @@ class TextFile:
                 position=self._path,
                 expected="a header line that names the columns",
                 found=f"{self._bytes.bytes_read} bytes",
-                hint="remove the file, or write the header also where there are no rows",
+                hint="remove the file, write the header also where there are no rows, or, if other files have rows, "
+                "pass skip_empty=True",
             )
         self.format = format.under(body[:end], self._path)
         end += blank

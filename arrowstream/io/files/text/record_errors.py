@@ -16,7 +16,7 @@ _SHOWN = 60
 """Most characters of a record in a message."""
 
 _DOUBLED = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
-_SPLIT = "quote fields that hold the delimiter; if all rows are like this, see with_delimiter()"
+_SPLIT = "quote fields that hold the delimiter; if all rows are like this, pass delimiter="
 
 
 class RaggedRecord(Exception):
@@ -114,7 +114,7 @@ class BadRecord:
         return self._error(
             f"has a key that is no column: {'.'.join(key)!r}",
             expected=f"some of {', '.join(error.known)}",
-            hint=f"name it with its type: schema={{{key[0]!r}: ...}}; or leave out with_strict_keys()",
+            hint=f"name it with its type: schema={{{key[0]!r}: ...}}; or leave out strict_keys",
         )
 
     def malformed(self, error: BaseException, hint: str) -> SourceError:

@@ -26,7 +26,7 @@ def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside
     SchemaError
         The file has no rows to infer types from and `given` is empty, or the format cannot hold a given type.
     """
-    _check_readable(file, given)
+    check_readable(file, given)
     text = TextFile(file, options, keep=True, aside=aside)
     try:
         text.read_types(given)
@@ -56,7 +56,8 @@ def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
             )
 
 
-def _check_readable(file: DataFile, given: pl.Schema) -> None:
+def check_readable(file: DataFile, given: pl.Schema) -> None:
+    """Raise SchemaError for a type that the text of a file cannot be read as."""
     format = file.kind.format
     if format == "lines":
         check_columns(given, {name for name, _ in file.partitions}, str(file.path))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -19,7 +20,7 @@ import polars as pl
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.io.files.formats import Compression, FileKind
-from arrowstream.io.files.remote.object import RemoteObject
+from arrowstream.io.files.remote.object import RemoteBytes, RemoteObject
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.byte_stream import unpacked
 from arrowstream.io.files.text.records import Positions
@@ -135,7 +136,7 @@ def has_content(path: Path | RemotePath, kind: FileKind) -> bool:
     Blank lines are content of a file that is read line by line.
     """
     if isinstance(path, RemotePath):
-        return RemoteObject(path).size != 0
+        return _object_has_content(path, kind)
     try:
         status = path.stat()
     except OSError:
@@ -143,8 +144,21 @@ def has_content(path: Path | RemotePath, kind: FileKind) -> bool:
     if not S_ISREG(status.st_mode) or status.st_size > _BLANK_BYTES:
         return True
     found = small_content(path, kind.compression)
-    blank = b"" if kind.format == "lines" else None
-    return found is None or bool(found[0].removeprefix(BOM).strip(blank))
+    return found is None or _holds_more_than_blanks(found[0], kind)
+
+
+def _object_has_content(path: RemotePath, kind: FileKind) -> bool:
+    size = RemoteObject(path).size  # -1 if a web server does not say
+    if not 0 < size <= _BLANK_BYTES:
+        return size != 0
+    with closing(RemoteBytes(path)) as object:
+        packed = object.read(size)
+    content = packed if kind.compression is None else _unpacked(packed, kind.compression)
+    return content is None or _holds_more_than_blanks(content, kind)
+
+
+def _holds_more_than_blanks(content: bytes, kind: FileKind) -> bool:
+    return bool(content.removeprefix(BOM).strip(b"" if kind.format == "lines" else None))
 
 
 def _unpacked(packed: bytes, compression: Compression) -> bytes | None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from encodings.aliases import aliases
 from typing import Final
 
+from arrowstream.core.checks import check_whole
+from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 
 UTF8: Final = "utf8"
 LOSSY: Final = "utf8-lossy"
+
+_FOR_HOST_NAMES: Final = frozenset({"idna", "punycode"})
+"""Encodings of Python for the labels of host names, not for text."""
 
 NullValues = str | Sequence[str] | Mapping[str, str]
 """Texts that are null: in every column, or each in the column it is given for."""
@@ -71,7 +77,8 @@ class TextOptions:
                 found=repr(self.quote_char),
             )
         if self.comment_prefix is not None and (
-            not self.comment_prefix
+            not isinstance(self.comment_prefix, str)
+            or not self.comment_prefix
             or "\n" in self.comment_prefix
             or self.comment_prefix[0] == self.quote_char
         ):
@@ -80,8 +87,7 @@ class TextOptions:
                 expected="text without a line end that begins with no quote, such as '#'",
                 found=repr(self.comment_prefix),
             )
-        if self.skip_lines < 0:
-            raise PlanError("skip_lines is negative", expected="at least 0", found=str(self.skip_lines))
+        check_whole("skip_lines", self.skip_lines, least=0)
         if self.decimal_comma and self.delimiter == ",":
             raise PlanError(
                 "a comma cannot be in numbers and between fields",
@@ -89,15 +95,20 @@ class TextOptions:
                 found="delimiter=','",
                 hint="pass delimiter=';'",
             )
-        if self.encoding not in (UTF8, LOSSY):
-            try:
-                codecs.lookup(self.encoding)
-            except LookupError:
-                raise PlanError(
-                    f"encoding has no choice {self.encoding!r}",
-                    expected="'utf8', 'utf8-lossy', or an encoding of Python such as 'cp1252' or 'utf-16'",
-                    found=repr(self.encoding),
-                ) from None
+        if not _is_null_values(self.null_values):
+            raise PlanError(
+                "null_values are texts",
+                expected="a text, a list of texts, or a dict from columns to one text each, such as {'x': 'NA'}",
+                found=repr(self.null_values),
+                hint="write numbers in quotes: the values are compared before they are parsed",
+            )
+        if not _is_text_encoding(self.encoding):
+            raise PlanError(
+                f"encoding has no choice {self.encoding!r}",
+                expected="'utf8', 'utf8-lossy', or an encoding of Python for text such as 'cp1252' or 'utf-16'",
+                found=repr(self.encoding),
+                hint=did_you_mean(str(self.encoding).lower(), (UTF8, LOSSY, *aliases.values())),
+            )
 
     @property
     def for_csv(self) -> tuple[str, ...]:
@@ -114,5 +125,28 @@ class TextOptions:
         )
 
 
-def _is_sign(text: str) -> bool:
-    return len(text) == 1 and text.isascii() and text not in "\r\n"
+def _is_null_values(values: object) -> bool:
+    if isinstance(values, Mapping):
+        return all(isinstance(text, str) for text in (*values, *values.values()))
+    return (
+        values is None
+        or isinstance(values, str)
+        or (isinstance(values, Sequence) and all(isinstance(text, str) for text in values))
+    )
+
+
+def _is_text_encoding(name: object) -> bool:
+    """Return whether any text of ASCII can be read in an encoding, in pieces."""
+    if not isinstance(name, str):
+        return False
+    if name == LOSSY:
+        return True
+    try:
+        "".encode(name)  # refuses codecs between bytes, such as base64, and between texts, such as rot13
+        return codecs.lookup(name).name not in _FOR_HOST_NAMES
+    except (LookupError, ValueError):
+        return False
+
+
+def _is_sign(text: object) -> bool:
+    return isinstance(text, str) and len(text) == 1 and text.isascii() and text not in "\r\n"

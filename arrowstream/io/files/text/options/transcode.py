@@ -55,7 +55,10 @@ class Transcoded(Restated):
             try:
                 text = self._decoder.decode(chunk, final=self._ended)
             except UnicodeDecodeError as error:
-                raise self._refused(error, self._taken - pending + error.start) from error
+                found = f"{error.object[error.start : error.end]!r}"
+                raise self._refused(self._taken - pending + error.start, found, error.reason) from error
+            except UnicodeError as error:  # UTF-16 without a byte order mark
+                raise self._refused(self._taken, f"{chunk[:4]!r}", str(error)) from error
             self._taken += len(chunk)
             if self._before and text:
                 text, self._before = text.removeprefix("\ufeff"), False
@@ -64,13 +67,16 @@ class Transcoded(Restated):
         del self._ready[:size]
         return part
 
-    def _refused(self, error: UnicodeDecodeError, at: int) -> SourceError:
+    def _refused(self, at: int, found: str, reason: str) -> SourceError:
+        of_two_orders = self._encoding.lower().replace("_", "-") in ("utf-16", "utf16")
         return SourceError(
             f"{self._path} is not {self._encoding}",
             position=f"{self._path} byte {at}",
             expected=f"text encoded as {self._encoding}",
-            found=f"{error.object[error.start : error.end]!r} at byte {at}: {error.reason}",
-            hint="give the encoding that the file has: encoding='latin-1' reads any bytes",
+            found=f"{found} at byte {at}: {reason}",
+            hint="give the encoding that the file has: 'utf-16-le' or 'utf-16-be' without a byte order mark"
+            if of_two_orders
+            else "give the encoding that the file has: encoding='latin-1' reads any bytes",
         )
 
 
