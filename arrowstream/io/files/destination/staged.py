@@ -11,6 +11,7 @@ import polars as pl
 
 from arrowstream.errors import SinkError, SourceError
 from arrowstream.io.files.destination.existing_rows import (
+    check_formats,
     check_part,
     check_partitions,
     data_files,
@@ -114,7 +115,7 @@ def stage_folder(
             found=f"{len(found)} files, such as {found[0][0].relative_to(target)}",
             hint="choose another folder, pass overwrite=True to replace them, or mode='append' to keep them",
         )
-    _check_formats(target, found, format)
+    check_formats(target, [(path.relative_to(target), held) for path, held in found], format)
     if mode == "error":
         return FilledFolder(target), False
     if mode == "overwrite":
@@ -122,23 +123,12 @@ def stage_folder(
     parts = [path for path, _ in found]
     spare = placeholders(target, parts if partitions.columns else parts[:1], schema)
     parts = [path for path in parts if path not in spare]
-    check_partitions(target, parts, partitions.columns)
+    check_partitions(target, [path.relative_to(target) for path in parts], partitions.columns)
     for path in dict.fromkeys((*parts[:1], *parts[-1:])):
         check_part(path, partitions.file_schema(schema), detect(path))
     if mode == "append":
         return (RollingFolder(target, spare) if rolls else FilledFolder(target, lambda: spare)), bool(found)
     return FilledFolder(target, lambda: _paths(target), only_written=True, alone=True), bool(found)
-
-
-def _check_formats(target: Path, found: list[tuple[Path, Format]], format: Format) -> None:
-    others = [(file, held) for file, held in found if held != format]
-    if others:
-        raise SinkError(
-            f"{target} holds data files of another format",
-            expected=f"{format} files",
-            found=f"{len(others)} others, such as {others[0][0].relative_to(target)} ({others[0][1]})",
-            hint="a folder of two formats cannot be read again: choose another one, or delete those files",
-        )
 
 
 def _paths(target: Path) -> list[Path]:
