@@ -19,6 +19,8 @@ class Store:
         self._app = DomainDispatcherApplication(create_backend_app)
         self.fails: tuple[str, str, str] | None = None
         """Method and part of the URL of the calls to refuse, and the code to refuse them with."""
+        self.calls: list[tuple[str, str]] = []
+        """Methods and URLs of the calls so far."""
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         self._server.log = lambda *_: None  # type: ignore[method-assign]
         self.endpoint = f"http://127.0.0.1:{self._server.port}"
@@ -39,9 +41,10 @@ class Store:
         )
 
     def _answer(self, environ: dict[str, Any], start: Any) -> Any:
+        place = f"{environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}"
+        self.calls.append((environ["REQUEST_METHOD"], place))
         if self.fails is not None:
             method, part, code = self.fails
-            place = f"{environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}"
             if environ["REQUEST_METHOD"] == method and part in place:
                 start("403 Forbidden", [("Content-Type", "application/xml"), ("Connection", "close")])
                 return [f"<Error><Code>{code}</Code><Message>not for you</Message></Error>".encode()]

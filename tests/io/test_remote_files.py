@@ -310,7 +310,7 @@ def test_sinks_upload_after_all_have_prepared(store, bucket, monkeypatch, tmp_pa
     writer = Sink.to_file(f"s3://{bucket}/x.csv", storage_options=store.options).open(ROWS.schema, context())
     writer.write(Batch(ROWS))
     handle = writer.prepare(0)
-    assert handle == {"objects": [f"s3://{bucket}/x.csv"]} and store.keys(bucket) == []
+    assert handle == {"objects": [f"s3://{bucket}/x.csv"], "replaced": []} and store.keys(bucket) == []
     writer.commit(handle)
     writer.commit(handle)
     writer.close()
@@ -350,11 +350,11 @@ def test_parts_partitions_and_labels(store, bucket):
     ]
     assert_frame_equal(read(f"{begin}/parts/", storage_options=store.options), ROWS)
     assert read(f"{begin}/by", storage_options=store.options)["k"].sum() == 1500
-    with pytest.raises(SinkError, match=rf"{begin}/by/ already holds objects") as error:
+    with pytest.raises(SinkError, match=rf"{begin}/by/ already holds data objects") as error:
         write(ROWS.with_columns(k=1), f"{begin}/by", store, partition_by="k")
-    assert error.value.found == "2 objects, such as by/k=0/part-00000.parquet"
+    assert error.value.found == "2 objects, such as k=0/part-00000.parquet"
     write(ROWS, f"{begin}/once.csv", store, mode="error")
-    with pytest.raises(SinkError, match=rf"{begin}/once.csv already exists") as error:
+    with pytest.raises(SinkError, match=rf"{begin}/once.csv already holds rows") as error:
         write(ROWS, f"{begin}/once.csv", store, mode="error")
     assert error.value.found == "once.csv"
     write(ROWS.head(1), f"{begin}/once.csv", store, mode="overwrite")
@@ -377,11 +377,8 @@ def test_parts_partitions_and_labels(store, bucket):
 def test_sinks_that_cannot_be(store, tmp_path):
     for make, message in (
         (lambda: Sink.to_file("https://host/x.csv?sig=abc"), r"https://host/x.csv\?\*\*\* cannot be written"),
-        (lambda: Sink.to_file("s3://b/x.csv", mode="append"), "mode='append' is for files and folders"),
-        (
-            lambda: Sink.to_file("s3://b/x/", overwrite=True),
-            "mode='overwrite' is for files",
-        ),
+        (lambda: Sink.to_file("s3://b/x.csv", mode="append"), "objects of a store cannot be appended to"),
+        (lambda: Sink.to_file("s3://b/x/", mode="append", roll_every="1m"), "roll_every is for folders on"),
         (lambda: Sink.to_file(tmp_path / "x.csv", storage_options={}), "only URLs have storage options"),
         (lambda: Source.from_file(tmp_path / "x.csv", storage_options={}), "only URLs have storage options"),
         (lambda: FileSink.of("s3://b/x.csv"), "is a URL"),
@@ -392,6 +389,12 @@ def test_sinks_that_cannot_be(store, tmp_path):
     rows = Pipeline.builder().source(Source.from_frame(ROWS))
     with pytest.raises(PlanError, match="two sinks write to the same place"):
         rows.sink(Sink.fanout([Sink.to_file(url), Sink.to_file(url)])).build()
+    for options, message in (
+        ({"mode": "overwrite_partitions"}, "replaces the folders of partitions"),
+        ({"partition_by": "x"}, "looks like a file"),
+    ):
+        with pytest.raises(PlanError, match=message):
+            rows.sink(Sink.to_file(url, **options)).build()
     with pytest.raises(ArrowstreamError, match="cannot be written to a csv file"):
         rows.with_columns(z=pl.concat_list("x")).sink(Sink.to_file(url)).build()
 

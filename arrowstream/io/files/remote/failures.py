@@ -59,7 +59,9 @@ def store_error(kind: type[Error], what: str, path: RemotePath, error: BaseExcep
         "missing bucket": "check the name of the bucket, and storage_options for its region and endpoint",
         "missing": f"check the {'URL' if path.is_web else 'bucket and the key'}",
         "denied": _CREDENTIALS[path.scheme],
-        "network": "check the network" if path.is_web else "check the network, and storage_options for the endpoint",
+        "network": "check the network"
+        if path.is_web
+        else "check the network, and storage_options for the endpoint",
         "ranges": "that server sends whole files only: download the file first",
         "busy": "the server failed each time that it was asked: try again later",
         "slashes": "keys with an empty name between two slashes are not supported: rename the object",
@@ -69,7 +71,7 @@ def store_error(kind: type[Error], what: str, path: RemotePath, error: BaseExcep
 
 
 def hide_query(error: BaseException, path: RemotePath) -> None:
-    """Mask the query of a URL, which may be a signature, in the texts of an error that becomes the cause of another."""
+    """Mask the query of a URL, which may be a signature, in an error that becomes the cause of another."""
     if path.is_web and "?" in path.key:
         error.args = tuple(_masked(each) if isinstance(each, str) else each for each in error.args)
 

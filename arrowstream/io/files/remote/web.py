@@ -193,7 +193,9 @@ def _check_part(part: HTTPResponse, opened: Status) -> None:
 def _status(answer: HTTPResponse) -> Status:
     """Return the status of the whole file, of which an answer may have a part."""
     total = re.search(r"/(\d+)$", answer.headers.get("Content-Range") or "")
-    return Status(int(total[1] if total else answer.headers.get("Content-Length") or -1), _tag(answer.headers))
+    return Status(
+        int(total[1] if total else answer.headers.get("Content-Length") or -1), _tag(answer.headers)
+    )
 
 
 def _tag(headers: Message) -> str:
