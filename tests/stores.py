@@ -1,5 +1,6 @@
 """Servers on this machine: an object store that speaks S3, and a web server that sends ranges of files."""
 
+import logging
 import re
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,7 @@ class Store:
         """Methods and URLs of the calls so far."""
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         self._server.log = lambda *_: None  # type: ignore[method-assign]
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.endpoint = f"http://127.0.0.1:{self._server.port}"
         Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         self.options = {

