@@ -88,7 +88,8 @@ class Source(metaclass=ExplainsNames):
             read, so fewer rows make it quicker where a step is slow; they cost some 30 us a batch and step.
         bad_rows
             A sink for rows of CSV and NDJSON that cannot be read, with the columns ``file``, ``row``, ``line``,
-            ``error``, ``text``; ``"skip"`` to leave them out and count them in the report; by default an error.
+            ``error``, ``text``; those of earlier runs stay in it, as dead letters do. ``"skip"`` leaves such rows out
+            and counts them in the report; by default they are an error.
         has_header
             Whether the first record of a CSV file names its columns; else `schema` does if it has as many columns
             as there are fields, or they are ``column_1``, ``column_2`` and so on.
