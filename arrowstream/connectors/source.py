@@ -133,8 +133,9 @@ class Source(metaclass=ExplainsNames):
         environment and of the store's own tools. S3 takes ``aws_access_key_id``, ``aws_secret_access_key``,
         ``aws_session_token``, ``aws_region``, ``aws_endpoint_url``, ``aws_allow_http``, ``aws_skip_signature`` (for
         public data) and ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure
-        ``azure_storage_account_name`` and ``azure_storage_account_key``. Requests that fail are repeated by the
-        libraries that make them. An object that is replaced while it is read is an error.
+        ``azure_storage_account_name`` and ``azure_storage_account_key``. Requests to stores that fail are repeated by
+        the libraries that make them; those to web servers 3 times within 5 s, and text that breaks off goes on at the
+        same byte. An object that is replaced while it is read is an error.
         A blank line of CSV is a row of nulls; before the header it is skipped, as it is in NDJSON. A quote that is
         opened and never closed makes the line it is on a bad row, and reading goes on with the next line; so does
         text after a closing quote. Types are inferred from rows that are not bad for another reason; give `schema`
