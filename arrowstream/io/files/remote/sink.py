@@ -38,7 +38,8 @@ class ObjectSink(SinkSpec):
 
     The rows are written into files in the folder for temporary files (``TMPDIR``), and uploaded after all sinks of
     the run have prepared. An object appears when its upload completes, and replaces one of the same name. An upload
-    that fails shows nothing. Part files and partitions appear one after the other.
+    that fails shows nothing. Part files and partitions appear one after the other; those that replace others have
+    names of their own, and the old objects are deleted once all new ones are in place.
 
     Parameters
     ----------
