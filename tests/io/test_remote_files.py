@@ -1,6 +1,5 @@
 """Objects of a store that speaks S3 and files of a web server, as sources and sinks."""
 
-import gzip
 import io
 import itertools
 import tempfile
@@ -13,7 +12,7 @@ import pytest
 from contexts import context
 from polars.testing import assert_frame_equal
 from pyarrow import fs
-from stores import Store, Web
+from stores import Store
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch

@@ -98,7 +98,9 @@ def test_append_and_overwrite(store, out, options):
         assert names(store, out) == kept
         write(store, SECOND, out, mode="overwrite_partitions", **options)
         assert read(store, out) == [("a", 1), ("b", 3), ("c", 4)]
-        assert [name for name in names(store, out) if name in kept] == [name for name in kept if "k=a" in name]
+        assert [name for name in names(store, out) if name in kept] == [
+            name for name in kept if "k=a" in name
+        ]
     write(store, SECOND, out, mode="overwrite", **options)
     assert read(store, out) == SECOND.rows() and not set(names(store, out)) & set(kept)
     write(store, NONE, out, overwrite=True, **options)
@@ -135,7 +137,12 @@ def test_rows_that_do_not_fit(store, out, mode):
     before = names(store, out)
     for rows, options, error, message in (
         (FIRST.with_columns(y=1), {"partition_by": "k"}, SchemaError, "has no column 'y'"),
-        (FIRST.with_columns(x=pl.lit("1")), {"partition_by": "k"}, SchemaError, "has another type in column 'x'"),
+        (
+            FIRST.with_columns(x=pl.lit("1")),
+            {"partition_by": "k"},
+            SchemaError,
+            "has another type in column 'x'",
+        ),
         (FIRST, {"partition_by": "k", "format": "csv"}, SinkError, "holds data files of another format"),
         (FIRST.select("x", l="k"), {"partition_by": "l"}, SinkError, "is partitioned by other columns"),
     ):
@@ -284,7 +291,9 @@ def test_dead_letters_of_earlier_runs_stay(store, out):
 
     def run(place, rows):
         sink = Sink.to_file(place, storage_options=store.options)
-        rows = Pipeline.builder().source(Source.from_frame(rows, batch_rows=1)).map(failing, schema=FIRST.schema)
+        rows = (
+            Pipeline.builder().source(Source.from_frame(rows, batch_rows=1)).map(failing, schema=FIRST.schema)
+        )
         return rows.on_error(ErrorHandler.dead_letter(sink)).collect_sync().height
 
     for place in (f"{letters}/", f"{letters}.csv", f"{letters}.parquet"):
