@@ -230,6 +230,20 @@ def test_others_who_write_meanwhile(store, out):
     assert read(store, out) == [("a", 1), ("b", 2), ("b", 3), ("b", 3), ("c", 4), ("c", 4)]
 
 
+def test_two_runs_into_an_empty_folder(store, out):
+    first, second = (
+        Sink.to_file(out, storage_options=store.options).open(FIRST.schema, context()) for _ in range(2)
+    )
+    for writer, rows in ((first, FIRST), (second, SECOND)):
+        writer.write(Batch(rows))
+    first.commit(first.prepare(0))
+    first.close()
+    with pytest.raises(SinkError, match=r"part-00000\.parquet was written since this run began"):
+        second.prepare(0)
+    second.abort()
+    assert read(store, out) == FIRST.rows()
+
+
 def test_an_old_object_that_is_gone_already(store, out):
     write(store, FIRST, out)
     writer = prepared(store, SECOND, out, mode="overwrite")

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import traceback
+import zipfile
 from urllib.parse import quote
 
 import polars as pl
@@ -172,8 +173,11 @@ def test_a_whole_file_in_place_of_the_rest(web, tmp_path):
         whole.stop()
 
 
-def test_empty_files_and_names_that_must_be_escaped(web):
+def test_empty_files_archives_and_names_that_must_be_escaped(web):
     (web.root / "empty.csv").write_bytes(b"")
+    with zipfile.ZipFile(web.root / "z.csv.zip", "w") as archive:
+        archive.writestr("z.csv", ROWS.write_csv())
+    assert_frame_equal(read(f"{web.url}/z.csv.zip?signature=hunter2"), ROWS)
     for name in ("a b.csv", "ü.csv", "100%.csv", "a+b&c=d;e.csv", "a b.parquet", "ü.parquet"):
         ROWS.write_csv(web.root / name) if name.endswith("csv") else ROWS.write_parquet(web.root / name)
         for written in {quote(name), name} - {"100%.csv"}:

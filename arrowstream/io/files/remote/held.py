@@ -97,7 +97,7 @@ def held_folder(
         )
     check_formats(path, [(PurePosixPath(name), kind.format) for name, kind in found.items()], format)
     if mode in ("error", "overwrite"):
-        return Held(names, names, alone=mode == "overwrite")
+        return Held(names, names, alone=True)
     roots = [name for name in names if "/" not in name]
     spare = [
         name

@@ -127,7 +127,7 @@ class _Seekable(io.RawIOBase):
 
 
 class RemoteBytes(_Seekable):
-    """Bytes of an object from its beginning on; those of a store can be read again from any place.
+    """Bytes of an object from its beginning on; those of a store, and of archives, can be read from any place.
 
     Parameters
     ----------
@@ -145,7 +145,8 @@ class RemoteBytes(_Seekable):
         self._ahead = b""
         self._ahead_from = 0
         self._answer: WebStream | None = None
-        if path.is_web:
+        # The directory of a zip archive is at its end: it is read in ranges.
+        if path.is_web and not path.name.lower().endswith(".zip"):
             with reading(path):
                 self._answer = WebStream(path)
 

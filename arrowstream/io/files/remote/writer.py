@@ -116,7 +116,7 @@ class ObjectWriter(BlockingWriter):
             if name not in self._held.data and self._is_replaced(name, written):
                 raise SinkError(
                     f"{self._object(name)} was written since this run began",
-                    expected="nobody else replacing the same objects",
+                    expected="nobody else writing to the same folder",
                     hint="run again once the other writer has finished",
                 )
 
