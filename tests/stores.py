@@ -19,7 +19,7 @@ class Store:
     def __init__(self) -> None:
         self._app = DomainDispatcherApplication(create_backend_app)
         self.fails: tuple[str, str, str] | None = None
-        """Method and part of the URL of the calls to refuse, and the code to refuse them with."""
+        """Methods and part of the URL of the calls to refuse, and the code to refuse them with."""
         self.calls: list[tuple[str, str]] = []
         """Methods and URLs of the calls so far."""
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
@@ -47,7 +47,7 @@ class Store:
         self.calls.append((environ["REQUEST_METHOD"], place))
         if self.fails is not None:
             method, part, code = self.fails
-            if environ["REQUEST_METHOD"] == method and part in place:
+            if environ["REQUEST_METHOD"] in method.split() and part in place:
                 start("403 Forbidden", [("Content-Type", "application/xml"), ("Connection", "close")])
                 return [f"<Error><Code>{code}</Code><Message>not for you</Message></Error>".encode()]
         return self._app(environ, start)

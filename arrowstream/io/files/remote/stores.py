@@ -37,6 +37,8 @@ def _store(scheme: str, bucket: str, options: StorageOptions) -> Any:
     region = options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None and not endpoint:
         region = fs.resolve_s3_region(bucket)
+    # Small objects take one request, which has no parts that a failure leaves; pyarrow 19 has no such option.
+    small_at_once = "allow_delayed_open" in (fs.S3FileSystem.__doc__ or "")
     return fs.S3FileSystem(
         access_key=options.get("access_key_id"),
         secret_key=options.get("secret_access_key"),
@@ -48,6 +50,7 @@ def _store(scheme: str, bucket: str, options: StorageOptions) -> Any:
         force_virtual_addressing=options.is_on("virtual_hosted_style_request"),
         connect_timeout=_CONNECT_S,
         request_timeout=_REQUEST_S,
+        **({"allow_delayed_open": True} if small_at_once else {}),
     )
 
 
