@@ -19,6 +19,7 @@ from arrowstream.errors import SinkError
 from arrowstream.io.files import folder_writer
 from arrowstream.io.files import sink as file_sink
 from arrowstream.io.files import sink_errors as file_errors
+from arrowstream.io.files import writer as file_writer
 from arrowstream.io.files.output import encoders
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.files.staging import base as staging
@@ -296,6 +297,47 @@ def test_rows_sorted_by_partition_give_one_file_each_however_many_there_are(tmp_
         part = pl.read_parquet(tmp_path / "parts" / f"k={k}" / "part-00000.parquet")
         assert part["x"].to_list() == list(range(k * 1000, (k + 1) * 1000))
     assert len(list(tmp_path.rglob("*.parquet"))) == 9
+
+
+@pytest.mark.parametrize("options", [{}, {"partition_by": "k", "max_bytes_per_file": 1000}])
+def test_a_batch_that_fills_many_files_keeps_few_encoders(tmp_path, monkeypatch, options):
+    """Each encoder holds a thread of Polars' too, of which there are 512: beyond that, all of them wait for ever."""
+    monkeypatch.setattr(file_writer, "ENDING_FILES", 3)
+    alive = []
+    new_sink = folder_writer.FolderWriter._new_sink
+
+    def counted(self, partition):
+        alive.append(sum(thread.name == "arrowstream-encoder" for thread in threading.enumerate()))
+        return new_sink(self, partition)
+
+    monkeypatch.setattr(folder_writer.FolderWriter, "_new_sink", counted)
+    frame = pl.DataFrame({"x": range(30), "k": [1] * 30})
+    run(FileSink.of(f"{tmp_path}/parts/", format="csv", max_rows_per_file=1, **options), frame)
+    assert len(alive) == 30 and max(alive) <= 4
+    assert sorted(pl.read_csv(part)["x"].item() for part in tmp_path.rglob("*.csv")) == list(range(30))
+
+
+def test_a_file_that_fails_to_end_while_a_batch_is_taken_fails_the_next_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_writer, "ENDING_FILES", 0)
+    full = [True]
+
+    class Failing(folder_writer.GrowingFile):
+        def end(self, *content):
+            with file_errors.sink_errors("cannot finish", tmp_path):
+                if full:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+            super().end(*content)
+
+    monkeypatch.setattr(folder_writer, "GrowingFile", Failing)
+    rows = pl.DataFrame({"x": range(5)})
+    writer = FileSink.of(f"{tmp_path}/parts/", format="csv", max_rows_per_file=1).open(rows.schema, context())
+    writer.write(Batch(rows))  # takes the rows
+    with pytest.raises(SinkError, match="No space left"):
+        writer.write(Batch(rows + 5))  # does not
+    full.clear()
+    writer.write(Batch(rows + 5))
+    publish(writer)
+    assert [pl.read_csv(part)["x"].item() for part in sorted(tmp_path.rglob("*.csv"))] == list(range(10))
 
 
 def test_a_partition_whose_last_rows_fill_its_file(tmp_path, monkeypatch):
