@@ -9,6 +9,8 @@ import polars as pl
 
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.existing_rows import (
+    APPEND_REFUSED,
+    REPLACE_REFUSED,
     check_formats,
     check_part,
     check_partitions,
@@ -106,8 +108,9 @@ def held_folder(
     ]
     parts = [name for name in names if name not in spare]
     check_partitions(path, map(PurePosixPath, parts), partitions.columns)
+    refusal = APPEND_REFUSED if mode == "append" else REPLACE_REFUSED
     for name in dict.fromkeys((*parts[:1], *parts[-1:])):
-        check_part(_at(path, name), partitions.file_schema(schema), found[name])
+        check_part(_at(path, name), partitions.file_schema(schema), found[name], refusal)
     if mode == "append":
         return Held(names, tuple(spare), may_stay=bool(found))
     return Held(names, names, only_written=True, alone=True, may_stay=bool(found))
