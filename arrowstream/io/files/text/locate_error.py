@@ -12,6 +12,7 @@ from arrowstream.errors import SourceError
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
 from arrowstream.io.files.text.json.apart import Apart
 from arrowstream.io.files.text.json.restated import Restated
+from arrowstream.io.files.text.ndjson_format import Ndjson, is_blank
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, UnknownKey
 from arrowstream.io.files.text.records import Positions
@@ -154,8 +155,11 @@ class Fault:
             return None
 
     def _rows(self, part: bytes) -> int:
-        frame = self._try(self.format.scan(part, self.schema)) if part else None
-        return 0 if frame is None else frame.height
+        """Return the number of rows of whole records, of which some may be bad for another reason."""
+        ends = self.format.ends(part)
+        if not isinstance(self.format, Ndjson):
+            return len(ends)
+        return sum(not is_blank(line) for line in part.split(b"\n"))
 
     def _column(self, part: bytes) -> str | None:
         """Return the column that is refused at the end of `part`, if all columns can be read as text."""

@@ -1,7 +1,8 @@
 """Bad rows of a block of NDJSON.
 
-Python's parser finds the lines that are no JSON. Polars reads the others with nulls in place of values that do not
-fit, which tells the lines that have such values. Where a read fails for another reason, halving finds the lines.
+Reads of ever smaller parts find the few lines around each bad one. Among those, Python's parser finds the lines that are
+no JSON. Polars reads the others with nulls in place of values that do not fit, which tells the lines that have such
+values. Where a read fails for another reason, halving finds the lines.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ Read = Callable[[bytes], pl.DataFrame]
 
 Objects = dict[int, dict[str, Any]]
 """Objects by the numbers of their lines."""
+
+_PARTS = 16
+"""Number of parts into which lines that cannot be read together are divided."""
+
+_FEW = 64
+"""Largest number of lines that Python parses together: some 3 ms of work, as much as a few reads by Polars."""
 
 
 def lines_of(block: bytes) -> list[bytes]:
@@ -53,18 +60,52 @@ def sifted_ndjson(
     read
         Reads lines, without loss; raises for a line that is no row.
     """
+    errors = dict[int, str]()
+    for first, part in _unreadable(lines, 0, read):
+        errors.update((first + number, error) for number, error in _errors(part, schema, read).items())
+    good = _without(lines, errors)
+    with suppress(*FAILURES):
+        return read(good), good, errors
+    # Lines that can only be read without each other: of times, the parser takes the form of the first one.
+    errors = _errors(lines, schema, read)
+    good = _without(lines, errors)
+    return read(good), good, errors
+
+
+def _unreadable(lines: Sequence[bytes], first: int, read: Read) -> Iterator[tuple[int, Sequence[bytes]]]:
+    """Yield parts of lines that cannot be read, each a few lines, with the number of the first one.
+
+    Parameters
+    ----------
+    lines
+        Lines that cannot be read together, with their ends.
+    first
+        Number of the first of them.
+    read
+        Reads lines, without loss; raises for a line that is no row.
+    """
+    if len(lines) <= _FEW:
+        yield first, lines
+        return
+    size = -(-len(lines) // _PARTS)
+    for start in range(0, len(lines), size):
+        part = lines[start : start + size]
+        if _failure(b"".join(part), read) is not None:
+            yield from _unreadable(part, first + start, read)
+
+
+def _errors(lines: Sequence[bytes], schema: pl.Schema, read: Read) -> dict[int, str]:
+    """Return the lines that are bad, each with the error; `sifted_ndjson` has the parameters."""
     objects, errors = _parsed(lines)
     for find in (_of_other_shape, _of_other_type):
-        good = _without(lines, errors)
         with suppress(*FAILURES):
-            return read(good), good, errors
+            read(_without(lines, errors))
+            return errors
         found = dict(reversed([*find(objects, lines, schema, read)]))
         objects = {number: value for number, value in objects.items() if number not in found}
         errors |= found
     left = [number for number, line in enumerate(lines) if number not in errors and not is_blank(line)]
-    errors |= _halved(lines, left, read)
-    good = _without(lines, errors)
-    return read(good), good, errors
+    return errors | _halved(lines, left, read)
 
 
 def _parsed(lines: Sequence[bytes]) -> tuple[Objects, dict[int, str]]:
