@@ -20,6 +20,7 @@ OPTIONS = {
     "paths": "a path, a pattern, or a list of them; relative ones start at the folder of the job file",
     "flag": "`true` or `false`",
     "count": "a whole number of at least 1",
+    "count from 0": "a whole number",
     "text or count": "text, or a whole number of at least 1",
     "options": 'a table of names and values, such as `{ aws_region = "eu-west-1" }`',
     "types": 'a table of columns and types, such as `{ x = "Float64" }`',

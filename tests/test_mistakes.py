@@ -17,7 +17,7 @@ import arrowstream
 from arrowstream import Builder, ErrorHandler, Pipeline, Sink, Source, channel
 from arrowstream.core.mistakes.explain import explain_call
 from arrowstream.core.mistakes.other_names import ADVICE, ARGUMENTS, CLASSES, PACKAGE, PIPELINE, SINK, SOURCE
-from arrowstream.errors import NoSuchStep, PlanError, StageError, UnknownName, WrongCall
+from arrowstream.errors import ArrowstreamError, NoSuchStep, PlanError, StageError, UnknownName, WrongCall
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "k": ["a", "b", "a"]})
 
@@ -229,6 +229,51 @@ def test_other_words_for_arguments_stand_for_arguments_that_there_are() -> None:
     known |= {"column", "lateness", "idle", "frame", "schema"}
     assert {right for rights in ARGUMENTS.values() for right in rights} <= known
     assert {argument for argument, _ in ADVICE.values()} <= known
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("usecols", "select"),
+        ("n_rows", "--limit"),
+        ("infer_schema_length", "first 10,000 rows"),
+        ("parse_dates", "Datetime in schema"),
+        ("hive_partitioning", "leave it out: folders such as day=1 are columns"),
+        ("recursive", "at any depth"),
+    ],
+)
+def test_options_of_other_readers_get_advice(wrong: str, hint: str) -> None:
+    with pytest.raises(WrongCall) as caught:
+        Source.from_file("x.csv", **{wrong: 1})
+    assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "hint"),
+    [
+        ("source.format", "jsonl", "did you mean 'ndjson'?"),
+        ("source.kind", "csv", "did you mean 'file'?"),
+        ("source.schema.x", "int", "did you mean 'Int64'?"),
+        ("source.schema.x", "str", "did you mean 'String'?"),
+        ("sink.mode", "w", "did you mean 'overwrite'?"),
+        ("sink.compression", "gz", "did you mean 'gzip'?"),
+        ("sink.max_bytes_per_file", "10MB", "write 10_000_000"),
+        ("steps.0.where", "x > 1", "did you mean 'filter'?"),
+        ("steps.0.group_by", "x", "did you mean 'reduce'?"),
+        ("source.path", "day=2026-01-02/x.csv", "'day=2026-01-01' has others"),
+    ],
+)
+def test_words_of_other_libraries_get_those_of_jobs(
+    where: str, value: str, hint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_text("x\n1\n")
+    (tmp_path / "day=2026-01-01").mkdir()
+    (tmp_path / "job.toml").write_text(
+        '[source]\nkind = "file"\npath = "x.csv"\n[[steps]]\nbatch = 9\n[sink]\nkind = "file"\npath = "y.parquet"\n'
+    )
+    with pytest.raises(ArrowstreamError) as caught:
+        Pipeline.from_toml(tmp_path / "job.toml", set={where: value})
+    assert hint in str(caught.value)
 
 
 @pytest.mark.parametrize("wrong", ["x", 3, None])

@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 from arrowstream.config.masking import hidden
 from arrowstream.config.toml_lines import At, positions
 from arrowstream.core.checks import PathLike
-from arrowstream.core.mistakes.explain import nearest_name
+from arrowstream.core.hints import size_hint
+from arrowstream.core.mistakes.explain import nearest_name, nearest_value
 from arrowstream.errors import JobError
 
 T = TypeVar("T")
@@ -166,11 +167,12 @@ class Value:
             raise self._unfit("true or false")
         return found
 
-    def count(self) -> int:
-        """Return an integer of at least 1, or raise."""
+    def count(self, least: int = 1) -> int:
+        """Return an integer of at least `least`, or raise."""
         found = self.scalar()
-        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-            raise self._unfit("an integer of at least 1")
+        if not isinstance(found, int) or isinstance(found, bool) or found < least:
+            hint = size_hint(found) if isinstance(found, str) else None
+            raise self._unfit(f"an integer of at least {least}", hint)
         return found
 
     def number(self) -> float:
@@ -184,7 +186,8 @@ class Value:
         """Return a string that is one of `names`, or raise."""
         known, text = tuple(names), self.text()
         if text not in known:
-            raise self.error(f"unknown name {text!r} ({nearest(text, known)})")
+            hint = nearest_value(text, known) or _one_of(known)
+            raise self.error(f"unknown name {text!r} ({hint})")
         return text
 
     def items(self) -> list[Value]:
@@ -229,8 +232,9 @@ class Value:
             raise self._unfit(name)
         return self.found
 
-    def _unfit(self, expected: str) -> JobError:
-        return self.error(f"expected {expected}, found {_describe(self.found)}")
+    def _unfit(self, expected: str, hint: str | None = None) -> JobError:
+        advice = "" if hint is None else f" ({hint})"
+        return self.error(f"expected {expected}, found {_describe(self.found)}{advice}")
 
 
 def parsed(text: str) -> Any:
@@ -257,7 +261,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     ("did you mean 'filter'?", "one of 'filter', 'select'")
     """
     names = list(known)
-    return nearest_name(name, names) or "one of " + ", ".join(map(repr, names))
+    return nearest_name(name, names) or nearest_value(name, names) or _one_of(names)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return "one of " + ", ".join(map(repr, names))
 
 
 def _section(at: At) -> str:

@@ -58,9 +58,11 @@ class Source(metaclass=ExplainsNames):
         path
             A file (text also as ``.gz``, ``.zst`` or ``.zip``), a glob, a list of files, or a folder: all files of
             one format at any depth, through symbolic links, except names that begin with ``.`` or ``_``. Hive
-            partitions ``key=value`` and ``_key=value`` become columns, those in the paths of a list, too. ``~`` is
-            the home folder. ``s3://``, ``gs://`` and ``az://`` URLs name objects in the same ways, ``https://`` and
-            ``http://`` URLs one file of a web server. ``"-"`` is standard input, whose `format` must be given.
+            partitions ``key=value`` and ``_key=value`` become columns: below the folder, from the first folder of a
+            glob that has a wildcard, and everywhere in the paths of a list, so that ``["in/day=1/"]`` has a column
+            ``day`` and ``"in/day=1/"`` has none. ``~`` is the home folder. ``s3://``, ``gs://`` and ``az://`` URLs
+            name objects in the same ways, ``https://`` and ``http://`` URLs one file of a web server. ``"-"`` is
+            standard input, whose `format` must be given.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"``, ``"avro"`` or ``"excel"``; by default the
             names of the files decide. ``"lines"`` reads any text as one column, ``line``, of a text for each line.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from numbers import Integral
 
+from arrowstream.core.hints import size_hint
 from arrowstream.errors import PlanError
 
 PathLike = str | os.PathLike[str]
@@ -46,7 +47,7 @@ def check_whole(what: str, value: object, least: int = 1) -> None:
             f"{what} takes a whole number",
             expected=expected,
             found=f"the {type(value).__name__} {value!r}",
-            hint=f"write {plain}, without quotes" if plain.isdecimal() else None,
+            hint=f"write {plain}, without quotes" if plain.isdecimal() else size_hint(plain),
         )
     if int(value) < least:
         raise PlanError(f"{what} is too small", expected=expected, found=str(value))

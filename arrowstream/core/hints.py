@@ -169,15 +169,63 @@ _AGGREGATES = ("sum", "mean", "min", "max", "first", "last", "median", "n_unique
 """Short forms that a Polars group has next to ``agg``; a count of rows is apart."""
 
 
+_SIZE = re.compile(r"(\d+) ?([kmgt])(i?)b?", re.IGNORECASE)
+
+
+def size_hint(text: str) -> str | None:
+    """Return a hint for a size with a unit in place of a whole number; None for any other text.
+
+    Examples
+    --------
+    >>> size_hint("10MB"), size_hint("64 KiB"), size_hint("many")
+    ('write 10_000_000', 'write 65_536', None)
+    """
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        return None
+    power = "kmgt".index(found[2].lower()) + 1
+    return f"write {int(found[1]) * (1024 if found[3] else 1000) ** power:_}"
+
+
 def type_name_hint(text: str) -> str | None:
     """Return a hint for the name of a type in place of the type; None if no type has a similar name.
 
     Examples
     --------
-    >>> type_name_hint("Float64"), type_name_hint("int64"), type_name_hint("soft")
+    >>> type_name_hint("Float64"), type_name_hint("int"), type_name_hint("soft")
     ('write pl.Float64, without quotes', 'write pl.Int64, without quotes', None)
     """
     names = [name for name, value in vars(pl).items() if isinstance(value, pl.datatypes.DataTypeClass)]
-    by_lower = {name.lower(): name for name in names}
-    close = get_close_matches(text.lower(), by_lower, 1, cutoff=0.8)
-    return f"write pl.{by_lower[close[0]]}, without quotes" if close else None
+    close = nearest_type(text, names, 0.8)
+    return f"write pl.{close}, without quotes" if close else None
+
+
+def nearest_type(text: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name of the type that SQL, Python or pandas call `text`, or the most similar name; else None.
+
+    Examples
+    --------
+    >>> nearest_type("int", ["Int8", "Int64"]), nearest_type("Int46", ["Int8", "Int64"])
+    ('Int64', 'Int64')
+    """
+    by_lower = {name.lower(): name for name in known}
+    word = text.lower()
+    if (other := _TYPES.get(word)) in by_lower.values():
+        return other
+    close = get_close_matches(word, by_lower, 1, cutoff)
+    return by_lower[close[0]] if close else None
+
+
+_TYPES = {
+    **dict.fromkeys(("int", "integer", "bigint", "long"), "Int64"),
+    **dict.fromkeys(("smallint", "short"), "Int16"),
+    **dict.fromkeys(("tinyint", "byte"), "Int8"),
+    **dict.fromkeys(("float", "double", "number"), "Float64"),
+    **dict.fromkeys(("real",), "Float32"),
+    **dict.fromkeys(("str", "text", "varchar", "char", "object"), "String"),
+    **dict.fromkeys(("bool", "bit"), "Boolean"),
+    **dict.fromkeys(("timestamp", "timestamptz", "datetime64", "datetime64[ns]"), "Datetime"),
+    **dict.fromkeys(("bytes", "blob", "bytea"), "Binary"),
+    **dict.fromkeys(("numeric",), "Decimal"),
+}
+"""Names of types in SQL, Python, pandas and Spark."""

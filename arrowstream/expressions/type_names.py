@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from difflib import get_close_matches
 from typing import Any
 
 import polars as pl
+
+from arrowstream.core.hints import nearest_type
 
 _TYPES: dict[str, type[pl.DataType]] = {
     name: getattr(pl, name)
@@ -51,9 +52,8 @@ def dtype(text: str) -> pl.DataType:
 
 class _UnknownType(Exception):
     def __init__(self, name: str) -> None:
-        lower = {known.lower(): known for known in _TYPES}
-        close = get_close_matches(name.lower(), lower, 1)
-        hint = f"did you mean {lower[close[0]]!r}?" if close else "one of " + ", ".join(_TYPES)
+        close = nearest_type(name, _TYPES)
+        hint = f"did you mean {close!r}?" if close else "one of " + ", ".join(_TYPES)
         super().__init__(f"unknown type {name!r} ({hint})")
 
 

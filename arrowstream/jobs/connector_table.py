@@ -16,7 +16,7 @@ from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
 Option = (
-    Literal["text", "texts", "path", "paths", "flag", "count", "types"]
+    Literal["text", "texts", "path", "paths", "flag", "count", "count from 0", "types"]
     | Literal["text or count", "options", "bad_rows", "nulls"]
     | tuple[str, ...]
 )
@@ -66,7 +66,7 @@ SOURCES: dict[str, Connector] = {
             "quote_char": "text",
             "null_values": "nulls",
             "comment_prefix": "text",
-            "skip_lines": "count",
+            "skip_lines": "count from 0",
             "decimal_comma": "flag",
             "encoding": "text",
             "batch_rows": "count",

@@ -27,7 +27,11 @@ def _scalar(value: Value) -> Any:
 
 
 def _bad_rows(value: Value) -> Any:
-    return value.one_of(("error", "skip")) if isinstance(value.found, str) else connector(value, SINKS)
+    if not isinstance(value.found, str):
+        return connector(value, SINKS)
+    if "." in value.text() or "/" in value.text():
+        raise value.error(f'a sink is a table, such as {{ kind = "file", path = "{value.text()}" }}')
+    return value.one_of(("error", "skip"))
 
 
 def _nulls(value: Value) -> Any:
@@ -43,6 +47,7 @@ _READERS: dict[str, Callable[[Value], Any]] = {
     "paths": paths,
     "flag": Value.flag,
     "count": Value.count,
+    "count from 0": lambda value: value.count(0),
     "text or count": _text_or_count,
     "types": types,
     "options": lambda value: {name: _scalar(item) for name, item in value.table().items()},

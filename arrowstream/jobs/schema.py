@@ -56,6 +56,7 @@ _OPTIONS: Mapping[str, Schema] = {
     "paths": _TEXTS,
     "flag": _FLAG,
     "count": _COUNT,
+    "count from 0": _or_variable({"type": "integer", "minimum": 0}),
     "text or count": {"anyOf": [_TEXT, _COUNT]},
     "options": {"type": "object", "additionalProperties": {"type": ["string", "integer", "boolean"]}},
     "types": _BY_NAME,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 _COLUMN = r"""pl\.col\(["'](?P<column>[^"']+)["']\)"""
 
-_NAMES = re.compile(r"did you mean '[^']*'\?$|one of the columns ")
+_NAMES = re.compile(r"did you mean '[^']*'\?$|one of the columns |check the digits of the name, ")
 """Texts that consist of names in the data, which stay as they are."""
 
 _Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]

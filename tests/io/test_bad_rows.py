@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.errors import ArrowstreamError, PlanError, SinkError, SourceError
+from arrowstream.io.files.text.bad import sift_ndjson
 from arrowstream.io.files.text.bad.sift_ndjson import broken
 from arrowstream.io.files.text.bad.sound_records import sound_records
 from arrowstream.io.files.text.csv_format import Csv
@@ -376,8 +377,11 @@ def test_no_rows_are_visible_if_the_sink_of_bad_rows_fails(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("bad_rows", "message"),
     [
-        ("drop", "bad_rows= has another value"),
-        (None, "bad_rows= has another value"),
+        ("drop", "(?s)bad_rows= has another value.*did you mean 'skip'"),
+        ("out", "(?s)bad_rows= has another value.*to_file\\('bad.ndjson'\\)"),
+        ("bad/", "(?s)bad_rows= has another value.*to_file\\('bad/'\\)"),
+        (Path("put aside"), "(?s)bad_rows= has another value.*to_file\\('put aside'\\)"),
+        (None, "(?s)bad_rows= has another value.*to_file\\('bad.ndjson'\\)"),
         (Sink.to_file("x.csv").on_error(ErrorHandler.skip()), "one sink without handlers"),
     ],
 )
@@ -390,6 +394,34 @@ def test_only_csv_ndjson_and_lines_have_bad_rows(tmp_path: Path) -> None:
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(PlanError, match="only CSV or LINES or NDJSON files have bad_rows"):
         Source.from_file(tmp_path / "a.parquet", bad_rows="skip").schema()
+
+
+def test_python_parses_only_the_lines_around_a_bad_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = {700: '{"id": 1,', 1_500: '{"id": "x"}', 1_501: "[1]", 4_999: '{"id": 1, "of": 3}'}
+    lines = [
+        bad.get(number, f'{{"id": {number}, "of": {{"n": {number}, "tags": ["t"]}}}}')
+        for number in range(5_000)
+    ]
+    (tmp_path / "a.ndjson").write_text("\n".join(lines))
+    looked_at: list[int] = []
+    errors = sift_ndjson._errors
+    monkeypatch.setattr(
+        sift_ndjson, "_errors", lambda part, *rest: [looked_at.append(len(part)), errors(part, *rest)][1]
+    )
+    schema = {"id": pl.Int64, "of": pl.Struct({"n": pl.Int64, "tags": pl.List(pl.String)})}
+    good, aside = read(tmp_path / "a.ndjson", schema)
+    assert good["id"].to_list() == [number for number in range(5_000) if number not in bad]
+    assert good.equals(pl.DataFrame([json.loads(lines[number]) for number in good["id"]], schema=schema))
+    assert places(aside) == [(number + 1, number + 1, text) for number, text in bad.items()]
+    assert [text.partition(":")[0] for text in aside["error"]] == [
+        "no JSON",
+        "column 'id'",
+        "no object",
+        "column 'of'",
+    ]
+    assert 0 < sum(looked_at) < 500
 
 
 def test_a_job_names_them(tmp_path: Path) -> None:
@@ -485,3 +517,18 @@ def test_bad_rows_of_a_job_are_one_of_two_words(value: str, tmp_path: Path) -> N
             Job.load(job)
     else:
         assert Job.load(job).pipeline().run_sync().rows_out == 1
+
+
+def test_a_path_in_a_job_is_to_be_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    for written, hint in {
+        "bad.ndjson": 'a sink is a table, such as { kind = "file", path = "bad.ndjson" }',
+        "ignore": "unknown name 'ignore' (did you mean 'skip'?)",
+    }.items():
+        (tmp_path / "job.toml").write_text(
+            f'[source]\nkind = "file"\npath = "a.csv"\nbad_rows = "{written}"\n'
+            '[sink]\nkind = "file"\npath = "b.csv"\n'
+        )
+        with pytest.raises(ArrowstreamError) as caught:
+            Job.load(tmp_path / "job.toml")
+        assert hint in str(caught.value)

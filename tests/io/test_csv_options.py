@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.errors import JobError, PlanError, SchemaError, SourceError
+from arrowstream.jobs.assignments import Assignment
 from arrowstream.jobs.job import Job
 
 SCHEMA = {"x": pl.String, "y": pl.String}
@@ -316,3 +317,14 @@ path = "{tmp_path}/out.parquet"
     )
     Job.load(tmp_path / "job.toml").pipeline().run_sync()
     assert pl.read_parquet(tmp_path / "out.parquet").rows() == [(1, 2.5, "ä"), (None, None, None)]
+
+
+def test_a_job_may_leave_out_no_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    (tmp_path / "job.toml").write_text(
+        '[source]\nkind = "file"\npath = "a.csv"\nskip_lines = 0\n[sink]\nkind = "file"\npath = "b.csv"\n'
+    )
+    assert Job.load(tmp_path / "job.toml").pipeline().run_sync().rows_out == 1
+    fewer = Assignment.written("source.skip_lines=-1")
+    with pytest.raises(JobError, match="at least 0, found the integer -1"):
+        Job.load(tmp_path / "job.toml", assignments=[fewer])

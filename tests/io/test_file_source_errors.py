@@ -465,6 +465,19 @@ def test_a_bad_line_of_ndjson_is_told_with_its_number(line, what, found, packed,
     assert ("bad_rows=" in error.hint) == (what == "cannot be read")
 
 
+@pytest.mark.parametrize("suffix", ["csv", "ndjson"])
+def test_rows_that_are_bad_for_another_reason_count_in_the_row_of_an_error(suffix, tmp_path):
+    path = tmp_path / f"t.{suffix}"
+    if suffix == "csv":  # more fields than columns, before text after a closing quote
+        path.write_text("a,b\n" + "1,x\n" * 5 + "1,x,y\n\n" + "1,x\n" * 5 + '1,"x" y\n')
+        where = "row 13 (line 14)"
+    else:  # a blank line, and one that is no JSON, before half of a surrogate pair
+        path.write_text('{"a": "x"}\n' * 5 + '\n{"a": \n' + '{"a": "x"}\n' * 5 + '{"a": "\\ud800"}\n')
+        where = "row 12 (line 13)"
+    error = failure(SourceError, FileSource.of(path, schema={"a": pl.String}))
+    assert error.position == f"{path} {where}"
+
+
 def test_a_bad_element_of_a_json_array_is_told_with_its_number(tmp_path, tiny_blocks):
     path = tmp_path / "t.json"
     path.write_text("[" + ",\n".join(['{"a": 1}'] * 30 + ['{"a": "x"}'] + ['{"a": 1}'] * 30) + "]")

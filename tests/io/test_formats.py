@@ -59,3 +59,13 @@ def test_an_unknown_format_name_gets_the_nearest():
         format_named("parkuet")
     with pytest.raises(PlanError, match="convert the file first"):
         detect("a.csv", "orc-like")
+    for wrong, right in {"jsonl": "ndjson", "XLSX": "excel", "feather": "ipc", "txt": "lines"}.items():
+        with pytest.raises(PlanError, match=f"did you mean '{right}'"):
+            format_named(wrong)
+
+
+def test_a_name_of_a_file_to_write_is_refused_with_what_is_written():
+    with pytest.raises(PlanError) as caught:
+        detect("out", written=True)
+    assert ".xlsx" not in caught.value.expected and ".zip" not in caught.value.expected
+    assert caught.value.hint.endswith("one of 'parquet', 'csv', 'ndjson', 'json', 'ipc', 'avro'")

@@ -14,7 +14,7 @@ from inspect import Parameter, iscoroutinefunction, isfunction, signature
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.core.mistakes.other_names import ADVICE, ARGUMENTS, CLASSES, STRAY
+from arrowstream.core.mistakes.other_names import ADVICE, ARGUMENTS, CLASSES, STRAY, VALUES
 from arrowstream.errors import UnknownName, WrongCall
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -156,6 +156,18 @@ def nearest_name(name: str, known: Collection[str]) -> str | None:
             return hint
         name = next(iter(get_close_matches(name, words, 1, _CLOSE)), name)
     return f"did you mean {words[name]!r}?" if name in words else None
+
+
+def nearest_value(name: str, known: Collection[str]) -> str | None:
+    """Return a hint with the known value or step that others call `name`, or that is most similar; else None.
+
+    Examples
+    --------
+    >>> nearest_value("jsonl", ["json", "ndjson"]), nearest_value("jsno", ["json", "ndjson"])
+    ("did you mean 'ndjson'?", "did you mean 'json'?")
+    """
+    right = next((each for each in VALUES.get(name, ()) if each in known), None)
+    return did_you_mean(name, known) if right is None else f"did you mean {right!r}?"
 
 
 def _call(fn: Callable[..., Any]) -> str:

@@ -253,8 +253,60 @@ ADVICE: dict[str, tuple[str, str]] = {
         "skip_lines",
         "the names of files tell it, by .gz, .zst or .zip at the end; unpack standard input by zcat",
     ),
+    **dict.fromkeys(
+        ("columns", "usecols"),
+        ("skip_lines", "choose columns in a step, select: the source then reads no others"),
+    ),
+    **dict.fromkeys(
+        ("n_rows", "nrows", "max_rows"),
+        ("skip_lines", "the run has a limit of rows, limit or --limit, and preview shows the first rows"),
+    ),
+    **dict.fromkeys(
+        ("infer_schema_length", "infer_schema", "inferSchema", "sample_size", "all_varchar"),
+        ("skip_lines", "types are inferred from the first 10,000 rows; schema sets some or all of them"),
+    ),
+    **dict.fromkeys(
+        ("parse_dates", "try_parse_dates", "date_format", "dateformat", "timestampformat"),
+        (
+            "skip_lines",
+            "read times by the type Datetime in schema, or parse text in a step, which has the format",
+        ),
+    ),
+    **dict.fromkeys(
+        ("hive_partitioning", "hive_schema", "hive_types", "partitioning", "basePath"),
+        (
+            "skip_lines",
+            "leave it out: folders such as day=1 are columns, below the folder or the first wildcard of a path, "
+            "and everywhere in the paths of a list",
+        ),
+    ),
+    **dict.fromkeys(
+        ("recursive", "recursiveFileLookup"), ("skip_lines", "leave it out: a folder is read at any depth")
+    ),
 }
 """Hints for arguments of other libraries, each with an argument of the calls that it is for."""
+
+VALUES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("jsonl", "jsonlines", "json_lines"), ("ndjson", "file")),
+    **dict.fromkeys(("xlsx", "xlsm", "xls"), ("excel", "file")),
+    **dict.fromkeys(("feather", "arrow"), ("ipc", "file")),
+    **dict.fromkeys(("text", "txt", "raw"), ("lines", "file")),
+    **dict.fromkeys(("tsv",), ("csv", "file")),
+    **dict.fromkeys(("pq",), ("parquet", "file")),
+    **dict.fromkeys(("csv", "parquet", "json", "ndjson", "avro", "s3", "stdin", "stdout"), ("file",)),
+    **dict.fromkeys(("dataframe", "polars", "pandas"), ("frame",)),
+    **dict.fromkeys(("gz",), ("gzip",)),
+    **dict.fromkeys(("zst", "zstandard"), ("zstd",)),
+    **dict.fromkeys(("ignore", "drop", "pass", "continue"), ("skip", "error")),
+    **dict.fromkeys(("fail", "raise", "errorifexists"), ("error", "fail")),
+    **dict.fromkeys(("w", "replace", "truncate"), ("overwrite",)),
+    **dict.fromkeys(("a", "add"), ("append",)),
+    **dict.fromkeys(("where",), ("filter",)),
+    **dict.fromkeys(("group_by", "groupby", "aggregate"), ("reduce",)),
+    **dict.fromkeys(("withColumn", "with_column", "assign", "mutate"), ("with_columns",)),
+    **dict.fromkeys(("astype",), ("cast",)),
+}
+"""Names that other libraries give to values and steps, with the names here, the first that is known counts."""
 
 STRAY = {"window": "aggregates belong into .agg(...)"}
 """Hints for an unknown argument of a call that resembles none of its arguments."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from arrowstream.core.hints import did_you_mean
+from arrowstream.core.mistakes.explain import nearest_value
 from arrowstream.errors import PlanError
 
 Format = Literal["parquet", "csv", "ndjson", "json", "ipc", "avro", "excel", "lines"]
@@ -84,8 +84,10 @@ def kind_of(path: str | Path) -> FileKind | None:
     return FileKind(format, compression, "\t" if suffix == ".tsv" else ",")
 
 
-def detect(path: str | Path, format: str | None = None) -> FileKind:
+def detect(path: str | Path, format: str | None = None, *, written: bool = False) -> FileKind:
     """Return the kind of a file: of `format` if given, else of the format that the name implies.
+
+    Errors name the formats that are written if `written`, else all.
 
     Raises
     ------
@@ -100,11 +102,12 @@ def detect(path: str | Path, format: str | None = None) -> FileKind:
     suffix, compression = _suffixes(path)
     chosen = format_named(format) if format is not None else SUFFIXES.get(suffix)
     if chosen is None:
+        lines = "" if written else "; 'lines' reads any text line by line"
         raise PlanError(
             f"the name {Path(path).name!r} does not tell a file format",
-            expected=f"a suffix such as {known_suffixes()}",
+            expected=f"a suffix such as {known_suffixes(written=written)}",
             found=repr("".join(Path(path).suffixes[-2:])),
-            hint=f"rename the file, or pass format= one of {_names()}; 'lines' reads any text line by line",
+            hint=f"rename the file, or pass format= one of {_names(written=written)}{lines}",
         )
     if compression is not None and chosen not in TEXT_FORMATS:
         raise PlanError(
@@ -131,7 +134,7 @@ def format_named(name: str) -> Format:
         f"there is no file format {name!r}",
         expected=_names(),
         found=repr(name),
-        hint=did_you_mean(str(name), get_args(Format)) or "convert the file first",
+        hint=nearest_value(str(name).lower(), get_args(Format)) or "convert the file first",
     )
 
 
@@ -146,13 +149,16 @@ def a_file(format: Format) -> str:
     return f"{_SPOKEN[format]} file"
 
 
-def known_suffixes() -> str:
-    """List all suffixes, for a message."""
-    return f"{', '.join(SUFFIXES)} (text also with {', '.join(COMPRESSION_SUFFIXES)})"
+def known_suffixes(*, written: bool = False) -> str:
+    """List all suffixes, or those of formats that are written, for a message."""
+    formats = get_args(WrittenFormat if written else Format)
+    suffixes = (suffix for suffix, format in SUFFIXES.items() if format in formats)
+    packed = (suffix for suffix in COMPRESSION_SUFFIXES if not written or suffix != ".zip")
+    return f"{', '.join(suffixes)} (text also with {', '.join(packed)})"
 
 
-def _names() -> str:
-    return ", ".join(repr(name) for name in get_args(Format))
+def _names(*, written: bool = False) -> str:
+    return ", ".join(repr(name) for name in get_args(WrittenFormat if written else Format))
 
 
 def _suffixes(path: str | Path) -> tuple[str, Compression | None]:

@@ -304,7 +304,7 @@ class FileSink(SinkSpec):
 
     def _kind(self) -> FileKind:
         if not self._is_folder:
-            return detect(self.path, self.format)
+            return detect(self.path, self.format, written=True)
         if self.format is not None:
             return FileKind(format_named(self.format))
         kind = kind_of(self.path.rstrip("/"))

@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.mistakes.explain import nearest_value
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.files.formats import COMPRESSION_SUFFIXES, TEXT_FORMATS, FileKind, Format, a_file
 
@@ -66,7 +67,9 @@ def compression_of(kind: FileKind, wanted: str | None, path: str, *, by_name: bo
             f"{a_file(kind.format)} cannot be compressed with {chosen!r}",
             expected=", ".join(map(repr, known)),
             found=repr(wanted or path),
-            hint="leave compression out for the default" if wanted else "choose another name",
+            hint=(nearest_value(chosen, known) or "leave compression out for the default")
+            if wanted
+            else "choose another name",
         )
     if kind.format in TEXT_FORMATS and by_name and wanted not in (None, kind.compression or "none"):
         raise PlanError(

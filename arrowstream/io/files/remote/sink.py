@@ -134,7 +134,7 @@ class ObjectSink(SinkSpec):
     @property
     def _kind(self) -> FileKind:
         if not self.is_folder:
-            return detect(self.path.name, self.files.format)
+            return detect(self.path.name, self.files.format, written=True)
         if self.files.format is not None:
             return FileKind(format_named(self.files.format))
         return kind_of(self.path.key.rstrip("/")) or FileKind("parquet")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from arrowstream.core.mistakes.explain import nearest_value
 from arrowstream.errors import PlanError
 from arrowstream.io.files.paths import printable
 from arrowstream.io.files.text.bad.bad_row import BadRow
@@ -93,6 +95,14 @@ def checked_destination(bad_rows: object) -> BadRowsTo:
     raise PlanError(
         "bad_rows= takes one sink without handlers" if with_handlers else "bad_rows= has another value",
         expected="a plain sink such as Sink.to_file('bad.ndjson'), 'skip' or 'error'",
-        found=repr(bad_rows) if isinstance(bad_rows, str) else type(bad_rows).__name__,
-        hint="write bad_rows=Sink.to_file('bad.ndjson')",
+        found=repr(bad_rows) if isinstance(bad_rows, str | Path) else type(bad_rows).__name__,
+        hint=_destination_hint(bad_rows),
     )
+
+
+def _destination_hint(bad_rows: object) -> str:
+    """Return a hint for a value that says not where bad rows go; a text with a dot or a slash is a path."""
+    text = str(bad_rows) if isinstance(bad_rows, str | Path) else ""
+    if isinstance(bad_rows, Path) or "." in text or "/" in text:
+        return f"write bad_rows=Sink.to_file({text!r})"
+    return nearest_value(text, ("skip", "error")) or "write bad_rows=Sink.to_file('bad.ndjson')"

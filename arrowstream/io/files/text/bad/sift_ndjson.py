@@ -1,8 +1,8 @@
 """Bad rows of a block of NDJSON.
 
-Reads of ever smaller parts find the few lines around each bad one. Among those, Python's parser finds the lines that are
-no JSON. Polars reads the others with nulls in place of values that do not fit, which tells the lines that have such
-values. Where a read fails for another reason, halving finds the lines.
+Reads of ever smaller parts find the few lines around each bad one. Among those, Python's parser finds the lines that
+are no JSON. Polars reads the others with nulls in place of values that do not fit, which tells the lines that have
+such values. Where a read fails for another reason, halving finds the lines.
 """
 
 from __future__ import annotations
@@ -63,11 +63,6 @@ def sifted_ndjson(
     errors = dict[int, str]()
     for first, part in _unreadable(lines, 0, read):
         errors.update((first + number, error) for number, error in _errors(part, schema, read).items())
-    good = _without(lines, errors)
-    with suppress(*FAILURES):
-        return read(good), good, errors
-    # Lines that can only be read without each other: of times, the parser takes the form of the first one.
-    errors = _errors(lines, schema, read)
     good = _without(lines, errors)
     return read(good), good, errors
 
