@@ -116,7 +116,7 @@ class TextFile:
 
     def _read_header(self, format: Csv, options: TextOptions) -> None:
         """Take the header off the first block, or name the columns without one."""
-        while not self.first.data.strip(b"\r\n") and (more := next(self._blocks, None)) is not None:
+        while not self.first.data.lstrip(b"\r\n") and (more := next(self._blocks, None)) is not None:
             self.first = self.first.joined(more)
         data, in_order, gaps = self.first
         body = data.lstrip(b"\r\n")

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _FLAT: Final = (pl.Boolean, pl.Date, pl.Datetime, pl.Null, pl.String)
 """Types, besides numbers, for which Polars refuses lists and objects; for String they become text."""
 
+_BIT: Final = ord("[") ^ ord("{")
+"""The bit that ``{`` has and ``[`` lacks: no other byte gives ``{`` together with it."""
+
 
 class NdjsonRows:
     """Parser of a file's blocks, which several threads may use at a time.
@@ -131,12 +134,12 @@ def _is_flat(rows: pl.DataFrame) -> bool:
     """Return True if the rows hold no list and no object, and no text that begins as one does."""
     if not all(dtype.is_numeric() or dtype in _FLAT for dtype in rows.dtypes):
         return False
-    for texts in rows.select(pl.col(pl.String)).get_columns():
+    # A query that selects these columns would take 1 ms.
+    for texts in (column for column in rows.get_columns() if column.dtype == pl.String):
         array = texts.to_arrow(compat_level=pl.CompatLevel.newest())
         # A view of 16 bytes holds the length of a text, in 4 bytes, and then its first bytes.
         views = np.frombuffer(array.buffers()[1], np.uint8)[16 * array.offset :][: 16 * len(array)]
-        first = views[4::16]
-        if ((first == ord("[")) | (first == ord("{"))).any():
+        if (views[4::16] | _BIT == ord("{")).any():
             return False
     return True
 
