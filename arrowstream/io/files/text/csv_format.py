@@ -28,6 +28,9 @@ from arrowstream.io.files.text.records import (
     with_last,
 )
 
+HEADER_BYTES: Final = 1 << 16
+"""Bytes that hold most headers, and more."""
+
 _NEWLINE = ord("\n")
 _MARK: Final = "\ufeff".encode()
 
@@ -101,6 +104,13 @@ class Csv(TextFormat):
         quotes = self.read_quotes(block)
         return with_last(quotes.outside(positions(block, _NEWLINE)) + 1, block)
 
+    def end_of_first(self, block: bytes, records: int) -> int:
+        """Return where the first `records` records of a block end, or all if it has fewer; 0 without one."""
+        size = HEADER_BYTES
+        while len(ends := self.ends(block[:size])) <= records and size < len(block):
+            size *= 4  # the last end may be that of the part
+        return int(ends[:records][-1]) if len(ends) else 0
+
     def under(self, header: bytes, path: str) -> Csv:
         """Return the format of a file with this header.
 
@@ -139,7 +149,7 @@ class Csv(TextFormat):
         return Csv(self.options, names)
 
     def infer(self, block: bytes, overrides: pl.Schema) -> pl.Schema:
-        first = self.checked(block[: int(self.ends(block)[:INFER_ROWS][-1])] if block else block)
+        first = self.checked(block[: self.end_of_first(block, INFER_ROWS)])
         stand_ins = dict(zip(self.names, self._stand_ins(), strict=True))
         inferred = pl.scan_csv(
             self._header() + first,

@@ -17,7 +17,7 @@ from arrowstream.io.files.text.bad.bad_row import PutAside
 from arrowstream.io.files.text.bad.put_aside import bad_rows
 from arrowstream.io.files.text.bad.sift import inferred, sifted
 from arrowstream.io.files.text.byte_stream import FileBytes
-from arrowstream.io.files.text.csv_format import Csv
+from arrowstream.io.files.text.csv_format import HEADER_BYTES, Csv
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
 from arrowstream.io.files.text.json_array import JsonLines
 from arrowstream.io.files.text.locate_error import Fault
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from polars._typing import PolarsDataType
 
 _NEWLINE = ord("\n")
-
-_HEADER_BYTES = 1 << 16
-"""Bytes that hold most headers, and more."""
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -100,6 +97,7 @@ class TextFile:
             text = lines = JsonLines(text, self._path)
             if lines.is_array:
                 self._lines = None
+        header = self._plain_header(text, self.format, options) if isinstance(self.format, Csv) else b""
         self._blocks = blocks(
             text,
             self.format.cut_lines(aside=self._aside)
@@ -111,8 +109,28 @@ class TextFile:
             partial=self.format.quotes and not self._aside,
         )
         self.first = next(self._blocks, Block(b"", True))
-        if isinstance(self.format, Csv):
+        if not isinstance(self.format, Csv):
+            return
+        if header:
+            self._take_header(self.format, header, options, 0)
+        else:
             self._read_header(self.format, options)
+
+    def _plain_header(self, text: Text, format: Csv, options: TextOptions) -> bytes:
+        """Take the header off a text that begins with it, so that no block is copied; else return no bytes."""
+        if not options.has_header or options.comment_prefix is not None or self._aside:
+            return b""
+        head = text.read(HEADER_BYTES)
+        ends = format.ends(head)
+        header = head[: ends[0]] if len(ends) > 1 else b""  # the only end may be that of `head`
+        header = header if header.strip(b"\r\n") else b""
+        text.put_back(head[len(header) :])
+        return header
+
+    def _take_header(self, format: Csv, header: bytes, options: TextOptions, before: int) -> None:
+        """Name the columns by the header, which `before` other lines precede."""
+        self.format = format.under(header, self._path)
+        self._lines = 1 + options.skip_lines + header.count(b"\n") + before
 
     def _read_header(self, format: Csv, options: TextOptions) -> None:
         """Take the header off the first block, or name the columns without one."""
@@ -120,7 +138,7 @@ class TextFile:
             self.first = self.first.joined(more)
         data, in_order, gaps = self.first
         body = data.lstrip(b"\r\n")
-        end = _first_end(format, body)
+        end = format.end_of_first(body, 1)
         if not options.has_header:
             self.format = format.without_header(body[:end], self._path)
             return
@@ -136,10 +154,9 @@ class TextFile:
                 found=f"{self._bytes.bytes_read} bytes",
                 hint="remove the file, or write the header also where there are no rows",
             )
-        self.format = format.under(body[:end], self._path)
+        before = sum(gap.at < blank + end for gap in gaps)
+        self._take_header(format, body[:end], options, data.count(b"\n", 0, blank) + before)
         end += blank
-        before = sum(gap.at < end for gap in gaps)
-        self._lines = 1 + options.skip_lines + data.count(b"\n", 0, end) + before
         rest = tuple(gap._replace(at=gap.at - end) for gap in gaps[before:])
         self.first = Block(data[end:], in_order, rest)
 
@@ -230,14 +247,6 @@ class TextFile:
     def close(self) -> None:
         """Close the file."""
         self._bytes.close()
-
-
-def _first_end(format: TextFormat, block: bytes) -> int:
-    """Return the end of the first record of a block, 0 without one."""
-    size = _HEADER_BYTES
-    while len(ends := format.ends(block[:size])) < 2 and size < len(block):
-        size *= 16  # the only end may be that of the part
-    return int(ends[0]) if len(ends) else 0
 
 
 def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside: bool = False) -> pl.Schema:
