@@ -21,7 +21,7 @@ from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
 from arrowstream.testing import ManualClock, TestSink
 
-ROWS = pl.DataFrame({"x": range(120_000)}).with_columns(k=pl.col("x") % 3)
+ROWS = pl.DataFrame({"x": range(24_000)}).with_columns(k=pl.col("x") % 3)
 FIRST = [1, 2, 3, 4, 5, 8, 12, 20, 40, 10_000]
 """The calls that fail first; the last number is more than there are."""
 
@@ -31,7 +31,7 @@ TARGETS: dict[str, dict[str, Any]] = {
     "gzip": {"path": "out.ndjson.gz"},
     "parquet": {"path": "out.parquet"},
     "ipc": {"path": "out.arrow"},
-    "folder": {"path": "out/", "format": "csv", "max_rows_per_file": 40_000},
+    "folder": {"path": "out/", "format": "csv", "max_rows_per_file": 8_000},
     "partitions": {"path": "out", "format": "parquet", "partition_by": "k"},
     "old folder": {"path": "there", "format": "csv", "partition_by": "k"},
 }
@@ -40,8 +40,8 @@ TARGETS: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rows are encoded a few at a time, as those of a large run are."""
-    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 2_000)
-    monkeypatch.setattr(encoders, "GROUP_ROWS", 2_000)
+    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 400)
+    monkeypatch.setattr(encoders, "GROUP_ROWS", 400)
     monkeypatch.setattr(encoders, "_PACKED_BYTES", 1)
     monkeypatch.setattr(frame_queue, "CAPACITY", 1)
     monkeypatch.setattr(output_file, "CHUNK", 1)
@@ -78,7 +78,7 @@ class Disk:
 
 def run(target: str, handler: ErrorHandler) -> list[int]:
     """What is read of what was written."""
-    source = Source.from_frame(ROWS, batch_rows=6_000)
+    source = Source.from_frame(ROWS, batch_rows=1_200)
     sink = FileSink.of(**TARGETS[target])
     Pipeline.builder().source(source).sink(sink).on_error(handler).build(clock=ManualClock()).run_sync()
     return read(target)
@@ -153,7 +153,7 @@ def test_without_a_handler_a_failure_ends_the_run_though_the_disk_would_take_it_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Disk(monkeypatch, first=1, times=1)
-    rows = Pipeline.builder().source(Source.from_frame(ROWS, batch_rows=6_000))
+    rows = Pipeline.builder().source(Source.from_frame(ROWS, batch_rows=1_200))
     with pytest.raises(SinkError, match=r"cannot write out.csv \(stage sink\)"):
         rows.sink(Sink.to_file("out.csv")).build().run_sync()
     assert [path.name for path in Path().iterdir()] == ["there"]

@@ -1,5 +1,6 @@
 """What Polars' streaming sinks write, piece by piece: types, row groups, several batches, and no rows."""
 
+import ctypes
 import gzip
 import io
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,7 +17,7 @@ from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import SinkError
 from arrowstream.io.files import held_partitions
 from arrowstream.io.files.held_partitions import HeldPartition, groups
-from arrowstream.io.files.output import encoders, frame_queue
+from arrowstream.io.files.output import encoders, frame_queue, write_back
 from arrowstream.io.files.output.encoders import GROUP_ROWS, encoder_for
 from arrowstream.io.files.output.frame_queue import FrameQueue
 from arrowstream.io.files.output.growing_file import GrowingFile
@@ -295,3 +296,37 @@ def test_an_encoder_waits_for_a_disk_until_it_takes_the_bytes_or_the_run_has_fai
             file.check()
         encoder.join(10)
         assert len(raised) == gives_up and folder.exists() != gives_up
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_disk_starts_on_a_file_while_it_grows(tmp_path, monkeypatch, known):
+    """Each byte of whole stretches once, on systems that have the call; elsewhere the file is the same."""
+    begun = []
+
+    def call(handle, start, nbytes, flags):
+        begun.append((start, nbytes))
+
+    monkeypatch.setattr(write_back, "BYTES", 100)
+    monkeypatch.setattr(write_back, "_call", lambda: call if known else None)
+    file = GrowingFile(lambda: tmp_path / "out", tmp_path / "out")
+    for number in range(50):
+        file.add(bytes([number]) * 30)
+        file.flush()
+    file.end(b"end")
+    expected = b"".join(bytes([number]) * 30 for number in range(50)) + b"end"
+    assert (tmp_path / "out").read_bytes() == expected
+    assert begun == ([(start, 120) for start in range(0, 1_440, 120)] if known else [])
+
+
+def test_the_kernel_takes_the_call_to_start_on_a_file(tmp_path):
+    with (tmp_path / "out").open("wb") as file:
+        file.write(bytes(100))
+        file.flush()
+        call = write_back._call()
+        assert call is None or call(file.fileno(), 0, 100, 2) == 0
+        write_back.start_write_back(file.fileno(), 0, 100)
+
+
+def test_a_system_that_lacks_the_call_is_known_as_one(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert write_back._call.__wrapped__() is None

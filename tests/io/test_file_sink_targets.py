@@ -214,7 +214,8 @@ def test_a_reader_that_goes_away_is_an_error_of_the_sink(tmp_path):
     file.discard()
 
 
-def test_a_run_whose_reader_goes_away_fails(tmp_path):
+def test_a_run_whose_reader_goes_away_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream_file, "READER_WAIT_S", 0.05)
     os.mkfifo(tmp_path / "pipe.csv")
     handle = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
     writer = FileSink.of(tmp_path / "pipe.csv").open(ROWS.schema, context())

@@ -602,12 +602,12 @@ def test_a_snapshot_of_more_keys_than_there_may_be_is_refused(step: str, by: Any
 
 KEYED = pl.DataFrame(
     {
-        "k": [f"key-{number:020d}" for number in range(20_000)],
-        "x": range(20_000),
-        "t": pl.Series(range(20_000)) * 1000,
+        "k": [f"key-{number:020d}" for number in range(6_000)],
+        "x": range(6_000),
+        "t": pl.Series(range(6_000)) * 1000,
     }
 )
-SPILLS: dict[str, Any] = {"max_bytes": 1 << 17, "on_full": "spill"}
+SPILLS: dict[str, Any] = {"max_bytes": 1 << 15, "on_full": "spill"}
 SPILLING: dict[str, Callable[[Builder], Builder]] = {
     "reduce": lambda steps: steps.reduce(by="k", s=pl.col("x").sum(), **SPILLS),
     "scan": lambda steps: steps.scan(by="k", s=pl.col("x").cum_sum(), **SPILLS),
@@ -631,13 +631,13 @@ def run_and_fail_late(steps: Any) -> None:
     before = open_files()
 
     def broken(batch: pa.RecordBatch) -> pa.RecordBatch:
-        if batch.num_rows and batch["x"][0].as_py() >= 15_000:
+        if batch.num_rows and batch["x"][0].as_py() >= 4_500:
             assert len(open_files()) > len(before)
             raise ValueError("late")
         return batch
 
     schema = KEYED.schema
-    failing = Pipeline.builder().source(Source.from_frame(KEYED, batch_rows=5_000)).map(broken, schema=schema)
+    failing = Pipeline.builder().source(Source.from_frame(KEYED, batch_rows=1_500)).map(broken, schema=schema)
     with pytest.raises(StageError, match="late"):
         steps(failing).sink(TestSink()).build().run_sync()
 
@@ -657,7 +657,7 @@ def run_and_cancel(steps: Any) -> None:
         late = asyncio.Event()
 
         async def waiting(batch: pa.RecordBatch) -> pa.RecordBatch:
-            if batch.num_rows and batch["x"][0].as_py() >= 15_000:
+            if batch.num_rows and batch["x"][0].as_py() >= 4_500:
                 late.set()
                 await asyncio.sleep(60)
             return batch
@@ -678,7 +678,7 @@ def run_to_the_end(steps: Any) -> None:
     assert report.rows_out
 
 
-KEYED_STEPS = Pipeline.builder().source(Source.from_frame(KEYED, batch_rows=5_000))
+KEYED_STEPS = Pipeline.builder().source(Source.from_frame(KEYED, batch_rows=1_500))
 ENDINGS = [run_to_the_end, run_and_fail_late, run_and_fail_at_the_end, run_and_cancel]
 
 
@@ -689,7 +689,7 @@ def test_files_are_closed_when_a_run_has_ended(
     steps: Callable[[Builder], Builder], ending: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However it ends, and without the garbage collector: on a busy disk their room is needed."""
-    pieces_of(1_000, monkeypatch)
+    pieces_of(300, monkeypatch)
     gc.collect()
     gc.disable()
     before = open_files()

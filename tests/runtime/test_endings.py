@@ -137,16 +137,17 @@ def cancelled_at(moments: Iterable[int]) -> tuple[list[str], bool]:
     return notes, asyncio.run(main())
 
 
-LONGEST = 1_000
-
-
 def test_a_run_that_nobody_cancels() -> None:
-    notes, cancelled = cancelled_at([LONGEST])
+    notes, cancelled = cancelled_at([])
     assert not cancelled
     ends = [note for note in notes if note.endswith("done") and note.split()[-2] in COMMITTED]
     sinks = ("sink 0", "sink 1", "dead")
     calls = [f"{sink} {call} done" for call in COMMITTED for sink in sinks]
     assert ends[: len(calls)] == calls
+
+
+LONGEST = 10_000
+"""Turns of the loop that no run takes; how many there are depends on how long a worker thread takes."""
 
 
 @pytest.mark.parametrize("again", [None, 1, 2, 5, 9])

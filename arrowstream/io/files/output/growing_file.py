@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from arrowstream.io.files.output import output_file
+from arrowstream.io.files.output import output_file, write_back
 from arrowstream.io.files.output.output_file import OutputFile
 from arrowstream.io.files.sink_errors import sink_errors
 
@@ -24,7 +24,7 @@ class GrowingFile(OutputFile):
         Whether `end` waits until the bytes are on disk; otherwise the caller does that, for many files at once.
     """
 
-    __slots__ = ("_durable", "_path", "_place", "_size", "_unsafe")
+    __slots__ = ("_begun", "_durable", "_path", "_place", "_size", "_unsafe")
 
     def __init__(self, place: Callable[[], Path], shown: Path, durable: bool = True) -> None:
         super().__init__(shown, output_file.CHUNK)
@@ -32,6 +32,7 @@ class GrowingFile(OutputFile):
         self._durable = durable
         self._path: Path | None = None
         self._size = 0
+        self._begun = 0
         self._unsafe: OSError | None = None
 
     @property
@@ -50,6 +51,9 @@ class GrowingFile(OutputFile):
                 size = file.tell()
                 if self._ended and self._durable:
                     self._sync(file.fileno())
+                elif size - self._begun >= write_back.BYTES:
+                    write_back.start_write_back(file.fileno(), self._begun, size - self._begun)
+                    self._begun = size
             # Only now, as closing too may report that bytes were not written.
             self._size, self._waiting = size, []
 
