@@ -173,22 +173,23 @@ class Csv(TextFormat):
         rows = pl.scan_csv(text, has_header=not bare, schema=own, ignore_errors=lenient, **self._reading())
         return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
 
-    def uneven(self, block: bytes) -> Uneven | None:
+    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
         expected, delimiter = len(self.names), self.delimiter
         if self._quotes(block):
             view = byte_view(block)
             at = np.flatnonzero((view == self.quote) | (view == delimiter) | (view == _NEWLINE))
             kinds = view[at]
             outside = np.cumsum(kinds == self.quote, dtype=np.uint8) % 2 == 0
-            newlines, delimiters = at[outside & (kinds == _NEWLINE)], at[outside & (kinds == delimiter)]
-            lines, between = len(newlines), len(delimiters)
+            ends, delimiters = at[outside & (kinds == _NEWLINE)], at[outside & (kinds == delimiter)]
+            lines, between = len(ends), len(delimiters)
         else:
-            lines, between = count(block, _NEWLINE), count(block, delimiter)
+            lines = count(block, _NEWLINE) if newlines is None else newlines
+            between = count(block, delimiter)
         if between == (expected - 1) * (lines + (not block.endswith(b"\n"))):
             return None  # a longer record may make up for a shorter one, but Polars refuses the longer one
         if not self._quotes(block):
-            newlines, delimiters = positions(block, _NEWLINE), positions(block, delimiter)
-        records, found = uneven_records(block, with_last(newlines + 1, block), delimiters, expected)
+            ends, delimiters = positions(block, _NEWLINE), positions(block, delimiter)
+        records, found = uneven_records(block, with_last(ends + 1, block), delimiters, expected)
         return Uneven(int(records[0]), expected, int(found[0])) if len(records) else None
 
     def _stand_ins(self) -> list[str]:

@@ -203,19 +203,26 @@ class TextFile:
             self._ndjson = NdjsonRows(schema)
         while block is not None:
             if block.data or block.gaps:
-                yield self._piece(file, block, schema, adapt, known)
+                newlines = count(block.data, _NEWLINE)
+                yield self._piece(file, block, newlines, schema, adapt, known)
                 if self._lines is not None:
-                    self._lines += count(block.data, _NEWLINE) + len(block.gaps)
+                    self._lines += newlines + len(block.gaps)
             block = next(self._blocks, None)
 
     def _piece(
-        self, file: DataFile, block: Block, schema: pl.Schema, adapt: Adapt, known: pl.Schema | None
+        self,
+        file: DataFile,
+        block: Block,
+        newlines: int,
+        schema: pl.Schema,
+        adapt: Adapt,
+        known: pl.Schema | None,
     ) -> Piece:
         format, ndjson = self.format, self._ndjson
 
-        def rows(data: bytes, *, in_order: bool = False) -> pl.LazyFrame:
+        def rows(data: bytes, *, in_order: bool = False, newlines: int | None = None) -> pl.LazyFrame:
             sound = format.checked(data, in_order=in_order)
-            if (uneven := format.uneven(sound)) is not None:
+            if (uneven := format.uneven(sound, newlines)) is not None:
                 raise RaggedRecord(uneven)
             if known is not None and (key := unknown_key(sound, known)) is not None:
                 raise UnknownKey(key, known)
@@ -226,7 +233,8 @@ class TextFile:
             return frame.lazy()
 
         def read() -> pl.DataFrame:
-            return adapt(rows(block.data, in_order=block.in_order)).collect(engine="in-memory")
+            found = rows(block.data, in_order=block.in_order, newlines=newlines)
+            return adapt(found).collect(engine="in-memory")
 
         def read_good() -> pl.DataFrame:
             # All columns, though the query may need few: a row is bad whatever the query.

@@ -68,7 +68,7 @@ class Ndjson(TextFormat):
             pl.col(name).cast(dtype, strict=not lenient) for name, dtype in narrow.items()
         )
 
-    def uneven(self, block: bytes) -> Uneven | None:
+    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
         return None
 
 
