@@ -64,7 +64,7 @@ class NdjsonRows:
             return own, 0
         rows = self._rows(block, self._schema)
         held = tokens(rows)
-        if agrees(block, rows.height, held, partial(_is_flat, rows)):
+        if agrees(block, rows.height, held, partial(is_flat, rows)):
             return rows, 0
         there = counted(block, rows.height)
         if held == there:
@@ -91,7 +91,7 @@ class NdjsonRows:
         own = rows.select(self._schema.names())
         return (
             (own, held.values - tokens(own).values)
-            if agrees(block, rows.height, held, partial(_is_flat, rows))
+            if agrees(block, rows.height, held, partial(is_flat, rows))
             else None
         )
 
@@ -105,7 +105,7 @@ class NdjsonRows:
             rows = self._rows(quoted, self._schema)
         except (UnicodeDecodeError, pl.exceptions.PolarsError):
             return None  # explained by reading the block as it is
-        self._has_numbers = agrees(quoted, rows.height, tokens(rows), partial(_is_flat, rows))
+        self._has_numbers = agrees(quoted, rows.height, tokens(rows), partial(is_flat, rows))
         return rows if self._has_numbers else None
 
     def _rows(self, block: bytes, schema: pl.Schema) -> pl.DataFrame:
@@ -130,7 +130,7 @@ class NdjsonRows:
             return False  # a later value of such a key is of another type
 
 
-def _is_flat(rows: pl.DataFrame) -> bool:
+def is_flat(rows: pl.DataFrame) -> bool:
     """Return True if the rows hold no list and no object, and no text that begins as one does."""
     if not all(dtype.is_numeric() or dtype in _FLAT for dtype in rows.dtypes):
         return False
