@@ -127,7 +127,8 @@ class TextFile:
 
     def _plain_header(self, text: Text, format: Csv, options: TextOptions) -> bytes:
         """Take the header off a text that begins with it, so that no block is copied; else return no bytes."""
-        if not options.has_header or options.comment_prefix is not None or self._aside:
+        others_first = options.comment_prefix is not None or self._aside
+        if not options.has_header or others_first or self._bytes.is_live:  # of a pipe, less may have come
             return b""
         head = text.read(HEADER_BYTES)
         ends = format.ends(head)
