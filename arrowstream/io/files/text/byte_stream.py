@@ -157,8 +157,9 @@ class FileBytes:
 
     def _read_into(self, buffer: io.BytesIO, size: int, pipe: PipeBytes | None) -> None:
         head, self._unread = self._unread[:size], self._unread[size:]
-        if buffer.seek(0, io.SEEK_END) < size:
-            buffer.seek(size - 1)
+        if (had := buffer.seek(0, io.SEEK_END)) < size:
+            # A new buffer has room for a longer block, for which it would be copied when it is used again.
+            buffer.seek(size - 1 if had else size - 1 + (size >> 6))
             buffer.write(b"\0")
         with buffer.getbuffer() as view:
             view[: len(head)] = head

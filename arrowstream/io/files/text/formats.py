@@ -84,6 +84,9 @@ class TextFormat(Protocol):
         """Return the rows of a checked block; types that `schema` lacks are inferred or text."""
         ...
 
-    def uneven(self, block: bytes) -> Uneven | None:
-        """Return the first record of a checked block with too few or too many fields, or None."""
+    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
+        """Return the first record of a checked block with too few or too many fields, or None.
+
+        `newlines` is the number of newlines in the block if it is known.
+        """
         ...

@@ -54,7 +54,7 @@ class Lines(TextFormat):
         assert isinstance(texts, pl.Series)
         return texts.gather_every(2).alias(LINE).to_frame().lazy()
 
-    def uneven(self, block: bytes) -> Uneven | None:
+    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
         return None
 
 
