@@ -249,6 +249,23 @@ def test_options_of_other_readers_get_advice(wrong: str, hint: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("separator", "in .tsv"),
+        ("include_header", "with a header"),
+        ("index", "rows have no index"),
+        ("mkdir", "is created"),
+        ("maxRecordsPerFile", "did you mean 'max_rows_per_file'?"),
+        ("file_size_bytes", "did you mean 'max_bytes_per_file'?"),
+    ],
+)
+def test_options_of_other_writers_get_advice(wrong: str, hint: str) -> None:
+    with pytest.raises(WrongCall) as caught:
+        Sink.to_file("x.csv", **{wrong: 1})
+    assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
     ("where", "value", "hint"),
     [
         ("source.format", "jsonl", "did you mean 'ndjson'?"),

@@ -43,6 +43,7 @@ ELSEWHERE = {
     "rename the folder, or percent-encode the value as in day=caf%C3%A9": "the name of a folder",
     "write name(**mapping)": "a job has no mapping for columns",
     "did you mean 'name'? A column of this name is name=pl.lit(...) or pl.col(...)": "columns of a job are a table",
+    "write format='csv' or 'ndjson', or write the lines by Sink.to_fn(fn)": "a job refuses this format by its name",
     "a function of whole batches goes into map(...): name": "a job has no functions",
 }
 """Hints that still have Python in them, with the reason."""

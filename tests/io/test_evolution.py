@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from arrowstream import Pipeline, Source
-from arrowstream.errors import PlanError, SchemaError
+from arrowstream.errors import PlanError, SchemaError, SourceError
 from arrowstream.io.files import reader, schema
 from arrowstream.io.files.evolution import Evolution, holds, wider
 
@@ -60,8 +60,40 @@ def test_a_column_that_the_first_file_lacks_is_an_error_that_names_the_option_or
     folder = put(tmp_path / "in", format, [BASE, wide, BASE, wide, wide])
     with pytest.raises(SchemaError, match=r"01\.\w+ has a column 'd' more") as error:
         read(folder)
-    assert error.value.hint == "pass extra_columns='ignore' to leave it out"
+    assert error.value.hint == (
+        "pass extra_columns='ignore' to leave it out, or missing_columns='insert' and its type in schema= to read it"
+    )
     assert_frame_equal(read(folder, extra_columns="ignore"), pl.concat([BASE] * 5))
+
+
+@pytest.mark.parametrize(
+    ("header", "hint"),
+    [
+        ("A,b", "the file has 'A': read this file by a source of its own, and rename the column in a step"),
+        (" a ,b", "the file has ' a ': "),
+        (
+            "a;b",
+            "read this file by a source of its own; the only column is 'a;b': if ';' is between the fields",
+        ),
+        ("c,b", "pass missing_columns='insert' to read it as nulls there"),
+    ],
+)
+def test_a_column_under_another_name_is_not_to_be_read_as_nulls(header, hint, tmp_path):
+    (tmp_path / "0.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "1.csv").write_text(f"{header}\n")
+    with pytest.raises(SchemaError, match=r"1\.csv has no column 'a'") as error:
+        read(tmp_path)
+    assert error.value.hint.startswith(hint)
+    assert "Unknown" not in error.value.found
+
+
+def test_a_type_of_another_file_is_read_by_widen(tmp_path):
+    (tmp_path / "0.csv").write_text("a\n1\n")
+    (tmp_path / "1.csv").write_text("a\n1.5\n")
+    with pytest.raises(SourceError) as error:
+        read(tmp_path)
+    assert "pass widen=True if only some of the files have another type" in error.value.hint
+    assert read(tmp_path, widen=True)["a"].to_list() == [1.0, 1.5]
 
 
 @pytest.mark.parametrize("format", WRITE)

@@ -68,4 +68,4 @@ def test_a_name_of_a_file_to_write_is_refused_with_what_is_written():
     with pytest.raises(PlanError) as caught:
         detect("out", written=True)
     assert ".xlsx" not in caught.value.expected and ".zip" not in caught.value.expected
-    assert caught.value.hint.endswith("one of 'parquet', 'csv', 'ndjson', 'json', 'ipc', 'avro'")
+    assert caught.value.hint.endswith("'json', 'ipc', 'avro'; a folder ends with '/'")

@@ -163,11 +163,12 @@ def nearest_value(name: str, known: Collection[str]) -> str | None:
 
     Examples
     --------
-    >>> nearest_value("jsonl", ["json", "ndjson"]), nearest_value("jsno", ["json", "ndjson"])
+    >>> nearest_value("jsonl", ["json", "ndjson"]), nearest_value("JSON", ["json", "ndjson"])
     ("did you mean 'ndjson'?", "did you mean 'json'?")
     """
-    right = next((each for each in VALUES.get(name, ()) if each in known), None)
-    return did_you_mean(name, known) if right is None else f"did you mean {right!r}?"
+    lower = name.lower()
+    right = next((each for each in VALUES.get(lower, ()) if each in known), None)
+    return did_you_mean(lower, known) if right is None else f"did you mean {right!r}?"
 
 
 def _call(fn: Callable[..., Any]) -> str:

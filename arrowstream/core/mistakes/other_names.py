@@ -234,6 +234,10 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("sheet_name", "sheet_id"), ("sheet",)),
     **dict.fromkeys(("partition_cols", "hive_partitions", "partition"), ("partition_by",)),
     **dict.fromkeys(("codec",), ("compression",)),
+    **dict.fromkeys(("maxRecordsPerFile", "max_rows_per_part"), ("max_rows_per_file",)),
+    **dict.fromkeys(
+        ("file_size_bytes", "approximate_bytes_per_file", "target_file_size"), ("max_bytes_per_file",)
+    ),
     **dict.fromkeys(("gap", "timeout", "inactivity"), ("session",)),
     **dict.fromkeys(("return_dtype", "output_schema"), ("schema",)),
     **dict.fromkeys(("format", "as_", "kind"), ("frame",)),
@@ -281,6 +285,15 @@ ADVICE: dict[str, tuple[str, str]] = {
         ),
     ),
     **dict.fromkeys(
+        ("mkdir", "create_dir"), ("row_group_size", "leave it out: a folder, which ends with '/', is created")
+    ),
+    **dict.fromkeys(
+        ("sep", "separator", "delimiter"),
+        ("row_group_size", "CSV is written with commas, or with tabs to a name that ends in .tsv"),
+    ),
+    "index": ("row_group_size", "leave it out: rows have no index"),
+    **dict.fromkeys(("include_header",), ("row_group_size", "leave it out: CSV is written with a header")),
+    **dict.fromkeys(
         ("recursive", "recursiveFileLookup"), ("skip_lines", "leave it out: a folder is read at any depth")
     ),
 }
@@ -303,10 +316,10 @@ VALUES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("a", "add"), ("append",)),
     **dict.fromkeys(("where",), ("filter",)),
     **dict.fromkeys(("group_by", "groupby", "aggregate"), ("reduce",)),
-    **dict.fromkeys(("withColumn", "with_column", "assign", "mutate"), ("with_columns",)),
+    **dict.fromkeys(("withcolumn", "with_column", "assign", "mutate"), ("with_columns",)),
     **dict.fromkeys(("astype",), ("cast",)),
 }
-"""Names that other libraries give to values and steps, with the names here, the first that is known counts."""
+"""Names in lower case that other libraries give to values and steps, with the names here: the first known counts."""
 
 STRAY = {"window": "aggregates belong into .agg(...)"}
 """Hints for an unknown argument of a call that resembles none of its arguments."""

@@ -102,12 +102,12 @@ def detect(path: str | Path, format: str | None = None, *, written: bool = False
     suffix, compression = _suffixes(path)
     chosen = format_named(format) if format is not None else SUFFIXES.get(suffix)
     if chosen is None:
-        lines = "" if written else "; 'lines' reads any text line by line"
+        more = "; a folder ends with '/'" if written else "; 'lines' reads any text line by line"
         raise PlanError(
             f"the name {Path(path).name!r} does not tell a file format",
             expected=f"a suffix such as {known_suffixes(written=written)}",
             found=repr("".join(Path(path).suffixes[-2:])),
-            hint=f"rename the file, or pass format= one of {_names(written=written)}{lines}",
+            hint=f"rename the file, or pass format= one of {_names(written=written)}{more}",
         )
     if compression is not None and chosen not in TEXT_FORMATS:
         raise PlanError(
@@ -134,7 +134,7 @@ def format_named(name: str) -> Format:
         f"there is no file format {name!r}",
         expected=_names(),
         found=repr(name),
-        hint=nearest_value(str(name).lower(), get_args(Format)) or "convert the file first",
+        hint=nearest_value(str(name), get_args(Format)) or "convert the file first",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from arrowstream.core.hints import did_you_mean
+from arrowstream.core.hints import delimiter_hint, did_you_mean
 from arrowstream.errors import PlanError, SchemaError, SourceError
 from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.formats import TEXT_FORMATS
@@ -134,9 +134,13 @@ def check_columns(
         return
     name = (missing or extra or other)[0]
     if missing:
-        what, hint = f"has no column {name!r}", "pass missing_columns='insert' to read it as nulls there"
+        what, hint = f"has no column {name!r}", _missing_hint(name, [each for each in found if each in extra])
     elif extra:
-        what, hint = f"has a column {name!r} more", "pass extra_columns='ignore' to leave it out"
+        what = f"has a column {name!r} more"
+        hint = (
+            "pass extra_columns='ignore' to leave it out, or missing_columns='insert' and its type in schema= "
+            "to read it"
+        )
     else:
         what = f"has another type in column {name!r}"
         hint = "read this file by a source of its own and cast"
@@ -150,6 +154,17 @@ def check_columns(
     )
 
 
+def _missing_hint(name: str, others: Sequence[str]) -> str:
+    """Return a hint for a column that a file lacks, next to the names of columns that only this file has."""
+    apart = "read this file by a source of its own"
+    like = [each for each in others if each.strip().casefold() == name.strip().casefold()]
+    if like:
+        return f"the file has {like[0]!r}: {apart}, and rename the column in a step"
+    if len(others) == 1 and (delimiter := delimiter_hint(others[0], name)) is not None:
+        return f"{apart}; {delimiter}"
+    return "pass missing_columns='insert' to read it as nulls there"
+
+
 def check_names(
     file: DataFile, found: Sequence[str], first: DataFile, expected: pl.Schema, evolution: Evolution
 ) -> None:
@@ -159,7 +174,7 @@ def check_names(
 
 
 def _columns(schema: pl.Schema, names: Sequence[str]) -> str:
-    return ", ".join(f"{name}: {schema[name]}" for name in names)
+    return ", ".join(name if schema[name] == pl.Unknown else f"{name}: {schema[name]}" for name in names)
 
 
 def _names(schema: pl.Schema) -> str:

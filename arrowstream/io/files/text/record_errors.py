@@ -132,7 +132,8 @@ class BadRecord:
             f"does not fit its column {column!r}",
             expected=f"{column}: {dtype}",
             found=value,
-            hint=f"repair this row, or read the column as another type: schema={{{column!r}: {_wider(dtype)}}}",
+            hint="repair this row, pass widen=True if only some of the files have another type, or read the column "
+            f"as another type: schema={{{column!r}: {_wider(dtype)}}}",
         )
 
     def _error(self, what: str, *, expected: str, hint: str, found: str | None = None) -> SourceError:
