@@ -32,7 +32,7 @@ def main() -> None:
     )
     parser.add_argument("--only", default="", help="modules with this in their path")
     parser.add_argument("--again", action="store_true", help="try those again that were not killed")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if given.step == "learn":
         learnt = covering.learn(ROOT, FOLDER, given.workers, given.files)
         verify(ROOT, FOLDER, given.workers, learnt)

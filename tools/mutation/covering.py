@@ -81,7 +81,8 @@ def learn(root: Path, folder: Path, workers: int, files: list[str]) -> list[str]
     options = [
         *("-q", "-n", str(workers), "-p", "no:cacheprovider", "-p", "tools.mutation.recorder"),
         *("--cov", f"--cov-config={folder / 'coveragerc'}", "--cov-context=test", "--cov-report="),
-        *("-W", "ignore::coverage.exceptions.CoverageWarning"),
+        # Random examples run without the tracer (tests/conftest.py), so they have no lines.
+        *("-m", "not hypothesis", "-W", "ignore::coverage.exceptions.CoverageWarning"),
         *(f"--ignore=tests/{name}.py" for name in LEFT_OUT),
     ]
     subprocess.run(
