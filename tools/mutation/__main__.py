@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools.mutation import covering
 from tools.mutation.covering import Covering
-from tools.mutation.mutants import Mutant, change, mutated, operators, targets
+from tools.mutation.mutants import Mutant, change, mutated, operators
 from tools.mutation.remarks import equivalents, mark
 from tools.mutation.report import write
 from tools.mutation.results import Result, latest, store
@@ -30,7 +30,9 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=1, help="of the draw; raise it once tests were written for one"
     )
-    parser.add_argument("--only", default="", help="modules with this in their path")
+    parser.add_argument(
+        "--only", action="append", help="modules with this in their path; several times for more"
+    )
     parser.add_argument("--again", action="store_true", help="try those again that were not killed")
     given = parser.parse_intermixed_args()
     if given.step == "learn":
@@ -38,12 +40,12 @@ def main() -> None:
         verify(ROOT, FOLDER, given.workers, learnt)
         return
     kinds = operators()
-    counted = census(ROOT, kinds, given.seed)
+    counted = census(ROOT, kinds, given.seed, given.only or [""])
     drawn = counted.drawn(given.share)
     if given.step == "report":
         write(ROOT, FOLDER, counted, drawn, given.seed)
         return
-    known = covering.known(ROOT, FOLDER, targets(ROOT))
+    known = covering.known(ROOT, FOLDER, [*counted.places])
     done, remarks = latest(FOLDER), equivalents()
     work: list[Callable[[Try], None]] = []
 
@@ -73,7 +75,7 @@ def main() -> None:
     for number, mutant in enumerate(drawn):
         source = (ROOT / mutant.path).read_text()
         before = done.get(mutant.key(source))
-        if given.only in mutant.path and (before is None or (given.again and worth_another(before, remarks))):
+        if before is None or (given.again and worth_another(before, remarks)):
             work.append(task(number, mutant, source))
     spread(ROOT, given.workers, work)
 
