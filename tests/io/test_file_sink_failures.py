@@ -371,6 +371,15 @@ def test_a_file_system_that_fails_to_sync_ends_the_run(tmp_path, monkeypatch):
     assert tree(tmp_path) == {}
 
 
+def test_what_the_system_says_about_a_sync_that_fails_is_passed_on(tmp_path, monkeypatch):
+    opened = os.open
+    # Such a descriptor names a folder, and cannot be synced.
+    monkeypatch.setattr(os, "open", lambda path, flags: opened(path, os.O_PATH))
+    with pytest.raises(OSError) as caught, staging.synced(tmp_path):
+        pass
+    assert caught.value.errno == errno.EBADF and caught.value.filename == str(tmp_path)
+
+
 def test_missing_folder_of_a_file(tmp_path):
     with pytest.raises(SinkError) as caught:
         FileSink.of(tmp_path / "nope" / "out.parquet").open(ROWS.schema, context())

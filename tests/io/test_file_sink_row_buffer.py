@@ -52,7 +52,7 @@ def test_many_small_frames_are_put_together():
         assert not list(buffer.add(rows(k, k + 1), 8))
     taken = buffer.take()
     assert taken["x"].to_list() == list(range(5000))
-    assert taken.n_chunks() < 100
+    assert taken.n_chunks() < row_buffer._RUN
 
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Binary])

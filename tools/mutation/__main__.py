@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools.mutation import covering
 from tools.mutation.covering import Covering
-from tools.mutation.mutants import Mutant, change, mutated, operators
+from tools.mutation.mutants import Mutant, change, mutated, operators, run_with
 from tools.mutation.remarks import equivalents, mark
 from tools.mutation.report import write
 from tools.mutation.results import Result, latest, store
@@ -54,7 +54,7 @@ def main() -> None:
             text = mutated(source, kinds[mutant.operator], mutant.occurrence)
             before, after = change(source, text or source)
             outcome, by, cpu_s = (
-                tried(attempt, known, mutant, text, number) if text else ("not made", "", 0.0)
+                tried(attempt, known, mutant, source, text, number) if text else ("not made", "", 0.0)
             )
             result = Result(
                 mutant.key(source),
@@ -85,10 +85,12 @@ def worth_another(result: Result, remarks: Container[tuple[str, str, str]]) -> b
     return result.outcome in ("survived", "timeout") and mark(result) not in remarks
 
 
-def tried(attempt: Try, known: Covering, mutant: Mutant, text: str, number: int) -> tuple[str, str, float]:
+def tried(
+    attempt: Try, known: Covering, mutant: Mutant, source: str, text: str, number: int
+) -> tuple[str, str, float]:
     """What became of a mutant: the outcome, the test that killed it, and the seconds of processor that took."""
     spent, outcome = 0.0, "no test"
-    for tests in known.stages(mutant.path, mutant.line):
+    for tests in known.stages(mutant.path, run_with(source, mutant.line)):
         answer = attempt(mutant.path, text, number, tests, sum(map(known.seconds.__getitem__, tests)))
         if answer["outcome"] == "crashed":
             answer = attempt(mutant.path, text, number, tests, sum(map(known.seconds.__getitem__, tests)))
