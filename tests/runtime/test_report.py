@@ -178,6 +178,14 @@ def test_a_step_and_a_sink_that_wait_are_waiting_and_not_busy() -> None:
     assert got == [20] * 5
 
 
+def test_a_sink_that_does_not_wait_is_busy_to_the_nanosecond() -> None:
+    clock = ManualClock()
+    sink = Sink.to_fn(lambda batch: clock.set_ns(clock.now_ns() + 100_000_001))
+    pipeline = Pipeline.builder().source(Source.from_frame(NUMBERS, batch_rows=20)).sink(sink).build(clock=clock)
+    found = stage(pipeline.run_sync(), "sink")
+    assert (found.busy_seconds, found.waiting_seconds) == (0.500000005, 0)
+
+
 def test_worker_threads_are_busy_while_they_are_awaited() -> None:
     clock = ManualClock()
 
