@@ -275,6 +275,13 @@ def test_a_file_that_is_gone_or_no_file_has_content(tmp_path):
     assert has_content(tmp_path / "gone", None)
     os.mkfifo(tmp_path / "pipe")
     assert has_content(tmp_path / "pipe", None)
+    assert has_content(tmp_path, None)
+
+
+def test_blank_space_is_no_content_unless_it_is_long(tmp_path):
+    for size in (0, 1, 64, 65):
+        (tmp_path / "blank.csv").write_text(" " * size)
+        assert has_content(tmp_path / "blank.csv", None) == (size > 64)
 
 
 def test_a_path_that_is_not_utf8_is_no_value_of_a_column(tmp_path):

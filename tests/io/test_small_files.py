@@ -332,9 +332,10 @@ def test_arrays_that_are_whole_only_when_joined_are_refused(tmp_path):
     put(tmp_path / "2.json", b'["}]')
     with pytest.raises(SourceError, match=r"1\.json is not one JSON array"):
         rows(tmp_path)
-    put(tmp_path / "1.json", b'[{"a":"x"}],[{"a":"y"}]')
-    with pytest.raises(SourceError, match=r"1\.json is not one JSON array"):
-        rows(tmp_path)
+    for text in (b'[{"a":"x"}],[{"a":"y"}]', b'[{"a":"x"}}', b'[{"a":"x"},{"a":"y"}', b"[{}"):
+        put(tmp_path / "1.json", text)
+        with pytest.raises(SourceError, match=r"1\.json is not one JSON array"):
+            rows(tmp_path)
 
 
 def test_what_makes_parquet_files_alike():
@@ -425,7 +426,8 @@ def test_what_makes_objects_alike():
     with pytest.raises(FlawedRecord):
         lines.read([lines.take(0, b'{"a":"\\ud800"}')], pl.Schema({"a": pl.String}), ["a"])
     arrays = AlikeJson(None)
-    assert arrays.take(0, b"{}") is None
+    for text in (b"{}", b"[{}}", b"({}]", b"[{}"):
+        assert arrays.take(0, text) is None
     assert arrays.read([arrays.take(0, b"[]")], schema, ["a"])[1] == [0]
 
 

@@ -137,7 +137,7 @@ def has_content(path: Path | RemotePath, compression: Compression | None) -> boo
         status = path.stat()
     except OSError:
         return True  # reading it raises the error
-    if not S_ISREG(status.st_mode) or status.st_size > _BLANK_BYTES:
+    if status.st_size > _BLANK_BYTES:
         return True
     found = small_content(path, compression)
     return found is None or bool(found[0].removeprefix(BOM).strip())
