@@ -174,15 +174,19 @@ def test_whenever_a_run_is_cancelled_every_end_has_its_turn(again: int | None) -
 
 
 def test_a_cancellation_after_the_commit_comes_too_late() -> None:
-    notes: list[str] = []
+    class Notes(list[str]):
+        def append(self, note: str) -> None:
+            super().append(note)
+            if note == "source 0 close":
+                running.cancel()
 
     async def main() -> RunReport:
+        nonlocal running
         running = asyncio.ensure_future(pipeline(notes).run())
-        while "source 0 close" not in notes:
-            await asyncio.sleep(0)
-        running.cancel()
         return await running
 
+    notes = Notes()
+    running: asyncio.Future[RunReport]
     assert asyncio.run(main()).rows_out == 6
     assert "source 1 close done" in notes and "sink 1 commit done" in notes
 
