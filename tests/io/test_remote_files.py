@@ -4,6 +4,7 @@ import gzip
 import io
 import itertools
 import tempfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -317,6 +318,12 @@ def test_sinks_upload_after_all_have_prepared(store, bucket, monkeypatch, tmp_pa
     writer.write(Batch(ROWS))
     writer.prepare(0)
     writer.abort()
+    assert store.keys(bucket) == ["x.csv"] and list((tmp_path / "temporary").iterdir()) == []
+
+    writer = Sink.to_file(f"s3://{bucket}/z.csv", storage_options=store.options).open(ROWS.schema, context())
+    writer.write(Batch(ROWS))
+    writer.abort()
+    assert not [thread for thread in threading.enumerate() if thread.name == "arrowstream-encoder"]
     assert store.keys(bucket) == ["x.csv"] and list((tmp_path / "temporary").iterdir()) == []
 
 

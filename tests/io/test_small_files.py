@@ -431,6 +431,13 @@ def test_what_makes_objects_alike():
     assert arrays.read([arrays.take(0, b"[]")], schema, ["a"])[1] == [0]
 
 
+def test_a_file_that_grows_while_it_is_opened_is_not_cut(tmp_path, monkeypatch):
+    path = tmp_path / "0.csv"
+    put(path, b"x\n1\n")
+    monkeypatch.setattr(alike, "S_ISREG", lambda mode: path.write_bytes(b"x" * (alike.SMALL_BYTES + 1)))
+    assert alike.small_content(path) is None
+
+
 def test_a_file_that_may_not_be_read_is_left_to_the_reader_that_says_so(tmp_path, monkeypatch):
     put(tmp_path / "x", b"x")
 

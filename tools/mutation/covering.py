@@ -35,7 +35,7 @@ class Covering:
     seconds: dict[str, float]
     tests: dict[str, dict[int, list[str]]]
 
-    def stages(self, path: str, line: int) -> list[list[str]]:
+    def stages(self, path: str, line: int | None) -> list[list[str]]:
         """The tests for one line, in the order to run them, in three parts.
 
         First those of the module's own file of tests, then those of the next four, then all others: most mutants
@@ -44,7 +44,7 @@ class Covering:
         line of it.
         """
         lines = self.tests.get(path, {})
-        found = lines.get(line) or [*{test: None for tests in lines.values() for test in tests}]
+        found = (line and lines.get(line)) or [*{test: None for tests in lines.values() for test in tests}]
         covered = Counter(file_of(test) for tests in lines.values() for test in tests)
         ranked = sorted(covered, key=lambda file: nearness(path, file, covered[file]))
         parts = ranked[:1], ranked[1:5], ranked[5:]

@@ -62,18 +62,19 @@ def mutants(path: str, source: str, kinds: dict[str, Operator]) -> Iterator[tupl
             yield mutant, excuses.reason(mutant.family, (line, column))
 
 
-def run_with(source: str, line: int) -> int:
+def run_with(source: str, line: int) -> int | None:
     """Return the line whose tests notice a change of this one: for decorators and defaults, the function's first.
 
-    They are run when the module is imported, as no test's own.
+    None for what runs when the module is imported: no test notices that more than others, whichever imports it first.
     """
+    found = None
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = min(each.lineno for each in (node, *node.decorator_list))
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-            if body and first <= line < body[0].lineno:
-                return body[0].lineno
-    return line
+            if body and first <= line <= (node.end_lineno or first):
+                found = max(line, body[0].lineno)
+    return found
 
 
 def mutated(source: str, operator: Operator, occurrence: int) -> str | None:
