@@ -183,7 +183,7 @@ def test_a_pipe_is_written_through(tmp_path, format):
     reader = threading.Thread(target=lambda: found.append(path.read_bytes()))
     reader.start()
     sink = Sink.to_file(path, format=format)
-    assert sink.guarantee.startswith("none")
+    assert sink.guarantee.startswith("none") and sink.needs_schema is True
     rows = pl.DataFrame({"x": range(100_000)})
     Pipeline.builder().source(Source.from_frame(rows, batch_rows=9_999)).sink(sink).build().run_sync()
     reader.join(30)

@@ -575,6 +575,7 @@ def test_what_stores_say_becomes_a_hint():
 def test_a_read_of_polars_that_the_store_refuses(store, bucket):
     store.put(f"{bucket}/x.parquet", content(ROWS, "write_parquet"))
     opened = open_file(remote_path(f"s3://{bucket}/x.parquet", StorageOptions.of("s3", store.options)))
+    assert opened.is_regular is True
     assert opened.unreachable(ValueError()) is None
     found = opened.unreachable(OSError("Forbidden"))
     assert isinstance(found, SourceError) and "aws_access_key_id" in found.hint
