@@ -82,7 +82,7 @@ def main() -> None:
 
 def worth_another(result: Result, remarks: Container[tuple[str, str, str]]) -> bool:
     """Whether a new test may have changed what became of a mutant."""
-    return result.outcome in ("survived", "timeout") and mark(result) not in remarks
+    return result.outcome in ("survived", "timeout", "no test") and mark(result) not in remarks
 
 
 def tried(

@@ -21,8 +21,8 @@ LIBRARIES = ("cosmic-ray", "polars", "pyarrow", "pytest", "hypothesis")
 PARTS = {f"{folder}/": f"arrowstream/{folder}/" for folder in FOLDERS}
 
 CARE = """
-*Killed* are those that a test noticed when they were first tried, *mended* those that one notices now that tests
-were written for the survivors. The rate is of killed among all that were tried, with its 95 % interval (Wilson): an
+*Killed* are those that a test noticed when they were first tried, *mended* those that one notices now that more tests
+were written or chosen for them. The rate is of killed among all that were tried, with its 95 % interval (Wilson): an
 estimate for all mutants, which the mended ones are left out of. The last column leaves out those that are equivalent,
 as said below. Of these, some change what a step costs, such as how often it tidies up, and not what comes out.\
 """
