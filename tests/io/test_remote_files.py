@@ -4,6 +4,7 @@ import gzip
 import io
 import itertools
 import tempfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -333,6 +334,13 @@ def test_sinks_upload_after_all_have_prepared(store, bucket, monkeypatch, tmp_pa
     writer.abort()
     assert store.keys(bucket) == ["x.csv"] and list((tmp_path / "temporary").iterdir()) == []
 
+    writer = Sink.to_file(f"s3://{bucket}/z.csv", storage_options=store.options).open(ROWS.schema, context())
+    writer.write(Batch(ROWS))
+    assert [thread for thread in threading.enumerate() if thread.name == "arrowstream-encoder"]
+    writer.abort()
+    assert not [thread for thread in threading.enumerate() if thread.name == "arrowstream-encoder"]
+    assert store.keys(bucket) == ["x.csv"] and list((tmp_path / "temporary").iterdir()) == []
+
 
 @pytest.mark.parametrize("part", ["partNumber=2", "uploads", "uploadId"])
 def test_an_upload_that_fails_shows_nothing(store, bucket, part, tmp_path, monkeypatch):
@@ -522,6 +530,7 @@ def test_what_stores_say_becomes_a_hint():
 def test_a_read_of_polars_that_the_store_refuses(store, bucket):
     store.put(f"{bucket}/x.parquet", content(ROWS, "write_parquet"))
     opened = open_file(remote_path(f"s3://{bucket}/x.parquet", StorageOptions.of("s3", store.options)))
+    assert opened.is_regular is True
     assert opened.unreachable(ValueError()) is None
     found = opened.unreachable(OSError("Forbidden"))
     assert isinstance(found, SourceError) and "aws_access_key_id" in found.hint
