@@ -198,6 +198,18 @@ def test_columns_that_cannot_be_partitioned_by(columns, schema, message):
     assert caught.value.found and caught.value.hint
 
 
+def test_a_partition_above_the_path_of_the_source_is_a_column_by_a_list(tmp_path):
+    folder = tmp_path / "in" / "day=1"
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_text("x\n2\n")
+    sink = Sink.to_file(tmp_path / "out", partition_by="day")
+    with pytest.raises(SchemaError) as caught:
+        Pipeline.builder().source(Source.from_file(folder)).sink(sink).build()
+    assert "a folder day=... of the source, give the paths as a list" in caught.value.hint
+    Pipeline.builder().source(Source.from_file([folder])).sink(sink).build().run_sync()
+    assert pl.read_parquet(tmp_path / "out").rows() == [(2, 1)]
+
+
 def test_a_partition_column_need_not_fit_the_format():
     schema = pl.Schema({"k": pl.Categorical(), "x": pl.Int64})
     FileSink.of("out", format="ipc", partition_by="k").check(schema)

@@ -56,7 +56,9 @@ class Partitions:
                     f"there is no column {name!r} to partition by",
                     expected=f"one of {', '.join(map(repr, schema))}",
                     found=repr(name),
-                    hint=did_you_mean(name, schema) or "compute the column before the sink",
+                    hint=did_you_mean(name, schema)
+                    or f"compute the column before the sink; if it is a folder {name}=... of the source, "
+                    "give the paths as a list, or the folder above it",
                 )
             if _ESCAPED.search(name):
                 raise SchemaError(
