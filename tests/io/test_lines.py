@@ -179,9 +179,9 @@ def test_the_only_type_is_text(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match=r"names a column that .* does not have: 'text'"):
         read(file, schema={"text": pl.String})
     assert read(file, schema={"text": pl.String}, missing_columns="insert").rows() == [("1", None)]
-    with pytest.raises(PlanError, match="only CSV files have with_delimiter"):
+    with pytest.raises(PlanError, match="only CSV files have delimiter"):
         read(file, delimiter=";")
-    with pytest.raises(PlanError, match="only JSON or NDJSON files have with_strict_keys"):
+    with pytest.raises(PlanError, match="only JSON or NDJSON files have strict_keys"):
         read(file, strict_keys=True)
 
 

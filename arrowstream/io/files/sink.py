@@ -234,7 +234,7 @@ class FileSink(SinkSpec):
         new_encoder = partial(self._encoder, kind, context)
         if self._is_stream:
             stream = StreamFile(self._local)
-            return SingleFileWriter(stream, stream, new_encoder(schema), units)
+            return SingleFileWriter(stream, stream, new_encoder(schema), unit_rows=1)
         if not self._is_folder:
             staged = stage_file(self._target, mode, kind, schema, compression)
             file = GrowingFile(lambda: staged.path, self._target)
@@ -266,6 +266,7 @@ class FileSink(SinkSpec):
             header=header,
             level=self.compression_level,
             groups=RowGroups(self.row_group_size, self._limits().waiting_bytes, self.statistics),
+            flows=self._is_stream,
         )
         if not self.sort_by:
             return encoder

@@ -74,7 +74,6 @@ class FileBytes:
         "_size",
         "_stream",
         "_unread",
-        "is_silent",
     )
 
     def __init__(
@@ -97,7 +96,6 @@ class FileBytes:
             self._pipe = (
                 self._file if self._stream is self._file and isinstance(self._file, PipeBytes) else None
             )
-            self.is_silent = False
             self._patience: float | None = None  # the first bytes are waited for
             self.put_back(self._text_begins())
             self._patience = _WAIT_S if self._unread else _SILENCE_S
@@ -137,33 +135,35 @@ class FileBytes:
         """True if bytes come from a pipe, as they are written to it."""
         return self._pipe is not None
 
-    def read(self, size: int) -> bytes:
-        """Return `size` more bytes, fewer only at the end. Raises as `read_into` does."""
+    def read(self, size: int) -> bytes | None:
+        """Return the bytes that `read_into` gives; None if there are none because a pipe is silent."""
         buffer = io.BytesIO()
-        self._read_into(buffer, size, None)
-        return buffer.getvalue()
+        is_silent = self.read_into(buffer, size)
+        return buffer.getvalue() or (None if is_silent else b"")
 
-    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+    def read_into(self, buffer: io.BytesIO, size: int) -> bool:
         """Replace the content of `buffer` with `size` more bytes, fewer at the end, or if they take long to come.
+
+        Returns
+        -------
+        bool
+            True if nothing further came, though a pipe may go on.
 
         Raises
         ------
         SourceError
             The file is damaged, ends too early, or can no longer be read.
         """
-        self.is_silent = False
-        self._read_into(buffer, size, self._pipe)
-        self._patience = self._patience and _SILENCE_S
-
-    def _read_into(self, buffer: io.BytesIO, size: int, pipe: PipeBytes | None) -> None:
         head, self._unread = self._unread[:size], self._unread[size:]
         if buffer.seek(0, io.SEEK_END) < size:
             buffer.seek(size - 1)
             buffer.write(b"\0")
         with buffer.getbuffer() as view:
             view[: len(head)] = head
-            end = len(head) + self._fill(view[len(head) : size], pipe)
-        buffer.truncate(end)
+            count, is_silent = self._fill(view[len(head) : size])
+        buffer.truncate(len(head) + count)
+        self._patience = self._patience and _SILENCE_S
+        return is_silent
 
     def put_back(self, data: bytes) -> None:
         """Make the next `read` begin with `data`, the last bytes that were read."""
@@ -172,14 +172,19 @@ class FileBytes:
         else:
             self._unread = data + self._unread
 
-    def _fill(self, view: memoryview, pipe: PipeBytes | None) -> int:
-        """Read bytes until the view is full, the file ends or a pipe has no more for now; return their number."""
-        end, until = 0, None if self._patience is None else monotonic() + self._patience
+    def _fill(self, view: memoryview) -> tuple[int, bool]:
+        """Read bytes until the view is full, the file ends or a pipe has no more for now.
+
+        Returns
+        -------
+        tuple
+            Number of the bytes, and True if there are none because a pipe is silent.
+        """
+        end, pipe, until = 0, self._pipe, None if self._patience is None else monotonic() + self._patience
         try:
             while end < len(view):
                 if pipe is not None and until is not None and not pipe.has_more(until - monotonic()):
-                    self.is_silent = not end
-                    break
+                    return end, not end
                 if not (count := self._stream.readinto(view[end:])):
                     break
                 if not end:
@@ -198,7 +203,7 @@ class FileBytes:
                 found=f"{self.bytes_read} bytes",
                 hint="let nothing write to a file while it is read; write under another name, then rename",
             )
-        return end
+        return end, False
 
     def _damaged(self, found: str) -> SourceError:
         return SourceError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -29,9 +28,6 @@ from arrowstream.io.files.text.options.transcode import AfterLines, Transcoded
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
 from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, blocks, count, whole
 from arrowstream.io.files.text.unknown_key import unknown_key
-
-if TYPE_CHECKING:
-    pass
 
 _NEWLINE = ord("\n")
 
@@ -117,7 +113,7 @@ class TextFile:
             size=BLOCK_BYTES,
             longest=self.format.longest,
             partial=self.format.quotes and not self._aside,
-            is_silent=lambda: self._bytes.is_silent,
+            is_live=self._bytes.is_live,
         )
         self.first = next(self._blocks, Block(b"", True))
         if isinstance(self.format, Csv):

@@ -123,7 +123,7 @@ class AlikeJson(Alike):
         array = b"".join((b"[", *(file.content for file in files)))
         try:
             lines = JsonLines(io.BytesIO(array[:-1] + b"]" if len(array) > 1 else b"[]"), "")
-            block = lines.read(len(array) + 1)
+            block = lines.read(len(array) + 1) or b""
         except SourceError as error:
             raise ValueError("a file is not one array") from error
         # Where each file ends, a line of the whole must end: no file is open at its end, and closed by the next one.
