@@ -16,6 +16,7 @@ from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Compression
 from arrowstream.io.files.remote.object import RemoteBytes
 from arrowstream.io.files.remote.urls import RemotePath
+from arrowstream.io.files.text.gzip_pipe import GzipPipe
 from arrowstream.io.files.text.options.text_options import LOSSY, UTF8
 from arrowstream.io.files.text.pipes import PipeBytes, is_pipe
 from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
@@ -93,9 +94,7 @@ class FileBytes:
         try:
             self._stream = self._unpack()
             self._unread = b""
-            self._pipe = (
-                self._file if self._stream is self._file and isinstance(self._file, PipeBytes) else None
-            )
+            self._pipe = self._stream if isinstance(self._stream, PipeBytes | GzipPipe) else None
             self._patience: float | None = None  # the first bytes are waited for
             self.put_back(self._text_begins())
             self._patience = _WAIT_S if self._unread else _SILENCE_S
@@ -103,7 +102,9 @@ class FileBytes:
             self._file.close()
             raise
 
-    def _unpack(self) -> ByteStream:
+    def _unpack(self) -> ByteStream | GzipPipe:
+        if self._compression == "gzip" and isinstance(self._file, PipeBytes):
+            return GzipPipe(self._file)
         try:
             return unpacked(self._file, self._compression)
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:
