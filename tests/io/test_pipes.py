@@ -109,6 +109,23 @@ def test_its_rows_can_be_read_once() -> None:
             Source.from_file(path, format="csv").schema()
 
 
+def test_only_one_of_two_sources_gets_it_that_open_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with anonymous(b"1\n") as path:
+        first: list[PipeBytes] = []
+        real = os.open
+
+        def slow(*args: Any) -> int:
+            monkeypatch.undo()
+            first.append(PipeBytes(Path(path), keep=False))
+            return real(*args)
+
+        monkeypatch.setattr(os, "open", slow)
+        with pytest.raises(SourceError, match="was read already"):
+            PipeBytes(Path(path), keep=False)
+        assert first[0].read(10) == b"1\n"
+        first[0].close()
+
+
 def test_a_named_one_can_be_opened_again_by_another_writer(tmp_path: Path) -> None:
     path = tmp_path / "fifo.csv"
     os.mkfifo(path)
@@ -252,7 +269,10 @@ def test_text_after_an_array_is_an_error_however_late_it_comes(
 
 @pytest.mark.parametrize(
     ("packed", "found"),
-    [(gzip.compress(b"t\n1\n")[:-3], "ends too early"), (gzip.compress(b"t\n1\n") + b"?!", "incorrect header")],
+    [
+        (gzip.compress(b"t\n1\n")[:-3], "ends too early"),
+        (gzip.compress(b"t\n1\n") + b"?!", "incorrect header"),
+    ],
 )
 def test_a_damaged_packed_one_is_an_error(packed: bytes, found: str, tmp_path: Path) -> None:
     path = tmp_path / "fifo.csv.gz"

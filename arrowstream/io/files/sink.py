@@ -57,7 +57,7 @@ class FileSink(SinkSpec):
     path
         A file or a folder. A missing folder is created, but the parent folder of a single file must exist. A symbolic
         link is followed; a pipe, a character device, ``/dev/stdout`` or ``"-"``, which is standard output, gets the
-        rows as they come.
+        bytes as they are encoded: rows of text that is not compressed as they come.
     format
         ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects), ``"ipc"`` (Arrow's file
         format, also called Feather) or ``"avro"``. None to take it from the name; Parquet for a folder.

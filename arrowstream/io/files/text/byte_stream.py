@@ -19,9 +19,7 @@ from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.gzip_pipe import GzipPipe
 from arrowstream.io.files.text.options.text_options import LOSSY, UTF8
 from arrowstream.io.files.text.pipes import PipeBytes, is_pipe
-from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
-
-_BOM = b"\xef\xbb\xbf"
+from arrowstream.io.files.text.signatures import BOM, HEAD_BYTES, foreign
 
 _WAIT_S = 0.1
 """Longest time, in seconds, that the first bytes of a block wait for further ones from a pipe."""
@@ -124,7 +122,7 @@ class FileBytes:
                 found=f"{other[0]}, which begins with {head[:12]!r}",
                 hint=other[1],
             )
-        return head.removeprefix(_BOM) if self._encoding in (UTF8, LOSSY) else head
+        return head.removeprefix(BOM) if self._encoding in (UTF8, LOSSY) else head
 
     @property
     def bytes_read(self) -> int:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -27,9 +27,9 @@ from arrowstream.io.files.text.records import (
     whole,
     with_last,
 )
+from arrowstream.io.files.text.signatures import BOM
 
 _NEWLINE = ord("\n")
-_MARK: Final = "\ufeff".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Csv(TextFormat):
         first = block[: block.find(b"\n") + 1]
         return (
             bool(first.strip())
-            and not first.startswith(_MARK)
+            and not first.startswith(BOM)
             and not self._quotes(first)
             and first.count(self.options.delimiter.encode()) == len(self.names) - 1
         )

@@ -17,9 +17,9 @@ from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.options.text_options import TextOptions
 from arrowstream.io.files.text.records import positions
-from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
+from arrowstream.io.files.text.signatures import BOM, HEAD_BYTES, foreign
 from arrowstream.io.files.text.unknown_key import unknown_key
-from arrowstream.io.files.together.alike import BOM, Alike, SmallFile, rows_of_each
+from arrowstream.io.files.together.alike import Alike, SmallFile, rows_of_each
 
 _BLANK: Final = b" \t\r\n"
 _NEWLINE: Final = ord("\n")
