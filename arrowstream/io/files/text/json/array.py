@@ -94,12 +94,11 @@ class JsonLines(Restated):
             return block
         if self._closed:
             self._check_after(block)
-            return block
-        if block:
+        elif block:
             return self._in_lines(block)
-        if self._depth and size:
+        elif size:
             raise self._broken("an array closed by ']'", "the end of the file inside the array")
-        return b""
+        return block
 
     def _in_lines(self, block: bytes) -> bytes:
         signs = np.frombuffer(block, np.uint8)
