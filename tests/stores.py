@@ -1,11 +1,12 @@
 """Servers on this machine: an object store that speaks S3, and a web server that sends ranges of files."""
 
+import logging
 import re
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from pyarrow import fs
@@ -18,11 +19,14 @@ class Store:
     def __init__(self) -> None:
         self._app = DomainDispatcherApplication(create_backend_app)
         self.fails: tuple[str, str, str] | None = None
-        """Method and part of the URL of the calls to refuse, and the code to refuse them with."""
+        """Methods and part of the URL of the calls to refuse, and the code to refuse them with."""
+        self.calls: list[tuple[str, str]] = []
+        """Methods and URLs of the calls so far."""
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         self._server.log = lambda *_: None  # type: ignore[method-assign]
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.endpoint = f"http://127.0.0.1:{self._server.port}"
-        Thread(target=self._server.serve_forever, daemon=True).start()
+        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         self.options = {
             "aws_access_key_id": "somebody",
             "aws_secret_access_key": "hunter2",
@@ -39,10 +43,11 @@ class Store:
         )
 
     def _answer(self, environ: dict[str, Any], start: Any) -> Any:
+        place = f"{environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}"
+        self.calls.append((environ["REQUEST_METHOD"], place))
         if self.fails is not None:
             method, part, code = self.fails
-            place = f"{environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}"
-            if environ["REQUEST_METHOD"] == method and part in place:
+            if environ["REQUEST_METHOD"] in method.split() and part in place:
                 start("403 Forbidden", [("Content-Type", "application/xml"), ("Connection", "close")])
                 return [f"<Error><Code>{code}</Code><Message>not for you</Message></Error>".encode()]
         return self._app(environ, start)
@@ -63,17 +68,38 @@ class Store:
 class _Ranges(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     sends_ranges = True
+    fails: ClassVar[list[int | str]]
 
     def log_message(self, *args: object) -> None:
         pass
 
+    def do_HEAD(self) -> None:
+        if not self._failed("HEAD"):
+            super().do_HEAD()
+
+    def _failed(self, method: str) -> bool:
+        """Answer with the next of the failures if it is a code, one for all methods or for this one."""
+        code = self.fails[0] if self.fails else ""
+        if code == method:
+            self.send_error(403)
+        elif isinstance(code, int):
+            self.send_error(self.fails.pop(0))
+        else:
+            return False
+        return True
+
     def do_GET(self) -> None:
+        if self._failed("GET"):
+            return
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             self.send_error(404)
             return
         content = path.read_bytes()
         found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")
+        if found and self.sends_ranges and not content:
+            self.send_error(416)
+            return
         if found and self.sends_ranges:
             first = int(found[1]) if found[1] else max(0, len(content) - int(found[2]))
             last = min(int(found[2]), len(content) - 1) if found[1] and found[2] else len(content) - 1
@@ -86,18 +112,27 @@ class _Ranges(SimpleHTTPRequestHandler):
         self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
         self.send_header("Connection", "close")
         self.end_headers()
+        if self.fails and self.fails[0] == "cut":
+            content = content[: len(content) // 2]
+            self.fails.pop(0)
         self.wfile.write(content)
 
 
 class Web:
-    """A web server that sends the files of a folder."""
+    """A web server that sends the files of a folder.
+
+    The next requests end as `fails` says: a number is the code of an answer, ``"cut"`` a GET that breaks off in the
+    middle; ``"HEAD"`` at the first place refuses all requests of this method.
+    """
 
     def __init__(self, folder: Path, *, ranges: bool = True) -> None:
-        handler = type("Handler", (_Ranges,), {"sends_ranges": ranges})
+        self.root = folder
+        self.fails: list[int | str] = []
+        handler = type("Handler", (_Ranges,), {"sends_ranges": ranges, "fails": self.fails})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        Thread(target=self._server.serve_forever, daemon=True).start()
+        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
         self._server.shutdown()

@@ -131,6 +131,9 @@ SECRET = "s3cr\\et's"
         ("${X}", "api_key", {"X": SECRET}),
         ("db://me:${X}@host/t", "path", {"X": SECRET}),
         ("a/${DB_TOKEN}/b", "path", {"DB_TOKEN": SECRET}),
+        ("${DB_PASS}", "path", {"DB_PASS": SECRET}),
+        ("https://host/x.csv?sv=1&sig=${SAS}", "path", {"SAS": SECRET}),
+        ("${X}", "pwd", {"X": SECRET}),
     ],
 )
 def test_secrets_are_not_shown(written: str, key: str, variables: dict[str, str]) -> None:

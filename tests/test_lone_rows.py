@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import reduce
 from pathlib import Path
 
 import polars as pl
@@ -84,7 +85,10 @@ AGGREGATES: dict[str, pl.Expr] = {
     "a few divided": (x.top_k(1) / 3).sum(),
     "all quotients": third,
     "the first divided": x.first() / 3,
-    "a power": x.sum() ** y.first(),
+    "by a chosen constant": (x / pl.when(y > 3).then(0.7).otherwise(3.0)).max(),
+    "a choice compared": (pl.lit("one") == pl.when(y > 3).then(pl.lit("one")).otherwise(pl.lit("b"))).sum(),
+    # Of 1.3, the third power and the product of three differ.
+    "a power": (x.sum() + 0.55) ** y.first(),
     "a mean": x.mean(),
 }
 """Aggregations, in which sums of `x` are exact in any order."""
@@ -261,6 +265,21 @@ def test_windows_of_time_give_what_groups_give(name: str) -> None:
     start = (pl.col("t") // 40 * 40).alias("window_start")
     found = rows(lambda b: b.window(size=40 * MICROS, on="t").agg(out=AGGREGATES[name]), CUTS["alone"])
     assert_same(found.drop("window_end"), grouped([start], AGGREGATES[name]))
+
+
+@pytest.mark.parametrize("name", ["sum", "min", "max"])
+def test_windows_of_single_rows_with_equal_divisors(name: str) -> None:
+    """Polars joins single rows with equal values as one value and a length, and divides by that as by a constant."""
+    parts = [row.with_columns(y=pl.lit(3.0)) for row in CUTS["alone"]]
+    found = rows(lambda b: b.window(size=40 * MICROS, on="t").agg(out=getattr(x / y, name)()), parts)
+    windows: dict[int, list[float]] = {}
+    for start, value in FRAME.select(pl.col("t") // 40 * 40, "x").rows():
+        windows.setdefault(start, []).append(value / 3.0)
+    # In Python 3.12, sum() adds floats in another way.
+    fold = {"sum": lambda values: reduce(float.__add__, values), "min": min, "max": max}[name]
+    assert dict(found.select("window_start", "out").rows()) == {
+        start: fold(each) for start, each in windows.items()
+    }
 
 
 @pytest.mark.parametrize("cut", CUTS)

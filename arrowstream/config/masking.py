@@ -9,7 +9,8 @@ from typing import Any
 MASK = "***"
 
 _SECRET_KEY = re.compile(
-    r"(?:^|_)(?:password|passwd|passphrase|token|secret|credentials?|(?:api|access|account|private|sas|storage)_key)$",
+    r"(?:^|_)(?:password|passwd|passphrase|pass|pwd|token|secret|credentials?|signature|sas|sig"
+    r"|(?:api|access|account|private|sas|storage|secret|encryption)_key)$",
     re.IGNORECASE,
 )
 # A password may hold any character except those that end it; the text after the last @ before the path is the host.

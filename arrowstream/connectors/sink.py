@@ -51,8 +51,8 @@ class Sink(metaclass=ExplainsNames):
         ----------
         path
             A file, or a folder (existing, or ending in ``/``) for part files; a device, a pipe or standard output,
-            ``"-"``, gets the rows of text that is not compressed as they come. ``~`` is the home folder. ``s3://``, ``gs://`` and
-            ``az://`` URLs name one object, or a folder of them if they end in ``/``.
+            ``"-"``, gets the rows of text that is not compressed as they come. ``~`` is the home folder. ``s3://``,
+            ``gs://`` and ``az://`` URLs name one object, or a folder of them if they end in ``/``.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"`` or ``"avro"``; by default the name decides,
             and a folder gets Parquet.
@@ -111,10 +111,12 @@ class Sink(metaclass=ExplainsNames):
         of further partitions wait in memory up to 128 MB, then in a spill file. Names are hidden until the end.
 
         Objects of a store are written as files in the folder for temporary files (``TMPDIR``), and uploaded after all
-        sinks of the run have prepared. A single object appears when its upload completes, and replaces one of the
-        same name; a failed upload shows nothing. Part files and partitions appear one after the other, in a folder
-        that must have no objects: if an upload fails, those before it stay. A run that is killed leaves its temporary
-        files, and in the store perhaps parts of an upload that no reader sees and a lifecycle rule can remove.
+        sinks of the run have prepared, 8 at a time. A single object appears when its upload completes, and replaces
+        one of the same name. Objects of a folder appear one after the other; if an upload fails, those before it
+        are deleted. ``"overwrite"`` and ``"overwrite_partitions"`` delete the old objects once all new ones are in
+        place, so that a reader may see rows of both meanwhile. ``"append"`` to a single object and `roll_every` are
+        refused. A run that is killed leaves its temporary files, and in the store perhaps parts of an upload that no
+        reader sees and a lifecycle rule can remove.
 
         Examples
         --------

@@ -91,8 +91,8 @@ class Source(metaclass=ExplainsNames):
             read, so fewer rows make it quicker where a step is slow; they cost some 30 us a batch and step.
         bad_rows
             A sink for rows of CSV, NDJSON and lines that cannot be read, with the columns ``file``, ``row``,
-            ``line``, ``error``, ``text``; ``"skip"`` to leave them out and count them in the report; by default an
-            error.
+            ``line``, ``error``, ``text``; those of earlier runs stay in it, as dead letters do. ``"skip"`` leaves
+            such rows out and counts them in the report; by default they are an error.
         has_header
             Whether the first record of a CSV file names its columns; else `schema` names every field, in order, or
             they are ``column_1``, ``column_2`` and so on.
@@ -137,8 +137,9 @@ class Source(metaclass=ExplainsNames):
         environment and of the store's own tools. S3 takes ``aws_access_key_id``, ``aws_secret_access_key``,
         ``aws_session_token``, ``aws_region``, ``aws_endpoint_url``, ``aws_allow_http``, ``aws_skip_signature`` (for
         public data) and ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure
-        ``azure_storage_account_name`` and ``azure_storage_account_key``. Requests that fail are repeated by the
-        libraries that make them. An object that is replaced while it is read is an error.
+        ``azure_storage_account_name`` and ``azure_storage_account_key``. Requests to stores that fail are repeated by
+        the libraries that make them; those to web servers 3 times within 5 s, and text that breaks off goes on at the
+        same byte. An object that is replaced while it is read is an error.
         Lines end in a newline, or in a carriage return and a newline, which are not part of the text. A last line
         needs no end, and blank lines are rows. A line that is not UTF-8 is a bad row.
         A line of NDJSON may hold several objects, with or without blank space between them: each is a row. An object

@@ -25,6 +25,7 @@ from arrowstream.errors import ArrowstreamError, PlanError, SchemaError, SinkErr
 from arrowstream.io.files.avro import rows
 from arrowstream.io.files.avro.codecs import CODECS, DAMAGES
 from arrowstream.io.files.avro.container import number_bytes
+from arrowstream.io.files.avro.types import AvroTypes, UnfitType
 from arrowstream.io.files.destination.existing_rows import holds_rows
 from arrowstream.io.files.formats import FileKind
 from arrowstream.io.files.source import FileSource
@@ -248,7 +249,7 @@ def test_only_needed_columns_are_read_and_filters_apply(tmp_path):
             {"type": "bytes", "logicalType": "decimal", "precision": 50, "scale": 2},
             "x: a decimal of 50 digits",
         ),
-        ({"type": "fixed", "name": "f", "size": 20, **DECIMAL}, "x: a decimal of 20 bytes"),
+        ({"type": "fixed", "name": "f", "size": 17, **DECIMAL}, "x: a decimal of 17 bytes"),
         ("made.up", "x: made.up, which the schema does not define"),
         (7, "x: 7, which is not a type"),
     ],
@@ -260,6 +261,28 @@ def test_types_that_no_column_can_have_are_refused_at_build(schema, found, tmp_p
     with pytest.raises(SchemaError, match="a type that no column can have") as error:
         Pipeline.builder().source(Source.from_file(path)).sink(Sink.to_fn(len)).build()
     assert found in error.value.found and str(path) in error.value.what
+
+
+def test_names_of_types_are_those_of_their_namespace():
+    suit = {"type": "enum", "name": "suit", "symbols": ["a", "b"]}
+    fixed = {"type": "fixed", "name": "their.code", "size": 3}
+    inner = {
+        "type": "record",
+        "name": "q",
+        "namespace": "other",
+        "fields": [{"name": "y", "type": "our.own.suit"}],
+    }
+    types = [suit, "suit", "our.own.suit", fixed, "their.code", inner, "other.q"]
+    fields = [{"name": f"f{number}", "type": type} for number, type in enumerate(types)]
+    for space in ({"namespace": "our.own", "name": "row"}, {"name": "our.own.row"}):
+        found = AvroTypes().fields({"type": "record", **space, "fields": fields})
+        dtypes = [type.dtype for type in found.values()]
+        assert dtypes[0] == dtypes[1] == dtypes[2] == pl.Enum(["a", "b"])
+        assert dtypes[3] == dtypes[4] == pl.Binary and dtypes[5] == dtypes[6] == pl.Struct({"y": dtypes[0]})
+        for unknown in ("other.suit", "code", "q"):
+            unfit = [*fields, {"name": "z", "type": unknown}]
+            with pytest.raises(UnfitType, match="does not define"):
+                AvroTypes().fields({"type": "record", **space, "fields": unfit})
 
 
 def file_of(schema, body=b""):

@@ -348,6 +348,17 @@ def test_the_sink_of_bad_rows_is_part_of_the_plan(tmp_path: Path) -> None:
         Pipeline.builder().source(sources[0]).sink(Sink.to_file(tmp_path / "bad.ndjson")).build()
 
 
+def test_bad_rows_of_earlier_runs_stay(tmp_path: Path) -> None:
+    for name in ("bad.csv", "bad/"):
+        for run in (1, 2):
+            (tmp_path / "x.csv").write_text(f"x\n1\nbad{run}\n")
+            sink = Sink.to_file(f"{tmp_path}/{name}")
+            source = Source.from_file(tmp_path / "x.csv", schema={"x": int}, bad_rows=sink)
+            assert Pipeline.builder().source(source).collect_sync()["x"].to_list() == [1]
+        kept = Pipeline.builder().source(Source.from_file(f"{tmp_path}/{name}")).collect_sync()
+        assert sorted(kept["text"]) == ["bad1", "bad2"]
+
+
 def test_no_rows_are_visible_if_the_sink_of_bad_rows_fails(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\nx,y\n")
 

@@ -79,6 +79,13 @@ IN_PLACE = WRITE if int(pl.__version__.split(".")[0]) > 1 else ["arrow"]
 """Polars 1 maps a Parquet file while it decodes a piece, and one that is cut then ends the process."""
 
 
+def test_opening_waits_for_no_writer_and_is_for_this_process_alone(tmp_path):
+    (tmp_path / "x").write_bytes(b"x")
+    file = OpenFile(tmp_path / "x")
+    handle = int(file.place.removeprefix("/dev/fd/"))
+    assert not os.get_blocking(handle) and not os.get_inheritable(handle)
+
+
 @pytest.mark.parametrize("format", IN_PLACE)
 def test_a_file_that_is_written_in_place_while_it_is_read_is_an_error(format, tmp_path, small_pieces):
     path = tmp_path / f"x.{format}"

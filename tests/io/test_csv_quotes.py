@@ -228,8 +228,26 @@ def test_a_block_may_begin_with_any_row(first: str, block: int, tmp_path: Path) 
         assert read(file, schema={"c": pl.String, "d": pl.String}) == by_the_module(text, ",", 2)
 
 
+@pytest.mark.parametrize("first_bytes", [4, 14, 1 << 16])
+@pytest.mark.parametrize("before", ["", "\n", "\n\r\n\n\n\n"])
+def test_rows_and_lines_do_not_depend_on_how_much_of_a_file_is_searched_for_its_header(
+    before: str, first_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("csv_format", "file"):
+        monkeypatch.setattr(f"arrowstream.io.files.text.{module}.HEADER_BYTES", first_bytes)
+    file = tmp_path / "x.csv"
+    file.write_text(f'{before}a,"b\nc"\n1,2\n3,4\n')
+    rows = Pipeline.builder().source(Source.from_file(file)).collect_sync()
+    assert rows.to_dict(as_series=False) == {"a": [1, 3], "b\nc": [2, 4]}
+    line = before.count("\n") + 4
+    file.write_text(f'{before}a,"b\nc"\n1,2\n3\n')
+    with pytest.raises(SourceError, match=rf"row 2 \(line {line}\)"):
+        Pipeline.builder().source(Source.from_file(file)).collect_sync()
+
+
 def test_the_end_of_a_long_header_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arrowstream.io.files.text.file._HEADER_BYTES", 4)
+    for module in ("csv_format", "file"):
+        monkeypatch.setattr(f"arrowstream.io.files.text.{module}.HEADER_BYTES", 4)
     file = tmp_path / "x.csv"
     for header in ("a", "abcdefgh,b", '"a\nb",c', "long name"):
         file.write_text(f"{header}\n")

@@ -19,7 +19,9 @@ from arrowstream.errors import SinkError
 from arrowstream.io.files import folder_writer
 from arrowstream.io.files import sink as file_sink
 from arrowstream.io.files import sink_errors as file_errors
-from arrowstream.io.files.output import encoders
+from arrowstream.io.files import writer as file_writer
+from arrowstream.io.files.output import encoders, output_file
+from arrowstream.io.files.output.growing_file import GrowingFile
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.files.staging import base as staging
 from arrowstream.io.files.staging.base import MANY
@@ -176,6 +178,39 @@ def test_a_full_disk_while_writing(tmp_path, monkeypatch):
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.parametrize("name", ["out.csv", "parts/"])
+def test_a_full_disk_is_reported_by_the_next_write_and_no_row_is_lost_or_doubled(name, tmp_path, monkeypatch):
+    full, files = [True], []
+
+    class Full(GrowingFile):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            files.append(self)
+
+        def write(self):
+            with file_errors.sink_errors("cannot write", tmp_path):
+                if full:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+            super().write()
+
+    monkeypatch.setattr(output_file, "CHUNK", 1)
+    for module in (file_sink, folder_writer):
+        monkeypatch.setattr(module, "GrowingFile", Full)
+    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 1)
+    writer = FileSink.of(f"{tmp_path}/{name}", format="csv").open(ROWS.schema, context())
+    writer.write(Batch(ROWS[:2]))
+    with files[0].changed:
+        assert files[0].changed.wait_for(lambda: files[0].failed, 10)
+    for _ in range(2):
+        with pytest.raises(SinkError, match="No space left on device"):
+            writer.write(Batch(ROWS[2:]))
+    full.clear()
+    writer.write(Batch(ROWS[2:]))
+    publish(writer)
+    (path,) = tmp_path.rglob("*.csv")
+    assert pl.read_csv(path).equals(ROWS)
+
+
 SCRIPT = f"""
 import resource, sys
 sys.path.append({str(Path(__file__).parents[1])!r})
@@ -298,6 +333,47 @@ def test_rows_sorted_by_partition_give_one_file_each_however_many_there_are(tmp_
     assert len(list(tmp_path.rglob("*.parquet"))) == 9
 
 
+@pytest.mark.parametrize("options", [{}, {"partition_by": "k", "max_bytes_per_file": 1000}])
+def test_a_batch_that_fills_many_files_keeps_few_encoders(tmp_path, monkeypatch, options):
+    """Each encoder holds a thread of Polars' too, of which there are 512: beyond that, all of them wait for ever."""
+    monkeypatch.setattr(file_writer, "ENDING_FILES", 3)
+    alive = []
+    new_sink = folder_writer.FolderWriter._new_sink
+
+    def counted(self, partition):
+        alive.append(sum(thread.name == "arrowstream-encoder" for thread in threading.enumerate()))
+        return new_sink(self, partition)
+
+    monkeypatch.setattr(folder_writer.FolderWriter, "_new_sink", counted)
+    frame = pl.DataFrame({"x": range(30), "k": [1] * 30})
+    run(FileSink.of(f"{tmp_path}/parts/", format="csv", max_rows_per_file=1, **options), frame)
+    assert len(alive) == 30 and max(alive) <= 4
+    assert sorted(pl.read_csv(part)["x"].item() for part in tmp_path.rglob("*.csv")) == list(range(30))
+
+
+def test_a_file_that_fails_to_end_while_a_batch_is_taken_fails_the_next_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_writer, "ENDING_FILES", 0)
+    full = [True]
+
+    class Failing(folder_writer.GrowingFile):
+        def end(self, *content):
+            with file_errors.sink_errors("cannot finish", tmp_path):
+                if full:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+            super().end(*content)
+
+    monkeypatch.setattr(folder_writer, "GrowingFile", Failing)
+    rows = pl.DataFrame({"x": range(5)})
+    writer = FileSink.of(f"{tmp_path}/parts/", format="csv", max_rows_per_file=1).open(rows.schema, context())
+    writer.write(Batch(rows))  # takes the rows
+    with pytest.raises(SinkError, match="No space left"):
+        writer.write(Batch(rows + 5))  # does not
+    full.clear()
+    writer.write(Batch(rows + 5))
+    publish(writer)
+    assert [pl.read_csv(part)["x"].item() for part in sorted(tmp_path.rglob("*.csv"))] == list(range(10))
+
+
 def test_a_partition_whose_last_rows_fill_its_file(tmp_path, monkeypatch):
     monkeypatch.setattr(file_sink, "unit_rows", lambda format: 10)
     frame = pl.DataFrame({"x": range(25), "k": [1] * 25})
@@ -336,6 +412,15 @@ def test_a_file_system_that_fails_to_sync_ends_the_run(tmp_path, monkeypatch):
         run(FileSink.of(tmp_path / "parts", partition_by="k", format="csv"), frame)
     assert caught.value.found == "Input/output error"
     assert tree(tmp_path) == {}
+
+
+def test_what_the_system_says_about_a_sync_that_fails_is_passed_on(tmp_path, monkeypatch):
+    opened = os.open
+    # Such a descriptor names a folder, and cannot be synced.
+    monkeypatch.setattr(os, "open", lambda path, flags: opened(path, os.O_PATH))
+    with pytest.raises(OSError) as caught, staging.synced(tmp_path):
+        pass
+    assert caught.value.errno == errno.EBADF and caught.value.filename == str(tmp_path)
 
 
 def test_missing_folder_of_a_file(tmp_path):
@@ -495,6 +580,14 @@ def test_a_folder_that_came_meanwhile_is_not_replaced(tmp_path):
         publish(writer)
     writer.abort()
     assert set(tree(tmp_path)) == {"new", "new/theirs"}
+
+
+def test_an_empty_folder_that_came_meanwhile_gets_the_files(tmp_path):
+    writer = FileSink.of(f"{tmp_path}/new/").open(ROWS.schema, context())
+    writer.write(Batch(ROWS))
+    (tmp_path / "new").mkdir()
+    publish(writer)
+    assert pl.read_parquet(tmp_path / "new").equals(ROWS)
 
 
 def test_leftovers_of_another_run_are_named_and_removed(tmp_path, caplog):

@@ -185,7 +185,7 @@ def test_a_pipe_is_written_through(tmp_path, format):
     reader = threading.Thread(target=lambda: found.append(path.read_bytes()))
     reader.start()
     sink = Sink.to_file(path, format=format)
-    assert sink.guarantee.startswith("none")
+    assert sink.guarantee.startswith("none") and sink.needs_schema is True
     rows = pl.DataFrame({"x": range(100_000)})
     Pipeline.builder().source(Source.from_frame(rows, batch_rows=9_999)).sink(sink).build().run_sync()
     reader.join(30)
@@ -201,6 +201,23 @@ def test_a_pipe_that_nobody_reads_is_an_error_and_not_a_wait_without_end(tmp_pat
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(SinkError, match="start its reader first"):
         run(FileSink.of(tmp_path / "pipe.csv"))
+
+
+def test_a_pipe_waits_for_its_reader_and_only_for_that(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.csv")
+    readers = []
+
+    def pause(seconds):
+        readers.append(os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK))
+
+    monkeypatch.setattr(stream_file.time, "sleep", pause)
+    run(FileSink.of(tmp_path / "pipe.csv"))
+    assert os.read(readers[0], 1000) == ROWS.write_csv().encode()
+    os.close(readers[0])
+    file = stream_file.StreamFile(tmp_path / "missing" / "pipe.csv")
+    with pytest.raises(SinkError, match="No such file"):
+        file.end(b"x")
+    assert len(readers) == 1
 
 
 def test_a_reader_that_goes_away_is_an_error_of_the_sink(tmp_path):

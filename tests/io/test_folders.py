@@ -301,6 +301,23 @@ def test_a_file_that_is_gone_or_no_file_has_content(tmp_path):
     assert has_content(tmp_path / "gone", FileKind("csv"))
     os.mkfifo(tmp_path / "pipe")
     assert has_content(tmp_path / "pipe", FileKind("csv"))
+    assert has_content(tmp_path, FileKind("csv"))
+
+
+def test_the_partitions_of_listed_paths_are_those_of_their_folders(tmp_path):
+    for key in "12":
+        (tmp_path / f"p={key}").mkdir()
+        (tmp_path / f"p={key}" / f"a={key}.csv").write_text(f"x\n{key}0\n")
+    forms = ("p=1/a=1.csv", "p=2/a=2.csv"), ("p=1", "p=2"), ("p=1/*.csv", "p=2/a=*")
+    for paths in forms:
+        found = read([tmp_path / path for path in paths])
+        assert found.to_dict(as_series=False) == {"x": [10, 20], "p": [1, 2]}
+
+
+def test_blank_space_is_no_content_unless_it_is_long(tmp_path):
+    for size in (0, 1, 64, 65):
+        (tmp_path / "blank.csv").write_text(" " * size)
+        assert has_content(tmp_path / "blank.csv", FileKind("csv")) == (size > 64)
 
 
 def test_a_path_that_is_not_utf8_is_no_value_of_a_column(tmp_path):

@@ -19,8 +19,8 @@ from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.text.formats import FlawedRecord
 from arrowstream.io.files.text.json.restated import Restated
 from arrowstream.io.files.text.json.tokens import agrees, counted
-from arrowstream.io.files.text.ndjson_format import Ndjson
-from arrowstream.io.files.text.ndjson_rows import NdjsonRows, tokens
+from arrowstream.io.files.text.ndjson_format import Ndjson, is_blank
+from arrowstream.io.files.text.ndjson_rows import NdjsonRows, is_flat, tokens
 from arrowstream.io.files.text.record_errors import BadRecord
 
 NUMBERS = [
@@ -303,6 +303,21 @@ def test_losses_are_not_hidden_by_white_space_before_a_colon() -> None:
     # One key less is counted, one value is lost, and a number became a string: two errors would cancel.
     rows, lost = NdjsonRows(pl.Schema({"s": pl.String, "a": pl.Int64})).read(b'{"s": 5, "a" :1, "a":2}\n')
     assert (rows.rows(), lost) == ([("5", 1)], 1)
+
+
+def test_rows_are_flat_unless_a_text_begins_as_an_object_or_a_list_does() -> None:
+    for first in map(chr, range(1, 256)):
+        for tail in ("", "[", " and more than twelve bytes {"):
+            rows = pl.DataFrame({"n": [1, 2, 3], "t": ["{", "x", first + tail]})
+            assert not is_flat(rows)
+            assert is_flat(rows[1:]) == (first not in "[{")
+
+
+@pytest.mark.parametrize("block", [b"", b" \r\n\t\n", b"\n" * 70_000])
+def test_blank_blocks_have_no_rows(block: bytes) -> None:
+    assert is_blank(block)
+    assert not is_blank(block + b"\v")
+    assert NdjsonRows(pl.Schema({"a": pl.Int64})).read(block)[0].height == 0
 
 
 @pytest.mark.parametrize("text", ["[x] {y}", "a: [b", "a, {b", "}{", ", [", "x :y", ":"])

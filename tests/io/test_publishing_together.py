@@ -194,6 +194,23 @@ def test_a_folder_that_files_never_stop_to_appear_in_is_left(tmp_path, monkeypat
     assert len(names(hidden)) == 1 and len(names(out)) == 3
 
 
+def test_links_follow_what_others_do_in_the_folder(tmp_path):
+    folder, new = tmp_path / "folder", tmp_path / "new"
+    for each in (folder, new):
+        each.mkdir()
+    for name in ("same", "replaced", "gone"):
+        (folder / name).write_text("first")
+    found = contents.Contents(folder, new, {})
+    assert found.carry_over()
+    (folder / "gone").unlink()
+    for name in ("other", "came"):
+        (folder / name).write_text("second")
+    (folder / "other").rename(folder / "replaced")
+    assert found.carry_over()
+    linked = {path.name: path.read_text() for path in new.iterdir()}
+    assert linked == {"same": "first", "replaced": "second", "came": "second"}
+
+
 def test_a_folder_that_cannot_be_listed_is_not_exchanged(tmp_path, monkeypatch):
     def refuse(folder, onerror):
         onerror(PermissionError(errno.EACCES, "Permission denied"))

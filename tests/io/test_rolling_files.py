@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from contexts import context
+from scripted import publish
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Batch
@@ -147,6 +148,19 @@ def test_files_end_once_they_have_their_bytes(mode, format):
     assert len(sizes) > 3 and all(limit / 4 < size < 2 * limit for size in sizes[:-1])
     found = Pipeline.builder().source(Source.from_file("out/")).collect_sync()
     assert found["x"].to_list() == WIDE["x"].to_list()
+
+
+def test_sorted_files_end_once_their_rows_have_the_bytes():
+    limit = 100_000
+    writer = opened(sort_by="x", max_bytes_per_file=limit)
+    for batch in WIDE.reverse().iter_slices(5_000):
+        writer.write(Batch(batch))
+    publish(writer)
+    files = [pl.read_parquet(path) for path in seen()]
+    sizes = [rows.estimated_size() for rows in files]
+    assert len(sizes) > 3 and all(limit / 4 < size < 2 * limit for size in sizes[:-1])
+    assert all(rows["x"].is_sorted() for rows in files)
+    assert pl.concat(files).sort("x").equals(WIDE)
 
 
 def test_small_partitions_have_their_bytes_too():

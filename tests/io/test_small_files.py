@@ -332,9 +332,10 @@ def test_arrays_that_are_whole_only_when_joined_are_refused(tmp_path):
     put(tmp_path / "2.json", b'["}]')
     with pytest.raises(SourceError, match=r"1\.json is not one JSON array"):
         rows(tmp_path)
-    put(tmp_path / "1.json", b'[{"a":"x"}],[{"a":"y"}]')
-    with pytest.raises(SourceError, match=r"1\.json is not one JSON array"):
-        rows(tmp_path)
+    for text in (b'[{"a":"x"}],[{"a":"y"}]', b'[{"a":"x"}}', b'[{"a":"x"},{"a":"y"}', b"[{}"):
+        put(tmp_path / "1.json", text)
+        with pytest.raises(SourceError, match=r"1\.json is not one JSON array"):
+            rows(tmp_path)
 
 
 def test_what_makes_parquet_files_alike():
@@ -425,8 +426,16 @@ def test_what_makes_objects_alike():
     with pytest.raises(FlawedRecord):
         lines.read([lines.take(0, b'{"a":"\\ud800"}')], pl.Schema({"a": pl.String}), ["a"])
     arrays = AlikeJson(None)
-    assert arrays.take(0, b"{}") is None
+    for text in (b"{}", b"[{}}", b"({}]", b"[{}"):
+        assert arrays.take(0, text) is None
     assert arrays.read([arrays.take(0, b"[]")], schema, ["a"])[1] == [0]
+
+
+def test_a_file_that_grows_while_it_is_opened_is_not_cut(tmp_path, monkeypatch):
+    path = tmp_path / "0.csv"
+    put(path, b"x\n1\n")
+    monkeypatch.setattr(alike, "S_ISREG", lambda mode: path.write_bytes(b"x" * (alike.SMALL_BYTES + 1)))
+    assert alike.small_content(path) is None
 
 
 def test_a_file_that_may_not_be_read_is_left_to_the_reader_that_says_so(tmp_path, monkeypatch):

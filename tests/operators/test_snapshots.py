@@ -273,3 +273,19 @@ def test_a_watermark_within_a_batch_cuts_it() -> None:
         item.time_us if isinstance(item, Watermark) else item.num_rows for item in with_marks(batches, marks)
     ]
     assert found == [1, 2, 2, 1, 3, 2, 4, 2, 5]
+
+
+def test_every_row_and_watermark_has_its_place_wherever_batches_begin() -> None:
+    marks = [(0, 100), (1, 101), (3, 102), (4, 103), (5, 104), (5, 105), (9, 106), (10, 107)]
+    expected: list[int] = []
+    for row in range(11):
+        expected += [time for place, time in marks if place == row] + [row][: row < 10]
+    for sizes in ([10], [4, 6], [5, 5], [1, 7, 2], [2] * 5):
+        cuts = [sum(sizes[:number]) for number in range(len(sizes))]
+        batches = [
+            Batch(pl.DataFrame({"x": range(at, at + size)})) for at, size in zip(cuts, sizes, strict=True)
+        ]
+        found: list[int] = []
+        for item in with_marks(batches, marks):
+            found += [item.time_us] if isinstance(item, Watermark) else item.polars()["x"].to_list()
+        assert found == expected

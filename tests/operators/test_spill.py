@@ -342,6 +342,20 @@ def test_a_log_of_rows_gives_each_by_its_number(types: list[pl.DataType], data: 
     assert memory.held >= 0
 
 
+@pytest.mark.parametrize("limit", [None, 1, 600])
+def test_rows_of_a_log_are_compared_in_memory_and_in_files(limit: int | None) -> None:
+    rows = pl.DataFrame({"x": [None, *range(1, 60)], "s": [f"{number % 7}" for number in range(60)]})
+    log = FrameLog(rows.schema, StateMemory(limit, spills=True))
+    for part in (rows[:30], rows[30:50], rows[50:]):
+        log.append(part)
+    assert bool(log.statistics().filed) == (limit is not None)
+    numbers = np.array([59, 0, 31, 7, 50, 29, 30])
+    assert log.equal(numbers, rows[numbers]).all()
+    assert log.equal(numbers, rows[np.array([59, 1, 31, 14, 50, 22, 30])]).tolist() == [True, False] * 3 + [
+        True
+    ]
+
+
 def codes(rows: pl.DataFrame) -> list[int]:
     """A number for each row, the same for equal ones."""
     return rows.with_columns(pl.all().rank("dense")).hash_rows().to_list() if rows.width else []

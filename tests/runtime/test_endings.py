@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from scripted import COMMITTED, LedgerSink
 
-from arrowstream import Pipeline, Processor, Sink
+from arrowstream import Pipeline, Processor, RunReport, Sink
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
@@ -171,6 +171,24 @@ def test_whenever_a_run_is_cancelled_every_end_has_its_turn(again: int | None) -
             if ended > 2:
                 return
     raise AssertionError("the run never ended")
+
+
+def test_a_cancellation_after_the_commit_comes_too_late() -> None:
+    class Notes(list[str]):
+        def append(self, note: str) -> None:
+            super().append(note)
+            if note == "source 0 close":
+                running.cancel()
+
+    async def main() -> RunReport:
+        nonlocal running
+        running = asyncio.ensure_future(pipeline(notes).run())
+        return await running
+
+    notes = Notes()
+    running: asyncio.Future[RunReport]
+    assert asyncio.run(main()).rows_out == 6
+    assert "source 1 close done" in notes and "sink 1 commit done" in notes
 
 
 def clean_ups(*outcomes: BaseException | None) -> tuple[list[int], list[Callable[[], Awaitable[None]]]]:

@@ -146,6 +146,14 @@ def test_a_budget_ends_retries_that_would_begin_after_it() -> None:
     assert scene.clock.slept == [1, 2, 4]
 
 
+def test_a_shorter_wait_after_one_that_exceeds_the_budget_is_not_taken() -> None:
+    scene = Scene(ErrorHandler.retry(9, "1s", jitter=1, budget="30s"), SKIP)
+    scene.run([numbers(1)], failing_on(0))
+    chance = Random(0)
+    # After 16.7 s the next wait is one of 19 s, and the one after it would be one of 13 s.
+    assert scene.clock.slept == [wait * (1 - chance.random()) for wait in (1, 2, 4, 8, 16)]
+
+
 def test_a_budget_counts_the_time_that_tries_take() -> None:
     scene = Scene(ErrorHandler.retry(9, "1s", jitter=0, budget="7s"), SKIP)
 

@@ -178,6 +178,32 @@ def test_a_step_and_a_sink_that_wait_are_waiting_and_not_busy() -> None:
     assert got == [20] * 5
 
 
+def test_the_last_progress_has_the_rows_of_the_report() -> None:
+    seen: list[Any] = []
+    report = (
+        Pipeline.builder()
+        .source(Source.from_frame(NUMBERS))
+        .sink(TestSink())
+        .build()
+        .run_sync(progress=seen.append)
+    )
+    assert (seen[-1].rows_in, seen[-1].rows_out, seen[-1].total_rows) == (
+        report.rows_in,
+        report.rows_out,
+        100,
+    )
+
+
+def test_a_sink_that_does_not_wait_is_busy_to_the_nanosecond() -> None:
+    clock = ManualClock()
+    sink = Sink.to_fn(lambda batch: clock.set_ns(clock.now_ns() + 100_000_001))
+    pipeline = (
+        Pipeline.builder().source(Source.from_frame(NUMBERS, batch_rows=20)).sink(sink).build(clock=clock)
+    )
+    found = stage(pipeline.run_sync(), "sink")
+    assert (found.busy_seconds, found.waiting_seconds) == (0.500000005, 0)
+
+
 def test_worker_threads_are_busy_while_they_are_awaited() -> None:
     clock = ManualClock()
 

@@ -35,17 +35,18 @@ class Covering:
     seconds: dict[str, float]
     tests: dict[str, dict[int, list[str]]]
 
-    def stages(self, path: str, line: int) -> list[list[str]]:
+    def stages(self, path: str, line: int | None) -> list[list[str]]:
         """The tests for one line, in the order to run them, in three parts.
 
         First those of the module's own file of tests, then those of the next four, then all others: most mutants
         end in the first part, and importing a file of tests costs more than a test. In each part quick ones come
-        first, as many as fit. For what runs when the module is imported, as no test's own, these are the tests of any
-        line of it.
+        first, as many as fit. For what runs when the module is imported, such as the decorator of a class, these are
+        all tests of the files that run any line of it.
         """
         lines = self.tests.get(path, {})
-        found = lines.get(line) or [*{test: None for tests in lines.values() for test in tests}]
         covered = Counter(file_of(test) for tests in lines.values() for test in tests)
+        covered = covered or Counter(map(file_of, self.seconds))
+        found = (line and lines.get(line)) or [test for test in self.seconds if file_of(test) in covered]
         ranked = sorted(covered, key=lambda file: nearness(path, file, covered[file]))
         parts = ranked[:1], ranked[1:5], ranked[5:]
         return [chosen for part in parts if (chosen := self._fitting(found, set(part)))]
@@ -81,7 +82,8 @@ def learn(root: Path, folder: Path, workers: int, files: list[str]) -> list[str]
     options = [
         *("-q", "-n", str(workers), "-p", "no:cacheprovider", "-p", "tools.mutation.recorder"),
         *("--cov", f"--cov-config={folder / 'coveragerc'}", "--cov-context=test", "--cov-report="),
-        *("-W", "ignore::coverage.exceptions.CoverageWarning"),
+        # Random examples run without the tracer (tests/conftest.py), so they have no lines.
+        *("-m", "not hypothesis", "-W", "ignore::coverage.exceptions.CoverageWarning"),
         *(f"--ignore=tests/{name}.py" for name in LEFT_OUT),
     ]
     subprocess.run(

@@ -62,6 +62,21 @@ def mutants(path: str, source: str, kinds: dict[str, Operator]) -> Iterator[tupl
             yield mutant, excuses.reason(mutant.family, (line, column))
 
 
+def run_with(source: str, line: int) -> int | None:
+    """Return the line whose tests notice a change of this one: for decorators and defaults, the function's first.
+
+    None for what runs when the module is imported: no test notices that more than others, whichever imports it first.
+    """
+    found = None
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min(each.lineno for each in (node, *node.decorator_list))
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            if body and first <= line <= (node.end_lineno or first):
+                found = max(line, body[0].lineno)
+    return found
+
+
 def mutated(source: str, operator: Operator, occurrence: int) -> str | None:
     """The module's text with one change, or None where cosmic-ray offers it and cannot make it."""
     try:

@@ -25,12 +25,23 @@ class Result:
     cpu_s: float
 
 
-def latest(folder: Path) -> dict[str, Result]:
-    """The last result of each mutant, by its key."""
+def every(folder: Path) -> list[Result]:
+    """All results, in the order in which they came."""
     file = folder / "results.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
-    results = (Result(**json.loads(line)) for line in lines)
-    return {result.key: result for result in results}
+    return [Result(**json.loads(line)) for line in lines]
+
+
+def latest(folder: Path) -> dict[str, Result]:
+    """The last result of each mutant, by its key."""
+    return {result.key: result for result in every(folder)}
+
+
+def mended(folder: Path) -> set[str]:
+    """The keys of mutants that no test noticed when they were first tried, and one does now."""
+    first = {result.key: result for result in reversed(every(folder))}
+    last = latest(folder)
+    return {key for key in last if first[key].outcome != "killed" and last[key].outcome == "killed"}
 
 
 def store(folder: Path, result: Result) -> None:

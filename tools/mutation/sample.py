@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,10 +30,15 @@ class Census:
         return [mutant for _, mutant in sorted(found, key=lambda each: (each[0], each[1].path))]
 
 
-def census(root: Path, kinds: dict[str, Operator], seed: int) -> Census:
-    """Count and shuffle; of mutants that differ only in what is put in, one is drawn."""
+def census(root: Path, kinds: dict[str, Operator], seed: int, only: Sequence[str] = ("",)) -> Census:
+    """Count and shuffle; of mutants that differ only in what is put in, one is drawn.
+
+    Only modules with one of the texts of `only` in their path take part.
+    """
     counted = Census()
     for path in targets(root):
+        if not any(part in path for part in only):
+            continue
         places: defaultdict[tuple[str, int, int, str], list[Mutant]] = defaultdict(list)
         for mutant, reason in mutants(path, (root / path).read_text(), kinds):
             if reason is None:

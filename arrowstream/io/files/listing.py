@@ -19,6 +19,7 @@ from arrowstream.io.files.remote.options import StorageOptions
 from arrowstream.io.files.remote.urls import RemotePath, is_url, remote_path
 from arrowstream.io.files.search.glob import is_pattern, matches
 from arrowstream.io.files.search.walk import files_in
+from arrowstream.io.files.staging.unfinished import is_partition
 
 Partitions = tuple[tuple[str, str | None], ...]
 """Hive partitions: key and value, which is None for null."""
@@ -115,21 +116,24 @@ def first_file(
 def _partitions_above(paths: Sequence[str]) -> dict[str, Partitions]:
     """Return the partitions in the paths themselves, by path; none if the paths differ in their keys."""
     with _searching(", ".join(paths)):
-        above = {path: _fixed_partitions(_place(path)) for path in paths}
+        above = {path: _fixed_partitions(*_place(path)) for path in paths}
     keys = {tuple(key for key, _ in partitions) for partitions in above.values()}
     return above if len(keys) == 1 else {}
 
 
-def _place(path: str) -> Path:
-    """Return a local path, or the key of a URL as if it were one."""
-    return Path("/", remote_path(path).key) if is_url(path) else local(path)
+def _place(path: str) -> tuple[Path, bool]:
+    """Return a local path, or the key of a URL as if it were one, and whether it is that of a folder."""
+    if not is_url(path):
+        return local(path), local(path).is_dir()
+    place = remote_path(path)
+    return Path("/", place.key), not place.name or (is_partition(place.name) and kind_of(place.name) is None)
 
 
-def _fixed_partitions(path: Path) -> Partitions:
+def _fixed_partitions(path: Path, is_folder: bool) -> Partitions:
     """Return the partitions of the folders that all files of a path have: before a wildcard, or above a file."""
     parts = list(takewhile(lambda part: not is_pattern(part), path.parts))
     folder = Path(*parts)
-    if len(parts) == len(path.parts) and not folder.is_dir():
+    if len(parts) == len(path.parts) and not is_folder:
         folder = folder.parent
     return _partitions(folder, Path(folder.anchor))
 

@@ -215,7 +215,7 @@ class FileSource(SourceSpec):
 
     @property
     def bad_rows_sink(self) -> SinkSpec | None:
-        return self.bad_rows if isinstance(self.bad_rows, SinkSpec) else None
+        return self.bad_rows.side_output if isinstance(self.bad_rows, SinkSpec) else None
 
     def with_bad_rows_sink(self, sink: SinkSpec) -> FileSource:
         return self if self.bad_rows_sink is None else replace(self, bad_rows=sink)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import suppress
+from typing import Final
 
 import polars as pl
 
 from arrowstream.core.batch import Batch
+from arrowstream.errors import SinkError
 from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.output_file import OutputFile
 from arrowstream.io.files.output.streaming_sink import StreamingSink, broken
 from arrowstream.io.files.staging.base import Publication
 from arrowstream.io.sink import BlockingWriter, Handle
+
+ENDING_FILES: Final = 16
+"""Most files that end at the same time while a batch is written."""
 
 
 class FileWriter(BlockingWriter):
@@ -71,9 +77,7 @@ class FileWriter(BlockingWriter):
         """
         if self._broken is not None:
             raise broken(self._broken) from self._broken
-        while self._ending:
-            self._ending[0].finish()
-            self._on_finished(self._ending.pop(0))
+        self._finish(0)
         for sink in self._sinks:
             sink.check()
 
@@ -82,9 +86,21 @@ class FileWriter(BlockingWriter):
         return
 
     def _close(self, sink: StreamingSink) -> None:
-        """End a file; the next `_check` waits for it."""
+        """End a file; the next `_check` waits for it.
+
+        One batch may fill thousands of files: of those that end, only a few keep their threads and descriptors.
+        """
         self._sinks.remove(sink)
+        sink.end()
         self._ending.append(sink)
+        with suppress(SinkError):  # the next `_check` raises it
+            self._finish(ENDING_FILES)
+
+    def _finish(self, most: int) -> None:
+        """Wait for files that end, in their order, until at most so many are left."""
+        while len(self._ending) > most:
+            self._ending[0].finish()
+            self._on_finished(self._ending.pop(0))
 
 
 class SingleFileWriter(FileWriter):

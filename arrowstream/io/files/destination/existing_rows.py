@@ -7,22 +7,22 @@ import io
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import polars as pl
-from polars.exceptions import PolarsError
 
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import ArrowstreamError, SchemaError, SinkError, SourceError
-from arrowstream.io.files.avro.rows import AvroFile
-from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.formats import FileKind, Format, kind_of
+from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.streaming_sink import encoded
+from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.unfinished import is_partition
+from arrowstream.io.files.tables import open_file, open_table
 from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.records import MAX_RECORD_BYTES
 
@@ -30,6 +30,8 @@ APPEND_REFUSED: Final = "rows cannot be appended"
 REPLACE_REFUSED: Final = "partitions cannot be replaced"
 
 _BLOCK: Final = 1 << 20
+_TYPED: Final[frozenset[Format]] = frozenset({"parquet", "ipc", "avro"})
+"""Formats whose files have the types of their columns."""
 
 
 def data_files(folder: Path) -> Iterator[tuple[Path, Format]]:
@@ -39,29 +41,25 @@ def data_files(folder: Path) -> Iterator[tuple[Path, Format]]:
             yield path, kind.format
 
 
-def holds_rows(path: Path, kind: FileKind, empty: bytes) -> bool:
+def holds_rows(path: Path | RemotePath, kind: FileKind, empty: bytes) -> bool:
     """Return False if a file has no rows, True if it has some or cannot be read.
 
     Parameters
     ----------
     path
-        The file.
+        The file, or the object of a store.
     kind
         Its format and compression.
     empty
         Bytes of a file without rows.
     """
     try:
-        if path.stat().st_size in (0, len(empty)) and path.read_bytes() in (b"", empty):
+        opened = open_file(path)
+        if opened.size in (0, len(empty)) and opened.read(0, opened.size) in (b"", empty):
             return False
-        if kind.format == "avro":
-            return AvroFile(OpenFile(path)).rows > 0
-        if kind.format in ("parquet", "ipc"):
-            scan = pl.scan_parquet if kind.format == "parquet" else pl.scan_ipc
-            return bool(scan(path).select(pl.len()).collect().item())
-    except (OSError, PolarsError, ArrowstreamError):
+        return kind.format not in _TYPED or open_table(DataFile(path, kind)).rows != 0
+    except (OSError, ArrowstreamError):
         return True
-    return True
 
 
 def placeholders(folder: Path, found: Iterable[Path], schema: pl.Schema) -> list[Path]:
@@ -76,20 +74,44 @@ def placeholders(folder: Path, found: Iterable[Path], schema: pl.Schema) -> list
     ]
 
 
-def check_partitions(folder: Path, found: Iterable[Path], columns: Sequence[str]) -> None:
-    """Raise SinkError unless all files are in folders that are named after these columns, in this order."""
+def check_formats(folder: object, found: Iterable[tuple[PurePath, Format]], format: Format) -> None:
+    """Raise SinkError unless all files have this format; their paths are those in the folder."""
+    others = [(file, held) for file, held in found if held != format]
+    if others:
+        raise SinkError(
+            f"{folder} holds data files of another format",
+            expected=f"{format} files",
+            found=f"{len(others)} others, such as {others[0][0]} ({others[0][1]})",
+            hint="a folder of two formats cannot be read again: choose another one, or delete those files",
+        )
+
+
+def check_partitions(folder: object, found: Iterable[PurePath], columns: Sequence[str]) -> None:
+    """Raise SinkError unless all files are in folders that are named after these columns, in this order.
+
+    Parameters
+    ----------
+    folder
+        The folder as errors name it.
+    found
+        Paths of the files in the folder.
+    columns
+        Names of the columns.
+    """
     for path in found:
-        here = tuple(part.partition("=")[0] for part in path.relative_to(folder).parts[:-1])
+        here = tuple(part.partition("=")[0] for part in path.parts[:-1])
         if here != tuple(columns):
             raise SinkError(
                 f"{folder} is partitioned by other columns",
-                expected=f"partition_by={list(here)!r}, as in {path.relative_to(folder)}",
+                expected=f"partition_by={list(here)!r}, as in {path}",
                 found=f"partition_by={list(columns)!r}",
                 hint="partition by the columns that the folder has, or choose another folder",
             )
 
 
-def check_part(path: Path, schema: pl.Schema, kind: FileKind, refusal: str = APPEND_REFUSED) -> None:
+def check_part(
+    path: Path | RemotePath, schema: pl.Schema, kind: FileKind, refusal: str = APPEND_REFUSED
+) -> None:
     """Raise SchemaError unless a file has the columns of `schema`, and except in text also its types.
 
     The types of text files are not in the files.
@@ -104,22 +126,23 @@ def check_part(path: Path, schema: pl.Schema, kind: FileKind, refusal: str = APP
         What cannot be done, for errors.
     """
     if kind.format == "avro":
-        try:
-            _check(path, AvroFile(OpenFile(path)).schema, schema, refusal)
-        except SourceError as error:
-            raise _unreadable(path, error.found or error.what) from error
-        return
-    if kind.format in ("parquet", "ipc"):
+        _check(path, _stored(path, kind), schema, refusal)
+    elif kind.format in _TYPED:
         read = pl.read_parquet_schema if kind.format == "parquet" else pl.read_ipc_schema
         own = read(io.BytesIO(encoded(pl.DataFrame(schema=schema), encoder_for(kind.format, schema, None))))
-        try:
-            _check(path, read(path), own, refusal)
-        except (OSError, PolarsError) as error:
-            raise _unreadable(path, str(error)) from error
-        return
-    names = _csv_names(path, kind) if kind.format == "csv" else _json_names(path, kind)
-    if kind.format == "csv" or (names and set(names) != set(schema)):
-        _check(path, dict.fromkeys(names), dict.fromkeys(schema), refusal)
+        _check(path, _stored(path, kind), own, refusal)
+    else:
+        names = _csv_names(path, kind) if kind.format == "csv" else _json_names(path, kind)
+        if kind.format == "csv" or (names and set(names) != set(schema)):
+            _check(path, dict.fromkeys(names), dict.fromkeys(schema), refusal)
+
+
+def _stored(path: Path | RemotePath, kind: FileKind) -> pl.Schema:
+    """Return the names and types of a file's columns."""
+    try:
+        return open_table(DataFile(path, kind)).schema
+    except SourceError as error:
+        raise _unreadable(path, error.found or error.what) from error
 
 
 def line_end(path: Path, schema: pl.Schema, kind: FileKind) -> bytes:
@@ -154,7 +177,9 @@ def line_end(path: Path, schema: pl.Schema, kind: FileKind) -> bytes:
     )
 
 
-def _check(path: Path, found: Mapping[str, object], expected: Mapping[str, object], refusal: str) -> None:
+def _check(
+    path: Path | RemotePath, found: Mapping[str, object], expected: Mapping[str, object], refusal: str
+) -> None:
     """Raise SchemaError unless both have the same columns, in the same order, of the same types."""
     if list(found.items()) == list(expected.items()):
         return
@@ -185,7 +210,7 @@ def _columns(columns: Mapping[str, object], differing: Sequence[str]) -> str:
     return ", ".join(name if columns[name] is None else f"{name}: {columns[name]}" for name in shown)
 
 
-def _csv_names(path: Path, kind: FileKind) -> Sequence[str]:
+def _csv_names(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
     try:
         with closing(_lines(path, kind)) as lines:
             return next(csv.reader((line.decode() for line in lines), delimiter=kind.delimiter), [])
@@ -193,7 +218,7 @@ def _csv_names(path: Path, kind: FileKind) -> Sequence[str]:
         raise _unreadable(path, str(error)) from error
 
 
-def _json_names(path: Path, kind: FileKind) -> Sequence[str]:
+def _json_names(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
     """Return the keys of the first object; none if there is no object on a line of its own."""
     with closing(_lines(path, kind)) as lines:
         line = next(filter(None, (line.strip(b"[], \r\n") for line in lines)), b"")
@@ -205,7 +230,7 @@ def _json_names(path: Path, kind: FileKind) -> Sequence[str]:
         raise _unreadable(path, str(error)) from error
 
 
-def _lines(path: Path, kind: FileKind) -> Generator[bytes]:
+def _lines(path: Path | RemotePath, kind: FileKind) -> Generator[bytes]:
     """Yield the lines of a text file with their ends; one that is longer than a record may be comes in parts."""
     parts, size = [], 0
     with closing(_blocks(path, kind)) as blocks:
@@ -222,7 +247,7 @@ def _lines(path: Path, kind: FileKind) -> Generator[bytes]:
     yield from b"".join(parts).splitlines(keepends=True)
 
 
-def _blocks(path: Path, kind: FileKind) -> Generator[bytes]:
+def _blocks(path: Path | RemotePath, kind: FileKind) -> Generator[bytes]:
     """Yield the bytes of a text file, decompressed and without a byte order mark."""
     try:
         file = FileBytes(path, kind.compression)
@@ -235,7 +260,7 @@ def _blocks(path: Path, kind: FileKind) -> Generator[bytes]:
         raise _unreadable(path, error.found or error.what) from error
 
 
-def _unreadable(path: Path, found: str) -> SinkError:
+def _unreadable(path: Path | RemotePath, found: str) -> SinkError:
     return SinkError(
         f"rows cannot be added to those of {path}, which cannot be read",
         expected="a complete file of the same columns",

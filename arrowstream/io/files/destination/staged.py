@@ -13,6 +13,7 @@ from arrowstream.errors import SinkError, SourceError
 from arrowstream.io.files.destination.existing_rows import (
     APPEND_REFUSED,
     REPLACE_REFUSED,
+    check_formats,
     check_part,
     check_partitions,
     data_files,
@@ -116,7 +117,7 @@ def stage_folder(
             found=f"{len(found)} files, such as {found[0][0].relative_to(target)}",
             hint="choose another folder, pass overwrite=True to replace them, or mode='append' to keep them",
         )
-    _check_formats(target, found, format)
+    check_formats(target, [(path.relative_to(target), held) for path, held in found], format)
     if mode == "error":
         return FilledFolder(target), False
     if mode == "overwrite":
@@ -125,23 +126,12 @@ def stage_folder(
     spare = placeholders(target, parts if partitions.columns else parts[:1], schema)
     parts = [path for path in parts if path not in spare]
     refusal = APPEND_REFUSED if mode == "append" else REPLACE_REFUSED
-    check_partitions(target, parts, partitions.columns)
+    check_partitions(target, [path.relative_to(target) for path in parts], partitions.columns)
     for path in dict.fromkeys((*parts[:1], *parts[-1:])):
         check_part(path, partitions.file_schema(schema), detect(path), refusal)
     if mode == "append":
         return (RollingFolder(target, spare) if rolls else FilledFolder(target, lambda: spare)), bool(found)
     return FilledFolder(target, lambda: _paths(target), only_written=True, alone=True), bool(found)
-
-
-def _check_formats(target: Path, found: list[tuple[Path, Format]], format: Format) -> None:
-    others = [(file, held) for file, held in found if held != format]
-    if others:
-        raise SinkError(
-            f"{target} holds data files of another format",
-            expected=f"{format} files",
-            found=f"{len(others)} others, such as {others[0][0].relative_to(target)} ({others[0][1]})",
-            hint="a folder of two formats cannot be read again: choose another one, or delete those files",
-        )
 
 
 def _paths(target: Path) -> list[Path]:

@@ -76,6 +76,11 @@ class StreamingSink:
             raise broken(self._failure) from self._failure
         self._file.check()
 
+    def end(self) -> None:
+        """Let the encoder end once it has taken all rows; `finish` waits for that."""
+        self._queue.close()
+        self._start()
+
     def finish(self) -> None:
         """Wait until all rows are in the file, and the file is on disk.
 
@@ -84,8 +89,7 @@ class StreamingSink:
         SinkError
             As for `check`. The call can be repeated.
         """
-        self._queue.close()
-        self._start()
+        self.end()
         while not self._done:
             with self._file.changed:
                 self._file.changed.wait_for(self._takes_nothing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, TypeVar
 
+from arrowstream.config.masking import MASK
 from arrowstream.errors import StageError
 from arrowstream.io.files.remote.urls import RemotePath
 
@@ -26,9 +27,11 @@ _KINDS: Final = (
     ),
     (
         r"NETWORK_CONNECTION|[Cc]onnect|dns error|timed? ?out|resolve host|Name or service|error sending request"
-        r"|Temporary failure|refused|reset by peer",
+        r"|Temporary failure|refused|reset by peer|IncompleteRead",
         "network",
     ),
+    (r"HTTP Error (?:408|429|5\d\d)|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE", "busy"),
+    (r"Empty path component", "slashes"),
     (r"[Rr]ange request not supported", "ranges"),
 )
 
@@ -49,17 +52,32 @@ def store_error(kind: type[Error], what: str, path: RemotePath, error: BaseExcep
     error
         Error of the library that made the call.
     """
+    hide_query(error, path)
     text = str(error) or type(error).__name__
     found = next((name for pattern, name in _KINDS if re.search(pattern, text)), "other")
     hint = {
         "missing bucket": "check the name of the bucket, and storage_options for its region and endpoint",
         "missing": f"check the {'URL' if path.is_web else 'bucket and the key'}",
         "denied": _CREDENTIALS[path.scheme],
-        "network": "check the network, and storage_options for the endpoint",
+        "network": "check the network"
+        if path.is_web
+        else "check the network, and storage_options for the endpoint",
         "ranges": "that server sends whole files only: download the file first",
-        "other": "check the URL and storage_options",
+        "busy": "the server failed each time that it was asked: try again later",
+        "slashes": "keys with an empty name between two slashes are not supported: rename the object",
+        "other": "check the URL" if path.is_web else "check the URL and storage_options",
     }[found]
     return kind(f"{path} {what}", position=str(path), found=_said(text, path), hint=hint)
+
+
+def hide_query(error: BaseException, path: RemotePath) -> None:
+    """Mask the query of a URL, which may be a signature, in an error that becomes the cause of another."""
+    if path.is_web and "?" in path.key:
+        error.args = tuple(_masked(each) if isinstance(each, str) else each for each in error.args)
+
+
+def _masked(text: str) -> str:
+    return re.sub(r"\?[^\s)\"']+", f"?{MASK}", text)
 
 
 def _said(text: str, path: RemotePath) -> str:
@@ -70,4 +88,4 @@ def _said(text: str, path: RemotePath) -> str:
         return f"{message[1]}: {message[2]}"
     # Polars ends a message with a place, which may be one that it opened before.
     line = re.sub(r" \((?:path|location): .*", "", line)
-    return re.sub(r"\?\S+", "?***", line)
+    return _masked(line)

@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
-from arrowstream.io.files.remote.failures import store_error
+from arrowstream.io.files.remote.failures import hide_query, store_error
 from arrowstream.io.files.remote.object import RemoteObject, changed, native
+from arrowstream.io.files.remote.status import Status
 from arrowstream.io.files.remote.urls import RemotePath
 
 
@@ -32,7 +33,7 @@ class RemoteFile(OpenFile):
     def __init__(self, path: RemotePath) -> None:
         self.path = path
         self._object = RemoteObject(path)
-        self.stamp = self._stamp(self._object.size, self._object.changed_ns)
+        self.stamp = self._stamp(self._object.status)
 
     @property
     def is_regular(self) -> bool:
@@ -65,11 +66,16 @@ class RemoteFile(OpenFile):
             return store_error(SourceError, "cannot be read", self._object.path, error)
         return None
 
-    def _now(self) -> Stamp:
-        return self._stamp(*self._object.now())
+    def text(self, error: BaseException) -> str:
+        hide_query(error, self._object.path)
+        return super().text(error)
 
-    def _stamp(self, size: int, changed_ns: int) -> Stamp:
-        return zlib.crc32(repr(self._object.path.options.given).encode()), 0, size, changed_ns
+    def _now(self) -> Stamp:
+        return self._stamp(self._object.now())
+
+    def _stamp(self, status: Status) -> Stamp:
+        tag = int.from_bytes(status.tag.encode())
+        return zlib.crc32(repr(self._object.path.options.given).encode()), tag, status.size, 0
 
     def _changed(self) -> SourceError:
         return changed(self._object)

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from arrowstream.core.hints import other_file
 from arrowstream.errors import SourceError
-from arrowstream.io.files.remote.stores import objects_below, reading, status_of
+from arrowstream.io.files.remote.stores import exists, objects_below, reading
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.search.glob import is_pattern
 from arrowstream.io.files.search.walk import is_visible
@@ -28,7 +28,7 @@ def listed(path: RemotePath) -> tuple[str, list[RemotePath]]:
         parts.pop()
     wild = next((number for number, part in enumerate(parts) if is_pattern(part)), len(parts))
     with reading(path):
-        if path.is_web or (path.name and status_of(path) is not None):
+        if path.is_web or (path.name and exists(path)):
             return path.key.rpartition("/")[0], [path]
         folder = "/".join(parts[:wild]).rstrip("/")
         keys = objects_below(replace(path, key=folder))

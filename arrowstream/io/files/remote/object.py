@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.remote.stores import answer, reading, status_of, store_of
+from arrowstream.io.files.remote.status import Replaced, Status
+from arrowstream.io.files.remote.stores import opened, reading, status_in, status_of
 from arrowstream.io.files.remote.urls import RemotePath
-
-if TYPE_CHECKING:
-    from http.client import HTTPResponse
+from arrowstream.io.files.remote.web import WebStream, read_range
 
 AHEAD_BYTES = 8 << 20
 """Bytes of text that are fetched by one request."""
@@ -28,10 +29,8 @@ class RemoteObject:
 
     Attributes
     ----------
-    size : int
-        Size in bytes when it was opened; -1 if a web server does not tell it.
-    changed_ns : int
-        Time of its last change then, in ns.
+    status : Status
+        Its size and the tag of its content when it was opened.
 
     Raises
     ------
@@ -39,23 +38,41 @@ class RemoteObject:
         It does not exist, or cannot be read.
     """
 
-    __slots__ = ("_native", "changed_ns", "path", "size")
+    __slots__ = ("_native", "path", "status")
 
     def __init__(self, path: RemotePath) -> None:
         self.path = path
-        self.size, self.changed_ns = self.now()
         self._native: Any = None
-        if not path.is_web:
-            with reading(path):
-                self._native = store_of(path).open_input_file(f"{path.bucket}/{path.key}")
+        with reading(path):
+            if path.is_web:
+                self.status = status_of(path)
+            else:
+                self._native = opened(path)
+                self.status = status_in(self._native)
 
-    def now(self) -> tuple[int, int]:
-        """Return the size and the time of the last change as the store says them now."""
+    @property
+    def size(self) -> int:
+        """Size in bytes when it was opened; -1 if a web server does not say it."""
+        return self.status.size
+
+    def now(self) -> Status:
+        """Return the size and the tag of its content as the store says them now."""
         with reading(self.path):
-            status = status_of(self.path)
-            if status is None:
-                raise FileNotFoundError("the store has no such object")
-            return status
+            return status_of(self.path)
+
+    def check(self) -> None:
+        """Raise SourceError if it has been replaced since it was opened."""
+        if self.now() != self.status:
+            raise changed(self)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Raise failures of reading in the block as SourceErrors."""
+        with reading(self.path):
+            try:
+                yield
+            except Replaced as error:
+                raise changed(self) from error
 
     def read(self, start: int, nbytes: int) -> bytes:
         """Return `nbytes` bytes from `start` on, fewer only at the end.
@@ -68,14 +85,11 @@ class RemoteObject:
         nbytes = min(nbytes, self.size - start)
         if nbytes <= 0:
             return b""
-        with reading(self.path):
-            if self._native is not None:
-                found: bytes = self._native.read_at(nbytes, start)
-                return found
-            with answer(self.path, bytes_from=start, nbytes=nbytes) as part:
-                if part.status != 206:
-                    raise OSError("range request not supported: the server sent the whole file")
-                return part.read()
+        with self.reading():
+            if self._native is None:
+                return read_range(self.path, start, nbytes, self.status)
+            found: bytes = self._native.read_at(nbytes, start)
+            return found
 
 
 class _Seekable(io.RawIOBase):
@@ -113,7 +127,7 @@ class _Seekable(io.RawIOBase):
 
 
 class RemoteBytes(_Seekable):
-    """Bytes of an object from its beginning on; those of a store can be read again from any place.
+    """Bytes of an object from its beginning on; those of a store, and of archives, can be read from any place.
 
     Parameters
     ----------
@@ -130,10 +144,11 @@ class RemoteBytes(_Seekable):
         super().__init__(RemoteObject(path))
         self._ahead = b""
         self._ahead_from = 0
-        self._answer: HTTPResponse | None = None
-        if path.is_web:
+        self._answer: WebStream | None = None
+        # The directory of a zip archive is at its end: it is read in ranges.
+        if path.is_web and not path.name.lower().endswith(".zip"):
             with reading(path):
-                self._answer = answer(path)
+                self._answer = WebStream(path)
 
     @property
     def size(self) -> int:
@@ -150,20 +165,15 @@ class RemoteBytes(_Seekable):
 
     def _part(self, most: int) -> bytes:
         if self._answer is not None:
-            with reading(self._object.path):
+            with self._object.reading():
                 return self._answer.read(most)
         before = self._at - self._ahead_from
         if not 0 <= before < len(self._ahead):
             self._ahead_from, before = self._at, 0
             self._ahead = self._object.read(self._at, max(most, AHEAD_BYTES))
             if len(self._ahead) < most:
-                self._check()
+                self._object.check()
         return self._ahead[before : before + most]
-
-    def _check(self) -> None:
-        """Raise SourceError if the object was replaced while its bytes were read."""
-        if self._object.now() != (self._object.size, self._object.changed_ns):
-            raise changed(self._object)
 
     def close(self) -> None:
         if self._answer is not None:
@@ -173,12 +183,12 @@ class RemoteBytes(_Seekable):
 
 def changed(object: RemoteObject) -> SourceError:
     """Make the error for an object that was replaced while it was read."""
-    size = object.now()[0]
+    size = object.now().size
     return SourceError(
         f"{object.path} changed while it was read",
         position=str(object.path),
         expected=f"{object.size} bytes, as when it was opened, that nothing replaces",
-        found=f"{size} bytes" if size != object.size else "a later time of change",
+        found=f"{size} bytes" if size != object.size else "other content of the same size",
         hint="write new data under another key: an object may be read only while nothing replaces it",
     )
 

@@ -72,7 +72,7 @@ class StorageOptions:
                     found=f"the name {name!r}"
                     if wrong
                     else f"{name!r} with a value of type {type(value).__name__}",
-                    hint=did_you_mean(str(name), known)
+                    hint=(did_you_mean(str(name), known) if wrong else None)
                     or "the environment variables and files of the store's own tools count too",
                 )
             found[plain] = str(value).lower() if isinstance(value, bool) else str(value)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import PlanError, SinkError
-from arrowstream.io.files.remote.failures import store_error
+from arrowstream.errors import PlanError
+from arrowstream.io.files.destination.write_mode import Mode
+from arrowstream.io.files.formats import FileKind, detect, format_named, kind_of
+from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.remote.held import held_folder, held_object
 from arrowstream.io.files.remote.options import StorageOptions
-from arrowstream.io.files.remote.stores import objects_below, status_of
 from arrowstream.io.files.remote.urls import RemotePath, remote_path
 from arrowstream.io.files.remote.writer import ObjectWriter
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.sink import BlockingWriter, SinkSpec
+
+_SUFFIX_LENGTH: Final = 20
+"""Characters at the end of a name that hold every suffix, such as ``.feather.zst``."""
 
 
 @explain_names("a sink", SINK)
@@ -31,7 +38,8 @@ class ObjectSink(SinkSpec):
 
     The rows are written into files in the folder for temporary files (``TMPDIR``), and uploaded after all sinks of
     the run have prepared. An object appears when its upload completes, and replaces one of the same name. An upload
-    that fails shows nothing. Part files and partitions appear one after the other.
+    that fails shows nothing. Part files and partitions appear one after the other; those that replace others have
+    names of their own, and the old objects are deleted once all new ones are in place.
 
     Parameters
     ----------
@@ -66,14 +74,22 @@ class ObjectSink(SinkSpec):
         if is_folder and path.key and not path.key.endswith("/"):
             path = replace(path, key=f"{path.key}/")
         files = FileSink.of("x", **options)
-        if files.mode not in (None, "error") and (is_folder or files.mode != "overwrite"):
+        if files.mode == "append" and not is_folder:
             raise PlanError(
-                f"mode={files.mode!r} is for files and folders on this machine",
-                expected="one object, which replaces one of the same name, or a folder without objects",
-                found=str(path),
-                hint="write into a new folder, such as one that is named after the day",
+                "objects of a store cannot be appended to",
+                expected="a folder, whose name ends with '/', or another mode",
+                found=f"mode='append' and the object {path}",
+                hint="end the URL with '/': each run adds part files to the folder",
             )
-        return cls(path, replace(files, path=path.url))
+        if files.roll_every is not None:
+            raise PlanError(
+                "roll_every is for folders on this machine",
+                expected="a folder whose objects appear at the end of the run",
+                found=f"roll_every={files.roll_every!r} and {path}",
+                hint="leave roll_every out; end the run after a while and start the next one with mode='append'",
+            )
+        # As it was written, so that a name that looks like a file is no folder of partitions.
+        return cls(path, replace(files, path=url if files.partition_by else path.url))
 
     @property
     def is_folder(self) -> bool:
@@ -94,9 +110,34 @@ class ObjectSink(SinkSpec):
 
     @property
     def guarantee(self) -> str:
+        if not self.is_folder:
+            return "atomic: the object appears only when the run has succeeded"
+        if self._mode in ("overwrite", "overwrite_partitions"):
+            return (
+                "no partial objects: new ones appear one after the other, once the run has succeeded; then old "
+                "ones are deleted"
+            )
+        return "no partial objects: they appear one after the other, once the run has succeeded"
+
+    @cached_property
+    def side_output(self) -> ObjectSink:
+        return replace(self, files=replace(self.files, side=True))
+
+    @property
+    def _mode(self) -> Mode:
+        if self.files.mode is not None:
+            return self.files.mode
         if self.is_folder:
-            return "no partial objects: they appear one after the other, once the run has succeeded"
-        return "atomic: the object appears only when the run has succeeded"
+            return "append" if self.files.side else "error"
+        return "error" if self.files.side else "overwrite"
+
+    @property
+    def _kind(self) -> FileKind:
+        if not self.is_folder:
+            return detect(self.path.name, self.files.format)
+        if self.files.format is not None:
+            return FileKind(format_named(self.files.format))
+        return kind_of(self.path.key.rstrip("/")) or FileKind("parquet")
 
     def check(self, schema: pl.Schema) -> None:
         self.files.check(schema)
@@ -107,27 +148,30 @@ class ObjectSink(SinkSpec):
         Raises
         ------
         SinkError
-            The folder in the store already holds data, or cannot be listed.
+            The target holds rows that may not stay or be replaced, or cannot be looked at.
+        SchemaError
+            It holds rows of other columns, to which these cannot be appended.
         """
-        if self.is_folder or self.files.mode == "error":
-            self._check_free()
+        self.check(schema)
+        kind, partitions = self._kind, Partitions(self.files.partition_by)
+        held = (
+            held_folder(self.path, self._mode, kind.format, schema, partitions)
+            if self.is_folder
+            else held_object(self.path, self._mode, kind, schema)
+        )
         folder = Path(tempfile.mkdtemp(prefix="arrowstream-"))
-        name = "parts/" if self.is_folder else self.path.name
-        inner = replace(self.files, path=f"{folder}/{name}").open(schema, context)
-        return ObjectWriter(inner, folder, self.path)
-
-    def _check_free(self) -> None:
         try:
-            found = objects_below(self.path) if self.is_folder else self._objects_here()
-        except Exception as error:  # of pyarrow
-            raise store_error(SinkError, "cannot be written", self.path, error) from error
-        if found:
-            raise SinkError(
-                f"{self.path} already {'holds objects' if self.is_folder else 'exists'}",
-                expected="a folder without any" if self.is_folder else "no such object, as mode='error' says",
-                found=f"{len(found)} objects, such as {found[0]}" if self.is_folder else f"{found[0]}",
-                hint=f"choose another {'folder' if self.is_folder else 'key'}, or delete what is there",
-            )
+            inner = self._files_in(folder, kind).open(schema, context)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return ObjectWriter(inner, folder, self.path, held)
 
-    def _objects_here(self) -> list[str]:
-        return [self.path.key] if status_of(self.path) is not None else []
+    def _files_in(self, folder: Path, kind: FileKind) -> FileSink:
+        """Return the sink of files in a folder on this machine that become the objects."""
+        # Only the end of a key tells something: the whole may be too long for a file, or lead out of the folder.
+        end = self.path.key.rstrip("/").rpartition("/")[2][-_SUFFIX_LENGTH:]
+        path = f"{folder}/x{end}{'/' if self.is_folder else ''}"
+        # In all modes but "error", part files get names of their own, so that no upload replaces an object.
+        mode: Mode | None = "append" if self.is_folder and self._mode != "error" else None
+        return replace(self.files, path=path, format=kind.format, mode=mode, side=False)

@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from arrowstream.config.masking import MASK
 from arrowstream.errors import PlanError
 from arrowstream.io.files.remote.options import StorageOptions
 
 _URL: Final = re.compile(r"(s3|gs|az|https?)://([^/?#]*)/?(.*)", re.IGNORECASE | re.DOTALL)
+_AS_WRITTEN: Final = "%/?&=+,;:@!$'()*[]~#"
+"""Characters that are sent to a web server as they are; others, such as spaces, are escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class RemotePath:
     @property
     def url(self) -> str:
         """The whole URL; it may contain a secret, as signed ones do in their query."""
-        return f"{self.scheme}://{self.bucket}/{self.key}"
+        key = quote(self.key, safe=_AS_WRITTEN) if self.is_web else self.key
+        return f"{self.scheme}://{self.bucket}/{key}"
 
     @property
     def name(self) -> str:
@@ -55,7 +58,7 @@ class RemotePath:
     def __str__(self) -> str:
         if self.is_web and "?" in self.key:
             return f"{self.scheme}://{self.bucket}/{self.key.partition('?')[0]}?{MASK}"
-        return self.url
+        return f"{self.scheme}://{self.bucket}/{self.key}"
 
 
 def is_url(text: str) -> bool:

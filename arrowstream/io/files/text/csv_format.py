@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,9 @@ from arrowstream.io.files.text.records import (
     with_last,
 )
 from arrowstream.io.files.text.signatures import BOM
+
+HEADER_BYTES: Final = 1 << 16
+"""Bytes that hold most headers, and more."""
 
 _NEWLINE = ord("\n")
 
@@ -101,6 +104,13 @@ class Csv(TextFormat):
         quotes = self.read_quotes(block)
         return with_last(quotes.outside(positions(block, _NEWLINE)) + 1, block)
 
+    def end_of_first(self, block: bytes, records: int) -> int:
+        """Return where the first `records` records of a block end, or all if it has fewer; 0 without one."""
+        size = HEADER_BYTES
+        while len(ends := self.ends(block[:size])) <= records and size < len(block):
+            size *= 4  # the last end may be that of the part
+        return int(ends[:records][-1]) if len(ends) else 0
+
     def under(self, header: bytes, path: str) -> Csv:
         """Return the format of a file with this header.
 
@@ -150,7 +160,7 @@ class Csv(TextFormat):
         return Csv(self.options, names)
 
     def infer(self, block: bytes, overrides: pl.Schema) -> pl.Schema:
-        first = self.checked(block[: int(self.ends(block)[:INFER_ROWS][-1])] if block else block)
+        first = self.checked(block[: self.end_of_first(block, INFER_ROWS)])
         stand_ins = dict(zip(self.names, self._stand_ins(), strict=True))
         inferred = pl.scan_csv(
             self._header() + first,
@@ -174,22 +184,23 @@ class Csv(TextFormat):
         rows = pl.scan_csv(text, has_header=not bare, schema=own, ignore_errors=lenient, **self._reading())
         return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
 
-    def uneven(self, block: bytes) -> Uneven | None:
+    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
         expected, delimiter = len(self.names), self.delimiter
         if self._quotes(block):
             view = byte_view(block)
             at = np.flatnonzero((view == self.quote) | (view == delimiter) | (view == _NEWLINE))
             kinds = view[at]
             outside = np.cumsum(kinds == self.quote, dtype=np.uint8) % 2 == 0
-            newlines, delimiters = at[outside & (kinds == _NEWLINE)], at[outside & (kinds == delimiter)]
-            lines, between = len(newlines), len(delimiters)
+            ends, delimiters = at[outside & (kinds == _NEWLINE)], at[outside & (kinds == delimiter)]
+            lines, between = len(ends), len(delimiters)
         else:
-            lines, between = count(block, _NEWLINE), count(block, delimiter)
+            lines = count(block, _NEWLINE) if newlines is None else newlines
+            between = count(block, delimiter)
         if between == (expected - 1) * (lines + (not block.endswith(b"\n"))):
             return None  # a longer record may make up for a shorter one, but Polars refuses the longer one
         if not self._quotes(block):
-            newlines, delimiters = positions(block, _NEWLINE), positions(block, delimiter)
-        records, found = uneven_records(block, with_last(newlines + 1, block), delimiters, expected)
+            ends, delimiters = positions(block, _NEWLINE), positions(block, delimiter)
+        records, found = uneven_records(block, with_last(ends + 1, block), delimiters, expected)
         return Uneven(int(records[0]), expected, int(found[0])) if len(records) else None
 
     def _stand_ins(self) -> list[str]:

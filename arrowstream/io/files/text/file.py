@@ -16,7 +16,7 @@ from arrowstream.io.files.text.bad.bad_row import PutAside
 from arrowstream.io.files.text.bad.put_aside import bad_rows
 from arrowstream.io.files.text.bad.sift import inferred, sifted
 from arrowstream.io.files.text.byte_stream import FileBytes
-from arrowstream.io.files.text.csv_format import Csv
+from arrowstream.io.files.text.csv_format import HEADER_BYTES, Csv
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
 from arrowstream.io.files.text.json.array import JsonLines
 from arrowstream.io.files.text.lines_format import Lines
@@ -30,9 +30,6 @@ from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, blocks, 
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 _NEWLINE = ord("\n")
-
-_HEADER_BYTES = 1 << 16
-"""Bytes that hold most headers, and more."""
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -104,6 +101,7 @@ class TextFile:
             if lines.is_array:
                 self._lines = None
                 self.format = Ndjson(several=False)
+        header = self._plain_header(text, self.format, options) if isinstance(self.format, Csv) else b""
         self._blocks = blocks(
             text,
             self.format.cut_lines(aside=self._aside)
@@ -116,16 +114,37 @@ class TextFile:
             is_live=self._bytes.is_live,
         )
         self.first = next(self._blocks, Block(b"", True))
-        if isinstance(self.format, Csv):
+        if not isinstance(self.format, Csv):
+            return
+        if header:
+            self._take_header(self.format, header, options, 0)
+        else:
             self._read_header(self.format, options)
+
+    def _plain_header(self, text: Text, format: Csv, options: TextOptions) -> bytes:
+        """Take the header off a text that begins with it, so that no block is copied; else return no bytes."""
+        others_first = options.comment_prefix is not None or self._aside
+        if not options.has_header or others_first or self._bytes.is_live:  # of a pipe, less may have come
+            return b""
+        head = text.read(HEADER_BYTES) or b""
+        ends = format.ends(head)
+        header = head[: ends[0]] if len(ends) > 1 else b""  # the only end may be that of `head`
+        header = header if header.strip(b"\r\n") else b""
+        text.put_back(head[len(header) :])
+        return header
+
+    def _take_header(self, format: Csv, header: bytes, options: TextOptions, before: int) -> None:
+        """Name the columns by the header, which `before` other lines precede."""
+        self.format = format.under(header, self._path)
+        self._lines = 1 + options.skip_lines + header.count(b"\n") + before
 
     def _read_header(self, format: Csv, options: TextOptions) -> None:
         """Take the header off the first block, or name the columns without one."""
-        while not self.first.data.strip(b"\r\n") and (more := next(self._blocks, None)) is not None:
+        while not self.first.data.lstrip(b"\r\n") and (more := next(self._blocks, None)) is not None:
             self.first = self.first.joined(more)
         data, in_order, gaps = self.first
         body = data.lstrip(b"\r\n")
-        end = _first_end(format, body)
+        end = format.end_of_first(body, 1)
         if not options.has_header:
             self.format = format.without_header(body[:end], self._path)
             return
@@ -142,10 +161,9 @@ class TextFile:
                 hint="remove the file, write the header also where there are no rows, or, if other files have rows, "
                 "pass skip_empty=True",
             )
-        self.format = format.under(body[:end], self._path)
+        before = sum(gap.at < blank + end for gap in gaps)
+        self._take_header(format, body[:end], options, data.count(b"\n", 0, blank) + before)
         end += blank
-        before = sum(gap.at < end for gap in gaps)
-        self._lines = 1 + options.skip_lines + data.count(b"\n", 0, end) + before
         rest = tuple(gap._replace(at=gap.at - end) for gap in gaps[before:])
         self.first = Block(data[end:], in_order, rest)
 
@@ -205,9 +223,10 @@ class TextFile:
                 if self._bytes.is_live:
                     yield self._nothing(file, schema, adapt)
             else:
-                yield self._piece(file, block, schema, adapt, known)
+                newlines = count(block.data, _NEWLINE)
+                yield self._piece(file, block, newlines, schema, adapt, known)
                 if self._lines is not None:
-                    self._lines += count(block.data, _NEWLINE) + len(block.gaps)
+                    self._lines += newlines + len(block.gaps)
             block = next(self._blocks, None)
 
     def _nothing(self, file: DataFile, schema: pl.Schema, adapt: Adapt) -> Piece:
@@ -216,23 +235,31 @@ class TextFile:
         return Piece(file.path, 0, 0, lambda: adapt(pl.LazyFrame(schema=schema)).collect(), fault.explain)
 
     def _piece(
-        self, file: DataFile, block: Block, schema: pl.Schema, adapt: Adapt, known: pl.Schema | None
+        self,
+        file: DataFile,
+        block: Block,
+        newlines: int,
+        schema: pl.Schema,
+        adapt: Adapt,
+        known: pl.Schema | None,
     ) -> Piece:
         format, ndjson = self.format, self._ndjson
 
-        def rows(data: bytes, *, in_order: bool = False) -> pl.LazyFrame:
+        def rows(data: bytes, *, in_order: bool = False, newlines: int | None = None) -> pl.LazyFrame:
             # The keys of lines that cannot be read are not compared with those that are known.
             apart = format.apart(data) if known is not None else None
             try:
-                return parsed(data if apart is None else apart.data, in_order=in_order)
+                if apart is not None:
+                    return parsed(apart.data, in_order=in_order)
+                return parsed(data, in_order=in_order, newlines=newlines)
             except pl.exceptions.PolarsError:
                 if apart is not None or (apart := format.apart(data)) is None:
                     raise
                 return parsed(apart.data)
 
-        def parsed(data: bytes, *, in_order: bool = False) -> pl.LazyFrame:
+        def parsed(data: bytes, *, in_order: bool = False, newlines: int | None = None) -> pl.LazyFrame:
             sound = format.checked(data, in_order=in_order)
-            if (uneven := format.uneven(sound)) is not None:
+            if (uneven := format.uneven(sound, newlines)) is not None:
                 raise RaggedRecord(uneven)
             if known is not None and (key := unknown_key(sound, known)) is not None:
                 raise UnknownKey(key, known)
@@ -243,7 +270,8 @@ class TextFile:
             return frame.lazy()
 
         def read() -> pl.DataFrame:
-            return adapt(rows(block.data, in_order=block.in_order)).collect(engine="in-memory")
+            found = rows(block.data, in_order=block.in_order, newlines=newlines)
+            return adapt(found).collect(engine="in-memory")
 
         def read_good() -> pl.DataFrame:
             # All columns, though the query may need few: a row is bad whatever the query.
@@ -274,11 +302,3 @@ def _format(format: Format, options: TextOptions) -> TextFormat:
             return Lines()
         case _:
             return Ndjson()
-
-
-def _first_end(format: TextFormat, block: bytes) -> int:
-    """Return the end of the first record of a block, 0 without one."""
-    size = _HEADER_BYTES
-    while len(ends := format.ends(block[:size])) < 2 and size < len(block):
-        size *= 16  # the only end may be that of the part
-    return int(ends[0]) if len(ends) else 0

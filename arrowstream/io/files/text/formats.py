@@ -84,8 +84,11 @@ class TextFormat(Protocol):
         """Return the rows of a checked block; types that `schema` lacks are inferred or text."""
         ...
 
-    def uneven(self, block: bytes) -> Uneven | None:
-        """Return the first record of a checked block with too few or too many fields, or None."""
+    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
+        """Return the first record of a checked block with too few or too many fields, or None.
+
+        `newlines` is the number of newlines in the block if it is known.
+        """
         ...
 
 
@@ -101,5 +104,5 @@ class LineFormat(TextFormat, Protocol):
     def ends(self, block: bytes) -> Positions:
         return with_last(positions(block, ord("\n")) + 1, block)
 
-    def uneven(self, block: bytes) -> Uneven | None:
+    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
         return None

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _FLAT: Final = (pl.Boolean, pl.Date, pl.Datetime, pl.Null, pl.String)
 """Types, besides numbers, for which Polars refuses lists and objects; for String they become text."""
 
+_BIT: Final = ord("[") ^ ord("{")
+"""The bit that ``{`` has and ``[`` lacks: no other byte gives ``{`` together with it."""
+
 
 class NdjsonRows:
     """Parser of a file's blocks, which several threads may use at a time.
@@ -61,7 +64,7 @@ class NdjsonRows:
             return own, 0
         rows = self._rows(block, self._schema)
         held = tokens(rows)
-        if agrees(block, rows.height, held, partial(_is_flat, rows)):
+        if agrees(block, rows.height, held, partial(is_flat, rows)):
             return rows, 0
         there = counted(block, rows.height)
         if held == there:
@@ -88,7 +91,7 @@ class NdjsonRows:
         own = rows.select(self._schema.names())
         return (
             (own, held.values - tokens(own).values)
-            if agrees(block, rows.height, held, partial(_is_flat, rows))
+            if agrees(block, rows.height, held, partial(is_flat, rows))
             else None
         )
 
@@ -102,7 +105,7 @@ class NdjsonRows:
             rows = self._rows(quoted, self._schema)
         except (UnicodeDecodeError, pl.exceptions.PolarsError):
             return None  # explained by reading the block as it is
-        self._has_numbers = agrees(quoted, rows.height, tokens(rows), partial(_is_flat, rows))
+        self._has_numbers = agrees(quoted, rows.height, tokens(rows), partial(is_flat, rows))
         return rows if self._has_numbers else None
 
     def _rows(self, block: bytes, schema: pl.Schema) -> pl.DataFrame:
@@ -127,16 +130,16 @@ class NdjsonRows:
             return False  # a later value of such a key is of another type
 
 
-def _is_flat(rows: pl.DataFrame) -> bool:
+def is_flat(rows: pl.DataFrame) -> bool:
     """Return True if the rows hold no list and no object, and no text that begins as one does."""
     if not all(dtype.is_numeric() or dtype in _FLAT for dtype in rows.dtypes):
         return False
-    for texts in rows.select(pl.col(pl.String)).get_columns():
+    # A query that selects these columns would take 1 ms.
+    for texts in (column for column in rows.get_columns() if column.dtype == pl.String):
         array = texts.to_arrow(compat_level=pl.CompatLevel.newest())
         # A view of 16 bytes holds the length of a text, in 4 bytes, and then its first bytes.
         views = np.frombuffer(array.buffers()[1], np.uint8)[16 * array.offset :][: 16 * len(array)]
-        first = views[4::16]
-        if ((first == ord("[")) | (first == ord("{"))).any():
+        if (views[4::16] | _BIT == ord("{")).any():
             return False
     return True
 

@@ -140,7 +140,7 @@ def has_content(path: Path | RemotePath, kind: FileKind) -> bool:
         status = path.stat()
     except OSError:
         return True  # reading it raises the error
-    if not S_ISREG(status.st_mode) or status.st_size > _BLANK_BYTES:
+    if status.st_size > _BLANK_BYTES:
         return True
     found = small_content(path, kind.compression)
     return found is None or _holds_more_than_blanks(found[0], kind)

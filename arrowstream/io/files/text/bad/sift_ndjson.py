@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -74,7 +74,7 @@ def _parsed(lines: Sequence[bytes]) -> tuple[Objects, dict[int, str]]:
         if is_blank(line):
             continue
         try:
-            found = json.loads(line.decode().strip(" \t\r\n"), parse_constant=_refuse)
+            found = _DECODER.decode(line.decode().strip(" \t\r\n"))
         except UnicodeDecodeError as error:
             errors[number] = f"invalid UTF-8: {error.reason} at byte {error.start}"
         except json.JSONDecodeError as error:
@@ -91,6 +91,10 @@ def _parsed(lines: Sequence[bytes]) -> tuple[Objects, dict[int, str]]:
 
 def _refuse(constant: str) -> Any:
     raise json.JSONDecodeError(f"{constant} is no number", "", 0)
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
+"""Made once: `json.loads` with this argument makes one for each line."""
 
 
 def _of_other_shape(

@@ -60,11 +60,11 @@ def agrees(block: bytes, rows: int, held: Tokens, is_flat: Callable[[], bool] = 
         Returns True if the rows certainly hold no list and no object, not even as text.
     """
     column = byte_column(block)
-    quotes = _mask(column == _QUOTE)
-    blanks = _mask(column <= _SPACE)
-    keys = pc.and_(
-        pc.or_(quotes, blanks)[:-1], _mask(column[1:] == _COLON)
-    )  # bit i is set if byte i + 1 ends a key
+    # Bit i of each mask is for the bytes i and i + 1: masks that begin at the same bit are combined faster.
+    before, after = column[:-1], column[1:]  # the last byte is no quote
+    quotes = _mask(before == _QUOTE)
+    blanks = _mask(before <= _SPACE)
+    keys = pc.and_(pc.or_(quotes, blanks), _mask(after == _COLON))  # bit i is set if byte i + 1 ends a key
     values = keys.true_count
     if values != held.values:
         values -= _nulls(block, column, keys)
@@ -72,11 +72,11 @@ def agrees(block: bytes, rows: int, held: Tokens, is_flat: Callable[[], bool] = 
         return False
     strings = quotes.true_count - 2 * keys.true_count
     if b"\\" in block:
-        strings -= pc.and_(_mask(column == _BACKSLASH)[:-1], _mask(column[1:] == _QUOTE)).true_count
+        strings -= pc.and_(_mask(before == _BACKSLASH), _mask(after == _QUOTE)).true_count
     if strings != 2 * held.strings:
         return False
-    return all(
-        _mask(column == bracket).true_count == number or is_flat() or _opened(block, bracket, number)
+    return is_flat() or all(
+        _mask(column == bracket).true_count == number or _opened(block, bracket, number)
         for bracket, number in ((_OBJECT, held.objects + rows), (_LIST, held.lists))
     )
 
