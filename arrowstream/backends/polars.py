@@ -16,6 +16,7 @@ from arrowstream.expressions.every_row import (
     steps_for_every_row,
 )
 from arrowstream.expressions.program import Program, Refusal
+from arrowstream.state.owned_rows import owned_if_few
 
 _LAZY_FROM = 20_000
 """Batch size in rows from which one lazy query, planned for each batch, costs less than the steps one by one."""
@@ -41,18 +42,20 @@ class PolarsBackend(Backend):
 
         def evaluate(batch: Batch) -> Batch:
             frame = spread(batch.polars())
+            height = frame.height
             if frame.height < lazy_from:
                 for step, spreads_out in zip(steps, spreads, strict=True):
                     # A single row may come in, or be left by a filter.
                     frame = among_others(joined(frame), step.apply)
                     if spreads_out:
                         frame = spread(frame)
-                return batch.with_rows(frame)
+                return batch.with_rows(owned_if_few(frame, height))
             query = joined(frame).lazy()
             for step in steps:
                 query = step.apply(query)
             # Not the streaming engine: it may cut rows into pieces of one.
             frame = query.collect(engine="in-memory", optimizations=_OPTIMIZATIONS)
+            frame = owned_if_few(frame, height)
             return batch.with_rows(spread(frame) if spreads[-1] else frame)
 
         return evaluate

@@ -50,9 +50,9 @@ class Sink(metaclass=ExplainsNames):
         Parameters
         ----------
         path
-            A file, or a folder (existing, or ending in ``/``) for part files; a device or a pipe gets the rows as
-            they come, and so does standard output, ``"-"``. ``~`` is the home folder. ``s3://``, ``gs://`` and
-            ``az://`` URLs name one object, or a folder of them if they end in ``/``.
+            A file, or a folder (existing, or ending in ``/``) for part files; a device, a pipe or standard output,
+            ``"-"``, gets the rows of text that is not compressed as they come. ``~`` is the home folder. ``s3://``,
+            ``gs://`` and ``az://`` URLs name one object, or a folder of them if they end in ``/``.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"`` or ``"avro"``; by default the name decides,
             and a folder gets Parquet.

@@ -147,7 +147,8 @@ class Source(metaclass=ExplainsNames):
         A line of NDJSON may hold several objects, with or without blank space between them: each is a row. An object
         that goes over several lines is an error; an array of such objects is read by ``format="json"``.
         Text is read from pipes, too: in blocks of up to 8 MiB of what comes within 100 ms, so that the rows of an
-        endless pipe flow. Its types, unless all are given for CSV, are inferred once 8 MiB have come or it ends.
+        endless pipe flow; one packed with zstd is read in whole blocks. Its types, unless all are given for CSV, are
+        inferred once 8 MiB have come or it ends.
         Parquet, IPC, Avro and Excel need a file: redirect one to standard input, or write the pipe to one.
 
         A blank line of CSV is a row of nulls; before the header it is skipped, as it is in NDJSON. A quote that is

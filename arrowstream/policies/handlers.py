@@ -114,7 +114,8 @@ class ErrorHandler(metaclass=ExplainsNames):
             rows of earlier runs: it appends to a folder, or to a CSV or NDJSON file, and refuses another file with
             rows. The rows become visible after those of the run's other sinks, and not if none of these could show
             its rows: the next run writes them again, and would double them. They may be there twice if only one of
-            several sinks failed at the end, or with a sink that shows its rows early (`roll_every`, `Sink.to_fn`).
+            several sinks failed at the end, or with a sink that shows its rows early (`roll_every`, `Sink.to_fn`);
+            and they are lost if the process is killed after the other sinks have shown their rows.
         whole_batch
             Write every row of the batch, without searching for those that fail.
 

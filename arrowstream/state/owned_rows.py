@@ -12,6 +12,12 @@ from arrowstream.core.batch import to_record
 _VIEW = 16
 """Bytes of a string's view, which Polars' estimate leaves out."""
 
+_FEW = 4
+"""Of this many rows one is few."""
+
+_MANY = 1_024
+"""Rows whose strings may take much memory."""
+
 _TEXTS = (pl.String, pl.Binary)
 
 _OLDEST = pl.CompatLevel.oldest()
@@ -24,6 +30,14 @@ def owned(rows: pl.DataFrame) -> pl.DataFrame:
     keys would keep the whole batch. Costs about 10 ns per string, and 1 ns per other value.
     """
     return pl.DataFrame([_owned(column) for column in rows])
+
+
+def owned_if_few(rows: pl.DataFrame, among: int) -> pl.DataFrame:
+    """Return rows that a filter left of `among` rows; if they are few, copied by `owned`.
+
+    A few lines of a log that wait for a sink would otherwise keep the whole log in memory.
+    """
+    return owned(rows) if rows.height and among >= max(_MANY, _FEW * rows.height) else rows
 
 
 def with_own_text(groups: pl.DataFrame) -> pl.DataFrame:

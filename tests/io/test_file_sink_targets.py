@@ -1,7 +1,9 @@
 """What a sink's path names: a file to replace, a link to follow, a device or pipe to write through, or nothing."""
 
+import asyncio
 import errno
 import os
+import select
 import socket
 import stat
 import subprocess
@@ -331,6 +333,37 @@ def test_a_device_is_written_through():
     run(sink)
     after = Path("/dev/null").stat()
     assert stat.S_ISCHR(after.st_mode) and after.st_ino == before.st_ino
+
+
+@pytest.mark.parametrize(
+    ("format", "parts"),
+    [
+        ("csv", ["x\n0\n", "1\n", "2\n"]),
+        ("ndjson", ['{"x":0}\n', '{"x":1}\n', '{"x":2}\n']),
+        ("json", ['[{"x":0}', ',\n{"x":1}', ',\n{"x":2}']),
+    ],
+)
+def test_rows_flow_into_a_pipe_while_the_run_goes_on(format, parts):
+    read, write = os.pipe()
+    found = []
+
+    async def rows():
+        for number in range(3):
+            yield pl.DataFrame({"x": [number]})
+            text = ""
+            for _ in range(5_000):
+                await asyncio.sleep(0.001)
+                if select.select([read], [], [], 0)[0]:
+                    text += os.read(read, 100).decode()
+                if len(text) == len(parts[number]):
+                    break
+            found.append(text)
+
+    sink = Sink.to_file(f"/dev/fd/{write}", format=format)
+    Pipeline.builder().source(Source.from_fn(rows)).sink(sink).build().run_sync()
+    for handle in (read, write):
+        os.close(handle)
+    assert found == parts
 
 
 def test_standard_output_is_written_through_also_where_it_is_a_file(tmp_path):

@@ -107,6 +107,7 @@ def test_commas_in_texts_and_lists_and_blanks_around_them_are_no_gaps(size):
 @pytest.mark.parametrize("text", ["", " \n "])
 def test_nothing_gives_nothing(text):
     assert in_blocks(text.encode(), [5]) == b""
+    assert JsonLines(io.BytesIO(b"[{}]"), "test.json").read(0) == b""
 
 
 @pytest.mark.parametrize(

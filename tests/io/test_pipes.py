@@ -109,6 +109,23 @@ def test_its_rows_can_be_read_once() -> None:
             Source.from_file(path, format="csv").schema()
 
 
+def test_only_one_of_two_sources_gets_it_that_open_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with anonymous(b"1\n") as path:
+        first: list[PipeBytes] = []
+        real = os.open
+
+        def slow(*args: Any) -> int:
+            monkeypatch.undo()
+            first.append(PipeBytes(Path(path), keep=False))
+            return real(*args)
+
+        monkeypatch.setattr(os, "open", slow)
+        with pytest.raises(SourceError, match="was read already"):
+            PipeBytes(Path(path), keep=False)
+        assert first[0].read(10) == b"1\n"
+        first[0].close()
+
+
 def test_a_named_one_can_be_opened_again_by_another_writer(tmp_path: Path) -> None:
     path = tmp_path / "fifo.csv"
     os.mkfifo(path)
@@ -151,37 +168,118 @@ def test_rows_flow_as_they_are_written(format: Any, schema: Any, parts: list[byt
     assert len(first) == 1 and report.rows_out == 3 and [row[0] for row in rows] == ["1", "2", "3"]
 
 
-@pytest.mark.parametrize("schema", [None, {"line": pl.String}])
-def test_a_silent_pipe_goes_on_and_a_run_stops_while_it_is_silent(
-    schema: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+CSV: dict[str, Any] = {"format": "csv", "schema": {"t": pl.String}}
+JSON: dict[str, Any] = {"format": "json", "schema": {"t": pl.String}}
+WRITTEN: dict[str, tuple[dict[str, Any], bytes]] = {
+    "lines": ({"format": "lines"}, "1\né\n3\n".encode()),
+    "csv": (CSV, "t\n1\né\n3\n".encode()),
+    "quotes": (CSV, 't\n"1"\n"é"\n"3"\n'.encode()),
+    "bad rows": (CSV | {"bad_rows": "skip"}, 't\n1,2\n"1"\n"é"\n"3"\n'.encode()),
+    "latin-1": (CSV | {"encoding": "latin-1"}, "t\n1\né\n3\n".encode("latin-1")),
+    "utf-16": (CSV | {"encoding": "utf-16"}, "t\n1\né\n3\n".encode("utf-16")),
+    "lossy": ({"format": "lines", "encoding": "utf8-lossy"}, "1\né\n3\n".encode()),
+    "lines to skip": (CSV | {"skip_lines": 3}, "a\nb\n\nt\n1\né\n3\n".encode()),
+    "ndjson": (JSON | {"format": "ndjson"}, '{"t": "1"}{"t": "é"}\n{"t": "3"}\n'.encode()),
+    "json": (JSON, '{"t": "1"}\n{"t": "é"}\n{"t": "3"}\n'.encode()),
+    "array": (JSON, ' \n[{"t": "1"}, {"t": "é"},\n{"t": "3"} ,'.encode()),
+    "whole array": (JSON, '[{"t": "1"}, {"t": "é"},\n{"t": "3"}] \n'.encode()),
+    "gzip": (CSV, gzip.compress(b"t\n1\n") + gzip.compress("é\n".encode()) + gzip.compress(b"3\n")),
+}
+
+
+@pytest.fixture
+def silences(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Released each time a pipe is found silent, which is after 1 ms."""
+    monkeypatch.setattr("arrowstream.io.files.text.byte_stream._WAIT_S", 0.001)
     monkeypatch.setattr("arrowstream.io.files.text.byte_stream._SILENCE_S", 0.001)
-    is_silent, has_more = threading.Semaphore(0), PipeBytes.has_more
+    found, has_more = threading.Semaphore(0), PipeBytes.has_more
 
     def noted(pipe: PipeBytes, seconds: float) -> bool:
         if has_more(pipe, seconds):
             return True
-        is_silent.release()
+        found.release()
         return False
 
     monkeypatch.setattr(PipeBytes, "has_more", noted)
-    end, start = os.pipe()
-    os.write(start, b"line\n1\n2")
+    return found
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_silent_pipe_goes_on_and_a_run_stops_while_it_is_silent(
+    written: str, silences: threading.Semaphore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, content = WRITTEN[written]
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 8)
+    path = tmp_path / ("fifo.csv.gz" if written == "gzip" else "fifo")
+    os.mkfifo(path)
+    pipe = os.open(path, os.O_RDWR)
 
     def feed() -> None:
-        for _ in range(6):
-            is_silent.acquire(timeout=10)
-        os.write(start, b"3\n4\n")
+        for at in range(len(content)):  # each character is cut, and each member of gzip
+            if at:
+                silences.acquire(timeout=0.05)
+            os.write(pipe, content[at : at + 1])
 
-    source = Source.from_file(f"/dev/fd/{end}", format="csv" if schema else "lines", schema=schema)
-    builder = Pipeline.builder().source(source)
     thread = threading.Thread(target=feed)
     thread.start()
-    rows = builder.collect_sync(limit=3 if schema else 4)["line"].to_list()
+    rows = Pipeline.builder().source(Source.from_file(path, **options)).collect_sync(limit=3)
+    assert rows.rows() == [("1",), ("é",), ("3",)]
     thread.join()
-    assert rows == (["1", "23", "4"] if schema else ["line", "1", "23", "4"])
+    os.close(pipe)
+
+
+def test_a_run_stops_in_the_middle_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.byte_stream._WAIT_S", 0.001)
+    has_more, (end, start) = PipeBytes.has_more, os.pipe()
+    os.write(start, b"1\n")
+
+    def goes_on(pipe: PipeBytes, seconds: float) -> bool:
+        if seconds > 0:
+            os.write(start, b".")
+        return has_more(pipe, seconds)
+
+    monkeypatch.setattr(PipeBytes, "has_more", goes_on)
+    source = Source.from_file(f"/dev/fd/{end}", format="lines")
+    assert Pipeline.builder().source(source).collect_sync(limit=1).rows() == [("1",)]
     os.close(start)
     os.close(end)
+
+
+def test_text_after_an_array_is_an_error_however_late_it_comes(
+    silences: threading.Semaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 8)
+    end, start = os.pipe()
+
+    def feed() -> None:
+        os.write(start, b'[{"t": 1}]')
+        for _ in range(4):
+            silences.acquire(timeout=0.05)
+        os.write(start, b'\n[{"t": 2}]')
+        os.close(start)
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    with pytest.raises(SourceError, match="is not one JSON array") as caught:
+        Pipeline.builder().source(Source.from_file(f"/dev/fd/{end}", format="json")).collect_sync()
+    assert caught.value.found == """'[{"t"'"""
+    thread.join()
+    os.close(end)
+
+
+@pytest.mark.parametrize(
+    ("packed", "found"),
+    [
+        (gzip.compress(b"t\n1\n")[:-3], "ends too early"),
+        (gzip.compress(b"t\n1\n") + b"?!", "incorrect header"),
+    ],
+)
+def test_a_damaged_packed_one_is_an_error(packed: bytes, found: str, tmp_path: Path) -> None:
+    path = tmp_path / "fifo.csv.gz"
+    os.mkfifo(path)
+    with fed(packed, path), pytest.raises(SourceError, match="cannot be read to its end") as caught:
+        Pipeline.builder().source(Source.from_file(path)).collect_sync()
+    assert caught.value.found is not None and found in caught.value.found
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])

@@ -13,13 +13,18 @@ from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 from strategies import TYPES, frames
 
+from arrowstream.backends import polars
+from arrowstream.backends.polars import PolarsBackend
 from arrowstream.core.batch import Batch
 from arrowstream.core.memory_budget import MemoryBudget
+from arrowstream.expressions.program import Refusal
 from arrowstream.operators.base import Process
+from arrowstream.operators.filter import Filter
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.windows.count_window import CountWindow
 from arrowstream.plan.checks.row_local import check
+from arrowstream.plan.segment import Segment
 from arrowstream.state import row_log
 from arrowstream.state.frame_log import FrameLog
 from arrowstream.state.key_index import KeyIndex
@@ -81,6 +86,19 @@ def test_what_is_taken_holds_its_batch() -> None:
     """That the tests above can fail: of some kinds at least, all of the batch is there."""
     for kind, taken in (("text", "gathered"), ("lists of text", "a slice"), ("structs", "filtered")):
         assert buffer_bytes(TAKEN[taken](KINDS[kind]).to_frame("x")) > 300_000
+
+
+@pytest.mark.parametrize("lazy_from", [1, 2 * MANY])
+@pytest.mark.parametrize(("least", "owns"), [(MANY - 50, True), (10, False)])
+def test_few_rows_that_a_filter_leaves_keep_nothing_of_their_batch(
+    least: int, owns: bool, lazy_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polars, "_LAZY_FROM", lazy_from)
+    rows = pl.DataFrame([TEXT, pl.Series("y", range(MANY))])
+    segment = Segment((Filter.of(pl.col("y") >= least),), rows.schema, rows.schema)
+    found = PolarsBackend().prepare(segment, Refusal(("not asked",)))(Batch(rows)).polars()
+    assert_frame_equal(found, rows[least:])
+    assert (buffer_bytes(found) < 50 * 200) == owns
 
 
 @settings(max_examples=examples(60))

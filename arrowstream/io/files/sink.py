@@ -57,7 +57,7 @@ class FileSink(SinkSpec):
     path
         A file or a folder. A missing folder is created, but the parent folder of a single file must exist. A symbolic
         link is followed; a pipe, a character device, ``/dev/stdout`` or ``"-"``, which is standard output, gets the
-        rows as they come.
+        bytes as they are encoded: rows of text that is not compressed as they come.
     format
         ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"`` (one array of objects), ``"ipc"`` (Arrow's file
         format, also called Feather) or ``"avro"``. None to take it from the name; Parquet for a folder.
@@ -234,7 +234,7 @@ class FileSink(SinkSpec):
         new_encoder = partial(self._encoder, kind, context)
         if self._is_stream:
             stream = StreamFile(self._local)
-            return SingleFileWriter(stream, stream, new_encoder(schema), units)
+            return SingleFileWriter(stream, stream, new_encoder(schema), unit_rows=1)
         if not self._is_folder:
             staged = stage_file(self._target, mode, kind, schema, compression)
             file = GrowingFile(lambda: staged.path, self._target)
@@ -266,6 +266,7 @@ class FileSink(SinkSpec):
             header=header,
             level=self.compression_level,
             groups=RowGroups(self.row_group_size, self._limits().waiting_bytes, self.statistics),
+            flows=self._is_stream,
         )
         if not self.sort_by:
             return encoder

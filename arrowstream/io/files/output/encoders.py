@@ -67,6 +67,7 @@ def encoder_for(
     header: bool = True,
     level: int | None = None,
     groups: RowGroups | None = None,
+    flows: bool = False,
 ) -> Encoder:
     r"""Make an encoder.
 
@@ -86,6 +87,8 @@ def encoder_for(
         Level of the compression; None for a fast one.
     groups
         Row groups of Parquet; None for the defaults.
+    flows
+        Whether text is written frame by frame, for a reader that waits for it.
 
     Examples
     --------
@@ -101,9 +104,9 @@ def encoder_for(
         return AvroEncoder(schema, compression)
     text: Encoder
     if format == "csv":
-        text = CsvEncoder(schema, delimiter, header)
+        text = CsvEncoder(schema, delimiter, header, flows)
     else:
-        text = JsonEncoder(schema) if format == "json" else NdjsonEncoder(schema)
+        text = (JsonEncoder if format == "json" else NdjsonEncoder)(schema, flows)
     return PackedEncoder(text, compression, level) if compression is not None else text
 
 
@@ -159,14 +162,18 @@ class IpcEncoder(Encoder):
 class TextEncoder(Encoder):
     """Encoder of a text format, in which times in a zone mean the same moments."""
 
+    def __init__(self, schema: pl.Schema, flows: bool = False) -> None:
+        super().__init__(schema)
+        # With zones, one frame with old times may have a column in UTC where others have it in its zone.
+        self._frame_by_frame = flows or has_zones(schema)
+
     def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
         return with_whole_minutes(super().prepared(frame))
 
     def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
-        if not has_zones(self.schema):
+        if not self._frame_by_frame:
             super().encode_frames(frames, first, target)
             return
-        # Frame by frame: one with old times may have a column in UTC where others have it in its zone.
         begun = False
         for frame in frames:
             self.text_sink(self.prepared(frame).lazy(), target, begun).collect(engine="streaming")
@@ -183,8 +190,8 @@ class TextEncoder(Encoder):
 class CsvEncoder(TextEncoder):
     """Encoder of CSV, quoted where necessary."""
 
-    def __init__(self, schema: pl.Schema, delimiter: str, header: bool) -> None:
-        super().__init__(schema)
+    def __init__(self, schema: pl.Schema, delimiter: str, header: bool, flows: bool = False) -> None:
+        super().__init__(schema, flows)
         self._header = header
         self._delimiter = delimiter
 

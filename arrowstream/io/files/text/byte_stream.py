@@ -16,11 +16,10 @@ from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Compression
 from arrowstream.io.files.remote.object import RemoteBytes
 from arrowstream.io.files.remote.urls import RemotePath
+from arrowstream.io.files.text.gzip_pipe import GzipPipe
 from arrowstream.io.files.text.options.text_options import LOSSY, UTF8
 from arrowstream.io.files.text.pipes import PipeBytes, is_pipe
-from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
-
-_BOM = b"\xef\xbb\xbf"
+from arrowstream.io.files.text.signatures import BOM, HEAD_BYTES, foreign
 
 _WAIT_S = 0.1
 """Longest time, in seconds, that the first bytes of a block wait for further ones from a pipe."""
@@ -74,7 +73,6 @@ class FileBytes:
         "_size",
         "_stream",
         "_unread",
-        "is_silent",
     )
 
     def __init__(
@@ -94,10 +92,7 @@ class FileBytes:
         try:
             self._stream = self._unpack()
             self._unread = b""
-            self._pipe = (
-                self._file if self._stream is self._file and isinstance(self._file, PipeBytes) else None
-            )
-            self.is_silent = False
+            self._pipe = self._stream if isinstance(self._stream, PipeBytes | GzipPipe) else None
             self._patience: float | None = None  # the first bytes are waited for
             self.put_back(self._text_begins())
             self._patience = _WAIT_S if self._unread else _SILENCE_S
@@ -105,7 +100,9 @@ class FileBytes:
             self._file.close()
             raise
 
-    def _unpack(self) -> ByteStream:
+    def _unpack(self) -> ByteStream | GzipPipe:
+        if self._compression == "gzip" and isinstance(self._file, PipeBytes):
+            return GzipPipe(self._file)
         try:
             return unpacked(self._file, self._compression)
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:
@@ -125,7 +122,7 @@ class FileBytes:
                 found=f"{other[0]}, which begins with {head[:12]!r}",
                 hint=other[1],
             )
-        return head.removeprefix(_BOM) if self._encoding in (UTF8, LOSSY) else head
+        return head.removeprefix(BOM) if self._encoding in (UTF8, LOSSY) else head
 
     @property
     def bytes_read(self) -> int:
@@ -137,25 +134,25 @@ class FileBytes:
         """True if bytes come from a pipe, as they are written to it."""
         return self._pipe is not None
 
-    def read(self, size: int) -> bytes:
-        """Return `size` more bytes, fewer only at the end. Raises as `read_into` does."""
+    def read(self, size: int) -> bytes | None:
+        """Return the bytes that `read_into` gives; None if there are none because a pipe is silent."""
         buffer = io.BytesIO()
-        self._read_into(buffer, size, None)
-        return buffer.getvalue()
+        is_silent = self.read_into(buffer, size)
+        return buffer.getvalue() or (None if is_silent else b"")
 
-    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+    def read_into(self, buffer: io.BytesIO, size: int) -> bool:
         """Replace the content of `buffer` with `size` more bytes, fewer at the end, or if they take long to come.
+
+        Returns
+        -------
+        bool
+            True if nothing further came, though a pipe may go on.
 
         Raises
         ------
         SourceError
             The file is damaged, ends too early, or can no longer be read.
         """
-        self.is_silent = False
-        self._read_into(buffer, size, self._pipe)
-        self._patience = self._patience and _SILENCE_S
-
-    def _read_into(self, buffer: io.BytesIO, size: int, pipe: PipeBytes | None) -> None:
         head, self._unread = self._unread[:size], self._unread[size:]
         if (had := buffer.seek(0, io.SEEK_END)) < size:
             # A new buffer has room for a longer block, for which it would be copied when it is used again.
@@ -163,8 +160,10 @@ class FileBytes:
             buffer.write(b"\0")
         with buffer.getbuffer() as view:
             view[: len(head)] = head
-            end = len(head) + self._fill(view[len(head) : size], pipe)
-        buffer.truncate(end)
+            count, is_silent = self._fill(view[len(head) : size])
+        buffer.truncate(len(head) + count)
+        self._patience = self._patience and _SILENCE_S
+        return is_silent
 
     def put_back(self, data: bytes) -> None:
         """Make the next `read` begin with `data`, the last bytes that were read."""
@@ -173,14 +172,19 @@ class FileBytes:
         else:
             self._unread = data + self._unread
 
-    def _fill(self, view: memoryview, pipe: PipeBytes | None) -> int:
-        """Read bytes until the view is full, the file ends or a pipe has no more for now; return their number."""
-        end, until = 0, None if self._patience is None else monotonic() + self._patience
+    def _fill(self, view: memoryview) -> tuple[int, bool]:
+        """Read bytes until the view is full, the file ends or a pipe has no more for now.
+
+        Returns
+        -------
+        tuple
+            Number of the bytes, and True if there are none because a pipe is silent.
+        """
+        end, pipe, until = 0, self._pipe, None if self._patience is None else monotonic() + self._patience
         try:
             while end < len(view):
                 if pipe is not None and until is not None and not pipe.has_more(until - monotonic()):
-                    self.is_silent = not end
-                    break
+                    return end, not end
                 if not (count := self._stream.readinto(view[end:])):
                     break
                 if not end:
@@ -199,7 +203,7 @@ class FileBytes:
                 found=f"{self.bytes_read} bytes",
                 hint="let nothing write to a file while it is read; write under another name, then rename",
             )
-        return end
+        return end, False
 
     def _damaged(self, found: str) -> SourceError:
         return SourceError(

@@ -27,12 +27,12 @@ from arrowstream.io.files.text.records import (
     whole,
     with_last,
 )
+from arrowstream.io.files.text.signatures import BOM
 
 HEADER_BYTES: Final = 1 << 16
 """Bytes that hold most headers, and more."""
 
 _NEWLINE = ord("\n")
-_MARK: Final = "\ufeff".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class Csv(TextFormat):
         first = block[: block.find(b"\n") + 1]
         return (
             bool(first.strip())
-            and not first.startswith(_MARK)
+            and not first.startswith(BOM)
             and not self._quotes(first)
             and first.count(self.options.delimiter.encode()) == len(self.names) - 1
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -29,9 +28,6 @@ from arrowstream.io.files.text.options.transcode import AfterLines, Transcoded
 from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
 from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, blocks, count, whole
 from arrowstream.io.files.text.unknown_key import unknown_key
-
-if TYPE_CHECKING:
-    pass
 
 _NEWLINE = ord("\n")
 
@@ -115,7 +111,7 @@ class TextFile:
             size=BLOCK_BYTES,
             longest=self.format.longest,
             partial=self.format.quotes and not self._aside,
-            is_silent=lambda: self._bytes.is_silent,
+            is_live=self._bytes.is_live,
         )
         self.first = next(self._blocks, Block(b"", True))
         if not isinstance(self.format, Csv):
@@ -130,7 +126,7 @@ class TextFile:
         others_first = options.comment_prefix is not None or self._aside
         if not options.has_header or others_first or self._bytes.is_live:  # of a pipe, less may have come
             return b""
-        head = text.read(HEADER_BYTES)
+        head = text.read(HEADER_BYTES) or b""
         ends = format.ends(head)
         header = head[: ends[0]] if len(ends) > 1 else b""  # the only end may be that of `head`
         header = header if header.strip(b"\r\n") else b""

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Protocol
 import polars as pl
 
 from arrowstream.io.files.text.json.apart import Apart
-from arrowstream.io.files.text.records import Positions
+from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, positions, with_last
 
 INFER_ROWS = 10_000
 """Number of rows at the beginning of the first file from which types are inferred."""
@@ -90,3 +90,19 @@ class TextFormat(Protocol):
         `newlines` is the number of newlines in the block if it is known.
         """
         ...
+
+
+class LineFormat(TextFormat, Protocol):
+    """Text format whose records are lines."""
+
+    longest: ClassVar[int] = MAX_LINE_BYTES
+    quotes: ClassVar[bool] = False
+
+    def cut(self, block: bytes) -> tuple[int, bool]:
+        return block.rfind(b"\n") + 1, True
+
+    def ends(self, block: bytes) -> Positions:
+        return with_last(positions(block, ord("\n")) + 1, block)
+
+    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
+        return None

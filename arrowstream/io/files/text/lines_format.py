@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.errors import SchemaError
-from arrowstream.io.files.text.formats import FlawedRecord, TextFormat, Uneven
-from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, byte_view, positions, with_last
+from arrowstream.io.files.text.formats import FlawedRecord, LineFormat
+from arrowstream.io.files.text.records import Positions, byte_view
 
 LINE: Final = "line"
 """Name of the only column."""
@@ -22,17 +22,8 @@ _RETURN: Final = ord("\r")
 
 
 @dataclass(frozen=True, slots=True)
-class Lines(TextFormat):
+class Lines(LineFormat):
     """Format with one value per line, which ends in a newline or a carriage return and a newline."""
-
-    longest: ClassVar[int] = MAX_LINE_BYTES
-    quotes: ClassVar[bool] = False
-
-    def cut(self, block: bytes) -> tuple[int, bool]:
-        return block.rfind(b"\n") + 1, True
-
-    def ends(self, block: bytes) -> Positions:
-        return with_last(positions(block, _NEWLINE) + 1, block)
 
     def infer(self, block: bytes, overrides: pl.Schema) -> pl.Schema:
         return pl.Schema({LINE: pl.String()})
@@ -53,9 +44,6 @@ class Lines(TextFormat):
         texts = pl.from_arrow(_texts(block, bounds))
         assert isinstance(texts, pl.Series)
         return texts.gather_every(2).alias(LINE).to_frame().lazy()
-
-    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
-        return None
 
 
 def check_columns(given: pl.Schema, partitions: set[str], path: str) -> None:

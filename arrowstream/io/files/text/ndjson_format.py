@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
+from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, LineFormat
 from arrowstream.io.files.text.json.apart import Apart, objects_apart
-from arrowstream.io.files.text.records import MAX_LINE_BYTES, Positions, occurrences, positions, with_last
+from arrowstream.io.files.text.records import occurrences
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -29,7 +29,7 @@ _PAIRED: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Ndjson(TextFormat):
+class Ndjson(LineFormat):
     """Format with JSON objects on lines; blank lines are skipped.
 
     Parameters
@@ -39,14 +39,6 @@ class Ndjson(TextFormat):
     """
 
     several: bool = True
-    longest: ClassVar[int] = MAX_LINE_BYTES
-    quotes: ClassVar[bool] = False
-
-    def cut(self, block: bytes) -> tuple[int, bool]:
-        return block.rfind(b"\n") + 1, True
-
-    def ends(self, block: bytes) -> Positions:
-        return with_last(positions(block, ord("\n")) + 1, block)
 
     def infer(self, block: bytes, overrides: pl.Schema, *, rows: int | None = INFER_ROWS) -> pl.Schema:
         if is_blank(block):
@@ -83,9 +75,6 @@ class Ndjson(TextFormat):
         return rows.with_columns(
             pl.col(name).cast(dtype, strict=not lenient) for name, dtype in narrow.items()
         )
-
-    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
-        return None
 
 
 def is_blank(block: bytes) -> bool:

@@ -11,6 +11,7 @@ import os
 import stat
 from pathlib import Path
 from select import POLLIN, poll
+from threading import Lock
 
 from arrowstream.errors import SourceError
 
@@ -31,6 +32,9 @@ class _Pipe:
 
 _pipes: dict[_Key, _Pipe] = {}
 """Pipes by device and inode, because a pipe has several names: ``/dev/stdin``, ``/dev/fd/0``."""
+
+_taking = Lock()
+"""Held while a reader takes a pipe: two sources may do that on two threads."""
 
 
 def is_pipe(path: Path) -> bool:
@@ -60,17 +64,18 @@ class PipeBytes(io.RawIOBase):
         status = path.stat()
         self._key = status.st_dev, status.st_ino
         self._named = path.resolve().exists()
-        pipe = _pipes.get(self._key)
-        if pipe is not None and pipe.taken:
-            raise SourceError(
-                f"{path} was read already",
-                position=str(path),
-                expected="a pipe that nobody has read",
-                found="one whose bytes went to an earlier run",
-                hint="read it into memory or into a file to use its rows twice",
-            )
-        self._pipe = _pipes.setdefault(self._key, pipe or _Pipe(path))
-        self._pipe.taken = not keep
+        pipe = _pipes.get(self._key) or _Pipe(path)  # waits for the writer of a FIFO
+        with _taking:
+            self._pipe = _pipes.setdefault(self._key, pipe)
+            if self._pipe.taken:
+                raise SourceError(
+                    f"{path} was read already",
+                    position=str(path),
+                    expected="a pipe that nobody has read",
+                    found="one whose bytes went to another source or an earlier run",
+                    hint="read it into memory or into a file to use its rows twice",
+                )
+            self._pipe.taken = not keep
         self._keep = keep
         self._count = 0
 

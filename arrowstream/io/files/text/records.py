@@ -41,16 +41,16 @@ _NEWLINE = ord("\n")
 class Stream(Protocol):
     """Stream of bytes."""
 
-    def read(self, size: int, /) -> bytes:
-        """Return exactly `size` bytes, fewer only at the end."""
+    def read(self, size: int, /) -> bytes | None:
+        """Return up to `size` bytes, none only at the end; None if a pipe is silent."""
         ...
 
 
 class Text(Stream, Protocol):
     """Stream of bytes of which the last ones can be read again."""
 
-    def read_into(self, buffer: io.BytesIO, size: int) -> None:
-        """Replace the content of `buffer` with up to `size` bytes, no further ones only at the end or in silence."""
+    def read_into(self, buffer: io.BytesIO, size: int) -> bool:
+        """Replace the content of `buffer` with up to `size` bytes; return True if a pipe is silent."""
         ...
 
     def put_back(self, data: bytes) -> None:
@@ -67,17 +67,21 @@ class Restated(Text, ABC):
         self._back = b""
 
     @abstractmethod
-    def _more(self, size: int) -> bytes:
-        """Return exactly `size` more bytes, fewer only at the end."""
+    def _more(self, size: int) -> bytes | None:
+        """Return up to `size` more bytes, as for `read`."""
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes | None:
         head, self._back = self._back[:size], self._back[size:]
-        return head + self._more(size - len(head))
+        return continued(head, self._more(size - len(head)))
 
-    def read_into(self, buffer: io.BytesIO, size: int) -> None:
+    def read_into(self, buffer: io.BytesIO, size: int) -> bool:
+        head, self._back = self._back[:size], self._back[size:]
+        more = self._more(size - len(head))
         buffer.seek(0)
-        buffer.write(self.read(size))
+        buffer.write(head)
+        buffer.write(more or b"")
         buffer.truncate()
+        return more is None
 
     def put_back(self, data: bytes) -> None:
         self._back = data + self._back
@@ -122,6 +126,11 @@ many bytes the records have, whether their quotes are in order, and a block if t
 """
 
 
+def continued(head: bytes, more: bytes | None) -> bytes | None:
+    """Return the bytes of a stream after `head`, the last ones that were read of it, together with these."""
+    return head + (more or b"") if head else more
+
+
 def whole(cut: Callable[[bytes], tuple[int, bool]]) -> Cut:
     """Return a cut after the last whole record.
 
@@ -146,9 +155,9 @@ def blocks(
     size: int,
     longest: int,
     partial: bool,
-    is_silent: Callable[[], bool] = lambda: False,
+    is_live: bool = False,
 ) -> Iterator[Block]:
-    """Yield the stream in blocks of about `size` bytes, each of whole records.
+    """Yield the stream in blocks of about `size` bytes, each of whole records; without data while a pipe gives none.
 
     Parameters
     ----------
@@ -165,9 +174,8 @@ def blocks(
     partial
         Whether the beginning of a record that is too long is yielded too, so that its reader can raise a more
         precise error.
-    is_silent
-        Returns True if the last read ended without further bytes, though the stream goes on; then a block without
-        data is yielded.
+    is_live
+        Whether the stream is a pipe: then a block without data is yielded also for the beginning of a record.
 
     Raises
     ------
@@ -178,10 +186,10 @@ def blocks(
     rest = 0
     while True:
         buffer = used.popleft() if len(used) == _BUFFERS else io.BytesIO()
-        text.read_into(buffer, size + rest)
+        is_silent = text.read_into(buffer, size + rest)
         data = buffer.getvalue()
         if len(data) <= rest:
-            if not is_silent():
+            if not is_silent:
                 break
             text.put_back(data)
             yield Block(b"", True)
@@ -205,6 +213,8 @@ def blocks(
             del own
             if end <= 2 * size:
                 used.append(buffer)
+        elif is_live:
+            yield Block(b"", True)
     if data:
         _, in_order, own = cut(data, True)
         yield Block(data, in_order) if own is None else own

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+BOM: Final = b"\xef\xbb\xbf"
+"""Byte order mark of UTF-8."""
+
 HEAD_BYTES: Final = 64
 """Number of first bytes of a file that are enough to recognise it."""
 

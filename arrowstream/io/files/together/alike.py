@@ -24,6 +24,7 @@ from arrowstream.io.files.remote.object import RemoteBytes, RemoteObject
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.byte_stream import unpacked
 from arrowstream.io.files.text.records import Positions
+from arrowstream.io.files.text.signatures import BOM
 
 SMALL_BYTES: Final = 1 << 20
 """Largest size of a file that is read together with others, unpacked, in bytes."""
@@ -32,8 +33,6 @@ TOGETHER_BYTES: Final = 8 << 20
 """Bytes of files, and about that of their rows in memory, after which no further file is read with them."""
 
 TOGETHER_FILES: Final = 1000
-
-BOM: Final = b"\xef\xbb\xbf"
 
 _BLANK_BYTES: Final = 64
 """Largest size of a file, in bytes, that is opened to see whether it holds nothing but blank space."""

@@ -17,9 +17,9 @@ from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.options.text_options import TextOptions
 from arrowstream.io.files.text.records import positions
-from arrowstream.io.files.text.signatures import HEAD_BYTES, foreign
+from arrowstream.io.files.text.signatures import BOM, HEAD_BYTES, foreign
 from arrowstream.io.files.text.unknown_key import unknown_key
-from arrowstream.io.files.together.alike import BOM, Alike, SmallFile, rows_of_each
+from arrowstream.io.files.together.alike import Alike, SmallFile, rows_of_each
 
 _BLANK: Final = b" \t\r\n"
 _NEWLINE: Final = ord("\n")
@@ -123,7 +123,7 @@ class AlikeJson(Alike):
         array = b"".join((b"[", *(file.content for file in files)))
         try:
             lines = JsonLines(io.BytesIO(array[:-1] + b"]" if len(array) > 1 else b"[]"), "")
-            block = lines.read(len(array) + 1)
+            block = lines.read(len(array) + 1) or b""
         except SourceError as error:
             raise ValueError("a file is not one array") from error
         # Where each file ends, a line of the whole must end: no file is open at its end, and closed by the next one.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.text.records import Restated, Stream
+from arrowstream.io.files.text.records import Restated, Stream, continued
 
 _BLANK: Final = b" \t\r\n"
 _QUOTE, _OPEN, _CLOSE, _COMMA, _LINE, _BACKSLASH = 1, 2, 3, 4, 5, 6
@@ -53,6 +53,7 @@ class JsonLines(Restated):
     """
 
     __slots__ = (
+        "_closed",
         "_depth",
         "_elements",
         "_escaped",
@@ -68,19 +69,20 @@ class JsonLines(Restated):
         super().__init__()
         self._text = text
         self._name = name
+        self._closed = False
         self._depth = 0
         self._elements = 0
         self._last = 0  # the last byte of earlier blocks that is not blank
         self._in_string = False
         self._escaped = False
         self._head = b""
-        while not self._head and (chunk := text.read(4096)):
-            self._head = chunk.lstrip(_BLANK)
+        while not self._head and (chunk := text.read(4096)) != b"":
+            self._head = (chunk or b"").lstrip(_BLANK)
         self.is_array = self._head.startswith(b"[")
         """True if the lines are made from an array, so that they are not the lines of the file."""
 
-    def _more(self, size: int) -> bytes:
-        """Return `size` more bytes, fewer only at the end.
+    def _more(self, size: int) -> bytes | None:
+        """Return up to `size` more bytes, as for `read`.
 
         Raises
         ------
@@ -88,13 +90,15 @@ class JsonLines(Restated):
             The array is not closed, or text follows it.
         """
         block = self._take(size)
-        if not self.is_array:
+        if not self.is_array or block is None:
             return block
-        if block:
+        if self._closed:
+            self._check_after(block)
+        elif block:
             return self._in_lines(block)
-        if self._depth and size:
+        elif size:
             raise self._broken("an array closed by ']'", "the end of the file inside the array")
-        return b""
+        return block
 
     def _in_lines(self, block: bytes) -> bytes:
         signs = np.frombuffer(block, np.uint8)
@@ -124,9 +128,13 @@ class JsonLines(Restated):
             return
         end = int(ends[0])
         out[end] = _NEWLINE
-        after = (block[end + 1 :] + self._rest()).strip(_BLANK)
-        if after or block[end : end + 1] != b"]":
-            found = repr((after or block[end : end + 1])[:40].decode("utf-8", "replace"))
+        self._closed = True
+        self._check_after(block[end + 1 :] if block[end : end + 1] == b"]" else block[end:])
+
+    def _check_after(self, text: bytes) -> None:
+        """Refuse text after the end of the array."""
+        if after := text.strip(_BLANK):
+            found = repr(after[:40].decode("utf-8", "replace"))
             raise self._broken("nothing after the array's closing ']'", found)
 
     def _check_elements(
@@ -153,16 +161,9 @@ class JsonLines(Restated):
             at = np.append(-1, marks)[np.searchsorted(marks, at, side="right")]
         return np.where(at >= 0, signs[at], self._last)
 
-    def _take(self, size: int) -> bytes:
+    def _take(self, size: int) -> bytes | None:
         head, self._head = self._head[:size], self._head[size:]
-        return head + self._text.read(size - len(head))
-
-    def _rest(self) -> bytes:
-        """Return the first bytes after this block that are not blank."""
-        rest = b""
-        while not rest and (chunk := self._take(4096)):
-            rest = chunk.strip(_BLANK)
-        return rest
+        return continued(head, self._text.read(size - len(head)))
 
     def _escapes(
         self, at: npt.NDArray[np.int64], kind: npt.NDArray[np.uint8], size: int

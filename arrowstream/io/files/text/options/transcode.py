@@ -6,7 +6,7 @@ import codecs
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.options.text_options import LOSSY
-from arrowstream.io.files.text.records import Restated, Stream
+from arrowstream.io.files.text.records import Restated, Stream, continued
 
 _CHUNK = 1 << 18
 """Bytes that are decoded at a time."""
@@ -47,10 +47,13 @@ class Transcoded(Restated):
         self._before = True
         """True until the first character."""
 
-    def _more(self, size: int) -> bytes:
-        while len(self._ready) < size and not self._ended:
+    def _more(self, size: int) -> bytes | None:
+        is_full = True
+        while len(self._ready) < size and is_full and not self._ended:
             chunk = self._source.read(_CHUNK)
-            self._ended = len(chunk) < _CHUNK
+            if chunk is None:
+                break
+            is_full, self._ended = len(chunk) == _CHUNK, not chunk
             pending = len(self._decoder.getstate()[0])
             try:
                 text = self._decoder.decode(chunk, final=self._ended)
@@ -65,7 +68,8 @@ class Transcoded(Restated):
             self._ready += text.encode("utf-8", "surrogatepass")
         part = bytes(self._ready[:size])
         del self._ready[:size]
-        return part
+        # A part of a character may be all that has come.
+        return part if part or self._ended or not size else None
 
     def _refused(self, at: int, found: str, reason: str) -> SourceError:
         of_two_orders = self._encoding.lower().replace("_", "-") in ("utf-16", "utf16")
@@ -99,13 +103,14 @@ class AfterLines(Restated):
         self._left = lines
         self._ready = b""
 
-    def _more(self, size: int) -> bytes:
+    def _more(self, size: int) -> bytes | None:
         while self._left:
-            if not self._ready and not (chunk := self._source.read(_CHUNK)):
-                return b""
-            self._ready = self._ready or chunk
+            if not self._ready:
+                if not (chunk := self._source.read(_CHUNK)):
+                    return chunk
+                self._ready = chunk
             self._left -= 1
             _, end, self._ready = self._ready.partition(b"\n")
             self._left += not end
         head, self._ready = self._ready[:size], self._ready[size:]
-        return head + self._source.read(size - len(head))
+        return continued(head, self._source.read(size - len(head)))
