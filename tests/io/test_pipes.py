@@ -273,6 +273,7 @@ def test_text_after_an_array_is_an_error_however_late_it_comes(
         (gzip.compress(b"t\n1\n")[:-3], "ends too early"),
         (gzip.compress(b"t\n1\n") + b"?!", "incorrect header"),
     ],
+    ids=["cut short", "followed by something else"],
 )
 def test_a_damaged_packed_one_is_an_error(packed: bytes, found: str, tmp_path: Path) -> None:
     path = tmp_path / "fifo.csv.gz"
