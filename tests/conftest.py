@@ -25,15 +25,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave random examples without the coverage tracer, and the items without the garbage collector.
-
-    Tests with chosen examples cover every line and branch; the tracer would double the time of the others.
-    The thousands of items live to the end.
-    """
-    for item in items:
-        if item.get_closest_marker("hypothesis"):
-            item.add_marker("no_cover")
+    """Keep the collected tests out of what the garbage collector walks: thousands live to the end."""
     gc.collect()
     gc.freeze()
