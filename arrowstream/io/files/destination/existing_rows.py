@@ -64,14 +64,18 @@ def holds_rows(path: Path | RemotePath, kind: FileKind, empty: bytes) -> bool:
 
 def placeholders(folder: Path, found: Iterable[Path], schema: pl.Schema) -> list[Path]:
     """Return the files without rows in the folder itself, not in a partition: a run without rows wrote them."""
-    none = pl.DataFrame(schema=schema)
     return [
         path
         for path in found
         if path.parent == folder
         and (kind := kind_of(path)) is not None
-        and not holds_rows(path, kind, encoded(none, encoder_for(kind.format, schema, kind.compression)))
+        and not holds_rows(path, kind, file_without_rows(kind, schema, kind.compression))
     ]
+
+
+def file_without_rows(kind: FileKind, schema: pl.Schema, compression: str | None) -> bytes:
+    """Return the bytes of a file of these columns that a run without rows writes."""
+    return encoded(pl.DataFrame(schema=schema), encoder_for(kind.format, schema, compression, kind.delimiter))
 
 
 def check_formats(folder: object, found: Iterable[tuple[PurePath, Format]], format: Format) -> None:
@@ -129,7 +133,7 @@ def check_part(
         _check(path, _stored(path, kind), schema, refusal)
     elif kind.format in _TYPED:
         read = pl.read_parquet_schema if kind.format == "parquet" else pl.read_ipc_schema
-        own = read(io.BytesIO(encoded(pl.DataFrame(schema=schema), encoder_for(kind.format, schema, None))))
+        own = read(io.BytesIO(file_without_rows(kind, schema, None)))
         _check(path, _stored(path, kind), own, refusal)
     else:
         names = _csv_names(path, kind) if kind.format == "csv" else _json_names(path, kind)

@@ -17,6 +17,7 @@ from arrowstream.io.files.destination.existing_rows import (
     check_part,
     check_partitions,
     data_files,
+    file_without_rows,
     holds_rows,
     line_end,
     placeholders,
@@ -24,8 +25,6 @@ from arrowstream.io.files.destination.existing_rows import (
 from arrowstream.io.files.destination.write_mode import Mode
 from arrowstream.io.files.formats import FileKind, Format, detect
 from arrowstream.io.files.hive_folders import Partitions
-from arrowstream.io.files.output.encoders import encoder_for
-from arrowstream.io.files.output.streaming_sink import encoded
 from arrowstream.io.files.staging.appended_file import AppendedFile
 from arrowstream.io.files.staging.base import Staging
 from arrowstream.io.files.staging.contents import Version
@@ -50,9 +49,7 @@ def stage_file(
     """
     if mode == "overwrite" or target.is_dir():
         return StagedFile(target)
-    empty = encoded(
-        pl.DataFrame(schema=schema), encoder_for(kind.format, schema, compression, kind.delimiter)
-    )
+    empty = file_without_rows(kind, schema, compression)
     if mode == "append":
         if target.is_file() and target.stat().st_size:
             line_end(target, schema, kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import polars as pl
@@ -14,13 +14,12 @@ from arrowstream.io.files.destination.existing_rows import (
     check_formats,
     check_part,
     check_partitions,
+    file_without_rows,
     holds_rows,
 )
 from arrowstream.io.files.destination.write_mode import Mode
 from arrowstream.io.files.formats import FileKind, Format, kind_of
 from arrowstream.io.files.hive_folders import Partitions
-from arrowstream.io.files.output.encoders import encoder_for
-from arrowstream.io.files.output.streaming_sink import encoded
 from arrowstream.io.files.remote.failures import store_error
 from arrowstream.io.files.remote.stores import exists, objects_below
 from arrowstream.io.files.remote.urls import RemotePath
@@ -65,7 +64,7 @@ def held_object(path: RemotePath, mode: Mode, kind: FileKind, schema: pl.Schema)
             found = exists(path)
         except Exception as error:  # of pyarrow
             raise store_error(SinkError, "cannot be written", path, error) from error
-        if found and holds_rows(path, kind, _empty(kind, schema)):
+        if found and holds_rows(path, kind, file_without_rows(kind, schema, kind.compression)):
             raise SinkError(
                 f"{path} already holds rows",
                 expected="an object without rows, or none",
@@ -104,13 +103,15 @@ def held_folder(
     spare = [
         name
         for name in (roots if partitions.columns else roots[:1])
-        if not holds_rows(_at(path, name), found[name], _empty(found[name], schema))
+        if not holds_rows(
+            path.below(name), kind := found[name], file_without_rows(kind, schema, kind.compression)
+        )
     ]
     parts = [name for name in names if name not in spare]
     check_partitions(path, map(PurePosixPath, parts), partitions.columns)
     refusal = APPEND_REFUSED if mode == "append" else REPLACE_REFUSED
     for name in dict.fromkeys((*parts[:1], *parts[-1:])):
-        check_part(_at(path, name), partitions.file_schema(schema), found[name], refusal)
+        check_part(path.below(name), partitions.file_schema(schema), found[name], refusal)
     if mode == "append":
         return Held(names, tuple(spare), may_stay=bool(found))
     return Held(names, names, only_written=True, alone=True, may_stay=bool(found))
@@ -135,13 +136,3 @@ def data_objects(path: RemotePath) -> dict[str, FileKind]:
         if kind is not None and last[0] not in "._" and all(map(is_partition, folders)):
             found[name] = kind
     return found
-
-
-def _at(path: RemotePath, name: str) -> RemotePath:
-    return replace(path, key=f"{path.key}{name}")
-
-
-def _empty(kind: FileKind, schema: pl.Schema) -> bytes:
-    return encoded(
-        pl.DataFrame(schema=schema), encoder_for(kind.format, schema, kind.compression, kind.delimiter)
-    )

@@ -94,7 +94,7 @@ class ObjectSink(SinkSpec):
     @property
     def is_folder(self) -> bool:
         """True for part files and partitions."""
-        return self.path.key.endswith("/") or not self.path.key
+        return self.path.is_folder
 
     @property
     def label(self) -> str:

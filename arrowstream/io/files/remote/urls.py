@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -54,6 +54,15 @@ class RemotePath:
         """Last part of the path, which tells the format."""
         path = unquote(self.key.partition("?")[0]) if self.is_web else self.key
         return path.rpartition("/")[2]
+
+    @property
+    def is_folder(self) -> bool:
+        """True for all objects of a bucket, or those whose keys begin with this one up to a ``/``."""
+        return not self.key or self.key.endswith("/")
+
+    def below(self, name: str) -> RemotePath:
+        """Return the place of an object in this folder."""
+        return replace(self, key=f"{self.key}{name}")
 
     def __str__(self) -> str:
         if self.is_web and "?" in self.key:

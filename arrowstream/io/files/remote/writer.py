@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -129,8 +128,7 @@ class ObjectWriter(BlockingWriter):
         return path.relative_to(self._folder).as_posix().partition("/")[2]
 
     def _object(self, name: str) -> RemotePath:
-        is_folder = self._target.key.endswith("/") or not self._target.key
-        return replace(self._target, key=f"{self._target.key}{name}") if is_folder else self._target
+        return self._target.below(name) if self._target.is_folder else self._target
 
 
 def upload(path: Path, place: RemotePath) -> None:
