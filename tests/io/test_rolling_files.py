@@ -135,7 +135,7 @@ WIDE = pl.DataFrame({"k": ["a"] * 40_000, "x": range(40_000)}).with_columns(
 
 
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
-@pytest.mark.parametrize("format", ["parquet", "csv", "ipc"])
+@pytest.mark.parametrize("format", ["parquet", "csv", "ndjson", "ipc"])
 def test_files_end_once_they_have_their_bytes(mode, format):
     limit = 100_000
     writer = opened(mode=mode, format=format, max_bytes_per_file=limit)

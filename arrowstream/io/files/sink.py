@@ -266,7 +266,7 @@ class FileSink(SinkSpec):
             header=header,
             level=self.compression_level,
             groups=RowGroups(self.row_group_size, self._limits().waiting_bytes, self.statistics),
-            flows=self._is_stream,
+            flows=self._is_stream or self.max_bytes_per_file is not None,
         )
         if not self.sort_by:
             return encoder

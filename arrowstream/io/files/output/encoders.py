@@ -88,7 +88,8 @@ def encoder_for(
     groups
         Row groups of Parquet; None for the defaults.
     flows
-        Whether text is written frame by frame, for a reader that waits for it.
+        Whether text is written frame by frame, for a reader that waits for it or because the size of the file counts:
+        of a query over all frames, Polars may hold any number.
 
     Examples
     --------
