@@ -1,4 +1,6 @@
-"""Memory stays bounded whatever the file size: a 1 GB file within 300 MB over what the imports take.
+"""Memory stays bounded whatever the file size: large files within 300 MB over what the imports take.
+
+They have 500 MB, and 1 GB in `make soak`.
 
 Where the machine lets us make a memory control group, the limit is the kernel's own, and going over it
 kills the run; elsewhere the peak of resident memory is measured, which counts mapped file pages too. (A
@@ -17,7 +19,7 @@ import polars as pl
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILE_BYTES = 1_000_000_000
+FILE_BYTES = int(os.environ.get("LARGE_FILE_BYTES", 500_000_000))
 LIMIT = 300 * 2**20
 CONTROL_GROUPS = Path("/sys/fs/cgroup/memory")
 

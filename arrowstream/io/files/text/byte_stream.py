@@ -158,9 +158,9 @@ class FileBytes:
             # A new buffer has room for a longer block, for which it would be copied when it is used again.
             buffer.seek(size - 1 if had else size - 1 + (size >> 6))
             buffer.write(b"\0")
-        with buffer.getbuffer() as view:
+        with buffer.getbuffer() as view, view[len(head) : size] as rest:
             view[: len(head)] = head
-            count, is_silent = self._fill(view[len(head) : size])
+            count, is_silent = self._fill(rest)
         buffer.truncate(len(head) + count)
         self._patience = self._patience and _SILENCE_S
         return is_silent
@@ -185,7 +185,9 @@ class FileBytes:
             while end < len(view):
                 if pipe is not None and until is not None and not pipe.has_more(until - monotonic()):
                     return end, not end
-                if not (count := self._stream.readinto(view[end:])):
+                with view[end:] as free:
+                    count = self._stream.readinto(free)
+                if not count:
                     break
                 if not end:
                     until = monotonic() + _WAIT_S
