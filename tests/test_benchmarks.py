@@ -10,6 +10,8 @@ from benchmarks.etl_job import ENGINES, peak_bytes
 from benchmarks.harness import Figure, Section, as_markdown, as_text, in_turn, percentile, ratio
 from benchmarks.machine import made_once
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):

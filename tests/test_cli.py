@@ -422,6 +422,7 @@ def test_importing_the_library_loads_no_extra() -> None:
     assert out.stdout.strip() == b""
 
 
+@pytest.mark.once
 def test_a_process_with_pipes() -> None:
     command = [sys.executable, "-m", "arrowstream", "run", "job.toml"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
@@ -432,6 +433,7 @@ def test_a_process_with_pipes() -> None:
     assert done.returncode == 2
 
 
+@pytest.mark.once
 def test_rows_on_stdout_are_not_mixed_with_the_report() -> None:
     Path("out.toml").write_text(
         Path("job.toml").read_text().replace('"out.parquet"', '"/dev/stdout"\nformat = "csv"')
@@ -504,6 +506,7 @@ def process(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
         child.kill()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("process", [ENDLESS], indirect=True)
 def test_a_real_signal_stops_gently(process: subprocess.Popen[str], number: signal.Signals) -> None:
@@ -517,6 +520,7 @@ def test_a_real_signal_stops_gently(process: subprocess.Popen[str], number: sign
     assert pl.read_parquet("out.parquet")["c"].is_in([4, 6]).all()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("process", [STUCK], indirect=True)
 def test_a_second_real_signal_ends_at_once(

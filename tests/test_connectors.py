@@ -18,6 +18,8 @@ from docs import connector_pages
 from docs.connector_pages import FOLDER, OPTIONS, SHARED, build, called, page
 from docs.docstrings import load, read
 
+pytestmark = pytest.mark.once
+
 ENTRIES = [*(("source", *item) for item in SOURCES.items()), *(("sink", *item) for item in SINKS.items())]
 NAMES = [f"{section} {kind}" for section, kind, _ in ENTRIES]
 

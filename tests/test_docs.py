@@ -18,6 +18,8 @@ from docs.build import FOLDER, build, operators
 from docs.docstrings import load, read
 from docs.pages import GROUPS, Pages, Part
 
+pytestmark = pytest.mark.once
+
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(arrowstream.__path__, "arrowstream.")

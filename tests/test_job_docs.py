@@ -23,6 +23,8 @@ from arrowstream.jobs.schema import job_schema
 from arrowstream.jobs.source_and_sinks import SINK_KEYS, SOURCE_KEYS
 from arrowstream.jobs.steps import MODIFIERS, STEPS
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "jobs.md").read_text()
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

@@ -12,6 +12,8 @@ import pytest
 
 from arrowstream import Builder
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "arrowstream"
 

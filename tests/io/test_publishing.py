@@ -19,6 +19,8 @@ from arrowstream.io.files.sink import FileSink
 from arrowstream.io.files.staging import claim, exchange, filled_folder
 from arrowstream.io.files.staging.journal import Journal, Move, finish_interrupted
 
+pytestmark = pytest.mark.once
+
 OLD = pl.DataFrame({"k": ["a", "b", "c"], "v": [1, 1, 1]})
 NEW = pl.DataFrame({"k": ["b", "c", "d"], "v": [2, 2, 2]})
 

@@ -17,6 +17,8 @@ from arrowstream.errors import SinkError
 from arrowstream.io.files.sink import FileSink
 from arrowstream.io.files.staging import claim, contents, exchange, filled_folder, lock
 
+pytestmark = pytest.mark.once
+
 ADDS = """
 import sys, time
 import polars as pl

@@ -30,6 +30,8 @@ from arrowstream.operators.parallel.threads import ThreadCalls
 from arrowstream.operators.parallel.worker_process import WorkerTask, read, serve, written
 from arrowstream.operators.parallel_map import ParallelMap
 
+pytestmark = pytest.mark.once
+
 SCHEMA = pl.Schema({"x": pl.Int64})
 
 

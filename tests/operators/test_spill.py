@@ -576,6 +576,7 @@ print(anonymous() - first)
 """
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_process_grows_far_less_when_its_state_lies_in_files() -> None:
     """800,000 keys of 18 letters more take some 80 MB; in files, next to nothing."""
