@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import polars as pl
 
+from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.tree import DEEPEST, levels, tree_of
@@ -78,7 +79,7 @@ def _with_schemas(steps: Sequence[StepT], schema: pl.Schema) -> list[tuple[StepT
     found = []
     for step in steps:
         found.append((step, schema))
-        schema = step.apply(pl.LazyFrame(schema=schema)).collect_schema()
+        schema = step.apply(no_rows(schema).lazy()).collect_schema()
     return found
 
 

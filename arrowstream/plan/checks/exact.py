@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.core.rows.empty_frames import nulls
 from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
 from arrowstream.expressions.row_wise import ONE_VALUE
 from arrowstream.expressions.tree import containers, function_name, kind_of, parts_of, tree_of
@@ -99,7 +100,7 @@ def has_two_types(node: Any, schema: pl.Schema) -> bool:
     if said is None:
         return False  # the node is about the elements of other lists, or does not fit the columns
     try:
-        return pl.DataFrame(schema=schema).clear(2).select(rebuild(node)).dtypes != said
+        return nulls(schema, 2).select(rebuild(node)).dtypes != said
     except (NotRebuilt, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return False  # it may fail on a null
 

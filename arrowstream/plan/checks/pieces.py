@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import polars as pl
 import polars.selectors as cs
 
+from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.errors import PlanError
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.text import expression_text
@@ -122,7 +123,7 @@ class _Cutter:
         if not expr.meta.has_multiple_outputs():
             return [expr.meta.output_name()]
         try:
-            return pl.LazyFrame(schema=self._schema).select(expr).collect_schema().names()
+            return no_rows(self._schema).lazy().select(expr).collect_schema().names()
         except pl.exceptions.PolarsError:
             return []
 
@@ -167,7 +168,7 @@ class _Cutter:
         if "Selector" not in node:
             return node
         selector = rebuild(node).meta.as_selector()
-        names = cs.expand_selector(pl.DataFrame(schema=self._schema), selector)
+        names = cs.expand_selector(no_rows(self._schema), selector)
         if len(names) == 1:
             return {"Column": names[0]}
         return {"Selector": {"ByName": {"names": list(names), "strict": True}}}
