@@ -1,7 +1,7 @@
 """Frames without values of a schema, over which Polars is asked what an expression gives.
 
-A build asks for frames of the same few schemas many times, and the one of a schema is made in 10 us a column. They are
-kept, and must not be changed; a function of the user gets a frame of its own.
+A build asks for frames of the same few schemas many times, and making one takes 10 us a column. So they are kept, and
+must not be changed; a function of the user gets a frame of its own.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,8 @@ from arrowstream.expressions.tree import containers, function_name, kind_of, par
 
 _ADD = {"Entropy", "FillNullWithStrategy", "Kurtosis", "Product", "Skew"}
 """Functions that add or multiply the values of a list."""
+MAY_BE_INEXACT = re.compile(f'"(?:Agg|ArrayExpr|ListExpr|{"|".join(sorted(_ADD))})"')
+"""The nodes, as they are serialised, without one of which `exact` changes nothing in an expression."""
 
 
 def exact(node: Any, schema: pl.Schema) -> Any:
