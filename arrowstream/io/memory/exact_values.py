@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from arrowstream.io.memory.arrays_in_records import have_type
 
@@ -176,7 +175,7 @@ def _infinite(array: pa.Array) -> int:
     if pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
         return _infinite(array.flatten())
     if pa.types.is_floating(array.type):
-        return int(pc.sum(pc.is_inf(array)).as_py() or 0)
+        return int(np.isinf(array.to_numpy(zero_copy_only=False)).sum())
     return 0
 
 
