@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from arrowstream import Pipeline, Processor, Source, channel
+from arrowstream.core.rows.empty_frames import no_rows, nulls
 from arrowstream.core.schemas import declared_schema
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
 from arrowstream.testing import TestSource
@@ -120,3 +121,29 @@ def test_a_stream_is_checked_against_it() -> None:
 
     with pytest.raises(ArrowstreamError, match="schema of its stream"):
         asyncio.run(run())
+
+
+TYPES = [
+    *(pl.Int8(), pl.UInt64(), pl.Int128(), pl.Float32(), pl.Boolean(), pl.String(), pl.Binary(), pl.Null()),
+    *(pl.Date(), pl.Time(), pl.Datetime("ns"), pl.Datetime("ms", "Europe/Berlin"), pl.Duration("us")),
+    *(pl.Decimal(20, 2), pl.Categorical(), pl.Enum(["a", "b"]), pl.Object()),
+    *(
+        pl.List(pl.List(pl.Enum(["a"]))),
+        pl.Array(pl.Int64(), 2),
+        pl.Struct({"a": pl.Struct({"b": pl.Int8()})}),
+    ),
+]
+
+
+@pytest.mark.parametrize("columns", [0, len(TYPES), 250])
+def test_frames_without_values_have_the_schema_whether_they_are_kept_or_new(columns: int) -> None:
+    schema = pl.Schema({f"c{number}": TYPES[number % len(TYPES)] for number in range(columns)})
+    for _ in range(2):
+        empty = no_rows(schema)
+        assert (empty.schema, empty.height) == (schema, 0)
+        for height in (2, 3):
+            frame = nulls(schema, height)
+            assert (frame.schema, frame.height) == (schema, height if columns else 0)
+            assert all(column.null_count() == height for column in frame)
+    renamed = pl.Schema({f"d{number}": dtype for number, dtype in enumerate(schema.values())})
+    assert (no_rows(renamed).schema, nulls(renamed, 2).schema) == (renamed, renamed)

@@ -8,15 +8,27 @@ a multiplication, the result is the same everywhere. The same holds for ``//`` a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 from typing import Any
 
 import polars as pl
 
 from arrowstream.expressions.rebuild import column_types
-from arrowstream.expressions.tree import DEEPEST, VALUES, containers, levels, parts_of, tree_of
+from arrowstream.expressions.tree import (
+    DEEPEST,
+    VALUES,
+    containers,
+    is_shallow,
+    levels,
+    parts_of,
+    serialised,
+    tree_of,
+)
 
-_DIVISIONS = {"TrueDivide", "FloorDivide", "Modulus"}
+DIVISIONS = {"TrueDivide", "FloorDivide", "Modulus"}
+"""The operators that Polars computes in two ways if the divisor is a constant."""
+_UNSURE = re.compile(f'"(?:Pow|{"|".join(sorted(DIVISIONS))})"')
 _ONE = {"Literal": {"Dyn": {"Float": 1.0}}}
 _DURATIONS = [{pl.Duration("ms")}, {pl.Duration("us")}, {pl.Duration("ns")}]
 _ELEMENT = ""
@@ -69,6 +81,15 @@ def depends_on_neighbours(expr: pl.Expr, schema: pl.Schema) -> bool:
     except (pl.exceptions.PolarsError, RecursionError):
         return True  # a Python function, or too deep
     return visit.unsure
+
+
+def may_depend_on_neighbours(expr: pl.Expr) -> bool:
+    """Return whether `depends_on_neighbours` can be true for rows of some schema; False is certain."""
+    try:
+        text = serialised(expr)
+    except pl.exceptions.PolarsError:
+        return True  # a Python function
+    return _UNSURE.search(text) is not None or not is_shallow(text)
 
 
 def divides_by(expr: pl.Expr, columns: Container[str] | None = None) -> bool:
@@ -179,7 +200,7 @@ def _is_division(node: Any) -> bool:
     """Return whether a node divides by a constant."""
     match node:
         case {"BinaryExpr": {"left": left, "op": op, "right": right}}:
-            return op in _DIVISIONS and _is_constant(right) and not _is_constant(left)
+            return op in DIVISIONS and _is_constant(right) and not _is_constant(left)
         case _:
             return False
 
@@ -187,7 +208,7 @@ def _is_division(node: Any) -> bool:
 def _divisor(node: Any) -> Any | None:
     """Return the divisor of a division and the exponent of a power; None for other nodes."""
     match node:
-        case {"BinaryExpr": {"op": op, "right": right}} if op in _DIVISIONS:
+        case {"BinaryExpr": {"op": op, "right": right}} if op in DIVISIONS:
             return right
         case {"Function": {"input": [_, exponent], "function": {"Pow": _}}}:
             return exponent

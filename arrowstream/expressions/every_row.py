@@ -12,14 +12,24 @@ This costs some 35 us a batch and, unlike a shift by 0 rows, works in Polars' st
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 import polars as pl
 
-from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
+from arrowstream.core.rows.empty_frames import no_rows
+from arrowstream.expressions.constant_divisors import (
+    DIVISIONS,
+    depends_on_neighbours,
+    may_depend_on_neighbours,
+    with_reciprocals,
+)
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
-from arrowstream.expressions.tree import DEEPEST, levels, tree_of
+from arrowstream.expressions.tree import DEEPEST, levels, parsed, serialised
+
+_CHANGED = re.compile(f'"(?:Ternary|Coalesce|FillNull|Length|{"|".join(sorted(DIVISIONS))})"')
+"""The nodes, as they are serialised, without one of which `for_every_row` changes nothing."""
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -49,9 +59,11 @@ def steps_for_every_row(steps: Sequence[StepT], schema: pl.Schema) -> tuple[Step
     schema
         The schema of the rows before the first step.
     """
+    pieces = [piece for step in steps for piece in step.pieces()]
+    if not any(_may_change(expr) for piece in pieces for expr in piece.expressions()):
+        return tuple(pieces)
     settled: list[StepT] = []
     read: set[str] | None = set()
-    pieces = [piece for step in steps for piece in step.pieces()]
     for piece, rows in reversed(_with_schemas(pieces, schema)):
         exprs = piece.expressions()
         forms = tuple(for_every_row(expr, rows, read=_is_in(expr, read)) for expr in exprs)
@@ -66,6 +78,8 @@ def steps_for_every_row(steps: Sequence[StepT], schema: pl.Schema) -> tuple[Step
 
 def depend_on_neighbours(steps: Sequence[Step], schema: pl.Schema) -> bool:
     """Return whether values of steps in the form that runs may still depend on whether a row is alone."""
+    if not any(may_depend_on_neighbours(expr) for step in steps for expr in step.expressions()):
+        return False
     return any(
         depends_on_neighbours(expr, rows)
         for step, rows in _with_schemas(steps, schema)
@@ -75,11 +89,10 @@ def depend_on_neighbours(steps: Sequence[Step], schema: pl.Schema) -> bool:
 
 def _with_schemas(steps: Sequence[StepT], schema: pl.Schema) -> list[tuple[StepT, pl.Schema]]:
     """Return each step with the schema of the rows that it gets."""
-    found = []
-    for step in steps:
-        found.append((step, schema))
-        schema = step.apply(pl.LazyFrame(schema=schema)).collect_schema()
-    return found
+    schemas = [schema]
+    for step in steps[:-1]:
+        schemas.append(step.apply(no_rows(schemas[-1]).lazy()).collect_schema())
+    return list(zip(steps, schemas, strict=False))
 
 
 def _is_in(expr: pl.Expr, read: set[str] | None) -> bool:
@@ -122,7 +135,10 @@ def for_every_row(expr: pl.Expr, schema: pl.Schema | None, *, read: bool = False
     [False, False]
     """
     try:
-        tree = tree_of(expr)
+        text = serialised(expr)
+        if _CHANGED.search(text) is None:
+            return expr
+        tree = parsed(text)
         if levels(tree) > DEEPEST:
             return expr
         changed = _changed(tree if schema is None else with_reciprocals(tree, schema), read)
@@ -131,6 +147,14 @@ def for_every_row(expr: pl.Expr, schema: pl.Schema | None, *, read: bool = False
         return expr  # a Python function, which has no serialised form
     except (NotRebuilt, RecursionError):
         return _with_the_height(expr)
+
+
+def _may_change(expr: pl.Expr) -> bool:
+    """Return whether `for_every_row` may return another expression; False is certain."""
+    try:
+        return _CHANGED.search(serialised(expr)) is not None
+    except pl.exceptions.PolarsError:
+        return False  # a Python function
 
 
 def may_be_one_value(expr: pl.Expr) -> bool:

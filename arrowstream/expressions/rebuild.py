@@ -13,6 +13,8 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.core.rows.empty_frames import no_rows
+
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?')
 _LONG = re.compile(r"\d[\d.]{15}")
 """A number with 16 digits or more, which Polars may read inexactly."""
@@ -72,7 +74,7 @@ def column_types(tree: Any, schema: pl.Schema) -> list[pl.DataType] | None:
     for kind in ("Float", "Float64", "Float32"):
         text = text.replace(f'{{"{kind}": null}}', f'{{"{kind}": 0.0}}')
     try:
-        return pl.LazyFrame(schema=schema).select(_read(text)).collect_schema().dtypes()
+        return no_rows(schema).lazy().select(_read(text)).collect_schema().dtypes()
     except (NotRebuilt, pl.exceptions.PolarsError):
         return None
 
@@ -80,7 +82,7 @@ def column_types(tree: Any, schema: pl.Schema) -> list[pl.DataType] | None:
 def cast_type(tree: Any, schema: pl.Schema | None = None) -> pl.DataType:
     """Return the type that a ``Cast`` node casts to; it needs `schema` if the type is taken from a column."""
     cast = {**tree["Cast"], "expr": {"Literal": {"Scalar": {"Null": "Null"}}}}
-    frame = pl.LazyFrame(schema=schema or {})
+    frame = no_rows(schema or pl.Schema()).lazy()
     return frame.select(rebuild({"Cast": cast})).collect_schema().dtypes()[0]
 
 

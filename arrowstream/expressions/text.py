@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import keyword
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -17,7 +18,7 @@ import polars as pl
 from arrowstream.expressions.calls import call_form, one_input_form, quote
 from arrowstream.expressions.names import COMPARISON, OPERATORS, snake_case
 from arrowstream.expressions.rebuild import NotRebuilt, cast_type, rebuild
-from arrowstream.expressions.tree import tree_of
+from arrowstream.expressions.tree import parsed, serialised, tree_of
 
 # The operators of SQL, which round and divide by other rules.
 _SQL = {"Mul": "Multiply", "Div": "TrueDivide", "IntDiv": "FloorDivide", "Rem": "Modulus"}
@@ -48,6 +49,9 @@ _DEFAULTS: dict[str, Any] = {
 _NO_PARTS = {"Literal", "function", "options", "dtype"}
 """The keys under which a node holds something other than expressions."""
 
+_SHORT = 4096
+"""Length up to which a serialised expression is remembered with its text, in characters."""
+
 _SHOWN = 10
 """Number of a list's values that are shown; the rest is counted."""
 
@@ -59,9 +63,16 @@ class _NoShortForm(Exception):
 def expression_text(expr: pl.Expr) -> str:
     """Return the expression in one line; an alias comes first, as in ``eur = price * 0.908``."""
     try:
-        return _top(tree_of(expr))
+        text = serialised(expr)
+        return _known_text(text) if len(text) <= _SHORT else _top(parsed(text))
     except (_NoShortForm, NotRebuilt, pl.exceptions.PolarsError):
         return " ".join(str(expr).split())
+
+
+@lru_cache(maxsize=256)
+def _known_text(text: str) -> str:
+    """Return the text of a serialised expression: a build asks for that of each step some four times."""
+    return _top(parsed(text))
 
 
 def tree_text(tree: Any) -> str:

@@ -23,6 +23,22 @@ VALUES = {"Literal", "function", "options", "dtype"}
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]|[^][{}:,\s]+')
 
 
+def serialised(expr: pl.Expr) -> str:
+    """Return an expression as JSON.
+
+    Raises
+    ------
+    polars.exceptions.PolarsError
+        The expression holds a Python function.
+    """
+    return expr.meta.serialize(format="json")
+
+
+def is_shallow(text: str) -> bool:
+    """Return whether a serialised expression certainly has at most `DEEPEST` levels: no more than it has brackets."""
+    return text.count("{") + text.count("[") <= DEEPEST
+
+
 def tree_of(expr: pl.Expr) -> Any:
     """Return the serialised tree of an expression, of any depth, whatever the depth of the caller's stack.
 
@@ -31,7 +47,11 @@ def tree_of(expr: pl.Expr) -> Any:
     polars.exceptions.PolarsError
         The expression holds a Python function.
     """
-    text = expr.meta.serialize(format="json")
+    return parsed(serialised(expr))
+
+
+def parsed(text: str) -> Any:
+    """Return the tree of a serialised expression, of any depth, whatever the depth of the caller's stack."""
     try:
         return json.loads(text)
     except RecursionError:

@@ -18,6 +18,7 @@ from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.folded_groups import FoldedGroups
 from arrowstream.operators.aggregation.keyed_groups import KeyedGroups
 from arrowstream.operators.aggregation.mergeable import numbered
+from arrowstream.operators.aggregation.once import aggregation_of
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import flatten, key_schema, parse_expressions, parse_keys
 from arrowstream.operators.base import Operator, Process
@@ -33,7 +34,7 @@ OPTIONS = ("by", "emit", "max_keys", "max_bytes", "on_full")
 _FORMAT = SnapshotFormat("reduce", 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Reduce(Operator):
     """A running aggregate for each key.
 
@@ -129,14 +130,14 @@ class Reduce(Operator):
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         keys = key_schema("reduce", self.by, schema)
-        aggregation = self._aggregation(schema)
+        aggregation = aggregation_of(self, schema)
         self._max_keys(schema, aggregation)
         output = pl.Schema({**keys, **aggregation.output})
         arrow_schema(output)
         return output
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
-        aggregation = self._aggregation(schema)
+        aggregation = aggregation_of(self, schema)
         keys = key_schema("reduce", self.by, schema)
         memory = self.limit.memory(context)
         return _Reducing(self, keys, aggregation, self._max_keys(schema, aggregation), memory)
@@ -146,7 +147,8 @@ class Reduce(Operator):
         emit = ", emit=updates" if self.emit == "updates" else ""
         return f"reduce({by}{', '.join(map(expression_text, self.exprs))}{emit}{self.limit.describe()})"
 
-    def _aggregation(self, schema: pl.Schema) -> Aggregation:
+    def split_aggregation(self, schema: pl.Schema) -> Aggregation:
+        """Check and split the expressions for rows of `schema`."""
         check_names("reduce", schema)
         return Aggregation.of("reduce", self.exprs, schema, self.by, in_order=True, one_group=not self.by)
 

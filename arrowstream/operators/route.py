@@ -8,6 +8,7 @@ from typing import ClassVar
 import polars as pl
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.base import Expressions, Frame
@@ -94,7 +95,7 @@ class Router(Expressions):
         SchemaError
             The expression gives several columns, or a column whose values aren't names.
         """
-        found = pl.LazyFrame(schema=schema).select(self.selector).collect_schema()
+        found = no_rows(schema).lazy().select(self.selector).collect_schema()
         if len(found) == 1 and _names(found.dtypes()[0]):
             return
         raise SchemaError(

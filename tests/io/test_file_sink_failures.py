@@ -448,7 +448,7 @@ def test_a_place_that_cannot_be_written_to():
 
 def test_a_folder_that_takes_the_place_of_the_file(tmp_path):
     sink = FileSink.of(tmp_path / "out.parquet")
-    assert not sink._is_folder
+    assert sink._place_kind == "file"
     (tmp_path / "out.parquet").mkdir()
     with pytest.raises(SinkError, match="is a folder"):
         StagedFile(tmp_path / "out.parquet")

@@ -331,6 +331,39 @@ def test_values_of_other_python_types_keep_their_places(dtype, values, expected)
     assert_frame_equal(pl.concat(alone), batch)
 
 
+NUMBERS = {
+    pl.Int32: [-(2**31), 2**31 - 1],
+    pl.Int64: [-(2**63), 2**63 - 1],
+    pl.UInt32: [0, 2**32 - 1],
+    pl.UInt64: [0, 2**64 - 1],
+    pl.Float64: [1e-308, -0.0, float("inf"), float("nan"), 0.1],
+}
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+def test_plain_numbers_come_as_they_are_up_to_the_ends_of_their_type(dtype):
+    values = NUMBERS[dtype]
+    schema = pl.Schema({"x": dtype})
+    for given_values in (values, [*values, None], values[:1]):
+        expected = pl.DataFrame({"x": given_values}, schema=schema)
+        (batch,) = received([{"x": value} for value in given_values], schema)
+        assert_frame_equal(batch, expected)
+        # As text, since -0.0 equals 0.0.
+        assert str(batch["x"].to_list()) == str(given_values)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int32, pl.Int64, pl.UInt32, pl.UInt64], ids=str)
+@pytest.mark.parametrize("others", [[], [1, 2], [None]], ids=str)
+def test_an_integer_outside_of_its_type_is_refused_in_the_same_words(dtype, others):
+    arrow = pl.Series([], dtype=dtype).to_arrow().type
+    for value in (NUMBERS[dtype][0] - 1, NUMBERS[dtype][1] + 1):
+        with pytest.raises((pa.ArrowInvalid, OverflowError)) as refused:
+            pa.array([*others, value], arrow)
+        with pytest.raises(SchemaError, match="'x' do not make a column") as caught:
+            received([{"x": item} for item in [*others, value]], pl.Schema({"x": dtype}))
+        assert caught.value.hint == str(refused.value).splitlines()[0]
+
+
 FLOATS = (
     pl.Float32,
     pl.List(pl.Float32),

@@ -17,6 +17,7 @@ from windowing import AGGREGATES, SCHEMA, end, events, feed, joined
 from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Watermark
 from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.windows.count_window import CountWindow
 
@@ -277,3 +278,27 @@ def test_aggregates_with_constants_that_cannot_be_written_down() -> None:
     several = (pl.col("x", "y") * float("inf")).sum()
     found = Pipeline.builder().source(Source.from_frame(frame)).reduce(several).collect_sync()
     assert found.rows() == frame.select(several).rows()
+
+
+def test_aggregates_are_split_once_for_the_check_and_all_runs_and_again_for_other_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    schemas = []
+    of = Aggregation.of
+
+    def counted(step: str, exprs: Any, schema: pl.Schema, *rest: Any, **how: Any) -> Aggregation:
+        schemas.append(schema)
+        return of(step, exprs, schema, *rest, **how)
+
+    monkeypatch.setattr(Aggregation, "of", counted)
+    small, large = pl.Schema({"x": pl.Int8()}), pl.Schema({"x": pl.Float64()})
+    for step in (Reduce.of(pl.col("x").sum()), CountWindow(2, (), (pl.col("x").sum(),))):
+        schemas.clear()
+        for schema in (small, small, large):
+            rows = pl.DataFrame({"x": [1, 2]}, schema=schema)
+            output = step.output_schema(schema)
+            process = step.start(schema, context())
+            found = joined(step, schema, [*feed(process, [rows]), *end(process)])
+            assert_frame_equal(found.select("x"), rows.select(pl.col("x").sum()))
+            assert found.schema["x"] == output["x"]
+        assert schemas == [small, large]

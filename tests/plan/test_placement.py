@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from arrowstream.backends.base import Backend
 from arrowstream.backends.registry import backends
 from arrowstream.plan.placement.choice import TUNING, Choice, Placement, Standing, choose
-from arrowstream.plan.placement.costs import LineCost
+from arrowstream.plan.placement.costs import WARM_UP, LineCost
 
 Line = tuple[float, float]
 REFERENCE: dict[str, Line] = {"arrow": (20, 0.0055), "polars": (170, 0.0022)}
@@ -106,6 +106,25 @@ def test_is_not_far_off_from_the_start(lines: str) -> None:
     machine = Machine(CASES[lines])
     machine.run([1_000_000] * 200)
     assert machine.regret < 0.4
+
+
+@pytest.mark.parametrize("cold", [1.0, 1.3])
+def test_a_run_of_100_batches_finds_out_which_of_two_close_backends_is_cheaper(cold: float) -> None:
+    regrets = []
+    for seed in range(10):
+        machine = Machine({"arrow": (40, 0.0089), "polars": (100, 0.0115)}, seed, cold)
+        machine.run([65_536] * 100)
+        assert machine.choices[0].backend == "polars"
+        assert machine.choices[-1].backend == "arrow"
+        regrets.append(machine.regret)
+    assert sum(regrets) / len(regrets) < 0.04, regrets
+
+
+def test_a_close_backend_is_measured_in_one_go() -> None:
+    machine = Machine(REFERENCE)
+    machine.run([65_536] * 20)
+    probes = [number for number, choice in enumerate(machine.choices) if choice.reason == "probe"]
+    assert probes == [TUNING.close_probe_after - 1 + number for number in range(WARM_UP + 1)]
 
 
 def test_alternating_sizes_each_keep_their_backend() -> None:
@@ -236,7 +255,7 @@ def test_what_was_never_measured_is_tried_before_it_takes_over() -> None:
 
 
 def test_a_gain_that_does_not_last_changes_nothing() -> None:
-    standing: Standing | None = Standing("arrow")
+    standing: Standing | None = Standing("arrow", tried=True)
     for polars in [50, 50, 50, 50, 99] * 3:
         costs = {"arrow": LineCost(100, 0.001), "polars": LineCost(polars, 0.001)}
         choice, standing = choose(10, costs, standing)

@@ -1,6 +1,7 @@
 """The whitelist, over every method of Polars' expressions on the version at hand."""
 
 import datetime as dt
+import re
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from arrowstream.backends.polars import PolarsBackend
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions import row_wise
+from arrowstream.expressions.every_row import depend_on_neighbours, for_every_row, steps_for_every_row
 from arrowstream.expressions.program import Refusal
 from arrowstream.expressions.tree import containers, function_name
 from arrowstream.operators.base import Expressions
@@ -217,6 +219,48 @@ def test_row_wise_expressions_run_on_whichever_backend_is_chosen(start: int) -> 
     found = Pipeline.builder().source(halves).select(step.exprs).collect_sync()
     expected = runnable(step, FRAME.schema, "1 select").apply(FRAME)
     assert [text for text in few if not found[text].equals(expected[text], check_dtypes=True)] == []
+
+
+REWRITTEN = [
+    pl.when(pl.col("i") > 1).then(1).otherwise(2) == 1,
+    pl.coalesce(pl.lit(1), "i") + 1,
+    pl.lit(1).fill_null(pl.col("i")) + 1,
+    pl.col("i") / 3,
+    pl.col("f") // 3,
+    pl.col("f") % 3,
+    2.0 ** pl.col("f"),
+    pl.col("arr").arr.len() + 1,
+    pl.col("lf").list.sum(),
+    pl.col("l").list.eval(pl.element().filter(pl.element() > 1).sum()),
+    pl.col("i").name.map(str.upper),
+]
+"""Expressions that run in another form, one for each kind of node that brings it about, and one of a function."""
+
+
+def test_whether_an_expression_needs_another_form_shows_in_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    exprs = [*(pl.struct(expr).alias("out") for expr in ROW_WISE.values()), *REWRITTEN]
+
+    def found() -> list[tuple[str, str, bool, bool]]:
+        results = []
+        for expr in exprs:
+            step = Select.of(expr)
+            (settled,) = steps_for_every_row((step,), FRAME.schema)
+            results.append(
+                (
+                    str(for_every_row(expr, FRAME.schema, read=True)),
+                    runnable(step, FRAME.schema, "1 select").describe(),
+                    settled is step,
+                    depend_on_neighbours((step,), FRAME.schema),
+                )
+            )
+        return results
+
+    by_text = found()
+    anything = re.compile("")
+    monkeypatch.setattr("arrowstream.expressions.every_row._CHANGED", anything)
+    monkeypatch.setattr("arrowstream.expressions.constant_divisors._UNSURE", anything)
+    monkeypatch.setattr("arrowstream.plan.checks.pieces.MAY_BE_INEXACT", anything)
+    assert found() == by_text
 
 
 @pytest.mark.parametrize("text", REFUSED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -162,7 +163,13 @@ def local(text: str) -> Path:
     RuntimeError
         The user has no home folder.
     """
-    return Path(text).expanduser()
+    return _plain(text).expanduser()
+
+
+@lru_cache(maxsize=256)
+def _plain(text: str) -> Path:
+    """Return the path of a text; building and opening one sink asks for its path some 90 times."""
+    return Path(text)
 
 
 def printable(text: str) -> str:

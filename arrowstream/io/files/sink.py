@@ -176,10 +176,11 @@ class FileSink(SinkSpec):
 
     @property
     def label(self) -> str:
-        kind = self._kind()
-        compression = self._compression(kind)
+        place = self._place_kind
+        kind = self._kind(place)
+        compression = self._compression(kind, place)
         details = ", ".join([kind.format, *([compression] if compression else [])])
-        if not self._is_folder:
+        if place != "folder":
             return f"file {printable(self.path)} ({details})"
         partitions = "".join(f"{name}=*/" for name in self.partition_by)
         return f"files {printable(self.path).rstrip('/')}/{partitions} ({details})"
@@ -195,11 +196,13 @@ class FileSink(SinkSpec):
 
     @property
     def guarantee(self) -> str:
-        if self._is_stream:
+        place = self._place_kind
+        if place == "stream":
             return "none: a device or pipe gets the rows as they come, also those of a run that fails"
-        if self._is_folder and self._limits().rolls and self._mode(self._kind().format) == "append":
+        rolls = place == "folder" and self._limits(place).rolls
+        if rolls and self._mode(self._kind(place).format, place) == "append":
             return "at least once: each file appears once it is complete, and stays if the run fails later"
-        if self._is_folder and self._target.is_dir():
+        if place == "folder" and self._target.is_dir():
             return "no partial files: all of them appear at the end of a run that has succeeded"
         return "atomic: the final name appears only when the run has succeeded"
 
@@ -208,11 +211,12 @@ class FileSink(SinkSpec):
         return replace(self, side=True)
 
     def check(self, schema: pl.Schema) -> None:
-        kind = self._kind()
-        check_level(self.compression_level, self._compression(kind), kind.format)
+        place = self._place_kind
+        kind = self._kind(place)
+        check_level(self.compression_level, self._compression(kind, place), kind.format)
         check_parquet_only(kind.format, self.row_group_size, self.statistics)
-        self._limits()
-        check_mode(self._mode(kind.format), self._place_kind, kind.format, bool(self.partition_by))
+        self._limits(place)
+        check_mode(self._mode(kind.format, place), place, kind.format, bool(self.partition_by))
         partitions = Partitions(self.partition_by)
         partitions.check(schema)
         check_types(kind.format, partitions.file_schema(schema))
@@ -229,17 +233,19 @@ class FileSink(SinkSpec):
             It holds rows of other columns, to which these cannot be appended.
         """
         self.check(schema)
-        kind, units = self._kind(), unit_rows(self._kind().format)
-        mode, compression = self._mode(kind.format), self._compression(kind)
-        new_encoder = partial(self._encoder, kind, context)
-        if self._is_stream:
+        place = self._place_kind
+        kind = self._kind(place)
+        units, mode = unit_rows(kind.format), self._mode(kind.format, place)
+        compression = self._compression(kind, place)
+        new_encoder = partial(self._encoder, kind, place, context)
+        if place == "stream":
             stream = StreamFile(self._local)
             return SingleFileWriter(stream, stream, new_encoder(schema), unit_rows=1)
-        if not self._is_folder:
+        if place == "file":
             staged = stage_file(self._target, mode, kind, schema, compression)
             file = GrowingFile(lambda: staged.path, self._target)
             return SingleFileWriter(staged, file, new_encoder(schema, header=mode != "append"), units)
-        limits, partitions = self._limits(), Partitions(self.partition_by)
+        limits, partitions = self._limits(place), Partitions(self.partition_by)
         rolls = limits.rolls and mode == "append"
         staging, holds = stage_folder(self._target, mode, kind.format, schema, partitions, rolls)
         return FolderWriter(
@@ -256,17 +262,17 @@ class FileSink(SinkSpec):
         )
 
     def _encoder(
-        self, kind: FileKind, context: StepContext, schema: pl.Schema, *, header: bool = True
+        self, kind: FileKind, place: Kind, context: StepContext, schema: pl.Schema, *, header: bool = True
     ) -> Encoder:
         encoder = encoder_for(
             kind.format,
             schema,
-            self._compression(kind),
+            self._compression(kind, place),
             kind.delimiter,
             header=header,
             level=self.compression_level,
-            groups=RowGroups(self.row_group_size, self._limits().waiting_bytes, self.statistics),
-            flows=self._is_stream or self.max_bytes_per_file is not None,
+            groups=RowGroups(self.row_group_size, self._limits(place).waiting_bytes, self.statistics),
+            flows=place == "stream" or self.max_bytes_per_file is not None,
         )
         if not self.sort_by:
             return encoder
@@ -286,25 +292,21 @@ class FileSink(SinkSpec):
             return path.resolve() if path.is_symlink() else path
 
     @property
-    def _is_stream(self) -> bool:
-        """True if the rows go to a device, a pipe or a descriptor, which is written to and never replaced."""
-        with sink_errors("cannot write to", self._local):
-            return not self.path.endswith("/") and not self.partition_by and is_stream(self._local)
-
-    @property
-    def _is_folder(self) -> bool:
-        with sink_errors("cannot write to", self._local):
-            return self.path.endswith("/") or bool(self.partition_by) or self._local.is_dir()
-
-    @property
     def _place_kind(self) -> Kind:
-        return "stream" if self._is_stream else "folder" if self._is_folder else "file"
+        """What the path names now; a stream is a device, pipe or descriptor, written to and never replaced."""
+        path = self._local
+        with sink_errors("cannot write to", path):
+            if self.path.endswith("/") or self.partition_by:
+                return "folder"
+            if is_stream(path):
+                return "stream"
+            return "folder" if path.is_dir() else "file"
 
-    def _mode(self, format: Format) -> Mode:
-        return self.mode or default_mode(self._place_kind, format, self.side)
+    def _mode(self, format: Format, place: Kind) -> Mode:
+        return self.mode or default_mode(place, format, self.side)
 
-    def _kind(self) -> FileKind:
-        if not self._is_folder:
+    def _kind(self, place: Kind) -> FileKind:
+        if place != "folder":
             return detect(self.path, self.format, written=True)
         if self.format is not None:
             return FileKind(format_named(self.format))
@@ -323,18 +325,18 @@ class FileSink(SinkSpec):
             )
         return kind or FileKind("parquet")
 
-    def _compression(self, kind: FileKind) -> str | None:
+    def _compression(self, kind: FileKind, place: Kind) -> str | None:
         """Return the compression to use; None for no compression."""
-        return compression_of(kind, self.compression, self.path, by_name=self._place_kind == "file")
+        return compression_of(kind, self.compression, self.path, by_name=place == "file")
 
-    def _limits(self) -> PartLimits:
+    def _limits(self, place: Kind) -> PartLimits:
         """Return where part files end."""
         return part_limits(
             self.max_rows_per_file,
             self.max_bytes_per_file,
             self.roll_every,
-            self.path if self._place_kind == "folder" else None,
-            self._mode(self._kind().format),
+            self.path if place == "folder" else None,
+            self._mode(self._kind(place).format, place),
         )
 
 

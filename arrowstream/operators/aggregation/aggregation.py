@@ -17,6 +17,7 @@ import polars as pl
 
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
+from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions.among_others import among_others, joined, need_values, spread
 from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
@@ -142,7 +143,7 @@ class Aggregation:
 
     def state_schema(self, schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
         """Return the schema of keys and state for rows of `schema`."""
-        rows = pl.LazyFrame(schema={**schema, ROW: pl.Int64()})
+        rows = no_rows(pl.Schema({**schema, ROW: pl.Int64()})).lazy()
         return rows.group_by(list(keys) or pl.lit(0).alias(_GROUP)).agg(*self.init).collect_schema()
 
     def rows(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -322,12 +323,12 @@ def _check_depth(step: str, exprs: Sequence[pl.Expr]) -> None:
 
 
 def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
-    frame = pl.LazyFrame(schema=schema)
+    frame = no_rows(schema).lazy()
     by: list[Any] = list(keys) or [pl.lit(0).alias(_GROUP)]
     try:
         whole = frame.group_by(by).agg(*exprs).collect_schema()
         # Group by an empty column: a literal key would make one empty group, in which `get` fails.
-        pl.DataFrame(schema={**schema, _GROUP: pl.Int32()}).group_by(list(keys) or _GROUP).agg(*exprs)
+        no_rows(pl.Schema({**schema, _GROUP: pl.Int32()})).group_by(list(keys) or _GROUP).agg(*exprs)
         arrow_schema(whole)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
         message, missing = str(error).split("\n\n")[0], missing_column(error)

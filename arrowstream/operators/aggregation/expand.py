@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 import polars.selectors as cs
 
+from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.tree import DEEPEST, containers, levels, tree_of
 
@@ -27,7 +28,7 @@ def _expand(expr: pl.Expr, values: pl.Schema) -> list[pl.Expr]:
     if len(selectors) != 1 or levels(tree) > DEEPEST:
         return [expr]
     selector = rebuild(selectors[0]).meta.as_selector()
-    names = cs.expand_selector(pl.DataFrame(schema=values), selector)
+    names = cs.expand_selector(no_rows(values), selector)
     before, after = json.dumps(tree).split(json.dumps(selectors[0]))
     try:
         return [rebuild(json.loads(f"{before}{json.dumps({'Column': name})}{after}")) for name in names]

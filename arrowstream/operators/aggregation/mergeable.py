@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.core.rows.number_types import INTEGERS
 from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
@@ -211,7 +212,7 @@ def _sum(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
         return _count(expr, expr.sum())
     # Summed in 64 bits: adding rows one by one in 32 bits loses precision. The result is cast back.
     values = expr.cast(pl.Float64) if dtype == pl.Float32 else expr
-    total = pl.LazyFrame(schema={"x": dtype}).select(pl.col("x").sum()).collect_schema()["x"]
+    total = no_rows(pl.Schema({"x": dtype})).lazy().select(pl.col("x").sum()).collect_schema()["x"]
     state = pl.Float64() if dtype == pl.Float32 else total
     update: tuple[Fold, ...] = ("add",) if state.base_type() in _SUMS else ()
     return Mergeable((values.sum(),), _added, pl.col, (values.cast(state),), not total.is_float(), update)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.errors import PlanError
 from arrowstream.expressions.among_others import among_others, need_values
 from arrowstream.expressions.every_row import for_every_row
@@ -179,7 +180,7 @@ class _Work:
     def types(self, expr: pl.Expr) -> list[pl.DataType]:
         """Return the types of the columns that `expr` gives; empty if it fails, which the check reports."""
         try:
-            return pl.LazyFrame(schema=self.schema).select(expr).collect_schema().dtypes()
+            return no_rows(self.schema).lazy().select(expr).collect_schema().dtypes()
         except pl.exceptions.PolarsError:
             return []
 

@@ -16,6 +16,7 @@ from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.keyed_groups import KeyedGroups, KeyedRows
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
+from arrowstream.operators.aggregation.once import aggregation_of
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
@@ -28,7 +29,7 @@ _FORMAT = SnapshotFormat("count window", 1)
 _WINDOW, _COUNT, _LAST = "__window__", "__count__", "__last__"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class CountWindow(Operator):
     """Aggregates over every `rows` rows of a key; see `arrowstream.operators.window`.
 
@@ -60,20 +61,21 @@ class CountWindow(Operator):
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         keys = key_schema("window", self.by, schema)
-        output = pl.Schema({**keys, **self._aggregation(schema).output})
+        output = pl.Schema({**keys, **aggregation_of(self, schema).output})
         arrow_schema(output)
         return output
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         keys, memory = key_schema("window", self.by, schema), self.limit.memory(context)
-        return _CountWindows(self, keys, self._aggregation(schema), memory)
+        return _CountWindows(self, keys, aggregation_of(self, schema), memory)
 
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
         aggregates = ", ".join(map(expression_text, self.exprs))
         return f"window(rows={self.rows}{by}{self.limit.describe()}).agg({aggregates})"
 
-    def _aggregation(self, schema: pl.Schema) -> Aggregation:
+    def split_aggregation(self, schema: pl.Schema) -> Aggregation:
+        """Check and split the expressions for rows of `schema`."""
         check_names("window", schema)
         return Aggregation.of("window", self.exprs, schema, self.by, in_order=True)
 

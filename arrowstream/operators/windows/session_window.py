@@ -14,6 +14,7 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
+from arrowstream.operators.aggregation.once import aggregation_of
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
@@ -31,7 +32,7 @@ _PASSES = 4
 """The most searches for closed sessions per gap of event time."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class SessionWindow(Operator):
     """Aggregates over the rows of every session; see `arrowstream.operators.window`.
 
@@ -62,18 +63,19 @@ class SessionWindow(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
         time.ticks(self.gap_us)
-        return window_schema(time.dtype, keys, self._aggregation(schema).output)
+        return window_schema(time.dtype, keys, aggregation_of(self, schema).output)
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         time, memory = EventTime.of("window", self.on, schema), self.limit.memory(context)
-        return _SessionWindows(self, time, schema, self._aggregation(schema), memory)
+        return _SessionWindows(self, time, schema, aggregation_of(self, schema), memory)
 
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
         aggregates = ", ".join(map(expression_text, self.exprs))
         return f"window(session={self.gap_us / 1e6:g}s, on={self.on}{by}{self.limit.describe()}).agg({aggregates})"
 
-    def _aggregation(self, schema: pl.Schema) -> Aggregation:
+    def split_aggregation(self, schema: pl.Schema) -> Aggregation:
+        """Check and split the expressions for rows of `schema`."""
         check_names("window", schema, self.by)
         # Sessions are merged by time, not in the order in which their rows arrived.
         return Aggregation.of("window", self.exprs, schema, self.by, in_order=False)

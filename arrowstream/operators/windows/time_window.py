@@ -14,6 +14,7 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import numbered
+from arrowstream.operators.aggregation.once import aggregation_of
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
@@ -32,7 +33,7 @@ from arrowstream.state.snapshot import SnapshotFormat
 _FORMAT = SnapshotFormat("time window", 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class TimeWindow(Operator):
     """Aggregates over tumbling or hopping windows of event time; see `arrowstream.operators.window`.
 
@@ -63,19 +64,20 @@ class TimeWindow(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
         self.spacing.grid(time)
-        aggregation = self._aggregation(schema)
+        aggregation = aggregation_of(self, schema)
         return window_schema(time.dtype, keys, aggregation.output)
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         time, memory = EventTime.of("window", self.on, schema), self.limit.memory(context)
-        return _TimeWindows(self, time, schema, self._aggregation(schema), memory)
+        return _TimeWindows(self, time, schema, aggregation_of(self, schema), memory)
 
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
         aggregates = ", ".join(map(expression_text, self.exprs))
         return f"window({self.spacing.describe()}, on={self.on}{by}{self.limit.describe()}).agg({aggregates})"
 
-    def _aggregation(self, schema: pl.Schema) -> Aggregation:
+    def split_aggregation(self, schema: pl.Schema) -> Aggregation:
+        """Check and split the expressions for rows of `schema`."""
         check_names("window", schema, self.by)
         # The panes of a hopping window are merged one after the other, not in the order in which rows arrived.
         return Aggregation.of(

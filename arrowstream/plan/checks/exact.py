@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
 import polars as pl
 
+from arrowstream.core.rows.empty_frames import nulls
 from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
 from arrowstream.expressions.row_wise import ONE_VALUE
 from arrowstream.expressions.tree import containers, function_name, kind_of, parts_of, tree_of
 
 _ADD = {"Entropy", "FillNullWithStrategy", "Kurtosis", "Product", "Skew"}
 """Functions that add or multiply the values of a list."""
+MAY_BE_INEXACT = re.compile(f'"(?:Agg|ArrayExpr|ListExpr|{"|".join(sorted(_ADD))})"')
+"""The nodes, as they are serialised, without one of which `exact` changes nothing in an expression."""
 
 
 def exact(node: Any, schema: pl.Schema) -> Any:
@@ -99,7 +103,7 @@ def has_two_types(node: Any, schema: pl.Schema) -> bool:
     if said is None:
         return False  # the node is about the elements of other lists, or does not fit the columns
     try:
-        return pl.DataFrame(schema=schema).clear(2).select(rebuild(node)).dtypes != said
+        return nulls(schema, 2).select(rebuild(node)).dtypes != said
     except (NotRebuilt, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return False  # it may fail on a null
 

@@ -14,17 +14,18 @@ from typing import Any, ClassVar
 import polars as pl
 import polars.selectors as cs
 
+from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.errors import PlanError
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.text import expression_text
-from arrowstream.expressions.tree import DEEPEST, VALUES, containers, levels, tree_of
+from arrowstream.expressions.tree import DEEPEST, VALUES, containers, is_shallow, levels, serialised, tree_of
 from arrowstream.operators.base import Expressions, Frame
 from arrowstream.operators.drop import Drop
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.filter_map import FilterMapExpressions
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
-from arrowstream.plan.checks.exact import exact
+from arrowstream.plan.checks.exact import MAY_BE_INEXACT, exact
 
 _MOST_ADDED = 12
 """Largest number of levels that `exact` adds to a node."""
@@ -111,6 +112,8 @@ class _Cutter:
 
     def all(self, exprs: Sequence[pl.Expr]) -> tuple[pl.Expr, ...] | None:
         """Return the expressions that run in place of `exprs`, or None if they are the same."""
+        if not any(map(_may_change, exprs)):
+            return None
         trees = list(map(_tree, exprs))
         self._taken.update(*map(self._outputs, exprs))
         deep = any(levels(tree) > DEEPEST for tree in trees)
@@ -122,7 +125,7 @@ class _Cutter:
         if not expr.meta.has_multiple_outputs():
             return [expr.meta.output_name()]
         try:
-            return pl.LazyFrame(schema=self._schema).select(expr).collect_schema().names()
+            return no_rows(self._schema).lazy().select(expr).collect_schema().names()
         except pl.exceptions.PolarsError:
             return []
 
@@ -167,7 +170,7 @@ class _Cutter:
         if "Selector" not in node:
             return node
         selector = rebuild(node).meta.as_selector()
-        names = cs.expand_selector(pl.DataFrame(schema=self._schema), selector)
+        names = cs.expand_selector(no_rows(self._schema), selector)
         if len(names) == 1:
             return {"Column": names[0]}
         return {"Selector": {"ByName": {"names": list(names), "strict": True}}}
@@ -185,6 +188,15 @@ class _Cutter:
             self._before.append([])
         self._before[rank].append(expr.alias(name))
         return {"Alias": [{"Column": name}, expr.meta.output_name()]}
+
+
+def _may_change(expr: pl.Expr) -> bool:
+    """Return whether an expression may have to run in another form; False is certain."""
+    try:
+        text = serialised(expr)
+    except pl.exceptions.PolarsError:
+        return False  # a Python function; its tree is not seen
+    return MAY_BE_INEXACT.search(text) is not None or not is_shallow(text)
 
 
 def _tree(expr: pl.Expr) -> Any:

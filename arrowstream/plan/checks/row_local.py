@@ -26,10 +26,12 @@ from arrowstream.expressions.tree import (
     DEEPEST,
     function_name,
     is_literal,
+    is_shallow,
     kind_of,
     levels,
+    parsed,
     parts_of,
-    tree_of,
+    serialised,
     within_list_parts_of,
 )
 from arrowstream.operators.base import Expressions
@@ -72,7 +74,7 @@ def check(step: Expressions, schema: pl.Schema, stage: str) -> pl.Schema:
 
 def _tree(expr: pl.Expr, stage: str) -> Any:
     try:
-        tree = _without_names(expr)
+        text = _without_names(expr)
     except pl.exceptions.PolarsError:
         raise PlanError(
             "an expression holds a Python function",
@@ -81,7 +83,8 @@ def _tree(expr: pl.Expr, stage: str) -> Any:
             found=expression_text(expr),
             hint=PYTHON,
         ) from None
-    if levels(tree) > DEEPEST:
+    tree = parsed(text)
+    if not is_shallow(text) and levels(tree) > DEEPEST:
         raise PlanError(
             "an expression is nested too deeply",
             stage=stage,
@@ -92,12 +95,12 @@ def _tree(expr: pl.Expr, stage: str) -> Any:
     return tree
 
 
-def _without_names(expr: pl.Expr) -> Any:
-    """Return the tree of an expression; without names if a Python function gives them, as in ``name.map``."""
+def _without_names(expr: pl.Expr) -> str:
+    """Return an expression as JSON; without names if a Python function gives them, as in ``name.map``."""
     try:
-        return tree_of(expr)
+        return serialised(expr)
     except pl.exceptions.PolarsError:
-        return tree_of(expr.meta.undo_aliases())
+        return serialised(expr.meta.undo_aliases())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import polars as pl
 
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
+from arrowstream.core.rows.empty_frames import no_rows, nulls
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.base import Expressions
 
@@ -28,7 +29,7 @@ def outgoing_schema(step: Expressions, schema: pl.Schema, stage: str) -> pl.Sche
         No column is left.
     """
     try:
-        outgoing = step.apply(pl.LazyFrame(schema=schema)).collect_schema()
+        outgoing = step.apply(no_rows(schema).lazy()).collect_schema()
         arrow_schema(outgoing)
     except SchemaError as error:
         error.stage = stage
@@ -56,7 +57,7 @@ def check_on_no_rows(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, 
         A row comes out although none went in.
     """
     try:
-        result = step.apply(pl.DataFrame(schema=schema))
+        result = step.apply(no_rows(schema))
     except _FAILURES as error:
         raise _translated(error, step, schema, stage) from None
     if result.schema != outgoing:
@@ -80,7 +81,7 @@ def check_on_nulls(step: Expressions, schema: pl.Schema, outgoing: pl.Schema, st
         A type is another one.
     """
     try:
-        result = step.apply(pl.DataFrame(schema=schema).clear(2))
+        result = step.apply(nulls(schema, 2))
     except _FAILURES:
         return  # an expression may fail on a null
     if result.schema != outgoing:

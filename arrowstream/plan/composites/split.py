@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import polars as pl
 
+from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.route import Router
 from arrowstream.plan.checks.row_local import check
@@ -69,7 +70,7 @@ def _route(compiler: LineCompiler, name: str, router: Router, schema: pl.Schema)
 
     A backend computes a single row as it does among others; plain Polars may not.
     """
-    names = Segment((router,), schema, router.apply(pl.DataFrame(schema=schema)).schema)
+    names = Segment((router,), schema, router.apply(no_rows(schema)).schema)
     backend = general(compiler.backends)
     evaluate = segment_stage(name, names, compiler.backends, pin=backend).evaluators[backend]
     return lambda batch: router.route(batch, evaluate(batch))

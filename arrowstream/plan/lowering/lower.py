@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.core.batch import arrow_schema
+from arrowstream.core.rows.empty_frames import no_rows, nulls
 from arrowstream.errors import SchemaError
 from arrowstream.expressions.names import snake_case
 from arrowstream.expressions.program import Column, Expression, Filter, Program, Project, Refusal, is_constant
@@ -77,7 +78,7 @@ def required_columns(query: Query, schema: pl.Schema) -> tuple[str, ...] | None:
     except Unreadable:
         return None
     needed = tuple(name for name in schema if chosen is None or name in chosen)
-    narrowed = pl.LazyFrame(schema={name: schema[name] for name in needed})
+    narrowed = no_rows(pl.Schema({name: schema[name] for name in needed})).lazy()
     try:
         # A column that no expression reads can still matter: drop() names it, with_columns() keeps its place.
         found, expected = query(narrowed).collect_schema(), plan.schema(plan.steps[-1])
@@ -95,7 +96,7 @@ def required_columns(query: Query, schema: pl.Schema) -> tuple[str, ...] | None:
 
 def _described(query: Query, schema: pl.Schema) -> list[str]:
     """Return the steps of an optimised query as Polars prints them, without mere choices of columns."""
-    text = query(pl.DataFrame(schema=schema).clear(3).lazy()).explain()
+    text = query(nulls(schema, 3).lazy()).explain()
     return [line for line in map(str.strip, text.splitlines()) if not line.startswith(("DF [", "simple π"))]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.core.rows.empty_frames import nulls
+
 KNOWN_VERSIONS = range(11, 17)
 """Major versions of the visitor; 11 is Polars 1.35, 16 is Polars 2.1, and those between were tried as well."""
 
@@ -49,7 +51,7 @@ class TypedPlan:
         schema: pl.Schema,
         optimizations: pl.QueryOptFlags,
     ) -> None:
-        lazy = query(pl.DataFrame(schema=schema).clear(_MARK).lazy())
+        lazy = query(nulls(schema, _MARK).lazy())
         try:
             self.visitor: Visitor = lazy._ldf.with_optimizations(optimizations._pyoptflags).visit()
             version = self.visitor.version()

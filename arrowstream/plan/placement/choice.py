@@ -33,6 +33,11 @@ class PlacementTuning:
         may be far off.
     first_probe_within
         Largest expected cost of the first probe at a size, as a multiple of the best.
+    close
+        Largest expected cost of a backend, as a multiple of the best, at which either may well be the cheaper one.
+    close_probe_after
+        Batches before the first probe of a close backend, which goes on until the backend is measured: single probes
+        would show the cheaper one after more than 50 batches.
     tolerance
         Largest expected cost of the present backend, as a multiple of the best, at which it stays.
     gain
@@ -54,6 +59,8 @@ class PlacementTuning:
     probe_within: float = 4.0
     first_probe_after: int = 16
     first_probe_within: float = 10.0
+    close: float = 1.75
+    close_probe_after: int = 6
     tolerance: float = 1.05
     gain: float = 0.2
     enough: float = 0.999
@@ -141,13 +148,16 @@ def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) 
             winner, lost, rest, 1 - tuning.probe_batches, tried
         )
     # A backend that has not been measured at this size gets one probe before it can take over.
-    if (
-        not tried
-        and (enough or unprobed >= tuning.first_probe_after)
-        and rival_us <= tuning.first_probe_within * present_us
-    ):
-        # The batch is a measurement unless it warms the backend up.
-        return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, 0, rival.samples >= WARM_UP)
+    if not tried and rival_us <= tuning.first_probe_within * present_us:
+        close = rival_us <= tuning.close * present_us
+        first_after = tuning.close_probe_after if close else tuning.first_probe_after
+        if enough or unprobed >= first_after:
+            choice = Choice(second, rival_us, "probe")
+            # The batch is a measurement unless it warms the backend up. A measurement that shows a cheaper backend
+            # is enough for it to take over: so far the choice rested on assumed costs.
+            if rival.samples >= WARM_UP:
+                return choice, Standing(winner, tuning.enough, rest, 0, True)
+            return choice, Standing(winner, lost, rest, first_after if close else 0, False)
     choice = Choice(winner, present_us, "cheapest", unprobed > 0)
     return choice, Standing(winner, lost, rest, unprobed + 1, tried)
 
