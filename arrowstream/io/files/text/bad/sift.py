@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextForm
 from arrowstream.io.files.text.json.apart import Apart
 from arrowstream.io.files.text.lines_format import Lines
 from arrowstream.io.files.text.ndjson_format import is_blank
-from arrowstream.io.files.text.ndjson_rows import merged
+from arrowstream.io.files.text.ndjson_rows import NdjsonRows, merged
 from arrowstream.io.files.text.records import Block, Positions
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ def inferred(format: TextFormat, block: bytes, overrides: pl.Schema) -> pl.Schem
         is_kept = np.ones(len(ends), np.bool_)
         is_kept[list(misshapen(format, block))] = False
         return format.infer(kept_bytes(block, ends, is_kept), overrides)
+    with suppress(*FAILURES):
+        types = format.infer(block, overrides)
+        NdjsonRows(types).read(format.checked(block))
+        return types  # no line is bad: Polars reads all of them in a tenth of the time of Python's parser
     apart = format.apart(block)
     lines = lines_of(block if apart is None else apart.data)
     errors = broken(lines)
