@@ -311,16 +311,14 @@ class FileReader(BlockingReader):
             found = pl.Schema({name: dtype for name, dtype in self._stored.items() if name in names})
             self._found = found
             columns = self._columns_of(found)
-            needed = pl.Schema({name: found[name] for name in columns})
-            adapt = self._adapt(number, needed)
+            adapt = self._adapt(number, pl.Schema({name: found[name] for name in columns}))
             yield from text.pieces(file, self._stored, adapt, columns=columns, known=self._known_keys)
         finally:
             text.close()
 
     def _columns_of(self, found: pl.Schema) -> tuple[str, ...]:
         """Return the columns of a file that are read: a row is bad whatever the query needs."""
-        every = self._bad_rows != "error"
-        return tuple(name for name in found if every or name in self._pushed.columns)
+        return tuple(n for n in found if self._bad_rows != "error" or n in self._pushed.columns)
 
     @property
     def _known_keys(self) -> pl.Schema | None:

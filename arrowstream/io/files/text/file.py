@@ -34,6 +34,9 @@ _NEWLINE = ord("\n")
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
+Parse = Callable[[bytes, bool, int | None], pl.LazyFrame]
+"""Parses whole records; called with whether their quotes are in order, and the number of newlines if it is known."""
+
 
 class TextFile:
     """Open text file, with its header read if it has one. The caller closes it.
@@ -266,21 +269,49 @@ class TextFile:
         adapt: Adapt,
         known: pl.Schema | None,
     ) -> Piece:
+        format, line = self.format, self._lines or 1
+        before, self._counted = self._counted, self._bytes.bytes_read
+        nbytes = self._counted - before
+        fault = Fault(self._path, format, schema, adapt, block.data, self._lines, block.gaps_at)
+        loss, put_aside = Loss(fault.first_loss), PutAside()
+        rows = self._parser(schema, known, loss)
+
+        def read() -> pl.DataFrame:
+            return adapt(rows(block.data, block.in_order, newlines)).collect(engine="in-memory")
+
+        def read_good() -> pl.DataFrame:
+            # All columns, though the query may need few: a row is bad whatever the query.
+            def read_all(data: bytes) -> pl.DataFrame:
+                whole = data is block.data
+                found = rows(data, whole and block.in_order, newlines if whole else None)
+                return found.collect(engine="in-memory")
+
+            found = sifted(format, schema, block, read_all)
+            loss.first = replace(fault, block=found.data, cuts=found.whole.cuts).first_loss
+            put_aside.rows = bad_rows(self._path, block.gaps, found, line)
+            return adapt(found.rows.lazy()).collect(engine="in-memory")
+
+        if self._aside:
+            return Piece(file.path, None, nbytes, read_good, fault.explain, loss, aside=put_aside)
+        return Piece(file.path, None, nbytes, read, fault.explain, loss)
+
+    def _parser(self, schema: pl.Schema, known: pl.Schema | None, loss: Loss) -> Parse:
+        """Return the function that parses records; values that it leaves out are counted in `loss`."""
         format, csv, ndjson = self.format, self._csv, self._ndjson
 
-        def rows(data: bytes, *, in_order: bool = False, newlines: int | None = None) -> pl.LazyFrame:
+        def rows(data: bytes, in_order: bool, newlines: int | None) -> pl.LazyFrame:
             # The keys of lines that cannot be read are not compared with those that are known.
             apart = format.apart(data) if known is not None else None
             try:
                 if apart is not None:
-                    return parsed(apart.data, in_order=in_order)
-                return parsed(data, in_order=in_order, newlines=newlines)
+                    return parsed(apart.data, in_order, None)
+                return parsed(data, in_order, newlines)
             except pl.exceptions.PolarsError:
                 if apart is not None or (apart := format.apart(data)) is None:
                     raise
-                return parsed(apart.data)
+                return parsed(apart.data, False, None)
 
-        def parsed(data: bytes, *, in_order: bool = False, newlines: int | None = None) -> pl.LazyFrame:
+        def parsed(data: bytes, in_order: bool, newlines: int | None) -> pl.LazyFrame:
             sound = format.checked(data, in_order=in_order)
             if csv is not None:
                 return csv.read(sound, newlines).lazy()
@@ -292,30 +323,7 @@ class TextFile:
             frame, loss.count = ndjson.read(sound)
             return frame.lazy()
 
-        def read() -> pl.DataFrame:
-            found = rows(block.data, in_order=block.in_order, newlines=newlines)
-            return adapt(found).collect(engine="in-memory")
-
-        def read_good() -> pl.DataFrame:
-            # All columns, though the query may need few: a row is bad whatever the query.
-            def read_all(data: bytes) -> pl.DataFrame:
-                if data is not block.data:
-                    return rows(data).collect(engine="in-memory")
-                return rows(data, in_order=block.in_order, newlines=newlines).collect(engine="in-memory")
-
-            found = sifted(format, schema, block, read_all)
-            loss.first = replace(fault, block=found.data, cuts=found.whole.cuts).first_loss
-            put_aside.rows = bad_rows(self._path, block.gaps, found, line)
-            return adapt(found.rows.lazy()).collect(engine="in-memory")
-
-        line = self._lines or 1
-        before, self._counted = self._counted, self._bytes.bytes_read
-        fault = Fault(self._path, format, schema, adapt, block.data, self._lines, block.gaps_at)
-        loss, put_aside = Loss(fault.first_loss), PutAside()
-        nbytes = self._counted - before
-        if self._aside:
-            return Piece(file.path, None, nbytes, read_good, fault.explain, loss, aside=put_aside)
-        return Piece(file.path, None, nbytes, read, fault.explain, loss)
+        return rows
 
     def close(self) -> None:
         """Close the file."""
