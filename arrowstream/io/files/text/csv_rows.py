@@ -41,7 +41,7 @@ class CsvRows:
         self._all = list(format.names)
         self._some = [name for name in self._all if name in columns or name == self._all[-1]]
         self._schema = pl.Schema({name: schema.get(name, pl.String()) for name in self._needed})
-        """Types of the needed columns; the others are read as text, which always fits."""
+        """Types of the needed columns; the others are read as text. Even fields that Polars skips must be UTF-8."""
         self._reads_all = len(self._some) == len(self._all)
         """True if reading all columns is expected to take less time than finding the ends of all fields."""
 
@@ -70,10 +70,7 @@ class CsvRows:
             rows = format.scan(block, self._schema).select(read).collect(engine="in-memory")
         except FAILURES:
             _refuse_uneven(format, block)
-            if not self._needed or read == self._needed:
-                raise
-            # A column that is not needed may hold bytes that are no text.
-            return format.scan(block, self._schema).select(self._needed).collect(engine="in-memory")
+            raise
         may_be_short = rows[read[-1]].null_count() > 0
         # Polars takes a delimiter at the very end of a text for the end of a record.
         may_be_long = not reads_all or not block.endswith(b"\n")
