@@ -63,8 +63,7 @@ class CsvRows:
             A value does not fit its column's type.
         """
         format = self._format
-        quoted = format.has_quotes(block)
-        reads_all = self._reads_all or quoted
+        reads_all = self._reads_all or format.has_quotes(block)
         read = self._all if reads_all else self._some
         try:
             rows = format.scan(block, self._schema).select(read).collect(engine="in-memory")
