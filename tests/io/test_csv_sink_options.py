@@ -143,6 +143,8 @@ def test_rows_are_appended_only_to_files_of_the_same_layout(target: str) -> None
     ]:
         with pytest.raises(SchemaError, match=what):
             write(rows, target, **wrong, **options)
+    with pytest.raises(SchemaError, match="none of these columns, or no header"):
+        write(rows.rename({"a": "x", "b": "y"}), target, delimiter=";", **options)
     with pytest.raises(SchemaError, match="no column 'c'"):
         write(rows.rename({"b": "c"}), target, delimiter=";", **options)
     with pytest.raises(SchemaError, match="another number of columns"):
@@ -162,6 +164,14 @@ def test_files_without_a_header_are_appended_to_by_number_of_columns(target: str
         write(pl.DataFrame({"a": [3]}), target, **options)
     with pytest.raises(SchemaError, match="',' between its fields"):
         write(pl.DataFrame({"a": [3], "b": [3]}), target, delimiter="|", **options)
+    with pytest.raises(SchemaError, match="none of these columns, or no header"):
+        write(pl.DataFrame({"a": [3], "b": [3]}), target, format="csv", mode="append")
+
+
+def test_a_name_with_a_space_is_no_other_delimiter() -> None:
+    write(pl.DataFrame({"a, b": [1]}), "a.csv")
+    with pytest.raises(SchemaError, match="no column 'x'"):
+        write(pl.DataFrame({"x": [1], "y": [2]}), "a.csv", mode="append")
 
 
 def test_each_part_file_and_each_piece_of_a_stream_has_the_layout(here: Path) -> None:

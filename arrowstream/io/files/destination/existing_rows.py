@@ -228,8 +228,13 @@ def _check_layout(
     path: Path | RemotePath, first: Sequence[str], schema: pl.Schema, kind: FileKind, refusal: str
 ) -> None:
     """Raise SchemaError if the first record of a CSV file shows another delimiter, or another number of columns."""
+    header, quote = kind.layout.has_header, kind.layout.quote_char
     one = first[0] if len(first) == 1 and len(schema) > 1 else ""
-    other = next((sign for sign in one if len(one.split(sign)) == len(schema) and not sign.isalnum()), None)
+    other = None
+    for sign in (sign for sign in ",;\t|" if sign in one):
+        fields = [field.strip(quote) for field in one.split(sign)]
+        if fields == list(schema) or (not header and len(fields) == len(schema)):
+            other = sign
     if other is not None:
         raise SchemaError(
             f"{refusal}: {path} has {other!r} between its fields",
@@ -237,7 +242,14 @@ def _check_layout(
             found=f"{kind.delimiter!r}",
             hint="pass the delimiter of the file, or write to another place",
         )
-    if not kind.layout.has_header and len(first) != len(schema):
+    if header and len(first) == len(schema) and schema.keys().isdisjoint(first):
+        raise SchemaError(
+            f"{refusal}: {path} has none of these columns, or no header",
+            expected=f"{', '.join(first)}, as in {path}",
+            found=", ".join(schema),
+            hint="rename the columns before the sink, or pass has_header=False if the first row holds values",
+        )
+    if not header and len(first) != len(schema):
         raise SchemaError(
             f"{refusal}: {path} has another number of columns",
             expected=f"{len(first)} columns, as in {path}",

@@ -105,12 +105,13 @@ def inferred(format: TextFormat, block: bytes, overrides: pl.Schema) -> pl.Schem
     """
     if not block or isinstance(format, Lines):
         return format.infer(block, overrides)
-    ends = format.ends(block)[:INFER_ROWS]
-    block = block[: ends[-1]]
     if isinstance(format, Csv):
+        block = block[: format.end_of_first(block, INFER_ROWS)]
+        ends = format.ends(block)
         is_kept = np.ones(len(ends), np.bool_)
         is_kept[list(misshapen(format, block))] = False
         return format.infer(kept_bytes(block, ends, is_kept), overrides)
+    block = block[: format.ends(block)[:INFER_ROWS][-1]]
     with suppress(*FAILURES):
         types = format.infer(block, overrides)
         NdjsonRows(types).read(format.checked(block))
