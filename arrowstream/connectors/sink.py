@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from arrowstream.io.files.formats import WrittenFormat
     from arrowstream.io.files.remote.sink import ObjectSink
     from arrowstream.io.files.sink import FileSink
+    from arrowstream.io.files.text.options.csv_layout import QuoteStyle
 
 
 @explain_calls
@@ -43,6 +44,16 @@ class Sink(metaclass=ExplainsNames):
         row_group_size: int | None = None,
         statistics: bool = True,
         compression_level: int | None = None,
+        delimiter: str | None = None,
+        has_header: bool = True,
+        quote_char: str = '"',
+        quote_style: QuoteStyle = "necessary",
+        null_values: str | None = None,
+        decimal_comma: bool = False,
+        float_precision: int | None = None,
+        date_format: str | None = None,
+        datetime_format: str | None = None,
+        time_format: str | None = None,
         storage_options: Mapping[str, str | int] | None = None,
     ) -> FileSink | ObjectSink:
         """Write one file, part files in a folder, or Hive partitions; visible only once complete.
@@ -92,6 +103,27 @@ class Sink(metaclass=ExplainsNames):
             Whether row groups of Parquet have the least and largest value of each column, by which readers skip them.
         compression_level
             1 to 22 for zstd (1 by default), 1 to 9 for gzip, in Parquet and text.
+        delimiter
+            Delimiter between the fields of CSV, one ASCII character; a comma by default, a tab if the name ends in
+            ``.tsv``. `Source.from_file` reads the file by the same `delimiter`, `has_header`, `quote_char`,
+            `null_values` and `decimal_comma`.
+        has_header
+            Whether a CSV file begins with the names of the columns.
+        quote_char
+            Character around the CSV fields that hold a delimiter, a quote or a line end, doubled inside of them.
+        null_values
+            Text for nulls in CSV; an empty field by default, while an empty text is ``""``. A text of a column that
+            equals it is read as null.
+        decimal_comma
+            Whether a comma is before the decimals of numbers in CSV. Needs another `delimiter`, such as ``";"``.
+        quote_style
+            Which fields of CSV are in quotes: those for which it is ``"necessary"``, ``"always"`` all of them, which
+            makes nulls empty texts without `null_values`, or all that are ``"non_numeric"``.
+        float_precision
+            Number of decimals of floats in CSV; by default all that are needed to read the same float.
+        date_format, datetime_format, time_format
+            Formats of dates and times in CSV, as of `strftime`: ``"%d.%m.%Y"``; by default ISO 8601. The source reads
+            other formats as text, which a step can parse.
         storage_options
             Options of the object store of a URL, as for `Source.from_file`; secrets are never shown.
 
@@ -133,9 +165,11 @@ class Sink(metaclass=ExplainsNames):
         from arrowstream.io.files.remote.sink import ObjectSink
         from arrowstream.io.files.remote.urls import is_url, options_for
         from arrowstream.io.files.sink import FileSink
+        from arrowstream.io.files.text.options.csv_layout import CsvLayout
 
-        check_flag("overwrite", overwrite)
-        check_flag("statistics", statistics)
+        flags = {"overwrite": overwrite, "statistics": statistics}
+        for name, flag in (flags | {"has_header": has_header, "decimal_comma": decimal_comma}).items():
+            check_flag(name, flag)
         parts = {"max_rows_per_file": max_rows_per_file, "max_bytes_per_file": max_bytes_per_file}
         counts = {**parts, "row_group_size": row_group_size, "compression_level": compression_level}
         for name, count in counts.items():
@@ -159,6 +193,18 @@ class Sink(metaclass=ExplainsNames):
             row_group_size=row_group_size,
             statistics=statistics,
             compression_level=compression_level,
+            layout=CsvLayout(
+                delimiter,
+                quote_char,
+                has_header=has_header,
+                null_values=null_values,
+                decimal_comma=decimal_comma,
+                quote_style=quote_style,
+                date_format=date_format,
+                datetime_format=datetime_format,
+                time_format=time_format,
+                float_precision=float_precision,
+            ),
         )
 
     @staticmethod

@@ -12,6 +12,7 @@ from arrowstream.connectors.source import Source
 from arrowstream.io.files.destination.write_mode import MODES
 from arrowstream.io.files.evolution import Extra, Missing
 from arrowstream.io.files.formats import Format, WrittenFormat
+from arrowstream.io.files.text.options.csv_layout import QUOTE_STYLES
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 
@@ -97,6 +98,16 @@ SINKS: dict[str, Connector] = {
             "row_group_size": "count",
             "statistics": "flag",
             "compression_level": "count",
+            "delimiter": "text",
+            "has_header": "flag",
+            "quote_char": "text",
+            "quote_style": QUOTE_STYLES,
+            "null_values": "text",
+            "decimal_comma": "flag",
+            "float_precision": "count from 0",
+            "date_format": "text",
+            "datetime_format": "text",
+            "time_format": "text",
             "storage_options": "options",
         },
     ),

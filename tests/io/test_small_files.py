@@ -20,6 +20,7 @@ from arrowstream.io.files.columnar.footer_bytes import IpcEnds, ParquetEnds, par
 from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.text.formats import FlawedRecord
 from arrowstream.io.files.text.options.text_options import TextOptions
+from arrowstream.io.files.text.record_errors import RaggedRecord
 from arrowstream.io.files.together import alike, group
 from arrowstream.io.files.together.alike import SMALL_BYTES, TOGETHER_BYTES, small_content
 from arrowstream.io.files.together.columnar import AlikeIpc, AlikeParquet
@@ -409,7 +410,7 @@ def test_what_makes_csv_files_alike():
         assert traits.take(0, content) is None
     for content in (b"", b"a,b", b"\n1\n"):
         assert AlikeCsv.of(TextOptions(), content) is None
-    with pytest.raises(ValueError, match="fields"):
+    with pytest.raises(RaggedRecord, match="1 fields"):
         traits.read([traits.take(0, b"a,b\n1\n")], schema, ["a"])
     with pytest.raises(ValueError, match="within a record"):
         traits.read([traits.take(0, b'a,b\n1,"x'), traits.take(1, b'a,b\ny",2\n')], schema, ["a"])

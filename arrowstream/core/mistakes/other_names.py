@@ -226,7 +226,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("skip_rows", "skiprows", "skip"), ("skip_lines",)),
     **dict.fromkeys(("header", "include_header"), ("has_header",)),
     **dict.fromkeys(("quote", "quotechar"), ("quote_char",)),
-    **dict.fromkeys(("na_values", "nullstr"), ("null_values",)),
+    **dict.fromkeys(("na_values", "nullstr", "null_value", "na_rep", "null_string"), ("null_values",)),
+    **dict.fromkeys(("quoting", "quote_all", "force_quote"), ("quote_style",)),
+    **dict.fromkeys(("float_format", "precision"), ("float_precision",)),
+    **dict.fromkeys(("dateformat", "dateFormat"), ("date_format",)),
+    **dict.fromkeys(("timestampformat", "timestampFormat", "timestamp_format"), ("datetime_format",)),
     **dict.fromkeys(("comment", "comment_char"), ("comment_prefix",)),
     **dict.fromkeys(("decimal", "decimal_separator"), ("decimal_comma",)),
     **dict.fromkeys(("charset",), ("encoding",)),
@@ -287,12 +291,7 @@ ADVICE: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("mkdir", "create_dir"), ("row_group_size", "leave it out: a folder, which ends with '/', is created")
     ),
-    **dict.fromkeys(
-        ("sep", "separator", "delimiter"),
-        ("row_group_size", "CSV is written with commas, or with tabs to a name that ends in .tsv"),
-    ),
     "index": ("row_group_size", "leave it out: rows have no index"),
-    **dict.fromkeys(("include_header",), ("row_group_size", "leave it out: CSV is written with a header")),
     **dict.fromkeys(
         ("recursive", "recursiveFileLookup"), ("skip_lines", "leave it out: a folder is read at any depth")
     ),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from arrowstream.core.mistakes.explain import nearest_value
 from arrowstream.errors import PlanError
+from arrowstream.io.files.text.options.csv_layout import PLAIN, CsvLayout
 
 Format = Literal["parquet", "csv", "ndjson", "json", "ipc", "avro", "excel", "lines"]
 WrittenFormat = Literal["parquet", "csv", "ndjson", "json", "ipc", "avro"]
@@ -59,12 +60,19 @@ class FileKind:
         Delimiter of CSV fields: a comma, or a tab if the name ends in ``.tsv``.
     sheet
         Sheet of an Excel file: its name, or its number from 1.
+    layout
+        How a CSV file is written, but for the delimiter.
     """
 
     format: Format
     compression: Compression | None = None
     delimiter: str = ","
     sheet: str | int = 1
+    layout: CsvLayout = field(default=PLAIN, repr=False)
+
+    def laid_out(self, layout: CsvLayout) -> FileKind:
+        """Return this kind with CSV that is written in a layout, whose delimiter replaces that of the name."""
+        return replace(self, delimiter=layout.delimiter or self.delimiter, layout=layout)
 
 
 def kind_of(path: str | Path) -> FileKind | None:

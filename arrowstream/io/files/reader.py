@@ -31,12 +31,7 @@ from arrowstream.io.files.text.bad.put_aside import BadRowsTo
 from arrowstream.io.files.text.file import TextFile
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
-from arrowstream.io.files.together.alike import (
-    TOGETHER_BYTES,
-    Alike,
-    SmallFile,
-    small_content,
-)
+from arrowstream.io.files.together.alike import TOGETHER_BYTES, Alike, SmallFile, small_content
 from arrowstream.io.files.together.columnar import AlikeIpc, AlikeParquet
 from arrowstream.io.files.together.group import Group, Readings, Waiting
 from arrowstream.io.files.together.text import AlikeCsv, AlikeJson, AlikeLines, AlikeNdjson, is_array
@@ -276,9 +271,7 @@ class FileReader(BlockingReader):
     def _together(self, waiting: Waiting) -> Piece:
         assert self._alike is not None
         found = self._found
-        # A row is bad whatever the query needs.
-        columns = self._pushed.columns if self._bad_rows == "error" else found
-        needed = tuple(name for name in found if name in columns)
+        needed = self._columns_of(found)
         readings = Readings(
             found,
             needed or tuple(found)[:1],  # without any column, the number of rows would be lost
@@ -317,9 +310,15 @@ class FileReader(BlockingReader):
             check_names(file, list(names), self._files[0], self._stored, self._evolution)
             found = pl.Schema({name: dtype for name, dtype in self._stored.items() if name in names})
             self._found = found
-            yield from text.pieces(file, self._stored, self._adapt(number, found), known=self._known_keys)
+            columns = self._columns_of(found)
+            adapt = self._adapt(number, pl.Schema({name: found[name] for name in columns}))
+            yield from text.pieces(file, self._stored, adapt, columns=columns, known=self._known_keys)
         finally:
             text.close()
+
+    def _columns_of(self, found: pl.Schema) -> tuple[str, ...]:
+        """Return the columns of a file that are read: a row is bad whatever the query needs."""
+        return tuple(n for n in found if self._bad_rows != "error" or n in self._pushed.columns)
 
     @property
     def _known_keys(self) -> pl.Schema | None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -17,20 +15,28 @@ from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import PlanError
 from arrowstream.io.files.column_types import check_types
 from arrowstream.io.files.destination.encoding import (
+    check_layout,
     check_level,
     check_order,
     check_parquet_only,
     compression_of,
+    folder_kind,
     part_suffix,
 )
 from arrowstream.io.files.destination.part_limits import PartLimits, part_limits
 from arrowstream.io.files.destination.staged import stage_file, stage_folder
-from arrowstream.io.files.destination.write_mode import Kind, Mode, check_mode, default_mode, mode_of
+from arrowstream.io.files.destination.write_mode import (
+    Kind,
+    Mode,
+    check_mode,
+    default_mode,
+    mode_of,
+    part_stem,
+)
 from arrowstream.io.files.folder_writer import FolderWriter
-from arrowstream.io.files.formats import FileKind, Format, detect, format_named, kind_of
+from arrowstream.io.files.formats import FileKind, Format, detect
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.encoders import RowGroups, encoder_for, unit_rows
@@ -39,6 +45,7 @@ from arrowstream.io.files.output.sorting_encoder import SortingEncoder
 from arrowstream.io.files.output.stream_file import StreamFile, is_stream
 from arrowstream.io.files.paths import local, path_text, printable
 from arrowstream.io.files.sink_errors import sink_errors
+from arrowstream.io.files.text.options.csv_layout import PLAIN, CsvLayout
 from arrowstream.io.files.writer import SingleFileWriter
 from arrowstream.io.sink import BlockingWriter, SinkSpec
 
@@ -80,6 +87,8 @@ class FileSink(SinkSpec):
         Columns by which the rows of each file are sorted.
     row_group_size, statistics, compression_level
         Of Parquet files, and the level also of compressed text.
+    layout
+        How CSV files are written.
     side
         True for late rows and dead letters, which are appended by default.
 
@@ -120,6 +129,7 @@ class FileSink(SinkSpec):
     row_group_size: int | None = None
     statistics: bool = True
     compression_level: int | None = None
+    layout: CsvLayout = PLAIN
     side: bool = False
 
     @classmethod
@@ -139,6 +149,7 @@ class FileSink(SinkSpec):
         row_group_size: int | None = None,
         statistics: bool = True,
         compression_level: int | None = None,
+        layout: CsvLayout = PLAIN,
     ) -> FileSink:
         """Make a sink with the class's parameters.
 
@@ -168,6 +179,7 @@ class FileSink(SinkSpec):
             row_group_size,
             statistics,
             compression_level,
+            layout,
         )
 
     def with_format(self, format: str) -> FileSink:
@@ -215,6 +227,7 @@ class FileSink(SinkSpec):
         kind = self._kind(place)
         check_level(self.compression_level, self._compression(kind, place), kind.format)
         check_parquet_only(kind.format, self.row_group_size, self.statistics)
+        check_layout(kind.format, kind.delimiter, self.layout)
         self._limits(place)
         check_mode(self._mode(kind.format, place), place, kind.format, bool(self.partition_by))
         partitions = Partitions(self.partition_by)
@@ -247,13 +260,13 @@ class FileSink(SinkSpec):
             return SingleFileWriter(staged, file, new_encoder(schema, header=mode != "append"), units)
         limits, partitions = self._limits(place), Partitions(self.partition_by)
         rolls = limits.rolls and mode == "append"
-        staging, holds = stage_folder(self._target, mode, kind.format, schema, partitions, rolls)
+        staging, holds = stage_folder(self._target, mode, kind, schema, partitions, rolls)
         return FolderWriter(
             staging,
             self._target,
             partitions=partitions,
             new_encoder=new_encoder,
-            stem=_stem(mode),
+            stem=part_stem(mode),
             suffix=part_suffix(kind.format, compression),
             limits=limits,
             unit_rows=units,
@@ -269,6 +282,7 @@ class FileSink(SinkSpec):
             schema,
             self._compression(kind, place),
             kind.delimiter,
+            kind.layout,
             header=header,
             level=self.compression_level,
             groups=RowGroups(self.row_group_size, self._limits(place).waiting_bytes, self.statistics),
@@ -307,23 +321,9 @@ class FileSink(SinkSpec):
 
     def _kind(self, place: Kind) -> FileKind:
         if place != "folder":
-            return detect(self.path, self.format, written=True)
-        if self.format is not None:
-            return FileKind(format_named(self.format))
-        kind = kind_of(self.path.rstrip("/"))
-        if (
-            kind is not None
-            and self.partition_by
-            and not self.path.endswith("/")
-            and not self._local.is_dir()
-        ):
-            raise PlanError(
-                f"partition_by makes a folder, and {printable(self.path)!r} looks like a file",
-                expected="the name of a folder, such as 'out/'",
-                found=printable(self.path),
-                hint=f"write '{printable(self.path)}/' if the folder is to have this name, or pass format=",
-            )
-        return kind or FileKind("parquet")
+            return detect(self.path, self.format, written=True).laid_out(self.layout)
+        by_partitions = not self.path.endswith("/") and not self._local.is_dir()
+        return folder_kind(self.path, self.format, by_partitions=by_partitions).laid_out(self.layout)
 
     def _compression(self, kind: FileKind, place: Kind) -> str | None:
         """Return the compression to use; None for no compression."""
@@ -338,13 +338,3 @@ class FileSink(SinkSpec):
             self.path if place == "folder" else None,
             self._mode(self._kind(place).format, place),
         )
-
-
-def _stem(mode: Mode) -> str:
-    """Return the beginning of the names of part files.
-
-    Where files of other runs stay, it differs from theirs, and sorts after those of earlier runs.
-    """
-    if mode in ("overwrite", "error"):
-        return "part"
-    return f"part-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,17 @@ import polars as pl
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.mistakes.explain import nearest_value
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.io.files.formats import COMPRESSION_SUFFIXES, TEXT_FORMATS, FileKind, Format, a_file
+from arrowstream.io.files.formats import (
+    COMPRESSION_SUFFIXES,
+    TEXT_FORMATS,
+    FileKind,
+    Format,
+    a_file,
+    format_named,
+    kind_of,
+)
+from arrowstream.io.files.paths import printable
+from arrowstream.io.files.text.options.csv_layout import CsvLayout
 
 # The first of each is the default.
 _COMPRESSIONS: Final[dict[Format, tuple[str, ...]]] = {
@@ -82,6 +93,36 @@ def compression_of(kind: FileKind, wanted: str | None, path: str, *, by_name: bo
     return None if chosen == "none" else chosen
 
 
+def folder_kind(path: str, format: str | None, *, by_partitions: bool) -> FileKind:
+    """Return the kind of the part files in a folder.
+
+    Parameters
+    ----------
+    path
+        The path of the sink.
+    format
+        The format that was asked for, or None.
+    by_partitions
+        Whether only the partitions show that the path is a folder.
+
+    Raises
+    ------
+    PlanError
+        The path looks like a file.
+    """
+    if format is not None:
+        return FileKind(format_named(format))
+    kind = kind_of(path.rstrip("/"))
+    if kind is not None and by_partitions:
+        raise PlanError(
+            f"partition_by makes a folder, and {printable(path)!r} looks like a file",
+            expected="the name of a folder, such as 'out/'",
+            found=printable(path),
+            hint=f"write '{printable(path)}/' if the folder is to have this name, or pass format=",
+        )
+    return kind or FileKind("parquet")
+
+
 def check_level(level: int | None, compression: str | None, format: Format) -> None:
     """Raise PlanError unless files of this format and compression have this level of compression."""
     levels = _LEVELS.get(compression or "none", range(0)) if format != "ipc" else range(0)
@@ -110,6 +151,18 @@ def check_parquet_only(format: Format, row_group_size: int | None, statistics: b
             found=f"statistics=False for {format}",
             hint="leave it out",
         )
+
+
+def check_layout(format: Format, delimiter: str, layout: CsvLayout) -> None:
+    """Raise PlanError if options of CSV files are given for another format, or do not fit to its delimiter."""
+    if layout.given and format != "csv":
+        raise PlanError(
+            f"{' and '.join(layout.given)} {'is' if len(layout.given) == 1 else 'are'} for CSV files",
+            expected="a CSV file, or format='csv'",
+            found=a_file(format),
+            hint="leave it out" if len(layout.given) == 1 else "leave them out",
+        )
+    replace(layout, delimiter=delimiter)  # raises
 
 
 def check_order(by: tuple[str, ...], schema: pl.Schema) -> None:

@@ -24,6 +24,7 @@ from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.unfinished import is_partition
 from arrowstream.io.files.tables import open_file, open_table
 from arrowstream.io.files.text.byte_stream import FileBytes
+from arrowstream.io.files.text.options.csv_layout import CsvLayout
 from arrowstream.io.files.text.records import MAX_RECORD_BYTES
 
 APPEND_REFUSED: Final = "rows cannot be appended"
@@ -62,20 +63,25 @@ def holds_rows(path: Path | RemotePath, kind: FileKind, empty: bytes) -> bool:
         return True
 
 
-def placeholders(folder: Path, found: Iterable[Path], schema: pl.Schema) -> list[Path]:
-    """Return the files without rows in the folder itself, not in a partition: a run without rows wrote them."""
+def placeholders(folder: Path, found: Iterable[Path], schema: pl.Schema, layout: CsvLayout) -> list[Path]:
+    """Return the files without rows in the folder itself, not in a partition: a run without rows wrote them.
+
+    CSV is written in `layout`.
+    """
     return [
         path
         for path in found
         if path.parent == folder
-        and (kind := kind_of(path)) is not None
+        and (named := kind_of(path)) is not None
+        and (kind := named.laid_out(layout))
         and not holds_rows(path, kind, file_without_rows(kind, schema, kind.compression))
     ]
 
 
 def file_without_rows(kind: FileKind, schema: pl.Schema, compression: str | None) -> bytes:
     """Return the bytes of a file of these columns that a run without rows writes."""
-    return encoded(pl.DataFrame(schema=schema), encoder_for(kind.format, schema, compression, kind.delimiter))
+    encoder = encoder_for(kind.format, schema, compression, kind.delimiter, kind.layout)
+    return encoded(pl.DataFrame(schema=schema), encoder)
 
 
 def check_formats(folder: object, found: Iterable[tuple[PurePath, Format]], format: Format) -> None:
@@ -136,7 +142,11 @@ def check_part(
         own = read(io.BytesIO(file_without_rows(kind, schema, None)))
         _check(path, _stored(path, kind), own, refusal)
     else:
-        names = _csv_names(path, kind) if kind.format == "csv" else _json_names(path, kind)
+        names = _first_record(path, kind) if kind.format == "csv" else _json_names(path, kind)
+        if kind.format == "csv":
+            _check_layout(path, names, schema, kind, refusal)
+        if kind.format == "csv" and not kind.layout.has_header:
+            return
         if kind.format == "csv" or (names and set(names) != set(schema)):
             _check(path, dict.fromkeys(names), dict.fromkeys(schema), refusal)
 
@@ -214,10 +224,45 @@ def _columns(columns: Mapping[str, object], differing: Sequence[str]) -> str:
     return ", ".join(name if columns[name] is None else f"{name}: {columns[name]}" for name in shown)
 
 
-def _csv_names(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
+def _check_layout(
+    path: Path | RemotePath, first: Sequence[str], schema: pl.Schema, kind: FileKind, refusal: str
+) -> None:
+    """Raise SchemaError if the first record of a CSV file shows another delimiter, or another number of columns."""
+    header, quote = kind.layout.has_header, kind.layout.quote_char
+    one = first[0] if len(first) == 1 and len(schema) > 1 else ""
+    other = None
+    for sign in (sign for sign in ",;\t|" if sign in one):
+        fields = [field.strip(quote) for field in one.split(sign)]
+        if fields == list(schema) or (not header and len(fields) == len(schema)):
+            other = sign
+    if other is not None:
+        raise SchemaError(
+            f"{refusal}: {path} has {other!r} between its fields",
+            expected=f"delimiter={other!r}",
+            found=f"{kind.delimiter!r}",
+            hint="pass the delimiter of the file, or write to another place",
+        )
+    if header and len(first) == len(schema) and schema.keys().isdisjoint(first):
+        raise SchemaError(
+            f"{refusal}: {path} has none of these columns, or no header",
+            expected=f"{', '.join(first)}, as in {path}",
+            found=", ".join(schema),
+            hint="rename the columns before the sink, or pass has_header=False if the first row holds values",
+        )
+    if not header and len(first) != len(schema):
+        raise SchemaError(
+            f"{refusal}: {path} has another number of columns",
+            expected=f"{len(first)} columns, as in {path}",
+            found=f"{len(schema)}: {', '.join(schema)}",
+            hint="select the columns of the file before the sink, or write to another place",
+        )
+
+
+def _first_record(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
     try:
         with closing(_lines(path, kind)) as lines:
-            return next(csv.reader((line.decode() for line in lines), delimiter=kind.delimiter), [])
+            texts = (line.decode() for line in lines)
+            return next(csv.reader(texts, delimiter=kind.delimiter, quotechar=kind.layout.quote_char), [])
     except (ValueError, csv.Error) as error:
         raise _unreadable(path, str(error)) from error
 

@@ -23,7 +23,7 @@ from arrowstream.io.files.destination.existing_rows import (
     placeholders,
 )
 from arrowstream.io.files.destination.write_mode import Mode
-from arrowstream.io.files.formats import FileKind, Format, detect
+from arrowstream.io.files.formats import FileKind, detect
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.staging.appended_file import AppendedFile
 from arrowstream.io.files.staging.base import Staging
@@ -67,7 +67,7 @@ def stage_file(
 
 
 def stage_folder(
-    target: Path, mode: Mode, format: Format, schema: pl.Schema, partitions: Partitions, rolls: bool
+    target: Path, mode: Mode, kind: FileKind, schema: pl.Schema, partitions: Partitions, rolls: bool
 ) -> tuple[Staging, bool]:
     """Return the staging of part files in a folder, and whether the folder holds data files that stay.
 
@@ -77,8 +77,8 @@ def stage_folder(
         The folder, without symbolic links.
     mode
         What happens to data files in it.
-    format
-        Format of the files.
+    kind
+        Format of the files, and the layout of CSV.
     schema
         Schema of the batches.
     partitions
@@ -114,18 +114,18 @@ def stage_folder(
             found=f"{len(found)} files, such as {found[0][0].relative_to(target)}",
             hint="choose another folder, pass overwrite=True to replace them, or mode='append' to keep them",
         )
-    check_formats(target, [(path.relative_to(target), held) for path, held in found], format)
+    check_formats(target, [(path.relative_to(target), held) for path, held in found], kind.format)
     if mode == "error":
         return FilledFolder(target), False
     if mode == "overwrite":
         return FilledFolder(target, lambda: _paths(target), alone=True), False
     parts = [path for path, _ in found]
-    spare = placeholders(target, parts if partitions.columns else parts[:1], schema)
+    spare = placeholders(target, parts if partitions.columns else parts[:1], schema, kind.layout)
     parts = [path for path in parts if path not in spare]
     refusal = APPEND_REFUSED if mode == "append" else REPLACE_REFUSED
     check_partitions(target, [path.relative_to(target) for path in parts], partitions.columns)
     for path in dict.fromkeys((*parts[:1], *parts[-1:])):
-        check_part(path, partitions.file_schema(schema), detect(path), refusal)
+        check_part(path, partitions.file_schema(schema), detect(path).laid_out(kind.layout), refusal)
     if mode == "append":
         return (RollingFolder(target, spare) if rolls else FilledFolder(target, lambda: spare)), bool(found)
     return FilledFolder(target, lambda: _paths(target), only_written=True, alone=True), bool(found)

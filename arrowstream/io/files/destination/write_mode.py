@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from arrowstream.core.hints import did_you_mean
@@ -109,3 +111,13 @@ def check_mode(mode: Mode, kind: Kind, format: Format, partitioned: bool) -> Non
             found=f"mode='append' and {a_file(format)}",
             hint="end the path with '/': each run adds part files to the folder",
         )
+
+
+def part_stem(mode: Mode) -> str:
+    """Return the beginning of the names of part files.
+
+    Where files of other runs stay, it differs from theirs, and sorts after those of earlier runs.
+    """
+    if mode in ("overwrite", "error"):
+        return "part"
+    return f"part-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

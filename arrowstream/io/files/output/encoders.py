@@ -20,6 +20,7 @@ from arrowstream.io.files.output.avro_encoder import AvroEncoder
 from arrowstream.io.files.output.encoder import Encoder, Target, file_of
 from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
 from arrowstream.io.files.text.old_zones import has_zones, with_whole_minutes
+from arrowstream.io.files.text.options.csv_layout import PLAIN, CsvLayout
 
 GROUP_ROWS: Final = 262_144
 """Rows per row group, as in Polars' streaming writer; more made files both slower and larger."""
@@ -63,6 +64,7 @@ def encoder_for(
     schema: pl.Schema,
     compression: str | None,
     delimiter: str = ",",
+    layout: CsvLayout = PLAIN,
     *,
     header: bool = True,
     level: int | None = None,
@@ -81,8 +83,10 @@ def encoder_for(
         Compression of the columns for Parquet and IPC, of the whole file for text; None for no compression.
     delimiter
         Delimiter of the fields of a CSV line.
+    layout
+        How CSV is written otherwise.
     header
-        Whether a CSV file begins with a line of the names.
+        Whether a CSV file begins with a line of the names, if its layout has one.
     level
         Level of the compression; None for a fast one.
     groups
@@ -105,7 +109,7 @@ def encoder_for(
         return AvroEncoder(schema, compression)
     text: Encoder
     if format == "csv":
-        text = CsvEncoder(schema, delimiter, header, flows)
+        text = CsvEncoder(schema, delimiter, layout, header, flows)
     else:
         text = (JsonEncoder if format == "json" else NdjsonEncoder)(schema, flows)
     return PackedEncoder(text, compression, level) if compression is not None else text
@@ -189,19 +193,21 @@ class TextEncoder(Encoder):
 
 
 class CsvEncoder(TextEncoder):
-    """Encoder of CSV, quoted where necessary."""
+    """Encoder of CSV."""
 
-    def __init__(self, schema: pl.Schema, delimiter: str, header: bool, flows: bool = False) -> None:
+    def __init__(
+        self, schema: pl.Schema, delimiter: str, layout: CsvLayout, header: bool, flows: bool = False
+    ) -> None:
         super().__init__(schema, flows)
-        self._header = header
-        self._delimiter = delimiter
+        self._header = header and layout.has_header
+        self._options = layout.arguments(delimiter)
 
     def text_sink(self, rows: pl.LazyFrame, target: Target, begun: bool) -> pl.LazyFrame:
         return rows.sink_csv(
             file_of(target),
             include_header=self._header and not begun,
-            separator=self._delimiter,
             lazy=True,
+            **self._options,
         )
 
 

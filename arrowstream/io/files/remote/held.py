@@ -18,7 +18,7 @@ from arrowstream.io.files.destination.existing_rows import (
     holds_rows,
 )
 from arrowstream.io.files.destination.write_mode import Mode
-from arrowstream.io.files.formats import FileKind, Format, kind_of
+from arrowstream.io.files.formats import FileKind, kind_of
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.remote.failures import store_error
 from arrowstream.io.files.remote.stores import exists, objects_below
@@ -76,7 +76,7 @@ def held_object(path: RemotePath, mode: Mode, kind: FileKind, schema: pl.Schema)
 
 
 def held_folder(
-    path: RemotePath, mode: Mode, format: Format, schema: pl.Schema, partitions: Partitions
+    path: RemotePath, mode: Mode, kind: FileKind, schema: pl.Schema, partitions: Partitions
 ) -> Held:
     """Return what a folder in a store holds.
 
@@ -87,7 +87,7 @@ def held_folder(
     SchemaError
         They have other columns.
     """
-    found = data_objects(path)
+    found = {name: found.laid_out(kind.layout) for name, found in data_objects(path).items()}
     names = tuple(found)
     if found and mode == "error":
         raise SinkError(
@@ -96,7 +96,7 @@ def held_folder(
             found=f"{len(found)} objects, such as {names[0]}",
             hint="choose another folder, pass mode='append' to keep them, or mode='overwrite' to replace them",
         )
-    check_formats(path, [(PurePosixPath(name), kind.format) for name, kind in found.items()], format)
+    check_formats(path, [(PurePosixPath(name), held.format) for name, held in found.items()], kind.format)
     if mode in ("error", "overwrite"):
         return Held(names, names, alone=True)
     roots = [name for name in names if "/" not in name]
@@ -104,7 +104,7 @@ def held_folder(
         name
         for name in (roots if partitions.columns else roots[:1])
         if not holds_rows(
-            path.below(name), kind := found[name], file_without_rows(kind, schema, kind.compression)
+            path.below(name), held := found[name], file_without_rows(held, schema, held.compression)
         )
     ]
     parts = [name for name in names if name not in spare]

@@ -16,8 +16,9 @@ from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
+from arrowstream.io.files.destination.encoding import folder_kind
 from arrowstream.io.files.destination.write_mode import Mode
-from arrowstream.io.files.formats import FileKind, detect, format_named, kind_of
+from arrowstream.io.files.formats import FileKind, detect
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.remote.held import held_folder, held_object
 from arrowstream.io.files.remote.options import StorageOptions
@@ -134,10 +135,10 @@ class ObjectSink(SinkSpec):
     @property
     def _kind(self) -> FileKind:
         if not self.is_folder:
-            return detect(self.path.name, self.files.format, written=True)
-        if self.files.format is not None:
-            return FileKind(format_named(self.files.format))
-        return kind_of(self.path.key.rstrip("/")) or FileKind("parquet")
+            kind = detect(self.path.name, self.files.format, written=True)
+        else:
+            kind = folder_kind(self.path.key, self.files.format, by_partitions=False)
+        return kind.laid_out(self.files.layout)
 
     def check(self, schema: pl.Schema) -> None:
         self.files.check(schema)
@@ -155,7 +156,7 @@ class ObjectSink(SinkSpec):
         self.check(schema)
         kind, partitions = self._kind, Partitions(self.files.partition_by)
         held = (
-            held_folder(self.path, self._mode, kind.format, schema, partitions)
+            held_folder(self.path, self._mode, kind, schema, partitions)
             if self.is_folder
             else held_object(self.path, self._mode, kind, schema)
         )

@@ -13,7 +13,7 @@ import polars as pl
 
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.files.text.bad.sound_records import sound_records
-from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat, Uneven
+from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat
 from arrowstream.io.files.text.options.text_options import TextOptions
 from arrowstream.io.files.text.quotes import Quotes, checked, read_quotes
 from arrowstream.io.files.text.records import (
@@ -21,8 +21,6 @@ from arrowstream.io.files.text.records import (
     Block,
     Cut,
     Positions,
-    byte_view,
-    count,
     positions,
     whole,
     with_last,
@@ -62,6 +60,10 @@ class Csv(TextFormat):
         """The byte around quoted fields, or None."""
         return None if self.options.quote_char is None else ord(self.options.quote_char)
 
+    def has_quotes(self, block: bytes) -> bool:
+        """Return whether a block has quotes."""
+        return self.quote is not None and self.quote in block
+
     def read_quotes(self, block: bytes) -> Quotes:
         """Find the quotes of a block that begins with a record."""
         return read_quotes(block, self.delimiter, self.quote)
@@ -84,7 +86,7 @@ class Csv(TextFormat):
             if comment is None or comment not in data:
                 if not aside:
                     return plain(data, last)
-                if len(data) <= self.longest and not (last and self._quotes(data)):
+                if len(data) <= self.longest and not (last and self.has_quotes(data)):
                     end, in_order = self.cut(data)
                     if in_order:
                         return len(data) if last else end, True, None
@@ -184,25 +186,6 @@ class Csv(TextFormat):
         rows = pl.scan_csv(text, has_header=not bare, schema=own, ignore_errors=lenient, **self._reading())
         return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
 
-    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
-        expected, delimiter = len(self.names), self.delimiter
-        if self._quotes(block):
-            view = byte_view(block)
-            at = np.flatnonzero((view == self.quote) | (view == delimiter) | (view == _NEWLINE))
-            kinds = view[at]
-            outside = np.cumsum(kinds == self.quote, dtype=np.uint8) % 2 == 0
-            ends, delimiters = at[outside & (kinds == _NEWLINE)], at[outside & (kinds == delimiter)]
-            lines, between = len(ends), len(delimiters)
-        else:
-            lines = count(block, _NEWLINE) if newlines is None else newlines
-            between = count(block, delimiter)
-        if between == (expected - 1) * (lines + (not block.endswith(b"\n"))):
-            return None  # a longer record may make up for a shorter one, but Polars refuses the longer one
-        if not self._quotes(block):
-            ends, delimiters = positions(block, _NEWLINE), positions(block, delimiter)
-        records, found = uneven_records(block, with_last(ends + 1, block), delimiters, expected)
-        return Uneven(int(records[0]), expected, int(found[0])) if len(records) else None
-
     def _stand_ins(self) -> list[str]:
         """Return stand-ins for the columns' names, which Polars would change if they contain quotes."""
         return [f"c{number}" for number in range(len(self.names))]
@@ -217,17 +200,13 @@ class Csv(TextFormat):
         return (
             bool(first.strip())
             and not first.startswith(BOM)
-            and not self._quotes(first)
+            and not self.has_quotes(first)
             and first.count(self.options.delimiter.encode()) == len(self.names) - 1
         )
 
     def _header(self) -> bytes:
         """Return a header to put before a block, so that Polars treats the block as a file."""
         return f"{self.options.delimiter.join(self._stand_ins())}\n".encode()
-
-    def _quotes(self, block: bytes) -> bool:
-        """Return whether a block has quotes."""
-        return self.quote is not None and self.quote in block
 
     def _reading(self) -> dict[str, Any]:
         """Return the arguments with which Polars reads a block under the stand-ins."""
@@ -241,32 +220,6 @@ class Csv(TextFormat):
             "null_values": nulls if nulls is None or isinstance(nulls, str | dict) else [*nulls],
             "decimal_comma": self.options.decimal_comma,
         }
-
-
-def uneven_records(
-    block: bytes, ends: Positions, delimiters: Positions, expected: int
-) -> tuple[Positions, Positions]:
-    """Return the records with too few or too many fields, and how many each has; both of shape (n,), int64.
-
-    Parameters
-    ----------
-    block
-        The bytes.
-    ends
-        Ends of its records, ascending. Shape (m,), int64.
-    delimiters
-        Positions of the delimiters outside quoted fields, ascending. Shape (k,), int64.
-    expected
-        Number of fields of a record.
-    """
-    found = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
-    starts = np.concatenate(([0], ends[:-1]))
-    # Polars turns a blank line, only a line end ("\n" or "\r\n"), into a row of nulls.
-    blank = (ends - starts) <= 2
-    for record in np.flatnonzero((found != expected) & blank):
-        blank[record] = not block[starts[record] : ends[record]].strip(b"\r\n")
-    wrong = np.flatnonzero((found != expected) & ~blank)
-    return wrong, found[wrong]
 
 
 def _names(header: bytes, format: Csv, path: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -17,6 +17,7 @@ from arrowstream.io.files.text.bad.put_aside import bad_rows
 from arrowstream.io.files.text.bad.sift import inferred, sifted
 from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.csv_format import HEADER_BYTES, Csv
+from arrowstream.io.files.text.csv_rows import CsvRows
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
 from arrowstream.io.files.text.json.array import JsonLines
 from arrowstream.io.files.text.lines_format import Lines
@@ -25,13 +26,16 @@ from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
 from arrowstream.io.files.text.options.transcode import AfterLines, Transcoded
-from arrowstream.io.files.text.record_errors import RaggedRecord, UnknownKey
+from arrowstream.io.files.text.record_errors import UnknownKey
 from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, blocks, count, whole
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 _NEWLINE = ord("\n")
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
+
+Parse = Callable[[bytes, bool, int | None], pl.LazyFrame]
+"""Parses whole records; called with whether their quotes are in order, and the number of newlines if it is known."""
 
 
 class TextFile:
@@ -59,11 +63,11 @@ class TextFile:
         "_blocks",
         "_bytes",
         "_counted",
-        "_in_order",
+        "_csv",
+        "_first",
         "_lines",
         "_ndjson",
         "_path",
-        "first",
         "format",
     )
 
@@ -81,6 +85,7 @@ class TextFile:
         )
         self._counted = 0
         self._lines: int | None = 1
+        self._csv: CsvRows | None = None
         self._ndjson: NdjsonRows | None = None
         try:
             self._open(file, options)
@@ -113,20 +118,27 @@ class TextFile:
             partial=self.format.quotes and not self._aside,
             is_live=self._bytes.is_live,
         )
-        self.first = next(self._blocks, Block(b"", True))
-        if not isinstance(self.format, Csv):
-            return
-        if header:
+        self._first: Block | None = None
+        if header and isinstance(self.format, Csv):
             self._take_header(self.format, header, options, 0)
-        else:
+        elif isinstance(self.format, Csv):
             self._read_header(self.format, options)
+
+    def _begin(self) -> Block:
+        """Return the first block, which is read only once it is needed."""
+        if self._first is None:
+            self._first = next(self._blocks, Block(b"", True))
+        return self._first
 
     def _plain_header(self, text: Text, format: Csv, options: TextOptions) -> bytes:
         """Take the header off a text that begins with it, so that no block is copied; else return no bytes."""
-        others_first = options.comment_prefix is not None or self._aside
+        others_first = options.comment_prefix is not None
         if not options.has_header or others_first or self._bytes.is_live:  # of a pipe, less may have come
             return b""
         head = text.read(HEADER_BYTES) or b""
+        if self._aside and not format.read_quotes(head).in_order:  # a line before the header may be a bad row
+            text.put_back(head)
+            return b""
         ends = format.ends(head)
         header = head[: ends[0]] if len(ends) > 1 else b""  # the only end may be that of `head`
         header = header if header.strip(b"\r\n") else b""
@@ -140,9 +152,10 @@ class TextFile:
 
     def _read_header(self, format: Csv, options: TextOptions) -> None:
         """Take the header off the first block, or name the columns without one."""
-        while not self.first.data.lstrip(b"\r\n") and (more := next(self._blocks, None)) is not None:
-            self.first = self.first.joined(more)
-        data, in_order, gaps = self.first
+        first = self._begin()
+        while not first.data.lstrip(b"\r\n") and (more := next(self._blocks, None)) is not None:
+            self._first = first = first.joined(more)
+        data, in_order, gaps = first
         body = data.lstrip(b"\r\n")
         end = format.end_of_first(body, 1)
         if not options.has_header:
@@ -165,22 +178,24 @@ class TextFile:
         self._take_header(format, body[:end], options, data.count(b"\n", 0, blank) + before)
         end += blank
         rest = tuple(gap._replace(at=gap.at - end) for gap in gaps[before:])
-        self.first = Block(data[end:], in_order, rest)
+        self._first = Block(data[end:], in_order, rest)
 
     def infer(self, overrides: pl.Schema) -> pl.Schema:
-        """Return names and types of the columns, from the first block.
+        """Return names and types of the columns; those that `overrides` lacks from the first block.
 
         Raises
         ------
         SourceError
             A record of the block cannot be read.
         """
+        if isinstance(self.format, Csv) and overrides.keys() >= set(self.format.names):
+            return pl.Schema({name: overrides[name] for name in self.format.names})
+        first = self._begin()
         try:
             infer = partial(inferred, self.format) if self._aside else self.format.infer
-            return infer(self.first.data, overrides)
+            return infer(first.data, overrides)
         except (FlawedRecord, pl.exceptions.PolarsError) as error:
-            data, _, _ = self.first
-            gaps = self.first.gaps_at
+            data, gaps = first.data, first.gaps_at
             fault = Fault(self._path, self.format, overrides, lambda rows: rows, data, self._lines, gaps)
             raise fault.explain(error, 0) from error
 
@@ -191,15 +206,22 @@ class TextFile:
         )
         if known or not self._bytes.is_live:
             return
-        while len(self.first.data) < BLOCK_BYTES and (more := next(self._blocks, None)) is not None:
-            self.first = self.first.joined(more)
+        first = self._begin()
+        while len(first.data) < BLOCK_BYTES and (more := next(self._blocks, None)) is not None:
+            self._first = first = first.joined(more)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns, from the header of a CSV file, else from the first rows."""
         return self.format.names if isinstance(self.format, Csv) else tuple(self.infer(pl.Schema()))
 
     def pieces(
-        self, file: DataFile, schema: pl.Schema, adapt: Adapt, *, known: pl.Schema | None = None
+        self,
+        file: DataFile,
+        schema: pl.Schema,
+        adapt: Adapt,
+        *,
+        columns: Collection[str] | None = None,
+        known: pl.Schema | None = None,
     ) -> Iterator[Piece]:
         """Yield the blocks, each to be parsed as `schema`, which must have the file's columns.
 
@@ -211,13 +233,17 @@ class TextFile:
             Names and types of the columns.
         adapt
             Query on the rows of a block.
+        columns
+            Names of the columns that the query needs; None for all.
         known
             Keys that objects may have; any other is an error. None if any key is allowed.
         """
-        block: Block | None = self.first
-        self.first = Block(b"", True)
+        block: Block | None = self._begin()
+        self._first = None
         if isinstance(self.format, Ndjson):
             self._ndjson = NdjsonRows(schema)
+        if isinstance(self.format, Csv):
+            self._csv = CsvRows(self.format, schema, self.format.names if columns is None else columns)
         while block is not None:
             if not block.data and not block.gaps:
                 if self._bytes.is_live:
@@ -243,24 +269,52 @@ class TextFile:
         adapt: Adapt,
         known: pl.Schema | None,
     ) -> Piece:
-        format, ndjson = self.format, self._ndjson
+        format, line = self.format, self._lines or 1
+        before, self._counted = self._counted, self._bytes.bytes_read
+        nbytes = self._counted - before
+        fault = Fault(self._path, format, schema, adapt, block.data, self._lines, block.gaps_at)
+        loss, put_aside = Loss(fault.first_loss), PutAside()
+        rows = self._parser(schema, known, loss)
 
-        def rows(data: bytes, *, in_order: bool = False, newlines: int | None = None) -> pl.LazyFrame:
+        def read() -> pl.DataFrame:
+            return adapt(rows(block.data, block.in_order, newlines)).collect(engine="in-memory")
+
+        def read_good() -> pl.DataFrame:
+            # All columns, though the query may need few: a row is bad whatever the query.
+            def read_all(data: bytes) -> pl.DataFrame:
+                whole = data is block.data
+                found = rows(data, whole and block.in_order, newlines if whole else None)
+                return found.collect(engine="in-memory")
+
+            found = sifted(format, schema, block, read_all)
+            loss.first = replace(fault, block=found.data, cuts=found.whole.cuts).first_loss
+            put_aside.rows = bad_rows(self._path, block.gaps, found, line)
+            return adapt(found.rows.lazy()).collect(engine="in-memory")
+
+        if self._aside:
+            return Piece(file.path, None, nbytes, read_good, fault.explain, loss, aside=put_aside)
+        return Piece(file.path, None, nbytes, read, fault.explain, loss)
+
+    def _parser(self, schema: pl.Schema, known: pl.Schema | None, loss: Loss) -> Parse:
+        """Return the function that parses records; values that it leaves out are counted in `loss`."""
+        format, csv, ndjson = self.format, self._csv, self._ndjson
+
+        def rows(data: bytes, in_order: bool, newlines: int | None) -> pl.LazyFrame:
             # The keys of lines that cannot be read are not compared with those that are known.
             apart = format.apart(data) if known is not None else None
             try:
                 if apart is not None:
-                    return parsed(apart.data, in_order=in_order)
-                return parsed(data, in_order=in_order, newlines=newlines)
+                    return parsed(apart.data, in_order, None)
+                return parsed(data, in_order, newlines)
             except pl.exceptions.PolarsError:
                 if apart is not None or (apart := format.apart(data)) is None:
                     raise
-                return parsed(apart.data)
+                return parsed(apart.data, False, None)
 
-        def parsed(data: bytes, *, in_order: bool = False, newlines: int | None = None) -> pl.LazyFrame:
+        def parsed(data: bytes, in_order: bool, newlines: int | None) -> pl.LazyFrame:
             sound = format.checked(data, in_order=in_order)
-            if (uneven := format.uneven(sound, newlines)) is not None:
-                raise RaggedRecord(uneven)
+            if csv is not None:
+                return csv.read(sound, newlines).lazy()
             if known is not None and (key := unknown_key(sound, known)) is not None:
                 raise UnknownKey(key, known)
             if ndjson is None:
@@ -269,25 +323,7 @@ class TextFile:
             frame, loss.count = ndjson.read(sound)
             return frame.lazy()
 
-        def read() -> pl.DataFrame:
-            found = rows(block.data, in_order=block.in_order, newlines=newlines)
-            return adapt(found).collect(engine="in-memory")
-
-        def read_good() -> pl.DataFrame:
-            # All columns, though the query may need few: a row is bad whatever the query.
-            found = sifted(format, schema, block, lambda data: rows(data).collect(engine="in-memory"))
-            loss.first = replace(fault, block=found.data, cuts=found.whole.cuts).first_loss
-            put_aside.rows = bad_rows(self._path, block.gaps, found, line)
-            return adapt(found.rows.lazy()).collect(engine="in-memory")
-
-        line = self._lines or 1
-        before, self._counted = self._counted, self._bytes.bytes_read
-        fault = Fault(self._path, format, schema, adapt, block.data, self._lines, block.gaps_at)
-        loss, put_aside = Loss(fault.first_loss), PutAside()
-        nbytes = self._counted - before
-        if self._aside:
-            return Piece(file.path, None, nbytes, read_good, fault.explain, loss, aside=put_aside)
-        return Piece(file.path, None, nbytes, read, fault.explain, loss)
+        return rows
 
     def close(self) -> None:
         """Close the file."""

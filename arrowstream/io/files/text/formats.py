@@ -84,13 +84,6 @@ class TextFormat(Protocol):
         """Return the rows of a checked block; types that `schema` lacks are inferred or text."""
         ...
 
-    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
-        """Return the first record of a checked block with too few or too many fields, or None.
-
-        `newlines` is the number of newlines in the block if it is known.
-        """
-        ...
-
 
 class LineFormat(TextFormat, Protocol):
     """Text format whose records are lines."""
@@ -103,6 +96,3 @@ class LineFormat(TextFormat, Protocol):
 
     def ends(self, block: bytes) -> Positions:
         return with_last(positions(block, ord("\n")) + 1, block)
-
-    def uneven(self, block: bytes, newlines: int | None = None) -> Uneven | None:
-        return None

@@ -11,6 +11,7 @@ import polars as pl
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.csv_format import Csv
+from arrowstream.io.files.text.csv_rows import CsvRows
 from arrowstream.io.files.text.json.array import JsonLines
 from arrowstream.io.files.text.lines_format import Lines
 from arrowstream.io.files.text.ndjson_format import Ndjson
@@ -67,10 +68,8 @@ class AlikeCsv(Alike):
     ) -> tuple[pl.DataFrame, Sequence[int]]:
         block = b"".join(file.content for file in files)
         rows = rows_of_each(self.format.ends(block), [file.content for file in files])
-        sound = self.format.checked(block)
-        if self.format.uneven(sound) is not None:
-            raise ValueError("a record has too few or too many fields")
-        return self.format.scan(sound, schema).select(columns).collect(engine="in-memory"), rows
+        found = CsvRows(self.format, schema, columns).read(self.format.checked(block))
+        return found.select(columns), rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from arrowstream.io.files.text.csv_format import Csv, uneven_records
+from arrowstream.io.files.text.csv_format import Csv
+from arrowstream.io.files.text.csv_rows import uneven_records
 from arrowstream.io.files.text.quotes import stray_returns
 from arrowstream.io.files.text.records import Positions, byte_view, positions
 

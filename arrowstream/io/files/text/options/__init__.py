@@ -1,1 +1,1 @@
-"""How text files are written: the options of the user, and other encodings as UTF-8."""
+"""How text files are written: the options of sources and of CSV sinks, and other encodings as UTF-8."""
