@@ -4,8 +4,8 @@ The distances of a row's keys from the smallest keys (`close_integers`) are the 
 place, of its group in an array. This is DuckDB's perfect hash aggregate
 (``src/execution/perfect_aggregate_hashtable.cpp``).
 Nothing is hashed, compared or sorted, so it takes a third of the time of Polars' `group_by` for 10,000 keys, and half
-for 1,000,000. Groups come out sorted by pane and keys; where there are more places than rows, by pane and in the order
-of first rows (`slotted_groups`).
+for 1,000,000. Groups come out sorted by pane and keys; where there are more places than rows, by pane and then in the
+order of first rows (`slotted_groups`).
 """
 
 from __future__ import annotations
