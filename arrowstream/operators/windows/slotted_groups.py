@@ -101,4 +101,3 @@ class _Slots:
         found[unknown] = claims
         self.used += len(firsts)
         return found, unknown[firsts]
-
