@@ -110,7 +110,7 @@ def _slotted(
     kept = pl.concat([part.all().select(PANE, *keys) for part in parts])
     # Where rows come in the order of their numbers, the least number of a group is that of its first row.
     if columns[0].is_sorted():
-        kept = kept.hstack(columns[:1])
+        kept = kept.hstack([columns[0]])
         columns, folds = columns[1:], folds[1:]
     size = prod(digit.span for digit in digits)
     groups = slotted_groups([_places(part, digits) for part in parts], size, kept, columns, folds)
