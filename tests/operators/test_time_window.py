@@ -188,11 +188,12 @@ def test_every_type_of_time(dtype: pl.DataType) -> None:
     assert out.rows() == bounds
 
 
-def test_many_rows_of_many_keys_and_windows() -> None:
-    """So many that batches go in unreduced, and the streaming engine merges them."""
+@pytest.mark.parametrize("spread", [1, 1_000_003])
+def test_many_rows_of_many_keys_and_windows(spread: int) -> None:
+    """Many rows are buffered before they are grouped: by slots, or by the streaming engine if keys are far apart."""
     count = 400_000
     rows = pl.DataFrame({"ts": range(count), "k": range(count), "x": range(count)}).with_columns(
-        pl.col("k") * 7919 % 150_001, pl.col("ts") * 100
+        pl.col("k") * 7919 % 150_001 * spread, pl.col("ts") * 100
     )
     operator = window(pl.col("x").sum(), pl.len())
     process = operator.start(rows.schema, context())
@@ -372,8 +373,9 @@ def test_a_pane_without_rows_among_those_that_close_together(
     assert found["x"].to_list() == [1, 2, 4]
 
 
-def test_keys_that_first_come_far_apart_come_in_that_order() -> None:
-    keys = [2] * 100 + [0] + [1] * 100 + [0]
+@pytest.mark.parametrize("times", [2, 100])
+def test_keys_come_in_the_order_in_which_they_first_come_close_together_or_far_apart(times: int) -> None:
+    keys = [2] * times + [0] + [1] * times + [0]
     rows = pl.DataFrame({"ts": [0] * len(keys), "k": keys})
     operator = window(pl.len(), size=S)
     process = operator.start(rows.schema, context())

@@ -49,15 +49,24 @@ class FoldedColumn:
 
     def add(self, places: Array, values: pl.Series) -> None:
         """Fold values (rows,) in row order into `places` (rows,), int64; null changes nothing."""
-        plain = _physical(values)
-        if plain.null_count():
-            plain = plain.fill_null(self._neutral)
         with np.errstate(all="ignore"):
-            self._fold.at(self.values, places, plain.to_numpy())
+            self._fold.at(self.values, places, self._filled(values))
+
+    def put(self, start: int, values: pl.Series) -> None:
+        """Fold values (rows,) into as many places, from `start` on; null changes nothing."""
+        places = self.values[start : start + len(values)]
+        with np.errstate(all="ignore"):
+            self._fold(places, self._filled(values), out=places)
 
     def reach(self, places: int) -> None:
         """Grow the array to at least this many places."""
         self.values = self._memory.longer(self.values, places, self._neutral)
+
+    def _filled(self, values: pl.Series) -> Array:
+        """Return values in the physical type, and the neutral element for null."""
+        plain = _physical(values)
+        filled: Array = (plain.fill_null(self._neutral) if plain.null_count() else plain).to_numpy()
+        return filled
 
 
 class SlotColumn(FoldedColumn):

@@ -151,6 +151,8 @@ def by_pane(
 def in_order(groups: pl.DataFrame) -> pl.DataFrame:
     """Return groups sorted by pane, and within a pane by their first row."""
     low, high = groups[PANE][0], groups[PANE][-1]
+    if low == high and groups[ROW].is_sorted():
+        return groups
     return groups[_by_row(groups[ROW])] if low == high else groups.sort(PANE, ROW)
 
 

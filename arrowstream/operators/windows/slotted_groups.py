@@ -1,0 +1,103 @@
+"""Grouping at computed places where nearly every row may have a group of its own.
+
+A group gets the next slot when its first row comes. The state of the groups then lies together, in the order in which
+windows give their results, however many places are empty: nothing is sorted afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from arrowstream.operators.aggregation.folded_column import FoldedColumn
+from arrowstream.operators.aggregation.mergeable import Fold
+from arrowstream.state.arrays import Array
+from arrowstream.state.memory import StateMemory
+
+
+def slotted_groups(
+    places: Sequence[Array],
+    size: int,
+    keys: pl.DataFrame,
+    values: Sequence[pl.Series],
+    folds: Sequence[Fold],
+) -> pl.DataFrame:
+    """Return the keys and the state of each group, in the order of first rows.
+
+    Parameters
+    ----------
+    places
+        The places of the groups of rows, in parts (rows,), int64.
+    size
+        The number of places.
+    keys
+        Columns of all rows, of which a group has the values of its first row.
+    values
+        The value of each row for each column of state, without nulls where it is folded by minimum or maximum.
+    folds
+        How values are folded, one for each of `values`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import polars as pl
+    >>> from arrowstream.operators.windows.slotted_groups import slotted_groups
+    >>> places = [np.array([7, 2]), np.array([7, 5])]
+    >>> keys, values = pl.DataFrame({"k": [7, 2, 7, 5]}), pl.Series("x", [1, 2, 3, 4])
+    >>> slotted_groups(places, 8, keys, [values], ["add"]).rows()
+    [(7, 4), (2, 2), (5, 4)]
+    """
+    rows, memory = sum(map(len, places)), StateMemory()
+    columns = [
+        FoldedColumn(fold, column, min(size, rows) + 1, memory)
+        for fold, column in zip(folds, values, strict=True)
+    ]
+    slots = _Slots(size)
+    firsts: list[pl.DataFrame] = []
+    start = 0
+    for part in places:
+        numbers, new = slots.of(part)
+        others = np.ones(len(part), np.bool_)
+        others[new] = False
+        rest = np.flatnonzero(others)
+        at, again = pl.Series(new.astype(np.uint32)), pl.Series(rest.astype(np.uint32))
+        known = numbers[rest].astype(np.int64)
+        for folded, column in zip(columns, values, strict=True):
+            coming = column.slice(start, len(part))
+            folded.put(slots.used - len(new), coming[at])
+            folded.add(known, coming[again])
+        firsts.append(keys.slice(start, len(part))[at])
+        start += len(part)
+    state = (pl.Series(folded.name, folded.values[1 : slots.used]).cast(folded.dtype) for folded in columns)
+    return pl.DataFrame([*pl.concat(firsts, rechunk=True), *state])
+
+
+class _Slots:
+    """The slot of each place, numbered from 1 in the order in which places first come."""
+
+    def __init__(self, places: int) -> None:
+        self._table = np.zeros(places, np.uint32)
+        """The slot of every place, or 0."""
+        self.used = 1
+        """The number that the next slot gets."""
+
+    def of(self, places: Array) -> tuple[Array, Array]:
+        """Return the slot of each row (rows,), uint32, and the first row of each new slot (slots,), int64."""
+        found = self._table.take(places)
+        unknown = np.flatnonzero(found == 0)
+        at = places[unknown]
+        # Every row claims its place. Of several values for one place numpy keeps the last: in reverse, the first row.
+        claims = np.arange(self.used, self.used + len(at), dtype=np.uint32)
+        self._table[at[::-1]] = claims[::-1]
+        owners = self._table.take(at)
+        firsts = np.flatnonzero(owners == claims)
+        if len(firsts) < len(at):
+            slots = np.arange(self.used, self.used + len(firsts), dtype=np.uint32)
+            self._table[at[firsts]] = slots
+            claims[firsts] = slots
+            claims = claims.take(owners - np.uint32(self.used))
+        found[unknown] = claims
+        self.used += len(firsts)
+        return found, unknown[firsts]
