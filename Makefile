@@ -45,11 +45,11 @@ lint: $(VENV)/.ready
 types: $(VENV)/.ready
 	$(BIN)/mypy
 
-# Tests with chosen examples cover every line and branch. Those of random examples run without the coverage
-# tracer, which would double their time.
+# Tests with chosen examples cover every line and branch. Those of random examples, and those that repeat what others
+# cover, run without the coverage tracer, which would double their time.
 unit: $(VENV)/.ready .data/flights.csv
-	$(BIN)/python -m pytest $(SPREAD) -m 'not hypothesis' --cov --cov-report=term --cov-fail-under=100 --durations=10
-	$(BIN)/python -m pytest $(SPREAD) -m hypothesis --durations=10
+	$(BIN)/python -m pytest $(SPREAD) -m 'not (hypothesis or untraced)' --cov --cov-report=term --cov-fail-under=100 --durations=10
+	$(BIN)/python -m pytest $(SPREAD) -m 'hypothesis or untraced' --durations=10
 
 # A third of the random examples: `unit` tries all of them, and `fuzz` twenty times as many on both versions.
 oldest: $(OLDEST)/.ready .data/flights.csv

@@ -22,6 +22,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results.md")
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", command.BENCHMARKS)
 def test_gives_figures(name):
     section = command.BENCHMARKS[name]("tiny")

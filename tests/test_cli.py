@@ -423,6 +423,7 @@ def test_importing_the_library_loads_no_extra_and_nothing_that_takes_long() -> N
     assert out.stdout.strip() == b""
 
 
+@pytest.mark.untraced
 @pytest.mark.once
 def test_a_process_with_pipes() -> None:
     command = [sys.executable, "-m", "arrowstream", "run", "job.toml"]
@@ -434,6 +435,7 @@ def test_a_process_with_pipes() -> None:
     assert done.returncode == 2
 
 
+@pytest.mark.untraced
 @pytest.mark.once
 def test_rows_on_stdout_are_not_mixed_with_the_report() -> None:
     Path("out.toml").write_text(
@@ -507,6 +509,7 @@ def process(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
         child.kill()
 
 
+@pytest.mark.untraced
 @pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("process", [ENDLESS], indirect=True)
@@ -521,6 +524,7 @@ def test_a_real_signal_stops_gently(process: subprocess.Popen[str], number: sign
     assert pl.read_parquet("out.parquet")["c"].is_in([4, 6]).all()
 
 
+@pytest.mark.untraced
 @pytest.mark.once
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("process", [STUCK], indirect=True)

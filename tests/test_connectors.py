@@ -35,6 +35,7 @@ def test_every_method_is_in_the_table() -> None:
         assert methods - other == {entry.call.__name__ for entry in kinds.values()}
 
 
+@pytest.mark.untraced
 def test_the_pages_are_up_to_date(tmp_path: Path) -> None:
     build(tmp_path)
     made = {page.name: page.read_text() for page in tmp_path.iterdir()}
@@ -42,6 +43,7 @@ def test_the_pages_are_up_to_date(tmp_path: Path) -> None:
     assert made == kept, "run `make docs`"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("section", "kind", "entry"), ENTRIES, ids=NAMES)
 def test_a_page_says_all_of_it(section: str, kind: str, entry: Connector, package: griffe.Module) -> None:
     """Parameters, cost, errors, and an example with a pipeline."""

@@ -33,6 +33,7 @@ def package() -> griffe.Module:
     return load()
 
 
+@pytest.mark.untraced
 def test_the_pages_are_up_to_date(tmp_path: Path) -> None:
     build(tmp_path)
     made = {page.name: page.read_text() for page in tmp_path.iterdir()}
@@ -40,6 +41,7 @@ def test_the_pages_are_up_to_date(tmp_path: Path) -> None:
     assert made == kept, "run `make docs`"
 
 
+@pytest.mark.untraced
 def test_every_operator_has_a_page(package: griffe.Module) -> None:
     assert sorted(operators(package)) == sorted(PAGES)
     assert sum(map(len, GROUPS.values())) == len(PAGES)

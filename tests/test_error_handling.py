@@ -439,6 +439,7 @@ def test_a_run_that_is_cancelled_while_it_waits_to_try_again_ends_at_once() -> N
     asyncio.run(main())
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", range(25))
 def test_chaos(seed: int) -> None:
     """Steps and sinks that fail by chance, some rows always: in the end each row is where it belongs, once."""

@@ -44,6 +44,7 @@ def written(folder: Path) -> pl.DataFrame:
     return pl.read_parquet(folder / "**/*.parquet", hive_partitioning=True)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("form", ["python", "toml"])
 def test_the_main_job_equals_polars(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any

@@ -163,6 +163,7 @@ def is_below(target: str, path: Path) -> bool:
     return theirs == own or {theirs, own} <= TOP or layer(theirs) < layer(own)
 
 
+@pytest.mark.untraced
 def test_imports_run_downward_only() -> None:
     upward = [(dotted(path), to) for path in MODULES for to in own_imports(path) if not is_below(to, path)]
     assert not upward

@@ -112,6 +112,7 @@ def assert_same(found: pl.DataFrame, expected: pl.DataFrame) -> None:
     assert_frame_equal(found, expected, check_exact=True)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", ROW_WISE)
 def test_expressions_of_a_row(name: str) -> None:
     expr = ROW_WISE[name]
@@ -130,6 +131,7 @@ def test_expressions_of_rows_under_any_cut(parts: list[pl.DataFrame], pin: str) 
     assert_same(rows(lambda b: b.with_columns(**ROW_WISE).backend(pin), parts), expected)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", ROW_WISE)
 def test_a_row_that_a_filter_leaves_in_a_query_of_many(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polars_backend, "_LAZY_FROM", 1)
@@ -167,6 +169,7 @@ def grouped(by: Sequence[str | pl.Expr], expr: pl.Expr) -> pl.DataFrame:
     return FRAME.group_by(by, maintain_order=True).agg(out=expr)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", AGGREGATES)
 def test_reduce(name: str) -> None:
     expr, expected = AGGREGATES[name], grouped(["k"], AGGREGATES[name])
@@ -178,6 +181,7 @@ def test_reduce(name: str) -> None:
     assert_same(evicting, expected)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", AGGREGATES)
 def test_one_group_has_the_result_that_it_has_among_others(name: str) -> None:
     expr = AGGREGATES[name]
@@ -186,6 +190,7 @@ def test_one_group_has_the_result_that_it_has_among_others(name: str) -> None:
         assert_same(found, grouped(["k"], expr).filter(pl.col("k") == key))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", AGGREGATES)
 def test_reduce_of_all_rows_gives_what_select_gives(name: str) -> None:
     expr = AGGREGATES[name]
@@ -237,6 +242,7 @@ IN_WINDOWS = [
 """Every aggregation in two kinds of windows, and every kind with a third of the aggregations."""
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("name", "window"), IN_WINDOWS)
 def test_windows(name: str, window: str) -> None:
     def steps(b: Builder) -> Builder:
@@ -282,6 +288,7 @@ def test_windows_of_single_rows_with_equal_divisors(name: str) -> None:
     }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("by", [None, "k"])
 def test_scan(by: str | None, cut: str) -> None:
@@ -300,6 +307,7 @@ def test_scan(by: str | None, cut: str) -> None:
     assert_same(rows(lambda b: b.scan(by=by, **columns), CUTS[cut]), FRAME.with_columns(**over))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["parquet", "ipc", "csv", "ndjson"])
 @pytest.mark.parametrize("size", [1, 3])
 def test_files_of_few_rows(kind: str, size: int, tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def large_file(path: Path) -> tuple[int, int]:
     return rows * pieces, frame.filter(pl.col("b") > 50).height * pieces
 
 
+@pytest.mark.untraced
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its memory from /proc")
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])

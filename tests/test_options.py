@@ -100,6 +100,7 @@ def test_no_count(option: str, value: Any) -> None:
         COUNTS[option](value)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", [name for name in Settings.__annotations__ if not name.startswith("_")])
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "'much'"])
 def test_no_setting(name: str, value: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
 PAGES = [README, ROOT / "docs" / "index.md", *GUIDE]
 
 
+@pytest.mark.untraced
 def test_the_readme_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -47,6 +48,7 @@ def test_the_readmes_figures_are_those_of_the_benchmarks() -> None:
     assert not missing, "copy the lines of benchmarks/results.md into the README"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
 def test_a_page_of_the_guide_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any

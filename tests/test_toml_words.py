@@ -77,6 +77,7 @@ def hints() -> Iterator[tuple[str, str]]:
                     yield from ((name, text) for text in texts(node.value))
 
 
+@pytest.mark.untraced
 def test_no_hint_of_a_job_speaks_python() -> None:
     found = dict.fromkeys(hints())
     assert len(found) > 80

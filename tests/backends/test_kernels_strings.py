@@ -130,6 +130,7 @@ def test_corners_equal_polars(function: str) -> None:
         assert_equals_polars(function, rows[2:], to_record(rows).slice(min(2, rows.height)))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("function", "method"), [("str.uppercase", "to_uppercase"), ("str.lowercase", "to_lowercase")]
 )

@@ -255,6 +255,7 @@ LEFT = pl.lit("high") == SIDE
 SAME = pl.DataFrame({"x": [1.0, 2.0], "xs": [[1.0], [9.0, 1.0]], "st": [{"a": 1.0}, {"a": 2.0}]})
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("expr", "name", "values"),
     [

@@ -40,6 +40,7 @@ def test_a_pinned_step_runs_on_it_and_gives_the_same_rows() -> None:
     assert "pinned: toy" in steps.explain()
 
 
+@pytest.mark.untraced
 def test_without_a_pin_it_is_one_of_the_choices() -> None:
     def plan(builder: Steps) -> Steps:
         return builder.with_columns(y=pl.col("x") + 1).filter(pl.col("y") > 2)

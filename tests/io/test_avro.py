@@ -122,6 +122,7 @@ def test_nanoseconds_maps_and_names_used_again(tmp_path):
         assert read(path)["x"].to_list() == [{"a": "red", "b": "blue"}]
 
 
+@pytest.mark.untraced
 def test_rows_are_those_of_fastavro_in_pieces_of_any_size(tmp_path, monkeypatch):
     path = tmp_path / "x.avro"
     values = [None if n % 5 == 0 else "ab" * (n % 7) for n in range(300)]

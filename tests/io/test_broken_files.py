@@ -13,6 +13,7 @@ def verdicts(numbers: range, folder: Path) -> dict[int, str]:
     return {number: child.verdict(number, 7, folder, lambda step: None)[0] for number in numbers}
 
 
+@pytest.mark.untraced
 def test_some_damaged_files_of_each_format(tmp_path: Path) -> None:
     found = verdicts(range(100), tmp_path)
     assert {number: what for number, what in found.items() if what not in GOOD} == {}
@@ -20,6 +21,7 @@ def test_some_damaged_files_of_each_format(tmp_path: Path) -> None:
         assert {"same", "refused"} <= {found[number] for number in range(format, 100, len(child.FORMATS))}
 
 
+@pytest.mark.untraced
 def test_a_reader_that_loses_a_row_or_a_value_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

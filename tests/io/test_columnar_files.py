@@ -126,6 +126,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.untraced
 def test_an_arrow_file_that_is_cut_short_while_it_is_read_is_an_error_and_does_not_kill_the_process(tmp_path):
     path = tmp_path / "x.arrow"
     WRITE["arrow"](version(1), path)
@@ -309,6 +310,7 @@ def test_a_piece_that_fails_because_the_file_was_cut_says_so(tmp_path):
     assert "changed while it was read" in str(piece.explain(ValueError("broken"), 0))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("piece_bytes", [1, 5_000, 1 << 20])
 def test_batches_are_read_together_one_by_one_or_in_slices(piece_bytes, tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "PIECE_BYTES", piece_bytes)

@@ -217,6 +217,7 @@ def test_types_are_inferred_from_the_first_rows_whatever_comes_after_them(
     assert failure(file).what.startswith("row 3 (line 4)")
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("block", [1, 8, 1 << 20])
 @pytest.mark.parametrize("first", ["\ufeffa,b", "", "\r", "\n\n1,2", '"a\nb",c', '"a",b', " ,b", ","])
 def test_a_block_may_begin_with_any_row(first: str, block: int, tmp_path: Path) -> None:

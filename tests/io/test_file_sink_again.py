@@ -103,6 +103,7 @@ def nothing_written(target: str) -> bool:
     return not path.is_file() and not any(found.is_file() for found in path.rglob("*"))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("target", TARGETS)
 def test_whichever_call_fails_a_retry_goes_on_where_it_was(target: str) -> None:
     got_through = 0

@@ -241,6 +241,7 @@ def run_limited(path, limit, options=""):
     return done.stdout
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.json", "parts/"])
 def test_a_limit_on_the_size_of_files(name, tmp_path):
     limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
@@ -250,6 +251,7 @@ def test_a_limit_on_the_size_of_files(name, tmp_path):
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.untraced
 def test_thousands_of_partitions_with_few_open_files(tmp_path):
     limit = "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
     assert run_limited(tmp_path / "parts", limit, "format='csv', partition_by='k'") == ""

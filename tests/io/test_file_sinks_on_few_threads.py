@@ -24,6 +24,7 @@ last.sink(Sink.to_file(f"{folder}/3.parquet")).build().run_sync()
 """
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("threads", [1, 2])
 def test_sinks_that_wait_for_rows_do_not_keep_polars_from_computing_them(
     tmp_path: Path, threads: int

@@ -129,6 +129,7 @@ def tiny_pieces(monkeypatch):
     monkeypatch.setattr("arrowstream.io.files.reader.BATCH_ROWS", 90)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("suffix", [*SUFFIXES, *PACKED])
 @pytest.mark.parametrize("tiny", [False, True])
 def test_every_format_and_compression_gives_the_rows_that_were_written(suffix, tiny, tmp_path, request):
@@ -314,6 +315,7 @@ HIVE_VALUES = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("values", HIVE_VALUES)
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
 def test_hive_partitions_become_columns_as_in_polars(values, suffix, tmp_path):

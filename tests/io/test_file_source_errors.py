@@ -383,6 +383,7 @@ def test_empty_text_files(tmp_path):
 # Rows that cannot be read
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("crlf", [False, True])
 @pytest.mark.parametrize("bad", [0, 1, 57, 199])
 def test_a_wrong_value_in_csv_is_told_with_row_line_column_and_value(bad, crlf, tmp_path, tiny_blocks):

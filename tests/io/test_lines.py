@@ -55,6 +55,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("block", [1, 5, 1 << 20])
 @pytest.mark.parametrize("content", TEXTS)
 def test_lines_are_those_of_python(

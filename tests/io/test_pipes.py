@@ -59,6 +59,7 @@ def anonymous(content: bytes, name: str = "/dev/fd/{}") -> Iterator[str]:
         os.close(end)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("format", TEXTS)
 @pytest.mark.parametrize("block", [100, 8 << 20])
 def test_its_rows_are_those_of_a_file(format: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,11 +400,13 @@ def command(tmp_path: Path, format: str, stdin: bytes) -> subprocess.CompletedPr
     return subprocess.run(line, input=stdin, capture_output=True, check=False)
 
 
+@pytest.mark.untraced
 def test_standard_input_is_a_source_of_jobs(tmp_path: Path) -> None:
     assert command(tmp_path, "csv", text("csv")).returncode == 0
     assert pl.read_csv(tmp_path / "out.csv").equals(FRAME)
 
 
+@pytest.mark.untraced
 def test_a_job_that_cannot_read_standard_input_is_refused_on_one_line(tmp_path: Path) -> None:
     ended = command(tmp_path, "parquet", b"PAR1")
     assert ended.returncode == 2

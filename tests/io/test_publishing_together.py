@@ -94,6 +94,7 @@ def test_two_runs_that_add_to_one_folder_both_keep_their_rows(out):
     assert listed(out.parent) == ["out"]
 
 
+@pytest.mark.untraced
 def test_processes_that_add_to_one_folder_at_once_all_keep_their_rows(tmp_path):
     (tmp_path / "out").mkdir()
     runs = [

@@ -67,6 +67,7 @@ def content(frame, method, **options):
     return buffer.getvalue()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("format", FORMATS)
 def test_what_is_written_is_read_again(store, bucket, format, tmp_path):
     url = f"s3://{bucket}/a b/k=1/{format} [1] ä.{format}"

@@ -134,6 +134,7 @@ WIDE = pl.DataFrame({"k": ["a"] * 40_000, "x": range(40_000)}).with_columns(
 )
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
 @pytest.mark.parametrize("format", ["parquet", "csv", "ndjson", "ipc"])
 def test_files_end_once_they_have_their_bytes(mode, format):

@@ -170,6 +170,7 @@ def outcome(folder):
         opened.close()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("partitioned", [True, False])
 @pytest.mark.parametrize("format", ENCODE)
 def test_rows_keep_their_order_partition_and_place(tmp_path, monkeypatch, format, partitioned):

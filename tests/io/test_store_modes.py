@@ -205,6 +205,7 @@ def test_new_objects_stay_if_an_old_one_cannot_be_deleted(store, out):
     assert read(store, out) == [FIRST.rows()[0], *SECOND.rows()]
 
 
+@pytest.mark.untraced
 def test_others_who_write_meanwhile(store, out):
     write(store, FIRST, out, partition_by="k")
     appending, replacing, elsewhere, everything = (
@@ -301,6 +302,7 @@ def failing(batch):
     raise ValueError("boom")
 
 
+@pytest.mark.untraced
 def test_dead_letters_of_earlier_runs_stay(store, out):
     letters = out.removesuffix("/")
 
@@ -321,6 +323,7 @@ def test_dead_letters_of_earlier_runs_stay(store, out):
             run(f"{letters}.{suffix}", FIRST)
 
 
+@pytest.mark.untraced
 def test_bad_rows_and_late_rows_of_earlier_runs_stay(store, out, tmp_path):
     (tmp_path / "x.csv").write_text("x\n1\noops\n3\n")
     times = pl.DataFrame({"t": [10, 20, 5], "x": [1, 2, 3]}).with_columns(pl.col("t").cast(pl.Datetime("us")))

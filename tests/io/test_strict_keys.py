@@ -30,6 +30,7 @@ def late(path: Path, row: Any) -> Path:
     return written(path, [PLAIN] * (INFER_ROWS + 5) + [row, PLAIN])
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("row", "key"),
     [
@@ -105,6 +106,7 @@ ROWS = [{"a": i, "of": {"k": i}, "t": "x" * (i % 7)} for i in range(50)]
 LINES = [json.dumps(row) + "\n" for row in ROWS]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", ["b.ndjson", "b.ndjson.gz", "b.ndjson.zst", "b.json", "b.json.gz"])
 @pytest.mark.parametrize(
     ("line", "key"),

@@ -86,6 +86,7 @@ def test_a_web_server_that_sends_whole_files_only(web, tmp_path):
 FORMATS = ("x.csv", "x.parquet", "x.arrow", "y.csv.gz")
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("fails", [[503], [500, 429, 504], ["cut"], ["cut", "cut", "cut"], ["HEAD"]])
 def test_failures_that_pass(web, name, fails):

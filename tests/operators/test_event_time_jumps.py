@@ -127,6 +127,7 @@ def test_event_time_that_stands_still_after_a_gap_is_noted(
         assert len(logged) == 1 and logged[0].endswith(f"first in {place}")
 
 
+@pytest.mark.untraced
 def test_a_row_of_the_far_future_stays_a_row_and_closes_no_window() -> None:
     hours = [1, 2, 500_000, 3, 4, 499_999, 5]
     frame = pl.DataFrame({"ts": [datetime.fromtimestamp(hour * 3_600) for hour in hours]})

@@ -149,6 +149,7 @@ def test_equal_hashes_do_not_merge_keys(monkeypatch: pytest.MonkeyPatch) -> None
     assert found == expected
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64])
 @pytest.mark.parametrize("most", [None, 6_000])
 def test_many_keys_over_many_batches(most: int | None, dtype: type[pl.DataType]) -> None:
@@ -287,6 +288,7 @@ def test_many_rows_of_a_few_keys_that_lie_far_apart_are_hashed() -> None:
     assert (held.direct_places, held.hash_places) == (None, 1_024)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("on_full", ["evict", "error"])
 @pytest.mark.parametrize("apart", [1, 1_000])
 def test_no_table_is_made_for_more_keys_than_there_may_be(on_full: Any, apart: int) -> None:
@@ -314,6 +316,7 @@ def test_keys_are_hashed_where_an_array_of_their_range_is_too_large(most: int, i
     memory.check()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("spread", [1, 1_000_003])
 def test_whether_hashed_keys_lie_close_by_now_is_asked_seldom(
     spread: int, monkeypatch: pytest.MonkeyPatch
@@ -336,6 +339,7 @@ def test_whether_hashed_keys_lie_close_by_now_is_asked_seldom(
     assert slots_of(index, [pl.DataFrame({"k": keys})]) == list(range(20_000))
 
 
+@pytest.mark.untraced
 def test_a_direct_table_grows_by_doubling_either_way() -> None:
     """Keys come one by one, up or down: the array is made anew only some dozen times, and stays small."""
     index = KeyIndex(pl.Schema({"k": pl.Int64}))
@@ -346,6 +350,7 @@ def test_a_direct_table_grows_by_doubling_either_way() -> None:
     assert len(sizes) < 24 and max(sizes) < 4_000
 
 
+@pytest.mark.untraced
 def test_keys_that_go_up_for_ever_stay_looked_up_directly_while_the_oldest_go() -> None:
     index = KeyIndex(pl.Schema({"k": pl.Int64}), 50, "evict")
     for start in range(2**40, 2**40 + 400_000, 1_000):

@@ -203,6 +203,7 @@ def test_lists_that_grow_are_not_kept_as_they_were_before(monkeypatch: pytest.Mo
         assert memory.held < 3 * 16_000 * number + 200_000
 
 
+@pytest.mark.untraced
 def test_rows_left_behind_go_before_memory_counts_as_full() -> None:
     """A few keys never take more than a few rows, however often they are replaced."""
     rows = pl.DataFrame(

@@ -257,6 +257,7 @@ def test_coroutines_wait_beside_each_other_without_threads() -> None:
 # Processes
 
 
+@pytest.mark.untraced
 def test_rows_go_to_other_processes_and_come_back_in_order() -> None:
     frames = [pl.DataFrame({"x": range(start, start + 5)}) for start in range(0, 100, 5)]
     steps = Pipeline.builder().source(Source.from_frame(frames))

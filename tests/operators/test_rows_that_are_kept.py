@@ -61,6 +61,7 @@ def test_a_copy_keeps_nothing_else() -> None:
     assert some["ts"].to_list() == [3, 503]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_row_of_a_window_far_ahead_does_not_keep_its_batch(order: int) -> None:
     operator = windows(lambda made: made, 1e-3, on="ts", by="k").agg(pl.len())
@@ -83,6 +84,7 @@ def test_a_row_of_a_window_far_ahead_does_not_keep_its_batch(order: int) -> None
     assert budget.held == 0
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["size", "session"])
 def test_a_key_does_not_keep_the_batch_that_it_came_with(kind: str) -> None:
     options: dict[str, Any] = {kind: 1}

@@ -75,6 +75,7 @@ def test_small_runs_wait_in_memory_until_they_are_worth_a_file() -> None:
     assert found is not None and sorted(found.frame["k"]) == list(range(3_000))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("order", ["one pane", "one after the other", "all at once"])
 def test_many_runs_are_few_files_and_little_is_written(order: str, little: None) -> None:
     memory = Counted(100 * 24)

@@ -251,6 +251,7 @@ def test_ewm_is_that_of_polars_whatever_the_cuts(
     assert found.equals(pl.concat(out(scan_of(whole.schema, "k", **exprs), [whole])))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("adjust", [True, False])
 def test_ewm_over_many_blocks(adjust: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ewm, "_BLOCK", 4)

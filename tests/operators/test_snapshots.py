@@ -119,6 +119,7 @@ def check_equal(found: list[Any], expected: list[Any]) -> None:
             assert one == other
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("nbytes", [1, 64])  # a row, and some; other tests have one piece
 def test_pieces_of_any_size_restore_the_same_state(
@@ -133,6 +134,7 @@ def test_pieces_of_any_size_restore_the_same_state(
     check_equal(result(second, after), result(straight, after))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", STEPS)
 def test_a_snapshot_changes_no_state_and_restores_to_the_same_snapshot(name: str) -> None:
     first, second = started(name), started(name)

@@ -298,6 +298,7 @@ KEPT_ONCE = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", KEPT_ONCE)
 @pytest.mark.parametrize("by", [None, "k"])
 def test_state_that_is_restored_counts_once(name: str, by: Any) -> None:
@@ -373,6 +374,7 @@ def test_keys_in_files_have_the_same_slots(data: st.DataObject) -> None:
     assert np.concatenate([np.zeros(0), *there.pieces()]).tolist() == here.slots().tolist()
 
 
+@pytest.mark.untraced
 def test_a_state_that_is_too_large_fails_the_next_batch_and_stays_as_it_is() -> None:
     operator = Reduce.of(X.sum(), by="k", max_bytes=100_000)
     process = operator.start(pl.Schema({"k": pl.Int64, "x": pl.Int64}), context())
@@ -576,6 +578,7 @@ print(anonymous() - first)
 """
 
 
+@pytest.mark.untraced
 @pytest.mark.once
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_process_grows_far_less_when_its_state_lies_in_files() -> None:

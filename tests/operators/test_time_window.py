@@ -127,6 +127,7 @@ def test_a_row_counts_in_those_of_its_windows_that_are_open() -> None:
     assert [mark.time_us for mark in out if isinstance(mark, Watermark)] == [5 * S, 10 * S]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("size", "every"), [(4, 4), (5, 3), (6, 2), (7, 1)])
 def test_only_rows_of_open_windows_are_held(size: int, every: int) -> None:
     operator = window(pl.len(), size=size * S, every=every * S, by=[])
@@ -241,6 +242,7 @@ def test_in_a_pipeline() -> None:
     }
 
 
+@pytest.mark.untraced
 def test_which_rows_are_late_depends_on_the_cut_but_not_behind_batches_of_so_many_rows() -> None:
     rows = pl.DataFrame({"ts": [S, 25 * S, 2 * S, 12 * S, 40 * S, 26 * S], "x": range(6)})
 

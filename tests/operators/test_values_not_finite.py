@@ -74,6 +74,7 @@ def test_statistics_of_groups(way: str, cut: str) -> None:
     assert found.select(*STATISTICS).equals(EXPECTED)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("cut", ["whole", "rows"])
 @pytest.mark.parametrize("place", range(len(GROUPS)))
 def test_statistics_of_all_rows(place: int, cut: str) -> None:
@@ -87,6 +88,7 @@ def test_statistics_of_all_rows(place: int, cut: str) -> None:
         assert found.select(*STATISTICS).equals(EXPECTED[place])
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("by", [None, "k", "s"])
 def test_rolling_statistics(by: str | None, cut: str) -> None:

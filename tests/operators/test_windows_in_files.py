@@ -36,6 +36,7 @@ def open_files() -> int:
     return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("every", [10, 5])
 @pytest.mark.parametrize("marked", [False, True])
 def test_small_windows_close_together(every: int, marked: bool) -> None:

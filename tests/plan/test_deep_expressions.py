@@ -52,6 +52,7 @@ DEEP = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", DEEP)
 def test_deep_expressions_give_what_polars_gives(name: str) -> None:
     expr = DEEP[name]
@@ -61,12 +62,14 @@ def test_deep_expressions_give_what_polars_gives(name: str) -> None:
     assert_frame_equal(source().with_columns(plain).collect_sync(), FRAME.with_columns(plain))
 
 
+@pytest.mark.untraced
 def test_two_thousand_terms() -> None:
     expr = joined(2000, lambda e, n: e + x)
     assert source().select(out=expr).collect_sync()["out"].to_list() == [2001, 4002, None, 10005]
     assert expression_text(expr).startswith("x + x + x + ") and expression_text(expr).count("x") == 2001
 
 
+@pytest.mark.untraced
 def test_filters_and_filter_map() -> None:
     deep = joined(200, lambda e, n: e | (x == n), x == -1)
     assert source().filter(deep).collect_sync().equals(FRAME.filter(deep))

@@ -109,6 +109,7 @@ def _assert_alone_is_the_same(exprs: dict[str, pl.Expr], dtype: pl.DataType) -> 
             assert not other, (row, neighbour)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("before", "dtype"), OF_TYPES)
 def test_aggregates_of_the_elements_of_a_list_do_not_depend_on_other_lists(before, dtype):
     exprs = {
@@ -126,12 +127,14 @@ def test_aggregates_of_the_elements_of_a_list_do_not_depend_on_other_lists(befor
     _assert_alone_is_the_same(exprs, pl.List(dtype))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("before", "dtype"), OF_TYPES)
 def test_aggregates_of_the_elements_of_an_array_do_not_depend_on_other_arrays(before, dtype):
     exprs = {name: COLUMN.arr.agg(of(BEFORE[before])) for name, of in OF_ELEMENTS.items()}
     _assert_alone_is_the_same(exprs, pl.Array(dtype, WIDTH))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("before", BEFORE)
 def test_aggregates_of_an_array_do_not_depend_on_where_among_others_it_is(before):
     exprs = {name: COLUMN.arr.agg(of(BEFORE[before])) for name, of in OF_ELEMENTS.items()}

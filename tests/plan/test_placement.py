@@ -90,6 +90,7 @@ STREAMS = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("lines", CASES)
 @pytest.mark.parametrize("stream", STREAMS)
 def test_comes_close_to_the_best_choice_for_every_batch(stream: str, lines: str) -> None:

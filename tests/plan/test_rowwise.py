@@ -196,6 +196,7 @@ OTHER_VERSIONS: set[tuple[str, str]] = set()
 OF_TWO_TYPES = {"c.arr.arr.unique(maintain_order=True)"} if pl.__version__.startswith("1.") else set()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("text", ROW_WISE)
 def test_row_wise_expressions_are_allowed_and_no_cut_shows(text: str) -> None:
     step = runnable(Select.of(pl.struct(ROW_WISE[text]).alias("out")), FRAME.schema, "1 select")

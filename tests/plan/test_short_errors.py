@@ -50,6 +50,7 @@ def assert_short(printed: str, lines: int) -> None:
     assert len(printed.splitlines()) <= lines, printed
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("end", ENDS)
 def test_a_typo_is_one_short_error(end: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"

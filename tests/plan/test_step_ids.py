@@ -131,6 +131,7 @@ print(" ".join((*builder.graph.ids, *state_ids(builder.graph.steps))))
 """
 
 
+@pytest.mark.untraced
 @pytest.mark.once
 def test_ids_are_the_same_in_every_process() -> None:
     """They are in snapshots: a hash that Python draws anew, or an address, would lose the state."""

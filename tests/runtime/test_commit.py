@@ -69,6 +69,7 @@ ENDS: dict[str, Callable[[SinkSpec, SinkSpec], Builder]] = {
 }  # fmt: skip
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("swapped", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("blocking", [False, True])
 @pytest.mark.parametrize("ends", ENDS)

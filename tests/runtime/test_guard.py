@@ -268,6 +268,7 @@ def test_good_rows_after_many_bad_ones_are_tried_together() -> None:
     assert len(scene.tries) <= 1 + 9 + 100 + 2 * 2 * 10
 
 
+@pytest.mark.untraced
 @pytest.mark.once
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
 def test_all_tries_together_process_each_row_a_few_times_however_many_fail(step: int) -> None:

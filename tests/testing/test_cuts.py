@@ -33,6 +33,7 @@ def message(steps: Callable[[Builder], Builder], **options: object) -> str:
     return str(failed.value)
 
 
+@pytest.mark.untraced
 def test_good_steps_pass() -> None:
     check_cut_independence(lambda b: b.with_columns(y=pl.col("x") * 2).filter(pl.col("y") > 1), FRAME)
     check_cut_independence(lambda b: b.batch(rows=3).filter(s="a").batch(rows=2), FRAME)
@@ -163,6 +164,7 @@ def test_a_seed_chooses_the_cuts() -> None:
     assert sizes_of(1) == sizes_of(1) != sizes_of(2)
 
 
+@pytest.mark.untraced
 def test_windows_of_event_time_may_be_checked_too() -> None:
     """What a step does on watermarks does not depend on cuts either, if the rows come in order."""
     frame = pl.DataFrame({"t": [1_000_000 * second for second in range(8)], "x": range(8)})
