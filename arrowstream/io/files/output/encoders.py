@@ -154,9 +154,7 @@ class IpcEncoder(PolarsEncoder):
         super().encode_lazy(rows, first, target)
 
     def polars_sink(self, rows: pl.LazyFrame, first: pl.DataFrame, place: Any) -> pl.LazyFrame:
-        return rows.sink_ipc(
-            place, compression=self._codec, compat_level=pl.CompatLevel.oldest(), lazy=True
-        )
+        return rows.sink_ipc(place, compression=self._codec, compat_level=pl.CompatLevel.oldest(), lazy=True)
 
 
 class TextEncoder(PolarsEncoder):

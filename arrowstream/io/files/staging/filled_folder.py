@@ -91,7 +91,7 @@ class FilledFolder(HiddenFolder):
         self._exchanges = _may_be_exchanged(target)
         self._token = self._hide(lambda staged: staged.mkdir(0o700), inside=not self._exchanges)
 
-    def path(self, name: str) -> Path:
+    def path(self, name: str) -> str:
         path = super().path(name)
         self._names[name] = None
         return path
