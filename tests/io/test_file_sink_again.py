@@ -59,7 +59,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, first: int, times: int) -> None:
         self.calls = 0
         self._refused = range(first, first + times)
-        for place, name in ((Path, "open"), (os, "open"), (os, "mkdir")):
+        for place, name in ((Path, "open"), (os, "open"), (Path, "mkdir")):
             monkeypatch.setattr(place, name, self._refusing(getattr(place, name)))
 
     @property

@@ -59,19 +59,9 @@ class Staging(Publication):
 
 
 def nested(staged: str, name: str) -> str:
-    """Return the path of `name` in `staged`, after making its folder.
-
-    Paths are texts here: for thousands of small files, `Path` would take as long as the system does for the folders.
-    """
+    """Return the path of `name` in `staged`, after making its folder."""
     path = f"{staged}/{name}"
-    folder = path[: path.rindex("/")]
-    try:
-        os.mkdir(folder)
-    except FileExistsError:
-        if not os.path.isdir(folder):
-            raise
-    except FileNotFoundError:
-        os.makedirs(folder, exist_ok=True)
+    Path(path[: path.rindex("/")]).mkdir(parents=True, exist_ok=True)
     return path
 
 
