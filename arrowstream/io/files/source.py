@@ -97,6 +97,8 @@ class FileSource(SourceSpec):
         default_factory=list, init=False, compare=False, repr=False
     )
     """Columns found first: every run reads those that the pipeline was built for."""
+    _seen: list[DataFile] = field(default_factory=list, init=False, compare=False, repr=False)
+    """The first file when the columns were found."""
 
     @classmethod
     def of(
@@ -270,6 +272,8 @@ class FileSource(SourceSpec):
 
     @property
     def _first(self) -> DataFile:
+        if self._seen:
+            return self._seen[0]
         if self.skip_empty:
             return self._files()[0]
         first = first_file(self.paths, self.format, listed=self.listed, options=self.storage_options)
@@ -331,6 +335,7 @@ class FileSource(SourceSpec):
             if path is not None:
                 check_path_column(path, stored, files[0])
             self._known.append((stored, partition_columns(files, given).schema))
+            self._seen.append(files[0])
         return self._known[0]
 
     def _typed(self, stored: pl.Schema, partitions: pl.Schema) -> pl.Schema:

@@ -71,6 +71,11 @@ class OpenFile:
         return None
 
     @property
+    def content(self) -> bytes | None:
+        """The whole content, if it is in memory already; None to read it from `place`."""
+        return None
+
+    @property
     def size(self) -> int:
         """Size when it was opened, in bytes."""
         return self.stamp[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import polars as pl
@@ -60,6 +60,7 @@ def held_object(path: RemotePath, mode: Mode, kind: FileKind, schema: pl.Schema)
         It holds rows that may not be replaced, or cannot be looked at.
     """
     if mode == "error":
+        path = replace(path)  # opened at each run, not once for all
         try:
             found = exists(path)
         except Exception as error:  # of pyarrow
