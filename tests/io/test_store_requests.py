@@ -85,7 +85,8 @@ def test_writing_looks_once_at_what_is_there_and_uploads_once(store):
     ):
         methods(store)
         write(store, name, **options)
-        assert methods(store) == expected
+        # pyarrow 19 uploads in parts, which begin and end with a POST.
+        assert [method for method in methods(store) if method != "POST"] == expected
     with pytest.raises(SinkError, match="already holds rows"):
         write(store, "new.parquet", mode="error")
 

@@ -247,13 +247,34 @@ def test_keys_of_objects_may_come_in_any_order_and_an_array_may_be_on_one_line()
     assert read("out/") == [*FIRST.rows(), *SECOND.rows()]
 
 
+def test_rows_are_appended_to_whatever_a_source_reads():
+    """A carriage return between the values of an object or in a quoted name, and several objects on a line."""
+    for first in (
+        b'{"k": "p",\r"x": 1}\n',
+        b'{"k": "p", "x": 1}\r{"k": "p", "x": 1}\n',
+        b'{"k": "p", "x": 1} {"k": "q", "x": 2}\n',
+    ):
+        Path("out.ndjson").write_bytes(first)
+        before = read("out.ndjson")
+        write(SECOND, "out.ndjson", mode="append")
+        assert read("out.ndjson") == [*before, *SECOND.rows()]
+    rows = SECOND.rename({"k": "k\rl"})
+    Path("out.csv").write_bytes(b'"k\rl",x\np,1\n')
+    write(rows, "out.csv", mode="append")
+    found = Pipeline.builder().source(Source.from_file("out.csv")).collect_sync()
+    assert found.columns == ["k\rl", "x"] and found.rows() == [("p", 1), *SECOND.rows()]
+
+
 @pytest.mark.parametrize(
     ("path", "content"),
     [
         ("out.csv", b"\xff\xfe\x00"),
         ("out.csv", b"k\xff,x\n"),
         ("out.csv.gz", b"not packed"),
+        ("out.csv", b"k,x\rp,1\r"),  # as for a source, a carriage return ends no line
+        ("out.csv", b"k\rx,z\np,1\n"),
         ("out.ndjson", b"not an object\n"),
+        ("out.ndjson", b"[1]\n"),
         ("out/a.parquet", b"PAR1"),
     ],
 )

@@ -227,7 +227,10 @@ def _json_names(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
     with closing(_lines(path, kind)) as lines:
         line = next(filter(None, (line.strip(b"[], \r\n") for line in lines)), b"")
     try:
-        return list(json.loads(line or b"{}"))
+        first, _ = json.JSONDecoder().raw_decode(line.decode() or "{}")  # others may follow on the same line
+        if not isinstance(first, dict):
+            raise ValueError(f"the first value is no object: {first!r:.50}")
+        return list(first)
     except ValueError as error:
         if kind.format == "json":  # an array that is all on one line, or has a line for each value
             return []
@@ -235,20 +238,23 @@ def _json_names(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
 
 
 def _lines(path: Path | RemotePath, kind: FileKind) -> Generator[bytes]:
-    """Yield the lines of a text file with their ends; one that is longer than a record may be comes in parts."""
+    """Yield the lines of a text file with their ends; one that is longer than a record may be comes in parts.
+
+    A carriage return alone ends no line, as for a source.
+    """
     parts, size = [], 0
     with closing(_blocks(path, kind)) as blocks:
         for block in blocks:
             parts.append(block)
             size += len(block)
             if b"\n" in block:
-                *lines, rest = b"".join(parts).splitlines(keepends=True)
-                yield from lines
+                *lines, rest = b"".join(parts).split(b"\n")
+                yield from (line + b"\n" for line in lines)
                 parts, size = [rest], len(rest)
             elif size >= MAX_RECORD_BYTES:
                 yield b"".join(parts)
                 parts, size = [], 0
-    yield from b"".join(parts).splitlines(keepends=True)
+    yield b"".join(parts)
 
 
 def _blocks(path: Path | RemotePath, kind: FileKind) -> Generator[bytes]:
