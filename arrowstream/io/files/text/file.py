@@ -47,6 +47,8 @@ class TextFile:
         Whether bytes read from a pipe are kept for the next reader.
     aside
         Whether bad rows are put aside instead of raising an error.
+    widens
+        Whether types may be widened over the files of the source if the user asks for it, for the hints of errors.
 
     Raises
     ------
@@ -63,14 +65,22 @@ class TextFile:
         "_lines",
         "_ndjson",
         "_path",
+        "_widens",
         "first",
         "format",
     )
 
     def __init__(
-        self, file: DataFile, options: TextOptions, *, keep: bool = False, aside: bool = False
+        self,
+        file: DataFile,
+        options: TextOptions,
+        *,
+        keep: bool = False,
+        aside: bool = False,
+        widens: bool = False,
     ) -> None:
         self._aside = aside
+        self._widens = widens
         self._path = str(file.path)
         self._bytes = FileBytes(
             file.path,
@@ -282,7 +292,8 @@ class TextFile:
 
         line = self._lines or 1
         before, self._counted = self._counted, self._bytes.bytes_read
-        fault = Fault(self._path, format, schema, adapt, block.data, self._lines, block.gaps_at)
+        place = (block.data, self._lines, block.gaps_at)
+        fault = Fault(self._path, format, schema, adapt, *place, widens=self._widens)
         loss, put_aside = Loss(fault.first_loss), PutAside()
         nbytes = self._counted - before
         if self._aside:
