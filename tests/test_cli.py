@@ -380,6 +380,9 @@ def test_python_dash_m(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         runpy.run_module("arrowstream", run_name="__main__")
     assert capsys.readouterr().err == "none.toml: no such file\n"
+    with pytest.raises(SystemExit):  # python -m arrowstream.cli.main
+        runpy.run_path(cli.__file__, run_name="__main__")
+    assert capsys.readouterr().err == "none.toml: no such file\n"
 
 
 @pytest.mark.parametrize("library", ["typer", "rich"])
