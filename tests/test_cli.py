@@ -114,7 +114,7 @@ def test_rows_that_are_lost_are_said_last_and_even_quietly(quiet: bool) -> None:
 def test_limit() -> None:
     code, out, _ = invoke("run", "job.toml", "--limit", "1")
     assert code == 0
-    assert "1 rows out" in out
+    assert "1 row out" in out
     assert "ended early (limit)" in out
     assert pl.read_parquet("out.parquet").height == 1
 

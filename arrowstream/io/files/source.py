@@ -12,6 +12,7 @@ import polars as pl
 from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
+from arrowstream.core.plural import counted
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, SourceError
@@ -202,9 +203,8 @@ class FileSource(SourceSpec):
             files = self._files()
         except ArrowstreamError:
             return f"file {paths}"
-        many = "1 file" if len(files) == 1 else f"{len(files)} files"
         skips = ", bad rows are skipped" if self.bad_rows == "skip" else ""
-        return f"file {paths} ({files[0].kind.format}, {many}{skips})"
+        return f"file {paths} ({files[0].kind.format}, {counted(len(files), 'files')}{skips})"
 
     def schema(self) -> pl.Schema:
         stored, partitions = self._columns(self._files())

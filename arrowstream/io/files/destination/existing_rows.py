@@ -13,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.plural import counted
 from arrowstream.errors import ArrowstreamError, SchemaError, SinkError, SourceError
 from arrowstream.io.files.formats import FileKind, Format, kind_of
 from arrowstream.io.files.listing import DataFile
@@ -85,7 +86,7 @@ def check_formats(folder: object, found: Iterable[tuple[PurePath, Format]], form
         raise SinkError(
             f"{folder} holds data files of another format",
             expected=f"{format} files",
-            found=f"{len(others)} others, such as {others[0][0]} ({others[0][1]})",
+            found=f"{counted(len(others), 'others')}, such as {others[0][0]} ({others[0][1]})",
             hint="a folder of two formats cannot be read again: choose another one, or delete those files",
         )
 

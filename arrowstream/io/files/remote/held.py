@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.existing_rows import (
     APPEND_REFUSED,
@@ -94,7 +95,7 @@ def held_folder(
         raise SinkError(
             f"{path} already holds data objects",
             expected="a folder without any",
-            found=f"{len(found)} objects, such as {names[0]}",
+            found=f"{counted(len(found), 'objects')}, such as {names[0]}",
             hint="choose another folder, pass mode='append' to keep them, or mode='overwrite' to replace them",
         )
     check_formats(path, [(PurePosixPath(name), kind.format) for name, kind in found.items()], format)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SourceError
 from arrowstream.io.files.remote.status import Replaced, Status
 from arrowstream.io.files.remote.stores import opened, reading, status_in, status_of
@@ -222,8 +223,8 @@ def changed(object: RemoteObject) -> SourceError:
     return SourceError(
         f"{object.path} changed while it was read",
         position=str(object.path),
-        expected=f"{object.size} bytes, as when it was opened, that nothing replaces",
-        found=f"{size} bytes" if size != object.size else "other content of the same size",
+        expected=f"{counted(object.size, 'bytes')}, as when it was opened, that nothing replaces",
+        found=counted(size, "bytes") if size != object.size else "other content of the same size",
         hint="write new data under another key: an object may be read only while nothing replaces it",
     )
 

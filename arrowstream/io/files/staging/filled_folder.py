@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import (
@@ -188,7 +189,7 @@ class FilledFolder(HiddenFolder):
             raise SinkError(
                 f"the new files are in {self._target}, but other files appeared there meanwhile",
                 expected="nobody else writing files of the same names",
-                found=f"{len(stuck)} files that cannot be moved there, such as {stuck[0]}",
+                found=f"{counted(len(stuck), 'files that cannot be moved there')}, such as {stuck[0]}",
                 hint=f"move what you need out of {self._staged}, and delete it",
             )
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import polars as pl
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
@@ -167,7 +168,7 @@ class TextFile:
                 f"{self._path} is empty",
                 position=self._path,
                 expected="a header line that names the columns",
-                found=f"{self._bytes.bytes_read} bytes",
+                found=counted(self._bytes.bytes_read, "bytes"),
                 hint="remove the file, write the header also where there are no rows, or, if other files have rows, "
                 "pass skip_empty=True",
             )
