@@ -31,12 +31,7 @@ from arrowstream.io.files.text.bad.put_aside import BadRowsTo
 from arrowstream.io.files.text.file import TextFile
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
-from arrowstream.io.files.together.alike import (
-    TOGETHER_BYTES,
-    Alike,
-    SmallFile,
-    small_content,
-)
+from arrowstream.io.files.together.alike import TOGETHER_BYTES, Alike, SmallFile, small_content
 from arrowstream.io.files.together.columnar import AlikeIpc, AlikeParquet
 from arrowstream.io.files.together.group import Group, Readings, Waiting
 from arrowstream.io.files.together.text import AlikeCsv, AlikeJson, AlikeLines, AlikeNdjson, is_array
@@ -155,6 +150,10 @@ class FileReader(BlockingReader):
         batch, looked_at = self._batches.popleft()
         self._total += looked_at
         return batch
+
+    @property
+    def waited_ns(self) -> int:
+        return self._ahead.waited_ns
 
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
