@@ -7,6 +7,7 @@ import io
 import json
 import os
 import resource
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -328,6 +329,32 @@ def test_only_partitions_that_get_rows_are_overwritten():
         assert read("out/") == expected
     assert Path("out/k=b/notes.txt").read_text() == "kept"
     assert len(list(Path("out").rglob("*.parquet"))) == 3 and hidden() == []
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite", "overwrite_partitions"])
+def test_the_work_for_a_partition_does_not_grow_with_their_number(mode):
+    """Four times the partitions take about four times the calls of functions while a folder is written again."""
+    counts = []
+    for partitions in (40, 160):
+        rows = pl.DataFrame({"k": range(partitions), "x": range(partitions)})
+        place, calls = f"out{partitions}", [0]
+
+        def count(frame, event, argument, calls=calls):
+            calls[0] += 1
+
+        write(rows, place, partition_by="k", format="parquet")
+        writer = FileSink.of(place, partition_by="k", format="parquet", mode=mode).open(
+            rows.schema, context()
+        )
+        writer.write(Batch(rows))
+        sys.setprofile(count)
+        try:
+            writer.commit(writer.prepare(0))
+        finally:
+            sys.setprofile(None)
+        writer.close()
+        counts.append(calls[0])
+    assert counts[1] < 6 * counts[0]
 
 
 def test_two_runs_that_overwrite_the_same_partitions_never_mix():

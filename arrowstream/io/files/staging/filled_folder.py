@@ -100,7 +100,8 @@ class FilledFolder(HiddenFolder):
     def prepare(self) -> None:
         with sink_errors("cannot finish", self._target):
             if self._only_written:
-                old = {path: version for path, version in self._old.items() if path.parent in self._written}
+                written = self._written()
+                old = {path: version for path, version in self._old.items() if path.parent in written}
                 self._old = old
                 self._contents = Contents(self._target, self._staged, self._old)
             for name in self._names:
@@ -147,9 +148,8 @@ class FilledFolder(HiddenFolder):
             remove_empty(parent for old in self._old for parent in folders_between(old, self._target))
         remove_tree(self._staged)
 
-    @property
     def _written(self) -> set[Path]:
-        """Folders of the files that the run has written, and the target itself: it holds no rows of partitions."""
+        """Return the folders of the written files, and the target itself, which holds no rows of partitions."""
         return {self._target, *((self._target / name).parent for name in self._names)}
 
     @property
@@ -230,8 +230,9 @@ class FilledFolder(HiddenFolder):
             elif found != version:
                 raise _other_writer(f"{path} has changed since this run began")
         if self._alone:
+            written = self._written()
             for path in self._list_old():
-                if path not in self._old and not (self._only_written and path.parent not in self._written):
+                if path not in self._old and not (self._only_written and path.parent not in written):
                     raise _other_writer(f"{path} was written since this run began")
 
     def _place(self) -> None:
