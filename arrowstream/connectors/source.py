@@ -138,22 +138,22 @@ class Source(metaclass=ExplainsNames):
         alone are Int64. Times are rounded to milliseconds; a time of day is one of 1899-12-31. In a column that has
         texts too, numbers become texts of at most nine decimals: 1e-10 is ``"0"``.
 
-        Objects of a store are read in ranges of bytes, small ones (up to 1 MB) whole, with the credentials in
-        `storage_options`, else those of the environment and of the store's own tools. S3 takes
-        ``aws_access_key_id``, ``aws_secret_access_key``, ``aws_session_token``, ``aws_region``,
-        ``aws_endpoint_url``, ``aws_allow_http``, ``aws_skip_signature`` (for public data) and
-        ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure
-        ``azure_storage_account_name`` and ``azure_storage_account_key``. Requests to stores that fail are
-        repeated by the libraries that make them; those to web servers 3 times within 5 s, and text that breaks
-        off goes on at the same byte. An object that is replaced while it is read is an error. Lines end in a
-        newline, or in a carriage return and a newline, which are not part of the text. A last line needs no
-        end, and blank lines are rows. A line that is not UTF-8 is a bad row. A line of NDJSON may hold several
-        objects, with or without blank space between them: each is a row. An object that goes over several lines
-        is an error; an array of such objects is read by ``format="json"``. Text is read from pipes, too: in
-        blocks of up to 8 MiB of what comes within 100 ms, so that the rows of an endless pipe flow; one packed
-        with zstd is read in whole blocks. Its types, unless all are given for CSV, are inferred once 8 MiB have
-        come or it ends. Parquet, IPC, Avro and Excel need a file: redirect one to standard input, or write the
-        pipe to one.
+        Objects of a store are read in ranges of bytes, those of up to 1 MB whole. The store is asked
+        with the credentials in `storage_options`, else those of the
+        environment and of the store's own tools. S3 takes ``aws_access_key_id``, ``aws_secret_access_key``,
+        ``aws_session_token``, ``aws_region``, ``aws_endpoint_url``, ``aws_allow_http``, ``aws_skip_signature`` (for
+        public data) and ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure
+        ``azure_storage_account_name`` and ``azure_storage_account_key``. Requests to stores that fail are repeated by
+        the libraries that make them; those to web servers 3 times within 5 s, and text that breaks off goes on at the
+        same byte. An object that is replaced while it is read is an error.
+        Lines end in a newline, or in a carriage return and a newline, which are not part of the text. A last line
+        needs no end, and blank lines are rows. A line that is not UTF-8 is a bad row.
+        A line of NDJSON may hold several objects, with or without blank space between them: each is a row. An object
+        that goes over several lines is an error; an array of such objects is read by ``format="json"``.
+        Text is read from pipes, too: in blocks of up to 8 MiB of what comes within 100 ms, so that the rows of an
+        endless pipe flow; one packed with zstd is read in whole blocks. Its types, unless all are given for CSV, are
+        inferred once 8 MiB have come or it ends.
+        Parquet, IPC, Avro and Excel need a file: redirect one to standard input, or write the pipe to one.
 
         A blank line of CSV is a row of nulls; before the header it is skipped, as it is in NDJSON. A quote that is
         opened and never closed makes the line it is on a bad row, and reading goes on with the next line; so does
