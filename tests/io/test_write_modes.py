@@ -246,6 +246,12 @@ def test_keys_of_objects_may_come_in_any_order_and_an_array_may_be_on_one_line()
     Path("out/a.json").write_text(json.dumps(FIRST.to_dicts()))
     write(SECOND, "out/", format="json", mode="append")
     assert read("out/") == [*FIRST.rows(), *SECOND.rows()]
+    Path("out/z.json").write_text(json.dumps([{"k": "z", "x": 9}], indent=1))
+    write(SECOND, "out/", format="json", mode="append")
+    assert read("out/") == [*FIRST.rows(), *sorted([*SECOND.rows()] * 2, key=lambda row: row[1]), ("z", 9)]
+    Path("out/z.json").write_text('[{"other": 1}, {"other": 2}]')
+    with pytest.raises(SchemaError, match="rows cannot be appended"):
+        write(SECOND, "out/", format="json", mode="append")
 
 
 def test_rows_are_appended_to_whatever_a_source_reads():

@@ -272,10 +272,9 @@ class FileSource(SourceSpec):
 
     @property
     def _first(self) -> DataFile:
+        """A file that has the format and the partition keys of all files."""
         if self._seen:
             return self._seen[0]
-        if self.skip_empty:
-            return self._files()[0]
         first = first_file(self.paths, self.format, listed=self.listed, options=self.storage_options)
         return self._with_options(first)
 

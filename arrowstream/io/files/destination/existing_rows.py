@@ -233,7 +233,7 @@ def _json_names(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
             raise ValueError(f"the first value is no object: {first!r:.50}")
         return list(first)
     except ValueError as error:
-        if kind.format == "json":  # an array that is all on one line, or has a line for each value
+        if kind.format == "json":  # an array that has a line for each value
             return []
         raise _unreadable(path, str(error)) from error
 

@@ -77,9 +77,6 @@ class RemoteFile(OpenFile):
         hide_query(error, self._object.path)
         return super().text(error)
 
-    def _now(self) -> Stamp:
-        return self._stamp(self._object.now())
-
     def _stamp(self, status: Status) -> Stamp:
         tag = int.from_bytes(status.tag.encode())
         return zlib.crc32(repr(self._object.path.options.given).encode()), tag, status.size, 0
