@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import MissingExtra
 from arrowstream.runtime.report import Progress, RunReport
 
@@ -140,7 +141,7 @@ def _plain(text: str) -> Text:
 
 def _rows(moment: Progress) -> str:
     speed = moment.rows_in / moment.seconds if moment.seconds > 0 else 0.0
-    return f"{moment.rows_in:,} rows in, {moment.rows_out:,} out, {speed:,.0f} rows/s"
+    return f"{counted(moment.rows_in, 'rows in')}, {moment.rows_out:,} out, {speed:,.0f} rows/s"
 
 
 def _draw_nothing(moment: Progress) -> None:

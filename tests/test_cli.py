@@ -114,7 +114,7 @@ def test_rows_that_are_lost_are_said_last_and_even_quietly(quiet: bool) -> None:
 def test_limit() -> None:
     code, out, _ = invoke("run", "job.toml", "--limit", "1")
     assert code == 0
-    assert "1 rows out" in out
+    assert "1 row out" in out
     assert "ended early (limit)" in out
     assert pl.read_parquet("out.parquet").height == 1
 
@@ -379,6 +379,9 @@ def test_python_dash_m(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     monkeypatch.setattr(sys, "argv", ["arrowstream", "explain", "none.toml"])
     with pytest.raises(SystemExit):
         runpy.run_module("arrowstream", run_name="__main__")
+    assert capsys.readouterr().err == "none.toml: no such file\n"
+    with pytest.raises(SystemExit):  # python -m arrowstream.cli.main
+        runpy.run_path(cli.__file__, run_name="__main__")
     assert capsys.readouterr().err == "none.toml: no such file\n"
 
 

@@ -167,7 +167,7 @@ def test_a_report_as_text() -> None:
         assert f"{stage.rows_in:,} rows in, {stage.rows_out:,} rows out" in line
     assert str(RunReport("none", 0, 0, 0.0, ())) == "none: 0 rows in, 0 rows out, 0.00 s, 0 rows/s"
     lone = RunReport("p", 1, 1, 1.0, (StageMetrics("source", 1, 1),))
-    assert str(lone).endswith("\n  source  1 rows in, 1 rows out, 0.000 s busy")
+    assert str(lone).endswith("\n  source  1 row in, 1 row out, 0.000 s busy")
     assert "0.200 s busy, 0.900 s waiting (read 12)" in text
 
 
@@ -179,12 +179,12 @@ def test_what_was_lost_stands_last() -> None:
     report = RunReport("p", 9, 3, 1.0, (window, sink))
     assert report.lost_rows == 1_008
     assert report.losses == (
-        "lost: 1,000 rows came late to window; 1 rows failed in window and were skipped; "
-        "7 rows were dropped before sink, which is best effort; "
+        "lost: 1,000 rows came late to window; 1 row failed in window and was skipped; "
+        "7 rows dropped before sink, which is best effort; "
         "sink, which is best effort, failed and was aborted after 3 rows"
     )
     assert str(report).splitlines()[-1] == report.losses
-    assert "window  9 rows in, 1 rows out, 1,002 late, 5 failed, 0.000 s busy" in str(report)
+    assert "window  9 rows in, 1 row out, 1,002 late, 5 failed, 0.000 s busy" in str(report)
     assert "sink    3 rows in, 3 rows out, 7 dropped, 8 over the limit, 0.000 s busy" in str(report)
     console = terminal()
     print_report(report, console=console)

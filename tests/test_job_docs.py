@@ -64,7 +64,7 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 if target is not None:
                     Path(target).write_text(done.stdout)
     assert pl.read_csv("large.csv")["total"].to_list() == [25.0, 3.0, 7.0]
-    assert "1 rows out" in printed["run"][1]
+    assert "1 row out" in printed["run"][1]
     assert pl.read_parquet("teas.parquet")["total"].to_list() == [25.0, 3.0]
     assert pl.read_csv("largest.csv")["total"].to_list() == [25.0]
     assert sorted(pl.read_parquet("means.parquet")["n"]) == [2, 2, 3]

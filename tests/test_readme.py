@@ -60,7 +60,7 @@ def test_a_page_of_the_guide_runs(
     match page.stem:
         case "event-time":
             assert names["closed"]["clicks"].to_list() == [2]
-            assert "noted: 1 rows too far ahead" in out
+            assert "noted: 1 row too far ahead" in out
         case "files":
             assert pl.read_ndjson("rain.ndjson").height == 2
         case "pipelines":

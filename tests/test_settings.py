@@ -310,7 +310,7 @@ def test_metrics_interval_secs(interval: int, lines: int, caplog: pytest.LogCapt
         asyncio.run(main())
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == lines
-    assert all(line.startswith("p: 1 rows in, 1 out in ") for line in told)
+    assert all(line.startswith("p: 1 row in, 1 out in ") for line in told)
 
 
 def test_export_prometheus() -> None:

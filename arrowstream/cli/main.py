@@ -25,3 +25,7 @@ def main() -> None:
         print(f"arrowstream: {lacking.what}: {lacking.hint}", file=sys.stderr)
         sys.exit(2)
     app(prog_name="arrowstream")
+
+
+if __name__ == "__main__":  # python -m arrowstream.cli.main
+    main()

@@ -134,8 +134,12 @@ class Source(metaclass=ExplainsNames):
         says is an error if a field is text, bytes, an enum or a number without a logical type.
         Excel files need the extra ``excel`` and are read whole: the first row that is not blank names the columns,
         types come from all rows, blank rows are left out, and cells with an error such as ``#DIV/0!`` are null.
+        A second column ``a`` is ``a_1``, and one without a name ``__UNNAMED__`` with its number from 0. Whole numbers
+        alone are Int64. Times are rounded to milliseconds; a time of day is one of 1899-12-31. In a column that has
+        texts too, numbers become texts of at most nine decimals: 1e-10 is ``"0"``.
 
-        Objects of a store are read in ranges of bytes, with the credentials in `storage_options`, else those of the
+        Objects of a store are read in ranges of bytes, those of up to 1 MB whole. The store is asked
+        with the credentials in `storage_options`, else those of the
         environment and of the store's own tools. S3 takes ``aws_access_key_id``, ``aws_secret_access_key``,
         ``aws_session_token``, ``aws_region``, ``aws_endpoint_url``, ``aws_allow_http``, ``aws_skip_signature`` (for
         public data) and ``aws_virtual_hosted_style_request``; Google ``google_skip_signature``; Azure

@@ -17,6 +17,7 @@ from typing import cast
 import polars as pl
 import pyarrow as pa
 
+from arrowstream.core.plural import counted
 from arrowstream.core.position import Position, joined
 from arrowstream.core.rows.forms import FORMS, Form, Rows, form_of, register_form
 from arrowstream.errors import SchemaError
@@ -176,7 +177,7 @@ class Batch:
         return "polars" if self._frame is not None else "arrow"
 
     def __repr__(self) -> str:
-        return f"Batch({self.num_rows} rows{f', {self.position}' if self.position else ''})"
+        return f"Batch({counted(self.num_rows, 'rows')}{f', {self.position}' if self.position else ''})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from arrowstream.core.plural import counted
+
 
 @dataclass(frozen=True, slots=True)
 class ReaderNote:
@@ -34,4 +36,4 @@ class ReaderNote:
         >>> print(ReaderNote("values left out", 1200, "row 3 (line 3) of x.ndjson, key 'z'"))
         1,200 values left out, first in row 3 (line 3) of x.ndjson, key 'z'
         """
-        return f"{self.count:,} {self.what}, first in {self.first}"
+        return f"{counted(self.count, self.what)}, first in {self.first}"

@@ -1,10 +1,15 @@
-"""Waiting for work that cannot be interrupted, and the event loop that waiting would block."""
+"""Waiting for work that cannot be interrupted, the event loop it would block, and how long a thread waited."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import local
+from time import monotonic_ns
 from typing import Any
+
+_thread = local()
 
 
 async def until_done(futures: Iterable[asyncio.Future[Any]]) -> None:
@@ -33,3 +38,19 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+@contextmanager
+def waits_outside() -> Iterator[None]:
+    """Count the time of the block as time in which this thread waits for something outside, such as a pipe."""
+    begin = monotonic_ns()
+    try:
+        yield
+    finally:
+        _thread.waited_ns = waited_outside_ns() + monotonic_ns() - begin
+
+
+def waited_outside_ns() -> int:
+    """Return the nanoseconds for which this thread has waited for something outside so far."""
+    waited_ns: int = getattr(_thread, "waited_ns", 0)
+    return waited_ns

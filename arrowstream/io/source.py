@@ -287,6 +287,11 @@ class BlockingReader(ABC):
         return None
 
     @property
+    def waited_ns(self) -> int:
+        """Nanoseconds for which reads have waited for something outside so far, which is no work of the source."""
+        return 0
+
+    @property
     def notes(self) -> tuple[ReaderNote, ...]:
         """Events concerning rows read so far that the run's report shows; read on any thread."""
         return ()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from arrowstream.core.plural import counted
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.prometheus import exposition
@@ -131,12 +132,12 @@ class Metrics:
         Examples
         --------
         >>> print(Metrics.of("bids", seconds=2.0))
-        bids: 0 rows in, 0 out in 2.00 s, 0 rows/s, p50 -, p99 -, 0 batches wait, 0 errors
+        bids: 0 rows in, 0 out in 2.00 s, 0 rows/s, p50 -, p99 -, 0 batches waiting, 0 errors
         """
         return (
-            f"{self.name}: {self.rows_in:,} rows in, {self.rows_out:,} out in {self.seconds:,.2f} s, "
+            f"{self.name}: {counted(self.rows_in, 'rows in')}, {self.rows_out:,} out in {self.seconds:,.2f} s, "
             f"{self.throughput:,.0f} rows/s, {self.latency}, "
-            f"{self.queue_depth} batches wait, {self.errors} errors"
+            f"{counted(self.queue_depth, 'batches waiting')}, {counted(self.errors, 'errors')}"
         )
 
     def export_prometheus(self) -> str:

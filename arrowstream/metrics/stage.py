@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from arrowstream.core.plural import counted
 from arrowstream.metrics.histogram import Histogram, Latency
 
 
@@ -107,16 +108,17 @@ class StageMetrics:
         )
         counts = "".join(f", {count:,} {what}" for count, what in asides if count)
         return (
-            f"{self.name:{width}}  {self.rows_in:,} rows in, {self.rows_out:,} rows out{counts}, "
+            f"{self.name:{width}}  {counted(self.rows_in, 'rows in')}, {counted(self.rows_out, 'rows out')}{counts}, "
             f"{self.busy_seconds:.3f} s busy{waiting}{f' ({batches})' if batches else ''}"
         )
 
     def _losses(self) -> Iterator[str]:
         if late := self.late_rows - self.late_rows_kept:
-            yield f"{late:,} rows came late to {self.name}"
+            yield f"{counted(late, 'rows came late to')} {self.name}"
         if skipped := self.failed_rows - self.dead_letter_rows:
-            yield f"{skipped:,} rows failed in {self.name} and were skipped"
+            were = "was" if skipped == 1 else "were"
+            yield f"{counted(skipped, 'rows failed in')} {self.name} and {were} skipped"
         if self.dropped_rows:
-            yield f"{self.dropped_rows:,} rows were dropped before {self.name}, which is best effort"
+            yield f"{counted(self.dropped_rows, 'rows')} dropped before {self.name}, which is best effort"
         if self.aborted:
-            yield f"{self.name}, which is best effort, failed and was aborted after {self.rows_out:,} rows"
+            yield f"{self.name}, which is best effort, failed and was aborted after {counted(self.rows_out, 'rows')}"

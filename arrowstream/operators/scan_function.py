@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.plural import counted
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Operator, Process
@@ -112,8 +113,8 @@ class _Calling(Process):
         if frame.height != batch.num_rows:
             raise StageError(
                 "scan(fn) gave another number of rows",
-                expected=f"{batch.num_rows} rows, a row out for a row in",
-                found=f"{frame.height} rows",
+                expected=f"{counted(batch.num_rows, 'rows')}, a row out for a row in",
+                found=counted(frame.height, "rows"),
                 hint="flat_map(fn) gives any number of rows",
             )
         self._state = state

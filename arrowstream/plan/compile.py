@@ -16,6 +16,7 @@ import polars as pl
 from arrowstream.backends.base import Backend
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.plural import counted
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.sink import BoundSink, Fanout
 from arrowstream.io.source import BAD_ROWS, SourceSpec
@@ -221,5 +222,5 @@ def _fan_out(id: str, bindings: Sequence[SinkBinding]) -> SplitStage:
     branches = tuple(
         Line(str(number), None, (), binding.schema, binding) for number, binding in enumerate(bindings, 1)
     )
-    many = "1 sink" if len(bindings) == 1 else f"{len(bindings)} sinks"
+    many = counted(len(bindings), "sinks")
     return SplitStage(id, f"fan-out to {many}", None, branches, None)

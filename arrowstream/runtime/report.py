@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from arrowstream.core.notes import ReaderNote
+from arrowstream.core.plural import counted
 from arrowstream.metrics.stage import StageMetrics
 
 _log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class RunReport:
         """
         ending = f", ended early ({self.stopped})" if self.stopped else ""
         return (
-            f"{self.name}: {self.rows_in:,} rows in, {self.rows_out:,} rows out, "
+            f"{self.name}: {counted(self.rows_in, 'rows in')}, {counted(self.rows_out, 'rows out')}, "
             f"{self.seconds:.2f} s, {self.rows_per_second:,.0f} rows/s{ending}"
         )
 

@@ -8,6 +8,7 @@ import polars as pl
 from polars.testing import assert_frame_equal
 
 from arrowstream.core.ingest import batches_of
+from arrowstream.core.plural import counted
 
 
 def assert_frames_equal(
@@ -59,7 +60,7 @@ def assert_frames_equal(
     row = _first_difference(left, right, exact)
     what = f"row {row}{' of the sorted rows' if any_order else ''} differs"
     if left.height != right.height:
-        what = f"{right.height} rows expected, {left.height} found; {what}"
+        what = f"{counted(right.height, 'rows')} expected, {left.height} found; {what}"
     raise AssertionError(f"{what}\n  expected: {_row(right, row)}\n  found:    {_row(left, row)}")
 
 

@@ -349,7 +349,7 @@ def test_damage_names_block_and_offset(tmp_path):
     start = len(file_of(row)) + len(sound)
     for block, found in (
         (b"\x02\x04\x02a" + b"T" * 16, "the sync marker after it is not that of the file"),
-        (b"\x02\x04\x02a", "1 rows of 2 bytes, in a file of"),
+        (b"\x02\x04\x02a", "1 row of 2 bytes, in a file of"),
         (b"\x01\x04\x02a" + b"S" * 16, "-1 rows of 2 bytes"),
         (b"\xff" * 30, "its length cannot be read"),
         (b"\x80\x80", "its length cannot be read"),

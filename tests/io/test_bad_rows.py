@@ -275,7 +275,7 @@ def test_values_of_late_keys_are_counted_among_good_rows_only(tmp_path: Path) ->
     pipeline = Pipeline.builder().source(source).sink(Sink.to_fn(lambda frame: None)).build()
     report = pipeline.run_sync()
     assert report.lost_rows == 2
-    assert "1 values left out" in str(report) and "(line 10002)" in str(report)
+    assert "1 value left out" in str(report) and "(line 10002)" in str(report)
 
 
 def test_an_unknown_key_is_a_bad_row_if_keys_are_strict(tmp_path: Path) -> None:

@@ -94,6 +94,15 @@ def test_a_type_of_another_file_is_read_by_widen(tmp_path):
         read(tmp_path)
     assert "pass widen=True if only some of the files have another type" in error.value.hint
     assert read(tmp_path, widen=True)["a"].to_list() == [1.0, 1.5]
+    (tmp_path / "0.csv").write_text("a\n" + "1\n" * 12_000 + "x\n")
+    for paths, options in ((tmp_path / "0.csv", {}), (tmp_path, {"widen": True})):
+        with pytest.raises(SourceError, match="row 12001") as error:
+            read(paths, **options)
+        assert error.value.hint == (
+            "repair this row, or read the column as another type: schema={'a': pl.Float64 or pl.String}"
+            if not options
+            else "repair this row, or read the column as another type: schema={'a': pl.String}"
+        )
 
 
 @pytest.mark.parametrize("format", WRITE)

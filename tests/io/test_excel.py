@@ -78,6 +78,33 @@ def test_cells_of_every_kind(tmp_path):
     assert read(path, schema={"a": pl.String})["a"].to_list() == ["1", "3"]
 
 
+def test_names_and_values_that_are_not_as_in_the_sheet(tmp_path):
+    """A name that is there twice, or not at all; and what is rounded."""
+    path = tmp_path / "x.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet, time = book.add_worksheet(), book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss.000"})
+        sheet.write_row(0, 0, ["a", "a_1", "a", None, "third", "mixed", "moment", "hour"])
+        sheet.write_row(1, 0, [1, 2.0, 3.5, 4, 1 / 3, 1e-10])
+        sheet.write_row(2, 0, [1, 2.0, 3.5, 4, 0.1 + 0.2, 2 / 3])
+        sheet.write(3, 5, "x")
+        for row, moment in enumerate((dt.datetime(2020, 1, 2, 3, 4, 5, 123_456), dt.datetime(2020, 1, 2)), 1):
+            sheet.write_datetime(row, 6, moment, time)
+            sheet.write_datetime(row, 7, moment.time(), time)
+    found = read(path)
+    assert found.to_dict(as_series=False) == {
+        "a": [1, 1, None],
+        "a_1": [2, 2, None],
+        "a_2": [3.5, 3.5, None],
+        "__UNNAMED__3": [4, 4, None],
+        "third": [pytest.approx(1 / 3, abs=1e-15), pytest.approx(0.3, abs=1e-15), None],
+        "mixed": ["0", "0.666666667", "x"],
+        "moment": [dt.datetime(2020, 1, 2, 3, 4, 5, 123_000), dt.datetime(2020, 1, 2), None],
+        "hour": [dt.datetime(1899, 12, 31, 3, 4, 5, 123_000), dt.datetime(1899, 12, 31), None],
+    }
+    types = [pl.Int64, pl.Int64, pl.Float64, pl.Int64, pl.Float64, pl.String]
+    assert found.dtypes == [*types, pl.Datetime("ms"), pl.Datetime("ms")]
+
+
 def test_filters_and_failing_steps(book):
     rows = Pipeline.builder().source(Source.from_file(book))
     assert rows.filter(pl.col("price") > 1).select("price").collect_sync()["price"].to_list() == [2, 3]

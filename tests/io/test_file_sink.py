@@ -233,7 +233,7 @@ def test_a_partition_column_need_not_fit_the_format():
     ],
 )
 def test_values_as_folder_names(value, dtype, text):
-    assert encode(value, dtype) == text
+    assert encode([value, None, value], dtype) == [text, "__HIVE_DEFAULT_PARTITION__", text]
 
 
 @pytest.mark.parametrize(

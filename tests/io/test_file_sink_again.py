@@ -49,26 +49,31 @@ def small_units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     Path("there").mkdir()
 
 
+open_descriptor = os.open
+open_file = Path.open
+
+
 class Disk:
     """Refuses to open files and make folders from one call on, so many times, after it wrote half of what it got."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, first: int, times: int) -> None:
         self.calls = 0
         self._refused = range(first, first + times)
-        for name in ("open", "mkdir"):
-            monkeypatch.setattr(Path, name, self._refusing(getattr(Path, name)))
+        for place, name in ((Path, "open"), (os, "open"), (Path, "mkdir")):
+            monkeypatch.setattr(place, name, self._refusing(getattr(place, name)))
 
     @property
     def failed(self) -> bool:
         return self.calls >= self._refused.start
 
     def _refusing(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def maybe(path: Path, *arguments: Any, **options: Any) -> Any:
-            if "inprogress" in str(path):
+        def maybe(path: Path | str, *arguments: Any, **options: Any) -> Any:
+            writes = call is not open_descriptor or arguments[0] & os.O_TRUNC
+            if "inprogress" in str(path) and writes:
                 self.calls += 1
                 if self.calls in self._refused:
-                    if arguments == ("ab",):
-                        with call(path, "ab") as file:
+                    if arguments == ("ab",) or call is open_descriptor:
+                        with open_file(Path(path), "ab") as file:
                             file.write(b"half of what")
                     raise OSError(errno.ENOSPC, "No space left on device")
             return call(path, *arguments, **options)

@@ -475,7 +475,7 @@ def test_data_in_the_folder_is_refused_without_overwrite(tmp_path):
     with pytest.raises(SinkError) as caught:
         FileSink.of(tmp_path).open(ROWS.schema, context())
     assert caught.value.what == f"{tmp_path} already holds data files"
-    assert caught.value.found == "1 files, such as k=a/old.csv"
+    assert caught.value.found == "1 file, such as k=a/old.csv"
     assert "overwrite=True" in caught.value.hint
 
 
@@ -515,7 +515,7 @@ def test_overwriting_data_of_another_format_is_refused(tmp_path):
     ROWS.write_parquet(tmp_path / "part-00000.parquet")
     with pytest.raises(SinkError) as caught:
         FileSink.of(tmp_path, overwrite=True).open(ROWS.schema, context())
-    assert caught.value.found == "1 others, such as mine.csv (csv)"
+    assert caught.value.found == "1 other, such as mine.csv (csv)"
     assert set(tree(tmp_path)) == {"mine.csv", "part-00000.parquet"}
 
 

@@ -357,7 +357,7 @@ def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path, tiny_blocks):
     with pytest.raises(SourceError, match="became shorter while it was read") as caught:
         while reader.read() is not None:
             pass
-    assert caught.value.expected.startswith("2002 bytes")
+    assert caught.value.expected.startswith("2,002 bytes")
     reader.close()
 
 

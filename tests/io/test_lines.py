@@ -235,7 +235,7 @@ def test_blank_files_are_content(tmp_path: Path) -> None:
     report = Pipeline.builder().source(source).sink(Sink.to_fn(lambda rows: None)).build().run_sync()
     assert report.rows_out == 3
     assert [str(note) for note in report.notes] == [
-        f"1 files without content left out, first in {tmp_path}/a.log"
+        f"1 file without content left out, first in {tmp_path}/a.log"
     ]
 
 

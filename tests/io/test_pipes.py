@@ -229,6 +229,34 @@ def test_a_silent_pipe_goes_on_and_a_run_stops_while_it_is_silent(
     os.close(pipe)
 
 
+def test_a_source_of_a_silent_pipe_waits_and_does_not_work(
+    silences: threading.Semaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.byte_stream._SILENCE_S", 0.02)
+    came = threading.Event()
+    end, start = os.pipe()
+
+    def feed() -> None:
+        os.write(start, b"1\n")
+        came.wait(10)
+        while silences.acquire(blocking=False):
+            pass
+        for _ in range(5):
+            silences.acquire(timeout=10)
+        os.write(start, b"2\n")
+        os.close(start)
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    source = Source.from_file(f"/dev/fd/{end}", format="lines")
+    report = Pipeline.builder().source(source).sink(Sink.to_fn(lambda _: came.set())).build().run_sync()
+    thread.join()
+    os.close(end)
+    read = report.stages[0]
+    assert read.rows_out == 2 and read.waiting_seconds > 0.05
+    assert read.busy_seconds + read.waiting_seconds <= report.seconds
+
+
 def test_a_run_stops_in_the_middle_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arrowstream.io.files.text.byte_stream._WAIT_S", 0.001)
     has_more, (end, start) = PipeBytes.has_more, os.pipe()

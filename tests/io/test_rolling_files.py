@@ -223,16 +223,16 @@ def test_small_partitions_end_without_a_thread_for_each_also_after_a_failure(mon
     many = pl.DataFrame({"k": [str(number % 90) for number in range(900)], "x": range(900)})
     monkeypatch.setattr(StreamingSink, "_start", lambda sink: pytest.fail("a thread"))
     writer = opened(partition_by="k", **ROLLING)
-    call, left = Path.open, [50]
+    call, left = os.open, [50]
 
-    def refuses_one(path, *arguments, **options):
-        left[0] -= arguments == ("ab",)
+    def refuses_one(path, flags, *arguments, **options):
+        left[0] -= bool(flags & os.O_CREAT)
         if left[0] == 0:
             left[0] = -1
             raise OSError(errno.ENOSPC, "No space left on device")
-        return call(path, *arguments, **options)
+        return call(path, flags, *arguments, **options)
 
-    monkeypatch.setattr(Path, "open", refuses_one)
+    monkeypatch.setattr(os, "open", refuses_one)
     writer.write(Batch(many[:450]))
     writer.on_period()
     assert "No space left" in caplog.text or "cannot write" in caplog.text

@@ -303,7 +303,9 @@ def test_a_broken_one_of_many_fails_as_it_does_alone(tmp_path, format):
         while opened.read() is not None:
             pass
     opened.close()
-    assert str(together.value) == str(alone.value)
+    # Types can be widened only over several files.
+    widen = " pass widen=True if only some of the files have another type,"
+    assert str(together.value).replace(widen, "") == str(alone.value)
 
 
 @pytest.mark.parametrize("extra", [b'{"a":1,"zz":2}\n', b'{"a":1,"zz":null}\n'])

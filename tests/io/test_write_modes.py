@@ -7,6 +7,7 @@ import io
 import json
 import os
 import resource
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -245,6 +246,30 @@ def test_keys_of_objects_may_come_in_any_order_and_an_array_may_be_on_one_line()
     Path("out/a.json").write_text(json.dumps(FIRST.to_dicts()))
     write(SECOND, "out/", format="json", mode="append")
     assert read("out/") == [*FIRST.rows(), *SECOND.rows()]
+    Path("out/z.json").write_text(json.dumps([{"k": "z", "x": 9}], indent=1))
+    write(SECOND, "out/", format="json", mode="append")
+    assert read("out/") == [*FIRST.rows(), *sorted([*SECOND.rows()] * 2, key=lambda row: row[1]), ("z", 9)]
+    Path("out/z.json").write_text('[{"other": 1}, {"other": 2}]')
+    with pytest.raises(SchemaError, match="rows cannot be appended"):
+        write(SECOND, "out/", format="json", mode="append")
+
+
+def test_rows_are_appended_to_whatever_a_source_reads():
+    """A carriage return between the values of an object or in a quoted name, and several objects on a line."""
+    for first in (
+        b'{"k": "p",\r"x": 1}\n',
+        b'{"k": "p", "x": 1}\r{"k": "p", "x": 1}\n',
+        b'{"k": "p", "x": 1} {"k": "q", "x": 2}\n',
+    ):
+        Path("out.ndjson").write_bytes(first)
+        before = read("out.ndjson")
+        write(SECOND, "out.ndjson", mode="append")
+        assert read("out.ndjson") == [*before, *SECOND.rows()]
+    rows = SECOND.rename({"k": "k\rl"})
+    Path("out.csv").write_bytes(b'"k\rl",x\np,1\n')
+    write(rows, "out.csv", mode="append")
+    found = Pipeline.builder().source(Source.from_file("out.csv")).collect_sync()
+    assert found.columns == ["k\rl", "x"] and found.rows() == [("p", 1), *SECOND.rows()]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +278,10 @@ def test_keys_of_objects_may_come_in_any_order_and_an_array_may_be_on_one_line()
         ("out.csv", b"\xff\xfe\x00"),
         ("out.csv", b"k\xff,x\n"),
         ("out.csv.gz", b"not packed"),
+        ("out.csv", b"k,x\rp,1\r"),  # as for a source, a carriage return ends no line
+        ("out.csv", b"k\rx,z\np,1\n"),
         ("out.ndjson", b"not an object\n"),
+        ("out.ndjson", b"[1]\n"),
         ("out/a.parquet", b"PAR1"),
     ],
 )
@@ -307,6 +335,32 @@ def test_only_partitions_that_get_rows_are_overwritten():
         assert read("out/") == expected
     assert Path("out/k=b/notes.txt").read_text() == "kept"
     assert len(list(Path("out").rglob("*.parquet"))) == 3 and hidden() == []
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite", "overwrite_partitions"])
+def test_the_work_for_a_partition_does_not_grow_with_their_number(mode):
+    """Four times the partitions take about four times the calls of functions while a folder is written again."""
+    counts = []
+    for partitions in (40, 160):
+        rows = pl.DataFrame({"k": range(partitions), "x": range(partitions)})
+        place, calls = f"out{partitions}", [0]
+
+        def count(frame, event, argument, calls=calls):
+            calls[0] += 1
+
+        write(rows, place, partition_by="k", format="parquet")
+        writer = FileSink.of(place, partition_by="k", format="parquet", mode=mode).open(
+            rows.schema, context()
+        )
+        writer.write(Batch(rows))
+        sys.setprofile(count)
+        try:
+            writer.commit(writer.prepare(0))
+        finally:
+            sys.setprofile(None)
+        writer.close()
+        counts.append(calls[0])
+    assert counts[1] < 6 * counts[0]
 
 
 def test_two_runs_that_overwrite_the_same_partitions_never_mix():

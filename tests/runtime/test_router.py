@@ -66,7 +66,7 @@ def routed(route: Ways, elements: Sequence[Element], clock: Clock) -> tuple[Runn
 def test_rows_and_marks_are_counted_by_branch() -> None:
     router, got = routed(Ways(), [Batch(ROWS[:5]), Watermark(7), Barrier(1), Batch(ROWS[:2])], ManualClock())
     marks = ["Watermark(time_us=7)", "Barrier(epoch=1)"]
-    assert got == [["Batch(2 rows)", *marks, "Batch(1 rows)"], ["Batch(3 rows)", *marks, "Batch(1 rows)"]]
+    assert got == [["Batch(2 rows)", *marks, "Batch(1 row)"], ["Batch(3 rows)", *marks, "Batch(1 row)"]]
     moment = router.counters.snapshot(wall_us=0)
     assert (moment.rows_in, moment.rows_out, moment.watermark_us) == (7, 7, 7)
     assert (dict(moment.batches), dict(moment.rows_by_branch)) == ({"split": 2}, {"a": 3, "b": 4})

@@ -17,7 +17,7 @@ from arrowstream.io.files.destination.part_limits import PartLimits
 from arrowstream.io.files.held_partitions import HeldPartition, groups
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.output.encoder import Encoder
-from arrowstream.io.files.output.growing_file import GrowingFile
+from arrowstream.io.files.output.growing_file import GrowingFile, write_file
 from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
 from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded, encoded_files
 from arrowstream.io.files.sink_errors import sink_errors
@@ -35,7 +35,7 @@ OPEN_FILES = 16
 FOLDERS: Final = 1_000
 """Folders that a run knows before it forgets those that have no rows and no open file."""
 
-_WRITERS: Final = 4
+_WRITERS: Final = 2
 """Threads that write the files of small partitions."""
 
 _log = logging.getLogger(__name__)
@@ -199,15 +199,15 @@ class FolderWriter(FileWriter):
             partition.take()
 
     def _write_whole(self, partitions: Sequence[HeldPartition], durable: bool) -> None:
-        parts, files = [], []
+        parts, names = [], []
         for partition in partitions:
-            rows = pl.concat(partition.peek())
+            held = partition.peek()
+            rows = held[0] if len(held) == 1 else pl.concat(held)
             for start in range(0, rows.height, self._limits.rows):
-                number = partition.number + start // self._limits.rows
-                files.append(self._file(partition.folder, number, durable))
+                names.append(self._name(partition.folder, partition.number + start // self._limits.rows))
                 parts.append(rows.slice(start, self._limits.rows))
-        for file, content in zip(files, encoded_files(parts, self._encoder), strict=True):
-            file.end(content)
+        for name, content in zip(names, encoded_files(parts, self._encoder), strict=True):
+            write_file(self._staging.path(name), content, f"{self._target}/{name}", durable)
 
     def _partition(self, folder: str) -> HeldPartition:
         found = self._folders.get(folder)
@@ -222,9 +222,9 @@ class FolderWriter(FileWriter):
     def _name(self, folder: str, number: int) -> str:
         return f"{folder}{self._stem}-{number:05d}{self._suffix}"
 
-    def _file(self, folder: str, number: int, durable: bool = True) -> GrowingFile:
+    def _file(self, folder: str, number: int) -> GrowingFile:
         name = self._name(folder, number)
-        return GrowingFile(partial(self._staging.path, name), self._target / name, durable)
+        return GrowingFile(partial(self._staging.path, name), self._target / name)
 
     def _spread(self, unit: pl.DataFrame) -> None:
         self._turn += 1

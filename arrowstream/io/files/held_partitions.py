@@ -10,8 +10,8 @@ import polars as pl
 from arrowstream.io.files.output.row_buffer import RowBuffer
 from arrowstream.io.files.output.streaming_sink import StreamingSink
 
-_TOGETHER: Final = 32
-"""Files that are encoded at once: one query for each costs twice as much as the encoding."""
+_TOGETHER: Final = 256
+"""Most files that are encoded by one query; one for each would cost twice as much as the encoding."""
 
 _TOGETHER_BYTES: Final = 8 << 20
 """Bytes of the rows of such files."""

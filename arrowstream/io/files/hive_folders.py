@@ -94,32 +94,38 @@ class Partitions:
 
     def split(self, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield each folder with its rows of `frame`, in their order, without the partition columns."""
-        types = [frame.schema[name] for name in self.columns]
         groups = frame.partition_by(*self.columns, maintain_order=True, include_key=False, as_dict=True)
+        self._name(list(groups), frame.schema)
         for values, rows in groups.items():
-            folder = self._folders.get(values)
-            if folder is None:
-                folder = "".join(
-                    f"{name}={encode(value, dtype)}/"
-                    for name, value, dtype in zip(self.columns, values, types, strict=True)
-                )
-                if len(self._folders) >= NAMES:
-                    self._folders.clear()
-                self._folders[values] = folder
-            yield folder, rows
+            yield self._folders[values], rows
+
+    def _name(self, groups: list[tuple[Any, ...]], schema: pl.Schema) -> None:
+        """Name the folders of groups that have no name yet."""
+        new = [values for values in groups if values not in self._folders]
+        if len(self._folders) + len(new) > NAMES:
+            self._folders.clear()
+            new = groups
+        # Column by column: a query for each value would take longer than the files of the partitions.
+        texts = [
+            [f"{name}={text}/" for text in encode([values[place] for values in new], schema[name])]
+            for place, name in enumerate(self.columns)
+        ]
+        self._folders.update((values, "".join(parts)) for values, *parts in zip(new, *texts, strict=True))
 
 
-def encode(value: object, dtype: pl.DataType) -> str:
-    """Return a value as it is written in a folder's name, after ``column=``.
+def encode(values: list[object], dtype: pl.DataType) -> list[str]:
+    """Return values of one type as they are written in the names of folders, after ``column=``.
 
     Examples
     --------
-    >>> encode("50%", pl.String()), encode(None, pl.String()), encode(True, pl.Boolean())
-    ('50%25', '__HIVE_DEFAULT_PARTITION__', 'true')
+    >>> encode(["50%", None], pl.String()), encode([True], pl.Boolean())
+    (['50%25', '__HIVE_DEFAULT_PARTITION__'], ['true'])
     """
-    if value is None:
-        return NULL
-    text: str = pl.Series([value], dtype=dtype).cast(pl.String)[0]
+    texts: list[str | None] = pl.Series(values, dtype=dtype).cast(pl.String).to_list()
+    return [NULL if text is None else _escaped(text) for text in texts]
+
+
+def _escaped(text: str) -> str:
     if text == NULL:
         # A text that equals the name for null; readers that compare before they decode see the difference.
         return "%5F" + text[1:]

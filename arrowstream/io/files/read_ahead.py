@@ -7,11 +7,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic_ns
 from typing import Protocol, TypeVar
 
 import polars as pl
 
 from arrowstream.core.position import Position
+from arrowstream.core.waiting import waited_outside_ns
 from arrowstream.errors import ArrowstreamError
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.bad.bad_row import PutAside
@@ -116,25 +118,32 @@ class ReadAhead:
         The pieces. The generator runs on the drawing thread and is closed at the end.
     """
 
-    __slots__ = ("_ahead", "_drawer", "_pieces", "_readers")
+    __slots__ = ("_ahead", "_drawer", "_drawing_waited_ns", "_pieces", "_readers", "waited_ns")
 
     def __init__(self, pieces: Generator[Piece, None, None]) -> None:
         self._pieces = pieces
         self._drawer = ThreadPoolExecutor(1, "arrowstream-file")
         self._readers = ThreadPoolExecutor(DEPTH, "arrowstream-read")
         self._ahead: deque[_Ahead] = deque()
+        self._drawing_waited_ns = 0
+        self.waited_ns = 0
+        """Nanoseconds for which `next` has waited for a pipe."""
 
     def next(self) -> tuple[Piece, Future[pl.DataFrame]] | None:
         """Return the next piece with the future of its rows, or None at the end. Raises any error of drawing it."""
         while len(self._ahead) < DEPTH:
             self._ahead.append(self._drawer.submit(self._draw))
+        begin, before = monotonic_ns(), self._drawing_waited_ns
         drawn = self._ahead.popleft().result()
+        self.waited_ns += min(monotonic_ns() - begin, self._drawing_waited_ns - before)
         if drawn is not None:
             self._ahead.append(self._drawer.submit(self._draw))
         return drawn
 
     def _draw(self) -> tuple[Piece, Future[pl.DataFrame]] | None:
+        before = waited_outside_ns()
         piece = next(self._pieces, None)
+        self._drawing_waited_ns += waited_outside_ns() - before
         return None if piece is None else (piece, self._readers.submit(piece.read))
 
     def close(self) -> None:

@@ -68,8 +68,7 @@ class FileReader(BlockingReader):
     skipped
         Files without content that are left out; the first of `files` if none has any.
     bad_rows
-        ``"error"`` if a bad row of text is an error; else bad rows are put aside, and if ``"skip"`` they are noted as
-        lost.
+        ``"error"`` if a bad row of text is an error; else it is put aside, and with ``"skip"`` noted as lost.
     batch_rows
         Largest number of rows of a batch; None for some `BATCH_ROWS`.
     """
@@ -151,6 +150,10 @@ class FileReader(BlockingReader):
         batch, looked_at = self._batches.popleft()
         self._total += looked_at
         return batch
+
+    @property
+    def waited_ns(self) -> int:
+        return self._ahead.waited_ns
 
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
@@ -302,7 +305,8 @@ class FileReader(BlockingReader):
         return opened.pieces(columns, self._adapt(number, found))
 
     def _text(self, number: int, file: DataFile) -> Iterator[Piece]:
-        text = TextFile(file, self._options, aside=self._bad_rows != "error")
+        widens = len(self._files) > 1 and not self._evolution.widen
+        text = TextFile(file, self._options, aside=self._bad_rows != "error", widens=widens)
         try:
             # An object may leave out any of its keys, a record none of its fields.
             optional = self._stored if isinstance(text.format, Ndjson) else ()

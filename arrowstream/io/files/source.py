@@ -12,6 +12,7 @@ import polars as pl
 from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
+from arrowstream.core.plural import counted
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, SourceError
@@ -97,6 +98,8 @@ class FileSource(SourceSpec):
         default_factory=list, init=False, compare=False, repr=False
     )
     """Columns found first: every run reads those that the pipeline was built for."""
+    _seen: list[DataFile] = field(default_factory=list, init=False, compare=False, repr=False)
+    """The first file when the columns were found."""
 
     @classmethod
     def of(
@@ -200,9 +203,8 @@ class FileSource(SourceSpec):
             files = self._files()
         except ArrowstreamError:
             return f"file {paths}"
-        many = "1 file" if len(files) == 1 else f"{len(files)} files"
         skips = ", bad rows are skipped" if self.bad_rows == "skip" else ""
-        return f"file {paths} ({files[0].kind.format}, {many}{skips})"
+        return f"file {paths} ({files[0].kind.format}, {counted(len(files), 'files')}{skips})"
 
     def schema(self) -> pl.Schema:
         stored, partitions = self._columns(self._files())
@@ -270,8 +272,9 @@ class FileSource(SourceSpec):
 
     @property
     def _first(self) -> DataFile:
-        if self.skip_empty:
-            return self._files()[0]
+        """A file that has the format and the partition keys of all files."""
+        if self._seen:
+            return self._seen[0]
         first = first_file(self.paths, self.format, listed=self.listed, options=self.storage_options)
         return self._with_options(first)
 
@@ -331,6 +334,7 @@ class FileSource(SourceSpec):
             if path is not None:
                 check_path_column(path, stored, files[0])
             self._known.append((stored, partition_columns(files, given).schema))
+            self._seen.append(files[0])
         return self._known[0]
 
     def _typed(self, stored: pl.Schema, partitions: pl.Schema) -> pl.Schema:

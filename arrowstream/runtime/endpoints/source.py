@@ -283,10 +283,12 @@ class RunningSource:
             return element
 
         async def read_once() -> Element | None:
-            begin = self._clock.now_ns()
+            begin, before_ns = self._clock.now_ns(), reader.waited_ns
             element = await self._threads.call(reader.read)
-            counters = self.counters
-            counters.busy_ns += self._clock.now_ns() - begin
+            counters, took_ns = self.counters, self._clock.now_ns() - begin
+            waited_ns = min(took_ns, reader.waited_ns - before_ns)
+            counters.waiting_ns += waited_ns
+            counters.busy_ns += took_ns - waited_ns
             bad = reader.take_bad_rows()
             if bad is not None:
                 await self._leave_out(Batch(bad))

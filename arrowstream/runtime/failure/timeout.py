@@ -9,6 +9,7 @@ from typing import Any
 
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
+from arrowstream.core.plural import counted
 from arrowstream.core.waiting import until_done
 from arrowstream.errors import StageTimeout
 
@@ -106,7 +107,7 @@ class Deadline:
                 "a batch took too long",
                 stage=self._stage,
                 position=None if batch.position is None else str(batch.position),
-                expected=f"at most {self._seconds:g} s for {batch.num_rows} rows",
+                expected=f"at most {self._seconds:g} s for {counted(batch.num_rows, 'rows')}",
                 hint='make batches smaller with batch(...), or leave such batches out with on_timeout="skip"',
             ) from cause
         self._skip(batch.num_rows)

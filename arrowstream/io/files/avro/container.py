@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SourceError
 from arrowstream.io.files.columnar.open_file import OpenFile
 
@@ -108,7 +109,7 @@ class Container:
                 raise self.damaged(where, at, "its length cannot be read") from None
             start, end = at + used, at + used + nbytes
             if rows < 0 or nbytes < 0 or end + SYNC_BYTES > self.file.size:
-                size = f"{rows:,} rows of {nbytes:,} bytes"
+                size = f"{counted(rows, 'rows')} of {counted(nbytes, 'bytes')}"
                 raise self.damaged(where, at, f"{size}, in a file of {self.file.size:,} bytes")
             if self.file.read(end, SYNC_BYTES) != self._sync:
                 raise self.damaged(where, at, "the sync marker after it is not that of the file")

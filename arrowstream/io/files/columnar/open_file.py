@@ -9,6 +9,7 @@ from stat import S_ISREG
 
 import pyarrow as pa
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SourceError
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.byte_stream import unreadable
@@ -71,6 +72,11 @@ class OpenFile:
         return None
 
     @property
+    def content(self) -> bytes | None:
+        """The whole content, if it is in memory already; None to read it from `place`."""
+        return None
+
+    @property
     def size(self) -> int:
         """Size when it was opened, in bytes."""
         return self.stamp[2]
@@ -115,7 +121,7 @@ class OpenFile:
         return SourceError(
             f"{self.path} changed while it was read",
             position=str(self.path),
-            expected=f"{self.size} bytes, as when it was opened, that nothing writes to",
-            found=f"{size} bytes" if size != self.size else "a later time of change",
+            expected=f"{counted(self.size, 'bytes')}, as when it was opened, that nothing writes to",
+            found=counted(size, "bytes") if size != self.size else "a later time of change",
             hint="write the file under another name, then rename it: a run that reads it goes on with the old one",
         )

@@ -90,6 +90,8 @@ def _read_ipc_schema(source: str | pa.NativeFile) -> pa.Schema:
 
 def scan_parquet(file: OpenFile) -> pl.LazyFrame:
     """Scan a Parquet file: exactly this file, without columns from its path."""
+    if (content := file.content) is not None:
+        return pl.scan_parquet(io.BytesIO(content), glob=False, hive_partitioning=False)
     return pl.scan_parquet(
         file.place, glob=False, hive_partitioning=False, storage_options=file.storage_options
     )

@@ -13,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.plural import counted
 from arrowstream.errors import ArrowstreamError, SchemaError, SinkError, SourceError
 from arrowstream.io.files.formats import FileKind, Format, kind_of
 from arrowstream.io.files.listing import DataFile
@@ -91,7 +92,7 @@ def check_formats(folder: object, found: Iterable[tuple[PurePath, Format]], form
         raise SinkError(
             f"{folder} holds data files of another format",
             expected=f"{format} files",
-            found=f"{len(others)} others, such as {others[0][0]} ({others[0][1]})",
+            found=f"{counted(len(others), 'others')}, such as {others[0][0]} ({others[0][1]})",
             hint="a folder of two formats cannot be read again: choose another one, or delete those files",
         )
 
@@ -272,28 +273,34 @@ def _json_names(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
     with closing(_lines(path, kind)) as lines:
         line = next(filter(None, (line.strip(b"[], \r\n") for line in lines)), b"")
     try:
-        return list(json.loads(line or b"{}"))
+        first, _ = json.JSONDecoder().raw_decode(line.decode() or "{}")  # others may follow on the same line
+        if not isinstance(first, dict):
+            raise ValueError(f"the first value is no object: {first!r:.50}")
+        return list(first)
     except ValueError as error:
-        if kind.format == "json":  # an array that is all on one line, or has a line for each value
+        if kind.format == "json":  # an array that has a line for each value
             return []
         raise _unreadable(path, str(error)) from error
 
 
 def _lines(path: Path | RemotePath, kind: FileKind) -> Generator[bytes]:
-    """Yield the lines of a text file with their ends; one that is longer than a record may be comes in parts."""
+    """Yield the lines of a text file with their ends; one that is longer than a record may be comes in parts.
+
+    A carriage return alone ends no line, as for a source.
+    """
     parts, size = [], 0
     with closing(_blocks(path, kind)) as blocks:
         for block in blocks:
             parts.append(block)
             size += len(block)
             if b"\n" in block:
-                *lines, rest = b"".join(parts).splitlines(keepends=True)
-                yield from lines
+                *lines, rest = b"".join(parts).split(b"\n")
+                yield from (line + b"\n" for line in lines)
                 parts, size = [rest], len(rest)
             elif size >= MAX_RECORD_BYTES:
                 yield b"".join(parts)
                 parts, size = [], 0
-    yield from b"".join(parts).splitlines(keepends=True)
+    yield b"".join(parts)
 
 
 def _blocks(path: Path | RemotePath, kind: FileKind) -> Generator[bytes]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError, SourceError
 from arrowstream.io.files.destination.existing_rows import (
     APPEND_REFUSED,
@@ -59,7 +60,7 @@ def stage_file(
         raise SinkError(
             f"{target} already holds rows",
             expected="a file without rows, or none",
-            found=f"{target.stat().st_size} bytes",
+            found=counted(target.stat().st_size, "bytes"),
             hint="choose another name, pass mode='overwrite' to replace the file, or end the path with '/' "
             "and pass mode='append' to keep the rows of all runs in a folder",
         )
@@ -111,7 +112,7 @@ def stage_folder(
         raise SinkError(
             f"{target} already holds data files",
             expected="an empty folder, or none",
-            found=f"{len(found)} files, such as {found[0][0].relative_to(target)}",
+            found=f"{counted(len(found), 'files')}, such as {found[0][0].relative_to(target)}",
             hint="choose another folder, pass overwrite=True to replace them, or mode='append' to keep them",
         )
     check_formats(target, [(path.relative_to(target), held) for path, held in found], kind.format)

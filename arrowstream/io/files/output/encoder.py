@@ -12,6 +12,9 @@ from typing import IO, Any, ClassVar, Protocol, cast
 import polars as pl
 from polars.io.plugins import register_io_source
 
+_POLARS: Any = pl
+"""Polars, whose partitionings are other classes in other versions."""
+
 
 class Target(Protocol):
     """Place for the bytes of a file."""
@@ -96,6 +99,53 @@ class Encoder(ABC):
         arrays = [name for name, dtype in frame.schema.items() if _has_arrays(dtype)]
         # Polars 1 panics at a slice of an array that does not begin with its first value. Gathered rows are a copy.
         return frame.with_columns(pl.col(arrays).gather(pl.int_range(pl.len()))) if arrays else frame
+
+
+class PolarsEncoder(Encoder):
+    """Encoder of a format that Polars' streaming engine writes into a file object, or into one for each key."""
+
+    def encode_files(self, files: Sequence[tuple[pl.DataFrame, Target]]) -> None:
+        # A file without rows has no key.
+        if not self.are_prepared_alike or not all(rows.height for rows, _ in files):
+            super().encode_files(files)
+            return
+        number = max(self.schema, key=len, default="") + "#"
+        rows = self.prepared(pl.concat([rows for rows, _ in files], rechunk=True))
+        lengths = pl.DataFrame({number: range(len(files)), "rows": [rows.height for rows, _ in files]})
+        numbers = lengths.select(pl.col(number).repeat_by("rows").explode())
+        with ExitStack() as stack:
+            inside = [stack.enter_context(self.framed(target)) for _, target in files]
+            place = _one_file_each(number, lambda key: file_of(inside[key]))
+            self.polars_sink(rows.with_columns(numbers).lazy(), rows, place).collect(engine="streaming")
+
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+        return self.polars_sink(rows, first, file_of(target))
+
+    @property
+    def are_prepared_alike(self) -> bool:
+        """True if rows are prepared in the same way whichever rows they are prepared with."""
+        return True
+
+    @abstractmethod
+    def polars_sink(self, rows: pl.LazyFrame, first: pl.DataFrame, place: Any) -> pl.LazyFrame:
+        """Return the query that writes rows to `place`, a file object or one of Polars' partitionings."""
+
+
+def _one_file_each(number: str, file: Callable[[int], IO[bytes]]) -> Any:
+    """Return the partitioning of rows by the column `number`, into the file objects of its values."""
+    return (
+        _POLARS.PartitionBy(
+            "",
+            key=number,
+            include_key=False,
+            file_path_provider=lambda found: file(found.partition_keys.item()),
+            approximate_bytes_per_file=None,
+        )
+        if hasattr(pl, "PartitionBy")
+        else _POLARS.PartitionByKey(  # Polars 1.35
+            "", by=number, include_key=False, file_path=lambda found: file(found.keys[0].raw_value)
+        )
+    )
 
 
 def _has_arrays(dtype: Any) -> bool:

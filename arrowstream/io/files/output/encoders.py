@@ -6,7 +6,7 @@ Polars' streaming engine encodes: the frames are its source, and the bytes go to
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +17,7 @@ import pyarrow as pa
 from arrowstream.core.batch import arrow_schema, to_record
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.output.avro_encoder import AvroEncoder
-from arrowstream.io.files.output.encoder import Encoder, Target, file_of
+from arrowstream.io.files.output.encoder import Encoder, PolarsEncoder, Target, file_of
 from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
 from arrowstream.io.files.text.old_zones import has_zones, with_whole_minutes
 from arrowstream.io.files.text.options.csv_layout import PLAIN, CsvLayout
@@ -120,7 +120,7 @@ def unit_rows(format: Format) -> int:
     return GROUP_ROWS if format == "parquet" else _UNIT_ROWS
 
 
-class ParquetEncoder(Encoder):
+class ParquetEncoder(PolarsEncoder):
     """Encoder of Parquet; by default with zstd at level 1, the fastest, and other compressions at their defaults."""
 
     def __init__(self, schema: pl.Schema, codec: str | None, level: int | None, groups: RowGroups) -> None:
@@ -129,9 +129,9 @@ class ParquetEncoder(Encoder):
         self._level = 1 if level is None and codec == "zstd" else level
         self._groups = groups
 
-    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+    def polars_sink(self, rows: pl.LazyFrame, first: pl.DataFrame, place: Any) -> pl.LazyFrame:
         return rows.sink_parquet(
-            file_of(target),
+            place,
             compression=self._codec,
             compression_level=self._level,
             row_group_size=self._groups.size(first),
@@ -140,7 +140,7 @@ class ParquetEncoder(Encoder):
         )
 
 
-class IpcEncoder(Encoder):
+class IpcEncoder(PolarsEncoder):
     """Encoder of the Arrow IPC file format, with the oldest-compatible Arrow types, which every reader knows."""
 
     holds_rows = True  # Polars writes a record batch once it is large
@@ -158,19 +158,22 @@ class IpcEncoder(Encoder):
             return
         super().encode_lazy(rows, first, target)
 
-    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
-        return rows.sink_ipc(
-            file_of(target), compression=self._codec, compat_level=pl.CompatLevel.oldest(), lazy=True
-        )
+    def polars_sink(self, rows: pl.LazyFrame, first: pl.DataFrame, place: Any) -> pl.LazyFrame:
+        return rows.sink_ipc(place, compression=self._codec, compat_level=pl.CompatLevel.oldest(), lazy=True)
 
 
-class TextEncoder(Encoder):
+class TextEncoder(PolarsEncoder):
     """Encoder of a text format, in which times in a zone mean the same moments."""
 
     def __init__(self, schema: pl.Schema, flows: bool = False) -> None:
         super().__init__(schema)
         # With zones, one frame with old times may have a column in UTC where others have it in its zone.
-        self._frame_by_frame = flows or has_zones(schema)
+        self._has_zones = has_zones(schema)
+        self._frame_by_frame = flows or self._has_zones
+
+    @property
+    def are_prepared_alike(self) -> bool:
+        return not self._has_zones
 
     def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
         return with_whole_minutes(super().prepared(frame))
@@ -181,15 +184,15 @@ class TextEncoder(Encoder):
             return
         begun = False
         for frame in frames:
-            self.text_sink(self.prepared(frame).lazy(), target, begun).collect(engine="streaming")
+            self.text_sink(self.prepared(frame).lazy(), file_of(target), begun).collect(engine="streaming")
             begun = True
 
-    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
-        return self.text_sink(rows, target, False)
+    def polars_sink(self, rows: pl.LazyFrame, first: pl.DataFrame, place: Any) -> pl.LazyFrame:
+        return self.text_sink(rows, place, False)
 
     @abstractmethod
-    def text_sink(self, rows: pl.LazyFrame, target: Target, begun: bool) -> pl.LazyFrame:
-        """Return the query that adds the text of rows at the beginning of the file or, if it has `begun`, later."""
+    def text_sink(self, rows: pl.LazyFrame, place: Any, begun: bool) -> pl.LazyFrame:
+        """Return the query that writes the text of rows at the beginning of the file or, if it has `begun`, later."""
 
 
 class CsvEncoder(TextEncoder):
@@ -202,9 +205,9 @@ class CsvEncoder(TextEncoder):
         self._header = header and layout.has_header
         self._options = layout.arguments(delimiter)
 
-    def text_sink(self, rows: pl.LazyFrame, target: Target, begun: bool) -> pl.LazyFrame:
+    def text_sink(self, rows: pl.LazyFrame, place: Any, begun: bool) -> pl.LazyFrame:
         return rows.sink_csv(
-            file_of(target),
+            place,
             include_header=self._header and not begun,
             lazy=True,
             **self._options,
@@ -219,8 +222,8 @@ class NdjsonEncoder(TextEncoder):
         # Polars 1 panics at columns whose chunks end at different rows.
         return rows.rechunk() if any(count > 1 for count in rows.n_chunks("all")) else rows
 
-    def text_sink(self, rows: pl.LazyFrame, target: Target, begun: bool) -> pl.LazyFrame:
-        return rows.sink_ndjson(file_of(target), lazy=True)
+    def text_sink(self, rows: pl.LazyFrame, place: Any, begun: bool) -> pl.LazyFrame:
+        return rows.sink_ndjson(place, lazy=True)
 
 
 class JsonEncoder(NdjsonEncoder):
@@ -256,6 +259,12 @@ class PackedEncoder(Encoder):
 
     def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
         return self._inner.prepared(frame)
+
+    def encode_files(self, files: Sequence[tuple[pl.DataFrame, Target]]) -> None:
+        packed = [_Packed(target, self._codec) for _, target in files]
+        self._inner.encode_files([(rows, target) for (rows, _), target in zip(files, packed, strict=True)])
+        for target in packed:
+            target.end()
 
     def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
         self._inner.encode_frames(frames, first, target)

@@ -20,16 +20,13 @@ class GrowingFile(OutputFile):
         Returns the path to write, after making its folder.
     shown
         Final name of the file, for errors.
-    durable
-        Whether `end` waits until the bytes are on disk; otherwise the caller does that, for many files at once.
     """
 
-    __slots__ = ("_begun", "_durable", "_path", "_place", "_size", "_unsafe")
+    __slots__ = ("_begun", "_path", "_place", "_size", "_unsafe")
 
-    def __init__(self, place: Callable[[], Path], shown: Path, durable: bool = True) -> None:
+    def __init__(self, place: Callable[[], str | Path], shown: Path) -> None:
         super().__init__(shown, output_file.CHUNK)
         self._place = place
-        self._durable = durable
         self._path: Path | None = None
         self._size = 0
         self._begun = 0
@@ -42,14 +39,14 @@ class GrowingFile(OutputFile):
 
     def write(self) -> None:
         if self._path is None:
-            self._path = self._place()
+            self._path = Path(self._place())
         with sink_errors("cannot write", self._shown):
             with self._path.open("ab") as file:
                 file.truncate(self._size)
                 file.writelines(self._waiting)
                 file.flush()
                 size = file.tell()
-                if self._ended and self._durable:
+                if self._ended:
                     self._sync(file.fileno())
                 elif size - self._begun >= write_back.BYTES:
                     write_back.start_write_back(file.fileno(), self._begun, size - self._begun)
@@ -67,3 +64,34 @@ class GrowingFile(OutputFile):
         except OSError as error:
             self._unsafe = error
             raise
+
+
+def write_file(path: str, content: bytes, shown: str, durable: bool) -> None:
+    """Write a whole file; a call after a failure begins again.
+
+    Parameters
+    ----------
+    path
+        The path to write, in a folder that exists.
+    content
+        Bytes of the file.
+    shown
+        Final name of the file, for errors.
+    durable
+        Whether the call waits until the bytes are on disk; otherwise the caller does that, for many files at once.
+
+    Raises
+    ------
+    SinkError
+        The operating system refuses.
+    """
+    with sink_errors("cannot write", shown):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+            if durable:
+                os.fsync(handle)
+        finally:
+            os.close(handle)  # may report too that bytes were not written

@@ -51,6 +51,13 @@ class RemoteFile(OpenFile):
     def storage_options(self) -> dict[str, str] | None:
         return self._object.path.options.for_polars()
 
+    @property
+    def content(self) -> bytes | None:
+        return self._object.content
+
+    def check(self) -> None:
+        self._object.check()
+
     def read(self, start: int, nbytes: int) -> bytes:
         return self._object.read(start, nbytes)
 
@@ -69,9 +76,6 @@ class RemoteFile(OpenFile):
     def text(self, error: BaseException) -> str:
         hide_query(error, self._object.path)
         return super().text(error)
-
-    def _now(self) -> Stamp:
-        return self._stamp(self._object.now())
 
     def _stamp(self, status: Status) -> Stamp:
         tag = int.from_bytes(status.tag.encode())

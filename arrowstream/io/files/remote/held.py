@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import polars as pl
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.existing_rows import (
     APPEND_REFUSED,
@@ -60,6 +61,7 @@ def held_object(path: RemotePath, mode: Mode, kind: FileKind, schema: pl.Schema)
         It holds rows that may not be replaced, or cannot be looked at.
     """
     if mode == "error":
+        path = replace(path)  # opened at each run, not once for all
         try:
             found = exists(path)
         except Exception as error:  # of pyarrow
@@ -93,7 +95,7 @@ def held_folder(
         raise SinkError(
             f"{path} already holds data objects",
             expected="a folder without any",
-            found=f"{len(found)} objects, such as {names[0]}",
+            found=f"{counted(len(found), 'objects')}, such as {names[0]}",
             hint="choose another folder, pass mode='append' to keep them, or mode='overwrite' to replace them",
         )
     check_formats(path, [(PurePosixPath(name), held.format) for name, held in found.items()], kind.format)

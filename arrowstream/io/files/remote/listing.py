@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from arrowstream.core.hints import other_file
 from arrowstream.errors import SourceError
-from arrowstream.io.files.remote.stores import exists, objects_below, reading
+from arrowstream.io.files.remote.stores import exists, has_bucket, objects_below, reading
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.search.glob import is_pattern
 from arrowstream.io.files.search.walk import is_visible
@@ -32,6 +32,12 @@ def listed(path: RemotePath) -> tuple[str, list[RemotePath]]:
             return path.key.rpartition("/")[0], [path]
         folder = "/".join(parts[:wild]).rstrip("/")
         keys = objects_below(replace(path, key=folder))
+        if not keys and not has_bucket(path):
+            raise SourceError(
+                f"there is no bucket {path.bucket!r}",
+                position=str(path),
+                hint="check the bucket, and the region and endpoint of the store",
+            )
     begin = f"{folder}/" if folder else ""
     names = [key.removeprefix(begin) for key in keys]
     found = [name for name in names if _matches(name.split("/"), parts[wild:])]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from threading import Lock
+from typing import Any, Final
 
 import pyarrow as pa
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SourceError
 from arrowstream.io.files.remote.status import Replaced, Status
 from arrowstream.io.files.remote.stores import opened, reading, status_in, status_of
@@ -17,6 +19,15 @@ from arrowstream.io.files.remote.web import WebStream, read_range
 
 AHEAD_BYTES = 8 << 20
 """Bytes of text that are fetched by one request."""
+
+SMALL_BYTES = 1 << 20
+"""Size up to which an object of a store is fetched whole, by one request."""
+
+_KEPT: Final = 8
+"""Small objects whose content is kept: a run reads what the pipeline was built from."""
+
+_kept: dict[tuple[RemotePath, Status], bytes] = {}
+_lock = Lock()
 
 
 class RemoteObject:
@@ -38,11 +49,12 @@ class RemoteObject:
         It does not exist, or cannot be read.
     """
 
-    __slots__ = ("_native", "path", "status")
+    __slots__ = ("_content", "_native", "path", "status")
 
     def __init__(self, path: RemotePath) -> None:
         self.path = path
         self._native: Any = None
+        self._content: bytes | None = None
         with reading(path):
             if path.is_web:
                 self.status = status_of(path)
@@ -61,9 +73,31 @@ class RemoteObject:
             return status_of(self.path)
 
     def check(self) -> None:
-        """Raise SourceError if it has been replaced since it was opened."""
-        if self.now() != self.status:
+        """Raise SourceError if it has been replaced since it was opened, and was not read whole before that."""
+        if self._content is None and self.now() != self.status:
             raise changed(self)
+
+    @property
+    def content(self) -> bytes | None:
+        """The whole content if it is small, and of a store; None otherwise.
+
+        Raises
+        ------
+        SourceError
+            The store cannot be reached, or no longer has the object.
+        """
+        if self._content is None and self._native is not None and self.size <= SMALL_BYTES:
+            self._content = _kept.get((self.path, self.status))
+            if self._content is None:
+                with self.reading():
+                    content: bytes = self._native.read_at(self.size, 0)
+                self.check()
+                with _lock:
+                    while len(_kept) >= _KEPT:
+                        del _kept[next(iter(_kept))]
+                    _kept[self.path, self.status] = content
+                self._content = content
+        return self._content
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -85,6 +119,8 @@ class RemoteObject:
         nbytes = min(nbytes, self.size - start)
         if nbytes <= 0:
             return b""
+        if (content := self.content) is not None:
+            return content[start : start + nbytes]
         with self.reading():
             if self._native is None:
                 return read_range(self.path, start, nbytes, self.status)
@@ -187,8 +223,8 @@ def changed(object: RemoteObject) -> SourceError:
     return SourceError(
         f"{object.path} changed while it was read",
         position=str(object.path),
-        expected=f"{object.size} bytes, as when it was opened, that nothing replaces",
-        found=f"{size} bytes" if size != object.size else "other content of the same size",
+        expected=f"{counted(object.size, 'bytes')}, as when it was opened, that nothing replaces",
+        found=counted(size, "bytes") if size != object.size else "other content of the same size",
         hint="write new data under another key: an object may be read only while nothing replaces it",
     )
 

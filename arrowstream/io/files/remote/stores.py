@@ -72,12 +72,18 @@ def reading(path: RemotePath) -> Iterator[None]:
 
 
 def opened(path: RemotePath) -> Any:
-    """Return an object of a store as an open file of pyarrow."""
+    """Return an object of a store as an open file of pyarrow, the same for each call with one value of `path`."""
+    if not path.opened:
+        path.opened.append(_open(path))
+    return path.opened[0]
+
+
+def _open(path: RemotePath) -> Any:
     return store_of(path).open_input_file(f"{path.bucket}/{path.key}")
 
 
 def status_of(path: RemotePath) -> Status:
-    """Return the size of an object and the tag of its content.
+    """Return the size of an object and the tag of its content as the store says them now.
 
     Raises
     ------
@@ -86,7 +92,7 @@ def status_of(path: RemotePath) -> Status:
     """
     if path.is_web:
         return web_status(path)
-    with opened(path) as file:
+    with _open(path) as file:
         return status_in(file)
 
 
@@ -98,10 +104,19 @@ def status_in(file: Any) -> Status:
 
 
 def exists(path: RemotePath) -> bool:
-    """Return whether a store has an object of this key, not only others below it."""
+    """Return whether a store has an object of this key, not only others below it; if so, it is opened."""
+    try:
+        opened(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def has_bucket(path: RemotePath) -> bool:
+    """Return whether the store has the bucket."""
     from pyarrow import fs
 
-    found: bool = store_of(path).get_file_info(f"{path.bucket}/{path.key}").type == fs.FileType.File
+    found: bool = store_of(path).get_file_info(path.bucket).type != fs.FileType.NotFound
     return found
 
 

@@ -31,12 +31,19 @@ class RemotePath:
         Name of the object in the bucket; path and query on a web server.
     options
         Options of the store.
+
+    Attributes
+    ----------
+    opened : list
+        The open file of pyarrow, if listing has found the object by opening it: whatever reads it by this value reads
+        the same content, without asking the store for its size and tag again.
     """
 
     scheme: str
     bucket: str
     key: str
     options: StorageOptions = field(repr=False)
+    opened: list[Any] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @property
     def is_web(self) -> bool:

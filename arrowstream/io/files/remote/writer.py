@@ -111,8 +111,9 @@ class ObjectWriter(BlockingWriter):
 
     def _check_alone(self, written: set[str]) -> None:
         """Raise SinkError if others have written data objects since the run began."""
+        held = set(self._held.data)
         for name in data_objects(self._target):
-            if name not in self._held.data and self._is_replaced(name, written):
+            if name not in held and self._is_replaced(name, written):
                 raise SinkError(
                     f"{self._object(name)} was written since this run began",
                     expected="nobody else writing to the same folder",

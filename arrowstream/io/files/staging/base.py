@@ -54,14 +54,14 @@ class Staging(Publication):
         """Folder on the file system of the staged files."""
 
     @abstractmethod
-    def path(self, name: str) -> Path:
+    def path(self, name: str) -> str:
         """Return the path to write for the final name `name`, relative to the target; its folder is made."""
 
 
-def nested(staged: Path, name: str) -> Path:
+def nested(staged: str, name: str) -> str:
     """Return the path of `name` in `staged`, after making its folder."""
-    path = staged / name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = f"{staged}/{name}"
+    Path(path[: path.rindex("/")]).mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -75,7 +75,7 @@ def folders_between(path: Path, top: Path) -> list[Path]:
     return [parent for parent in path.parents if top in parent.parents]
 
 
-def sync(path: Path) -> None:
+def sync(path: str | Path) -> None:
     """Make a file, or the renames in a folder, durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -86,7 +86,7 @@ def sync(path: Path) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Make the names of all files below a folder durable."""
-    places = [Path(place) for place, _, _ in os.walk(folder)]
+    places = [place for place, _, _ in os.walk(folder)]
     if len(places) > MANY:
         with synced(folder):
             return

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import (
@@ -91,7 +92,7 @@ class FilledFolder(HiddenFolder):
         self._exchanges = _may_be_exchanged(target)
         self._token = self._hide(lambda staged: staged.mkdir(0o700), inside=not self._exchanges)
 
-    def path(self, name: str) -> Path:
+    def path(self, name: str) -> str:
         path = super().path(name)
         self._names[name] = None
         return path
@@ -99,7 +100,8 @@ class FilledFolder(HiddenFolder):
     def prepare(self) -> None:
         with sink_errors("cannot finish", self._target):
             if self._only_written:
-                old = {path: version for path, version in self._old.items() if path.parent in self._written}
+                written = self._written()
+                old = {path: version for path, version in self._old.items() if path.parent in written}
                 self._old = old
                 self._contents = Contents(self._target, self._staged, self._old)
             for name in self._names:
@@ -146,9 +148,8 @@ class FilledFolder(HiddenFolder):
             remove_empty(parent for old in self._old for parent in folders_between(old, self._target))
         remove_tree(self._staged)
 
-    @property
     def _written(self) -> set[Path]:
-        """Folders of the files that the run has written, and the target itself: it holds no rows of partitions."""
+        """Return the folders of the written files, and the target itself, which holds no rows of partitions."""
         return {self._target, *((self._target / name).parent for name in self._names)}
 
     @property
@@ -188,7 +189,7 @@ class FilledFolder(HiddenFolder):
             raise SinkError(
                 f"the new files are in {self._target}, but other files appeared there meanwhile",
                 expected="nobody else writing files of the same names",
-                found=f"{len(stuck)} files that cannot be moved there, such as {stuck[0]}",
+                found=f"{counted(len(stuck), 'files that cannot be moved there')}, such as {stuck[0]}",
                 hint=f"move what you need out of {self._staged}, and delete it",
             )
 
@@ -229,8 +230,9 @@ class FilledFolder(HiddenFolder):
             elif found != version:
                 raise _other_writer(f"{path} has changed since this run began")
         if self._alone:
+            written = self._written()
             for path in self._list_old():
-                if path not in self._old and not (self._only_written and path.parent not in self._written):
+                if path not in self._old and not (self._only_written and path.parent not in written):
                     raise _other_writer(f"{path} was written since this run began")
 
     def _place(self) -> None:

@@ -69,9 +69,9 @@ class HiddenFolder(Staging):
     def folder(self) -> Path:
         return self._staged
 
-    def path(self, name: str) -> Path:
-        with sink_errors("cannot write to", self._target / name):
-            return nested(self._staged, name)
+    def path(self, name: str) -> str:
+        with sink_errors("cannot write to", f"{self._target}/{name}"):
+            return nested(str(self._staged), name)
 
     def discard(self) -> None:
         remove_tree(self._staged)

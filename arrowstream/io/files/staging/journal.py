@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import remove, remove_tree, sync
@@ -157,7 +158,7 @@ def _finish(folder: Path, path: Path, content: bytes) -> None:
         raise SinkError(
             f"{folder} holds part of what a killed run wrote, and the rest is lost",
             expected=f"{lost[0]}, which that run had written",
-            found=f"{len(lost)} files of {len(moves)} nowhere",
+            found=f"{len(lost)} of {counted(len(moves), 'files')} nowhere",
             hint=f"check what the folder holds, delete {path}, and run again with overwrite=True",
         )
     for move in moves:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Compression
 from arrowstream.io.files.remote.object import RemoteBytes
@@ -193,7 +194,9 @@ class FileBytes:
                     until = monotonic() + _WAIT_S
                 end += count
         except EOFError as error:
-            raise self._damaged(f"the file ends too early, after {self.bytes_read} bytes") from error
+            raise self._damaged(
+                f"the file ends too early, after {counted(self.bytes_read, 'bytes')}"
+            ) from error
         except (OSError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
             raise self._damaged(str(error).splitlines()[0]) from error
         # An archive ends with its directory, which is read first.
@@ -201,8 +204,8 @@ class FileBytes:
             raise SourceError(
                 f"{self._path} became shorter while it was read",
                 position=str(self._path),
-                expected=f"{self._size} bytes, as when it was opened",
-                found=f"{self.bytes_read} bytes",
+                expected=f"{counted(self._size, 'bytes')}, as when it was opened",
+                found=counted(self.bytes_read, "bytes"),
                 hint="let nothing write to a file while it is read; write under another name, then rename",
             )
         return end, False

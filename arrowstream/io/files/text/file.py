@@ -8,6 +8,7 @@ from functools import partial
 
 import polars as pl
 
+from arrowstream.core.plural import counted
 from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
@@ -51,6 +52,8 @@ class TextFile:
         Whether bytes read from a pipe are kept for the next reader.
     aside
         Whether bad rows are put aside instead of raising an error.
+    widens
+        Whether types may be widened over the files of the source if the user asks for it, for the hints of errors.
 
     Raises
     ------
@@ -68,13 +71,21 @@ class TextFile:
         "_lines",
         "_ndjson",
         "_path",
+        "_widens",
         "format",
     )
 
     def __init__(
-        self, file: DataFile, options: TextOptions, *, keep: bool = False, aside: bool = False
+        self,
+        file: DataFile,
+        options: TextOptions,
+        *,
+        keep: bool = False,
+        aside: bool = False,
+        widens: bool = False,
     ) -> None:
         self._aside = aside
+        self._widens = widens
         self._path = str(file.path)
         self._bytes = FileBytes(
             file.path,
@@ -136,10 +147,8 @@ class TextFile:
         if not options.has_header or others_first or self._bytes.is_live:  # of a pipe, less may have come
             return b""
         head = text.read(HEADER_BYTES) or b""
-        if self._aside and not format.read_quotes(head).in_order:  # a line before the header may be a bad row
-            text.put_back(head)
-            return b""
-        ends = format.ends(head)
+        broken = self._aside and not format.read_quotes(head).in_order  # a line before the header may be a bad row
+        ends = [] if broken else format.ends(head)
         header = head[: ends[0]] if len(ends) > 1 else b""  # the only end may be that of `head`
         header = header if header.strip(b"\r\n") else b""
         text.put_back(head[len(header) :])
@@ -170,7 +179,7 @@ class TextFile:
                 f"{self._path} is empty",
                 position=self._path,
                 expected="a header line that names the columns",
-                found=f"{self._bytes.bytes_read} bytes",
+                found=counted(self._bytes.bytes_read, "bytes"),
                 hint="remove the file, write the header also where there are no rows, or, if other files have rows, "
                 "pass skip_empty=True",
             )
@@ -240,8 +249,7 @@ class TextFile:
         """
         block: Block | None = self._begin()
         self._first = None
-        if isinstance(self.format, Ndjson):
-            self._ndjson = NdjsonRows(schema)
+        self._ndjson = NdjsonRows(schema) if isinstance(self.format, Ndjson) else None
         if isinstance(self.format, Csv):
             self._csv = CsvRows(self.format, schema, self.format.names if columns is None else columns)
         while block is not None:
@@ -272,7 +280,8 @@ class TextFile:
         format, line = self.format, self._lines or 1
         before, self._counted = self._counted, self._bytes.bytes_read
         nbytes = self._counted - before
-        fault = Fault(self._path, format, schema, adapt, block.data, self._lines, block.gaps_at)
+        place = (block.data, self._lines, block.gaps_at)
+        fault = Fault(self._path, format, schema, adapt, *place, widens=self._widens)
         loss, put_aside = Loss(fault.first_loss), PutAside()
         rows = self._parser(schema, known, loss)
 

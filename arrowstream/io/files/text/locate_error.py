@@ -47,6 +47,8 @@ class Fault:
         Positions in the block where a line was taken out, ascending.
     cuts
         Numbers of the block's lines that do not begin a line of the file, ascending. Shape (n,), int64.
+    widens
+        Whether types may be widened over the files of the source if the user asks for it.
     """
 
     path: str
@@ -57,6 +59,7 @@ class Fault:
     line: int | None
     gaps: tuple[int, ...] = ()
     cuts: Positions = field(default_factory=lambda: _NONE)
+    widens: bool = False
 
     def explain(self, error: BaseException, first_row: int) -> SourceError:
         """Make the error that names file, row, line, column and value.
@@ -95,7 +98,7 @@ class Fault:
         column = self._column(block[: ends[bad + 1]])
         if column is None:
             return found.malformed(error, self._repair())
-        return found.misfit(column, self.schema[column], self._value(record, column))
+        return found.misfit(column, self.schema[column], self._value(record, column), widens=self.widens)
 
     def first_loss(self, first_row: int) -> str:
         """Return row, line, file and key of the first value that the rows leave out; there must be one."""

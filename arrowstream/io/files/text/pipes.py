@@ -13,6 +13,7 @@ from pathlib import Path
 from select import POLLIN, poll
 from threading import Lock
 
+from arrowstream.core.waiting import waits_outside
 from arrowstream.errors import SourceError
 
 _Key = tuple[int, int]
@@ -64,7 +65,8 @@ class PipeBytes(io.RawIOBase):
         status = path.stat()
         self._key = status.st_dev, status.st_ino
         self._named = path.resolve().exists()
-        pipe = _pipes.get(self._key) or _Pipe(path)  # waits for the writer of a FIFO
+        with waits_outside():  # for the writer of a FIFO
+            pipe = _pipes.get(self._key) or _Pipe(path)
         with _taking:
             self._pipe = _pipes.setdefault(self._key, pipe)
             if self._pipe.taken:
@@ -86,6 +88,7 @@ class PipeBytes(io.RawIOBase):
         """Read into a buffer: bytes kept of earlier reads, then those that come; return their number."""
         part = bytes(self._pipe.kept[self._count : self._count + len(buffer)])
         if not part:
+            self._wait(None)
             part = os.read(self._pipe.file, len(buffer))
             if self._keep:
                 self._pipe.kept += part
@@ -97,9 +100,14 @@ class PipeBytes(io.RawIOBase):
         """Return True once bytes can be read, or the writer is gone; False if that is not so for some seconds."""
         if self._count < len(self._pipe.kept):
             return True
+        return self._wait(max(0, seconds))
+
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait for bytes or the end; return False if there are none after some seconds."""
         waiting = poll()
         waiting.register(self._pipe.file, POLLIN)
-        return bool(waiting.poll(max(0, seconds) * 1000))
+        with waits_outside():
+            return bool(waiting.poll(None if seconds is None else seconds * 1000))
 
     def tell(self) -> int:
         """Return the number of bytes read so far."""

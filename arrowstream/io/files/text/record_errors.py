@@ -126,14 +126,15 @@ class BadRecord:
             hint=hint,
         )
 
-    def misfit(self, column: str, dtype: pl.DataType, value: str | None) -> SourceError:
-        """Make the error for a value that does not fit its column's type."""
+    def misfit(self, column: str, dtype: pl.DataType, value: str | None, *, widens: bool) -> SourceError:
+        """Make the error for a value that does not fit its column's type, which `widens` over files if asked for."""
+        widen = " pass widen=True if only some of the files have another type," if widens else ""
         return self._error(
             f"does not fit its column {column!r}",
             expected=f"{column}: {dtype}",
             found=value,
-            hint="repair this row, pass widen=True if only some of the files have another type, or read the column "
-            f"as another type: schema={{{column!r}: {_wider(dtype)}}}",
+            hint=f"repair this row,{widen} or read the column as another type: "
+            f"schema={{{column!r}: {_wider(dtype)}}}",
         )
 
     def _error(self, what: str, *, expected: str, hint: str, found: str | None = None) -> SourceError:
