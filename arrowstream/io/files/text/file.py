@@ -147,8 +147,10 @@ class TextFile:
         if not options.has_header or others_first or self._bytes.is_live:  # of a pipe, less may have come
             return b""
         head = text.read(HEADER_BYTES) or b""
-        broken = self._aside and not format.read_quotes(head).in_order  # a line before the header may be a bad row
-        ends = [] if broken else format.ends(head)
+        broken = (
+            self._aside and not format.read_quotes(head).in_order
+        )  # a line before the header may be a bad row
+        ends = format.ends(b"" if broken else head)
         header = head[: ends[0]] if len(ends) > 1 else b""  # the only end may be that of `head`
         header = header if header.strip(b"\r\n") else b""
         text.put_back(head[len(header) :])
