@@ -63,7 +63,8 @@ class CsvRows:
             A value does not fit its column's type.
         """
         format = self._format
-        reads_all = self._reads_all or format.has_quotes(block)
+        quoted = format.has_quotes(block)
+        reads_all = self._reads_all or quoted
         read = self._all if reads_all else self._some
         try:
             rows = format.scan(block, self._schema).select(read).collect(engine="in-memory")

@@ -71,7 +71,7 @@ def agrees(block: bytes, rows: int, held: Tokens, is_flat: Callable[[], bool] = 
     if values != held.values:
         return False
     strings = quotes.true_count - 2 * keys.true_count
-    if strings != 2 * held.strings and b"\\" in block:
+    if b"\\" in block:
         strings -= pc.and_(_mask(before == _BACKSLASH), _mask(after == _QUOTE)).true_count
     if strings != 2 * held.strings:
         return False
