@@ -340,7 +340,7 @@ def test_texts_with_brackets_and_colons_are_counted_right(text: str) -> None:
         (["[a, [b"], False),  # as a list of lists
         ([None, "n", "null"], True),
         (['a\\"b', "c\\d"], True),
-        (["\\"], True),  # the quote after it is not escaped
+        (["\\"], False),  # the quote after it is not escaped
         (["a :b", "x"], False),
     ],
 )

@@ -124,8 +124,8 @@ class FileReader(BlockingReader):
         self._schema = schema
         self._query = query
         self._pushed: Pushed = pushed(query, schema)
-        needed = needed_files(self._pushed.predicate, partitions, len(files))
-        self._needed = [] if files[0] in skipped else needed
+        predicate = self._pushed.predicate
+        self._needed = [] if files[0] in skipped else needed_files(predicate, partitions, len(files))
         self._found = stored
         """Columns of the last file that was read alone, and of those that are read together with it."""
         self._alike: Alike | None = None
@@ -243,11 +243,10 @@ class FileReader(BlockingReader):
         if self._alike is None:
             return None
         file = self._files[number]
-        found = small_content(file.path, file.kind.compression)
-        small = None if found is None else self._alike.take(number, found[0])
-        if found is None or small is None or small.nbytes > TOGETHER_BYTES:
+        if (found := small_content(file.path, file.kind.compression)) is None:
             return None
-        return small, found[1]
+        small = self._alike.take(number, found[0])
+        return None if small is None or small.nbytes > TOGETHER_BYTES else (small, found[1])
 
     def _alike_of(self, file: DataFile) -> Alike | None:
         """Return the traits that another file needs to be read together with this one."""
@@ -309,13 +308,11 @@ class FileReader(BlockingReader):
         text = TextFile(file, self._options, aside=self._bad_rows != "error", widens=widens)
         try:
             # An object may leave out any of its keys, a record none of its fields.
-            optional = self._stored if isinstance(text.format, Ndjson) else ()
-            names = dict.fromkeys([*optional, *text.names()])
+            names = dict.fromkeys([*(self._stored if isinstance(text.format, Ndjson) else ()), *text.names()])
             check_names(file, list(names), self._files[0], self._stored, self._evolution)
-            found = pl.Schema({name: dtype for name, dtype in self._stored.items() if name in names})
-            self._found = found
+            found = self._found = pl.Schema({n: dtype for n, dtype in self._stored.items() if n in names})
             columns = self._columns_of(found)
-            adapt = self._adapt(number, pl.Schema({name: found[name] for name in columns}))
+            adapt = self._adapt(number, pl.Schema({n: found[n] for n in columns}))
             yield from text.pieces(file, self._stored, adapt, columns=columns, known=self._known_keys)
         finally:
             text.close()

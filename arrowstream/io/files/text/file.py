@@ -34,7 +34,6 @@ from arrowstream.io.files.text.unknown_key import unknown_key
 _NEWLINE = ord("\n")
 
 Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
-
 Parse = Callable[[bytes, bool, int | None], pl.LazyFrame]
 """Parses whole records; called with whether their quotes are in order, and the number of newlines if it is known."""
 
