@@ -211,6 +211,41 @@ def test_a_full_disk_is_reported_by_the_next_write_and_no_row_is_lost_or_doubled
     assert pl.read_csv(path).equals(ROWS)
 
 
+def test_files_that_cannot_be_written_do_not_keep_others_from_being_written(tmp_path, monkeypatch):
+    """Polars' threads serve all files: if each waited for a file that fails, a file that does not would never end."""
+    full, files, first = [True], {}, f"k={0}"
+
+    class Full(GrowingFile):
+        def __init__(self, place, shown):
+            super().__init__(place, shown)
+            files[shown.parent.name] = self
+
+        def write(self):
+            with file_errors.sink_errors("cannot write", self._shown):
+                if full and self._shown.parent.name != first:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+            super().write()
+
+    monkeypatch.setattr(output_file, "CHUNK", 1)
+    monkeypatch.setattr(folder_writer, "GrowingFile", Full)
+    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 1)
+    monkeypatch.setattr(folder_writer, "OPEN_FILES", 1_000)
+    count = pl.thread_pool_size() + 2
+    rows = pl.DataFrame({"k": [*range(count)] * 50, "x": range(50 * count)})
+    writer = FileSink.of(f"{tmp_path}/parts", format="csv", partition_by="k").open(rows.schema, context())
+    writer.write(Batch(rows[:count]))
+    for name, file in files.items():
+        with file.changed:
+            assert name == first or file.changed.wait_for(lambda file=file: file.failed, 10)
+    full.clear()
+    for _ in range(count - 1):  # each of them has a failure to report
+        with pytest.raises(SinkError, match="No space left on device"):
+            writer.write(Batch(rows[count:]))
+    writer.write(Batch(rows[count:]))
+    publish(writer)
+    assert pl.read_csv(f"{tmp_path}/parts/**/*.csv")["x"].sort().equals(rows["x"])
+
+
 SCRIPT = f"""
 import resource, sys
 sys.path.append({str(Path(__file__).parents[1])!r})

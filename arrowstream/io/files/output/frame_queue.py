@@ -31,6 +31,8 @@ class FrameQueue:
         Number of rows that are worth waking the encoder for.
     capacity
         Most bytes that wait.
+    held_up
+        Returns True while nothing may be taken: what was taken before cannot be written.
     """
 
     __slots__ = (
@@ -39,16 +41,24 @@ class FrameQueue:
         "_changed",
         "_closed",
         "_frames",
+        "_held_up",
         "_nbytes",
         "_pressed",
         "_rows",
         "_unit",
     )
 
-    def __init__(self, changed: Condition, unit_rows: int, capacity: int) -> None:
+    def __init__(
+        self,
+        changed: Condition,
+        unit_rows: int,
+        capacity: int,
+        held_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._changed = changed
         self._unit = unit_rows
         self._capacity = capacity
+        self._held_up = held_up
         self._frames: list[pl.DataFrame] = []
         self._rows = 0
         self._nbytes = 0
@@ -94,7 +104,7 @@ class FrameQueue:
             self._changed.notify_all()
 
     def take(self) -> pl.DataFrame | None:
-        """Wait for a unit of rows, and return all that wait in one frame; None at the end.
+        """Wait for a unit of rows that may be taken, and return all that wait in one frame; None at the end.
 
         Raises
         ------
@@ -102,7 +112,9 @@ class FrameQueue:
             `cancel` was called.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._is_full or self._closed or self._cancelled)
+            self._changed.wait_for(
+                lambda: self._cancelled or ((self._is_full or self._closed) and not self._held_up())
+            )
             if self._cancelled:
                 raise Cancelled
             frames, rows = self._frames, self._rows

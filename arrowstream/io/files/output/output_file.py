@@ -1,7 +1,8 @@
 """Places for the bytes of one file, which keep the bytes that could not be written yet.
 
 A disk may be full for a while, or a server unreachable. So that a handler can retry a write, a failure loses no byte
-and doubles none: the encoder waits, on its thread, until its bytes are written or the file is abandoned.
+and doubles none: the bytes are kept until they are written or the file is abandoned. Meanwhile the encoder gets no
+further rows. The threads that add bytes never wait for that: they are Polars', are few, and serve all files.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Abandoned(Exception):
 
 
 class OutputFile(ABC):
-    """A file that an encoder's thread adds bytes to, while another thread checks for failures.
+    """A file that threads of an encoder add bytes to, one at a time, while another thread checks for failures.
 
     Parameters
     ----------
@@ -68,32 +69,40 @@ class OutputFile(ABC):
 
     @property
     def failed(self) -> bool:
-        """True if bytes could not be written, and the encoder waits until they are."""
+        """True if bytes could not be written, and the encoder gets no rows until they are."""
         return self._behind
 
     def add(self, data: bytes) -> None:
-        """Add bytes; called on the encoder's thread.
+        """Add bytes; called on a thread of the encoder.
 
         Raises
         ------
         Abandoned
             The file is abandoned.
         """
-        self._waiting.append(data)
-        self._held += len(data)
-        if self._held >= self._chunk:
-            self._drain()
+        with self._lock:
+            if self._abandoned:
+                raise Abandoned
+            self._waiting.append(data)
+            self._held += len(data)
+            if self._held >= self._chunk and not self._behind:
+                self._attempt()
 
     def flush(self) -> None:
-        """Write all bytes that were added; called on the encoder's thread.
+        """Write all bytes that were added, and wait until they are written; called once all bytes were added.
 
         Raises
         ------
         Abandoned
             The file is abandoned.
         """
-        if self._waiting:
-            self._drain()
+        with self._lock:
+            if self._waiting and not (self._behind or self._abandoned):
+                self._attempt()
+        with self.changed:
+            self.changed.wait_for(lambda: self._abandoned or not self._behind)
+        if self._abandoned:
+            raise Abandoned
 
     def check(self) -> None:
         """Raise the failure since the last call; if there was none, write the bytes that still wait.
@@ -101,7 +110,7 @@ class OutputFile(ABC):
         Raises
         ------
         SinkError
-            Bytes could not be written. They still wait, and so does the encoder.
+            Bytes could not be written, and still wait.
         """
         if not self._behind:
             return
@@ -110,6 +119,7 @@ class OutputFile(ABC):
             raise late
         with self._lock:
             self.write()
+            self._held = 0
         with self.changed:
             self._behind = False
             self.changed.notify_all()
@@ -151,17 +161,13 @@ class OutputFile(ABC):
             The operating system refuses the write.
         """
 
-    def _drain(self) -> None:
+    def _attempt(self) -> None:
+        """Write the waiting bytes, or note why they could not be written; called with the lock."""
         try:
-            with self._lock:
-                if self._abandoned:
-                    raise Abandoned
-                self.write()
+            self.write()
         except SinkError as error:
             with self.changed:
                 self._late, self._behind = error, True
                 self.changed.notify_all()
-                self.changed.wait_for(lambda: self._abandoned or not self._behind)
-            if self._abandoned:
-                raise Abandoned from error
-        self._held = 0
+        else:
+            self._held = 0

@@ -42,7 +42,7 @@ class StreamingSink:
         self._file = file
         self._encoder = encoder
         most = frame_queue.CAPACITY if capacity is None else min(capacity, frame_queue.CAPACITY)
-        self._queue = FrameQueue(file.changed, min(unit_rows, _WAKE_ROWS), most)
+        self._queue = FrameQueue(file.changed, min(unit_rows, _WAKE_ROWS), most, lambda: file.failed)
         self._thread: Thread | None = None
         self._done = False
         self._failure: BaseException | None = None
