@@ -11,7 +11,7 @@ hypothesis.settings.register_profile(
     # The machines are small and noisy: a slow example says nothing about the code.
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
-    max_examples=50,
+    max_examples=30,
     derandomize=True,
     database=None,
 )
@@ -20,7 +20,7 @@ hypothesis.settings.register_profile(
 )
 # For the oldest Polars in `make test`: what depends on the examples and not on Polars, the newest has tried.
 hypothesis.settings.register_profile(
-    "quick", parent=hypothesis.settings.get_profile("default"), max_examples=17
+    "quick", parent=hypothesis.settings.get_profile("default"), max_examples=10
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -168,6 +168,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(os.environ, name, value)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("text", ALL, ids=range(len(ALL)))
 def test_schema_and_jobs_agree(text: str, tmp_path: Path) -> None:
     """Both accept a job, and refuse it once any of its tables has a key more, or lacks a key that it needs."""

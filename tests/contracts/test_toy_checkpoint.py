@@ -66,6 +66,7 @@ def whole() -> dict[str, pl.DataFrame]:
     return {name: sink.frame() for name, sink in sinks.items()}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("at", [0, 1, 3, 4, 6, len(BATCHES)])
 def test_the_rows_before_a_barrier_and_those_of_the_run_after_it_are_all_rows_once(
     at: int, whole: dict[str, pl.DataFrame]

@@ -79,6 +79,7 @@ FOLDERS = (
 )
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("options", FOLDERS)
 def test_append_and_overwrite(store, out, options):
     partitioned = "partition_by" in options

@@ -227,6 +227,7 @@ EWM_CASES = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("function", "adjust", "ignore_nulls", "dtype"), EWM_CASES)
 def test_ewm_is_that_of_polars_whatever_the_cuts(
     function: str, adjust: bool, ignore_nulls: bool, dtype: Any, monkeypatch: pytest.MonkeyPatch

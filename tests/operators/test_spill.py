@@ -700,6 +700,7 @@ KEYED_STEPS = Pipeline.builder().source(Source.from_frame(KEYED, batch_rows=600)
 ENDINGS = [run_to_the_end, run_and_fail_late, run_and_fail_at_the_end, run_and_cancel]
 
 
+@pytest.mark.untraced
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux which files are open")
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("steps", SPILLING.values(), ids=SPILLING)

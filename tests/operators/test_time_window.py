@@ -205,6 +205,7 @@ def test_many_rows_of_many_keys_and_windows(spread: int) -> None:
     assert_frame_equal(out, whole(rows, [pl.col("x").sum(), pl.len()], 10 * S, 10 * S, ["k"]))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("spread", [1, 1_000_003])
 def test_windows_that_slide_over_keys_close_together_and_far_apart(spread: int) -> None:
     count = 30_000
