@@ -51,7 +51,7 @@ unit: $(VENV)/.ready .data/flights.csv
 	$(BIN)/python -m pytest $(SPREAD) -m 'not (hypothesis or untraced)' --cov --cov-report=term --cov-fail-under=100 --durations=10
 	$(BIN)/python -m pytest $(SPREAD) -m 'hypothesis or untraced' --durations=10
 
-# A third of the random examples: `unit` tries all of them, and `fuzz` twenty times as many on both versions.
+# A third of the random examples: `unit` tries all of them, and `fuzz` thirty times as many on both versions.
 oldest: $(OLDEST)/.ready .data/flights.csv
 	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not once'
 
@@ -65,7 +65,7 @@ versions: .data/flights.csv
 		HYPOTHESIS_PROFILE=quick $$venv/bin/python -m pytest $(SPREAD) || exit 1; \
 	done
 
-# The tests of random examples, with twenty times as many of them, and other ones each time.
+# The tests of random examples, with thirty times as many of them, and other ones each time.
 fuzz: $(VENV)/.ready $(OLDEST)/.ready
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
 	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
