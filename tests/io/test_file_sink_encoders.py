@@ -305,7 +305,7 @@ def test_rows_are_prepared_alike_whether_they_are_packed_or_not():
     assert plain.equals(packed) and not plain.equals(frame)
 
 
-def test_an_encoder_waits_for_a_disk_until_it_takes_the_bytes_or_the_run_has_failed(tmp_path):
+def test_the_end_of_a_file_waits_for_a_disk_until_it_takes_the_bytes_or_the_run_has_failed(tmp_path):
     for gives_up in (False, True):
         folder = tmp_path / str(gives_up)
         file = GrowingFile(lambda folder=folder: folder / "out", folder / "out")
@@ -328,8 +328,9 @@ def test_an_encoder_waits_for_a_disk_until_it_takes_the_bytes_or_the_run_has_fai
                 file.check()
         if gives_up:
             file.abandon()
-            with pytest.raises(Abandoned):
-                file.flush()
+            for call in (file.flush, lambda file=file: file.add(b"more")):
+                with pytest.raises(Abandoned):
+                    call()
         else:
             folder.mkdir()
             file.check()

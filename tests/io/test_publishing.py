@@ -106,7 +106,6 @@ def killed(folder, how):
     return [folder / str(number) / "out" for number in range(1, 1 + len(listed(folder)))]
 
 
-@pytest.mark.untraced
 def test_an_overwrite_that_is_killed_at_any_call_shows_all_old_rows_or_all_new_ones(tmp_path):
     folders = killed(tmp_path, "exchanged")
     for folder in folders:
@@ -136,7 +135,6 @@ def test_an_overwrite_that_is_killed_at_any_call_shows_all_old_rows_or_all_new_o
     assert read(folders[1]).equals(OLD)
 
 
-@pytest.mark.untraced
 def test_where_files_move_one_by_one_a_kill_is_noticed_and_the_next_run_finishes_the_work(tmp_path, caplog):
     refused = 0
     folders = killed(tmp_path, "one by one")

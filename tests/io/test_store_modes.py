@@ -79,6 +79,13 @@ FOLDERS = (
 )
 
 
+def test_a_run_without_rows_leaves_what_is_there(store, out):
+    write(store, FIRST, out, mode="append")
+    kept = names(store, out)
+    write(store, NONE, out, mode="append")
+    assert names(store, out) == kept
+
+
 @pytest.mark.untraced
 @pytest.mark.parametrize("options", FOLDERS)
 def test_append_and_overwrite(store, out, options):

@@ -227,6 +227,13 @@ EWM_CASES = [
 ]
 
 
+def test_ewm_that_ignores_nulls_is_that_of_polars() -> None:
+    whole = spread_rows(30, 4, pl.Float64)
+    expr = X.ewm_mean(alpha=0.3, ignore_nulls=True)
+    found = pl.concat(out(scan_of(whole.schema, "k", mean=expr), [whole]))
+    assert_frame_equal(found, whole.with_columns(mean=expr.over("k")), rel_tol=1e-11, abs_tol=1e-10)
+
+
 @pytest.mark.untraced
 @pytest.mark.parametrize(("function", "adjust", "ignore_nulls", "dtype"), EWM_CASES)
 def test_ewm_is_that_of_polars_whatever_the_cuts(
@@ -388,6 +395,7 @@ def test_values_are_swept_out_once_they_are_more_than_twice_those_asked_for() ->
     log.sweep(numbers)
     assert len(log) == most
     log.add(pl.Series([0]))
+    log.add(pl.Series([], dtype=pl.Int64))
     log.sweep(numbers)
     assert (len(log), numbers.tolist()) == (2, [0, -1, 1])
     assert log.take(numbers).to_list() == [5, None, most - 1]
