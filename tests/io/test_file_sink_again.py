@@ -21,7 +21,7 @@ from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
 from arrowstream.testing import ManualClock, TestSink
 
-ROWS = pl.DataFrame({"x": range(12_000)}).with_columns(k=pl.col("x") % 3)
+ROWS = pl.DataFrame({"x": range(24_000)}).with_columns(k=pl.col("x") % 3)
 FIRST = [1, 2, 3, 4, 5, 8, 12, 20, 40, 10_000]
 """The calls that fail first; the last number is more than there are."""
 
@@ -31,7 +31,7 @@ TARGETS: dict[str, dict[str, Any]] = {
     "gzip": {"path": "out.ndjson.gz"},
     "parquet": {"path": "out.parquet"},
     "ipc": {"path": "out.arrow"},
-    "folder": {"path": "out/", "format": "csv", "max_rows_per_file": 4_000},
+    "folder": {"path": "out/", "format": "csv", "max_rows_per_file": 8_000},
     "partitions": {"path": "out", "format": "parquet", "partition_by": "k"},
     "old folder": {"path": "there", "format": "csv", "partition_by": "k"},
 }

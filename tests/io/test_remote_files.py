@@ -236,7 +236,7 @@ def test_an_object_that_is_replaced_while_it_is_read(store, bucket, monkeypatch,
         store.put(f"{bucket}/{name}", content(ROWS.head(10), method))
         with pytest.raises(SourceError, match="changed while it was read") as error:
             opened.check()
-        assert error.value.found == f"{len(content(ROWS.head(10), method))} bytes"
+        assert error.value.found == f"{len(content(ROWS.head(10), method)):,} bytes"
         with pytest.raises(SourceError):
             opened.read_into(0, memoryview(bytearray(opened.size)))
             opened.check()
