@@ -100,7 +100,9 @@ def test_the_bytes_are_those_of_the_options() -> None:
         ({"date_format": "%Q"}, "no date_format"),
         ({"date_format": ""}, "no date_format"),
         ({"datetime_format": 3}, "no datetime_format"),
+        ({"datetime_format": "%Y%Q"}, "no datetime_format"),
         ({"time_format": "%H,%M"}, "would end a field"),
+        ({"date_format": "%e.%m.%Y", "delimiter": " "}, "would end a field"),
         ({"has_header": 1}, "has_header"),
         ({"decimal_comma": True, "delimiter": ","}, "between fields"),
     ],
@@ -127,6 +129,19 @@ def test_options_that_do_not_fit_to_the_file_are_refused() -> None:
             write(ROWS, path, **options)
     write(ROWS.select("x"), "a.tsv", decimal_comma=True)
     assert Path("a.tsv").read_text() == "x\n1,5\n\n-0,25\n"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_formats_that_show_the_zone_are_for_times_in_a_zone(zone: str) -> None:
+    rows = pl.DataFrame({"t": [datetime(2013, 7, 1, 12), None]}).with_columns(
+        pl.col("t").dt.replace_time_zone(zone)
+    )
+    for format in ("%Y-%m-%dT%H:%M:%S%z", "%d.%m.%Y %H:%M %Z", "%+"):
+        write(rows, "a.csv", datetime_format=format, mode="overwrite")
+        shown = rows["t"].dt.to_string(format)[0]
+        assert Path("a.csv").read_text() == f"t\n{shown}\n\n"
+        with pytest.raises(SchemaError, match="shows the zone, and column 't' has none"):
+            write(rows.with_columns(pl.col("t").dt.replace_time_zone(None)), "b.csv", datetime_format=format)
 
 
 @pytest.mark.parametrize("target", ["a.csv", "parts/"])
