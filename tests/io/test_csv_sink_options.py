@@ -183,6 +183,21 @@ def test_files_without_a_header_are_appended_to_by_number_of_columns(target: str
         write(pl.DataFrame({"a": [3], "b": [3]}), target, format="csv", mode="append")
 
 
+def test_rows_are_appended_after_blank_lines(here: Path) -> None:
+    rows = pl.DataFrame({"a": [1], "b": [2]})
+    Path("a.csv").write_text("\n\r\na,b\n5,6\n")
+    write(rows, "a.csv", mode="append")
+    assert read("a.csv").rows() == [(5, 6), (1, 2)]
+    nulls = pl.DataFrame({"a": [None, None]}, schema={"a": pl.Int64})
+    for _ in range(2):
+        write(nulls, "b.csv", mode="append", has_header=False)
+    assert read("b.csv", has_header=False, schema={"a": pl.Int64})["a"].to_list() == [None] * 4
+    Path("c.csv").write_text("\n\n")
+    with pytest.raises(SchemaError, match=r"c.csv has only blank lines"):
+        write(rows, "c.csv", mode="append")
+    assert Path("c.csv").read_text() == "\n\n"
+
+
 def test_a_name_with_a_space_is_no_other_delimiter() -> None:
     write(pl.DataFrame({"a, b": [1]}), "a.csv")
     with pytest.raises(SchemaError, match="no column 'x'"):
