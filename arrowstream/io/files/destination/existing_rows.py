@@ -260,7 +260,7 @@ def _check_layout(
     if not header and first and len(first) != len(schema):
         raise SchemaError(
             f"{refusal}: {path} has another number of columns",
-            expected=f"{len(first)} columns, as in {path}",
+            expected=f"{counted(len(first), 'columns')}, as in {path}",
             found=f"{len(schema)}: {', '.join(schema)}",
             hint="select the columns of the file before the sink, or write to another place",
         )

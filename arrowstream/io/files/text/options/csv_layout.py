@@ -25,7 +25,7 @@ _TIMES: Final[dict[str, pl.Series]] = {
     "datetime_format": pl.Series(_MOMENTS).dt.replace_time_zone("UTC"),
     "time_format": pl.Series([moment.time() for moment in _MOMENTS]),
 }
-"""Values that each format is tried with: one of two digits and one of one digit, before which there may be a space."""
+"""Values that each format is tried with, of two digits and of one digit: before that, a format may put a space."""
 
 
 @dataclass(frozen=True, slots=True)
