@@ -165,7 +165,7 @@ def test_each_error_is_named(tmp_path: Path) -> None:
     assert good["n"].to_list() == [1, None, 9]
     assert bad.drop("file").rows() == [
         (2, 3, "column 'n': 'z' is no Int64", "z,,"),
-        (3, 4, "1 fields, where 3 are expected", "3"),
+        (3, 4, "1 field, where 3 are expected", "3"),
         (4, 5, "text after a closing quote", '4,,"q"r'),
         (5, 6, "a quote that is opened and never closed", '5,,"open'),
         (6, 7, "invalid UTF-8", "6,,\\xff"),
@@ -263,7 +263,7 @@ def test_skipped_rows_are_counted_and_the_first_one_is_named(tmp_path: Path) -> 
     assert "bad rows are skipped" in pipeline.build().explain()
     report: RunReport = pipeline.build().run_sync()
     assert (report.rows_in, report.rows_out, report.lost_rows) == (3, 1, 2)
-    assert f"2 bad rows left out, first in row 2 (line 3) of {file}: column 'a': 'x' is no Int64" in str(
+    assert f"2 rows left out as bad, first in row 2 (line 3) of {file}: column 'a': 'x' is no Int64" in str(
         report
     )
 

@@ -100,7 +100,9 @@ def test_the_bytes_are_those_of_the_options() -> None:
         ({"date_format": "%Q"}, "no date_format"),
         ({"date_format": ""}, "no date_format"),
         ({"datetime_format": 3}, "no datetime_format"),
+        ({"datetime_format": "%Y%Q"}, "no datetime_format"),
         ({"time_format": "%H,%M"}, "would end a field"),
+        ({"date_format": "%e.%m.%Y", "delimiter": " "}, "would end a field"),
         ({"has_header": 1}, "has_header"),
         ({"decimal_comma": True, "delimiter": ","}, "between fields"),
     ],
@@ -127,6 +129,19 @@ def test_options_that_do_not_fit_to_the_file_are_refused() -> None:
             write(ROWS, path, **options)
     write(ROWS.select("x"), "a.tsv", decimal_comma=True)
     assert Path("a.tsv").read_text() == "x\n1,5\n\n-0,25\n"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_formats_that_show_the_zone_are_for_times_in_a_zone(zone: str) -> None:
+    rows = pl.DataFrame({"t": [datetime(2013, 7, 1, 12), None]}).with_columns(
+        pl.col("t").dt.replace_time_zone(zone)
+    )
+    for format in ("%Y-%m-%dT%H:%M:%S%z", "%d.%m.%Y %H:%M %Z", "%+"):
+        write(rows, "a.csv", datetime_format=format, mode="overwrite")
+        shown = rows["t"].dt.to_string(format)[0]
+        assert Path("a.csv").read_text() == f"t\n{shown}\n\n"
+        with pytest.raises(SchemaError, match="shows the zone, and column 't' has none"):
+            write(rows.with_columns(pl.col("t").dt.replace_time_zone(None)), "b.csv", datetime_format=format)
 
 
 @pytest.mark.parametrize("target", ["a.csv", "parts/"])
@@ -166,6 +181,21 @@ def test_files_without_a_header_are_appended_to_by_number_of_columns(target: str
         write(pl.DataFrame({"a": [3], "b": [3]}), target, delimiter="|", **options)
     with pytest.raises(SchemaError, match="none of these columns, or no header"):
         write(pl.DataFrame({"a": [3], "b": [3]}), target, format="csv", mode="append")
+
+
+def test_rows_are_appended_after_blank_lines(here: Path) -> None:
+    rows = pl.DataFrame({"a": [1], "b": [2]})
+    Path("a.csv").write_text("\n\r\na,b\n5,6\n")
+    write(rows, "a.csv", mode="append")
+    assert read("a.csv").rows() == [(5, 6), (1, 2)]
+    nulls = pl.DataFrame({"a": [None, None]}, schema={"a": pl.Int64})
+    for _ in range(2):
+        write(nulls, "b.csv", mode="append", has_header=False)
+    assert read("b.csv", has_header=False, schema={"a": pl.Int64})["a"].to_list() == [None] * 4
+    Path("c.csv").write_text("\n\n")
+    with pytest.raises(SchemaError, match=r"c.csv has only blank lines"):
+        write(rows, "c.csv", mode="append")
+    assert Path("c.csv").read_text() == "\n\n"
 
 
 def test_a_name_with_a_space_is_no_other_delimiter() -> None:

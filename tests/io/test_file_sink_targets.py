@@ -225,6 +225,7 @@ def test_a_reader_that_goes_away_is_an_error_of_the_sink(tmp_path):
     handle = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
     file = StreamFile(tmp_path / "pipe.csv")
     file.add(b"x\n")
+    file.settle()
     os.close(handle)
     file.check()
     with pytest.raises(SinkError, match="the reader of that pipe has gone"):
@@ -265,6 +266,7 @@ def test_a_stream_that_is_not_read_or_has_no_reader_is_given_up(tmp_path, monkey
     def encode():
         with pytest.raises(Abandoned):
             file.add(bytes(1 << 20))
+            file.settle()
 
     encoder = threading.Thread(target=encode)
     encoder.start()
@@ -285,7 +287,8 @@ def test_a_stream_waits_for_a_reader_that_takes_its_time(monkeypatch):
     read, write = os.pipe()
     file = StreamFile(Path(f"/dev/fd/{write}"))
     content = bytes(range(256)) * 1024
-    encoder = threading.Thread(target=file.add, args=(content,))
+    file.add(content)
+    encoder = threading.Thread(target=file.settle)
     encoder.start()
     encoder.join(0.1)
     assert encoder.is_alive()

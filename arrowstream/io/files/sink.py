@@ -232,6 +232,7 @@ class FileSink(SinkSpec):
         check_mode(self._mode(kind.format, place), place, kind.format, bool(self.partition_by))
         partitions = Partitions(self.partition_by)
         partitions.check(schema)
+        self.layout.check_columns(partitions.file_schema(schema))
         check_types(kind.format, partitions.file_schema(schema))
         check_order(self.sort_by, partitions.file_schema(schema))
 

@@ -230,6 +230,13 @@ def _check_layout(
 ) -> None:
     """Raise SchemaError if the first record of a CSV file shows another delimiter, or another number of columns."""
     header, quote = kind.layout.has_header, kind.layout.quote_char
+    if header and not first:
+        raise SchemaError(
+            f"{refusal}: {path} has only blank lines",
+            expected="a header that names the columns, or an empty file",
+            found="no header",
+            hint="delete the file, or write to another place",
+        )
     one = first[0] if len(first) == 1 and len(schema) > 1 else ""
     other = None
     for sign in (sign for sign in ",;\t|" if sign in one):
@@ -250,20 +257,22 @@ def _check_layout(
             found=", ".join(schema),
             hint="rename the columns before the sink, or pass has_header=False if the first row holds values",
         )
-    if not header and len(first) != len(schema):
+    if not header and first and len(first) != len(schema):
         raise SchemaError(
             f"{refusal}: {path} has another number of columns",
-            expected=f"{len(first)} columns, as in {path}",
+            expected=f"{counted(len(first), 'columns')}, as in {path}",
             found=f"{len(schema)}: {', '.join(schema)}",
             hint="select the columns of the file before the sink, or write to another place",
         )
 
 
 def _first_record(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
+    """Return the fields of the first line that is not blank, as for a source; none if all are."""
     try:
         with closing(_lines(path, kind)) as lines:
             texts = (line.decode() for line in lines)
-            return next(csv.reader(texts, delimiter=kind.delimiter, quotechar=kind.layout.quote_char), [])
+            records = csv.reader(texts, delimiter=kind.delimiter, quotechar=kind.layout.quote_char)
+            return next(filter(None, records), [])
     except (ValueError, csv.Error) as error:
         raise _unreadable(path, str(error)) from error
 

@@ -88,6 +88,16 @@ class OutputFile(ABC):
             if self._held >= self._chunk and not self._behind:
                 self._attempt()
 
+    def settle(self) -> None:
+        """Write what `add` must not wait for, once the encoder asks for further rows; does nothing for most files.
+
+        Raises
+        ------
+        Abandoned
+            The file is abandoned.
+        """
+        return
+
     def flush(self) -> None:
         """Write all bytes that were added, and wait until they are written; called once all bytes were added.
 
@@ -96,9 +106,7 @@ class OutputFile(ABC):
         Abandoned
             The file is abandoned.
         """
-        with self._lock:
-            if self._waiting and not (self._behind or self._abandoned):
-                self._attempt()
+        self._write_added()
         with self.changed:
             self.changed.wait_for(lambda: self._abandoned or not self._behind)
         if self._abandoned:
@@ -160,6 +168,14 @@ class OutputFile(ABC):
         SinkError
             The operating system refuses the write.
         """
+
+    def _write_added(self) -> None:
+        """Write all bytes that were added, unless earlier ones could not be written."""
+        with self._lock:
+            if self._abandoned:
+                raise Abandoned
+            if self._waiting and not self._behind:
+                self._attempt()
 
     def _attempt(self) -> None:
         """Write the waiting bytes, or note why they could not be written; called with the lock."""

@@ -73,6 +73,9 @@ def descriptor(path: Path) -> int | None:
 class StreamFile(OutputFile, Publication):
     """Device, pipe or descriptor being written: rows are visible at once, and stay if the run fails.
 
+    Its reader may take its time, and may itself need Polars' threads. So those only add bytes, at most those of the
+    rows that the encoder has taken, and the encoder's own thread writes them and waits.
+
     Parameters
     ----------
     path
@@ -84,6 +87,15 @@ class StreamFile(OutputFile, Publication):
     def __init__(self, path: Path) -> None:
         super().__init__(path, chunk=1)
         self._handle: int | None = None
+
+    def add(self, data: bytes) -> None:
+        # Without the lock, which is held while `write` waits for the reader, and takes bytes off the front.
+        if self._abandoned:
+            raise Abandoned
+        self._waiting.append(data)
+
+    def settle(self) -> None:
+        self._write_added()
 
     def write(self) -> None:
         with sink_errors("cannot write to", self._shown):

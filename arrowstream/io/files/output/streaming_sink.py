@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Thread
 
 import polars as pl
@@ -112,10 +112,15 @@ class StreamingSink:
     def _takes_nothing(self) -> bool:
         return self._done or self._file.failed
 
+    def _frames(self) -> Iterator[pl.DataFrame]:
+        for frame in self._queue.frames():
+            yield frame
+            self._file.settle()
+
     def _run(self) -> None:
         failure: BaseException | None = None
         try:
-            self._encoder.encode(self._queue.frames(), self._file)
+            self._encoder.encode(self._frames(), self._file)
             self._file.flush()
         except BaseException as error:
             failure = error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from arrowstream.core.hints import delimiter_hint
+from arrowstream.core.plural import counted
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.formats import FlawedRecord, Uneven
 from arrowstream.io.files.text.unknown_key import unknown_key
@@ -23,7 +24,7 @@ class RaggedRecord(Exception):
     """A record with too few or too many fields; explained once the number of the block's first row is known."""
 
     def __init__(self, uneven: Uneven) -> None:
-        super().__init__(f"record {uneven.record} has {uneven.found} fields")
+        super().__init__(f"record {uneven.record} has {counted(uneven.found, 'fields')}")
         self.uneven = uneven
 
 
@@ -103,8 +104,8 @@ class BadRecord:
         split = _DOUBLED if b"\n" in self.record.rstrip(b"\r\n") else _SPLIT
         return self._error(
             f"has {'more' if uneven.found > uneven.expected else 'fewer'} fields than there are columns",
-            expected=f"{uneven.expected} fields",
-            found=f"{uneven.found} fields: {self._text}",
+            expected=counted(uneven.expected, "fields"),
+            found=f"{counted(uneven.found, 'fields')}: {self._text}",
             hint=(delimiter_hint(names[0]) if len(names) == 1 else None) or split,
         )
 

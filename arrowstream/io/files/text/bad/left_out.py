@@ -13,7 +13,7 @@ from arrowstream.io.files.text.bad.bad_row import BadRow
 from arrowstream.io.files.text.bad.put_aside import as_frame
 
 SKIPPED = "files without content left out"
-BAD = "bad rows left out"
+BAD = "rows left out as bad"
 LEFT_OUT = "values left out, of keys that are not columns or come twice in an object"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from arrowstream.core.plural import counted
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.csv_rows import uneven_records
 from arrowstream.io.files.text.quotes import stray_returns
@@ -38,7 +39,7 @@ def misshapen(format: Csv, block: bytes) -> dict[int, str]:
     delimiters = quotes.outside(positions(block, format.delimiter))
     expected = len(format.names)
     for record, found in zip(*uneven_records(block, ends, delimiters, expected), strict=True):
-        errors.setdefault(int(record), f"{found} fields, where {expected} are expected")
+        errors.setdefault(int(record), f"{counted(int(found), 'fields')}, where {expected} are expected")
     for record in not_utf8(block, ends):
         errors.setdefault(int(record), "invalid UTF-8")
     return errors

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import date, datetime, time
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import polars as pl
 
 from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import nearest_value
-from arrowstream.errors import PlanError
+from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.files.text.options.text_options import TextOptions
 
 QuoteStyle = Literal["necessary", "always", "non_numeric"]
@@ -19,12 +19,13 @@ QUOTE_STYLES: Final[tuple[QuoteStyle, ...]] = ("necessary", "always", "non_numer
 _IN_VALUES: Final = "+-.:"
 """Signs that numbers and times contain, which Polars does not quote."""
 
-_TIMES: Final[dict[str, date | time]] = {
-    "date_format": date(2013, 12, 31),
-    "datetime_format": datetime(2013, 12, 31, 23, 59, 59, 123456),
-    "time_format": time(23, 59, 59, 123456),
+_MOMENTS: Final = [datetime(2013, 12, 31, 23, 59, 59, 123456), datetime(2013, 1, 2, 3, 4, 5)]
+_TIMES: Final[dict[str, pl.Series]] = {
+    "date_format": pl.Series([moment.date() for moment in _MOMENTS]),
+    "datetime_format": pl.Series(_MOMENTS).dt.replace_time_zone("UTC"),
+    "time_format": pl.Series([moment.time() for moment in _MOMENTS]),
 }
-"""A value that each format is tried with."""
+"""Values that each format is tried with, of two digits and of one digit: before that, a format may put a space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,25 @@ class CsvLayout:
         if self.float_precision is not None:
             check_whole("float_precision", self.float_precision, least=0)
         self._check_unquoted("null_values", self.null_values or "")
-        for name, value in _TIMES.items():
+        for name, values in _TIMES.items():
             if (format := getattr(self, name)) is not None:
-                self._check_unquoted(name, _formatted(name, format, value))
+                self._check_unquoted(name, _formatted(name, format, values))
+
+    def check_columns(self, schema: pl.Schema) -> None:
+        """Raise SchemaError if times without a zone cannot have the format, which shows the zone."""
+        if self.datetime_format is None:
+            return
+        try:
+            pl.Series(_MOMENTS).dt.to_string(self.datetime_format)
+        except pl.exceptions.PolarsError:
+            for name, dtype in schema.items():
+                if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
+                    raise SchemaError(
+                        f"datetime_format={self.datetime_format!r} shows the zone, and column {name!r} has none",
+                        expected="a time in a zone, such as Datetime('us', 'UTC')",
+                        found=str(dtype),
+                        hint=f"give it its zone: with_columns(pl.col({name!r}).dt.replace_time_zone('UTC'))",
+                    ) from None
 
     def _check_unquoted(self, name: str, text: str) -> None:
         """Raise PlanError if a text that Polars does not quote would end a field."""
@@ -132,11 +149,11 @@ PLAIN: Final = CsvLayout()
 """The layout without any option."""
 
 
-def _formatted(name: str, format: object, value: date | time) -> str:
-    """Return a date or time in a format; raise PlanError if it is none."""
+def _formatted(name: str, format: object, values: pl.Series) -> str:
+    """Return dates or times in a format, joined; raise PlanError if it is none."""
     try:
         assert isinstance(format, str) and format
-        return str(pl.Series([value]).dt.to_string(format)[0])
+        return "".join(values.dt.to_string(format))
     except (AssertionError, pl.exceptions.PolarsError):
         raise PlanError(
             f"this is no {name}",
