@@ -235,7 +235,7 @@ def test_of_types_without_a_common_one_the_first_is_inferred(tmp_path: Path) -> 
 def test_half_of_a_surrogate_pair_makes_no_type_and_no_column(bad: str, schema: Any, tmp_path: Path) -> None:
     file = tmp_path / "a.ndjson"
     for lines in (['{"a": 1}', bad], [bad, '{"a": 1}'], ['{"a": 1}{}', bad]):
-        file.write_text("\n".join(lines))
+        file.write_text("\n".join([*lines, ""]))
         good, found = read(file)
         assert good.schema == schema
         assert found["text"].to_list() == ([] if "ude00" in bad else [bad])

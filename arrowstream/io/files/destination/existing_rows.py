@@ -15,11 +15,11 @@ import polars as pl
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.plural import counted
 from arrowstream.errors import ArrowstreamError, SchemaError, SinkError, SourceError
+from arrowstream.io.files.destination.text_ends import END_BYTES, check_utf8
 from arrowstream.io.files.formats import FileKind, Format, kind_of
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.streaming_sink import encoded
-from arrowstream.io.files.destination.text_ends import END_BYTES, check_utf8
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.sink_errors import sink_errors

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _BARE: Final = r"-?(?:0|[1-9][0-9]{0,199})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?|true|false"
 """Numbers below 1e299, and booleans.
 
-Polars refuses a number that Float64 cannot hold, whatever the column's type. Were such a number put in quotes, whether
-a row is bad would depend on the rows before it. A longer number is matched only in part, so that its row fails here.
+Polars refuses a number that Float64 cannot hold, whatever the column's type. If such a number got quotes, the rows
+before it would decide whether its row is bad. A longer number is matched only in part, so that its row cannot be read.
 """
 
 
