@@ -20,7 +20,7 @@ _BARE: Final = r"-?(?:0|[1-9][0-9]{0,199})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?|
 """Numbers below 1e299, and booleans.
 
 Polars refuses a number that Float64 cannot hold, whatever the column's type. If such a number got quotes, the rows
-before it would decide whether its row is bad. A longer number is matched only in part, so that its row cannot be read.
+before it would decide whether its row is bad. Of a longer number only a part is matched, and its row cannot be read.
 """
 
 
