@@ -123,7 +123,9 @@ def _rows(content: bytes, sheet: str) -> pl.DataFrame:
         exact = read({name: pl.Float64() for name in mixed})
         for name in mixed:
             lost = exact[name] != rounded[name]
-            frame = frame.with_columns(pl.when(lost).then(exact[name].cast(pl.String)).otherwise(name).alias(name))
+            frame = frame.with_columns(
+                pl.when(lost).then(exact[name].cast(pl.String)).otherwise(name).alias(name)
+            )
     return frame.filter(~pl.all_horizontal(pl.all().is_null())) if frame.width else frame
 
 
