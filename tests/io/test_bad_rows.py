@@ -268,7 +268,7 @@ def test_a_row_is_bad_or_good_whatever_rows_are_before_it(tmp_path: Path) -> Non
     file = tmp_path / "a.ndjson"
     schema = {"a": pl.String, "b": pl.String, "l": pl.List(pl.String), "o": pl.Struct({"a": pl.String})}
     file.write_text("\n".join([*NUMBERS[:3], '{"a":1e400}', '{"a":12345678901234567890}', '{"b":"\\ud800"}']))
-    good, bad = read(file)
+    good, bad = read(file, {"a": pl.String})
     assert good["a"].to_list() == [None, "1", "1", "4", "12345678901234567890"]
     assert places(bad) == [(5, 4, '{"a":1e400}'), (7, 6, '{"b":"\\ud800"}')]
 
