@@ -19,7 +19,7 @@ from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.core.duration import Duration, seconds
-from arrowstream.core.mistakes.explain import explain_calls, explain_names, unknown_name
+from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
@@ -45,7 +45,7 @@ ShowProgress = bool | Callable[[Progress], None]
 
 @explain_calls
 @dataclass(frozen=True, slots=True)
-class Builder(Results):
+class Builder(Results, metaclass=ExplainsNames):
     """A pipeline under construction. Immutable: every call returns a new builder and does not change this one."""
 
     def build(self, *, clock: Clock | None = None, settings: Settings | None = None) -> Pipeline:
