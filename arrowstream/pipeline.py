@@ -19,7 +19,7 @@ from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.core.duration import Duration, seconds
-from arrowstream.core.mistakes.explain import explain_calls, explain_names, unknown_name
+from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
@@ -45,7 +45,7 @@ ShowProgress = bool | Callable[[Progress], None]
 
 @explain_calls
 @dataclass(frozen=True, slots=True)
-class Builder(Results):
+class Builder(Results, metaclass=ExplainsNames):
     """A pipeline under construction. Immutable: every call returns a new builder and does not change this one."""
 
     def build(self, *, clock: Clock | None = None, settings: Settings | None = None) -> Pipeline:
@@ -85,7 +85,9 @@ class Builder(Results):
             )
         if self.graph.source is not None and self.graph.has_output:
             self.schema()  # a wrong name is reported before the missing sink
-        return Pipeline(apply_settings(self.graph, settings), clock, settings)
+        # Past the metaclass, whose frame would lengthen the traceback of every error of a build.
+        pipeline: Pipeline = type.__call__(Pipeline, apply_settings(self.graph, settings), clock, settings)
+        return pipeline
 
     def schema(self) -> pl.Schema | None:
         """Return the schema after the last step; None if the source learns its schema from the first batch.
@@ -149,8 +151,7 @@ class Pipeline(FromJobFile):
         self._plan: Plan | None = None
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
-        self._source = check_graph(graph, backends())
-        schema = self._source.schema()
+        schema = check_graph(graph, backends()).schema()
         self._planned_ahead = schema is not None
         if schema is not None:
             self._compile(schema)
@@ -331,8 +332,9 @@ class Pipeline(FromJobFile):
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            graph = self._graph
-            work = run.execute(Prepared(self.name, graph.sources, graph.sinks, plan, self._compile))
+            work = run.execute(
+                Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
+            )
             if signals is False:
                 return await work
             return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)

@@ -294,3 +294,49 @@ def test_the_same_from_python(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         Pipeline.from_toml(job)
     with pytest.raises(JobError, match=r"there is no file elsewhere/eu\.csv"):
         Pipeline.from_toml(job, variables={"NAME": "eu"}, relative_to="elsewhere")
+
+
+def test_a_row_that_cannot_be_read_is_no_mistake_in_the_job() -> None:
+    Path("broken.csv").write_text('a,b\n1,"x\n2,y\n')
+    for command in ("run", "check", "explain", "schema"):
+        code, out, err = invoke(command, "job.toml", "--set", "source.path=broken.csv")
+        assert (code, out) == (1, "") and "never closed" in err
+    assert invoke("check", "job.toml", "missing.toml", "--set", "source.path=broken.csv")[0] == 2
+    assert (
+        json.loads(invoke("check", "--json", "job.toml", "--set", "source.path=broken.csv")[1])["exit_code"]
+        == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("assignment", "found"),
+    [
+        ("steps.1.with_columns.c=sum(a)", "found: a.sum(), in c = "),
+        ("steps.1.with_columns.c=sum(a)", "cum_sum() in 'scan'"),
+        ('steps.0.filter=b = "Oslo"', "a text stands in single quotes: 'Oslo'"),
+        ('steps.0.filter=["a > 1", """b = "Oslo" """]', "a text stands in single quotes: 'Oslo'"),
+        ("steps.0.filter=Oslo > 1", "found: Oslo\n"),
+        ("steps.0.filter=*", "leave 'select' out to keep all columns"),
+        ("source.path=$FILE/x.csv", "hint: a variable is written ${FILE}"),
+    ],
+)
+def test_hints_for_what_other_tools_write(assignment: str, found: str) -> None:
+    code, _, err = invoke("run", "job.toml", "--set", assignment)
+    assert code == 2 and found in err
+    assert "count" not in err
+
+
+def test_the_reader_of_standard_output_has_gone() -> None:
+    Path("in.csv").write_text("a,b\n" + "2,y\n" * 100)
+    arguments = ("run", "job.toml", "--set", "sink.path=-", "--set", "sink.format=csv")
+    ours, (read, write) = os.dup(1), os.pipe()
+    os.close(read)
+    os.dup2(write, 1)
+    try:
+        assert invoke(*arguments) == (141, "", "")
+    finally:
+        os.dup2(ours, 1)
+        os.close(ours)
+    code, _, err = invoke(*arguments[:3], f"sink.path=/dev/fd/{write}", *arguments[4:])
+    os.close(write)
+    assert code == 1 and "the reader of that pipe has gone" in err

@@ -1,5 +1,6 @@
 """What newcomers write by mistake is told in words, never by an AttributeError or a TypeError."""
 
+import asyncio
 import copy
 import pickle
 from collections.abc import Callable
@@ -13,8 +14,10 @@ import pytest
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.other_names import BUILDER
-from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
+from arrowstream.errors import PlanError, SchemaError, SourceError, StageError, WrongCall
+from arrowstream.jobs.toml_words import in_toml
 from arrowstream.pipeline import Builder
+from arrowstream.policies.handlers import Skip
 from arrowstream.testing import TestSink
 
 FRAME = pl.DataFrame({"x": [1, 2, 3], "k": ["a", "b", "a"]})
@@ -155,10 +158,108 @@ def test_a_function_that_writes_a_batch_like_a_polars_frame() -> None:
     assert failed.value.hint is not None and "pl.from_arrow(batch)" in failed.value.hint
 
 
-def test_another_mistake_in_a_function_has_no_such_hint() -> None:
+def test_another_mistake_in_a_function_names_the_handlers_of_a_step() -> None:
+    fails = rows().map(lambda batch: batch.nope(), frame="polars", schema={"x": pl.Int64})
     with pytest.raises(StageError) as failed:
-        rows().map(lambda batch: batch.nope(), frame="polars", schema={"x": pl.Int64}).collect_sync()
+        fails.collect_sync()
+    hint = failed.value.hint
+    assert hint is not None and "after the step, .on_error(ErrorHandler.skip()) leaves out" in hint
+    assert in_toml(hint).startswith('after the step, on_error = "skip" leaves')
+    assert in_toml(hint).endswith("on_error = { retry = 3 } tries again")
+    with pytest.raises(StageError) as failed:
+        fails.on_error(ErrorHandler.fail()).collect_sync()
     assert failed.value.hint is None
+
+
+@pytest.mark.parametrize("make", [Pipeline, lambda: Pipeline("x"), Builder])
+def test_a_pipeline_is_made_by_its_builder(make: Callable[[], Any]) -> None:
+    with pytest.raises(WrongCall, match="is not made by a call of the class") as raised:
+        make()
+    assert raised.value.hint == "begin with Pipeline.builder().source(Source.from_file(path))"
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"), [(Source, "Source.from_file"), (Sink, "Sink.to_file"), (ErrorHandler, ".skip()")]
+)
+def test_what_a_class_with_constructors_says_to_a_call(kind: Any, hint: str) -> None:
+    with pytest.raises(WrongCall) as raised:
+        kind("x.csv")
+    assert raised.value.hint is not None and hint in raised.value.hint
+
+
+def test_a_wrong_value_of_a_constructor_is_its_own_error() -> None:
+    with pytest.raises(TypeError) as raised:
+        made: Any = Skip
+        made()
+    assert not isinstance(raised.value, WrongCall)
+
+
+def test_results_that_are_not_awaited() -> None:
+    for use in (
+        lambda: rows().collect().height,
+        lambda: rows().collect()["x"],
+        lambda: list(rows().collect()),
+    ):
+        with pytest.raises(PlanError, match=r"collect\(\) has not been awaited") as raised:
+            use()
+        assert raised.value.hint is not None and "builder.collect_sync()" in raised.value.hint
+    with pytest.raises(PlanError, match="no sink") as raised:
+        rows().build()
+    assert raised.value.hint is not None and ".collect_sync()" in raised.value.hint
+
+
+def test_results_that_are_awaited_in_any_way() -> None:
+    async def main() -> list[int]:
+        tasks = [asyncio.create_task(rows().collect()), asyncio.ensure_future(rows().collect())]
+        tasks[0].get_stack()
+        frames = [
+            await rows().collect(),
+            *await asyncio.gather(*tasks),
+            await asyncio.wait_for(rows().collect(), 60),
+        ]
+        return [frame.height for frame in frames]
+
+    count = rows().collect_sync().height
+    assert asyncio.run(main(), debug=True) == [count] * 4
+    assert asyncio.run(rows().collect()).height == count
+    unused = rows().collect()
+    with pytest.raises(ValueError, match="stop"):
+        unused.throw(ValueError("stop"))
+    other = rows().collect()
+    with pytest.raises(KeyError):
+        other.throw(KeyError, KeyError("k"), None)
+
+
+def test_a_path_in_place_of_the_sink_of_dead_letters() -> None:
+    for path in ("bad.csv", Path("bad.csv")):
+        with pytest.raises(PlanError, match="takes a sink, not a path") as raised:
+            ErrorHandler.dead_letter(path)
+        assert raised.value.hint == 'write dead_letter(Sink.to_file("bad.csv"))'
+
+
+@pytest.mark.parametrize(
+    ("handler", "hint"),
+    [
+        (ErrorHandler.skip, "call it: ErrorHandler.skip()"),
+        (ErrorHandler.dead_letter, "call it: ErrorHandler.dead_letter(sink)"),
+        (print, None),
+        ("skip", None),
+    ],
+)
+def test_a_handler_that_was_not_called(handler: Any, hint: str | None) -> None:
+    with pytest.raises(PlanError, match="takes error handlers") as raised:
+        rows().map(y=pl.lit(1)).on_error(handler)
+    assert raised.value.hint == hint
+
+
+def test_arguments_of_others_that_windows_and_groups_do_not_need() -> None:
+    wrong: dict[str, Any] = {"maintain_order": True}
+    with pytest.raises(WrongCall) as raised:
+        rows().group_by("k", **wrong)
+    assert raised.value.hint is not None and "order of their first rows" in raised.value.hint
+    with pytest.raises(WrongCall) as raised:
+        rows().window("1s", on="x", **{"closed": "left"})
+    assert raised.value.hint is not None and "excludes its end" in raised.value.hint
 
 
 def test_sql_where_a_column_is_named() -> None:

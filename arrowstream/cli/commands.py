@@ -4,10 +4,11 @@ Results go to stdout; progress, notices and errors to stderr, as does the report
 A mistake in a job is one line with file and line number. Exit codes::
 
     0    the run is complete, or ended at its --limit or --duration
-    1    the run failed; nothing half-written has a final name
+    1    the run failed, or data cannot be read; nothing half-written has a final name
     2    the job or the command line is wrong; nothing ran
     3    SIGINT or SIGTERM stopped the run early: what was read by then is delivered and committed
     130  a second SIGINT ended the run at once, and nothing is committed (143: SIGTERM)
+    141  the reader of standard output, such as head, ended before the rows did: nothing is printed or committed
 
 Relative paths on the command line start at the current directory, those in a job at the folder of its file. Settings
 come from ``arrowstream.toml`` in the current directory, if it exists, and from variables such as
@@ -27,7 +28,7 @@ import typer
 from arrowstream.backends.registry import backends
 from arrowstream.cli import doctor as checks
 from arrowstream.cli import json_output
-from arrowstream.cli.options import REFUSED, AsJson, Assignments, JobPath, RelativeToCwd, load, refusing
+from arrowstream.cli.options import AsJson, Assignments, JobPath, RelativeToCwd, code_of, load, refusing
 from arrowstream.cli.run import run
 from arrowstream.config.settings import Settings
 from arrowstream.connectors.source import Source
@@ -55,20 +56,22 @@ def check(
 ) -> None:
     """Check jobs without running them: keys, values, SQL, columns and types, sources and sinks.
 
-    Of the data only names and types are read. Exit code 2 if a job is wrong.
+    Of the data only names and types are read. Exit code 2 if a job is wrong, 1 if only data cannot be read.
     """
-    results = [_checked(job, assignments, relative_to_cwd, quiet=as_json) for job in jobs]
-    ok = all(result["ok"] for result in results)
+    checked = [_checked(job, assignments, relative_to_cwd, quiet=as_json) for job in jobs]
+    results = [result for _, result in checked]
+    code = max(found for found, _ in checked)
+    ok = code == 0
     if as_json:
-        typer.echo(json_output.line({"ok": ok, "exit_code": 0 if ok else REFUSED, "jobs": results}))
+        typer.echo(json_output.line({"ok": ok, "exit_code": code, "jobs": results}))
     if not ok:
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(code)
 
 
 def _checked(
     path: Path, assignments: list[str] | None, relative_to_cwd: bool, *, quiet: bool
-) -> dict[str, Any]:
-    """Check one job, and return what is known of it; print that, too, unless `quiet`."""
+) -> tuple[int, dict[str, Any]]:
+    """Check one job, and return its exit code and what is known of it; print that, too, unless `quiet`."""
     result: dict[str, Any] = {"job": str(path), "ok": False, "name": None, "summary": None, "schema": None}
     try:
         settings = Settings.load()
@@ -77,13 +80,14 @@ def _checked(
         schema = job.prefixes[-1].builder.schema()
     except ArrowstreamError as error:
         typer.echo(one_line(error), err=True)
-        return {**result, "error": json_output.of_error(error)}
+        return code_of(error), {**result, "error": json_output.of_error(error)}
     columns = json_output.of_schema(schema)
     if not quiet:
-        known = "known only once the first batch has come" if columns is None else ""
-        out = known or ", ".join(f"{name} {dtype}" for name, dtype in (columns or {}).items())
+        unknown = "known only once the first batch has come" if columns is None else ""
+        out = unknown or ", ".join(f"{name} {dtype}" for name, dtype in (columns or {}).items())
         typer.echo(f"{path}: ok\n  {job.summary}\n  out: {out}")
-    return {**result, "ok": True, "name": job.name, "summary": job.summary, "schema": columns, "error": None}
+    known = {"ok": True, "name": job.name, "summary": job.summary, "schema": columns, "error": None}
+    return 0, {**result, **known}
 
 
 @app.command()

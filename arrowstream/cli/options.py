@@ -9,13 +9,17 @@ from typing import Annotated
 
 import typer
 
-from arrowstream.errors import ArrowstreamError
+from arrowstream.core.failures import causes
+from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.jobs.assignments import Assignment
 from arrowstream.jobs.job import Job
 from arrowstream.jobs.job_errors import one_line
 
 REFUSED = 2
 """Exit code where the job or the command line is wrong."""
+
+FAILED = 1
+"""Exit code of a run that failed, and of data that cannot be read, which may show before the run."""
 
 JobPath = Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job.")]
 Assignments = Annotated[
@@ -51,11 +55,23 @@ def load(job: Path, assignments: list[str] | None, relative_to_cwd: bool) -> Job
     )
 
 
+def code_of(error: BaseException) -> int:
+    """Return the exit code for what was found before a run: 1 if a row cannot be read, else 2.
+
+    Examples
+    --------
+    >>> code_of(SourceError("row 2 of a.csv cannot be read", position="a.csv row 2")), code_of(SourceError("no file"))
+    (1, 2)
+    """
+    unreadable = any(isinstance(each, SourceError) and each.position is not None for each in causes(error))
+    return FAILED if unreadable else REFUSED
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Print what is wrong with the input on one line and exit with 2."""
+    """Print what is wrong with the input on one line, and exit with the code for it."""
     try:
         yield
     except ArrowstreamError as error:
         typer.echo(one_line(error), err=True)
-        raise typer.Exit(REFUSED) from None
+        raise typer.Exit(code_of(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,10 @@ import polars as pl
 import typer
 
 from arrowstream.cli import json_output
-from arrowstream.cli.options import REFUSED, AsJson, Assignments, JobPath, RelativeToCwd, load
+from arrowstream.cli.options import FAILED, AsJson, Assignments, JobPath, RelativeToCwd, code_of, load
 from arrowstream.config.settings import Settings
 from arrowstream.core.duration import seconds
+from arrowstream.core.failures import causes
 from arrowstream.errors import ArrowstreamError, RunInterrupted
 from arrowstream.jobs.job import Job
 from arrowstream.jobs.job_errors import in_words_of_jobs, one_line
@@ -23,8 +25,8 @@ from arrowstream.terminal import print_report
 GRACE_SECONDS = 1.0
 """Time that a run has after a second signal to remove half-written files, in seconds."""
 
-FAILED = 1
-"""Exit code of a run that failed."""
+READER_GONE = 141
+"""Exit code of a run whose rows went to standard output until its reader, such as ``head``, ended: 128 + SIGPIPE."""
 
 CUT_SHORT = 3
 """Exit code of a run that a signal stopped before its stream ended."""
@@ -57,7 +59,7 @@ def run(
         loaded = load(job, assignments, relative_to_cwd)
         pipeline = loaded.pipeline(settings)
     except ArrowstreamError as error:
-        raise answer.error(REFUSED, error, one_line(error), loaded) from None
+        raise answer.error(code_of(error), error, one_line(error), loaded) from None
     signals = SignalHandling(answer.say, exit_after=GRACE_SECONDS)
     try:
         if preview is not None:
@@ -69,6 +71,8 @@ def run(
         answer.say(str(interrupted))
         raise answer.error(128 + interrupted.number, interrupted, None, loaded) from None
     except ArrowstreamError as error:
+        if _reader_has_gone(error):
+            raise typer.Exit(READER_GONE) from None
         text = "\n".join([str(in_words_of_jobs(error)), *getattr(error, "__notes__", ())])
         raise answer.error(FAILED, error, text, loaded) from None
     code = CUT_SHORT if report.stopped in {number.name for number in SIGNALS} else 0
@@ -78,6 +82,15 @@ def run(
         answer.report(code, report, pipeline)
     if code:
         raise typer.Exit(code)
+
+
+def _reader_has_gone(error: BaseException) -> bool:
+    """Return True if a run failed because nobody reads its standard output any more."""
+    if not any(isinstance(each, BrokenPipeError) for each in causes(error)):
+        return False
+    pipe = select.poll()
+    pipe.register(1, select.POLLOUT)
+    return any(events & select.POLLERR for _, events in pipe.poll(0))
 
 
 class _Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -29,3 +30,12 @@ def _is_cancelled() -> bool:
     except RuntimeError:  # a thread without an event loop
         return False
     return task is not None and task.cancelling() > 0
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, its cause, the cause of that and so on; of an error raised from itself, what it came from."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__context__ if error.__cause__ is error else error.__cause__

@@ -18,7 +18,7 @@ import polars as pl
 from arrowstream.expressions.calls import call_form, one_input_form, quote
 from arrowstream.expressions.names import COMPARISON, OPERATORS, snake_case
 from arrowstream.expressions.rebuild import NotRebuilt, cast_type, rebuild
-from arrowstream.expressions.tree import parsed, serialised, tree_of
+from arrowstream.expressions.tree import parsed, serialised, sum_of_sql, tree_of
 
 # The operators of SQL, which round and divide by other rules.
 _SQL = {"Mul": "Multiply", "Div": "TrueDivide", "IntDiv": "FloorDivide", "Rem": "Modulus"}
@@ -186,6 +186,8 @@ class _Writer:
                 return self._binary(left, op, right)
             case {"Function": {"input": [first, *rest], "function": function}}:
                 return self._function(function, [first, *rest])
+            case {"Ternary": {"truthy": {"Agg": {"Sum": summed}}}} if sum_of_sql(tree) is not None:
+                return f"SUM({self._write(summed)[0]})", _CALL
             case {"Ternary": {"predicate": predicate, "truthy": truthy, "falsy": falsy}}:
                 parts = [self._write(part)[0] for part in (predicate, truthy, falsy)]
                 return "when({}).then({}).otherwise({})".format(*parts), _CALL

@@ -205,3 +205,17 @@ def is_literal(tree: Any) -> bool:
             return is_literal(inner)
         case _:
             return False
+
+
+def sum_of_sql(node: Any) -> Any:
+    """Return the sum in SQL's ``SUM(x)``, which Polars 2 reads as ``when(x.count() > 0).then(x.sum())``, or None."""
+    match node:
+        case {
+            "Ternary": {
+                "predicate": {"BinaryExpr": {"left": {"Agg": {"Count": {"input": counted}}}, "op": "Gt"}},
+                "truthy": {"Agg": {"Sum": summed}} as total,
+                "falsy": {"Literal": {"Scalar": {"Null": "Null"}}},
+            }
+        } if counted == summed:
+            return total
+    return None

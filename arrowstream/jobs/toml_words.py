@@ -32,6 +32,8 @@ _RULES: tuple[_Rule, ...] = (
     _rule(r"pass schema=\.\.\. to the source", "add schema = { ... } to [source]"),
     _rule(r"\bfrom_file\(\.\.\., (.*?\}|\w+=\S+?)\)", r"[source] with \1"),
     _rule(r"""Sink\.to_file\((["'][^"']*["'])\)""", r'{ kind = "file", path = \1 }'),
+    _rule(r"\.on_error\(ErrorHandler\.(\w+)\(\)\)", r'on_error = "\1"'),
+    _rule(r"\.on_error\(ErrorHandler\.(\w+)\((\d+)\)\)", r"on_error = { \1 = \2 }"),
     _rule(r"\bwith_(strict_keys|delimiter)\(\)", r"\1"),
     _rule(r"""name it with \.alias\("\.\.\."\)""", 'name it: "... AS name"'),
     _rule(r"(\d+) << (\d+)", _bytes),

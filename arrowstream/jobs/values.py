@@ -47,7 +47,7 @@ def _parsed(value: Value, text: str) -> pl.Expr:
         followed = pl.sql_expr(f"({text}\n) IS NULL")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # a panic: INTERVAL 'x'
         raise value.error(
-            f"{value.text()!r} is no SQL expression: {error}{_quoted(text, error)}{_several(error)}"
+            f"{value.text()!r} is no SQL expression: {error}{_quoted(text, error)}{_several(error)}{_all(text)}"
         ) from None
     # Polars before 2 reads "a > 1) b" as "a > 1" without an error, and then does not read IS NULL either.
     if not followed.meta.eq(found.is_null()):
@@ -68,6 +68,13 @@ def _several(error: BaseException) -> str:
     """Return a hint to write a list if Polars refused a comma between several expressions, else no text."""
     refused = "','" in str(error) or "Tuple(" in str(error)  # Polars before 2 reads them as a tuple first
     return "; several go into a list of texts: ['a', 'b * 2 AS b2']" if refused else ""
+
+
+def _all(text: str) -> str:
+    """Return what stands for all columns if `text` is a star, else no text."""
+    return (
+        "; leave 'select' out to keep all columns: 'with_columns' adds to them" if text.strip() == "*" else ""
+    )
 
 
 def named_expression(value: Value) -> pl.Expr:

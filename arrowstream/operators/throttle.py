@@ -25,12 +25,13 @@ _FORMAT = SnapshotFormat("throttle", 1)
 
 @dataclass(frozen=True, slots=True)
 class Throttle(Operator):
-    """Let through at most `rows` rows, or `batches` batches, in the time `per`; backpressure slows the source down.
+    """Pass `rows` rows, or `batches` batches, per time `per`, and up to twice that at first and after a pause.
 
-    A token bucket (Turner, "New directions in communications", 1986): it holds at most `rows` tokens, is full
-    at first, and fills at an even rate, so that after a pause `rows` rows may pass at once. A batch of
-    more rows than there are tokens is cut into slices, each of a tenth of `rows` at least; a watermark waits for
-    the rows before it, and so does the end of the stream.
+    Backpressure slows the source down. A token bucket (Turner, "New directions in communications", 1986): it holds at
+    most `rows` tokens, is full at first, and fills at an even rate, so that at the start and after a pause `rows`
+    rows pass at once, and as many again in the time `per` after that. A batch of more rows than there are tokens is
+    cut into slices, each of a tenth of `rows` at least; a watermark waits for the rows before it, and so does the end
+    of the stream.
 
     Parameters
     ----------

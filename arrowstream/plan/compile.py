@@ -46,7 +46,10 @@ def check_graph(graph: Graph, backends: Sequence[Backend]) -> SourceSpec:
     if graph.source is None:
         raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
     if graph.has_output:
-        raise PlanError("the pipeline has no sink", hint="end with .sink(...), or use collect()")
+        raise PlanError(
+            "the pipeline has no sink",
+            hint="end with .sink(...), or use .collect_sync(), in async code await .collect()",
+        )
     _check_pins(graph, backends)
     return graph.source
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 
 from arrowstream.core.checks import check_flag
 from arrowstream.core.duration import Duration
@@ -174,6 +175,13 @@ class DeadLetter(ErrorHandler):
                 found="None",
                 hint="skip() leaves the rows out without keeping them",
             )
+        if isinstance(self.sink, str | PathLike):
+            raise PlanError(
+                "dead_letter() takes a sink, not a path",
+                expected='a sink, such as Sink.to_file("bad/")',
+                found=repr(self.sink),
+                hint=f'write dead_letter(Sink.to_file("{fspath(self.sink)}"))',
+            )
 
     def describe(self) -> str:
         label = getattr(self.sink, "label", type(self.sink).__name__)
@@ -203,6 +211,7 @@ def check_handlers(handlers: Sequence[object]) -> None:
                 "on_error() takes error handlers",
                 expected="ErrorHandler.retry(...), .log(), .skip(), .dead_letter(...) or .fail()",
                 found=f"{type(handler).__name__} {handler!r}",
+                hint=_called(handler),
             )
         if isinstance(previous, Skip | DeadLetter | Fail):
             raise PlanError(
@@ -216,6 +225,14 @@ def check_handlers(handlers: Sequence[object]) -> None:
                 "log() twice in a row would log every failure twice", hint="take one of them away"
             )
         previous = handler
+
+
+def _called(handler: object) -> str | None:
+    """Return a hint to call a method of `ErrorHandler`, or to make an object of a class of handlers; else None."""
+    name = getattr(handler, "__name__", "").lower()
+    if getattr(ErrorHandler, name, None) is not handler:
+        return None
+    return f"call it: ErrorHandler.{name}({'sink' if name == 'dead_letter' else ''})"
 
 
 def _described(handlers: Sequence[object]) -> Iterator[str]:

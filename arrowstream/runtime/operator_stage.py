@@ -10,7 +10,7 @@ from arrowstream.core.failures import is_failure
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.call_times import INLINE_NS, CallTimes
-from arrowstream.runtime.failure.stage_error import stage_error
+from arrowstream.runtime.failure.stage_error import ON_ERROR, stage_error
 from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.snapshots import Snapshots
@@ -124,7 +124,7 @@ class RunningProcess(RunningStage):
             taken = self._clock.now_ns() - begin
             if rows == 1 or taken >= INLINE_NS:
                 self._times.observe(rows, taken)
-            raise stage_error(self.counters.name, batch, error) from error
+            raise stage_error(self.counters.name, batch, error, advice=self.advice) from error
         self._last_ns = self._clock.now_ns() - begin
         self._times.observe(rows, self._busy_ns)
         if batch is None:
@@ -254,7 +254,7 @@ class RunningAsync(RunningStage):
             if not is_failure(error):
                 raise
             self.counters.errors += 1
-            raise stage_error(self.counters.name, batch, error) from error
+            raise stage_error(self.counters.name, batch, error, advice=self.advice) from error
 
 
 def _begun(make: Callable[[], Iterable[Element]]) -> Iterator[Element]:
@@ -290,6 +290,13 @@ def start_operator(
     write_late
         Writes a batch of late rows; None if they are only counted.
     """
+    running = _started(stage, resources, write_late)
+    if stage.operator.repeatable and not stage.policies.handlers:
+        running.advice = ON_ERROR
+    return running
+
+
+def _started(stage: OperatorStage, resources: Resources, write_late: WriteLate | None) -> RunningStage:
     name, id, operator = stage.name, stage.state_id, stage.operator
     process = operator.start(stage.schema, resources.context(name))
     if isinstance(process, AsyncProcess):

@@ -14,7 +14,7 @@ from arrowstream.metrics.counters import StageCounters
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Choice
 from arrowstream.runtime.call_times import INLINE_NS
-from arrowstream.runtime.failure.stage_error import stage_error
+from arrowstream.runtime.failure.stage_error import ON_ERROR, stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.threads import Threads, measured
@@ -26,13 +26,15 @@ _ROW_NS = 100
 class RunningStage(ABC):
     """A stage of the plan with its counters."""
 
-    __slots__ = ("_attempt", "_governed", "_ingest_ns", "counters")
+    __slots__ = ("_attempt", "_governed", "_ingest_ns", "advice", "counters")
 
     def __init__(self, name: str) -> None:
         self._ingest_ns: int | None = None
         self.counters = StageCounters(name)
         self._attempt: Attempt = self.attempt
         self._governed = False
+        self.advice: str | None = None
+        """The hint of an error that suggests none."""
 
     @property
     def queue_capacity(self) -> int | None:
@@ -175,4 +177,4 @@ def _failure(stage: SegmentStage, batch: Batch, error: BaseException) -> Arrowst
             except FAILURES:
                 name = f"{stage.name}, in {step.describe()}"
                 break
-    return stage_error(name, batch, error)
+    return stage_error(name, batch, error, advice=None if stage.policies.handlers else ON_ERROR)

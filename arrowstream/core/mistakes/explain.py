@@ -14,7 +14,16 @@ from inspect import Parameter, iscoroutinefunction, isfunction, signature
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.core.mistakes.other_names import ADVICE, ARGUMENTS, CLASSES, STRAY, VALUES
+from arrowstream.core.mistakes.other_names import (
+    ADVICE,
+    ARGUMENTS,
+    CLASSES,
+    MADE_BY,
+    STRAY,
+    UNAWAITED,
+    VALUES,
+)
+from arrowstream.core.mistakes.unawaited import Unawaited
 from arrowstream.errors import UnknownName, WrongCall
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,7 +85,18 @@ def explain_call(fn: F) -> F:
                 wrong = wrong_call(fn, args, kwargs, error)
             raise wrong
 
-    return cast(F, call)
+    hint = UNAWAITED.get(fn.__qualname__)
+    return cast(F, call if hint is None else _awaited(call, hint))
+
+
+def _awaited(fn: Callable[..., Any], hint: str) -> Callable[..., Any]:
+    """Return a coroutine function whose coroutines explain themselves to code that does not await them."""
+
+    @wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return Unawaited(fn(*args, **kwargs), fn.__name__, hint)
+
+    return call
 
 
 def _at_the_call(error: TypeError) -> bool:
@@ -241,9 +261,20 @@ def unknown_name(
 
 
 class ExplainsNames(ABCMeta):
-    """Metaclass of classes with constructors, such as `Source`: an unknown one raises `UnknownName`."""
+    """Metaclass of classes with constructors, such as `Source`: an unknown one raises `UnknownName`.
+
+    A call of the class itself that does not fit raises `WrongCall` with the constructor to use.
+    """
 
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return super().__call__(*args, **kwargs)
+            except TypeError as error:
+                if cls.__name__ not in MADE_BY or not _at_the_call(error):
+                    raise
+            raise WrongCall(f"{cls.__name__} is not made by a call of the class", hint=MADE_BY[cls.__name__])
 
         def __getattr__(cls, name: str) -> Any:
             raise unknown_name(cls.__name__, name, dir(cls), CLASSES.get(cls.__name__, {}))

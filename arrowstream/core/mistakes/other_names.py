@@ -41,7 +41,9 @@ BUILDER = {
         _READ,
     ),
     **dict.fromkeys(("head", "limit", "take", "slice", "show", "print"), _FIRST),
-    **dict.fromkeys(("apply", "map_batches", "map_rows", "transform", "map_partitions"), _FUNCTION),
+    **dict.fromkeys(
+        ("apply", "map_batches", "map_rows", "map_elements", "transform", "map_partitions"), _FUNCTION
+    ),
     **dict.fromkeys(("foreach", "for_each"), _EACH),
     **dict.fromkeys(("shift", "rolling", "cum_sum"), _ROWS_BEFORE),
     **dict.fromkeys(("columns", "dtypes", "collect_schema"), _SCHEMA),
@@ -61,7 +63,9 @@ BUILDER = {
     **dict.fromkeys(
         ("catch", "handle_errors", "retry", "skip_errors"), "use .on_error(ErrorHandler.retry(3))"
     ),
-    **dict.fromkeys(("watermark", "with_watermark"), 'use .with_event_time("ts", lateness="5s")'),
+    **dict.fromkeys(
+        ("watermark", "with_watermark", "withWatermark"), 'use .with_event_time("ts", lateness="5s")'
+    ),
     **dict.fromkeys(("rate_limit", "limit_rate"), 'use .throttle(rows=1000, per="1s")'),
     **dict.fromkeys(("branch", "otherwise"), "use .split(expr).branch(...).merge()"),
     **dict.fromkeys(("from_file", "from_frame", "read", "from_csv"), _READ),
@@ -204,6 +208,20 @@ CLASSES: dict[str, dict[str, str]] = {
 }
 """Hints for constructors that a class does not have, by class."""
 
+MADE_BY = {
+    "Pipeline": _BUILDER,
+    "Builder": _BUILDER,
+    "Source": "write Source.from_file(path), Source.from_frame(frame), .from_channel(...) or .from_fn(...)",
+    "Sink": "write Sink.to_file(path), Sink.to_channel(...) or Sink.to_fn(...)",
+    "ErrorHandler": "write ErrorHandler.retry(3), .log(), .skip(), .dead_letter(sink) or .fail()",
+}
+"""Hints for calls of classes whose objects other methods make, by class."""
+
+UNAWAITED = {
+    "Results.collect": "write await builder.collect(), or builder.collect_sync() in code that is not async",
+}
+"""Hints for a use of what a coroutine function returns, as if it were the result."""
+
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("sep", "separator", "delim", "field_delimiter"), ("delimiter",)),
     **dict.fromkeys(("key", "keys", "group_by", "partition", "groupby"), ("by", "partition_by")),
@@ -290,6 +308,11 @@ ADVICE: dict[str, tuple[str, str]] = {
     ),
     **dict.fromkeys(
         ("mkdir", "create_dir"), ("row_group_size", "leave it out: a folder, which ends with '/', is created")
+    ),
+    "maintain_order": ("max_keys", "leave it out: groups come in the order of their first rows"),
+    "closed": (
+        "session",
+        "leave it out: a window includes its start and excludes its end, closed='left' of Polars",
     ),
     "index": ("row_group_size", "leave it out: rows have no index"),
     **dict.fromkeys(

@@ -32,6 +32,7 @@ from arrowstream.expressions.tree import (
     parsed,
     parts_of,
     serialised,
+    sum_of_sql,
     within_list_parts_of,
 )
 from arrowstream.operators.base import Expressions
@@ -127,6 +128,8 @@ class _Check:
             parts = within_list_parts_of(node)
         if parts is None:
             raise self.refusal(node, kind_of(node))
+        if (total := sum_of_sql(node)) is not None and not within_list:
+            raise self.refusal(total, kind_of(total))
         others: list[tuple[_Check, Any, bool]] = []
         match node:
             case {"Literal": {"Series": _}}:

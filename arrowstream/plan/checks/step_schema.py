@@ -109,7 +109,7 @@ def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stag
             stage=stage,
             expected=f"one of the columns {_listing(schema.names())}",
             found=name,
-            hint=did_you_mean(name, schema) or _sql_hint(name),
+            hint=_sql_over(name, schema) or did_you_mean(name, schema) or _sql_hint(name),
         )
     return SchemaError(
         f"{step.name}() does not fit the columns that come in",
@@ -117,6 +117,15 @@ def _translated(error: BaseException, step: Expressions, schema: pl.Schema, stag
         expected=f"expressions over {_schema_text(schema)}",
         found=f"{message}, in {step.describe()}",
     )
+
+
+def _sql_over(name: str, schema: pl.Schema) -> str | None:
+    """Return a hint if a column's name is an SQL expression over columns that there are."""
+    try:
+        used = pl.sql_expr(name).meta.root_names()
+    except _FAILURES:
+        return None
+    return _sql_hint(name) if used and schema.keys() >= set(used) else None
 
 
 def _sql_hint(name: str) -> str | None:

@@ -13,9 +13,20 @@ from arrowstream.errors import ArrowstreamError, StageError
 
 T = TypeVar("T")
 
+ON_ERROR = (
+    "after the step, .on_error(ErrorHandler.skip()) leaves out the rows that fail, and "
+    ".on_error(ErrorHandler.retry(3)) tries again"
+)
+"""Advice for the failure of a step that can have handlers and has none."""
+
 
 def stage_error(
-    stage: str, batch: Batch | None, error: BaseException, kind: type[StageError] = StageError
+    stage: str,
+    batch: Batch | None,
+    error: BaseException,
+    kind: type[StageError] = StageError,
+    *,
+    advice: str | None = None,
 ) -> ArrowstreamError:
     """Return a failure as an `ArrowstreamError` that names its stage.
 
@@ -30,6 +41,8 @@ def stage_error(
         The failure; an `ArrowstreamError` is returned itself.
     kind
         The class of the error for any other failure.
+    advice
+        The hint where the failure itself suggests none.
     """
     position = str(batch.position) if batch is not None and batch.position is not None else None
     if isinstance(error, ArrowstreamError):
@@ -40,7 +53,7 @@ def stage_error(
     if isinstance(error, asyncio.CancelledError):
         what = "it was cancelled by other code, or something that it awaits was"
         return kind(what, stage=stage, position=position, hint="the run itself was not cancelled")
-    hint = cast_hint(error) or frame_hint(error)
+    hint = cast_hint(error) or frame_hint(error) or advice
     return kind(first_line(error), stage=stage, position=position, hint=hint)
 
 
