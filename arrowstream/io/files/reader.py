@@ -331,10 +331,8 @@ class FileReader(BlockingReader):
         """Return the query on the rows of a file that has the columns `found`."""
         keys = self._partitions.row(number, named=True) if self._partitions.width else {}
         changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in keys.items()]
-        query = partial(self._query_on, found=found, typed=keys)
-        return Adapt(
-            self._files[number].path, lambda rows: query(rows.with_columns(changed)), found, self._schema
-        )
+        path, query = self._files[number].path, partial(self._query_on, found=found, typed=keys)
+        return Adapt(path, lambda rows: query(rows.with_columns(changed)), found, self._schema)
 
     def _query_on(
         self, rows: pl.LazyFrame, found: Mapping[str, PolarsDataType], typed: Collection[str]
