@@ -123,7 +123,7 @@ class Sink(metaclass=ExplainsNames):
             Number of decimals of floats in CSV; by default all that are needed to read the same float.
         date_format, datetime_format, time_format
             Formats of dates and times in CSV, as of `strftime`: ``"%d.%m.%Y"``; by default ISO 8601. The source reads
-            other formats as text, which a step can parse.
+            other formats as text, which a step can parse. One with the zone, such as ``"%z"``, needs times in a zone.
         storage_options
             Options of the object store of a URL, as for `Source.from_file`; secrets are never shown.
 

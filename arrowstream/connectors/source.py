@@ -135,8 +135,8 @@ class Source(metaclass=ExplainsNames):
         Excel files need the extra ``excel`` and are read whole: the first row that is not blank names the columns,
         types come from all rows, blank rows are left out, and cells with an error such as ``#DIV/0!`` are null.
         A second column ``a`` is ``a_1``, and one without a name ``__UNNAMED__`` with its number from 0. Whole numbers
-        alone are Int64. Times are rounded to milliseconds; a time of day is one of 1899-12-31. In a column that has
-        texts too, numbers become texts of at most nine decimals: 1e-10 is ``"0"``.
+        alone are Int64. Times are rounded to milliseconds; a time of day is one of 1899-12-31. A column that has
+        texts too is one of texts. In others, texts that mean no value, such as ``NA`` and ``n/a``, are null.
 
         Objects of a store are read in ranges of bytes, those of up to 1 MB whole. The store is asked
         with the credentials in `storage_options`, else those of the

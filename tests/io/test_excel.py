@@ -78,6 +78,20 @@ def test_cells_of_every_kind(tmp_path):
     assert read(path, schema={"a": pl.String})["a"].to_list() == ["1", "3"]
 
 
+def test_a_column_of_texts_has_every_text_and_number_as_it_is_in_the_sheet(tmp_path):
+    path = tmp_path / "x.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet()
+        values = ["mixed", "NA", "n/a", "null", "1.50", "x", -2.5e-7, 1e20, 3, True, 1 / 3, "0"]
+        for row, value in enumerate(values):
+            (sheet.write_string if isinstance(value, str) else sheet.write)(row, 0, value)
+            sheet.write(row, 1, "n" if not row else "NA" if row == 1 else row)
+    found = read(path)
+    texts = ["NA", "n/a", "null", "1.50", "x", "-0.00000025", "100000000000000000000", "3", "true"]
+    assert found["mixed"].to_list() == [*texts, "0.3333333333333333", "0"]
+    assert found["n"].to_list() == [None, *range(2, 12)]
+
+
 def test_names_and_values_that_are_not_as_in_the_sheet(tmp_path):
     """A name that is there twice, or not at all; and what is rounded."""
     path = tmp_path / "x.xlsx"
@@ -97,7 +111,7 @@ def test_names_and_values_that_are_not_as_in_the_sheet(tmp_path):
         "a_2": [3.5, 3.5, None],
         "__UNNAMED__3": [4, 4, None],
         "third": [pytest.approx(1 / 3, abs=1e-15), pytest.approx(0.3, abs=1e-15), None],
-        "mixed": ["0", "0.666666667", "x"],
+        "mixed": ["1e-10", "0.6666666666666666", "x"],
         "moment": [dt.datetime(2020, 1, 2, 3, 4, 5, 123_000), dt.datetime(2020, 1, 2), None],
         "hour": [dt.datetime(1899, 12, 31, 3, 4, 5, 123_000), dt.datetime(1899, 12, 31), None],
     }

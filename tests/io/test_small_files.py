@@ -413,7 +413,7 @@ def test_what_makes_csv_files_alike():
         assert traits.take(0, content) is None
     for content in (b"", b"a,b", b"\n1\n"):
         assert AlikeCsv.of(TextOptions(), content) is None
-    with pytest.raises(RaggedRecord, match="1 field$"):
+    with pytest.raises(RaggedRecord, match=r"1 field$"):
         traits.read([traits.take(0, b"a,b\n1\n")], schema, ["a"])
     with pytest.raises(ValueError, match="within a record"):
         traits.read([traits.take(0, b'a,b\n1,"x'), traits.take(1, b'a,b\ny",2\n')], schema, ["a"])

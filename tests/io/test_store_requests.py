@@ -127,3 +127,16 @@ def test_few_small_objects_are_kept(store):
 
 def reading_options(store):
     return Source.from_file("s3://counted/any.csv", storage_options=store.options).storage_options
+
+
+def test_an_object_without_an_entity_tag_is_not_kept(store, monkeypatch):
+    """Other content may have been written in the same second."""
+    put(store, "tagless.parquet", ROWS)
+    path = remote_path("s3://counted/tagless.parquet", reading_options(store))
+    tell = objects.status_in
+    for exact in (True, False):
+        status = tell(objects.opened(path))._replace(exact=exact, tag=f"tag {exact}")
+        monkeypatch.setattr(objects, "status_in", lambda native, status=status: status)
+        monkeypatch.setattr(RemoteObject, "check", lambda found: None)
+        found = RemoteObject(path)
+        assert found.content and ((path, status) in objects._kept) is exact

@@ -58,10 +58,7 @@ class Sheet:
         self._file.check()
         name = self._name(_opened(self._file, content))
         try:
-            # From all rows: a type of the first rows would make nulls of what does not fit it.
-            frame = pl.read_excel(
-                io.BytesIO(content), sheet_name=name, infer_schema_length=None, raise_if_empty=False
-            )
+            frame = _rows(content, name)
         except Exception as error:  # calamine's errors derive from nothing that Polars exports
             raise _damaged(self._file, error) from error
         if not frame.width:
@@ -99,6 +96,38 @@ class Sheet:
         yield Piece(
             self._file.path, frame.height, self._file.size, lambda: adapt(frame.lazy()).collect(), explain
         )
+
+
+def _rows(content: bytes, sheet: str) -> pl.DataFrame:
+    """Return the rows of a sheet that have a value. A column of texts has all texts, and all digits of numbers."""
+
+    def read(types: dict[str, pl.DataType] | None = None) -> pl.DataFrame:
+        # From all rows: a type of the first rows would make nulls of what does not fit it.
+        return pl.read_excel(
+            io.BytesIO(content),
+            sheet_name=sheet,
+            infer_schema_length=None,
+            schema_overrides=types,
+            drop_empty_rows=False,
+            raise_if_empty=False,
+        )
+
+    frame = read()
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    if texts:
+        # Texts such as NA are null unless the type is given.
+        frame = read({name: pl.String() for name in texts})
+    rounded = frame.select(pl.col(texts).cast(pl.Float64, strict=False))
+    mixed = [name for name in texts if rounded[name].count()]
+    if mixed:
+        # calamine writes nine decimals of a number among texts: 1e-10 would be "0".
+        exact = read({name: pl.Float64() for name in mixed})
+        for name in mixed:
+            lost = exact[name] != rounded[name]
+            frame = frame.with_columns(
+                pl.when(lost).then(exact[name].cast(pl.String)).otherwise(name).alias(name)
+            )
+    return frame.filter(~pl.all_horizontal(pl.all().is_null())) if frame.width else frame
 
 
 def _opened(file: OpenFile, content: bytes) -> ExcelReader:

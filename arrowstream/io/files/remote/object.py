@@ -95,7 +95,8 @@ class RemoteObject:
                 with _lock:
                     while len(_kept) >= _KEPT:
                         del _kept[next(iter(_kept))]
-                    _kept[self.path, self.status] = content
+                    if self.status.exact:
+                        _kept[self.path, self.status] = content
                 self._content = content
         return self._content
 

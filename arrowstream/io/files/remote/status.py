@@ -14,10 +14,13 @@ class Status(NamedTuple):
         Size in bytes; -1 if a web server does not say it.
     tag
         Its entity tag, or the time of its last change; empty if neither is known.
+    exact
+        Whether the tag is an entity tag: of two changes in one second, the time would be the same.
     """
 
     size: int
     tag: str
+    exact: bool = False
 
 
 class Replaced(Exception):

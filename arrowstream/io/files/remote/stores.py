@@ -100,7 +100,7 @@ def status_in(file: Any) -> Status:
     """Return the status of an object as it was when a file of pyarrow was opened."""
     found = {name.lower(): value for name, value in file.metadata().items()}
     tag = found.get("etag") or found.get("last-modified") or b""
-    return Status(file.size(), tag.decode())
+    return Status(file.size(), tag.decode(), exact=bool(found.get("etag")))
 
 
 def exists(path: RemotePath) -> bool:
