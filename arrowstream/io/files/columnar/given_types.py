@@ -50,7 +50,10 @@ def can_lose(stored: PolarsDataType, given: PolarsDataType) -> bool:
 
 
 def misfits(values: pl.Series, given: PolarsDataType) -> pl.Series:
-    """Return for each value whether a cast to the type fails or changes it: it is not equal when cast back."""
+    """Return for each value whether a cast to the type fails or changes it: it is not equal when cast back.
+
+    If Polars refuses the column because of some values, such as bytes that are not UTF-8, all values are misfits.
+    """
     stored = values.dtype
     if isinstance(stored, pl.Struct) and isinstance(given, pl.Struct):
         types = dict(given)
@@ -67,8 +70,8 @@ def misfits(values: pl.Series, given: PolarsDataType) -> pl.Series:
     try:
         cast = values.cast(given, strict=False)
         return cast.is_null() & values.is_not_null() | _changed(values, cast)
-    except pl.exceptions.PolarsError:  # not a null either can be cast
-        return ~_none(values)
+    except pl.exceptions.PolarsError:  # no value can be cast, there or back, or some bytes are not UTF-8
+        return values.is_not_null()
 
 
 def _changed(values: pl.Series, cast: pl.Series) -> pl.Series:
@@ -95,10 +98,17 @@ def cast_to(name: str, stored: PolarsDataType, given: PolarsDataType) -> pl.Expr
     """Return a cast of a column that fails where a value does not survive; it costs more only if one can be lost."""
     if not can_lose(stored, given):
         return pl.col(name).cast(given)
-    return pl.col(name).map_batches(partial(_cast, given=given), given, is_elementwise=True)
+    return pl.col(name).map_batches(partial(checked_cast, given=given), given, is_elementwise=True)
 
 
-def _cast(values: pl.Series, given: PolarsDataType) -> pl.Series:
+def checked_cast(values: pl.Series, given: PolarsDataType) -> pl.Series:
+    """Return the values as a type that holds all of them.
+
+    Raises
+    ------
+    Misfit, polars.exceptions.PolarsError
+        A value does not survive.
+    """
     cast = values.cast(given)
     if misfits(values, given).any():
         raise Misfit(values.name)
