@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_series_equal
 
 from arrowstream import Pipeline, Source
-from arrowstream.errors import SourceError, StageError
+from arrowstream.errors import SchemaError, SourceError, StageError
 from arrowstream.io.files.columnar.given_types import Misfit, can_lose, checked_cast, misfits
 
 WRITE = {
@@ -162,6 +162,27 @@ def test_small_files_and_partitions_are_checked_like_a_single_file(tmp_path):
         source(tmp_path / "in", int).collect_sync()
     found = source(tmp_path / "in", int).filter(pl.col("k") != 4).collect_sync()
     assert found.schema == {"x": pl.Int64(), "k": pl.Int64()} and found["x"].to_list() == [1, 2] * 5
+
+
+@pytest.mark.parametrize(
+    ("value", "given", "become"),
+    [
+        ("2.5", pl.Int64(), None),
+        ("1e300", pl.Float32(), None),
+        ("1.239", pl.Decimal(5, 2), None),
+        ("1.20", pl.Decimal(5, 2), Decimal("1.20")),
+    ],
+)
+def test_a_partition_is_not_changed_either(value, given, become, tmp_path):
+    for part in ("1.5", value):
+        (tmp_path / f"x={part}").mkdir()
+        pl.DataFrame({"n": [1]}).write_parquet(tmp_path / f"x={part}/a.parquet")
+    if become is not None:
+        assert become in source(tmp_path, given).collect_sync()["x"].to_list()
+        return
+    with pytest.raises(SchemaError, match="a partition does not fit the type of its column 'x'") as error:
+        source(tmp_path, given).collect_sync()
+    assert error.value.found in (repr(value), f"'1.5', {value!r}") and "out of schema=" in error.value.hint
 
 
 def test_files_of_several_types_get_the_type_given(tmp_path):

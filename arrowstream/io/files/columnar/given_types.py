@@ -69,12 +69,13 @@ def misfits(values: pl.Series, given: PolarsDataType) -> pl.Series:
         return wrong_items
     try:
         cast = values.cast(given, strict=False)
-        return cast.is_null() & values.is_not_null() | _changed(values, cast)
+        return cast.is_null() & values.is_not_null() | changed(values, cast)
     except pl.exceptions.PolarsError:  # no value can be cast, there or back, or some bytes are not UTF-8
         return values.is_not_null()
 
 
-def _changed(values: pl.Series, cast: pl.Series) -> pl.Series:
+def changed(values: pl.Series, cast: pl.Series) -> pl.Series:
+    """Return for each value whether a cast has changed it."""
     stored, given = values.dtype, cast.dtype
     if not can_lose(stored, given):
         return _none(values)
