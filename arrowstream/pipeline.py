@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -86,8 +86,7 @@ class Builder(Results, metaclass=ExplainsNames):
         if self.graph.source is not None and self.graph.has_output:
             self.schema()  # a wrong name is reported before the missing sink
         # Past the metaclass, whose frame would lengthen the traceback of every error of a build.
-        pipeline: Pipeline = type.__call__(Pipeline, apply_settings(self.graph, settings), clock, settings)
-        return pipeline
+        return cast(Pipeline, type.__call__(Pipeline, apply_settings(self.graph, settings), clock, settings))
 
     def schema(self) -> pl.Schema | None:
         """Return the schema after the last step; None if the source learns its schema from the first batch.
@@ -332,9 +331,8 @@ class Pipeline(FromJobFile):
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            work = run.execute(
-                Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
-            )
+            graph = self._graph
+            work = run.execute(Prepared(self.name, graph.sources, graph.sinks, plan, self._compile))
             if signals is False:
                 return await work
             return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)
