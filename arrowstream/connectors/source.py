@@ -71,8 +71,8 @@ class Source(metaclass=ExplainsNames):
             of the first text file. A schema of Polars or pyarrow, or pairs or a dict of their types or Python's. If a
             Parquet, Arrow IPC, Avro or Excel file has another type, each value must be equal when cast back to it:
             1.0 is read as 1, while 2.5 as an integer, 1e300 as a Float32 or a time of day as a date is an error that
-            names its row (a Float32 has fewer digits, though). To round or cut values, leave the column out of `schema`
-            and ``.cast()`` it in a step.
+            names its row (a Float32 has fewer digits, though). To round or cut values, leave the column out of
+            `schema` and ``.cast()`` it in a step.
         delimiter
             Delimiter between the fields of CSV files; by default a comma, and a tab in ``.tsv``.
         strict_keys
