@@ -86,8 +86,8 @@ class Builder(Results, metaclass=ExplainsNames):
         if self.graph.source is not None and self.graph.has_output:
             self.schema()  # a wrong name is reported before the missing sink
         # Past the metaclass, whose frame would lengthen the traceback of every error of a build.
-        pipeline: Pipeline = type.__call__(Pipeline, apply_settings(self.graph, settings), clock, settings)
-        return pipeline
+        made: Pipeline = type.__call__(Pipeline, apply_settings(self.graph, settings), clock, settings)
+        return made
 
     def schema(self) -> pl.Schema | None:
         """Return the schema after the last step; None if the source learns its schema from the first batch.
@@ -231,8 +231,7 @@ class Pipeline(FromJobFile):
             ``progress=True`` without rich, or the setting `export_prometheus` without prometheus-client.
         """
         with ExitStack() as stack:
-            # A run that cannot start is never going to read a channel; another run of this pipeline may.
-            idle = not self._runs
+            idle = not self._runs  # another run may read a channel, one that cannot start never does
             with releasing(self._graph.sources if idle else (), self._graph.sinks if idle else ()):
                 if signals is not False:
                     check_main_thread()
@@ -332,9 +331,8 @@ class Pipeline(FromJobFile):
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
-            work = run.execute(
-                Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
-            )
+            prepared = Prepared(self.name, self._graph.sources, self._graph.sinks, plan, self._compile)
+            work = run.execute(prepared)
             if signals is False:
                 return await work
             return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)
