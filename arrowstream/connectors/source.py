@@ -68,7 +68,10 @@ class Source(metaclass=ExplainsNames):
             names of the files decide. ``"lines"`` reads any text as one column, ``line``, of a text for each line.
         schema
             Types of all columns, or of some: the others are those of the file, or inferred from the first 10,000 rows
-            of the first text file. A schema of Polars or pyarrow, or pairs or a dict of their types or Python's.
+            of the first text file. A schema of Polars or pyarrow, or pairs or a dict of their types or Python's. If a
+            Parquet, Arrow IPC, Avro or Excel file has another type, each value must be equal when cast back to it:
+            1.0 is read as 1, while 2.5 as an integer, 0.1 as a Float32 or a time of day as a date is an error, which
+            names its row. To round or cut values, leave the column out of `schema` and ``.cast()`` it in a step.
         delimiter
             Delimiter between the fields of CSV files; by default a comma, and a tab in ``.tsv``.
         strict_keys

@@ -5,6 +5,7 @@ import gzip
 import json
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from hypothesis import HealthCheck, example, given, settings
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.errors import ArrowstreamError, PlanError, SinkError, SourceError
 from arrowstream.io.files.text.bad import sift_ndjson
-from arrowstream.io.files.text.bad.sift_ndjson import broken
+from arrowstream.io.files.text.bad.sift_ndjson import broken, lines_of, sifted_ndjson
 from arrowstream.io.files.text.bad.sound_records import sound_records
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.ndjson_format import Ndjson
+from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.sink import SinkSpec
 from arrowstream.jobs.job import Job
 from arrowstream.runtime.report import RunReport
@@ -218,6 +220,87 @@ def test_of_types_without_a_common_one_the_first_is_inferred(tmp_path: Path) -> 
     assert good.schema["o"] == pl.Struct({"x": pl.Int64, "y": pl.String})
     assert good.schema["a"] == pl.Float64
     assert [row for row, *_ in places(bad)] == [2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("bad", "schema"),
+    [
+        ('{"a": "\\ud800"}', {"a": pl.Int64}),
+        ('{"b": "\\ud800"}', {"a": pl.Int64}),
+        ('{"b": {"\\udc00": 1}}', {"a": pl.Int64}),
+        ('{"a": 1.5, "c": ["\\ud83d"]}', {"a": pl.Int64}),
+        ('{"a": 1.5, "c": ["\\ud83d\\ude00"]}', {"a": pl.Float64, "c": pl.List(pl.String)}),
+    ],
+)
+def test_half_of_a_surrogate_pair_makes_no_type_and_no_column(bad: str, schema: Any, tmp_path: Path) -> None:
+    file = tmp_path / "a.ndjson"
+    for lines in (['{"a": 1}', bad], [bad, '{"a": 1}'], ['{"a": 1}{}', bad]):
+        file.write_text("\n".join([*lines, ""]))
+        good, found = read(file)
+        assert good.schema == schema
+        assert found["text"].to_list() == ([] if "ude00" in bad else [bad])
+
+
+NUMBERS = [
+    "{}",
+    '{"a":1,"a":2}',
+    '{"a":1} {"a":4}',
+    '{"a":12345678901234567890}',
+    '{"a":1.10}',
+    '{"a":-1E-400}',
+    '{"a":1e200}',
+    '{"l":["x",1.0]}',
+    '{"z":1.0}',
+    '{"z":"q"}',
+    '{"o":{"a":true}}',
+]
+TOO_LARGE = [
+    '{"b":"\\ud800"}',
+    '{"a":1e400}',
+    '{"l":[1e400]}',
+    f'{{"a":{"1" * 400}}}',
+    '{"o":{"a":1E+400}}',
+    '{"z":1e400}',
+]
+
+
+def test_a_row_is_bad_or_good_whatever_rows_are_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "a.ndjson"
+    schema = {"a": pl.String, "b": pl.String, "l": pl.List(pl.String), "o": pl.Struct({"a": pl.String})}
+    file.write_text("\n".join([*NUMBERS[:3], '{"a":1e400}', '{"a":12345678901234567890}', '{"b":"\\ud800"}']))
+    good, bad = read(file, {"a": pl.String})
+    assert good["a"].to_list() == [None, "1", "1", "4", "12345678901234567890"]
+    assert places(bad) == [(5, 4, '{"a":1e400}'), (7, 6, '{"b":"\\ud800"}')]
+
+    def rows_of(*lines: str) -> list[Any]:
+        parser = NdjsonRows(pl.Schema(schema))
+        with suppress(pl.exceptions.PolarsError):
+            parser.read(b'{"a":1}\n')  # from now on it expects numbers in text columns
+        apart = Ndjson().apart("\n".join([*lines, ""]).encode())
+        block = "\n".join([*lines, ""]).encode() if apart is None else apart.data
+        rows, _, _ = sifted_ndjson(
+            lines_of(block), pl.Schema(schema), lambda part: checked_rows(parser, part)
+        )
+        return rows.rows()
+
+    alone = {line: rows_of(line) for line in NUMBERS}
+    assert all(rows_of(line) == [] for line in TOO_LARGE)
+    for line in NUMBERS:
+        for bad_line in TOO_LARGE:
+            expected = [*alone[NUMBERS[1]], *alone[line], *alone[NUMBERS[3]]]
+            assert rows_of(NUMBERS[1], line, bad_line, NUMBERS[3]) == expected, (line, bad_line)
+
+
+def checked_rows(parser: NdjsonRows, part: bytes) -> pl.DataFrame:
+    return parser.read(Ndjson().checked(part))[0]
+
+
+@pytest.mark.parametrize("value", ["2.0", '"1"', "1.50", '"\\u00e9"', '"é"', "[1,  2.0]", '{"q" : 1.0}'])
+def test_the_error_of_a_row_has_the_value_as_it_is_written(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_text(f'{{"b": 1.0, "a": 1}}\n{{"b": 2.0, "a": {value}, "a": 7}}\n', encoding="utf-8")
+    _, bad = read(file, {"a": pl.Int64})
+    assert bad["error"].to_list() == [f"column 'a': {value} is no Int64"]
 
 
 def test_values_of_several_formats_of_dates_are_each_read_alone(tmp_path: Path) -> None:

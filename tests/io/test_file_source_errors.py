@@ -449,8 +449,11 @@ def test_text_that_is_not_utf8(tmp_path, tiny_blocks):
 @pytest.mark.parametrize(
     ("line", "what", "found"),
     [
-        ('{"a": "x", "b": 1}', "does not fit its column 'a'", "'x'"),
-        ('{"a": 1.5, "b": 1}', "does not fit its column 'a'", "'1.5'"),
+        ('{"a": "x", "b": 1}', "does not fit its column 'a'", '"x"'),
+        ('{"a": 1.5, "b": 1}', "does not fit its column 'a'", "1.5"),
+        ('{"a": 1.0, "b": 1}', "does not fit its column 'a'", "1.0"),
+        ('{"b": 1, "\\u0061": "1"}', "does not fit its column 'a'", '"1"'),
+        ('{"b": {"a": 1}, "a": {"b" : 1.50}, "a": 1}', "does not fit its column 'a'", '{"b" : 1.50}'),
         ('{"a": 1, "b": ', "cannot be read", '\'{"a": 1, "b": \''),
         ('{"a": 1} trailing', "cannot be read", "'{\"a\": 1} trailing'"),
         ("[1, 2]", "cannot be read", "'[1, 2]'"),
@@ -463,8 +466,31 @@ def test_a_bad_line_of_ndjson_is_told_with_its_number(line, what, found, packed,
     path.write_bytes(gzip.compress(content) if packed else content)
     error = failure(SourceError, FileSource.of(path, schema={"a": pl.Int64, "b": pl.Int64}))
     assert error.what == f"row 41 (line 42) of {path} {what}"
-    assert error.found.startswith(found)
-    assert ("bad_rows=" in error.hint) == (what == "cannot be read")
+    assert error.found == found if "fit" in what else error.found.startswith(found)
+    assert error.hint.endswith("; or pass bad_rows= a sink, or 'skip', to put such rows aside")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", "a,b\n1,2,3\n"),
+        ("x.csv", 'a,b\n1,"2"3\n'),
+        ("x.csv", 'a,b\n1,"2\n'),
+        ("x.csv", "a,b\n1,x\n"),
+        ("x.csv", "a,b\n1,\xe9\n"),
+        ("x.ndjson", '{"b": "\\ud800"}\n'),
+        ("x.ndjson", '{"b": "\xe9"}\n'),
+        ("x.json", '[{"b": "\xe9"}]\n'),
+        ("x.json", '{"b": "\xe9"}\n'),
+        ("x.json", '{"b": tru}\n'),
+    ],
+)
+def test_errors_of_rows_name_the_options_that_read_the_file_all_the_same(name, text, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(text.encode("cp1252"))
+    error = failure(SourceError, FileSource.of(path, schema={"b": pl.Int64}))
+    assert ("bad_rows=" in error.hint) == (name != "x.json")  # which has no bad rows
+    assert ("is not UTF-8" in error.what and "encoding='cp1252'" in error.hint) == ("\xe9" in text)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "ndjson"])
@@ -526,4 +552,4 @@ def test_a_type_that_takes_more_is_suggested(tmp_path, dtype, wider):
     path = tmp_path / "x.csv"
     path.write_text("x\n1\nsome\n")
     error = failure(SourceError, FileSource.of(path, schema={"x": dtype}))
-    assert error.hint.endswith(f"{{'x': {wider}}}")
+    assert f"{{'x': {wider}}};" in error.hint

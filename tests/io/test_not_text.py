@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -76,6 +77,29 @@ def test_text_under_the_name_of_packed_text(name: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read to its end") as caught:
         Source.from_file(file).schema()
     assert caught.value.hint is not None and "not packed as its name says" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("gzip data", "gzip -dc FILE | ..."),
+        ("zstd data", "zstd -dc FILE | ..."),
+        ("a zip archive", "unzip -p FILE | ..."),
+        ("xz data", "xz -dc FILE | ..."),
+        ("a Parquet file", "pass the path of the file: only text"),
+        ("an SQLite database", "export the table as CSV"),
+    ],
+)
+def test_bytes_of_a_stream_are_unpacked_on_the_way(kind: str, hint: str) -> None:
+    """Nobody can rename standard input."""
+    reading, writing = os.pipe()
+    os.write(writing, CONTENTS[kind])
+    os.close(writing)
+    with pytest.raises(SourceError, match="is not text") as caught:
+        Source.from_file(f"/dev/fd/{reading}", format="csv").schema()
+    os.close(reading)
+    assert caught.value.hint is not None and hint in caught.value.hint
+    assert "name the file" not in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])

@@ -140,6 +140,43 @@ def test_an_appended_file_keeps_mode_links_and_a_byte_order_mark():
     assert [path.name for path in Path("real").iterdir()] == ["out.csv"]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("content", "is_utf8"),
+    [
+        ("a,t\n1,café\n".encode("cp1252"), False),
+        ("a,t\n1,café".encode("cp1252"), False),
+        (b"\x80,t\n1,x\n", False),
+        (b"a\xff,t\n", False),
+        (b"a,t\n" + b"1,x\n" * 40_000 + b"1,\xe9\n", False),
+        (b"a,t\n1,\xe9\n" + b"1,x\n" * 40_000, False),
+        *(
+            (b"a,t\n1," + b"x" * shift + "\N{SNOWMAN}\n1,".encode() * 40_000 + b"\n", True)
+            for shift in range(4)
+        ),
+    ],
+)
+def test_rows_are_not_appended_to_text_that_is_not_utf8(content, is_utf8, packed):
+    path = Path("out.csv.gz" if packed else "out.csv")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    before = path.read_bytes()
+    rows = pl.DataFrame({"a": [2], "t": ["é"]})
+    if is_utf8:
+        write(rows, path, mode="append")
+        after = path.read_bytes()
+        assert (gzip.decompress(after) if packed else after) == content + "2,é\n".encode()
+        return
+    with pytest.raises(SinkError, match="which is not UTF-8") as caught:
+        write(rows, path, mode="append")
+    assert "iconv" in caught.value.hint and path.read_bytes() == before
+
+
+def test_objects_are_not_appended_to_ndjson_that_is_not_utf8():
+    Path("out.ndjson").write_bytes(b'{"a": 1, "t": "caf\xe9"}\n')
+    with pytest.raises(SinkError, match="which is not UTF-8"):
+        write(pl.DataFrame({"a": [2], "t": ["é"]}), "out.ndjson", mode="append")
+
+
 def test_rows_that_another_run_appends_meanwhile_stay():
     Path("out.csv").write_text("k,x\na,1")
     first, second = (prepared(rows, "out.csv", mode="append") for rows in (FIRST, SECOND))
@@ -276,7 +313,6 @@ def test_rows_are_appended_to_whatever_a_source_reads():
     ("path", "content"),
     [
         ("out.csv", b"\xff\xfe\x00"),
-        ("out.csv", b"k\xff,x\n"),
         ("out.csv.gz", b"not packed"),
         ("out.csv", b"k,x\rp,1\r"),  # as for a source, a carriage return ends no line
         ("out.csv", b"k\rx,z\np,1\n"),

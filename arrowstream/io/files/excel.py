@@ -12,8 +12,8 @@ import polars as pl
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import ArrowstreamError, MissingExtra, SourceError
 from arrowstream.io.files.columnar.damage import failed_steps
+from arrowstream.io.files.columnar.given_types import Adapt
 from arrowstream.io.files.columnar.open_file import OpenFile
-from arrowstream.io.files.columnar.scan import Adapt
 from arrowstream.io.files.read_ahead import Piece
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class Sheet:
         frame = self._frame
 
         def explain(error: BaseException, first_row: int) -> ArrowstreamError:
-            return failed_steps(self._file, error, first_row, frame.height)
+            wrong = adapt.misfit(frame.select(columns), first_row)
+            return wrong or failed_steps(self._file, error, first_row, frame.height)
 
         yield Piece(
             self._file.path, frame.height, self._file.size, lambda: adapt(frame.lazy()).collect(), explain

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from arrowstream.errors import SchemaError
+from arrowstream.io.files.columnar.given_types import changed
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import conjuncts
 from arrowstream.io.files.text.types import check_width
@@ -79,14 +80,22 @@ def _typed(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:
     if dtype == pl.String:
         return column
     try:
-        return _read(column, dtype)
+        typed = _read(column, dtype)
     except pl.exceptions.PolarsError as error:
-        raise SchemaError(
-            f"a partition does not fit the type of its column {column.name!r}",
-            expected=f"{column.name}: {dtype}",
-            found=", ".join(repr(value) for value in column.unique().sort()[:5]),
-            hint=f"leave its type out of schema= ({str(error).splitlines()[0]})",
-        ) from error
+        raise _misfit(column, dtype, str(error).splitlines()[0]) from error
+    lost = column.filter(changed(column, typed))
+    if not lost.is_empty():
+        raise _misfit(lost, dtype, "the type would change the value")
+    return typed
+
+
+def _misfit(column: pl.Series, dtype: pl.DataType, reason: str) -> SchemaError:
+    return SchemaError(
+        f"a partition does not fit the type of its column {column.name!r}",
+        expected=f"{column.name}: {dtype}",
+        found=", ".join(repr(value) for value in column.unique().sort()[:5]),
+        hint=f"leave its type out of schema= ({reason})",
+    )
 
 
 def _read(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:

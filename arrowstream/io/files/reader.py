@@ -17,7 +17,7 @@ from arrowstream.core.failures import FAILURES
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.position import Position
 from arrowstream.errors import ArrowstreamError
-from arrowstream.io.files.columnar.scan import Adapt
+from arrowstream.io.files.columnar.given_types import Adapt, cast_to
 from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.hive_columns import needed_files
@@ -328,11 +328,11 @@ class FileReader(BlockingReader):
         return pl.Schema({**self._stored, **self._partitions.schema}) if self._strict_keys else None
 
     def _adapt(self, number: int, found: pl.Schema) -> Adapt:
-        """Return a function from the rows of a file, which has the columns `found`, to the rows after the query."""
-        row = self._partitions.row(number) if self._partitions.width else ()
-        keys = dict(zip(self._partitions.columns, row, strict=True))
+        """Return the query on the rows of a file that has the columns `found`."""
+        keys = self._partitions.row(number, named=True) if self._partitions.width else {}
         changed = [pl.lit(value, self._schema[name]).alias(name) for name, value in keys.items()]
-        return lambda rows: self._query_on(rows.with_columns(changed), found, keys)
+        path, query = self._files[number].path, partial(self._query_on, found=found, typed=keys)
+        return Adapt(path, lambda rows: query(rows.with_columns(changed)), found, self._schema)
 
     def _query_on(
         self, rows: pl.LazyFrame, found: Mapping[str, PolarsDataType], typed: Collection[str]
@@ -345,6 +345,6 @@ class FileReader(BlockingReader):
             if name not in found:
                 changed.append(pl.lit(None, dtype).alias(name))
             elif found[name] != dtype:
-                changed.append(pl.col(name).cast(dtype))
+                changed.append(cast_to(name, found[name], dtype))
         rows = rows.with_columns(changed).select(tuple(self._schema))
         return rows if self._query is None else self._query(rows)

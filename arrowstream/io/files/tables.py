@@ -10,11 +10,12 @@ import polars as pl
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.avro.rows import AvroFile
+from arrowstream.io.files.columnar.given_types import Adapt
 from arrowstream.io.files.columnar.ipc_file import IpcFile
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import rows_of
 from arrowstream.io.files.columnar.parquet_pieces import parquet_pieces
-from arrowstream.io.files.columnar.scan import Adapt, Table, ipc_pieces, schema_of
+from arrowstream.io.files.columnar.scan import Table, ipc_pieces, schema_of
 from arrowstream.io.files.excel import Sheet
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Piece

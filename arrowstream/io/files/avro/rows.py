@@ -15,8 +15,9 @@ from arrowstream.io.files.avro.container import MAGIC, SYNC_BYTES, Block, Contai
 from arrowstream.io.files.avro.end_row import EndRow
 from arrowstream.io.files.avro.types import AvroType, AvroTypes, UnfitType
 from arrowstream.io.files.columnar.damage import failed_steps
+from arrowstream.io.files.columnar.given_types import Adapt
 from arrowstream.io.files.columnar.open_file import OpenFile
-from arrowstream.io.files.columnar.scan import PIECE_BYTES, Adapt
+from arrowstream.io.files.columnar.scan import PIECE_BYTES
 from arrowstream.io.files.read_ahead import Piece, gathered
 
 _RATIO: Final = 4
@@ -135,7 +136,8 @@ class AvroFile:
             if isinstance(error, DamagedBlock):
                 where = f"block {error.block.number + 1} ({file.path} rows {first_row}-{first_row + rows})"
                 return self._container.damaged(where, error.block.start, str(error))
-            return failed_steps(file, error, first_row, rows)
+            wrong = adapt.misfit(self._read(blocks, columns).select(columns), first_row)
+            return wrong or failed_steps(file, error, first_row, rows)
 
         return Piece(file.path, rows, sum(block.nbytes for block in blocks), read, explain)
 

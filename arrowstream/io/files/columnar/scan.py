@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.io.files.columnar.damage import checked_types, damaged_rows, failed_steps, unreadable_schema
 from arrowstream.io.files.columnar.footer_bytes import ParquetEnds, parquet_footer
+from arrowstream.io.files.columnar.given_types import Adapt
 from arrowstream.io.files.columnar.ipc_file import BatchCopy, IpcFile
 from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
 from arrowstream.io.files.formats import Format
@@ -23,8 +24,6 @@ from arrowstream.io.files.remote.urls import RemotePath
 
 PIECE_BYTES = 16 << 20
 """Decoded size of a piece, about, in bytes; two are read at a time while a third is processed."""
-
-Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 _KNOWN_SCHEMAS: Final = 4096
 _known: dict[tuple[Path | RemotePath, Stamp], pl.Schema] = {}
@@ -179,11 +178,11 @@ def _piece(
     def explain(error: BaseException, first_row: int) -> ArrowstreamError:
         try:
             check()
-            part().select(table.columns).collect(engine="streaming")
+            found = part().select(table.columns).collect(engine="streaming")
         except SourceError as changed:
             return changed
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as damage:
             return file.unreachable(damage) or damaged_rows(file, damage, first_row, rows)
-        return failed_steps(file, error, first_row, rows)
+        return table.adapt.misfit(found, first_row) or failed_steps(file, error, first_row, rows)
 
     return Piece(file.path, rows, nbytes, read, explain)

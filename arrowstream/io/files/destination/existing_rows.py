@@ -15,6 +15,7 @@ import polars as pl
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.plural import counted
 from arrowstream.errors import ArrowstreamError, SchemaError, SinkError, SourceError
+from arrowstream.io.files.destination.text_ends import END_BYTES, check_utf8
 from arrowstream.io.files.formats import FileKind, Format, kind_of
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.output.encoders import encoder_for
@@ -168,26 +169,27 @@ def line_end(path: Path, schema: pl.Schema, kind: FileKind) -> bytes:
     SchemaError
         The file has other columns.
     SinkError
-        The file cannot be read.
+        The file cannot be read, or is not UTF-8.
     """
     check_part(path, schema, kind)
     last = b"\n"
     with sink_errors("cannot append to", path):
         if kind.compression is None:
             with path.open("rb") as plain:
-                plain.seek(-1, io.SEEK_END)
+                plain.seek(-min(END_BYTES, path.stat().st_size), io.SEEK_END)
                 last = plain.read()
         else:
             for block in _blocks(path, kind):
-                last = block[-1:]
-    if last == b"\n":
+                last = (last + block)[-END_BYTES:]
+    check_utf8(path, last, is_end=True)
+    if last.endswith(b"\n"):
         return b""
     if kind.compression is None:
         return b"\n"
     raise SinkError(
         f"{path} does not end with a line break",
         expected="a compressed file whose last line is complete",
-        found=repr(last),
+        found=repr(last[-1:]),
         hint="complete the file, or write to another one",
     )
 
@@ -313,12 +315,15 @@ def _lines(path: Path | RemotePath, kind: FileKind) -> Generator[bytes]:
 
 
 def _blocks(path: Path | RemotePath, kind: FileKind) -> Generator[bytes]:
-    """Yield the bytes of a text file, decompressed and without a byte order mark."""
+    """Yield the bytes of a text file in UTF-8, decompressed and without a byte order mark."""
     try:
         file = FileBytes(path, kind.compression)
         try:
-            while block := file.read(_BLOCK):
+            block = file.read(_BLOCK)
+            check_utf8(path, (block or b"")[:END_BYTES], is_end=False)
+            while block:
                 yield block
+                block = file.read(_BLOCK)
         finally:
             file.close()
     except SourceError as error:

@@ -114,7 +114,8 @@ class FileBytes:
         buffer = io.BytesIO()
         self.read_into(buffer, HEAD_BYTES)
         head = buffer.getvalue()
-        other = foreign(head, markup=self._markup)
+        is_unnamed = str(self._path).startswith(("/dev/", "/proc/"))
+        other = foreign(head, markup=self._markup, is_unnamed=is_unnamed)
         if other is not None and not (other[0].startswith("UTF-") and self._encoding not in (UTF8, LOSSY)):
             raise SourceError(
                 f"{self._path} is not text",

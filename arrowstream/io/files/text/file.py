@@ -66,11 +66,11 @@ class TextFile:
         "_bytes",
         "_counted",
         "_csv",
+        "_fault",
         "_first",
         "_lines",
         "_ndjson",
         "_path",
-        "_widens",
         "format",
     )
 
@@ -84,8 +84,9 @@ class TextFile:
         widens: bool = False,
     ) -> None:
         self._aside = aside
-        self._widens = widens
         self._path = str(file.path)
+        can_skip = not aside and file.kind.format != "json"
+        self._fault = partial(Fault, self._path, widens=widens, can_skip=can_skip)
         self._bytes = FileBytes(
             file.path,
             file.kind.compression,
@@ -206,7 +207,7 @@ class TextFile:
             return infer(first.data, overrides)
         except (FlawedRecord, pl.exceptions.PolarsError) as error:
             data, gaps = first.data, first.gaps_at
-            fault = Fault(self._path, self.format, overrides, lambda rows: rows, data, self._lines, gaps)
+            fault = self._fault(self.format, overrides, lambda rows: rows, data, self._lines, gaps)
             raise fault.explain(error, 0) from error
 
     def read_types(self, given: pl.Schema) -> None:
@@ -266,7 +267,7 @@ class TextFile:
 
     def _nothing(self, file: DataFile, schema: pl.Schema, adapt: Adapt) -> Piece:
         """Return a piece without rows, after which a run can stop: the pipe is silent."""
-        fault = Fault(self._path, self.format, schema, adapt, b"", self._lines)
+        fault = self._fault(self.format, schema, adapt, b"", self._lines)
         return Piece(file.path, 0, 0, lambda: adapt(pl.LazyFrame(schema=schema)).collect(), fault.explain)
 
     def _piece(
@@ -281,8 +282,7 @@ class TextFile:
         format, line = self.format, self._lines or 1
         before, self._counted = self._counted, self._bytes.bytes_read
         nbytes = self._counted - before
-        place = (block.data, self._lines, block.gaps_at)
-        fault = Fault(self._path, format, schema, adapt, *place, widens=self._widens)
+        fault = self._fault(format, schema, adapt, block.data, self._lines, block.gaps_at)
         loss, put_aside = Loss(fault.first_loss), PutAside()
         rows = self._parser(schema, known, loss)
 

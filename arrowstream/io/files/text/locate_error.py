@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 
 from arrowstream.errors import SourceError
+from arrowstream.io.files.text.bad.sift_csv import not_utf8
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
 from arrowstream.io.files.text.json.apart import Apart
 from arrowstream.io.files.text.json.restated import Restated
+from arrowstream.io.files.text.json.written import written
 from arrowstream.io.files.text.ndjson_format import Ndjson, is_blank
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, UnknownKey
@@ -21,8 +23,6 @@ _NONE = np.empty(0, np.int64)
 
 _FEW = 100
 """Largest number of lines that are read one by one instead of halved again."""
-
-_ASIDE = "or pass bad_rows= a sink, or 'skip', to put such rows aside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Fault:
         Numbers of the block's lines that do not begin a line of the file, ascending. Shape (n,), int64.
     widens
         Whether types may be widened over the files of the source if the user asks for it.
+    can_skip
+        Whether bad rows can be put aside if the user asks for it.
     """
 
     path: str
@@ -60,6 +62,7 @@ class Fault:
     gaps: tuple[int, ...] = ()
     cuts: Positions = field(default_factory=lambda: _NONE)
     widens: bool = False
+    can_skip: bool = False
 
     def explain(self, error: BaseException, first_row: int) -> SourceError:
         """Make the error that names file, row, line, column and value.
@@ -88,7 +91,7 @@ class Fault:
         bad = self._bad(error, block, ends)
         before, record = block[: ends[bad]], block[ends[bad] : ends[bad + 1]]
         out = self._taken_out(bad)
-        found = BadRecord(self.path, self._where(before, first_row, out), record)
+        found = BadRecord(self.path, self._where(before, first_row, out), record, self.can_skip)
         if isinstance(error, FlawedRecord):
             return found.flawed(error, (self.line or 1) + out + block.count(b"\n", 0, error.at))
         if isinstance(error, RaggedRecord):
@@ -96,6 +99,8 @@ class Fault:
         if isinstance(error, UnknownKey):
             return found.unknown_key(error)
         column = self._column(block[: ends[bad + 1]])
+        if column is None and not_utf8(record, np.array([len(record)])):
+            return found.flawed(FlawedRecord(bad, "invalid UTF-8", 0), 0)
         if column is None:
             return found.malformed(error, self._repair())
         return found.misfit(column, self.schema[column], self._value(record, column), widens=self.widens)
@@ -146,7 +151,7 @@ class Fault:
         # A line of NDJSON is a record, whatever is in it; lines are not kept for a JSON array.
         if self.format.quotes or self.line is None:
             return repair
-        return f"{repair}, NDJSON with each object on one line; {_ASIDE}"
+        return f"{repair}, NDJSON with each object on one line"
 
     def _reads(self, part: bytes) -> bool:
         return self._try(self.format.scan(part, self.schema)) is not None
@@ -177,6 +182,8 @@ class Fault:
         return next(refused, None)
 
     def _value(self, record: bytes, column: str) -> str | None:
+        if isinstance(self.format, Ndjson):
+            return written(record, column)
         lenient = pl.Schema(dict.fromkeys(self.schema, pl.String()))
         frame = self._try(self.format.scan(record, lenient).select(column), adapted=True)
         return None if frame is None else repr(frame.item(0, 0))

@@ -17,6 +17,7 @@ _SHOWN = 60
 """Most characters of a record in a message."""
 
 _DOUBLED = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
+_ASIDE = "; or pass bad_rows= a sink, or 'skip', to put such rows aside"
 _SPLIT = "quote fields that hold the delimiter; if all rows are like this, pass delimiter="
 
 
@@ -53,11 +54,14 @@ class BadRecord:
         Row of the record and, if lines are counted, its first line: ``row 2 (line 3)``.
     record
         Bytes of the record.
+    can_skip
+        Whether such records can be put aside if the user asks for it.
     """
 
     path: str
     where: str
     record: bytes
+    can_skip: bool = False
 
     def flawed(self, error: FlawedRecord, line: int) -> SourceError:
         """Make the error for a record that Polars would misread; `line` is the line of the flaw."""
@@ -83,8 +87,7 @@ class BadRecord:
             return self._error(
                 "is not UTF-8",
                 expected="text in UTF-8",
-                hint="give the encoding of the file, such as encoding='cp1252', or 'utf8-lossy'; "
-                "or pass bad_rows= a sink, or 'skip', to put such lines aside",
+                hint="give the encoding of the file, such as encoding='cp1252', or 'utf8-lossy'",
             )
         if error.flaw == "unclosed quote":
             return self._error(
@@ -144,7 +147,7 @@ class BadRecord:
             position=f"{self.path} {self.where}",
             expected=expected,
             found=found or self._text,
-            hint=hint,
+            hint=hint + _ASIDE if self.can_skip else hint,
         )
 
     @property

@@ -30,6 +30,16 @@ _BINARY: Final[tuple[tuple[bytes, str, str], ...]] = (
     (b"\xff\xfe", "UTF-16 text", "pass encoding='utf-16' or 'utf-32', or save the file as UTF-8"),
     (b"\xfe\xff", "UTF-16 text", "pass encoding='utf-16' or 'utf-32', or save the file as UTF-8"),
 )
+_UNPACK: Final = {
+    "gzip data": "gzip -dc",
+    "zstd data": "zstd -dc",
+    "bzip2 data": "bzip2 -dc",
+    "xz data": "xz -dc",
+    "lz4 data": "lz4 -dc",
+    "a zip archive (or a spreadsheet)": "unzip -p",
+}
+"""Commands that write the unpacked bytes of a file to their output."""
+
 _MARKUP: Final = (
     (b"<!doctype html", "an HTML page"),
     (b"<html", "an HTML page"),
@@ -37,8 +47,17 @@ _MARKUP: Final = (
 )
 
 
-def foreign(head: bytes, *, markup: bool = False) -> tuple[str, str] | None:
+def foreign(head: bytes, *, markup: bool = False, is_unnamed: bool = False) -> tuple[str, str] | None:
     r"""Return the kind of a file with these first bytes, and a hint, or None if it may be CSV or JSON, or `markup`.
+
+    Parameters
+    ----------
+    head
+        The first bytes.
+    markup
+        Whether HTML and XML are text like any other.
+    is_unnamed
+        Whether the bytes come from a stream such as standard input, whose name the user cannot change.
 
     Examples
     --------
@@ -49,9 +68,17 @@ def foreign(head: bytes, *, markup: bool = False) -> tuple[str, str] | None:
     """
     for begin, kind, hint in _BINARY:
         if head.startswith(begin):
-            return kind, hint
+            return kind, _hint_for_stream(kind, hint) if is_unnamed else hint
     text = head.lstrip().lower()
     for begin, kind in () if markup else _MARKUP:
         if text.startswith(begin):
             return kind, "look into the file: an error page may have been saved in place of the data"
     return None
+
+
+def _hint_for_stream(kind: str, hint: str) -> str:
+    if kind in _UNPACK:
+        return f"unpack it on the way, in the shell: {_UNPACK[kind]} FILE | ...; or pass the path of the file"
+    if kind in ("a Parquet file", "an Arrow file"):
+        return "pass the path of the file: only text is read from a pipe"
+    return hint

@@ -13,7 +13,7 @@ import polars as pl
 from arrowstream.core.failures import FAILURES
 from arrowstream.io.files.evolution import wider
 from arrowstream.io.files.text.bad.sift_csv import kept_bytes, misshapen, not_utf8, sifted_csv
-from arrowstream.io.files.text.bad.sift_ndjson import broken, lines_of, sifted_ndjson
+from arrowstream.io.files.text.bad.sift_ndjson import broken, flawed, lines_of, sifted_ndjson
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat
 from arrowstream.io.files.text.json.apart import Apart
@@ -118,8 +118,8 @@ def inferred(format: TextFormat, block: bytes, overrides: pl.Schema) -> pl.Schem
         return types  # no line is bad: Polars reads all of them in a tenth of the time of Python's parser
     apart = format.apart(block)
     lines = lines_of(block if apart is None else apart.data)
-    errors = broken(lines)
-    types = _types(format, [line for number, line in enumerate(lines) if number not in errors])
+    bad = broken(lines).keys() | flawed(lines, format.checked)
+    types = _types(format, [line for number, line in enumerate(lines) if number not in bad])
     return pl.Schema({**types, **overrides})
 
 

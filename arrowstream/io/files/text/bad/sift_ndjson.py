@@ -16,6 +16,7 @@ import polars as pl
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.io.files.text.formats import FlawedRecord
+from arrowstream.io.files.text.json.written import written
 from arrowstream.io.files.text.ndjson_format import Ndjson, is_blank
 from arrowstream.io.files.text.record_errors import UnknownKey
 
@@ -44,6 +45,17 @@ def lines_of(block: bytes) -> list[bytes]:
 def broken(lines: Sequence[bytes]) -> dict[int, str]:
     """Return the lines that are no JSON object, each with the error."""
     return _parsed(lines)[1]
+
+
+def flawed(lines: Sequence[bytes], checked: Callable[[bytes], bytes]) -> set[int]:
+    """Return the lines that `checked` refuses, which are bad whatever the types of the columns."""
+    found = set[int]()
+    for number, line in enumerate(lines):
+        with suppress(FlawedRecord):
+            checked(line)
+            continue
+        found.add(number)
+    return found
 
 
 def sifted_ndjson(
@@ -141,7 +153,7 @@ def _of_other_shape(
     for number, value in objects.items():
         for name, dtype in nested.items():
             if not _has_shape(value.get(name), dtype) and _failure(lines[number], read) is not None:
-                yield number, _misfit(name, value[name], dtype)
+                yield number, _misfit(name, lines[number], dtype)
                 break
 
 
@@ -177,7 +189,7 @@ def _of_other_type(
                 # Of a key that comes twice in an object, Polars takes the first value.
                 value = json.loads(lines[number], object_pairs_hook=_first_values).get(name)
                 if _lacks(kept[row], value):
-                    yield number, _misfit(name, value, dtype)
+                    yield number, _misfit(name, lines[number], dtype)
 
 
 def _lacks(kept: Any, value: Any) -> bool:
@@ -193,8 +205,8 @@ def _first_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs))
 
 
-def _misfit(name: str, value: Any, dtype: PolarsDataType) -> str:
-    return f"column {name!r}: {json.dumps(value)} is no {dtype}"
+def _misfit(name: str, line: bytes, dtype: PolarsDataType) -> str:
+    return f"column {name!r}: {written(line, name)} is no {dtype}"
 
 
 def _halved(lines: Sequence[bytes], numbers: Sequence[int], read: Read) -> dict[int, str]:

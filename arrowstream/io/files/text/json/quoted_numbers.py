@@ -16,7 +16,12 @@ import polars as pl
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
 
-_BARE: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false"
+_BARE: Final = r"-?(?:0|[1-9][0-9]{0,199})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?|true|false"
+"""Numbers below 1e299, and booleans.
+
+Polars refuses a number that Float64 cannot hold, whatever the column's type. If such a number got quotes, the rows
+before it would decide whether its row is bad. Of a longer number only a part is matched, and its row cannot be read.
+"""
 
 
 def quoting_pattern(schema: pl.Schema) -> str | None:

@@ -1,0 +1,189 @@
+"""Types from the user for columns that have another type in the file: every value survives, or is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial, reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from arrowstream.core.failures import FAILURES
+from arrowstream.core.hints import shortened
+from arrowstream.errors import SourceError
+from arrowstream.io.files.evolution import holds
+from arrowstream.io.files.remote.urls import RemotePath
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
+
+_NAMED: Final = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+"""Types whose values are parsed or looked up by a strict cast, which fails where it would change one."""
+
+
+class Misfit(Exception):
+    """A value that its column's type from the user does not hold."""
+
+
+def can_lose(stored: PolarsDataType, given: PolarsDataType) -> bool:
+    """Return whether a strict cast changes some values instead of failing at them.
+
+    Examples
+    --------
+    >>> can_lose(pl.Float64(), pl.Int64()), can_lose(pl.Int64(), pl.Int8())
+    (True, False)
+    """
+    if isinstance(stored, pl.List | pl.Array) and isinstance(given, pl.List | pl.Array):
+        return can_lose(stored.inner, given.inner)
+    if isinstance(stored, pl.Datetime) and isinstance(given, pl.Datetime):
+        return stored.time_unit != given.time_unit
+    if stored == pl.String:
+        return given.is_float() or given.is_decimal()
+    if stored.is_nested() or given.is_nested():
+        return stored != given
+    if holds(given, stored) or stored in _NAMED or (stored.is_integer() and given.is_integer()):
+        return False
+    return given not in (pl.String, pl.Binary) and not (stored == pl.Boolean and given.is_numeric())
+
+
+def misfits(values: pl.Series, given: PolarsDataType) -> pl.Series:
+    """Return for each value whether a cast to the type fails or changes it: it is not equal when cast back.
+
+    If Polars refuses the column because of some values, such as bytes that are not UTF-8, all values are misfits.
+    """
+    stored = values.dtype
+    if isinstance(stored, pl.Struct) and isinstance(given, pl.Struct):
+        types = dict(given)
+        if list(types) == [field.name for field in stored.fields]:
+            wrong = [misfits(values.struct.field(name), dtype) for name, dtype in types.items()]
+            return reduce(or_, wrong, _none(values))
+    if isinstance(stored, pl.List | pl.Array) and isinstance(given, pl.List | pl.Array):
+        rows = pl.int_range(len(values), eager=True)
+        items = pl.DataFrame({"row": rows, "item": values}).explode("item")
+        wrong_items = rows.is_in(items["row"].filter(misfits(items["item"], given.inner)).implode())
+        if isinstance(stored, pl.List) and isinstance(given, pl.Array):
+            return wrong_items | (values.list.len() != given.size).fill_null(value=False)
+        return wrong_items
+    try:
+        cast = values.cast(given, strict=False)
+        return cast.is_null() & values.is_not_null() | changed(values, cast)
+    except pl.exceptions.PolarsError:  # no value can be cast, there or back, or some bytes are not UTF-8
+        return values.is_not_null()
+
+
+def changed(values: pl.Series, cast: pl.Series) -> pl.Series:
+    """Return for each value whether a cast has changed it."""
+    stored, given = values.dtype, cast.dtype
+    if not can_lose(stored, given):
+        return _none(values)
+    if stored == pl.String:
+        if given.is_float():
+            return cast.is_infinite().fill_null(value=False) & ~values.str.contains("(?i)inf")
+        assert isinstance(given, pl.Decimal)
+        return values.str.contains(rf"\.\d{{{given.scale}}}\d*[1-9]").fill_null(value=False)
+    if stored == pl.Time:
+        unit = pl.Duration("ns")
+        return cast.cast(unit).ne_missing(values.cast(unit))
+    back = cast.cast(pl.Int8) if given == pl.Boolean else cast
+    return back.cast(stored, strict=False).ne_missing(values)
+
+
+def _none(values: pl.Series) -> pl.Series:
+    return pl.repeat(value=False, n=len(values), eager=True)
+
+
+def cast_to(name: str, stored: PolarsDataType, given: PolarsDataType) -> pl.Expr:
+    """Return a cast of a column that fails where a value does not survive; it costs more only if one can be lost."""
+    if not can_lose(stored, given):
+        return pl.col(name).cast(given)
+    return pl.col(name).map_batches(partial(checked_cast, given=given), given, is_elementwise=True)
+
+
+def checked_cast(values: pl.Series, given: PolarsDataType) -> pl.Series:
+    """Return the values as a type that holds all of them.
+
+    Raises
+    ------
+    Misfit, polars.exceptions.PolarsError
+        A value does not survive.
+    """
+    cast = values.cast(given)
+    if misfits(values, given).any():
+        raise Misfit(values.name)
+    return cast
+
+
+@dataclass(frozen=True, slots=True)
+class Adapt:
+    """Query on the rows of one file, after the types from the user.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+    query
+        The rows after the query; its input has all columns.
+    stored
+        Columns of the file.
+    given
+        Columns before the query, with the types from the user.
+    """
+
+    path: Path | RemotePath
+    query: Callable[[pl.LazyFrame], pl.LazyFrame]
+    stored: Mapping[str, PolarsDataType]
+    given: Mapping[str, PolarsDataType]
+
+    def __call__(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return self.query(rows)
+
+    def misfit(self, rows: pl.DataFrame, first_row: int) -> SourceError | None:
+        """Return the error for the first value that does not fit its type from the user and that the query reads.
+
+        Parameters
+        ----------
+        rows
+            Rows as stored, with the columns that are needed.
+        first_row
+            Number of the first of them in the file, counted from 0.
+        """
+        masks = {
+            column.name: misfits(column, self.given[column.name])
+            for column in rows
+            if column.dtype != self.given.get(column.name, column.dtype)
+        }
+        wrong = reduce(or_, masks.values(), pl.repeat(value=False, n=rows.height, eager=True)).arg_true()
+        unread = [pl.lit(None, dtype).alias(n) for n, dtype in self.stored.items() if n not in rows.columns]
+        full = rows.with_columns(unread)
+        if wrong.is_empty() or not self._fails(full[wrong]):
+            return None
+        # The filter of the query may leave out some of these rows: find the first with which it fails.
+        good, bad = 0, len(wrong)
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            good, bad = (good, middle) if self._fails(full[wrong[:middle]]) else (middle, bad)
+        row = wrong[bad - 1]
+        name = next(name for name, mask in masks.items() if mask[row])
+        return self._error(name, rows[name].dtype, rows[name][row], first_row + row + 1)
+
+    def _fails(self, rows: pl.DataFrame) -> bool:
+        try:
+            self.query(rows.lazy()).collect()
+        except FAILURES:
+            return True
+        return False
+
+    def _error(self, name: str, stored: PolarsDataType, value: object, row: int) -> SourceError:
+        given = self.given[name]
+        rounding = ".round()" if stored.is_float() and given.is_integer() else ""
+        return SourceError(
+            f"row {row} of {self.path} does not fit the type that schema= gives column {name!r}",
+            position=f"{self.path} row {row}",
+            expected=f"{name}: {given}, with every value unchanged",
+            found=f"{shortened(value)} ({stored})",
+            hint=f"leave {name!r} out of schema=, and change its values in a step of the pipeline: "
+            f"with_columns(pl.col({name!r}){rounding}.cast(...)); strict=False makes null of what cannot be cast",
+        )
