@@ -549,7 +549,9 @@ def test_sql_close_to_the_name_of_a_column_is_still_sql() -> None:
         assert raised.value.hint == hint
 
 
-@pytest.mark.parametrize(("name", "hint"), [("map_elements", "use .map(fn"), ("withWatermark", ".with_event_time(")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("map_elements", "use .map(fn"), ("withWatermark", ".with_event_time(")]
+)
 def test_steps_of_others(name: str, hint: str) -> None:
     with pytest.raises(NoSuchStep) as raised:
         getattr(rows(), name)
