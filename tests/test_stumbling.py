@@ -14,7 +14,7 @@ import pytest
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.other_names import BUILDER
-from arrowstream.errors import PlanError, SchemaError, SourceError, StageError, WrongCall
+from arrowstream.errors import NoSuchStep, PlanError, SchemaError, SourceError, StageError, WrongCall
 from arrowstream.jobs.toml_words import in_toml
 from arrowstream.pipeline import Builder
 from arrowstream.policies.handlers import Skip
@@ -535,3 +535,24 @@ def test_aggregates_of_polars_groups_show_the_call_of_agg(name: str, hint: str) 
             getattr(unfinished, name)()
         assert hint in str(raised.value)
         assert not str(raised.value).endswith(f".{name}(...)")
+
+
+def test_sql_close_to_the_name_of_a_column_is_still_sql() -> None:
+    short = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"quantity": [1], "a(b": [2]})))
+    for name, hint in (
+        ("quantity>3", "text is the name of a column; pl.sql_expr('quantity>3') reads it as SQL"),
+        ("quantty>3", "did you mean 'quantity'?"),
+        ("a(c", "did you mean 'a(b'?"),
+    ):
+        with pytest.raises(SchemaError) as raised:
+            short.filter(name).collect_sync()
+        assert raised.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("map_elements", "use .map(fn"), ("withWatermark", ".with_event_time(")]
+)
+def test_steps_of_others(name: str, hint: str) -> None:
+    with pytest.raises(NoSuchStep) as raised:
+        getattr(rows(), name)
+    assert raised.value.hint is not None and hint in raised.value.hint
