@@ -132,7 +132,7 @@ def test_every_format_names_row_column_value_and_type(format, given, become, tmp
             found.filter(rows).collect_sync()
         assert error.value.position == f"{path} row {row}"
         assert error.value.found == f"{value} (Float64)"
-        assert ("pl.col('x').round().cast(...)" in error.value.hint) == (given == pl.Int64)
+        assert "leave 'x' out of schema=, and round or cast it" in error.value.hint
     with pytest.raises(SourceError, match="row 3 of"):
         found.filter(pl.col("x") == pl.lit(1).cast(given)).collect_sync()
     assert found.filter(pl.col("n") < 3).collect_sync()["x"].to_list() == become

@@ -180,12 +180,11 @@ class Adapt:
 
     def _error(self, name: str, stored: PolarsDataType, value: object, row: int) -> SourceError:
         given = self.given[name]
-        rounding = ".round()" if stored.is_float() and given.is_integer() else ""
         return SourceError(
             f"row {row} of {self.path} does not fit the type that schema= gives column {name!r}",
             position=f"{self.path} row {row}",
             expected=f"{name}: {given}, with every value unchanged",
             found=f"{shortened(value)} ({stored})",
-            hint=f"leave {name!r} out of schema=, and change its values in a step of the pipeline: "
-            f"with_columns(pl.col({name!r}){rounding}.cast(...)); strict=False makes null of what cannot be cast",
+            hint=f"leave {name!r} out of schema=, and round or cast it in a step of the pipeline, where you choose "
+            "what becomes of such a value",
         )

@@ -118,7 +118,7 @@ class CsvLayout:
                         f"datetime_format={self.datetime_format!r} shows the zone, and column {name!r} has none",
                         expected="a time in a zone, such as Datetime('us', 'UTC')",
                         found=str(dtype),
-                        hint=f"give it its zone: with_columns(pl.col({name!r}).dt.replace_time_zone('UTC'))",
+                        hint="give it its zone by dt.replace_time_zone before, or leave the zone out of the format",
                     ) from None
 
     def _check_unquoted(self, name: str, text: str) -> None:
