@@ -126,7 +126,7 @@ def test_ndjson_read_as_narrow_integers(tmp_path: Path) -> None:
     file.write_text('{"a":1,"b":1,"c":1,"d":1}\n{"a":1,"b":1,"c":256,"d":1}\n')
     with pytest.raises(SourceError, match=r"row 2 \(line 2\) .* column 'c'") as caught:
         read(FileSource.of(file, schema=narrow))
-    assert caught.value.expected == "c: UInt8" and caught.value.found == "'256'"
+    assert caught.value.expected == "c: UInt8" and caught.value.found == "256"
 
 
 @pytest.mark.parametrize(

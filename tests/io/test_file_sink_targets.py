@@ -273,6 +273,8 @@ def test_a_stream_that_is_not_read_or_has_no_reader_is_given_up(tmp_path, monkey
     file.abandon()
     encoder.join(10)
     assert not encoder.is_alive()
+    with pytest.raises(Abandoned):
+        file.add(b"more")
     for handle in (read, write):
         os.close(handle)
     file.discard()

@@ -353,3 +353,21 @@ def test_an_interrupt_while_something_opens_is_not_named_after_it() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         opened("sink", SinkError, interrupted)
+
+
+def test_an_interrupt_in_a_step_with_state_is_not_a_failure_of_the_step() -> None:
+    def interrupted(frame: pl.DataFrame, state: Any) -> Any:
+        if frame.height:
+            raise KeyboardInterrupt
+        return frame, state
+
+    pipeline = (
+        Pipeline.builder()
+        .source(TestSource.from_list([1]))
+        .scan(interrupted, state={})
+        .sink(TestSink())
+        .build()
+    )
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run_sync()
+    assert pipeline.metrics().stages["scan"].errors == 0
