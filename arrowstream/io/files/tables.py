@@ -53,7 +53,6 @@ def open_table(file: DataFile) -> TableFile:
     if not opened.is_regular:
         raise SourceError(
             f"{file.path} cannot be read as {file.kind.format}",
-            position=str(file.path),
             expected="a regular file, because it is not read from its beginning to its end",
             found="a pipe or a device",
             hint="write it into a file first, which may be standard input: '< data'; text is read from pipes, too",
