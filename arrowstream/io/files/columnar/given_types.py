@@ -113,7 +113,8 @@ def checked_cast(values: pl.Series, given: PolarsDataType) -> pl.Series:
         A value does not survive.
     """
     cast = values.cast(given)
-    if misfits(values, given).any():
+    # What the cast refuses it has raised; only values inside of others are cast once more, to compare them.
+    if (misfits(values, given) if values.dtype.is_nested() else changed(values, cast)).any():
         raise Misfit(values.name)
     return cast
 

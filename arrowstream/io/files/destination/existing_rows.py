@@ -143,13 +143,14 @@ def check_part(
         read = pl.read_parquet_schema if kind.format == "parquet" else pl.read_ipc_schema
         own = read(io.BytesIO(file_without_rows(kind, schema, None)))
         _check(path, _stored(path, kind), own, refusal)
+    elif kind.format == "csv":
+        fields = _first_record(path, kind)
+        _check_layout(path, fields, schema, kind, refusal)
+        if kind.layout.has_header:
+            _check(path, dict.fromkeys(fields), dict.fromkeys(schema), refusal)
     else:
-        names = _first_record(path, kind) if kind.format == "csv" else _json_names(path, kind)
-        if kind.format == "csv":
-            _check_layout(path, names, schema, kind, refusal)
-        if kind.format == "csv" and not kind.layout.has_header:
-            return
-        if kind.format == "csv" or (names and set(names) != set(schema)):
+        names = _json_names(path, kind)
+        if names and set(names) != set(schema):
             _check(path, dict.fromkeys(names), dict.fromkeys(schema), refusal)
 
 
