@@ -1,0 +1,1 @@
+"""A Kafka source while it runs: its consumer, what it owns, fetches and hands out."""

@@ -1,0 +1,120 @@
+"""The newest epoch that topics show, which is stored among the offsets of a group."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiokafka.client import CoordinationType
+from aiokafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
+from aiokafka.errors import for_code as error_of_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+
+_OFFSET_FETCH: Final = 9
+_VERSION: Final = 7
+"""The first version that can wait for the end of transactions (KIP-447), since Kafka 2.5; aiokafka has older ones."""
+
+_UNSTABLE: Final = 88
+"""Code of an offset that belongs to a transaction which has not ended."""
+
+_PAUSE_SECONDS: Final = 0.05
+_FOR_A_WHILE: Final = (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NotCoordinatorError,
+)
+
+
+class _Offsets(Response):
+    API_KEY = _OFFSET_FETCH
+    API_VERSION = _VERSION
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("name", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("number", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", CompactString("utf-8")),
+                        ("error_code", Int16),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class _FetchOffsets(RequestStruct):
+    FLEXIBLE_VERSION = True
+    API_KEY = _OFFSET_FETCH
+    API_VERSION = _VERSION
+    RESPONSE_TYPE = _Offsets
+    SCHEMA = Schema(
+        ("group", CompactString("utf-8")),
+        ("topics", CompactArray(CompactString("utf-8"))),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _AllOffsets(Request[_FetchOffsets]):
+    """Asks for every offset of a group."""
+
+    API_KEY = _OFFSET_FETCH
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(self._group, None, True, {})
+
+
+async def newest_epoch(client: Any, group: str) -> int:
+    """Return the newest epoch that was stored for a group; 0 without one.
+
+    Parameters
+    ----------
+    client
+        A client of aiokafka that is connected.
+    group
+        The group.
+
+    Raises
+    ------
+    KafkaError
+        The servers do not say it.
+    NotImplementedError
+        They are older than Kafka 2.5.
+    """
+    while True:
+        try:
+            node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+            answer = await client.send(node, _AllOffsets(group))
+            found = [part for _, parts, _ in answer.topics for part in parts]
+            codes = {answer.error_code, *(code for *_, code, _ in found)} - {0}
+            if not codes:
+                return max((offset for _, offset, *_ in found), default=0)
+            if codes != {_UNSTABLE}:
+                raise error_of_code(min(codes - {_UNSTABLE}))
+        except _FOR_A_WHILE:
+            pass
+        await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,1 @@
+"""Message formats: how messages become rows, and rows messages."""

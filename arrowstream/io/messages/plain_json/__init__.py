@@ -1,0 +1,1 @@
+"""JSON objects of plain columns, read by one compiled loop."""

@@ -1,0 +1,1 @@
+"""Messages of Protocol Buffers, plain and with Confluent's header."""

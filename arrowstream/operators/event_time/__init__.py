@@ -1,0 +1,1 @@
+"""Event time: the latest time of rows, of a stream and by partition."""

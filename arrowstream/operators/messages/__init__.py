@@ -1,0 +1,1 @@
+"""The step between a source of messages and the rest: messages become rows."""
