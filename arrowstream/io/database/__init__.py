@@ -1,0 +1,1 @@
+"""Databases as sources and sinks, through ADBC: SQLite, PostgreSQL and DuckDB."""

@@ -1,0 +1,1 @@
+"""A database source while it runs."""

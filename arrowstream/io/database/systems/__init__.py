@@ -1,0 +1,1 @@
+"""The database systems: their connections, types and failures."""

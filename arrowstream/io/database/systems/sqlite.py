@@ -1,0 +1,75 @@
+"""SQLite: a database in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+from urllib.parse import quote
+
+import polars as pl
+import pyarrow as pa
+from adbc_driver_sqlite import dbapi
+
+from arrowstream.io.database.address import DatabaseAddress
+from arrowstream.io.database.identifiers import TableName, quoted
+from arrowstream.io.database.systems.adbc_database import AdbcDatabase
+from arrowstream.io.database.systems.database import STAGE
+from arrowstream.io.database.systems.read_columns import ReadColumn, check_declared, each_once
+from arrowstream.io.database.systems.sqlite_reading import read_columns, typed
+from arrowstream.io.database.systems.sqlite_types import SqliteTypes
+
+_QUERY = "arrowstream_query"
+BUSY_MS = 10_000
+"""How long a statement waits for the lock of another connection, in milliseconds."""
+
+
+class SqliteDatabase(AdbcDatabase):
+    """Connection to a SQLite file."""
+
+    types = SqliteTypes()
+    # Takes the lock for writing at once: a transaction that has read cannot wait for it.
+    begins = "BEGIN IMMEDIATE"
+    stage = f"temp.{quoted(STAGE)}"
+
+    reads: ClassVar[Mapping[str, str]] = {"adbc.sqlite.query.batch_rows": "65536"}
+
+    def __init__(
+        self, address: DatabaseAddress, connection: dbapi.Connection, secret: str | None = None
+    ) -> None:
+        super().__init__(address, connection, secret)
+        self._read: list[ReadColumn] = []
+
+    @classmethod
+    def connect(
+        cls, address: DatabaseAddress, secret: str | None, *, read_only: bool = False
+    ) -> SqliteDatabase:
+        """Open the file, which is made if it is missing and may be written."""
+        uri = f"file:{quote(str(address.file.absolute()))}?mode={'ro' if read_only else 'rwc'}"
+        found = cls(address, dbapi.connect(uri, autocommit=True), secret)
+        found.rows(f"PRAGMA busy_timeout = {BUSY_MS}")
+        return found
+
+    def columns(self, table: TableName) -> tuple[TableName, Mapping[str, str]] | None:
+        # xinfo would name generated columns, which cannot be written.
+        found = self.rows("SELECT name, type FROM pragma_table_info(?, 'main')", (table.name,))
+        return (table, dict(found)) if found else None
+
+    def read_columns(self, label: str, query: str, given: pl.Schema) -> list[ReadColumn]:
+        # Only a view says which columns of tables a query gives.
+        self.execute(f"CREATE TEMP VIEW {quoted(_QUERY)} AS {query}")
+        found = self.rows("SELECT name, type FROM pragma_table_info(?, 'temp')", (_QUERY,))
+        self.execute(f"DROP VIEW temp.{quoted(_QUERY)}")
+        check_declared(label, (name for name, _ in found), given)
+        each_once(name for name, _ in found)
+        self._read = read_columns(label, found, given)
+        return self._read
+
+    def records(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[pa.RecordBatch]:
+        first = 1
+        for batch in super().records(typed(sql, self._read), parameters):
+            if batch.num_rows > first:
+                yield batch.slice(first)
+            first = 0
+
+    def parameter(self, dtype: pl.DataType, place: int) -> str:
+        return f"${place}"

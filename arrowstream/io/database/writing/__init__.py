@@ -1,0 +1,1 @@
+"""A database sink while it runs: its table, transactions, epochs and output log."""

@@ -1,0 +1,223 @@
+"""`Target`: the table that a sink writes, made or checked when the sink opens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.hints import did_you_mean
+from arrowstream.errors import SchemaError, SinkError
+from arrowstream.io.database.identifiers import LONGEST, TableName, quoted, quoted_list
+from arrowstream.io.database.systems.column_types import ColumnTypes, Stored, Unfit
+from arrowstream.io.database.systems.database import Database
+from arrowstream.io.database.systems.failures import Failure
+from arrowstream.io.database.writing.encoding import Column, Encoding
+
+Mode = Literal["append", "upsert", "create"]
+
+
+def check_columns(types: ColumnTypes, schema: pl.Schema, key: Sequence[str]) -> dict[str, Stored]:
+    """Return how each column is stored in a new table.
+
+    Raises
+    ------
+    SchemaError
+        The database has no type for a column, two names are the same to it, or a column of the key is missing.
+    """
+    for name in key:
+        if name not in schema:
+            raise SchemaError(
+                f"the key has a column {name!r} that the rows lack",
+                expected=f"columns of {', '.join(schema)}",
+                hint=did_you_mean(name, schema),
+            )
+        if schema[name].is_float() or schema[name].is_nested():
+            raise SchemaError(
+                f"the column {name!r} cannot be part of the key",
+                expected="values that are equal or not: numbers without a fraction, texts, dates, times",
+                found=str(schema[name]),
+            )
+    if not schema:
+        raise SchemaError("a table needs a column", found="rows without columns")
+    names = {name.lower() if types.folds else name: name for name in schema}
+    for name in schema:
+        if (other := names[name.lower() if types.folds else name]) != name:
+            raise SchemaError(
+                f"two columns have one name in {types.name}",
+                expected="names that differ not only in upper and lower case",
+                found=f"{name!r} and {other!r}",
+            )
+    return {name: _created(types, name, dtype) for name, dtype in schema.items()}
+
+
+def _created(types: ColumnTypes, name: str, dtype: pl.DataType) -> Stored:
+    try:
+        return types.created(dtype)
+    except Unfit as unfit:
+        raise SchemaError(
+            f"{types.name} cannot store the column {name!r}",
+            expected=unfit.expected,
+            found=str(dtype),
+            hint=unfit.hint.replace('"x"', f'"{name}"'),
+        ) from None
+
+
+class Target:
+    """The table of a sink.
+
+    Parameters
+    ----------
+    database
+        The open connection.
+    name
+        The table.
+    mode
+        What is done with rows that it holds.
+    key
+        Columns of which a table that is upserted into has one row for each value.
+    schema
+        Schema of the rows.
+    own
+        True if the sink may have made the table in an earlier run, as one that continues after a checkpoint.
+
+    Raises
+    ------
+    SinkError
+        The table exists and should be created.
+    SchemaError
+        The table has no columns for the rows.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: TableName,
+        mode: Mode,
+        key: Sequence[str],
+        schema: pl.Schema,
+        *,
+        own: bool = False,
+    ) -> None:
+        self._database = database
+        created = check_columns(database.types, schema, key)
+        found = database.columns(name)
+        self.missing = found is None
+        self._was_missing = self.missing
+        if found is None:
+            self.name = name
+            columns = [Column(each, each, stored) for each, stored in created.items()]
+        else:
+            if mode == "create" and not own:
+                raise SinkError(
+                    f"the table {name.label} exists",
+                    expected='a table that is made: mode="create"',
+                    hint='mode="append" adds rows to it; DROP TABLE makes room for a new one',
+                )
+            self.name, there = found
+            columns = [_column(database.types, name, there, each, dtype) for each, dtype in schema.items()]
+        self._columns = {column.target: column.stored for column in columns}
+        self._key = [column.target for column in columns if column.name in key]
+        encoded_key = key if mode == "upsert" else ()
+        self.encode = Encoding(database.types, name.label, schema, columns, encoded_key).encode
+        self._statement: str | None = None
+        if mode == "upsert" or any(column.stored.cast is not None for column in columns):
+            self._statement = self._through_stage(columns, upsert=mode == "upsert")
+
+    def _through_stage(self, columns: Sequence[Column], *, upsert: bool) -> str:
+        stage = self._database.make_stage(
+            {column.target: column.stored.sql if column.stored.cast is None else "text" for column in columns}
+        )
+        values = ", ".join(
+            quoted(column.target)
+            if column.stored.cast is None
+            else f"CAST({quoted(column.target)} AS {column.stored.cast})"
+            for column in columns
+        )
+        statement = f"INSERT INTO {self.name.sql} ({quoted_list(self._columns)}) SELECT {values} FROM {stage}"
+        if upsert:
+            others = [name for name in self._columns if name not in self._key]
+            changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in others)
+            deed = f"UPDATE SET {changes}" if others else "NOTHING"
+            statement += f" WHERE true ON CONFLICT ({quoted_list(self._key)}) DO {deed}"
+            if not self.missing:
+                self._check_unique(statement)
+        return statement
+
+    def _check_unique(self, statement: str) -> None:
+        try:
+            self._database.check_statement(statement)
+        except self._database.failures as error:
+            names = quoted_list(self._key)
+            index = quoted(
+                f"{self.name.name}_{'_'.join(self._key)}".encode()[:LONGEST].decode(errors="ignore")
+            )
+            raise SinkError(
+                f"rows cannot be upserted into the table {self.name.label}",
+                expected=f"a unique index on the key ({', '.join(self._key)})",
+                found=Failure.of(error).message,
+                hint=f"CREATE UNIQUE INDEX {index} ON {self.name.sql} ({names}); or let the sink make the table",
+            ) from error
+
+    def create(self) -> None:
+        """Make the table if it is missing."""
+        if self.missing:
+            with self._database.writing(self.name):
+                columns = {name: stored.sql for name, stored in self._columns.items()}
+                self._database.create(self.name, columns, self._key)
+                self.missing = False
+
+    def kept(self) -> None:
+        """Take note that the transaction in which the table was made is committed."""
+        self._was_missing = False
+
+    def undone(self) -> None:
+        """Take note that the transaction in which the table was made is undone."""
+        self.missing = self._was_missing
+
+    @property
+    def may_refuse(self) -> bool:
+        """True if the table has constraints, or will have a key."""
+        return bool(self._key) if self.missing else self._database.has_constraints(self.name)
+
+    def last_of_key(self, rows: pa.Table) -> pa.Table:
+        """Return the last row for each value of the key, of rows that `encode` made."""
+        frame = cast(pl.DataFrame, pl.from_arrow(rows)).unique(self._key, keep="last", maintain_order=True)
+        return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+    def insert(self, rows: pa.Table) -> None:
+        """Write rows that `encode` made, in the transaction."""
+        with self._database.writing(self.name):
+            if self._statement is None:
+                self._database.append(self.name, rows)
+            else:
+                self._database.through_stage(rows, self._statement)
+
+
+def _column(
+    types: ColumnTypes, table: TableName, there: Mapping[str, str], name: str, dtype: pl.DataType
+) -> Column:
+    """Return the column of a table for one of the rows."""
+    target = name if name in there or not types.folds else _folded(there, name)
+    if target not in there:
+        raise SchemaError(
+            f"the table {table.label} has no column {name!r}",
+            expected=f"columns of {', '.join(there)}",
+            found=f"{name}: {dtype}",
+            hint=did_you_mean(name, there) or f"drop it: .drop({name!r})",
+        )
+    stored = types.found(there[target], dtype)
+    if stored is None:
+        raise SchemaError(
+            f"the column {name!r} does not fit the table {table.label}",
+            expected=there[target],
+            found=f"{dtype}, for which a new table would have {_created(types, name, dtype).sql}",
+            hint=f"cast it before the sink: .cast({{{name!r}: ...}})",
+        )
+    return Column(name, target, stored)
+
+
+def _folded(there: Mapping[str, str], name: str) -> str:
+    return next((each for each in there if each.lower() == name.lower()), name)
