@@ -1,0 +1,221 @@
+"""Data files become part of a table: one transaction, with the number of an epoch in its snapshot and the table."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from arrowstream.errors import SinkError
+from arrowstream.io.iceberg.data_files import DataFile, manifest_file
+from arrowstream.io.iceberg.location import IcebergLocation
+from arrowstream.io.iceberg.types import iceberg_schema
+from arrowstream.io.lake.modes import Mode, check_new
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.manifest import DataFile as ManifestFile
+    from pyiceberg.table import CreateTableTransaction, Table, Transaction
+
+_TRIES = 10
+_WAIT_S = 0.02
+"""Longest wait after the first conflict with another writer; it doubles with each."""
+_SINK, _EPOCH = "arrowstream.sink", "arrowstream.epoch"
+"""What the summary of a snapshot says of an epoch."""
+_MADE = {
+    "format-version": "2",
+    "commit.manifest-merge.enabled": "true",
+    "write.metadata.delete-after-commit.enabled": "true",
+}
+"""Properties of a table that is made: what grows with the number of commits is kept small."""
+_RETRIES = "commit.retry.num-retries"
+
+
+def shown_epoch(table: Table | None, app: str) -> int:
+    """Return the newest epoch that a table has of a sink; 0 for none.
+
+    The property of the table stays when snapshots expire.
+    """
+    if table is None:
+        return 0
+    found = [int(table.properties.get(_property(app), 0))]
+    for snapshot in table.snapshots():
+        if snapshot.summary is not None and snapshot.summary[_SINK] == app:
+            found.append(int(snapshot.summary[_EPOCH] or 0))
+    return max(found)
+
+
+def check_mode(location: IcebergLocation, mode: Mode, table: Table | None, app: str | None) -> None:
+    """Raise SinkError if the table should be made, and exists without an epoch of the sink `app`."""
+    if table is not None:
+        own = app is not None and shown_epoch(table, app) > 0
+        check_new(mode, f"the Iceberg table {location}", own=own)
+
+
+def staged(
+    location: IcebergLocation, catalog: Catalog, schema: pl.Schema, partition_by: Sequence[str]
+) -> CreateTableTransaction:
+    """Return the transaction that makes a table with these stored columns."""
+    from pyiceberg.partitioning import PartitionField, PartitionSpec
+    from pyiceberg.transforms import IdentityTransform
+
+    columns = iceberg_schema(schema)
+    fields = [
+        PartitionField(columns.find_field(name).field_id, 1000 + number, IdentityTransform(), name)
+        for number, name in enumerate(partition_by)
+    ]
+    _make_namespace(catalog, location.name[:-1])
+    return catalog.create_table_transaction(
+        location.name, columns, partition_spec=PartitionSpec(*fields), properties=_MADE
+    )
+
+
+def _make_namespace(catalog: Catalog, name: tuple[str, ...]) -> None:
+    """Make a namespace if it is missing, whoever else makes it at the same time."""
+    try:
+        catalog.create_namespace_if_not_exists(name)
+    except Exception:
+        if not catalog.namespace_exists(name):
+            raise
+
+
+def table_of(transaction: CreateTableTransaction) -> Table:
+    """Return the table that a transaction makes."""
+    return transaction._table
+
+
+def commit(
+    location: IcebergLocation,
+    catalog: Catalog,
+    schema: pl.Schema,
+    partition_by: Sequence[str],
+    mode: Mode,
+    files: Sequence[DataFile],
+    epoch: tuple[str, int] | None,
+    *,
+    fresh: bool,
+) -> None:
+    """Make files part of a table, which is made if it is missing, in one transaction.
+
+    Parameters
+    ----------
+    location
+        Name of the table.
+    catalog
+        Its catalog.
+    schema
+        The stored columns of a table that is made.
+    partition_by
+        Columns by which it is partitioned.
+    mode
+        What becomes of the rows that a table has.
+    files
+        The files; without any, a table that exists stays as it is unless it is overwritten.
+    epoch
+        Id of the sink in the table, and the epoch. If the table has the epoch, nothing is done. None in a run
+        without checkpoints.
+    fresh
+        True if nobody can have committed the epoch yet, so that a table that has it has rows of another run.
+
+    Raises
+    ------
+    SinkError
+        A file is missing, the table exists and should be made, or another run writes it with the same id.
+    SchemaError
+        Another writer has changed the table so that the files do not fit.
+    Exception
+        The table cannot be written.
+    """
+    from pyiceberg.exceptions import (
+        CommitFailedException,
+        CommitStateUnknownException,
+        TableAlreadyExistsError,
+    )
+
+    conflicts = (CommitFailedException, CommitStateUnknownException, TableAlreadyExistsError)
+    transaction: Transaction
+    tried: list[tuple[Table, int | None]] = []
+    while True:
+        table = location.load(catalog)
+        if _landed(table, tried):
+            return
+        if epoch is not None and shown_epoch(table, epoch[0]) >= epoch[1]:
+            if fresh:
+                raise SinkError(
+                    f"another run writes the Iceberg table {location} as {epoch[0]!r}",
+                    expected=f"an epoch before {epoch[1]}",
+                    found=f"epoch {shown_epoch(table, epoch[0])}",
+                    hint="end the other run, which uses a copy of the checkpoint folder: it is for one job",
+                )
+            return
+        if table is not None and not files and mode != "overwrite":
+            return
+        check_mode(location, mode, table, None if epoch is None else epoch[0])
+        if table is None:
+            made = staged(location, catalog, schema, partition_by)
+            table, transaction = table_of(made), made
+        else:
+            # The library would try again without a look at the epochs of the table.
+            table.metadata.properties[_RETRIES] = "0"
+            transaction = table.transaction()
+        snapshot = _stage(location, transaction, table, mode, files, epoch)
+        try:
+            transaction.commit_transaction()
+        except Exception as error:
+            tried.append((table, snapshot))
+            if _landed(location.load(catalog), tried):
+                return
+            if not isinstance(error, conflicts) or len(tried) == _TRIES:
+                raise
+            time.sleep(random.uniform(0, _WAIT_S * 2 ** len(tried)))
+            continue
+        return
+
+
+def _stage(
+    location: IcebergLocation,
+    transaction: Transaction,
+    table: Table,
+    mode: Mode,
+    files: Sequence[DataFile],
+    epoch: tuple[str, int] | None,
+) -> int | None:
+    """Add files to a transaction, and return the id of its snapshot; None without one."""
+    added = [manifest_file(location, table, file) for file in files]
+    summary = {}
+    if epoch is not None:
+        summary = {_SINK: epoch[0], _EPOCH: str(epoch[1])}
+        transaction.set_properties({_property(epoch[0]): str(epoch[1])})
+    old = list(_files_of(table)) if mode == "overwrite" else []
+    if not added and not old:
+        return None
+    update = transaction.update_snapshot(snapshot_properties=summary)
+    with update.overwrite() if old else update.merge_append() as snapshot:
+        for each in old:
+            snapshot.delete_data_file(each)
+        for each in added:
+            snapshot.append_data_file(each)
+    return snapshot.snapshot_id
+
+
+def _files_of(table: Table) -> list[ManifestFile]:
+    """Return the files of the newest version of a table, those of deleted rows included."""
+    snapshot = table.current_snapshot()
+    manifests = [] if snapshot is None else snapshot.manifests(table.io)
+    return [entry.data_file for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io)]
+
+
+def _landed(found: Table | None, tried: Sequence[tuple[Table, int | None]]) -> bool:
+    """Return whether a table has a commit whose answer was lost, given the table and the snapshot of each."""
+    return found is not None and any(
+        found.metadata.table_uuid == table.metadata.table_uuid
+        and (snapshot is None or found.snapshot_by_id(snapshot) is not None)
+        for table, snapshot in tried
+    )
+
+
+def _property(app: str) -> str:
+    return f"{_EPOCH}.{app}"

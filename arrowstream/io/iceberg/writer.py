@@ -1,0 +1,99 @@
+"""`IcebergWriter`: rows into data files, and these into an Iceberg table."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from arrowstream.core.step_context import StepContext
+from arrowstream.io.iceberg.commits import check_mode, commit, shown_epoch, staged, table_of
+from arrowstream.io.iceberg.data_files import DataFile, DataFileWriter
+from arrowstream.io.iceberg.failures import writing
+from arrowstream.io.iceberg.location import IcebergLocation
+from arrowstream.io.iceberg.target import Target
+from arrowstream.io.iceberg.types import TYPES
+from arrowstream.io.lake.encoding import Encoding
+from arrowstream.io.lake.gathered_files import GatheredFiles
+from arrowstream.io.lake.modes import Mode
+from arrowstream.io.lake.writer import LakeWriter
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+
+class IcebergWriter(LakeWriter[DataFile]):
+    """Running sink of an Iceberg table.
+
+    The files that `prepare` has written are in the folder of the table, but in no snapshot: no reader sees them.
+
+    Parameters
+    ----------
+    location
+        Name of the table.
+    mode
+        What becomes of the rows that it has.
+    partition_by
+        Columns of its partitions; none for those that it has.
+    schema
+        Schema of the rows.
+    context
+        The sink's id, and the checkpoints of the run.
+    """
+
+    def __init__(
+        self,
+        location: IcebergLocation,
+        mode: Mode,
+        partition_by: tuple[str, ...],
+        schema: pl.Schema,
+        context: StepContext,
+    ) -> None:
+        super().__init__(f"the Iceberg table {location}", context)
+        self._location = location
+        self._mode = mode
+        self._partition_by = partition_by
+        self._stored = TYPES.stored_schema(schema, partition_by)
+        with writing(location):
+            self._catalog = location.catalog.open()
+            try:
+                self._open(self._catalog, schema)
+            except BaseException:
+                self._catalog.close()
+                raise
+
+    def _open(self, catalog: Catalog, schema: pl.Schema) -> None:
+        location = self._location
+        table = location.load(catalog)
+        check_mode(location, self._mode, table, self._app)
+        if table is None:
+            table = table_of(staged(location, catalog, self._stored, self._partition_by))
+        target = Target.of(location, table, schema, self._partition_by)
+        self._encoding = Encoding(self._table, schema, target.schema, target.required, keys=target.keys)
+        files = DataFileWriter(table, target.arrow, self._note())
+        self._delete_file = files.delete
+        self._files = GatheredFiles(target.key_names, files.write, files.delete)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self._location)
+
+    def _shown_epoch(self, app: str) -> int:
+        return shown_epoch(self._location.load(self._catalog), app)
+
+    def _file_of(self, found: Any) -> DataFile:
+        return DataFile(**found)
+
+    def _commit(self, files: list[DataFile], epoch: tuple[str, int] | None, fresh: bool) -> None:
+        location, by = self._location, self._partition_by
+        commit(location, self._catalog, self._stored, by, self._mode, files, epoch, fresh=fresh)
+
+    def _delete(self, path: str) -> None:
+        self._delete_file(path)
+
+    def abort(self) -> None:
+        super().abort()
+        self._catalog.close()
+
+    def close(self) -> None:
+        self._catalog.close()

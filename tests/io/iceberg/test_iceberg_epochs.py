@@ -1,0 +1,432 @@
+"""An Iceberg sink with checkpoints: each row once, wherever a run ends."""
+
+import json
+import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from epoch_files import PacedSource
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from iceberg_tables import (
+    changing,
+    epochs,
+    exists,
+    numbers,
+    opened,
+    orphans,
+    rows_of,
+    snapshots,
+    table_of,
+    to,
+    write,
+)
+from killed_iceberg_pipeline import ROWS, pipeline, work
+from kills import fork_server
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+from pyiceberg.table import CreateTableTransaction, Transaction
+
+from arrowstream import Pipeline, Source
+from arrowstream.core.checkpoints.failpoints import Failpoint, on_reach
+from arrowstream.errors import CheckpointError, PlanError, SinkError
+from arrowstream.io.iceberg import commits
+from arrowstream.io.iceberg.location import IcebergLocation
+
+pytestmark = pytest.mark.once
+
+
+def found(lake: Path) -> list[int]:
+    return sorted(rows_of(lake)["x"]) if exists(lake) else []
+
+
+def test_an_epoch_is_one_snapshot_with_its_number(tmp_path: Path) -> None:
+    lake, state = tmp_path / "lake", tmp_path / "state"
+    writer = opened(lake, state, partition_by="k")
+    writer.recover(0, None)
+    for epoch, values in ((1, (1, 2)), (2, ()), (3, (3,))):
+        writer.write(numbers(*values))
+        handle = json.loads(json.dumps(writer.prepare(epoch)))
+        before = len(found(lake))
+        writer.write(numbers(epoch + 100))  # of the next epoch
+        assert len(found(lake)) == before
+        writer.commit(handle)
+        writer.commit(handle)
+    writer.abort()
+    assert found(lake) == [1, 2, 3, 101, 102]
+    assert orphans(lake) == [] and epochs(lake) == ["1", "2", "3"]
+    table = table_of(lake)
+    assert table.properties["arrowstream.epoch.job/sink"] == "3"
+    assert [each.summary and each.summary["arrowstream.sink"] for each in table.snapshots()] == [
+        "job/sink"
+    ] * 3
+    assert [path.name for path in state.iterdir()] == []
+
+
+def test_an_epoch_without_rows_makes_the_table_but_no_snapshot(tmp_path: Path) -> None:
+    writer = opened(tmp_path / "lake", tmp_path / "state")
+    for epoch in (1, 2):
+        writer.commit(writer.prepare(epoch))
+        assert snapshots(tmp_path / "lake") == []
+    writer.close()
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    kills=st.lists(st.integers(1, 9), max_size=4),
+    by=st.sampled_from([(), ("k",)]),
+    recovers=st.lists(st.booleans(), min_size=5, max_size=5),
+)
+def test_each_row_once_wherever_writers_are_dropped(
+    kills: list[int], by: tuple[str, ...], recovers: list[bool]
+) -> None:
+    """A kill drops the writer after any call, in a recovery as well; the next one gets the newest complete epoch."""
+    with TemporaryDirectory() as folder:
+        lake, state = Path(folder) / "lake", Path(folder) / "state"
+        complete: tuple[int, Any, int] = (0, None, 0)  # epoch, handle, rows read before it
+        expected = list(range(8))
+        for attempt, budget in enumerate([*kills, 1000], start=1):
+            writer = opened(lake, state, attempt, partition_by=by)
+            epoch, handle, read = complete
+            writer.recover(epoch, handle)
+            if not recovers[attempt - 1]:
+                writer.recover(epoch, handle)
+            handle = None
+            for call in range(budget):
+                if handle is not None:
+                    writer.commit(handle)
+                    handle = None
+                elif read < len(expected) and read < complete[2] + 3:
+                    writer.write(numbers(*expected[read : read + 2]))
+                    read += 2
+                elif read > complete[2]:
+                    handle = json.loads(json.dumps(writer.prepare(complete[0] + 1)))
+                    if call % 2:  # the manifest gets its name
+                        complete = (complete[0] + 1, handle, read)
+                    else:
+                        break
+            writer.close()
+            seen = found(lake)
+            assert seen == expected[: len(seen)]
+        writer = opened(lake, state, 99, partition_by=by)
+        writer.recover(complete[0], complete[1])
+        writer.close()
+        assert found(lake) == expected[: complete[2]]
+        assert orphans(lake) == [] and list(state.iterdir()) == []
+
+
+def test_a_table_that_is_ahead_of_its_checkpoints_is_refused(tmp_path: Path) -> None:
+    """Even when its snapshots have expired, or somebody has removed its properties."""
+    lake = tmp_path / "lake"
+    writer = opened(lake, tmp_path / "state")
+    writer.write(numbers(1))
+    writer.commit(writer.prepare(7))
+    writer.close()
+
+    def refused() -> None:
+        other = opened(lake, tmp_path / "other", 2)
+        with pytest.raises(SinkError, match="has rows of epochs after 6, which would come again") as raised:
+            other.recover(6, None)
+        other.abort()
+        assert raised.value.found == "epoch 7 of 'job/sink' in the log of the table"
+
+    refused()
+    first = snapshots(lake)[0]
+    write(to(lake), numbers(2).polars())
+    with changing(lake) as table:
+        table.maintenance.expire_snapshots().by_id(first).commit()
+    assert first not in snapshots(lake)
+    refused()
+    with changing(lake) as table:
+        table.transaction().remove_properties("arrowstream.epoch.job/sink").commit_transaction()
+    opened(lake, tmp_path / "third").recover(6, None)  # neither is there any more
+    writer = opened(lake, tmp_path / "state", 3)
+    writer.write(numbers(3))
+    writer.commit(writer.prepare(7))
+    writer.close()
+    with changing(lake) as table:
+        table.transaction().remove_properties("arrowstream.epoch.job/sink").commit_transaction()
+    refused()
+
+
+def test_rows_that_are_gone_are_missed(tmp_path: Path) -> None:
+    """Else the table would have only the rows that are new, and look complete."""
+    lake, state = tmp_path / "lake", tmp_path / "state"
+    writer = opened(lake, state)
+    writer.recover(0, None)
+    for epoch, values in ((1, (1,)), (2, (2,)), (3, ())):
+        writer.write(numbers(*values))
+        writer.commit(handle := writer.prepare(epoch))
+    writer.abort()
+    shutil.rmtree(lake)
+    for attempt in (2, 3):
+        again = opened(lake, state, attempt)
+        with pytest.raises(CheckpointError, match="lacks rows that earlier runs") as raised:
+            again.recover(3, handle)
+        assert raised.value.found == "no table, or no rows of this job"
+        again.abort()
+
+
+def test_jobs_into_one_table_do_not_see_each_other(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    one, two = (opened(lake, tmp_path / job, job=job) for job in ("one", "two"))
+    for epoch in (1, 2):
+        for number, writer in enumerate((one, two)):
+            writer.write(numbers(10 * number + epoch))
+        handles = [writer.prepare(epoch) for writer in (one, two)]
+        for writer, handle in zip((one, two), handles, strict=True):
+            writer.commit(handle)
+    for writer in (one, two):
+        writer.close()
+    assert found(lake) == [1, 2, 11, 12]
+    assert table_of(lake).properties["arrowstream.epoch.two/sink"] == "2"
+
+
+def test_jobs_that_write_one_table_at_once(tmp_path: Path) -> None:
+    """Each of their commits is tried again until no other one comes in between."""
+
+    def write(job: str) -> None:
+        writer = opened(tmp_path, tmp_path / job, job=job)
+        for epoch in (1, 2, 3):
+            writer.write(numbers(epoch))
+            writer.commit(writer.prepare(epoch))
+        writer.close()
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(write, "abc"))
+    assert found(tmp_path) == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_what_a_run_that_begins_again_leaves_out(tmp_path: Path) -> None:
+    """With from_checkpoint="ignore", rows that are prepared do not come; those that are shown stay."""
+    lake, state = tmp_path / "lake", tmp_path / "state"
+    writer = opened(lake, state)
+    writer.write(numbers(1))
+    first = writer.prepare(1)
+    log = (state / "files-1.txt").read_text()
+    writer.commit(first)
+    (state / "files-1.txt").write_text(log)  # killed after the commit
+    writer.write(numbers(2))
+    writer.prepare(2)
+    writer.write(numbers(3))
+    writer.prepare(3)
+    assert len(orphans(lake)) == 2
+    opened(lake, state, 2).recover(2, None)
+    assert found(lake) == [1] and orphans(lake) == [] and list(state.iterdir()) == []
+
+
+def test_a_run_that_was_overtaken_does_not_write_an_epoch_twice(tmp_path: Path) -> None:
+    lake, state = tmp_path / "lake", tmp_path / "state"
+    old = opened(lake, state)
+    old.write(numbers(1))
+    handle = old.prepare(1)
+    new = opened(lake, state, 2)
+    new.recover(0, None)
+    with pytest.raises(SinkError, match="a data file for the Iceberg table") as raised:
+        old.commit(handle)
+    assert raised.value.found == "no file"
+    new.write(numbers(2))
+    new.commit(new.prepare(1))
+    old.commit(handle)
+    assert found(lake) == [2]
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["before", "meanwhile"])
+@pytest.mark.parametrize("made", [False, True], ids=["new", "existing"])
+def test_two_runs_with_one_name_and_two_folders(
+    lost: bool, made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one to commit would leave its rows out, as the table has the epoch."""
+    monkeypatch.setattr(commits, "_WAIT_S", 0)
+    lake = tmp_path / "lake"
+    if made:
+        write(to(lake), numbers(9).polars())
+    one, two = (opened(lake, tmp_path / state) for state in ("one", "two"))
+    for number, writer in enumerate((one, two)):
+        writer.recover(0, None)
+        writer.write(numbers(number))
+    handles = [writer.prepare(1) for writer in (one, two)]
+    if lost:
+        load, calls = IcebergLocation.load, list[None]()
+
+        def late(self: IcebergLocation, catalog: Any) -> Any:
+            found = load(self, catalog)
+            calls.append(None)
+            if len(calls) == 1:
+                one.commit(handles[0])
+            return found
+
+        monkeypatch.setattr(IcebergLocation, "load", late)
+    else:
+        one.commit(handles[0])
+    with pytest.raises(SinkError, match="another run writes the Iceberg table") as raised:
+        two.commit(handles[1])
+    assert raised.value.found == "epoch 1"
+    assert found(lake) == [0, *[9] * made]
+
+
+def test_a_data_file_that_was_cut(tmp_path: Path) -> None:
+    writer = opened(tmp_path / "lake", tmp_path / "state")
+    writer.write(numbers(1))
+    handle = writer.prepare(1)
+    [name] = orphans(tmp_path / "lake")
+    Path(name).write_bytes(b"PAR1")
+    with pytest.raises(SinkError, match="is damaged") as raised:
+        writer.commit(handle)
+    assert raised.value.found == "4 bytes"
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("kind", [CommitFailedException, CommitStateUnknownException])
+def test_a_commit_whose_answer_is_lost(
+    before: bool, kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "_WAIT_S", 0)
+    lake = tmp_path / "lake"
+    writer = opened(lake, tmp_path / "state")
+    commit, calls = Transaction.commit_transaction, list[None]()
+
+    def lose(self: Transaction) -> Any:
+        calls.append(None)
+        if len(calls) > 1 or not before:
+            commit(self)
+        if len(calls) == 1:
+            raise kind("connection reset")
+
+    writer.write(numbers(0))
+    writer.commit(writer.prepare(1))
+    monkeypatch.setattr(Transaction, "commit_transaction", lose)
+    for epoch in (2, 3):
+        calls.clear()
+        writer.write(numbers(epoch))
+        writer.commit(writer.prepare(epoch))
+        assert len(calls) == 1 + before
+    assert found(lake) == [0, 2, 3]
+
+
+@pytest.mark.parametrize("rows", [(1,), ()], ids=["rows", "no rows"])
+@pytest.mark.parametrize("made", [True, False], ids=["a table", "no table"])
+def test_a_commit_that_lands_after_its_answer_was_lost(
+    made: bool, rows: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table does not have it when the sink looks, but when it tries again."""
+    monkeypatch.setattr(commits, "_WAIT_S", 0)
+    kind = Transaction if made else CreateTableTransaction
+    commit, load = kind.commit_transaction, IcebergLocation.load
+    waiting, looks = list[Any](), list[None]()
+
+    def lose(self: Any) -> Any:
+        waiting.append(self)
+        raise CommitStateUnknownException("connection reset")
+
+    def late(self: IcebergLocation, catalog: Any) -> Any:
+        if waiting:
+            looks.append(None)
+        if len(looks) == 2:
+            commit(waiting[0])
+        return load(self, catalog)
+
+    for name in ("epochs", "plain"):
+        lake = tmp_path / name
+        if made:
+            write(to(lake), numbers(9).polars())
+        waiting.clear()
+        looks.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "commit_transaction", lose)
+            patch.setattr(IcebergLocation, "load", late)
+            if name == "plain":
+                write(to(lake), numbers(*rows).polars())
+            else:
+                writer = opened(lake, tmp_path / "state")
+                writer.write(numbers(*rows))
+                writer.commit(writer.prepare(1))
+        assert len(waiting) == (1 if rows or not made else 0)
+        assert found(lake) == [*rows, *[9] * made]
+
+
+def test_a_table_that_the_job_has_made_is_its_own(tmp_path: Path) -> None:
+    lake, state = tmp_path / "lake", tmp_path / "state"
+    for epoch in (1, 2):
+        writer = opened(lake, state, epoch, mode="error")
+        writer.recover(epoch - 1, None)
+        writer.write(numbers(epoch))
+        writer.commit(writer.prepare(epoch))
+    assert found(lake) == [1, 2]
+    with pytest.raises(SinkError, match="exists"):
+        opened(lake, tmp_path / "other", job="other", mode="error")
+    late = opened(tmp_path / "late", tmp_path / "late-state", mode="error")
+    late.write(numbers(1))
+    handle = late.prepare(1)
+    opened(tmp_path / "late", tmp_path / "other", job="other").commit({"epoch": 1, "files": []})
+    with pytest.raises(SinkError, match="exists"):
+        late.commit(handle)
+
+
+def test_replacing_a_table_has_no_epochs(tmp_path: Path) -> None:
+    source = Source.from_frame(numbers(1).polars())
+    job = Pipeline.builder().source(source).sink(to(tmp_path, mode="overwrite")).build()
+    with pytest.raises(PlanError, match="mode='overwrite' replaces"):
+        job.run_sync(checkpoint=tmp_path / "state")
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    """Starts processes that have imported everything."""
+    return fork_server()
+
+
+def run(processes: ForkServerContext, lake: Path, point: str | None, hit: int) -> bool:
+    """Run in a process of its own; return whether it was killed."""
+    process = processes.Process(target=work, args=(lake, lake / "state", point, hit))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL), f"exit code {process.exitcode}"
+    return process.exitcode != 0
+
+
+@pytest.mark.untraced
+def test_runs_that_are_killed_before_any_of_their_files(processes: ForkServerContext, tmp_path: Path) -> None:
+    """Before data files, manifests, lists of these and metadata, of epochs and of their recovery."""
+    assert all(run(processes, tmp_path, None, hit) for hit in (1, 3, 4, 5, 2, 6))
+    pipeline(tmp_path).run_sync(checkpoint=tmp_path / "state")
+    assert found(tmp_path) == ROWS["x"].to_list() and orphans(tmp_path) == []
+
+
+FRAMES = [numbers(*range(start, start + 3)).polars() for start in range(0, 36, 3)]
+
+
+class Killed(Exception):
+    """A run ends at a failpoint."""
+
+
+@pytest.mark.parametrize(
+    "point",
+    [Failpoint.SINK_PREPARED, Failpoint.SINK_COMMITTED],
+)
+def test_runs_that_fail_are_continued(point: Failpoint, tmp_path: Path) -> None:
+    lake, state = tmp_path / "lake", tmp_path / "state"
+
+    def job() -> Pipeline:
+        sink = to(lake, partition_by="k")
+        return Pipeline.builder("numbers").source(PacedSource(FRAMES, 2)).sink(sink).build()
+
+    assert "exactly once" in job().explain()
+    for hit in (1, 3):
+        hits: list[None] = []
+
+        def fail(reached: Failpoint, hits: list[None] = hits, hit: int = hit) -> None:
+            if reached is point:
+                hits.append(None)
+                if len(hits) == hit:
+                    raise Killed
+
+        with on_reach(fail), pytest.raises(Exception):  # noqa: B017
+            job().run_sync(checkpoint=state, every="1ms")
+    job().run_sync(checkpoint=state, every="1ms")
+    assert found(lake) == list(range(36))
+    assert orphans(lake) == []
