@@ -1,0 +1,310 @@
+"""The steps of the builder that join."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Self, cast
+
+import polars as pl
+
+from arrowstream.builder.base import GraphBuilder
+from arrowstream.core.duration import Duration
+from arrowstream.core.mistakes.explain import explain_calls
+from arrowstream.errors import PlanError
+from arrowstream.io.memory.frame_source import FrameSource
+from arrowstream.io.memory.function_sink import CollectSink
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import EventTimeSource, SourceSpec
+from arrowstream.operators.join import StreamJoin, TableJoin, Validate
+from arrowstream.operators.joins.columns import TableHow
+from arrowstream.operators.joins.keys import JoinKeys
+from arrowstream.operators.joins.stream_columns import StreamHow
+from arrowstream.operators.joins.tables import FrameTable, JoinTable
+from arrowstream.operators.joins.within import Within
+from arrowstream.operators.with_event_time import Watermarks
+from arrowstream.plan.composites.inputs import checked_inputs
+from arrowstream.plan.composites.multi_input import MultiInput
+from arrowstream.plan.graph import Graph
+from arrowstream.runtime.report import RunReport, log_losses
+from arrowstream.state.limit import StateLimit
+
+
+class Loading(Protocol):
+    """The interface of a pipeline that this module needs."""
+
+    def run_sync(self) -> RunReport: ...
+
+    def stop(self) -> None: ...
+
+
+class Collectable(Protocol):
+    """The interface of a builder that this module needs: one whose rows can be collected."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+    def schema(self) -> pl.Schema | None: ...
+
+    def sink(self, sink: SinkSpec) -> Collectable: ...
+
+    def build(self) -> Loading: ...
+
+
+class BuilderTable(JoinTable):
+    """A table that is the output of a pipeline which ends by itself.
+
+    Parameters
+    ----------
+    builder
+        A builder with a source and without a sink.
+
+    Raises
+    ------
+    PlanError
+        It has no source or a sink, or a source never ends.
+    """
+
+    __slots__ = ("_builder", "_loading", "_schema")
+
+    def __init__(self, builder: Collectable) -> None:
+        (graph,) = checked_inputs("join", [builder.graph])
+        if endless := [source.label for source in graph.sources if source.endless]:
+            raise PlanError(
+                "join() takes a table, which ends",
+                expected="a frame, a file, or a builder whose sources end",
+                found=f"{' and '.join(endless)}, which goes on",
+            )
+        self._builder = builder
+        self._schema: pl.Schema | None = None
+        self._loading: Loading | None = None
+
+    @property
+    def schema(self) -> pl.Schema:
+        if self._schema is None:
+            self._schema = self._builder.schema()
+        if self._schema is None:
+            raise PlanError(
+                "join() takes a table whose columns are known when the pipeline is built",
+                expected="a source with a schema",
+                found=f"{self.describe()}, which learns its schema from its first batch",
+                hint="give the source a schema=",
+            )
+        return self._schema
+
+    def load(self) -> pl.DataFrame:
+        sink = CollectSink()
+        self._loading = self._builder.sink(sink).build()
+        log_losses(self._loading.run_sync())
+        return sink.frame()
+
+    def stop(self) -> None:
+        if self._loading is not None:
+            self._loading.stop()
+
+    def describe(self) -> str:
+        return " and ".join(source.identity for source in self._builder.graph.sources)
+
+    @property
+    def identity(self) -> str:
+        steps = (step.operator.identity for _, step in self._builder.graph.walk())
+        return ", ".join([super().identity, *steps])
+
+
+@explain_calls
+@dataclass(frozen=True, slots=True)
+class JoinSteps(GraphBuilder):
+    """Steps that join the stream with something else."""
+
+    def join(
+        self,
+        other: Any,
+        on: str | Iterable[str] | None = None,
+        how: StreamHow = "inner",
+        *,
+        within: Duration | tuple[Duration, Duration] | None = None,
+        left_on: str | Iterable[str] | None = None,
+        right_on: str | Iterable[str] | None = None,
+        suffix: str = "_right",
+        nulls_equal: bool = False,
+        validate: Validate = "m:m",
+        refresh: Duration | None = None,
+        time: str | tuple[str, str] | None = None,
+        late: SinkSpec | None = None,
+        max_bytes: int | None = None,
+        on_full: Literal["error", "spill"] = "error",
+    ) -> Self:
+        """Join with a table by keys, or, with `within`, with another stream by keys and event times.
+
+        **A table** gives its columns to the rows that have its keys, as `polars.LazyFrame.join` does.
+
+        The table is loaded once, when the run starts, and indexed by its keys, so that a batch costs only what its
+        own rows cost. Rows keep their order; where the table has several rows for a key, each gives a row, in the
+        order of the table.
+
+        **A stream**: rows of both with equal keys whose event times are at most `within` apart come out as soon as
+        the later one is there, in no particular order. Rows that are held leave when the watermark says that no
+        partner can come any more; then those without a partner come out, for a `how` that keeps them. A row before
+        the watermark is late: it is counted, goes to `late` if that is given, and meets no partner.
+
+        Parameters
+        ----------
+        other
+            The table: a frame (Polars, pandas, pyarrow, ...), a `polars.LazyFrame`, the path of a file as in
+            `Source.from_file`, a source, or a builder with a source that ends and without a sink. With `within` the
+            other stream: a builder or a source.
+        on
+            Key columns that have the same names on both sides.
+        how
+            ``"inner"`` keeps the rows that have a partner; ``"left"`` keeps all rows of this stream, with nulls in
+            the columns of the other side where there is no partner; ``"semi"`` and ``"anti"`` keep the rows of this
+            stream that have, or do not have, a partner, once each, and add no column. With `within` also
+            ``"right"`` and ``"full"``, which keep the rows of the other stream, or of both; their keys stand in the
+            key columns of this one.
+        within
+            How far the event times of partners may be apart, such as ``"10s"``; two durations, as in
+            ``("5s", "1m")``, for a row of the other stream from 5 s before to 1 min after that of this one.
+            ``"0s"`` joins rows of one time, such as the windows of two streams by their start.
+        left_on, right_on
+            Key columns of this stream, and those of the other side, in place of `on`.
+        suffix
+            What follows the name of a column of the other side where this stream has a column of that name.
+        nulls_equal
+            Whether null is equal to null; otherwise a row with a null among its keys has no partner.
+        validate
+            ``"m:1"`` to fail at the start of the run if a key comes more than once in the table; ``"m:m"`` for no
+            check.
+        refresh
+            Time after which the table is loaded again, such as ``"10m"``, while the run goes on: a file that has
+            changed, a query of a database. Each batch sees one state of the table. If loading fails, a warning is
+            logged and the rows of the last time stay in use. For a table.
+        time
+            The columns of event time for `within`: one name, or those of this stream and of the other. By default
+            those of ``with_event_time``.
+        late
+            A sink of late rows of both streams, in the columns of a join with ``how="full"``.
+        max_bytes
+            The most bytes of memory for the rows that are held for `within`; None for no limit.
+        on_full
+            What happens beyond `max_bytes`: ``"error"``, or ``"spill"`` to move rows to files.
+
+        Returns
+        -------
+        Builder
+            A new builder, with this step at the end.
+
+        Raises
+        ------
+        PlanError
+            Keys are missing or given twice, `how` or `validate` is unknown, `refresh` is not a duration above 0, the
+            table does not end or has no schema, or an argument does not go with a table, or with a stream.
+        SchemaError
+            At `build()`: a key column is missing, two keys have types that cannot be compared, or two columns would
+            have the same name.
+        StageError
+            While running: a key comes more than once and `validate` is ``"m:1"``; the table does not fit into the
+            setting ``state_memory_mb``.
+
+        Notes
+        -----
+        Runs as a stage. A batch of 65,536 rows takes some milliseconds: a look-up for each row, and a copy of the
+        rows that come out; the table's size matters little. Holds the table's columns, a copy of its keys, and an
+        index of up to 24 bytes a key; twice that while the table is loaded again. A run with checkpoints saves
+        nothing of it: the table is loaded when the run starts again.
+
+        A join of streams costs some 0.2 us a row and 0.05 us a pair. It holds the rows of both streams that may have
+        another partner, with 50 bytes for each, and up to as many that have left.
+
+        Integers of different types are compared as numbers if one type holds both, and text, categories and enums as
+        text. NaN is equal to NaN, and 0.0 to -0.0. With checkpoints, give the source of a table a `schema`: inferred
+        types may change with its rows, and another type makes another pipeline.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> airlines = pl.DataFrame({"carrier": ["UA", "AA"], "airline": ["United", "American"]})
+        >>> flights = Source.from_frame(pl.DataFrame({"flight": [1, 2], "carrier": ["AA", "XX"]}))
+        >>> Pipeline.builder().source(flights).join(airlines, on="carrier", how="left").collect_sync().rows()
+        [(1, 'AA', 'American'), (2, 'XX', None)]
+
+        >>> def stream(**columns):
+        ...     return Pipeline.builder().source(Source.from_frame(pl.DataFrame(columns)).with_event_time("us"))
+        >>> orders = stream(us=[0, 10_000_000], order=[1, 2])
+        >>> payments = stream(us=[4_000_000], order=[1], eur=[9.5])
+        >>> orders.join(payments, on="order", within="5s", how="left").collect_sync().sort("order").rows()
+        [(0, 1, 4000000, 9.5), (10000000, 2, None, None)]
+        """
+        keys = JoinKeys.of(on, left_on, right_on, nulls_equal)
+        if within is None:
+            spill = None if on_full == "error" else on_full
+            _only("a stream, which needs within=", time=time, late=late, max_bytes=max_bytes, on_full=spill)
+            if how in ("right", "full"):
+                raise PlanError(
+                    f"join(how={how!r}) is for a join with a stream, which needs within=",
+                    expected="'inner', 'left', 'semi' or 'anti'",
+                    found=f"how={how!r}",
+                )
+            return self._then(
+                TableJoin(self._table(other), keys, cast(TableHow, how), suffix, validate, refresh)
+            )
+        _only("a table, without within=", refresh=refresh, validate=None if validate == "m:m" else validate)
+        stream = (
+            other.graph if isinstance(other, GraphBuilder) else Graph("stream").with_source(_source(other))
+        )
+        times = _times(time, self.graph, stream)
+        limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
+        step = MultiInput.of(StreamJoin(keys, times, Within.of(within), how, suffix, limit), [stream])
+        return type(self)(self.graph.with_step(step, late=late))
+
+    def _table(self, other: Any) -> JoinTable:
+        if isinstance(other, pl.DataFrame):
+            return FrameTable(other)
+        if isinstance(other, GraphBuilder):
+            return BuilderTable(cast(Collectable, other))
+        return BuilderTable(cast(Collectable, type(self)(Graph("table").with_source(_source(other)))))
+
+
+def _only(what: str, **given: object) -> None:
+    """Raise if an argument is given that is for another kind of join."""
+    for name, value in given.items():
+        if value is not None:
+            shown = value.label if isinstance(value, SinkSpec) else repr(value)
+            raise PlanError(f"join({name}=...) is for a join with {what}", found=f"{name}={shown}")
+
+
+def _times(time: str | tuple[str, str] | None, *graphs: Graph) -> tuple[str, str]:
+    """Return the columns of event time of both streams."""
+    if time is None:
+        found = [_event_time(graph) for graph in graphs]
+        if None in found:
+            raise PlanError(
+                "join(within=...) needs a column of event times of both streams",
+                expected='time="ts", or ("ts", "sent_at"), or .with_event_time("ts") in each stream',
+                found=" and ".join(str(name) for name in found),
+            )
+        return cast(tuple[str, str], tuple(found))
+    both = (time, time) if isinstance(time, str) else tuple(time)
+    if len(both) != 2 or not all(isinstance(name, str) for name in both):
+        raise PlanError(
+            "join(time=...) takes one name or two", expected='"ts", or ("ts", "sent_at")', found=repr(time)
+        )
+    return both
+
+
+def _event_time(graph: Graph) -> str | None:
+    """Return the column that the last `with_event_time` of a stream names."""
+    times = [step.operator.column for step in graph.steps if isinstance(step.operator, Watermarks)]
+    return times[-1] if times else None
+
+
+def _source(other: Any) -> SourceSpec | EventTimeSource:
+    """Return the source of a join's other side that is neither a builder nor a frame in memory."""
+    if isinstance(other, SourceSpec | EventTimeSource):
+        return other
+    if isinstance(other, str | os.PathLike):
+        from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
+
+        return FileSource.of(other)
+    return FrameSource.of(other)

@@ -1,0 +1,1 @@
+"""Joins: tables that rows are looked up in."""

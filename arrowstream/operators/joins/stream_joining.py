@@ -1,0 +1,285 @@
+"""A join of two streams while it runs: each batch meets the rows of the other side that are held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.operators.base import MultiInputProcess
+from arrowstream.operators.joins.keys import JoinKeys, null_keys
+from arrowstream.operators.joins.port_times import PortTimes
+from arrowstream.operators.joins.stream_columns import StreamColumns
+from arrowstream.operators.joins.timed_rows import TimedRows
+from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.state.arrays import Array
+from arrowstream.state.frame_log import rows_equal
+from arrowstream.state.memory import StateMemory
+from arrowstream.state.snapshot import SnapshotFormat
+
+_FORMAT = SnapshotFormat("interval join", 1)
+_LEFT, _RIGHT = 0, 1
+_END = np.iinfo(np.int64).max
+_ALONE = {"left": (True, False), "right": (False, True), "full": (True, True), "anti": (True, False)}
+"""Whether rows of the left, and of the right, come out without a partner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What a join knows of its two sides.
+
+    Parameters
+    ----------
+    keys
+        The key columns.
+    types
+        The types in which keys are compared.
+    times
+        The event times of the left and of the right, in one unit.
+    reach
+        How much earlier, and how much later, than a row of the left its partner may be, in ticks.
+    columns
+        The columns that come out.
+    late
+        The columns of late rows of either side.
+    """
+
+    keys: JoinKeys
+    types: pl.Schema
+    times: tuple[EventTime, EventTime]
+    reach: tuple[int, int]
+    columns: StreamColumns
+    late: StreamColumns
+
+    def keys_of(self, port: int, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the keys of rows of a side, in the same columns for both sides."""
+        return self.keys.of_left(rows, self.types) if port == _LEFT else self.keys.of_right(rows, self.types)
+
+    def interval(self, port: int) -> tuple[int, int]:
+        """Return how much earlier, and how much later, than a row of this side its partner may be, in ticks."""
+        before, after = self.reach
+        return (before, after) if port == _LEFT else (after, before)
+
+    def alone(self, port: int) -> bool:
+        """Return whether rows of this side come out without a partner."""
+        return _ALONE.get(self.columns.how, (False, False))[port]
+
+
+class StreamJoining(MultiInputProcess):
+    """The process of a `StreamJoin`.
+
+    Parameters
+    ----------
+    sides
+        Keys, times and columns.
+    schemas
+        The schema of each side.
+    memory
+        The memory that holds the rows.
+    """
+
+    __slots__ = ("_held", "_late", "_memory", "_ports", "_schemas", "_sides")
+
+    def __init__(self, sides: Sides, schemas: Sequence[pl.Schema], memory: StateMemory) -> None:
+        self._sides = sides
+        self._schemas = schemas
+        self._memory = memory
+        self._held = tuple(TimedRows(schema, sum(sides.reach), memory) for schema in schemas)
+        self._ports = PortTimes(len(schemas))
+        self._late: list[pl.DataFrame] = []
+
+    def process(self, batch: Batch, port: int = 0) -> Iterator[Element]:
+        self._memory.check()
+        self._ports.wake(port)
+        rows, times = self._timely(batch, port)
+        keys = self._sides.keys_of(port, rows)
+        nulls = None if self._sides.keys.nulls_equal else null_keys(keys)
+        if nulls is not None:
+            if self._sides.alone(port):
+                yield Batch(self._sides.columns.alone(port, rows.filter(pl.Series(nulls))))
+            kept = pl.Series(~nulls)
+            rows, keys, times = rows.filter(kept), keys.filter(kept), times[~nulls]
+        if not rows.height:
+            return
+        hashes = keys.hash_rows().to_numpy()
+        matched = np.zeros(rows.height, np.bool_)
+        order = self._held[port].order(hashes, times)
+        for asked, found, partners in self._partners(port, keys, times, hashes, order):
+            yield from self._paired(port, rows, asked, found, partners, matched)
+            matched[asked] = True
+        yield from self._hold(port, rows, times, hashes, matched, order)
+
+    def on_watermark(self, time_us: int, port: int = 0) -> Iterator[Element]:
+        return self._advance(self._ports.reach(port, time_us))
+
+    def on_idle(self, port: int = 0) -> Iterator[Element]:
+        yield from self._advance(self._ports.sleep(port))
+        if self._ports.is_idle:
+            yield Idle()
+
+    def on_end(self, port: int) -> Iterator[Element]:
+        advanced = self._ports.end(port)
+        # The other side gets no partner from here any more.
+        yield from self._leave(1 - port, _END)
+        yield from self._advance(advanced)
+        if self._ports.is_idle:
+            yield Idle()
+
+    def finish(self) -> Iterator[Element]:
+        for port in (_LEFT, _RIGHT):
+            yield from self._leave(port, _END)
+
+    def take_late(self) -> Batch | None:
+        if not self._late:
+            return None
+        late, self._late = self._late, []
+        return Batch(pl.concat(late))
+
+    def snapshot(self) -> Iterator[pa.RecordBatch]:
+        self._memory.check_whole()
+        return _FORMAT.write(self._saved(), self._saved_keys, ordered=True, ports=self._ports.values())
+
+    def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
+        values, saved = _FORMAT.read(batches)
+        self._ports.restore(values["ports"])
+        for batch in saved:
+            for port, held in enumerate(self._held):
+                frame = batch.polars().filter(pl.col("side") == port)
+                if not frame.height:
+                    continue
+                rows = self._own(port, frame)
+                hashes = self._sides.keys_of(port, rows).hash_rows().to_numpy()
+                times = self._ticks(port, rows)
+                held.append(rows, times, hashes, frame["matched"].to_numpy(), held.order(hashes, times))
+
+    def _saved(self) -> Iterator[Batch]:
+        """Yield the rows held, with the columns of both sides next to each other: those of the other one are null."""
+        for port, held in enumerate(self._held):
+            for rows, matched in held.living():
+                others = (f"{side} {name}" for side in (_LEFT, _RIGHT) for name in self._schemas[side])
+                own = {f"{port} {name}": rows[name] for name in rows.columns}
+                yield Batch(
+                    pl.DataFrame(
+                        [
+                            pl.repeat(port, rows.height, dtype=pl.Int8, eager=True).alias("side"),
+                            pl.Series("matched", matched),
+                            *(
+                                own[name].alias(name) if name in own else self._nulls(name, rows.height)
+                                for name in others
+                            ),
+                        ]
+                    )
+                )
+
+    def _own(self, port: int, saved: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of a side from a frame that is saved."""
+        return saved.select(**{name: pl.col(f"{port} {name}") for name in self._schemas[port]})
+
+    def _saved_keys(self, saved: pl.DataFrame) -> pl.DataFrame:
+        """Return the keys of rows that are saved, all of one side."""
+        port = int(saved["side"][0])
+        return self._sides.keys_of(port, self._own(port, saved))
+
+    def _nulls(self, name: str, height: int) -> pl.Series:
+        side, column = name.split(" ", 1)
+        return pl.Series(name, [None], dtype=self._schemas[int(side)][column]).new_from_index(0, height)
+
+    def _timely(self, batch: Batch, port: int) -> tuple[pl.DataFrame, Array]:
+        """Return the rows that are not late and their times in ticks; keep the late ones."""
+        time = self._sides.times[port]
+        rows = batch.polars()
+        time.check(batch, "join()")
+        ticks = self._ticks(port, rows)
+        if rows.height:
+            time.check_room(int(ticks.min()), int(ticks.max()), max(self._sides.reach), "join()")
+        if self._ports.time_us is None:
+            return rows, ticks
+        late = ticks < time.first_tick(self._ports.time_us)
+        if not late.any():
+            return rows, ticks
+        self._late.append(self._sides.late.alone(port, rows.filter(pl.Series(late))))
+        return rows.filter(pl.Series(~late)), ticks[~late]
+
+    def _ticks(self, port: int, rows: pl.DataFrame) -> Array:
+        return rows.select(self._sides.times[port].expression()).to_series().to_numpy()
+
+    def _partners(
+        self, port: int, keys: pl.DataFrame, times: Array, hashes: Array, order: Array
+    ) -> Iterator[tuple[Array, Array, pl.DataFrame]]:
+        """Yield pairs: rows of the batch, numbers of their partners (pairs,), int64, and the partners themselves."""
+        before, after = self._sides.interval(port)
+        other = self._held[1 - port]
+        for asked, found in other.find(hashes, times - before, times + after, order):
+            if not len(asked):
+                continue
+            partners = other.rows(found)
+            same = rows_equal(keys.get_columns(), asked, self._sides.keys_of(1 - port, partners))
+            if not same.all():
+                asked, found, partners = asked[same], found[same], partners.filter(pl.Series(same))
+            yield asked, found, partners
+
+    def _paired(
+        self,
+        port: int,
+        rows: pl.DataFrame,
+        asked: Array,
+        found: Array,
+        partners: pl.DataFrame,
+        matched: Array,
+    ) -> Iterator[Batch]:
+        """Yield what comes out for pairs."""
+        how, other = self._sides.columns.how, self._held[1 - port]
+        if how in ("semi", "anti"):
+            # Each row of the left counts once, with its first partner.
+            if port == _LEFT:
+                if how == "semi":
+                    new = np.unique(asked[~matched[asked]])
+                    yield Batch(rows[pl.Series(new.astype(np.uint32))])
+                return
+            first = np.unique(found[~other.matched(found)])
+            other.match(first)
+            if how == "semi" and len(first):
+                yield Batch(other.rows(first))
+            return
+        other.match(found)
+        own = rows[pl.Series(asked.astype(np.uint32))]
+        left, right = (own, partners) if port == _LEFT else (partners, own)
+        yield Batch(self._sides.columns.paired(left, right))
+
+    def _hold(
+        self, port: int, rows: pl.DataFrame, times: Array, hashes: Array, matched: Array, order: Array
+    ) -> Iterator[Batch]:
+        """Keep rows for partners that may come; those that need none go."""
+        if self._ports.has_ended(1 - port):
+            if self._sides.alone(port) and not matched.all():
+                yield Batch(self._sides.columns.alone(port, rows.filter(pl.Series(~matched))))
+        elif port == _LEFT and self._sides.columns.how in ("semi", "anti"):
+            rest = ~matched
+            times, hashes = times[rest], hashes[rest]
+            order = self._held[port].order(hashes, times)
+            self._held[port].append(rows.filter(pl.Series(rest)), times, hashes, matched[rest], order)
+        else:
+            self._held[port].append(rows, times, hashes, matched, order)
+
+    def _advance(self, time_us: int | None) -> Iterator[Element]:
+        """Let rows go that can have no further partner, then pass a new time on, less what held rows may be older."""
+        if time_us is None:
+            return
+        for port in (_LEFT, _RIGHT):
+            # A partner's time is at least that of the watermark.
+            tick = self._sides.times[port].first_tick(time_us)
+            yield from self._leave(port, tick - self._sides.interval(port)[1])
+        yield Watermark(time_us - self._sides.times[0].to_us(max(self._sides.reach)))
+
+    def _leave(self, port: int, before: int) -> Iterator[Batch]:
+        """Let rows with an earlier time go; those without a partner come out, if they do so on this side."""
+        held = self._held[port]
+        for leaving in held.leave(before):
+            if self._sides.alone(port):
+                lonely = leaving[~held.matched(leaving)]
+                if len(lonely):
+                    yield Batch(self._sides.columns.alone(port, held.rows(lonely)))

@@ -1,0 +1,216 @@
+"""A join with a table while it runs: the table in memory, and the rows that come out for a batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+
+from arrowstream.core.batch import Batch
+from arrowstream.core.failures import FAILURES
+from arrowstream.core.step_context import StepContext
+from arrowstream.errors import SchemaError, StageError
+from arrowstream.operators.base import AsyncProcess
+from arrowstream.operators.joins.columns import JoinColumns
+from arrowstream.operators.joins.keys import JoinKeys
+from arrowstream.operators.joins.table_index import TableIndex
+from arrowstream.operators.joins.tables import JoinTable
+from arrowstream.state.arrays import Array
+from arrowstream.state.limit import NO_LIMIT
+from arrowstream.state.memory import StateMemory
+
+_INLINE_ROWS = 8_192
+"""Rows of a batch that are looked up on the event loop's thread: a hop to another one costs as much as they do."""
+
+_PIECES = 2
+"""Pieces of output that are made before any is passed on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lookup:
+    """What a join knows of its table.
+
+    Parameters
+    ----------
+    table
+        The table.
+    keys
+        The key columns of stream and table.
+    types
+        The types in which keys are compared.
+    columns
+        The columns that come out.
+    """
+
+    table: JoinTable
+    keys: JoinKeys
+    types: pl.Schema
+    columns: JoinColumns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A table in memory with its index.
+
+    Parameters
+    ----------
+    index
+        The rows by key.
+    values
+        The columns that come out, under their new names, in one piece each.
+    memory
+        What both count as.
+    """
+
+    index: TableIndex
+    values: pl.DataFrame
+    memory: StateMemory
+
+
+class TableJoining(AsyncProcess):
+    """The process of a `TableJoin`. The table is replaced as a whole, so that each batch sees one state of it.
+
+    Parameters
+    ----------
+    lookup
+        The table, its keys and columns.
+    once
+        Whether a key may come only once in the table.
+    refresh
+        Seconds after which the table is loaded again; None to load it once.
+    context
+        Clock, threads and memory of the run.
+    """
+
+    __slots__ = ("_context", "_loaded", "_lookup", "_once", "_refresh_seconds", "_refreshing")
+
+    busy_while_awaited: ClassVar[bool] = True
+
+    def __init__(self, lookup: Lookup, once: bool, refresh: float | None, context: StepContext) -> None:
+        self._lookup = lookup
+        self._once = once
+        self._refresh_seconds = refresh
+        self._context = context
+        self._loaded: Loaded | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._loaded = await self._load_on_thread()
+        if self._refresh_seconds is not None:
+            self._refreshing = asyncio.create_task(self._refresh(self._refresh_seconds))
+
+    async def process(self, batch: Batch) -> Iterable[Batch]:
+        made = self._joined(batch)
+        first: Callable[[], list[Batch]] = partial(_first, made)
+        now = first() if batch.num_rows <= _INLINE_ROWS else await self._context.threads.call(first)
+        # That is all, unless many rows of the table have one key: then the rest is made as it is passed on.
+        return chain(now, made)
+
+    async def close(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+        self._loaded = None
+
+    async def _refresh(self, every: float) -> None:
+        """Load the table again from time to time. If that fails, the rows of the last time stay in use."""
+        while True:
+            await self._context.clock.sleep(every)
+            try:
+                loaded, before = await self._load_on_thread(), self._loaded
+            except FAILURES as error:
+                self._context.logger.warning(
+                    "%s: the table could not be loaded again, rows are looked up in the last one: %s",
+                    self._context.id,
+                    error,
+                )
+            else:
+                assert before is not None, "the table is loaded before it is loaded again"
+                self._loaded = loaded
+                before.memory.close()
+
+    async def _load_on_thread(self) -> Loaded:
+        """Load the table; a cancellation ends a pipeline that reads it."""
+        loading = asyncio.ensure_future(self._context.threads.call(self._load))
+        try:
+            return await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            self._lookup.table.stop()
+            await asyncio.gather(loading, return_exceptions=True)
+            raise
+
+    def _load(self) -> Loaded:
+        expected, table = self._lookup.table.schema, self._lookup.table.load()
+        if table.schema != expected:
+            raise SchemaError(
+                "the table of join() has other columns than when the pipeline was built",
+                expected=str(dict(expected)),
+                found=str(dict(table.schema)),
+            )
+        memory = NO_LIMIT.memory(self._context)
+        try:
+            return self._indexed(table, memory)
+        except BaseException:
+            memory.close()
+            raise
+
+    def _indexed(self, table: pl.DataFrame, memory: StateMemory) -> Loaded:
+        keys = self._lookup.keys
+        index = TableIndex(keys.of_right(table, self._lookup.types), memory, keys.nulls_equal)
+        if self._once and index.duplicate is not None:
+            raise StageError(
+                'a key of the table comes more than once, which validate="m:1" excludes',
+                expected="each key once",
+                found=str(table.select(keys.right).row(index.duplicate, named=True)),
+                hint="keep one row a key, as with .unique(subset=...), or leave validate= out",
+            )
+        values = table.select(
+            **{new: pl.col(name) for name, new in self._lookup.columns.added.items()}
+        ).rechunk()
+        memory.reserve(int(values.estimated_size()))
+        memory.check()
+        return Loaded(index, values, memory)
+
+    def _joined(self, batch: Batch) -> Iterator[Batch]:
+        """Yield the rows that come out for a batch, in pieces where many rows of the table have one key."""
+        assert self._loaded is not None
+        loaded, how = self._loaded, self._lookup.columns.how
+        rows = batch.polars()
+        keys = self._lookup.keys.of_left(rows, self._lookup.types)
+        if how in ("semi", "anti"):
+            kept = (loaded.index.find(keys) >= 0) == (how == "semi")
+            yield batch if kept.all() else batch.with_rows(rows.filter(pl.Series(kept)))
+            return
+        for part in _side_by_side(rows, loaded.values, loaded.index.pairs(keys, unmatched=how == "left")):
+            yield batch.with_rows(part)
+
+
+def _first(made: Iterator[Batch]) -> list[Batch]:
+    return list(islice(made, _PIECES))
+
+
+def _side_by_side(
+    rows: pl.DataFrame, values: pl.DataFrame, pairs: Iterator[tuple[Array, Array]]
+) -> Iterator[pl.DataFrame]:
+    """Yield pairs of rows and values next to each other; -1 stands for values of null."""
+    for ours, theirs in pairs:
+        whole = len(ours) == rows.height and bool((ours == np.arange(len(ours))).all())
+        left = rows if whole else rows[pl.Series(ours.astype(np.uint32))]
+        if not values.width:
+            yield left
+            continue
+        yield left.hstack(_gathered(values, theirs))
+
+
+def _gathered(values: pl.DataFrame, places: Array) -> list[pl.Series]:
+    index = pl.Series(places.astype(np.uint32))
+    missing = places < 0
+    if missing.any():
+        index = index.set(pl.Series(missing), None)
+    return [column.gather(index) for column in values.get_columns()]

@@ -1,0 +1,59 @@
+"""What a join looks rows up in: a table that is loaded when the run starts, and perhaps again later."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import polars as pl
+
+
+class JoinTable(ABC):
+    """A table that can be loaded whole."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def schema(self) -> pl.Schema:
+        """Names and types of its columns, known before it is loaded."""
+
+    @abstractmethod
+    def load(self) -> pl.DataFrame:
+        """Return all rows; called on a worker thread.
+
+        Raises
+        ------
+        Exception
+            The table cannot be read: ends the run, or, where an earlier one is in use, is logged.
+        """
+
+    def stop(self) -> None:
+        """End a `load` that is under way, with whatever it has; called from another thread."""
+        return
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return what it is for `explain()`."""
+
+    @property
+    def identity(self) -> str:
+        """What a checkpoint knows of it: not its rows and where they come from, as it is loaded in each run."""
+        return f"a table of {', '.join(self.schema)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameTable(JoinTable):
+    """A table that is in memory already."""
+
+    frame: pl.DataFrame
+
+    @property
+    def schema(self) -> pl.Schema:
+        return self.frame.schema
+
+    def load(self) -> pl.DataFrame:
+        return self.frame
+
+    def describe(self) -> str:
+        return f"a frame of {', '.join(self.frame.columns)}"
