@@ -15,6 +15,7 @@ from types import MappingProxyType
 from arrowstream.core.batch import Batch, Mark, Watermark
 from arrowstream.core.channels.state import ChannelStatistics
 from arrowstream.core.notes import ReaderNote
+from arrowstream.metrics.backlog import Backlog
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.stage import StageMetrics
 
@@ -32,6 +33,9 @@ Note = tuple[int, int, int, str]
 _BUSY, _KIND = itemgetter(2), itemgetter(3)
 
 
+_NOTHING_LEFT = Backlog()
+
+
 class StageCounters:
     """The counters of one running stage. One task writes them; `snapshot` may be called from any thread.
 
@@ -39,6 +43,8 @@ class StageCounters:
     ----------
     name
         The stage's name, as `explain()` prints it.
+    backlog
+        What a source has not read yet.
 
     Examples
     --------
@@ -51,6 +57,7 @@ class StageCounters:
 
     __slots__ = (
         "_adding",
+        "_backlog",
         "_gap",
         "_latency",
         "_measure_at",
@@ -77,8 +84,9 @@ class StageCounters:
         "watermark_us",
     )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, backlog: Backlog | None = None) -> None:
         self.name = name
+        self._backlog = backlog or _NOTHING_LEFT
         self.rows_in = 0
         self.rows_out = 0
         self.busy_ns = 0
@@ -210,6 +218,8 @@ class StageCounters:
             watermark_us=watermark,
             watermark_lag_seconds=None if watermark is None else (wall_us - watermark) / 1e6,
             rows_by_branch=MappingProxyType(self.rows_by_branch.copy()),
+            lag=MappingProxyType(dict(self._backlog.lag)),
+            rebalances=self._backlog.rebalances,
         )
 
     def _now(self) -> tuple[dict[str, int], Histogram, int]:

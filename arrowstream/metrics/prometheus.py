@@ -1,4 +1,4 @@
-"""Metrics in the format of Prometheus: stable names, and labels whose number depends only on the pipeline's steps.
+"""Metrics in the format of Prometheus: stable names, and labels for the pipeline's steps and a source's partitions.
 
 prometheus-client comes with the extra ``metrics``; only this module and the server import it, when it is needed.
 """
@@ -31,6 +31,11 @@ _COUNTERS: tuple[tuple[str, str, Value], ...] = (
     ("failed_rows", "Rows that failed for good.", lambda stage: stage.failed_rows),
     ("late_rows", "Rows that came after their window was closed.", lambda stage: stage.late_rows),
     ("lost_rows", "Late, skipped and dropped rows that no sink got.", lambda stage: stage.lost_rows),
+    (
+        "source_rebalances",
+        "How often a source's group has given out its partitions again.",
+        lambda stage: stage.rebalances,
+    ),
     ("dropped_rows", "Rows that a sink of best effort had no room for.", lambda stage: stage.dropped_rows),
 )
 _GAUGES: tuple[tuple[str, str, Value], ...] = (
@@ -125,7 +130,14 @@ def families(shown: Shown) -> Iterator[Metric]:
         "How long rows took: at the sink since they were read, elsewhere in the stage.",
         labels=labels,
     )
+    lag = GaugeMetricFamily(
+        "arrowstream_source_lag_offsets",
+        "Offsets from the next row of a partition to its end.",
+        labels=(*labels, "partition"),
+    )
     for place, stage in stages:
+        for partition, offsets in stage.lag.items():
+            lag.add_metric((*place, partition), offsets)
         for backend, count in stage.batches.items():
             batches.add_metric((*place, backend), count)
         for branch, rows in stage.rows_by_branch.items():
@@ -136,6 +148,7 @@ def families(shown: Shown) -> Iterator[Metric]:
     yield batches
     yield branches
     yield latency
+    yield lag
 
 
 def missing_metrics() -> MissingExtra:

@@ -54,6 +54,11 @@ class StageMetrics:
         Seconds from that watermark to the wall clock; None without event time.
     rows_by_branch
         Rows that a split sent into each branch; empty at other stages.
+    lag
+        At a source of partitions, such as Kafka's: offsets from the next row to the end of each partition, as far as
+        they are known; empty at other stages.
+    rebalances
+        Number of times that a source's group has given out its partitions again.
     """
 
     name: str
@@ -78,6 +83,8 @@ class StageMetrics:
     watermark_us: int | None = None
     watermark_lag_seconds: float | None = None
     rows_by_branch: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    lag: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    rebalances: int = 0
 
     @property
     def lost_rows(self) -> int:

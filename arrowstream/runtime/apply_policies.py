@@ -59,7 +59,9 @@ def govern(
     last = policies.handlers[-1]
     if isinstance(last, DeadLetter):
         binding = SinkBinding(f"dead letters of {name}", dead_letter_sink(last), dead_letter_schema(schema))
-        write, count = sinks.shared_side_output(binding), counters.record_dead_letters
+        side = sinks.shared_side_output(binding)
+        running.sides.append(side)
+        write, count = side.send, counters.record_dead_letters
     # Not seeded: many processes that run the same job should not retry at the same moments.
     guard = Guard(name, policies.handlers, clock, Random(), write, count)
     running.govern(lambda attempt: partial(guard.run, attempt=attempt))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
-from arrowstream.core.batch import Barrier, Batch, Element, Idle, Mark, Watermark
+from arrowstream.core.batch import Barrier, Batch, Element, Idle, Mark, Partitions, Watermark
 from arrowstream.core.failures import is_failure
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.call_times import INLINE_NS, CallTimes
+from arrowstream.runtime.checkpoints.snapshots import Snapshots
 from arrowstream.runtime.failure.stage_error import ON_ERROR, stage_error
 from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.stage import RunningStage, emit_all
 from arrowstream.runtime.threads import measured
 from arrowstream.runtime.timed import timed
@@ -68,6 +68,7 @@ class RunningProcess(RunningStage):
         return self._queue_capacity
 
     async def attempt(self, batch: Batch) -> list[Element]:
+        self.finished = False
         out = await self._run(lambda: list(self._process.process(batch)), batch)
         self.counters.record_batch(self._kind, batch.num_rows, self._busy_ns, self._last_ns)
         return out
@@ -78,33 +79,49 @@ class RunningProcess(RunningStage):
             await self._emit_made(lambda: self._process.on_watermark(mark.time_us), output)
         elif isinstance(mark, Idle):
             await self._emit_made(self._process.on_idle, output)
+        elif isinstance(mark, Partitions):
+            await self._emit_made(lambda: self._process.on_partitions(mark.origins), output)
         else:
             await self._on_barrier(mark, output)
 
     async def _on_barrier(self, barrier: Barrier, output: OutputPort) -> None:
-        """Save the state, then pass the barrier on."""
-        await self._snapshots.save(barrier.epoch, self._process.snapshot)
+        """Save the state, then pass the barrier on. The state of a finished step is that it is finished."""
+        if not self.finished:
+            await self._snapshots.save(barrier.epoch, self._process.snapshot)
+        self.halted = barrier.last
         await output.send(barrier)
 
     async def open(self) -> None:
+        self.finished = self._snapshots.finished
         await self._snapshots.restore(self._process.restore)
 
     async def finish(self, output: OutputPort) -> None:
         await self._emit_made(self._process.finish, output)
+        self._snapshots.finish()
 
     async def close(self) -> None:
         self.counters.notes = self._process.notes
         # Deleting the process releases the files of its state: the stage itself may wait for the garbage collector.
         del self._process
 
-    async def _emit_made(self, make: Callable[[], Iterable[Element]], output: OutputPort) -> None:
-        """Emit elements in parts, each made once the one before is passed on: all of them may not fit in memory."""
+    async def _emit_made(
+        self, make: Callable[[], Iterable[Element]], output: OutputPort, batch: Batch | None = None
+    ) -> tuple[int, int]:
+        """Emit elements in parts, each made once the one before is passed on: all of them may not fit in memory.
+
+        Returns
+        -------
+        tuple of int
+            The time for which it was busy, and the time that it took, in nanoseconds.
+        """
         made = _begun(make)
-        more = True
+        more, busy_ns, taken_ns = True, 0, 0
         while more:
-            out, more = await self._run(lambda: _some(made), None)
+            out, more = await self._run(lambda: _some(made), batch)
+            busy_ns, taken_ns = busy_ns + self._busy_ns, taken_ns + self._last_ns
             self._count(out)
             await emit_all(out, output)
+        return busy_ns, taken_ns
 
     async def _run(self, work: Callable[[], T], batch: Batch | None) -> T:
         rows = 0 if batch is None else batch.num_rows
@@ -206,10 +223,28 @@ class RunningAsync(RunningStage):
         return self._process.concurrency
 
     async def open(self) -> None:
+        self.finished = self._snapshots.finished
         await self._snapshots.restore(self._process.restore)
         await self._named(self._process.open())
 
+    async def process(self, batch: Batch) -> Iterable[Element]:
+        if self._governed:
+            return await super().process(batch)
+        return self._counted(await self._output(batch), batch)
+
     async def attempt(self, batch: Batch) -> list[Element]:
+        return list(await self._output(batch))
+
+    def _counted(self, out: Iterable[Batch], batch: Batch) -> Iterator[Element]:
+        """Yield output, which may be made while it is passed on, and count it."""
+        self.counters.rows_in += batch.num_rows
+        for element in out:
+            element.ingest_ns = batch.ingest_ns if element.ingest_ns is None else element.ingest_ns
+            self.counters.record_output(element)
+            yield element
+
+    async def _output(self, batch: Batch) -> Iterable[Batch]:
+        self.finished = False
         begin = self._clock.now_ns()
         work = self._process.process(batch)
         if self._process.busy_while_awaited:
@@ -218,7 +253,7 @@ class RunningAsync(RunningStage):
         else:
             out, busy_ns = await self._named(timed(work, self._clock, self.counters), batch)
         self.counters.record_batch(self._kind, batch.num_rows, busy_ns, self._clock.now_ns() - begin)
-        return list(out)
+        return out
 
     async def on_mark(self, mark: Mark, output: OutputPort) -> None:
         self.counters.record_mark(mark)
@@ -226,18 +261,22 @@ class RunningAsync(RunningStage):
             await self._emit_made(self._process.on_watermark(mark.time_us), output)
         elif isinstance(mark, Idle):
             await self._emit_made(self._process.on_idle(), output)
+        elif isinstance(mark, Partitions):
+            await self._emit_made(self._process.on_partitions(mark.origins), output)
         else:
             await self._on_barrier(mark, output)
 
     async def _on_barrier(self, barrier: Barrier, output: OutputPort) -> None:
         """Save the state, with `snapshot` called on the loop like every other method, then pass the barrier on."""
-        if self._snapshots.enabled:
+        if self._snapshots.enabled and not self.finished:
             state = list(self._process.snapshot())
             await self._snapshots.save(barrier.epoch, lambda: iter(state))
+        self.halted = barrier.last
         await output.send(barrier)
 
     async def finish(self, output: OutputPort) -> None:
         await self._emit_made(self._process.finish(), output)
+        self._snapshots.finish()
 
     async def _emit_made(self, work: Awaitable[Iterable[Element]], output: OutputPort) -> None:
         out = list(await self._named(work))
@@ -300,6 +339,8 @@ def _started(stage: OperatorStage, resources: Resources, write_late: WriteLate |
     name, id, operator = stage.name, stage.state_id, stage.operator
     process = operator.start(stage.schema, resources.context(name))
     if isinstance(process, AsyncProcess):
+        if resources.checkpoint is not None:
+            process.check_snapshots()
         return RunningAsync(stage, process, resources)
     if isinstance(process, TimedProcess):
         return RunningTimed(name, id, operator.name, process, resources, write_late, operator.queue_capacity)

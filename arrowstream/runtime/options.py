@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
-import polars as pl
-
+from arrowstream.config.settings import Settings
+from arrowstream.core.batch import Batch
 from arrowstream.core.defaults import WORKER_THREADS
 from arrowstream.core.snapshot_store import SnapshotStore
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 from arrowstream.plan.physical import Plan
+from arrowstream.runtime.checkpoints.options import CheckpointOptions
 from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.report import Progress
 
@@ -38,6 +40,8 @@ class Options:
         Memory budget of the state of all steps together, in bytes; None for no limit.
     snapshots
         The store of positions and state, saved at each barrier and restored at the start; None without checkpoints.
+    checkpoint
+        Where and how often checkpoints are taken; None without them.
     on_sink_barrier
         Called on the loop with a sink's name and the epoch, for each barrier that reaches a sink.
     """
@@ -50,7 +54,28 @@ class Options:
     log_seconds: float | None = None
     state_bytes: int | None = None
     snapshots: SnapshotStore | None = None
+    checkpoint: CheckpointOptions | None = None
     on_sink_barrier: Callable[[str, int], None] = lambda name, epoch: None
+
+    @classmethod
+    def under(
+        cls,
+        settings: Settings,
+        limit: int | None,
+        seconds: float | None,
+        checkpoint: CheckpointOptions | None = None,
+    ) -> Self:
+        """Return the options of a run under these settings."""
+        state_mb = settings.state_memory_mb
+        return cls(
+            limit,
+            seconds,
+            limits=ChannelLimits(settings.default_buffer_size, settings.buffer_mb * 2**20),
+            workers=settings.worker_threads,
+            log_seconds=settings.metrics_interval_secs or None,
+            state_bytes=None if state_mb is None else state_mb * 2**20,
+            checkpoint=checkpoint,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +93,11 @@ class Prepared:
     plan
         The plan; None if the schema of the source is not known yet.
     compile
-        Makes the plan from the source's schema.
+        Makes the plan from the first batch of the source.
     """
 
     name: str
     sources: tuple[SourceSpec, ...]
     sinks: tuple[SinkSpec, ...]
     plan: Plan | None
-    compile: Callable[[pl.Schema], Plan]
+    compile: Callable[[Batch], Plan]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
+from arrowstream.metrics.checkpoints import CheckpointMetrics
 from arrowstream.metrics.stage import StageMetrics
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class RunReport:
     notes
         Notes of the sources about rows that they had to change or leave out, and of steps about rows that they did
         not take at their word.
+    checkpoints
+        The checkpoints of the run; None without them.
     """
 
     name: str
@@ -66,6 +69,7 @@ class RunReport:
     stages: tuple[StageMetrics, ...]
     stopped: str | None = None
     notes: tuple[ReaderNote, ...] = ()
+    checkpoints: CheckpointMetrics | None = None
 
     @property
     def rows_per_second(self) -> float:
@@ -109,7 +113,7 @@ class RunReport:
         return "; ".join(parts) or None
 
     def __str__(self) -> str:
-        """Return the totals, a line for each stage, and a line for the losses, if any.
+        """Return the totals, a line for each stage, and lines for the checkpoints and the losses, if any.
 
         Examples
         --------
@@ -121,7 +125,9 @@ class RunReport:
         """
         width = max((len(stage.name) for stage in self.stages), default=0)
         lines = [self.summary, *(f"  {stage.format_line(width)}" for stage in self.stages)]
-        return "\n".join([*lines, *([] if self.losses is None else [self.losses])])
+        return "\n".join(
+            [*lines, *(str(more) for more in (self.checkpoints, self.losses) if more is not None)]
+        )
 
 
 def log_losses(report: RunReport) -> None:

@@ -6,15 +6,20 @@ import asyncio
 
 import polars as pl
 
+from arrowstream.checkpoints.folder import CheckpointFolder
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
 from arrowstream.core.failures import is_failure
-from arrowstream.core.ingest import schema_of
 from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import SchemaError, SourceError
-from arrowstream.io.source import SourceSpec, open_source
+from arrowstream.io.open_source import open_source
+from arrowstream.io.source import SourceSpec
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.physical import Input, Plan, SinkBinding
+from arrowstream.runtime.checkpoints.coordinator import Coordinator
+from arrowstream.runtime.checkpoints.opening import open_folder
+from arrowstream.runtime.checkpoints.snapshots import Snapshots, check_saved
+from arrowstream.runtime.endpoints.acknowledge import Acknowledgements, passes_rows_on
 from arrowstream.runtime.endpoints.allowance import Allowance
 from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.endpoints.sinks import RunningSinks
@@ -26,7 +31,6 @@ from arrowstream.runtime.limits import Limits
 from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.report import RunReport
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.snapshots import Snapshots, check_saved
 from arrowstream.runtime.task_group import task_group
 from arrowstream.runtime.threads import Threads
 from arrowstream.runtime.totals import Totals
@@ -47,7 +51,11 @@ class Run:
     """
 
     __slots__ = (
+        "_acknowledgements",
+        "_acknowledges",
         "_allowance",
+        "_cancelling",
+        "_coordinator",
         "_limits",
         "_opened",
         "_options",
@@ -67,23 +75,40 @@ class Run:
             self._threads,
             MemoryBudget(options.state_bytes),
             options.snapshots,
-            options.on_sink_barrier,
+            self._on_sink_barrier,
         )
         self._sinks = RunningSinks(self._resources)
         self._totals = Totals(clock, self._sinks)
+        self._acknowledgements = Acknowledgements(
+            clock, lambda: self._totals.sources, lambda: self._totals.final_sinks
+        )
+        self._cancelling = 0
+        """Number of requests to cancel the task of the run when it began."""
         self._limits = Limits(clock, options, self._totals, self.stop)
         self._allowance = None if options.limit is None else Allowance(options.limit)
         self._opened: list[SourceSpec] = []
+        self._acknowledges = False
+        """True if a source waits for acknowledgements."""
+        self._coordinator: Coordinator | None = None
         self._stop_reason: str | None = None
         self._report: RunReport | None = None
+
+    def _on_sink_barrier(self, name: str, epoch: int) -> None:
+        self._options.on_sink_barrier(name, epoch)
+        self._acknowledgements.on_sink_barrier(name, epoch)
 
     def stop(self, reason: str = "stop") -> None:
         """End gently: the sources stop, rows in flight are delivered, the sinks commit.
 
-        Call it on the run's loop. Idempotent; the first reason stays.
+        With checkpoints, what the steps hold stays in the last one, for the next run. Call it on the run's loop.
+        Idempotent; the first reason stays.
         """
         if self._stop_reason is None:
             self._stop_reason = reason
+            if self._options.checkpoint is not None:
+                if self._coordinator is not None:
+                    self._coordinator.stop()
+                return
             for source in self._totals.sources:
                 source.stop()
 
@@ -107,6 +132,9 @@ class Run:
             The run was cancelled before its sinks began to commit. A later cancellation has no effect: every row
             becomes visible.
         """
+        task = asyncio.current_task()
+        assert task is not None
+        self._cancelling = task.cancelling()
         if self._options.limit == 0:
             self.stop("limit")
         failure: BaseException | None = None
@@ -116,7 +144,7 @@ class Run:
                     group.create_task(self._limits.stop_in_time(), name="duration"),
                     group.create_task(self._limits.log_metrics(prepared.name), name="metrics"),
                 ]
-                await self._with_sources(prepared)
+                await self._with_checkpoints(prepared)
                 for timer in timers:
                     timer.cancel()
         except BaseException as raised:
@@ -142,6 +170,35 @@ class Run:
             failure,
         )
 
+    async def _with_checkpoints(self, prepared: Prepared) -> None:
+        options, resources = self._options.checkpoint, self._resources
+        if options is None:
+            return await self._with_sources(prepared)
+        opened_folders: list[CheckpointFolder] = []
+        try:
+            # A cancellation comes once the folder is open.
+            await self._threads.call(lambda: opened_folders.append(open_folder(options, prepared)))
+            [folder] = opened_folders
+            resources.snapshots = resources.checkpoint = folder
+            self._coordinator = self._totals.coordinator = Coordinator(
+                folder,
+                options.every_s,
+                resources.clock,
+                self._threads,
+                lambda: self._totals.sources,
+                self._sinks,
+                resources.state_writes,
+            )
+            if self._stop_reason is not None:
+                self._coordinator.stop()
+            await self._with_sources(prepared)
+        finally:
+            try:
+                await resources.state_writes.ended()
+            finally:
+                for folder in opened_folders:
+                    folder.close()
+
     async def _with_sources(self, prepared: Prepared) -> None:
         try:
             await self._from_source(prepared)
@@ -155,18 +212,22 @@ class Run:
     async def _open_source(self, name: str, start: Input) -> RunningSource:
         resume = await Snapshots(name, start.state_id, self._resources).position()
         context = self._resources.context(name)
-        reader = opened(name, SourceError, lambda: open_source(start.source, context, start.query, resume))
+        spec = start.source if self._coordinator is None else start.source.with_checkpoints()
+        reader = opened(name, SourceError, lambda: open_source(spec, context, start.query, resume))
         inside = () if start.absorbed is None else start.absorbed.steps
-        source = RunningSource(name, reader, self._resources, inside, start.state_id)
+        source = RunningSource(
+            name, reader, self._resources, inside, start.state_id, barriers=self._acknowledges
+        )
         self._totals.sources.append(source)
         self._opened.append(start.source)
-        if self._stop_reason is not None:
+        if self._stop_reason is not None and self._coordinator is None:
             source.stop()
         return source
 
     async def _from_source(self, prepared: Prepared) -> None:
         held: list[Element] = []
         plan = prepared.plan
+        self._acknowledges = any(source.acknowledged for source in prepared.sources)
         unknown = pl.Schema()
         source = await self._open_source(
             "source", plan.input if plan is not None else Input(prepared.sources[0], unknown)
@@ -187,10 +248,18 @@ class Run:
                 )
             held.append(element)
             if isinstance(element, Batch):
-                plan = prepared.compile(schema_of(element))
-        await self._with_sinks(plan, ReplayInput(held, source) if held else source)
+                # A decoder that waits for a registry would hold up the loop, and the heartbeats of a Kafka group.
+                waits = any(each.decoder is not None and each.decoder.waits for each in prepared.sources)
+                if waits:
+                    plan = await self._threads.call(prepared.compile, element)
+                else:
+                    plan = prepared.compile(element)
+        await self._with_sinks(prepared, plan, ReplayInput(held, source) if held else source)
 
-    async def _with_sinks(self, plan: Plan, source: InputPort) -> None:
+    async def _with_sinks(self, prepared: Prepared, plan: Plan, source: InputPort) -> None:
+        # Checkpoints send barriers of their own.
+        regularly = self._acknowledges and self._resources.snapshots is None
+        regularly = regularly and passes_rows_on(plan) and all(sink.shows_at_once for sink in prepared.sinks)
         try:
             wiring = self._totals.wiring = Wiring(
                 self._resources,
@@ -201,12 +270,25 @@ class Run:
             )
             await check_saved(plan.state_ids, self._resources)
             await wiring.wire(source, plan)
-            async with self._sinks.keeping_time(), task_group() as group:
-                wiring.start(group)
-            await self._sinks.commit()
+            coordinator = self._coordinator
+            if coordinator is not None:
+                await coordinator.recover()
+            async with (
+                self._sinks.keeping_time(),
+                self._acknowledgements.regularly(regularly)
+                if coordinator is None
+                else coordinator.regularly(),
+                task_group() as group,
+            ):
+                wiring.start(group, self._cancelling)
+            await self._resources.state_writes.done()
+            await (self._sinks.commit() if coordinator is None else coordinator.end())
         except BaseException as failure:
             await despite(failure, self._sinks.aborts(first_failure(failure)))
             raise
+        # Of a batch that a limit cut, the sinks have only a part.
+        if self._acknowledges and coordinator is None and self._stop_reason != "limit":
+            await self._acknowledgements.at_end()
         self._limits.report_progress()
         self._report = self._totals.report(plan.name, self._stop_reason)
 

@@ -10,13 +10,16 @@ import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from arrowstream.errors import PlanError, RunInterrupted
 
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_LOOK_AT_COMMIT_SECONDS: Final = 0.01
+"""Time between two looks at a commit after which the run is cancelled, in seconds."""
 
 
 def _say_nothing(text: str) -> None:
@@ -33,7 +36,8 @@ class SignalHandling:
         Called on the event loop with a sentence for the user at each signal that has an effect.
     exit_after
         Seconds after a second signal at which the process exits even if a thread still blocks; None to wait for it.
-        A temporary file may then be left, never one under a final name.
+        A temporary file may then be left, never one under a final name. A commit that goes on after that time gets
+        as much time again.
     """
 
     say: Callable[[str], None] = _say_nothing
@@ -45,7 +49,7 @@ class Stoppable(Protocol):
 
     @property
     def commit_begun(self) -> bool:
-        """True once its sinks have begun to make their rows visible, which nothing stops."""
+        """True while its sinks make rows visible, which nothing stops, and after the last commit."""
         ...
 
     def stop(self, reason: str) -> None:
@@ -73,7 +77,8 @@ async def ended_by_signals(run: Stoppable, work: Coroutine[Any, Any, T], handlin
     """Run `work`, the execution of `run`, until it ends or signals end it.
 
     The first signal stops the run: sources stop, rows in flight are delivered, sinks commit. The second cancels
-    it, so that nothing is committed. It has no effect once sinks commit, which cannot be undone.
+    it, so that nothing is committed. It has no effect once sinks commit, which cannot be undone; in a run with
+    checkpoints, the commit of an epoch that is not the last one is completed, and the run is cancelled after it.
 
     Raises
     ------
@@ -107,6 +112,8 @@ class _Handlers:
         self._loop = asyncio.get_running_loop()
         self._received = 0
         self._before: dict[signal.Signals, Any] = {}
+        self._mutex = threading.Lock()
+        self._ended = False
         self._exit: threading.Timer | None = None
 
     def __enter__(self) -> Self:
@@ -118,19 +125,17 @@ class _Handlers:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self._exit is not None:
-            self._exit.cancel()
+        with self._mutex:
+            self._ended = True
+            if self._exit is not None:
+                self._exit.cancel()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._received += 1
         if self._received == 1:
             self._loop.call_soon_threadsafe(self._stop, signal.Signals(number))
         elif self._received == 2:
-            if self._handling.exit_after is not None:
-                # Not on the loop, which may be blocked.
-                self._exit = threading.Timer(self._handling.exit_after, self._leave, [128 + number])
-                self._exit.daemon = True
-                self._exit.start()
+            self._leave_later(128 + number)
             self._loop.call_soon_threadsafe(self._cancel, signal.Signals(number))
 
     def _stop(self, number: signal.Signals) -> None:
@@ -140,14 +145,32 @@ class _Handlers:
     def _cancel(self, number: signal.Signals) -> None:
         if self._run.commit_begun:
             self._handling.say("committing: the run ends once its rows are visible")
+        self._cancel_after_commit(number)
+
+    def _cancel_after_commit(self, number: signal.Signals) -> None:
+        if self._ended:
+            return
+        if self._run.commit_begun:
+            self._loop.call_later(_LOOK_AT_COMMIT_SECONDS, self._cancel_after_commit, number)
             return
         self.second = number
         self._task.cancel()
 
+    def _leave_later(self, code: int) -> None:
+        """Exit after some time, by a thread: the loop may be blocked."""
+        if self._handling.exit_after is not None:
+            self._exit = threading.Timer(self._handling.exit_after, self._leave, [code])
+            self._exit.daemon = True
+            self._exit.start()
+
     def _leave(self, code: int) -> None:
-        # A commit that has begun must end: otherwise half of it would be visible.
         if not self._run.commit_begun:
             exit_now(code)
+            return
+        # A commit that has begun must end: otherwise half of it would be visible.
+        with self._mutex:
+            if not self._ended:
+                self._leave_later(code)
 
 
 def exit_now(code: int) -> None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 
 from arrowstream.backends.base import Evaluator
-from arrowstream.core.batch import Batch, Element, Mark
+from arrowstream.core.batch import Barrier, Batch, Element, Mark
 from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
 from arrowstream.errors import ArrowstreamError
@@ -26,7 +26,7 @@ _ROW_NS = 100
 class RunningStage(ABC):
     """A stage of the plan with its counters."""
 
-    __slots__ = ("_attempt", "_governed", "_ingest_ns", "advice", "counters")
+    __slots__ = ("_attempt", "_governed", "_ingest_ns", "advice", "counters", "finished", "halted", "sides")
 
     def __init__(self, name: str) -> None:
         self._ingest_ns: int | None = None
@@ -35,6 +35,12 @@ class RunningStage(ABC):
         self._governed = False
         self.advice: str | None = None
         """The hint of an error that suggests none."""
+        self.sides: list[OutputPort] = []
+        """The ports of sinks for its late rows and dead letters, which get its barriers, too."""
+        self.halted = False
+        """True once the last barrier of a run has passed: nothing comes out any more, the next run goes on."""
+        self.finished = False
+        """True while an earlier run has finished the stage, and no row has come since."""
 
     @property
     def queue_capacity(self) -> int | None:
@@ -79,6 +85,20 @@ class RunningStage(ABC):
         """Emit the elements that come out for a mark, with the mark itself."""
         self.counters.record_mark(mark)
         await output.send(mark)
+
+    async def pass_mark(self, mark: Mark, output: OutputPort) -> None:
+        """Emit what comes out for a mark, and pass barriers on to the side outputs."""
+        await self.on_mark(mark, output)
+        if isinstance(mark, Barrier):
+            for side in self.sides:
+                await side.send(mark)
+
+    async def end(self, output: OutputPort) -> None:
+        """Emit the rows that the stage still holds, unless the next run does, and end the side outputs."""
+        if not self.halted and not self.finished:
+            await self.finish(output)
+        for side in self.sides:
+            await side.end()
 
     async def finish(self, output: OutputPort) -> None:
         """Emit the rows that the stage still holds when the stream ends."""

@@ -63,7 +63,7 @@ async def _run_stage(stage: RunningStage, drive: Callable[[], Awaitable[None]], 
     try:
         await stage.open()
         await drive()
-        await stage.finish(output)
+        await stage.end(output)
     except FAILURES as failure:
         await despite(failure, [stage.close])
         raise
@@ -106,7 +106,7 @@ async def _drive(source: InputPort, stage: RunningStage, output: OutputPort) -> 
                 await rest
             del out  # the next batch can have its memory, which is still in the processor's caches
         elif element is not None:
-            await stage.on_mark(element, output)
+            await stage.pass_mark(element, output)
         else:
             return
         if turns.are_over():
@@ -121,7 +121,7 @@ async def _drive_timed(source: InputPort, stage: RunningTimed, output: OutputPor
             if stage.accepts_input and reading is None:
                 reading = asyncio.ensure_future(source.receive())
                 stage.on_waiting()
-            deadline = stage.deadline_ns
+            deadline = None if stage.halted else stage.deadline_ns
             await _wait_until(deadline, reading if stage.accepts_input else None, clock)
             if deadline is not None and clock.now_ns() >= deadline:
                 await stage.on_timer(output)
@@ -155,7 +155,7 @@ async def _through(element: Element, stage: RunningStage, output: OutputPort) ->
     if isinstance(element, Batch):
         await emit_all(await stage.process(element), output)
     else:
-        await stage.on_mark(element, output)
+        await stage.pass_mark(element, output)
 
 
 async def _drive_concurrent(source: InputPort, stage: RunningAsync, output: OutputPort) -> None:
@@ -193,7 +193,7 @@ async def _drive_concurrent(source: InputPort, stage: RunningAsync, output: Outp
             if isinstance(item, asyncio.Task):
                 await emit_all(await item, output)
             else:
-                await stage.on_mark(item, output)
+                await stage.pass_mark(item, output)
                 if isinstance(item, Barrier):
                     passed.set()
 

@@ -33,7 +33,7 @@ class Threads:
         A thread cannot be interrupted. Returning while it still reads or writes would let `close` or
         `abort` run at the same time, so a cancellation is raised only once the call has ended.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        future = self.begin(function, *arguments)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -42,6 +42,10 @@ class Threads:
             finally:
                 future.exception()  # marks it as retrieved; the caller gets the cancellation
             raise
+
+    def begin(self, function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Begin ``function(*arguments)`` on a thread; the caller waits for its end, whatever happens."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
     def close(self) -> None:
         """End the threads, after every call has returned."""

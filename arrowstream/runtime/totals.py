@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from arrowstream.core.clock import Clock
 from arrowstream.metrics.snapshot import Metrics
+from arrowstream.runtime.checkpoints.coordinator import Coordinator
 from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.endpoints.sinks import RunningSinks
 from arrowstream.runtime.endpoints.source import RunningSource
@@ -27,7 +28,7 @@ class Totals:
         Every sink of the run.
     """
 
-    __slots__ = ("_begin_ns", "_clock", "_end_ns", "_sinks", "exits", "sources", "wiring")
+    __slots__ = ("_begin_ns", "_clock", "_end_ns", "_sinks", "coordinator", "exits", "sources", "wiring")
 
     def __init__(self, clock: Clock, sinks: RunningSinks) -> None:
         self._clock = clock
@@ -38,6 +39,7 @@ class Totals:
         self.exits: dict[object, list[RunningSink]] = {}
         """The sinks at ends of the pipeline, whose rows count as output; those of one fan-out are one exit."""
         self.wiring: Wiring | None = None
+        self.coordinator: Coordinator | None = None
 
     @property
     def final_sinks(self) -> list[RunningSink]:
@@ -122,6 +124,7 @@ class Totals:
                 *(note for source in self.sources for note in source.notes),
                 *(note for stage in self._stages for note in stage.counters.notes),
             ),
+            None if self.coordinator is None else self.coordinator.metrics,
         )
 
     @property

@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
+import polars as pl
+
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.plan.physical import (
     Input,
@@ -78,11 +80,19 @@ class Wiring:
         self._ending = False
         """True if a task has failed or the run has cancelled one, which ends the others."""
 
-    def start(self, group: Tasks) -> None:
-        """Start every task."""
+    def start(self, group: Tasks, before: int) -> None:
+        """Start every task.
+
+        Parameters
+        ----------
+        group
+            The group of the tasks.
+        before
+            Number of requests to cancel the task of the run before the run began: a later one is the run's, also if
+            it has come in the step that starts the tasks, as that of Ctrl-C may.
+        """
         runner = asyncio.current_task()
         assert runner is not None
-        before = runner.cancelling()
 
         def is_ending() -> bool:
             return self._ending or runner.cancelling() > before
@@ -139,7 +149,7 @@ class Wiring:
     def _bad_rows(self, source: RunningSource, start: Input) -> None:
         """Open the sink of rows that a source cannot read, if it has one."""
         if start.bad_rows is not None:
-            source.write_bad_rows = self._sinks.shared_side_output(start.bad_rows)
+            source.bad_rows.port = self._sinks.shared_side_output(start.bad_rows)
 
     def _sink(self, binding: SinkBinding, exit_: object) -> RunningSink:
         sink = self._open_sink(binding, exit_)
@@ -151,11 +161,16 @@ class Wiring:
         return self._governed(running, stage)
 
     def _operator(self, stage: OperatorStage) -> RunningStage:
-        write = None
-        if stage.policies.late is not None:
-            binding = SinkBinding(f"late rows of {stage.name}", stage.policies.late, stage.schema)
-            write = self._sinks.side_output(binding).send
-        return self._governed(start_operator(stage, self._resources, write), stage)
+        late = self._late_rows(stage, stage.schema)
+        running = start_operator(stage, self._resources, None if late is None else late.send)
+        running.sides += [] if late is None else [late]
+        return self._governed(running, stage)
+
+    def _late_rows(self, stage: OperatorStage | InputsStage, schema: pl.Schema) -> OutputPort | None:
+        """Open the sink of late rows of a stage, if it has one."""
+        if stage.policies.late is None:
+            return None
+        return self._sinks.side_output(SinkBinding(f"late rows of {stage.name}", stage.policies.late, schema))
 
     def _governed(self, running: RunningStage, stage: SegmentStage | OperatorStage) -> RunningStage:
         govern(running, stage.policies, stage.schema, self._resources.clock, self._sinks)
@@ -241,7 +256,9 @@ class Wiring:
 
     def _ports(self, stage: InputsStage, output: OutputPort) -> PortQueue:
         """Add a task for an operator with several inputs; return the queue before it."""
-        running = RunningInputs(stage, self._resources)
+        late = self._late_rows(stage, stage.late)
+        running = RunningInputs(stage, self._resources, None if late is None else late.send)
+        running.sides += [] if late is None else [late]
         ports = PortQueue(1 + len(stage.inputs), self._limits)
         self.stages.append(running)
         self._count(ports.queue, running.counters)

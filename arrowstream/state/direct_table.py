@@ -118,6 +118,19 @@ class DirectTable:
         found -= 1
         return found
 
+    def look_up(self, keys: pl.Series) -> Array:
+        """Return the number of each key (rows,), int64, -1 for none; keys out of range have none."""
+        whole = as_integers(keys)
+        places = distances((whole.fill_null(0) if whole.null_count() else whole).to_numpy(), self._base)
+        null = len(self._entries) - 1
+        outside = places.view(np.uint64) >= null
+        places[outside] = 0
+        numbers = self.find(places)
+        numbers[outside] = -1
+        if whole.null_count():
+            numbers[whole.is_null().to_numpy()] = int(self._entries[null]) - 1
+        return numbers
+
     def claim(self, places: Array) -> Array:
         """Claim places for keys without number; return for each row the first row of its key (rows,), int64."""
         rows = np.arange(len(places))

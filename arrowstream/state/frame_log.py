@@ -178,7 +178,7 @@ class FrameLog:
 
     def _to_file(self) -> None:
         self._starts.append(self.stop)
-        self._filed.append(self._memory.in_file([pl.concat(self._runs)]))
+        self._filed.append(self._memory.in_file([pl.concat(self._runs)]).frame)
         self._filed_bytes += self._held
         self._runs, self._sizes = [], []
         self._hold(0)

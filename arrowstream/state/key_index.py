@@ -179,6 +179,12 @@ class KeyIndex:
             start += rows
             self._piece = min(2 * self._piece, _MOST)
 
+    def find(self, keys: pl.DataFrame) -> Array:
+        """Return the slot of each row (rows,), int64, -1 for keys that are not held; no key is added."""
+        if self._direct is None:
+            return self._hashed.find(keys, self._hashed.marks(keys))[0]
+        return self._slots_of(self._direct.look_up(keys.to_series()))
+
     def keys(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
         """Return the keys held, the oldest first, from position `start` to before `stop`."""
         oldest = self._ring.oldest
@@ -278,10 +284,15 @@ class KeyIndex:
         """Return the slot of each row (rows,), int64, -1 for none, and its place in the table (rows,)."""
         if self._direct is None:
             return self._hashed.find(keys, marks)
-        numbers, ring = self._direct.find(marks), self._ring
+        return self._slots_of(self._direct.find(marks)), marks
+
+    def _slots_of(self, numbers: Array) -> Array:
+        """Return the slots of key numbers (rows,), int64, -1 for those of evicted keys and for -1."""
+        ring = self._ring
         if not ring.oldest:
-            return numbers, marks
-        return np.where(numbers < ring.oldest, -1, ring.slots(numbers)), marks
+            return numbers
+        slots: Array = np.where(numbers < ring.oldest, -1, ring.slots(numbers))
+        return slots
 
     def _make_room(self, new: Array, slots: Array) -> int:
         """Evict keys for the new ones if all rows may pass; return the number of leading rows that may.

@@ -88,6 +88,11 @@ class StateLimit:
         return "".join([*given, f", on_full={self.on_full}"]) if given else ""
 
     @property
+    def lasting(self) -> StateLimit:
+        """What of the limit decides about rows: all of it if keys may be evicted, else nothing."""
+        return self if self.evicts else NO_LIMIT
+
+    @property
     def evicts(self) -> bool:
         """True if keys may be evicted."""
         return self.on_full == "evict" and (self.max_keys is not None or self.max_bytes is not None)

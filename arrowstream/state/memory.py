@@ -12,9 +12,9 @@ import polars as pl
 from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import StageError
 from arrowstream.state.arrays import Array
-from arrowstream.state.spill_file import array_in_file, frame_in_file
+from arrowstream.state.spill_file import SpillFile, array_in_file, spill_file
 
-_Kept = TypeVar("_Kept", Array, pl.DataFrame)
+_Kept = TypeVar("_Kept", Array, SpillFile)
 
 _SMALL = 65_536
 """Bytes up to which an array is never spilled: a file takes whole pages and some system calls."""
@@ -193,8 +193,8 @@ class StateMemory:
         """
         return self.is_short and nbytes >= max(self._most // 8, filed // 64, 1)
 
-    def in_file(self, pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
-        """Write pieces to a file and return them as one frame mapped from it.
+    def in_file(self, pieces: Iterable[pl.DataFrame]) -> SpillFile:
+        """Write pieces to a file, and return it.
 
         Parameters
         ----------
@@ -206,7 +206,7 @@ class StateMemory:
         StageError
             The disk has no room for it.
         """
-        return self._spilled(lambda: frame_in_file(pieces))
+        return self._spilled(lambda: spill_file(pieces))
 
     @property
     def _most(self) -> int:

@@ -1,9 +1,12 @@
-"""The format of a snapshot: record batches of one schema, with metadata on what wrote them."""
+"""The format of a snapshot: record batches of one schema, with metadata on what wrote them.
+
+State with keys comes in key shards: each batch has rows of one shard, whose number is in its metadata.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -12,12 +15,19 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SnapshotError
+from arrowstream.state.snapshots.key_shards import SHARDS
+from arrowstream.state.snapshots.sharded_rows import Keys, ShardCutter, in_order
+from arrowstream.state.snapshots.snapshot_batches import PartInFile, SnapshotBatches
+from arrowstream.state.spill_file import RowsInFile
 
 _KIND, _VERSION, _VALUES = b"arrowstream.kind", b"arrowstream.version", b"arrowstream.values"
-_OURS = (_KIND, _VERSION, _VALUES)
+_SHARD, _PRESENT, _ORDERED = b"arrowstream.shard", b"arrowstream.shards", b"arrowstream.ordered"
+_OURS = (_KIND, _VERSION, _VALUES, _SHARD, _PRESENT, _ORDERED)
 
-PIECE_BYTES = 16 << 20
-"""The approximate bytes of a record batch of a snapshot, made one at a time in addition to the state itself."""
+PIECE_BYTES = 4 << 20
+"""The approximate bytes of a record batch of a snapshot, made one at a time in addition to the state itself.
+
+Checkpoints write a piece that has not changed once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +54,26 @@ class SnapshotFormat:
     kind: str
     version: int
 
-    def write(self, rows: Iterable[Batch] = (), **values: Any) -> Iterator[pa.RecordBatch]:
-        """Yield a snapshot, made while it is read: at least one record batch.
+    def write(
+        self,
+        rows: Iterable[Batch | RowsInFile] = (),
+        by: Keys = (),
+        ordered: bool = False,
+        **values: Any,
+    ) -> SnapshotBatches:
+        """Return a snapshot, made while it is read: at least one record batch.
 
         Parameters
         ----------
         rows
-            Batches of one schema; larger ones are cut into slices of about `PIECE_BYTES`.
+            Batches of one schema, which do not change once they are made; larger ones are cut into slices of about
+            `PIECE_BYTES`. Rows in files stay as they are, with the keys of all shards.
+        by
+            The key columns, or a function that returns the keys of rows, for a snapshot in key shards; empty for
+            state without keys.
+        ordered
+            Whether `read` gives the rows of all shards in the order in which they are here. Otherwise only rows of
+            the same shard keep their order, and each batch that is read has rows of one batch that was written.
         values
             Values that have a form in JSON.
         """
@@ -59,12 +82,18 @@ class SnapshotFormat:
             _VERSION: str(self.version).encode(),
             _VALUES: json.dumps(values).encode(),
         }
-        count = 0
-        for piece in chain.from_iterable(map(_pieces, rows)):
-            record, count = piece.arrow(), count + 1
-            yield record.replace_schema_metadata({**(record.schema.metadata or {}), **ours})
-        if not count:
-            yield pa.RecordBatch.from_pydict({}).replace_schema_metadata(ours)
+
+        if by and ordered:
+            ours[_ORDERED] = b"yes"
+        shards = ShardCutter(by, ordered) if by else None
+
+        def encoded(parts: Iterator[Batch | RowsInFile]) -> Iterator[pa.RecordBatch | PartInFile]:
+            empty = pa.RecordBatch.from_pydict({}).replace_schema_metadata(ours)
+            made = chain.from_iterable(_made(part, shards, ours) for part in parts)
+            yield next(made, empty)
+            yield from made
+
+        return SnapshotBatches(rows, encoded)
 
     def read(self, batches: Iterator[pa.RecordBatch]) -> tuple[dict[str, Any], Iterator[Batch]]:
         """Return the values and the rows of a snapshot; rows are read from `batches` as they are consumed.
@@ -84,7 +113,61 @@ class SnapshotFormat:
                 found=f"state of {kind}, version {version}",
                 hint="restore with the pipeline and the version of arrowstream that wrote it, or start without it",
             )
-        return json.loads(metadata[_VALUES]), _rows(chain((first,), batches))
+        assert first is not None
+        rows = _rows(chain((first,), batches))
+        if _ORDERED not in metadata:
+            return json.loads(metadata[_VALUES]), (batch for _, batch in rows)
+        present = json.loads(metadata.get(_PRESENT, b"null")) or range(SHARDS)
+        parts = ((shard, batch.polars()) for shard, batch in rows)
+        return json.loads(metadata[_VALUES]), map(Batch, in_order(parts, present))
+
+
+POSITION = SnapshotFormat("source position", 1)
+"""The format of a source's position, which is its value ``position``."""
+
+
+def kind_of(schema: pa.Schema) -> str:
+    """Return the kind of a snapshot with this schema; empty if it is none."""
+    metadata: dict[bytes, bytes] = schema.metadata or {}
+    return metadata.get(_KIND, b"").decode()
+
+
+def shard_of(schema: pa.Schema) -> int | None:
+    """Return the key shard of a batch of a snapshot with this schema; None for state without keys."""
+    metadata: dict[bytes, bytes] = schema.metadata or {}
+    return int(metadata[_SHARD]) if _SHARD in metadata else None
+
+
+def common_metadata(schema: pa.Schema) -> dict[bytes, bytes] | None:
+    """Return the metadata that all batches of a snapshot have."""
+    return schema.metadata and {key: value for key, value in schema.metadata.items() if key != _SHARD}
+
+
+def with_shard(
+    batch: pa.RecordBatch, metadata: Mapping[bytes, bytes], shard: int, present: Iterable[int]
+) -> pa.RecordBatch:
+    """Return a batch of a snapshot with the metadata of all batches, its shard, and the shards that the state has."""
+    own = {_SHARD: str(shard).encode(), _PRESENT: json.dumps(sorted(present)).encode()}
+    return batch.replace_schema_metadata({**metadata, **own})
+
+
+def _made(
+    rows: Batch | RowsInFile, shards: ShardCutter | None, metadata: Mapping[bytes, bytes]
+) -> Iterator[pa.RecordBatch | PartInFile]:
+    """Yield the parts of a snapshot with these rows, with this metadata in addition to their own."""
+    if isinstance(rows, RowsInFile):
+        yield PartInFile(rows, metadata)
+    elif shards is None:
+        yield from _records(rows, metadata)
+    else:
+        for shard, part in shards.cut(rows.polars()):
+            yield from _records(Batch(part), {**metadata, _SHARD: str(shard).encode()})
+
+
+def _records(rows: Batch, metadata: Mapping[bytes, bytes]) -> Iterator[pa.RecordBatch]:
+    for piece in _pieces(rows):
+        record = piece.arrow()
+        yield record.replace_schema_metadata({**(record.schema.metadata or {}), **metadata})
 
 
 def _pieces(batch: Batch) -> Iterator[Batch]:
@@ -98,8 +181,9 @@ def _pieces(batch: Batch) -> Iterator[Batch]:
         yield batch.slice(start, most)
 
 
-def _rows(records: Iterable[pa.RecordBatch]) -> Iterator[Batch]:
+def _rows(records: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Batch]]:
+    """Yield the shard, 0 for state without keys, and the rows of each batch."""
     for record in records:
         if record.num_columns:
             theirs = {key: value for key, value in record.schema.metadata.items() if key not in _OURS}
-            yield Batch(record.replace_schema_metadata(theirs or None))
+            yield shard_of(record.schema) or 0, Batch(record.replace_schema_metadata(theirs or None))

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from checkpoints import MemoryStore, run_with
+from memory_store import MemoryStore, run_with
 from scripted import LedgerSink, ScriptedOperator, ScriptedProcess
 
 from arrowstream import Builder, Pipeline, Processor, Sink
@@ -19,6 +19,8 @@ from arrowstream.errors import SnapshotError, StageError
 from arrowstream.operators.base import AsyncProcess, Process
 from arrowstream.plan.step_ids import state_ids
 from arrowstream.testing import Abort, Aborted, TestSink, TestSource
+
+pytestmark = pytest.mark.once
 
 FRAMES = [pl.DataFrame({"x": [start, start + 1]}) for start in range(0, 10, 2)]
 SCRIPT: list[Any] = [*FRAMES[:2], Barrier(1), *FRAMES[2:4], Barrier(2), FRAMES[4]]
@@ -161,6 +163,7 @@ OTHER_STEPS: dict[str, Callable[[Builder], Builder]] = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("change", OTHER_STEPS)
 def test_a_step_finds_its_state_whatever_steps_are_added(change: str) -> None:
     found = restored(saved_by(lambda b: b.scan(**TOTAL)), OTHER_STEPS[change])
@@ -219,6 +222,7 @@ def other_split(b: Builder) -> Builder:
     return split.otherwise(lambda way: way.filter(pl.col("x") >= 0)).merge()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "add", [lambda b: split_totals(other_split(b)), lambda b: other_split(split_totals(b))]
 )

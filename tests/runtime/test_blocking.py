@@ -8,6 +8,8 @@ import pytest
 
 from arrowstream.runtime.run_blocking import run_blocking
 
+pytestmark = pytest.mark.once
+
 
 async def answer() -> int:
     await asyncio.sleep(0)

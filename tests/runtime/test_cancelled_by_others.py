@@ -15,11 +15,14 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.failures import is_failure
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, PlanError, SinkError, SourceError, StageError
-from arrowstream.io.sink import Handle, SinkSpec, Writer
+from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
+from arrowstream.io.writer import Handle, Writer
 from arrowstream.runtime.failure.stage_error import opened
 from arrowstream.runtime.report import Progress
 from arrowstream.testing import ManualClock, TestSink, TestSource
+
+pytestmark = pytest.mark.once
 
 FRAMES = [pl.DataFrame({"x": [number]}) for number in range(10)]
 WORDS = "cancelled by other code"
@@ -108,6 +111,7 @@ STEPS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_a_step_fails(step: Callable[[Any], Any], tmp_path: Path) -> None:
     builder = step(Pipeline.builder().source(numbers()))

@@ -15,10 +15,13 @@ from arrowstream import Builder, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Batch
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PeerGone, SinkError
-from arrowstream.io.sink import BlockingWriter, SinkSpec
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.writer import BlockingWriter
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.runtime.failure.cleanup import uninterrupted
-from arrowstream.testing import TestSource, Watermark
+from arrowstream.testing import TestSink, TestSource, Watermark
+
+pytestmark = pytest.mark.once
 
 ROWS = pl.DataFrame({"x": range(100), "k": [number % 3 for number in range(100)]})
 
@@ -85,6 +88,20 @@ def test_where_one_sink_cannot_prepare_no_sink_shows_anything(
     assert bad.ledger.calls[-2:] == ["prepare", "abort"]
 
 
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize(
+    "handler", [ErrorHandler.retry(3, 0), ErrorHandler.skip(), ErrorHandler.dead_letter(TestSink())]
+)
+def test_what_a_sink_does_at_its_end_is_not_retried(handler: ErrorHandler, blocking: bool) -> None:
+    """It belongs to no batch that a handler could repeat, skip or put aside."""
+    sink = LedgerSink(blocking, fail_in="prepare")
+    with pytest.raises(SinkError, match="no prepare today"):
+        source().sink(sink).on_error(handler).build().run_sync()
+    assert sink.ledger.calls.count("prepare") == 1
+    assert sink.ledger.calls[-2:] == ["prepare", "abort"]
+
+
+@pytest.mark.untraced
 @pytest.mark.parametrize("blocking", [False, True])
 @pytest.mark.parametrize("ends", ENDS)
 def test_every_sink_prepares_before_the_first_commits(ends: str, blocking: bool) -> None:

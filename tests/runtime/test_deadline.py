@@ -15,6 +15,8 @@ from arrowstream.runtime.failure.timeout import Deadline
 from arrowstream.runtime.threads import Threads
 from arrowstream.testing import ManualClock
 
+pytestmark = pytest.mark.once
+
 BATCH = Batch(pl.DataFrame({"x": [1, 2]}), Position("n.csv", 3, 5))
 
 

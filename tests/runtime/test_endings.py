@@ -15,11 +15,14 @@ from arrowstream.core.batch import Batch, Element
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SinkError, StageError
-from arrowstream.io.sink import Handle, SinkSpec, Writer
+from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import Query, Reader, SourceSpec
+from arrowstream.io.writer import Handle, Writer
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.runtime.failure.cleanup import despite, in_turn
 from arrowstream.testing import TestSource
+
+pytestmark = pytest.mark.once
 
 FRAMES = [pl.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3, 4]})]
 

@@ -354,7 +354,7 @@ def test_marks_too_are_dropped_where_the_queue_is_full_but_no_barrier(late: bool
             seen.append(str(element))
         return seen, queue.counters.dropped_rows
 
-    barriers = ["Barrier(epoch=1)", "Barrier(epoch=2)"]
+    barriers = ["Barrier(epoch=1, last=False)", "Barrier(epoch=2, last=False)"]
     rows, dropped = asyncio.run(main())
     if late:
         assert (rows, dropped) == (["Batch(100 rows)", *barriers, "Batch(2 rows)"], 201)

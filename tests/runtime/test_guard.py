@@ -21,6 +21,8 @@ from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.runtime.failure.guard import Guard
 
+pytestmark = pytest.mark.once
+
 SKIP, FAIL, LOG = ErrorHandler.skip(), ErrorHandler.fail(), ErrorHandler.log()
 
 
@@ -255,6 +257,7 @@ def test_one_bad_row_costs_two_tries_a_halving(bad: int) -> None:
     assert len(scene.tries) <= 2 * 11
 
 
+@pytest.mark.untraced
 def test_a_batch_of_bad_rows_costs_a_try_a_row() -> None:
     scene = Scene(SKIP)
     assert scene.run([numbers(1024)], failing_on(*range(1024))) == []
@@ -269,7 +272,6 @@ def test_good_rows_after_many_bad_ones_are_tried_together() -> None:
 
 
 @pytest.mark.untraced
-@pytest.mark.once
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
 def test_all_tries_together_process_each_row_a_few_times_however_many_fail(step: int) -> None:
     scene = Scene(SKIP)

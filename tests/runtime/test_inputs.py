@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from checkpoints import MemoryStore, run_with
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_store import MemoryStore, run_with
 
 from arrowstream import Builder, Pipeline
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
@@ -23,6 +23,8 @@ from arrowstream.runtime.flow.port_queue import FromPort, PortQueue
 from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.state.snapshot import SnapshotFormat
 from arrowstream.testing import TestSink, TestSource
+
+pytestmark = pytest.mark.once
 
 LEFT = pl.DataFrame({"x": [1, 2]})
 RIGHT = pl.DataFrame({"x": [10, 20, 30]})

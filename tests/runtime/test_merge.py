@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowstream.core.batch import Barrier, Batch, Element, Idle, Watermark
+from arrowstream.core.batch import Barrier, Batch, Element, Idle, Partitions, Watermark
 from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.runtime.flow.merge import Merge
 from arrowstream.runtime.flow.ports import ChannelOutput
+
+pytestmark = pytest.mark.once
 
 ROWS = pl.DataFrame({"x": [1]})
 
@@ -44,6 +46,16 @@ def test_the_watermark_is_the_least_of_all_inputs_and_never_goes_back() -> None:
         await merge.end(1)
 
     assert merged(2, script) == [Watermark(3), Watermark(5), Watermark(7), Watermark(9)]
+
+
+def test_partitions_of_a_source_mean_nothing_where_streams_meet() -> None:
+    async def script(merge: Merge) -> None:
+        await merge.send(0, Partitions(frozenset({"t[0]"})))
+        await merge.send(1, Watermark(3))
+        await merge.end(0)
+        await merge.end(1)
+
+    assert merged(2, script) == [Watermark(3)]
 
 
 def test_nobody_waits_for_an_idle_input_until_it_delivers_again() -> None:
@@ -143,12 +155,15 @@ def test_the_last_input_ends_while_a_mark_of_another_waits_for_room() -> None:
 def test_a_barrier_that_ends_an_input_is_passed_on_when_the_others_end() -> None:
     async def script(merge: Merge) -> None:
         await merge.send(0, Barrier(1))
-        await merge.end(0)
+        ending = asyncio.ensure_future(merge.end(0))
+        await asyncio.sleep(0)
         await merge.end(1)
+        await ending
 
     assert merged(2, script) == [Barrier(1)]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", range(60))
 def test_inputs_that_end_together_lose_nothing_in_any_order_of_their_tasks(seed: int) -> None:
     """Ends, marks, barriers and batches of several inputs meet in a channel that is mostly full."""

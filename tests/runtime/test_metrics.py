@@ -18,6 +18,8 @@ from arrowstream.metrics.snapshot import Metrics
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource, Watermark
 
+pytestmark = pytest.mark.once
+
 FRAME = pl.DataFrame({"x": [1, 2, 3, 4]})
 
 
@@ -155,7 +157,7 @@ def test_a_queue_before_a_blocking_sink_is_the_sinks() -> None:
             super().note(call)
             if call == "write":
                 held.set()
-                assert go_on.wait(10)
+                assert go_on.wait(60)
 
     pipeline = (
         Pipeline.builder().source(TestSource.from_frames(frames(9))).filter(pl.col("x") > 0)
@@ -163,8 +165,8 @@ def test_a_queue_before_a_blocking_sink_is_the_sinks() -> None:
     )  # fmt: skip
     thread = threading.Thread(target=pipeline.run_sync)
     thread.start()
-    assert held.wait(10)
-    for _ in range(1_000):
+    assert held.wait(60)
+    for _ in range(12_000):
         metrics = pipeline.metrics()
         if metrics.stages["sink"].queue_depth == 2:
             break

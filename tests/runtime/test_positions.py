@@ -7,25 +7,31 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from checkpoints import MemoryStore, run_with
 from contexts import context
 from effort import examples
+from epoch_files import PacedSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_store import MemoryStore, run_with
 from scripted import BlockingSource
 
 from arrowstream import Pipeline, Source
-from arrowstream.core.batch import Barrier, Batch, Element, Watermark
+from arrowstream.core.batch import Barrier, Batch, Element, Watermark, to_frame, to_record
+from arrowstream.core.plural import counted
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.errors import SnapshotError, SourceError
+from arrowstream.io.memory.frame_position import FramePosition
 from arrowstream.io.memory.frame_source import FrameSource
-from arrowstream.io.source import BlockingReader, Reader, SourceSpec, open_source
+from arrowstream.io.open_source import open_source
+from arrowstream.io.source import BlockingReader, Reader, SourceSpec
+from arrowstream.runtime.checkpoints.snapshots import Snapshots
 from arrowstream.runtime.endpoints.source import RunningSource
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.threads import Threads
 from arrowstream.state.snapshot import SnapshotFormat
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
+
+pytestmark = pytest.mark.once
 
 ROWS = pl.DataFrame({"x": range(23)})
 
@@ -91,12 +97,55 @@ def assert_continues(cuts: list[int], batch_rows: int, scripted: bool) -> None:
 def test_rows_keep_their_place_among_all_rows_where_a_reader_continues() -> None:
     async def main() -> list[str]:
         source = FrameSource.of([ROWS[:10], ROWS[10:]], batch_rows=4)
-        reader = opened(source, {"version": 1, "row": 8})
+        assert isinstance(source, FrameSource) and isinstance(source.frames, list)
+        reader = opened(source, FramePosition(source.frames, 8))
         first, second = await reader.read(), await reader.read()
         assert isinstance(first, Batch) and isinstance(second, Batch)
         return [str(first.position), str(second.position)]
 
     assert asyncio.run(main()) == ["frame rows 8-10", "frame rows 10-14"]
+
+
+MANY = pl.DataFrame({"x": range(5000)})
+TIMES = pl.DataFrame(
+    {
+        "at": pl.Series([2**62, None]).cast(pl.Datetime("us")),
+        "days": pl.Series([[3_000_000], []], dtype=pl.List(pl.Int32)).cast(pl.List(pl.Date)),
+        "pair": pl.Series([[2**62, 1]] * 2, dtype=pl.Array(pl.Int64, 2)).cast(pl.Array(pl.Datetime("us"), 2)),
+        "of": pl.Series([{"at": 2**62, "s": "a"}] * 2).cast(
+            pl.Struct({"at": pl.Datetime("ms"), "s": pl.Enum(["a"])})
+        ),
+    }
+)
+
+
+@pytest.mark.parametrize("frame", [ROWS, MANY, TIMES], ids=["rows", "many", "times"])
+def test_a_frame_that_begins_with_other_rows_is_refused(frame: pl.DataFrame) -> None:
+    row = frame.height
+
+    def resumed(*frames: pl.DataFrame) -> None:
+        opened(FrameSource.of(list(frames)), FramePosition([Batch(frame)], row))
+
+    resumed(frame)
+    resumed(frame[:1], pl.concat([frame[1:], frame]))  # cut in another way, and with new rows
+    resumed(to_frame(to_record(frame)))
+    for other, found in (
+        (frame[:-1], counted(row - 1, "rows")),
+        (frame[list(range(row))[::-1]], "with other values"),
+        (pl.concat([frame[1:2], frame[1:]]), "with other values"),
+        (pl.concat([frame[:-1], frame[:1]]), "with other values"),
+    ):
+        if not other.equals(frame):
+            with pytest.raises(SourceError, match=f"(?s)does not begin with the {row:,} rows .*{found}"):
+                resumed(other)
+
+
+def test_of_a_long_frame_some_rows_are_compared() -> None:
+    position = FramePosition([Batch(MANY)], 5000)
+    changed = MANY.with_columns(pl.when(pl.col("x").is_between(2000, 2020)).then(0).otherwise("x").alias("x"))
+    with pytest.raises(SourceError, match="with other values"):
+        opened(FrameSource.of([changed]), position)
+    assert len(position) == 3
 
 
 def test_a_script_continues_after_a_mark() -> None:
@@ -116,7 +165,7 @@ def test_a_script_continues_after_a_mark() -> None:
 
 @pytest.mark.parametrize(
     "position",
-    [{}, {"version": 2, "row": 3}, {"version": 1, "row": "3"}, {"version": 1, "item": 3, "element": 0}],
+    [{}, {"version": 1, "row": 3}, {"version": 2, "row": "3"}, {"version": 1, "item": 3, "element": 0}],
 )
 def test_a_position_of_another_version_or_source_is_refused(position: SourcePosition) -> None:
     with pytest.raises(SourceError, match="cannot continue after this position"):
@@ -194,7 +243,7 @@ def running(source: SourceSpec, store: MemoryStore | None, clock: ManualClock) -
 def test_a_barrier_comes_between_two_batches_with_the_position_there(blocking: bool, stored: bool) -> None:
     frames = [ROWS[:4], ROWS[4:8], ROWS[8:]]
     store = MemoryStore()
-    start, end = (None if blocking else {"version": 1, "row": row} for row in (0, ROWS.height))
+    end = None if blocking else dict(FramePosition([Batch(ROWS)], ROWS.height))
 
     async def main() -> list[str]:
         source: SourceSpec = FrameSource.of(frames)
@@ -207,18 +256,18 @@ def test_a_barrier_comes_between_two_batches_with_the_position_there(blocking: b
         while (element := await run.receive()) is not None:
             seen.append(str(element))
         assert not run.inject(Barrier(3))
-        assert run.position == (end if stored else start)
+        assert (None if run.position is None else dict(run.position)) == end
         await run.close()
         return [text.split(",")[0] for text in seen]
 
     assert asyncio.run(main()) == [
         "Batch(4 rows" if not blocking else "Batch(4 rows)",
-        "Barrier(epoch=1)",
-        "Barrier(epoch=2)",
+        "Barrier(epoch=1",
+        "Barrier(epoch=2",
         "Batch(4 rows" if not blocking else "Batch(4 rows)",
         "Batch(15 rows" if not blocking else "Batch(15 rows)",
     ]
-    position = {"version": 1, "row": 4} if stored and not blocking else None
+    position = dict(FramePosition([Batch(ROWS)], 4)) if stored and not blocking else None
     assert [saved_position(store, epoch) for epoch in (1, 2)] == [position] * 2
 
 
@@ -259,13 +308,15 @@ def test_a_source_that_waits_passes_a_barrier_at_once(then: str) -> None:
 
 def test_what_was_read_when_a_barrier_came_is_handed_out_also_after_stop() -> None:
     async def main() -> list[Element | None]:
-        run = running(FrameSource.of([ROWS]), MemoryStore(), ManualClock())
+        run = running(PacedSource([ROWS]), MemoryStore(), ManualClock())
         waiting = asyncio.ensure_future(run.receive())
         await asyncio.sleep(0)
         run.inject(Barrier(1))
         first = await waiting
         run.stop()
-        return [first, await run.receive(), await run.receive()]
+        elements = [first, await run.receive(), await run.receive()]
+        await run.close()
+        return elements
 
     first, second, third = asyncio.run(main())
     assert first == Barrier(1)

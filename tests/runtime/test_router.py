@@ -65,7 +65,7 @@ def routed(route: Ways, elements: Sequence[Element], clock: Clock) -> tuple[Runn
 
 def test_rows_and_marks_are_counted_by_branch() -> None:
     router, got = routed(Ways(), [Batch(ROWS[:5]), Watermark(7), Barrier(1), Batch(ROWS[:2])], ManualClock())
-    marks = ["Watermark(time_us=7)", "Barrier(epoch=1)"]
+    marks = ["Watermark(time_us=7)", "Barrier(epoch=1, last=False)"]
     assert got == [["Batch(2 rows)", *marks, "Batch(1 row)"], ["Batch(3 rows)", *marks, "Batch(1 row)"]]
     moment = router.counters.snapshot(wall_us=0)
     assert (moment.rows_in, moment.rows_out, moment.watermark_us) == (7, 7, 7)

@@ -47,6 +47,7 @@ def sources() -> dict[str, Callable[[], SourceSpec]]:
     }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("source", sources())
 @pytest.mark.parametrize("blocking", [False, True])
 @pytest.mark.parametrize("steps", [0, 1, 2])
@@ -130,6 +131,7 @@ def test_an_undeclared_stream_without_batches_gives_an_empty_report() -> None:
     assert Pipeline.builder().source(TestSource(())).collect_sync().is_empty()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("limit", [0, 1, 2, 3, 9, 10, 11])
 @pytest.mark.parametrize("source", sources())
 def test_limit_delivers_exactly_so_many_rows_and_stops_the_source(limit: int, source: str) -> None:

@@ -11,19 +11,24 @@ from typing import Any
 
 import polars as pl
 import pytest
+from epoch_files import PacedSource
 
+from arrowstream.checkpoints.inspection import epochs
 from arrowstream.connectors.sink import Sink
 from arrowstream.connectors.source import Source
 from arrowstream.core.batch import Batch
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, RunInterrupted, StageError
-from arrowstream.io.sink import Handle, SinkSpec, Writer
+from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
+from arrowstream.io.writer import Handle, Writer
 from arrowstream.pipeline import Pipeline
 from arrowstream.runtime import signals
 from arrowstream.runtime.report import RunReport
 from arrowstream.runtime.signals import SIGNALS, SignalHandling
 from arrowstream.testing import TestSink
+
+pytestmark = pytest.mark.once
 
 BATCH = pl.DataFrame({"x": [1, 2, 3]})
 
@@ -119,7 +124,7 @@ def test_the_second_signal_ends_at_once(
     number: signal.Signals, timers: list[Timer], exits: list[int]
 ) -> None:
     sink = EndingSink()
-    with pytest.raises(RunInterrupted, match=f"{number.name}.*nothing is committed") as raised:
+    with pytest.raises(RunInterrupted, match=f"{number.name}.*nothing more is committed") as raised:
         run(endless(signal.SIGINT, number), sink)
     assert raised.value.number == number
     assert sink.calls == ["abort"]
@@ -218,6 +223,72 @@ def test_a_second_signal_after_the_commit_has_begun_comes_too_late(
     (timer,) = timers
     timer.function(*timer.arguments)
     assert exits == []
+
+
+class SlowEpochs(EndingSink):
+    """Gets two signals in the first commit, and has no end of preparing the second epoch."""
+
+    def open(self, schema: pl.Schema, context: StepContext) -> Writer:
+        return SlowEpochsWriter(self)
+
+
+class SlowEpochsWriter(EndingWriter):
+    async def prepare(self, epoch: int) -> Handle:
+        if epoch == 2:
+            await asyncio.sleep(60)
+        return await super().prepare(epoch)
+
+    async def commit(self, handle: Handle) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0.02)
+        timer = Timer.made[-1]
+        timer.function(*timer.arguments)
+        await super().commit(handle)
+
+
+def test_a_second_signal_in_the_commit_of_an_epoch_ends_the_run_after_it(
+    tmp_path: Path, timers: list[Timer], exits: list[int]
+) -> None:
+    said: list[str] = []
+    sink = SlowEpochs()
+    with pytest.raises(RunInterrupted) as raised:
+        run(PacedSource([BATCH] * 9, 1), sink, said, checkpoint=tmp_path, every="1ms")
+    assert raised.value.number == signal.SIGTERM and sink.calls == ["prepare", "commit", "abort"]
+    assert [(epoch.number, epoch.committed) for epoch in epochs(tmp_path)] == [(1, True)]
+    assert [text.partition(":")[0] for text in said] == ["stopping", "committing"]
+    # The process would have ended in the commit; it waits for as much time again.
+    assert exits == [] and [(timer.seconds, timer.state) for timer in timers] == [
+        (7.0, "started"),
+        (7.0, "cancelled"),
+    ]
+    timer = timers[-1]
+    timer.function(*timer.arguments)
+    assert exits == [128 + signal.SIGTERM]
+
+
+def test_a_second_signal_in_the_commit_of_the_last_epoch_comes_too_late(
+    tmp_path: Path, timers: list[Timer], exits: list[int]
+) -> None:
+    said: list[str] = []
+    sink = EndingSink(commit=signal.SIGINT)
+    report = run(PacedSource([BATCH] * 9, 1), sink, said, checkpoint=tmp_path, every="1ms")
+    assert report.stopped == "SIGINT"
+    assert sink.calls == ["prepare", "commit", "prepare", "commit", "close"]
+    assert [text.partition(":")[0] for text in said] == ["stopping", "committing"]
+    (timer,) = timers
+    timer.function(*timer.arguments)
+    assert (exits, len(timers)) == ([], 1)
+
+
+def test_a_second_signal_that_comes_too_late_does_not_cancel_what_follows_the_run() -> None:
+    async def main() -> None:
+        sink = EndingSink(prepare=signal.SIGINT, commit=signal.SIGTERM)
+        pipeline = Pipeline.builder().source(Source.from_frame(BATCH)).sink(sink).build()
+        await pipeline.run(signals=True)
+        await asyncio.sleep(0.03)
+
+    asyncio.run(main())
 
 
 @pytest.fixture

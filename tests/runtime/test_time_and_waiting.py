@@ -17,6 +17,8 @@ from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import AsyncProcess, Operator, Process, TimedProcess
 from arrowstream.testing import ManualClock, TestSink, TestSource
 
+pytestmark = pytest.mark.once
+
 ROWS = [pl.DataFrame({"value": [number]}) for number in range(5)]
 
 

@@ -17,9 +17,11 @@ from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SinkError, SourceError, StageError
 from arrowstream.io.memory.function_sink import CollectSink
-from arrowstream.io.sink import Writer
 from arrowstream.io.source import Query, Reader, SourceSpec
+from arrowstream.io.writer import Writer
 from arrowstream.runtime.report import RunReport
+
+pytestmark = pytest.mark.once
 
 SCHEMA = pl.Schema({"x": pl.Int64})
 ELEMENTS: list[Element] = [
@@ -178,6 +180,7 @@ def test_a_writer_can_be_awaited_too() -> None:
     assert collected.frame()["x"].to_list() == [1]
 
 
+@pytest.mark.untraced
 def test_other_tasks_get_their_turn() -> None:
     async def main() -> int:
         turns, batches = 0, [pl.DataFrame({"x": [1]})] * 3_000

@@ -10,12 +10,13 @@ from typing import Any
 
 from arrowstream.core.batch import Barrier, Batch, Element
 from arrowstream.core.failures import FAILURES, is_failure
-from arrowstream.errors import SinkError
-from arrowstream.io.sink import BlockingWriter, Handle, Writer
+from arrowstream.errors import SinkError, UndeliveredRows
+from arrowstream.io.writer import BlockingWriter, Handle, Writer
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.runtime.endpoints.allowance import Share
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
+from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.timed import Suspended
 
@@ -46,7 +47,6 @@ class RunningSink:
     __slots__ = (
         "_attempt",
         "_begin_write",
-        "_best_effort",
         "_clock",
         "_ended",
         "_governed",
@@ -58,11 +58,13 @@ class RunningSink:
         "_threads",
         "_turn",
         "_writer",
+        "best_effort",
         "blocking",
         "counters",
         "label",
         "lost",
         "period_s",
+        "sides",
     )
 
     def __init__(
@@ -79,7 +81,7 @@ class RunningSink:
         self.counters = StageCounters(name)
         self.label = label
         self.lost = False
-        self._best_effort = best_effort
+        self.best_effort = best_effort
         self._attempt: Attempt = self.attempt
         self._governed = False
         self._writer = writer
@@ -87,37 +89,46 @@ class RunningSink:
         self._now_ns = resources.clock.now_ns
         self._threads = resources.threads
         self._on_barrier = resources.on_sink_barrier
+        self.sides: list[OutputPort] = []
+        """The ports of sinks for its dead letters, which get its barriers, too."""
         self._share = share
         self._on_write = on_write
         self._handle: Handle | None = None
         self._ended = False
         self.blocking = isinstance(writer, BlockingWriter)
         self._begin_write: Callable[[Batch], Awaitable[None] | None]
-        self.period_s: float | None = None
-        if not isinstance(writer, BlockingWriter):
-            self._begin_write = writer.begin_write
-        elif writer.period_s is None:
+        self.period_s = writer.period_s if isinstance(writer, BlockingWriter) else None
+        self._turn = asyncio.Lock()
+        if self.period_s is not None:
+            self._begin_write = self._write_in_turn
+        elif isinstance(writer, BlockingWriter):
             self._begin_write = partial(self._threads.call, writer.write)
         else:
-            self.period_s = writer.period_s
-            self._turn = asyncio.Lock()
-            self._begin_write = partial(self._in_turn, writer.write)
+            self._begin_write = writer.begin_write
 
     async def end(self) -> None:
-        """Do nothing: `RunningSinks.commit` ends the sinks."""
+        """Take the end of its rows; `RunningSinks` commits it."""
+        for side in self.sides:
+            await side.end()
 
     async def send(self, element: Element) -> None:
         """Write a batch, cut to the rows that the limit still allows; count a mark."""
         if not isinstance(element, Batch):
             self.counters.record_mark(element)
             if isinstance(element, Barrier):
-                self._on_barrier(self.counters.name, element.epoch)
+                await self._on_own_barrier(element)
             return
         if self._share is not None:
             await self._send_up_to_limit(element, self._share)
         elif element.num_rows:
             await self._attempt(element)
             self._on_written(element.num_rows)
+
+    async def _on_own_barrier(self, barrier: Barrier) -> None:
+        """Report a barrier that has come, and pass it on to the dead letters."""
+        self._on_barrier(self.counters.name, barrier.epoch)
+        for side in self.sides:
+            await side.send(barrier)
 
     async def _send_up_to_limit(self, batch: Batch, share: Share) -> None:
         # If a handler leaves out rows, others of the batch take their place.
@@ -155,16 +166,20 @@ class RunningSink:
         while not self.lost:
             await self._clock.sleep(self.period_s)
             try:
-                await self._timed(partial(self._in_turn, self._writer.on_period))
+                await self._call(self._writer.on_period)
             except FAILURES as error:
-                if not self._best_effort:
+                if not self.best_effort:
                     raise
                 self.lose(error)
 
-    async def _in_turn(self, method: Callable[..., None], *arguments: object) -> None:
-        """Call a method of the writer on a thread, after the call that is running."""
+    async def _write_in_turn(self, batch: Batch) -> None:
+        """Write a batch after the call of the writer that is running."""
+        await self._in_turn(self._writer.write, batch)
+
+    async def _in_turn(self, method: Callable[..., Any], *arguments: object) -> Any:
+        """Call a method of the writer, on a thread if it blocks, after the call that is running."""
         async with self._turn:
-            await self._threads.call(method, *arguments)
+            return await (self._threads.call if self.blocking else _awaited)(method, *arguments)
 
     async def attempt(self, batch: Batch) -> list[Element]:
         """Write a batch once; return an empty list, as nothing comes out of a sink."""
@@ -208,8 +223,10 @@ class RunningSink:
         self._count(batch, begin_ns, waited_ns)
 
     def _failed(self, batch: Batch, error: BaseException) -> BaseException:
-        """Count a failure; return the error that names it."""
+        """Count a failure, and the rows that were written all the same; return the error that names it."""
         self.counters.errors += 1
+        if isinstance(error, UndeliveredRows):
+            self.counters.record_output(batch.slice(0, batch.num_rows - error.rows))
         return stage_error(self.counters.name, batch, error, SinkError)
 
     def _count(self, batch: Batch, begin_ns: int, waited_ns: int) -> None:
@@ -239,7 +256,7 @@ class RunningSink:
             try:
                 self._handle = await self._call(self._writer.prepare, epoch)
             except FAILURES as error:
-                if not self._best_effort:
+                if not self.best_effort:
                     raise
                 self.lose(error)
         if self.lost:
@@ -252,12 +269,15 @@ class RunningSink:
         try:
             await self._call(self._writer.commit, self._handle)
         except FAILURES as error:
-            if not self._best_effort:
+            if not self.best_effort:
                 raise
             self.lose(error)
             await self._abort_lost()
         else:
-            self._ended = True
+            self._on_committed()
+
+    def _on_committed(self) -> None:
+        self._ended = True
 
     async def close(self) -> None:
         """Close the writer of a sink that has committed."""
@@ -266,7 +286,7 @@ class RunningSink:
         try:
             await self._call(self._writer.close)
         except FAILURES as error:
-            if not self._best_effort:
+            if not self.best_effort:
                 raise
             _log.warning("%s has all its rows, but did not close: %s", self.counters.name, error)
 
@@ -289,8 +309,7 @@ class RunningSink:
 
     async def _call(self, method: Callable[..., Any], *arguments: object) -> Any:
         """Call a method of the writer, on a thread if it blocks."""
-        call = partial(self._threads.call, method) if self.blocking else method
-        return await self._timed(partial(call, *arguments))
+        return await self._timed(partial(self._in_turn, method, *arguments))
 
     async def _timed(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Await a call and count its time; name the sink in its failure."""
@@ -303,3 +322,8 @@ class RunningSink:
             raise stage_error(self.counters.name, None, error, SinkError) from error
         finally:
             self.counters.busy_ns += self._clock.now_ns() - begin
+
+
+async def _awaited(method: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+    """Await a method of a writer on the loop."""
+    return await method(*arguments)

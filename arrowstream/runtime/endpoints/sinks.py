@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
-from arrowstream.core.batch import Batch
+from arrowstream.core.checkpoints.failpoints import Failpoint, reach
+from arrowstream.core.failures import FAILURES
 from arrowstream.errors import SinkError
 from arrowstream.io.sink import SinkSpec
+from arrowstream.io.writer import Handle
 from arrowstream.plan.physical import SinkBinding
+from arrowstream.runtime.checkpoints.side_output import SideOutput
 from arrowstream.runtime.endpoints.allowance import Share
+from arrowstream.runtime.endpoints.epoch_sink import EpochSink
 from arrowstream.runtime.endpoints.sink import RunningSink
-from arrowstream.runtime.failure.cleanup import despite, in_turn, uninterrupted
+from arrowstream.runtime.failure.cleanup import despite, first_failure, in_turn, uninterrupted
 from arrowstream.runtime.failure.stage_error import opened
+from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.task_group import task_group
 
@@ -28,9 +33,10 @@ class RunningSinks:
         self._resources = resources
         self._sinks: list[RunningSink] = []
         self._side: list[RunningSink] = []
-        self._shared: list[tuple[SinkBinding, Callable[[Batch], Awaitable[None]]]] = []
+        self._shared: list[tuple[SinkBinding, SideOutput]] = []
+        self._newest_handles: dict[str, Handle] = {}
         self.commit_begun = False
-        """True once every sink has prepared; rows become visible after that."""
+        """True while rows become visible, which nothing stops, and after the last commit of the run."""
         self.reached: list[SinkSpec] = []
         """The specs of the sinks that were opened, or failed to open."""
 
@@ -58,10 +64,15 @@ class RunningSinks:
         """
         self.reached.append(binding.sink)
         context = self._resources.context(binding.name)
-        writer = opened(binding.name, SinkError, lambda: binding.sink.open(binding.schema, context))
-        sink = RunningSink(
+        epochs = self._resources.checkpoint
+        spec = binding.sink
+        if epochs is not None:
+            context = replace(context, checkpoint=epochs.context(binding.name))
+            spec = spec.with_checkpoints()
+        writer = opened(binding.name, SinkError, lambda: spec.open(binding.schema, context))
+        sink = (RunningSink if epochs is None else EpochSink)(
             binding.name,
-            binding.sink.label,
+            spec.label,
             writer,
             self._resources,
             share=share,
@@ -71,23 +82,23 @@ class RunningSinks:
         self._sinks.append(sink)
         return sink
 
-    def side_output(self, binding: SinkBinding) -> RunningSink:
-        """Open a sink for late rows or dead letters of a stage."""
+    def side_output(self, binding: SinkBinding) -> OutputPort:
+        """Open a sink for late rows of a stage, and return its port."""
+        return self._open_side(binding).add()
+
+    def shared_side_output(self, binding: SinkBinding) -> OutputPort:
+        """Return a port of a sink for dead letters, which is the same one for equal sinks and schemas."""
+        for known, side in self._shared:
+            if known.sink is binding.sink and known.schema == binding.schema:
+                return side.add()
+        side = self._open_side(binding)
+        self._shared.append((binding, side))
+        return side.add()
+
+    def _open_side(self, binding: SinkBinding) -> SideOutput:
         sink = self.open(binding)
         self._side.append(sink)
-        return sink
-
-    def shared_side_output(self, binding: SinkBinding) -> Callable[[Batch], Awaitable[None]]:
-        """Return the write of a sink for dead letters, the same one for equal sinks and schemas.
-
-        It writes one batch at a time, however many stages call it.
-        """
-        for known, write in self._shared:
-            if known.sink is binding.sink and known.schema == binding.schema:
-                return write
-        write = _in_turn(self.side_output(binding))
-        self._shared.append((binding, write))
-        return write
+        return SideOutput(sink)
 
     @asynccontextmanager
     async def keeping_time(self) -> AsyncIterator[None]:
@@ -104,7 +115,7 @@ class RunningSinks:
             for task in tasks:
                 task.cancel()
 
-    def _in_order(self) -> list[RunningSink]:
+    def in_order(self) -> list[RunningSink]:
         """Return the sinks at ends, then side outputs, which may get rows until a sink has written its last one."""
         ends = [sink for sink in self._sinks if sink not in self._side]
         return [*ends, *self._side]
@@ -122,7 +133,7 @@ class RunningSinks:
             A sink could not prepare, and no rows are visible; or one could not commit, and the error lists the sinks
             whose rows are visible and those whose rows are not.
         """
-        for sink in self._in_order():
+        for sink in self.in_order():
             await sink.prepare(END_OF_RUN)
         self.commit_begun = True
         await uninterrupted(self._commit_prepared())
@@ -131,7 +142,7 @@ class RunningSinks:
         failed: dict[RunningSink, BaseException] = {}
         shown: list[RunningSink] = []
         withheld: list[RunningSink] = []
-        for sink in self._in_order():
+        for sink in self.in_order():
             if sink in self._side and failed and all(end.lost for end in shown):
                 withheld.append(sink)
                 continue
@@ -150,6 +161,52 @@ class RunningSinks:
             await despite(failure, [*aborts, *(sink.close for sink in shown)])
             raise
         await in_turn(sink.close for sink in shown)
+
+    @property
+    def have_rows(self) -> bool:
+        """True if any sink has got rows since its last barrier."""
+        return any(sink.has_rows for sink in self._epoch_sinks())
+
+    async def recover(self, epoch: int, handles: Mapping[str, Handle]) -> None:
+        """Commit what an earlier run has prepared for the epoch that this run continues from."""
+        self._newest_handles.update(handles)
+        for sink in self._epoch_sinks():
+            await sink.recover(epoch, handles.get(sink.counters.name))
+            reach(Failpoint.SINK_RECOVERED)
+
+    async def prepared(self, epoch: int) -> dict[str, Handle]:
+        """Wait until every sink has prepared an epoch; return the handles by the names of the sinks.
+
+        That of a best-effort sink that is lost is the newest one before: the next run recovers the sink from it.
+        """
+        for sink in self._epoch_sinks():
+            handle = await sink.prepared(epoch)
+            if handle is not None:
+                self._newest_handles[sink.counters.name] = handle
+        return dict(self._newest_handles)
+
+    async def commit_epoch(self) -> None:
+        """Commit the epoch that every sink has prepared, which is complete: what fails is left to the next run.
+
+        Raises
+        ------
+        SinkError
+            A sink could not commit; the others have.
+        """
+        try:
+            await in_turn(sink.commit for sink in self.in_order())
+        except FAILURES as failure:
+            first_failure(failure).add_note(
+                "the epoch is complete: a run with the same checkpoint folder commits it"
+            )
+            raise
+
+    async def close(self) -> None:
+        """Close every sink after the last epoch."""
+        await in_turn(sink.close for sink in self.in_order())
+
+    def _epoch_sinks(self) -> Iterator[EpochSink]:
+        return (sink for sink in self.in_order() if isinstance(sink, EpochSink))
 
     def aborts(self, failure: BaseException) -> Iterator[Callable[[], Awaitable[None]]]:
         """Return the aborts of all sinks after `failure`; sinks that have committed keep their rows."""
@@ -180,13 +237,3 @@ def _partly_committed(
 
 def _named(sink: RunningSink) -> str:
     return f"{sink.counters.name} ({sink.label})"
-
-
-def _in_turn(sink: RunningSink) -> Callable[[Batch], Awaitable[None]]:
-    lock = asyncio.Lock()
-
-    async def write(batch: Batch) -> None:
-        async with lock:
-            await sink.send(batch)
-
-    return write

@@ -14,22 +14,19 @@ from arrowstream.errors import SourceError, StageError
 from arrowstream.io.source import BlockingReader, Reader
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.operators.base import Expressions
+from arrowstream.runtime.checkpoints.snapshots import Snapshots
+from arrowstream.runtime.endpoints.bad_rows import BadRows
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import end_tasks
 from arrowstream.runtime.flow.ports import Received
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.snapshots import Snapshots
 from arrowstream.runtime.timed import Suspended
-
-Read = tuple[Element | None, SourcePosition | None]
-"""An element, or None at the end, and the position after it; the position is None if not resumable."""
 
 
 class RunningSource:
     """A reader with counters and a gentle stop between two batches.
 
-    If the run has a snapshot store, the position at each barrier is saved there before the barrier is passed on, and
-    a barrier that is injected while the source waits for its next batch is passed on at once.
+    With a snapshot store, positions are saved at barriers.
 
     Parameters
     ----------
@@ -38,35 +35,40 @@ class RunningSource:
     reader
         The open reader; a `BlockingReader` is called on worker threads.
     resources
-        The run's clock, threads and snapshot store.
+        The run's resources.
     inside
         The steps that run inside the read, which its errors name.
     state_id
         The id of its saved position.
+    barriers
+        Whether a barrier does not wait for the next batch, as with a snapshot store.
     """
 
     __slots__ = (
         "_barriers",
+        "_barriers_at_once",
         "_begin_read",
         "_clock",
+        "_halted",
         "_injected",
         "_inside",
         "_interrupted",
         "_now_ns",
         "_over",
         "_pending",
+        "_position_before",
         "_reader",
         "_reading",
         "_snapshots",
         "_stopped",
         "_threads",
-        "_waits",
+        "bad_rows",
+        "barrier_position",
         "blocking",
         "counters",
         "ended",
-        "position",
         "queue",
-        "write_bad_rows",
+        "saved_epoch",
     )
 
     def __init__(
@@ -76,47 +78,52 @@ class RunningSource:
         resources: Resources,
         inside: Sequence[Expressions] = (),
         state_id: str = "source",
+        *,
+        barriers: bool = False,
     ) -> None:
-        self.counters = StageCounters(name)
+        self.counters = StageCounters(name, reader)
         self.queue = None
-        self.write_bad_rows: Callable[[Batch], Awaitable[None]] | None = None
-        """Writes a batch of rows that the reader could not read; None if they are only counted."""
         self._reader = reader
         self._inside = inside
         self._snapshots = Snapshots(name, state_id, resources)
         self._threads = resources.threads
         self._clock = resources.clock
         self._now_ns = resources.clock.now_ns
-        self._stopped = False
+        self._stopped = self._halted = False
         self._interrupted = False
         self._over = False
         self._reading: asyncio.Task[object] | None = None
         self._barriers: deque[Barrier] = deque()
         self._injected: asyncio.Future[None] | None = None
-        self._pending: asyncio.Task[Read] | None = None
-        self.position = reader.position()
-        """The position after the last element handed out; only kept up to date if the run has a snapshot store."""
+        self._pending: asyncio.Task[Element | None] | None = None
+        self._position_before: SourcePosition | None = None  # before the read that is under way
+        self.barrier_position: SourcePosition | None = None  # at the last barrier, or at the end
+        self.saved_epoch = 0
         self.ended = False
-        """True if the stream has ended by itself."""
         self.blocking = isinstance(reader, BlockingReader)
-        self._waits = self.blocking or self._snapshots.enabled
-        """True if a read always waits: for a worker thread, or for a barrier that may come before its batch."""
+        self._barriers_at_once = barriers or self._snapshots.enabled
+        self.bad_rows = BadRows(self.counters, held=self._barriers_at_once)
         self._begin_read: Callable[[], Received] = (
             self._on_thread(reader) if isinstance(reader, BlockingReader) else reader.begin_read
         )
 
     @property
+    def position(self) -> SourcePosition | None:
+        """Position after the last element that was handed out; None if the reader does not know it."""
+        return self._reader.position() if self._pending is None else self._position_before
+
+    @property
     def total_rows(self) -> int | None:
-        """Number of rows that the source will read in all; None if unknown."""
+        """Number of rows in all; None if unknown."""
         return self._reader.total_rows
 
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
-        """The reader's notes about rows that it had to change or leave out."""
+        """The reader's notes."""
         return self._reader.notes
 
     def stop(self) -> None:
-        """Stop reading; a source that only waits for its next batch is interrupted."""
+        """Stop reading, also while the source waits for its next batch."""
         self._stopped = True
         if self._reading is not None and not self._interrupted:
             self._interrupted = True
@@ -128,14 +135,30 @@ class RunningSource:
         Returns
         -------
         bool
-            False if the stream has ended and the barrier will not come out; `position`, which no longer changes, then
-            belongs to every later checkpoint.
+            False if the stream has ended: the barrier will not come out, and `position` no longer changes.
         """
         if not self._over:
             self._barriers.append(barrier)
             if self._injected is not None and not self._injected.done():
                 self._injected.set_result(None)
+        else:
+            self.barrier_position = self.position
         return not self._over
+
+    def halt(self) -> None:
+        """Hand out the barriers that were injected, and then nothing more, not even what has been read."""
+        self._halted = True
+        self.stop()
+
+    async def save_position(self, epoch: int) -> None:
+        """Save the position between the last element that was handed out and the next one, or at the end."""
+        self.barrier_position, self.saved_epoch = self.position, epoch
+        if self.barrier_position is not None:
+            await self._snapshots.save_position(epoch, self.barrier_position)
+
+    async def acknowledge(self, position: SourcePosition) -> bool:
+        """Pass on to the reader that every sink has the rows before `position`; return False to be asked again."""
+        return not isinstance(self._reader, Reader) or await self._reader.acknowledge(position)
 
     async def receive(self) -> Element | None:
         """Return the next element; None at the end of the stream or after `stop`.
@@ -150,7 +173,7 @@ class RunningSource:
 
     def begin_receive(self) -> Received:
         """Return the result of `receive` if the reader has it at hand, else an awaitable of it."""
-        if self._waits or self._stopped or self._barriers:
+        if self.blocking or self._stopped or self._barriers or self._pending is not None:
             return self._receive()
         begin = self._now_ns()
         try:
@@ -176,15 +199,21 @@ class RunningSource:
 
     async def _receive(self, reading: Awaitable[Element | None] | None = None) -> Element | None:
         """Return the next element where that may wait; `reading` is a read that has begun."""
-        if self._barriers:
-            element: Element | None = self._barriers.popleft()
-        elif self._stopped and self._pending is None and reading is None:
+        element: Element | None
+        if reading is not None:
+            element = await self._next(reading)
+        elif self._barriers:
+            element = self._barriers.popleft()
+        elif self._halted or (self._stopped and self._pending is None):
             element = None
         else:
-            element = await self._next(reading)
+            element = await self._next(None)
         self._count(element)
         if isinstance(element, Barrier):
-            await self._save(element)
+            await self.save_position(element.epoch)
+            await self.bad_rows.pass_barrier(element)
+        elif element is None:
+            await self.bad_rows.end()
         return element
 
     def _count(self, element: Element | None) -> None:
@@ -221,8 +250,8 @@ class RunningSource:
 
     async def _next(self, reading: Awaitable[Element | None] | None) -> Element | None:
         try:
-            if self._snapshots.enabled:
-                element = await self._next_or_barrier()
+            if self._barriers_at_once:
+                element = await self._next_or_barrier(reading)
             else:
                 element = await (self._read() if reading is None else self._interruptible(reading))
         except BaseException as error:
@@ -234,40 +263,34 @@ class RunningSource:
         return element
 
     def _failed(self, error: BaseException) -> BaseException:
-        """Count a failure; return the error that names it."""
         self.counters.errors += 1
         return stage_error(self._failing(error), None, error, SourceError)
 
-    async def _next_or_barrier(self) -> Element | None:
+    async def _next_or_barrier(self, reading: Awaitable[Element | None] | None) -> Element | None:
         """Return the next element, or a barrier that comes meanwhile; the read then goes on."""
         if self._pending is None:
-            self._pending = asyncio.ensure_future(self._read_with_position())
+            self._position_before = self._reader.position()
+            self._pending = asyncio.ensure_future(
+                self._read() if reading is None else self._interruptible(reading)
+            )
         self._injected = asyncio.get_running_loop().create_future()
         await asyncio.wait((self._pending, self._injected), return_when=asyncio.FIRST_COMPLETED)
         if self._barriers:
             return self._barriers.popleft()
         read, self._pending = self._pending, None
-        element, self.position = read.result()
+        element = read.result()
+        # No barrier may come between the end and the bad rows before it: nothing would hand it out.
+        self._over = element is None
+        await self.bad_rows.release()
         return element
 
-    async def _read_with_position(self) -> Read:
-        return await self._read(), self._reader.position()
-
     async def _read(self) -> Element | None:
-        begin = self._now_ns()
+        """Return the next element of a reader that blocks."""
         read = self._begin_read()
-        if isinstance(read, Awaitable):
-            return await (read if self.blocking else self._interruptible(read))
-        self.counters.busy_ns += self._now_ns() - begin
-        return read
-
-    async def _save(self, barrier: Barrier) -> None:
-        """Save the position at a barrier, if the source is resumable."""
-        if self.position is not None:
-            await self._snapshots.save_position(barrier.epoch, self.position)
+        assert isinstance(read, Awaitable)
+        return await read
 
     def _failing(self, error: BaseException) -> str:
-        """Return the name of the failing part: the source, or all steps inside its read."""
         if not self._inside or isinstance(error, SourceError) or not isinstance(error, StageError):
             return self.counters.name
         return f"{self.counters.name}, in {', '.join(step.describe() for step in self._inside)}"
@@ -275,7 +298,7 @@ class RunningSource:
     def _on_thread(self, reader: BlockingReader) -> Callable[[], Awaitable[Element | None]]:
         async def read() -> Element | None:
             element = await read_once()
-            while reader.empty_is_progress and _is_empty(element):
+            while reader.empty_is_progress and isinstance(element, Batch) and not element.num_rows:
                 if self._stopped:
                     self._interrupted = True
                     return None
@@ -289,9 +312,7 @@ class RunningSource:
             waited_ns = min(took_ns, reader.waited_ns - before_ns)
             counters.waiting_ns += waited_ns
             counters.busy_ns += took_ns - waited_ns
-            bad = reader.take_bad_rows()
-            if bad is not None:
-                await self._leave_out(Batch(bad))
+            await self.bad_rows.take(reader.take_bad_rows())
             looked_at = reader.rows_read
             handed_out = counters.rows_out + (element.num_rows if isinstance(element, Batch) else 0)
             handed_out += counters.failed_rows
@@ -299,14 +320,6 @@ class RunningSource:
             return element
 
         return read
-
-    async def _leave_out(self, bad: Batch) -> None:
-        """Count rows that could not be read, and write them to their sink if they have one."""
-        if self.write_bad_rows is None:
-            self.counters.record_skipped(bad.num_rows)
-        else:
-            await self.write_bad_rows(bad)
-            self.counters.record_dead_letters(bad.num_rows)
 
     async def _interruptible(self, reading: Awaitable[Element | None]) -> Element | None:
         task = asyncio.current_task()
@@ -326,14 +339,8 @@ class RunningSource:
             self.counters.busy_ns += self._clock.now_ns() - begin - waited_ns
             return element
         except asyncio.CancelledError:
-            # Only our own interruption ends the stream; a cancellation from outside goes on.
             if self._interrupted and task.uncancel() == 0:
                 return None
-            raise
+            raise  # from outside
         finally:
             self._reading = None
-
-
-def _is_empty(element: Element | None) -> bool:
-    """Return whether an element is a batch without rows."""
-    return isinstance(element, Batch) and not element.num_rows

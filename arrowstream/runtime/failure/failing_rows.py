@@ -14,7 +14,7 @@ import asyncio
 from arrowstream.core.batch import Batch, Element
 from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
-from arrowstream.errors import ArrowstreamError, StageTimeout
+from arrowstream.errors import ArrowstreamError, StageTimeout, UndeliveredRows
 from arrowstream.policies.dead_letter import FailedRows
 from arrowstream.runtime.failure.stage_error import first_line
 from arrowstream.runtime.failure.timeout import Attempt
@@ -62,7 +62,12 @@ async def find_failing_rows(
     doubtful = length
     turn_ns = clock.now_ns()
     while True:
-        if length <= 1 or isinstance(failure, StageTimeout):
+        if isinstance(failure, UndeliveredRows):
+            # The sink has written the other rows.
+            failed += undelivered(failure, start)
+            start += length
+            doubtful = start
+        elif length <= 1 or isinstance(failure, StageTimeout):
             failed.append(FailedRows(start, length, reason(failure)))
             start += length
             doubtful = start
@@ -84,6 +89,11 @@ async def find_failing_rows(
             length = max(1, (doubtful - start) // 2) if start < doubtful else 2 * length
         else:
             return out, failed
+
+
+def undelivered(error: UndeliveredRows, offset: int = 0) -> list[FailedRows]:
+    """Return the rows that a sink did not write, of a part of a batch that begins at row `offset`."""
+    return [FailedRows(offset + first, length, why) for first, length, why in error.parts]
 
 
 def reason(error: BaseException) -> str:

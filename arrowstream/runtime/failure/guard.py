@@ -10,11 +10,12 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
-from arrowstream.core.batch import Batch, Element
+from arrowstream.core.batch import Batch, Element, joined_batch
 from arrowstream.core.clock import Clock
+from arrowstream.errors import UndeliveredRows
 from arrowstream.policies.dead_letter import FailedRows, dead_letter_frame
 from arrowstream.policies.handlers import DeadLetter, ErrorHandler, Fail, Log, Retry, Skip
-from arrowstream.runtime.failure.failing_rows import find_failing_rows, reason, tried
+from arrowstream.runtime.failure.failing_rows import find_failing_rows, reason, tried, undelivered
 from arrowstream.runtime.failure.rejoin import rejoined
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
@@ -77,8 +78,9 @@ class Guard:
         batch
             The rows.
         attempt
-            Returns all that comes out for a batch, or raises and has no other effect. It may be called
-            many times, with parts of the batch.
+            Returns all that comes out for a batch, or raises and has no other effect, except that a sink may have
+            written the rows that an `UndeliveredRows` does not name. It may be called many times, with parts of the
+            batch.
 
         Raises
         ------
@@ -90,32 +92,35 @@ class Guard:
             if isinstance(result, list):
                 return result
             if isinstance(handler, Retry):
-                result = await self._retry(handler, batch, attempt, result)
+                batch, result = await self._retry(handler, batch, attempt, result)
             elif place + 1 < len(self._handlers):
-                self._log(batch, [_whole(batch, result)], Retry)
+                self._log(batch, _failed(batch, result), Retry)
         if isinstance(result, list):
             return result
         return await self._give_up(batch, attempt, result)
 
     async def _retry(
         self, retry: Retry, batch: Batch, attempt: Attempt, error: BaseException
-    ) -> list[Element] | BaseException:
+    ) -> tuple[Batch, list[Element] | BaseException]:
+        """Return the rows of the last attempt and its result: rows that a sink has written are not tried again."""
         begin_ns = self._clock.now_ns()
         for wait in retry.waits(self._random):
             so_far = (self._clock.now_ns() - begin_ns) / 1e9
             if retry.budget is not None and so_far + wait > retry.budget:
                 break
             await self._clock.sleep(wait)
+            if isinstance(error, UndeliveredRows):
+                batch = joined_batch([batch.slice(first, rows) for first, rows, _ in error.parts])
             result = await tried(attempt, batch)
             if isinstance(result, list):
-                return result
+                return batch, result
             error = result
-        return error
+        return batch, error
 
     async def _give_up(self, batch: Batch, attempt: Attempt, error: BaseException) -> list[Element]:
         last = self._last
         out: list[Element] = []
-        failed = [_whole(batch, error)]
+        failed = _failed(batch, error)
         if isinstance(last, Skip | DeadLetter) and not last.whole_batch:
             out, failed = await find_failing_rows(batch, error, attempt, self._clock)
         if failed:
@@ -156,5 +161,8 @@ class Guard:
         )
 
 
-def _whole(batch: Batch, error: BaseException) -> FailedRows:
-    return FailedRows(0, batch.num_rows, reason(error))
+def _failed(batch: Batch, error: BaseException) -> list[FailedRows]:
+    """Return the rows that an error is about: all, unless a sink has written some of them."""
+    if isinstance(error, UndeliveredRows):
+        return undelivered(error)
+    return [FailedRows(0, batch.num_rows, reason(error))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 
-from arrowstream.core.batch import Barrier, Batch, Idle, Watermark
+from arrowstream.core.batch import Barrier, Batch, Element, Idle, Partitions, Watermark
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.runtime.flow.ports import WaitingOutput
 
@@ -32,13 +32,18 @@ class Alignment(ABC):
         self._waiting: set[int] = set()
         self._released = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._halted = False
+        """True once the last barrier of a run has passed: nothing follows it but the end."""
 
     def port(self, number: int) -> InputEnd:
         """Return the port of input `number`."""
         return InputEnd(self, number)
 
-    async def send(self, number: int, element: Batch | Watermark | Idle | Barrier) -> None:
-        """Take an element of input `number`; wait while this input is ahead by a barrier."""
+    async def send(self, number: int, element: Element) -> None:
+        """Take an element of input `number`; wait while this input is ahead by a barrier.
+
+        The partitions of a source mean nothing where streams meet, and are dropped.
+        """
         while number in self._waiting:
             await self._released.wait()
         async with self._lock:
@@ -46,14 +51,20 @@ class Alignment(ABC):
                 self._barrier = element
                 self._waiting.add(number)
                 await self._align()
-            else:
+            elif not isinstance(element, Partitions):
                 await self._take(number, element)
 
     async def end(self, number: int) -> None:
-        """Take the end of input `number`, for which no barrier waits any more."""
+        """Take the end of input `number`, for which no barrier waits any more.
+
+        An end that follows a barrier waits as a batch would: it must not change what comes before the barrier.
+        """
+        while number in self._waiting:
+            await self._released.wait()
         async with self._lock:
             self._open[number] = False
-            await self._end(number)
+            if not self._halted:
+                await self._end(number)
             await self._align()
             if not any(self._open):
                 await self._end_all()
@@ -81,6 +92,7 @@ class Alignment(ABC):
         ):
             return
         barrier, self._barrier = self._barrier, None
+        self._halted = barrier.last
         await self._pass_barrier(barrier)
         self._waiting.clear()
         self._released.set()
@@ -99,7 +111,7 @@ class InputEnd(WaitingOutput):
         self._alignment = alignment
         self._number = number
 
-    async def send(self, element: Batch | Watermark | Idle | Barrier) -> None:
+    async def send(self, element: Element) -> None:
         """Give an element to the alignment; wait while this input is ahead by a barrier."""
         await self._alignment.send(self._number, element)
 

@@ -93,4 +93,5 @@ class BestEffortSink(WaitingOutput):
         self.counters.dropped_rows += element.num_rows
 
     async def end(self) -> None:
-        """Do nothing: `RunningSinks.commit` ends the sinks."""
+        """End the rows of the sink."""
+        await self._sink.end()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Set
 from itertools import chain
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.core.snapshot_store import Snapshot, SourcePosition
+from arrowstream.core.waiting import until_done
 from arrowstream.errors import SnapshotError
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.resources import Resources
-from arrowstream.state.snapshot import SnapshotFormat
-
-_POSITION = SnapshotFormat("source position", 1)
+from arrowstream.state.snapshot import POSITION
+from arrowstream.state.snapshots.snapshot_batches import SnapshotBatches
 
 
 class Snapshots:
@@ -28,19 +29,42 @@ class Snapshots:
         The run's threads and snapshot store; without a store, nothing is saved or restored.
     """
 
-    __slots__ = ("_state_id", "_step", "_store", "_threads", "enabled")
+    __slots__ = ("_state_id", "_step", "_store", "_threads", "_writes", "enabled")
 
     def __init__(self, step: str, state_id: str, resources: Resources) -> None:
         self._step = step
         self._state_id = state_id
         self._store = resources.snapshots
         self._threads = resources.threads
+        self._writes = resources.state_writes
         self.enabled = resources.snapshots is not None
 
     async def save(self, epoch: int, snapshot: Callable[[], Snapshot]) -> None:
-        """Save the snapshot of a barrier; `snapshot` is called, and its result read, on a worker thread."""
-        if (store := self._store) is not None:
-            await self._call(lambda: store.save(self._state_id, epoch, snapshot()))
+        """Save the snapshot of a barrier; `snapshot` is called, and its result read, on a worker thread.
+
+        Returns once the snapshot no longer depends on the state, while the thread may still write it: a write ends,
+        or fails, among `Resources.state_writes`.
+        """
+        if (store := self._store) is None:
+            return
+        loop = asyncio.get_running_loop()
+        wake, apart = loop.call_soon_threadsafe, loop.create_future()
+
+        def save() -> None:
+            batches = snapshot()
+            if isinstance(batches, SnapshotBatches):
+                batches.when_apart(lambda: wake(apart.set_result, None))
+            store.save(self._state_id, epoch, batches)
+
+        saving = self._threads.begin(self._named, save)
+        self._writes.add(saving)
+        try:
+            await asyncio.wait((saving, apart), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await until_done([saving])  # it may still read the state
+            raise
+        if saving.done():
+            saving.result()
 
     async def restore(self, restore: Callable[[Snapshot], None]) -> None:
         """Call `restore` on a worker thread with the state at the last complete epoch, if it has any."""
@@ -55,19 +79,33 @@ class Snapshots:
 
         await self._call(load)
 
+    @property
+    def finished(self) -> bool:
+        """True if the step had given out everything before the last complete epoch."""
+        return self._store is not None and self._store.is_finished(self._state_id)
+
+    def finish(self) -> None:
+        """Note that the step has given out everything, as its input has ended."""
+        if self._store is not None:
+            self._store.finish(self._state_id)
+
     async def save_position(self, epoch: int, position: SourcePosition) -> None:
-        """Save the position of a source at a barrier."""
-        await self.save(epoch, lambda: _POSITION.write(position=dict(position)))
+        """Save the position of a source at a barrier; it is written when this returns."""
+        await self.save(epoch, lambda: iter(list(POSITION.write(position=dict(position)))))
 
     async def position(self) -> SourcePosition | None:
         """Return the position of a source at the last complete epoch, or None."""
         found: list[SourcePosition] = []
-        await self.restore(lambda batches: found.append(_POSITION.read(batches)[0]["position"]))
+        await self.restore(lambda batches: found.append(POSITION.read(batches)[0]["position"]))
         return found[0] if found else None
 
     async def _call(self, work: Callable[[], None]) -> None:
+        await self._threads.call(self._named, work)
+
+    def _named(self, work: Callable[[], None]) -> None:
+        """Do work, on a worker thread; its failure names the step."""
         try:
-            await self._threads.call(work)
+            work()
         except FAILURES as error:
             raise stage_error(self._step, None, error) from error
 

@@ -18,10 +18,17 @@ class MemoryStore:
     def __init__(self) -> None:
         self.saved: dict[tuple[str, int], list[pa.RecordBatch]] = {}
         self.complete: int | None = None
+        self.finished: set[str] = set()
 
     def save(self, step_id: str, epoch: int, batches: Iterator[pa.RecordBatch]) -> None:
         assert threading.current_thread() is not threading.main_thread()
         self.saved[step_id, epoch] = list(batches)
+
+    def finish(self, state_id: str) -> None:
+        self.finished.add(state_id)
+
+    def is_finished(self, state_id: str) -> bool:
+        return False
 
     def state_ids(self) -> list[str]:
         return [id for (id, epoch), batches in self.saved.items() if epoch == self.complete and batches]

@@ -1,0 +1,1 @@
+"""What every layer knows of checkpoints: the context of a sink, durable files, and failpoints."""

@@ -1,0 +1,1 @@
+"""Parts of snapshots: key shards, rows cut into them, and batches that are made while they are read."""
