@@ -1,29 +1,25 @@
 """Contract of sinks: a spec describes, a writer runs.
 
-A spec is an immutable description; it opens and creates nothing before `open`. A `BlockingWriter` is synchronous
-code and runs on a worker thread; a `Writer` is awaited on the event loop.
+A spec is an immutable description; it opens and creates nothing before `open`, which returns a writer
+(`io/writer.py`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from arrowstream.core.batch import Batch
 from arrowstream.core.checks import check_whole
-from arrowstream.core.json_value import JsonValue
 from arrowstream.core.mistakes.explain import explain_call, explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
+from arrowstream.io.writer import BlockingWriter, Writer
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
-
-Handle = Mapping[str, JsonValue]
-"""Prepared epoch of a sink, as JSON: everything `commit` needs to make it visible."""
 
 
 class SinkSpec(ABC):
@@ -40,11 +36,45 @@ class SinkSpec(ABC):
         """One line for `explain()`: the delivery guarantee that a reader of the sink can rely on."""
 
     @property
+    def identity(self) -> str:
+        """The label without what may differ between two runs, by which a checkpoint knows the sink."""
+        return self.label
+
+    @property
+    def identity_in_full(self) -> str:
+        """The identity with absolute paths, by which the sink is known if they are written in another way."""
+        return self.identity
+
+    @property
+    def exactly_once(self) -> bool:
+        """True if a run with checkpoints that is killed and started again shows every row once.
+
+        Its writers then do nothing that others see before `commit`, and commit what earlier runs have prepared. Any
+        other sink gets rows since the last checkpoint again after a restart.
+        """
+        return False
+
+    def with_checkpoints(self) -> SinkSpec:
+        """Return this sink as a run with checkpoints uses it, which may write in another way.
+
+        Raises
+        ------
+        PlanError
+            What it writes cannot grow from epoch to epoch; the hint says what can.
+        """
+        return self
+
+    @property
     def needs_schema(self) -> bool:
         """True if the sink writes something even for a stream without batches, and so needs its columns.
 
         A file does: without an empty file, an older one would remain and look like the result.
         """
+        return False
+
+    @property
+    def shows_at_once(self) -> bool:
+        """True if a row belongs to the receiver once it is written, whatever becomes of the run."""
         return False
 
     @property
@@ -224,94 +254,3 @@ def _no_list(found: str) -> PlanError:
     return PlanError(
         "fanout takes sinks", expected="a list of sinks", found=found, hint="write Sink.fanout([a, b])"
     )
-
-
-class Writer(ABC):
-    """Running sink on the event loop.
-
-    The runtime calls `write` once per batch, in order, on the loop's thread. A successful run ends with `prepare` of
-    every sink of the pipeline, then `commit` of every sink, then `close`; any other run ends with `abort`.
-    """
-
-    @abstractmethod
-    async def write(self, batch: Batch) -> None:
-        """Write one batch. Waiting here is backpressure on the source; raising is a failure of the sink."""
-
-    def begin_write(self, batch: Batch) -> Awaitable[None] | None:
-        """Write one batch and return None, or return an awaitable of the write, or of the rest of it.
-
-        The runtime calls this method in place of `write`. A writer that seldom waits saves the cost of a coroutine by
-        overriding it.
-        """
-        return self.write(batch)
-
-    async def prepare(self, epoch: int) -> Handle:
-        """Encode, flush and sync the rows written so far: do everything that can fail, and make nothing visible.
-
-        Parameters
-        ----------
-        epoch
-            Number of the checkpoint; 0 at the end of a run.
-
-        Returns
-        -------
-        Handle
-            Everything that `commit` needs, even in another writer of the same sink, such as staged and final names.
-            The default, an empty handle, suits sinks that make rows visible as they are written.
-        """
-        return {}
-
-    async def commit(self, handle: Handle) -> None:
-        """Make a prepared epoch visible. Idempotent and quick: it completes even if the run is cancelled."""
-        return
-
-    def on_failure(self, failure: BaseException) -> None:
-        """Pass `failure`, which ended the run, to whoever waits at the other end; called before `abort`."""
-        return
-
-    @abstractmethod
-    async def abort(self) -> None:
-        """Discard everything half-written after a failed run. Must be safe after any failure, also of `prepare`.
-
-        Called at most once, after a failed `commit` too, and never after a `commit` that succeeded.
-        """
-
-    async def close(self) -> None:
-        """Release all resources. Called once, after the last `commit`; not after `abort`."""
-        return
-
-
-class BlockingWriter(ABC):
-    """Running sink that blocks; the runtime calls it on a worker thread, one call at a time.
-
-    The calls and their order are those of `Writer`.
-    """
-
-    @property
-    def period_s(self) -> float | None:
-        """Seconds between two calls of `on_period`; None for no calls."""
-        return None
-
-    @abstractmethod
-    def write(self, batch: Batch) -> None:
-        """Write one batch. Raising is a failure of the sink."""
-
-    def on_period(self) -> None:
-        """Do what is due after each period, whether batches came or not. Raising ends the run."""
-        return
-
-    def prepare(self, epoch: int) -> Handle:
-        """Do everything that can fail for the rows written so far, and make nothing visible; see `Writer.prepare`."""
-        return {}
-
-    def commit(self, handle: Handle) -> None:
-        """Make a prepared epoch visible. Idempotent and quick: it completes even if the run is cancelled."""
-        return
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Discard everything half-written after a failed run. Must be safe after any failure, also of `prepare`."""
-
-    def close(self) -> None:
-        """Release all resources. Called once, after the last `commit`; not after `abort`."""
-        return

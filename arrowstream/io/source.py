@@ -16,19 +16,19 @@ import polars as pl
 from arrowstream.core.batch import Element
 from arrowstream.core.duration import Duration
 from arrowstream.core.event_time import EventTime
+from arrowstream.core.messages import VALUE, Decoder
 from arrowstream.core.mistakes.explain import explain_call, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import SourceError
 from arrowstream.io.sink import SinkSpec
+from arrowstream.metrics.backlog import Backlog
 
 BAD_ROWS: Final = pl.Schema(
     {"file": pl.String(), "row": pl.Int64(), "line": pl.Int64(), "error": pl.String(), "text": pl.String()}
 )
-"""Columns of rows that cannot be read: path of the file, number of the row and of its first line, both counted from
-1, the error, and the text of the row."""
+"""Columns of rows that cannot be read; `row`, and `line`, which is the first line of the row, are counted from 1."""
 
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 """Row-wise part of the pipeline, as a function of a lazy frame."""
@@ -42,15 +42,45 @@ class SourceSpec(ABC):
     def label(self) -> str:
         """One line for `explain()` and errors, such as ``file bids/*.parquet (parquet, 3 files)``."""
 
+    @property
+    def identity(self) -> str:
+        """The label without what may differ between two runs, by which a checkpoint knows the source."""
+        return self.label
+
+    @property
+    def identity_in_full(self) -> str:
+        """The identity with absolute paths, by which the source is known if they are written in another way."""
+        return self.identity
+
     @abstractmethod
     def schema(self) -> pl.Schema | None:
         """Return the schema of the batches, or None if only the first batch shows it.
+
+        With a `decoder` it is `message_schema`, or None if the decoder learns its own from the first messages.
 
         Raises
         ------
         SourceError, SchemaError
             The source can be inspected, and it does not exist or has no single schema.
         """
+
+    @property
+    def decoder(self) -> Decoder | None:
+        """How the messages in the column ``value`` become rows in a step after the source; None for rows as they are.
+
+        The batches of a source with a decoder have the columns of `message_schema`.
+        """
+        return None
+
+    @property
+    def message_schema(self) -> pl.Schema:
+        """The columns of batches of messages: ``value`` (Binary), and what else comes with each message."""
+        return pl.Schema({VALUE: pl.Binary()})
+
+    @property
+    def partitioned(self) -> bool:
+        """True if its readers send `Partitions`, and the event time is the least of the partitions."""
+        return False
 
     @property
     def constant_columns(self) -> frozenset[str]:
@@ -77,9 +107,23 @@ class SourceSpec(ABC):
         return False
 
     @property
+    def acknowledged(self) -> bool:
+        """True if its readers want to know which rows the sinks have, by `Reader.acknowledge`."""
+        return False
+
+    @property
+    def endless(self) -> bool:
+        """True if it waits for new rows and does not end by itself."""
+        return False
+
+    @property
     def resumable(self) -> bool:
         """True if its readers know their position, and `open` can continue from it."""
         return False
+
+    def with_checkpoints(self) -> SourceSpec:
+        """Return this source as a run with checkpoints uses it, which may read in another way."""
+        return self
 
     @abstractmethod
     def open(
@@ -110,13 +154,7 @@ class SourceSpec(ABC):
         """
 
     def on_never_opened(self, failure: BaseException | None) -> None:
-        """Release whoever waits for this source, at the end of a run that never opened it.
-
-        Parameters
-        ----------
-        failure
-            Failure that ended the run; None if the run ended well.
-        """
+        """Release whoever waits for this source, as the run has ended, by `failure` or well, and never opened it."""
         return
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
@@ -163,10 +201,9 @@ class SourceSpec(ABC):
 
         Notes
         -----
-        The files of a list or folder are read one after the other, in the order of their names. If a later file has
-        earlier times, as in Hive partitions by another column, its rows are late: give a `lateness` that covers a
-        whole file, read the files as sources of their own and merge these, or leave event time out, so that windows
-        close at the end.
+        The files of a list or folder are read one after the other, by name. If a later file has earlier times, as in
+        Hive partitions by another column, its rows are late: give a `lateness` that covers a whole file, read the
+        files as sources of their own and merge these, or leave event time out, so that windows close at the end.
         """
         time = EventTime.of(column, lateness, idle, advance_when_idle=advance_when_idle, max_jump=max_jump)
         return EventTimeSource(self, time)
@@ -189,39 +226,39 @@ class EventTimeSource:
     time: EventTime
 
 
-def open_source(
-    source: SourceSpec, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
-) -> Reader | BlockingReader:
-    """Open a source, from the position `resume` on if it is given.
-
-    Raises
-    ------
-    SourceError
-        `resume` is given and the source is not `resumable`, or the source cannot be opened.
-    """
-    if resume is not None and not source.resumable:
-        raise SourceError(
-            f"{source.label} cannot continue where an earlier run ended",
-            expected="a source that knows its position",
-            found=f"the position {dict(resume)}",
-            hint="read from files or a list of frames, or run without the snapshots of the earlier run",
-        )
-    return source.open(context, query, resume)
-
-
-class Reader(ABC):
+class Reader(Backlog, ABC):
     """Running source on the event loop. All calls come from the loop's thread, one at a time."""
 
     def position(self) -> SourcePosition | None:
         """Return the position between two calls of `read`, from which `open(resume=...)` continues exactly.
 
-        None if the source cannot be continued.
+        None if the source cannot be continued, or does not know yet where it begins.
         """
         return None
 
     @abstractmethod
     async def read(self) -> Element | None:
         """Return the next batch or mark, or None at the end of the stream. Raising ends the run."""
+
+    async def acknowledge(self, position: SourcePosition) -> bool:
+        """Take note, also while a read waits, that every sink has the rows before `position`: a restart needs none.
+
+        Parameters
+        ----------
+        position
+            A position that this reader gave.
+
+        Returns
+        -------
+        bool
+            False to be asked again, as while a Kafka group rebalances.
+
+        Raises
+        ------
+        SourceError
+            Whoever keeps the position does not take it. Logged and tried again while the run goes on; fails its end.
+        """
+        return True
 
     def begin_read(self) -> Element | Awaitable[Element | None] | None:
         """Return the result of `read` if it is at hand, else an awaitable of it.
@@ -250,12 +287,11 @@ class Reader(ABC):
         return ()
 
 
-class BlockingReader(ABC):
+class BlockingReader(Backlog, ABC):
     """Running source that blocks; the runtime calls it on a worker thread, one call at a time."""
 
     empty_is_progress: ClassVar[bool] = False
-    """True if a batch without rows only reports that `read` examined rows of which a filter left none. The runtime
-    drops it, and can stop or cancel the run before it reads on."""
+    """True if a batch without rows only reports progress: the runtime drops it, and can stop before it reads on."""
 
     def position(self) -> SourcePosition | None:
         """Return the position between two reads; see `Reader.position`. Called on the event loop's thread."""

@@ -222,6 +222,7 @@ def test_of_types_without_a_common_one_the_first_is_inferred(tmp_path: Path) -> 
     assert [row for row, *_ in places(bad)] == [2, 3, 5]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("bad", "schema"),
     [
@@ -295,6 +296,7 @@ def checked_rows(parser: NdjsonRows, part: bytes) -> pl.DataFrame:
     return parser.read(Ndjson().checked(part))[0]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("value", ["2.0", '"1"', "1.50", '"\\u00e9"', '"é"', "[1,  2.0]", '{"q" : 1.0}'])
 def test_the_error_of_a_row_has_the_value_as_it_is_written(value: str, tmp_path: Path) -> None:
     file = tmp_path / "a.ndjson"
@@ -479,6 +481,7 @@ def test_only_csv_ndjson_and_lines_have_bad_rows(tmp_path: Path) -> None:
         Source.from_file(tmp_path / "a.parquet", bad_rows="skip").schema()
 
 
+@pytest.mark.untraced
 def test_python_parses_only_the_lines_around_a_bad_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

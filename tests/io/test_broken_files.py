@@ -21,6 +21,7 @@ def test_some_damaged_files_of_each_format(tmp_path: Path) -> None:
         assert {"same", "refused"} <= {found[number] for number in range(format, 100, len(child.FORMATS))}
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 def test_a_reader_that_loses_a_row_or_a_value_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

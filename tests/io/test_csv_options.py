@@ -26,6 +26,7 @@ def read(path: Any, **options: Any) -> pl.DataFrame:
 TEXT = "a;b;c\n1;'x;y';2,5\nNA;\"q;-\n;'it''s';-3,25\n"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "options",
     [
@@ -188,6 +189,7 @@ def test_lines_before_the_header_are_skipped_whatever_they_hold(tmp_path: Path) 
         read(file, skip_lines=9)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "utf-8-sig", "utf-32", "shift_jis"]
 )

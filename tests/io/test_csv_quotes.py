@@ -177,6 +177,19 @@ def test_a_record_that_is_too_long_and_well_formed_is_an_error(
     assert "a record without an end" in failure(file).what
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_quote_that_is_never_closed_is_put_aside_alone(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 100)
+    monkeypatch.setattr("arrowstream.io.files.text.csv_format.Csv.longest", 400)
+    file = tmp_path / "x.csv"
+    file.write_text('a,b\n0,x\n1,"open\n' + "".join(f"{i},x\n" for i in range(2, 300)) + "300,x" + end)
+    source = Source.from_file(file, bad_rows="skip")
+    found = Pipeline.builder().source(source).collect_sync()
+    assert found.rows() == [(0, "x"), *((i, "x") for i in range(2, 301))]
+
+
 def test_names_with_quotes_come_back_from_a_file_that_the_sink_wrote(tmp_path: Path) -> None:
     frame = pl.DataFrame({'size 5"': [1], '"all"': ["x"], "two\nlines": [1.5], "": [True], "plain": ["y"]})
     file = tmp_path / "own.csv"
@@ -229,6 +242,7 @@ def test_a_block_may_begin_with_any_row(first: str, block: int, tmp_path: Path) 
         assert read(file, schema={"c": pl.String, "d": pl.String}) == by_the_module(text, ",", 2)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("first_bytes", [4, 14, 1 << 16])
 @pytest.mark.parametrize("before", ["", "\n", "\n\r\n\n\n\n"])
 def test_rows_and_lines_do_not_depend_on_how_much_of_a_file_is_searched_for_its_header(

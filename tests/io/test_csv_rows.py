@@ -63,6 +63,7 @@ def test_rows_are_those_of_the_csv_module_or_the_first_uneven_record_is_found(
             assert found.height == len(expected)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("quote", ["", '"'])
 @pytest.mark.parametrize("columns", [("b",), ("c",), ("a", "c"), ()])
 def test_a_longer_record_does_not_make_up_for_a_shorter_one(

@@ -12,8 +12,9 @@ from polars.testing import assert_frame_equal
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import PlanError, SchemaError, SourceError
-from arrowstream.io.files import reader, schema
+from arrowstream.io.files import schema
 from arrowstream.io.files.evolution import Evolution, holds, wider
+from arrowstream.io.files.reading import pieces
 
 WRITE = {
     "parquet": pl.DataFrame.write_parquet,
@@ -41,6 +42,7 @@ def read(path, **options):
 BASE = pl.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [0.5, 1.5]})
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("format", WRITE)
 def test_a_column_that_a_file_lacks_is_an_error_that_names_the_option_or_null(format, tmp_path):
     folder = put(
@@ -54,6 +56,7 @@ def test_a_column_that_a_file_lacks_is_an_error_that_names_the_option_or_null(fo
     assert_frame_equal(read(folder, missing_columns="insert"), expected)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("format", WRITE)
 def test_a_column_that_the_first_file_lacks_is_an_error_that_names_the_option_or_left_out(format, tmp_path):
     wide = BASE.with_columns(d=pl.col("a") * 2).select("d", "b", "a", "c")
@@ -107,6 +110,7 @@ def test_a_type_of_another_file_is_read_by_widen(tmp_path):
         )
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("format", WRITE)
 def test_a_column_that_only_schema_names_is_null_where_files_lack_it(format, tmp_path):
     folder = put(tmp_path / "in", format, [BASE.drop("b"), BASE, BASE.drop("b")])
@@ -153,6 +157,7 @@ def test_types_that_no_type_holds_are_an_error(tmp_path):
     assert error.value.hint == "read this file by a source of its own and cast"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("format", ["csv", "ndjson", "json"])
 def test_types_of_text_are_widened_to_floats_or_text(format, tmp_path):
     first = pl.DataFrame({"a": [1, 2], "b": [1, 2], "c": [1, 2]})
@@ -182,7 +187,7 @@ def test_any_differences_give_the_rows_that_polars_gives(columns, types, togethe
     oracle = pl.scan_parquet(folder / "*.parquet", cast_options=casts, **options).collect().rechunk()
     with pytest.MonkeyPatch.context() as patch:
         if not together:
-            patch.setattr(reader.FileReader, "_small", lambda self, number: None)
+            patch.setattr(pieces.FilePieces, "_small", lambda self, number: None)
         source = Source.from_file(folder, widen=True, **options)
         steps = Pipeline.builder().source(source)
         assert_frame_equal(steps.collect_sync(), oracle)
@@ -190,7 +195,9 @@ def test_any_differences_give_the_rows_that_polars_gives(columns, types, togethe
         assert_frame_equal(
             third.collect_sync(),
             oracle.filter(pl.col("a") > 0).with_columns(d=pl.col("b").fill_null(3) / 3),
-            check_exact=True,
+            # Polars 1 divides the row of a file of one row in another way than rows among others: in the last bit.
+            check_exact=not pl.__version__.startswith("1."),
+            rel_tol=1e-15,
         )
 
 
@@ -267,6 +274,7 @@ def test_files_that_have_none_of_the_columns_give_rows_of_nulls(tmp_path):
     assert_frame_equal(found, pl.concat([BASE, BASE.clear(4)]))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "ndjson"])
 def test_a_choice_of_columns_is_the_same_whatever_file_comes_first(suffix, tmp_path):
     frames = [

@@ -15,7 +15,7 @@ from scripted import publish
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
-from arrowstream.io.files import sink as file_sink
+from arrowstream.io.files.destination import resolved
 from arrowstream.io.files.output import encoders, frame_queue, output_file
 from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
@@ -40,7 +40,7 @@ TARGETS: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rows are encoded a few at a time, as those of a large run are."""
-    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 400)
+    monkeypatch.setattr(resolved, "unit_rows", lambda format: 400)
     monkeypatch.setattr(encoders, "GROUP_ROWS", 400)
     monkeypatch.setattr(encoders, "_PACKED_BYTES", 1)
     monkeypatch.setattr(frame_queue, "CAPACITY", 1)

@@ -157,7 +157,7 @@ def test_a_large_frame_becomes_several_row_groups():
 
 
 def test_row_groups_of_wide_rows_have_fewer_rows(monkeypatch):
-    monkeypatch.setattr(encoders, "UNIT_BYTES", 100_000)
+    monkeypatch.setattr(encoders, "GROUP_BYTES", 100_000)
     frame = pl.DataFrame({"s": ["x" * 984] * 1000})  # 1,000 bytes a row
     metadata = pq.ParquetFile(io.BytesIO(written("parquet", "zstd", frame))).metadata
     assert metadata.num_row_groups == 10
@@ -253,7 +253,7 @@ def test_small_frames_that_wait_are_joined_and_a_full_queue_makes_the_producer_w
     late = Thread(target=queue.put, args=(pl.DataFrame({"x": [3]}), 2000, lambda: False))
     late.start()
     taken = queue.take()  # before it has a unit of rows, since the producer waits
-    late.join(10)
+    late.join(60)
     queue.close()
     rest = list(queue.frames())
     assert taken is not None and taken["x"].to_list() == [0, 1, 2] and taken.n_chunks() == 1
@@ -322,7 +322,7 @@ def test_the_end_of_a_file_waits_for_a_disk_until_it_takes_the_bytes_or_the_run_
         encoder = Thread(target=encode)
         encoder.start()
         with file.changed:
-            file.changed.wait_for(lambda file=file: file.failed, 10)
+            file.changed.wait_for(lambda file=file: file.failed, 60)
         for _ in range(2):
             with pytest.raises(SinkError, match="create the folder first"):
                 file.check()
@@ -334,7 +334,7 @@ def test_the_end_of_a_file_waits_for_a_disk_until_it_takes_the_bytes_or_the_run_
         else:
             folder.mkdir()
             file.check()
-        encoder.join(10)
+        encoder.join(60)
         assert len(raised) == gives_up and folder.exists() != gives_up
 
 

@@ -17,9 +17,9 @@ from scripted import publish
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.files import folder_writer
-from arrowstream.io.files import sink as file_sink
 from arrowstream.io.files import sink_errors as file_errors
 from arrowstream.io.files import writer as file_writer
+from arrowstream.io.files.destination import opening, resolved
 from arrowstream.io.files.output import encoders, output_file
 from arrowstream.io.files.output.growing_file import GrowingFile
 from arrowstream.io.files.sink import FileSink
@@ -71,6 +71,7 @@ def sink_at(place, path, options):
     return FileSink.of(f"{place}/{path}", **options)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("path", "options"), TARGETS)
 def test_nothing_is_seen_before_the_end_and_nothing_is_left_after_an_abort(path, options, place):
     before = tree(place)
@@ -84,6 +85,7 @@ def test_nothing_is_seen_before_the_end_and_nothing_is_left_after_an_abort(path,
     assert tree(place) == before
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("path", "options"), TARGETS)
 def test_an_abort_after_the_end_removes_nothing(path, options, place):
     writer = sink_at(place, path, options).open(ROWS.schema, context())
@@ -166,12 +168,12 @@ def test_a_file_that_was_there_is_kept_until_it_is_replaced(tmp_path, monkeypatc
 def test_a_full_disk_while_writing(tmp_path, monkeypatch):
     path = tmp_path / "out.parquet"
 
-    class Full(file_sink.GrowingFile):
+    class Full(opening.GrowingFile):
         def write(self):
             with file_errors.sink_errors("cannot write", path):
                 raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
-    monkeypatch.setattr(file_sink, "GrowingFile", Full)
+    monkeypatch.setattr(opening, "GrowingFile", Full)
     with pytest.raises(SinkError, match="Disk quota exceeded") as caught:
         run(FileSink.of(path))
     assert caught.value.what == f"cannot write {path}"
@@ -194,13 +196,13 @@ def test_a_full_disk_is_reported_by_the_next_write_and_no_row_is_lost_or_doubled
             super().write()
 
     monkeypatch.setattr(output_file, "CHUNK", 1)
-    for module in (file_sink, folder_writer):
+    for module in (opening, folder_writer):
         monkeypatch.setattr(module, "GrowingFile", Full)
-    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 1)
+    monkeypatch.setattr(resolved, "unit_rows", lambda format: 1)
     writer = FileSink.of(f"{tmp_path}/{name}", format="csv").open(ROWS.schema, context())
     writer.write(Batch(ROWS[:2]))
     with files[0].changed:
-        assert files[0].changed.wait_for(lambda: files[0].failed, 10)
+        assert files[0].changed.wait_for(lambda: files[0].failed, 60)
     for _ in range(2):
         with pytest.raises(SinkError, match="No space left on device"):
             writer.write(Batch(ROWS[2:]))
@@ -211,6 +213,7 @@ def test_a_full_disk_is_reported_by_the_next_write_and_no_row_is_lost_or_doubled
     assert pl.read_csv(path).equals(ROWS)
 
 
+@pytest.mark.untraced
 def test_files_that_cannot_be_written_do_not_keep_others_from_being_written(tmp_path, monkeypatch):
     """Polars' threads serve all files: if each waited for a file that fails, a file that does not would never end."""
     full, files, first = [True], {}, f"k={0}"
@@ -228,7 +231,7 @@ def test_files_that_cannot_be_written_do_not_keep_others_from_being_written(tmp_
 
     monkeypatch.setattr(output_file, "CHUNK", 1)
     monkeypatch.setattr(folder_writer, "GrowingFile", Full)
-    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 1)
+    monkeypatch.setattr(resolved, "unit_rows", lambda format: 1)
     monkeypatch.setattr(folder_writer, "OPEN_FILES", 1_000)
     count = pl.thread_pool_size() + 2
     rows = pl.DataFrame({"k": [*range(count)] * 50, "x": range(50 * count)})
@@ -236,7 +239,7 @@ def test_files_that_cannot_be_written_do_not_keep_others_from_being_written(tmp_
     writer.write(Batch(rows[:count]))
     for name, file in files.items():
         with file.changed:
-            assert name == first or file.changed.wait_for(lambda file=file: file.failed, 10)
+            assert name == first or file.changed.wait_for(lambda file=file: file.failed, 60)
     full.clear()
     for _ in range(count - 1):  # each of them has a failure to report
         with pytest.raises(SinkError, match="No space left on device"):
@@ -271,7 +274,7 @@ except SinkError as error:
 def run_limited(path, limit, options=""):
     script = SCRIPT.replace("LIMIT", limit).replace("OPTIONS", options)
     done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True, timeout=110
     )
     return done.stdout
 
@@ -315,7 +318,7 @@ def test_an_encoder_that_fails_ends_the_run_and_its_thread(path, options, place,
 
     before = tree(place)
     monkeypatch.setattr(encoders.Encoder, "encode", encode)
-    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 1)
+    monkeypatch.setattr(resolved, "unit_rows", lambda format: 1)
     writer = sink_at(place, path, options).open(ROWS.schema, context())
     writer.write(Batch(ROWS))
     with pytest.raises(SinkError, match="cannot be continued after a failure") as caught:
@@ -326,6 +329,7 @@ def test_an_encoder_that_fails_ends_the_run_and_its_thread(path, options, place,
     assert not [thread for thread in threading.enumerate() if thread.name == "arrowstream-encoder"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("path", "options"), TARGETS)
 def test_a_batch_without_rows_changes_nothing(path, options, place):
     writer = sink_at(place, path, options).open(ROWS.schema, context())
@@ -345,7 +349,7 @@ def test_partitions_that_wait_are_written_or_spilled_once_they_take_too_much(
     spilled = []
     spill = folder_writer.frame_in_file
     monkeypatch.setattr(folder_writer, "frame_in_file", lambda pieces: spilled.append(1) or spill(pieces))
-    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 10_000)
+    monkeypatch.setattr(resolved, "unit_rows", lambda format: 10_000)
     frame = pl.DataFrame({"x": range(60_000)}).with_columns(k=pl.col("x") % 7)
     writer = FileSink.of(tmp_path / "parts", format=format, partition_by="k").open(frame.schema, context())
     for start in range(0, 60_000, 10_000):
@@ -360,7 +364,7 @@ def test_partitions_that_wait_are_written_or_spilled_once_they_take_too_much(
 
 
 def test_rows_sorted_by_partition_give_one_file_each_however_many_there_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 100)
+    monkeypatch.setattr(resolved, "unit_rows", lambda format: 100)
     monkeypatch.setattr(folder_writer, "OPEN_FILES", 2)
     frame = pl.DataFrame({"x": range(9_000)}).with_columns(k=pl.col("x") // 1000)
     run(FileSink.of(tmp_path / "parts", partition_by="k"), frame)
@@ -370,6 +374,7 @@ def test_rows_sorted_by_partition_give_one_file_each_however_many_there_are(tmp_
     assert len(list(tmp_path.rglob("*.parquet"))) == 9
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("options", [{}, {"partition_by": "k", "max_bytes_per_file": 1000}])
 def test_a_batch_that_fills_many_files_keeps_few_encoders(tmp_path, monkeypatch, options):
     """Each encoder holds a thread of Polars' too, of which there are 512: beyond that, all of them wait for ever."""
@@ -412,7 +417,7 @@ def test_a_file_that_fails_to_end_while_a_batch_is_taken_fails_the_next_call(tmp
 
 
 def test_a_partition_whose_last_rows_fill_its_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 10)
+    monkeypatch.setattr(resolved, "unit_rows", lambda format: 10)
     frame = pl.DataFrame({"x": range(25), "k": [1] * 25})
     writer = FileSink.of(tmp_path / "parts", partition_by="k", max_rows_per_file=25).open(
         frame.schema, context()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from arrowstream import Pipeline, Settings, Sink, Source
 from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PlanError, SchemaError, SinkError
-from arrowstream.io.files import sink as file_sink
+from arrowstream.io.files.destination import resolved
 from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.sorting_encoder import SortingEncoder
 from arrowstream.io.files.output.streaming_sink import encoded, encoded_files
@@ -41,7 +41,7 @@ def test_rows_of_each_file_are_sorted(rows, cut, path, tmp_path_factory):
 
 def test_sorted_partitions_and_large_files(tmp_path, monkeypatch):
     frame = pl.DataFrame({"k": [1, 2] * 20_000, "x": range(40_000, 0, -1)})
-    monkeypatch.setattr(file_sink, "unit_rows", lambda format: 1_000)
+    monkeypatch.setattr(resolved, "unit_rows", lambda format: 1_000)
     for path, options in ((f"{tmp_path}/p/", {"partition_by": "k"}), (f"{tmp_path}/o.parquet", {})):
         sink = Sink.to_file(path, sort_by=["x"], row_group_size=5_000, **options)
         Pipeline.builder().source(Source.from_frame(frame, batch_rows=3_000)).sink(sink).build().run_sync()
@@ -73,6 +73,7 @@ def test_a_sort_that_exceeds_the_memory_limit_ends_the_run_and_names_the_way_out
     assert list(tmp_path.iterdir()) == [tmp_path / "o"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("statistics", [True, False])
 @pytest.mark.parametrize(("compression", "level"), [("zstd", 22), ("gzip", 1), ("zstd", None)])
 def test_parquet_files_have_the_groups_levels_and_statistics_that_were_asked_for(

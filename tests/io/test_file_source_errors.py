@@ -10,7 +10,7 @@ import pytest
 from contexts import context
 
 from arrowstream import Pipeline
-from arrowstream.errors import PlanError, SchemaError, SourceError, StageError
+from arrowstream.errors import PlanError, SchemaError, SourceError, StageError, UnreadableData
 from arrowstream.io.files.columnar.ipc_file import IpcFile
 from arrowstream.io.files.columnar.open_file import OpenFile
 from arrowstream.io.files.columnar.parquet_footer import row_groups
@@ -120,6 +120,7 @@ def frame_file(frame, path):
     return path
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
 @pytest.mark.parametrize("at_build", [True, False])
 def test_files_with_other_columns_are_told_apart(suffix, at_build, tmp_path, monkeypatch):
@@ -135,7 +136,7 @@ def test_files_with_other_columns_are_told_apart(suffix, at_build, tmp_path, mon
         second = frame_file(other, tmp_path / f"2{suffix}")
         source = FileSource.of([first, second])
         if suffix == ".csv" and name == "a":
-            error = failure(SourceError, source)
+            error = failure(UnreadableData, source)
         else:
             error = failure(SchemaError, source)
             assert str(first) in error.expected
@@ -189,7 +190,7 @@ def test_a_file_with_another_delimiter_is_met_with_a_hint(delimiter, tmp_path):
     file = tmp_path / "x.csv"
     file.write_text(f'item{delimiter}"price"\ntea{delimiter}3,5\n')
     wanted = f"from_file(..., delimiter={delimiter!r})"
-    assert wanted in failure(SourceError, FileSource.of(file)).hint
+    assert wanted in failure(UnreadableData, FileSource.of(file)).hint
     assert wanted in failure(SchemaError, FileSource.of(file, schema={"price": pl.Float64})).hint
     with pytest.raises(SchemaError) as caught:
         Pipeline.builder().source(FileSource.of(file)).filter(pl.col("price") > 3).schema()
@@ -202,14 +203,14 @@ def test_a_file_with_another_delimiter_is_met_with_a_hint(delimiter, tmp_path):
 def test_a_file_of_one_column_gets_no_hint_to_a_delimiter(tmp_path):
     file = tmp_path / "x.csv"
     file.write_text("item\ntea,3\n")
-    assert "pass delimiter=" in failure(SourceError, FileSource.of(file)).hint
+    assert "pass delimiter=" in failure(UnreadableData, FileSource.of(file)).hint
 
 
 @pytest.mark.parametrize("line", ['{"a": 2}, {"a": 3}', '[{"a": 2}]', '{"a": 2} 3', '{"a":\n2}'])
 def test_a_line_of_something_else_than_objects_is_an_error_with_the_place(line, tmp_path):
     file = tmp_path / "x.ndjson"
     file.write_text(f'{{"a": 1}}\n{line}\n')
-    error = failure(SourceError, FileSource.of(file, schema={"a": pl.Int64}))
+    error = failure(UnreadableData, FileSource.of(file, schema={"a": pl.Int64}))
     assert error.what == f"row 2 (line 2) of {file} cannot be read"
     assert "each object on one line" in error.hint
 
@@ -217,7 +218,7 @@ def test_a_line_of_something_else_than_objects_is_an_error_with_the_place(line, 
 def test_lines_that_end_in_carriage_returns_alone_are_not_one_long_header(tmp_path):
     path = tmp_path / "old.csv"
     path.write_bytes(b"a,b\r1,2\r3,4\r")
-    error = failure(SourceError, FileSource.of(path))
+    error = failure(UnreadableData, FileSource.of(path))
     assert error.what == f"the header of {path} cannot be read"
     assert "carriage returns alone" in error.hint
 
@@ -243,7 +244,7 @@ def test_a_type_that_csv_cannot_hold(dtype, tmp_path):
 def test_an_error_about_a_file_whose_name_is_not_utf8_can_be_printed(name, tmp_path):
     path = tmp_path / os.fsdecode(name)
     path.write_bytes(b'"a')
-    error = failure(SourceError, FileSource.of(path))
+    error = failure(UnreadableData, FileSource.of(path))
     assert "caf\\udce9" in str(error).encode().decode()
 
 
@@ -262,16 +263,16 @@ def test_a_table_file_cut_short_empty_or_of_another_kind(suffix, tmp_path):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"hello, world, this is text", whole[:-1]):
         path.write_bytes(content)
-        error = failure(SourceError, FileSource.of(path))
+        error = failure(UnreadableData, FileSource.of(path))
         assert str(path) in error.what
         assert error.found and error.hint
-    assert "an empty file" in (path.write_bytes(b""), failure(SourceError, FileSource.of(path)))[1].found
+    assert "an empty file" in (path.write_bytes(b""), failure(UnreadableData, FileSource.of(path)))[1].found
 
 
 def test_an_arrow_stream_is_told_from_a_file(tmp_path):
     path = tmp_path / "t.arrow"
     pl.DataFrame({"a": [1]}).write_ipc_stream(path)
-    error = failure(SourceError, FileSource.of(path))
+    error = failure(UnreadableData, FileSource.of(path))
     assert "is an Arrow IPC stream" in error.what and "open_stream" in error.hint
 
 
@@ -290,12 +291,12 @@ def test_a_damaged_page_is_told_with_its_rows(tmp_path, monkeypatch):
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 600] = bytes(600)
     path.write_bytes(content)
-    error = failure(SourceError, FileSource.of(path))
+    error = failure(UnreadableData, FileSource.of(path))
     assert str(path) in error.what
     assert "rows" in error.position
     monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.PIECE_BYTES", 100)
     monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.HUGE_BYTES", 1)
-    assert "rows" in failure(SourceError, FileSource.of(path)).position
+    assert "rows" in failure(UnreadableData, FileSource.of(path)).position
 
 
 @pytest.mark.parametrize("huge", [False, True])
@@ -318,7 +319,7 @@ def test_a_packed_file_that_is_damaged(suffix, pack, tmp_path):
     packed = pack(b"a\n" + b"".join(os.urandom(8).hex().encode() + b"\n" for _ in range(10_000)))
     for content in (packed[:-1], packed[:-9], packed[: len(packed) // 2], b"plain text, not packed"):
         path.write_bytes(content)
-        error = failure(SourceError, FileSource.of(path))
+        error = failure(UnreadableData, FileSource.of(path))
         assert str(path) in error.what
         assert "complete" in error.expected
         assert "damaged" in error.hint
@@ -331,9 +332,9 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     csv = frame_file(pl.DataFrame({"a": [1]}), tmp_path / "t.csv")
     parquet = frame_file(pl.DataFrame({"a": [1]}), tmp_path / "t.parquet")
     monkeypatch.setattr("io.FileIO", refuse)
-    assert failure(SourceError, FileSource.of(csv)).found == "Permission denied"
+    assert failure(UnreadableData, FileSource.of(csv)).found == "Permission denied"
     monkeypatch.setattr("os.open", refuse)
-    assert failure(SourceError, FileSource.of(parquet)).found == "Permission denied"
+    assert failure(UnreadableData, FileSource.of(parquet)).found == "Permission denied"
 
 
 def test_a_file_that_vanishes_between_finding_and_reading(tmp_path, monkeypatch):
@@ -343,8 +344,8 @@ def test_a_file_that_vanishes_between_finding_and_reading(tmp_path, monkeypatch)
     files = source._files()
     reader.close()
     path.unlink()
-    monkeypatch.setattr("arrowstream.io.files.source.find_files", lambda *_, **__: files)
-    assert failure(SourceError, FileSource.of(path)).found == "No such file or directory"
+    monkeypatch.setattr("arrowstream.io.files.reading.selection.find_files", lambda *_, **__: files)
+    assert failure(UnreadableData, FileSource.of(path)).found == "No such file or directory"
 
 
 def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path, tiny_blocks):
@@ -365,13 +366,13 @@ def test_a_line_of_ndjson_without_an_end(tmp_path, tiny_blocks, monkeypatch):
     monkeypatch.setattr("arrowstream.io.files.text.ndjson_format.Ndjson.longest", 200)
     path = tmp_path / "t.ndjson"
     path.write_text('{"a": 1}\n{"a": "' + "x" * 1000 + '"}\n')
-    assert "a record without an end" in failure(SourceError, FileSource.of(path)).what
+    assert "a record without an end" in failure(UnreadableData, FileSource.of(path)).what
 
 
 def test_empty_text_files(tmp_path):
     for name, content in (("t.csv", ""), ("u.csv", "\n\n")):
         (tmp_path / name).write_text(content)
-        error = failure(SourceError, FileSource.of(tmp_path / name))
+        error = failure(UnreadableData, FileSource.of(tmp_path / name))
         assert "is empty" in error.what and "header" in error.expected and "skip_empty=True" in error.hint
     for name, content in (("t.ndjson", ""), ("t.json", "[]"), ("u.json", "")):
         (tmp_path / name).write_text(content)
@@ -391,7 +392,7 @@ def test_a_wrong_value_in_csv_is_told_with_row_line_column_and_value(bad, crlf, 
     lines[bad] = lines[bad].replace(f"{bad},", "12x,", 1)
     path = tmp_path / "t.csv"
     path.write_bytes("\n".join(["id,text", *lines]).replace("\n", "\r\n" if crlf else "\n").encode())
-    error = failure(SourceError, FileSource.of(path, schema={"id": pl.Int64}))
+    error = failure(UnreadableData, FileSource.of(path, schema={"id": pl.Int64}))
     assert error.what == f"row {bad + 1} (line {2 * bad + 2}) of {path} does not fit its column 'id'"
     assert error.position == f"{path} row {bad + 1} (line {2 * bad + 2})"
     assert error.expected == "id: Int64"
@@ -401,6 +402,7 @@ def test_a_wrong_value_in_csv_is_told_with_row_line_column_and_value(bad, crlf, 
     assert drain(FileSource.of(path, schema={"id": pl.Int64}), lambda f: f.select("text")) == 200
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("dtype", "value"),
     [(pl.Int8, "300"), (pl.UInt16, "-1"), (pl.Float64, "1.5x"), (pl.Boolean, "yes"), (pl.Date, "2020-13-01"),
@@ -409,11 +411,12 @@ def test_a_wrong_value_in_csv_is_told_with_row_line_column_and_value(bad, crlf, 
 def test_every_type_tells_the_value_that_does_not_fit(dtype, value, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(f"n,v\n1,\n2,{value}\n3,\n")
-    error = failure(SourceError, FileSource.of(path, schema={"v": dtype}))
+    error = failure(UnreadableData, FileSource.of(path, schema={"v": dtype}))
     assert error.what == f"row 2 (line 3) of {path} does not fit its column 'v'"
     assert error.found == repr(value)
 
 
+@pytest.mark.untraced
 def test_rows_with_too_many_or_too_few_fields(tmp_path, tiny_blocks):
     path = tmp_path / "t.csv"
     good = [f"{i},x" for i in range(100)]
@@ -426,7 +429,7 @@ def test_rows_with_too_many_or_too_few_fields(tmp_path, tiny_blocks):
         for at in (0, 50, 99):
             lines = [*good[:at], bad, *good[at + 1 :]]
             path.write_text("\n".join(["a,b", *lines, ""]))
-            error = failure(SourceError, FileSource.of(path, schema={"a": pl.String}))
+            error = failure(UnreadableData, FileSource.of(path, schema={"a": pl.String}))
             assert (
                 error.what
                 == f"row {at + 1} (line {at + 2}) of {path} has {many} fields than there are columns"
@@ -439,12 +442,13 @@ def test_rows_with_too_many_or_too_few_fields(tmp_path, tiny_blocks):
 def test_text_that_is_not_utf8(tmp_path, tiny_blocks):
     path = tmp_path / "t.csv"
     path.write_bytes(b"a,b\n" + b"1,x\n" * 50 + b"2,caf\xe9\n" + b"1,x\n" * 50)
-    error = failure(SourceError, FileSource.of(path))
+    error = failure(UnreadableData, FileSource.of(path))
     assert "row 51 (line 52)" in error.what
     path.write_bytes(b"a,caf\xe9\n1,2\n")
-    assert "the header of" in failure(SourceError, FileSource.of(path)).what
+    assert "the header of" in failure(UnreadableData, FileSource.of(path)).what
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
     ("line", "what", "found"),
@@ -464,7 +468,7 @@ def test_a_bad_line_of_ndjson_is_told_with_its_number(line, what, found, packed,
     path = tmp_path / ("t.ndjson.gz" if packed else "t.ndjson")
     content = "\n".join(lines).encode()
     path.write_bytes(gzip.compress(content) if packed else content)
-    error = failure(SourceError, FileSource.of(path, schema={"a": pl.Int64, "b": pl.Int64}))
+    error = failure(UnreadableData, FileSource.of(path, schema={"a": pl.Int64, "b": pl.Int64}))
     assert error.what == f"row 41 (line 42) of {path} {what}"
     assert error.found == found if "fit" in what else error.found.startswith(found)
     assert error.hint.endswith("; or pass bad_rows= a sink, or 'skip', to put such rows aside")
@@ -488,7 +492,7 @@ def test_a_bad_line_of_ndjson_is_told_with_its_number(line, what, found, packed,
 def test_errors_of_rows_name_the_options_that_read_the_file_all_the_same(name, text, tmp_path):
     path = tmp_path / name
     path.write_bytes(text.encode("cp1252"))
-    error = failure(SourceError, FileSource.of(path, schema={"b": pl.Int64}))
+    error = failure(UnreadableData, FileSource.of(path, schema={"b": pl.Int64}))
     assert ("bad_rows=" in error.hint) == (name != "x.json")  # which has no bad rows
     assert ("is not UTF-8" in error.what and "encoding='cp1252'" in error.hint) == ("\xe9" in text)
 
@@ -502,17 +506,17 @@ def test_rows_that_are_bad_for_another_reason_count_in_the_row_of_an_error(suffi
     else:  # a blank line, and one that is no JSON, before half of a surrogate pair
         path.write_text('{"a": "x"}\n' * 5 + '\n{"a": \n' + '{"a": "x"}\n' * 5 + '{"a": "\\ud800"}\n')
         where = "row 12 (line 13)"
-    error = failure(SourceError, FileSource.of(path, schema={"a": pl.String}))
+    error = failure(UnreadableData, FileSource.of(path, schema={"a": pl.String}))
     assert error.position == f"{path} {where}"
 
 
 def test_a_bad_element_of_a_json_array_is_told_with_its_number(tmp_path, tiny_blocks):
     path = tmp_path / "t.json"
     path.write_text("[" + ",\n".join(['{"a": 1}'] * 30 + ['{"a": "x"}'] + ['{"a": 1}'] * 30) + "]")
-    error = failure(SourceError, FileSource.of(path))
+    error = failure(UnreadableData, FileSource.of(path))
     assert error.what == f"row 31 of {path} does not fit its column 'a'"
     path.write_text("[1, 2]")
-    error = failure(SourceError, FileSource.of(path))
+    error = failure(UnreadableData, FileSource.of(path))
     assert error.what == f"row 1 of {path} cannot be read"
     assert error.hint == "repair this row, or check that the file has the format it is read as"
 
@@ -520,7 +524,7 @@ def test_a_bad_element_of_a_json_array_is_told_with_its_number(tmp_path, tiny_bl
 def test_a_bad_first_row_is_told_when_types_are_inferred(tmp_path):
     path = tmp_path / "t.ndjson"
     path.write_text('{"a": 1}\n{"a": \n')
-    error = failure(SourceError, FileSource.of(path))
+    error = failure(UnreadableData, FileSource.of(path))
     assert error.what == f"row 2 (line 2) of {path} cannot be read"
 
 
@@ -540,7 +544,7 @@ def test_a_date_that_looks_unlike_the_first_one_is_the_one_named(tmp_path):
     """Each alone is a date to the parser; only after the first does the second not fit."""
     path = tmp_path / "x.csv"
     path.write_text("id,d\n0,2024-01-02\n1,03/04/2024\n2,05.06.2024\n")
-    error = failure(SourceError, FileSource.of(path, schema={"d": pl.Date}))
+    error = failure(UnreadableData, FileSource.of(path, schema={"d": pl.Date}))
     assert error.what == f"row 2 (line 3) of {path} does not fit its column 'd'"
     assert (error.expected, error.found) == ("d: Date", "'03/04/2024'")
 
@@ -551,5 +555,5 @@ def test_a_date_that_looks_unlike_the_first_one_is_the_one_named(tmp_path):
 def test_a_type_that_takes_more_is_suggested(tmp_path, dtype, wider):
     path = tmp_path / "x.csv"
     path.write_text("x\n1\nsome\n")
-    error = failure(SourceError, FileSource.of(path, schema={"x": dtype}))
+    error = failure(UnreadableData, FileSource.of(path, schema={"x": dtype}))
     assert f"{{'x': {wider}}};" in error.hint

@@ -65,6 +65,7 @@ def test_a_partition_whose_link_leads_nowhere_is_an_error_and_other_links_are_no
         found(tmp_path / "t")
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("column", ["_day", ".day", "__x", "day"])
 def test_partitions_of_any_name_are_read_found_and_replaced(tmp_path, column):
     def write(frame, **options):
@@ -175,6 +176,7 @@ def test_a_filter_that_fails_on_a_partition_fails_in_the_read(tmp_path):
         steps.filter(pl.col("day").cast(pl.Int64) == 1).collect_sync()
 
 
+@pytest.mark.untraced
 def test_a_list_keeps_the_partitions_in_its_paths(tmp_path):
     for day in (1, 2):
         for hour in (7, 8):
@@ -234,6 +236,7 @@ def test_each_row_has_the_path_of_its_file_where_asked_for(tmp_path, format):
             Source.from_file(tmp_path, include_file_paths=name).schema()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("suffix", ["csv", "ndjson", "json", "parquet", "arrow", "csv.gz"])
 def test_files_without_content_are_left_out_and_counted_where_asked_for(tmp_path, suffix):
     def pack(content):

@@ -7,6 +7,8 @@ import pytest
 from arrowstream.errors import PlanError
 from arrowstream.io.files.formats import SUFFIXES, TEXT_FORMATS, FileKind, detect, format_named, kind_of
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(("suffix", "format"), SUFFIXES.items())
 def test_every_suffix_tells_its_format_in_any_case(suffix, format):

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import product
 
 import polars as pl
 import pytest
@@ -9,7 +10,14 @@ from polars.testing import assert_series_equal
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import SchemaError, SourceError, StageError
-from arrowstream.io.files.columnar.given_types import Misfit, can_lose, checked_cast, misfits
+from arrowstream.io.files.columnar.given_types import (
+    Misfit,
+    can_lose,
+    changed,
+    checked_cast,
+    misfits,
+    without_misfits,
+)
 
 WRITE = {
     "parquet": lambda frame, path: frame.write_parquet(path, row_group_size=2),
@@ -212,3 +220,31 @@ def test_a_cast_that_cannot_change_a_value_is_left_to_polars():
     assert checked_cast(pl.Series([1.0]), pl.Int64()).to_list() == [1]
     with pytest.raises(Misfit, match="x"):
         checked_cast(pl.Series("x", [1.5]), pl.Int64())
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "expected"),
+    [
+        (pl.Series([1.5, None, 1e300]), pl.Float32(), [1.5, None, None]),
+        (pl.Series([[1.5, None], [1e300], None]), pl.List(pl.Float32), [[1.5, None], None, None]),
+        (pl.Series([{"a": 1.5}, {"a": 1e300}]), pl.Struct({"a": pl.Float32}), [{"a": 1.5}, None]),
+    ],
+)
+def test_values_that_do_not_survive_are_null_on_request(values, given, expected):
+    assert_series_equal(without_misfits(values, given), pl.Series(expected, dtype=given))
+
+
+def test_texts_of_numbers_have_more_decimals_than_a_type_as_python_counts_them():
+    signs, wholes, exponents = ("", "-", " +"), ("", "0", "7", "1200"), ("", "e0", "E+2", "e-3", "e-5")
+    fractions = ("", ".", ".0", ".5", ".50", ".123", ".0010", ".00000")
+    texts = [
+        f"{sign}{whole}{fraction}{exponent}"
+        for sign, whole, fraction, exponent in product(signs, wholes, fractions, exponents)
+        if whole or len(fraction) > 1
+    ]
+    for scale in range(5):
+        numbers = [Decimal(text) for text in texts]
+        expected = [number != round(number, scale) for number in numbers]
+        cast = pl.Series([None] * len(texts), dtype=pl.Decimal(38, scale))
+        assert changed(pl.Series(texts), cast).to_list() == expected
+        assert changed(pl.Series([None, "x"]), cast[:2]).to_list() == [False, False]

@@ -60,6 +60,7 @@ def test_json_lines_pass_through(sizes):
     assert in_blocks(b"\n " + text, sizes) == text
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("size", [1, 2, 7, 4096])
 @pytest.mark.parametrize(
     ("text", "found"),
@@ -110,6 +111,7 @@ def test_nothing_gives_nothing(text):
     assert JsonLines(io.BytesIO(b"[{}]"), "test.json").read(0) == b""
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("stream", "whole"),
     [

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -11,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from epoch_rows import EpochRows
 from pyarrow.dataset import dataset
 
 from arrowstream import Builder, Pipeline, Sender, Sink, Source, channel
@@ -34,6 +36,7 @@ def collect(source: Any) -> pl.DataFrame:
     return Pipeline.builder().source(source).collect_sync()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "data",
     [
@@ -164,7 +167,7 @@ def test_a_run_that_ends_early_lets_go_of_the_producer(fails: bool) -> None:
         tx, rx = channel(capacity=1)
         builder = Pipeline.builder().source(Source.from_channel(rx, schema=FRAME.schema))
         running = asyncio.create_task(builder.sink(Sink.to_fn(refuse)).build().run(limit=1))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(PeerGone) as gone:
                 while True:
                     await tx.send(FRAME)
@@ -195,7 +198,7 @@ def test_a_run_that_never_opens_a_source_lets_go_of_its_producer(how: str) -> No
         sink = Sink.to_file("no/such/folder/out.parquet") if how == "the sink" else Sink.to_fn(print)
         expected = {"the sink": SinkError, "the first source": SourceError}.get(how, SchemaError)
         running = asyncio.create_task(builder.sink(sink).build().run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(PeerGone) as gone:
                 while True:
                     await tx.send(FRAME)
@@ -226,7 +229,7 @@ def test_what_fails_before_a_run_begins_releases_both_neighbours(how: str) -> No
         await asyncio.sleep(0)
         with pytest.raises(ArrowstreamError) as failed:
             await STARTS[how](steps, Sink.to_channel(out))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(PeerGone) as gone:
                 await sending
             assert gone.value.__cause__ is failed.value
@@ -332,7 +335,7 @@ def test_a_run_that_fails_gives_the_consumer_the_cause(how: str) -> None:
                 await asyncio.sleep(0)
             running.cancel()
         stream.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(PeerGone) as gone:
                 async for _ in rx:
                     pass
@@ -628,3 +631,63 @@ def test_frames_that_do_not_fit_together_are_refused_at_once() -> None:
 def test_none_in_an_iterable_is_no_frame_and_no_end() -> None:
     with pytest.raises(SchemaError, match="not a frame"):
         collect(Source.from_frame(iter([FRAME, None, FRAME])))
+
+
+def test_a_function_that_gives_positions_goes_on_after_the_last_checkpoint(tmp_path: Path) -> None:
+    calls: list[Any] = []
+    upto = 4
+
+    async def counted(resume: Any) -> AsyncIterator[Any]:
+        calls.append(resume)
+        for n in range(resume["next"] if resume else 0, upto):
+            table = pa.concat_tables([pa.table({"n": [n]}), pa.table({"n": [-n]})])
+            yield table, {"next": n + 1}
+        yield pa.Table.from_batches([], pa.schema({"n": pa.int64()})), {"next": upto}
+
+    def fail(written: int) -> None:
+        if written >= 2 and upto == 8:
+            raise OSError("the disk is full")
+
+    sink = EpochRows(fail)
+    source = Source.from_fn(counted, schema={"n": int}, resumable=True)
+    pipeline = Pipeline.builder("counted").source(source).sink(sink).build()
+    for size in (4, 8, 9):
+        upto = size
+        try:
+            pipeline.run_sync(checkpoint=tmp_path / "state", every="1ms")
+        except StageError as error:
+            assert "the disk is full" in str(error)
+    assert calls[:2] == [None, {"next": 4}]
+    assert [n for (n,) in sink.rows] == [n for each in range(9) for n in (each, -each)]
+
+
+async def no_generator(resume: Any) -> None: ...
+
+
+async def no_position() -> AsyncIterator[Any]:
+    yield FRAME
+
+
+@pytest.mark.parametrize("fn", [no_generator, no_position])
+def test_a_function_that_cannot_go_on_is_refused(fn: Any) -> None:
+    with pytest.raises(PlanError, match=r"(?s)an async generator function that can continue.*found: no_"):
+        Source.from_fn(fn, resumable=True)
+    assert not Source.from_fn(fn).resumable
+
+
+@pytest.mark.parametrize("item", [FRAME, (FRAME, {1, 2}), (FRAME,)])
+def test_rows_without_a_position_are_refused(item: Any) -> None:
+    async def fn(**options: Any) -> AsyncIterator[Any]:
+        yield item
+
+    with pytest.raises(SourceError, match="something else than rows and a position"):
+        collect(Source.from_fn(fn, resumable=True))
+
+
+def test_the_first_rows_with_a_position_give_the_schema() -> None:
+    async def fn(resume: Any) -> AsyncIterator[Any]:
+        yield FRAME, 1
+        yield FRAME.select("x"), 2
+
+    with pytest.raises(SchemaError):
+        collect(Source.from_fn(fn, resumable=True))

@@ -178,6 +178,7 @@ def test_errors_have_the_lines_of_the_file(
     assert re.search(what, str(caught.value))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
 def test_values_that_are_left_out_have_the_lines_of_the_file(bad_rows: Any, tmp_path: Path) -> None:
     file = tmp_path / "a.ndjson"

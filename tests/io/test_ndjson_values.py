@@ -17,6 +17,7 @@ from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.text.formats import FlawedRecord
+from arrowstream.io.files.text.json.kept_texts import keeps_texts
 from arrowstream.io.files.text.json.restated import Restated
 from arrowstream.io.files.text.json.tokens import agrees, counted
 from arrowstream.io.files.text.ndjson_format import Ndjson, is_blank
@@ -305,6 +306,7 @@ def test_losses_are_not_hidden_by_white_space_before_a_colon() -> None:
     assert (rows.rows(), lost) == ([("5", 1)], 1)
 
 
+@pytest.mark.untraced
 def test_rows_are_flat_unless_a_text_begins_as_an_object_or_a_list_does() -> None:
     for first in map(chr, range(1, 256)):
         for tail in ("", "[", " and more than twelve bytes {"):
@@ -405,6 +407,7 @@ def test_the_first_of_many_places_is_found_in_a_large_block(at: int, tmp_path: P
     assert found.first == f"row {at + 2} (line {at + 2}) of {tmp_path / 'x.ndjson'}, key 'z'"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("row", "count", "key"),
     [
@@ -567,9 +570,13 @@ WRONG: Sequence[tuple[Any, str]] = [
     (pl.Struct({"b": pl.Int64}), '{"b": "x"}'),
     (pl.Struct({"b": pl.Int8}), '{"b": 200}'),
     (pl.List(pl.Struct({"b": pl.Boolean})), '[{"b": 1}]'),
+    (pl.Float32, "1e39"),
+    (pl.List(pl.Float32), "[0, -1e300]"),
+    (pl.Struct({"b": pl.Float32}), '{"b": 4e38}'),
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("dtype", "value"), WRONG)
 def test_a_value_that_does_not_fit_its_type_is_an_error(dtype: Any, value: str, tmp_path: Path) -> None:
     source = lines(tmp_path / "x.ndjson", '{"a": null}', f'{{"a": {value}}}')
@@ -592,3 +599,103 @@ def test_the_report_of_a_run_counts_what_was_left_out(
         Pipeline.builder().source(Source.from_frame(pl.DataFrame({"a": [1]}))).sink(Sink.to_fn(print)).build()
     )
     assert plain.run_sync().notes == ()
+
+
+def test_numbers_too_large_for_a_short_float_are_bad_rows(tmp_path: Path) -> None:
+    file = tmp_path / "x.ndjson"
+    file.write_text('{"a": 1e38}\n{"a": 1e39}\n{"l": [1e39]}\n{"l": [1]}\n')
+    bad: list[Any] = []
+    source = Source.from_file(
+        file,
+        schema={"a": pl.Float32, "l": pl.List(pl.Float32)},
+        bad_rows=Sink.to_fn(lambda batch: bad.extend(batch.to_pylist())),
+    )
+    good = Pipeline.builder().source(source).collect_sync()
+    assert [row["row"] for row in bad] == [2, 3]
+    assert good.rows() == [(pl.Series([1e38], dtype=pl.Float32)[0], None), (None, [1.0])]
+
+
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_too_many_objects_inside_of_each_other_are_an_error(
+    brackets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.ndjson_format.OVERFLOWS", True)
+    opened, closed = {"[]": ("[", "]"), "{}": ('{"x":', "}")}[brackets]
+
+    def value(depth: int) -> str:
+        return opened * depth + "1" + closed * depth
+
+    late = f'{{"t": "a", "z": {value(900)}}}'.encode()
+    rows, lost = NdjsonRows(pl.Schema({"t": pl.String})).read(late)
+    assert rows.rows() == [("a",)] and lost == late.count(b":") - 1
+    flat = ['{"a": [' + "[]," * 2000 + "[]]}", '{"t": "' + "[]" * 2000 + '"}']
+    schema = pl.Schema({"t": pl.String})
+    source = lines(tmp_path / "x.ndjson", *flat, f'{{"z": {value(100)}}}')
+    rows, _ = read(FileSource(source.paths, given=schema))
+    assert [row["t"] for row in rows] == [None, "[]" * 2000, None]
+    source = lines(tmp_path / "x.ndjson", *flat, f'{{"z": {value(10_000)}}}')
+    for given_types in (schema, pl.Schema()):
+        with pytest.raises(SourceError, match=r"row 3 \(line 3\) of .* has too many objects"):
+            read(FileSource(source.paths, given=given_types))
+
+
+@pytest.mark.parametrize(
+    "stuck", ['{"a": 7\0}', '{"a": 9223372036854775807+}', '{"f": 1.5000000000000000000e1x}']
+)
+def test_signs_after_a_number_are_an_error(
+    stuck: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.ndjson_format.LENIENT", True)
+    sound = [
+        '{"a": -9223372036854775808, "t": "9223372036854775807+"}',
+        '{"f": 1.5000000000000000000e1, "t": "1.5000000000000000000e1x \\" 2"}',
+    ]
+    schema = pl.Schema({"a": pl.Int64, "f": pl.Float64, "t": pl.String})
+    rows, _ = read(FileSource(lines(tmp_path / "x.ndjson", *sound).paths, given=schema))
+    assert [(row["a"], row["f"]) for row in rows] == [(-(2**63), None), (None, 15.0)]
+    bad = lines(tmp_path / "x.ndjson", *sound, stuck, "{}", stuck)
+    for given_types in (schema, pl.Schema()):
+        with pytest.raises(SourceError, match=r"row 3 \(line 3\)"):
+            read(FileSource(bad.paths, given=given_types))
+
+
+ROWS_OF_TEXT = pl.Schema(
+    {
+        "t": pl.String(),
+        "l": pl.List(pl.String()),
+        "o": pl.Struct({"t": pl.String(), "x": pl.Int64()}),
+        "n": pl.Int64(),
+    }
+)
+
+
+@pytest.mark.untraced
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"t": "x", "z": 1}',
+        '{"t": "9E", "l": ["-", "t", "f "], "n": 1}',
+        '{"t": 1.10, "z": 1}',
+        '{"l": ["a", 1e5]}',
+        '{"l": [[1.0]], "z": "y"}',
+        '{"o": {"t": true}}',
+        '{"o": {"x": 1}, "z": {"t": 1.0}}',
+        '{"o": {}}',
+        '{"o": {"z": 1}, "n": 5}',
+        '{"t": {"k": 1.50}}',
+        '{"t": "1.10", "n": 3, "n": 4}',
+        '{"t": "false", "l": null}',
+        "{}",
+    ],
+)
+def test_without_a_count_of_what_is_lost_the_rows_are_the_same(line: str) -> None:
+    block = f'{{"t": "a"}}\n{line}\n'.encode()
+    rows, _ = NdjsonRows(ROWS_OF_TEXT).read(block)
+    found, lost = NdjsonRows(ROWS_OF_TEXT, counts=False).read(block)
+    assert found.equals(rows) and (lost == 0 or not keeps_texts(rows))
+
+
+def test_another_value_is_no_object_without_a_count() -> None:
+    for value in ("5", '"x"', "[1]"):
+        with pytest.raises((FlawedRecord, pl.exceptions.PolarsError)):
+            NdjsonRows(ROWS_OF_TEXT, counts=False).read(f'{{"o": {value}}}\n'.encode())

@@ -16,6 +16,8 @@ import pytest
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.errors import PlanError, SourceError
 
+pytestmark = pytest.mark.once
+
 TEXT = b"a,b\n1,2\n" * 100
 
 
@@ -102,6 +104,7 @@ def test_bytes_of_a_stream_are_unpacked_on_the_way(kind: str, hint: str) -> None
     assert "name the file" not in caught.value.hint
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])
 @pytest.mark.parametrize("content", [TEXT, *CONTENTS.values()], ids=["text", *CONTENTS])
 def test_no_other_file_is_taken_for_parquet_or_arrow(name: str, content: bytes, tmp_path: Path) -> None:

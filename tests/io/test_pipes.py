@@ -70,6 +70,7 @@ def test_its_rows_are_those_of_a_file(format: str, block: int, monkeypatch: pyte
         assert builder.collect_sync().equals(FRAME)
 
 
+@pytest.mark.untraced
 def test_more_than_a_block_comes_whole() -> None:
     frame = pl.DataFrame({"a": range(600_000), "t": ["some text"] * 600_000})
     content = text("ndjson", frame)
@@ -153,7 +154,7 @@ def test_rows_flow_as_they_are_written(format: Any, schema: Any, parts: list[byt
 
     def feed() -> None:
         os.write(start, parts[0])
-        came.wait(10)
+        came.wait(60)
         first.extend(rows)
         os.write(start, parts[1])
         os.write(start, parts[2])
@@ -238,11 +239,11 @@ def test_a_source_of_a_silent_pipe_waits_and_does_not_work(
 
     def feed() -> None:
         os.write(start, b"1\n")
-        came.wait(10)
+        came.wait(60)
         while silences.acquire(blocking=False):
             pass
         for _ in range(5):
-            silences.acquire(timeout=10)
+            silences.acquire(timeout=60)
         os.write(start, b"2\n")
         os.close(start)
 
@@ -365,6 +366,7 @@ def standard_input(content: bytes | Path) -> Iterator[None]:
         os.close(end)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("format", TEXTS)
 def test_a_dash_is_standard_input(format: Any, tmp_path: Path) -> None:
     (tmp_path / "redirected").write_bytes(text(format))
@@ -428,12 +430,14 @@ def command(tmp_path: Path, format: str, stdin: bytes) -> subprocess.CompletedPr
     return subprocess.run(line, input=stdin, capture_output=True, check=False)
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 def test_standard_input_is_a_source_of_jobs(tmp_path: Path) -> None:
     assert command(tmp_path, "csv", text("csv")).returncode == 0
     assert pl.read_csv(tmp_path / "out.csv").equals(FRAME)
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 def test_a_job_that_cannot_read_standard_input_is_refused_on_one_line(tmp_path: Path) -> None:
     ended = command(tmp_path, "parquet", b"PAR1")

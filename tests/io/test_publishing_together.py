@@ -112,7 +112,7 @@ def test_processes_that_add_to_one_folder_at_once_all_keep_their_rows(tmp_path):
         run.stdin.write(b"\n")
         run.stdin.flush()
     for run, name in zip(runs, "ABC", strict=True):
-        run.communicate(timeout=100)
+        run.communicate(timeout=110)
         assert len(list((tmp_path / "out").glob(f"k={name}*/*.parquet"))) == (0 if run.returncode else 40)
     assert not all(run.returncode for run in runs)
 
@@ -230,7 +230,7 @@ def test_a_run_waits_until_the_other_has_published(out):
         thread.start()
         time.sleep(0.1)
         assert names(out) == [] or all("inprogress" in name for name in names(out))
-    thread.join(20)
+    thread.join(60)
     assert names(out) == parts("a")
 
 

@@ -3,9 +3,11 @@
 import gzip
 import io
 import itertools
+import json
 import tempfile
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -26,8 +28,9 @@ from arrowstream.io.files.remote import stores
 from arrowstream.io.files.remote.failures import store_error
 from arrowstream.io.files.remote.object import RemoteBytes, RemoteObject, native
 from arrowstream.io.files.remote.options import StorageOptions
-from arrowstream.io.files.remote.urls import remote_path
+from arrowstream.io.files.remote.urls import options_for, remote_path
 from arrowstream.io.files.sink import FileSink
+from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.tables import open_file
 from arrowstream.jobs.job import Job
 
@@ -352,6 +355,7 @@ def test_sinks_upload_after_all_have_prepared(store, bucket, monkeypatch, tmp_pa
     assert store.keys(bucket) == ["x.csv"] and list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("part", ["partNumber=2", "uploads", "uploadId"])
 def test_an_upload_that_fails_shows_nothing(store, bucket, part, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -547,3 +551,29 @@ def test_a_read_of_polars_that_the_store_refuses(store, bucket):
     refused = unreadable_schema(opened, OSError("Forbidden"), "Parquet", pq.read_schema)
     assert isinstance(refused, SourceError) and refused.hint == found.hint
     assert Path(opened.place).name == "x.parquet"
+
+
+def test_a_restart_knows_an_object_by_its_tag(store, bucket):
+    for number in range(2):
+        store.put(f"{bucket}/{number}.csv", f"n\n{number}\n{number}\n".encode())
+    source = FileSource.of(f"s3://{bucket}/*.csv").with_batch_rows(1)
+    source = replace(source, storage_options=options_for(source.paths, store.options))
+
+    def values(resume, batches):
+        reader = source.open(context(), None, resume)
+        found = [
+            batch["n"][0] for batch in map(Batch.polars, itertools.islice(iter(reader.read, None), batches))
+        ]
+        position = json.loads(json.dumps(dict(reader.position())))
+        reader.close()
+        return found, position
+
+    found, begun = values(None, 1)
+    rest, end = values(begun, None)
+    assert found + rest == [0, 0, 1, 1]
+    store.put(f"{bucket}/0.csv", b"n\n7\n7\n")
+    for position in (begun, end):
+        with pytest.raises(
+            SourceError, match=r"(?s)0.csv has changed since.*found: other content of the same size"
+        ):
+            values(position, None)

@@ -16,8 +16,10 @@ from arrowstream.errors import PlanError, SinkError
 from arrowstream.io.files import folder_writer, hive_folders
 from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.sink import BlockingWriter
+from arrowstream.io.writer import BlockingWriter
 from arrowstream.testing import ManualClock
+
+pytestmark = pytest.mark.once
 
 ROWS = pl.DataFrame({"k": ["a", "b"] * 5, "x": range(10)})
 ROLLING = {"mode": "append", "roll_every": "10m"}
@@ -108,7 +110,7 @@ def test_an_endless_run_forgets_folders_that_get_no_more_rows(limit, monkeypatch
 
 def test_folders_with_rows_are_not_forgotten(monkeypatch):
     monkeypatch.setattr(folder_writer, "FOLDERS", 1)
-    monkeypatch.setattr("arrowstream.io.files.sink.unit_rows", lambda format: 2)
+    monkeypatch.setattr("arrowstream.io.files.destination.resolved.unit_rows", lambda format: 2)
     writer = opened(partition_by="k", mode="append", max_rows_per_file=2, max_bytes_per_file=1 << 20)
     for folders in ("ab", "cc"):
         writer.write(Batch(pl.DataFrame({"k": list(folders), "x": [ord(name) for name in folders]})))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from arrowstream.errors import SchemaError, SourceError, StageError
-from arrowstream.io.files import reader
 from arrowstream.io.files.columnar.footer_bytes import IpcEnds, ParquetEnds, parquet_footer
+from arrowstream.io.files.reading import pieces
 from arrowstream.io.files.source import FileSource
 from arrowstream.io.files.text.formats import FlawedRecord
 from arrowstream.io.files.text.options.text_options import TextOptions
@@ -152,7 +152,7 @@ def assert_as_alone(format, contents, most, folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(group, "TOGETHER_FILES", most)
         together = outcome(folder)
-        patch.setattr(reader.FileReader, "_small", lambda self, number: None)
+        patch.setattr(pieces.FilePieces, "_small", lambda self, number: None)
         assert together == outcome(folder)
 
 

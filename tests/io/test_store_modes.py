@@ -13,6 +13,8 @@ from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import ArrowstreamError, SchemaError, SinkError, StageError
 
+pytestmark = pytest.mark.once
+
 FIRST = pl.DataFrame({"k": ["a", "b"], "x": [1, 2]})
 SECOND = pl.DataFrame({"k": ["b", "c"], "x": [3, 4]})
 NONE = FIRST.clear()
@@ -291,6 +293,7 @@ def test_a_folder_that_cannot_be_listed_and_a_disk_that_cannot_be_written(store,
     assert names(store, out) == []
 
 
+@pytest.mark.untraced
 def test_names_that_no_file_may_have(store, out):
     """Only the objects have them: the files on this machine have short names in a folder of their own."""
     long = "x" * 400

@@ -13,6 +13,8 @@ from arrowstream.io.files.remote import object as objects
 from arrowstream.io.files.remote.object import RemoteObject
 from arrowstream.io.files.remote.urls import remote_path
 
+pytestmark = pytest.mark.once
+
 ROWS = pl.DataFrame({"x": [1, 2, 3], "s": ["a", "b", None]})
 OTHER = ROWS.with_columns(pl.col("x") + 5)
 
@@ -48,6 +50,7 @@ def methods(store):
     return found
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("format", ["parquet", "arrow", "csv", "ndjson", "json", "avro"])
 def test_a_small_object_is_fetched_once(store, format):
     """Looked at by the build and by the run; fetched and confirmed by the build alone, also if both are repeated."""
@@ -64,6 +67,7 @@ def test_a_small_object_is_fetched_once(store, format):
     assert_frame_equal(builder.collect_sync(), OTHER)
 
 
+@pytest.mark.untraced
 def test_a_pattern_is_listed_once_by_the_build_and_once_by_the_run(store):
     for number in range(3):
         put(store, f"p/{number}.parquet", ROWS)
@@ -91,6 +95,7 @@ def test_writing_looks_once_at_what_is_there_and_uploads_once(store):
         write(store, "new.parquet", mode="error")
 
 
+@pytest.mark.untraced
 def test_each_run_of_a_sink_looks_at_the_place_again(store):
     sink = Sink.to_file("s3://counted/again.csv", mode="error", storage_options=store.options)
     pipeline = Pipeline.builder().source(Source.from_frame(ROWS)).sink(sink).build()
@@ -117,6 +122,7 @@ def test_a_small_object_that_is_replaced_before_it_is_fetched(store, monkeypatch
     assert RemoteObject(remote_path("s3://counted/x.csv", reading_options(store))).read(4, 1) == b"1"
 
 
+@pytest.mark.untraced
 def test_few_small_objects_are_kept(store):
     options = reading_options(store)
     for number in range(objects._KEPT + 2):

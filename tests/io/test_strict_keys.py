@@ -50,6 +50,7 @@ def test_it_is_named(row: Any, key: str, suffix: str, tmp_path: Path) -> None:
     assert f"schema={{{key.split('.')[0]!r}" in str(error)
 
 
+@pytest.mark.untraced
 def test_it_is_left_out_where_nobody_asks(tmp_path: Path) -> None:
     file = late(tmp_path / "a.ndjson", {**PLAIN, "price": 3})
     frame = Pipeline.builder().source(Source.from_file(file)).collect_sync()

@@ -20,6 +20,8 @@ from arrowstream.io.files.remote.urls import remote_path
 from arrowstream.io.files.remote.web import WebStream
 from arrowstream.io.files.tables import open_file
 
+pytestmark = pytest.mark.once
+
 ROWS = pl.DataFrame({"x": range(3000), "y": [None if n % 7 == 0 else f"text {n}" for n in range(3000)]})
 
 

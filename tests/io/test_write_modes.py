@@ -10,6 +10,7 @@ import resource
 import sys
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from contexts import context
@@ -118,6 +119,95 @@ def test_a_csv_file_that_was_appended_to_has_the_rows_of_all_runs(cuts, end, tmp
     assert found == [["k", "x"], *([k, str(x)] for k, x in [*head, *(row for rows in cuts for row in rows)])]
 
 
+@pytest.mark.untraced
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("out.csv", "k,x\r\np,1\r\n"),
+        ("out.csv", "k,x\r\np,1"),
+        ("out.csv", "k,x\r\n"),
+        ("out.csv", 'k,x\r\n"p\nq",1\r\n'),
+        ("out.csv", 'k,x\n"p\r\n",1\n'),
+        ("out.csv", "k,x"),
+        ("out.csv.gz", "k,x\r\np,1\r\n"),
+    ],
+)
+def test_appended_rows_of_csv_end_as_the_lines_of_the_file_do(name, text):
+    with (gzip.open if name.endswith("gz") else open)(name, "wt", newline="") as file:
+        file.write(text)
+    rows = pl.DataFrame({"k": ["a", "new\nline"], "x": [1, 2]})
+    for _ in range(2):
+        write(rows, name, mode="append")
+    newline = "\r\n" if text.startswith("k,x\r") else "\n"
+    with (gzip.open if name.endswith("gz") else open)(name, "rt", newline="") as file:
+        found = file.read()
+    added = f'a,1{newline}"new\nline",2{newline}' * 2
+    assert found == text + ("" if text.endswith(newline) else newline) + added
+    count = len(list(csv.reader(io.StringIO(text, newline="")))) - 1
+    assert duckdb.read_csv(name).fetchall()[count:] == rows.rows() * 2
+
+
+LONG = "".join(f'"a ""{i}""\nb",{i}\n' for i in range(9_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_open"),
+    [
+        ('k,x\n"p,1\n', True),
+        ('k,x\n"p\n', True),
+        ('k,x\np,"1', True),
+        ('k,x\n"p",1\n', False),
+        (f"k,x\n{LONG}", False),
+        (f'k,x\n{LONG}"open,1\n', True),
+        (f'k,x\n"open{"z" * 70_000},1\n', True),
+        (f'k,x\n"{"z" * 70_000}",1', False),
+        (f'k,x\n"open\n{"z,1" * 30_000}', True),
+        (f'k,x\n"{"z,1" * 25_000}",1', False),
+        (f"k,x\n{LONG}ragged\n", False),
+    ],
+)
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.gz"])
+def test_rows_are_not_appended_inside_a_quoted_field(text, is_open, name, monkeypatch):
+    monkeypatch.setattr("arrowstream.io.files.destination.old_csv.MAX_RECORD_BYTES", 80_000)
+    monkeypatch.setattr("arrowstream.io.files.destination.old_text._BLOCK", 1 << 15)
+    content = gzip.compress(text.encode()) if name.endswith("gz") else text.encode()
+    Path(name).write_bytes(content)
+    if is_open:
+        with pytest.raises(SinkError, match=f"rows cannot be appended to {name}, which ends inside a quoted"):
+            write(FIRST, name, mode="append")
+        assert Path(name).read_bytes() == content
+    elif name.endswith("gz") and not text.endswith("\n"):
+        with pytest.raises(SinkError, match="does not end with a line break"):
+            write(FIRST, name, mode="append")
+    else:
+        before = list(csv.reader(io.StringIO(text)))
+        write(FIRST, name, mode="append")
+        with (gzip.open if name.endswith("gz") else open)(name, "rt", newline="") as file:
+            assert list(csv.reader(file)) == [*before, *([k, str(x)] for k, x in FIRST.rows())]
+
+
+@pytest.mark.parametrize(
+    ("target", "dtype"), [("out.csv", pl.Float64), ("out/", pl.Decimal(9, 2)), ("out.csv.gz", pl.Float32)]
+)
+@pytest.mark.parametrize("old", ["1,5", "1.5"])
+def test_numbers_are_not_appended_to_those_with_another_sign_before_their_decimals(target, dtype, old):
+    path = Path(target.replace("out/", "out/a.csv"))
+    path.parent.mkdir(exist_ok=True)
+    rows = pl.DataFrame({"k": ["a"], "x": [2.5]}, schema_overrides={"x": dtype})
+
+    def append(content: bytes) -> None:
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+        sink = Sink.to_file(target, mode="append", format="csv", delimiter=";", decimal_comma="." in old)
+        Pipeline.builder().source(Source.from_frame(rows)).sink(sink).build().run_sync()
+
+    for text in (f"k;x\np;7\nq;{old}\n", f'k;x\n"p\n";"-{old}"', f"\nk;x\np;{old}\n" + "q;5\n" * 20_000):
+        with pytest.raises(SchemaError, match=r"numbers in column 'x' of .* before their decimals") as caught:
+            append(text.encode())
+        assert caught.value.expected == f"decimal_comma={',' in old}, as for {'-' * ('-' in text) + old!r}"
+    for text in (f"k;x\n{old};1", "k;x\np;1,5 or 1.5", "k;x", "k;x\np;1;2;3", f'k;x\n"p"q;{old}'):
+        append(f"{text}\n".encode())
+
+
 def test_a_compressed_file_with_an_open_last_line_is_refused():
     Path("out.csv.gz").write_bytes(gzip.compress(b"k,x\na,1"))
     with pytest.raises(SinkError, match="does not end with a line break"):
@@ -133,7 +223,7 @@ def test_an_appended_file_keeps_mode_links_and_a_byte_order_mark():
     Path("out.csv").symlink_to(real)
     write(SECOND, "out.csv", mode="append")
     assert Path("out.csv").is_symlink() and real.stat().st_mode & 0o777 == 0o640
-    assert real.read_bytes() == b"\xef\xbb\xbfk,x\r\na,1\r\nb,3\nc,4\n"
+    assert real.read_bytes() == b"\xef\xbb\xbfk,x\r\na,1\r\nb,3\r\nc,4\r\n"
     write(SECOND, "new.csv", mode="append")
     Path("plain").touch()
     assert Path("new.csv").stat().st_mode == Path("plain").stat().st_mode
@@ -373,6 +463,7 @@ def test_only_partitions_that_get_rows_are_overwritten():
     assert len(list(Path("out").rglob("*.parquet"))) == 3 and hidden() == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("mode", ["append", "overwrite", "overwrite_partitions"])
 def test_the_work_for_a_partition_does_not_grow_with_their_number(mode):
     """Four times the partitions take about four times the calls of functions while a folder is written again."""
@@ -447,6 +538,7 @@ def test_two_runs_that_append_the_first_rows_replace_the_empty_file_once():
     assert not list(Path("out").glob("*.parquet"))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["out.parquet", "out.csv", "out.json.gz", "out.arrow", "out/"])
 def test_rows_that_are_there_are_an_error_where_that_is_asked_for(path):
     if path != "out/":
@@ -471,6 +563,7 @@ def test_a_file_that_is_made_while_a_run_writes_is_not_replaced_where_that_is_an
         write(FIRST, "broken.parquet", mode="error")
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("overwrite", [{"overwrite": True}, {"mode": "overwrite"}])
 def test_rows_are_overwritten_where_that_is_asked_for(overwrite):
     for path in ("out.csv", "out/"):
@@ -511,10 +604,11 @@ def test_modes_of_other_libraries_get_the_one_to_write():
         assert hint in caught.value.hint
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("ends", ["\n", "\r\n", ""])
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
 def test_rows_are_appended_after_a_first_line_of_any_length(format, ends, monkeypatch):
-    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows._BLOCK", 64)
+    monkeypatch.setattr("arrowstream.io.files.destination.old_text._BLOCK", 64)
     names = [f"column_{number}" for number in range(50)]
     rows = pl.DataFrame({name: [1, 2] for name in names})
     path = Path(f"out.{format}")
@@ -528,8 +622,8 @@ def test_rows_are_appended_after_a_first_line_of_any_length(format, ends, monkey
 
 
 def test_a_line_that_is_longer_than_a_record_is_not_held_whole(monkeypatch):
-    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows._BLOCK", 4)
-    monkeypatch.setattr("arrowstream.io.files.destination.existing_rows.MAX_RECORD_BYTES", 24)
+    monkeypatch.setattr("arrowstream.io.files.destination.old_text._BLOCK", 4)
+    monkeypatch.setattr("arrowstream.io.files.destination.old_text.MAX_RECORD_BYTES", 24)
     Path("out.ndjson").write_text('{"k": "a and b and c", "x": 1}\n')
     with pytest.raises(SinkError, match=r"rows cannot be added to those of out.ndjson, which cannot be read"):
         write(FIRST, "out.ndjson", mode="append")
@@ -574,6 +668,7 @@ def failing(sink):
     )
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["bad/", "bad.csv", "bad.ndjson"])
 def test_dead_letters_of_all_days_are_kept(path):
     for day in range(1, 4):

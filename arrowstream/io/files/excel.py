@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.errors import ArrowstreamError, MissingExtra, SourceError
+from arrowstream.errors import ArrowstreamError, MissingExtra, SourceError, UnreadableData
 from arrowstream.io.files.columnar.damage import failed_steps
 from arrowstream.io.files.columnar.given_types import Adapt
 from arrowstream.io.files.columnar.open_file import OpenFile
@@ -62,7 +62,7 @@ class Sheet:
         except Exception as error:  # calamine's errors derive from nothing that Polars exports
             raise _damaged(self._file, error) from error
         if not frame.width:
-            raise SourceError(
+            raise UnreadableData(
                 f"sheet {name!r} of {self._file.path} is empty",
                 position=str(self._file.path),
                 expected="a first row that names the columns",
@@ -145,7 +145,7 @@ def _opened(file: OpenFile, content: bytes) -> ExcelReader:
 
 
 def _damaged(file: OpenFile, error: Exception) -> SourceError:
-    return SourceError(
+    return UnreadableData(
         f"{file.path} cannot be read as an Excel file",
         position=str(file.path),
         expected="a complete .xlsx workbook without a password",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -12,14 +12,14 @@ from urllib.parse import unquote
 
 from arrowstream.core.hints import other_file
 from arrowstream.errors import PlanError, SourceError
-from arrowstream.io.files.formats import FileKind, Format, detect, kind_of, known_suffixes
+from arrowstream.io.files.formats import FileKind, detect, kind_of, known_suffixes
 from arrowstream.io.files.paths import local
 from arrowstream.io.files.remote import listing as remote_listing
 from arrowstream.io.files.remote.options import StorageOptions
 from arrowstream.io.files.remote.urls import RemotePath, is_url, remote_path
 from arrowstream.io.files.search.glob import is_pattern, matches
 from arrowstream.io.files.search.walk import files_in
-from arrowstream.io.files.staging.unfinished import is_partition
+from arrowstream.io.files.staging.unfinished import is_being_written, is_partition
 
 Partitions = tuple[tuple[str, str | None], ...]
 """Hive partitions: key and value, which is None for null."""
@@ -53,6 +53,7 @@ def find_files(
     *,
     listed: bool = False,
     options: StorageOptions | None = None,
+    watched: bool = False,
 ) -> tuple[DataFile, ...]:
     """Return every file that `paths` name; those of a folder or glob in the order of their names.
 
@@ -67,6 +68,9 @@ def find_files(
         have the same keys.
     options
         Options of the object store, for URLs.
+    watched
+        Whether files come while a folder on this machine is read: it may hold none yet, a glob may match none, and
+        files that are still being written, by their names, are left out.
 
     Raises
     ------
@@ -77,8 +81,14 @@ def find_files(
     """
     paths = tuple(paths)
     above = _partitions_above(paths) if listed else {}
-    files = [file for path in paths for file in _under(above.get(path, ()), _found(path, format, options))]
+    files = [
+        file
+        for path in paths
+        for file in _under(above.get(path, ()), _found(path, format, options, watched=watched))
+    ]
     first = files[0] if files else None
+    if watched and paths and first is None:
+        return ()
     if first is None:
         raise PlanError("there is no file to read", expected="at least one path", found="an empty list")
     for file in files:
@@ -145,7 +155,12 @@ def _under(above: Partitions, files: list[DataFile]) -> list[DataFile]:
 
 
 def _found(
-    path: str, format: str | None, options: StorageOptions | None, count: int | None = None
+    path: str,
+    format: str | None,
+    options: StorageOptions | None,
+    count: int | None = None,
+    *,
+    watched: bool = False,
 ) -> list[DataFile]:
     if is_url(path):
         place = remote_path(path)
@@ -153,7 +168,7 @@ def _found(
             place = replace(place, options=options)
         return list(islice(_objects(place, format), count))
     with _searching(path):
-        return list(islice(_expand(path, format), count))
+        return list(islice(_expand(path, format, watched=watched), count))
 
 
 @contextmanager
@@ -170,18 +185,18 @@ def _searching(path: str) -> Iterator[None]:
         ) from error
 
 
-def _expand(path: str, format: str | None) -> Iterator[DataFile]:
+def _expand(path: str, format: str | None, *, watched: bool) -> Iterator[DataFile]:
     root = local(path)
     while root.name == "**":  # all files below a folder, as for the folder alone
         root = root.parent
     if root.is_dir():
-        yield from _in_folder(root, root, format)
+        yield from _in_folder(root, root, format, watched=watched)
     elif root.exists():
         yield DataFile(root, detect(root, format))
     elif not is_pattern(str(root)):
         raise _missing(f"there is no file {path}", root)
     else:
-        yield from _matching(root, format)
+        yield from _matching(root, format, watched=watched)
 
 
 def _objects(place: RemotePath, format: str | None) -> Iterator[DataFile]:
@@ -201,28 +216,32 @@ def _objects(place: RemotePath, format: str | None) -> Iterator[DataFile]:
         raise _no_data(str(place), others)
 
 
-def _matching(pattern: Path, format: str | None) -> Iterator[DataFile]:
+def _matching(pattern: Path, format: str | None, *, watched: bool) -> Iterator[DataFile]:
     """Yield the files that match a glob, and those inside folders that match it, without hidden ones."""
     parts = pattern.parts
     # The parts before the first wildcard are a plain folder; only those after it may be partitions.
     fixed = next(i for i, part in enumerate(parts) if is_pattern(part))
     base = Path(*parts[:fixed])
     found = sorted(matches(base, parts[fixed:]))
-    if not found:
+    if watched:
+        found = [path for path in found if not is_being_written(path.name)]
+    if not found and not (watched and base.is_dir()):
         raise _missing(f"no file matches {pattern}", pattern)
     for path in found:
         if path.is_dir():
-            yield from _in_folder(path, base, format)
+            yield from _in_folder(path, base, format, watched=watched)
         else:
             yield DataFile(path, detect(path, format), _partitions(path.parent, base))
 
 
-def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFile]:
+def _in_folder(folder: Path, base: Path, format: str | None, *, watched: bool) -> Iterator[DataFile]:
     """Yield the data files of a folder, at any depth."""
     found = False
     others: list[str] = []
     parent, partitions = str(folder), _partitions(folder, base)
     for path in files_in(folder):
+        if watched and is_being_written(path.name):
+            continue
         kind = kind_of(path)
         if format is None and kind is None:
             others.append(str(path.relative_to(folder)))
@@ -231,7 +250,7 @@ def _in_folder(folder: Path, base: Path, format: str | None) -> Iterator[DataFil
         if (above := str(path).rpartition("/")[0]) != parent:
             parent, partitions = above, _partitions(path.parent, base)
         yield DataFile(path, detect(path, format) if format or kind is None else kind, partitions)
-    if not found:
+    if not found and not watched:
         raise _no_data(str(folder), others)
 
 
@@ -310,25 +329,3 @@ def _some(names: list[str]) -> str:
 
 def _keys(file: DataFile) -> str:
     return ", ".join(f"{key}=" for key, _ in file.partitions) or "no key=value folders"
-
-
-def check_format(options: Sequence[str], formats: Collection[Format], file: DataFile) -> None:
-    """Raise PlanError if options are set that a file's format does not have.
-
-    Parameters
-    ----------
-    options
-        Names of the options that are set.
-    formats
-        The formats that have them.
-    file
-        The file.
-    """
-    if options and file.kind.format not in formats:
-        names = " or ".join(name.upper() for name in sorted(formats))
-        raise PlanError(
-            f"only {names} files have {options[0]}",
-            expected=f"{names} files",
-            found=f"{file.kind.format} in {file.path}",
-            hint=f"leave out {', '.join(options)}",
-        )

@@ -166,6 +166,14 @@ def local(text: str) -> Path:
     return _plain(text).expanduser()
 
 
+def can_be_resumed(text: str) -> bool:
+    """Return False for standard input, a pipe, a device, and a file of a web server, which may come only once."""
+    if is_url(text):
+        return not remote_path(text).is_web
+    place = local(text)
+    return text != _STDIN and (place.is_file() or place.is_dir() or not place.exists())
+
+
 @lru_cache(maxsize=256)
 def _plain(text: str) -> Path:
     """Return the path of a text; building and opening one sink asks for its path some 90 times."""

@@ -86,6 +86,8 @@ class Piece:
         Values that the rows leave out, for formats that allow it.
     file
         Index of the file among those read, of the last one of several; one path may be read twice.
+    group
+        The indexes of all files, if there are several.
     aside
         Bad rows, if they are put aside instead of raising an error.
     places
@@ -99,6 +101,7 @@ class Piece:
     explain: Callable[[BaseException, int], ArrowstreamError]
     loss: Loss | None = None
     file: int = 0
+    group: tuple[int, ...] = ()
     aside: PutAside | None = None
     places: Callable[[], Position] | None = None
 

@@ -33,12 +33,14 @@ def stored_schema(
     *,
     aside: bool = False,
     skip_empty: bool = False,
+    is_there: bool = True,
 ) -> pl.Schema:
     """Return the columns inside the files: names and types of the first file, and for text the types in `given`.
 
     Types are those that hold the values of all files, if `evolution` allows several. If it allows columns to be
     missing, those in `given` that the first file lacks are among the columns. If bad rows of text are put `aside`,
-    they do not count. If files without content are skipped and no other is there, `given` has the columns.
+    they do not count. If files without content are skipped and no other is there, or if the first file only stands
+    for those that will come, `given` has the columns.
 
     Raises
     ------
@@ -50,8 +52,8 @@ def stored_schema(
     first = files[0]
     partitions = [key for key, _ in first.partitions]
     inside = pl.Schema({name: dtype for name, dtype in given.items() if name not in partitions})
-    if skip_empty and not has_content(first.path, first.kind):
-        return _without_files(first, inside)
+    if not is_there or (skip_empty and not has_content(first.path, first.kind)):
+        return _without_files(first, inside, is_there=is_there)
     columnar = first.kind.format not in TEXT_FORMATS
     schema = table_schema(first) if columnar else text_schema(first, options, inside, aside=aside)
     if evolution.missing_columns == "insert":
@@ -82,13 +84,13 @@ def stored_schema(
     return schema
 
 
-def _without_files(first: DataFile, given: pl.Schema) -> pl.Schema:
-    """Return the columns of a stream without rows: no file has content."""
+def _without_files(first: DataFile, given: pl.Schema, *, is_there: bool) -> pl.Schema:
+    """Return the columns of a stream without rows yet: no file has content, or there is none."""
     if not given:
         raise SourceError(
-            "no file has content",
+            "no file has content" if is_there else f"no file is there yet in {first.path}",
             expected="at least one file with rows or a header, or the columns for a stream without rows",
-            found=f"nothing but files without content, the first {first.path}",
+            found=f"nothing but files without content, the first {first.path}" if is_there else "no file",
             hint="give the columns: schema={'name': pl.String, ...}",
         )
     if first.kind.format in TEXT_FORMATS:

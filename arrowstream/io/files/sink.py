@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -23,31 +23,28 @@ from arrowstream.io.files.destination.encoding import (
     check_parquet_only,
     compression_of,
     folder_kind,
-    part_suffix,
 )
+from arrowstream.io.files.destination.opening import open_files
 from arrowstream.io.files.destination.part_limits import PartLimits, part_limits
-from arrowstream.io.files.destination.staged import stage_file, stage_folder
+from arrowstream.io.files.destination.resolved import ResolvedSink
 from arrowstream.io.files.destination.write_mode import (
     Kind,
     Mode,
     check_mode,
     default_mode,
     mode_of,
-    part_stem,
 )
-from arrowstream.io.files.folder_writer import FolderWriter
+from arrowstream.io.files.epochs.opening import check_grows, guarantee, open_epochs
 from arrowstream.io.files.formats import FileKind, Format, detect
 from arrowstream.io.files.hive_folders import Partitions
-from arrowstream.io.files.output.encoder import Encoder
-from arrowstream.io.files.output.encoders import RowGroups, encoder_for, unit_rows
-from arrowstream.io.files.output.growing_file import GrowingFile
-from arrowstream.io.files.output.sorting_encoder import SortingEncoder
-from arrowstream.io.files.output.stream_file import StreamFile, is_stream
+from arrowstream.io.files.output.encoders import RowGroups
+from arrowstream.io.files.output.stream_file import is_stream
 from arrowstream.io.files.paths import local, path_text, printable
+from arrowstream.io.files.reading.written_paths import in_full
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.text.options.csv_layout import PLAIN, CsvLayout
-from arrowstream.io.files.writer import SingleFileWriter
-from arrowstream.io.sink import BlockingWriter, SinkSpec
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.writer import BlockingWriter
 
 
 @explain_names("a sink", SINK)
@@ -91,6 +88,8 @@ class FileSink(SinkSpec):
         How CSV files are written.
     side
         True for late rows and dead letters, which are appended by default.
+    epochs
+        True in a run with checkpoints, in which rows become visible epoch by epoch.
 
     Raises
     ------
@@ -107,6 +106,8 @@ class FileSink(SinkSpec):
     killed during these moves leaves a ``.*.publishing`` file: sources refuse the folder, and the next sink of the
     folder finishes the moves. A run killed earlier leaves a hidden ``.*.inprogress`` file or folder; the next run to
     the same place removes it, and logs its name.
+
+    With checkpoints, part files and the ends of text files become visible epoch by epoch (`io/files/epochs/`).
 
     Examples
     --------
@@ -131,6 +132,7 @@ class FileSink(SinkSpec):
     compression_level: int | None = None
     layout: CsvLayout = PLAIN
     side: bool = False
+    epochs: bool = False
 
     @classmethod
     def of(
@@ -191,11 +193,30 @@ class FileSink(SinkSpec):
         place = self._place_kind
         kind = self._kind(place)
         compression = self._compression(kind, place)
-        details = ", ".join([kind.format, *([compression] if compression else [])])
-        if place != "folder":
-            return f"file {printable(self.path)} ({details})"
+        return self._described(", ".join([kind.format, *([compression] if compression else [])]))
+
+    @property
+    def identity(self) -> str:
+        return self._described(self._format_identity)
+
+    @property
+    def identity_in_full(self) -> str:
+        return self._described(self._format_identity, in_full([self.path]))
+
+    @property
+    def _format_identity(self) -> str:
+        """The format, and the options that change the text of rows."""
+        kind = self._kind(self._place_kind)
+        plain = replace(self, layout=PLAIN)._kind(self._place_kind)
+        delimiter = () if kind.delimiter == plain.delimiter else (f"delimiter={kind.delimiter!r}",)
+        return ", ".join((kind.format, *delimiter, *self.layout.identity))
+
+    def _described(self, details: str, path: str | None = None) -> str:
+        path = printable(self.path) if path is None else path
+        if self._place_kind != "folder":
+            return f"file {path} ({details})"
         partitions = "".join(f"{name}=*/" for name in self.partition_by)
-        return f"files {printable(self.path).rstrip('/')}/{partitions} ({details})"
+        return f"files {path.rstrip('/')}/{partitions} ({details})"
 
     @property
     def place(self) -> str | None:
@@ -208,6 +229,8 @@ class FileSink(SinkSpec):
 
     @property
     def guarantee(self) -> str:
+        if self.epochs:
+            return guarantee(self.resolved)
         place = self._place_kind
         if place == "stream":
             return "none: a device or pipe gets the rows as they come, also those of a run that fails"
@@ -217,6 +240,15 @@ class FileSink(SinkSpec):
         if place == "folder" and self._target.is_dir():
             return "no partial files: all of them appear at the end of a run that has succeeded"
         return "atomic: the final name appears only when the run has succeeded"
+
+    @property
+    def exactly_once(self) -> bool:
+        return True
+
+    def with_checkpoints(self) -> FileSink:
+        sink = replace(self, epochs=True)
+        check_grows(sink.resolved, self.label)
+        return sink
 
     @cached_property
     def side_output(self) -> FileSink:
@@ -247,51 +279,27 @@ class FileSink(SinkSpec):
             It holds rows of other columns, to which these cannot be appended.
         """
         self.check(schema)
-        place = self._place_kind
-        kind = self._kind(place)
-        units, mode = unit_rows(kind.format), self._mode(kind.format, place)
-        compression = self._compression(kind, place)
-        new_encoder = partial(self._encoder, kind, place, context)
-        if place == "stream":
-            stream = StreamFile(self._local)
-            return SingleFileWriter(stream, stream, new_encoder(schema), unit_rows=1)
-        if place == "file":
-            staged = stage_file(self._target, mode, kind, schema, compression)
-            file = GrowingFile(lambda: staged.path, self._target)
-            return SingleFileWriter(staged, file, new_encoder(schema, header=mode != "append"), units)
-        limits, partitions = self._limits(place), Partitions(self.partition_by)
-        rolls = limits.rolls and mode == "append"
-        staging, holds = stage_folder(self._target, mode, kind, schema, partitions, rolls)
-        return FolderWriter(
-            staging,
-            self._target,
-            partitions=partitions,
-            new_encoder=new_encoder,
-            stem=part_stem(mode),
-            suffix=part_suffix(kind.format, compression),
-            limits=limits,
-            unit_rows=units,
-            schema=schema,
-            may_be_empty=holds,
-        )
+        if self.epochs:
+            return open_epochs(self.resolved, schema, context)
+        return open_files(self.resolved, self._local, schema, context)
 
-    def _encoder(
-        self, kind: FileKind, place: Kind, context: StepContext, schema: pl.Schema, *, header: bool = True
-    ) -> Encoder:
-        encoder = encoder_for(
-            kind.format,
-            schema,
+    @property
+    def resolved(self) -> ResolvedSink:
+        """What is written, and where."""
+        place = self._place_kind
+        kind, limits = self._kind(place), self._limits(place)
+        return ResolvedSink(
+            self._target if place != "stream" else self._local,
+            place,
+            kind,
             self._compression(kind, place),
-            kind.delimiter,
-            kind.layout,
-            header=header,
-            level=self.compression_level,
-            groups=RowGroups(self.row_group_size, self._limits(place).waiting_bytes, self.statistics),
-            flows=place == "stream" or self.max_bytes_per_file is not None,
+            self._mode(kind.format, place),
+            limits,
+            Partitions(self.partition_by),
+            self.sort_by,
+            RowGroups(self.row_group_size, limits.waiting_bytes, self.statistics),
+            self.compression_level,
         )
-        if not self.sort_by:
-            return encoder
-        return SortingEncoder(encoder, self.sort_by, context.memory, context.id, unit_rows(kind.format))
 
     @property
     def _local(self) -> Path:
@@ -318,7 +326,7 @@ class FileSink(SinkSpec):
             return "folder" if path.is_dir() else "file"
 
     def _mode(self, format: Format, place: Kind) -> Mode:
-        return self.mode or default_mode(place, format, self.side)
+        return self.mode or ("append" if self.epochs else default_mode(place, format, self.side))
 
     def _kind(self, place: Kind) -> FileKind:
         if place != "folder":

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
-from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.plural import counted
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import ArrowstreamError, SourceError
+from arrowstream.errors import ArrowstreamError
 from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.parquet_footer import row_groups, size_text
-from arrowstream.io.files.evolution import Evolution, Extra, Missing
-from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named
+from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
-from arrowstream.io.files.listing import DataFile, check_format, find_files, first_file
-from arrowstream.io.files.paths import printable, source_paths
-from arrowstream.io.files.pushed_query import pushed
+from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.paths import can_be_resumed, printable
 from arrowstream.io.files.reader import FileReader
-from arrowstream.io.files.remote.options import StorageOptions
+from arrowstream.io.files.reading.arguments import FileArguments
+from arrowstream.io.files.reading.file_table import FileTable
+from arrowstream.io.files.reading.progress import Progress
+from arrowstream.io.files.reading.remaining import remaining
+from arrowstream.io.files.reading.watching import WatchingReader
+from arrowstream.io.files.reading.written_paths import in_full
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_path_column, stored_schema
 from arrowstream.io.files.tables import open_file
-from arrowstream.io.files.text.bad.put_aside import BadRowsTo, checked_destination
-from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
-from arrowstream.io.files.together.alike import has_content
+from arrowstream.io.files.text.bad.left_out import LeftOut
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BlockingReader, Query, SourceSpec
 
@@ -38,38 +36,8 @@ from arrowstream.io.source import BlockingReader, Query, SourceSpec
 @explain_names("a source", SOURCE)
 @explain_calls
 @dataclass(frozen=True, slots=True)
-class FileSource(SourceSpec):
-    r"""Source of the rows of files, in the order of the files and of their rows.
-
-    Parameters
-    ----------
-    paths
-        Files, globs and folders, as the user wrote them.
-    format
-        Format of the files; None to take it from their names.
-    given
-        Types from the user. All others are the file's own; for text they are inferred from the first 10,000 rows of
-        the first file, and then apply to every row of every file.
-    delimiter
-        Delimiter of CSV fields; None for a comma, or a tab in ``.tsv``.
-    strict_keys
-        Whether every key of NDJSON or JSON that is not a column is an error.
-    evolution
-        Differences between the columns of the files that are allowed.
-    listed
-        Whether the user wrote a list: folders ``key=value`` in its paths are partitions too.
-    include_file_paths
-        Name of a column with the path of each row's file; None for no such column.
-    skip_empty
-        Whether files without content are left out, instead of being an error.
-    sheet, storage_options
-        Sheet of Excel files, by name or by number from 1; options of the object store, if a path is a URL.
-    bad_rows
-        A sink for the rows of CSV, NDJSON and lines that cannot be read; ``"skip"`` or ``"error"``.
-    text
-        How text files are written, but for the delimiter.
-    batch_rows
-        Largest number of rows of a batch; None for some 131,072.
+class FileSource(FileArguments, SourceSpec):
+    r"""Source of the rows of files, in the order of the files and of their rows; see `FileArguments`.
 
     Examples
     --------
@@ -80,20 +48,6 @@ class FileSource(SourceSpec):
     {'item': String, 'price': Int64}
     """
 
-    paths: tuple[str, ...]
-    format: Format | None = None
-    given: pl.Schema = field(default_factory=pl.Schema)
-    delimiter: str | None = None
-    strict_keys: bool = False
-    evolution: Evolution = field(default_factory=Evolution)
-    listed: bool = False
-    include_file_paths: str | None = None
-    skip_empty: bool = False
-    sheet: str | int | None = None
-    storage_options: StorageOptions | None = None
-    bad_rows: BadRowsTo = "error"
-    text: TextOptions = field(default_factory=TextOptions)
-    batch_rows: int | None = None
     _known: list[tuple[pl.Schema, pl.Schema]] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -101,110 +55,28 @@ class FileSource(SourceSpec):
     _seen: list[DataFile] = field(default_factory=list, init=False, compare=False, repr=False)
     """The first file when the columns were found."""
 
-    @classmethod
-    def of(
-        cls,
-        path: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-        *,
-        format: str | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> FileSource:
-        """Make a source of the arguments of `Source.from_file`.
-
-        Raises
-        ------
-        PlanError
-            A path is a URL, or cannot be the name of a file; the format is unknown, or not given for standard input.
-        """
-        several = isinstance(path, Iterable) and not isinstance(path, str | bytes | os.PathLike)
-        named = None if format is None else format_named(format)
-        names = source_paths(path if several else [path], has_format=named is not None)  # type: ignore[arg-type]
-        return cls(names, named, pl.Schema(schema or {}), listed=several)
-
-    def with_delimiter(self, delimiter: str) -> FileSource:
-        """Return the same source with another delimiter between the fields of its CSV files.
-
-        Raises
-        ------
-        PlanError
-            `delimiter` is not one ASCII character, or is a quote or a line end.
-        """
-        return replace(self, delimiter=delimiter, text=replace(self.text, delimiter=delimiter))
-
-    def with_differences(self, missing_columns: Missing, extra_columns: Extra, *, widen: bool) -> FileSource:
-        """Return the same source, whose files may have other columns than the first one.
-
-        Parameters
-        ----------
-        missing_columns, extra_columns, widen
-            See `Source.from_file`.
-
-        Raises
-        ------
-        PlanError
-            An argument has another value than those.
-        """
-        return replace(self, evolution=Evolution(missing_columns, extra_columns, widen))
-
-    def with_bad_rows(self, bad_rows: BadRowsTo) -> FileSource:
-        """Return the same source with a place for the rows that cannot be read: see `Source.from_file`.
-
-        Raises
-        ------
-        PlanError
-            `bad_rows` is neither a plain sink, ``"skip"`` nor ``"error"``.
-        """
-        return replace(self, bad_rows=checked_destination(bad_rows))
-
-    def with_batch_rows(self, batch_rows: int) -> FileSource:
-        """Return the same source, whose batches have at most this number of rows.
-
-        Raises
-        ------
-        PlanError
-            `batch_rows` is not a whole number of at least 1.
-        """
-        check_whole("batch_rows", batch_rows)
-        return replace(self, batch_rows=batch_rows)
-
-    def with_strict_keys(self) -> FileSource:
-        r"""Return the same source, for which every key of NDJSON or JSON that is not a column is an error.
-
-        Without this, a key that first appears after the first 10,000 rows of a file is left out; the run's report
-        gives the number of such values and the place of the first. The check finds keys whose values are all null
-        too. It reads the text once more, which takes twice as long as parsing, on top of it (100 and 54 ms of
-        processor time for 45,000 rows of 190 bytes). If an object has a key twice, the first value counts; this is
-        not an error, and the report counts the other values.
-
-        Raises
-        ------
-        SourceError
-            While the pipeline runs: at the first row with such a key, even in a nested object. The error names the
-            row, the line and the key.
-
-        Examples
-        --------
-        >>> import tempfile, pathlib
-        >>> from arrowstream import Pipeline
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "prices.ndjson"
-        >>> _ = file.write_text('{"item": "tea"}\n' * 10_000 + '{"item": "tea", "price": 3}\n')
-        >>> source = FileSource.of(file).with_strict_keys()
-        >>> Pipeline.builder().source(source).collect_sync()  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        arrowstream.errors.SourceError: row 10001 (line 10001) of ... has a key that is no column: 'price'...
-        """
-        return replace(self, strict_keys=True)
-
     @property
     def label(self) -> str:
         paths = ", ".join(map(printable, self.paths))
         try:
-            files = self._files()
+            files, format = self._files(), self._first.kind.format
         except ArrowstreamError:
             return f"file {paths}"
         skips = ", bad rows are skipped" if self.bad_rows == "skip" else ""
-        return f"file {paths} ({files[0].kind.format}, {counted(len(files), 'files')}{skips})"
+        watched = "" if self.watch_s is None else f", watched every {self.watch_s:g} s"
+        return f"file {paths} ({format}, {counted(len(files), 'files')}{watched}{skips})"
+
+    @property
+    def endless(self) -> bool:
+        return self.watch_s is not None
+
+    @property
+    def identity(self) -> str:
+        return f"file {', '.join(map(printable, sorted(self.paths)))}{self.options_identity}"
+
+    @property
+    def identity_in_full(self) -> str:
+        return f"file {in_full(self.paths)}{self.options_identity}"
 
     def schema(self) -> pl.Schema:
         stored, partitions = self._columns(self._files())
@@ -230,36 +102,49 @@ class FileSource(SourceSpec):
             frozenset(self.schema()) if self.evolution.missing_columns == "insert" else set()
         )
 
+    @property
+    def resumable(self) -> bool:
+        return all(map(can_be_resumed, self.paths))
+
     def open(
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
     ) -> BlockingReader:
-        files, skipped = self._listed()
-        stored, partitioned = self._columns(files)
-        schema = self._typed(stored, partitioned)
-        partitions = partition_columns(files, partitioned)
-        return FileReader(
-            files,
-            self._options(files),
+        progress, files, skipped = Progress(self.paths, resume), *self._listed()
+        table = self._table(files, query)
+        if self.watch_s is not None:
+            return WatchingReader(self.selection, table, progress, self.watch_s, context)
+        left = remaining([] if files[0] in skipped else files, progress)
+        known = [file for file in files if progress.done and progress.done.count(str(file.path))]
+        left_out = LeftOut(skipped, known, note_bad_rows=self.bad_rows == "skip")
+        partitions = partition_columns(left or files[:1], self._columns(files)[1])
+        return FileReader(table, left, partitions, progress, left_out, progress.start)
+
+    def _table(self, files: tuple[DataFile, ...], query: Query | None) -> FileTable:
+        stored, partitions = self._columns(files)
+        first = files[0] if files else self._first
+        return FileTable(
+            first,
+            self.text_options(first),
             stored,
-            partitions,
-            schema,
+            self._typed(stored, partitions),
             query,
-            strict_keys=self.strict_keys,
-            evolution=self.evolution,
-            skipped=skipped,
-            bad_rows=self.bad_rows,
-            batch_rows=self.batch_rows,
+            self.strict_keys,
+            self.evolution,
+            self.bad_rows,
+            self.batch_rows,
         )
 
     def explain_read(self, query: Query) -> tuple[str, ...]:
         files, skipped = self._listed()
-        schema = self._typed(*self._columns(files))
-        found = pushed(query, schema)
+        table = self._table(files, query)
+        found, schema = table.pushed, table.schema
         chosen = list(found.columns)
         names = f" ({', '.join(chosen)})" if len(chosen) < len(schema) else ""
         lines = [f"columns: {len(chosen)} of {len(schema)}{names}"]
         if found.predicate is not None:
             lines.append(f"filter: {conjunction_text(found.predicate)}")
+        if not files:
+            return tuple(lines)
         needed = needed_files(found.predicate, partition_columns(files, self._columns(files)[1]), len(files))
         if len(needed) < len(files):
             lines.append(f"files: {len(needed)} of {len(files)}")
@@ -273,53 +158,17 @@ class FileSource(SourceSpec):
     @property
     def _first(self) -> DataFile:
         """A file that has the format and the partition keys of all files."""
-        if self._seen:
-            return self._seen[0]
-        first = first_file(self.paths, self.format, listed=self.listed, options=self.storage_options)
-        return self._with_options(first)
-
-    def _with_options(self, file: DataFile) -> DataFile:
-        """Return a file with the sheet to read, and with its path as a column like a partition, if asked for."""
-        if self.sheet is not None:
-            file = replace(file, kind=replace(file.kind, sheet=self.sheet))
-        if self.include_file_paths is None:
-            return file
-        path = str(file.path)
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise SourceError(
-                f"the path of a file is not UTF-8, as a value of column {self.include_file_paths!r} must be",
-                found=ascii(path),
-                hint="rename the file, or leave out include_file_paths",
-            ) from error
-        return replace(file, partitions=(*file.partitions, (self.include_file_paths, path)))
+        return self._seen[0] if self._seen else self.selection.first
 
     def _files(self) -> tuple[DataFile, ...]:
         return self._listed()[0]
 
     def _listed(self) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
         """Return the files to read, and those without content that are left out."""
-        files = find_files(self.paths, self.format, listed=self.listed, options=self.storage_options)
-        for options, formats in self._limited:
-            check_format(options, formats, files[0])
-        files = tuple(map(self._with_options, files))
-        if not self.skip_empty:
-            return files, ()
-        empty = [not has_content(file.path, file.kind) for file in files]
-        # If no file has content, the first one stands for their format.
-        full = tuple(file for file, is_empty in zip(files, empty, strict=True) if not is_empty)
-        return full or files[:1], tuple(file for file, is_empty in zip(files, empty, strict=True) if is_empty)
-
-    @property
-    def _limited(self) -> Iterator[tuple[Sequence[str], frozenset[Format]]]:
-        """The options that are set and only some formats have, each with these formats."""
-        csv = ("delimiter",) if self.delimiter is not None else ()
-        yield (*csv, *self.text.for_csv), frozenset({"csv"})
-        yield ("encoding",) if self.text.encoding != UTF8 else (), TEXT_FORMATS
-        yield ("strict_keys",) if self.strict_keys else (), frozenset({"ndjson", "json"})
-        yield ("sheet",) if self.sheet is not None else (), frozenset({"excel"})
-        yield ("bad_rows",) if self.bad_rows != "error" else (), frozenset({"csv", "ndjson", "lines"})
+        selection = self.selection
+        files, skipped = selection.files()
+        self.check(files[0] if files else selection.stand_in)
+        return files, skipped
 
     def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
         """Return the columns inside the files, and those of their partitions."""
@@ -327,21 +176,23 @@ class FileSource(SourceSpec):
             given, path = self.given, self.include_file_paths
             if path is not None:
                 given = pl.Schema({**given, path: pl.String()})
-            options, aside = self._options(files), self.bad_rows != "error"
+            first = files[0] if files else self._first
+            options, aside = self.text_options(first), self.bad_rows != "error"
             stored = stored_schema(
-                files, options, given, self.evolution, aside=aside, skip_empty=self.skip_empty
+                files or (first,),
+                options,
+                given,
+                self.evolution,
+                aside=aside,
+                skip_empty=self.skip_empty,
+                is_there=bool(files),
             )
             if path is not None:
-                check_path_column(path, stored, files[0])
-            self._known.append((stored, partition_columns(files, given).schema))
-            self._seen.append(files[0])
+                check_path_column(path, stored, first)
+            self._known.append((stored, partition_columns(files or (first,), given).schema))
+            self._seen.append(first)
         return self._known[0]
 
     def _typed(self, stored: pl.Schema, partitions: pl.Schema) -> pl.Schema:
         both = {**stored, **partitions}
         return pl.Schema({name: self.given.get(name, dtype) for name, dtype in both.items()})
-
-    def _options(self, files: tuple[DataFile, ...]) -> TextOptions:
-        partitions = [key for key, _ in files[0].partitions]
-        names = () if self.text.has_header else (name for name in self.given if name not in partitions)
-        return replace(self.text, delimiter=self.delimiter or files[0].kind.delimiter, names=tuple(names))

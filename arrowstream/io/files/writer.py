@@ -14,7 +14,7 @@ from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.output_file import OutputFile
 from arrowstream.io.files.output.streaming_sink import StreamingSink, broken
 from arrowstream.io.files.staging.base import Publication
-from arrowstream.io.sink import BlockingWriter, Handle
+from arrowstream.io.writer import BlockingWriter, Handle
 
 ENDING_FILES: Final = 16
 """Most files that end at the same time while a batch is written."""

@@ -12,7 +12,8 @@ from arrowstream.core.channel import Sender
 from arrowstream.core.mistakes.explain import explain_names
 from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
-from arrowstream.io.sink import SinkSpec, Writer
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.writer import Writer
 
 
 @explain_names("a sink", SINK)

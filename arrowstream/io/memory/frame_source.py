@@ -15,9 +15,10 @@ from arrowstream.core.ingest import batches_of, conform, schema_of
 from arrowstream.core.mistakes.explain import explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.position import Position
-from arrowstream.core.snapshot_store import SourcePosition, position_number
+from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext, WorkerThreads
 from arrowstream.errors import PlanError
+from arrowstream.io.memory.frame_position import FramePosition, row_to_continue
 from arrowstream.io.memory.lazy_frames import is_lazy, lazy_batches, unwrapped
 from arrowstream.io.memory.lazy_source import LazySource
 from arrowstream.io.source import Query, Reader, SourceSpec
@@ -77,7 +78,7 @@ class FrameSource(SourceSpec):
     ) -> Reader:
         if not isinstance(self.frames, list):
             return _IterableReader(self, context.threads)
-        return _FrameReader(self, self.frames, 0 if resume is None else position_number(resume, "row"))
+        return _FrameReader(self, self.frames, 0 if resume is None else row_to_continue(self.frames, resume))
 
     @property
     def resumable(self) -> bool:
@@ -122,7 +123,7 @@ class _FrameReader(Reader):
         return batch
 
     def position(self) -> SourcePosition | None:
-        return {"version": 1, "row": self._row}
+        return FramePosition(self._all, self._row)
 
     async def close(self) -> None:
         self._slices.close()

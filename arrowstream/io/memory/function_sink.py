@@ -14,7 +14,8 @@ from arrowstream.core.mistakes.explain import explain_names
 from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
-from arrowstream.io.sink import SinkSpec, Writer
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.writer import Writer
 
 
 @explain_names("a sink", SINK)
@@ -41,6 +42,10 @@ class FunctionSink(SinkSpec):
     @property
     def guarantee(self) -> str:
         return "at most once: fn is called once a batch, in order"
+
+    @property
+    def shows_at_once(self) -> bool:
+        return True
 
     @property
     def takes_arrow(self) -> bool:

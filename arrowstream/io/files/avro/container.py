@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from arrowstream.core.plural import counted
-from arrowstream.errors import SourceError
+from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.columnar.open_file import OpenFile
 
 MAGIC: Final = b"Obj\x01"
@@ -119,7 +119,7 @@ class Container:
     def damaged(self, where: str, at: int, found: str) -> SourceError:
         """Make the error for a part of the file that cannot be read, at an offset in bytes."""
         path = self.file.path
-        return SourceError(
+        return UnreadableData(
             f"{path} is not a complete Avro file: {where} cannot be read",
             position=f"{path} byte {at}",
             expected="an Avro container file whose blocks end with its sync marker",

@@ -11,7 +11,7 @@ import pyarrow as pa
 from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import cast_hint
 from arrowstream.core.rows.arrow_types import polars_schema, unfit_columns
-from arrowstream.errors import SchemaError, SourceError, StageError
+from arrowstream.errors import SchemaError, SourceError, StageError, UnreadableData
 from arrowstream.io.files.columnar.open_file import OpenFile
 
 DAMAGE: Final = (OSError, pa.ArrowException, UnicodeDecodeError)
@@ -68,14 +68,14 @@ def unreadable_schema(
 def damaged_file(file: OpenFile, error: BaseException, what: str) -> SourceError:
     """Make the error for a file whose footer cannot be read."""
     if file.read(0, 4) == b"\xff\xff\xff\xff":
-        return SourceError(
+        return UnreadableData(
             f"{file.path} is an Arrow IPC stream, not a file",
             position=str(file.path),
             expected="the file form, which has a footer",
             found="the stream form",
             hint="read it by Source.from_frame(pyarrow.ipc.open_stream(path)), or write it as a file",
         )
-    return SourceError(
+    return UnreadableData(
         f"{file.path} is not a complete {what} file",
         position=str(file.path),
         expected=f"{what} with its footer",
@@ -86,7 +86,7 @@ def damaged_file(file: OpenFile, error: BaseException, what: str) -> SourceError
 
 def damaged_rows(file: OpenFile, error: BaseException, start: int, rows: int) -> SourceError:
     """Make the error for rows that cannot be read, although the footer can."""
-    return SourceError(
+    return UnreadableData(
         f"{file.path} cannot be read to its end",
         position=f"{file.path} rows {start}-{start + rows}",
         expected="a complete file that nothing writes to while it is read",

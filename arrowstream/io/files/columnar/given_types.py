@@ -13,7 +13,7 @@ import polars as pl
 
 from arrowstream.core.failures import FAILURES
 from arrowstream.core.hints import shortened
-from arrowstream.errors import SourceError
+from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.evolution import holds
 from arrowstream.io.files.remote.urls import RemotePath
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _NAMED: Final = (pl.String, pl.Categorical, pl.Enum, pl.Null)
 """Types whose values are parsed or looked up by a strict cast, which fails where it would change one."""
+
+_NUMBER: Final = (
+    r"^\s*[+-]?(?P<whole>\d*?)(?P<zeros>0*)(?:\.(?P<fraction>\d*?)0*)?(?:[eE]\+?(?P<exponent>-?\d+))?\s*$"
+)
+"""A decimal number, without zeros at the end of its fraction."""
 
 
 class Misfit(Exception):
@@ -83,7 +88,7 @@ def changed(values: pl.Series, cast: pl.Series) -> pl.Series:
         if given.is_float():
             return cast.is_infinite().fill_null(value=False) & ~values.str.contains("(?i)inf")
         assert isinstance(given, pl.Decimal)
-        return values.str.contains(rf"\.\d{{{given.scale}}}\d*[1-9]").fill_null(value=False)
+        return _rounded(values, given.scale)
     if stored == pl.Float64 and given == pl.Float32:  # who asks for it asks for its digits
         return cast.is_infinite().fill_null(value=False) & values.is_finite()
     if stored == pl.Time:
@@ -93,15 +98,40 @@ def changed(values: pl.Series, cast: pl.Series) -> pl.Series:
     return back.cast(stored, strict=False).ne_missing(values)
 
 
+def _rounded(texts: pl.Series, scale: int) -> pl.Series:
+    """Return for each decimal number whether it has digits beyond `scale` decimals that are not zeros."""
+    length = texts.str.len_bytes() - texts.str.find(".", literal=True)
+    may_be = (length > scale + 1).fill_null(value=False) | texts.str.contains("[eE]").fill_null(value=False)
+    if not may_be.any():
+        return may_be  # the parts of a number take ten times as long to find
+    parts = texts.str.extract_groups(_NUMBER).struct
+    whole, zeros, fraction = (parts.field(name).fill_null("") for name in ("whole", "zeros", "fraction"))
+    exponent = parts.field("exponent").cast(pl.Int64, strict=False).fill_null(0)
+    digits = fraction.str.len_bytes().cast(pl.Int64)
+    decimals = digits - zeros.str.len_bytes().cast(pl.Int64) * (digits == 0) - exponent
+    return ((whole != "") | (digits > 0)) & (decimals > scale)
+
+
 def _none(values: pl.Series) -> pl.Series:
     return pl.repeat(value=False, n=len(values), eager=True)
 
 
-def cast_to(name: str, stored: PolarsDataType, given: PolarsDataType) -> pl.Expr:
-    """Return a cast of a column that fails where a value does not survive; it costs more only if one can be lost."""
+def without_misfits(values: pl.Series, given: PolarsDataType) -> pl.Series:
+    """Return the values as another type, with nulls for those that it does not hold."""
+    kept = pl.lit(~misfits(values, given))
+    cast = pl.lit(values.cast(given, strict=False))
+    return pl.select(pl.when(kept).then(cast).alias(values.name)).to_series()
+
+
+def cast_to(name: str, stored: PolarsDataType, given: PolarsDataType, *, lenient: bool = False) -> pl.Expr:
+    """Return a cast of a column that fails where a value does not survive, or if `lenient` makes it null.
+
+    It costs more only if a value can be lost.
+    """
     if not can_lose(stored, given):
-        return pl.col(name).cast(given)
-    return pl.col(name).map_batches(partial(checked_cast, given=given), given, is_elementwise=True)
+        return pl.col(name).cast(given, strict=not lenient)
+    cast = without_misfits if lenient else checked_cast
+    return pl.col(name).map_batches(partial(cast, given=given), given, is_elementwise=True)
 
 
 def checked_cast(values: pl.Series, given: PolarsDataType) -> pl.Series:
@@ -181,7 +211,7 @@ class Adapt:
 
     def _error(self, name: str, stored: PolarsDataType, value: object, row: int) -> SourceError:
         given = self.given[name]
-        return SourceError(
+        return UnreadableData(
             f"row {row} of {self.path} does not fit the type that schema= gives column {name!r}",
             position=f"{self.path} row {row}",
             expected=f"{name}: {given}, with every value unchanged",

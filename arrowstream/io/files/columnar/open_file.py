@@ -10,7 +10,7 @@ from stat import S_ISREG
 import pyarrow as pa
 
 from arrowstream.core.plural import counted
-from arrowstream.errors import SourceError
+from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.byte_stream import unreadable
 
@@ -118,7 +118,7 @@ class OpenFile:
 
     def _changed(self) -> SourceError:
         size = self._now()[2]
-        return SourceError(
+        return UnreadableData(
             f"{self.path} changed while it was read",
             position=str(self.path),
             expected=f"{counted(self.size, 'bytes')}, as when it was opened, that nothing writes to",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.plural import counted
 from arrowstream.errors import ArrowstreamError, SchemaError, SinkError, SourceError
+from arrowstream.io.files.destination.old_csv import beginning, check_layout, check_numbers, newline_of
+from arrowstream.io.files.destination.old_text import text_blocks, text_lines, unreadable
 from arrowstream.io.files.destination.text_ends import END_BYTES, check_utf8
 from arrowstream.io.files.formats import FileKind, Format, kind_of
 from arrowstream.io.files.listing import DataFile
@@ -25,14 +26,11 @@ from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.unfinished import is_partition
 from arrowstream.io.files.tables import open_file, open_table
-from arrowstream.io.files.text.byte_stream import FileBytes
 from arrowstream.io.files.text.options.csv_layout import CsvLayout
-from arrowstream.io.files.text.records import MAX_RECORD_BYTES
 
 APPEND_REFUSED: Final = "rows cannot be appended"
 REPLACE_REFUSED: Final = "partitions cannot be replaced"
 
-_BLOCK: Final = 1 << 20
 _TYPED: Final[frozenset[Format]] = frozenset({"parquet", "ipc", "avro"})
 """Formats whose files have the types of their columns."""
 
@@ -144,10 +142,11 @@ def check_part(
         own = read(io.BytesIO(file_without_rows(kind, schema, None)))
         _check(path, _stored(path, kind), own, refusal)
     elif kind.format == "csv":
-        fields = _first_record(path, kind)
-        _check_layout(path, fields, schema, kind, refusal)
+        fields, records = beginning(path, tuple(schema), kind)
+        check_layout(path, fields, schema, kind, refusal)
         if kind.layout.has_header:
             _check(path, dict.fromkeys(fields), dict.fromkeys(schema), refusal)
+        check_numbers(path, records, schema, kind, refusal)
     else:
         names = _json_names(path, kind)
         if names and set(names) != set(schema):
@@ -159,18 +158,27 @@ def _stored(path: Path | RemotePath, kind: FileKind) -> pl.Schema:
     try:
         return open_table(DataFile(path, kind)).schema
     except SourceError as error:
-        raise _unreadable(path, error.found or error.what) from error
+        raise unreadable(path, error.found or error.what) from error
 
 
-def line_end(path: Path, schema: pl.Schema, kind: FileKind) -> bytes:
-    """Return what is missing at the end of a text file before further rows: a line break, or nothing.
+class End(NamedTuple):
+    """What a text file ends with."""
+
+    missing: bytes
+    """What is missing at the end before further rows: a line break, or nothing."""
+    newline: bytes
+    """What ends the lines."""
+
+
+def end_of(path: Path, schema: pl.Schema, kind: FileKind) -> End:
+    """Return what a text file ends with, to which rows are appended.
 
     Raises
     ------
     SchemaError
-        The file has other columns.
+        The file has other columns, or other numbers.
     SinkError
-        The file cannot be read, or is not UTF-8.
+        The file cannot be read, is not UTF-8, or ends inside a quoted field.
     """
     check_part(path, schema, kind)
     last = b"\n"
@@ -180,13 +188,14 @@ def line_end(path: Path, schema: pl.Schema, kind: FileKind) -> bytes:
                 plain.seek(-min(END_BYTES, path.stat().st_size), io.SEEK_END)
                 last = plain.read()
         else:
-            for block in _blocks(path, kind):
+            for block in text_blocks(path, kind):
                 last = (last + block)[-END_BYTES:]
     check_utf8(path, last, is_end=True)
+    newline = newline_of(path, last, len(schema), kind) if kind.format == "csv" else b"\n"
     if last.endswith(b"\n"):
-        return b""
+        return End(b"", newline)
     if kind.compression is None:
-        return b"\n"
+        return End(newline, newline)
     raise SinkError(
         f"{path} does not end with a line break",
         expected="a compressed file whose last line is complete",
@@ -228,62 +237,10 @@ def _columns(columns: Mapping[str, object], differing: Sequence[str]) -> str:
     return ", ".join(name if columns[name] is None else f"{name}: {columns[name]}" for name in shown)
 
 
-def _check_layout(
-    path: Path | RemotePath, first: Sequence[str], schema: pl.Schema, kind: FileKind, refusal: str
-) -> None:
-    """Raise SchemaError if the first record of a CSV file shows another delimiter, or another number of columns."""
-    header, quote = kind.layout.has_header, kind.layout.quote_char
-    if header and not first:
-        raise SchemaError(
-            f"{refusal}: {path} has only blank lines",
-            expected="a header that names the columns, or an empty file",
-            found="no header",
-            hint="delete the file, or write to another place",
-        )
-    one = first[0] if len(first) == 1 and len(schema) > 1 else ""
-    other = None
-    for sign in (sign for sign in ",;\t|" if sign in one):
-        fields = [field.strip(quote) for field in one.split(sign)]
-        if fields == list(schema) or (not header and len(fields) == len(schema)):
-            other = sign
-    if other is not None:
-        raise SchemaError(
-            f"{refusal}: {path} has {other!r} between its fields",
-            expected=f"delimiter={other!r}",
-            found=f"{kind.delimiter!r}",
-            hint="pass the delimiter of the file, or write to another place",
-        )
-    if header and len(first) == len(schema) and schema.keys().isdisjoint(first):
-        raise SchemaError(
-            f"{refusal}: {path} has none of these columns, or no header",
-            expected=f"{', '.join(first)}, as in {path}",
-            found=", ".join(schema),
-            hint="rename the columns before the sink, or pass has_header=False if the first row holds values",
-        )
-    if not header and first and len(first) != len(schema):
-        raise SchemaError(
-            f"{refusal}: {path} has another number of columns",
-            expected=f"{counted(len(first), 'columns')}, as in {path}",
-            found=f"{len(schema)}: {', '.join(schema)}",
-            hint="select the columns of the file before the sink, or write to another place",
-        )
-
-
-def _first_record(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
-    """Return the fields of the first line that is not blank, as for a source; none if all are."""
-    try:
-        with closing(_lines(path, kind)) as lines:
-            texts = (line.decode() for line in lines)
-            records = csv.reader(texts, delimiter=kind.delimiter, quotechar=kind.layout.quote_char)
-            return next(filter(None, records), [])
-    except (ValueError, csv.Error) as error:
-        raise _unreadable(path, str(error)) from error
-
-
 def _json_names(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
     """Return the keys of the first object; none if there is no object on a line of its own."""
-    with closing(_lines(path, kind)) as lines:
-        line = next(filter(None, (line.strip(b"[], \r\n") for line in lines)), b"")
+    with closing(text_blocks(path, kind)) as blocks:
+        line = next(filter(None, (line.strip(b"[], \r\n") for line in text_lines(blocks))), b"")
     try:
         first, _ = json.JSONDecoder().raw_decode(line.decode() or "{}")  # others may follow on the same line
         if not isinstance(first, dict):
@@ -292,49 +249,4 @@ def _json_names(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
     except ValueError as error:
         if kind.format == "json":  # an array that has a line for each value
             return []
-        raise _unreadable(path, str(error)) from error
-
-
-def _lines(path: Path | RemotePath, kind: FileKind) -> Generator[bytes]:
-    """Yield the lines of a text file with their ends; one that is longer than a record may be comes in parts.
-
-    A carriage return alone ends no line, as for a source.
-    """
-    parts, size = [], 0
-    with closing(_blocks(path, kind)) as blocks:
-        for block in blocks:
-            parts.append(block)
-            size += len(block)
-            if b"\n" in block:
-                *lines, rest = b"".join(parts).split(b"\n")
-                yield from (line + b"\n" for line in lines)
-                parts, size = [rest], len(rest)
-            elif size >= MAX_RECORD_BYTES:
-                yield b"".join(parts)
-                parts, size = [], 0
-    yield b"".join(parts)
-
-
-def _blocks(path: Path | RemotePath, kind: FileKind) -> Generator[bytes]:
-    """Yield the bytes of a text file in UTF-8, decompressed and without a byte order mark."""
-    try:
-        file = FileBytes(path, kind.compression)
-        try:
-            block = file.read(_BLOCK)
-            check_utf8(path, (block or b"")[:END_BYTES], is_end=False)
-            while block:
-                yield block
-                block = file.read(_BLOCK)
-        finally:
-            file.close()
-    except SourceError as error:
-        raise _unreadable(path, error.found or error.what) from error
-
-
-def _unreadable(path: Path | RemotePath, found: str) -> SinkError:
-    return SinkError(
-        f"rows cannot be added to those of {path}, which cannot be read",
-        expected="a complete file of the same columns",
-        found=found,
-        hint="delete or mend the file, or write to another place",
-    )
+        raise unreadable(path, str(error)) from error

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -18,13 +17,13 @@ from arrowstream.io.files.destination.existing_rows import (
     check_part,
     check_partitions,
     data_files,
+    end_of,
     file_without_rows,
     holds_rows,
-    line_end,
     placeholders,
 )
 from arrowstream.io.files.destination.write_mode import Mode
-from arrowstream.io.files.formats import FileKind, detect
+from arrowstream.io.files.formats import FileKind, Format, detect
 from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.staging.appended_file import AppendedFile
 from arrowstream.io.files.staging.base import Staging
@@ -38,8 +37,8 @@ from arrowstream.io.files.staging.single_file import NewFile, StagedFile
 
 def stage_file(
     target: Path, mode: Mode, kind: FileKind, schema: pl.Schema, compression: str | None
-) -> StagedFile:
-    """Return the staging of one file.
+) -> tuple[StagedFile, str]:
+    """Return the staging of one file, and what ends the lines of a text that rows are appended to.
 
     Raises
     ------
@@ -49,12 +48,13 @@ def stage_file(
         It holds rows of other columns, to which these cannot be appended.
     """
     if mode == "overwrite" or target.is_dir():
-        return StagedFile(target)
+        return StagedFile(target), "\n"
     empty = file_without_rows(kind, schema, compression)
     if mode == "append":
+        newline = b"\n"
         if target.is_file() and target.stat().st_size:
-            line_end(target, schema, kind)
-        return AppendedFile(target, empty, partial(line_end, schema=schema, kind=kind))
+            newline = end_of(target, schema, kind).newline
+        return AppendedFile(target, empty, lambda path: end_of(path, schema, kind).missing), newline.decode()
     found = Version.of(target)
     if found is not None and holds_rows(target, kind, empty):
         raise SinkError(
@@ -64,7 +64,7 @@ def stage_file(
             hint="choose another name, pass mode='overwrite' to replace the file, or end the path with '/' "
             "and pass mode='append' to keep the rows of all runs in a folder",
         )
-    return NewFile(target, found)
+    return NewFile(target, found), "\n"
 
 
 def stage_folder(
@@ -99,6 +99,36 @@ def stage_folder(
         return (
             RollingFolder(target) if rolls else FilledFolder(target) if keeps else NewFolder(target)
         ), False
+    found = found_in(target)
+    if found and mode == "error":
+        raise SinkError(
+            f"{target} already holds data files",
+            expected="an empty folder, or none",
+            found=f"{counted(len(found), 'files')}, such as {found[0][0].relative_to(target)}",
+            hint="choose another folder, pass overwrite=True to replace them, or mode='append' to keep them",
+        )
+    if mode in ("error", "overwrite"):
+        check_formats(target, [(path.relative_to(target), held) for path, held in found], kind.format)
+        if mode == "error":
+            return FilledFolder(target), False
+        return FilledFolder(target, lambda: _paths(target), alone=True), False
+    refusal = APPEND_REFUSED if mode == "append" else REPLACE_REFUSED
+    spare = parts_that_stay(target, found, kind, schema, partitions, refusal)
+    if mode == "append":
+        return (RollingFolder(target, spare) if rolls else FilledFolder(target, lambda: spare)), bool(found)
+    return FilledFolder(target, lambda: _paths(target), only_written=True, alone=True), bool(found)
+
+
+def found_in(target: Path) -> list[tuple[Path, Format]]:
+    """Return the data files in a folder, with their formats; none if it does not exist.
+
+    Raises
+    ------
+    SinkError
+        The target is a file, or cannot be listed.
+    """
+    if not target.exists():
+        return []
     if not target.is_dir():
         raise SinkError(
             f"{target} is a file",
@@ -107,29 +137,45 @@ def stage_folder(
         )
     finish_interrupted(target)
     with _as_sink_errors():
-        found = list(data_files(target))
-    if found and mode == "error":
-        raise SinkError(
-            f"{target} already holds data files",
-            expected="an empty folder, or none",
-            found=f"{counted(len(found), 'files')}, such as {found[0][0].relative_to(target)}",
-            hint="choose another folder, pass overwrite=True to replace them, or mode='append' to keep them",
-        )
+        return list(data_files(target))
+
+
+def parts_that_stay(
+    target: Path,
+    found: Sequence[tuple[Path, Format]],
+    kind: FileKind,
+    schema: pl.Schema,
+    partitions: Partitions,
+    refusal: str = APPEND_REFUSED,
+) -> list[Path]:
+    """Check that rows can be added to those of a folder; return its files without rows, which go once it has others.
+
+    Parameters
+    ----------
+    target
+        The folder.
+    found
+        The data files in it.
+    kind, schema, partitions
+        Of the rows to write.
+    refusal
+        What cannot be done, for errors.
+
+    Raises
+    ------
+    SinkError
+        The files are of another format, or partitioned by other columns.
+    SchemaError
+        They have other columns.
+    """
     check_formats(target, [(path.relative_to(target), held) for path, held in found], kind.format)
-    if mode == "error":
-        return FilledFolder(target), False
-    if mode == "overwrite":
-        return FilledFolder(target, lambda: _paths(target), alone=True), False
     parts = [path for path, _ in found]
     spare = placeholders(target, parts if partitions.columns else parts[:1], schema, kind.layout)
     parts = [path for path in parts if path not in spare]
-    refusal = APPEND_REFUSED if mode == "append" else REPLACE_REFUSED
     check_partitions(target, [path.relative_to(target) for path in parts], partitions.columns)
     for path in dict.fromkeys((*parts[:1], *parts[-1:])):
         check_part(path, partitions.file_schema(schema), detect(path).laid_out(kind.layout), refusal)
-    if mode == "append":
-        return (RollingFolder(target, spare) if rolls else FilledFolder(target, lambda: spare)), bool(found)
-    return FilledFolder(target, lambda: _paths(target), only_written=True, alone=True), bool(found)
+    return spare
 
 
 def _paths(target: Path) -> list[Path]:

@@ -18,12 +18,15 @@ from arrowstream.core.batch import arrow_schema, to_record
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.output.avro_encoder import AvroEncoder
 from arrowstream.io.files.output.encoder import Encoder, PolarsEncoder, Target, file_of
-from arrowstream.io.files.output.row_buffer import UNIT_BYTES, frame_bytes
+from arrowstream.io.files.output.row_buffer import frame_bytes
 from arrowstream.io.files.text.old_zones import has_zones, with_whole_minutes
 from arrowstream.io.files.text.options.csv_layout import PLAIN, CsvLayout
 
 GROUP_ROWS: Final = 262_144
 """Rows per row group, as in Polars' streaming writer; more made files both slower and larger."""
+
+GROUP_BYTES: Final = 16 << 20
+"""Bytes of the rows of a row group, about, if they are wide: Polars holds five row groups while it encodes them."""
 
 _UNIT_ROWS: Final = 65_536
 _PACKED_BYTES: Final = 1 << 20
@@ -53,8 +56,7 @@ class RowGroups:
             return self.rows
         if not first.height:
             return None
-        # Polars keeps all rows of a row group in memory, however wide they are.
-        most = UNIT_BYTES if self.nbytes is None else min(self.nbytes, UNIT_BYTES)
+        most = GROUP_BYTES if self.nbytes is None else min(self.nbytes, GROUP_BYTES)
         fitting = first.height * most // max(1, frame_bytes(first))
         return max(1, min(GROUP_ROWS, fitting))
 
@@ -67,6 +69,7 @@ def encoder_for(
     layout: CsvLayout = PLAIN,
     *,
     header: bool = True,
+    newline: str = "\n",
     level: int | None = None,
     groups: RowGroups | None = None,
     flows: bool = False,
@@ -87,6 +90,8 @@ def encoder_for(
         How CSV is written otherwise.
     header
         Whether a CSV file begins with a line of the names, if its layout has one.
+    newline
+        What ends the lines of CSV.
     level
         Level of the compression; None for a fast one.
     groups
@@ -109,7 +114,7 @@ def encoder_for(
         return AvroEncoder(schema, compression)
     text: Encoder
     if format == "csv":
-        text = CsvEncoder(schema, delimiter, layout, header, flows)
+        text = CsvEncoder(schema, delimiter, layout, header, flows, newline)
     else:
         text = (JsonEncoder if format == "json" else NdjsonEncoder)(schema, flows)
     return PackedEncoder(text, compression, level) if compression is not None else text
@@ -199,11 +204,17 @@ class CsvEncoder(TextEncoder):
     """Encoder of CSV."""
 
     def __init__(
-        self, schema: pl.Schema, delimiter: str, layout: CsvLayout, header: bool, flows: bool = False
+        self,
+        schema: pl.Schema,
+        delimiter: str,
+        layout: CsvLayout,
+        header: bool,
+        flows: bool = False,
+        newline: str = "\n",
     ) -> None:
         super().__init__(schema, flows)
         self._header = header and layout.has_header
-        self._options = layout.arguments(delimiter)
+        self._options = {**layout.arguments(delimiter), "line_terminator": newline}
 
     def text_sink(self, rows: pl.LazyFrame, place: Any, begun: bool) -> pl.LazyFrame:
         return rows.sink_csv(

@@ -14,6 +14,7 @@ from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.frame_queue import FrameQueue
 from arrowstream.io.files.output.output_file import OutputFile
 from arrowstream.io.files.output.row_buffer import frame_bytes
+from arrowstream.io.files.output.trimmed import trimmed
 
 _WAKE_ROWS = 65_536
 """Rows that are worth waking an encoder for."""
@@ -57,6 +58,7 @@ class StreamingSink:
     def append(self, frame: pl.DataFrame) -> None:
         """Add rows; wait while the encoder is busy with others, but not if it cannot write."""
         self._start()
+        frame = trimmed(frame)
         nbytes = frame_bytes(frame)
         self._queue.put(frame, nbytes, self._takes_nothing)
         self._taken += nbytes

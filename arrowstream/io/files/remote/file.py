@@ -6,7 +6,7 @@ import zlib
 
 import pyarrow as pa
 
-from arrowstream.errors import SourceError
+from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
 from arrowstream.io.files.remote.failures import hide_query, store_error
 from arrowstream.io.files.remote.object import RemoteObject, changed, native
@@ -70,7 +70,7 @@ class RemoteFile(OpenFile):
     def unreachable(self, error: BaseException) -> SourceError | None:
         # pyarrow and Polars raise OSErrors for what a store refuses, and others for damaged content.
         if isinstance(error, OSError):
-            return store_error(SourceError, "cannot be read", self._object.path, error)
+            return store_error(UnreadableData, "cannot be read", self._object.path, error)
         return None
 
     def text(self, error: BaseException) -> str:

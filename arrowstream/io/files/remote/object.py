@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from arrowstream.core.plural import counted
-from arrowstream.errors import SourceError
+from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.remote.status import Replaced, Status
 from arrowstream.io.files.remote.stores import opened, reading, status_in, status_of
 from arrowstream.io.files.remote.urls import RemotePath
@@ -221,7 +221,7 @@ class RemoteBytes(_Seekable):
 def changed(object: RemoteObject) -> SourceError:
     """Make the error for an object that was replaced while it was read."""
     size = object.now().size
-    return SourceError(
+    return UnreadableData(
         f"{object.path} changed while it was read",
         position=str(object.path),
         expected=f"{counted(object.size, 'bytes')}, as when it was opened, that nothing replaces",

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +18,18 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.files.destination.encoding import folder_kind
 from arrowstream.io.files.destination.write_mode import Mode
+from arrowstream.io.files.epochs.opening import check_keeps
+from arrowstream.io.files.epochs.writer import EpochWriter
 from arrowstream.io.files.formats import FileKind, detect
 from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.remote.epochs import EpochObjects
 from arrowstream.io.files.remote.held import held_folder, held_object
 from arrowstream.io.files.remote.options import StorageOptions
 from arrowstream.io.files.remote.urls import RemotePath, remote_path
 from arrowstream.io.files.remote.writer import ObjectWriter
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.sink import BlockingWriter, SinkSpec
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.writer import BlockingWriter
 
 _SUFFIX_LENGTH: Final = 20
 """Characters at the end of a name that hold every suffix, such as ``.feather.zst``."""
@@ -48,10 +52,13 @@ class ObjectSink(SinkSpec):
         Place of one object; of a folder, if its key ends with ``/``.
     files
         The same as files: format, compression, partitions.
+    epochs
+        Whether objects appear epoch by epoch, as in a run with checkpoints.
     """
 
     path: RemotePath
     files: FileSink
+    epochs: bool = False
 
     @classmethod
     def of(cls, url: str, *, storage_options: Mapping[str, Any] | None = None, **options: Any) -> ObjectSink:
@@ -102,6 +109,10 @@ class ObjectSink(SinkSpec):
         return self.files.label.replace("file", "object", 1)
 
     @property
+    def identity(self) -> str:
+        return self.files.identity.replace("file", "object", 1)
+
+    @property
     def place(self) -> str | None:
         return self.path.url
 
@@ -111,6 +122,10 @@ class ObjectSink(SinkSpec):
 
     @property
     def guarantee(self) -> str:
+        if self.epochs:
+            return (
+                "exactly once: part objects of an epoch appear after its checkpoint, each when it is uploaded"
+            )
         if not self.is_folder:
             return "atomic: the object appears only when the run has succeeded"
         if self._mode in ("overwrite", "overwrite_partitions"):
@@ -119,6 +134,22 @@ class ObjectSink(SinkSpec):
                 "ones are deleted"
             )
         return "no partial objects: they appear one after the other, once the run has succeeded"
+
+    @property
+    def exactly_once(self) -> bool:
+        return True
+
+    def with_checkpoints(self) -> ObjectSink:
+        if not self.is_folder:
+            raise PlanError(
+                "an object of a store cannot grow from checkpoint to checkpoint",
+                stage=self.label,
+                expected="a folder of part objects, whose URL ends with '/'",
+                found=str(self.path),
+                hint=f"end the URL with '/', with format={self._kind.format!r}",
+            )
+        check_keeps(self.files.mode or "append", self.label)
+        return replace(self, epochs=True)
 
     @cached_property
     def side_output(self) -> ObjectSink:
@@ -154,6 +185,8 @@ class ObjectSink(SinkSpec):
             It holds rows of other columns, to which these cannot be appended.
         """
         self.check(schema)
+        if self.epochs:
+            return self._open_epochs(schema, context)
         kind, partitions = self._kind, Partitions(self.files.partition_by)
         held = (
             held_folder(self.path, self._mode, kind, schema, partitions)
@@ -167,6 +200,15 @@ class ObjectSink(SinkSpec):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return ObjectWriter(inner, folder, self.path, held)
+
+    def _open_epochs(self, schema: pl.Schema, context: StepContext) -> BlockingWriter:
+        """Start writing objects that appear epoch by epoch; `recover` of the writer looks at the target."""
+        checkpoint = context.checkpoint
+        assert checkpoint is not None
+        output = self._files_in(checkpoint.folder, self._kind).resolved
+        output = replace(output, mode=self.files.mode or "append")
+        target = EpochObjects(self.path, output, schema, partial(output.encoder, context), checkpoint)
+        return EpochWriter(target, None)
 
     def _files_in(self, folder: Path, kind: FileKind) -> FileSink:
         """Return the sink of files in a folder on this machine that become the objects."""

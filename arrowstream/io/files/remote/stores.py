@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
 
-from arrowstream.errors import SourceError
+from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.remote.failures import store_error
 from arrowstream.io.files.remote.options import StorageOptions
 from arrowstream.io.files.remote.status import Status
@@ -68,7 +68,7 @@ def reading(path: RemotePath) -> Iterator[None]:
         raise
     # Exceptions of pyarrow and http.client have no other base in common.
     except Exception as error:
-        raise store_error(SourceError, "cannot be read", path, error) from error
+        raise store_error(UnreadableData, "cannot be read", path, error) from error
 
 
 def opened(path: RemotePath) -> Any:

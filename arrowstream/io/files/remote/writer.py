@@ -16,7 +16,7 @@ from arrowstream.io.files.remote.failures import store_error
 from arrowstream.io.files.remote.held import Held, data_objects
 from arrowstream.io.files.remote.stores import delete, store_of
 from arrowstream.io.files.remote.urls import RemotePath
-from arrowstream.io.sink import BlockingWriter, Handle
+from arrowstream.io.writer import BlockingWriter, Handle
 
 _log = logging.getLogger(__name__)
 

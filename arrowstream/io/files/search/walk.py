@@ -11,6 +11,11 @@ from arrowstream.errors import SourceError
 from arrowstream.io.files.staging.journal import is_journal
 from arrowstream.io.files.staging.unfinished import is_partition
 
+
+class UnfinishedFolder(SourceError):
+    """A run publishes files into a folder, or was killed while it did."""
+
+
 Identity = tuple[int, int]
 """Device and inode number of a folder, the same under each of its names."""
 
@@ -61,7 +66,7 @@ def entries(folder: str) -> list[os.DirEntry[str]]:
         listed = sorted(found, key=lambda entry: entry.name)
     journal = next((entry.name for entry in listed if is_journal(entry.name)), None)
     if journal is not None:
-        raise SourceError(
+        raise UnfinishedFolder(
             f"{folder} is not complete: a run publishes files into it, or was killed while it did",
             found=journal,
             hint="wait until that run has ended; if none is running, run it again, which finishes the work",

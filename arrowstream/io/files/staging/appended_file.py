@@ -8,9 +8,10 @@ from collections.abc import Callable
 from io import BufferedWriter
 from pathlib import Path
 
+from arrowstream.core.checkpoints.durable import sync
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
-from arrowstream.io.files.staging.base import keep_mode_and_owner, remove, sync
+from arrowstream.io.files.staging.base import keep_mode_and_owner, remove
 from arrowstream.io.files.staging.claim import Claim, claimed
 from arrowstream.io.files.staging.contents import Version
 from arrowstream.io.files.staging.single_file import StagedFile

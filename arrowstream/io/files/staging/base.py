@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from arrowstream.core.checkpoints.durable import sync
+
 MANY = 64
 """Number of files or folders above which the whole file system is synced at once instead of each of them."""
 
@@ -73,15 +75,6 @@ def missing_folders(folder: Path) -> list[Path]:
 def folders_between(path: Path, top: Path) -> list[Path]:
     """Return the folders that contain `path` and lie below `top`, innermost first."""
     return [parent for parent in path.parents if top in parent.parents]
-
-
-def sync(path: str | Path) -> None:
-    """Make a file, or the renames in a folder, durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def sync_tree(folder: Path) -> None:

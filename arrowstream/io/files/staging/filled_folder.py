@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from arrowstream.core.checkpoints.durable import sync
 from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
@@ -16,7 +17,6 @@ from arrowstream.io.files.staging.base import (
     remove,
     remove_empty,
     remove_tree,
-    sync,
     sync_tree,
 )
 from arrowstream.io.files.staging.contents import Contents, Version

@@ -15,10 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from arrowstream.core.checkpoints.durable import sync
 from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
-from arrowstream.io.files.staging.base import remove, remove_tree, sync
+from arrowstream.io.files.staging.base import remove, remove_tree
 from arrowstream.io.files.staging.claim import lock
 from arrowstream.io.files.staging.exchange import move_new
 from arrowstream.io.files.staging.unfinished import is_unfinished

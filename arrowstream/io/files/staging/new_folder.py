@@ -5,13 +5,10 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from arrowstream.core.checkpoints.durable import sync
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
-from arrowstream.io.files.staging.base import (
-    missing_folders,
-    sync,
-    sync_tree,
-)
+from arrowstream.io.files.staging.base import missing_folders, sync_tree
 from arrowstream.io.files.staging.hidden_folder import HiddenFolder
 from arrowstream.io.files.staging.leftovers import clear_leftovers
 

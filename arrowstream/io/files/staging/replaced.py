@@ -11,7 +11,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from arrowstream.io.files.staging.base import remove, sync
+from arrowstream.core.checkpoints.durable import sync
+from arrowstream.io.files.staging.base import remove
 from arrowstream.io.files.staging.contents import Contents, Versions
 from arrowstream.io.files.staging.unfinished import KEPT, SUFFIX, hidden_name
 

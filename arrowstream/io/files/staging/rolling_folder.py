@@ -6,13 +6,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from arrowstream.core.checkpoints.durable import sync
 from arrowstream.io.files.sink_errors import sink_errors
-from arrowstream.io.files.staging.base import (
-    missing_folders,
-    remove,
-    remove_tree,
-    sync,
-)
+from arrowstream.io.files.staging.base import missing_folders, remove, remove_tree
 from arrowstream.io.files.staging.contents import Version
 from arrowstream.io.files.staging.exchange import move_new
 from arrowstream.io.files.staging.hidden_folder import HiddenFolder

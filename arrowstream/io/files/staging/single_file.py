@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from arrowstream.core.checkpoints.durable import sync
 from arrowstream.errors import SinkError
 from arrowstream.io.files.sink_errors import sink_errors
-from arrowstream.io.files.staging.base import Publication, keep_mode_and_owner, remove, sync
+from arrowstream.io.files.staging.base import Publication, keep_mode_and_owner, remove
 from arrowstream.io.files.staging.claim import claimed
 from arrowstream.io.files.staging.contents import Version
 from arrowstream.io.files.staging.leftovers import clear_leftovers

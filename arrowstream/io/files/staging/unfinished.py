@@ -17,8 +17,17 @@ SUFFIX = ".inprogress"
 KEPT = ".replaced"
 """Suffix of a replaced folder in which files of other programs remain."""
 
+_WRITING = (".tmp", ".part", SUFFIX)
+"""Suffixes of files that are still being written, by the conventions of many programs."""
+
+EPOCHS = ".epochs"
+"""Suffix of a folder in which part files of a pipeline with checkpoints wait for the end of their epoch."""
+
 _PROCESS = secrets.token_hex(4)
-_NAME = re.compile(rf"\..*\d+-[0-9a-f]+({re.escape(SUFFIX)}|{re.escape(KEPT)})", re.DOTALL)
+_NAME = re.compile(
+    rf"\..*(\d+-[0-9a-f]+({re.escape(SUFFIX)}|{re.escape(KEPT)})|[0-9a-f]{{12}}{re.escape(EPOCHS)})",
+    re.DOTALL,
+)
 
 
 def new_token() -> str:
@@ -57,7 +66,18 @@ def is_unfinished(name: str) -> bool:
     >>> is_unfinished(".day=1.817-5d0c9a4e11.inprogress"), is_unfinished("day=1")
     (True, False)
     """
-    return name.endswith((SUFFIX, KEPT)) and _NAME.fullmatch(name) is not None
+    return name.endswith((SUFFIX, KEPT, EPOCHS)) and _NAME.fullmatch(name) is not None
+
+
+def is_being_written(name: str) -> bool:
+    """Return True for the name of a file that is not to be read yet, by the conventions of many programs.
+
+    Examples
+    --------
+    >>> [name for name in ("a.csv", "a.csv.part", ".a.csv", "_a.csv") if is_being_written(name)]
+    ['a.csv.part', '.a.csv', '_a.csv']
+    """
+    return name[0] in "._" or name.endswith(_WRITING)
 
 
 def is_partition(name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from arrowstream.core.plural import counted
-from arrowstream.errors import SourceError
+from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.formats import Compression
 from arrowstream.io.files.remote.object import RemoteBytes
 from arrowstream.io.files.remote.urls import RemotePath
@@ -117,7 +117,7 @@ class FileBytes:
         is_unnamed = str(self._path).startswith(("/dev/", "/proc/"))
         other = foreign(head, markup=self._markup, is_unnamed=is_unnamed)
         if other is not None and not (other[0].startswith("UTF-") and self._encoding not in (UTF8, LOSSY)):
-            raise SourceError(
+            raise UnreadableData(
                 f"{self._path} is not text",
                 position=str(self._path),
                 expected="text in UTF-8, such as CSV or JSON, as its name or format= says",
@@ -125,6 +125,11 @@ class FileBytes:
                 hint=other[1],
             )
         return head.removeprefix(BOM) if self._encoding in (UTF8, LOSSY) else head
+
+    @property
+    def size(self) -> int:
+        """Number of bytes of the file itself when it was opened; 0 for a pipe."""
+        return self._size
 
     @property
     def bytes_read(self) -> int:
@@ -202,7 +207,7 @@ class FileBytes:
             raise self._damaged(str(error).splitlines()[0]) from error
         # An archive ends with its directory, which is read first.
         if end < len(view) and self.bytes_read < self._size and self._compression != "zip":
-            raise SourceError(
+            raise UnreadableData(
                 f"{self._path} became shorter while it was read",
                 position=str(self._path),
                 expected=f"{counted(self._size, 'bytes')}, as when it was opened",
@@ -212,7 +217,7 @@ class FileBytes:
         return end, False
 
     def _damaged(self, found: str) -> SourceError:
-        return SourceError(
+        return UnreadableData(
             f"{self._path} cannot be read to its end",
             position=str(self._path),
             expected=f"a complete {self._compression} file" if self._compression else "a readable file",
@@ -263,7 +268,7 @@ def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipExtFile:
 def unreadable(path: Path, error: Exception) -> SourceError:
     """Make the error for a file that the operating system cannot open."""
     reason = error.strerror if isinstance(error, OSError) else None
-    return SourceError(
+    return UnreadableData(
         f"{path} cannot be opened",
         position=str(path),
         found=reason or str(error).splitlines()[0],

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import polars as pl
 
-from arrowstream.errors import SchemaError, SourceError
+from arrowstream.errors import SchemaError, SourceError, UnreadableData
+from arrowstream.io.files.columnar.given_types import changed
 from arrowstream.io.files.text.bad.sound_records import sound_records
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, TextFormat
 from arrowstream.io.files.text.options.text_options import TextOptions
@@ -86,9 +87,9 @@ class Csv(TextFormat):
             if comment is None or comment not in data:
                 if not aside:
                     return plain(data, last)
-                if len(data) <= self.longest and not (last and self.has_quotes(data)):
+                if len(data) <= self.longest:
                     end, in_order = self.cut(data)
-                    if in_order:
+                    if in_order and (not last or end == len(data) or not self.has_quotes(data)):
                         return len(data) if last else end, True, None
             block, end = sound_records(
                 data,
@@ -186,6 +187,11 @@ class Csv(TextFormat):
         rows = pl.scan_csv(text, has_header=not bare, schema=own, ignore_errors=lenient, **self._reading())
         return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
 
+    def changed(self, texts: pl.Series, values: pl.Series) -> pl.Series:
+        """Return for each text whether its value is another one: infinity as Float32, or rounded as Decimal."""
+        comma = self.options.decimal_comma
+        return changed(texts.str.replace(",", ".", literal=True) if comma else texts, values)
+
     def _stand_ins(self) -> list[str]:
         """Return stand-ins for the columns' names, which Polars would change if they contain quotes."""
         return [f"c{number}" for number in range(len(self.names))]
@@ -251,7 +257,7 @@ def _names(header: bytes, format: Csv, path: str) -> tuple[str, ...]:
 
 
 def _bad_header(header: bytes, path: str, found: str, hint: str) -> SourceError:
-    return SourceError(
+    return UnreadableData(
         f"the header of {path} cannot be read",
         position=f"{path} line 1",
         expected="a line of column names in UTF-8",

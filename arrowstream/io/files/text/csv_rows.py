@@ -7,6 +7,7 @@ So the last column is read whatever the query needs: if it holds no null, no rec
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,8 +15,11 @@ import polars as pl
 from arrowstream.core.failures import FAILURES
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.formats import Uneven
-from arrowstream.io.files.text.record_errors import RaggedRecord
+from arrowstream.io.files.text.record_errors import ChangedValue, RaggedRecord
 from arrowstream.io.files.text.records import Positions, byte_view, count, positions, with_last
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 _NEWLINE = ord("\n")
 
@@ -33,7 +37,7 @@ class CsvRows:
         Names of the columns to read; those that the file lacks are left out.
     """
 
-    __slots__ = ("_all", "_format", "_needed", "_reads_all", "_schema", "_some")
+    __slots__ = ("_all", "_changeable", "_format", "_needed", "_reads_all", "_schema", "_some")
 
     def __init__(self, format: Csv, schema: pl.Schema, columns: Collection[str]) -> None:
         self._format = format
@@ -42,6 +46,7 @@ class CsvRows:
         self._some = [name for name in self._all if name in columns or name == self._all[-1]]
         self._schema = pl.Schema({name: schema.get(name, pl.String()) for name in self._needed})
         """Types of the needed columns; the others are read as text. Even fields that Polars skips must be UTF-8."""
+        self._changeable = [name for name, dtype in self._schema.items() if can_change(dtype)]
         self._reads_all = len(self._some) == len(self._all)
         """True if reading all columns is expected to take less time than finding the ends of all fields."""
 
@@ -59,6 +64,8 @@ class CsvRows:
         ------
         RaggedRecord
             A record has too few or too many fields.
+        ChangedValue
+            A value is not exact as its column's type: too large for Float32, or with more decimals than a Decimal.
         polars.exceptions.PolarsError
             A value does not fit its column's type.
         """
@@ -77,7 +84,20 @@ class CsvRows:
         if (may_be_short or may_be_long) and not self._adds_up(block, newlines, may_be_short and may_be_long):
             _refuse_uneven(format, block)
             self._reads_all = True  # for the next blocks
+        if self._changeable:
+            self._refuse_changed(block, rows)
         return rows.select(self._needed) if self._needed else rows
+
+    def _refuse_changed(self, block: bytes, rows: pl.DataFrame) -> None:
+        """Raise ChangedValue for the first value of a checked block that its column's type has changed."""
+        names = [name for name in self._changeable if may_have_changed(rows[name])]
+        if not names:
+            return
+        texts = self._format.scan(block, pl.Schema()).select(names).collect(engine="in-memory")
+        wrong = {name: self._format.changed(texts[name], rows[name]).arg_true() for name in names}
+        first = min(((int(at[0]), name) for name, at in wrong.items() if len(at)), default=None)
+        if first is not None:
+            raise ChangedValue(*first)
 
     def _adds_up(self, block: bytes, newlines: int | None, uneven: bool) -> bool:
         """Return True if the number of delimiters shows that all records have as many fields as there are columns.
@@ -89,6 +109,16 @@ class CsvRows:
         lines = count(block, _NEWLINE) if newlines is None else newlines
         records = lines + (not block.endswith(b"\n"))
         return count(block, self._format.delimiter) == (len(self._all) - 1) * records
+
+
+def can_change(dtype: PolarsDataType) -> bool:
+    """Return whether Polars changes some texts of numbers that it reads as a type, and does not refuse them."""
+    return dtype == pl.Float32 or dtype.is_decimal()
+
+
+def may_have_changed(values: pl.Series) -> bool:
+    """Return whether values of a type that can change some may be other ones than their texts."""
+    return values.dtype.is_decimal() or bool(values.is_infinite().any())
 
 
 def _refuse_uneven(format: Csv, block: bytes) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import polars as pl
 
 from arrowstream.core.plural import counted
-from arrowstream.errors import SourceError
+from arrowstream.errors import UnreadableData
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Loss, Piece
@@ -177,7 +177,7 @@ class TextFile:
             if gap.at <= blank and gap.error is not None:
                 format.under(gap.text, self._path)  # raises
         if not end:
-            raise SourceError(
+            raise UnreadableData(
                 f"{self._path} is empty",
                 position=self._path,
                 expected="a header line that names the columns",
@@ -251,7 +251,8 @@ class TextFile:
         """
         block: Block | None = self._begin()
         self._first = None
-        self._ndjson = NdjsonRows(schema) if isinstance(self.format, Ndjson) else None
+        if isinstance(self.format, Ndjson):
+            self._ndjson = NdjsonRows(schema, nbytes=self._bytes.size)
         if isinstance(self.format, Csv):
             self._csv = CsvRows(self.format, schema, self.format.names if columns is None else columns)
         while block is not None:
@@ -310,6 +311,8 @@ class TextFile:
         format, csv, ndjson = self.format, self._csv, self._ndjson
 
         def rows(data: bytes, in_order: bool, newlines: int | None) -> pl.LazyFrame:
+            if ndjson is not None and (plain := ndjson.read_plain(data, newlines)) is not None:
+                return plain.lazy()
             # The keys of lines that cannot be read are not compared with those that are known.
             apart = format.apart(data) if known is not None else None
             try:
@@ -341,10 +344,6 @@ class TextFile:
 
 
 def _format(format: Format, options: TextOptions) -> TextFormat:
-    match format:
-        case "csv":
-            return Csv(options)
-        case "lines":
-            return Lines()
-        case _:
-            return Ndjson()
+    if format == "csv":
+        return Csv(options)
+    return Lines() if format == "lines" else Ndjson()

@@ -15,7 +15,13 @@ INFER_ROWS = 10_000
 
 
 Flaw = Literal[
-    "text after a quote", "unclosed quote", "carriage return", "lone surrogate", "no object", "invalid UTF-8"
+    "text after a quote",
+    "unclosed quote",
+    "carriage return",
+    "lone surrogate",
+    "no object",
+    "invalid UTF-8",
+    "too deep",
 ]
 
 

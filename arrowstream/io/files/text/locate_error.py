@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
+from arrowstream.core.failures import FAILURES
 from arrowstream.errors import SourceError
 from arrowstream.io.files.text.bad.sift_csv import not_utf8
 from arrowstream.io.files.text.formats import FlawedRecord, TextFormat
@@ -16,7 +17,7 @@ from arrowstream.io.files.text.json.restated import Restated
 from arrowstream.io.files.text.json.written import written
 from arrowstream.io.files.text.ndjson_format import Ndjson, is_blank
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
-from arrowstream.io.files.text.record_errors import BadRecord, RaggedRecord, UnknownKey
+from arrowstream.io.files.text.record_errors import BadRecord, ChangedValue, RaggedRecord, UnknownKey
 from arrowstream.io.files.text.records import Positions
 
 _NONE = np.empty(0, np.int64)
@@ -98,7 +99,7 @@ class Fault:
             return found.ragged(error.uneven, tuple(self.schema))
         if isinstance(error, UnknownKey):
             return found.unknown_key(error)
-        column = self._column(block[: ends[bad + 1]])
+        column = error.column if isinstance(error, ChangedValue) else self._column(block[: ends[bad + 1]])
         if column is None and not_utf8(record, np.array([len(record)])):
             return found.flawed(FlawedRecord(bad, "invalid UTF-8", 0), 0)
         if column is None:
@@ -143,6 +144,8 @@ class Fault:
             return error.record
         if isinstance(error, RaggedRecord):
             return error.uneven.record
+        if isinstance(error, ChangedValue):
+            return error.record
         return _first_bad(block, ends, error.knows if isinstance(error, UnknownKey) else self._reads)
 
     def _repair(self) -> str:
@@ -159,7 +162,7 @@ class Fault:
     def _try(self, rows: pl.LazyFrame, *, adapted: bool = False) -> pl.DataFrame | None:
         try:
             return (rows if adapted else self.adapt(rows)).collect()
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        except FAILURES:
             return None
 
     def _rows(self, part: bytes) -> int:

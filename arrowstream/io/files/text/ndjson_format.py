@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from arrowstream.io.files.columnar.given_types import cast_to
 from arrowstream.io.files.text.formats import INFER_ROWS, FlawedRecord, LineFormat
 from arrowstream.io.files.text.json.apart import Apart, objects_apart
+from arrowstream.io.files.text.json.depth import DEEPEST, DEEPEST_INFERRED, OVERFLOWS, too_deep
+from arrowstream.io.files.text.json.number_ends import LENIENT, stuck_signs
 from arrowstream.io.files.text.records import occurrences
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ class Ndjson(LineFormat):
     def infer(self, block: bytes, overrides: pl.Schema, *, rows: int | None = INFER_ROWS) -> pl.Schema:
         if is_blank(block):
             return overrides
+        _check_depth(block, DEEPEST_INFERRED)
         try:
             found = pl.scan_ndjson(block, infer_schema_length=rows).collect_schema()
         except pl.exceptions.PolarsError:
@@ -54,6 +58,10 @@ class Ndjson(LineFormat):
         return pl.Schema({**{name: _settled(dtype) for name, dtype in found.items()}, **overrides})
 
     def checked(self, block: bytes, *, in_order: bool = False) -> bytes:
+        if OVERFLOWS:
+            _check_depth(block, DEEPEST)
+        if LENIENT and (line := stuck_signs(block)) is not None:
+            raise FlawedRecord(line, "no object", 0)
         # In this order because Python finds one byte, and numpy two, ten times as fast as Python finds three.
         if b"\\" in block and occurrences(block, b"\\u") and (b"\\ud" in block or b"\\uD" in block):
             sound = _PAIRED.match(block)
@@ -69,17 +77,45 @@ class Ndjson(LineFormat):
         """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""
         if is_blank(block):
             return pl.LazyFrame(schema=schema)
-        narrow = {name: dtype for name, dtype in schema.items() if dtype in _NARROW}
-        wide = pl.Schema({**schema, **dict.fromkeys(narrow, pl.Int64())})
-        rows = pl.scan_ndjson(block, schema=wide or None, infer_schema_length=None, ignore_errors=lenient)
-        return rows.with_columns(
-            pl.col(name).cast(dtype, strict=not lenient) for name, dtype in narrow.items()
+        # By identity: comparing types compares what is inside of them, by recursion.
+        others = {name: wide for name, dtype in schema.items() if (wide := _wide(dtype)) is not dtype}
+        wide_schema = pl.Schema({**schema, **others})
+        rows = pl.scan_ndjson(
+            block, schema=wide_schema or None, infer_schema_length=None, ignore_errors=lenient
         )
+        return rows.with_columns(
+            cast_to(name, wide, schema[name], lenient=lenient) for name, wide in others.items()
+        )
+
+
+def _check_depth(block: bytes, most: int) -> None:
+    """Raise FlawedRecord for a line on which a stack could overflow."""
+    if (line := too_deep(block, most)) is not None:
+        raise FlawedRecord(line, "too deep", 0)
 
 
 def is_blank(block: bytes) -> bool:
     """Return whether bytes hold nothing but the blank space that JSON allows."""
     return _SIGN.search(block) is None  # `strip` would copy the block
+
+
+def _wide(dtype: PolarsDataType, *, inside: bool = False) -> PolarsDataType:
+    """Return the type that values are read as before they are cast: Polars makes infinity of 1e300 as Float32.
+
+    A type that stays the same is returned itself.
+    """
+    if isinstance(dtype, pl.List | pl.Array):
+        inner = _wide(dtype.inner, inside=True)
+        if inner is dtype.inner:
+            return dtype
+        return pl.List(inner) if isinstance(dtype, pl.List) else pl.Array(inner, dtype.shape[0])
+    if isinstance(dtype, pl.Struct):
+        fields = {field.name: _wide(field.dtype, inside=True) for field in dtype.fields}
+        same = all(fields[field.name] is field.dtype for field in dtype.fields)
+        return dtype if same else pl.Struct(fields)
+    if dtype == pl.Float32:
+        return pl.Float64()
+    return pl.Int64() if dtype in _NARROW and not inside else dtype
 
 
 def _names(dtype: PolarsDataType) -> Iterator[str]:

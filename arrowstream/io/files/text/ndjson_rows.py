@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
+from arrowstream.io.files.text.formats import FlawedRecord
+from arrowstream.io.files.text.json.kept_texts import first_bytes, keeps_texts
+from arrowstream.io.files.text.json.plain_lines import plain_lines
 from arrowstream.io.files.text.json.quoted_numbers import quoting_pattern, with_quotes
 from arrowstream.io.files.text.json.restated import Restated
 from arrowstream.io.files.text.json.tokens import Tokens, agrees, counted
@@ -37,11 +39,17 @@ class NdjsonRows:
     ----------
     schema
         Names and types of the columns.
+    counts
+        Whether the number of values that the rows leave out is needed.
+    nbytes
+        Bytes of the file, of which a compiled loop reads the plain blocks; None if Polars reads all.
     """
 
-    __slots__ = ("_format", "_has_numbers", "_pattern", "_schema", "_with_late_keys")
+    __slots__ = ("_counts", "_format", "_has_numbers", "_pattern", "_plain", "_schema", "_with_late_keys")
 
-    def __init__(self, schema: pl.Schema) -> None:
+    def __init__(self, schema: pl.Schema, *, counts: bool = True, nbytes: int | None = None) -> None:
+        self._counts = counts
+        self._plain = None if nbytes is None else plain_lines(schema, nbytes)
         self._format = Ndjson()
         self._schema = schema
         self._with_late_keys = schema
@@ -51,7 +59,7 @@ class NdjsonRows:
         """True if a block had numbers in text columns, so that the next ones are expected to have some."""
 
     def read(self, block: bytes) -> tuple[pl.DataFrame, int]:
-        """Return the rows of a block, and the number of its values that they leave out.
+        """Return the rows of a block, and the number of its values that they leave out; 0 if it is not needed.
 
         Raises
         ------
@@ -63,6 +71,8 @@ class NdjsonRows:
         if self._has_numbers and (own := self._quoted(block)) is not None:
             return own, 0
         rows = self._rows(block, self._schema)
+        if not self._counts and keeps_texts(rows):
+            return rows, 0
         held = tokens(rows)
         if agrees(block, rows.height, held, partial(is_flat, rows)):
             return rows, 0
@@ -77,6 +87,18 @@ class NdjsonRows:
             return own, 0
         again = Restated(block, self._schema)
         return self._rows(again.data, self._schema), again.lost
+
+    def read_plain(self, block: bytes, newlines: int | None) -> pl.DataFrame | None:
+        """Return the rows of a block that may have flaws, if it has none and is plain; else None.
+
+        Parameters
+        ----------
+        block
+            Whole lines.
+        newlines
+            Number of newlines in the block; None if it is unknown, as of a part of a block that was not plain.
+        """
+        return None if self._plain is None or newlines is None else self._plain.read(block, newlines)
 
     def _with_known_late_keys(self, block: bytes) -> tuple[pl.DataFrame, int] | None:
         """Return the result of `read` from one parse, if all late keys are known and none is inside a column."""
@@ -118,8 +140,8 @@ class NdjsonRows:
             return True
         try:
             found = self._format.infer(block, pl.Schema(), rows=None)
-        except pl.exceptions.PolarsError:
-            return False  # some values have no common type
+        except (FlawedRecord, pl.exceptions.PolarsError):
+            return False  # some values have no common type, or are too deep to infer one
         self._with_late_keys = known = _extended(known, found)
         return self._holds(block, known, there)
 
@@ -134,14 +156,10 @@ def is_flat(rows: pl.DataFrame) -> bool:
     """Return True if the rows hold no list and no object, and no text that begins as one does."""
     if not all(dtype.is_numeric() or dtype in _FLAT for dtype in rows.dtypes):
         return False
-    # A query that selects these columns would take 1 ms.
-    for texts in (column for column in rows.get_columns() if column.dtype == pl.String):
-        array = texts.to_arrow(compat_level=pl.CompatLevel.newest())
-        # A view of 16 bytes holds the length of a text, in 4 bytes, and then its first bytes.
-        views = np.frombuffer(array.buffers()[1], np.uint8)[16 * array.offset :][: 16 * len(array)]
-        if (views[4::16] | _BIT == ord("{")).any():
-            return False
-    return True
+    # A query that selects these columns would take 1 ms, and all texts of a column at once a copy.
+    texts = (column for column in rows.get_columns() if column.dtype == pl.String)
+    chunks = (chunk for column in texts for chunk in column.get_chunks())
+    return not any((first_bytes(chunk) | _BIT == ord("{")).any() for chunk in chunks)
 
 
 def tokens(rows: pl.DataFrame) -> Tokens:

@@ -9,8 +9,9 @@ import polars as pl
 
 from arrowstream.core.hints import delimiter_hint
 from arrowstream.core.plural import counted
-from arrowstream.errors import SourceError
+from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.text.formats import FlawedRecord, Uneven
+from arrowstream.io.files.text.json.depth import DEEPEST, DEEPEST_INFERRED
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 _SHOWN = 60
@@ -27,6 +28,23 @@ class RaggedRecord(Exception):
     def __init__(self, uneven: Uneven) -> None:
         super().__init__(f"record {uneven.record} has {counted(uneven.found, 'fields')}")
         self.uneven = uneven
+
+
+class ChangedValue(Exception):
+    """A value that its column's type would change; explained once the number of the block's first row is known.
+
+    Parameters
+    ----------
+    record
+        Number of the record in the block, counted from 0.
+    column
+        Name of the column.
+    """
+
+    def __init__(self, record: int, column: str) -> None:
+        super().__init__(f"record {record} has another value in column {column!r}")
+        self.record = record
+        self.column = column
 
 
 class UnknownKey(Exception):
@@ -76,6 +94,12 @@ class BadRecord:
                 "has another value where an object is expected",
                 expected="an object or null",
                 hint="repair this row, or read the column as text: schema={'name': pl.String}",
+            )
+        if error.flaw == "too deep":
+            return self._error(
+                "has too many objects and lists inside of each other",
+                expected=f"at most {DEEPEST:,}, and {DEEPEST_INFERRED} where types are inferred",
+                hint="check where this row comes from: no data needs that many",
             )
         if error.flaw == "carriage return":
             return self._error(
@@ -142,7 +166,7 @@ class BadRecord:
         )
 
     def _error(self, what: str, *, expected: str, hint: str, found: str | None = None) -> SourceError:
-        return SourceError(
+        return UnreadableData(
             f"{self.where} of {self.path} {what}",
             position=f"{self.path} {self.where}",
             expected=expected,
@@ -158,4 +182,4 @@ class BadRecord:
 
 def _wider(dtype: pl.DataType) -> str:
     """Return wider types to suggest in place of a type."""
-    return "pl.Float64 or pl.String" if dtype.is_integer() else "pl.String"
+    return "pl.Float64 or pl.String" if dtype.is_integer() or dtype == pl.Float32 else "pl.String"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.errors import SourceError
+from arrowstream.errors import UnreadableData
 
 BLOCK_BYTES = 8 << 20
 """Size of a block, in bytes: one or two batches of usual rows, so that several in flight take little memory."""
@@ -32,6 +32,9 @@ New memory costs 0.5 ms a MB, because the kernel clears it. A buffer whose block
 
 _PIECE = 1 << 18
 """Bytes that are compared at a time."""
+
+_END_BYTES = 1 << 12
+"""Bytes that are asked for to learn whether a text has ended."""
 
 Positions = npt.NDArray[np.int64]
 
@@ -142,7 +145,10 @@ def whole(cut: Callable[[bytes], tuple[int, bool]]) -> Cut:
     """
 
     def cut_bytes(data: bytes, last: bool) -> tuple[int, bool, Block | None]:
-        return (len(data), False, None) if last else (*cut(data), None)
+        end, in_order = cut(data)
+        if last:  # what follows the last whole record may open a quote and not close it
+            end, in_order = len(data), in_order and end == len(data)
+        return end, in_order, None
 
     return cut_bytes
 
@@ -158,6 +164,8 @@ def blocks(
     is_live: bool = False,
 ) -> Iterator[Block]:
     """Yield the stream in blocks of about `size` bytes, each of whole records; without data while a pipe gives none.
+
+    A last record without a newline is in the block of the records before it, from which types may be inferred.
 
     Parameters
     ----------
@@ -187,7 +195,10 @@ def blocks(
     while True:
         buffer = used.popleft() if len(used) == _BUFFERS else io.BytesIO()
         is_silent = text.read_into(buffer, size + rest)
+        is_short = not is_live and _ended(text, buffer, size + rest)
         data = buffer.getvalue()
+        if is_short and len(data) <= longest:
+            break
         if len(data) <= rest:
             if not is_silent:
                 break
@@ -199,7 +210,7 @@ def blocks(
         if not end and rest > longest:
             if partial:
                 yield Block(data, False)
-            raise SourceError(
+            raise UnreadableData(
                 f"{name} holds a record without an end",
                 position=name,
                 expected=f"records of at most {longest >> 20} MiB",
@@ -218,6 +229,15 @@ def blocks(
     if data:
         _, in_order, own = cut(data, True)
         yield Block(data, in_order) if own is None else own
+
+
+def _ended(text: Text, buffer: io.BytesIO, size: int) -> bool:
+    """Fill the buffer up to `size` bytes of a text that is no pipe; return True if the text ends before that."""
+    while (had := buffer.seek(0, io.SEEK_END)) < size:
+        if (more := text.read(min(size - had, _END_BYTES))) == b"":
+            return True
+        buffer.write(more or b"")  # a part of a character may be all that was read
+    return False
 
 
 def _shortened(buffer: io.BytesIO, size: int) -> bytes:
@@ -244,12 +264,12 @@ def positions(block: bytes, byte: int) -> Positions:
     return np.flatnonzero(byte_view(block) == byte)
 
 
-def count(block: bytes, byte: int) -> int:
+def count(block: bytes | npt.NDArray[np.uint8], byte: int) -> int:
     """Count the occurrences of one byte in a block."""
     return int((byte_column(block) == byte).sum())
 
 
-def byte_column(block: bytes) -> pl.Series:
+def byte_column(block: bytes | npt.NDArray[np.uint8]) -> pl.Series:
     """Return the bytes of `block` as a column of UInt8, not copied.
 
     Polars compares 20 GB a second, with one bit a byte as the result, and other threads can run meanwhile.

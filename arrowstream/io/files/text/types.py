@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from arrowstream.errors import SchemaError
+from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.text.file import TextFile
 from arrowstream.io.files.text.lines_format import check_columns
@@ -58,10 +59,14 @@ def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
 
 def check_readable(file: DataFile, given: pl.Schema) -> None:
     """Raise SchemaError for a type that the text of a file cannot be read as."""
-    format = file.kind.format
-    if format == "lines":
+    if file.kind.format == "lines":
         check_columns(given, {name for name, _ in file.partitions}, str(file.path))
         return
+    check_text_types(file.kind.format, given)
+
+
+def check_text_types(format: Format, given: pl.Schema) -> None:
+    """Raise SchemaError for a type that a value of CSV or JSON cannot be read as."""
     for name, dtype in given.items():
         if format == "csv":
             readable = not (dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Null, pl.Object))

@@ -8,6 +8,7 @@ the same header, JSON and NDJSON files of one schema, Parquet and IPC files with
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -105,9 +106,18 @@ def rows_of_each(ends: Positions, files: Sequence[bytes]) -> Sequence[int]:
 
 
 def small_content(
-    path: Path | RemotePath, compression: Compression | None = None
+    path: Path | RemotePath, compression: Compression | None = None, status: os.stat_result | None = None
 ) -> tuple[bytes, int] | None:
     """Return the bytes of a regular file, unpacked, and its size in bytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    compression
+        Its compression.
+    status
+        Its status if that is known.
 
     Returns
     -------
@@ -118,7 +128,7 @@ def small_content(
         return None
     try:
         # Before it is opened: a pipe that is opened and closed again would end its writer.
-        status = path.stat()
+        status = path.stat() if status is None else status
         if not S_ISREG(status.st_mode) or status.st_size > SMALL_BYTES:
             return None
         with io.FileIO(path) as file:

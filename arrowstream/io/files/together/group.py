@@ -106,6 +106,7 @@ class Group:
             ),
             self._loss,
             file=self._files[-1].number,
+            group=tuple(file.number for file in self._files),
             aside=self._aside,
             places=self._places,
         )

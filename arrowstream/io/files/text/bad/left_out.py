@@ -12,6 +12,7 @@ from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.text.bad.bad_row import BadRow
 from arrowstream.io.files.text.bad.put_aside import as_frame
 
+KNOWN = "files left out that an earlier run has read"
 SKIPPED = "files without content left out"
 BAD = "rows left out as bad"
 LEFT_OUT = "values left out, of keys that are not columns or come twice in an object"
@@ -24,16 +25,23 @@ class LeftOut:
     ----------
     skipped
         Files without content.
+    known
+        Files that an earlier run has read.
     note_bad_rows
         Whether bad rows are lost, and not written to a sink.
     """
 
     __slots__ = ("_bad", "_note_bad_rows", "notes")
 
-    def __init__(self, skipped: Sequence[DataFile], *, note_bad_rows: bool) -> None:
+    def __init__(
+        self, skipped: Sequence[DataFile] = (), known: Sequence[DataFile] = (), *, note_bad_rows: bool
+    ) -> None:
         self._bad: list[pl.DataFrame] = []
         self._note_bad_rows = note_bad_rows
-        self.notes = tuple(ReaderNote(SKIPPED, len(skipped), str(file.path)) for file in skipped[:1])
+        self.notes = (
+            *(ReaderNote(KNOWN, len(known), str(file.path), lost=False) for file in known[:1]),
+            *(ReaderNote(SKIPPED, len(skipped), str(file.path)) for file in skipped[:1]),
+        )
 
     def values(self, count: int, first: Callable[[], str]) -> None:
         """Note `count` values, the first one at the place that `first` returns."""

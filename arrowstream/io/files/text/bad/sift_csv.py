@@ -10,7 +10,7 @@ import polars as pl
 
 from arrowstream.core.plural import counted
 from arrowstream.io.files.text.csv_format import Csv
-from arrowstream.io.files.text.csv_rows import uneven_records
+from arrowstream.io.files.text.csv_rows import can_change, may_have_changed, uneven_records
 from arrowstream.io.files.text.quotes import stray_returns
 from arrowstream.io.files.text.records import Positions, byte_view, positions
 
@@ -73,6 +73,8 @@ def sifted_csv(format: Csv, block: bytes, schema: pl.Schema) -> tuple[pl.DataFra
         if refused.any() and dtype.base_type() in _INFERRED:
             values = _each_alone(text, values, refused)
             typed, refused = typed.with_columns(values), _refused(text, values)
+        if can_change(dtype) and may_have_changed(values):
+            refused |= format.changed(text, values)
         for row in np.flatnonzero(refused.to_numpy() & ~wrong):
             errors[int(numbers[row])] = f"column {name!r}: {text[int(row)]!r} is no {dtype}"
             wrong[row] = True

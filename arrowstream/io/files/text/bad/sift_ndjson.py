@@ -193,12 +193,14 @@ def _of_other_type(
 
 
 def _lacks(kept: Any, value: Any) -> bool:
-    """Return whether a value that Polars has kept has a null where the value itself has none."""
+    """Return whether a value that Polars has kept has a null where the value itself has none, or is another one."""
     if kept is None or value is None:
         return value is not None
     if isinstance(kept, dict):
-        return any(_lacks(inner, value.get(name)) for name, inner in kept.items())
-    return isinstance(kept, list) and any(map(_lacks, kept, value))
+        return not isinstance(value, dict) or any(
+            _lacks(item, value.get(name)) for name, item in kept.items()
+        )
+    return isinstance(kept, list) and (not isinstance(value, list) or any(map(_lacks, kept, value)))
 
 
 def _first_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from arrowstream.errors import SourceError
+from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.text.records import Restated, Stream, continued
 
 _BLANK: Final = b" \t\r\n"
@@ -204,7 +204,7 @@ class JsonLines(Restated):
         return escaped
 
     def _broken(self, expected: str, found: str) -> SourceError:
-        return SourceError(
+        return UnreadableData(
             f"{self._name} is not one JSON array",
             position=self._name,
             expected=expected,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import polars as pl
@@ -20,10 +21,10 @@ _IN_VALUES: Final = "+-.:"
 """Signs that numbers and times contain, which Polars does not quote."""
 
 _MOMENTS: Final = [datetime(2013, 12, 31, 23, 59, 59, 123456), datetime(2013, 1, 2, 3, 4, 5)]
-_TIMES: Final[dict[str, pl.Series]] = {
-    "date_format": pl.Series([moment.date() for moment in _MOMENTS]),
-    "datetime_format": pl.Series(_MOMENTS).dt.replace_time_zone("UTC"),
-    "time_format": pl.Series([moment.time() for moment in _MOMENTS]),
+_TIMES: Final[dict[str, Sequence[object]]] = {
+    "date_format": [moment.date() for moment in _MOMENTS],
+    "datetime_format": [moment.replace(tzinfo=UTC) for moment in _MOMENTS],
+    "time_format": [moment.time() for moment in _MOMENTS],
 }
 """Values that each format is tried with, of two digits and of one digit: before that, a format may put a space."""
 
@@ -138,6 +139,11 @@ class CsvLayout:
         names = (field.name for field in fields(self))
         return tuple(name for name in names if getattr(self, name) != getattr(PLAIN, name))
 
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Options that are set, but for the delimiter, by which a checkpoint knows how rows are written."""
+        return tuple(f"{name}={getattr(self, name)!r}" for name in self.given if name != "delimiter")
+
     def arguments(self, delimiter: str) -> dict[str, Any]:
         """Return the arguments of Polars' `sink_csv` for files with this delimiter, all but the header."""
         names = ("quote_char", "decimal_comma", "quote_style", "float_precision", *_TIMES)
@@ -149,11 +155,11 @@ PLAIN: Final = CsvLayout()
 """The layout without any option."""
 
 
-def _formatted(name: str, format: object, values: pl.Series) -> str:
+def _formatted(name: str, format: object, values: Sequence[object]) -> str:
     """Return dates or times in a format, joined; raise PlanError if it is none."""
     try:
         assert isinstance(format, str) and format
-        return "".join(values.dt.to_string(format))
+        return "".join(pl.Series(values).dt.to_string(format))
     except (AssertionError, pl.exceptions.PolarsError):
         raise PlanError(
             f"this is no {name}",

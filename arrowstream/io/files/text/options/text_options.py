@@ -118,11 +118,29 @@ class TextOptions:
         return tuple(name for name in names if getattr(self, name) != getattr(plain, name))
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """Options that are set, but for `delimiter` and `names`, in the form by which a checkpoint knows them."""
+        found = {name: getattr(self, name) for name in self.for_csv}
+        if "null_values" in found:
+            found["null_values"] = _in_one_form(found["null_values"])
+        encoding = self.encoding if self.encoding == LOSSY else codecs.lookup(self.encoding).name
+        if encoding != codecs.lookup(UTF8).name:
+            found["encoding"] = encoding
+        return tuple(f"{name}={value!r}" for name, value in found.items())
+
+    @property
     def begins_with_header(self) -> bool:
         """True if the bytes of a file begin with the header, as UTF-8, and records without comments follow."""
         return (
             self.has_header and not self.skip_lines and self.comment_prefix is None and self.encoding == UTF8
         )
+
+
+def _in_one_form(values: NullValues) -> list[str] | dict[str, str]:
+    """Return the same values, in an order and a form that do not depend on how they were written."""
+    if isinstance(values, Mapping):
+        return dict(sorted(values.items()))
+    return sorted({values} if isinstance(values, str) else set(values))
 
 
 def _is_null_values(values: object) -> bool:

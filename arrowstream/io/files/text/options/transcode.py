@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-from arrowstream.errors import SourceError
+from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.text.options.text_options import LOSSY
 from arrowstream.io.files.text.records import Restated, Stream, continued
 
@@ -73,7 +73,7 @@ class Transcoded(Restated):
 
     def _refused(self, at: int, found: str, reason: str) -> SourceError:
         of_two_orders = self._encoding.lower().replace("_", "-") in ("utf-16", "utf16")
-        return SourceError(
+        return UnreadableData(
             f"{self._path} is not {self._encoding}",
             position=f"{self._path} byte {at}",
             expected=f"text encoded as {self._encoding}",

@@ -1,0 +1,51 @@
+"""Rows that keep no more memory than their texts need, while they wait for the encoder of a file.
+
+The texts of a block lie in memory of their own, to which the rows have views. Rows that a filter has chosen keep all
+of it, also while they wait in the queue, or for a row group of Parquet to become full.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+_INSIDE: Final = 12
+"""Longest text, in bytes, that its view of 16 bytes holds itself."""
+
+_UNUSED: Final = 1 << 18
+"""Bytes of a column that may be unused, together with a quarter of those that are used: less is not worth a copy."""
+
+
+def trimmed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows, with columns of text copied if they keep much more memory than their texts need.
+
+    Examples
+    --------
+    >>> texts = pl.DataFrame({"text": ["a text of more than 12 bytes"] * 100_000})
+    >>> chosen = texts[::3]
+    >>> chosen.equals(trimmed(chosen))
+    True
+    """
+    columns = rows.get_columns()
+    copies = [_copy(texts) for texts in columns if texts.dtype == pl.String and _keeps_more(texts)]
+    return rows.with_columns(copies) if copies else rows
+
+
+def _keeps_more(texts: pl.Series) -> bool:
+    kept: dict[int, int] = {}  # sizes by address: batches of one block have the same memory
+    needed = 0
+    for chunk in texts.get_chunks():  # all at once would be a copy
+        array = chunk.to_arrow(compat_level=pl.CompatLevel.newest())
+        _, views, *content = array.buffers()
+        if content:
+            kept.update((part.address, part.size) for part in content)
+            sizes = np.frombuffer(views, np.int32)[4 * array.offset :: 4][: len(array)]
+            needed += int(sizes[sizes > _INSIDE].sum(dtype=np.int64))
+    return sum(kept.values()) > needed + needed // 4 + _UNUSED
+
+
+def _copy(texts: pl.Series) -> pl.Series:
+    # Arrow's older type for texts has them one after the other.
+    return pl.Series(texts.name, texts.to_arrow(compat_level=pl.CompatLevel.oldest()))

@@ -1,0 +1,1 @@
+"""Reading files: their pieces, how far a source has come, and folders that grow."""

@@ -1,0 +1,62 @@
+"""Rows that wait for the encoder of a file keep no more memory than they need."""
+
+import polars as pl
+import pytest
+
+from arrowstream import Pipeline, Sink, Source
+from arrowstream.io.files.output.frame_queue import FrameQueue
+from arrowstream.io.files.output.trimmed import trimmed
+
+LONG = pl.Series("long", [f"a text of more than 12 bytes: {number}" for number in range(40_000)])
+NULLS = pl.Series("nulls", [None, "another text of more than 12 bytes"] * 20_000)
+SHORT = pl.Series("short", ["short", ""] * 20_000)
+ROWS = pl.DataFrame([LONG, NULLS, SHORT, pl.Series("x", range(40_000))])
+
+
+def content(texts: pl.Series) -> set[tuple[int, int]]:
+    """Addresses and sizes of the memory of long texts."""
+    arrays = [chunk.to_arrow(compat_level=pl.CompatLevel.newest()) for chunk in texts.get_chunks()]
+    return {(part.address, part.size) for array in arrays for part in array.buffers()[2:] if part.size}
+
+
+@pytest.mark.parametrize("chosen", [slice(0, 10_000), slice(None, None, 2), slice(1, None, 3)])
+def test_chosen_rows_keep_only_the_memory_of_their_texts(chosen: slice) -> None:
+    few = ROWS[chosen]
+    kept = trimmed(few)
+    assert kept.equals(few)
+    assert kept.schema == few.schema
+    needed = int(few["long"].str.len_bytes().sum())
+    assert needed <= sum(size for _, size in content(kept["long"])) <= needed + needed // 4
+    assert content(kept["short"]) == set()
+
+
+def test_rows_that_need_most_of_their_memory_are_not_copied() -> None:
+    for rows in (ROWS, ROWS[:38_000], ROWS.clear(), ROWS.select("x")):
+        kept = trimmed(rows)
+        assert kept.equals(rows)
+        assert all(content(kept[name]) == content(rows[name]) for name in rows.columns if name != "x")
+
+
+def test_batches_of_one_block_share_its_memory() -> None:
+    parts = pl.concat([ROWS[start : start + 8_000] for start in range(0, 40_000, 8_000)], rechunk=False)
+    assert parts.n_chunks() == 5
+    assert content(trimmed(parts)["long"]) == content(ROWS["long"])
+
+
+def test_rows_wait_for_a_file_without_the_texts_that_were_left_out(tmp_path, monkeypatch) -> None:
+    waiting = []
+    put = FrameQueue.put
+
+    def noted(queue, frame, nbytes, interrupted):
+        waiting.append(frame)
+        put(queue, frame, nbytes, interrupted)
+
+    monkeypatch.setattr(FrameQueue, "put", noted)
+    target = tmp_path / "out.parquet"
+    rows = Pipeline.builder().source(Source.from_frame(ROWS)).filter(pl.col("x") % 2 == 0)
+    rows.sink(Sink.to_file(target)).build().run_sync()
+    chosen = ROWS[::2]
+    assert pl.read_parquet(target).equals(chosen)
+    assert pl.concat(waiting).equals(chosen)
+    needed = int(chosen["long"].str.len_bytes().sum())
+    assert sum(size for frame in waiting for _, size in content(frame["long"])) <= needed + needed // 4
